@@ -1,0 +1,237 @@
+//! A batch of lines, built once as the bytes that an engine's `_bulk` takes, and written or sent again from them.
+//!
+//! The body is NDJSON: for each line an action, `{"create":{"_index":"<prefix>-YYYY.MM.DD","_id":"<id>"}}`, and the
+//! document. The embedded store reads the documents out of the same bytes. A line that has to go again is copied into
+//! a new batch with its neighbours in need; nothing is built a second time.
+
+use std::io::Write as _;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::id::{GenerationId, LineId};
+use crate::timestamp::Day;
+
+/// What a batch knows of one of its lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLine {
+    /// The line's identity.
+    pub id: LineId,
+    /// The line's length at its source in bytes, with its newline.
+    pub length: u64,
+    action: u32,
+    document: u32,
+    end: u32,
+}
+
+/// Lines on their way to a store. Its body is shared, so a copy costs nothing.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    body: Bytes,
+    lines: Vec<BatchLine>,
+}
+
+impl Batch {
+    /// The `_bulk` request body.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Its lines, in the order of the body.
+    #[must_use]
+    pub fn lines(&self) -> &[BatchLine] {
+        &self.lines
+    }
+
+    /// The document of the line at `place`, without its newline.
+    ///
+    /// # Panics
+    /// When there is no such line.
+    #[must_use]
+    pub fn document(&self, place: usize) -> &[u8] {
+        let line = &self.lines[place];
+        &self.body[line.document as usize..line.end as usize - 1]
+    }
+
+    /// The index that the line at `place` goes to.
+    ///
+    /// # Panics
+    /// When there is no such line.
+    #[must_use]
+    pub fn index(&self, place: usize) -> &str {
+        let line = &self.lines[place];
+        let action = &self.body[line.action as usize + INDEX_AT..line.document as usize];
+        let end = memchr::memchr(b'"', action).unwrap_or(0);
+        std::str::from_utf8(&action[..end]).unwrap_or_default()
+    }
+
+    /// A batch of the lines at `places`, which must ascend, copied from this one.
+    ///
+    /// # Panics
+    /// When one of `places` is past the end.
+    #[must_use]
+    pub fn select(&self, places: impl IntoIterator<Item = usize>) -> Self {
+        let mut body = Vec::new();
+        let mut lines = Vec::new();
+        for place in places {
+            let line = self.lines[place];
+            let moved = offset(body.len());
+            body.extend_from_slice(&self.body[line.action as usize..line.end as usize]);
+            lines.push(BatchLine {
+                action: moved,
+                document: moved + line.document - line.action,
+                end: offset(body.len()),
+                ..line
+            });
+        }
+        Self { body: Bytes::from(body), lines }
+    }
+
+    /// The lines of `range` as a batch of their own, sharing these bytes.
+    ///
+    /// # Panics
+    /// When `range` is not within the lines.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let lines = &self.lines[range];
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
+            return Self { body: Bytes::new(), lines: Vec::new() };
+        };
+        let base = first.action;
+        let body = self.body.slice(base as usize..last.end as usize);
+        let moved = |line: &BatchLine| BatchLine {
+            action: line.action - base,
+            document: line.document - base,
+            end: line.end - base,
+            ..*line
+        };
+        Self { body, lines: lines.iter().map(moved).collect() }
+    }
+}
+
+const ACTION_HEAD: &[u8] = b"{\"create\":{\"_index\":\"";
+const INDEX_AT: usize = ACTION_HEAD.len();
+
+/// Gathers lines into a [`Batch`].
+#[derive(Debug)]
+pub struct BatchBuilder {
+    index_prefix: String,
+    /// Everything of an action before the id, for `day`; most lines in a row share it.
+    action: Vec<u8>,
+    day: Option<Day>,
+    body: Vec<u8>,
+    lines: Vec<BatchLine>,
+}
+
+impl BatchBuilder {
+    /// Batches for the indices `<index_prefix>-YYYY.MM.DD`.
+    #[must_use]
+    pub fn new(index_prefix: &str) -> Self {
+        Self {
+            index_prefix: index_prefix.to_owned(),
+            action: Vec::new(),
+            day: None,
+            body: Vec::new(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// Adds a line of `length` bytes at its source, whose document `write` appends, without a newline, to the buffer
+    /// that it is given. A batch's body must stay under 4 GiB; callers bound it far below.
+    pub fn push(&mut self, id: LineId, length: u64, day: Day, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.day != Some(day) {
+            self.action.clear();
+            self.action.extend_from_slice(ACTION_HEAD);
+            // Writing to memory does not fail.
+            let _ = write!(self.action, "{}-{day}\",\"_id\":\"", self.index_prefix);
+            self.day = Some(day);
+        }
+        let action = offset(self.body.len());
+        self.body.extend_from_slice(&self.action);
+        self.body.extend_from_slice(&id.to_bytes());
+        self.body.extend_from_slice(b"\"}}\n");
+        let document = offset(self.body.len());
+        write(&mut self.body);
+        self.body.push(b'\n');
+        self.lines.push(BatchLine { id, length, action, document, end: offset(self.body.len()) });
+    }
+
+    /// Bytes of the body so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Lines so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The batch gathered so far; the builder starts anew, with room for `capacity` bytes.
+    pub fn finish(&mut self, capacity: usize) -> Batch {
+        let count = self.lines.len();
+        let body = std::mem::replace(&mut self.body, Vec::with_capacity(capacity));
+        let lines = std::mem::replace(&mut self.lines, Vec::with_capacity(count));
+        Batch { body: Bytes::from(body), lines }
+    }
+}
+
+/// A place in a body, whose size [`BatchBuilder::push`] bounds.
+fn offset(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// The generations that a batch's lines come from, each once in a row.
+pub fn generations(lines: &[BatchLine]) -> impl Iterator<Item = GenerationId> + '_ {
+    let mut last = None;
+    lines.iter().filter_map(move |line| {
+        let generation = line.id.generation;
+        (last.replace(generation) != Some(generation)).then_some(generation)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timestamp::Timestamp;
+
+    fn three() -> Batch {
+        let mut builder = BatchBuilder::new("app-logs");
+        let generation = GenerationId::new(1, &[0; 10]);
+        for (offset, day) in [(0, "2026-11-23T00:00:00Z"), (10, "2026-11-24T00:00:00Z"), (20, "2026-11-24T00:00:00Z")] {
+            let day = Timestamp::parse(day.as_bytes()).unwrap().day();
+            builder.push(LineId { generation, offset }, 10, day, |body| {
+                body.extend_from_slice(format!("{{\"n\":{offset}}}").as_bytes())
+            });
+        }
+        builder.finish(0)
+    }
+
+    #[test]
+    fn a_body_is_actions_and_documents() {
+        let batch = three();
+        let text = std::str::from_utf8(batch.body()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 6);
+        assert_eq!(
+            lines[0],
+            format!("{{\"create\":{{\"_index\":\"app-logs-2026.11.23\",\"_id\":\"{}\"}}}}", batch.lines()[0].id)
+        );
+        assert_eq!(lines[3], "{\"n\":10}");
+        assert_eq!(batch.index(2), "app-logs-2026.11.24");
+    }
+
+    #[test]
+    fn parts_keep_their_bytes() {
+        let batch = three();
+        for part in [batch.select([0, 2]), batch.select([2]), batch.slice(1..3), batch.slice(0..0)] {
+            for (place, line) in part.lines().iter().enumerate() {
+                let whole = batch.lines().iter().position(|other| other.id == line.id).unwrap();
+                assert_eq!(part.document(place), batch.document(whole));
+                assert_eq!(part.index(place), batch.index(whole));
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Where a line came from, as an identity: its source generation and its byte offset there.
+//!
+//! A generation is one life of one file, or one spool segment, and is named by a UUID v7, so generations sort by
+//! their birth. A line's document id is `<generation>-<offset>`: 32 lower-case hexadecimal digits, a hyphen and the
+//! offset as 12 hexadecimal digits. Ids of one generation therefore grow in text order as they do in time, which is
+//! what an engine's id look-up is quickest with. Offsets end at [`MAX_OFFSET`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+/// The greatest offset that a document id can name (2^48 - 1, 256 TiB in one generation).
+pub const MAX_OFFSET: u64 = (1 << 48) - 1;
+
+/// Length of a document id in bytes.
+pub const ID_LENGTH: usize = 32 + 1 + 12;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// A source generation: one life of one file, or one spool segment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GenerationId([u8; 32]);
+
+impl GenerationId {
+    /// A generation born at `unix_ms` milliseconds since the Unix epoch; time and randomness are the caller's.
+    #[must_use]
+    pub fn new(unix_ms: u64, random: &[u8; 10]) -> Self {
+        Self::from(uuid::Builder::from_unix_timestamp_millis(unix_ms, random).into_uuid())
+    }
+
+    /// When it was born, in milliseconds since the Unix epoch, as its UUID v7 says.
+    #[must_use]
+    pub fn born_unix_ms(&self) -> u64 {
+        // The first 48 bits of a UUID v7 are its milliseconds (RFC 9562, section 5.7).
+        self.0[..12].iter().fold(0, |ms, digit| ms << 4 | u64::from(nibble(*digit)))
+    }
+
+    /// Its 32 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<Uuid> for GenerationId {
+    fn from(uuid: Uuid) -> Self {
+        let mut text = [0; 32];
+        uuid.simple().encode_lower(&mut text);
+        Self(text)
+    }
+}
+
+/// The text is not 32 hexadecimal digits.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a generation is written as 32 hexadecimal digits")]
+pub struct ParseGenerationError;
+
+impl FromStr for GenerationId {
+    type Err = ParseGenerationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != 32 {
+            return Err(ParseGenerationError);
+        }
+        Uuid::try_parse(text).map(Self::from).map_err(|_| ParseGenerationError)
+    }
+}
+
+impl fmt::Display for GenerationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for GenerationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "GenerationId({self})")
+    }
+}
+
+impl serde::Serialize for GenerationId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for GenerationId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One line's identity, the same however often the line is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LineId {
+    /// The life of the file, or the spool segment, that the line stands in.
+    pub generation: GenerationId,
+    /// Offset of the line's first byte in it, at most [`MAX_OFFSET`].
+    pub offset: u64,
+}
+
+impl LineId {
+    /// The document id's bytes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; ID_LENGTH] {
+        let mut id = [b'-'; ID_LENGTH];
+        id[..32].copy_from_slice(&self.generation.0);
+        for (place, byte) in id[33..].iter_mut().enumerate() {
+            *byte = HEX[(self.offset >> (44 - 4 * place) & 0xf) as usize];
+        }
+        id
+    }
+}
+
+impl fmt::Display for LineId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{:012x}", self.generation, self.offset)
+    }
+}
+
+fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_grow_with_time_and_offset() {
+        let early = GenerationId::new(1_700_000_000_000, &[0xff; 10]);
+        let late = GenerationId::new(1_700_000_000_001, &[0; 10]);
+        assert!(early < late);
+        assert_eq!(early.born_unix_ms(), 1_700_000_000_000);
+        let at = |generation, offset| LineId { generation, offset }.to_bytes();
+        assert!(
+            at(early, 9) < at(early, 10) && at(early, 0xfff) < at(early, 0x1000) && at(early, MAX_OFFSET) < at(late, 0)
+        );
+    }
+
+    #[test]
+    fn an_id_is_its_text() {
+        let id = LineId { generation: GenerationId::new(1, &[7; 10]), offset: 0xabc };
+        assert_eq!(id.to_string().as_bytes(), id.to_bytes());
+        assert_eq!(id.generation.to_string().parse(), Ok(id.generation));
+        assert_eq!("xyz".parse::<GenerationId>(), Err(ParseGenerationError));
+    }
+}

@@ -1,0 +1,115 @@
+//! The name of a store, as options and settings give it: `sqlite:PATH` or one or more `http(s)://` addresses.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use url::Url;
+
+/// Which store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An embedded SQLite database in this file.
+    Sqlite(PathBuf),
+    /// The nodes of one Elasticsearch or OpenSearch cluster, at least one.
+    Engine(Vec<Url>),
+}
+
+/// A text that names no store.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ParseTargetError {
+    /// Neither of the two forms.
+    #[error("{0:?} is not a store: give sqlite:PATH or http(s)://HOST:PORT[,…]")]
+    Form(String),
+    /// An address that can't be read.
+    #[error("{address:?} is not an address of an engine: {reason}")]
+    Address {
+        /// The address, without credentials.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl FromStr for Target {
+    type Err = ParseTargetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() {
+                Err(ParseTargetError::Form(text.to_owned()))
+            } else {
+                Ok(Self::Sqlite(path.into()))
+            };
+        }
+        if !text.starts_with("http://") && !text.starts_with("https://") {
+            return Err(ParseTargetError::Form(text.to_owned()));
+        }
+        text.split(',').map(|address| parse_address(address.trim())).collect::<Result<_, _>>().map(Self::Engine)
+    }
+}
+
+fn parse_address(address: &str) -> Result<Url, ParseTargetError> {
+    let refuse =
+        |shown: &str, reason: &str| ParseTargetError::Address { address: shown.to_owned(), reason: reason.to_owned() };
+    let url = Url::parse(address)
+        .map_err(|error| refuse(address.rsplit('@').next().unwrap_or_default(), &error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(refuse(address.rsplit('@').next().unwrap_or_default(), "it needs http:// or https:// and a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refuse(
+            url.host_str().unwrap_or_default(),
+            "credentials do not belong in an address; give them in a file",
+        ));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse(address, "it must not have a query or a fragment"));
+    }
+    Ok(url)
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
+            Self::Engine(addresses) => {
+                for (place, address) in addresses.iter().enumerate() {
+                    write!(formatter, "{}{address}", if place == 0 { "" } else { "," })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_read_and_shown() {
+        for text in ["sqlite:data/logs.db", "http://127.0.0.1:9200/", "http://127.0.0.1:9200/,https://b.example:9200/"]
+        {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn others_are_refused_without_their_secrets() {
+        for text in [
+            "",
+            "sqlite:",
+            "ftp://x",
+            "http://",
+            "http://a,ftp://b",
+            "http://user:secret@h:9200",
+            "http://h/?x=1",
+            "http://user:secret@h:99999",
+        ] {
+            let error = text.parse::<Target>().unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
