@@ -1,0 +1,209 @@
+#!/usr/bin/env bash
+# Unpacks the engines that the tests run against under .cache/engines. Nothing is installed on the machine.
+#
+#   infra/local/deps.sh [opensearch] [elasticsearch]      both when none is named
+#
+# Everything comes from Maven Central through the machine's own Maven (and so through its mirrors and proxies):
+#
+#   OpenSearch     its bare distribution, plus the modules ingest-common and lang-painless assembled from their jars
+#   Elasticsearch  its bare distribution: security, but no ingest processors
+#
+# Run again it downloads only what is missing. An engine appears in one step, complete, with a stamp; two runs at
+# once wait for one another. An engine whose address is given (ENGINE_URL, BARE_ENGINE_URL) is left out.
+#
+# Exit codes: 0 all is there, 64 wrong arguments, 69 a program is missing, 75 a download or an archive failed.
+set -euo pipefail
+export LC_ALL=C # the order of names, and so of what is verified
+# shellcheck source=infra/local/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# Part of every stamp: raise it when what is made of the same artifacts changes.
+RECIPE=1
+# Of each archive, and of each module's jars one after the other by name.
+OPENSEARCH_SHA256=af7152d8b7f6f1cee09d47276b32b70479fe6dd8cdbb61213f84eb7f8098b261
+LANG_PAINLESS_SHA256=df2a0fa9d1539b400df9c7f209ddd00de00aa32000d80c9d9f90b4c40a957ec1
+INGEST_COMMON_SHA256=247019f6d470b2998aa34e843321724cae2b49816e29f0706d02e66f64516a7f
+ELASTICSEARCH_SHA256=2cae9380e48695b2c226c7c46c6059775f2f307920747c8ca84d465461a31fac
+DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
+
+main() {
+    local engine wanted=()
+    for engine in "${@:-opensearch elasticsearch}"; do
+        for engine in $engine; do
+            engine_home "$engine" >/dev/null
+            if [[ -n $(given_address "$engine") ]]; then
+                say "$engine: $(given_address "$engine") is used, nothing to unpack"
+            elif ! is_ready "$engine"; then
+                wanted+=("$engine")
+            fi
+        done
+    done
+    ((${#wanted[@]})) || return 0
+
+    require_programs
+    mkdir -p "$ENGINES_DIR"
+    exec 9>"$CACHE_DIR/deps.lock"
+    flock 9
+    work=$(mktemp -d "$ENGINES_DIR/.unpack.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    for engine in "${wanted[@]}"; do
+        is_ready "$engine" && continue # made by the run that held the lock
+        say "$engine: fetching and unpacking …"
+        "unpack_$engine"
+        publish "$engine"
+        say "$engine: ready in $(engine_home "$engine")"
+    done
+}
+
+stamp() { # ENGINE
+    printf '%s recipe %s\n' "$(basename "$(engine_home "$1")")" "$RECIPE"
+}
+
+is_ready() { # ENGINE
+    [[ -f $(engine_home "$1")/.stamp && $(<"$(engine_home "$1")/.stamp") == "$(stamp "$1")" ]]
+}
+
+require_programs() {
+    local missing=() packages=()
+    JAVA_HOME=$(find_java_home)
+    export JAVA_HOME
+    [[ -n $JAVA_HOME ]] || { missing+=("Java 17 to 23") && packages+=(openjdk-17-jre-headless); }
+    command -v mvn >/dev/null || { missing+=("Maven (mvn)") && packages+=(maven); }
+    command -v flock >/dev/null || { missing+=(flock) && packages+=(util-linux); }
+    unzipper >/dev/null || { missing+=("unzip") && packages+=(unzip); }
+    ((${#missing[@]})) || return 0
+    local list
+    list=$(printf ', %s' "${missing[@]}")
+    fail "$EX_MISSING" "missing: ${list:2}. On Debian or Ubuntu: apt-get install ${packages[*]}." \
+        "Or give engines that run already: ENGINE_URL (OpenSearch 2.19) and BARE_ENGINE_URL (Elasticsearch 8.8)."
+}
+
+# Names a program that unpacks a zip.
+unzipper() {
+    local program
+    for program in unzip bsdtar jar python3; do
+        if command -v "$program" >/dev/null; then
+            printf '%s\n' "$program"
+            return
+        fi
+    done
+    return 1
+}
+
+unzip_into() { # ARCHIVE FOLDER
+    mkdir -p "$2"
+    case $(unzipper) in
+        unzip) unzip -q "$1" -d "$2" ;;
+        bsdtar) bsdtar -xf "$1" -C "$2" ;;
+        jar) (cd "$2" && jar xf "$1") ;;
+        python3) python3 -m zipfile -e "$1" "$2" ;;
+    esac || fail "$EX_TEMPFAIL" "$1 can't be unpacked"
+}
+
+# Maven's repository is the user's own, so a download serves every checkout. What it brings is checked by `verify`.
+maven() { # GOAL OPTION…
+    local goal=$1
+    shift
+    mvn -B -q -U -Dstyle.color=never "$DEPENDENCY_PLUGIN:$goal" "$@" </dev/null >&2 ||
+        fail "$EX_TEMPFAIL" "Maven did not bring what is needed; its words are above. Is Maven Central, or a mirror" \
+            "of it in ~/.m2/settings.xml, within reach?"
+}
+
+# Fails unless the files, taken together in the order given, are those that this script was written for.
+verify() { # SHA256 WHAT FILE…
+    local expected=$1 what=$2 found
+    shift 2
+    found=$(cat "$@" | sha256sum | cut -d ' ' -f 1)
+    [[ $found == "$expected" ]] || fail "$EX_TEMPFAIL" "$what is not what it should be: its SHA-256 is $found," \
+        "expected $expected. Delete it from ~/.m2/repository and run this again."
+}
+
+# Unpacks one distribution to $work/home.
+unpack_distribution() { # SHA256 GROUP ARTIFACT VERSION
+    local sha256=$1
+    shift
+    maven copy -Dartifact="$1:$2:$3:zip" -DoutputDirectory="$work/zip"
+    verify "$sha256" "$1:$2:$3:zip" "$work/zip/$2-$3.zip"
+    unzip_into "$work/zip/$2-$3.zip" "$work/unpacked"
+    mv "$work/unpacked/$2-$3" "$work/home"
+    rm -rf "$work/zip" "$work/unpacked"
+    chmod +x "$work"/home/bin/*
+}
+
+unpack_elasticsearch() {
+    unpack_distribution "$ELASTICSEARCH_SHA256" \
+        org.elasticsearch.distribution.integ-test-zip elasticsearch "$ELASTICSEARCH_VERSION"
+}
+
+unpack_opensearch() {
+    unpack_distribution "$OPENSEARCH_SHA256" \
+        org.opensearch.distribution.integ-test-zip opensearch "$OPENSEARCH_VERSION"
+    add_module "$LANG_PAINLESS_SHA256" lang-painless org.opensearch.painless.PainlessPlugin '' \
+        createClassLoader getClassLoader
+    add_module "$INGEST_COMMON_SHA256" ingest-common org.opensearch.ingest.common.IngestCommonPlugin lang-painless \
+        getClassLoader
+}
+
+# Assembles an OpenSearch module: its jar and those it needs beyond the server's and the extended module's own.
+add_module() { # SHA256 NAME CLASS EXTENDED PERMISSION…
+    local sha256=$1 name=$2 class=$3 extended=$4 module=$work/home/modules/$2 jar permission
+    shift 4
+    mkdir -p "$module"
+    cat >"$work/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId>
+  <artifactId>$name-jars</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.opensearch.plugin</groupId>
+      <artifactId>$name</artifactId>
+      <version>$OPENSEARCH_VERSION</version>
+    </dependency>
+  </dependencies>
+</project>
+POM
+    maven copy-dependencies -f "$work/pom.xml" -DincludeScope=runtime -DoutputDirectory="$module"
+    for jar in "$module"/*.jar; do
+        if [[ -e $work/home/lib/${jar##*/} || (-n $extended && -e $work/home/modules/$extended/${jar##*/}) ]]; then
+            rm "$jar"
+        fi
+    done
+    verify "$sha256" "the set of jars of org.opensearch.plugin:$name:$OPENSEARCH_VERSION" "$module"/*.jar
+    cat >"$module/plugin-descriptor.properties" <<PROPERTIES
+description=OpenSearch module $name
+version=$OPENSEARCH_VERSION
+name=$name
+classname=$class
+java.version=11
+opensearch.version=$OPENSEARCH_VERSION
+has.native.controller=false
+extended.plugins=$extended
+PROPERTIES
+    {
+        printf 'grant {\n'
+        for permission in "$@"; do
+            printf '  permission java.lang.RuntimePermission "%s";\n' "$permission"
+        done
+        printf '};\n'
+    } >"$module/plugin-security.policy"
+}
+
+# Puts $work/home in its place, in one step. The engine's own user, if it is another, must be able to read it.
+publish() { # ENGINE
+    local home
+    home=$(engine_home "$1")
+    stamp "$1" >"$work/home/.stamp"
+    chmod -R a+rX "$work/home"
+    if [[ -e $home ]]; then
+        mv "$home" "$work/replaced"
+    fi
+    mv "$work/home" "$home"
+    rm -rf "$work/replaced"
+}
+
+main "$@"

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# What the scripts of this folder share: where things stand, which Java, how to say what is missing.
+# Sourced, never run. The caller sets `set -euo pipefail`.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# All that is unpacked goes here; point several checkouts at one folder to unpack once.
+CACHE_DIR=${CACHE_DIR:-$ROOT/.cache}
+ENGINES_DIR=$CACHE_DIR/engines
+
+OPENSEARCH_VERSION=2.19.1
+ELASTICSEARCH_VERSION=8.8.0
+
+# Exit codes (sysexits.h where one fits).
+EX_USAGE=64
+EX_MISSING=69  # a program that the user has to provide is not there
+EX_TEMPFAIL=75 # an engine did not start, a download failed
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+
+fail() { # CODE MESSAGE…
+    local code=$1
+    shift
+    say "$@"
+    exit "$code"
+}
+
+# Where an engine's unpacked distribution stands.
+engine_home() { # NAME
+    case $1 in
+        opensearch) printf '%s/opensearch-%s\n' "$ENGINES_DIR" "$OPENSEARCH_VERSION" ;;
+        elasticsearch) printf '%s/elasticsearch-%s\n' "$ENGINES_DIR" "$ELASTICSEARCH_VERSION" ;;
+        *) fail "$EX_USAGE" "no engine is called '$1'; there are: opensearch, elasticsearch" ;;
+    esac
+}
+
+# The address that the user gave for an engine; empty when it has to be started here.
+given_address() { # NAME
+    case $1 in
+        opensearch) printf '%s' "${ENGINE_URL:-}" ;;
+        elasticsearch) printf '%s' "${BARE_ENGINE_URL:-}" ;;
+    esac
+}
+
+# Prints the home of a Java that runs both engines, or nothing. They use the security manager, which Java 24 removed.
+find_java_home() {
+    local java version
+    for java in "${JAVA_HOME:+$JAVA_HOME/bin/java}" "$(command -v java || true)" /usr/lib/jvm/*/bin/java; do
+        [[ -n $java && -x $java ]] || continue
+        version=$("$java" -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java\.specification\.version = //p')
+        if [[ $version =~ ^[0-9]+$ ]] && ((version >= 17 && version <= 23)); then
+            "$java" -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java\.home = //p'
+            return
+        fi
+    done
+}
