@@ -102,11 +102,11 @@ unzip_into() { # ARCHIVE FOLDER
     esac || fail "$EX_TEMPFAIL" "$1 can't be unpacked"
 }
 
-# Maven's repository is the user's own, so a download serves every checkout. What it brings is checked by `verify`.
+# Its repository is under .cache too, so nothing is left in the user's home. What it brings is checked by `verify`.
 maven() { # GOAL OPTION…
     local goal=$1
     shift
-    mvn -B -q -U -Dstyle.color=never "$DEPENDENCY_PLUGIN:$goal" "$@" </dev/null >&2 ||
+    mvn -B -q -U -Dstyle.color=never -Dmaven.repo.local="$CACHE_DIR/m2" "$DEPENDENCY_PLUGIN:$goal" "$@" </dev/null >&2 ||
         fail "$EX_TEMPFAIL" "Maven did not bring what is needed; its words are above. Is Maven Central, or a mirror" \
             "of it in ~/.m2/settings.xml, within reach?"
 }
@@ -117,7 +117,7 @@ verify() { # SHA256 WHAT FILE…
     shift 2
     found=$(cat "$@" | sha256sum | cut -d ' ' -f 1)
     [[ $found == "$expected" ]] || fail "$EX_TEMPFAIL" "$what is not what it should be: its SHA-256 is $found," \
-        "expected $expected. Delete it from ~/.m2/repository and run this again."
+        "expected $expected. Delete $CACHE_DIR/m2 and run this again."
 }
 
 # Unpacks one distribution to $work/home.
