@@ -1,0 +1,59 @@
+# What a person runs is what CI runs: .ci/run calls `make check` and `make test`.
+
+# Where cargo builds.
+TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
+# State of `make run`: the store and the shipper's spool.
+DATA_DIR ?= data
+# Where the service of `make run` listens.
+LISTEN ?= 127.0.0.1:8000
+# More options for cargo; CI says --locked.
+CARGO_FLAGS ?=
+
+WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
+
+.DEFAULT_GOAL := help
+.PHONY: help run deps test e2e check bench fmt clean binaries
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## start the service on LISTEN, its logs shipped to an embedded store under DATA_DIR (no engine needed)
+	cargo build $(CARGO_FLAGS) --release -p backend -p shipper
+	@mkdir -p $(DATA_DIR)
+	@printf '%s\n' '' \
+	  'The service listens on http://$(LISTEN), its log lines go to $(DATA_DIR)/logs.db. Try, in another terminal:' '' \
+	  "  curl -i -H 'X-Request-Id: demo-1' -H 'X-Project-Id: p-1' http://$(LISTEN)/api/projects/p-1/logs" \
+	  '  curl -s http://$(LISTEN)/api/requests/demo-1' \
+	  '  curl -s http://$(LISTEN)/metrics' '' \
+	  'Ctrl-C stops the service and ships what is left.' ''
+	@exec env LISTEN=$(LISTEN) STORE=sqlite:$(DATA_DIR)/logs.db \
+	  $(TARGET_DIR)/release/shipper exec --to sqlite:$(DATA_DIR)/logs.db --state-dir $(DATA_DIR)/shipper \
+	  -- $(TARGET_DIR)/release/backend
+
+deps: ## unpack what the tests need under .cache, or say what is missing
+	@infra/local/deps.sh
+
+binaries:
+	cargo build $(CARGO_FLAGS) --workspace --bins --examples
+
+test: deps binaries ## all tests, against a real OpenSearch and Elasticsearch (or ENGINE_URL, BARE_ENGINE_URL)
+	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
+
+e2e: deps binaries ## only the tests across programs, tests/observability
+	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) -p observability-tests
+
+check: ## formatting, lints and docs, with every warning an error
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
+
+bench: ## CPU a request over bare Actix, and lines a CPU-second from file to _bulk
+	cargo bench $(CARGO_FLAGS) -p observability
+	cargo bench $(CARGO_FLAGS) -p shipper
+
+fmt: ## format all Rust code
+	cargo fmt --all
+
+clean: ## remove what was built and unpacked (target, .cache); DATA_DIR stays
+	cargo clean
+	rm -rf .cache
