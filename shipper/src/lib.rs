@@ -5,12 +5,14 @@
 //! [`delivery`] sees it to its store, and the [`ledger`] knows at every moment where each line is, which the
 //! [`journal`] makes durable as checkpoints. [`pipeline`] knows all stages; no other module knows two.
 
-pub mod delivery;
 pub mod dead_letters;
+pub mod delivery;
 pub mod disk;
 pub mod document;
+pub mod files;
 pub mod journal;
 pub mod ledger;
+pub mod moment;
 pub mod pipeline;
 pub mod reader;
 pub mod record;

@@ -1,0 +1,208 @@
+//! The few things that the shipper asks of a file system, so that a simulation can answer in its place.
+//!
+//! [`RealDisk`] is the machine's own. The simulation's disk loses what was not synced, tears writes and stops at any
+//! step (`tests/it/simulation`). Nothing here knows what the files hold.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt, MetadataExt as _};
+use std::path::Path;
+
+/// A file system.
+pub trait Disk: Clone + Send + Sync + 'static {
+    /// An open file.
+    type File: DiskFile;
+
+    /// Makes `dir` and what is missing above it.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// The names in `dir`, sorted; none where there is no such folder.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Opens a file that exists, for reading.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn open(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Opens a file for appending and reading, making it where it is missing.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn open_append(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Renames a file over another, in one step.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes what was created, renamed and removed in `dir` survive a power loss.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file of a [`Disk`].
+pub trait DiskFile: Send + Sync + 'static {
+    /// Appends some or all of `bytes`, and says how many.
+    ///
+    /// # Errors
+    /// As the file system says; nothing was appended then.
+    fn append(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Fills `buffer` from `offset` on, as far as the file goes, and says how many bytes it got.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Cuts the file to `len` bytes.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// Makes the file's bytes survive a power loss.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn sync(&self) -> io::Result<()>;
+
+    /// What is known of the file besides its bytes.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn stat(&self) -> io::Result<Stat>;
+}
+
+/// A file's identity and size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The device that it is on.
+    pub device: u64,
+    /// Its number there, reused after its removal.
+    pub inode: u64,
+    /// How many names it has; 0 once it is removed.
+    pub links: u64,
+    /// Its size in bytes.
+    pub len: u64,
+}
+
+/// The machine's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    type File = File;
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            // A name that is not UTF-8 is none of ours.
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).append(true).create(true).open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
+
+impl DiskFile for File {
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match { self }.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match FileExt::read_at(self, &mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        let metadata = self.metadata()?;
+        Ok(Stat { device: metadata.dev(), inode: metadata.ino(), links: metadata.nlink(), len: metadata.len() })
+    }
+}
+
+/// Appends all of `bytes` or, where that fails, leaves the file as it was, `len` bytes long.
+///
+/// # Errors
+/// As the file system says.
+pub fn append_whole(file: &impl DiskFile, len: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.append(bytes) {
+            Ok(0) => {
+                file.truncate(len)?;
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) => {
+                file.truncate(len)?;
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}

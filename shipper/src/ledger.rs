@@ -1,0 +1,314 @@
+//! Where every line is, at every moment: the one set of books of the process.
+//!
+//! A line is *read* when it is taken (its newline appended to the spool, or read from a file), and then is either
+//! *waiting* or has one disposition for ever: *stored*, *already stored*, *dead-lettered* or *lost*. So
+//!
+//! `read = stored + already_stored + dead_lettered + lost + waiting`
+//!
+//! holds in every [`Snapshot`]. `waiting` is counted from the generations' own accounts and not by subtraction, so
+//! the equation can fail, and [`Snapshot::is_balanced`] says whether it does. The books are of one process: lines that
+//! wait in the spool when it starts begin as read.
+//!
+//! A generation's checkpoint follows from its account: lines are handed on in ranges, and the checkpoint passes a
+//! range when the last of its lines has its disposition and every range before it is passed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use store::{GenerationId, LineId};
+
+/// What became of a line in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// This process put it into the store.
+    Stored,
+    /// It was in the store before.
+    AlreadyStored,
+    /// It rests with its reason among the dead letters.
+    DeadLettered,
+}
+
+/// The counts at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Lines taken, those that waited at the start among them.
+    pub read: u64,
+    /// Lines that this process put into the store.
+    pub stored: u64,
+    /// Lines that were in the store before.
+    pub already_stored: u64,
+    /// Lines that rest among the dead letters.
+    pub dead_lettered: u64,
+    /// Lines that `on_full = "drop_oldest"` gave up.
+    pub lost: u64,
+    /// Lines that have no disposition yet.
+    pub waiting: u64,
+    /// Bytes of the lines read.
+    pub read_bytes: u64,
+    /// Bytes of spool segments on disk.
+    pub spool_bytes: u64,
+}
+
+impl Snapshot {
+    /// Whether the accounting equation holds.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.read == self.stored + self.already_stored + self.dead_lettered + self.lost + self.waiting
+    }
+}
+
+/// Lines handed on together: those that begin in `start..end`.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    start: u64,
+    end: u64,
+    /// How many of them have no disposition yet.
+    open: u64,
+}
+
+/// The account of one generation.
+#[derive(Debug, Default)]
+struct Account {
+    /// Lines taken and not yet handed on; of files, none ever.
+    untouched: u64,
+    /// Handed on, in order, without gaps, from the checkpoint on.
+    ranges: VecDeque<Range>,
+    checkpoint: u64,
+    /// Bytes that can be read: what was appended to a segment.
+    end: u64,
+    /// Nothing will be appended to it any more.
+    sealed: bool,
+    /// Some of its lines were handed on.
+    touched: bool,
+}
+
+/// The books.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    accounts: BTreeMap<GenerationId, Account>,
+    counts: Snapshot,
+}
+
+/// How far a generation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Every line before it is disposed of.
+    pub checkpoint: u64,
+    /// The end of what can be read now.
+    pub end: u64,
+    /// Nothing will be appended after `end`.
+    pub sealed: bool,
+    /// Some of its lines were handed on.
+    pub touched: bool,
+}
+
+impl Progress {
+    /// Whether nothing of it is left to do, now or later.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.sealed && self.checkpoint >= self.end
+    }
+}
+
+impl Ledger {
+    /// Opens the account of a generation of which the lines before `checkpoint` are disposed of. Of a spool segment
+    /// from before the start, `end` is its length and `waiting` the lines from the checkpoint to there.
+    pub fn open(&mut self, generation: GenerationId, checkpoint: u64, end: u64, waiting: u64) {
+        let account = Account { untouched: waiting, checkpoint, end, ..Account::default() };
+        self.counts.read += waiting;
+        self.counts.read_bytes += end - checkpoint.min(end);
+        self.accounts.insert(generation, account);
+    }
+
+    /// `lines` more lines stand in a spool segment, which now ends at `end`.
+    pub fn take(&mut self, generation: GenerationId, end: u64, lines: u64) {
+        let Some(account) = self.accounts.get_mut(&generation) else { return };
+        self.counts.read += lines;
+        self.counts.read_bytes += end - account.end;
+        self.counts.spool_bytes += end - account.end;
+        account.untouched += lines;
+        account.end = end;
+    }
+
+    /// Nothing more will be appended to a segment; `tail_lines` is 1 where its last line has no newline.
+    pub fn seal(&mut self, generation: GenerationId, tail_lines: u64) {
+        let Some(account) = self.accounts.get_mut(&generation) else { return };
+        account.sealed = true;
+        account.untouched += tail_lines;
+        self.counts.read += tail_lines;
+    }
+
+    /// The `lines` lines from `start` to `end` of a spool segment are handed on.
+    pub fn hand(&mut self, generation: GenerationId, start: u64, end: u64, lines: u64) {
+        let Some(account) = self.accounts.get_mut(&generation) else { return };
+        account.untouched -= lines.min(account.untouched);
+        account.touched = true;
+        account.ranges.push_back(Range { start, end, open: lines });
+        account.settle();
+    }
+
+    /// The `lines` lines from `start` to `end` of a file are read and handed on.
+    pub fn read(&mut self, generation: GenerationId, start: u64, end: u64, lines: u64) {
+        let Some(account) = self.accounts.get_mut(&generation) else { return };
+        self.counts.read += lines;
+        self.counts.read_bytes += end - start;
+        account.end = end;
+        account.touched = true;
+        account.ranges.push_back(Range { start, end, open: lines });
+        account.settle();
+    }
+
+    /// Lines get their dispositions. Lines that come in order cost nothing but their count.
+    pub fn settle(&mut self, lines: impl IntoIterator<Item = (LineId, Fate)>) {
+        let mut lines = lines.into_iter().peekable();
+        while let Some(&(first, _)) = lines.peek() {
+            let Some(account) = self.accounts.get_mut(&first.generation) else {
+                lines.next();
+                continue;
+            };
+            let after = account.ranges.partition_point(|range| range.start <= first.offset);
+            let Some(range) = after.checked_sub(1).and_then(|place| account.ranges.get_mut(place)) else {
+                lines.next();
+                continue;
+            };
+            let within =
+                |id: &LineId| id.generation == first.generation && (range.start..range.end).contains(&id.offset);
+            let mut settled = 0;
+            while let Some((_, fate)) = lines.next_if(|(id, _)| within(id)) {
+                settled += 1;
+                match fate {
+                    Fate::Stored => self.counts.stored += 1,
+                    Fate::AlreadyStored => self.counts.already_stored += 1,
+                    Fate::DeadLettered => self.counts.dead_lettered += 1,
+                }
+            }
+            if settled == 0 {
+                // Not a line that was handed on: counting it would unbalance the books.
+                lines.next();
+                continue;
+            }
+            range.open = range.open.saturating_sub(settled);
+            account.settle();
+        }
+    }
+
+    /// Gives up what of a sealed segment was not handed on yet, and says how many lines that were.
+    pub fn lose(&mut self, generation: GenerationId) -> u64 {
+        let Some(account) = self.accounts.get_mut(&generation) else { return 0 };
+        let lost = std::mem::take(&mut account.untouched);
+        self.counts.lost += lost;
+        let start = account.ranges.back().map_or(account.checkpoint, |range| range.end);
+        account.ranges.push_back(Range { start, end: account.end, open: 0 });
+        account.settle();
+        lost
+    }
+
+    /// How far a generation is.
+    #[must_use]
+    pub fn progress(&self, generation: &GenerationId) -> Option<Progress> {
+        let account = self.accounts.get(generation)?;
+        Some(account.progress())
+    }
+
+    /// Generations in the order of their birth.
+    pub fn generations(&self) -> impl Iterator<Item = (GenerationId, Progress)> + '_ {
+        self.accounts.iter().map(|(generation, account)| (*generation, account.progress()))
+    }
+
+    /// Closes the account of a generation of which nothing is left to do.
+    pub fn close(&mut self, generation: &GenerationId) {
+        self.accounts.remove(generation);
+    }
+
+    /// Bytes of spool segments on disk, besides those that [`Ledger::take`] counts.
+    pub fn add_spool_bytes(&mut self, bytes: u64) {
+        self.counts.spool_bytes += bytes;
+    }
+
+    /// A segment of this length is removed.
+    pub fn remove_spool_bytes(&mut self, bytes: u64) {
+        self.counts.spool_bytes -= bytes.min(self.counts.spool_bytes);
+    }
+
+    /// Bytes of spool segments on disk, without the cost of a whole snapshot.
+    #[must_use]
+    pub fn spool_bytes(&self) -> u64 {
+        self.counts.spool_bytes
+    }
+
+    /// The counts now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let open = |account: &Account| account.ranges.iter().map(|range| range.open).sum::<u64>();
+        let waiting = self.accounts.values().map(|account| account.untouched + open(account)).sum();
+        Snapshot { waiting, ..self.counts }
+    }
+}
+
+impl Account {
+    fn progress(&self) -> Progress {
+        Progress { checkpoint: self.checkpoint, end: self.end, sealed: self.sealed, touched: self.touched }
+    }
+
+    /// Moves the checkpoint past the ranges that are done.
+    fn settle(&mut self) {
+        while let Some(range) = self.ranges.front()
+            && range.open == 0
+        {
+            self.checkpoint = range.end;
+            self.ranges.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generation() -> GenerationId {
+        GenerationId::new(1, &[0; 10])
+    }
+
+    fn at(offset: u64, fate: Fate) -> (LineId, Fate) {
+        (LineId { generation: generation(), offset }, fate)
+    }
+
+    #[test]
+    fn a_checkpoint_waits_for_the_slowest_before_it() {
+        let mut ledger = Ledger::default();
+        ledger.open(generation(), 0, 0, 0);
+        ledger.take(generation(), 40, 4);
+        ledger.hand(generation(), 0, 20, 2);
+        ledger.hand(generation(), 20, 40, 2);
+        ledger.settle([at(20, Fate::Stored), at(30, Fate::AlreadyStored), at(0, Fate::DeadLettered)]);
+        assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 0);
+        assert!(ledger.snapshot().is_balanced());
+        assert_eq!(ledger.snapshot().waiting, 1);
+        ledger.settle([at(10, Fate::Stored)]);
+        assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 40);
+        assert_eq!(ledger.snapshot().waiting, 0);
+        assert!(ledger.snapshot().is_balanced());
+    }
+
+    #[test]
+    fn what_is_given_up_is_counted_and_what_is_under_way_is_not() {
+        let mut ledger = Ledger::default();
+        ledger.open(generation(), 0, 0, 0);
+        ledger.take(generation(), 35, 3);
+        ledger.seal(generation(), 1);
+        ledger.hand(generation(), 0, 10, 1);
+        assert_eq!(ledger.lose(generation()), 3);
+        assert!(ledger.snapshot().is_balanced());
+        ledger.settle([at(0, Fate::Stored)]);
+        let counts = ledger.snapshot();
+        assert_eq!((counts.read, counts.stored, counts.lost, counts.waiting), (4, 1, 3, 0));
+        assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 35);
+    }
+
+    #[test]
+    fn a_line_nobody_handed_on_changes_nothing() {
+        let mut ledger = Ledger::default();
+        ledger.open(generation(), 0, 0, 0);
+        ledger.settle([at(0, Fate::Stored)]);
+        assert_eq!(ledger.snapshot(), Snapshot::default());
+    }
+}

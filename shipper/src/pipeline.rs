@@ -1,0 +1,430 @@
+//! The stages put together: from bytes that lie in a file to lines that rest in a store.
+//!
+//! A [`Pipeline`] does one [`tick`](Pipeline::tick) at a time and never waits: it reads, batches, says what to send,
+//! takes [answers](Pipeline::answer), moves checkpoints and removes what is done. Who runs it decides when, with which
+//! clock, on which disk and against which store, so that a simulation can be all of these.
+//!
+//! Bounds: `in_flight_max_bytes` for all batches that are built or under way; above it nothing is read, and what comes
+//! meanwhile waits in the spool or in its files.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, WriteError};
+
+use crate::dead_letters::DeadLetters;
+use crate::delivery::{Delivery, DeliverySettings, ParcelId, RetryCounts, Trouble};
+use crate::disk::Disk;
+use crate::document::{Documents, Kind, Origin, Place};
+use crate::journal::Journal;
+use crate::ledger::{Fate, Ledger};
+use crate::moment::Moment;
+use crate::reader::Reader;
+use crate::record::Flaw;
+use crate::spool::{Random, Spool, lock};
+
+/// Space that a batch's buffer begins with, beyond its bound: the last line goes over it.
+const BATCH_SLACK_BYTES: usize = 4 * 1024;
+
+/// How long a disk that said no is left alone.
+const DISK_RETRY: Duration = Duration::from_millis(250);
+
+/// What shapes the pipeline.
+#[derive(Clone, Debug)]
+pub struct PipelineSettings {
+    /// Indices are named `<index_prefix>-YYYY.MM.DD`.
+    pub index_prefix: String,
+    /// A batch is done at so many lines,
+    pub batch_max_lines: usize,
+    /// or so many bytes of body,
+    pub batch_max_bytes: usize,
+    /// or this long after its first line was read.
+    pub batch_max_age: Duration,
+    /// Bytes of all batches together, above which nothing is read; one batch may go over it.
+    pub in_flight_max_bytes: usize,
+    /// Of a longer line, so many bytes are kept.
+    pub line_max_bytes: usize,
+    /// How often checkpoints are written down.
+    pub checkpoint_interval: Duration,
+    /// When batches go and go again.
+    pub delivery: DeliverySettings,
+}
+
+/// Lines by what they were when they came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindCounts {
+    /// They met the contract.
+    pub record: u64,
+    /// JSON objects of another shape.
+    pub foreign: u64,
+    /// Wrapped, by flaw, in the order of [`Flaw::ALL`].
+    pub wrapped: [u64; Flaw::ALL.len()],
+}
+
+/// What the pipeline tells of itself besides the ledger's books.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Lines by what they were.
+    pub kinds: KindCounts,
+    /// Requests sent.
+    pub requests: u64,
+    /// What went again.
+    pub retries: RetryCounts,
+    /// Why the store gets nothing, while that is so.
+    pub trouble: Option<Trouble>,
+    /// What the disk said last, while it says no.
+    pub disk_error: Option<String>,
+}
+
+/// A generation that is being read.
+struct Source<F> {
+    reader: Reader<F>,
+    origin: Origin,
+    /// Checkpoint as the journal has it.
+    journaled: u64,
+}
+
+/// Everything shared with the writers of the spool and with whoever asks for counts.
+pub struct Shared<D: Disk> {
+    /// The disk.
+    pub disk: D,
+    /// The books.
+    pub ledger: Arc<Mutex<Ledger>>,
+    /// What must be known after a crash.
+    pub journal: Arc<Mutex<Journal<D>>>,
+    /// The queue.
+    pub spool: Arc<Spool<D>>,
+}
+
+/// All stages.
+pub struct Pipeline<D: Disk> {
+    settings: PipelineSettings,
+    shared: Shared<D>,
+    documents: Documents,
+    sources: BTreeMap<GenerationId, Source<D::File>>,
+    builder: BatchBuilder,
+    /// When the builder got its first line.
+    builder_since: Option<Duration>,
+    /// A line of the builder relies on an arrival mark.
+    builder_used_arrival: bool,
+    /// A batch that may not go before the journal is synced.
+    held: Option<Batch>,
+    delivery: Delivery,
+    dead_letters: DeadLetters<D>,
+    report: Report,
+    buffer: Vec<u8>,
+    random: Random,
+    checkpoint_due: Duration,
+    disk_retry_at: Option<Duration>,
+    flush: bool,
+}
+
+impl<D: Disk> Pipeline<D> {
+    /// A pipeline over what is open.
+    #[must_use]
+    pub fn new(
+        settings: PipelineSettings,
+        shared: Shared<D>,
+        documents: Documents,
+        dead_letters: DeadLetters<D>,
+        random: Random,
+    ) -> Self {
+        let builder = BatchBuilder::new(&settings.index_prefix);
+        let delivery = Delivery::new(settings.delivery);
+        let pipeline = Self {
+            settings,
+            shared,
+            documents,
+            sources: BTreeMap::new(),
+            builder,
+            builder_since: None,
+            builder_used_arrival: false,
+            held: None,
+            delivery,
+            dead_letters,
+            report: Report::default(),
+            buffer: Vec::new(),
+            random,
+            checkpoint_due: Duration::ZERO,
+            disk_retry_at: None,
+            flush: false,
+        };
+        pipeline.forget_the_gone();
+        pipeline
+    }
+
+    /// Drops from the journal the segments that were removed before it could say so.
+    fn forget_the_gone(&self) {
+        let mut journal = lock(&self.shared.journal);
+        let ledger = lock(&self.shared.ledger);
+        let gone = |(generation, entry): (&GenerationId, &crate::journal::Entry)| {
+            (entry.file.is_none() && ledger.progress(generation).is_none()).then_some(*generation)
+        };
+        let gone: Vec<_> = journal.entries().filter_map(gone).collect();
+        gone.into_iter().for_each(|generation| journal.retire(generation));
+    }
+
+    /// From now on batches do not wait for more lines: the sources are at their end.
+    pub fn flush(&mut self) {
+        self.flush = true;
+    }
+
+    /// One round of everything that can be done now; gives the requests to send.
+    pub fn tick(&mut self, now: Moment) -> Vec<(ParcelId, Batch)> {
+        if self.disk_retry_at.is_none_or(|at| at <= now.elapsed) {
+            let done = self.work_on_disk(now);
+            self.disk_retry_at = done.is_err().then_some(now.elapsed + DISK_RETRY);
+            self.report.disk_error = done.err().map(|error| error.to_string());
+        }
+        let mut requests = Vec::new();
+        while let Some(request) = self.delivery.next(now.elapsed) {
+            self.report.requests += 1;
+            requests.push(request);
+        }
+        requests
+    }
+
+    fn work_on_disk(&mut self, now: Moment) -> io::Result<()> {
+        self.settle_dead_letters()?;
+        self.make_room()?;
+        self.read(now)?;
+        self.finish_aged_batch(now)?;
+        if self.checkpoint_due <= now.elapsed {
+            self.write_checkpoints()?;
+            self.checkpoint_due = now.elapsed + self.settings.checkpoint_interval;
+        }
+        self.retire_done()
+    }
+
+    /// Takes the store's answer to a request.
+    pub fn answer(&mut self, id: ParcelId, answer: Result<Vec<Disposition>, WriteError>, now: Moment) {
+        let random = (self.random)();
+        let Some(settled) = self.delivery.answer(id, answer, now.elapsed, random) else { return };
+        let lines = settled.batch.lines();
+        for (place, disposition) in settled.dispositions.iter().enumerate() {
+            if let Disposition::DeadLetter(cause) = disposition {
+                self.dead_letters.add(&settled.batch, place, cause, settled.attempts, now.wall);
+            }
+        }
+        let fates = lines.iter().zip(&settled.dispositions).filter_map(|(line, disposition)| match disposition {
+            Disposition::Stored => Some((line.id, Fate::Stored)),
+            Disposition::AlreadyStored => Some((line.id, Fate::AlreadyStored)),
+            Disposition::Retry(_) | Disposition::DeadLetter(_) => None,
+        });
+        lock(&self.shared.ledger).settle(fates);
+    }
+
+    /// When the next tick is due if nothing happens before; `None` where only an event can give it work.
+    #[must_use]
+    pub fn next_tick_at(&self) -> Option<Duration> {
+        let aged = self.builder_since.map(|since| since + self.settings.batch_max_age);
+        let checkpoint = self.has_unwritten_checkpoint().then_some(self.checkpoint_due);
+        [aged, checkpoint, self.delivery.next_at(), self.disk_retry_at].into_iter().flatten().min()
+    }
+
+    /// Whether every line that was taken is disposed of, durably.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let ledger = lock(&self.shared.ledger);
+        ledger.generations().all(|(_, progress)| progress.is_done()) && ledger.snapshot().waiting == 0
+    }
+
+    /// What the pipeline tells of itself.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let trouble = self.delivery.trouble().cloned();
+        Report { retries: self.delivery.retries(), trouble, ..self.report.clone() }
+    }
+
+    /// Writes down, as the last thing, how far everything is.
+    ///
+    /// # Errors
+    /// As the file system says; lines may then go again under their ids.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.settle_dead_letters()?;
+        self.write_checkpoints()?;
+        self.retire_done()?;
+        lock(&self.shared.journal).sync()
+    }
+
+    fn settle_dead_letters(&mut self) -> io::Result<()> {
+        let dead = self.dead_letters.sync()?;
+        if !dead.is_empty() {
+            lock(&self.shared.ledger).settle(dead.into_iter().map(|id| (id, Fate::DeadLettered)));
+        }
+        Ok(())
+    }
+
+    /// Gives up the oldest segment where `on_full` says so and a writer waits for room.
+    fn make_room(&mut self) -> io::Result<()> {
+        while let Some(generation) = self.shared.spool.to_drop() {
+            self.shared.spool.remove(&generation)?;
+            let lost = lock(&self.shared.ledger).lose(generation);
+            self.sources.remove(&generation);
+            tracing::error!(%generation, lost_lines = lost, "the spool is full: its oldest segment was given up");
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, now: Moment) -> io::Result<()> {
+        self.open_segments();
+        let generations: Vec<_> = self.sources.keys().copied().collect();
+        for generation in generations {
+            while self.has_capacity() {
+                if !self.read_chunk(generation, now)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn has_capacity(&self) -> bool {
+        self.held.is_none() && self.delivery.bytes() + self.builder.bytes() < self.settings.in_flight_max_bytes
+    }
+
+    fn open_segments(&mut self) {
+        for generation in self.shared.spool.generations() {
+            if self.sources.contains_key(&generation) {
+                continue;
+            }
+            let Some(segment) = self.shared.spool.segment(&generation) else { continue };
+            let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { continue };
+            let origin = self.documents.origin(&Place::Stream(segment.stream), generation);
+            let reader = Reader::new(segment.file, progress.checkpoint, self.settings.line_max_bytes);
+            self.sources.insert(generation, Source { reader, origin, journaled: progress.checkpoint });
+        }
+    }
+
+    /// Reads one chunk of a generation into the builder; says whether there is more to be had right away.
+    fn read_chunk(&mut self, generation: GenerationId, now: Moment) -> io::Result<bool> {
+        let Some(source) = self.sources.get_mut(&generation) else { return Ok(false) };
+        let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { return Ok(false) };
+        let offset = source.reader.offset();
+        if offset >= progress.end {
+            return Ok(false);
+        }
+        let entry = lock(&self.shared.journal).get(&generation);
+        let mut arrived = entry.arrived(&generation, offset);
+        let mut next_mark = entry.next_mark(offset).unwrap_or(u64::MAX);
+        let (builder, documents, settings) = (&mut self.builder, &mut self.documents, &self.settings);
+        let (kinds, dead_letters, origin) = (&mut self.report.kinds, &self.dead_letters, &source.origin);
+        let (mut used_arrival, mut dead) = (false, Vec::new());
+        let chunk = source.reader.read(&mut self.buffer, progress.end, progress.sealed, |line| {
+            if line.offset >= next_mark {
+                arrived = entry.arrived(&generation, line.offset);
+                next_mark = entry.next_mark(line.offset).unwrap_or(u64::MAX);
+            }
+            let id = LineId { generation, offset: line.offset };
+            if dead_letters.contains(&id) {
+                dead.push((id, Fate::DeadLettered));
+                return ControlFlow::Continue(());
+            }
+            let pushed = documents.push(builder, origin, &line, arrived);
+            used_arrival |= pushed.used_arrival;
+            kinds.add(pushed.kind);
+            let full = builder.count() >= settings.batch_max_lines || builder.bytes() >= settings.batch_max_bytes;
+            if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if chunk.end > chunk.start {
+            let mut ledger = lock(&self.shared.ledger);
+            ledger.hand(generation, chunk.start, chunk.end, chunk.lines);
+            ledger.settle(dead);
+        }
+        self.builder_used_arrival |= used_arrival;
+        if self.builder.count() > 0 && self.builder_since.is_none() {
+            self.builder_since = Some(now.elapsed);
+        }
+        let full = self.builder.count() >= self.settings.batch_max_lines;
+        if full || self.builder.bytes() >= self.settings.batch_max_bytes {
+            self.finish_batch()?;
+        }
+        Ok(chunk.more)
+    }
+
+    fn finish_aged_batch(&mut self, now: Moment) -> io::Result<()> {
+        if let Some(batch) = self.held.take() {
+            self.offer(batch)?;
+        }
+        let aged = self.builder_since.is_some_and(|since| now.elapsed >= since + self.settings.batch_max_age);
+        if aged || self.flush && self.builder.count() > 0 { self.finish_batch() } else { Ok(()) }
+    }
+
+    fn finish_batch(&mut self) -> io::Result<()> {
+        // Buffers of full size only while batches get full.
+        let full = self.builder.bytes() >= self.settings.batch_max_bytes / 2;
+        let capacity = if full { self.settings.batch_max_bytes + BATCH_SLACK_BYTES } else { 0 };
+        let batch = self.builder.finish(capacity);
+        self.builder_since = None;
+        if std::mem::take(&mut self.builder_used_arrival) {
+            return self.offer(batch);
+        }
+        self.delivery.offer(batch);
+        Ok(())
+    }
+
+    /// Offers a batch that relies on arrival marks: those must be durable first, or after a power loss the lines would
+    /// get other days and other texts under their ids.
+    fn offer(&mut self, batch: Batch) -> io::Result<()> {
+        let mut journal = lock(&self.shared.journal);
+        if !journal.is_synced()
+            && let Err(error) = journal.sync()
+        {
+            drop(journal);
+            self.held = Some(batch);
+            return Err(error);
+        }
+        drop(journal);
+        self.delivery.offer(batch);
+        Ok(())
+    }
+
+    fn has_unwritten_checkpoint(&self) -> bool {
+        let ledger = lock(&self.shared.ledger);
+        let moved = |(generation, source): (&GenerationId, &Source<D::File>)| {
+            ledger.progress(generation).is_some_and(|progress| progress.checkpoint > source.journaled)
+        };
+        self.sources.iter().any(moved)
+    }
+
+    fn write_checkpoints(&mut self) -> io::Result<()> {
+        let mut journal = lock(&self.shared.journal);
+        let ledger = lock(&self.shared.ledger);
+        for (generation, source) in &mut self.sources {
+            let Some(progress) = ledger.progress(generation) else { continue };
+            if progress.checkpoint > source.journaled {
+                journal.checkpoint(*generation, progress.checkpoint);
+                source.journaled = progress.checkpoint;
+            }
+        }
+        drop(ledger);
+        journal.write()
+    }
+
+    /// Removes segments of which nothing is left to do, and forgets them.
+    fn retire_done(&mut self) -> io::Result<()> {
+        let done =
+            |(generation, progress): (GenerationId, crate::ledger::Progress)| progress.is_done().then_some(generation);
+        let done: Vec<_> = lock(&self.shared.ledger).generations().filter_map(done).collect();
+        for generation in done {
+            self.shared.spool.remove(&generation)?;
+            self.sources.remove(&generation);
+            lock(&self.shared.journal).retire(generation);
+            lock(&self.shared.ledger).close(&generation);
+        }
+        Ok(())
+    }
+}
+
+impl KindCounts {
+    fn add(&mut self, kind: Kind) {
+        match kind {
+            Kind::Record => self.record += 1,
+            Kind::Foreign => self.foreign += 1,
+            Kind::Wrapped(flaw) => self.wrapped[flaw as usize] += 1,
+        }
+    }
+}

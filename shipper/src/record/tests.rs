@@ -1,0 +1,235 @@
+//! Checks against other readers of JSON.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn check(line: &str) -> Check {
+    Checker::new().check(line.as_bytes())
+}
+
+fn object(line: &str) -> Object {
+    match check(line) {
+        Check::Object(object) => object,
+        Check::Wrap(flaw) => panic!("{line}: {flaw:?}"),
+    }
+}
+
+const RECORD: &str = r#"{"timestamp":"2026-11-23T18:51:20.123Z","service":"s","level":"info","message":"m","request_id":"r","project_id":null,"n":[1,{"a":-1.5e+3}]}"#;
+
+#[test]
+fn a_record_is_known() {
+    let object = object(RECORD);
+    assert!(object.is_record && !object.is_empty);
+    assert_eq!(object.closing_brace, RECORD.len() - 1);
+    assert_eq!(object.time, Timestamp::parse(b"2026-11-23T18:51:20.123Z"));
+}
+
+#[test]
+fn other_objects_are_not_records() {
+    for (from, to) in [
+        ("\"info\"", "\"INFO\""),
+        ("\"request_id\":\"r\",", ""),
+        (":null", ":1"),
+        ("20.123Z", "20.123+00:00"),
+        ("\"message\":\"m\"", "\"message\":{}"),
+    ] {
+        let line = RECORD.replace(from, to);
+        assert!(!object(&line).is_record, "{line}");
+    }
+    assert!(object("{}").is_empty && !object("{}").is_record);
+    let bunyan = r#"{"v":0,"time":"2026-11-23T18:51:20Z","level":30}"#;
+    assert_eq!(object(bunyan).time, Timestamp::parse(b"2026-11-23T18:51:20Z"));
+}
+
+#[test]
+fn flaws_are_named() {
+    let deep = format!("{}{}", "{\"a\":".repeat(MAX_DEPTH), "1");
+    let too_deep = format!("{{\"a\":{}1{}}}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+    for (line, flaw) in [
+        ("", Flaw::NotJson),
+        ("plain text", Flaw::NotJson),
+        ("{\"a\":1", Flaw::NotJson),
+        ("{\"a\":1}}", Flaw::NotJson),
+        ("{\"a\":01}", Flaw::NotJson),
+        ("{\"a\":1.}", Flaw::NotJson),
+        ("{\"a\":nul}", Flaw::NotJson),
+        ("{\"a\":\"\u{1}\"}", Flaw::NotJson),
+        (r#"{"a":"\ud800"}"#, Flaw::NotJson),
+        (r#"{"a":"\udc00\ud800"}"#, Flaw::NotJson),
+        ("{\"a\":1,}", Flaw::NotJson),
+        ("[1]", Flaw::NotObject),
+        ("null", Flaw::NotObject),
+        ("\"x\"", Flaw::NotObject),
+        (r#"{"a":1,"a":2}"#, Flaw::DuplicateKey),
+        (r#"{"a":1,"\u0061":2}"#, Flaw::DuplicateKey),
+        (r#"{"b":[{"😀":1,"\ud83d\ude00":2}]}"#, Flaw::DuplicateKey),
+        (r#"{"long_key_name":1,"long_key_namf":1,"long_key_name":2}"#, Flaw::DuplicateKey),
+        (r#"{"origin":1}"#, Flaw::ReservedKey),
+        (r#"{"or\u0069gin":1}"#, Flaw::ReservedKey),
+        (&deep, Flaw::NotJson),
+        (&too_deep, Flaw::TooDeep),
+    ] {
+        assert_eq!(check(line), Check::Wrap(flaw), "{line}");
+    }
+    assert_eq!(Checker::new().check(b"{\"a\":\"\xff\"}"), Check::Wrap(Flaw::NotUtf8));
+    assert_eq!(Checker::new().check(b"\xff"), Check::Wrap(Flaw::NotUtf8));
+}
+
+#[test]
+fn a_nested_key_may_repeat_an_outer_one() {
+    object(r#"{"a":{"a":{"a":1},"b":1},"b":{"a":1,"origin":2}}"#);
+}
+
+#[test]
+fn a_hundred_thousand_keys_take_linear_time() {
+    let keys: Vec<_> = (0..100_000).map(|n| format!("\"key_{n}\":{n}")).collect();
+    let line = format!("{{{}}}", keys.join(","));
+    object(&line);
+    let twice = format!("{{{},\"key_77777\":0}}", keys.join(","));
+    assert_eq!(check(&twice), Check::Wrap(Flaw::DuplicateKey));
+}
+
+/// Whether some object of a JSON text has a key twice, found the slow way.
+fn has_duplicates(text: &str) -> bool {
+    struct Any(bool);
+    impl<'de> serde::Deserialize<'de> for Any {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl<'de> serde::de::Visitor<'de> for Visitor {
+                type Value = Any;
+                fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    formatter.write_str("anything")
+                }
+                fn visit_unit<E>(self) -> Result<Any, E> {
+                    Ok(Any(false))
+                }
+                fn visit_bool<E>(self, _: bool) -> Result<Any, E> {
+                    Ok(Any(false))
+                }
+                fn visit_i64<E>(self, _: i64) -> Result<Any, E> {
+                    Ok(Any(false))
+                }
+                fn visit_u64<E>(self, _: u64) -> Result<Any, E> {
+                    Ok(Any(false))
+                }
+                fn visit_f64<E>(self, _: f64) -> Result<Any, E> {
+                    Ok(Any(false))
+                }
+                fn visit_str<E>(self, _: &str) -> Result<Any, E> {
+                    Ok(Any(false))
+                }
+                fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Any, A::Error> {
+                    let mut found = false;
+                    while let Some(Any(inner)) = seq.next_element()? {
+                        found |= inner;
+                    }
+                    Ok(Any(found))
+                }
+                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Any, A::Error> {
+                    let (mut found, mut keys) = (false, std::collections::BTreeSet::new());
+                    while let Some((key, Any(inner))) = map.next_entry::<String, Any>()? {
+                        found |= inner | !keys.insert(key);
+                    }
+                    Ok(Any(found))
+                }
+            }
+            deserializer.deserialize_any(Visitor)
+        }
+    }
+    serde_json::from_str::<Any>(text).is_ok_and(|any| any.0)
+}
+
+/// Texts that are often JSON and often nearly.
+fn nearly_json() -> impl Strategy<Value = String> {
+    let token = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"a\"",
+        "\"b\"",
+        "\"\\u0061\"",
+        "\"origin\"",
+        "1",
+        "-0",
+        "1e5",
+        "0.5",
+        "01",
+        "true",
+        "null",
+        " ",
+        "\"ä\"",
+        "\"\\n\"",
+        "\"\\",
+        "\"",
+        "\t",
+        "{\"a\":1}",
+        "\"long key name 1\"",
+        "\"long key name 2\"",
+    ]);
+    prop::collection::vec(token, 0..14).prop_map(|tokens| tokens.concat())
+}
+
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        any::<i64>().prop_map(|n| n.to_string()),
+        any::<f32>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| format!("{n:?}")),
+        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+    ];
+    let key = prop_oneof!["[a-c]", "[a-c]{9}", any::<String>()];
+    leaf.prop_recursive(4, 40, 6, move |inner| {
+        let member = (key.clone(), inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner, 0..5).prop_map(|items| format!("[{}]", items.join(" ,"))),
+            prop::collection::vec(member, 0..40).prop_map(|members| {
+                let members: Vec<_> = members
+                    .iter()
+                    .map(|(key, value)| format!("{}: {value}", serde_json::to_string(key).unwrap()))
+                    .collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    })
+}
+
+fn agrees_with_serde(text: &str) -> Result<(), TestCaseError> {
+    let found = check(text);
+    let valid = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    prop_assert_eq!(valid, !matches!(found, Check::Wrap(Flaw::NotJson)) || has_duplicates(text), "{}", text);
+    if valid && text.trim_start().starts_with('{') {
+        let duplicates = matches!(found, Check::Wrap(Flaw::DuplicateKey));
+        prop_assert_eq!(has_duplicates(text), duplicates, "{}", text);
+    }
+    if let Check::Object(object) = found {
+        prop_assert_eq!(text.as_bytes()[object.closing_brace], b'}');
+        prop_assert_eq!(text[object.closing_brace + 1..].trim(), "");
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn what_is_nearly_json_is_judged_as_serde_judges_it(text in nearly_json()) {
+        // serde finds what is wrong after a repeated key; the check stops there.
+        let stops_early = matches!(check(&text), Check::Wrap(Flaw::DuplicateKey)) && serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err();
+        if !stops_early {
+            agrees_with_serde(&text)?;
+        }
+    }
+
+    #[test]
+    fn json_is_judged_as_serde_judges_it(text in json()) {
+        agrees_with_serde(&text)?;
+    }
+
+    #[test]
+    fn any_bytes_are_checked_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        let utf8 = std::str::from_utf8(&bytes).is_ok();
+        let found = Checker::new().check(&bytes);
+        prop_assert_eq!(!utf8, found == Check::Wrap(Flaw::NotUtf8));
+    }
+}
