@@ -17,8 +17,9 @@ use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, WriteError};
 
 use crate::dead_letters::DeadLetters;
 use crate::delivery::{Delivery, DeliverySettings, ParcelId, RetryCounts, Trouble};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::document::{Documents, Kind, Origin, Place};
+use crate::files::{FileCounts, FileEvent, Files};
 use crate::journal::Journal;
 use crate::ledger::{Fate, Ledger};
 use crate::moment::Moment;
@@ -75,6 +76,8 @@ pub struct Report {
     pub retries: RetryCounts,
     /// Why the store gets nothing, while that is so.
     pub trouble: Option<Trouble>,
+    /// What was seen of files that can't be counted in lines.
+    pub files: FileCounts,
     /// What the disk said last, while it says no.
     pub disk_error: Option<String>,
 }
@@ -85,6 +88,25 @@ struct Source<F> {
     origin: Origin,
     /// Checkpoint as the journal has it.
     journaled: u64,
+    /// How far a file goes; `None` for a spool segment, whose end the ledger knows.
+    file: Option<FileEnd>,
+}
+
+/// How far a file goes.
+#[derive(Clone, Copy, Debug)]
+struct FileEnd {
+    end: u64,
+    /// It ends there for good; whether the journal may then forget it.
+    ended: Option<Ended>,
+}
+
+/// What to do with a file's generation once all of it is disposed of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The file is gone, or will not be asked for again.
+    Forget,
+    /// The file is still there: a later process must know how far it was read.
+    Keep,
 }
 
 /// Everything shared with the writers of the spool and with whoever asks for counts.
@@ -104,6 +126,9 @@ pub struct Pipeline<D: Disk> {
     settings: PipelineSettings,
     shared: Shared<D>,
     documents: Documents,
+    files: Files<D>,
+    /// Files are not read any more.
+    files_closed: bool,
     sources: BTreeMap<GenerationId, Source<D::File>>,
     builder: BatchBuilder,
     /// When the builder got its first line.
@@ -128,6 +153,7 @@ impl<D: Disk> Pipeline<D> {
     pub fn new(
         settings: PipelineSettings,
         shared: Shared<D>,
+        files: Files<D>,
         documents: Documents,
         dead_letters: DeadLetters<D>,
         random: Random,
@@ -138,6 +164,8 @@ impl<D: Disk> Pipeline<D> {
             settings,
             shared,
             documents,
+            files,
+            files_closed: false,
             sources: BTreeMap::new(),
             builder,
             builder_since: None,
@@ -170,6 +198,11 @@ impl<D: Disk> Pipeline<D> {
     /// From now on batches do not wait for more lines: the sources are at their end.
     pub fn flush(&mut self) {
         self.flush = true;
+    }
+
+    /// Stops reading files; what of them is under way is still seen to its end.
+    pub fn close_files(&mut self) {
+        self.files_closed = true;
     }
 
     /// One round of everything that can be done now; gives the requests to send.
@@ -222,21 +255,27 @@ impl<D: Disk> Pipeline<D> {
     pub fn next_tick_at(&self) -> Option<Duration> {
         let aged = self.builder_since.map(|since| since + self.settings.batch_max_age);
         let checkpoint = self.has_unwritten_checkpoint().then_some(self.checkpoint_due);
-        [aged, checkpoint, self.delivery.next_at(), self.disk_retry_at].into_iter().flatten().min()
+        let files = self.files.poll_at().filter(|_| !self.files_closed);
+        [aged, checkpoint, files, self.delivery.next_at(), self.disk_retry_at].into_iter().flatten().min()
     }
 
-    /// Whether every line that was taken is disposed of, durably.
+    /// Whether every line that was taken is disposed of: all of the spool, and of the files what was there to read,
+    /// or after [`Pipeline::close_files`] what was read.
     #[must_use]
     pub fn is_done(&self) -> bool {
+        let closed = |generation: &GenerationId| {
+            self.files_closed && self.sources.get(generation).is_some_and(|source| source.file.is_some())
+        };
         let ledger = lock(&self.shared.ledger);
-        ledger.generations().all(|(_, progress)| progress.is_done()) && ledger.snapshot().waiting == 0
+        let all_done = ledger.generations().all(|(generation, progress)| progress.is_done() || closed(&generation));
+        all_done && ledger.snapshot().waiting == 0 && (self.files_closed || self.files.is_scanned())
     }
 
     /// What the pipeline tells of itself.
     #[must_use]
     pub fn report(&self) -> Report {
         let trouble = self.delivery.trouble().cloned();
-        Report { retries: self.delivery.retries(), trouble, ..self.report.clone() }
+        Report { retries: self.delivery.retries(), trouble, files: self.files.counts(), ..self.report.clone() }
     }
 
     /// Writes down, as the last thing, how far everything is.
@@ -247,7 +286,11 @@ impl<D: Disk> Pipeline<D> {
         self.settle_dead_letters()?;
         self.write_checkpoints()?;
         self.retire_done()?;
-        lock(&self.shared.journal).sync()
+        let mut journal = lock(&self.shared.journal);
+        for (generation, source) in self.sources.iter().filter(|(_, source)| source.file.is_some()) {
+            journal.horizon(*generation, source.reader.offset());
+        }
+        journal.sync()
     }
 
     fn settle_dead_letters(&mut self) -> io::Result<()> {
@@ -271,6 +314,7 @@ impl<D: Disk> Pipeline<D> {
 
     fn read(&mut self, now: Moment) -> io::Result<()> {
         self.open_segments();
+        self.look_at_files(now)?;
         let generations: Vec<_> = self.sources.keys().copied().collect();
         for generation in generations {
             while self.has_capacity() {
@@ -295,7 +339,46 @@ impl<D: Disk> Pipeline<D> {
             let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { continue };
             let origin = self.documents.origin(&Place::Stream(segment.stream), generation);
             let reader = Reader::new(segment.file, progress.checkpoint, self.settings.line_max_bytes);
-            self.sources.insert(generation, Source { reader, origin, journaled: progress.checkpoint });
+            self.sources.insert(generation, Source { reader, origin, journaled: progress.checkpoint, file: None });
+        }
+    }
+
+    fn look_at_files(&mut self, now: Moment) -> io::Result<()> {
+        if self.files_closed {
+            return Ok(());
+        }
+        let sources = &self.sources;
+        let position = |generation: &GenerationId| sources.get(generation).map_or(0, |source| source.reader.offset());
+        for event in self.files.poll(now, position)? {
+            self.apply(event);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: FileEvent<D::File>) {
+        match event {
+            FileEvent::Opened { generation, file, path, offset } => {
+                let origin = self.documents.origin(&Place::File(path.to_string_lossy().into_owned()), generation);
+                let reader = Reader::new(file, offset, self.settings.line_max_bytes);
+                let file = Some(FileEnd { end: offset, ended: None });
+                lock(&self.shared.ledger).open(generation, offset, offset, 0);
+                self.sources.insert(generation, Source { reader, origin, journaled: offset, file });
+            }
+            FileEvent::Grown { generation, end } => {
+                if let Some(file) = self.sources.get_mut(&generation).and_then(|source| source.file.as_mut()) {
+                    file.end = end;
+                }
+            }
+            FileEvent::Moved { generation, file } => {
+                if let Some(source) = self.sources.get_mut(&generation) {
+                    source.reader = Reader::new(file, source.reader.offset(), self.settings.line_max_bytes);
+                }
+            }
+            FileEvent::Ended { generation, forget } => {
+                if let Some(file) = self.sources.get_mut(&generation).and_then(|source| source.file.as_mut()) {
+                    file.ended = Some(if forget { Ended::Forget } else { Ended::Keep });
+                }
+            }
         }
     }
 
@@ -304,7 +387,15 @@ impl<D: Disk> Pipeline<D> {
         let Some(source) = self.sources.get_mut(&generation) else { return Ok(false) };
         let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { return Ok(false) };
         let offset = source.reader.offset();
-        if offset >= progress.end {
+        let (end, ended) = match source.file {
+            Some(_) if self.files_closed => return Ok(false),
+            Some(file) => (file.end, file.ended.is_some()),
+            None => (progress.end, progress.sealed),
+        };
+        if offset >= end {
+            if source.file.is_some() && ended && !progress.sealed {
+                lock(&self.shared.ledger).seal(generation, 0);
+            }
             return Ok(false);
         }
         let entry = lock(&self.shared.journal).get(&generation);
@@ -313,7 +404,7 @@ impl<D: Disk> Pipeline<D> {
         let (builder, documents, settings) = (&mut self.builder, &mut self.documents, &self.settings);
         let (kinds, dead_letters, origin) = (&mut self.report.kinds, &self.dead_letters, &source.origin);
         let (mut used_arrival, mut dead) = (false, Vec::new());
-        let chunk = source.reader.read(&mut self.buffer, progress.end, progress.sealed, |line| {
+        let chunk = source.reader.read(&mut self.buffer, end, ended, |line| {
             if line.offset >= next_mark {
                 arrived = entry.arrived(&generation, line.offset);
                 next_mark = entry.next_mark(line.offset).unwrap_or(u64::MAX);
@@ -331,8 +422,18 @@ impl<D: Disk> Pipeline<D> {
         })?;
         if chunk.end > chunk.start {
             let mut ledger = lock(&self.shared.ledger);
-            ledger.hand(generation, chunk.start, chunk.end, chunk.lines);
+            match source.file {
+                Some(_) => ledger.read(generation, chunk.start, chunk.end, chunk.lines),
+                None => ledger.hand(generation, chunk.start, chunk.end, chunk.lines),
+            }
             ledger.settle(dead);
+        } else if let Some(file) = source.file.as_mut().filter(|_| ended && !chunk.more) {
+            // It is shorter than it was: what is not there any more can't be read.
+            file.end = source.reader.file().stat()?.len.clamp(offset, end);
+        }
+        let at_file_end = source.file.is_some_and(|file| file.ended.is_some() && source.reader.offset() >= file.end);
+        if at_file_end {
+            lock(&self.shared.ledger).seal(generation, 0);
         }
         self.builder_used_arrival |= used_arrival;
         if self.builder.count() > 0 && self.builder_since.is_none() {
@@ -411,9 +512,15 @@ impl<D: Disk> Pipeline<D> {
         let done: Vec<_> = lock(&self.shared.ledger).generations().filter_map(done).collect();
         for generation in done {
             self.shared.spool.remove(&generation)?;
-            self.sources.remove(&generation);
-            lock(&self.shared.journal).retire(generation);
-            lock(&self.shared.ledger).close(&generation);
+            let source = self.sources.remove(&generation);
+            let kept = source.and_then(|source| source.file).is_some_and(|file| file.ended == Some(Ended::Keep));
+            let mut journal = lock(&self.shared.journal);
+            let mut ledger = lock(&self.shared.ledger);
+            match ledger.progress(&generation) {
+                Some(progress) if kept => journal.checkpoint(generation, progress.checkpoint),
+                _ => journal.retire(generation),
+            }
+            ledger.close(&generation);
         }
         Ok(())
     }

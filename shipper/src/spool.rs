@@ -133,6 +133,8 @@ impl<D: Disk> Spool<D> {
         };
         for stream in spool.disk.list(&spool.dir)? {
             let dir = spool.dir.join(&stream);
+            // A removal that a power loss could undo would bring back a segment that the journal has forgotten.
+            spool.disk.sync_dir(&dir)?;
             for name in spool.disk.list(&dir)? {
                 if let Some(generation) = name.strip_suffix(".log").and_then(|name| name.parse().ok()) {
                     spool.recover(generation, &stream, dir.join(name))?;
@@ -200,6 +202,9 @@ impl<D: Disk> Spool<D> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        // Before the journal forgets it, it must be gone for good: a segment that a power loss brings back without its
+        // marks would give its lines other days and texts.
+        self.disk.sync_dir(&self.dir.join(&segment.stream))?;
         lock(&self.segments).remove(generation);
         lock(&self.unsynced).retain(|file| !Arc::ptr_eq(file, &segment.file));
         let mut ledger = lock(&self.ledger);
