@@ -107,7 +107,7 @@ maven() { # GOAL OPTION…
     local goal=$1
     shift
     mvn -B -q -U -Dstyle.color=never -Dmaven.repo.local="$CACHE_DIR/m2" "$DEPENDENCY_PLUGIN:$goal" "$@" \
-        </dev/null | sed 's/\x1b\[[0-9;]*m//g' >&2 ||
+        </dev/null 2>&1 | sed 's/\x1b\[[0-9;]*m//g' >&2 ||
         fail "$EX_TEMPFAIL" "Maven did not bring what is needed; its words are above. Is Maven Central, or a mirror" \
             "of it in ~/.m2/settings.xml, within reach?"
 }

@@ -1,1 +1,17 @@
-//! x
+//! What the tests across programs share: starting the real programs, talking to them, and reading what they say.
+//!
+//! A [`program`] is started on its own [port](port) and in its own folder, a test [waits](wait) for conditions and
+//! never for time to pass, asks over [`http`], and reads [metrics](scrape), [log lines](lines) held to their
+//! [`schema`], the [`engine`] and the embedded store through the programs' own doors.
+
+// A helper that fails is a test that fails, at the line that called it.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
+
+pub mod engine;
+pub mod http;
+pub mod lines;
+pub mod port;
+pub mod program;
+pub mod schema;
+pub mod scrape;
+pub mod wait;

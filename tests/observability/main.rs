@@ -1,0 +1,11 @@
+//! Tests across programs, started for real on free ports, side by side. README.md beside this file says how to run
+//! them.
+
+#![allow(clippy::unwrap_used)]
+
+mod contract_files;
+mod rig;
+mod test_contract_metrics;
+mod test_e2e_metrics_logs;
+mod test_json_logs;
+mod test_request_id;

@@ -1,0 +1,106 @@
+//! The reference service as these suites start it, and the names of what it offers.
+
+use std::net::SocketAddr;
+
+use observability_tests::http::{self, Answer};
+use observability_tests::program::{Program, Start};
+use observability_tests::scrape::Scrape;
+use observability_tests::{lines, port, wait};
+use serde_json::Value;
+
+/// The three metrics of the contract that are labelled by request.
+pub(crate) const COUNT: &str = "request_count";
+pub(crate) const DURATION: &str = "request_duration_seconds";
+pub(crate) const STATUS: &str = "response_status_count";
+
+/// Routes of the reference service, as the label `endpoint` names them.
+pub(crate) const LOGS_ROUTE: &str = "/api/projects/{project_id}/logs";
+pub(crate) const REQUEST_ROUTE: &str = "/api/requests/{request_id}";
+
+/// A foreign service on the library, `tests/examples/relay.rs`, that calls `upstream`.
+#[track_caller]
+pub(crate) fn start_relay(upstream: &str) -> (Program, SocketAddr) {
+    let address = port::free_address();
+    let start = Start::program("examples/relay").env("LISTEN", address.to_string()).env("UPSTREAM", upstream);
+    (start.start_healthy(address), address)
+}
+
+/// Fault injection, on with `BACKEND_FAULTS=1`.
+pub(crate) mod fault {
+    /// Panics in its handler.
+    pub(crate) const PANIC: &str = "/api/faults/panic";
+
+    /// Answers with a status.
+    pub(crate) fn status(status: u16) -> String {
+        format!("/api/faults/status/{status}")
+    }
+
+    /// Answers after a delay.
+    pub(crate) fn delay(delay_ms: u64) -> String {
+        format!("/api/faults/delay/{delay_ms}")
+    }
+}
+
+/// The reference service, running by itself with a store of its own that is empty.
+pub(crate) struct Backend {
+    pub(crate) program: Program,
+    pub(crate) address: SocketAddr,
+    _store: tempfile::TempDir,
+}
+
+impl Backend {
+    /// Starts it with fault injection and these further variables.
+    #[track_caller]
+    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+        let address = port::free_address();
+        let store = tempfile::tempdir().unwrap();
+        let mut start = Start::program("backend")
+            .env("LISTEN", address.to_string())
+            .env("STORE", format!("sqlite:{}", store.path().join("logs.db").display()))
+            .env("BACKEND_FAULTS", "1");
+        for (name, value) in variables {
+            start = start.env(name, value);
+        }
+        Self { program: start.start_healthy(address), address, _store: store }
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        http::get(self.address, path)
+    }
+
+    #[track_caller]
+    pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        http::get_with(self.address, path, &headers)
+    }
+
+    #[track_caller]
+    pub(crate) fn scrape(&self) -> Scrape {
+        Scrape::of(self.address)
+    }
+
+    /// Waits until `name` with `labels` stands at `value`, and returns the scrape that says so. A request is counted
+    /// when its body has ended, which may be after its client has read it.
+    #[track_caller]
+    pub(crate) fn scrape_until(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Scrape {
+        let mut last = 0.0;
+        wait::until(&format!("{name}{labels:?} stands at {value}"), || {
+            let scrape = self.scrape();
+            last = scrape.metric(name, labels);
+            assert!(last <= value, "{name}{labels:?} stands at {last}, past {value}");
+            (last == value).then_some(scrape)
+        })
+    }
+
+    /// Waits for the access line of a request.
+    #[track_caller]
+    pub(crate) fn access_line(&self, request_id: &str) -> Value {
+        wait::until(&format!("the access line of {request_id}"), || {
+            self.program
+                .lines()
+                .into_iter()
+                .find(|line| line["request_id"] == request_id && lines::is_access_line(line))
+        })
+    }
+}

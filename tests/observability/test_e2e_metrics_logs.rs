@@ -1,0 +1,583 @@
+//! The main job, end to end: what a service wrote about a request is found by the request's id, once, whatever the
+//! store is and whatever becomes of the shipper on the way.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use observability_tests::engine::Engine;
+use observability_tests::lines::is_access_line;
+use observability_tests::program::{Program, Start};
+use observability_tests::schema::assert_log_record;
+use observability_tests::scrape::Scrape;
+use observability_tests::{http, port, wait};
+use rustix::process::{Signal, test_kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::rig::{COUNT, LOGS_ROUTE};
+
+/// A store that lines are carried to, and how a test looks into it.
+enum Place {
+    /// An engine; `true` when it has ingest processors.
+    Engine(Engine, bool),
+    /// The embedded store in this folder.
+    Embedded(TempDir),
+}
+
+impl Place {
+    fn engine() -> Self {
+        Self::Engine(Engine::with_processors(), true)
+    }
+
+    fn bare_engine() -> Self {
+        Self::Engine(Engine::bare(), false)
+    }
+
+    fn embedded() -> Self {
+        Self::Embedded(tempfile::tempdir().unwrap())
+    }
+
+    /// As `--to` and `STORE` name it.
+    fn target(&self) -> String {
+        match self {
+            Self::Engine(engine, _) => engine.url.clone(),
+            Self::Embedded(folder) => format!("sqlite:{}", folder.path().join("logs.db").display()),
+        }
+    }
+
+    /// The shipper, with a subcommand and the options that carry lines here.
+    fn shipper(&self, subcommand: &str, state: &Path) -> Start {
+        let start = Start::program("shipper").args([subcommand, "--to", &self.target(), "--state-dir"]).arg(state);
+        match self {
+            Self::Engine(_, false) => start.args(["--pipeline", "none"]),
+            _ => start,
+        }
+    }
+
+    /// A service that answers from this store; what it writes itself is not carried anywhere.
+    fn explorer(&self) -> Explorer {
+        let address = port::free_address();
+        let start = Start::program("backend").env("LISTEN", address.to_string()).env("STORE", self.target());
+        Explorer { _program: start.start_healthy(address), address }
+    }
+}
+
+/// The reference service as a way to look into a store.
+struct Explorer {
+    _program: Program,
+    address: SocketAddr,
+}
+
+impl Explorer {
+    /// All lines of a project, page by page.
+    fn project(&self, project: &str) -> Vec<Value> {
+        let mut lines = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let answer = http::get(self.address, &format!("/api/projects/{project}/logs?limit=500{cursor}"));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let page = answer.json();
+            lines.extend_from_slice(found_lines(&page));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return lines,
+            }
+        }
+    }
+}
+
+/// The lines of a search's answer.
+fn found_lines(answer: &Value) -> &[Value] {
+    answer["lines"].as_array().unwrap_or_else(|| panic!("{answer}"))
+}
+
+/// A word that no other test and no earlier run uses.
+fn mark(what: &str) -> String {
+    format!("{what}-{}", uuid::Uuid::new_v4().simple())
+}
+
+fn now() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap()
+}
+
+/// A record of the contract, as line number `n` of a project.
+fn record(project: &str, n: usize) -> String {
+    let timestamp = OffsetDateTime::now_utc().replace_nanosecond(1_000_000).unwrap().format(&Rfc3339).unwrap();
+    json!({ "timestamp": timestamp, "service": "numbers", "level": "info", "message": format!("line {n}"),
+        "request_id": format!("{project}-r"), "project_id": project, "n": n })
+    .to_string()
+}
+
+/// Asserts that the lines are those with the numbers `0..count`, each once.
+#[track_caller]
+fn assert_each_once(lines: &[Value], count: usize) {
+    let mut numbers: Vec<_> = lines.iter().map(|line| usize::try_from(line["n"].as_u64().unwrap()).unwrap()).collect();
+    numbers.sort_unstable();
+    let doubles: Vec<_> = numbers.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(doubles.is_empty(), "stored twice: {doubles:?}");
+    let found: BTreeSet<_> = numbers.into_iter().collect();
+    let missing: Vec<_> = (0..count).filter(|n| !found.contains(n)).collect();
+    assert!(missing.is_empty(), "{} of {count} are missing: {missing:?}", missing.len());
+    assert_eq!(found.len(), count, "more than were written");
+}
+
+/// The service, carried by the shipper into a store that it answers from itself.
+struct Carried {
+    program: Program,
+    address: SocketAddr,
+    admin: SocketAddr,
+    _state: TempDir,
+}
+
+impl Carried {
+    fn start(place: &Place) -> Self {
+        let (address, admin) = (port::free_address(), port::free_address());
+        let state = tempfile::tempdir().unwrap();
+        let program = place
+            .shipper("exec", &state.path().join("state"))
+            .args(["--admin", &admin.to_string(), "--"])
+            .arg(observability_tests::program::executable("backend"))
+            .env("LISTEN", address.to_string())
+            .env("STORE", place.target())
+            .env("BACKEND_FAULTS", "1")
+            .start_healthy(address);
+        Self { program, address, admin, _state: state }
+    }
+
+    /// The access lines among what the service finds for a request.
+    fn access_lines(&self, request_id: &str) -> Vec<Value> {
+        let answer = http::get(self.address, &format!("/api/requests/{request_id}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        found_lines(&answer.json()).iter().filter(|line| is_access_line(line)).cloned().collect()
+    }
+}
+
+fn one_request_is_counted_once_and_found_once(place: &Place) {
+    let mut carried = Carried::start(place);
+    let (id, project) = (mark("request"), mark("project"));
+    let labels = [("endpoint", LOGS_ROUTE), ("status", "200")];
+    let before = Scrape::of(carried.address).metric(COUNT, &labels);
+    let headers: [(&str, &[u8]); 2] = [("X-Request-Id", id.as_bytes()), ("X-Project-Id", project.as_bytes())];
+    let answer = http::get_with(carried.address, &format!("/api/projects/{project}/logs"), &headers);
+    assert_eq!((answer.status, answer.request_id()), (200, id.as_str()));
+
+    let found = wait::until("the service finds the request's access line", || {
+        Some(carried.access_lines(&id)).filter(|lines| !lines.is_empty())
+    });
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0]["request_id"], id);
+    assert_eq!(found[0]["endpoint"], LOGS_ROUTE);
+    assert_eq!(Scrape::of(carried.address).metric(COUNT, &labels), before + 1.0);
+    assert_accounts_balance(&Scrape::of(carried.admin));
+
+    // After the end too: nothing was under way to be stored a second time.
+    assert_eq!(carried.program.stop(), 0, "{}", carried.program.stderr());
+    if let Place::Engine(engine, processors) = place {
+        let hits = engine.search(&json!({ "term": { "request_id": id } }));
+        let access: Vec<_> = hits.iter().map(|hit| &hit["_source"]).filter(|line| is_access_line(line)).collect();
+        assert_eq!(access.len(), 1, "{hits:#?}");
+        assert_log_record(access[0]);
+        assert!(access[0]["origin"].is_object(), "{}", access[0]);
+        assert_eq!(access[0]["event"]["ingested"].is_string(), *processors, "{}", access[0]);
+        let day = access[0]["timestamp"].as_str().unwrap()[..10].replace('-', ".");
+        assert_eq!(hits[0]["_index"], format!("app-logs-{day}"));
+        assert_mapping(engine, &format!("app-logs-{day}"));
+    } else {
+        let lines = place.explorer().project(&project);
+        assert_eq!(lines.iter().filter(|line| line["request_id"] == id && is_access_line(line)).count(), 1);
+    }
+}
+
+/// The template is in force: the index has its field types, and none for fields that nobody named.
+#[track_caller]
+fn assert_mapping(engine: &Engine, index: &str) {
+    let mapping = engine.get(&format!("/{index}/_mapping"))[index]["mappings"].clone();
+    assert!(mapping["dynamic"] == "false" || mapping["dynamic"] == false, "{mapping}");
+    let kind = |field: &str| mapping["properties"][field]["type"].as_str().unwrap_or("absent").to_owned();
+    for field in ["request_id", "service", "project_id", "level", "endpoint", "method"] {
+        assert_eq!(kind(field), "keyword", "{field}");
+    }
+    assert_eq!(kind("message"), "text");
+    assert_eq!(kind("timestamp"), "date");
+    assert_eq!(kind("@timestamp"), "date");
+    for field in ["status", "duration_ms"] {
+        let found = kind(field);
+        assert!(["short", "integer", "long", "float", "double"].contains(&found.as_str()), "{field} is {found}");
+    }
+    assert_eq!(kind("n"), "absent", "a field that nobody named is mapped");
+}
+
+/// `read = stored + already stored + dead-lettered + lost + waiting`, in one scrape of the shipper.
+#[track_caller]
+fn assert_accounts_balance(scrape: &Scrape) {
+    let lines = |disposition: &str| scrape.metric("shipper_lines_total", &[("disposition", disposition)]);
+    let read = scrape.metric("shipper_lines_read_total", &[]);
+    let disposed: f64 = ["stored", "already_stored", "dead_lettered", "lost"].map(lines).iter().sum();
+    assert!(read > 0.0, "nothing was read");
+    assert_eq!(read, disposed + scrape.metric("shipper_lines_waiting", &[]));
+}
+
+#[test]
+fn a_request_is_found_through_the_pipeline_of_an_engine() {
+    one_request_is_counted_once_and_found_once(&Place::engine());
+}
+
+#[test]
+fn a_request_is_found_in_an_engine_without_processors() {
+    one_request_is_counted_once_and_found_once(&Place::bare_engine());
+}
+
+#[test]
+fn a_request_is_found_in_the_embedded_store() {
+    one_request_is_counted_once_and_found_once(&Place::embedded());
+}
+
+#[test]
+fn foreign_formats_arrive_normalised() {
+    let (bunyan, tracing, ecs, dotted, plain) =
+        (mark("bunyan"), mark("tracing"), mark("ecs"), mark("dotted"), mark("plain"));
+    let time = now();
+    let lines = [
+        json!({ "v": 0, "name": "billing", "msg": format!("says {bunyan}"), "level": 50, "hostname": "h", "pid": 1,
+            "time": time, "target": "billing", "request_id": bunyan }),
+        json!({ "timestamp": time, "level": "WARN", "target": "billing::work",
+            "fields": { "message": format!("says {tracing}"), "request_id": tracing, "amount": 3 } }),
+        json!({ "@timestamp": time, "log": { "level": "Warning" }, "message": format!("says {ecs}"),
+            "service": { "name": "billing" }, "http": { "request": { "id": ecs } }, "ecs": { "version": "8.11.0" } }),
+        json!({ "@timestamp": time, "log.level": "ERROR", "message": format!("says {dotted}"),
+            "service.name": "billing", "http.request.id": dotted, "ecs.version": "1.2.0" }),
+    ]
+    .map(|line| line.to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("foreign.log");
+    std::fs::write(&file, format!("{}\nsays {plain}\n", lines.join("\n"))).unwrap();
+
+    let place = Place::engine();
+    let mut shipper = place
+        .shipper("run", &folder.path().join("state"))
+        .args(["--service", "fallback", "--until-idle", "--file"])
+        .arg(&file)
+        .start();
+    assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
+
+    let Place::Engine(engine, _) = &place else { unreachable!() };
+    for (id, level, service) in [
+        (&bunyan, "error", "billing"),
+        (&tracing, "warn", "fallback"),
+        (&ecs, "warn", "billing"),
+        (&dotted, "error", "billing"),
+    ] {
+        let hits = engine.search(&json!({ "term": { "request_id": id } }));
+        assert_eq!(hits.len(), 1, "{id}: {hits:#?}");
+        let line = &hits[0]["_source"];
+        assert_eq!(line["level"], level, "{line}");
+        assert_eq!(line["message"], format!("says {id}"), "{line}");
+        if !id.starts_with("tracing") {
+            assert_eq!(line["service"], service, "{line}");
+        }
+        assert!(line["@timestamp"].as_str().is_some_and(|found| found[..19] == time[..19]), "{line}");
+        assert!(line["event"]["ingested"].is_string(), "{line}");
+        let levels = engine.count(&json!({ "bool": { "filter": [
+            { "term": { "request_id": id } }, { "term": { "level": level } },
+            { "range": { "@timestamp": { "gte": &time[..19], "lte": "now+1m" } } } ] } }));
+        assert_eq!(levels, 1, "not found by its level and time: {line}");
+    }
+    let hits = engine.search(&json!({ "match_phrase": { "message": format!("says {plain}") } }));
+    assert_eq!(hits.len(), 1, "{hits:#?}");
+    assert_eq!(hits[0]["_source"]["service"], "fallback");
+    assert!(hits[0]["_source"]["@timestamp"].is_string());
+}
+
+/// Kills the shipper again and again while a file grows, and ends with each line stored once.
+fn a_killed_shipper_stores_each_line_of_a_file_once(place: &Place) {
+    const ROUNDS: usize = 3;
+    const A_ROUND: usize = 700;
+    let project = mark("killed");
+    let folder = tempfile::tempdir().unwrap();
+    let (file, state) = (folder.path().join("app.log"), folder.path().join("state"));
+    let mut growing = OpenOptions::new().create(true).append(true).open(&file).unwrap();
+    let mut written = 0;
+    for _ in 0..ROUNDS {
+        let admin = port::free_address();
+        let mut shipper = place
+            .shipper("run", &state)
+            .args(["--admin", &admin.to_string(), "--file"])
+            .arg(&file)
+            .start_healthy(admin);
+        // Killed while there is more to read: the file grows until something of this round is stored.
+        let end = written + A_ROUND;
+        wait::until("something is stored", || {
+            for _ in 0..20 {
+                writeln!(growing, "{}", record(&project, written)).unwrap();
+                written += 1;
+            }
+            let stored = Scrape::of(admin).metric("shipper_lines_total", &[("disposition", "stored")]);
+            (stored > 0.0 && written >= end).then_some(())
+        });
+        shipper.kill();
+    }
+    // The last line has no end yet; another is written while no shipper runs.
+    writeln!(growing, "{}", record(&project, written)).unwrap();
+    written += 1;
+    let mut shipper = place.shipper("run", &state).args(["--until-idle", "--file"]).arg(&file).start();
+    assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
+    assert_each_once(&stored_lines(place, &project), written);
+}
+
+fn stored_lines(place: &Place, project: &str) -> Vec<Value> {
+    match place {
+        Place::Engine(engine, _) => {
+            let hits = engine.search(&json!({ "term": { "project_id": project } }));
+            hits.into_iter().map(|mut hit| hit["_source"].take()).collect()
+        }
+        Place::Embedded(_) => place.explorer().project(project),
+    }
+}
+
+#[test]
+fn a_killed_shipper_stores_each_line_of_a_file_once_in_an_engine() {
+    a_killed_shipper_stores_each_line_of_a_file_once(&Place::engine());
+}
+
+#[test]
+fn a_killed_shipper_stores_each_line_of_a_file_once_in_an_engine_without_processors() {
+    a_killed_shipper_stores_each_line_of_a_file_once(&Place::bare_engine());
+}
+
+#[test]
+fn a_killed_shipper_stores_each_line_of_a_file_once_in_the_embedded_store() {
+    a_killed_shipper_stores_each_line_of_a_file_once(&Place::embedded());
+}
+
+/// Kills the shipper while lines stream into it; those it had taken are stored once by the next one.
+fn a_killed_shipper_stores_each_spooled_line_once(place: &Place) {
+    let project = mark("spooled");
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let admin = port::free_address();
+    let mut shipper =
+        place.shipper("run", &state).args(["--admin", &admin.to_string()]).piped_stdin().start_healthy(admin);
+    let mut stdin = shipper.child().stdin.take().unwrap();
+    let mut written = 0;
+    let stored = wait::until("something is stored while more is written", || {
+        for _ in 0..50 {
+            writeln!(stdin, "{}", record(&project, written)).unwrap();
+            written += 1;
+        }
+        let stored = Scrape::of(admin).metric("shipper_lines_total", &[("disposition", "stored")]);
+        (stored > 0.0 && written >= 1_500).then_some(stored)
+    });
+    shipper.kill();
+    drop(stdin);
+    let spooled = numbers_in_files(&state, &project);
+
+    let mut shipper = place.shipper("run", &state).arg("--until-idle").start();
+    assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
+    let lines = stored_lines(place, &project);
+    // What was taken is a beginning of what was written: each line of it once, and nothing after a gap.
+    assert_each_once(&lines, lines.len());
+    assert!(lines.len() as f64 >= stored && lines.len() <= written, "{stored} … {written}: {}", lines.len());
+    assert!(spooled.iter().all(|n| *n < lines.len()), "spooled and not stored: {} of {spooled:?}", lines.len());
+}
+
+/// The numbers of the whole lines of a project in all files of a folder.
+fn numbers_in_files(folder: &Path, project: &str) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            numbers.extend(numbers_in_files(&path, project));
+            continue;
+        }
+        for line in std::fs::read(&path).unwrap().split_inclusive(|byte| *byte == b'\n') {
+            let line = serde_json::from_slice::<Value>(line).unwrap_or_default();
+            if line["project_id"] == project {
+                numbers.push(usize::try_from(line["n"].as_u64().unwrap()).unwrap());
+            }
+        }
+    }
+    numbers
+}
+
+#[test]
+fn a_killed_shipper_stores_each_spooled_line_once_in_an_engine() {
+    a_killed_shipper_stores_each_spooled_line_once(&Place::engine());
+}
+
+#[test]
+fn a_killed_shipper_stores_each_spooled_line_once_in_an_engine_without_processors() {
+    a_killed_shipper_stores_each_spooled_line_once(&Place::bare_engine());
+}
+
+#[test]
+fn a_killed_shipper_stores_each_spooled_line_once_in_the_embedded_store() {
+    a_killed_shipper_stores_each_spooled_line_once(&Place::embedded());
+}
+
+/// Bad lines among good ones: the good ones are stored, every bad one has its disposition, none is gone.
+fn bad_lines_stop_no_neighbour(place: &Place) {
+    let project = mark("bad");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.log");
+    let good = |n| record(&project, n).into_bytes();
+    let bad: [&[u8]; 9] = [
+        b"plain text",
+        b"{\"cut\": \"off",
+        b"[1,2]",
+        b"\"text\"",
+        b"not \xff\xfe UTF-8",
+        br#"{"message":"twice","level":"info","level":"warn"}"#,
+        br#"{"message":"reserved","origin":{"host":"forged"}}"#,
+        br#"{"timestamp":"no time","message":1,"level":[]}"#,
+        b"",
+    ];
+    let long = [b"{\"message\":\"".as_slice(), &b"x".repeat(2 << 20), b"\"}"].concat();
+    let mut lines = Vec::new();
+    for (n, bad) in bad.into_iter().chain([long.as_slice()]).enumerate() {
+        lines.extend([&good(n), &b"\n"[..], bad, b"\n"].concat());
+    }
+    lines.extend([&good(10)[..], b"\n"].concat());
+    std::fs::write(&file, lines).unwrap();
+
+    let admin = port::free_address();
+    let mut shipper = place
+        .shipper("run", &folder.path().join("state"))
+        .args(["--admin", &admin.to_string(), "--file"])
+        .arg(&file)
+        .start_healthy(admin);
+    let scrape = wait::until("all lines are disposed of", || {
+        let scrape = Scrape::of(admin);
+        (scrape.metric("shipper_lines_read_total", &[]) >= 20.0 && scrape.metric("shipper_lines_waiting", &[]) == 0.0)
+            .then_some(scrape)
+    });
+    assert_accounts_balance(&scrape);
+    assert_eq!(scrape.metric("shipper_lines_total", &[("disposition", "lost")]), 0.0);
+    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
+    assert_each_once(&stored_lines(place, &project), 11);
+}
+
+#[test]
+fn bad_lines_stop_no_neighbour_in_an_engine() {
+    bad_lines_stop_no_neighbour(&Place::engine());
+}
+
+#[test]
+fn bad_lines_stop_no_neighbour_in_an_engine_without_processors() {
+    bad_lines_stop_no_neighbour(&Place::bare_engine());
+}
+
+#[test]
+fn bad_lines_stop_no_neighbour_in_the_embedded_store() {
+    bad_lines_stop_no_neighbour(&Place::embedded());
+}
+
+#[test]
+fn the_exit_code_of_the_command_is_the_shippers_and_its_last_line_is_carried() {
+    let place = Place::embedded();
+    let project = mark("last");
+    let state = tempfile::tempdir().unwrap();
+    for (n, code) in [0, 7, 255].into_iter().enumerate() {
+        let script = format!("printf '%s' '{}'; exit {code}", record(&project, n));
+        let mut shipper =
+            place.shipper("exec", &state.path().join("state")).args(["--", "/bin/sh", "-c", &script]).start();
+        assert_eq!(shipper.exit_code(), code, "{}", shipper.stderr());
+    }
+    assert_each_once(&place.explorer().project(&project), 3);
+}
+
+#[test]
+fn a_signal_is_passed_on_and_what_is_left_is_shipped() {
+    let place = Place::embedded();
+    let project = mark("signal");
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    for (n, signal) in [Signal::TERM, Signal::INT].into_iter().enumerate() {
+        let script = format!(
+            "trap 'echo '\\''{}'\\''; exit 9' TERM INT; touch {}; while :; do sleep 0.05; done",
+            record(&project, n),
+            ready.display()
+        );
+        let mut shipper =
+            place.shipper("exec", &folder.path().join("state")).args(["--", "/bin/sh", "-c", &script]).start();
+        wait::until("the command runs", || ready.exists().then_some(()));
+        shipper.signal(signal);
+        assert_eq!(shipper.exit_code(), 9, "{}", shipper.stderr());
+        std::fs::remove_file(&ready).unwrap();
+    }
+    assert_each_once(&place.explorer().project(&project), 2);
+}
+
+#[test]
+fn the_service_ends_with_a_killed_shipper() {
+    let place = Place::embedded();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", file.display());
+    let mut shipper =
+        place.shipper("exec", &folder.path().join("state")).args(["--", "/bin/sh", "-c", &script]).start();
+    let service = wait::until("the command runs", || {
+        let pid = std::fs::read_to_string(&file).ok()?.trim().parse().ok()?;
+        rustix::process::Pid::from_raw(pid)
+    });
+    assert!(test_kill_process(service).is_ok());
+    shipper.kill();
+    wait::until("the service is gone", || test_kill_process(service).is_err().then_some(()));
+}
+
+#[test]
+fn what_a_store_that_is_down_could_not_take_is_kept_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let project = mark("down");
+    let script = format!("echo '{}'; exit 3", record(&project, 0));
+    let nobody = format!("http://{}", port::free_address());
+    let mut shipper = Start::program("shipper")
+        .args(["exec", "--to", &nobody, "--state-dir"])
+        .arg(&state)
+        .args(["--", "/bin/sh", "-c", &script])
+        .start();
+    assert_eq!(shipper.exit_code(), 3, "{}", shipper.stderr());
+    assert!(!shipper.stderr().is_empty());
+    assert_eq!(numbers_in_files(&state, &project), [0]);
+
+    let place = Place::embedded();
+    let mut shipper = place.shipper("run", &state).arg("--until-idle").start();
+    assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
+    assert_each_once(&place.explorer().project(&project), 1);
+}
+
+#[test]
+fn what_can_not_work_is_refused_with_a_line_and_a_code_of_its_own() {
+    let place = Place::embedded();
+    let folder = tempfile::tempdir().unwrap();
+    let admin = port::free_address();
+    let mut first = place
+        .shipper("run", &folder.path().join("state"))
+        .args(["--admin", &admin.to_string()])
+        .piped_stdin()
+        .start_healthy(admin);
+    std::fs::write(folder.path().join("a-file"), "").unwrap();
+
+    let refused = |start: Start| {
+        let mut shipper = start.start();
+        let code = shipper.exit_code();
+        let said = shipper.stderr();
+        assert!(code != 0 && code != 101 && !said.is_empty() && !said.contains("panicked"), "{code}: {said}");
+        code
+    };
+    let locked = refused(place.shipper("run", &folder.path().join("state")));
+    let unwritable = refused(place.shipper("run", &folder.path().join("a-file/state")));
+    let bad_url = refused(
+        Start::program("shipper").args(["run", "--to", "ftp://x", "--state-dir"]).arg(folder.path().join("s1")),
+    );
+    let taken =
+        refused(place.shipper("run", &folder.path().join("s2")).args(["--admin", &admin.to_string()]).piped_stdin());
+    let codes = BTreeSet::from([locked, unwritable, bad_url, taken]);
+    assert_eq!(codes.len(), 4, "{codes:?}");
+    assert_eq!(first.stop(), 0, "{}", first.stderr());
+}

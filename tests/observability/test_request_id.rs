@@ -1,0 +1,216 @@
+//! The request id: kept when it is valid, made when it is not, and on everything that a request leaves behind.
+
+use std::collections::BTreeSet;
+
+use observability_tests::{http, lines, wait};
+use uuid::{Uuid, Version};
+
+use crate::rig::{Backend, fault, start_relay};
+
+const EVERY_CHARACTER: &str = "AZaz09._-:/+=";
+
+#[track_caller]
+fn assert_generated(id: &str) {
+    let uuid = Uuid::try_parse(id).unwrap_or_else(|error| panic!("{id}: {error}"));
+    assert_eq!(uuid.get_version(), Some(Version::Random), "{id}");
+    assert_eq!(uuid.hyphenated().to_string(), id);
+}
+
+#[test]
+fn a_valid_one_is_kept() {
+    let backend = Backend::start(&[]);
+    for id in ["x", EVERY_CHARACTER, &"0123456789abcdef".repeat(8)] {
+        let answer = backend.get_with("/api/projects/p-1/logs", &[("X-Request-Id", id)]);
+        assert_eq!((answer.status, answer.request_id()), (200, id));
+    }
+}
+
+#[test]
+fn without_one_each_request_gets_its_own_v4() {
+    let backend = Backend::start(&[]);
+    let ids: BTreeSet<_> = (0..20).map(|_| backend.get("/api/projects/p-1/logs").request_id().to_owned()).collect();
+    assert_eq!(ids.len(), 20);
+    ids.iter().for_each(|id| assert_generated(id));
+}
+
+#[test]
+fn a_malformed_one_is_replaced_and_reaches_no_line() {
+    let backend = Backend::start(&[]);
+    let mut ids = Vec::new();
+    for malformed in [
+        &b""[..],
+        &b"a".repeat(129),
+        &b"A".repeat(10_240),
+        b"MARK with spaces",
+        b"MARK\"quote",
+        b"MARK\\backslash",
+        b"MARK\ttab",
+        b"MARK,comma",
+        b"MARK{\"level\":\"error\"}",
+        "MARK-\u{fc}".as_bytes(),
+        b"MARK\xff\xfe",
+        b"MARK%0a",
+    ] {
+        let answer = http::get_with(backend.address, "/api/projects/p-1/logs", &[("X-Request-Id", malformed)]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_generated(answer.request_id());
+        ids.push(answer.request_id().to_owned());
+    }
+    ids.iter().for_each(|id| drop(backend.access_line(id)));
+    let stdout = backend.program.stdout();
+    assert!(!stdout.contains("MARK") && !stdout.contains("AAAAAAAA") && !stdout.contains("aaaaaaaa"));
+}
+
+#[test]
+fn a_newline_in_it_ends_neither_header_nor_line() {
+    let backend = Backend::start(&[]);
+    // A client can only send one as what HTTP calls folding, or as a bare LF or CR: refused, or replaced.
+    for malformed in [&b"one\r\n two"[..], b"one\ntwo", b"one\rtwo"] {
+        let answer =
+            http::try_send(backend.address, "GET", "/api/projects/p-1/logs", &[("X-Request-Id", malformed)], b"");
+        if let Ok(answer) = answer {
+            assert!(answer.status == 400 || !answer.request_id().contains("one"), "{answer:?}");
+        }
+    }
+    assert_eq!(backend.get("/healthz").status, 200);
+    backend.program.lines(); // each is one JSON object
+}
+
+#[test]
+fn two_of_them_make_one_response_header() {
+    let backend = Backend::start(&[]);
+    let answer = backend.get_with("/api/projects/p-1/logs", &[("X-Request-Id", "first"), ("X-Request-Id", "second")]);
+    assert!(!answer.request_id().is_empty());
+}
+
+#[test]
+fn it_is_on_every_answer() {
+    let backend = Backend::start(&[]);
+    let id = [("X-Request-Id", "kept-1")];
+    for (path, status) in [
+        ("/healthz", 200),
+        ("/metrics", 200),
+        ("/nowhere", 404),
+        ("/api/projects/p-1/logs?limit=nonsense", 400),
+        (fault::PANIC, 500),
+        (&fault::status(503), 503),
+    ] {
+        let answer = backend.get_with(path, &id);
+        assert_eq!((answer.status, answer.request_id()), (status, "kept-1"), "{path}");
+        assert_generated(backend.get(path).request_id());
+    }
+    let answer = http::send(backend.address, "DELETE", "/healthz", &[("X-Request-Id", b"kept-2")], b"");
+    assert!(answer.status == 404 || answer.status == 405, "{answer:?}");
+    assert_eq!(answer.request_id(), "kept-2");
+}
+
+#[test]
+fn problem_details_name_it() {
+    let backend = Backend::start(&[]);
+    for path in ["/nowhere", "/api/projects/p-1/logs?limit=nonsense", fault::PANIC] {
+        let answer = backend.get_with(path, &[("X-Request-Id", "kept-1")]);
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+        let problem = answer.json();
+        assert_eq!(problem["request_id"], "kept-1", "{problem}");
+        assert_eq!(problem["status"], answer.status, "{problem}");
+        assert!(problem["title"].is_string() && !problem.to_string().contains("panicked"), "{problem}");
+    }
+}
+
+#[test]
+fn it_is_in_every_line_of_its_request_at_every_level() {
+    for level in ["error", "warn", "info", "debug", "trace"] {
+        let backend = Backend::start(&[("RUST_LOG", level)]);
+        backend.get_with(fault::PANIC, &[("X-Request-Id", "panicked-1"), ("X-Project-Id", "p-1")]);
+        // The answer of a second request on the same worker tells that the first one's lines were handed on.
+        let lines = wait::until("a line at level error", || {
+            let lines = backend.program.lines();
+            lines.iter().any(|line| line["level"] == "error").then_some(lines)
+        });
+        let errors: Vec<_> = lines.iter().filter(|line| line["level"] == "error").collect();
+        for line in &errors {
+            assert_eq!((&line["request_id"], &line["project_id"]), (&"panicked-1".into(), &"p-1".into()), "{line}");
+        }
+        if level == "error" {
+            assert_eq!(lines.len(), errors.len(), "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn a_trace_parent_gives_trace_and_span_to_the_lines() {
+    let backend = Backend::start(&[]);
+    let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let parent = format!("00-{trace}-{span}-01");
+    backend.get_with("/api/requests/demo-1", &[("X-Request-Id", "traced"), ("traceparent", &parent)]);
+    let line = backend.access_line("traced");
+    assert_eq!(line["trace_id"], trace, "{line}");
+    assert!(line["span_id"].as_str().is_some_and(|id| id.len() == 16), "{line}");
+
+    for (place, malformed) in
+        ["00-0-0-01", &format!("ff-{trace}-{span}-01"), &format!("00-{}-{span}-01", "0".repeat(32))].iter().enumerate()
+    {
+        let id = format!("untraced-{place}");
+        backend.get_with("/api/requests/demo-1", &[("X-Request-Id", &id), ("traceparent", malformed)]);
+        let line = backend.access_line(&id);
+        assert!(line.get("trace_id").is_none_or(|found| found.is_null()), "{malformed}: {line}");
+    }
+}
+
+#[test]
+fn lines_of_one_request_carry_no_other_id() {
+    let backend = Backend::start(&[("RUST_LOG", "debug")]);
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let backend = &backend;
+            scope.spawn(move || {
+                for request in 0..25 {
+                    let id = format!("c{client}-r{request}");
+                    let path = format!("/api/projects/project-{id}/logs");
+                    assert_eq!(backend.get_with(&path, &[("X-Request-Id", &id)]).request_id(), id);
+                }
+            });
+        }
+    });
+    for client in 0..8 {
+        for request in 0..25 {
+            backend.access_line(&format!("c{client}-r{request}"));
+        }
+    }
+    let all = backend.program.lines();
+    for client in 0..8 {
+        for request in 0..25 {
+            let id = format!("c{client}-r{request}");
+            let lines = lines::of_request(&all, &id);
+            assert_eq!(lines.iter().filter(|line| lines::is_access_line(line)).count(), 1, "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn the_client_wrapper_passes_it_on() {
+    let backend = Backend::start(&[]);
+    let (relay, address) = start_relay(&format!("http://{}/api/requests/upstream", backend.address));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let headers: [(&str, &[u8]); 2] = [("X-Request-Id", b"passed-on"), ("traceparent", parent.as_bytes())];
+    assert_eq!(http::get_with(address, "/relay", &headers).status, 200, "{}", relay.stdout());
+    let line = backend.access_line("passed-on");
+    assert_eq!((&line["endpoint"], &line["trace_id"]), (&"/api/requests/{request_id}".into(), &trace.into()));
+
+    // One that the first service made is the second one's too.
+    let answer = http::get(address, "/relay");
+    assert_generated(answer.request_id());
+    backend.access_line(answer.request_id());
+}
+
+#[test]
+fn tasks_of_a_request_keep_it() {
+    let (relay, address) = start_relay("");
+    let headers: [(&str, &[u8]); 2] = [("X-Request-Id", b"spawned-1"), ("X-Project-Id", b"p-1")];
+    assert_eq!(http::get_with(address, "/spawned", &headers).status, 202);
+    for message in ["from a task", "from a thread"] {
+        let line = wait::until(message, || relay.lines().into_iter().find(|line| line["message"] == message));
+        assert_eq!((&line["request_id"], &line["project_id"]), (&"spawned-1".into(), &"p-1".into()), "{line}");
+    }
+}

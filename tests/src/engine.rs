@@ -1,0 +1,81 @@
+//! The real engines that the tests run against.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::http;
+
+/// An engine that runs already.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// Its address as the programs are given it.
+    pub url: String,
+    address: SocketAddr,
+}
+
+impl Engine {
+    /// OpenSearch with the ingest processors, from `ENGINE_URL`.
+    #[track_caller]
+    pub fn with_processors() -> Self {
+        Self::from_variable("ENGINE_URL")
+    }
+
+    /// Elasticsearch without ingest processors, from `BARE_ENGINE_URL`.
+    #[track_caller]
+    pub fn bare() -> Self {
+        Self::from_variable("BARE_ENGINE_URL")
+    }
+
+    #[track_caller]
+    fn from_variable(name: &str) -> Self {
+        let url = std::env::var(name).unwrap_or_else(|_| {
+            panic!("{name} is not set: run `make test` or `make e2e`, which start the engines, or set it")
+        });
+        let url = url.trim_end_matches('/').to_owned();
+        let address = url
+            .strip_prefix("http://")
+            .and_then(|address| std::net::ToSocketAddrs::to_socket_addrs(address).ok()?.next())
+            .unwrap_or_else(|| panic!("{name}={url}: these tests need http://HOST:PORT"));
+        Self { url, address }
+    }
+
+    /// Sends a request with a JSON body; the status and the JSON that came back.
+    #[track_caller]
+    pub fn request(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
+        let answer = http::send(self.address, method, path, &[("Content-Type", b"application/json")], &body);
+        (answer.status, answer.json())
+    }
+
+    /// `GET`s a path that has to be there.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.request("GET", path, &Value::Null);
+        assert_eq!(status, 200, "GET {path}: {answer}");
+        answer
+    }
+
+    /// All documents of the logs' indices that a query matches, at most 10,000, freshly refreshed.
+    #[track_caller]
+    pub fn search(&self, query: &Value) -> Vec<Value> {
+        let (status, answer) = self.request("POST", "/app-logs-*/_refresh?ignore_unavailable=true", &Value::Null);
+        assert_eq!(status, 200, "{answer}");
+        let body = json!({ "size": 10_000, "track_total_hits": true, "query": query });
+        let (status, answer) = self.request("POST", "/app-logs-*/_search?ignore_unavailable=true", &body);
+        assert_eq!(status, 200, "{answer}");
+        let hits = answer["hits"]["hits"].as_array().unwrap().clone();
+        assert_eq!(answer["hits"]["total"]["value"], hits.len(), "more than one page");
+        hits
+    }
+
+    /// How many documents a query matches, freshly refreshed.
+    #[track_caller]
+    pub fn count(&self, query: &Value) -> u64 {
+        self.request("POST", "/app-logs-*/_refresh?ignore_unavailable=true", &Value::Null);
+        let (status, answer) =
+            self.request("POST", "/app-logs-*/_count?ignore_unavailable=true", &json!({ "query": query }));
+        assert_eq!(status, 200, "{answer}");
+        answer["count"].as_u64().unwrap()
+    }
+}

@@ -1,0 +1,145 @@
+//! A blocking HTTP/1.1 client, as small as these tests need: one request a connection, headers as raw bytes (so that
+//! bad ones can be sent), length-delimited and chunked answers.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status code.
+    pub status: u16,
+    /// Its headers in their order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Its body, unchunked.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a header; panics when it is there twice.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(found, _)| found == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} is there twice: {:?}", self.headers);
+        value
+    }
+
+    /// The request id that the answer carries.
+    #[track_caller]
+    pub fn request_id(&self) -> &str {
+        self.header("x-request-id").unwrap_or_else(|| panic!("no X-Request-Id: {} {:?}", self.status, self.headers))
+    }
+
+    /// The body as text.
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, String::from_utf8_lossy(&self.body)))
+    }
+}
+
+/// `GET`s a path; panics when there is no answer.
+#[track_caller]
+pub fn get(address: SocketAddr, path: &str) -> Answer {
+    send(address, "GET", path, &[], b"")
+}
+
+/// `GET`s a path with headers; panics when there is no answer.
+#[track_caller]
+pub fn get_with(address: SocketAddr, path: &str, headers: &[(&str, &[u8])]) -> Answer {
+    send(address, "GET", path, headers, b"")
+}
+
+/// Sends a request; panics when there is no answer.
+#[track_caller]
+pub fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &[u8])], body: &[u8]) -> Answer {
+    try_send(address, method, path, headers, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+}
+
+/// Sends a request.
+///
+/// # Errors
+/// There is no connection or no whole answer.
+pub fn try_send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &[u8])],
+    body: &[u8],
+) -> std::io::Result<Answer> {
+    let mut stream = open(address, method, path, headers, body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parse(&answer).ok_or_else(|| std::io::Error::other(format!("no answer: {}", String::from_utf8_lossy(&answer))))
+}
+
+/// Sends a request and leaves its answer in the connection, for clients that go away.
+///
+/// # Errors
+/// There is no connection.
+pub fn open(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &[u8])],
+    body: &[u8],
+) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n").into_bytes();
+    for (name, value) in headers {
+        request.extend_from_slice(name.as_bytes());
+        request.extend_from_slice(b": ");
+        request.extend_from_slice(value);
+        request.extend_from_slice(b"\r\n");
+    }
+    if !body.is_empty() {
+        request.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+    }
+    request.extend_from_slice(b"\r\n");
+    request.extend_from_slice(body);
+    stream.write_all(&request)?;
+    Ok(stream)
+}
+
+fn parse(answer: &[u8]) -> Option<Answer> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let mut lines = std::str::from_utf8(&answer[..end]).ok()?.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let value = |name: &str| headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+    let rest = &answer[end + 4..];
+    let body = if value("transfer-encoding") == Some("chunked") {
+        unchunk(rest)?
+    } else if let Some(length) = value("content-length") {
+        rest.get(..length.parse().ok()?)?.to_vec()
+    } else {
+        rest.to_vec()
+    };
+    Some(Answer { status, headers, body })
+}
+
+fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|window| window == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?.trim(), 16).ok()?;
+        rest = &rest[end + 2..];
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(..length)?);
+        rest = rest.get(length + 2..)?;
+    }
+}

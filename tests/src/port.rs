@@ -1,0 +1,25 @@
+//! Ports for programs that have to be told one.
+//!
+//! They are taken from below the range that systems hand out for outgoing connections, so that no connection of
+//! another test can take one between its choice and its use; within a process none is given out twice, and processes
+//! that run side by side start at different places.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const FIRST: u32 = 12_000;
+const COUNT: u32 = 20_000;
+
+static GIVEN: AtomicU32 = AtomicU32::new(0);
+
+/// An address of this machine on which nobody listens.
+pub fn free_address() -> SocketAddr {
+    for _ in 0..COUNT {
+        let place = GIVEN.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(311)) % COUNT;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(FIRST + place).unwrap()));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port from {FIRST} to {} is free", FIRST + COUNT - 1);
+}
