@@ -68,6 +68,7 @@ impl<D: Disk> DeadLetters<D> {
         let dir = state_dir.join("dead-letters");
         disk.create_dir_all(&dir)?;
         disk.sync_dir(state_dir)?;
+        disk.sync_dir(&dir)?;
         let mut known = HashSet::new();
         let mut next_sequence = 0;
         for name in disk.list(&dir)? {
@@ -75,11 +76,14 @@ impl<D: Disk> DeadLetters<D> {
                 continue;
             };
             next_sequence = next_sequence.max(sequence + 1);
-            let bytes = read_whole(&disk.open(&dir.join(&name))?)?;
+            let file = disk.open_append(&dir.join(&name))?;
+            let bytes = read_whole(&file)?;
             let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |last| last + 1);
             if whole < bytes.len() {
-                disk.open_append(&dir.join(&name))?.truncate(whole as u64)?;
+                file.truncate(whole as u64)?;
             }
+            // The process before may have ended between the writing and the syncing; what is known must be durable.
+            file.sync()?;
             known.extend(bytes[..whole].split(|byte| *byte == b'\n').filter_map(id_of));
         }
         Ok(Self { disk, dir, active: None, next_sequence, known, pending: Vec::new(), pending_ids: Vec::new() })
@@ -130,9 +134,14 @@ impl<D: Disk> DeadLetters<D> {
             }
         };
         append_whole(file, *len, &self.pending)?;
+        if let Err(error) = file.sync() {
+            // After a sync that failed nobody knows what the disk holds: write it again, to another file.
+            let _ = file.truncate(*len);
+            self.active = None;
+            return Err(error);
+        }
         *len += self.pending.len() as u64;
         self.pending.clear();
-        file.sync()?;
         self.known.extend(&self.pending_ids);
         Ok(std::mem::take(&mut self.pending_ids))
     }

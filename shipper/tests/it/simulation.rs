@@ -10,7 +10,7 @@ mod engine;
 mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -210,22 +210,20 @@ impl World {
     /// Where every line of every segment rests, and that nothing else does.
     fn judge(&self) {
         let dead = self.dead_letters();
-        let mut ids = BTreeSet::new();
-        let mut missing = 0;
-        for (path, bytes) in self.disk.segments() {
-            let generation = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let mut offset = 0;
-            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-                let id = format!("{generation}-{offset:012x}");
-                offset += line.len();
-                let places = usize::from(self.engine.documents.contains_key(&id)) + usize::from(dead.contains_key(&id));
-                assert!(places <= 1, "seed {}: {id} rests in {places} places", self.seed);
-                missing += 1 - places as u64;
-                ids.insert(id);
+        let mut missing = Vec::new();
+        for (id, line) in self.disk.segments().iter().flat_map(lines_of) {
+            let places = usize::from(self.engine.documents.contains_key(&id)) + usize::from(dead.contains_key(&id));
+            assert!(places <= 1, "seed {}: {id} rests in {places} places", self.seed);
+            if places == 0 {
+                missing.push((id, line));
             }
         }
-        assert_eq!(missing, self.lost, "seed {}: lines without a disposition", self.seed);
+        assert_eq!(missing.len() as u64, self.lost, "seed {}: lines without a disposition: {missing:?}", self.seed);
         assert!(dead.values().all(|count| *count == 1), "seed {}: a line is a dead letter twice", self.seed);
+        let ever: BTreeSet<_> = self.disk.segments_ever().iter().flat_map(lines_of).map(|(id, _)| id).collect();
+        for id in self.engine.documents.keys().chain(dead.keys()) {
+            assert!(ever.contains(id), "seed {}: {id} rests somewhere and was never taken", self.seed);
+        }
     }
 
     fn dead_letters(&self) -> BTreeMap<String, u32> {
@@ -238,6 +236,20 @@ impl World {
         }
         dead
     }
+}
+
+/// The lines of a segment, by document id.
+fn lines_of((path, bytes): (&PathBuf, &Vec<u8>)) -> Vec<(String, String)> {
+    let generation = path.file_stem().unwrap().to_str().unwrap();
+    let mut offset = 0;
+    let split = bytes.split_inclusive(|byte| *byte == b'\n');
+    split
+        .map(|line| {
+            let id = format!("{generation}-{offset:012x}");
+            offset += line.len();
+            (id, String::from_utf8_lossy(line).into_owned())
+        })
+        .collect()
 }
 
 /// Runs a seed in which the spool has room, and the process and the machine end at any step.
@@ -260,6 +272,7 @@ fn run_with_crashes(seed: u64) {
         let crash = if world.random.one_in(2) { Crash::Kill } else { Crash::PowerLoss };
         world.disk.crash(crash);
     }
+    world.disk.full_one_in(0);
     let mut process = world.open().expect("nothing stops it any more");
     world.come_to_rest(&mut process);
     world.judge();

@@ -38,6 +38,8 @@ struct State {
     full_one_in: u64,
     /// What the segments of the spool ever held, and what of it must still be there.
     segments: BTreeMap<PathBuf, Vec<u8>>,
+    /// What they held before a power loss took some of it.
+    segments_ever: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 /// The file system.
@@ -62,6 +64,7 @@ impl SimDisk {
             steps_left: None,
             full_one_in: 0,
             segments: BTreeMap::new(),
+            segments_ever: BTreeMap::new(),
         })))
     }
 
@@ -87,6 +90,18 @@ impl SimDisk {
         self.state().segments.clone()
     }
 
+    /// What the segments ever held: only a power loss takes from it, and a torn line may have been whole.
+    pub(super) fn segments_ever(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut ever = self.state().segments_ever.clone();
+        for (path, held) in self.segments() {
+            let known = ever.entry(path).or_default();
+            if known.len() < held.len() {
+                *known = held;
+            }
+        }
+        ever
+    }
+
     /// The whole of a file, whatever has stopped.
     pub(super) fn files_under(&self, dir: &Path) -> Vec<Vec<u8>> {
         let state = self.state();
@@ -96,7 +111,9 @@ impl SimDisk {
 
     /// The process, or the machine, is gone and comes back.
     pub(super) fn crash(&self, crash: Crash) {
+        let ever = self.segments_ever();
         let mut state = self.state();
+        state.segments_ever = ever;
         state.steps_left = None;
         if crash == Crash::Kill {
             return;
