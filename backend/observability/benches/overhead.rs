@@ -1,0 +1,2 @@
+//! CPU time a request.
+fn main() {}

@@ -1,0 +1,199 @@
+//! Counts each request once, when its body ends, whatever becomes of it, and writes its access line from the same
+//! measurement. An [`Account`] is opened with the request and counts when it is dropped at the latest.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::{ResourceMap, ServiceRequest};
+use actix_web::http::{StatusCode, Uri};
+use tracing::Span;
+
+use crate::context::RequestContext;
+use crate::logs::with_context;
+use crate::metrics::requests::{Labels, NO_PROJECT, RequestMetrics, Series, UNMATCHED};
+use crate::metrics::runtime::RuntimeGuard;
+use crate::settings::{LogFormat, ObservabilitySettings};
+
+/// Series a worker remembers at most; then it forgets all and asks the shared ones again.
+const MAX_REMEMBERED: usize = 4_096;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The body was handed over whole.
+    Answered,
+    /// The handler or a middleware returned an error, and its response was handed over whole.
+    HandlerError,
+    /// The handler, or the response's body, panicked.
+    Panic,
+    /// The client was gone before there was a response.
+    ClientGone,
+    /// The response's head was sent; its body failed or was dropped before its end.
+    BodyCut,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::HandlerError => "handler_error",
+            Self::Panic => "panic",
+            Self::ClientGone => "client_gone",
+            Self::BodyCut => "body_cut",
+        }
+    }
+}
+
+/// What one worker's app needs for accounting.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) settings: Arc<ObservabilitySettings>,
+    pub(crate) metrics: Arc<RequestMetrics>,
+    routes: OnceCell<ResourceMap>,
+    remembered: RefCell<HashMap<Box<[u8]>, Series>>,
+    key: RefCell<Vec<u8>>,
+    _runtime: Option<RuntimeGuard>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        settings: Arc<ObservabilitySettings>,
+        metrics: Arc<RequestMetrics>,
+        runtime: Option<RuntimeGuard>,
+    ) -> Self {
+        Self {
+            settings,
+            metrics,
+            routes: OnceCell::new(),
+            remembered: RefCell::default(),
+            key: RefCell::default(),
+            _runtime: runtime,
+        }
+    }
+
+    fn count(&self, labels: Labels<'_>, duration: Duration) {
+        let mut key = self.key.borrow_mut();
+        labels.write_key(&mut key);
+        let mut remembered = self.remembered.borrow_mut();
+        if let Some(series) = remembered.get(key.as_slice()) {
+            return series.count(duration, labels.status.is_some());
+        }
+        let series = self.metrics.series(labels);
+        series.count(duration, labels.status.is_some());
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(key.as_slice().into(), series);
+    }
+}
+
+/// One request's account.
+#[derive(Debug)]
+pub(crate) struct Account {
+    worker: std::rc::Rc<Worker>,
+    context: RequestContext,
+    started: Instant,
+    method: &'static str,
+    uri: Uri,
+    endpoint: Option<String>,
+    status: Option<StatusCode>,
+    outcome: Outcome,
+}
+
+impl Account {
+    pub(crate) fn open(worker: &std::rc::Rc<Worker>, request: &ServiceRequest, context: RequestContext) -> Self {
+        worker.routes.get_or_init(|| request.resource_map().clone());
+        worker.metrics.in_flight.inc();
+        Self {
+            worker: worker.clone(),
+            context,
+            started: Instant::now(),
+            method: method_label(request.method().as_str()),
+            uri: request.uri().clone(),
+            endpoint: None,
+            status: None,
+            outcome: Outcome::ClientGone,
+        }
+    }
+
+    pub(crate) fn context(&self) -> &RequestContext {
+        &self.context
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
+    /// The route taken, where routing said so.
+    pub(crate) fn set_endpoint(&mut self, pattern: Option<String>) {
+        self.endpoint = Some(pattern.unwrap_or_else(|| UNMATCHED.to_owned()));
+    }
+
+    /// There is a response; `outcome` holds if its body is handed over whole.
+    pub(crate) fn respond(&mut self, status: StatusCode, outcome: Outcome) {
+        self.status = Some(status);
+        self.outcome = outcome;
+    }
+
+    /// The body did not come to its end. A panic stays one.
+    pub(crate) fn cut(&mut self) {
+        if self.outcome != Outcome::Panic {
+            self.outcome = Outcome::BodyCut;
+        }
+    }
+
+    pub(crate) fn panicked(&mut self) {
+        self.worker.metrics.panics.inc();
+        self.outcome = Outcome::Panic;
+    }
+
+    fn settle(&mut self) {
+        let duration = self.started.elapsed();
+        // where there is no response, routing left no trace, and the path is looked up
+        let endpoint = self.endpoint.take().or_else(|| self.worker.routes.get()?.match_pattern(self.uri.path()));
+        let endpoint = endpoint.as_deref().unwrap_or(UNMATCHED);
+        let status = self.status.map(|status| status.as_u16());
+        let project_id = self.context.project_id().unwrap_or(NO_PROJECT);
+        self.worker.metrics.in_flight.dec();
+        self.worker.count(Labels { endpoint, method: self.method, status, project_id }, duration);
+        if !self.worker.settings.access_log_exclude.contains(endpoint) {
+            self.write_access_line(endpoint, status, duration);
+        }
+    }
+
+    fn write_access_line(&self, endpoint: &str, status: Option<u16>, duration: Duration) {
+        let (method, outcome) = (self.method, self.outcome.as_str());
+        // whole microseconds: three decimals of a millisecond
+        let duration_ms = duration.as_micros() as f64 / 1_000.0;
+        match self.context.format() {
+            LogFormat::Json => with_context(&self.context, || {
+                tracing::info!(
+                    target: "access", parent: None,
+                    method, endpoint, status, duration_ms, outcome, "{method} {endpoint}",
+                );
+            }),
+            LogFormat::Bunyan => tracing::info!(
+                target: "access", parent: Span::none(),
+                request_id = self.context.request_id(),
+                project_id = self.context.project_id(),
+                trace_id = self.context.trace_id(),
+                span_id = self.context.span_id(),
+                method, endpoint, status, duration_ms, outcome, "{method} {endpoint}",
+            ),
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+/// Methods are few; what a client makes up is one value.
+fn method_label(method: &str) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method).unwrap_or("OTHER")
+}

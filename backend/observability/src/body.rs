@@ -1,0 +1,116 @@
+//! The response's body on its way out: hands it on, and closes the request's account at its end.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::web::Bytes;
+use pin_project_lite::pin_project;
+
+use crate::accounting::Account;
+use crate::catch_panic::catching;
+
+pin_project! {
+    /// A body whose end, or loss, counts its request.
+    #[derive(Debug)]
+    pub struct AccountedBody<B> {
+        #[pin]
+        body: B,
+        guard: BodyGuard,
+    }
+}
+
+/// Counts the request as cut if it is dropped while `account` is still there and bytes are missing.
+#[derive(Debug)]
+struct BodyGuard {
+    account: Option<Box<Account>>,
+    /// Bytes still to come, where the size is known.
+    missing: Option<u64>,
+}
+
+impl BodyGuard {
+    fn cut(&mut self) {
+        if let Some(account) = &mut self.account {
+            account.cut();
+        }
+        self.account = None;
+    }
+}
+
+impl Drop for BodyGuard {
+    fn drop(&mut self) {
+        if self.missing != Some(0) {
+            self.cut();
+        }
+    }
+}
+
+impl<B: MessageBody> AccountedBody<B> {
+    pub(crate) fn new(body: B, account: Box<Account>) -> Self {
+        let missing = match body.size() {
+            _ if account.is_head() => Some(0),
+            BodySize::None => Some(0),
+            BodySize::Sized(bytes) => Some(bytes),
+            BodySize::Stream => None,
+        };
+        Self { body, guard: BodyGuard { account: Some(account), missing } }
+    }
+}
+
+impl<B: MessageBody> MessageBody for AccountedBody<B> {
+    type Error = Box<dyn StdError>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.project();
+        let guard = this.guard;
+        let polled = match catching(|| this.body.poll_next(cx)) {
+            Ok(polled) => polled,
+            Err(panic) => {
+                if let Some(mut account) = guard.account.take() {
+                    account.panicked();
+                }
+                return Poll::Ready(Some(Err(panic.into())));
+            }
+        };
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(bytes))) => {
+                if let Some(missing) = &mut guard.missing {
+                    *missing = missing.saturating_sub(bytes.len() as u64);
+                    if *missing == 0 {
+                        guard.account = None;
+                    }
+                }
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                guard.cut();
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(None) => {
+                // a body shorter than it said is cut, whoever asks
+                if guard.missing.is_some_and(|missing| missing > 0) {
+                    guard.cut();
+                }
+                guard.account = None;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn try_into_bytes(self) -> Result<Bytes, Self> {
+        let Self { body, mut guard } = self;
+        match body.try_into_bytes() {
+            Ok(bytes) => {
+                guard.account = None;
+                Ok(bytes)
+            }
+            Err(body) => Err(Self { body, guard }),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What the library knows of a request while it is handled: its ids. Made once by the middleware, carried by the root
+//! span (for lines, tasks and the client) and by the request's extensions (for handlers).
+
+use std::future::{Ready, ready};
+use std::sync::{Arc, OnceLock};
+
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use thiserror::Error;
+use tracing::Span;
+use tracing_subscriber::Registry;
+use tracing_subscriber::registry::LookupSpan;
+use uuid::Uuid;
+
+use crate::settings::LogFormat;
+use crate::trace_context::TraceContext;
+
+/// The header that carries a request's id, in and out.
+pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The header that names the project a request is for.
+pub const PROJECT_ID_HEADER: HeaderName = HeaderName::from_static("x-project-id");
+
+/// Characters an id may have at most; a longer one is refused.
+pub const MAX_ID_CHARS: usize = 128;
+
+/// The ids of the request at hand. Cheap to clone; also an extractor.
+#[derive(Clone, Debug)]
+pub struct RequestContext(Arc<Ids>);
+
+#[derive(Debug)]
+struct Ids {
+    request: HeaderValue,
+    project_in_header: Option<HeaderValue>,
+    project_in_path: OnceLock<Box<str>>,
+    trace: Option<TraceContext>,
+    format: LogFormat,
+}
+
+/// The request has no context.
+#[derive(Debug, Error)]
+#[error("no request context: wrap the app with `Observability::middleware()`")]
+pub struct NoContext;
+
+impl actix_web::ResponseError for NoContext {}
+
+impl RequestContext {
+    pub(crate) fn of(request: &ServiceRequest, format: LogFormat) -> Self {
+        let headers = request.headers();
+        Self(Arc::new(Ids {
+            request: only_valid(headers, &REQUEST_ID_HEADER).cloned().unwrap_or_else(new_id),
+            project_in_header: only_valid(headers, &PROJECT_ID_HEADER).cloned(),
+            project_in_path: OnceLock::new(),
+            trace: TraceContext::from_headers(headers),
+            format,
+        }))
+    }
+
+    /// The context of the request whose span (or a span within it) is current, also in a task that took the span along.
+    pub fn current() -> Option<Self> {
+        Span::current()
+            .with_subscriber(|(id, dispatch)| {
+                let registry = dispatch.downcast_ref::<Registry>()?;
+                registry.span(id)?.scope().find_map(|span| span.extensions().get::<Self>().cloned())
+            })
+            .flatten()
+    }
+
+    /// The request's id: valid as it came, else a UUID v4.
+    pub fn request_id(&self) -> &str {
+        ascii(self.0.request.as_bytes())
+    }
+
+    /// The project, from the path where [`ProjectFromPath`](crate::ProjectFromPath) is in use, else from the header.
+    pub fn project_id(&self) -> Option<&str> {
+        let in_header = || self.0.project_in_header.as_ref().map(|value| ascii(value.as_bytes()));
+        self.0.project_in_path.get().map(AsRef::as_ref).or_else(in_header)
+    }
+
+    /// The trace the caller is in: 32 hexadecimal digits.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.0.trace.as_ref().map(TraceContext::trace_id)
+    }
+
+    /// The caller's span: 16 hexadecimal digits.
+    pub fn span_id(&self) -> Option<&str> {
+        self.0.trace.as_ref().map(TraceContext::span_id)
+    }
+
+    /// The headers an outgoing request should have to be found under the same ids: name and value, all of them ASCII.
+    pub fn outgoing_headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let trace = self.0.trace.as_ref();
+        [
+            Some(("x-request-id", self.0.request.as_bytes())),
+            trace.map(|trace| ("traceparent", trace.parent().as_bytes())),
+            trace.and_then(TraceContext::state).map(|state| ("tracestate", state.as_bytes())),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    pub(crate) fn request_id_header(&self) -> HeaderValue {
+        self.0.request.clone()
+    }
+
+    pub(crate) fn format(&self) -> LogFormat {
+        self.0.format
+    }
+
+    /// The first valid one stays.
+    pub(crate) fn set_project_from_path(&self, project: &str) {
+        if is_valid_id(project.as_bytes()) {
+            self.0.project_in_path.get_or_init(|| project.into());
+        }
+    }
+}
+
+impl FromRequest for RequestContext {
+    type Error = NoContext;
+    type Future = Ready<Result<Self, NoContext>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(request.extensions().get::<Self>().cloned().ok_or(NoContext))
+    }
+}
+
+/// Whether a request or project id may be kept: 1–128 characters of `A-Z a-z 0-9 . _ - : / + =`.
+pub fn is_valid_id(id: &[u8]) -> bool {
+    let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/+=".contains(byte);
+    (1..=MAX_ID_CHARS).contains(&id.len()) && id.iter().all(valid)
+}
+
+/// A header that is there twice is as good as none: which one is meant can't be known.
+fn only_valid<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let value = headers.get(name).filter(|value| is_valid_id(value.as_bytes()))?;
+    headers.get_all(name).nth(1).is_none().then_some(value)
+}
+
+fn new_id() -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    let text = Uuid::new_v4().as_hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+/// Text of bytes already known to be ASCII.
+pub(crate) fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn id_for(values: &[&str]) -> String {
+        let request = values
+            .iter()
+            .fold(TestRequest::default(), |request, value| request.append_header(("x-request-id", *value)));
+        RequestContext::of(&request.to_srv_request(), LogFormat::Json).request_id().to_owned()
+    }
+
+    #[test]
+    fn valid_ids_are_kept() {
+        for id in ["a", "demo-1", "AZaz09._-:/+=", "x".repeat(128).as_str()] {
+            assert_eq!(id_for(&[id]), id);
+        }
+    }
+
+    #[test]
+    fn anything_else_becomes_a_v4() {
+        for bad in [&[][..], &[""], &["a b"], &["a\"b"], &["é"], &["a\tb"], &["x".repeat(129).as_str()], &["a", "b"]] {
+            let id = id_for(bad);
+            assert_eq!(Uuid::parse_str(&id).expect("a uuid").get_version_num(), 4, "{bad:?} gave {id}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! JSON strings, written into a buffer without a copy in between.
+
+use std::fmt;
+
+/// Bytes a string value may have; what comes beyond is cut off and `…` put in its place.
+pub(crate) const MAX_STRING_BYTES: usize = 64 * 1024;
+
+/// What must be escaped (RFC 8259, section 7): quote, backslash and control characters. DEL is escaped too: terminals act
+/// on it.
+const ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table[0x7f] = true;
+    table
+};
+
+/// Appends `text` as a JSON string with its quotes.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut writer = Escaped::new(out);
+    writer.text(text);
+    out.push(b'"');
+}
+
+/// Appends what `value` prints as a JSON string with its quotes.
+pub(crate) fn debug(out: &mut Vec<u8>, value: &dyn fmt::Debug) {
+    use fmt::Write;
+    out.push(b'"');
+    let failed = write!(Escaped::new(out), "{value:?}").is_err();
+    if failed {
+        out.extend_from_slice("(can't be printed)".as_bytes());
+    }
+    out.push(b'"');
+}
+
+/// Escapes what is printed into it, up to the bound.
+struct Escaped<'a> {
+    out: &'a mut Vec<u8>,
+    left: usize,
+    cut: bool,
+}
+
+impl<'a> Escaped<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, left: MAX_STRING_BYTES, cut: false }
+    }
+
+    fn text(&mut self, mut text: &str) {
+        if self.cut {
+            return;
+        }
+        if text.len() > self.left {
+            let fits = (0..=self.left).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text = &text[..fits];
+            self.cut = true;
+        }
+        self.left -= text.len();
+        escape(self.out, text.as_bytes());
+        if self.cut {
+            self.out.extend_from_slice("…".as_bytes());
+        }
+    }
+}
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text);
+        Ok(())
+    }
+}
+
+fn escape(out: &mut Vec<u8>, text: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| ESCAPED[usize::from(*byte)]) {
+        out.extend_from_slice(&rest[..at]);
+        let byte = rest[at];
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn reads_back_as_it_was(text in any::<String>()) {
+            let mut out = Vec::new();
+            string(&mut out, &text);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).expect("a JSON string"), text);
+            prop_assert!(out.iter().all(|byte| *byte >= 0x20));
+        }
+    }
+
+    #[test]
+    fn a_long_one_is_cut_between_characters() {
+        let text = "é".repeat(MAX_STRING_BYTES);
+        let mut out = Vec::new();
+        debug(&mut out, &format_args!("x{text}"));
+        let read: String = serde_json::from_slice(&out).expect("a JSON string");
+        assert!(read.ends_with("é…") && read.len() <= MAX_STRING_BYTES + "…".len());
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_printed_leaves_a_whole_string() {
+        struct Broken;
+        impl fmt::Debug for Broken {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("half")?;
+                Err(fmt::Error)
+            }
+        }
+        let mut out = Vec::new();
+        debug(&mut out, &Broken);
+        assert_eq!(serde_json::from_slice::<String>(&out).expect("a string"), "half(can't be printed)");
+    }
+}

@@ -1,0 +1,219 @@
+//! Fields of events and spans as JSON, and the rule that no key stands twice in a line.
+//!
+//! Within a line the event's fields win over the innermost span's, those over the next outer span's, and so on. A
+//! field with the name of one of the record's own keys, or of the shippers' `origin`, is renamed: `field_` comes before it.
+
+use std::error::Error;
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+
+use super::escape;
+
+/// Keys no field can take.
+const RESERVED: [&str; 10] =
+    ["timestamp", "service", "level", "message", "request_id", "project_id", "trace_id", "span_id", "target", "origin"];
+
+/// A key as it will stand in the line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    renamed: bool,
+    name: &'static str,
+}
+
+impl Key {
+    fn of(name: &'static str) -> Self {
+        Self { renamed: RESERVED.contains(&name), name }
+    }
+
+    fn is(self, other: Self) -> bool {
+        let as_written = |renamed: Self, plain: Self| plain.name.strip_prefix("field_") == Some(renamed.name);
+        match (self.renamed, other.renamed) {
+            (true, false) => as_written(self, other),
+            (false, true) => as_written(other, self),
+            _ => self.name == other.name,
+        }
+    }
+
+    /// Appends `,"key":`.
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.renamed { b",\"field_" } else { b",\"" });
+        let before = out.len();
+        // the quotes of the string written are the ones already there and the one after it
+        escape::string(out, self.name);
+        out.remove(before);
+        out.push(b':');
+    }
+}
+
+/// A thread's buffers for one line. Kept from line to line.
+#[derive(Debug, Default)]
+pub(crate) struct LineBuffer {
+    /// The line as it will be written.
+    pub(crate) line: Vec<u8>,
+    /// The message, a JSON string; empty if the event has none.
+    pub(crate) message: Vec<u8>,
+    /// `,"key":value` for each field.
+    pub(crate) fields: Vec<u8>,
+    keys: Vec<Key>,
+}
+
+impl LineBuffer {
+    pub(crate) fn clear(&mut self) {
+        self.line.clear();
+        self.message.clear();
+        self.fields.clear();
+        self.keys.clear();
+    }
+
+    fn has(&self, key: Key) -> bool {
+        self.keys.iter().any(|known| known.is(key))
+    }
+
+    pub(crate) fn has_field(&self, name: &'static str) -> bool {
+        self.has(Key::of(name))
+    }
+
+    /// Appends the fields of a span that the line doesn't have yet.
+    pub(crate) fn append_span(&mut self, span: &SpanFields) {
+        for (key, value) in &span.0 {
+            if !self.has(*key) {
+                self.keys.push(*key);
+                key.write(&mut self.fields);
+                self.fields.extend_from_slice(value);
+            }
+        }
+    }
+}
+
+/// The fields of a span, their values as JSON; kept in the span's extensions.
+#[derive(Debug, Default)]
+pub(crate) struct SpanFields(Vec<(Key, Vec<u8>)>);
+
+impl SpanFields {
+    /// What was recorded later wins.
+    pub(crate) fn merge(&mut self, newer: Self) {
+        for (key, value) in newer.0 {
+            match self.0.iter_mut().find(|(known, _)| known.is(key)) {
+                Some(field) => field.1 = value,
+                None => self.0.push((key, value)),
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Where a visited value goes.
+pub(crate) trait Fields {
+    /// The buffer the field's value is to be appended to, with whether it must be a string; None to leave it out.
+    fn place(&mut self, name: &'static str) -> Option<(&mut Vec<u8>, bool)>;
+}
+
+impl Fields for LineBuffer {
+    fn place(&mut self, name: &'static str) -> Option<(&mut Vec<u8>, bool)> {
+        if name == "message" {
+            return self.message.is_empty().then_some((&mut self.message, true));
+        }
+        // what tracing-log adds to say where a record came from
+        if name.starts_with("log.") {
+            return None;
+        }
+        let key = Key::of(name);
+        if self.has(key) {
+            return None;
+        }
+        self.keys.push(key);
+        key.write(&mut self.fields);
+        Some((&mut self.fields, false))
+    }
+}
+
+impl Fields for SpanFields {
+    fn place(&mut self, name: &'static str) -> Option<(&mut Vec<u8>, bool)> {
+        let key = Key::of(name);
+        self.0.retain(|(known, _)| !known.is(key));
+        self.0.push((key, Vec::new()));
+        self.0.last_mut().map(|(_, value)| (value, false))
+    }
+}
+
+/// Writes each field it is shown as JSON.
+pub(crate) struct JsonVisitor<'a, F>(pub(crate) &'a mut F);
+
+impl<F: Fields> JsonVisitor<'_, F> {
+    fn write(&mut self, field: &Field, value: impl fmt::Display, is_json: bool) {
+        use std::io::Write;
+        let Some((out, must_be_string)) = self.0.place(field.name()) else { return };
+        let quote: &[u8] = if must_be_string || !is_json { b"\"" } else { b"" };
+        out.extend_from_slice(quote);
+        // into a vector this can't fail
+        let _ = write!(out, "{value}");
+        out.extend_from_slice(quote);
+    }
+}
+
+impl<F: Fields> Visit for JsonVisitor<'_, F> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if let Some((out, _)) = self.0.place(field.name()) {
+            escape::string(out, value);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if let Some((out, _)) = self.0.place(field.name()) {
+            escape::debug(out, value);
+        }
+    }
+
+    /// An error with its causes: `first: second: third`.
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        struct Chain<'a>(&'a (dyn Error + 'static));
+        impl fmt::Debug for Chain<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)?;
+                let mut cause = self.0.source();
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
+            }
+        }
+        self.record_debug(field, &Chain(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.write(field, value, true);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.write(field, value, true);
+    }
+
+    /// Beyond 64 bits engines read no numbers, so it is a string.
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.write(field, value, false);
+    }
+
+    /// Beyond 64 bits engines read no numbers, so it is a string.
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.write(field, value, false);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.write(field, value, true);
+    }
+
+    /// JSON has no infinities and no NaN: null.
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        let Some((out, must_be_string)) = self.0.place(field.name()) else { return };
+        let quote: &[u8] = if must_be_string { b"\"" } else { b"" };
+        out.extend_from_slice(quote);
+        // a number into a vector can't fail
+        let _ = serde_json::to_writer(&mut *out, &value);
+        out.extend_from_slice(quote);
+    }
+}

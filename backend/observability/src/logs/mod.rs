@@ -1,0 +1,32 @@
+//! Log lines: an event becomes a record ([`layer`], with [`line`], [`escape`] and [`clock`]), which waits in a bounded
+//! buffer until a thread writes it ([`writer`]). [`panic`] has the line of a panic.
+
+pub(crate) mod clock;
+pub(crate) mod escape;
+pub(crate) mod layer;
+pub(crate) mod line;
+pub(crate) mod panic;
+pub(crate) mod writer;
+
+use tracing::Dispatch;
+use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::SubscriberExt;
+
+pub(crate) use layer::with_context;
+
+use crate::settings::{LogFormat, ObservabilitySettings, SettingsError};
+use layer::RecordLayer;
+use writer::LogWriter;
+
+/// The subscriber these settings ask for, writing to `writer`.
+pub(crate) fn subscriber(settings: &ObservabilitySettings, writer: &LogWriter) -> Result<Dispatch, SettingsError> {
+    let filtered = Registry::default().with(settings.filter()?);
+    Ok(match settings.log_format {
+        LogFormat::Json => Dispatch::new(filtered.with(RecordLayer::new(&settings.service, writer.clone()))),
+        LogFormat::Bunyan => {
+            let stock = BunyanFormattingLayer::new(settings.service.clone(), writer.clone());
+            Dispatch::new(filtered.with(JsonStorageLayer).with(stock))
+        }
+    })
+}

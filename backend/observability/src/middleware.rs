@@ -1,0 +1,116 @@
+//! The one middleware a service wraps its app with. From the outside in: accounting, then the request's context and
+//! root span, then the catching of panics, then the app.
+
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready as poll_ready};
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::{Error, HttpMessage};
+use pin_project_lite::pin_project;
+use tracing_actix_web::{StreamSpan, TracingLogger};
+
+use crate::accounting::{Account, Outcome, Worker};
+use crate::body::AccountedBody;
+use crate::catch_panic::{CatchPanic, CatchPanicService};
+use crate::context::{REQUEST_ID_HEADER, RequestContext};
+use crate::failure::Failure;
+use crate::metrics::requests::RequestMetrics;
+use crate::metrics::runtime::Runtimes;
+use crate::root_span::RequestRootSpan;
+use crate::settings::ObservabilitySettings;
+
+type Logger = TracingLogger<RequestRootSpan>;
+type Logged<S> = <Logger as Transform<CatchPanicService<S>, ServiceRequest>>::Transform;
+
+/// Made by [`Observability::middleware`](crate::Observability::middleware). Wrap it last, so that it is outermost and
+/// sees what is sent.
+#[derive(Clone, Debug)]
+pub struct ObservabilityMiddleware {
+    pub(crate) settings: Arc<ObservabilitySettings>,
+    pub(crate) metrics: Arc<RequestMetrics>,
+    pub(crate) runtimes: Runtimes,
+}
+
+impl<S, B> Transform<S, ServiceRequest> for ObservabilityMiddleware
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    S::Future: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<AccountedBody<StreamSpan<B>>>;
+    type Error = Error;
+    type Transform = ObservabilityService<Logged<S>>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        let caught = CatchPanic.new_transform(service).into_inner();
+        let service = caught.and_then(|caught| Logger::new().new_transform(caught).into_inner());
+        let worker = Worker::new(self.settings.clone(), self.metrics.clone(), self.runtimes.enter());
+        ready(service.map(|service| ObservabilityService { service, worker: Rc::new(worker) }))
+    }
+}
+
+/// The service of [`ObservabilityMiddleware`].
+pub struct ObservabilityService<S> {
+    service: S,
+    worker: Rc<Worker>,
+}
+
+impl<S, B> Service<ServiceRequest> for ObservabilityService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<AccountedBody<B>>;
+    type Error = Error;
+    type Future = ObservabilityFuture<S::Future>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let context = RequestContext::of(&request, self.worker.settings.log_format);
+        let account = Account::open(&self.worker, &request, context.clone());
+        request.extensions_mut().insert(context);
+        ObservabilityFuture { inner: self.service.call(request), account: Some(Box::new(account)) }
+    }
+}
+
+pin_project! {
+    /// The response to come. Dropped before that, it counts the request as one whose client is gone.
+    pub struct ObservabilityFuture<F> {
+        #[pin]
+        inner: F,
+        account: Option<Box<Account>>,
+    }
+}
+
+impl<F, B> Future for ObservabilityFuture<F>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+    B: MessageBody,
+{
+    type Output = Result<ServiceResponse<AccountedBody<B>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = poll_ready!(this.inner.poll(cx));
+        let Some(mut account) = this.account.take() else {
+            unreachable!("polled after it was ready");
+        };
+        Poll::Ready(match result {
+            Ok(mut response) => {
+                response.headers_mut().insert(REQUEST_ID_HEADER, account.context().request_id_header());
+                let failed = response.response().error().is_some();
+                account.set_endpoint(response.request().match_pattern());
+                account.respond(response.status(), if failed { Outcome::HandlerError } else { Outcome::Answered });
+                Ok(response.map_body(|_, body| AccountedBody::new(body, account)))
+            }
+            Err(error) => Err(Failure::new(error, account).into()),
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! The span that is open while a request is handled. It has no fields of its own: the request's ids hang on it as one
+//! value, so that any line written within it, or in a task that took it along, finds them at any log level.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::{Error, HttpMessage};
+use tracing::Span;
+use tracing_actix_web::RootSpanBuilder;
+use tracing_subscriber::Registry;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::catch_panic::HandlerPanic;
+use crate::context::RequestContext;
+use crate::settings::LogFormat;
+
+/// Makes the root span for `tracing_actix_web::TracingLogger`.
+#[derive(Debug)]
+pub struct RequestRootSpan;
+
+impl RootSpanBuilder for RequestRootSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        let extensions = request.extensions();
+        let Some(context) = extensions.get::<RequestContext>() else { return Span::none() };
+        // level ERROR, so that it is there whatever RUST_LOG says
+        let span = match context.format() {
+            LogFormat::Json => tracing::error_span!(target: "observability::request", "request"),
+            LogFormat::Bunyan => tracing::error_span!(
+                target: "observability::request",
+                "request",
+                request_id = context.request_id(),
+                project_id = context.project_id(),
+                trace_id = context.trace_id(),
+                span_id = context.span_id(),
+            ),
+        };
+        span.with_subscriber(|(id, dispatch)| {
+            if let Some(span) = dispatch.downcast_ref::<Registry>().and_then(|registry| registry.span(id)) {
+                span.extensions_mut().insert(context.clone());
+            }
+        });
+        span
+    }
+
+    /// Writes why a request failed on the server's side; the access line says only that it did.
+    fn on_request_end<B: MessageBody>(_: Span, outcome: &Result<ServiceResponse<B>, Error>) {
+        let (error, status) = match outcome {
+            Ok(response) => match response.response().error() {
+                Some(error) => (error, response.status()),
+                None => return,
+            },
+            Err(error) => (error, error.as_response_error().status_code()),
+        };
+        if status.is_server_error() && error.as_error::<HandlerPanic>().is_none() {
+            tracing::error!(target: "observability", %error, "the request failed");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the library as a service uses it.
