@@ -1,1 +1,17 @@
-//! x
+//! The reference service: a log explorer built on `observability`, over any `store`.
+//!
+//! In flow order: [`settings`] are read, [`app`] knows all routes, and each route has its module: [`requests`] (the
+//! story of a request), [`projects`] (a project's lines), [`alerts`] (what Alertmanager says, as log lines), [`health`],
+//! and [`faults`] for drills. Errors are [`problem`] details.
+
+pub mod settings;
+
+pub mod app;
+
+pub mod alerts;
+pub mod faults;
+pub mod health;
+pub mod projects;
+pub mod requests;
+
+pub mod problem;

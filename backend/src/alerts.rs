@@ -1,0 +1,75 @@
+//! Takes Alertmanager's webhook and writes each alert as a log line, so that an alert is found among the lines of its
+//! time. The body's format is Alertmanager's webhook, version 4.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::problem::Problem;
+
+/// More alerts in one body are refused with 413.
+pub const ALERTS_MAX: usize = 1_000;
+
+/// What Alertmanager sends, as far as it is used here.
+#[derive(Debug, Deserialize)]
+pub struct Notification {
+    alerts: Vec<Alert>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Alert {
+    status: Status,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    starts_at: String,
+    #[serde(default)]
+    fingerprint: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Firing,
+    Resolved,
+}
+
+/// `POST /api/alerts`: one line for each alert, a warning while it fires.
+///
+/// # Errors
+/// 413 for more than [`ALERTS_MAX`] alerts.
+pub async fn receive(notification: web::Json<Notification>) -> Result<HttpResponse, Problem> {
+    let alerts = &notification.alerts;
+    if alerts.len() > ALERTS_MAX {
+        let detail = format!("a notification has at most {ALERTS_MAX} alerts");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    alerts.iter().for_each(write);
+    Ok(HttpResponse::Ok().json(json!({ "alerts": alerts.len() })))
+}
+
+fn write(alert: &Alert) {
+    let label = |name: &str| alert.labels.get(name).map_or("", String::as_str);
+    let summary = alert.annotations.get("summary").map_or("", String::as_str);
+    let (name, severity) = (label("alertname"), label("severity"));
+    let labels = json!(alert.labels).to_string();
+    let (starts_at, fingerprint) = (alert.starts_at.as_str(), alert.fingerprint.as_str());
+    match alert.status {
+        Status::Firing => tracing::warn!(
+            target: "alert",
+            alert_name = name, alert_status = "firing", severity, summary, labels, starts_at, fingerprint,
+            "alert firing: {name}"
+        ),
+        Status::Resolved => tracing::info!(
+            target: "alert",
+            alert_name = name, alert_status = "resolved", severity, summary, labels, starts_at, fingerprint,
+            "alert resolved: {name}"
+        ),
+    }
+}

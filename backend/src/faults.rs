@@ -1,0 +1,47 @@
+//! Routes that go wrong on purpose, for drills and tests; there only with `BACKEND_FAULTS=1`.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use crate::problem::Problem;
+
+/// A longer delay is refused.
+pub const DELAY_MAX_MS: u64 = 60_000;
+
+/// `/api/faults/status/{status}`: answers with this status, 200 to 599.
+///
+/// # Errors
+/// The status asked for, where it is one of an error.
+pub async fn status(status: web::Path<u16>) -> Result<HttpResponse, Problem> {
+    match StatusCode::from_u16(*status) {
+        Ok(status) if status.is_client_error() || status.is_server_error() => {
+            Err(Problem::new(status, "a fault that was asked for"))
+        }
+        Ok(status) if !status.is_informational() => Ok(HttpResponse::build(status).finish()),
+        _ => Err(Problem::bad_request("a status is a number from 200 to 599")),
+    }
+}
+
+/// `GET /api/faults/delay/{delay_ms}`: answers after so many milliseconds.
+///
+/// # Errors
+/// 400 for more than [`DELAY_MAX_MS`].
+pub async fn delay(delay_ms: web::Path<u64>) -> Result<HttpResponse, Problem> {
+    if *delay_ms > DELAY_MAX_MS {
+        return Err(Problem::bad_request(format!("a delay is at most {DELAY_MAX_MS} ms")));
+    }
+    tracing::info!(delay_ms = *delay_ms, "waiting as asked");
+    actix_rt::time::sleep(Duration::from_millis(*delay_ms)).await;
+    Ok(HttpResponse::Ok().json(json!({ "delay_ms": *delay_ms })))
+}
+
+/// `GET /api/faults/panic`: panics.
+///
+/// # Panics
+/// Always.
+pub async fn panic() -> HttpResponse {
+    panic!("a panic that was asked for")
+}

@@ -1,0 +1,100 @@
+//! The reference service, as a program: settings, build, run, a bounded end.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use actix_web::{App, HttpServer};
+use anyhow::Context as _;
+use backend::app;
+use backend::settings::{Settings, VARIABLES};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use observability::{Observability, ObservabilitySettings};
+use store::Store;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Something went wrong that is not the settings' fault.
+const EXIT_FAILED: u8 = 1;
+
+/// A setting or an argument can't be used.
+const EXIT_SETTINGS: u8 = 2;
+
+/// Finds the story of a request by its id: a log explorer over an embedded store or an engine. Everything is set by
+/// environment variables.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {}
+
+fn main() -> ExitCode {
+    let matches = Arguments::command().after_help(help_on_variables()).get_matches();
+    if let Err(error) = Arguments::from_arg_matches(&matches) {
+        error.exit();
+    }
+    let settings = match Settings::from_env() {
+        Ok(settings) => settings,
+        Err(error) => return fail(&error, EXIT_SETTINGS),
+    };
+    match actix_rt::System::new().block_on(run(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}"), EXIT_FAILED),
+    }
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let listen = settings.listen;
+    let obs = Observability::start(settings.observability.clone())?;
+    let store = Store::open_reader(&settings.store, &settings.engine).await?;
+    let (on_app, faults) = (obs.clone(), settings.faults);
+    let new_app = move || {
+        App::new()
+            .configure(on_app.metrics_route())
+            .configure(app::routes(store.clone(), faults))
+            .wrap(on_app.middleware())
+    };
+    let mut server = HttpServer::new(new_app)
+        .disable_signals()
+        .shutdown_timeout(settings.shutdown_timeout.as_secs())
+        .bind(listen)
+        .with_context(|| format!("can't listen on LISTEN={listen}"))?;
+    if let Some(workers) = settings.workers {
+        server = server.workers(workers);
+    }
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    let server = server.run();
+    let handle = server.handle();
+    tracing::info!(%address, store = %settings.store, faults, "serving");
+    actix_rt::spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
+        for graceful in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tracing::info!(graceful, "stopping");
+            // The first signal lets open requests end; the second does not wait for them.
+            actix_rt::spawn(handle.stop(graceful));
+        }
+    });
+    server.await.context("the server failed")?;
+    tracing::info!("stopped");
+    obs.flush(Duration::from_secs(2));
+    Ok(())
+}
+
+fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "backend: {error}");
+    ExitCode::from(code)
+}
+
+fn help_on_variables() -> String {
+    let mut help = "Environment variables:\n".to_owned();
+    for variable in VARIABLES.iter().chain(ObservabilitySettings::VARIABLES) {
+        help.push_str(&format!("  {:<28}{}\n", variable.name, variable.help));
+    }
+    help.push_str("\nExit codes: 0 ended by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument can't be used");
+    help
+}

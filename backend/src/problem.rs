@@ -1,0 +1,119 @@
+//! Errors as the service tells them: problem details (RFC 9457) with the request id.
+
+use std::fmt;
+
+use actix_web::body::BoxBody;
+use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use observability::RequestContext;
+use serde::Serialize;
+use store::SearchError;
+
+/// Media type of problem details.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Bytes of a JSON request body, above which it is refused with 413.
+pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+
+/// What is wrong with a request, or with the service.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+}
+
+/// The members of the body, by RFC 9457; `type` is `about:blank`, so `title` is the status's phrase.
+#[derive(Serialize)]
+struct Details<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    request_id: Option<&'a str>,
+}
+
+impl Problem {
+    /// A problem of this status; `detail` says in a sentence what to do about it.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into() }
+    }
+
+    /// The request can't be understood.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let context = RequestContext::current();
+        let details = Details {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            request_id: context.as_ref().map(RequestContext::request_id),
+        };
+        // Plain fields can always be written as JSON.
+        let body = serde_json::to_string(&details).unwrap_or_default();
+        HttpResponse::build(self.status)
+            .insert_header((CONTENT_TYPE, MEDIA_TYPE))
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .body(body)
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        let status = match &error {
+            SearchError::Unavailable(_) | SearchError::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            SearchError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// Makes problem details of what the framework refuses by itself.
+pub fn configure(app: &mut web::ServiceConfig) {
+    app.app_data(web::QueryConfig::default().error_handler(|error: QueryPayloadError, _: &HttpRequest| {
+        Problem::bad_request(format!("the query can't be read: {error}")).into()
+    }));
+    app.app_data(web::PathConfig::default().error_handler(|error: PathError, _: &HttpRequest| {
+        Problem::bad_request(format!("the path can't be read: {error}")).into()
+    }));
+    app.app_data(web::JsonConfig::default().limit(BODY_MAX_BYTES).error_handler(
+        |error: JsonPayloadError, _: &HttpRequest| {
+            Problem::new(error.status_code(), format!("the body can't be read: {error}")).into()
+        },
+    ));
+}
+
+/// Answers what no route matches.
+///
+/// # Errors
+/// Always.
+pub async fn not_found() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(StatusCode::NOT_FOUND, "there is nothing here; the README lists the routes"))
+}
+
+/// Answers a method that a route does not take.
+///
+/// # Errors
+/// Always.
+pub async fn method_not_allowed() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route does not take this method"))
+}

@@ -1,0 +1,101 @@
+//! A project's lines, newest first, by level, service, words and time.
+
+use actix_web::{HttpResponse, web};
+use observability::{MAX_ID_CHARS, is_valid_id};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use store::{Level, Order, Search, Store, Timestamp};
+
+use crate::problem::Problem;
+use crate::requests::parse_cursor;
+
+/// Lines of a page unless `limit` says otherwise.
+pub const DEFAULT_LIMIT: usize = 100;
+
+/// A longer `q` is refused.
+pub const TEXT_MAX_BYTES: usize = 1_024;
+
+/// What may be asked of a project's lines. All of it must hold at once.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogsQuery {
+    /// One level or several, by comma.
+    level: Option<String>,
+    /// The service that wrote them.
+    service: Option<String>,
+    /// Words of the message.
+    q: Option<String>,
+    /// Not before this time, RFC 3339.
+    from: Option<String>,
+    /// Before this time, RFC 3339.
+    to: Option<String>,
+    /// Lines of a page, 1 to [`store::MAX_LIMIT`].
+    limit: Option<usize>,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of lines.
+#[derive(Debug, Serialize)]
+struct Logs<'a> {
+    project_id: &'a str,
+    lines: &'a [Box<RawValue>],
+    /// Where to go on, null when this is all.
+    next: Option<String>,
+}
+
+/// `GET /api/projects/{project_id}/logs`: its lines, newest first.
+///
+/// # Errors
+/// 400 for what can't be read, 503 or 504 where the store does not answer.
+pub async fn logs(
+    store: web::Data<Store>,
+    project_id: web::Path<String>,
+    query: web::Query<LogsQuery>,
+) -> Result<HttpResponse, Problem> {
+    let search = parse(&project_id, query.into_inner())?;
+    let page = store.search(&search).await?;
+    tracing::info!(found = page.lines.len(), "searched a project's lines");
+    let next = page.next.map(|cursor| cursor.to_string());
+    Ok(HttpResponse::Ok().json(Logs { project_id: &project_id, lines: &page.lines, next }))
+}
+
+fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
+    if !is_valid_id(project_id.as_bytes()) {
+        return Err(Problem::bad_request(format!(
+            "a project id is 1 to {MAX_ID_CHARS} characters of A-Z a-z 0-9 . _ - : / + ="
+        )));
+    }
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=store::MAX_LIMIT).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit is a number from 1 to {}", store::MAX_LIMIT)));
+    }
+    if query.q.as_ref().is_some_and(|text| text.len() > TEXT_MAX_BYTES) {
+        return Err(Problem::bad_request(format!("q has at most {TEXT_MAX_BYTES} bytes")));
+    }
+    Ok(Search {
+        project_id: Some(project_id.to_owned()),
+        service: query.service,
+        levels: parse_levels(query.level.as_deref())?,
+        text: query.q.filter(|text| !text.trim().is_empty()),
+        from: parse_time("from", query.from.as_deref())?,
+        to: parse_time("to", query.to.as_deref())?,
+        order: Order::NewestFirst,
+        limit,
+        cursor: parse_cursor(query.cursor.as_deref())?,
+        ..Search::default()
+    })
+}
+
+fn parse_levels(text: Option<&str>) -> Result<Vec<Level>, Problem> {
+    let levels = text.into_iter().flat_map(|text| text.split(',')).map(str::parse);
+    levels.collect::<Result<_, _>>().map_err(|error: store::level::ParseLevelError| Problem::bad_request(error.to_string()))
+}
+
+fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    match Timestamp::parse(text.as_bytes()) {
+        Some(time) => Ok(Some(time)),
+        None => Err(Problem::bad_request(format!("{name} is a time such as 2026-11-23T18:00:00Z (RFC 3339)"))),
+    }
+}

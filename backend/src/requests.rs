@@ -1,0 +1,64 @@
+//! The story of a request: all its lines, oldest first, from all services that share its id.
+
+use actix_web::{HttpResponse, web};
+use observability::{MAX_ID_CHARS, is_valid_id};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use store::{Cursor, Order, Search, Store};
+
+use crate::problem::Problem;
+
+/// A story is given in parts of so many lines; `next` leads to the rest.
+pub const STORY_MAX_LINES: usize = store::MAX_LIMIT;
+
+/// What may be asked of a story.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoryQuery {
+    /// The `next` of the part before.
+    cursor: Option<String>,
+}
+
+/// A story, or a part of it.
+#[derive(Debug, Serialize)]
+struct Story<'a> {
+    request_id: &'a str,
+    lines: &'a [Box<RawValue>],
+    /// Where to go on, null when this is all.
+    next: Option<String>,
+}
+
+/// `GET /api/requests/{request_id}`: its lines, oldest first, at most [`STORY_MAX_LINES`] at once.
+///
+/// # Errors
+/// 400 for what is no request id or no cursor, 503 or 504 where the store does not answer.
+pub async fn story(
+    store: web::Data<Store>,
+    request_id: web::Path<String>,
+    query: web::Query<StoryQuery>,
+) -> Result<HttpResponse, Problem> {
+    if !is_valid_id(request_id.as_bytes()) {
+        return Err(Problem::bad_request(format!(
+            "a request id is 1 to {MAX_ID_CHARS} characters of A-Z a-z 0-9 . _ - : / + ="
+        )));
+    }
+    let search = Search {
+        request_id: Some(request_id.clone()),
+        order: Order::OldestFirst,
+        limit: STORY_MAX_LINES,
+        cursor: parse_cursor(query.cursor.as_deref())?,
+        ..Search::default()
+    };
+    let page = store.search(&search).await?;
+    tracing::info!(found = page.lines.len(), sought = %request_id, "searched for a request");
+    let next = page.next.map(|cursor| cursor.to_string());
+    Ok(HttpResponse::Ok().json(Story { request_id: &request_id, lines: &page.lines, next }))
+}
+
+/// Reads a cursor.
+///
+/// # Errors
+/// 400 when it is none.
+pub fn parse_cursor(text: Option<&str>) -> Result<Option<Cursor>, Problem> {
+    text.map(str::parse).transpose().map_err(|error: store::search::ParseCursorError| Problem::bad_request(error.to_string()))
+}

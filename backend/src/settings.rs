@@ -1,0 +1,228 @@
+//! What an operator may set, all by environment variables, in one place. Anything malformed or unknown is refused at
+//! start. The variables of the library are [`ObservabilitySettings::VARIABLES`].
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use observability::{ObservabilitySettings, Variable};
+use store::{Credentials, EngineSettings, Target};
+
+/// The service's own variables.
+pub const VARIABLES: &[Variable] = &[
+    Variable { name: "LISTEN", help: "address:port to serve on (default 127.0.0.1:8000)" },
+    Variable { name: "STORE", help: "sqlite:PATH or http(s)://HOST:PORT[,…] (default sqlite:data/logs.db)" },
+    Variable { name: "STORE_INDEX_PREFIX", help: "an engine's indices are PREFIX-YYYY.MM.DD (default app-logs)" },
+    Variable { name: "STORE_USER", help: "an engine's user; needs STORE_PASSWORD_FILE" },
+    Variable { name: "STORE_PASSWORD_FILE", help: "file with the password of STORE_USER" },
+    Variable { name: "STORE_API_KEY_FILE", help: "file with an engine's API key, encoded as engines give it out" },
+    Variable { name: "STORE_CA_CERTIFICATE", help: "PEM file of certificates to trust besides the usual ones" },
+    Variable { name: "STORE_TIMEOUT_MS", help: "a request to an engine has failed after so long (default 10000)" },
+    Variable { name: "BACKEND_FAULTS", help: "1 turns fault injection for drills on, under /api/faults (default 0)" },
+    Variable { name: "BACKEND_WORKERS", help: "threads that serve, 1-64 (default: one a core)" },
+    Variable { name: "BACKEND_SHUTDOWN_TIMEOUT_S", help: "time for open requests at the end, 0-3600 (default 10)" },
+];
+
+/// Variables that begin like this are meant for the service: an unknown one is a mistake.
+const PREFIXES: [&str; 5] = ["BACKEND_", "STORE_", "METRICS_", "ADMIN_", "ACCESS_LOG_"];
+
+/// Name of the service in lines and metrics unless `SERVICE_NAME` says otherwise.
+pub const SERVICE: &str = "backend";
+
+/// A setting that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A value is not of the variable's form.
+    #[error("{name}={value:?}: {expected}")]
+    Malformed {
+        /// The variable.
+        name: &'static str,
+        /// Its value, cut; never that of a secret.
+        value: String,
+        /// What is expected.
+        expected: String,
+    },
+    /// A variable is not known.
+    #[error("{0} is not a variable of this program; `backend --help` lists them")]
+    Unknown(String),
+    /// One of the library's settings can't be used.
+    #[error(transparent)]
+    Observability(#[from] observability::SettingsError),
+}
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to serve.
+    pub listen: SocketAddr,
+    /// Which store to search.
+    pub store: Target,
+    /// How to speak to it, if it is an engine.
+    pub engine: EngineSettings,
+    /// Whether there are routes that go wrong on purpose.
+    pub faults: bool,
+    /// Threads that serve; `None` for one a core.
+    pub workers: Option<usize>,
+    /// Time for open requests at the end.
+    pub shutdown_timeout: Duration,
+    /// The library's own.
+    pub observability: ObservabilitySettings,
+}
+
+impl Settings {
+    /// The settings of this process's environment.
+    ///
+    /// # Errors
+    /// The first variable that can't be used.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        let names: BTreeSet<_> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        refuse_unknown(&names)?;
+        let observability = ObservabilitySettings::from_env(SERVICE)?;
+        Self::from_lookup(
+            |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
+            observability,
+        )
+    }
+
+    fn from_lookup(
+        lookup: impl Fn(&str) -> Option<String>,
+        observability: ObservabilitySettings,
+    ) -> Result<Self, SettingsError> {
+        let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let listen = parse(&lookup, "LISTEN", "an address and a port such as 127.0.0.1:8000")?;
+        let store = match lookup("STORE") {
+            Some(text) => text.parse().map_err(|error: store::target::ParseTargetError| SettingsError::Malformed {
+                name: "STORE",
+                value: String::new(),
+                expected: error.to_string(),
+            })?,
+            None => Target::Sqlite(PathBuf::from("data/logs.db")),
+        };
+        let faults = match lookup("BACKEND_FAULTS").as_deref() {
+            None | Some("0") => false,
+            Some("1") => true,
+            Some(other) => return Err(malformed("BACKEND_FAULTS", other, "0 or 1")),
+        };
+        let workers = parse::<usize>(&lookup, "BACKEND_WORKERS", "a number from 1 to 64")?;
+        if let Some(workers) = workers.filter(|workers| !(1..=64).contains(workers)) {
+            return Err(malformed("BACKEND_WORKERS", &workers.to_string(), "a number from 1 to 64"));
+        }
+        let seconds = parse::<u64>(&lookup, "BACKEND_SHUTDOWN_TIMEOUT_S", "seconds, from 0 to 3600")?.unwrap_or(10);
+        if seconds > 3_600 {
+            return Err(malformed("BACKEND_SHUTDOWN_TIMEOUT_S", &seconds.to_string(), "seconds, from 0 to 3600"));
+        }
+        Ok(Self {
+            listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000))),
+            store,
+            engine: engine_settings(&lookup)?,
+            faults,
+            workers,
+            shutdown_timeout: Duration::from_secs(seconds),
+            observability,
+        })
+    }
+}
+
+fn engine_settings(lookup: &impl Fn(&str) -> Option<String>) -> Result<EngineSettings, SettingsError> {
+    let timeout_ms = parse::<u64>(lookup, "STORE_TIMEOUT_MS", "milliseconds, at least 1")?.unwrap_or(10_000);
+    if timeout_ms == 0 {
+        return Err(malformed("STORE_TIMEOUT_MS", "0", "milliseconds, at least 1"));
+    }
+    let credentials = match (lookup("STORE_USER"), lookup("STORE_PASSWORD_FILE"), lookup("STORE_API_KEY_FILE")) {
+        (None, None, None) => None,
+        (Some(user), Some(file), None) => {
+            Some(Credentials::Basic { user, password: secret("STORE_PASSWORD_FILE", &file)? })
+        }
+        (None, None, Some(file)) => Some(Credentials::ApiKey(secret("STORE_API_KEY_FILE", &file)?)),
+        (user, ..) => {
+            let expected = "give STORE_USER with STORE_PASSWORD_FILE, or STORE_API_KEY_FILE alone";
+            return Err(malformed("STORE_USER", &user.unwrap_or_default(), expected));
+        }
+    };
+    let defaults = EngineSettings::default();
+    Ok(EngineSettings {
+        index_prefix: lookup("STORE_INDEX_PREFIX").unwrap_or(defaults.index_prefix),
+        request_timeout: Duration::from_millis(timeout_ms),
+        credentials,
+        ca_certificate: lookup("STORE_CA_CERTIFICATE").map(PathBuf::from),
+        ..EngineSettings::default()
+    })
+}
+
+fn secret(name: &'static str, file: &str) -> Result<String, SettingsError> {
+    match std::fs::read_to_string(file) {
+        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+        Ok(_) => Err(malformed(name, file, "the file is empty")),
+        Err(error) => Err(malformed(name, file, &format!("the file can't be read: {error}"))),
+    }
+}
+
+fn refuse_unknown(names: &BTreeSet<String>) -> Result<(), SettingsError> {
+    let known =
+        |name: &str| VARIABLES.iter().chain(ObservabilitySettings::VARIABLES).any(|variable| variable.name == name);
+    let ours = |name: &&String| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    match names.iter().filter(ours).find(|name| !known(name)) {
+        Some(name) => Err(SettingsError::Unknown(name.clone())),
+        None => Ok(()),
+    }
+}
+
+fn parse<T: std::str::FromStr>(
+    lookup: &impl Fn(&str) -> Option<String>,
+    name: &'static str,
+    expected: &str,
+) -> Result<Option<T>, SettingsError> {
+    let Some(text) = lookup(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| malformed(name, &text, expected))
+}
+
+fn malformed(name: &'static str, value: &str, expected: &str) -> SettingsError {
+    SettingsError::Malformed { name, value: value.chars().take(200).collect(), expected: expected.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let lookup =
+            |name: &str| variables.iter().find(|variable| variable.0 == name).map(|variable| variable.1.to_owned());
+        Settings::from_lookup(lookup, ObservabilitySettings::new(SERVICE))
+    }
+
+    #[test]
+    fn defaults_stay_on_this_machine() {
+        let settings = from(&[]).unwrap();
+        assert!(settings.listen.ip().is_loopback() && !settings.faults);
+        assert_eq!(settings.store.to_string(), "sqlite:data/logs.db");
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused_by_its_name() {
+        for (name, value) in [
+            ("LISTEN", "8000"),
+            ("STORE", "mysql:x"),
+            ("BACKEND_FAULTS", "yes"),
+            ("BACKEND_WORKERS", "0"),
+            ("BACKEND_SHUTDOWN_TIMEOUT_S", "-1"),
+            ("STORE_TIMEOUT_MS", "0"),
+            ("STORE_USER", "only-a-user"),
+            ("STORE_API_KEY_FILE", "/nowhere/key"),
+        ] {
+            let error = from(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn unknown_variables_of_ours_are_refused_and_others_are_not() {
+        let names = |name: &str| BTreeSet::from([name.to_owned()]);
+        assert!(refuse_unknown(&names("BACKEND_FAULT")).is_err());
+        assert!(refuse_unknown(&names("METRICS_PROJECT")).is_err());
+        assert!(refuse_unknown(&names("HOME")).is_ok());
+        for variable in VARIABLES.iter().chain(ObservabilitySettings::VARIABLES) {
+            assert!(refuse_unknown(&names(variable.name)).is_ok(), "{}", variable.name);
+        }
+    }
+}
