@@ -1,0 +1,211 @@
+//! The command line: its subcommands and their help, and what of it and of the environment becomes [`Settings`].
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+use shipper::config::{ConfigError, Options, Settings, refuse_unknown_variables};
+
+use crate::exit::Exit;
+
+/// Between patterns where they are given in a variable.
+const PATTERN_SEPARATOR: char = ',';
+
+const EXAMPLES: &str = "\
+Run a service and ship its standard output into an embedded store:
+  shipper exec --to sqlite:data/logs.db -- target/release/my-service --port 8000
+
+Into an engine, with a configuration file, metrics on a port of their own:
+  shipper exec --config shipper.toml --to https://es.example:9200 --admin-listen 127.0.0.1:9600 -- my-service
+
+Follow files; or ship what is there and end:
+  shipper run --to http://127.0.0.1:9200 --file '/var/log/app/*.log'
+  shipper run --to http://127.0.0.1:9200 --file '/var/log/app/*.log' --until-idle
+
+Put pipeline and template in place with other rights than those that ship:
+  shipper bootstrap --to https://es.example:9200 --user admin --password-file admin.secret";
+
+/// Ships logs, losing and doubling nothing.
+///
+/// What a service writes is first appended to a spool on disk and then sent in batches to Elasticsearch, OpenSearch or
+/// an embedded SQLite store, until each line is stored once, or kept aside with the reason why it can't be.
+///
+/// Every option can also be a variable SHIPPER_… or a key in the file that --config names. An option goes before a
+/// variable, a variable before the file. RUST_LOG says which of its own log lines the shipper writes to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "shipper", version, subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Run a command and ship its standard output
+    ///
+    /// The command runs in a process group of its own; SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are
+    /// passed on to it. When it has ended, what is left is shipped for shutdown_timeout_ms; what is not shipped by then
+    /// waits in the state directory for the next start. A SIGINT or SIGTERM at that time, if it is not the first, ends
+    /// the wait. The exit code is always the command's own, or 128 and the number of the signal that ended it. The
+    /// command ends with the shipper, even when the shipper is killed.
+    Exec(ExecArgs),
+    /// Ship standard input, or files
+    ///
+    /// Ends with the input, or with SIGINT or SIGTERM: then reads no more, ships what is left for shutdown_timeout_ms
+    /// and keeps the rest for the next start. A second signal ends it at once, losing nothing.
+    Run(CommonArgs),
+    /// Put in place what the store needs, or check it
+    ///
+    /// Puts the ingest pipeline and the index template in place, never over newer or foreign ones; with
+    /// --bootstrap check changes nothing and says what is missing.
+    Bootstrap(CommonArgs),
+    /// Check the configuration and print it as it is in effect, without secrets
+    CheckConfig(CommonArgs),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// Ends the service when the shipper is killed; started by exec
+    #[command(name = crate::guard::SUBCOMMAND, hide = true)]
+    Guard,
+}
+
+/// What `exec` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, num_args = 1.., value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What all that ship take.
+#[derive(Debug, Args)]
+pub(crate) struct CommonArgs {
+    /// Configuration file, TOML
+    #[arg(long, env = "SHIPPER_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+impl Cli {
+    /// Reads command line and environment. Ends the program, as programs do, where it asks for help or can't be read.
+    pub(crate) fn read() -> Result<Self, ConfigError> {
+        let mut matches = command().get_matches();
+        let mut cli = Self::from_arg_matches_mut(&mut matches.clone()).unwrap_or_else(|error| error.exit());
+        if let Some((_, matches)) = matches.remove_subcommand()
+            && let Some(common) = cli.action.common_mut()
+        {
+            refuse_unknown_variables(&variables(), environment())?;
+            split_patterns(&matches, &mut common.options);
+        }
+        Ok(cli)
+    }
+}
+
+impl Action {
+    fn common_mut(&mut self) -> Option<&mut CommonArgs> {
+        match self {
+            Self::Exec(exec) => Some(&mut exec.common),
+            Self::Run(common) | Self::Bootstrap(common) | Self::CheckConfig(common) => Some(common),
+            Self::Completions { .. } | Self::Man | Self::Guard => None,
+        }
+    }
+}
+
+impl ExecArgs {
+    /// The settings to run the command with.
+    pub(crate) fn settings(self) -> Result<(Settings, Vec<OsString>), ConfigError> {
+        let program = self.command.first().map(PathBuf::from);
+        let settings = self.common.settings_for(program.as_deref())?;
+        let files = settings.files();
+        let key = if files.patterns.is_empty() { "until_idle" } else { "files" };
+        if files.until_idle || !files.patterns.is_empty() {
+            let message = "exec ships what its command writes to standard output; files are shipped by shipper run";
+            return Err(ConfigError::Value { key, message: message.to_owned() });
+        }
+        Ok((settings, self.command))
+    }
+}
+
+impl CommonArgs {
+    /// The settings, from options, variables, file and defaults.
+    pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
+        self.settings_for(None)
+    }
+
+    fn settings_for(self, program: Option<&Path>) -> Result<Settings, ConfigError> {
+        let file = self.config.as_deref().map(Options::from_file).transpose()?;
+        Settings::new(self.options.or(file.unwrap_or_default()), program)
+    }
+}
+
+/// The command line's shape, with what is only known when it runs: defaults, exit codes, examples.
+pub(crate) fn command() -> Command {
+    let mut command =
+        Cli::command().after_help(exit_codes()).after_long_help(format!("{}\n\n{}", exit_codes(), examples()));
+    for name in ["exec", "run", "bootstrap", "check-config"] {
+        command = command.mut_subcommand(name, |command| with_defaults(command).after_help(exit_codes()));
+    }
+    command
+}
+
+/// Shows each option's default after its help.
+pub(crate) fn with_defaults(command: Command) -> Command {
+    let defaults = toml::Table::try_from(Options::defaults()).unwrap_or_default();
+    command.mut_args(|arg| {
+        let Some(default) = defaults.get(arg.get_id().as_str()) else { return arg };
+        let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        arg.help(format!("{help} [default: {default}]"))
+    })
+}
+
+fn exit_codes() -> String {
+    let mut text = "Exit codes:".to_owned();
+    for exit in Exit::ALL {
+        let _infallible = write!(text, "\n  {:>3}  {}", exit.code(), exit.meaning());
+    }
+    text + "\nexec returns the command's own exit code once the command runs."
+}
+
+fn examples() -> String {
+    format!("Examples:\n{EXAMPLES}")
+}
+
+/// The examples, for the manual.
+pub(crate) const fn examples_text() -> &'static str {
+    EXAMPLES
+}
+
+/// The names of all variables.
+fn variables() -> Vec<String> {
+    let command = Cli::command();
+    let of = |command: &Command| {
+        command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    command.get_subcommands().flat_map(of).collect()
+}
+
+fn environment() -> impl Iterator<Item = String> {
+    std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned())
+}
+
+/// A variable holds one text, which may be several patterns.
+fn split_patterns(matches: &ArgMatches, options: &mut Options) {
+    if matches.value_source("files") == Some(ValueSource::EnvVariable) {
+        let patterns = options.files.iter().flatten().flat_map(|text| text.split(PATTERN_SEPARATOR));
+        options.files = Some(patterns.map(|pattern| pattern.trim().to_owned()).collect());
+    }
+}

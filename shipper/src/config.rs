@@ -1,0 +1,250 @@
+//! What a person may set, put together once and checked once: [`Options`] from the command line and the environment,
+//! then the configuration file, then the defaults, become [`Settings`], whose every value is known to be usable.
+//!
+//! Secrets come from files only, and no text that this module makes holds one.
+
+mod check;
+mod options;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use store::{EngineSettings, Target};
+
+use crate::files::FileSettings;
+use crate::pipeline::PipelineSettings;
+use crate::spool::{self, SpoolSettings};
+
+pub use options::{Bootstrap, OnFull, Options};
+
+/// All variables of the shipper begin with this.
+pub const VARIABLE_PREFIX: &str = "SHIPPER_";
+
+/// A larger configuration file is refused.
+pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
+
+/// Of a command that has no file name, and of what comes by standard input or in files.
+const UNKNOWN_SERVICE: &str = "unknown";
+
+/// A setting that can't be used: where it stands, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The configuration file can't be read.
+    #[error("can't read the configuration file {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The configuration file is not one: its form, a key that is none, or a value of the wrong kind.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, from 1 on.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A variable that looks as if it were meant for the shipper.
+    #[error("there is no variable {name}: {advice}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A value that can't be used.
+    #[error("{key}: {message}")]
+    Value {
+        /// The key, as the configuration file names it.
+        key: &'static str,
+        /// What is wrong with it, and what it must be.
+        message: String,
+    },
+}
+
+impl Options {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError::File`], [`ConfigError::Syntax`].
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let refuse = |reason: String| ConfigError::File { path: path.to_owned(), reason };
+        let length = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?.len();
+        if length > FILE_MAX_BYTES {
+            return Err(refuse(format!("it has {length} bytes, and at most {FILE_MAX_BYTES} are read")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        Self::from_toml(&text, path)
+    }
+
+    /// Reads the text of a configuration file; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`].
+    pub fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let message = error.message().replace('\n', "; ");
+            ConfigError::Syntax { path: path.to_owned(), line, message }
+        })
+    }
+}
+
+/// Refuses a variable that begins with [`VARIABLE_PREFIX`] and is not among `known`: misspelt settings must not be
+/// passed over in silence.
+///
+/// # Errors
+/// [`ConfigError::Variable`] for the first one, by name.
+pub fn refuse_unknown_variables(
+    known: &[String],
+    variables: impl IntoIterator<Item = String>,
+) -> Result<(), ConfigError> {
+    let unknown = |name: &String| name.starts_with(VARIABLE_PREFIX) && !known.contains(name);
+    let Some(name) = variables.into_iter().filter(unknown).min() else { return Ok(()) };
+    let likeness = |candidate: &&String| {
+        let same = candidate.bytes().zip(name.bytes()).take_while(|(left, right)| left == right).count();
+        same + candidate.bytes().rev().zip(name.bytes().rev()).take_while(|(left, right)| left == right).count()
+    };
+    let likely = known.iter().filter(|candidate| likeness(candidate) >= name.len() - 1).max_by_key(likeness);
+    let advice = match likely {
+        Some(likely) => format!("is {likely} meant? Unset it or correct its name"),
+        None => "unset it; `shipper run --help` lists all there are".to_owned(),
+    };
+    Err(ConfigError::Variable { name, advice })
+}
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    effective: Options,
+    to: Target,
+    bootstrap: Bootstrap,
+    engine: EngineSettings,
+    state_dir: PathBuf,
+    service: String,
+    name: String,
+    host: String,
+    files: FileSettings,
+    spool: SpoolSettings,
+    spool_sync_interval: Duration,
+    pipeline: PipelineSettings,
+    shutdown_timeout: Duration,
+    admin_listen: Option<SocketAddr>,
+}
+
+impl Settings {
+    /// Checks `options`, which go before the defaults. `command` is the one to be run, whose file name is the service
+    /// where none is named.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first key whose value can't be used.
+    pub fn new(options: Options, command: Option<&Path>) -> Result<Self, ConfigError> {
+        let service = command.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let options = options.or(Options {
+            service: Some(service.unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())),
+            host: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
+            ..Options::defaults()
+        });
+        check::settings(options)
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn to(&self) -> &Target {
+        &self.to
+    }
+
+    /// What to do at the start about what the store needs.
+    #[must_use]
+    pub fn bootstrap(&self) -> Bootstrap {
+        self.bootstrap
+    }
+
+    /// How an engine is spoken to.
+    #[must_use]
+    pub fn engine(&self) -> EngineSettings {
+        self.engine.clone()
+    }
+
+    /// The directory of spool, checkpoints and dead letters.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// The service that wrapped lines are from.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// The shipper's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The host's name.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Which files to follow; no patterns where there are none to follow.
+    #[must_use]
+    pub fn files(&self) -> FileSettings {
+        self.files.clone()
+    }
+
+    /// The spool's bounds.
+    #[must_use]
+    pub fn spool(&self) -> SpoolSettings {
+        self.spool
+    }
+
+    /// How often the spool is made durable.
+    #[must_use]
+    pub fn spool_sync_interval(&self) -> Duration {
+        self.spool_sync_interval
+    }
+
+    /// What shapes the pipeline.
+    #[must_use]
+    pub fn pipeline(&self) -> PipelineSettings {
+        self.pipeline.clone()
+    }
+
+    /// How long to ship what is left when there is no more input.
+    #[must_use]
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.shutdown_timeout
+    }
+
+    /// Where to serve metrics and health.
+    #[must_use]
+    pub fn admin_listen(&self) -> Option<SocketAddr> {
+        self.admin_listen
+    }
+}
+
+/// The effective configuration as a configuration file, without secrets: of those it has the files' names.
+impl fmt::Display for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&toml::to_string(&self.effective).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl From<OnFull> for spool::OnFull {
+    fn from(on_full: OnFull) -> Self {
+        match on_full {
+            OnFull::DropOldest => Self::DropOldest,
+            OnFull::Wait => Self::Wait,
+        }
+    }
+}

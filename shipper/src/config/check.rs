@@ -1,0 +1,236 @@
+//! What each value must be. Whoever holds [`Settings`] need not ask again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use store::{Credentials, EngineSettings};
+
+use super::{ConfigError, Options, Settings};
+use crate::delivery::DeliverySettings;
+use crate::files::FileSettings;
+use crate::pipeline::PipelineSettings;
+use crate::spool::SpoolSettings;
+
+/// Names of indices and pipelines are not longer; engines allow 255 bytes, the day included.
+const STORE_NAME_MAX_BYTES: usize = 200;
+
+/// Names that go into lines are not longer.
+const LINE_NAME_MAX_CHARS: usize = 256;
+
+/// A file with a secret is not larger.
+const SECRET_MAX_BYTES: u64 = 64 * 1024;
+
+/// Segments that the spool has room for at least; giving up the oldest then leaves most of it.
+const SPOOL_MIN_SEGMENTS: u64 = 4;
+
+/// A segment is not larger unless asked to be.
+const SEGMENT_DEFAULT_BYTES: u64 = 64 * 1024 * 1024;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
+type Checked<T> = Result<T, ConfigError>;
+
+/// The settings that `options` are, where every key with a default has its value.
+pub(super) fn settings(mut options: Options) -> Checked<Settings> {
+    let spool_max_bytes = number("spool_max_bytes", options.spool_max_bytes, 4 * KIB, 1024 * GIB)?;
+    let largest_segment = spool_max_bytes / SPOOL_MIN_SEGMENTS;
+    options.spool_segment_bytes = options.spool_segment_bytes.or(Some(SEGMENT_DEFAULT_BYTES.min(largest_segment)));
+    let line_max_bytes = number("line_max_bytes", options.line_max_bytes, KIB, 64 * MIB)?;
+    let to = required("to", options.to.as_deref())?;
+    let to = to.parse().map_err(|error: store::target::ParseTargetError| value("to", error.to_string()))?;
+    let patterns = patterns(&options)?;
+    let scan_interval = duration("scan_interval_ms", options.scan_interval_ms, 10, HOUR_MS)?;
+    let until_idle = options.until_idle.unwrap_or_default();
+    Ok(Settings {
+        to,
+        bootstrap: required("bootstrap", options.bootstrap)?,
+        engine: engine(&options)?,
+        state_dir: state_dir(&options)?,
+        service: line_name("service", options.service.as_deref())?,
+        name: line_name("name", options.name.as_deref())?,
+        host: line_name("host", options.host.as_deref())?,
+        files: FileSettings { patterns, scan_interval, until_idle },
+        spool: spool(&options, spool_max_bytes, line_max_bytes)?,
+        spool_sync_interval: duration("spool_sync_interval_ms", options.spool_sync_interval_ms, 1, HOUR_MS)?,
+        pipeline: pipeline(&options, line_max_bytes)?,
+        shutdown_timeout: duration("shutdown_timeout_ms", options.shutdown_timeout_ms, 0, 24 * HOUR_MS)?,
+        admin_listen: options.admin_listen,
+        effective: options,
+    })
+}
+
+fn spool(options: &Options, max_bytes: u64, line_max_bytes: u64) -> Checked<SpoolSettings> {
+    let key = "spool_segment_bytes";
+    let largest = max_bytes / SPOOL_MIN_SEGMENTS;
+    let segment_bytes = number(key, options.spool_segment_bytes, KIB, 16 * GIB)?;
+    if segment_bytes > largest {
+        let advice = format!("{segment_bytes} is more than a quarter of spool_max_bytes, which is {largest}");
+        return Err(value(key, advice));
+    }
+    if line_max_bytes > segment_bytes {
+        let advice = format!(
+            "{line_max_bytes} is more than spool_segment_bytes, {segment_bytes}: lower it, or raise spool_max_bytes"
+        );
+        return Err(value("line_max_bytes", advice));
+    }
+    let on_full = required("on_full", options.on_full)?.into();
+    Ok(SpoolSettings { max_bytes, segment_bytes, on_full })
+}
+
+fn pipeline(options: &Options, line_max_bytes: u64) -> Checked<PipelineSettings> {
+    let batch_max_bytes = number("batch_max_bytes", options.batch_max_bytes, KIB, 64 * MIB)?;
+    let in_flight_max_bytes = number("in_flight_max_bytes", options.in_flight_max_bytes, KIB, 16 * GIB)?;
+    if batch_max_bytes > in_flight_max_bytes {
+        let advice = format!("{batch_max_bytes} is more than in_flight_max_bytes, which is {in_flight_max_bytes}");
+        return Err(value("batch_max_bytes", advice));
+    }
+    Ok(PipelineSettings {
+        index_prefix: index_prefix(options)?,
+        batch_max_lines: size("batch_max_lines", number("batch_max_lines", options.batch_max_lines, 1, 100_000)?)?,
+        batch_max_bytes: size("batch_max_bytes", batch_max_bytes)?,
+        batch_max_age: duration("batch_max_age_ms", options.batch_max_age_ms, 1, HOUR_MS)?,
+        in_flight_max_bytes: size("in_flight_max_bytes", in_flight_max_bytes)?,
+        line_max_bytes: size("line_max_bytes", line_max_bytes)?,
+        checkpoint_interval: duration("checkpoint_interval_ms", options.checkpoint_interval_ms, 1, HOUR_MS)?,
+        delivery: delivery(options)?,
+    })
+}
+
+fn delivery(options: &Options) -> Checked<DeliverySettings> {
+    let requests_in_flight = number("requests_in_flight", options.requests_in_flight, 1, 64)?;
+    let retry_min = duration("retry_min_ms", options.retry_min_ms, 1, HOUR_MS)?;
+    let retry_max = duration("retry_max_ms", options.retry_max_ms, 1, HOUR_MS)?;
+    if retry_min > retry_max {
+        let advice = format!("{} is more than retry_max_ms, which is {}", retry_min.as_millis(), retry_max.as_millis());
+        return Err(value("retry_min_ms", advice));
+    }
+    Ok(DeliverySettings { requests_in_flight: size("requests_in_flight", requests_in_flight)?, retry_min, retry_max })
+}
+
+fn engine(options: &Options) -> Checked<EngineSettings> {
+    let pipeline = store_name("pipeline", options.pipeline.as_deref())?;
+    Ok(EngineSettings {
+        index_prefix: index_prefix(options)?,
+        pipeline: (pipeline != "none").then_some(pipeline),
+        request_timeout: duration("request_timeout_ms", options.request_timeout_ms, 10, HOUR_MS)?,
+        credentials: credentials(options)?,
+        ca_certificate: readable("ca_certificate", options.ca_certificate.as_ref())?,
+    })
+}
+
+fn credentials(options: &Options) -> Checked<Option<Credentials>> {
+    match (&options.user, &options.password_file, &options.api_key_file) {
+        (None, None, None) => Ok(None),
+        (Some(user), Some(file), None) if !user.is_empty() => {
+            let password = secret("password_file", file)?;
+            Ok(Some(Credentials::Basic { user: user.clone(), password }))
+        }
+        (None, None, Some(file)) => secret("api_key_file", file).map(|key| Some(Credentials::ApiKey(key))),
+        (_, _, Some(_)) => Err(value("api_key_file", "give this or user and password_file, not both")),
+        (Some(user), Some(_), None) if user.is_empty() => Err(value("user", "it is empty")),
+        (Some(_), _, None) => Err(value("user", "it needs password_file, a file with the user's password")),
+        (None, Some(_), None) => Err(value("password_file", "it needs user, whose password it is")),
+    }
+}
+
+/// A file's content but for the newline at its end. No message repeats any of it.
+fn secret(key: &'static str, file: &PathBuf) -> Checked<String> {
+    let refuse = |reason: &str| value(key, format!("can't use {}: {reason}", file.display()));
+    let length = std::fs::metadata(file).map_err(|error| refuse(&error.to_string()))?.len();
+    if length > SECRET_MAX_BYTES {
+        return Err(refuse("it is too large for a secret"));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| refuse(&error.to_string()))?;
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.is_empty() || secret.contains(char::is_control) {
+        return Err(refuse("it must hold the secret on its one line"));
+    }
+    Ok(secret.to_owned())
+}
+
+fn readable(key: &'static str, file: Option<&PathBuf>) -> Checked<Option<PathBuf>> {
+    let Some(file) = file else { return Ok(None) };
+    match std::fs::File::open(file) {
+        Ok(_) => Ok(Some(file.clone())),
+        Err(error) => Err(value(key, format!("can't read {}: {error}", file.display()))),
+    }
+}
+
+fn patterns(options: &Options) -> Checked<Vec<String>> {
+    let patterns = options.files.clone().unwrap_or_default();
+    for pattern in &patterns {
+        if pattern.is_empty() {
+            return Err(value("files", "a pattern is empty"));
+        }
+        glob::Pattern::new(pattern).map_err(|error| value("files", format!("{pattern:?} is no pattern: {error}")))?;
+    }
+    Ok(patterns)
+}
+
+fn state_dir(options: &Options) -> Checked<PathBuf> {
+    let state_dir = required("state_dir", options.state_dir.clone())?;
+    if state_dir.as_os_str().is_empty() { Err(value("state_dir", "it is empty")) } else { Ok(state_dir) }
+}
+
+fn index_prefix(options: &Options) -> Checked<String> {
+    let prefix = store_name("index_prefix", options.index_prefix.as_deref())?;
+    let begins_well = prefix.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !begins_well || prefix.contains(char::is_uppercase) {
+        let advice = format!("{prefix:?} must begin with a letter or digit and have no capital letters");
+        return Err(value("index_prefix", advice));
+    }
+    Ok(prefix)
+}
+
+fn store_name(key: &'static str, given: Option<&str>) -> Checked<String> {
+    let name = required(key, given)?;
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() || name.len() > STORE_NAME_MAX_BYTES || !name.bytes().all(is_good) {
+        let advice = format!("{name:?} must be 1 to {STORE_NAME_MAX_BYTES} letters, digits, dots, - and _");
+        return Err(value(key, advice));
+    }
+    Ok(name.to_owned())
+}
+
+fn line_name(key: &'static str, given: Option<&str>) -> Checked<String> {
+    let name = required(key, given)?;
+    let length = name.chars().count();
+    if length == 0 || length > LINE_NAME_MAX_CHARS || name.contains(char::is_control) {
+        let advice = format!("it must be 1 to {LINE_NAME_MAX_CHARS} characters, none of them a control character");
+        return Err(value(key, advice));
+    }
+    Ok(name.to_owned())
+}
+
+fn duration(key: &'static str, given: Option<u64>, min_ms: u64, max_ms: u64) -> Checked<Duration> {
+    number(key, given, min_ms, max_ms).map(Duration::from_millis)
+}
+
+fn number(key: &'static str, given: Option<u64>, min: u64, max: u64) -> Checked<u64> {
+    let given = required(key, given)?;
+    if (min..=max).contains(&given) {
+        Ok(given)
+    } else {
+        Err(value(key, format!("{given} must be from {min} to {max}")))
+    }
+}
+
+fn size(key: &'static str, number: u64) -> Checked<usize> {
+    usize::try_from(number).map_err(|_| value(key, format!("{number} is more than this machine can address")))
+}
+
+fn required<T>(key: &'static str, given: Option<T>) -> Checked<T> {
+    let option = key.replace('_', "-");
+    given.ok_or_else(|| {
+        let variable = format!("{}{}", super::VARIABLE_PREFIX, key.to_uppercase());
+        value(key, format!("it is not set: give --{option}, {variable} or a line in the configuration file"))
+    })
+}
+
+fn value(key: &'static str, message: impl Into<String>) -> ConfigError {
+    ConfigError::Value { key, message: message.into() }
+}
