@@ -75,9 +75,22 @@ impl Backend {
         http::get_with(self.address, path, &headers)
     }
 
+    /// A scrape, without the requests that only these tests make: health checks and other scrapes.
     #[track_caller]
     pub(crate) fn scrape(&self) -> Scrape {
-        Scrape::of(self.address)
+        let mut scrape = Scrape::of(self.address);
+        scrape.samples.retain(|sample| {
+            !sample.labels.get("endpoint").is_some_and(|endpoint| ["/healthz", "/metrics"].contains(&endpoint.as_str()))
+        });
+        scrape
+    }
+
+    /// Waits until so many requests are in flight besides the scrape that says so.
+    #[track_caller]
+    pub(crate) fn wait_for_in_flight(&self, requests: f64) {
+        wait::until(&format!("{requests} requests are in flight"), || {
+            (self.scrape().metric("requests_in_flight", &[]) == requests + 1.0).then_some(())
+        });
     }
 
     /// Waits until `name` with `labels` stands at `value`, and returns the scrape that says so. A request is counted

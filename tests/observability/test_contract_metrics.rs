@@ -38,8 +38,11 @@ fn a_scrape_is_prometheus_text_with_every_name_and_label_of_the_contract() {
             assert_eq!(sample.labels["service"], "explorer");
         }
     }
-    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+    for name in ["process_resident_memory_bytes", "process_open_fds", "log_lines_written_total"] {
         assert!(scrape.metric(name, &[]) > 0.0, "{name}");
+    }
+    for name in ["process_cpu_seconds_total", "log_lines_dropped_total", "label_sets_folded_total"] {
+        assert!(scrape.all(name, &[]).count() > 0, "{name} does not start at 0");
     }
 }
 
@@ -96,7 +99,7 @@ fn a_panic_is_counted_once_as_a_500() {
     let labels = [("status", "500")];
     let scrape = backend.scrape_until(COUNT, &labels, 1.0);
     assert_eq!(counts(&scrape, &[]), [1.0; 3]);
-    assert_eq!(scrape.metric("requests_in_flight", &[]), 0.0);
+    assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "the scrape itself and no other");
 }
 
 #[test]
@@ -121,9 +124,7 @@ fn unknown_routes_and_methods_fold_into_one_value_each() {
 fn a_client_that_goes_away_is_counted_once_without_a_response() {
     let backend = Backend::start(&[]);
     let stream = http::open(backend.address, "GET", &fault::delay(30_000), &[], b"").unwrap();
-    wait::until("the request is in flight", || {
-        (backend.scrape().metric("requests_in_flight", &[]) == 1.0).then_some(())
-    });
+    backend.wait_for_in_flight(1.0);
     assert_eq!(counts(&backend.scrape(), &[]), [0.0; 3], "counted before its end");
     drop(stream);
 
@@ -131,7 +132,7 @@ fn a_client_that_goes_away_is_counted_once_without_a_response() {
     let scrape = backend.scrape_until(COUNT, &labels, 1.0);
     assert_eq!(counts(&scrape, &labels), [1.0, 1.0, 0.0]);
     assert_eq!(counts(&scrape, &[]), [1.0, 1.0, 0.0]);
-    assert_eq!(scrape.metric("requests_in_flight", &[]), 0.0);
+    assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "the scrape itself and no other");
 }
 
 #[test]
@@ -140,13 +141,11 @@ fn a_request_whose_body_is_cut_short_is_counted_once() {
     let headers: [(&str, &[u8]); 2] = [("Content-Type", b"application/json"), ("Content-Length", b"1000")];
     let mut stream = http::open(backend.address, "POST", "/api/alerts", &headers, b"").unwrap();
     std::io::Write::write_all(&mut stream, b"{\"alerts\":[").unwrap();
-    wait::until("the request is in flight", || {
-        (backend.scrape().metric("requests_in_flight", &[]) == 1.0).then_some(())
-    });
+    backend.wait_for_in_flight(1.0);
     stream.shutdown(Shutdown::Both).unwrap();
     let scrape = backend.scrape_until(COUNT, &[], 1.0);
     assert_eq!(counts(&scrape, &[])[..2], [1.0; 2]);
-    assert_eq!(scrape.metric("requests_in_flight", &[]), 0.0);
+    assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "the scrape itself and no other");
 }
 
 #[test]
@@ -168,7 +167,7 @@ fn a_response_cut_short_by_either_side_is_counted_once_as_sent() {
             (scrape.metric(COUNT, &[("endpoint", endpoint)]) == 1.0).then_some(scrape)
         });
         assert_eq!(counts(&scrape, &labels), [1.0; 3], "{endpoint}");
-        assert_eq!(scrape.metric("requests_in_flight", &[]), 0.0);
+        assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "the scrape itself and no other");
     };
     let answer = http::try_send(address, "GET", "/cut", &[], b"");
     assert!(answer.is_err(), "the body was cut short: {answer:?}");
@@ -187,14 +186,16 @@ fn projects_beyond_the_budget_fold_into_other_and_requests_stay_counted() {
     let backend = Backend::start(&[("METRICS_PROJECTS", "kept"), ("RUST_LOG", "warn")]);
     let mut requests = 0.0;
     for project in 0..PROJECTS {
-        backend.get_with("/api/projects/x/logs", &[("X-Project-Id", &format!("p-{project}"))]);
+        backend.get(&format!("/api/projects/p-{project}/logs"));
         requests += 1.0;
     }
-    backend.get_with("/api/projects/x/logs", &[("X-Project-Id", "kept")]);
+    backend.get("/api/projects/kept/logs");
     let scrape = backend.scrape_until(COUNT, &[], requests + 1.0);
     assert_eq!(counts(&scrape, &[]), [requests + 1.0; 3]);
     assert_eq!(scrape.metric(COUNT, &[("project_id", "kept")]), 1.0);
-    assert!(scrape.metric(COUNT, &[("project_id", "other")]) >= 100.0);
+    let folded = scrape.metric(COUNT, &[("project_id", "other")]);
+    assert!(folded >= 100.0);
+    assert!(scrape.metric("label_sets_folded_total", &[("folded", "project_id")]) >= folded);
     for name in [COUNT, STATUS, &format!("{DURATION}_count")] {
         let sets = scrape.all(name, &[]).count();
         assert!(sets <= 2_000, "{name} has {sets} label sets");

@@ -83,7 +83,7 @@ impl Explorer {
             assert_eq!(answer.status, 200, "{}", answer.text());
             let page = answer.json();
             lines.extend_from_slice(found_lines(&page));
-            match page["next_cursor"].as_str() {
+            match page["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return lines,
             }

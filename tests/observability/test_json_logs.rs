@@ -117,9 +117,7 @@ fn each_outcome_has_its_own_word() {
     backend.get_with("/api/projects/p-1/logs", &with("answered"));
     backend.get_with(fault::PANIC, &with("panicked"));
     let gone = http::open(backend.address, "GET", &fault::delay(30_000), &[("X-Request-Id", b"gone")], b"").unwrap();
-    wait::until("the request is in flight", || {
-        (backend.scrape().metric("requests_in_flight", &[]) == 1.0).then_some(())
-    });
+    backend.wait_for_in_flight(1.0);
     drop(gone);
     let outcomes = ["answered", "panicked", "gone"].map(|id| backend.access_line(id)["outcome"].clone());
     assert!(outcomes[0] != outcomes[1] && outcomes[1] != outcomes[2] && outcomes[0] != outcomes[2], "{outcomes:?}");

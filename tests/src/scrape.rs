@@ -78,7 +78,7 @@ impl Scrape {
     /// The sum over the samples of a name whose labels include those given; 0 where there is none, as Prometheus'
     /// `sum(…) or vector(0)`.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.all(name, labels).map(|sample| sample.value).sum()
+        self.all(name, labels).fold(0.0, |sum, sample| sum + sample.value)
     }
 
     /// The values of one label over all samples of a name.
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(scrape.metric("a", &[("x", "2")]), 3.5);
         assert_eq!(scrape.metric("a", &[("y", "q\"\\\n}")]), 2.0);
         assert_eq!(scrape.metric("b", &[]), 1000.0);
-        assert_eq!(scrape.metric("nowhere", &[]), 0.0);
+        assert_eq!(scrape.metric("nowhere", &[]).to_string(), "0", "the sum over nothing is not -0");
         assert_eq!(scrape.label_values("a", "x"), ["1", "2"].into());
         assert_eq!((scrape.help["a"].as_str(), scrape.types["a"].as_str()), ("what it is", "counter"));
     }
