@@ -140,7 +140,7 @@ impl Carried {
         let state = tempfile::tempdir().unwrap();
         let program = place
             .shipper("exec", &state.path().join("state"))
-            .args(["--admin", &admin.to_string(), "--"])
+            .args(["--admin-listen", &admin.to_string(), "--"])
             .arg(observability_tests::program::executable("backend"))
             .env("LISTEN", address.to_string())
             .env("STORE", place.target())
@@ -306,7 +306,7 @@ fn a_killed_shipper_stores_each_line_of_a_file_once(place: &Place) {
         let admin = port::free_address();
         let mut shipper = place
             .shipper("run", &state)
-            .args(["--admin", &admin.to_string(), "--file"])
+            .args(["--admin-listen", &admin.to_string(), "--file"])
             .arg(&file)
             .start_healthy(admin);
         // Killed while there is more to read: the file grows until something of this round is stored.
@@ -361,7 +361,7 @@ fn a_killed_shipper_stores_each_spooled_line_once(place: &Place) {
     let state = folder.path().join("state");
     let admin = port::free_address();
     let mut shipper =
-        place.shipper("run", &state).args(["--admin", &admin.to_string()]).piped_stdin().start_healthy(admin);
+        place.shipper("run", &state).args(["--admin-listen", &admin.to_string()]).piped_stdin().start_healthy(admin);
     let mut stdin = shipper.child().stdin.take().unwrap();
     let mut written = 0;
     let stored = wait::until("something is stored while more is written", || {
@@ -447,7 +447,7 @@ fn bad_lines_stop_no_neighbour(place: &Place) {
     let admin = port::free_address();
     let mut shipper = place
         .shipper("run", &folder.path().join("state"))
-        .args(["--admin", &admin.to_string(), "--file"])
+        .args(["--admin-listen", &admin.to_string(), "--file"])
         .arg(&file)
         .start_healthy(admin);
     let scrape = wait::until("all lines are disposed of", || {
@@ -474,6 +474,26 @@ fn bad_lines_stop_no_neighbour_in_an_engine_without_processors() {
 #[test]
 fn bad_lines_stop_no_neighbour_in_the_embedded_store() {
     bad_lines_stop_no_neighbour(&Place::embedded());
+}
+
+#[test]
+fn a_foreign_service_is_carried_as_it_is() {
+    let place = Place::embedded();
+    let state = tempfile::tempdir().unwrap();
+    let address = port::free_address();
+    let mut hello = place
+        .shipper("exec", &state.path().join("state"))
+        .arg("--")
+        .arg(observability_tests::program::executable("examples/hello"))
+        .env("PORT", address.port().to_string())
+        .start_answering(address, "/metrics");
+    let headers: [(&str, &[u8]); 2] = [("X-Request-Id", b"hello-1"), ("X-Project-Id", b"p-1")];
+    assert_eq!(http::get_with(address, "/hello/world", &headers).text(), "hello, world\n");
+    assert_eq!(hello.stop(), 0, "{}", hello.stderr());
+    let lines = place.explorer().project("p-1");
+    assert_eq!(lines.iter().filter(|line| is_access_line(line)).count(), 1, "{lines:#?}");
+    assert!(lines.iter().all(|line| line["service"] == "hello" && line["request_id"] == "hello-1"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line["message"] == "greeting" && line["name"] == "world"), "{lines:#?}");
 }
 
 #[test]
@@ -558,7 +578,7 @@ fn what_can_not_work_is_refused_with_a_line_and_a_code_of_its_own() {
     let admin = port::free_address();
     let mut first = place
         .shipper("run", &folder.path().join("state"))
-        .args(["--admin", &admin.to_string()])
+        .args(["--admin-listen", &admin.to_string()])
         .piped_stdin()
         .start_healthy(admin);
     std::fs::write(folder.path().join("a-file"), "").unwrap();
@@ -575,8 +595,9 @@ fn what_can_not_work_is_refused_with_a_line_and_a_code_of_its_own() {
     let bad_url = refused(
         Start::program("shipper").args(["run", "--to", "ftp://x", "--state-dir"]).arg(folder.path().join("s1")),
     );
-    let taken =
-        refused(place.shipper("run", &folder.path().join("s2")).args(["--admin", &admin.to_string()]).piped_stdin());
+    let taken = refused(
+        place.shipper("run", &folder.path().join("s2")).args(["--admin-listen", &admin.to_string()]).piped_stdin(),
+    );
     let codes = BTreeSet::from([locked, unwritable, bad_url, taken]);
     assert_eq!(codes.len(), 4, "{codes:?}");
     assert_eq!(first.stop(), 0, "{}", first.stderr());

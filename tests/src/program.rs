@@ -64,14 +64,14 @@ impl Start {
         self
     }
 
-    /// Gives it a standard input or output of the caller's, by way of [`Program::child`].
+    /// Lets its standard input be a pipe that the test holds, by way of [`Program::child`], rather than empty.
     #[must_use]
     pub fn piped_stdin(mut self) -> Self {
         self.command.stdin(Stdio::piped());
         self
     }
 
-    /// Lets its standard output be a pipe that the test holds, rather than a file.
+    /// Lets its standard output be a pipe that the test holds, by way of [`Program::child`], rather than a file.
     #[must_use]
     pub fn piped_stdout(mut self) -> Self {
         self.piped = true;
@@ -92,12 +92,18 @@ impl Start {
     /// Starts it and waits until `GET /healthz` at the address is answered with 200.
     #[track_caller]
     pub fn start_healthy(self, address: SocketAddr) -> Program {
+        self.start_answering(address, "/healthz")
+    }
+
+    /// Starts it and waits until `GET` of the path at the address is answered with 200.
+    #[track_caller]
+    pub fn start_answering(self, address: SocketAddr, path: &str) -> Program {
         let mut program = self.start();
-        wait::until("the program is healthy", || {
+        wait::until("the program answers", || {
             if let Some(status) = program.has_ended() {
                 panic!("it ended with {status} while starting: {}", program.stderr());
             }
-            http::try_send(address, "GET", "/healthz", &[], b"").ok().filter(|answer| answer.status == 200)
+            http::try_send(address, "GET", path, &[], b"").ok().filter(|answer| answer.status == 200)
         });
         program
     }
