@@ -103,7 +103,7 @@ impl<D: Disk> DeadLetters<D> {
         let letter = DeadLetter {
             at: at.to_string(),
             id: line.id.to_string(),
-            index: batch.index(place).to_owned(),
+            index: batch.index_name(place).to_owned(),
             status: cause.status,
             reason: cause.reason.clone(),
             attempts,

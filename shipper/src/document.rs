@@ -252,7 +252,7 @@ mod tests {
         let pushed = documents.push(&mut batch, &origin, &line, ARRIVED);
         let batch = batch.finish(0);
         let document = String::from_utf8(batch.document(0).to_vec()).unwrap();
-        (pushed, document, batch.index(0).to_owned())
+        (pushed, document, batch.index_name(0).to_owned())
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! A log shipper that loses and doubles nothing.
 //!
-//! The modules stand in flow order: [`source`] bytes are appended to the [`spool`] or read where they lie, the
-//! [`reader`] splits them into lines, a [`record`] check and the [`document`] splice put each into a batch,
-//! [`delivery`] sees it to its store, and the [`ledger`] knows at every moment where each line is, which the
-//! [`journal`] makes durable as checkpoints. [`pipeline`] knows all stages; no other module knows two.
+//! The modules, in flow order: bytes of a stream are appended to the [`spool`], and [`files`] are read where they lie;
+//! the [`reader`] splits both into lines; a [`record`] check and the [`document`] splice put each line into a batch;
+//! [`delivery`] sees batches to their store, and what no store takes becomes [`dead_letters`]. The [`ledger`] knows at
+//! every moment where each line is, and the [`journal`] what of it must be known after a crash. All of them stand on a
+//! [`disk`] and a [`moment`] that are handed in. [`pipeline`] knows all stages; no other module knows two. [`shipper`]
+//! runs it, by what [`config`] says.
 
+pub mod config;
 pub mod dead_letters;
 pub mod delivery;
 pub mod disk;
@@ -16,4 +19,5 @@ pub mod moment;
 pub mod pipeline;
 pub mod reader;
 pub mod record;
+pub mod shipper;
 pub mod spool;

@@ -180,7 +180,7 @@ impl<'a> Scan<'a> {
         while let Some(chunk) = self.line[self.at..].first_chunk::<8>() {
             let word = u64::from_le_bytes(*chunk);
             self.beyond_ascii |= word & HIGHS != 0;
-            let stops = zeros(word ^ ONES * b'"' as u64) | zeros(word ^ ONES * b'\\' as u64) | below_space(word);
+            let stops = zeros(word ^ each(b'"')) | zeros(word ^ each(b'\\')) | below_space(word);
             if stops != 0 {
                 self.at += stops.trailing_zeros() as usize / 8;
                 return;
@@ -267,6 +267,11 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// A word of eight times this byte.
+const fn each(byte: u8) -> u64 {
+    ONES * byte as u64
+}
+
 /// The high bit of the lowest byte of `word` that is zero, and perhaps of bytes above it
 /// (Sean Eron Anderson, "Bit Twiddling Hacks").
 const fn zeros(word: u64) -> u64 {
@@ -275,7 +280,7 @@ const fn zeros(word: u64) -> u64 {
 
 /// The high bit of the lowest byte of `word` that is below a space, and perhaps of bytes above it.
 const fn below_space(word: u64) -> u64 {
-    word.wrapping_sub(ONES * b' ' as u64) & !word & HIGHS
+    word.wrapping_sub(each(b' ')) & !word & HIGHS
 }
 
 /// The value of four hexadecimal digits.

@@ -59,7 +59,7 @@ impl Batch {
     /// # Panics
     /// When there is no such line.
     #[must_use]
-    pub fn index(&self, place: usize) -> &str {
+    pub fn index_name(&self, place: usize) -> &str {
         let line = &self.lines[place];
         let action = &self.body[line.action as usize + INDEX_AT..line.document as usize];
         let end = memchr::memchr(b'"', action).unwrap_or(0);
@@ -220,7 +220,7 @@ mod tests {
             format!("{{\"create\":{{\"_index\":\"app-logs-2026.11.23\",\"_id\":\"{}\"}}}}", batch.lines()[0].id)
         );
         assert_eq!(lines[3], "{\"n\":10}");
-        assert_eq!(batch.index(2), "app-logs-2026.11.24");
+        assert_eq!(batch.index_name(2), "app-logs-2026.11.24");
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
             for (place, line) in part.lines().iter().enumerate() {
                 let whole = batch.lines().iter().position(|other| other.id == line.id).unwrap();
                 assert_eq!(part.document(place), batch.document(whole));
-                assert_eq!(part.index(place), batch.index(whole));
+                assert_eq!(part.index_name(place), batch.index_name(whole));
             }
         }
     }

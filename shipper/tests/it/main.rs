@@ -1,3 +1,4 @@
 //! The shipper from outside.
 
+mod files;
 mod simulation;

@@ -53,7 +53,7 @@ impl Engine {
         if !self.calm && random.one_in(10) {
             return Disposition::Retry(Cause::new(429, "busy"));
         }
-        let (id, index) = (batch.lines()[place].id.to_string(), batch.index(place).to_owned());
+        let (id, index) = (batch.lines()[place].id.to_string(), batch.index_name(place).to_owned());
         if let Some((held_index, held)) = self.documents.get(&id) {
             // After a power loss a torn line may stand where a whole one was sent; else nothing may have changed.
             if length_of(held) == length_of(&document) {

@@ -1,0 +1,449 @@
+//! The pipeline, running: on the real disk, by the real clock, against a real store.
+//!
+//! Three threads do the work. Whoever carries a stream appends it to the spool ([`StreamWriter`]). One thread runs the
+//! pipeline and waits for nothing but news: bytes, answers, deadlines. One makes the spool durable at its interval, so
+//! that a slow disk holds up neither. Requests to the store run as tasks of the caller's runtime.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use store::{BootstrapError, BootstrapMode, Cause, Disposition, Store, WriteError};
+use tokio::sync::oneshot;
+
+use crate::config::{Bootstrap, Settings};
+use crate::dead_letters::DeadLetters;
+use crate::delivery::ParcelId;
+use crate::disk::{Disk, RealDisk};
+use crate::document::Documents;
+use crate::files::Files;
+use crate::journal::{Journal, JournalError};
+use crate::ledger::{Ledger, Snapshot};
+use crate::moment::Clock;
+use crate::pipeline::{Pipeline, Report, Shared};
+use crate::spool::{Appended, Random, Spool, Writer, lock};
+
+/// How long a writer that found no room, or a disk that said no, waits before it asks again.
+const ROOM_WAIT: Duration = Duration::from_millis(250);
+
+/// The pipeline looks around at least this often.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+
+/// Why shipping can't begin. Each has its exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory can't be made, read or written.
+    #[error("can't use the state directory {path}: {reason}; give another one with --state-dir")]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// What was said.
+        reason: String,
+    },
+    /// Another process holds the state directory.
+    #[error("another shipper uses the state directory {path}; stop it or give another one with --state-dir")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The store can't be opened.
+    #[error("can't open the store: {0}")]
+    Store(String),
+    /// The store has something in place that must not be written over, or lacks what is needed.
+    #[error("the store can't be made ready: {0}")]
+    Bootstrap(String),
+}
+
+/// What everyone may ask a running shipper.
+pub struct Status {
+    ledger: Arc<Mutex<Ledger>>,
+    report: Mutex<Report>,
+    spool_max_bytes: u64,
+}
+
+impl Status {
+    /// The books at one moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        lock(&self.ledger).snapshot()
+    }
+
+    /// What the pipeline tells of itself.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        lock(&self.report).clone()
+    }
+
+    /// The spool's bound in bytes.
+    #[must_use]
+    pub fn spool_max_bytes(&self) -> u64 {
+        self.spool_max_bytes
+    }
+
+    /// Whether lines get to their store.
+    ///
+    /// # Errors
+    /// Why they do not, in a sentence.
+    pub fn ready(&self) -> Result<(), String> {
+        let report = lock(&self.report);
+        match (&report.trouble, &report.disk_error) {
+            (Some(trouble), _) if trouble.refused => Err(format!("the store refuses writes: {}", trouble.cause)),
+            (Some(trouble), _) => Err(format!("the store does not answer: {}", trouble.cause)),
+            (None, Some(error)) => Err(format!("the state directory can't be written: {error}")),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// News for the pipeline's thread.
+enum News {
+    /// There are bytes to read.
+    Bytes,
+    /// The store answered.
+    Answer(ParcelId, Result<Vec<Disposition>, WriteError>),
+    /// No more input; tell when all is done, and then end.
+    Finish { close_files: bool, done: oneshot::Sender<()> },
+    /// End now.
+    Stop,
+}
+
+/// Tells the pipeline that there are bytes, once for any number of appends.
+#[derive(Clone)]
+struct Bell {
+    news: Sender<News>,
+    rung: Arc<AtomicBool>,
+}
+
+impl Bell {
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // A pipeline that has ended needs no news.
+            let _ = self.news.send(News::Bytes);
+        }
+    }
+}
+
+/// A shipper at work.
+pub struct Shipper {
+    status: Arc<Status>,
+    spool: Arc<Spool<RealDisk>>,
+    bell: Bell,
+    stopping: Arc<AtomicBool>,
+    until_idle: bool,
+    threads: Vec<JoinHandle<()>>,
+    _lock: std::fs::File,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Lines that are taken and not disposed of; they wait in the spool.
+    pub waiting_lines: u64,
+}
+
+impl Shipper {
+    /// Locks the state directory, opens the store, puts in place what it needs, and begins with what waits.
+    /// A store that does not answer is no error: lines wait until it does. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(settings: &Settings) -> Result<Self, StartError> {
+        let state_dir = settings.state_dir();
+        let held = lock_state_dir(state_dir)?;
+        let unusable = |reason: String| StartError::StateDir { path: state_dir.to_owned(), reason };
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let journal = Journal::open(RealDisk, state_dir).map_err(|error| match error {
+            JournalError::Io { .. } | JournalError::Newer { .. } => unusable(error.to_string()),
+        })?;
+        let journal = Arc::new(Mutex::new(journal));
+        let io = |error: io::Error| unusable(error.to_string());
+        let spool = Spool::open(
+            RealDisk,
+            state_dir,
+            settings.spool(),
+            Arc::clone(&ledger),
+            Arc::clone(&journal),
+            random(),
+        );
+        let spool = Arc::new(spool.map_err(io)?);
+        let dead_letters = DeadLetters::open(RealDisk, state_dir).map_err(io)?;
+        let files = Files::new(RealDisk, settings.files(), Arc::clone(&journal), random());
+        let sink = Arc::new(Sink::open(settings).await?);
+        let documents = Documents::new(settings.host(), settings.name(), settings.service());
+        let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::clone(&spool) };
+        let pipeline = Pipeline::new(settings.pipeline(), shared, files, documents, dead_letters, random());
+
+        let (news, inbox) = mpsc::channel();
+        let bell = Bell { news, rung: Arc::new(AtomicBool::new(false)) };
+        let spool_max_bytes = settings.spool().max_bytes;
+        let status = Arc::new(Status { ledger, report: Mutex::default(), spool_max_bytes });
+        let stopping = Arc::new(AtomicBool::new(false));
+        let runner = Runner {
+            pipeline,
+            inbox,
+            bell: bell.clone(),
+            sink,
+            runtime: tokio::runtime::Handle::current(),
+            status: Arc::clone(&status),
+            finishing: None,
+        };
+        let threads = vec![
+            spawn("pipeline", move || runner.run()).map_err(io)?,
+            spawn_syncer(Arc::clone(&spool), Arc::clone(&stopping), settings.spool_sync_interval()).map_err(io)?,
+        ];
+        let until_idle = settings.files().until_idle;
+        Ok(Self { status, spool, bell, stopping, until_idle, threads, _lock: held })
+    }
+
+    /// A writer for a stream of this name. A stream has one at a time.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> StreamWriter {
+        StreamWriter { writer: self.spool.writer(name), bell: self.bell.clone(), stopping: Arc::clone(&self.stopping) }
+    }
+
+    /// What everyone may ask.
+    #[must_use]
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+
+    /// There is no more input: ships what is left, for at most so long, or until all is disposed of. What is not shipped
+    /// then stays in the spool, or unread in its file, for the next process.
+    pub async fn finish(mut self, at_most: Option<Duration>) -> Finished {
+        self.stopping.store(true, Ordering::Release);
+        let (done, is_done) = oneshot::channel();
+        let _ = self.bell.news.send(News::Finish { close_files: !self.until_idle, done });
+        match at_most {
+            Some(at_most) => drop(tokio::time::timeout(at_most, is_done).await),
+            None => drop(is_done.await),
+        }
+        let _ = self.bell.news.send(News::Stop);
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("a thread of the shipper panicked");
+            }
+        }
+        if let Err(error) = self.spool.sync() {
+            tracing::error!(%error, "the spool could not be made durable");
+        }
+        Finished { waiting_lines: self.status.snapshot().waiting }
+    }
+}
+
+fn lock_state_dir(state_dir: &Path) -> Result<std::fs::File, StartError> {
+    let unusable = |error: io::Error| StartError::StateDir { path: state_dir.to_owned(), reason: error.to_string() };
+    RealDisk.create_dir_all(state_dir).map_err(unusable)?;
+    let file = RealDisk.open_append(&state_dir.join("lock")).map_err(unusable)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path: state_dir.to_owned() }),
+        Err(error) => Err(unusable(error.into())),
+    }
+}
+
+fn random() -> Random {
+    Box::new(|| uuid::Uuid::new_v4().as_u64_pair().0.rotate_left(32) ^ uuid::Uuid::new_v4().as_u64_pair().1)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+/// Makes the spool durable at its interval, until the shipper stops.
+fn spawn_syncer(
+    spool: Arc<Spool<RealDisk>>,
+    stopping: Arc<AtomicBool>,
+    interval: Duration,
+) -> io::Result<JoinHandle<()>> {
+    spawn("spool-sync", move || {
+        while !stopping.load(Ordering::Acquire) {
+            std::thread::park_timeout(interval);
+            if let Err(error) = spool.sync() {
+                tracing::error!(%error, "the spool could not be made durable; it is tried again");
+            }
+        }
+    })
+}
+
+/// Appends a stream to the spool.
+pub struct StreamWriter {
+    writer: Writer<RealDisk>,
+    bell: Bell,
+    stopping: Arc<AtomicBool>,
+}
+
+impl StreamWriter {
+    /// Takes all of `bytes`, which may block as `on_full` says.
+    ///
+    /// # Errors
+    /// The shipper is stopping and there is no room for the rest.
+    pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let mut told = false;
+        while !bytes.is_empty() {
+            let appended = self.writer.append(bytes, store::Timestamp::now());
+            self.bell.ring();
+            match appended {
+                Ok(Appended::Taken(count)) => {
+                    bytes = &bytes[count..];
+                    continue;
+                }
+                Ok(Appended::Full) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(%error, "the spool can't be written; it is tried again");
+                    }
+                }
+            }
+            if self.stopping.load(Ordering::Acquire) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.writer.spool().wait_for_room(ROOM_WAIT);
+        }
+        Ok(())
+    }
+
+    /// The stream is at its end.
+    pub fn finish(mut self) {
+        self.writer.seal();
+        self.bell.ring();
+    }
+}
+
+/// The store, made ready before its first batch.
+struct Sink {
+    store: Store,
+    bootstrap: Option<BootstrapMode>,
+    is_ready: tokio::sync::Mutex<bool>,
+}
+
+impl Sink {
+    async fn open(settings: &Settings) -> Result<Self, StartError> {
+        let store = Store::open_writer(settings.to(), &settings.engine()).await;
+        let store = store.map_err(|error| StartError::Store(error.to_string()))?;
+        let bootstrap = match settings.bootstrap() {
+            Bootstrap::Apply => Some(BootstrapMode::Apply),
+            Bootstrap::Check => Some(BootstrapMode::Check),
+            Bootstrap::Off => None,
+        };
+        let sink = Self { store, bootstrap, is_ready: tokio::sync::Mutex::new(false) };
+        match sink.make_ready().await {
+            Ok(()) => {}
+            Err(BootstrapError::Unavailable(reason)) => {
+                tracing::warn!(to = %settings.to(), %reason, "the store does not answer yet: lines wait for it");
+            }
+            Err(error) => return Err(StartError::Bootstrap(error.to_string())),
+        }
+        Ok(sink)
+    }
+
+    async fn make_ready(&self) -> Result<(), BootstrapError> {
+        let mut is_ready = self.is_ready.lock().await;
+        if let (false, Some(mode)) = (*is_ready, self.bootstrap) {
+            self.store.bootstrap(mode).await?;
+        }
+        *is_ready = true;
+        Ok(())
+    }
+
+    async fn write(&self, batch: &store::Batch) -> Result<Vec<Disposition>, WriteError> {
+        match self.make_ready().await {
+            Ok(()) => self.store.write(batch).await,
+            Err(BootstrapError::Unavailable(reason)) => Err(WriteError::Unavailable(Cause::new(0, reason.to_string()))),
+            Err(error) => Err(WriteError::Refused(Cause::new(0, error.to_string()))),
+        }
+    }
+}
+
+/// The pipeline's thread.
+struct Runner {
+    pipeline: Pipeline<RealDisk>,
+    inbox: Receiver<News>,
+    bell: Bell,
+    sink: Arc<Sink>,
+    runtime: tokio::runtime::Handle,
+    status: Arc<Status>,
+    finishing: Option<oneshot::Sender<()>>,
+}
+
+impl Runner {
+    fn run(mut self) {
+        let clock = Clock::default();
+        let mut trouble = None;
+        loop {
+            let now = clock.now();
+            for (id, batch) in self.pipeline.tick(now) {
+                self.send(id, batch);
+            }
+            let report = self.pipeline.report();
+            tell_of_trouble(&mut trouble, &report);
+            *lock(&self.status.report) = report;
+            if self.finishing.is_some() && self.pipeline.is_done() {
+                // Nobody waits for it any more if the deadline came first.
+                let _ = self.finishing.take().map(|done| done.send(()));
+            }
+            let due = self.pipeline.next_tick_at().map(|at| at.saturating_sub(clock.now().elapsed));
+            let wait = due.unwrap_or(IDLE_WAIT).min(IDLE_WAIT);
+            let goes_on = match self.inbox.recv_timeout(wait) {
+                Ok(news) => self.take(news, clock),
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        if let Err(error) = self.pipeline.close() {
+            tracing::error!(%error, "the last checkpoints could not be written: their lines will be sent again");
+        }
+        *lock(&self.status.report) = self.pipeline.report();
+    }
+
+    /// Takes news, and all that came with it; false to end.
+    fn take(&mut self, first: News, clock: Clock) -> bool {
+        let mut next = Some(first);
+        while let Some(news) = next {
+            match news {
+                News::Bytes => self.bell.rung.store(false, Ordering::Release),
+                News::Answer(id, answer) => self.pipeline.answer(id, answer, clock.now()),
+                News::Finish { close_files, done } => {
+                    if close_files {
+                        self.pipeline.close_files();
+                    }
+                    self.pipeline.flush();
+                    self.finishing = Some(done);
+                }
+                News::Stop => return false,
+            }
+            next = self.inbox.try_recv().ok();
+        }
+        true
+    }
+
+    fn send(&self, id: ParcelId, batch: store::Batch) {
+        let (sink, news) = (Arc::clone(&self.sink), self.bell.news.clone());
+        self.runtime.spawn(async move {
+            let answer = sink.write(&batch).await;
+            let _ = news.send(News::Answer(id, answer));
+        });
+    }
+}
+
+/// Logs once that the store, or the disk, is in trouble, and once that it is not any more.
+fn tell_of_trouble(told: &mut Option<String>, report: &Report) {
+    let trouble = match (&report.trouble, &report.disk_error) {
+        (Some(trouble), _) => Some(trouble.cause.to_string()),
+        (None, error) => error.clone(),
+    };
+    match (&trouble, &told) {
+        (Some(reason), None) => tracing::warn!(%reason, "lines wait: they can't be shipped at the moment"),
+        (None, Some(_)) => tracing::info!("lines are shipped again"),
+        _ => {}
+    }
+    *told = trouble;
+}

@@ -1,0 +1,255 @@
+//! Files that others write and rotate, on the real disk, by a clock that the test moves. The store is a fake that takes
+//! everything, since what is tested is what gets to it.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use shipper::dead_letters::DeadLetters;
+use shipper::delivery::DeliverySettings;
+use shipper::disk::RealDisk;
+use shipper::document::Documents;
+use shipper::files::{FileSettings, Files};
+use shipper::journal::Journal;
+use shipper::ledger::{Ledger, Snapshot};
+use shipper::moment::Moment;
+use shipper::pipeline::{Pipeline, PipelineSettings, Report, Shared};
+use shipper::spool::{OnFull, Random, Spool, SpoolSettings};
+use store::{Disposition, Timestamp};
+
+/// A fake store: document id to message.
+type Stored = BTreeMap<String, String>;
+
+struct Rig {
+    ledger: Arc<Mutex<Ledger>>,
+    pipeline: Pipeline<RealDisk>,
+}
+
+/// What outlives a process.
+struct World {
+    dir: tempfile::TempDir,
+    stored: Stored,
+    now: Moment,
+    random: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Moment { wall: Timestamp::parse(b"2026-11-23T12:00:00Z").unwrap(), elapsed: Duration::ZERO };
+        Self { dir: tempfile::tempdir().unwrap(), stored: Stored::new(), now, random: 1 }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("app.log")
+    }
+
+    fn start(&mut self, until_idle: bool) -> Rig {
+        let state = self.dir.path().join("state");
+        std::fs::create_dir_all(&state).unwrap();
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let journal = Arc::new(Mutex::new(Journal::open(RealDisk, &state).unwrap()));
+        let (log, seed) = (self.log(), &mut self.random);
+        let mut random = || -> Random {
+            *seed += 1 << 32;
+            let mut next = *seed;
+            Box::new(move || {
+                next += 1;
+                next
+            })
+        };
+        let spool_settings = SpoolSettings { max_bytes: 1 << 20, segment_bytes: 1 << 18, on_full: OnFull::Wait };
+        let (books, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
+        let spool = Spool::open(RealDisk, &state, spool_settings, books, notes, random()).unwrap();
+        let settings = FileSettings {
+            patterns: vec![log.display().to_string()],
+            scan_interval: Duration::from_secs(1),
+            until_idle,
+        };
+        let files = Files::new(RealDisk, settings, Arc::clone(&journal), random());
+        let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::new(spool) };
+        let settings = PipelineSettings {
+            index_prefix: "app-logs".to_owned(),
+            batch_max_lines: 100,
+            batch_max_bytes: 1 << 20,
+            batch_max_age: Duration::from_millis(50),
+            in_flight_max_bytes: 1 << 22,
+            line_max_bytes: 1 << 20,
+            checkpoint_interval: Duration::from_millis(100),
+            delivery: DeliverySettings {
+                requests_in_flight: 1,
+                retry_min: Duration::from_millis(1),
+                retry_max: Duration::from_millis(1),
+            },
+        };
+        let dead_letters = DeadLetters::open(RealDisk, &state).unwrap();
+        let documents = Documents::new("host", "shipper", "service");
+        let pipeline = Pipeline::new(settings, shared, files, documents, dead_letters, random());
+        Rig { ledger, pipeline }
+    }
+
+    /// Lets the program run for so long.
+    fn run(&mut self, rig: &mut Rig, time: Duration) {
+        let end = self.now.elapsed + time;
+        while self.now.elapsed < end {
+            for (id, batch) in rig.pipeline.tick(self.now) {
+                let mut answer = Vec::new();
+                for (place, line) in batch.lines().iter().enumerate() {
+                    let document: serde_json::Value = serde_json::from_slice(batch.document(place)).unwrap();
+                    let message = document["message"].as_str().unwrap().to_owned();
+                    let before = self.stored.insert(line.id.to_string(), message);
+                    answer.push(if before.is_some() { Disposition::AlreadyStored } else { Disposition::Stored });
+                }
+                rig.pipeline.answer(id, Ok(answer), self.now);
+            }
+            self.now.elapsed += Duration::from_millis(20);
+            self.now.wall = Timestamp::from_unix_micros(self.now.wall.unix_micros() + 20_000);
+        }
+        assert!(rig.counts().is_balanced(), "{:?}", rig.counts());
+    }
+
+    /// The messages in the store, sorted.
+    fn messages(&self) -> Vec<&str> {
+        let mut messages: Vec<_> = self.stored.values().map(String::as_str).collect();
+        messages.sort_unstable();
+        messages
+    }
+}
+
+impl Rig {
+    fn counts(&self) -> Snapshot {
+        self.ledger.lock().unwrap().snapshot()
+    }
+
+    fn report(&self) -> Report {
+        self.pipeline.report()
+    }
+
+    /// An orderly end.
+    fn close(mut self) {
+        self.pipeline.close_files();
+        self.pipeline.close().unwrap();
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+const A_WHILE: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_growing_file_is_followed_and_an_open_line_waited_for() {
+    let mut world = World::new();
+    append(&world.log(), "one\ntw");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), ["one"]);
+    append(&world.log(), "o\nthree\n");
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), ["one", "three", "two"]);
+}
+
+#[test]
+fn a_renamed_file_is_read_to_its_end_and_the_new_one_from_its_beginning() {
+    let mut world = World::new();
+    append(&world.log(), "one\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    let rotated = world.dir.path().join("app.log.1");
+    std::fs::rename(world.log(), &rotated).unwrap();
+    append(&rotated, "two\n");
+    append(&world.log(), "three\n");
+    world.run(&mut rig, A_WHILE);
+    append(&rotated, "late\n");
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), ["late", "one", "three", "two"]);
+    assert_eq!(rig.report().files.truncated, 0);
+}
+
+#[test]
+fn what_copytruncate_took_away_is_found_in_the_copy() {
+    let mut world = World::new();
+    append(&world.log(), "a first line that is long enough to tell\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    append(&world.log(), "unread when it was copied\n");
+    std::fs::copy(world.log(), world.dir.path().join("app.log.1")).unwrap();
+    OpenOptions::new().write(true).truncate(true).open(world.log()).unwrap();
+    append(&world.log(), "new\n");
+    world.run(&mut rig, A_WHILE);
+    let expected = ["a first line that is long enough to tell", "new", "unread when it was copied"];
+    assert_eq!(world.messages(), expected);
+    assert_eq!((rig.report().files.truncated, rig.report().files.suspected_losses), (1, 0));
+}
+
+#[test]
+fn a_file_cut_without_a_copy_is_counted() {
+    let mut world = World::new();
+    append(&world.log(), "a first line that is long enough to tell\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    std::fs::write(world.log(), "another beginning, longer than the first line of the file before it was cut\n")
+        .unwrap();
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages().len(), 2);
+    assert_eq!(rig.report().files.suspected_losses, 1);
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was() {
+    let mut world = World::new();
+    append(&world.log(), "one\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    rig.close();
+    append(&world.log(), "two\n");
+    let rotated = world.dir.path().join("app.log.1");
+    std::fs::rename(world.log(), &rotated).unwrap();
+    append(&world.log(), "three\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), ["one", "three", "two"]);
+    assert_eq!(rig.counts().read, 2, "nothing is read again");
+}
+
+#[test]
+fn a_kill_doubles_nothing() {
+    let mut world = World::new();
+    append(&world.log(), "one\ntwo\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, Duration::from_millis(90));
+    assert_eq!(world.messages(), ["one", "two"]);
+    // No checkpoint was written yet, and none is: the process is gone.
+    drop(rig);
+    append(&world.log(), "three\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), ["one", "three", "two"]);
+}
+
+#[test]
+fn until_idle_ends_with_what_was_there_and_takes_an_open_line() {
+    let mut world = World::new();
+    append(&world.log(), "one\nopen");
+    let mut rig = world.start(true);
+    world.run(&mut rig, A_WHILE);
+    assert!(rig.pipeline.is_done());
+    assert_eq!(world.messages(), ["one", "open"]);
+    rig.pipeline.close().unwrap();
+    append(&world.log(), "ed\ntwo\n");
+    let mut rig = world.start(true);
+    world.run(&mut rig, A_WHILE);
+    assert!(rig.pipeline.is_done());
+    assert_eq!(world.messages(), ["ed", "one", "open", "two"]);
+}
+
+#[test]
+fn until_idle_is_done_at_once_where_there_is_nothing() {
+    let mut world = World::new();
+    let mut rig = world.start(true);
+    world.run(&mut rig, Duration::from_millis(40));
+    assert!(rig.pipeline.is_done());
+}
