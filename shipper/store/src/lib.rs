@@ -2,16 +2,34 @@
 //! search; nothing outside this crate knows either.
 //!
 //! In flow order: a line's [identity](id) and [time](timestamp), the [batch] that carries it, the
-//! [disposition] that comes back, and the store itself, named by a [target].
+//! [disposition] that comes back, and the store itself, named by a [target]: an [engine] or the embedded [sqlite].
+//! What a [search] finds is a contract record in either; where a line is not one, an engine's ingest pipeline and
+//! `normalise` make it one in the same way.
 
 pub mod batch;
+pub mod bootstrap;
 pub mod disposition;
+pub mod engine;
+pub mod error;
 pub mod id;
+pub mod level;
+mod normalise;
+mod record;
+pub mod search;
+pub mod settings;
+pub mod sqlite;
+mod store;
 pub mod target;
 pub mod timestamp;
 
 pub use batch::{Batch, BatchBuilder, BatchLine};
+pub use bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
 pub use disposition::{Cause, Disposition, WriteError};
+pub use error::{OpenError, ReadyError, SearchError};
 pub use id::{GenerationId, LineId};
+pub use level::Level;
+pub use search::{Cursor, MAX_LIMIT, Order, Page, Search};
+pub use settings::{Credentials, EngineSettings};
+pub use store::Store;
 pub use target::Target;
 pub use timestamp::{Day, Timestamp};

@@ -1,0 +1,28 @@
+//! `shipper bootstrap`: puts in place what the store needs, or checks it, and ships nothing.
+
+use std::io::{self, Write};
+
+use shipper::config::{Bootstrap, Settings};
+use store::{BootstrapError, BootstrapMode, Store};
+
+use crate::exit::{Exit, Failure};
+
+/// Puts pipeline and template in place; `bootstrap = "check"` only looks. `"off"` is about the start of `run` and
+/// `exec`, which leave to this subcommand what it does.
+pub(crate) async fn bootstrap(settings: &Settings) -> Result<Exit, Failure> {
+    let mode = match settings.bootstrap() {
+        Bootstrap::Apply | Bootstrap::Off => BootstrapMode::Apply,
+        Bootstrap::Check => BootstrapMode::Check,
+    };
+    let store = Store::open_writer(settings.to(), &settings.engine()).await;
+    let store = store.map_err(|error| Failure::new(Exit::Store, error.to_string()))?;
+    let report = store.bootstrap(mode).await.map_err(|error| match error {
+        BootstrapError::Refused(cause) => Failure::new(Exit::Store, format!("{}: {cause}", settings.to())),
+        BootstrapError::Unavailable(cause) => {
+            let message = format!("{} does not answer: {cause}; start it, or correct --to", settings.to());
+            Failure::new(Exit::StoreUnreachable, message)
+        }
+    })?;
+    writeln!(io::stdout().lock(), "{}: {report}", settings.to()).map_err(anyhow::Error::from)?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,104 @@
+//! Ends the service when the shipper is killed, which the shipper itself can't.
+//!
+//! `exec` starts this program a second time, with [`SUBCOMMAND`], before it starts the service. The two hold the ends
+//! of a pipe, of which the service gets none. Over it go the service's process group, four bytes, little-endian, as
+//! soon as there is one, and [`DONE`] when the service has ended. An end of the pipe without it means that the shipper
+//! is gone: then the group gets SIGTERM, and what is left of it after [`GRACE`] gets SIGKILL.
+//!
+//! The guard has a process group of its own and sits out signals that ask it to end, so that it outlives a shipper that
+//! a terminal or a supervisor ends. Between the service's start and the word of its group, some microseconds, a killed
+//! shipper leaves the service running; it then ends by its closed standard output, if it writes.
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+use crate::signals::Signals;
+
+/// The hidden subcommand.
+pub(crate) const SUBCOMMAND: &str = "__guard";
+
+/// This program's own file, also when another was put in its place meanwhile.
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
+/// The service has ended: there is nothing to do.
+const DONE: u8 = b'.';
+
+/// How long the service may take to end itself.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it has.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The shipper's side.
+pub(crate) struct Guard {
+    process: Child,
+    pipe: ChildStdin,
+}
+
+impl Guard {
+    /// Starts the guard.
+    pub(crate) fn start() -> io::Result<Self> {
+        let mut command = Command::new(OWN_EXECUTABLE);
+        command.arg0("shipper").arg(SUBCOMMAND).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+        let mut process = command.spawn()?;
+        let pipe = process.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Self { process, pipe })
+    }
+
+    /// From now on this group is guarded.
+    pub(crate) fn watch(&mut self, group: Pid) -> io::Result<()> {
+        self.pipe.write_all(&group.as_raw_pid().to_le_bytes())
+    }
+
+    /// The service has ended, or was not started.
+    pub(crate) fn dismiss(mut self) {
+        if let Err(error) = self.pipe.write_all(&[DONE]) {
+            tracing::warn!(%error, "the guard had ended");
+        }
+        drop(self.pipe);
+        if let Err(error) = self.process.wait() {
+            tracing::warn!(%error, "the guard can't be waited for");
+        }
+    }
+}
+
+/// The guard's own work.
+pub(crate) fn stand() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _sat_out = {
+        let _entered = runtime.enter();
+        Signals::listen(&[Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT])?
+    };
+    let mut words = Vec::new();
+    io::stdin().lock().read_to_end(&mut words)?;
+    if words.last() == Some(&DONE) && words.len() != 4 {
+        return Ok(());
+    }
+    let group = words.first_chunk().and_then(|group| Pid::from_raw(i32::from_le_bytes(*group)));
+    if let Some(group) = group {
+        end(group);
+    }
+    Ok(())
+}
+
+/// Ends all of a group that is still there.
+fn end(group: Pid) {
+    if kill_process_group(group, Signal::TERM).is_err() {
+        return;
+    }
+    eprintln!("shipper: the shipper was killed; its command is ended with it");
+    // One that is stopped can't end.
+    let _gone = kill_process_group(group, Signal::CONT);
+    let deadline = Instant::now() + GRACE;
+    while test_kill_process_group(group).is_ok() {
+        if Instant::now() >= deadline {
+            let _gone = kill_process_group(group, Signal::KILL);
+            return;
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}

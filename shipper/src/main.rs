@@ -1,0 +1,103 @@
+//! The log shipper. Reads what to do, does it, and says by its exit code how it went; what each code means is in
+//! [`exit`], and in `--help`.
+
+mod admin;
+mod bootstrap;
+mod cli;
+mod drain;
+mod exec;
+mod exit;
+mod guard;
+mod manual;
+mod metrics;
+mod run;
+mod signals;
+mod source;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use observability::{LogTarget, Observability, ObservabilitySettings};
+use shipper::config::Settings;
+
+use crate::admin::Admin;
+use crate::cli::{Action, Cli};
+use crate::exit::{Exit, Failure};
+
+/// How long log lines of the shipper's own are waited for at the end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let exit = Cli::read().map_err(Failure::from).and_then(|cli| act(cli.action));
+    let exit = exit.unwrap_or_else(|failure| {
+        eprintln!("shipper: {}", failure.message.replace('\n', "; "));
+        failure.exit
+    });
+    exit.into()
+}
+
+fn act(action: Action) -> Result<Exit, Failure> {
+    match action {
+        Action::Exec(exec) => {
+            let (settings, command) = exec.settings()?;
+            ship(&settings, async |admin| exec::exec(&settings, &command, admin).await)
+        }
+        Action::Run(run) => {
+            let settings = run.settings()?;
+            ship(&settings, async |admin| run::run(&settings, admin).await)
+        }
+        Action::Bootstrap(bootstrap) => {
+            let settings = bootstrap.settings()?;
+            actix_rt::System::new().block_on(bootstrap::bootstrap(&settings))
+        }
+        Action::CheckConfig(check) => {
+            let settings = check.settings()?;
+            print(|output| write!(output, "{settings}"))
+        }
+        Action::Completions { shell } => {
+            print(|output| {
+                clap_complete::generate(shell, &mut cli::command(), "shipper", output);
+                Ok(())
+            })
+        }
+        Action::Man => print(manual::write),
+        Action::Guard => guard::stand().context("the guard").map(|()| Exit::Success).map_err(Failure::from),
+    }
+}
+
+/// Does the work with what surrounds it: the shipper's own log, its metrics and its port.
+fn ship(settings: &Settings, work: impl AsyncFnOnce(Admin) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let observability = observe(settings)?;
+    let exit = actix_rt::System::new().block_on(async {
+        let admin = Admin::start(settings, &observability)?;
+        work(admin).await
+    });
+    observability.flush(FLUSH_TIMEOUT);
+    exit
+}
+
+/// The shipper's own log goes to standard error, where nothing is shipped from. Of the environment it takes `RUST_LOG`
+/// alone: the other variables are the command's.
+fn observe(settings: &Settings) -> Result<Observability, Failure> {
+    let mut own = ObservabilitySettings::new(settings.name());
+    own.log_target = LogTarget::Stderr;
+    if let Some(filter) = std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty()) {
+        own.log_filter = filter;
+    }
+    Observability::start(own).map_err(|error| match error {
+        observability::StartError::Settings(error) => Failure::new(Exit::Usage, error.to_string()),
+        error => Failure::new(Exit::Unexpected, error.to_string()),
+    })
+}
+
+/// Prints what was asked for. A reader that has seen enough is no failure.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit, Failure> {
+    let mut text = Vec::new();
+    let written = write(&mut text).and_then(|()| io::stdout().lock().write_all(&text));
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(anyhow::Error::from(error).into()),
+        _ => Ok(Exit::Success),
+    }
+}

@@ -1,0 +1,218 @@
+//! What the shipper tells Prometheus. Each scrape looks at the books once, so that
+//! `read = stored + already_stored + dead_lettered + lost + waiting` holds in it; everything else is [`FIGURES`], where a
+//! metric is an entry. Label sets are closed and begin at 0.
+
+use observability::prometheus::core::{Collector, Desc};
+use observability::prometheus::proto::MetricFamily;
+use observability::prometheus::{CounterVec, GaugeVec, Opts};
+use shipper::ledger::Snapshot;
+use shipper::pipeline::Report;
+use shipper::record::Flaw;
+use shipper::shipper::Status;
+
+/// What a scrape is made of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sight {
+    books: Snapshot,
+    report: Report,
+    spool_max_bytes: u64,
+}
+
+impl Sight {
+    /// A look at a shipper that has not begun.
+    pub(crate) fn before_the_start(spool_max_bytes: u64) -> Self {
+        Self { spool_max_bytes, ..Self::default() }
+    }
+
+    /// A look at a running shipper.
+    pub(crate) fn of(status: &Status) -> Self {
+        Self { books: status.snapshot(), report: status.report(), spool_max_bytes: status.spool_max_bytes() }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// A metric: its values by their one label, or under no label.
+struct Figure {
+    kind: Kind,
+    name: &'static str,
+    help: &'static str,
+    label: Option<&'static str>,
+    values: fn(&Sight) -> Vec<(&'static str, u64)>,
+}
+
+const fn counter(name: &'static str, help: &'static str, values: fn(&Sight) -> Vec<(&'static str, u64)>) -> Figure {
+    Figure { kind: Kind::Counter, name, help, label: None, values }
+}
+
+const fn gauge(name: &'static str, help: &'static str, values: fn(&Sight) -> Vec<(&'static str, u64)>) -> Figure {
+    Figure { kind: Kind::Gauge, name, help, label: None, values }
+}
+
+impl Figure {
+    const fn by(mut self, label: &'static str) -> Self {
+        self.label = Some(label);
+        self
+    }
+}
+
+fn one(value: u64) -> Vec<(&'static str, u64)> {
+    vec![("", value)]
+}
+
+/// All metrics.
+const FIGURES: &[Figure] = &[
+    counter("shipper_lines_read_total", "Lines taken, those that waited at the start among them", |sight| {
+        one(sight.books.read)
+    }),
+    counter("shipper_lines_stored_total", "Lines put into the store", |sight| one(sight.books.stored)),
+    counter("shipper_lines_already_stored_total", "Lines found in the store when they were sent", |sight| {
+        one(sight.books.already_stored)
+    }),
+    counter("shipper_lines_dead_lettered_total", "Lines kept aside, with the reason why they can't be stored", |sight| {
+        one(sight.books.dead_lettered)
+    }),
+    counter("shipper_lines_lost_total", "Lines given up because the spool was full", |sight| one(sight.books.lost)),
+    gauge("shipper_lines_waiting", "Lines that were taken and are not disposed of", |sight| one(sight.books.waiting)),
+    counter("shipper_lines_by_kind_total", "Lines prepared for the store, by what they were when they came", |sight| {
+        let kinds = sight.report.kinds;
+        vec![("record", kinds.record), ("foreign", kinds.foreign), ("wrapped", kinds.wrapped.iter().sum())]
+    })
+    .by("kind"),
+    counter("shipper_wrapped_total", "Lines wrapped as the message of a record, by why they were not one", |sight| {
+        Flaw::ALL.iter().zip(sight.report.kinds.wrapped).map(|(flaw, count)| (flaw.as_str(), count)).collect()
+    })
+    .by("reason"),
+    counter("shipper_bytes_read_total", "Bytes of the lines taken", |sight| one(sight.books.read_bytes)),
+    gauge("shipper_spool_bytes", "Bytes of the spool on disk", |sight| one(sight.books.spool_bytes)),
+    gauge("shipper_spool_max_bytes", "Bytes that the spool may have", |sight| one(sight.spool_max_bytes)),
+    counter("shipper_batches_total", "Requests sent to the store, those sent again among them", |sight| {
+        one(sight.report.requests)
+    }),
+    counter("shipper_retries_total", "What was sent again: of cause lines, lines; of others, requests", |sight| {
+        let retries = sight.report.retries;
+        vec![
+            ("unavailable", retries.unavailable),
+            ("refused", retries.refused),
+            ("too_large", retries.too_large),
+            ("rejected", retries.rejected),
+            ("lines", retries.lines),
+        ]
+    })
+    .by("cause"),
+    gauge("shipper_sink_paused", "1 while the store gets nothing because it does not answer or refuses", |sight| {
+        one(sight.report.trouble.is_some().into())
+    }),
+    gauge("shipper_disk_failing", "1 while the state directory can't be written", |sight| {
+        one(sight.report.disk_error.is_some().into())
+    }),
+    counter("shipper_files_total", "Files that were cut or gone before they were read to their end", |sight| {
+        let files = sight.report.files;
+        vec![
+            ("truncated", files.truncated),
+            ("suspected_loss", files.suspected_losses),
+            ("vanished", files.vanished),
+        ]
+    })
+    .by("event"),
+];
+
+/// Makes the metrics of one look, whenever they are scraped.
+pub(crate) struct Metrics<L> {
+    look: L,
+    descriptions: Vec<Desc>,
+}
+
+impl<L: Fn() -> Sight + Send + Sync> Metrics<L> {
+    /// Metrics of what `look` sees.
+    pub(crate) fn new(look: L) -> Self {
+        let descriptions = families(&Sight::default()).into_iter().map(|(description, _)| description).collect();
+        Self { look, descriptions }
+    }
+}
+
+impl<L: Fn() -> Sight + Send + Sync> Collector for Metrics<L> {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        families(&(self.look)()).into_iter().map(|(_, family)| family).collect()
+    }
+}
+
+fn families(sight: &Sight) -> Vec<(Desc, MetricFamily)> {
+    FIGURES.iter().filter_map(|figure| family(figure, sight)).collect()
+}
+
+/// A figure's family; a name or label that Prometheus would not take has none, which a test looks at.
+fn family(figure: &Figure, sight: &Sight) -> Option<(Desc, MetricFamily)> {
+    let (options, labels) = (Opts::new(figure.name, figure.help), figure.label.as_slice());
+    let values = (figure.values)(sight);
+    let label = |value: &'static str| if figure.label.is_some() { vec![value] } else { Vec::new() };
+    let collect = |collector: &dyn Collector| {
+        let description = collector.desc().first().map(|description| (*description).clone());
+        description.zip(collector.collect().pop())
+    };
+    match figure.kind {
+        Kind::Counter => {
+            let counters = CounterVec::new(options, labels).ok()?;
+            values.iter().for_each(|(name, value)| counters.with_label_values(&label(name)).inc_by(*value as f64));
+            collect(&counters)
+        }
+        Kind::Gauge => {
+            let gauges = GaugeVec::new(options, labels).ok()?;
+            values.iter().for_each(|(name, value)| gauges.with_label_values(&label(name)).set(*value as f64));
+            collect(&gauges)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use observability::prometheus::{Registry, TextEncoder};
+
+    use super::*;
+
+    fn scrape(sight: Sight) -> String {
+        let registry = Registry::new();
+        registry.register(Box::new(Metrics::new(move || sight.clone()))).unwrap();
+        TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
+    }
+
+    #[test]
+    fn every_metric_is_there_from_the_start() {
+        insta::assert_snapshot!(scrape(Sight::before_the_start(1024)));
+    }
+
+    #[test]
+    fn the_books_are_shown_as_they_stand() {
+        let books = Snapshot {
+            read: 15,
+            stored: 5,
+            already_stored: 4,
+            dead_lettered: 3,
+            lost: 2,
+            waiting: 1,
+            read_bytes: 1500,
+            spool_bytes: 100,
+        };
+        let text = scrape(Sight { books, ..Sight::default() });
+        for line in [
+            "shipper_lines_read_total 15",
+            "shipper_lines_stored_total 5",
+            "shipper_lines_already_stored_total 4",
+            "shipper_lines_dead_lettered_total 3",
+            "shipper_lines_lost_total 2",
+            "shipper_lines_waiting 1",
+            "shipper_bytes_read_total 1500",
+            "shipper_spool_bytes 100",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}

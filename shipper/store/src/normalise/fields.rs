@@ -1,0 +1,118 @@
+//! Where other loggers keep what the contract names.
+
+use serde_json::{Map, Value};
+
+use crate::level::Level;
+use crate::normalise::Draft;
+
+/// A text, or a whole number as one; empty texts say nothing.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => number.as_i64().map(|whole| whole.to_string()),
+        _ => None,
+    }
+}
+
+fn level(value: &Value) -> Option<Level> {
+    match value {
+        Value::String(text) => Level::from_spelling(text),
+        Value::Number(number) => Level::from_number(number.as_f64()?),
+        _ => None,
+    }
+}
+
+/// `level`; ECS `log.level`, dotted or nested; `severity`. What says no level that is known is `info`.
+pub(super) fn take_level(draft: &mut Draft) -> Level {
+    let mut taken = draft.document.get("level").and_then(level);
+    if taken.is_some() {
+        draft.document.remove("level");
+    }
+    draft.replace("level");
+    for key in ["log.level", "severity"] {
+        if taken.is_none() {
+            taken = draft.document.get(key).and_then(level);
+            if taken.is_some() {
+                draft.document.remove(key);
+            }
+        }
+    }
+    if taken.is_none() {
+        taken = take_nested(draft, "log", "level", level);
+    }
+    taken.unwrap_or(Level::Info)
+}
+
+/// `service`; ECS `service.name`, dotted or nested; bunyan's `name`; `service` in a tracing event's fields or spans.
+pub(super) fn take_service(draft: &mut Draft) -> Option<String> {
+    let mut taken = draft.document.get("service").and_then(text);
+    if taken.is_some() {
+        draft.document.remove("service");
+    } else {
+        taken = take_nested(draft, "service", "name", text);
+        draft.replace("service");
+    }
+    if taken.is_none() {
+        taken = take(draft, "service.name", text);
+    }
+    // bunyan and pino both write `hostname` beside `name` and `msg`; elsewhere `name` may be anything's.
+    if taken.is_none() && draft.document.contains_key("msg") && draft.document.contains_key("hostname") {
+        taken = take(draft, "name", text);
+    }
+    taken.or_else(|| in_context(&draft.document, "service"))
+}
+
+/// `message`; bunyan's `msg`; `message` in a tracing event's fields. Without any it is empty.
+pub(super) fn take_message(draft: &mut Draft) -> String {
+    let message = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        other => text(other),
+    };
+    let mut taken = take(draft, "message", message);
+    draft.replace("message");
+    if taken.is_none() {
+        taken = take(draft, "msg", message);
+    }
+    if taken.is_none() {
+        taken = take_nested(draft, "fields", "message", message);
+    }
+    taken.unwrap_or_default()
+}
+
+/// `key`, or the same in a tracing event's fields or spans.
+pub(super) fn take_id(draft: &mut Draft, key: &str) -> Option<String> {
+    let taken = take(draft, key, text);
+    draft.replace(key);
+    taken.or_else(|| in_context(&draft.document, key))
+}
+
+/// Removes `key` if it has a usable value.
+fn take<T>(draft: &mut Draft, key: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    let taken = draft.document.get(key).and_then(read);
+    if taken.is_some() {
+        draft.document.remove(key);
+    }
+    taken
+}
+
+/// Removes `key` from the object under `outer` if it has a usable value, and the object if nothing is left.
+fn take_nested<T>(draft: &mut Draft, outer: &str, key: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    let object = draft.document.get_mut(outer)?.as_object_mut()?;
+    let taken = object.get(key).and_then(read)?;
+    object.remove(key);
+    if object.is_empty() {
+        draft.document.remove(outer);
+    }
+    Some(taken)
+}
+
+/// What a tracing event's fields say, else its span, else the spans around it from the inside out. It stays there.
+fn in_context(document: &Map<String, Value>, key: &str) -> Option<String> {
+    let within = |object: &Value| object.as_object().and_then(|object| object.get(key)).and_then(text);
+    let spans = document.get("spans").and_then(Value::as_array);
+    document
+        .get("fields")
+        .and_then(within)
+        .or_else(|| document.get("span").and_then(within))
+        .or_else(|| spans.and_then(|spans| spans.iter().rev().find_map(within)))
+}

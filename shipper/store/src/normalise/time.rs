@@ -1,0 +1,106 @@
+//! A document's time: its own, or else when its line arrived.
+
+use serde_json::{Map, Value};
+
+use crate::id::GenerationId;
+use crate::normalise::Draft;
+use crate::record::contract_time;
+use crate::timestamp::Timestamp;
+
+/// Numbers of a magnitude below these are seconds, milliseconds and microseconds since the Unix epoch; those above are
+/// nanoseconds.
+const SECONDS_BELOW: i64 = 100_000_000_000;
+const MILLIS_BELOW: i64 = SECONDS_BELOW * 1_000;
+const MICROS_BELOW: i64 = MILLIS_BELOW * 1_000;
+
+/// Takes the time out of a document: of `timestamp`, `@timestamp`, `time` and `ts` the first that can be read, else
+/// when the line was received, else when its generation was born. Its text is as the contract writes it.
+pub(super) fn take(draft: &mut Draft, origin: &Map<String, Value>, generation: GenerationId) -> (Timestamp, String) {
+    let mut taken = None;
+    for key in ["timestamp", "@timestamp", "time", "ts"] {
+        if taken.is_none() {
+            taken = draft.document.get(key).and_then(read);
+            if taken.is_some() {
+                draft.document.remove(key);
+            }
+        }
+        // These two names are the contract's and the engine's; the others may mean anything.
+        if key.ends_with("timestamp") {
+            draft.replace(key);
+        }
+    }
+    taken.or_else(|| origin.get("received").and_then(read)).unwrap_or_else(|| {
+        let born = i64::try_from(generation.born_unix_ms()).unwrap_or_default();
+        let born = Timestamp::from_unix_ms(born);
+        (born, born.to_string())
+    })
+}
+
+/// A time and its text, which is kept where the contract allows it.
+fn read(value: &Value) -> Option<(Timestamp, String)> {
+    let time = match value {
+        Value::String(text) => {
+            if let Some(time) = contract_time(text) {
+                return Some((time, text.clone()));
+            }
+            Timestamp::parse(text.as_bytes())?
+        }
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => from_whole(whole),
+            None if number.is_f64() => from_seconds(number.as_f64()?)?,
+            None => return None,
+        },
+        _ => return None,
+    };
+    Some((time, time.to_string()))
+}
+
+fn from_whole(number: i64) -> Timestamp {
+    Timestamp::from_unix_micros(match number.saturating_abs() {
+        magnitude if magnitude < SECONDS_BELOW => number * 1_000_000,
+        magnitude if magnitude < MILLIS_BELOW => number * 1_000,
+        magnitude if magnitude < MICROS_BELOW => number,
+        _ => number.div_euclid(1_000),
+    })
+}
+
+/// Numbers with decimals are seconds, or milliseconds where they are too large for seconds.
+fn from_seconds(number: f64) -> Option<Timestamp> {
+    #[expect(clippy::cast_precision_loss, reason = "the bounds are powers of ten that a double holds")]
+    let (seconds_below, millis_below) = (SECONDS_BELOW as f64, MILLIS_BELOW as f64);
+    let micros = if number.abs() < seconds_below {
+        number * 1e6
+    } else if number.abs() < millis_below {
+        number * 1e3
+    } else {
+        return None;
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "the magnitude is bounded just above")]
+    Some(Timestamp::from_unix_micros((micros + 0.5).floor() as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_every_common_form() {
+        for (value, text) in [
+            (json!("2026-11-23T18:51:20.123456789Z"), "2026-11-23T18:51:20.123456789Z"),
+            (json!("2026-11-23T18:51:20Z"), "2026-11-23T18:51:20.000000Z"),
+            (json!("2026-11-23 19:51:20.5+01:00"), "2026-11-23T18:51:20.500000Z"),
+            (json!(1_795_459_880), "2026-11-23T18:51:20.000000Z"),
+            (json!(1_795_459_880_250_i64), "2026-11-23T18:51:20.250000Z"),
+            (json!(1_795_459_880_250_001_i64), "2026-11-23T18:51:20.250001Z"),
+            (json!(1_795_459_880_250_001_999_i64), "2026-11-23T18:51:20.250001Z"),
+            (json!(1_795_459_880.25), "2026-11-23T18:51:20.250000Z"),
+        ] {
+            assert_eq!(read(&value).unwrap().1, text, "{value}");
+        }
+        for value in [json!("yesterday"), json!(null), json!(1e300), json!(u64::MAX), json!([1])] {
+            assert_eq!(read(&value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What is asked of a store, and what it answers: the same for an engine and for the embedded store.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::value::RawValue;
+
+use crate::id::GenerationId;
+use crate::level::Level;
+use crate::timestamp::Timestamp;
+
+/// No page holds more lines than this; a greater [`Search::limit`] is taken as this.
+pub const MAX_LIMIT: usize = 1_000;
+
+/// A page ends early, with a cursor, before its lines are longer together than this (one line always fits). Only the
+/// embedded store counts; an engine's page is bounded by [`MAX_LIMIT`] and the engine's own limits.
+pub const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Which lines, in what order. The default is the newest hundred of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Only lines of this request.
+    pub request_id: Option<String>,
+    /// Only lines of this project.
+    pub project_id: Option<String>,
+    /// Only lines of this service.
+    pub service: Option<String>,
+    /// Only lines of these levels; none given means all.
+    pub levels: Vec<Level>,
+    /// Only lines whose message has all these words, in any order and case.
+    pub text: Option<String>,
+    /// Only lines at this time or later.
+    pub from: Option<Timestamp>,
+    /// Only lines before this time.
+    pub to: Option<Timestamp>,
+    /// Which come first.
+    pub order: Order,
+    /// How many lines at most; at least one, at most [`MAX_LIMIT`].
+    pub limit: usize,
+    /// Where the last page ended.
+    pub cursor: Option<Cursor>,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self {
+            request_id: None,
+            project_id: None,
+            service: None,
+            levels: Vec::new(),
+            text: None,
+            from: None,
+            to: None,
+            order: Order::default(),
+            limit: 100,
+            cursor: None,
+        }
+    }
+}
+
+impl Search {
+    /// The limit within its bounds.
+    pub(crate) fn bounded_limit(&self) -> usize {
+        self.limit.clamp(1, MAX_LIMIT)
+    }
+}
+
+/// The order of lines by time; lines of the same time stand by generation and offset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As they were written.
+    OldestFirst,
+    /// The latest at the top.
+    #[default]
+    NewestFirst,
+}
+
+/// Lines that were found.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The documents as the store holds them, one JSON object each.
+    pub lines: Vec<Box<RawValue>>,
+    /// Where to go on; `None` when this is all.
+    pub next: Option<Cursor>,
+}
+
+/// The place between two pages, good for the search (filters and order) that it came from.
+///
+/// It is the position of the last line given, so it stays right while lines come in. Its text is opaque, of the
+/// characters `0-9 a-z . _ -` only, and at most [`Cursor::MAX_TEXT`] long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Microseconds since the Unix epoch,
+    pub(crate) micros: i64,
+    /// and nanoseconds beyond them, which engines keep; under 1,000.
+    pub(crate) nanos: u16,
+    /// None for documents that no shipper wrote; those have neither.
+    pub(crate) origin: Option<(GenerationId, u64)>,
+}
+
+/// The text is not a cursor that a page gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor: pass on what the last page gave as next")]
+pub struct ParseCursorError;
+
+impl Cursor {
+    /// A longer text is no cursor.
+    pub const MAX_TEXT: usize = 80;
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{:03}", self.micros, self.nanos)?;
+        match self.origin {
+            Some((generation, offset)) => write!(formatter, "_{generation}_{offset}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ParseCursorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() > Self::MAX_TEXT {
+            return Err(ParseCursorError);
+        }
+        let mut parts = text.splitn(3, '_');
+        let (micros, nanos) = parts.next().and_then(|time| time.split_once('.')).ok_or(ParseCursorError)?;
+        let nanos = Some(nanos).filter(|nanos| nanos.len() == 3).and_then(|nanos| nanos.parse().ok());
+        let origin = match (parts.next(), parts.next()) {
+            (None, _) => None,
+            (Some(generation), Some(offset)) => {
+                let generation = generation.parse().map_err(|_| ParseCursorError)?;
+                Some((generation, offset.parse().map_err(|_| ParseCursorError)?))
+            }
+            (Some(_), None) => return Err(ParseCursorError),
+        };
+        Ok(Self {
+            micros: micros.parse().map_err(|_| ParseCursorError)?,
+            nanos: nanos.filter(|nanos| *nanos < 1_000).ok_or(ParseCursorError)?,
+            origin,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_is_its_text(micros in any::<i64>(), nanos in 0..1_000_u16, offset in proptest::option::of(any::<u64>())) {
+            let generation = GenerationId::new(1, &[7; 10]);
+            let cursor = Cursor { micros, nanos, origin: offset.map(|offset| (generation, offset)) };
+            let text = cursor.to_string();
+            prop_assert!(text.len() <= Cursor::MAX_TEXT, "{}", text);
+            prop_assert_eq!(text.parse(), Ok(cursor));
+        }
+
+        #[test]
+        fn any_text_is_read_without_a_panic(text in ".{0,90}") {
+            let _ = text.parse::<Cursor>();
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_cursors() {
+        for text in ["", "1", "1.0", "1.+01", "1.000_", "1.000_xyz_1", "1.000_00000000000000000000000000000000"] {
+            assert_eq!(text.parse::<Cursor>(), Err(ParseCursorError), "{text}");
+        }
+    }
+}

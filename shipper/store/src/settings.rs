@@ -1,0 +1,69 @@
+//! How an engine is spoken to.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of an engine's client. The embedded store needs none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Indices are named `<index_prefix>-YYYY.MM.DD`; the template carries this name too. `app-logs` by default.
+    pub index_prefix: String,
+    /// The ingest pipeline that documents pass; `None` for engines without ingest processors. `app-logs` by default.
+    pub pipeline: Option<String>,
+    /// A request without an answer after this long has failed. 30 s by default.
+    pub request_timeout: Duration,
+    /// Who is asking.
+    pub credentials: Option<Credentials>,
+    /// A file of PEM certificates to trust besides the usual ones.
+    pub ca_certificate: Option<PathBuf>,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            index_prefix: "app-logs".to_owned(),
+            pipeline: Some("app-logs".to_owned()),
+            request_timeout: Duration::from_secs(30),
+            credentials: None,
+            ca_certificate: None,
+        }
+    }
+}
+
+/// Who is asking. Its `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A user and a password.
+    Basic {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// An API key in its encoded form, the base64 of `id:key`, as engines give it out.
+    ApiKey(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Basic { user, .. } => write!(formatter, "Basic {{ user: {user:?}, password: … }}"),
+            Self::ApiKey(_) => formatter.write_str("ApiKey(…)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let basic = Credentials::Basic { user: "logs".into(), password: "hunter2".into() };
+        for credentials in [basic, Credentials::ApiKey("hunter2".into())] {
+            let settings = EngineSettings { credentials: Some(credentials), ..EngineSettings::default() };
+            assert!(!format!("{settings:?}").contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What SQLite's errors mean for who waits.
+
+use rusqlite::ErrorCode;
+
+use crate::disposition::{Cause, WriteError};
+use crate::error::SearchError;
+
+/// Whether trying again helps, without anyone mending anything.
+fn passes(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::OutOfMemory
+                | ErrorCode::SchemaChanged
+                | ErrorCode::OperationInterrupted
+        )
+    )
+}
+
+/// A write without a transaction committed. A full disk, a failing one and a damaged file are the operator's to mend.
+pub(crate) fn write_error(error: &rusqlite::Error) -> WriteError {
+    let cause = cause(error);
+    if passes(error) { WriteError::Unavailable(cause) } else { WriteError::Refused(cause) }
+}
+
+/// A search without an answer, within a bound of so many seconds.
+pub(crate) fn search_error(error: &rusqlite::Error, deadline_seconds: u64) -> SearchError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => SearchError::TimedOut { seconds: deadline_seconds },
+        _ if passes(error) => SearchError::Unavailable(cause(error)),
+        _ => SearchError::Refused(cause(error)),
+    }
+}
+
+fn cause(error: &rusqlite::Error) -> Cause {
+    Cause::new(0, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_refused_and_a_lock_is_waited_for() {
+        let error = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR, ffi::SQLITE_READONLY, ffi::SQLITE_CORRUPT] {
+            assert!(matches!(write_error(&error(code)), WriteError::Refused(_)), "{code}");
+        }
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_LOCKED] {
+            assert!(matches!(write_error(&error(code)), WriteError::Unavailable(_)), "{code}");
+            assert!(matches!(search_error(&error(code), 1), SearchError::Unavailable(_)), "{code}");
+        }
+        assert_eq!(search_error(&error(ffi::SQLITE_INTERRUPT), 3), SearchError::TimedOut { seconds: 3 });
+    }
+}

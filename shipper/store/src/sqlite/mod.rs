@@ -1,0 +1,78 @@
+//! The embedded store: one SQLite file in WAL mode, written by one connection and read by a few.
+//!
+//! Every write is one transaction, on disk (`synchronous = FULL`) before its answer. Readers see whole batches only,
+//! and each search is one short transaction, so the WAL is never held long by one.
+
+mod failure;
+mod query;
+mod read;
+mod schema;
+mod write;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::disposition::{Cause, Disposition, WriteError};
+use crate::error::{OpenError, ReadyError, SearchError};
+use crate::search::{Page, Search};
+use crate::sqlite::read::Readers;
+use crate::sqlite::write::Writer;
+
+/// An embedded store. A copy is cheap and leads to the same connections.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    writer: Option<Arc<Writer>>,
+    readers: Arc<Readers>,
+}
+
+impl Sqlite {
+    pub(crate) async fn open_writer(path: &Path) -> Result<Self, OpenError> {
+        let readers = Arc::new(Readers::new(path));
+        let path = path.to_owned();
+        let writer = blocking(move || Writer::open(&path))
+            .await
+            .unwrap_or_else(|cause| Err(OpenError::File { path: readers.path().to_owned(), reason: cause.reason }))?;
+        Ok(Self { writer: Some(Arc::new(writer)), readers })
+    }
+
+    pub(crate) async fn open_reader(path: &Path) -> Result<Self, OpenError> {
+        let readers = Arc::new(Readers::new(path));
+        let checked = Arc::clone(&readers);
+        blocking(move || checked.check())
+            .await
+            .unwrap_or_else(|cause| Err(OpenError::File { path: readers.path().to_owned(), reason: cause.reason }))?;
+        Ok(Self { writer: None, readers })
+    }
+
+    pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
+        let Some(writer) = self.writer.clone() else {
+            return Err(WriteError::Refused(Cause::new(0, "the store was opened to read only")));
+        };
+        let batch = batch.clone();
+        blocking(move || writer.write(&batch)).await.map_err(WriteError::Unavailable)?
+    }
+
+    pub(crate) async fn ready(&self) -> Result<(), ReadyError> {
+        let (writer, readers) = (self.writer.clone(), Arc::clone(&self.readers));
+        blocking(move || {
+            if let Some(writer) = writer {
+                writer.ready()?;
+            }
+            Ok(readers.ready()?)
+        })
+        .await
+        .map_err(ReadyError::Unavailable)?
+    }
+
+    pub(crate) async fn search(&self, search: &Search) -> Result<Page, SearchError> {
+        let readers = Arc::clone(&self.readers);
+        let search = search.clone();
+        blocking(move || readers.search(&search)).await.map_err(SearchError::Unavailable)?
+    }
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Cause> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Cause::new(0, format!("the work was given up: {error}")))
+}

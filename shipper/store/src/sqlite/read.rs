@@ -1,0 +1,179 @@
+//! The read side: a few read-only connections, opened when they are needed.
+//!
+//! A file that is not there, or has no tables yet, is an empty store. A file that was replaced by another is noticed
+//! before each search.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+use serde_json::value::RawValue;
+
+use crate::disposition::Cause;
+use crate::error::{OpenError, SearchError};
+use crate::search::{Cursor, MAX_PAGE_BYTES, Page, Search};
+use crate::sqlite::failure::search_error;
+use crate::sqlite::query::Query;
+use crate::sqlite::schema::{self, Found};
+
+/// Connections kept open between searches; more are opened when more search at once, and closed again.
+const KEPT_CONNECTIONS: usize = 4;
+
+/// How long a reader waits for a lock, which readers need only while a file is being made or recovered.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A search ends after this long, so that no one's question holds the file's old pages for long.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Steps of SQLite's machine between two looks at the clock.
+const STEPS_PER_LOOK: i32 = 10_000;
+
+/// Connections to one file. None of them writes.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    /// The file that they are open on.
+    file: Option<FileIdentity>,
+    connections: Vec<Connection>,
+}
+
+/// Device and inode.
+type FileIdentity = (u64, u64);
+
+impl Readers {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), idle: Mutex::default() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file, if it is there, is a store that is known here.
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        let refused = |error: rusqlite::Error| OpenError::File { path: self.path.clone(), reason: error.to_string() };
+        let Some(file) = identity(&self.path) else { return Ok(()) };
+        let connection = self.connection(file).map_err(refused)?;
+        match schema::look(&connection).map_err(refused)? {
+            Found::Newer(found) => {
+                Err(OpenError::NewerSchema { path: self.path.clone(), found, known: schema::VERSION })
+            }
+            Found::Empty | Found::Current => {
+                self.give_back(file, connection);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a search would have an answer.
+    pub(crate) fn ready(&self) -> Result<(), SearchError> {
+        self.with_connection(|_| Ok(())).map(drop)
+    }
+
+    pub(crate) fn search(&self, search: &Search) -> Result<Page, SearchError> {
+        let query = Query::new(search);
+        let limit = search.bounded_limit();
+        Ok(self.with_connection(|connection| run(connection, &query, limit))?.unwrap_or_default())
+    }
+
+    /// Runs `work` on a connection to a store with tables; `None` when there is none yet.
+    fn with_connection<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, SearchError> {
+        let Some(file) = identity(&self.path) else { return Ok(None) };
+        let failed = |error: rusqlite::Error| search_error(&error, DEADLINE.as_secs());
+        let mut connection = self.connection(file).map_err(failed)?;
+        let found = schema::look(&connection).map_err(failed)?;
+        if let Found::Newer(version) = found {
+            let known = schema::VERSION;
+            let reason = format!("schema version {version} is newer than {known}, which is known here");
+            return Err(SearchError::Refused(Cause::new(0, reason)));
+        }
+        if found == Found::Empty {
+            return Ok(None);
+        }
+        let ends = Instant::now() + DEADLINE;
+        connection.progress_handler(STEPS_PER_LOOK, Some(move || Instant::now() >= ends)).map_err(failed)?;
+        let done = work(&connection).map_err(failed)?;
+        connection.progress_handler(0, None::<fn() -> bool>).map_err(failed)?;
+        self.give_back(file, connection);
+        Ok(Some(done))
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to this file, which is kept nowhere until it is given back.
+    fn connection(&self, file: FileIdentity) -> rusqlite::Result<Connection> {
+        {
+            let mut idle = self.idle();
+            if idle.file != Some(file) {
+                *idle = Idle { file: Some(file), connections: Vec::new() };
+            }
+            if let Some(connection) = idle.connections.pop() {
+                return Ok(connection);
+            }
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
+    }
+
+    fn give_back(&self, file: FileIdentity, connection: Connection) {
+        let mut idle = self.idle();
+        if idle.file == Some(file) && idle.connections.len() < KEPT_CONNECTIONS {
+            idle.connections.push(connection);
+        }
+    }
+}
+
+/// One statement is one read transaction; it ends with the rows.
+fn run(connection: &Connection, query: &Query, limit: usize) -> rusqlite::Result<Page> {
+    let mut statement = connection.prepare_cached(&query.sql)?;
+    let mut rows = statement.query(params_from_iter(&query.parameters))?;
+    let mut page = Page::default();
+    let (mut last, mut bytes) = (None, 0);
+    while let Some(row) = rows.next()? {
+        let document: String = row.get(0)?;
+        bytes += document.len();
+        if page.lines.len() == limit || (bytes > MAX_PAGE_BYTES && !page.lines.is_empty()) {
+            page.next = last;
+            break;
+        }
+        last = Some(cursor(row)?);
+        page.lines.push(raw(document)?);
+    }
+    Ok(page)
+}
+
+fn cursor(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
+    let generation: String = row.get(2)?;
+    let offset: i64 = row.get(3)?;
+    let origin = generation.parse().ok().map(|generation| (generation, offset.cast_unsigned()));
+    Ok(Cursor { micros: row.get(1)?, nanos: 0, origin })
+}
+
+fn raw(document: String) -> rusqlite::Result<Box<RawValue>> {
+    RawValue::from_string(document)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<FileIdentity> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<FileIdentity> {
+    path.exists().then_some((0, 0))
+}
