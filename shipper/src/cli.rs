@@ -18,8 +18,8 @@ const EXAMPLES: &str = "\
 Run a service and ship its standard output into an embedded store:
   shipper exec --to sqlite:data/logs.db -- target/release/my-service --port 8000
 
-Into an engine, with a configuration file, metrics on a port of their own:
-  shipper exec --config shipper.toml --to https://es.example:9200 --admin-listen 127.0.0.1:9600 -- my-service
+Into an engine, with a configuration file, and with metrics on a port of their own:
+  shipper exec --config shipper.toml --admin-listen 127.0.0.1:9600 -- my-service
 
 Follow files; or ship what is there and end:
   shipper run --to http://127.0.0.1:9200 --file '/var/log/app/*.log'
@@ -92,7 +92,7 @@ pub(crate) struct ExecArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
     /// Configuration file, TOML
-    #[arg(long, env = "SHIPPER_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "SHIPPER_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
     #[command(flatten)]
@@ -153,12 +153,20 @@ impl CommonArgs {
 
 /// The command line's shape, with what is only known when it runs: defaults, exit codes, examples.
 pub(crate) fn command() -> Command {
-    let mut command =
-        Cli::command().after_help(exit_codes()).after_long_help(format!("{}\n\n{}", exit_codes(), examples()));
-    for name in ["exec", "run", "bootstrap", "check-config"] {
-        command = command.mut_subcommand(name, |command| with_defaults(command).after_help(exit_codes()));
-    }
-    command
+    let long_help = format!("{}\n\nExamples:\n{EXAMPLES}", exit_codes());
+    let command = Cli::command().after_help(exit_codes()).after_long_help(long_help);
+    command.mut_subcommands(|subcommand| match subcommand.get_name() {
+        "run" | "check-config" => with_defaults(subcommand).after_help(exit_codes()),
+        "exec" | "bootstrap" => without_files(with_defaults(subcommand)).after_help(exit_codes()),
+        _ => subcommand,
+    })
+}
+
+/// Does not show what is of use to `run` only.
+fn without_files(command: Command) -> Command {
+    ["files", "until_idle", "scan_interval_ms"]
+        .into_iter()
+        .fold(command, |command, name| command.mut_arg(name, |arg| arg.hide(true)))
 }
 
 /// Shows each option's default after its help.
@@ -178,10 +186,6 @@ fn exit_codes() -> String {
         let _infallible = write!(text, "\n  {:>3}  {}", exit.code(), exit.meaning());
     }
     text + "\nexec returns the command's own exit code once the command runs."
-}
-
-fn examples() -> String {
-    format!("Examples:\n{EXAMPLES}")
 }
 
 /// The examples, for the manual.

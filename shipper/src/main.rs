@@ -56,12 +56,10 @@ fn act(action: Action) -> Result<Exit, Failure> {
             let settings = check.settings()?;
             print(|output| write!(output, "{settings}"))
         }
-        Action::Completions { shell } => {
-            print(|output| {
-                clap_complete::generate(shell, &mut cli::command(), "shipper", output);
-                Ok(())
-            })
-        }
+        Action::Completions { shell } => print(|output| {
+            clap_complete::generate(shell, &mut cli::command(), "shipper", output);
+            Ok(())
+        }),
         Action::Man => print(manual::write),
         Action::Guard => guard::stand().context("the guard").map(|()| Exit::Success).map_err(Failure::from),
     }

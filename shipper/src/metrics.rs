@@ -73,9 +73,11 @@ const FIGURES: &[Figure] = &[
     counter("shipper_lines_already_stored_total", "Lines found in the store when they were sent", |sight| {
         one(sight.books.already_stored)
     }),
-    counter("shipper_lines_dead_lettered_total", "Lines kept aside, with the reason why they can't be stored", |sight| {
-        one(sight.books.dead_lettered)
-    }),
+    counter(
+        "shipper_lines_dead_lettered_total",
+        "Lines kept aside, with the reason why they can't be stored",
+        |sight| one(sight.books.dead_lettered),
+    ),
     counter("shipper_lines_lost_total", "Lines given up because the spool was full", |sight| one(sight.books.lost)),
     gauge("shipper_lines_waiting", "Lines that were taken and are not disposed of", |sight| one(sight.books.waiting)),
     counter("shipper_lines_by_kind_total", "Lines prepared for the store, by what they were when they came", |sight| {
@@ -112,11 +114,7 @@ const FIGURES: &[Figure] = &[
     }),
     counter("shipper_files_total", "Files that were cut or gone before they were read to their end", |sight| {
         let files = sight.report.files;
-        vec![
-            ("truncated", files.truncated),
-            ("suspected_loss", files.suspected_losses),
-            ("vanished", files.vanished),
-        ]
+        vec![("truncated", files.truncated), ("suspected_loss", files.suspected_losses), ("vanished", files.vanished)]
     })
     .by("event"),
 ];
