@@ -1,42 +1,50 @@
 //! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
+//!
+//! In flow order: the [client](client) makes requests with a deadline; [bootstrap] puts pipeline and template in place;
+//! [write] sends batches, whose answers [bulk_answer] reads; [search] finds lines.
+
+mod bootstrap;
+mod bulk_answer;
+mod client;
+mod search;
+mod write;
 
 use url::Url;
 
-use crate::batch::Batch;
-use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport};
-use crate::disposition::{Cause, Disposition, WriteError};
-use crate::error::{OpenError, ReadyError, SearchError};
-use crate::search::{Page, Search};
+use crate::error::OpenError;
 use crate::settings::EngineSettings;
+
+use client::Client;
 
 /// A cluster's client. A copy is cheap and shares its connections.
 #[derive(Clone, Debug)]
 pub struct Engine {
+    client: Client,
     settings: EngineSettings,
 }
 
 impl Engine {
-    pub(crate) fn new(_addresses: &[Url], settings: &EngineSettings) -> Result<Self, OpenError> {
-        Ok(Self { settings: settings.clone() })
+    pub(crate) fn new(addresses: &[Url], settings: &EngineSettings) -> Result<Self, OpenError> {
+        for name in settings.pipeline.iter().chain([&settings.index_prefix]) {
+            check_name(name)?;
+        }
+        Ok(Self { client: Client::new(addresses, settings)?, settings: settings.clone() })
     }
 
-    pub(crate) async fn bootstrap(&self, _mode: BootstrapMode) -> Result<BootstrapReport, BootstrapError> {
-        Err(BootstrapError::Unavailable(self.unfinished()))
+    /// The pattern of this store's indices.
+    fn indices(&self) -> String {
+        format!("{}-*", self.settings.index_prefix)
     }
+}
 
-    pub(crate) async fn write(&self, _batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
-        Err(WriteError::Unavailable(self.unfinished()))
+/// Names of pipelines and indices stand in paths, so they are kept to what needs no escaping and every engine takes.
+fn check_name(name: &str) -> Result<(), OpenError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
+    let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if starts_well && name.len() <= 200 && name.bytes().all(allowed) {
+        return Ok(());
     }
-
-    pub(crate) async fn ready(&self) -> Result<(), ReadyError> {
-        Err(ReadyError::Unavailable(self.unfinished()))
-    }
-
-    pub(crate) async fn search(&self, _search: &Search) -> Result<Page, SearchError> {
-        Err(SearchError::Unavailable(self.unfinished()))
-    }
-
-    fn unfinished(&self) -> Cause {
-        Cause::new(0, format!("engines are not served yet ({})", self.settings.index_prefix))
-    }
+    Err(OpenError::Client(format!(
+        "{name:?} can't name a pipeline or an index: use a-z 0-9 - _ . and begin with a letter or a digit"
+    )))
 }

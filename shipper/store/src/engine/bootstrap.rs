@@ -1,0 +1,147 @@
+//! Puts an engine's ingest pipeline and index template in place, or checks that they are.
+//!
+//! Each carries a version and the mark [`MANAGED_BY`]. What is there without the mark is somebody else's and is never
+//! written over; what is newer is left as it is. In the end an engine is asked what template a new index would really
+//! get, since another one with a higher priority would win without a word.
+
+use elasticsearch::http::Method;
+use serde_json::{Value, json};
+
+use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
+use crate::disposition::Cause;
+use crate::engine::Engine;
+use crate::engine::client::Answer;
+
+/// The mark of what this program put in place.
+const MANAGED_BY: &str = "actix-observability";
+
+const PIPELINE: &str = include_str!("../../../../infra/elasticsearch/ingest-pipeline.json");
+const TEMPLATE: &str = include_str!("../../../../infra/elasticsearch/index-template.json");
+
+impl Engine {
+    pub(crate) async fn bootstrap(&self, mode: BootstrapMode) -> Result<BootstrapReport, BootstrapError> {
+        let pipeline = match &self.settings.pipeline {
+            Some(name) => self.put_pipeline(name, mode).await?,
+            None => Outcome::NotUsed,
+        };
+        let template = self.put_template(mode).await?;
+        self.check_in_force().await?;
+        Ok(BootstrapReport { pipeline, template })
+    }
+
+    async fn put_pipeline(&self, name: &str, mode: BootstrapMode) -> Result<Outcome, BootstrapError> {
+        let path = format!("_ingest/pipeline/{name}");
+        let wanted: Value = parse(PIPELINE)?;
+        let there = self.get(&path).await?.map(|answer| answer[name].clone());
+        let what = format!("the ingest pipeline {name:?}");
+        // Pipelines have no place for marks that all engines know, but for their description.
+        let is_ours = |there: &Value| there["description"].as_str().is_some_and(|text| text.contains(MANAGED_BY));
+        let step = step(there.as_ref(), &wanted, is_ours, mode, &what, "--pipeline NAME")?;
+        self.put(&path, &wanted, step).await
+    }
+
+    async fn put_template(&self, mode: BootstrapMode) -> Result<Outcome, BootstrapError> {
+        let name = &self.settings.index_prefix;
+        let path = format!("_index_template/{name}");
+        let mut wanted: Value = parse(TEMPLATE)?;
+        wanted["index_patterns"] = json!([self.indices()]);
+        let there = self.get(&path).await?.map(|answer| answer["index_templates"][0]["index_template"].clone());
+        let what = format!("the index template {name:?}");
+        let step = step(there.as_ref(), &wanted, is_marked, mode, &what, "--index-prefix NAME")?;
+        self.put(&path, &wanted, step).await
+    }
+
+    /// Asks what a new index would get.
+    async fn check_in_force(&self) -> Result<(), BootstrapError> {
+        let path = format!("_index_template/_simulate_index/{}-2000.01.01", self.settings.index_prefix);
+        let answer = self.client.json(Method::Post, &path, None).await;
+        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
+        match answer.status {
+            200 if is_marked(&answer.json()["template"]["mappings"]) => Ok(()),
+            200 => Err(refused(format!(
+                "indices {} would get another index template than this program's: remove it, lower its priority below \
+                 that of {:?}, or use another --index-prefix",
+                self.indices(),
+                self.settings.index_prefix
+            ))),
+            _ => Err(said_no(&answer, "can't ask what a new index would get")),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Value>, BootstrapError> {
+        let answer = self.client.json(Method::Get, path, None).await;
+        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
+        match answer.status {
+            200 => Ok(Some(answer.json())),
+            404 => Ok(None),
+            _ => Err(said_no(&answer, &format!("can't read {path}"))),
+        }
+    }
+
+    async fn put(&self, path: &str, wanted: &Value, outcome: Outcome) -> Result<Outcome, BootstrapError> {
+        if outcome == Outcome::InPlace {
+            return Ok(outcome);
+        }
+        let answer = self.client.json(Method::Put, path, Some(wanted)).await;
+        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
+        match answer.status {
+            200 => Ok(outcome),
+            _ => Err(said_no(&answer, &format!("can't put {path} in place"))),
+        }
+    }
+}
+
+/// What has to be done about a part.
+fn step(
+    there: Option<&Value>,
+    wanted: &Value,
+    is_ours: impl Fn(&Value) -> bool,
+    mode: BootstrapMode,
+    what: &str,
+    option: &str,
+) -> Result<Outcome, BootstrapError> {
+    let outcome = match there {
+        None => Outcome::Created,
+        Some(there) if !is_ours(there) => {
+            return Err(refused(format!(
+                "{what} is there and is not this program's: it is left as it is; choose another name with {option}"
+            )));
+        }
+        Some(there) if there["version"].as_i64() < wanted["version"].as_i64() => Outcome::Updated,
+        // The same, or put there by a newer program, which knows what the older one needs.
+        Some(_) => Outcome::InPlace,
+    };
+    if mode == BootstrapMode::Check && outcome != Outcome::InPlace {
+        let state = if outcome == Outcome::Created { "is missing" } else { "is an older one" };
+        return Err(refused(format!("{what} {state}: run `shipper bootstrap`, or allow it with --bootstrap apply")));
+    }
+    Ok(outcome)
+}
+
+fn is_marked(there: &Value) -> bool {
+    there["_meta"]["managed_by"] == MANAGED_BY
+}
+
+fn parse(text: &str) -> Result<Value, BootstrapError> {
+    serde_json::from_str(text).map_err(|error| refused(format!("a built-in file is not JSON: {error}")))
+}
+
+fn refused(reason: String) -> BootstrapError {
+    BootstrapError::Refused(Cause::new(0, reason))
+}
+
+/// An engine's no, with what to do about it where that is known.
+fn said_no(answer: &Answer, what: &str) -> BootstrapError {
+    let cause = answer.cause();
+    if answer.is_passing() {
+        return BootstrapError::Unavailable(cause);
+    }
+    if let Some((_, rest)) = cause.reason.split_once("No processor type exists with name [") {
+        let processor = rest.split(']').next().unwrap_or_default();
+        return refused(format!(
+            "the engine lacks the ingest processor {processor:?} (its ingest-common module is not installed): install it, \
+             or ship without a pipeline by --pipeline none"
+        ));
+    }
+    BootstrapError::Refused(Cause::new(cause.status, format!("{what}: {}", cause.reason)))
+}

@@ -1,0 +1,209 @@
+//! Reads what an engine answers to `_bulk`, asked for with `filter_path=errors,items.*.status,items.*.error`. It does no
+//! I/O, and an answer without errors, which is nearly every one, is read without a JSON parser.
+
+use serde::Deserialize;
+
+use crate::disposition::{Cause, Disposition, WriteError};
+
+/// What an engine writes of a line that it stored.
+const CREATED: &[u8] = b"{\"create\":{\"status\":201}}";
+
+const HEAD: &[u8] = b"{\"errors\":false,\"items\":[";
+
+/// The disposition of each of `lines` lines.
+///
+/// # Errors
+/// [`WriteError::Unavailable`] for an answer that is cut, is not of this form or speaks of another number of lines;
+/// [`WriteError::Refused`] where the engine takes no line, for a reason that has nothing to do with the lines.
+pub(super) fn read(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteError> {
+    let dispositions = match read_all_created(body) {
+        Some(created) => vec![Disposition::Stored; created],
+        None => read_items(body)?,
+    };
+    if dispositions.len() == lines {
+        return Ok(dispositions);
+    }
+    let reason = format!("the answer speaks of {} lines, and {lines} were sent", dispositions.len());
+    Err(WriteError::Unavailable(Cause::new(200, reason)))
+}
+
+/// How many lines were created, if that is all the answer says.
+fn read_all_created(body: &[u8]) -> Option<usize> {
+    let mut rest = body.strip_prefix(HEAD)?;
+    let mut created = 0;
+    loop {
+        rest = rest.strip_prefix(CREATED)?;
+        created += 1;
+        match rest {
+            [b',', next @ ..] => rest = next,
+            b"]}" => return Some(created),
+            _ => return None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    create: Outcome,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    status: u16,
+    error: Option<ItemError>,
+}
+
+#[derive(Deserialize)]
+struct ItemError {
+    #[serde(default)]
+    r#type: String,
+    #[serde(default)]
+    reason: Option<String>,
+    caused_by: Option<Box<ItemError>>,
+}
+
+/// What an engine's word on one line means.
+enum Meaning {
+    Line(Disposition),
+    /// It would say so of any line.
+    Refused(Cause),
+}
+
+fn read_items(body: &[u8]) -> Result<Vec<Disposition>, WriteError> {
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|error| WriteError::Unavailable(Cause::new(200, format!("the answer can't be read: {error}"))))?;
+    let mut refused = None;
+    let mut dispositions = Vec::with_capacity(answer.items.len());
+    let mut settled = false;
+    for item in answer.items {
+        dispositions.push(match item.create.meaning() {
+            Meaning::Line(disposition) => {
+                settled |= !matches!(disposition, Disposition::Retry(_));
+                disposition
+            }
+            Meaning::Refused(cause) => {
+                let again = Disposition::Retry(cause.clone());
+                refused.get_or_insert(cause);
+                again
+            }
+        });
+    }
+    match refused {
+        // Where some lines got through, the others go again by themselves, and the refusal shows then.
+        Some(cause) if !settled => Err(WriteError::Refused(cause)),
+        _ => Ok(dispositions),
+    }
+}
+
+impl Outcome {
+    fn meaning(self) -> Meaning {
+        let cause = || {
+            let reason = self.error.as_ref().map_or_else(|| "no reason given".to_owned(), ItemError::text);
+            Cause::new(self.status, reason)
+        };
+        let kind = self.error.as_ref().map_or("", |error| error.r#type.as_str());
+        let overloaded = matches!(kind, "es_rejected_execution_exception" | "rejected_execution_exception")
+            || kind == "circuit_breaking_exception";
+        Meaning::Line(match self.status {
+            200 | 201 if self.error.is_none() => Disposition::Stored,
+            409 => Disposition::AlreadyStored,
+            _ if overloaded => Disposition::Retry(cause()),
+            status if status == 429 || status >= 500 => Disposition::Retry(cause()),
+            401 | 403 | 404 => return Meaning::Refused(cause()),
+            _ if is_about_the_engine(&cause().reason, kind) => return Meaning::Refused(cause()),
+            _ => Disposition::DeadLetter(cause()),
+        })
+    }
+}
+
+/// A refusal with a client's status that no line can help: the pipeline is missing, or there is no room for an index.
+pub(super) fn is_about_the_engine(reason: &str, kind: &str) -> bool {
+    let no_pipeline = reason.contains("pipeline with id [") && reason.contains("does not exist");
+    let no_shards = reason.contains("would add [") && reason.contains("shards");
+    no_pipeline || no_shards || kind == "index_not_found_exception" || kind == "cluster_block_exception"
+}
+
+impl ItemError {
+    /// Type and reason, those of the cause too.
+    fn text(&self) -> String {
+        let mut text = format!("{}: {}", self.r#type, self.reason.as_deref().unwrap_or_default());
+        if let Some(cause) = &self.caused_by {
+            text.push_str(", caused by ");
+            text.push_str(&cause.text());
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer(items: &[&str]) -> Vec<u8> {
+        format!("{{\"errors\":true,\"items\":[{}]}}", items.join(",")).into_bytes()
+    }
+
+    fn error(status: u16, kind: &str, reason: &str) -> String {
+        format!("{{\"create\":{{\"status\":{status},\"error\":{{\"type\":\"{kind}\",\"reason\":\"{reason}\"}}}}}}")
+    }
+
+    #[test]
+    fn an_answer_without_errors_stores_all() {
+        let body = br#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":201}}]}"#;
+        assert_eq!(read(body, 2), Ok(vec![Disposition::Stored; 2]));
+        assert!(matches!(read(body, 3), Err(WriteError::Unavailable(_))));
+        assert!(matches!(read(&body[..body.len() - 1], 2), Err(WriteError::Unavailable(_))));
+    }
+
+    #[test]
+    fn each_line_has_its_own_disposition() {
+        let conflict = error(409, "version_conflict_engine_exception", "document already exists");
+        let busy = error(429, "es_rejected_execution_exception", "queue full");
+        let mapping = error(400, "document_parsing_exception", "failed to parse field [status]");
+        let body = answer(&["{\"create\":{\"status\":201}}", &conflict, &busy, &mapping]);
+        let read = read(&body, 4).unwrap();
+        assert_eq!(read[..2], [Disposition::Stored, Disposition::AlreadyStored]);
+        assert!(matches!(&read[2], Disposition::Retry(cause) if cause.status == 429));
+        assert!(matches!(&read[3], Disposition::DeadLetter(cause) if cause.reason.contains("failed to parse field")));
+    }
+
+    #[test]
+    fn what_no_line_can_help_refuses_the_whole() {
+        for (status, kind, reason) in [
+            (403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)];"),
+            (404, "index_not_found_exception", "no such index [x]"),
+            (400, "illegal_argument_exception", "pipeline with id [app-logs] does not exist"),
+            (400, "validation_exception", "this action would add [2] shards, but this cluster has [1000]/[1000]"),
+            (403, "security_exception", "action is unauthorized"),
+        ] {
+            let item = error(status, kind, reason);
+            let refused = read(&answer(&[&item, &item]), 2);
+            assert!(matches!(refused, Err(WriteError::Refused(_))), "{kind}: {refused:?}");
+            let mixed = read(&answer(&["{\"create\":{\"status\":201}}", &item]), 2).unwrap();
+            assert!(matches!(mixed[..], [Disposition::Stored, Disposition::Retry(_)]), "{kind}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = read(&bytes, 1);
+        }
+
+        #[test]
+        fn a_cut_answer_stores_nothing(lines in 1_usize..6, cut in 1_usize..40) {
+            let items = vec!["{\"create\":{\"status\":201}}"; lines].join(",");
+            let body = format!("{{\"errors\":false,\"items\":[{items}]}}").into_bytes();
+            prop_assert_eq!(read(&body, lines), Ok(vec![Disposition::Stored; lines]));
+            let kept = body.len().saturating_sub(cut);
+            prop_assert!(read(&body[..kept], lines).is_err());
+        }
+    }
+}
