@@ -72,9 +72,6 @@ pub(crate) enum Action {
     },
     /// Print the manual page
     Man,
-    /// Ends the service when the shipper is killed; started by exec
-    #[command(name = crate::guard::SUBCOMMAND, hide = true)]
-    Guard,
 }
 
 /// What `exec` takes.
@@ -119,7 +116,7 @@ impl Action {
         match self {
             Self::Exec(exec) => Some(&mut exec.common),
             Self::Run(common) | Self::Bootstrap(common) | Self::CheckConfig(common) => Some(common),
-            Self::Completions { .. } | Self::Man | Self::Guard => None,
+            Self::Completions { .. } | Self::Man => None,
         }
     }
 }

@@ -51,16 +51,15 @@ impl Drain {
         self.cut_short |= std::mem::replace(&mut self.stopped, true);
     }
 
-    /// Waits until a source has ended by itself, at the latest `until`; gives the bytes that found no room.
-    pub(crate) async fn source(&mut self, source: &mut Source, until: Instant) -> u64 {
+    /// Waits until a source has ended by itself, at the latest `until`.
+    pub(crate) async fn source(&mut self, source: &mut Source, until: Instant) {
         while !self.cut_short {
             tokio::select! {
-                ended = source.ended() => return ended.untaken_bytes,
+                () = source.ended() => return,
                 () = tokio::time::sleep_until(until.into()) => break,
                 () = self.signal() => {}
             }
         }
-        0
     }
 
     /// Ships what is left.
@@ -99,7 +98,7 @@ impl Drained {
     pub(crate) fn report(&self, untaken_bytes: u64, state_dir: &Path) {
         let state_dir = state_dir.display();
         if untaken_bytes > 0 {
-            eprintln!("shipper: the spool is full: {untaken_bytes} bytes at the end of the output were not taken");
+            eprintln!("shipper: the spool is full: up to {untaken_bytes} bytes at the end of the input were not taken");
         }
         if self.waiting_lines > 0 {
             let (lines, state) = (self.waiting_lines, "could not be shipped yet and wait in");

@@ -54,9 +54,9 @@ pub(crate) async fn exec(settings: &Settings, command: &[OsString], admin: Admin
     let until = Instant::now() + settings.shutdown_timeout();
     let mut drain = Drain::new(signals, stopped);
     source.end_within(STDOUT_END_GRACE);
-    let untaken_bytes = drain.source(&mut source, until.max(Instant::now() + STDOUT_END_GRACE)).await;
+    drain.source(&mut source, until.max(Instant::now() + STDOUT_END_GRACE)).await;
     let drained = drain.ship(shipper, Limit::By(until)).await;
-    drained.report(untaken_bytes, settings.state_dir());
+    drained.report(source.untaken_bytes().await, settings.state_dir());
     Ok(code(status.code().unwrap_or_else(|| SIGNAL_CODE + status.signal().unwrap_or_default())))
 }
 

@@ -1,6 +1,6 @@
 //! Ends the service when the shipper is killed, which the shipper itself can't.
 //!
-//! `exec` starts this program a second time, with [`SUBCOMMAND`], before it starts the service. The two hold the ends
+//! `exec` starts this program a second time, with [`ARGUMENT`], before it starts the service. The two hold the ends
 //! of a pipe, of which the service gets none. Over it go the service's process group, four bytes, little-endian, as
 //! soon as there is one, and [`DONE`] when the service has ended. An end of the pipe without it means that the shipper
 //! is gone: then the group gets SIGTERM, and what is left of it after [`GRACE`] gets SIGKILL.
@@ -18,8 +18,8 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::signals::Signals;
 
-/// The hidden subcommand.
-pub(crate) const SUBCOMMAND: &str = "__guard";
+/// The one argument that makes this program the guard; no subcommand that anyone is shown.
+pub(crate) const ARGUMENT: &str = "__guard";
 
 /// This program's own file, also when another was put in its place meanwhile.
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
@@ -43,7 +43,7 @@ impl Guard {
     /// Starts the guard.
     pub(crate) fn start() -> io::Result<Self> {
         let mut command = Command::new(OWN_EXECUTABLE);
-        command.arg0("shipper").arg(SUBCOMMAND).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+        command.arg0("shipper").arg(ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
         let mut process = command.spawn()?;
         let pipe = process.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self { process, pipe })

@@ -26,11 +26,21 @@ use crate::admin::Admin;
 use crate::cli::{Action, Cli};
 use crate::exit::{Exit, Failure};
 
+/// What of its own log the shipper writes where `RUST_LOG` does not say: its server's comings and goings are no news.
+const LOG_FILTER: &str = "info,actix_server=warn";
+
 /// How long log lines of the shipper's own are waited for at the end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let exit = Cli::read().map_err(Failure::from).and_then(|cli| act(cli.action));
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == guard::ARGUMENT) {
+        return end(guard::stand().context("the guard").map(|()| Exit::Success).map_err(Failure::from));
+    }
+    end(Cli::read().map_err(Failure::from).and_then(|cli| act(cli.action)))
+}
+
+/// Says what went wrong, in a line, and gives the exit code.
+fn end(exit: Result<Exit, Failure>) -> ExitCode {
     let exit = exit.unwrap_or_else(|failure| {
         eprintln!("shipper: {}", failure.message.replace('\n', "; "));
         failure.exit
@@ -61,7 +71,6 @@ fn act(action: Action) -> Result<Exit, Failure> {
             Ok(())
         }),
         Action::Man => print(manual::write),
-        Action::Guard => guard::stand().context("the guard").map(|()| Exit::Success).map_err(Failure::from),
     }
 }
 
@@ -81,9 +90,8 @@ fn ship(settings: &Settings, work: impl AsyncFnOnce(Admin) -> Result<Exit, Failu
 fn observe(settings: &Settings) -> Result<Observability, Failure> {
     let mut own = ObservabilitySettings::new(settings.name());
     own.log_target = LogTarget::Stderr;
-    if let Some(filter) = std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty()) {
-        own.log_filter = filter;
-    }
+    let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty());
+    own.log_filter = filter.unwrap_or_else(|| LOG_FILTER.to_owned());
     Observability::start(own).map_err(|error| match error {
         observability::StartError::Settings(error) => Failure::new(Exit::Usage, error.to_string()),
         error => Failure::new(Exit::Unexpected, error.to_string()),

@@ -26,15 +26,19 @@ pub(crate) async fn run(settings: &Settings, admin: Admin) -> Result<Exit, Failu
         _ = signals.stop() => return Ok(if files.until_idle { Exit::Incomplete } else { Exit::Success }),
     };
     admin.show(shipper.status());
-    let input = if files.patterns.is_empty() { Some(read_stdin(&shipper)?) } else { None };
+    let mut input = if files.patterns.is_empty() { Some(read_stdin(&shipper)?) } else { None };
     let mut drain = Drain::new(signals, false);
-    let untaken_bytes = take(input, &mut drain, files.until_idle, settings.shutdown_timeout()).await;
+    take(input.as_mut(), &mut drain, files.until_idle, settings.shutdown_timeout()).await;
 
     let limit = match files.until_idle && !drain.is_stopped() {
         true => Limit::Idle(settings.shutdown_timeout()),
         false => Limit::By(Instant::now() + settings.shutdown_timeout()),
     };
     let drained = drain.ship(shipper, limit).await;
+    let untaken_bytes = match input {
+        Some(source) => source.untaken_bytes().await,
+        None => 0,
+    };
     drained.report(untaken_bytes, settings.state_dir());
     let all_read = untaken_bytes == 0 && !(files.until_idle && drain.is_stopped());
     Ok(if drained.complete && all_read { Exit::Success } else { Exit::Incomplete })
@@ -46,19 +50,19 @@ fn read_stdin(shipper: &Shipper) -> Result<Source, Failure> {
     source.map_err(|error| anyhow::anyhow!("can't read standard input: {error}").into())
 }
 
-/// Waits until there is no more input, or a signal to stop; gives the bytes that found no room. Files have an end only
-/// where what is there is all there is to be.
-async fn take(input: Option<Source>, drain: &mut Drain, until_idle: bool, timeout: Duration) -> u64 {
-    let Some(mut source) = input else {
-        if !until_idle {
-            drain.signal().await;
+/// Waits until there is no more input, or a signal to stop. Files have an end only where what is there is all there is
+/// to be.
+async fn take(input: Option<&mut Source>, drain: &mut Drain, until_idle: bool, timeout: Duration) {
+    match input {
+        Some(source) => {
+            tokio::select! {
+                () = source.ended() => return,
+                () = drain.signal() => {}
+            }
+            source.end_within(Duration::ZERO);
+            drain.source(source, Instant::now() + timeout).await;
         }
-        return 0;
-    };
-    tokio::select! {
-        ended = source.ended() => return ended.untaken_bytes,
-        () = drain.signal() => {}
+        None if until_idle => {}
+        None => drain.signal().await,
     }
-    source.end_within(Duration::ZERO);
-    drain.source(&mut source, Instant::now() + timeout).await
 }

@@ -22,19 +22,17 @@ pub(crate) const PIPE_BYTES: usize = 1024 * 1024;
 /// is not followed beyond it.
 const LAST_BYTES: usize = PIPE_BYTES;
 
+/// How long the thread may take to say how many bytes found no room, once the shipper has stopped.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// A pipe being read.
 pub(crate) struct Source {
-    ended: oneshot::Receiver<Ended>,
+    /// Gives the bytes that were read and found no room.
+    ended: oneshot::Receiver<u64>,
+    untaken_bytes: Option<u64>,
     end_by: Arc<OnceLock<Instant>>,
     /// Its closing wakes the reader.
     wake: Option<PipeWriter>,
-}
-
-/// How the reading of a pipe ended.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ended {
-    /// Bytes that were read and found no room in the spool.
-    pub(crate) untaken_bytes: u64,
 }
 
 impl Source {
@@ -45,17 +43,25 @@ impl Source {
         let end_by = Arc::new(OnceLock::new());
         let mut reading = Reading { pipe, woken, end_by: Arc::clone(&end_by), last_bytes: LAST_BYTES };
         let work = move || {
-            let ended = reading.run(writer);
-            // Nobody asks any more where the shutdown timeout came first.
-            let _ = tell.send(ended);
+            let untaken_bytes = reading.run(writer);
+            // Nobody asks any more where the program ends meanwhile.
+            let _ = tell.send(untaken_bytes);
         };
         std::thread::Builder::new().name("source".to_owned()).spawn(work)?;
-        Ok(Self { ended, end_by, wake: Some(wake) })
+        Ok(Self { ended, untaken_bytes: None, end_by, wake: Some(wake) })
     }
 
-    /// Waits until the input is at its end and all of it is taken.
-    pub(crate) async fn ended(&mut self) -> Ended {
-        (&mut self.ended).await.unwrap_or_default()
+    /// Waits until the input is at its end and all of it is taken, or found no room.
+    pub(crate) async fn ended(&mut self) {
+        if self.untaken_bytes.is_none() {
+            self.untaken_bytes = Some((&mut self.ended).await.unwrap_or_default());
+        }
+    }
+
+    /// How many bytes were read and found no room; to be asked when the shipper has stopped.
+    pub(crate) async fn untaken_bytes(mut self) -> u64 {
+        let _late = tokio::time::timeout(LAST_WORD, self.ended()).await;
+        self.untaken_bytes.unwrap_or_default()
     }
 
     /// The input ends within `grace`, or is taken to have ended then; what lies in the pipe is taken in any case.
@@ -74,18 +80,18 @@ struct Reading {
 }
 
 impl Reading {
-    fn run(&mut self, mut writer: StreamWriter) -> Ended {
-        let mut ended = Ended::default();
+    fn run(&mut self, mut writer: StreamWriter) -> u64 {
+        let mut untaken_bytes = 0;
         let mut buffer = vec![0; READ_BYTES];
         while let Some(count) = self.next(&mut buffer) {
-            let untaken = ended.untaken_bytes > 0;
-            if untaken || writer.append(&buffer[..count]).is_err() {
-                ended.untaken_bytes += count as u64;
+            // After a gap nothing is taken any more: what is lost is an end, and is counted as one.
+            if untaken_bytes > 0 || writer.append(&buffer[..count]).is_err() {
+                untaken_bytes += count as u64;
                 self.end_by.get_or_init(Instant::now);
             }
         }
         writer.finish();
-        ended
+        untaken_bytes
     }
 
     /// The next bytes, or `None` at the end.

@@ -86,13 +86,13 @@ pub struct Options {
     /// Of a longer line so many bytes are kept
     #[arg(long, env = "SHIPPER_LINE_MAX_BYTES", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub line_max_bytes: Option<u64>,
-    /// A batch goes at so many lines,
+    /// A batch is sent at so many lines
     #[arg(long, env = "SHIPPER_BATCH_MAX_LINES", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub batch_max_lines: Option<u64>,
-    /// or so many bytes,
+    /// A batch is sent at so many bytes
     #[arg(long, env = "SHIPPER_BATCH_MAX_BYTES", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub batch_max_bytes: Option<u64>,
-    /// or this long after its first line
+    /// A batch is sent this long after its first line
     #[arg(long, env = "SHIPPER_BATCH_MAX_AGE_MS", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub batch_max_age_ms: Option<u64>,
     /// Requests on their way at once

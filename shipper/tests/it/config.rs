@@ -1,0 +1,240 @@
+//! The configuration from outside: every key by each of its three ways, which goes before which, and what is refused.
+
+use std::path::Path;
+
+use clap::{Args as _, Command};
+use shipper::config::{Options, Settings};
+use toml::{Table, Value};
+
+use crate::program::{Place, finish};
+
+/// A value for each key that is not its default, as TOML.
+const VALUES: &[(&str, &str)] = &[
+    ("to", "'sqlite:other.db'"),
+    ("state_dir", "'other-state'"),
+    ("service", "'billing'"),
+    ("files", "['a/*.log', 'b.log']"),
+    ("until_idle", "true"),
+    ("scan_interval_ms", "1001"),
+    ("bootstrap", "'check'"),
+    ("pipeline", "'none'"),
+    ("index_prefix", "'other-logs'"),
+    ("request_timeout_ms", "1002"),
+    ("user", "'who'"),
+    ("password_file", "'password'"),
+    ("api_key_file", "'key'"),
+    ("ca_certificate", "'ca.pem'"),
+    ("line_max_bytes", "1030"),
+    ("batch_max_lines", "1004"),
+    ("batch_max_bytes", "1050"),
+    ("batch_max_age_ms", "1006"),
+    ("requests_in_flight", "3"),
+    ("in_flight_max_bytes", "9388608"),
+    ("retry_min_ms", "107"),
+    ("retry_max_ms", "30008"),
+    ("spool_max_bytes", "1073741825"),
+    ("spool_segment_bytes", "67108865"),
+    ("spool_sync_interval_ms", "1009"),
+    ("on_full", "'wait'"),
+    ("checkpoint_interval_ms", "1010"),
+    ("shutdown_timeout_ms", "1011"),
+    ("admin_listen", "'127.0.0.1:9601'"),
+    ("name", "'edge'"),
+    ("host", "'web-1'"),
+];
+
+fn values() -> Table {
+    let value = |text: &str| text.parse::<Value>().unwrap();
+    VALUES.iter().map(|(key, text)| ((*key).to_owned(), value(text))).collect()
+}
+
+/// The keys, as the command line has them.
+fn keys() -> Vec<(String, String, String)> {
+    let command = Options::augment_args(Command::new("options"));
+    let arguments = command.get_arguments();
+    arguments
+        .map(|arg| {
+            let (flag, variable) = (arg.get_long().unwrap(), arg.get_env().unwrap().to_str().unwrap());
+            (arg.get_id().to_string(), format!("--{flag}"), variable.to_owned())
+        })
+        .collect()
+}
+
+/// A value as an option or a variable has it: texts without quotes, a list as several.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        other => vec![other.to_string()],
+    }
+}
+
+/// What else must be given with a key.
+fn with(key: &str) -> Vec<&'static str> {
+    match key {
+        "user" => vec!["--password-file=password"],
+        "password_file" => vec!["--user=who"],
+        _ => Vec::new(),
+    }
+}
+
+fn place() -> Place {
+    let place = Place::new();
+    for name in ["password", "key", "ca.pem"] {
+        std::fs::write(place.path(name), "secret-of-mine\n").unwrap();
+    }
+    place
+}
+
+/// What `check-config` says is in effect.
+#[track_caller]
+fn effective(mut command: std::process::Command) -> Table {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(!stdout.contains("secret-of-mine"), "{stdout}");
+    stdout.parse().unwrap_or_else(|error| panic!("{error}: {stdout}"))
+}
+
+#[test]
+fn the_names_of_a_key_follow_from_each_other() {
+    let mut listed: Vec<_> = VALUES.iter().map(|(key, _)| (*key).to_owned()).collect();
+    let mut found: Vec<_> = keys().into_iter().map(|(key, ..)| key).collect();
+    listed.sort();
+    found.sort();
+    assert_eq!(listed, found);
+    for (key, flag, variable) in keys() {
+        assert_eq!(variable, format!("SHIPPER_{}", key.to_uppercase()));
+        let flag = if flag == "--file" { "--files".to_owned() } else { flag };
+        assert_eq!(flag, format!("--{}", key.replace('_', "-")));
+    }
+}
+
+#[test]
+fn every_key_is_set_by_option_by_variable_and_by_file() {
+    let place = place();
+    let (values, to) = (values(), "SHIPPER_TO");
+    for (key, flag, variable) in keys() {
+        let value = &values[&key];
+        let mut by_option = place.shipper(&["check-config"]);
+        by_option.env(to, "sqlite:logs.db").args(with(&key));
+        by_option.args(texts(value).iter().map(|text| format!("{flag}={text}")));
+        assert_eq!(effective(by_option)[&key], *value, "{flag}");
+
+        let mut by_variable = place.shipper(&["check-config"]);
+        by_variable.env(to, "sqlite:logs.db").args(with(&key)).env(&variable, texts(value).join(","));
+        assert_eq!(effective(by_variable)[&key], *value, "{variable}");
+
+        let file = Table::from_iter([("to".to_owned(), "sqlite:logs.db".into()), (key.clone(), value.clone())]);
+        std::fs::write(place.path("shipper.toml"), file.to_string()).unwrap();
+        let mut by_file = place.shipper(&["check-config", "--config", "shipper.toml"]);
+        by_file.args(with(&key));
+        assert_eq!(effective(by_file)[&key], *value, "{key}");
+    }
+}
+
+#[test]
+fn an_option_goes_before_a_variable_and_a_variable_before_the_file() {
+    let place = place();
+    std::fs::write(place.path("shipper.toml"), "to = 'sqlite:file'\nname = 'file'\nhost = 'file'\n").unwrap();
+    let mut command = place.shipper(&["check-config", "--config", "shipper.toml", "--to", "sqlite:option"]);
+    command.env("SHIPPER_TO", "sqlite:variable").env("SHIPPER_NAME", "variable");
+    let effective = effective(command);
+    let text = |key: &str| effective[key].as_str().unwrap().to_owned();
+    assert_eq!((text("to"), text("name"), text("host")), ("sqlite:option".into(), "variable".into(), "file".into()));
+    assert_eq!(text("state_dir"), "shipper-state");
+}
+
+#[test]
+fn what_is_in_effect_is_a_configuration_file() {
+    let place = place();
+    let first = effective(place.ship(&["check-config", "--user=who", "--password-file=password", "--file=*.log"]));
+    std::fs::write(place.path("shipper.toml"), first.to_string()).unwrap();
+    assert_eq!(effective(place.shipper(&["check-config", "--config", "shipper.toml"])), first);
+}
+
+#[test]
+fn what_can_not_be_used_is_refused_in_a_line() {
+    let place = place();
+    std::fs::write(place.path("misspelt.toml"), "to = 'sqlite:x'\n\nstatedir = 'x'\n").unwrap();
+    std::fs::write(place.path("mistyped.toml"), "to = 'sqlite:x'\nbatch_max_lines = 'many'\n").unwrap();
+    std::fs::write(place.path("torn.toml"), "to = 'sqlite:x").unwrap();
+    std::fs::write(place.path("empty"), "\n").unwrap();
+    let cases: &[(&[&str], &str)] = &[
+        (&["--config", "misspelt.toml"], "misspelt.toml:3: unknown field `statedir`"),
+        (&["--config", "mistyped.toml"], "mistyped.toml:2: invalid type: string \"many\""),
+        (&["--config", "torn.toml"], "torn.toml:1: "),
+        (&["--config", "missing.toml"], "can't read the configuration file missing.toml"),
+        (&[], "to: it is not set: give --to, SHIPPER_TO or a line in the configuration file"),
+        (&["--to", "http://me:hunter2@h:9200"], "credentials do not belong in an address"),
+        (&["--to=sqlite:x", "--batch-max-lines=0"], "batch_max_lines: 0 must be from 1 to 100000"),
+        (&["--to=sqlite:x", "--batch-max-bytes=9000000"], "is more than in_flight_max_bytes, which is 8388608"),
+        (&["--to=sqlite:x", "--retry-min-ms=31000"], "is more than retry_max_ms, which is 30000"),
+        (&["--to=sqlite:x", "--spool-segment-bytes=400000000"], "more than a quarter of spool_max_bytes"),
+        (&["--to=sqlite:x", "--spool-max-bytes=1000000"], "line_max_bytes: 1048576 is more than spool_segment_bytes"),
+        (&["--to=sqlite:x", "--file=[a"], "files: \"[a\" is no pattern"),
+        (&["--to=sqlite:x", "--index-prefix=App"], "no capital letters"),
+        (&["--to=sqlite:x", "--pipeline=a/b"], "pipeline: \"a/b\" must be"),
+        (&["--to=sqlite:x", "--service=a\tb"], "service: it must be 1 to 256 characters"),
+        (&["--to=sqlite:x", "--user=who"], "user: it needs password_file"),
+        (&["--to=sqlite:x", "--password-file=password"], "password_file: it needs user"),
+        (&["--to=sqlite:x", "--user=w", "--password-file=password", "--api-key-file=key"], "not both"),
+        (&["--to=sqlite:x", "--api-key-file=empty"], "api_key_file: can't use empty"),
+        (&["--to=sqlite:x", "--api-key-file=missing"], "api_key_file: can't use missing"),
+        (&["--to=sqlite:x", "--ca-certificate=missing"], "ca_certificate: can't read missing"),
+    ];
+    for (arguments, says) in cases {
+        let mut command = place.shipper(&["check-config"]);
+        command.args(*arguments);
+        let (code, stderr) = finish(&place, command);
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("shipper: ") && stderr.contains(says), "{arguments:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_refused() {
+    let place = place();
+    let mut command = place.ship(&["check-config"]);
+    command.env("SHIPPER_STATEDIR", "x");
+    let (code, stderr) = finish(&place, command);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("no variable SHIPPER_STATEDIR: is SHIPPER_STATE_DIR meant?"), "{stderr}");
+}
+
+#[test]
+fn exec_ships_no_files() {
+    let place = place();
+    let (code, stderr) = finish(&place, place.ship(&["exec", "--file", "*.log", "--", "true"]));
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("files are shipped by shipper run"), "{stderr}");
+}
+
+#[test]
+fn the_sample_has_every_key_with_its_default() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/shipper/shipper.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let sample = Options::from_file(&path).unwrap();
+    Settings::new(sample.clone(), None).unwrap();
+    let sample = Table::try_from(sample).unwrap();
+    for (key, default) in Table::try_from(Options::defaults()).unwrap() {
+        assert_eq!(sample.get(&key), Some(&default), "{key}");
+    }
+
+    // What is commented out is right, too, and no key is missing.
+    let uncommented = text.lines().map(|line| {
+        let key = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).map(|(key, _)| key);
+        if key.is_some_and(|key| VALUES.iter().any(|(known, _)| *known == key)) { &line[2..] } else { line }
+    });
+    let whole = uncommented.collect::<Vec<_>>().join("\n");
+    let whole = Table::try_from(Options::from_toml(&whole, &path).unwrap()).unwrap();
+    for (key, _) in VALUES {
+        assert!(whole.contains_key(*key), "{key} is not in the sample");
+    }
+    // And each key has its comment, its own or its group's.
+    let bare = text.lines().zip(text.lines().skip(1)).find(|(line, next)| line.is_empty() && next.contains(" = "));
+    assert_eq!(bare, None);
+}

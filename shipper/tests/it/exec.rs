@@ -1,0 +1,225 @@
+//! `shipper exec` with real commands: exit codes, signals, what a killed shipper leaves, and what it can't ship.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::program::{Place, Stray, finish, free_address, is_gone, names, start, until};
+
+/// A script that tells of each of these signals, and ends by the last.
+const TRAPS: &str = "
+    trap 'echo got INT' INT; trap 'echo got HUP' HUP; trap 'echo got QUIT' QUIT; trap 'echo got USR1' USR1; trap 'echo got USR2' USR2
+    trap 'echo got TERM; exit 9' TERM
+    echo $$ > pid; while :; do sleep 0.02; done";
+
+#[test]
+fn the_exit_code_is_the_commands_and_its_last_line_is_stored() {
+    let place = Place::new();
+    for (script, code) in [
+        ("printf 'zero\\n'", 0),
+        ("printf 'seven, without an end'; exit 7", 7),
+        ("echo most; exit 255", 255),
+        ("echo killed; kill -KILL $$", 137),
+        ("echo ended; kill -TERM $$", 143),
+    ] {
+        let (found, stderr) = finish(&place, place.script(script));
+        assert_eq!(found, code, "{script}: {stderr}");
+    }
+    assert_eq!(place.stored(), ["zero", "seven, without an end", "most", "killed", "ended"]);
+}
+
+#[test]
+fn a_command_that_can_not_be_run_is_told_as_a_shell_does() {
+    let place = Place::new();
+    for (command, code, says) in [
+        ("no-such-command-anywhere", 127, "there is no command no-such-command-anywhere"),
+        ("/etc/passwd", 126, "can't execute /etc/passwd"),
+    ] {
+        let (found, stderr) = finish(&place, place.ship(&["exec", "--", command]));
+        assert_eq!(found, code, "{stderr}");
+        assert!(stderr.starts_with("shipper: ") && stderr.contains(says), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn signals_are_passed_on() {
+    let place = Place::new();
+    let mut shipper = start(&place, place.script(TRAPS));
+    place.pid("pid");
+    let mut signals =
+        vec![("INT", Signal::INT), ("QUIT", Signal::QUIT), ("USR1", Signal::USR1), ("USR2", Signal::USR2)];
+    // Under nohup it is ignored, and stays so.
+    if !is_ignored(Signal::HUP) {
+        signals.push(("HUP", Signal::HUP));
+    }
+    for (name, signal) in &signals {
+        shipper.signal(*signal);
+        let told = format!("got {name}");
+        until("the command got the signal", || (place.stored().last() == Some(&told)).then_some(()));
+    }
+    shipper.signal(Signal::TERM);
+    assert_eq!(shipper.code(), 9, "{}", shipper.stderr());
+    assert_eq!(place.stored().len(), signals.len() + 1, "{:?}", place.stored());
+}
+
+fn is_ignored(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (signal.as_raw() - 1)) != 0
+}
+
+#[test]
+fn signals_reach_the_whole_group() {
+    let place = Place::new();
+    let script = "sh -c 'trap \"echo inner; exit\" TERM; echo $$ > inner; while :; do sleep 0.02; done' &
+        trap 'wait; echo outer; exit 4' TERM; echo $$ > pid; while :; do sleep 0.02; done";
+    let mut shipper = start(&place, place.script(script));
+    let inner = Stray(place.pid("inner"));
+    place.pid("pid");
+    shipper.signal(Signal::TERM);
+    assert_eq!(shipper.code(), 4, "{}", shipper.stderr());
+    assert!(is_gone(inner.0));
+    assert_eq!(place.stored(), ["inner", "outer"]);
+}
+
+#[test]
+fn the_command_has_a_group_of_its_own_and_none_of_the_shippers_files() {
+    let place = Place::new();
+    let script = "echo $$ > pid; cut -d' ' -f5 /proc/$$/stat > group; for fd in /proc/$$/fd/*; do echo ${fd##*/}; done";
+    let (code, stderr) = finish(&place, place.script(script));
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(place.line("pid"), place.line("group"));
+    let files = place.stored();
+
+    // The same without the shipper: a test's own process may hand on files, too.
+    let output = Command::new("/bin/sh").args(["-c", script]).current_dir(&place.folder).output().unwrap();
+    let without: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(files, without);
+}
+
+#[test]
+fn the_command_reads_the_shippers_input() {
+    let place = Place::new();
+    let mut command = place.ship(&["exec", "--", "cat"]);
+    command.stdin(Stdio::piped());
+    let mut shipper = start(&place, command);
+    shipper.stdin().write_all(b"by way of cat\n").unwrap();
+    assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
+    assert_eq!(place.stored(), ["by way of cat"]);
+}
+
+#[test]
+fn the_service_is_the_commands_name() {
+    let place = Place::new();
+    let (code, stderr) = finish(&place, place.ship(&["exec", "--", "/bin/echo", "hello"]));
+    assert_eq!(code, 0, "{stderr}");
+    let output = place.ship(&["check-config", "--name", "x"]).output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("service = \"unknown\""));
+    let database = std::fs::read(place.path("logs.db")).unwrap();
+    assert!(String::from_utf8_lossy(&database).contains("\"service\":\"echo\""));
+}
+
+#[test]
+fn a_killed_shipper_takes_its_command_along() {
+    let place = Place::new();
+    let script = "sleep 600 & echo $! > inner; echo $$ > pid; wait";
+    let mut shipper = start(&place, place.script(script));
+    let (inner, outer) = (Stray(place.pid("inner")), Stray(place.pid("pid")));
+    shipper.kill();
+    until("all of the group is gone", || (is_gone(inner.0) && is_gone(outer.0)).then_some(()));
+    until("the guard says why", || shipper.stderr().contains("the shipper was killed").then_some(()));
+}
+
+#[test]
+fn a_killed_shipper_takes_a_command_along_that_does_not_want_to_end() {
+    let place = Place::new();
+    let script = "trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done";
+    let mut shipper = start(&place, place.script(script));
+    let service = Stray(place.pid("pid"));
+    let killed = Instant::now();
+    shipper.kill();
+    until("the command is gone", || is_gone(service.0).then_some(()));
+    assert!(killed.elapsed() > Duration::from_secs(5), "it had no time to end by itself");
+}
+
+#[test]
+fn output_held_by_others_is_not_waited_for() {
+    let place = Place::new();
+    let script = "sleep 600 & echo $! > inner; echo before; exit 3";
+    let began = Instant::now();
+    let (code, stderr) = finish(&place, place.script(script));
+    let inner = Stray(place.pid("inner"));
+    assert_eq!(code, 3, "{stderr}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert!(!is_gone(inner.0), "what the command left running is its own affair");
+    assert_eq!(place.stored(), ["before"]);
+}
+
+#[test]
+fn output_that_never_ends_is_not_waited_for() {
+    let place = Place::new();
+    let script = "(while :; do echo again; done) & echo $! > inner; exit 5";
+    let mut shipper = start(&place, place.script(script));
+    let _inner = Stray(place.pid("inner"));
+    assert_eq!(shipper.code(), 5, "{}", shipper.stderr());
+}
+
+#[test]
+fn what_can_not_be_shipped_waits_for_the_next_start() {
+    let place = Place::new();
+    let mut command =
+        place.shipper(&["exec", "--shutdown-timeout-ms", "100", "--", "/bin/sh", "-c", "echo kept; exit 6"]);
+    command.env("SHIPPER_TO", format!("http://{}", free_address()));
+    let (code, stderr) = finish(&place, command);
+    assert_eq!(code, 6, "{stderr}");
+    let told: Vec<_> = stderr.lines().filter(|line| line.starts_with("shipper: ")).collect();
+    assert_eq!(told.len(), 1, "{stderr}");
+    assert!(told[0].contains("1 lines could not be shipped yet and wait in shipper-state"), "{stderr}");
+    assert_eq!(names(&place.path("shipper-state/spool/stdout")).len(), 1);
+
+    let (code, stderr) = finish(&place, place.ship(&["run", "--until-idle"]));
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(place.stored(), ["kept"]);
+}
+
+#[test]
+fn what_found_no_room_is_told() {
+    let place = Place::new();
+    let small = ["--spool-max-bytes=8192", "--line-max-bytes=1024", "--on-full=wait", "--shutdown-timeout-ms=100"];
+    let script = "i=0; while [ $i -lt 2000 ]; do echo this line finds room or it does not; i=$((i+1)); done; exit 2";
+    let mut command = place.shipper(&["exec"]);
+    command.args(small).args(["--", "/bin/sh", "-c", script]);
+    command.env("SHIPPER_TO", format!("http://{}", free_address()));
+    let (code, stderr) = finish(&place, command);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("bytes at the end of the input were not taken"), "{stderr}");
+
+    let (code, stderr) = finish(&place, place.ship(&["run", "--until-idle"]));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(!place.stored().is_empty(), "what found room is stored");
+}
+
+#[test]
+fn a_second_signal_ends_the_shipping_and_loses_nothing() {
+    let place = Place::new();
+    let script = "trap 'echo last; exit 8' TERM; echo $$ > pid; while :; do sleep 0.02; done";
+    let mut command = place.shipper(&["exec", "--shutdown-timeout-ms", "600000", "--", "/bin/sh", "-c", script]);
+    command.env("SHIPPER_TO", format!("http://{}", free_address()));
+    let mut shipper = start(&place, command);
+    let service = place.pid("pid");
+    shipper.signal(Signal::TERM);
+    until("the command is gone", || is_gone(service).then_some(()));
+    // It may not have seen the command's end yet; then this one is for the command, and the next one ends it.
+    let code = until("the shipper ends", || {
+        shipper.signal(Signal::TERM);
+        shipper.has_ended()
+    });
+    assert_eq!(code, 8, "{}", shipper.stderr());
+
+    let (code, stderr) = finish(&place, place.ship(&["run", "--until-idle"]));
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(place.stored(), ["last"]);
+}
