@@ -1,0 +1,96 @@
+//! What becomes of lines that an engine takes, has, or does not take.
+
+use reqwest::Method;
+use serde_json::json;
+use store::{Disposition, Search, WriteError};
+
+use crate::rig::{Rig, all_stored, batch, generation, record};
+
+async fn are_stored_once(rig: Rig) {
+    let store = rig.ready_store().await;
+    let lines: Vec<_> = (0..20).map(|second| record(second, "hello", Some("r-1"))).collect();
+    let batch = batch(&rig.settings.index_prefix, generation(1), &lines);
+    assert_eq!(store.write(&batch.slice(0..10)).await.unwrap(), all_stored(10));
+    let mut expected = vec![Disposition::AlreadyStored; 10];
+    expected.extend(all_stored(10));
+    assert_eq!(store.write(&batch).await.unwrap(), expected);
+    let page = rig.find(&store, &Search { limit: 1_000, ..Search::default() }).await;
+    assert_eq!(page.lines.len(), 20);
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn lines_sent_twice_are_stored_once() {
+    are_stored_once(Rig::full("twice")).await;
+}
+
+#[tokio::test]
+async fn lines_sent_twice_are_stored_once_by_an_engine_without_processors() {
+    are_stored_once(Rig::bare("twice")).await;
+}
+
+async fn a_conflict_is_a_dead_letter(rig: Rig) {
+    let store = rig.ready_store().await;
+    let spoilt = json!({ "timestamp": "2026-11-23T12:00:00.000Z", "trace_id": { "not": "a keyword" } });
+    let lines = [record(0, "before", None), spoilt, record(1, "after", None)];
+    let written = store.write(&batch(&rig.settings.index_prefix, generation(1), &lines)).await.unwrap();
+    assert!(matches!(&written[1], Disposition::DeadLetter(cause) if cause.status == 400), "{written:?}");
+    assert_eq!((&written[0], &written[2]), (&Disposition::Stored, &Disposition::Stored));
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn a_mapping_conflict_is_one_lines_dead_letter() {
+    a_conflict_is_a_dead_letter(Rig::full("conflict")).await;
+}
+
+#[tokio::test]
+async fn a_mapping_conflict_is_one_lines_dead_letter_without_processors() {
+    a_conflict_is_a_dead_letter(Rig::bare("conflict")).await;
+}
+
+#[tokio::test]
+async fn an_index_that_takes_no_writes_pauses_the_shipper() {
+    let rig = Rig::full("block");
+    let store = rig.ready_store().await;
+    let lines = batch(&rig.settings.index_prefix, generation(1), &[record(0, "a", None), record(1, "b", None)]);
+    assert_eq!(store.write(&lines.slice(0..1)).await.unwrap(), all_stored(1));
+    let block = json!({ "index.blocks.read_only_allow_delete": true });
+    let index = lines.index_name(0).to_owned();
+    rig.ask(Method::PUT, &format!("{index}/_settings"), Some(block)).await;
+    // The engine lets a disk-flood block through as 429 or 403; neither gives a line up.
+    let written = store.write(&lines.slice(1..2)).await;
+    let waits = match &written {
+        Err(WriteError::Refused(_) | WriteError::Unavailable(_)) => true,
+        Ok(dispositions) => matches!(dispositions[..], [Disposition::Retry(_)]),
+        Err(_) => false,
+    };
+    assert!(waits, "{written:?}");
+    rig.ask(Method::PUT, &format!("{index}/_settings"), Some(json!({ "index.blocks.write": true }))).await;
+    let written = store.write(&lines.slice(1..2)).await;
+    assert!(matches!(&written, Err(WriteError::Refused(_)) | Ok(_)), "{written:?}");
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn a_missing_pipeline_pauses_the_shipper() {
+    let rig = Rig::full("nopipeline");
+    let store = rig.ready_store().await;
+    rig.ask(Method::DELETE, &format!("_ingest/pipeline/{}", rig.settings.index_prefix), None).await;
+    let lines = batch(&rig.settings.index_prefix, generation(1), &[record(0, "a", None)]);
+    let written = store.write(&lines).await;
+    assert!(matches!(written, Err(WriteError::Refused(_))), "{written:?}");
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_unavailable() {
+    let settings = store::EngineSettings::default();
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let target = format!("http://127.0.0.1:{port}").parse().unwrap();
+    let store = store::Store::open_writer(&target, &settings).await.unwrap();
+    let written = store.write(&batch("x", generation(1), &[record(0, "a", None)])).await;
+    assert!(matches!(written, Err(WriteError::Unavailable(_))), "{written:?}");
+    assert!(store.ready().await.is_err());
+}

@@ -1,0 +1,143 @@
+//! An engine, and documents as the shipper makes them.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use store::{
+    Batch, BatchBuilder, BootstrapMode, Disposition, EngineSettings, GenerationId, LineId, Page, Search, Store, Target,
+    Timestamp,
+};
+
+/// A day that all documents without a time of their own go to.
+pub(crate) const DAY: &str = "2026-11-23T12:00:00Z";
+
+/// One engine and names of this test's own in it.
+pub(crate) struct Rig {
+    url: String,
+    http: Client,
+    pub(crate) settings: EngineSettings,
+}
+
+#[track_caller]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test`, which starts the engines"))
+}
+
+impl Rig {
+    /// The engine with ingest processors.
+    #[track_caller]
+    pub(crate) fn full(name: &str) -> Self {
+        Self::new(variable("ENGINE_URL"), name, true)
+    }
+
+    /// The engine without.
+    #[track_caller]
+    pub(crate) fn bare(name: &str) -> Self {
+        Self::new(variable("BARE_ENGINE_URL"), name, false)
+    }
+
+    fn new(url: String, name: &str, with_pipeline: bool) -> Self {
+        let name = format!("test-{name}-{}", std::process::id());
+        let pipeline = with_pipeline.then(|| name.clone());
+        let settings = EngineSettings { index_prefix: name, pipeline, ..EngineSettings::default() };
+        Self { url: url.trim_end_matches('/').to_owned(), http: Client::new(), settings }
+    }
+
+    pub(crate) async fn store(&self) -> Store {
+        let target: Target = self.url.parse().unwrap();
+        Store::open_writer(&target, &self.settings).await.unwrap()
+    }
+
+    /// The store, put in place.
+    pub(crate) async fn ready_store(&self) -> Store {
+        let store = self.store().await;
+        store.bootstrap(BootstrapMode::Apply).await.unwrap();
+        store
+    }
+
+    /// Asks the engine itself.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = self.http.request(method, format!("{}/{path}", self.url));
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+    }
+
+    /// What is written can be found from here on.
+    pub(crate) async fn refresh(&self) {
+        self.ask(Method::POST, &format!("{}-*/_refresh", self.settings.index_prefix), None).await;
+    }
+
+    /// Finds lines once they can be found.
+    pub(crate) async fn find(&self, store: &Store, search: &Search) -> Page {
+        self.refresh().await;
+        store.search(search).await.unwrap()
+    }
+
+    /// Removes what the test made.
+    pub(crate) async fn clean(self) {
+        let prefix = &self.settings.index_prefix;
+        let started = Instant::now();
+        // Wildcards may be forbidden for removal, so the indices are named.
+        let (_, indices) = self.ask(Method::GET, &format!("{prefix}-*?expand_wildcards=all"), None).await;
+        for index in indices.as_object().into_iter().flat_map(|indices| indices.keys()) {
+            let open = json!({ "index.blocks.read_only_allow_delete": null, "index.blocks.write": null });
+            self.ask(Method::PUT, &format!("{index}/_settings"), Some(open)).await;
+            self.ask(Method::DELETE, index, None).await;
+        }
+        self.ask(Method::DELETE, &format!("_index_template/{prefix}"), None).await;
+        self.ask(Method::DELETE, &format!("_ingest/pipeline/{prefix}"), None).await;
+        assert!(started.elapsed() < Duration::from_secs(60));
+    }
+}
+
+/// A generation of its own for each number.
+pub(crate) fn generation(number: u8) -> GenerationId {
+    GenerationId::new(1_795_000_000_000, &[number; 10])
+}
+
+/// Documents as the shipper makes them: each line with its origin.
+pub(crate) fn batch(prefix: &str, generation: GenerationId, lines: &[Value]) -> Batch {
+    let mut builder = BatchBuilder::new(prefix);
+    for (place, line) in lines.iter().enumerate() {
+        let offset = place as u64 * 1_000;
+        let mut document = line.clone();
+        document["origin"] = json!({
+            "host": "h", "shipper": "s", "stream": "stdout", "generation": generation.as_str(), "offset": offset,
+            "length": 1_000, "received": DAY,
+        });
+        let day = Timestamp::parse(DAY.as_bytes()).unwrap().day();
+        let id = LineId { generation, offset };
+        builder.push(id, 1_000, day, |body| body.extend_from_slice(document.to_string().as_bytes()));
+    }
+    builder.finish(0)
+}
+
+/// A record of the contract.
+pub(crate) fn record(second: u32, message: &str, request_id: Option<&str>) -> Value {
+    json!({
+        "timestamp": format!("2026-11-23T12:00:{second:02}.000001Z"), "service": "s", "level": "info",
+        "message": message, "request_id": request_id, "project_id": "p-1", "status": 200, "duration_ms": 1.5,
+        "method": "GET", "endpoint": "/x/{id}", "outcome": "answered",
+    })
+}
+
+pub(crate) fn all_stored(lines: usize) -> Vec<Disposition> {
+    vec![Disposition::Stored; lines]
+}
+
+/// The documents of a page, without what depends on when the engine took them.
+pub(crate) fn documents(page: &Page) -> Vec<Value> {
+    let read = |line: &Box<serde_json::value::RawValue>| {
+        let mut document: Value = serde_json::from_str(line.get()).unwrap();
+        let fields = document.as_object_mut().unwrap();
+        fields.remove("@timestamp");
+        fields.remove("event");
+        document
+    };
+    page.lines.iter().map(read).collect()
+}

@@ -1,0 +1,66 @@
+//! Lines are found in an engine as in the embedded store.
+
+use store::{EngineSettings, Level, Order, Search, Store, Target, Timestamp};
+
+use crate::rig::{Rig, all_stored, batch, documents, generation, record};
+
+#[tokio::test]
+async fn both_stores_answer_alike() {
+    let rig = Rig::full("search");
+    let mut lines: Vec<_> = (0..30).map(|second| record(second % 7, "the quick fox", Some("r-1"))).collect();
+    lines[3]["message"] = "a lazy dog".into();
+    lines[4]["level"] = "error".into();
+    lines[5]["request_id"] = "r-2".into();
+    lines[6]["project_id"] = "p-2".into();
+    let batch = batch(&rig.settings.index_prefix, generation(1), &lines);
+    let engine = rig.ready_store().await;
+    assert_eq!(engine.write(&batch).await.unwrap(), all_stored(30));
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = Store::open_writer(&Target::Sqlite(dir.path().join("logs.db")), &EngineSettings::default()).await;
+    let embedded = embedded.unwrap();
+    embedded.write(&batch).await.unwrap();
+    rig.refresh().await;
+
+    let at = |second: u32| Timestamp::parse(format!("2026-11-23T12:00:{second:02}Z").as_bytes());
+    let base = Search { limit: 100, ..Search::default() };
+    for (search, expected) in [
+        (base.clone(), 30),
+        (Search { request_id: Some("r-2".into()), ..base.clone() }, 1),
+        (Search { project_id: Some("p-1".into()), ..base.clone() }, 29),
+        (Search { levels: vec![Level::Error, Level::Warn], ..base.clone() }, 1),
+        (Search { text: Some("LAZY dog".into()), ..base.clone() }, 1),
+        (Search { text: Some("fox\" OR *".into()), ..base.clone() }, 0),
+        (Search { service: Some("nobody".into()), ..base.clone() }, 0),
+        (Search { from: at(2), to: at(4), order: Order::OldestFirst, ..base.clone() }, 9),
+        (Search { request_id: Some("\"}}]}; drop".into()), ..base.clone() }, 0),
+    ] {
+        let found = documents(&engine.search(&search).await.unwrap());
+        assert_eq!(found, documents(&embedded.search(&search).await.unwrap()), "{search:?}");
+        assert_eq!(found.len(), expected, "{search:?}");
+    }
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let whole = documents(&engine.search(&Search { order, ..base.clone() }).await.unwrap());
+        for store in [&engine, &embedded] {
+            let mut paged = Vec::new();
+            let mut search = Search { order, limit: 4, ..Search::default() };
+            loop {
+                let page = store.search(&search).await.unwrap();
+                paged.extend(documents(&page));
+                let Some(next) = page.next else { break };
+                // As a client would pass it on.
+                search.cursor = Some(next.to_string().parse().unwrap());
+            }
+            assert_eq!(paged, whole);
+        }
+    }
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn where_there_is_no_index_nothing_is_found() {
+    for rig in [Rig::full("noindex"), Rig::bare("noindex")] {
+        let store = rig.store().await;
+        assert!(store.search(&Search::default()).await.unwrap().lines.is_empty());
+        assert_eq!(store.ready().await, Ok(()));
+    }
+}
