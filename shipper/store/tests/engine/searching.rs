@@ -31,7 +31,7 @@ async fn both_stores_answer_alike() {
         (Search { text: Some("LAZY dog".into()), ..base.clone() }, 1),
         (Search { text: Some("fox\" OR *".into()), ..base.clone() }, 0),
         (Search { service: Some("nobody".into()), ..base.clone() }, 0),
-        (Search { from: at(2), to: at(4), order: Order::OldestFirst, ..base.clone() }, 9),
+        (Search { from: at(2), to: at(4), order: Order::OldestFirst, ..base.clone() }, 8),
         (Search { request_id: Some("\"}}]}; drop".into()), ..base.clone() }, 0),
     ] {
         let found = documents(&engine.search(&search).await.unwrap());
