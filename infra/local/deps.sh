@@ -5,7 +5,8 @@
 #
 # Everything comes from Maven Central through the machine's own Maven (and so through its mirrors and proxies):
 #
-#   OpenSearch     its bare distribution, plus the modules ingest-common and lang-painless assembled from their jars
+#   OpenSearch     its bare distribution, plus the modules ingest-common, lang-painless and
+#                 lang-mustache, which every full distribution has, assembled from their jars
 #   Elasticsearch  its bare distribution: security, but no ingest processors
 #
 # Run again it downloads only what is missing. An engine appears in one step, complete, with a stamp; two runs at
@@ -18,10 +19,11 @@ export LC_ALL=C # the order of names, and so of what is verified
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # Part of every stamp: raise it when what is made of the same artifacts changes.
-RECIPE=1
+RECIPE=2
 # Of each archive, and of each module's jars one after the other by name.
 OPENSEARCH_SHA256=af7152d8b7f6f1cee09d47276b32b70479fe6dd8cdbb61213f84eb7f8098b261
 LANG_PAINLESS_SHA256=df2a0fa9d1539b400df9c7f209ddd00de00aa32000d80c9d9f90b4c40a957ec1
+LANG_MUSTACHE_SHA256=ecff96f5ca26ac17ad2b3d5acd25c080545b46d9f5b3747d85c64a4c31e76b16
 INGEST_COMMON_SHA256=247019f6d470b2998aa34e843321724cae2b49816e29f0706d02e66f64516a7f
 ELASTICSEARCH_SHA256=2cae9380e48695b2c226c7c46c6059775f2f307920747c8ca84d465461a31fac
 DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
@@ -141,16 +143,18 @@ unpack_elasticsearch() {
 unpack_opensearch() {
     unpack_distribution "$OPENSEARCH_SHA256" \
         org.opensearch.distribution.integ-test-zip opensearch "$OPENSEARCH_VERSION"
-    add_module "$LANG_PAINLESS_SHA256" lang-painless org.opensearch.painless.PainlessPlugin '' \
+    add_module "$LANG_PAINLESS_SHA256" lang-painless lang-painless org.opensearch.painless.PainlessPlugin '' \
         createClassLoader getClassLoader
-    add_module "$INGEST_COMMON_SHA256" ingest-common org.opensearch.ingest.common.IngestCommonPlugin lang-painless \
-        getClassLoader
+    add_module "$INGEST_COMMON_SHA256" ingest-common ingest-common org.opensearch.ingest.common.IngestCommonPlugin \
+        lang-painless getClassLoader
+    add_module "$LANG_MUSTACHE_SHA256" lang-mustache lang-mustache-client \
+        org.opensearch.script.mustache.MustachePlugin '' accessDeclaredMembers
 }
 
 # Assembles an OpenSearch module: its jar and those it needs beyond the server's and the extended module's own.
-add_module() { # SHA256 NAME CLASS EXTENDED PERMISSION…
-    local sha256=$1 name=$2 class=$3 extended=$4 module=$work/home/modules/$2 jar permission
-    shift 4
+add_module() { # SHA256 NAME ARTIFACT CLASS EXTENDED PERMISSION…
+    local sha256=$1 name=$2 artifact=$3 class=$4 extended=$5 module=$work/home/modules/$2 jar permission
+    shift 5
     mkdir -p "$module"
     cat >"$work/pom.xml" <<POM
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -162,7 +166,7 @@ add_module() { # SHA256 NAME CLASS EXTENDED PERMISSION…
   <dependencies>
     <dependency>
       <groupId>org.opensearch.plugin</groupId>
-      <artifactId>$name</artifactId>
+      <artifactId>$artifact</artifactId>
       <version>$OPENSEARCH_VERSION</version>
     </dependency>
   </dependencies>
@@ -174,7 +178,7 @@ POM
             rm "$jar"
         fi
     done
-    verify "$sha256" "the set of jars of org.opensearch.plugin:$name:$OPENSEARCH_VERSION" "$module"/*.jar
+    verify "$sha256" "the set of jars of org.opensearch.plugin:$artifact:$OPENSEARCH_VERSION" "$module"/*.jar
     cat >"$module/plugin-descriptor.properties" <<PROPERTIES
 description=OpenSearch module $name
 version=$OPENSEARCH_VERSION
