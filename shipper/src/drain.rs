@@ -1,11 +1,11 @@
 //! The end of shipping: what is left goes out for a bounded time, and the rest is kept.
 
 use std::path::Path;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use shipper::shipper::Shipper;
 
+use crate::exit::tell;
 use crate::signals::Signals;
 use crate::source::Source;
 
@@ -64,32 +64,23 @@ impl Drain {
 
     /// Ships what is left.
     pub(crate) async fn ship(&mut self, shipper: Shipper, limit: Limit) -> Drained {
-        let status = shipper.status();
-        let (at_most, after_signal) = match limit {
+        let finished = shipper.finish(self.enough(limit)).await;
+        let complete = finished.waiting_lines == 0 && !self.cut_short;
+        Drained { waiting_lines: finished.waiting_lines, complete }
+    }
+
+    /// Resolves when it has to be enough: at the limit, or at a second signal.
+    async fn enough(&mut self, limit: Limit) {
+        let (mut until, after_signal) = match limit {
             Limit::Idle(after_signal) => (None, after_signal),
-            Limit::By(until) => (Some(until.saturating_duration_since(Instant::now())), Duration::ZERO),
+            Limit::By(until) => (Some(until), Duration::ZERO),
         };
-        let mut finish = pin!(shipper.finish(if self.cut_short { Some(Duration::ZERO) } else { at_most }));
-        let mut until = None;
-        loop {
+        while !self.cut_short {
             tokio::select! {
-                finished = &mut finish => {
-                    let complete = finished.waiting_lines == 0 && !self.cut_short;
-                    return Drained { waiting_lines: finished.waiting_lines, complete };
-                }
-                () = sleep_until(until) => break,
-                () = self.signal() => {
-                    if self.cut_short {
-                        break;
-                    }
-                    if at_most.is_none() {
-                        until = Some(Instant::now() + after_signal);
-                    }
-                }
+                () = sleep_until(until) => return,
+                () = self.signal() => until = until.or_else(|| Some(Instant::now() + after_signal)),
             }
         }
-        // What was on its way is not known to have arrived, and goes again: the store takes each line once.
-        Drained { waiting_lines: status.snapshot().waiting, complete: false }
     }
 }
 
@@ -98,11 +89,13 @@ impl Drained {
     pub(crate) fn report(&self, untaken_bytes: u64, state_dir: &Path) {
         let state_dir = state_dir.display();
         if untaken_bytes > 0 {
-            eprintln!("shipper: the spool is full: up to {untaken_bytes} bytes at the end of the input were not taken");
+            tell(format_args!(
+                "shipper: the spool is full: up to {untaken_bytes} bytes at the end of the input were not taken"
+            ));
         }
         if self.waiting_lines > 0 {
             let (lines, state) = (self.waiting_lines, "could not be shipped yet and wait in");
-            eprintln!("shipper: {lines} lines {state} {state_dir}; they go with the next start that uses it");
+            tell(format_args!("shipper: {lines} lines {state} {state_dir}; they go with the next start that uses it"));
         }
     }
 }

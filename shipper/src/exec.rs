@@ -43,7 +43,7 @@ pub(crate) async fn exec(settings: &Settings, command: &[OsString], admin: Admin
     let mut service = match Service::start(command) {
         Ok(service) => service,
         Err(failure) => {
-            shipper.finish(Some(Duration::ZERO)).await;
+            shipper.finish(std::future::ready(())).await;
             return Err(failure);
         }
     };

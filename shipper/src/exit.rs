@@ -1,10 +1,17 @@
 //! How the program ends, as numbers. They are part of its interface: scripts tell apart by them what happened, so a
 //! number keeps its meaning.
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use shipper::config::ConfigError;
 use shipper::shipper::StartError;
+
+/// Writes a line to standard error. Whoever reads it may be gone, which must not end the program otherwise than it ends.
+pub(crate) fn tell(line: fmt::Arguments<'_>) {
+    let _nobody_there = writeln!(io::stderr(), "{line}");
+}
 
 /// Why the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

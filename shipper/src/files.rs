@@ -47,6 +47,8 @@ pub struct FileSettings {
     pub scan_interval: Duration,
     /// Only what is there at the first look is read; a last line without a newline is a line then.
     pub until_idle: bool,
+    /// Nothing under this folder is read: it is the shipper's own.
+    pub state_dir: PathBuf,
 }
 
 /// Something the pipeline has to know.
@@ -123,6 +125,8 @@ pub struct Files<D: Disk> {
     last_born_ms: u64,
     counts: FileCounts,
     too_many_told: bool,
+    /// Device and number of the file that this process's standard error goes to.
+    own_log: Option<(u64, u64)>,
 }
 
 impl<D: Disk> Files<D> {
@@ -145,6 +149,7 @@ impl<D: Disk> Files<D> {
             last_born_ms: 0,
             counts: FileCounts::default(),
             too_many_told: false,
+            own_log: rustix::fs::fstat(std::io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino)),
         }
     }
 
@@ -282,6 +287,10 @@ impl<D: Disk> Files<D> {
         let mut named = std::collections::HashSet::new();
         for path in &paths {
             let Some((file, stat)) = self.open_regular(path) else { continue };
+            // Its own log would be shipped, which is logged, which would be shipped.
+            if self.own_log.is_some_and(|own| own == (stat.device, stat.inode)) {
+                continue;
+            }
             named.insert((stat.device, stat.inode));
             let known = self.tracked.iter().find(|(_, tracked)| is_same(&tracked.identity, &stat));
             if let Some((&generation, tracked)) = known {
@@ -312,7 +321,13 @@ impl<D: Disk> Files<D> {
 
     fn matching_paths(&self) -> Vec<PathBuf> {
         let matches = |pattern: &String| glob::glob(pattern).ok();
+        let own = std::fs::canonicalize(&self.settings.state_dir).ok();
+        let is_own = |path: &PathBuf| {
+            let path = std::fs::canonicalize(path).ok();
+            own.as_ref().zip(path).is_some_and(|(own, path)| path.starts_with(own))
+        };
         let mut paths: Vec<_> = self.settings.patterns.iter().filter_map(matches).flatten().flatten().collect();
+        paths.retain(|path| !is_own(path));
         paths.sort_unstable();
         paths.dedup();
         paths

@@ -90,7 +90,7 @@ fn end(group: Pid) {
     if kill_process_group(group, Signal::TERM).is_err() {
         return;
     }
-    eprintln!("shipper: the shipper was killed; its command is ended with it");
+    crate::exit::tell(format_args!("shipper: the shipper was killed; its command is ended with it"));
     // One that is stopped can't end.
     let _gone = kill_process_group(group, Signal::CONT);
     let deadline = Instant::now() + GRACE;

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 /// Says what went wrong, in a line, and gives the exit code.
 fn end(exit: Result<Exit, Failure>) -> ExitCode {
     let exit = exit.unwrap_or_else(|failure| {
-        eprintln!("shipper: {}", failure.message.replace('\n', "; "));
+        exit::tell(format_args!("shipper: {}", failure.message.replace('\n', "; ")));
         failure.exit
     });
     exit.into()

@@ -162,14 +162,8 @@ impl Shipper {
         })?;
         let journal = Arc::new(Mutex::new(journal));
         let io = |error: io::Error| unusable(error.to_string());
-        let spool = Spool::open(
-            RealDisk,
-            state_dir,
-            settings.spool(),
-            Arc::clone(&ledger),
-            Arc::clone(&journal),
-            random(),
-        );
+        let spool =
+            Spool::open(RealDisk, state_dir, settings.spool(), Arc::clone(&ledger), Arc::clone(&journal), random());
         let spool = Arc::new(spool.map_err(io)?);
         let dead_letters = DeadLetters::open(RealDisk, state_dir).map_err(io)?;
         let files = Files::new(RealDisk, settings.files(), Arc::clone(&journal), random());
@@ -212,16 +206,17 @@ impl Shipper {
         Arc::clone(&self.status)
     }
 
-    /// There is no more input: ships what is left, for at most so long, or until all is disposed of. What is not shipped
-    /// then stays in the spool, or unread in its file, for the next process.
-    pub async fn finish(mut self, at_most: Option<Duration>) -> Finished {
-        self.stopping.store(true, Ordering::Release);
+    /// There is no more input: ships what is left, until all is disposed of or `enough` resolves. What is not shipped then
+    /// stays in the spool, or unread in its file, for the next process.
+    pub async fn finish(mut self, enough: impl Future<Output = ()>) -> Finished {
         let (done, is_done) = oneshot::channel();
         let _ = self.bell.news.send(News::Finish { close_files: !self.until_idle, done });
-        match at_most {
-            Some(at_most) => drop(tokio::time::timeout(at_most, is_done).await),
-            None => drop(is_done.await),
+        tokio::select! {
+            // Whether it is done or its thread has ended, there is nothing more to wait for.
+            _ = is_done => {}
+            () = enough => {}
         }
+        self.stopping.store(true, Ordering::Release);
         let _ = self.bell.news.send(News::Stop);
         for thread in self.threads.drain(..) {
             thread.thread().unpark();

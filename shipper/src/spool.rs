@@ -239,12 +239,11 @@ impl<D: Disk> Spool<D> {
         drop(self.room_made.wait_timeout(wanted, at_most));
     }
 
-    /// Whether so many more bytes are within the bound.
-    fn has_room(&self, bytes: usize) -> bool {
-        let used = lock(&self.ledger).spool_bytes();
-        let has_room = used + bytes as u64 <= self.settings.max_bytes || used == 0;
-        *lock(&self.room_wanted) = !has_room;
-        has_room
+    /// How many more bytes are within the bound; notes where there are none.
+    fn room(&self) -> usize {
+        let room = self.settings.max_bytes.saturating_sub(lock(&self.ledger).spool_bytes());
+        *lock(&self.room_wanted) = room == 0;
+        usize::try_from(room).unwrap_or(usize::MAX)
     }
 
     fn begin(&self, stream: &str, now: Timestamp) -> io::Result<Active<D::File>> {
@@ -299,10 +298,12 @@ impl<D: Disk> Writer<D> {
     /// # Errors
     /// As the file system says; nothing is taken then.
     pub fn append(&mut self, bytes: &[u8], now: Timestamp) -> io::Result<Appended> {
-        if !self.spool.has_room(bytes.len()) {
+        let room = self.spool.room();
+        if room == 0 {
             self.seal_if_alone();
             return Ok(Appended::Full);
         }
+        let bytes = &bytes[..bytes.len().min(room)];
         let active = match &mut self.active {
             Some(active) => active,
             none => none.insert(self.spool.begin(&self.stream, now)?),

@@ -52,7 +52,7 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
         service: line_name("service", options.service.as_deref())?,
         name: line_name("name", options.name.as_deref())?,
         host: line_name("host", options.host.as_deref())?,
-        files: FileSettings { patterns, scan_interval, until_idle },
+        files: FileSettings { patterns, scan_interval, until_idle, state_dir: state_dir(&options)? },
         spool: spool(&options, spool_max_bytes, line_max_bytes)?,
         spool_sync_interval: duration("spool_sync_interval_ms", options.spool_sync_interval_ms, 1, HOUR_MS)?,
         pipeline: pipeline(&options, line_max_bytes)?,

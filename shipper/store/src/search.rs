@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::value::RawValue;
 
-use crate::id::GenerationId;
+use crate::id::{GenerationId, MAX_OFFSET};
 use crate::level::Level;
 use crate::timestamp::Timestamp;
 
@@ -136,11 +136,13 @@ impl FromStr for Cursor {
             }
             (Some(_), None) => return Err(ParseCursorError),
         };
-        Ok(Self {
-            micros: micros.parse().map_err(|_| ParseCursorError)?,
-            nanos: nanos.filter(|nanos| *nanos < 1_000).ok_or(ParseCursorError)?,
-            origin,
-        })
+        if origin.is_some_and(|(_, offset)| offset > MAX_OFFSET) {
+            return Err(ParseCursorError);
+        }
+        let micros = micros.parse().map_err(|_| ParseCursorError)?;
+        let cursor = Self { micros, nanos: nanos.ok_or(ParseCursorError)?, origin };
+        // A number can be written in more ways than one; only ours is a cursor.
+        if cursor.to_string() == text { Ok(cursor) } else { Err(ParseCursorError) }
     }
 }
 
@@ -152,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_its_text(micros in any::<i64>(), nanos in 0..1_000_u16, offset in proptest::option::of(any::<u64>())) {
+        fn a_cursor_is_its_text(micros in any::<i64>(), nanos in 0..1_000_u16, offset in proptest::option::of(0..=MAX_OFFSET)) {
             let generation = GenerationId::new(1, &[7; 10]);
             let cursor = Cursor { micros, nanos, origin: offset.map(|offset| (generation, offset)) };
             let text = cursor.to_string();
@@ -168,7 +170,18 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_cursors() {
-        for text in ["", "1", "1.0", "1.+01", "1.000_", "1.000_xyz_1", "1.000_00000000000000000000000000000000"] {
+        for text in [
+            "",
+            "1",
+            "1.0",
+            "1.+01",
+            "1.000_",
+            "1.000_xyz_1",
+            "1.000_00000000000000000000000000000000",
+            "1.000_00000000000000000000000000000000_281474976710656",
+            "01.000",
+            "+1.000",
+        ] {
             assert_eq!(text.parse::<Cursor>(), Err(ParseCursorError), "{text}");
         }
     }

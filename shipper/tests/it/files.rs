@@ -67,6 +67,7 @@ impl World {
             patterns: vec![log.display().to_string()],
             scan_interval: Duration::from_secs(1),
             until_idle,
+            state_dir: state.clone(),
         };
         let files = Files::new(RealDisk, settings, Arc::clone(&journal), random());
         let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::new(spool) };

@@ -108,8 +108,12 @@ impl World {
         );
         let spool = Arc::new(spool.ok()?);
         let dead_letters = DeadLetters::open(self.disk.clone(), state).ok()?;
-        let file_settings =
-            FileSettings { patterns: Vec::new(), scan_interval: Duration::from_secs(1), until_idle: false };
+        let file_settings = FileSettings {
+            patterns: Vec::new(),
+            scan_interval: Duration::from_secs(1),
+            until_idle: false,
+            state_dir: state.to_owned(),
+        };
         let files = Files::new(self.disk.clone(), file_settings, Arc::clone(&journal), boxed(files_random));
         let shared =
             Shared { disk: self.disk.clone(), ledger: Arc::clone(&ledger), journal, spool: Arc::clone(&spool) };

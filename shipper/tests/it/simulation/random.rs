@@ -22,6 +22,6 @@ impl Random {
     }
 
     pub(super) fn one_in(&mut self, chances: u64) -> bool {
-        self.next() % chances == 0
+        self.next().is_multiple_of(chances)
     }
 }
