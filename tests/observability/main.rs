@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract_files;
+mod place;
 mod rig;
 mod test_contract_metrics;
 mod test_e2e_metrics_logs;

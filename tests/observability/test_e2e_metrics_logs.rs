@@ -3,9 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use observability_tests::engine::Engine;
 use observability_tests::lines::is_access_line;
@@ -16,135 +14,11 @@ use observability_tests::{http, port, wait};
 use rustix::process::{Signal, test_kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+use crate::place::{
+    Place, append, assert_each_once, assert_is_time, found_lines, mark, now, numbers_in_files, record, stored_lines,
+};
 use crate::rig::{COUNT, LOGS_ROUTE};
-
-/// A store that lines are carried to, and how a test looks into it.
-enum Place {
-    /// An engine; `true` when it has ingest processors.
-    Engine(Engine, bool),
-    /// The embedded store in this folder.
-    Embedded(TempDir),
-}
-
-impl Place {
-    fn engine() -> Self {
-        Self::Engine(Engine::with_processors(), true)
-    }
-
-    fn bare_engine() -> Self {
-        Self::Engine(Engine::bare(), false)
-    }
-
-    fn embedded() -> Self {
-        Self::Embedded(tempfile::tempdir().unwrap())
-    }
-
-    /// As `--to` and `STORE` name it.
-    fn target(&self) -> String {
-        match self {
-            Self::Engine(engine, _) => engine.url.clone(),
-            Self::Embedded(folder) => format!("sqlite:{}", folder.path().join("logs.db").display()),
-        }
-    }
-
-    /// The shipper, with a subcommand and the options that carry lines here.
-    fn shipper(&self, subcommand: &str, state: &Path) -> Start {
-        let start = Start::program("shipper").args([subcommand, "--to", &self.target(), "--state-dir"]).arg(state);
-        match self {
-            Self::Engine(_, false) => start.args(["--pipeline", "none"]),
-            _ => start,
-        }
-    }
-
-    /// A service that answers from this store; what it writes itself is not carried anywhere.
-    fn explorer(&self) -> Explorer {
-        let address = port::free_address();
-        let start = Start::program("backend").env("LISTEN", address.to_string()).env("STORE", self.target());
-        Explorer { _program: start.start_healthy(address), address }
-    }
-}
-
-/// The reference service as a way to look into a store.
-struct Explorer {
-    _program: Program,
-    address: SocketAddr,
-}
-
-impl Explorer {
-    /// All lines of a request that has few.
-    fn request(&self, request_id: &str) -> Vec<Value> {
-        let answer = http::get(self.address, &format!("/api/requests/{request_id}"));
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        found_lines(&answer.json()).to_vec()
-    }
-
-    /// All lines of a project, page by page.
-    fn project(&self, project: &str) -> Vec<Value> {
-        let mut lines = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let answer = http::get(self.address, &format!("/api/projects/{project}/logs?limit=500{cursor}"));
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            let page = answer.json();
-            lines.extend_from_slice(found_lines(&page));
-            match page["next"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return lines,
-            }
-        }
-    }
-}
-
-/// The lines of a search's answer.
-fn found_lines(answer: &Value) -> &[Value] {
-    answer["lines"].as_array().unwrap_or_else(|| panic!("{answer}"))
-}
-
-/// A word that no other test and no earlier run uses.
-fn mark(what: &str) -> String {
-    format!("{what}-{}", uuid::Uuid::new_v4().simple())
-}
-
-fn now() -> String {
-    OffsetDateTime::now_utc().format(&Rfc3339).unwrap()
-}
-
-/// A record of the contract, as line number `n` of a project.
-fn record(project: &str, n: usize) -> String {
-    let timestamp = OffsetDateTime::now_utc().replace_nanosecond(1_000_000).unwrap().format(&Rfc3339).unwrap();
-    json!({ "timestamp": timestamp, "service": "numbers", "level": "info", "message": format!("line {n}"),
-        "request_id": format!("{project}-r"), "project_id": project, "n": n })
-    .to_string()
-}
-
-#[track_caller]
-fn assert_is_time(value: &Value) {
-    let time = OffsetDateTime::parse(value.as_str().unwrap_or_default(), &Rfc3339);
-    assert!(time.is_ok(), "not a time: {value}");
-}
-
-/// Writes the next `count` lines of a project.
-fn append(to: &mut impl Write, project: &str, written: &mut usize, count: usize) {
-    let lines: String = (*written..*written + count).map(|n| record(project, n) + "\n").collect();
-    to.write_all(lines.as_bytes()).unwrap();
-    *written += count;
-}
-
-/// Asserts that the lines are those with the numbers `0..count`, each once.
-#[track_caller]
-fn assert_each_once(lines: &[Value], count: usize) {
-    let mut numbers: Vec<_> = lines.iter().map(|line| usize::try_from(line["n"].as_u64().unwrap()).unwrap()).collect();
-    numbers.sort_unstable();
-    let doubles: Vec<_> = numbers.windows(2).filter(|pair| pair[0] == pair[1]).collect();
-    assert!(doubles.is_empty(), "stored twice: {doubles:?}");
-    let found: BTreeSet<_> = numbers.into_iter().collect();
-    let missing: Vec<_> = (0..count).filter(|n| !found.contains(n)).collect();
-    assert!(missing.is_empty(), "{} of {count} are missing: {missing:?}", missing.len());
-    assert_eq!(found.len(), count, "more than were written");
-}
 
 /// The service, carried by the shipper into a store that it answers from itself.
 struct Carried {
@@ -377,16 +251,6 @@ fn a_killed_shipper_stores_each_line_of_a_file_once(place: &Place) {
     assert_each_once(&stored_lines(place, &project), written);
 }
 
-fn stored_lines(place: &Place, project: &str) -> Vec<Value> {
-    match place {
-        Place::Engine(engine, _) => {
-            let hits = engine.search(&json!({ "term": { "project_id": project } }));
-            hits.into_iter().map(|mut hit| hit["_source"].take()).collect()
-        }
-        Place::Embedded(_) => place.explorer().project(project),
-    }
-}
-
 #[test]
 fn a_killed_shipper_stores_each_line_of_a_file_once_in_an_engine() {
     a_killed_shipper_stores_each_line_of_a_file_once(&Place::engine());
@@ -428,25 +292,6 @@ fn a_killed_shipper_stores_each_spooled_line_once(place: &Place) {
     assert_each_once(&lines, lines.len());
     assert!(lines.len() as f64 >= stored && lines.len() <= written, "{stored} … {written}: {}", lines.len());
     assert!(spooled.iter().all(|n| *n < lines.len()), "spooled and not stored: {} of {spooled:?}", lines.len());
-}
-
-/// The numbers of the whole lines of a project in all files of a folder.
-fn numbers_in_files(folder: &Path, project: &str) -> Vec<usize> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            numbers.extend(numbers_in_files(&path, project));
-            continue;
-        }
-        for line in std::fs::read(&path).unwrap().split_inclusive(|byte| *byte == b'\n') {
-            let line = serde_json::from_slice::<Value>(line).unwrap_or_default();
-            if line["project_id"] == project {
-                numbers.push(usize::try_from(line["n"].as_u64().unwrap()).unwrap());
-            }
-        }
-    }
-    numbers
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the tests across programs share: starting the real programs, talking to them, and reading what they say.
 //!
-//! A [`program`] is started on its own [port](port) and in its own folder, a test [waits](wait) for conditions and
+//! A [`program`] is started on its own [`port`] and in its own folder, a test [waits](mod@wait) for conditions and
 //! never for time to pass, asks over [`http`], and reads [metrics](scrape), [log lines](lines) held to their
 //! [`schema`], the [`engine`] and the embedded store through the programs' own doors.
 
