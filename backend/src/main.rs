@@ -53,6 +53,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let mut server = HttpServer::new(new_app)
         .disable_signals()
+        // Else a client that closes its connection is not noticed until its answer is due, and counts as answered.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .bind(listen)
         .with_context(|| format!("can't listen on LISTEN={listen}"))?;

@@ -28,6 +28,9 @@
 //! - [`Observability::registry`]: a place for the service's own metrics;
 //! - [`Observability::flush`]: before `std::process::exit`.
 //!
+//! Clients that go away are noticed while their request is handled only with `HttpServer::h1_allow_half_closed(false)`; by
+//! default Actix lets a client close its side and waits to answer it, and such a request counts as answered.
+//!
 //! An error value that a handler or middleware returns with a 5xx status is written as one line (`the request failed`);
 //! handlers need not do so again.
 //!

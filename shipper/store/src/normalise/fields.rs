@@ -79,11 +79,18 @@ pub(super) fn take_message(draft: &mut Draft) -> String {
     taken.unwrap_or_default()
 }
 
-/// `key`, or the same in a tracing event's fields or spans.
+/// `key`, or the same in a tracing event's fields or spans; of the request id also ECS `http.request.id`.
 pub(super) fn take_id(draft: &mut Draft, key: &str) -> Option<String> {
     let taken = take(draft, key, text);
     draft.replace(key);
-    taken.or_else(|| in_context(&draft.document, key))
+    let document = &draft.document;
+    taken.or_else(|| in_context(document, key)).or_else(|| if key == "request_id" { of_ecs(document) } else { None })
+}
+
+/// ECS `http.request.id`, nested or dotted. It stays there.
+fn of_ecs(document: &Map<String, Value>) -> Option<String> {
+    let nested = document.get("http").and_then(|http| http.get("request")?.get("id")).and_then(text);
+    nested.or_else(|| document.get("http.request.id").and_then(text))
 }
 
 /// Removes `key` if it has a usable value.
