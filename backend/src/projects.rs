@@ -89,7 +89,9 @@ fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
 
 fn parse_levels(text: Option<&str>) -> Result<Vec<Level>, Problem> {
     let levels = text.into_iter().flat_map(|text| text.split(',')).map(str::parse);
-    levels.collect::<Result<_, _>>().map_err(|error: store::level::ParseLevelError| Problem::bad_request(error.to_string()))
+    levels
+        .collect::<Result<_, _>>()
+        .map_err(|error: store::level::ParseLevelError| Problem::bad_request(error.to_string()))
 }
 
 fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {

@@ -60,5 +60,7 @@ pub async fn story(
 /// # Errors
 /// 400 when it is none.
 pub fn parse_cursor(text: Option<&str>) -> Result<Option<Cursor>, Problem> {
-    text.map(str::parse).transpose().map_err(|error: store::search::ParseCursorError| Problem::bad_request(error.to_string()))
+    text.map(str::parse)
+        .transpose()
+        .map_err(|error: store::search::ParseCursorError| Problem::bad_request(error.to_string()))
 }

@@ -91,14 +91,13 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let listen = parse(&lookup, "LISTEN", "an address and a port such as 127.0.0.1:8000")?;
-        let store = match lookup("STORE") {
-            Some(text) => text.parse().map_err(|error: store::target::ParseTargetError| SettingsError::Malformed {
-                name: "STORE",
-                value: String::new(),
-                expected: error.to_string(),
-            })?,
-            None => Target::Sqlite(PathBuf::from("data/logs.db")),
-        };
+        let store =
+            match lookup("STORE") {
+                Some(text) => text.parse().map_err(|error: store::target::ParseTargetError| {
+                    SettingsError::Malformed { name: "STORE", value: String::new(), expected: error.to_string() }
+                })?,
+                None => Target::Sqlite(PathBuf::from("data/logs.db")),
+            };
         let faults = match lookup("BACKEND_FAULTS").as_deref() {
             None | Some("0") => false,
             Some("1") => true,

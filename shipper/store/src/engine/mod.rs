@@ -1,7 +1,7 @@
 //! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
 //!
-//! In flow order: the [client](client) makes requests with a deadline; [bootstrap] puts pipeline and template in place;
-//! [write] sends batches, whose answers [bulk_answer] reads; [search] finds lines.
+//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place; `write` sends
+//! batches, whose answers `bulk_answer` reads; `search` finds lines.
 
 mod bootstrap;
 mod bulk_answer;
