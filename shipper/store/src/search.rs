@@ -27,7 +27,8 @@ pub struct Search {
     pub service: Option<String>,
     /// Only lines of these levels; none given means all.
     pub levels: Vec<Level>,
-    /// Only lines whose message has all these words, in any order and case.
+    /// Only lines whose message has all these words, in any order and case. What is blank asks for nothing; what has
+    /// no letter and no digit finds nothing, since only words are indexed.
     pub text: Option<String>,
     /// Only lines at this time or later.
     pub from: Option<Timestamp>,
@@ -59,6 +60,13 @@ impl Default for Search {
 }
 
 impl Search {
+    /// The text, if it asks for anything.
+    pub(crate) fn asked_text(&self) -> Option<&str> {
+        self.text
+            .as_deref()
+            .filter(|text| !text.chars().all(|character| character.is_whitespace() || character == '\0'))
+    }
+
     /// The limit within its bounds.
     pub(crate) fn bounded_limit(&self) -> usize {
         self.limit.clamp(1, MAX_LIMIT)

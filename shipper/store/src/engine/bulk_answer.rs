@@ -10,6 +10,9 @@ const CREATED: &[u8] = b"{\"create\":{\"status\":201}}";
 
 const HEAD: &[u8] = b"{\"errors\":false,\"items\":[";
 
+/// The type of an error that tells of a block: read-only, closed for writing, or, with 503, no cluster yet.
+pub(super) const CLUSTER_BLOCK: &str = "cluster_block_exception";
+
 /// The disposition of each of `lines` lines.
 ///
 /// # Errors
@@ -107,12 +110,16 @@ impl Outcome {
             Cause::new(self.status, reason)
         };
         let kind = self.error.as_ref().map_or("", |error| error.r#type.as_str());
-        let overloaded = matches!(kind, "es_rejected_execution_exception" | "rejected_execution_exception")
-            || kind == "circuit_breaking_exception";
+        let overloaded = matches!(
+            kind,
+            "es_rejected_execution_exception" | "rejected_execution_exception" | "circuit_breaking_exception"
+        );
         Meaning::Line(match self.status {
             200 | 201 if self.error.is_none() => Disposition::Stored,
             409 => Disposition::AlreadyStored,
             _ if overloaded => Disposition::Retry(cause()),
+            // A disk past its flood stage is told as a block with 429, but does not pass by itself.
+            429 if kind == CLUSTER_BLOCK => return Meaning::Refused(cause()),
             status if status == 429 || status >= 500 => Disposition::Retry(cause()),
             401 | 403 | 404 => return Meaning::Refused(cause()),
             _ if is_about_the_engine(&cause().reason, kind) => return Meaning::Refused(cause()),
@@ -125,7 +132,7 @@ impl Outcome {
 pub(super) fn is_about_the_engine(reason: &str, kind: &str) -> bool {
     let no_pipeline = reason.contains("pipeline with id [") && reason.contains("does not exist");
     let no_shards = reason.contains("would add [") && reason.contains("shards");
-    no_pipeline || no_shards || kind == "index_not_found_exception" || kind == "cluster_block_exception"
+    no_pipeline || no_shards || kind == "index_not_found_exception" || kind == CLUSTER_BLOCK
 }
 
 impl ItemError {
@@ -175,9 +182,25 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_by_itself_is_sent_again() {
+        for (status, kind) in [
+            (429, "es_rejected_execution_exception"),
+            (429, "circuit_breaking_exception"),
+            (400, "rejected_execution_exception"),
+            (503, "unavailable_shards_exception"),
+            (503, "cluster_block_exception"),
+            (500, "some_exception"),
+        ] {
+            let read = read(&answer(&[&error(status, kind, "busy")]), 1).unwrap();
+            assert!(matches!(&read[..], [Disposition::Retry(cause)] if cause.status == status), "{kind}: {read:?}");
+        }
+    }
+
+    #[test]
     fn what_no_line_can_help_refuses_the_whole() {
         for (status, kind, reason) in [
             (403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)];"),
+            (429, "cluster_block_exception", "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded …];"),
             (404, "index_not_found_exception", "no such index [x]"),
             (400, "illegal_argument_exception", "pipeline with id [app-logs] does not exist"),
             (400, "validation_exception", "this action would add [2] shards, but this cluster has [1000]/[1000]"),

@@ -22,7 +22,7 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
 }
 
 /// No answer.
@@ -63,6 +63,11 @@ impl Answer {
             },
         };
         Cause::new(self.status, format!("HTTP {}: {reason}", self.status))
+    }
+
+    /// Whether the engine's error is of this type.
+    pub(super) fn is_of_type(&self, kind: &str) -> bool {
+        self.json()["error"]["type"] == kind
     }
 
     /// Another try may be answered otherwise without anybody's help.
@@ -120,7 +125,7 @@ impl Client {
             return Err(NoAnswer::Failed(Cause::new(status, "the answer is too long")));
         }
         let body = response.bytes().await.map_err(|error| failed(&error))?;
-        Ok(Answer { status, body: body.to_vec() })
+        Ok(Answer { status, body })
     }
 }
 

@@ -86,9 +86,9 @@ fn query(search: &Search, size: usize) -> Value {
         let levels: Vec<_> = search.levels.iter().map(|level| level.as_str()).collect();
         filter.push(json!({ "terms": { "level": levels } }));
     }
-    if let Some(text) = &search.text {
-        // Text without a word in it asks for nothing, so it finds what nothing finds: all.
-        filter.push(json!({ "match": { "message": { "query": text, "operator": "and", "zero_terms_query": "all" } } }));
+    if let Some(text) = search.asked_text() {
+        filter
+            .push(json!({ "match": { "message": { "query": text, "operator": "and", "zero_terms_query": "none" } } }));
     }
     let mut range = serde_json::Map::new();
     if let Some(from) = search.from {

@@ -5,7 +5,7 @@ use elasticsearch::http::Method;
 use crate::batch::Batch;
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::engine::Engine;
-use crate::engine::bulk_answer::{self, is_about_the_engine};
+use crate::engine::bulk_answer::{self, CLUSTER_BLOCK, is_about_the_engine};
 use crate::engine::client::Answer;
 
 impl Engine {
@@ -31,6 +31,7 @@ impl Engine {
 fn refusal(answer: &Answer) -> WriteError {
     let cause: Cause = answer.cause();
     match answer.status {
+        429 if answer.is_of_type(CLUSTER_BLOCK) => WriteError::Refused(cause),
         _ if answer.is_passing() => WriteError::Unavailable(cause),
         413 => WriteError::TooLarge(cause),
         // Rights, a wrong address, a proxy that knows better: no other batch would fare better.
@@ -44,11 +45,13 @@ fn refusal(answer: &Answer) -> WriteError {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
     fn a_status_says_what_to_do_next() {
-        let of = |status| refusal(&Answer { status, body: b"{\"error\":\"words\"}".to_vec() });
+        let of = |status| refusal(&Answer { status, body: Bytes::from_static(b"{\"error\":\"words\"}") });
         for status in [429, 500, 502, 503, 504, 202] {
             assert!(matches!(of(status), WriteError::Unavailable(_)), "{status}");
         }

@@ -22,7 +22,7 @@ impl Query {
         query.equal("project_id", search.project_id.as_deref());
         query.equal("service", search.service.as_deref());
         query.levels(search);
-        if let Some(text) = &search.text {
+        if let Some(text) = search.asked_text() {
             query.add(" AND id IN (SELECT rowid FROM logs_text WHERE logs_text MATCH ?)", quoted(text));
         }
         if let Some(from) = search.from {

@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::json;
 use store::{Disposition, Search, WriteError};
 
-use crate::rig::{Rig, all_stored, batch, generation, record};
+use crate::lines::{all_stored, batch, generation, record};
+use crate::rig::Rig;
 
 async fn are_stored_once(rig: Rig) {
     let store = rig.ready_store().await;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod bulk;
+#[path = "../lines/mod.rs"]
+mod lines;
 mod normalisation;
 mod putting_in_place;
 mod rig;

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use store::{EngineSettings, Order, Search, Store, Target};
 
-use crate::rig::{Rig, all_stored, batch, documents, generation};
+use crate::lines::{all_stored, batch, documents, generation};
+use crate::rig::Rig;
 
 /// Lines of known and unknown shapes.
 fn corpus() -> Vec<Value> {

@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use store::{BootstrapError, BootstrapMode, Outcome};
 
-use crate::rig::{Rig, batch, generation, record};
+use crate::lines::{batch, generation, record};
+use crate::rig::Rig;
 
 #[tokio::test]
 async fn both_are_put_in_place_once() {

@@ -1,16 +1,10 @@
-//! An engine, and documents as the shipper makes them.
+//! An engine, and names of a test's own in it.
 
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use store::{
-    Batch, BatchBuilder, BootstrapMode, Disposition, EngineSettings, GenerationId, LineId, Page, Search, Store, Target,
-    Timestamp,
-};
-
-/// A day that all documents without a time of their own go to.
-pub(crate) const DAY: &str = "2026-11-23T12:00:00Z";
+use store::{BootstrapMode, EngineSettings, Page, Search, Store, Target};
 
 /// One engine and names of this test's own in it.
 pub(crate) struct Rig {
@@ -93,51 +87,4 @@ impl Rig {
         self.ask(Method::DELETE, &format!("_ingest/pipeline/{prefix}"), None).await;
         assert!(started.elapsed() < Duration::from_secs(60));
     }
-}
-
-/// A generation of its own for each number.
-pub(crate) fn generation(number: u8) -> GenerationId {
-    GenerationId::new(1_795_000_000_000, &[number; 10])
-}
-
-/// Documents as the shipper makes them: each line with its origin.
-pub(crate) fn batch(prefix: &str, generation: GenerationId, lines: &[Value]) -> Batch {
-    let mut builder = BatchBuilder::new(prefix);
-    for (place, line) in lines.iter().enumerate() {
-        let offset = place as u64 * 1_000;
-        let mut document = line.clone();
-        document["origin"] = json!({
-            "host": "h", "shipper": "s", "stream": "stdout", "generation": generation.as_str(), "offset": offset,
-            "length": 1_000, "received": DAY,
-        });
-        let day = Timestamp::parse(DAY.as_bytes()).unwrap().day();
-        let id = LineId { generation, offset };
-        builder.push(id, 1_000, day, |body| body.extend_from_slice(document.to_string().as_bytes()));
-    }
-    builder.finish(0)
-}
-
-/// A record of the contract.
-pub(crate) fn record(second: u32, message: &str, request_id: Option<&str>) -> Value {
-    json!({
-        "timestamp": format!("2026-11-23T12:00:{second:02}.000001Z"), "service": "s", "level": "info",
-        "message": message, "request_id": request_id, "project_id": "p-1", "status": 200, "duration_ms": 1.5,
-        "method": "GET", "endpoint": "/x/{id}", "outcome": "answered",
-    })
-}
-
-pub(crate) fn all_stored(lines: usize) -> Vec<Disposition> {
-    vec![Disposition::Stored; lines]
-}
-
-/// The documents of a page, without what depends on when the engine took them.
-pub(crate) fn documents(page: &Page) -> Vec<Value> {
-    let read = |line: &Box<serde_json::value::RawValue>| {
-        let mut document: Value = serde_json::from_str(line.get()).unwrap();
-        let fields = document.as_object_mut().unwrap();
-        fields.remove("@timestamp");
-        fields.remove("event");
-        document
-    };
-    page.lines.iter().map(read).collect()
 }

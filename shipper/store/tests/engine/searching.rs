@@ -2,7 +2,8 @@
 
 use store::{EngineSettings, Level, Order, Search, Store, Target, Timestamp};
 
-use crate::rig::{Rig, all_stored, batch, documents, generation, record};
+use crate::lines::{all_stored, batch, documents, generation, record};
+use crate::rig::Rig;
 
 #[tokio::test]
 async fn both_stores_answer_alike() {

@@ -1,0 +1,108 @@
+//! The file itself: missing, made, replaced, of another kind or version.
+
+use rusqlite::Connection;
+use store::{BootstrapMode, EngineSettings, OpenError, Outcome, SearchError, Store, Target, WriteError};
+
+use crate::lines::{all_stored, batch, generation, record};
+use crate::{count, new_store, reader, target, writer};
+
+#[tokio::test]
+async fn a_store_that_is_not_there_yet_reads_as_empty_and_is_found_when_it_appears() {
+    let folder = tempfile::tempdir().unwrap();
+    let reader = reader(&folder).await;
+    assert_eq!(count(&reader).await, 0);
+    assert_eq!(reader.ready().await, Ok(()));
+    // As it is for a moment while it is made.
+    std::fs::write(folder.path().join("logs.db"), b"").unwrap();
+    assert_eq!(count(&reader).await, 0);
+
+    let writer = writer(&folder).await;
+    assert_eq!(count(&reader).await, 0);
+    let lines = batch("x", generation(1), &[record(1, "a", None)]);
+    assert_eq!(writer.write(&lines).await.unwrap(), all_stored(1));
+    assert_eq!(count(&reader).await, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_is_noticed() {
+    let (folder, store) = new_store().await;
+    store.write(&batch("x", generation(1), &[record(1, "a", None)])).await.unwrap();
+    let reader = reader(&folder).await;
+    assert_eq!(count(&reader).await, 1);
+    drop(store);
+    // Under its old name, so that its inode is not given to the next file.
+    std::fs::rename(folder.path().join("logs.db"), folder.path().join("old.db")).unwrap();
+    for other in ["logs.db-wal", "logs.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(other));
+    }
+    assert_eq!(count(&reader).await, 0);
+    let store = writer(&folder).await;
+    store.write(&batch("x", generation(2), &[record(1, "b", None), record(2, "c", None)])).await.unwrap();
+    assert_eq!(count(&reader).await, 2);
+}
+
+#[tokio::test]
+async fn folders_are_made_and_readers_write_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::Sqlite(folder.path().join("a/b/logs.db"));
+    let settings = EngineSettings::default();
+    let reader = Store::open_reader(&target, &settings).await.unwrap();
+    assert!(!folder.path().join("a").exists());
+    let refused = reader.write(&batch("x", generation(1), &[record(1, "a", None)])).await;
+    assert!(matches!(refused, Err(WriteError::Refused(_))), "{refused:?}");
+
+    let writer = Store::open_writer(&target, &settings).await.unwrap();
+    let report = writer.bootstrap(BootstrapMode::Check).await.unwrap();
+    assert_eq!((report.pipeline, report.template), (Outcome::NotUsed, Outcome::InPlace));
+
+    std::fs::write(folder.path().join("file"), b"x").unwrap();
+    let target = Target::Sqlite(folder.path().join("file/logs.db"));
+    let refused = Store::open_writer(&target, &settings).await;
+    assert!(matches!(refused, Err(OpenError::Folder { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_newer_file_is_refused_by_name_and_version() {
+    let (folder, store) = new_store().await;
+    let early = reader(&folder).await;
+    assert_eq!(count(&early).await, 0);
+    drop(store);
+    let connection = Connection::open(folder.path().join("logs.db")).unwrap();
+    connection.pragma_update(None, "user_version", 1_000).unwrap();
+    let settings = EngineSettings::default();
+    for refused in
+        [Store::open_writer(&target(&folder), &settings).await, Store::open_reader(&target(&folder), &settings).await]
+    {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, OpenError::NewerSchema { found: 1_000, .. }), "{error:?}");
+        assert!(error.to_string().contains("logs.db") && error.to_string().contains("1000"), "{error}");
+    }
+    let refused = early.search(&store::Search::default()).await;
+    assert!(matches!(refused, Err(SearchError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_file_of_another_kind_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "a letter, not a database\n".repeat(100);
+    std::fs::write(folder.path().join("logs.db"), &text).unwrap();
+    let settings = EngineSettings::default();
+    for refused in
+        [Store::open_writer(&target(&folder), &settings).await, Store::open_reader(&target(&folder), &settings).await]
+    {
+        let error = refused.unwrap_err();
+        assert!(error.to_string().contains("not a database"), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.path().join("logs.db")).unwrap(), text);
+}
+
+#[tokio::test]
+async fn somebody_elses_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = Connection::open(folder.path().join("logs.db")).unwrap();
+    connection.execute_batch("CREATE TABLE accounts (name TEXT)").unwrap();
+    let refused = Store::open_writer(&target(&folder), &EngineSettings::default()).await;
+    assert!(matches!(refused, Err(OpenError::File { .. })), "{refused:?}");
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 1);
+}

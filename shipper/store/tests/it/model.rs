@@ -1,0 +1,170 @@
+//! Searches over random lines find what a plain filter and sort over the same lines find, page by page.
+
+use std::cmp::Reverse;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use store::{BatchBuilder, Level, LineId, Order, Search, Store, Timestamp};
+
+use crate::lines::{generation, push};
+use crate::new_store;
+
+const WORDS: [&str; 6] = ["fox", "Fox", "dog", "Ärger", "ärger", "x9"];
+const IDS: [&str; 3] = ["a", "A", "b"];
+const BASE_MICROS: i64 = 1_795_000_000_000_000;
+
+/// A line, small in every respect so that lines share values.
+#[derive(Clone, Debug)]
+struct Line {
+    id: LineId,
+    time: Timestamp,
+    request_id: Option<&'static str>,
+    project_id: Option<&'static str>,
+    service: &'static str,
+    level: Level,
+    words: Vec<&'static str>,
+}
+
+impl Line {
+    fn document(&self) -> Value {
+        json!({
+            "timestamp": self.time.to_string(), "service": self.service, "level": self.level.as_str(),
+            "message": self.words.join("-"), "request_id": self.request_id, "project_id": self.project_id,
+            "origin": { "generation": self.id.generation.as_str(), "offset": self.id.offset },
+        })
+    }
+
+    fn is_asked_for(&self, search: &Search) -> bool {
+        let same = |asked: &Option<String>, own: Option<&str>| asked.is_none() || asked.as_deref() == own;
+        let words: Vec<_> = self.words.iter().map(|word| word.to_lowercase()).collect();
+        same(&search.request_id, self.request_id)
+            && same(&search.project_id, self.project_id)
+            && same(&search.service, Some(self.service))
+            && (search.levels.is_empty() || search.levels.contains(&self.level))
+            && search.from.is_none_or(|from| self.time >= from)
+            && search.to.is_none_or(|to| self.time < to)
+            && search.text.iter().flat_map(|text| text.split(' ')).all(|word| words.contains(&word.to_lowercase()))
+    }
+}
+
+/// Few times, so that many lines have the same.
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0..6_i64).prop_map(|micros| Timestamp::from_unix_micros(BASE_MICROS + micros))
+}
+
+fn level() -> impl Strategy<Value = Level> {
+    prop::sample::select(Level::ALL.to_vec())
+}
+
+fn id() -> impl Strategy<Value = Option<&'static str>> {
+    option::of(prop::sample::select(IDS.to_vec()))
+}
+
+fn words(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<&'static str>> {
+    vec(prop::sample::select(WORDS.to_vec()), count)
+}
+
+fn lines() -> impl Strategy<Value = Vec<Line>> {
+    let line = (time(), id(), id(), prop::sample::select(IDS.to_vec()), level(), words(0..4));
+    vec((0..3_u8, line), 0..60).prop_map(|lines| {
+        let of = |(place, (number, line))| {
+            let (time, request_id, project_id, service, level, words) = line;
+            let id = LineId { generation: generation(number), offset: place as u64 };
+            Line { id, time, request_id, project_id, service, level, words }
+        };
+        lines.into_iter().enumerate().map(of).collect()
+    })
+}
+
+fn search() -> impl Strategy<Value = Search> {
+    let filters = (id(), id(), option::weighted(0.2, prop::sample::select(IDS.to_vec())), vec(level(), 0..3));
+    let text = option::weighted(0.3, words(1..3));
+    (filters, text, option::of(time()), option::of(time()), any::<bool>(), 1..8_usize).prop_map(
+        |((request_id, project_id, service, levels), text, from, to, oldest_first, limit)| Search {
+            request_id: request_id.map(str::to_owned),
+            project_id: project_id.map(str::to_owned),
+            service: service.map(str::to_owned),
+            levels,
+            text: text.map(|words| words.join(" ")),
+            from,
+            to,
+            order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
+            limit,
+            cursor: None,
+        },
+    )
+}
+
+async fn write(store: &Store, lines: &[Line]) {
+    let mut builder = BatchBuilder::new("x");
+    for line in lines {
+        push(&mut builder, line.id, &line.document().to_string());
+    }
+    store.write(&builder.finish(0)).await.unwrap();
+}
+
+/// All pages, with `between` run after the first.
+async fn pages(store: &Store, mut search: Search, between: impl AsyncFnOnce()) -> Vec<Value> {
+    let mut between = Some(between);
+    let mut found = Vec::new();
+    loop {
+        let page = store.search(&search).await.unwrap();
+        assert!(page.lines.len() <= search.limit);
+        found.extend(page.lines.iter().map(|line| serde_json::from_str::<Value>(line.get()).unwrap()));
+        let Some(next) = page.next else { return found };
+        if let Some(between) = between.take() {
+            between().await;
+        }
+        // As a client would pass it on.
+        search.cursor = Some(next.to_string().parse().unwrap());
+    }
+}
+
+fn expected(lines: &[Line], search: &Search) -> Vec<Value> {
+    let mut asked: Vec<_> = lines.iter().filter(|line| line.is_asked_for(search)).collect();
+    match search.order {
+        Order::OldestFirst => asked.sort_by_key(|line| (line.time, line.id)),
+        Order::NewestFirst => asked.sort_by_key(|line| Reverse((line.time, line.id))),
+    }
+    asked.into_iter().map(Line::document).collect()
+}
+
+fn run(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_search_finds_what_a_plain_filter_finds(lines in lines(), searches in vec(search(), 12)) {
+        run(async {
+            let (_folder, store) = new_store().await;
+            write(&store, &lines).await;
+            for search in searches {
+                let expected = expected(&lines, &search);
+                assert_eq!(pages(&store, search.clone(), async || ()).await, expected, "{search:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn lines_that_come_in_between_pages_move_nothing(lines in lines(), late in lines(), search in search()) {
+        run(async {
+            let (_folder, store) = new_store().await;
+            write(&store, &lines).await;
+            // Lines that come before the first page in its order, as new ones do in a list with the newest on top.
+            let ahead = |line: &Line| {
+                let beyond = if search.order == Order::NewestFirst { 1_000 } else { -1_000 };
+                let id = LineId { generation: generation(9), ..line.id };
+                Line { id, time: Timestamp::from_unix_micros(line.time.unix_micros() + beyond), ..line.clone() }
+            };
+            let late: Vec<_> = late.iter().map(ahead).collect();
+            let expected = expected(&lines, &search);
+            let found = pages(&store, search.clone(), async || write(&store, &late).await).await;
+            assert_eq!(found, expected, "{search:?}");
+        });
+    }
+}

@@ -1,0 +1,41 @@
+//! Documents of other shapes than the contract's, as the embedded store keeps them.
+
+use serde_json::json;
+use store::{BatchBuilder, LineId, Search};
+
+use crate::lines::{all_stored, batch, documents, generation, push, record};
+use crate::new_store;
+
+#[tokio::test]
+async fn a_record_is_kept_byte_for_byte() {
+    let (_folder, store) = new_store().await;
+    let text = r#"{"timestamp":"2026-11-23T12:00:00.000Z", "service":"s","level":"info","message":"caf\u00e9","request_id":null,"project_id":null,"big":12345678901234567890123,"exact":1.10,"origin":{"offset":0}}"#;
+    let mut builder = BatchBuilder::new("x");
+    push(&mut builder, LineId { generation: generation(1), offset: 0 }, text);
+    assert_eq!(store.write(&builder.finish(0)).await.unwrap(), all_stored(1));
+    let page = store.search(&Search { text: Some("CAFÉ".into()), ..Search::default() }).await.unwrap();
+    assert_eq!(page.lines[0].get(), text);
+}
+
+#[tokio::test]
+async fn other_shapes_are_found_by_the_contracts_fields() {
+    let (_folder, store) = new_store().await;
+    let lines = [
+        json!({ "v": 0, "name": "billing", "hostname": "h", "pid": 1, "level": 50, "msg": "charge declined",
+            "time": "2026-11-23T18:51:20.123Z", "request_id": "r-7" }),
+        json!({ "timestamp": "2026-11-23T18:51:21.123456Z", "level": "WARN", "fields": { "message": "slow" },
+            "span": { "name": "query", "request_id": "r-7" } }),
+        json!({ "@timestamp": "2026-11-23T18:51:22Z", "log.level": "ERROR", "message": "ecs", "service.name": "shop" }),
+        json!({ "message": "plain text, wrapped" }),
+        record(0, "a record", Some("r-7")),
+    ];
+    let written = store.write(&batch("x", generation(1), &lines)).await.unwrap();
+    assert_eq!(written, all_stored(lines.len()));
+    let page = store.search(&Search { request_id: Some("r-7".into()), ..Search::default() }).await.unwrap();
+    let messages: Vec<_> = documents(&page).iter().map(|document| document["message"].clone()).collect();
+    assert_eq!(messages, ["slow", "charge declined", "a record"]);
+    let errors = Search { levels: vec![store::Level::Error], ..Search::default() };
+    assert_eq!(store.search(&errors).await.unwrap().lines.len(), 2);
+    let page = store.search(&Search { text: Some("wrapped".into()), ..Search::default() }).await.unwrap();
+    assert_eq!(documents(&page)[0]["timestamp"], "2026-11-23T12:00:00.000000Z", "when it was received");
+}

@@ -1,0 +1,58 @@
+//! Lines as the shipper makes them, for the tests of both kinds of store.
+
+use serde_json::{Value, json};
+use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, Page, Timestamp};
+
+/// When every line was received, and the day whose index it goes to.
+pub(crate) const DAY: &str = "2026-11-23T12:00:00Z";
+
+/// A generation of its own for each number.
+pub(crate) fn generation(number: u8) -> GenerationId {
+    GenerationId::new(1_795_000_000_000, &[number; 10])
+}
+
+/// Documents as the shipper makes them: each line with its origin.
+pub(crate) fn batch(prefix: &str, generation: GenerationId, lines: &[Value]) -> Batch {
+    let mut builder = BatchBuilder::new(prefix);
+    for (place, line) in lines.iter().enumerate() {
+        let offset = place as u64 * 1_000;
+        let mut document = line.clone();
+        document["origin"] = json!({
+            "host": "h", "shipper": "s", "stream": "stdout", "generation": generation.as_str(), "offset": offset,
+            "length": 1_000, "received": DAY,
+        });
+        push(&mut builder, LineId { generation, offset }, &document.to_string());
+    }
+    builder.finish(0)
+}
+
+/// One document of any text.
+pub(crate) fn push(builder: &mut BatchBuilder, id: LineId, document: &str) {
+    let day = Timestamp::parse(DAY.as_bytes()).unwrap().day();
+    builder.push(id, 1_000, day, |body| body.extend_from_slice(document.as_bytes()));
+}
+
+/// A record of the contract.
+pub(crate) fn record(second: u32, message: &str, request_id: Option<&str>) -> Value {
+    json!({
+        "timestamp": format!("2026-11-23T12:00:{second:02}.000001Z"), "service": "s", "level": "info",
+        "message": message, "request_id": request_id, "project_id": "p-1", "status": 200, "duration_ms": 1.5,
+        "method": "GET", "endpoint": "/x/{id}", "outcome": "answered",
+    })
+}
+
+pub(crate) fn all_stored(lines: usize) -> Vec<Disposition> {
+    vec![Disposition::Stored; lines]
+}
+
+/// The documents of a page, without what depends on when an engine took them.
+pub(crate) fn documents(page: &Page) -> Vec<Value> {
+    let read = |line: &Box<serde_json::value::RawValue>| {
+        let mut document: Value = serde_json::from_str(line.get()).unwrap();
+        let fields = document.as_object_mut().unwrap();
+        fields.remove("@timestamp");
+        fields.remove("event");
+        document
+    };
+    page.lines.iter().map(read).collect()
+}
