@@ -47,12 +47,12 @@ pub(crate) fn all_stored(lines: usize) -> Vec<Disposition> {
 
 /// The documents of a page, without what depends on when an engine took them.
 pub(crate) fn documents(page: &Page) -> Vec<Value> {
-    let read = |line: &Box<serde_json::value::RawValue>| {
+    let read = |line: &serde_json::value::RawValue| {
         let mut document: Value = serde_json::from_str(line.get()).unwrap();
         let fields = document.as_object_mut().unwrap();
         fields.remove("@timestamp");
         fields.remove("event");
         document
     };
-    page.lines.iter().map(read).collect()
+    page.lines.iter().map(|line| read(line)).collect()
 }
