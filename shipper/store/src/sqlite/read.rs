@@ -60,15 +60,9 @@ impl Readers {
         let refused = |error: rusqlite::Error| OpenError::File { path: self.path.clone(), reason: error.to_string() };
         let Some(file) = identity(&self.path) else { return Ok(()) };
         let connection = self.connection(file).map_err(refused)?;
-        match schema::look(&connection).map_err(refused)? {
-            Found::Newer(found) => {
-                Err(OpenError::NewerSchema { path: self.path.clone(), found, known: schema::VERSION })
-            }
-            Found::Empty | Found::Current => {
-                self.give_back(file, connection);
-                Ok(())
-            }
-        }
+        schema::look(&connection).map_err(refused)?.usable(&self.path)?;
+        self.give_back(file, connection);
+        Ok(())
     }
 
     /// Whether a search would have an answer.
@@ -91,11 +85,7 @@ impl Readers {
         let failed = |error: rusqlite::Error| search_error(&error, DEADLINE.as_secs());
         let mut connection = self.connection(file).map_err(failed)?;
         let found = schema::look(&connection).map_err(failed)?;
-        if let Found::Newer(version) = found {
-            let known = schema::VERSION;
-            let reason = format!("schema version {version} is newer than {known}, which is known here");
-            return Err(SearchError::Refused(Cause::new(0, reason)));
-        }
+        found.usable(&self.path).map_err(|error| SearchError::Refused(Cause::new(0, error.to_string())))?;
         if found == Found::Empty {
             return Ok(None);
         }

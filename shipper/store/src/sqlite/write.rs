@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, Statement, TransactionBehavior, params};
 use crate::batch::Batch;
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError};
-use crate::id::{GenerationId, LineId};
+use crate::id::GenerationId;
 use crate::normalise::normalise;
 use crate::record::{self, Record};
 use crate::sqlite::failure::write_error;
@@ -22,14 +22,22 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages that the connection keeps in memory.
 const CACHE_KIB: i64 = 16 * 1024;
 
+/// The WAL is brought into the file after a write that makes it longer than this, 16 MiB of pages of 4 KiB. Pages that
+/// many writes change are then written once. Readers hold it up no longer than one search takes.
+const WAL_CHECKPOINT_PAGES: i64 = 4_096;
+
 /// The WAL is cut back to this after a checkpoint.
 const WAL_KEPT_BYTES: i64 = 16 * 1024 * 1024;
 
 const INSERT: &str = r#"
-INSERT INTO logs (time, generation, "offset", service, level, request_id, project_id, document)
+INSERT INTO logs (time, source, "offset", service, level, request_id, project_id, document)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-ON CONFLICT (generation, "offset") DO NOTHING
+ON CONFLICT (source, "offset") DO NOTHING
 "#;
+
+const INSERT_SOURCE: &str = "INSERT INTO sources (generation) VALUES (?1) ON CONFLICT DO NOTHING";
+
+const FIND_SOURCE: &str = "SELECT id FROM sources WHERE generation = ?1";
 
 const INSERT_TEXT: &str = "INSERT INTO logs_text (rowid, message) VALUES (?1, ?2)";
 
@@ -47,10 +55,14 @@ impl Writer {
         }
         let refused = |error: rusqlite::Error| OpenError::File { path: path.to_owned(), reason: error.to_string() };
         let mut connection = connect(path).map_err(refused)?;
-        match schema::make(&mut connection).map_err(refused)? {
-            Found::Newer(found) => Err(OpenError::NewerSchema { path: path.to_owned(), found, known: schema::VERSION }),
-            Found::Empty | Found::Current => Ok(Self { connection: Mutex::new(connection) }),
+        // Nothing is changed in a file before it is known to be a store.
+        let mut found = schema::look(&connection).map_err(refused)?;
+        if matches!(found, Found::Empty | Found::Current) {
+            prepare(&connection).map_err(refused)?;
+            found = schema::make(&mut connection).map_err(refused)?;
         }
+        found.usable(path)?;
+        Ok(Self { connection: Mutex::new(connection) })
     }
 
     /// A panic elsewhere leaves no transaction open: it is rolled back when dropped.
@@ -78,11 +90,15 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
-    Ok(connection)
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)
 }
 
 fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<Vec<Disposition>> {
@@ -91,10 +107,12 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<Vec<Dis
     {
         let mut insert = transaction.prepare_cached(INSERT)?;
         let mut insert_text = transaction.prepare_cached(INSERT_TEXT)?;
+        let mut sources = Sources { connection: &transaction, last: None };
         for (place, line) in batch.lines().iter().enumerate() {
+            let source = sources.of(line.id.generation)?;
             dispositions.push(match read(batch.document(place), line.id.generation) {
                 Err(cause) => Disposition::DeadLetter(cause),
-                Ok((record, document)) if insert_record(&mut insert, line.id, &record, &document)? => {
+                Ok((record, document)) if insert_record(&mut insert, source, line.id.offset, &record, &document)? => {
                     insert_text.execute(params![transaction.last_insert_rowid(), record.message])?;
                     Disposition::Stored
                 }
@@ -104,6 +122,25 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<Vec<Dis
     }
     transaction.commit()?;
     Ok(dispositions)
+}
+
+/// The rows of generations, each looked up once in a row of lines.
+struct Sources<'c> {
+    connection: &'c Connection,
+    last: Option<(GenerationId, i64)>,
+}
+
+impl Sources<'_> {
+    fn of(&mut self, generation: GenerationId) -> rusqlite::Result<i64> {
+        if let Some((_, source)) = self.last.filter(|(last, _)| *last == generation) {
+            return Ok(source);
+        }
+        self.connection.prepare_cached(INSERT_SOURCE)?.execute([generation.as_str()])?;
+        let mut find = self.connection.prepare_cached(FIND_SOURCE)?;
+        let source = find.query_row([generation.as_str()], |row| row.get(0))?;
+        self.last = Some((generation, source));
+        Ok(source)
+    }
 }
 
 /// A document's fields and its text, which is new where it had to be brought into the contract's form.
@@ -119,14 +156,15 @@ fn read(document: &[u8], generation: GenerationId) -> Result<(Record<'_>, Cow<'_
 /// Whether the row is new.
 fn insert_record(
     insert: &mut Statement<'_>,
-    id: LineId,
+    source: i64,
+    offset: u64,
     record: &Record<'_>,
     document: &str,
 ) -> rusqlite::Result<bool> {
     let inserted = insert.execute(params![
         record.time.unix_micros(),
-        id.generation.as_str(),
-        id.offset.cast_signed(),
+        source,
+        offset.cast_signed(),
         record.service,
         record.level.as_str(),
         record.request_id,
