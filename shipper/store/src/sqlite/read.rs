@@ -71,9 +71,17 @@ impl Readers {
     }
 
     pub(crate) fn search(&self, search: &Search) -> Result<Page, SearchError> {
-        let query = Query::new(search);
-        let limit = search.bounded_limit();
-        Ok(self.with_connection(|connection| run(connection, &query, limit))?.unwrap_or_default())
+        let found = self.with_connection(|connection| {
+            let words_are_common = match Query::probe(search) {
+                Some(probe) => {
+                    let mut statement = connection.prepare_cached(&probe.sql)?;
+                    statement.query_row(params_from_iter(&probe.parameters), |row| row.get(0))?
+                }
+                None => false,
+            };
+            run(connection, &Query::new(search, words_are_common), search.bounded_limit())
+        });
+        Ok(found?.unwrap_or_default())
     }
 
     /// Runs `work` on a connection to a store with tables; `None` when there is none yet.
