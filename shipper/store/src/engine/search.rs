@@ -104,12 +104,17 @@ fn query(search: &Search, size: usize) -> Value {
         Order::OldestFirst => "asc",
         Order::NewestFirst => "desc",
     };
+    // A time that engines can't order is missing, and stands last. OpenSearch passes over it on a later page unless that
+    // is said, and can't show the value that it gives it in descending order, before 1970.
+    let missing = if search.order == Order::OldestFirst { json!("_last") } else { json!(0) };
+    let time =
+        json!({ "order": order, "numeric_type": "date_nanos", "unmapped_type": "date_nanos", "missing": missing });
     let mut query = json!({
         "size": size,
         "track_total_hits": false,
         "query": { "bool": { "filter": filter } },
         "sort": [
-            { "timestamp": { "order": order, "numeric_type": "date_nanos", "unmapped_type": "date_nanos" } },
+            { "timestamp": time },
             { "origin.generation": { "order": order, "unmapped_type": "keyword" } },
             { "origin.offset": { "order": order, "unmapped_type": "long" } },
         ],

@@ -1,9 +1,10 @@
 //! Where other loggers keep what the contract names.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::level::Level;
 use crate::normalise::Draft;
+use crate::normalise::object::Object;
 
 /// A text, or a whole number as one; empty texts say nothing.
 fn text(value: &Value) -> Option<String> {
@@ -23,15 +24,15 @@ fn level(value: &Value) -> Option<Level> {
 }
 
 /// `level`; ECS `log.level`, dotted or nested; `severity`. What says no level that is known is `info`.
-pub(super) fn take_level(draft: &mut Draft) -> Level {
-    let mut taken = draft.document.get("level").and_then(level);
+pub(super) fn take_level(draft: &mut Draft<'_>) -> Level {
+    let mut taken = draft.document.scalar("level").as_ref().and_then(level);
     if taken.is_some() {
         draft.document.remove("level");
     }
     draft.replace("level");
     for key in ["log.level", "severity"] {
         if taken.is_none() {
-            taken = draft.document.get(key).and_then(level);
+            taken = draft.document.scalar(key).as_ref().and_then(level);
             if taken.is_some() {
                 draft.document.remove(key);
             }
@@ -44,8 +45,8 @@ pub(super) fn take_level(draft: &mut Draft) -> Level {
 }
 
 /// `service`; ECS `service.name`, dotted or nested; bunyan's `name`; `service` in a tracing event's fields or spans.
-pub(super) fn take_service(draft: &mut Draft) -> Option<String> {
-    let mut taken = draft.document.get("service").and_then(text);
+pub(super) fn take_service(draft: &mut Draft<'_>) -> Option<String> {
+    let mut taken = draft.document.scalar("service").as_ref().and_then(text);
     if taken.is_some() {
         draft.document.remove("service");
     } else {
@@ -63,7 +64,7 @@ pub(super) fn take_service(draft: &mut Draft) -> Option<String> {
 }
 
 /// `message`; bunyan's `msg`; `message` in a tracing event's fields. Without any it is empty.
-pub(super) fn take_message(draft: &mut Draft) -> String {
+pub(super) fn take_message(draft: &mut Draft<'_>) -> String {
     let message = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         other => text(other),
@@ -80,7 +81,7 @@ pub(super) fn take_message(draft: &mut Draft) -> String {
 }
 
 /// `key`, or the same in a tracing event's fields or spans; of the request id also ECS `http.request.id`.
-pub(super) fn take_id(draft: &mut Draft, key: &str) -> Option<String> {
+pub(super) fn take_id(draft: &mut Draft<'_>, key: &'static str) -> Option<String> {
     let taken = take(draft, key, text);
     draft.replace(key);
     let document = &draft.document;
@@ -88,14 +89,14 @@ pub(super) fn take_id(draft: &mut Draft, key: &str) -> Option<String> {
 }
 
 /// ECS `http.request.id`, nested or dotted. It stays there.
-fn of_ecs(document: &Map<String, Value>) -> Option<String> {
-    let nested = document.get("http").and_then(|http| http.get("request")?.get("id")).and_then(text);
-    nested.or_else(|| document.get("http.request.id").and_then(text))
+fn of_ecs(document: &Object<'_>) -> Option<String> {
+    let nested = document.object("http").and_then(|http| http.object("request")?.scalar("id"));
+    nested.as_ref().and_then(text).or_else(|| document.scalar("http.request.id").as_ref().and_then(text))
 }
 
 /// Removes `key` if it has a usable value.
-fn take<T>(draft: &mut Draft, key: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
-    let taken = draft.document.get(key).and_then(read);
+fn take<T>(draft: &mut Draft<'_>, key: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    let taken = draft.document.scalar(key).as_ref().and_then(read);
     if taken.is_some() {
         draft.document.remove(key);
     }
@@ -103,23 +104,29 @@ fn take<T>(draft: &mut Draft, key: &str, read: impl Fn(&Value) -> Option<T>) -> 
 }
 
 /// Removes `key` from the object under `outer` if it has a usable value, and the object if nothing is left.
-fn take_nested<T>(draft: &mut Draft, outer: &str, key: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
-    let object = draft.document.get_mut(outer)?.as_object_mut()?;
-    let taken = object.get(key).and_then(read)?;
+fn take_nested<T>(
+    draft: &mut Draft<'_>,
+    outer: &'static str,
+    key: &str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Option<T> {
+    let mut object = draft.document.object(outer)?;
+    let taken = read(&object.scalar(key)?)?;
     object.remove(key);
-    if object.is_empty() {
-        draft.document.remove(outer);
+    let rest = (!object.is_empty()).then(|| object.to_string());
+    match rest {
+        Some(rest) => draft.document.insert(outer, rest),
+        None => drop(draft.document.remove(outer)),
     }
     Some(taken)
 }
 
 /// What a tracing event's fields say, else its span, else the spans around it from the inside out. It stays there.
-fn in_context(document: &Map<String, Value>, key: &str) -> Option<String> {
-    let within = |object: &Value| object.as_object().and_then(|object| object.get(key)).and_then(text);
-    let spans = document.get("spans").and_then(Value::as_array);
+fn in_context(document: &Object<'_>, key: &str) -> Option<String> {
+    let within = |object: &Object<'_>| object.scalar(key).as_ref().and_then(text);
     document
-        .get("fields")
-        .and_then(within)
-        .or_else(|| document.get("span").and_then(within))
-        .or_else(|| spans.and_then(|spans| spans.iter().rev().find_map(within)))
+        .object("fields")
+        .and_then(|fields| within(&fields))
+        .or_else(|| document.object("span").and_then(|span| within(&span)))
+        .or_else(|| document.objects("spans").iter().rev().find_map(within))
 }

@@ -6,31 +6,31 @@
 //! stands where a contract field belongs, and can't be it, moves to `origin.replaced`, so nothing is lost.
 
 mod fields;
+mod object;
 mod time;
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
-
 use crate::id::GenerationId;
 use crate::level::Level;
+use crate::normalise::object::{Object, quoted};
 use crate::record::Record;
 
 /// The service of lines that do not name theirs.
 const UNKNOWN_SERVICE: &str = "unknown";
 
 /// A document under work.
-struct Draft {
-    document: Map<String, Value>,
+struct Draft<'a> {
+    document: Object<'a>,
     /// Values that made room for a contract field, by their key.
-    replaced: Map<String, Value>,
+    replaced: Object<'a>,
 }
 
-impl Draft {
+impl Draft<'_> {
     /// Removes `key` and keeps its value aside; a null is nothing to keep.
-    fn replace(&mut self, key: &str) {
-        if let Some(value) = self.document.remove(key).filter(|value| !value.is_null()) {
-            self.replaced.insert(key.to_owned(), value);
+    fn replace(&mut self, key: &'static str) {
+        if let Some(value) = self.document.remove(key).filter(|value| value != "null") {
+            self.replaced.insert(key, value);
         }
     }
 }
@@ -40,16 +40,12 @@ impl Draft {
 /// # Errors
 /// When it is no JSON object.
 pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<'static>, String), String> {
-    let document = serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))?;
-    let mut draft = Draft { document, replaced: Map::new() };
-    let mut origin = match draft.document.remove("origin") {
-        Some(Value::Object(origin)) => origin,
-        Some(other) => {
-            draft.replaced.insert("origin".to_owned(), other);
-            Map::new()
-        }
-        None => Map::new(),
-    };
+    let document = Object::parse(text).map_err(|error| format!("not a JSON object: {error}"))?;
+    let mut draft = Draft { document, replaced: Object::default() };
+    let is_origin = draft.document.object("origin").is_some();
+    let kept = if is_origin { draft.document.remove("origin") } else { None };
+    draft.replace("origin");
+    let mut origin = kept.as_deref().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
     let (time, timestamp) = time::take(&mut draft, &origin, generation);
     let level = fields::take_level(&mut draft);
     let service = fields::take_service(&mut draft).unwrap_or_else(|| UNKNOWN_SERVICE.to_owned());
@@ -57,9 +53,9 @@ pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<
     let request_id = fields::take_id(&mut draft, "request_id");
     let project_id = fields::take_id(&mut draft, "project_id");
     if !draft.replaced.is_empty() {
-        origin.insert("replaced".to_owned(), Value::Object(draft.replaced));
+        origin.insert("replaced", draft.replaced.to_string());
     }
-    let text = compose(&timestamp, &service, level, &message, [&request_id, &project_id], draft.document, origin);
+    let text = compose(&timestamp, &service, level, &message, [&request_id, &project_id], draft.document, &origin);
     let record = Record {
         time,
         service: Cow::Owned(service),
@@ -78,31 +74,24 @@ fn compose(
     level: Level,
     message: &str,
     [request_id, project_id]: [&Option<String>; 2],
-    rest: Map<String, Value>,
-    origin: Map<String, Value>,
+    rest: Object<'_>,
+    origin: &Object<'_>,
 ) -> String {
-    let id = |id: &Option<String>| id.clone().map_or(Value::Null, Value::String);
-    let mut fields = vec![
-        ("timestamp".to_owned(), Value::String(timestamp.to_owned())),
-        ("service".to_owned(), Value::String(service.to_owned())),
-        ("level".to_owned(), Value::String(level.to_string())),
-        ("message".to_owned(), Value::String(message.to_owned())),
-        ("request_id".to_owned(), id(request_id)),
-        ("project_id".to_owned(), id(project_id)),
-    ];
-    fields.extend(rest);
+    let id = |id: &Option<String>| id.as_deref().map_or_else(|| "null".to_owned(), quoted);
+    let mut document = Object::default();
+    for (key, text) in [
+        ("timestamp", quoted(timestamp)),
+        ("service", quoted(service)),
+        ("level", quoted(level.as_str())),
+        ("message", quoted(message)),
+        ("request_id", id(request_id)),
+        ("project_id", id(project_id)),
+    ] {
+        document.insert(key, text);
+    }
+    document.append(rest);
     if !origin.is_empty() {
-        fields.push(("origin".to_owned(), Value::Object(origin)));
+        document.insert("origin", origin.to_string());
     }
-    let mut text = String::from("{");
-    for (place, (key, value)) in fields.into_iter().enumerate() {
-        if place > 0 {
-            text.push(',');
-        }
-        text.push_str(&Value::String(key).to_string());
-        text.push(':');
-        text.push_str(&value.to_string());
-    }
-    text.push('}');
-    text
+    document.to_string()
 }

@@ -1,9 +1,10 @@
 //! A document's time: its own, or else when its line arrived.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::id::GenerationId;
 use crate::normalise::Draft;
+use crate::normalise::object::Object;
 use crate::record::contract_time;
 use crate::timestamp::Timestamp;
 
@@ -15,11 +16,11 @@ const MICROS_BELOW: i64 = MILLIS_BELOW * 1_000;
 
 /// Takes the time out of a document: of `timestamp`, `@timestamp`, `time` and `ts` the first that can be read, else
 /// when the line was received, else when its generation was born. Its text is as the contract writes it.
-pub(super) fn take(draft: &mut Draft, origin: &Map<String, Value>, generation: GenerationId) -> (Timestamp, String) {
+pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: GenerationId) -> (Timestamp, String) {
     let mut taken = None;
     for key in ["timestamp", "@timestamp", "time", "ts"] {
         if taken.is_none() {
-            taken = draft.document.get(key).and_then(read);
+            taken = draft.document.scalar(key).as_ref().and_then(read);
             if taken.is_some() {
                 draft.document.remove(key);
             }
@@ -29,7 +30,7 @@ pub(super) fn take(draft: &mut Draft, origin: &Map<String, Value>, generation: G
             draft.replace(key);
         }
     }
-    taken.or_else(|| origin.get("received").and_then(read)).unwrap_or_else(|| {
+    taken.or_else(|| origin.scalar("received").as_ref().and_then(read)).unwrap_or_else(|| {
         let born = i64::try_from(generation.born_unix_ms()).unwrap_or_default();
         let born = Timestamp::from_unix_ms(born);
         (born, born.to_string())

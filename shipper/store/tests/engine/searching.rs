@@ -57,6 +57,75 @@ async fn both_stores_answer_alike() {
     rig.clean().await;
 }
 
+/// Engines keep nanoseconds since 1970 and no more; what lies outside has no place in their order, but is there.
+async fn absurd_times_are_paged(rig: Rig) {
+    let times = ["9999-12-31T23:59:59.999Z", "1969-07-20T20:17:40.000Z", "0001-01-01T00:00:00.000Z"];
+    let lines: Vec<_> = (0..12)
+        .map(|number| {
+            let mut line = record(number, "a line", Some("r-1"));
+            if let Some(time) = times.get(number as usize % 5) {
+                line["timestamp"] = (*time).into();
+            }
+            line
+        })
+        .collect();
+    let store = rig.ready_store().await;
+    let written = store.write(&batch(&rig.settings.index_prefix, generation(1), &lines)).await.unwrap();
+    assert_eq!(written, all_stored(12));
+    rig.refresh().await;
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let mut search = Search { request_id: Some("r-1".into()), order, limit: 1, ..Search::default() };
+        let mut offsets = Vec::new();
+        loop {
+            let page = store.search(&search).await.unwrap();
+            offsets.extend(documents(&page).iter().map(|document| document["origin"]["offset"].as_u64().unwrap()));
+            let Some(next) = page.next else { break };
+            search.cursor = Some(next.to_string().parse().unwrap());
+        }
+        offsets.sort_unstable();
+        assert_eq!(offsets, (0..12).map(|place| place * 1_000).collect::<Vec<_>>());
+    }
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn lines_with_absurd_times_are_found() {
+    absurd_times_are_paged(Rig::full("absurd")).await;
+}
+
+#[tokio::test]
+async fn lines_with_absurd_times_are_found_without_processors() {
+    absurd_times_are_paged(Rig::bare("absurd")).await;
+}
+
+#[tokio::test]
+async fn text_that_tries_to_be_something_else_is_text() {
+    for rig in [Rig::full("hostile"), Rig::bare("hostile")] {
+        let store = rig.ready_store().await;
+        let lines = batch(&rig.settings.index_prefix, generation(1), &[record(0, "the quick fox", None)]);
+        store.write(&lines).await.unwrap();
+        rig.refresh().await;
+        for (text, expected) in [
+            ("fox", 1),
+            ("  ", 1),
+            ("***", 0),
+            ("message:fox", 0),
+            ("fox*", 1),
+            ("fo*", 0),
+            ("\"fox\"", 1),
+            ("fox AND", 0),
+            ("\0", 1),
+            ("{\"match_all\":{}}", 0),
+            ("NOT fox", 0),
+        ] {
+            let search = Search { text: Some(text.into()), ..Search::default() };
+            let page = store.search(&search).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(page.lines.len(), expected, "{text}");
+        }
+        rig.clean().await;
+    }
+}
+
 #[tokio::test]
 async fn where_there_is_no_index_nothing_is_found() {
     for rig in [Rig::full("noindex"), Rig::bare("noindex")] {

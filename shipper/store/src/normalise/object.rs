@@ -1,0 +1,176 @@
+//! A JSON object of which single values are read while all others stay as they were written: numbers keep their digits,
+//! and members their order.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// An object's members in their order. Of a key that stands twice, the last counts.
+#[derive(Debug, Default)]
+pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Object<'a> {
+    /// Reads the text of an object.
+    pub(super) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn contains_key(&self, key: &str) -> bool {
+        self.text(key).is_some()
+    }
+
+    /// The text of a value.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(own, _)| own == key).map(|(_, text)| text.as_ref())
+    }
+
+    /// The value of a key, if it is no object or array: those read as null.
+    pub(super) fn scalar(&self, key: &str) -> Option<Value> {
+        self.text(key).map(scalar)
+    }
+
+    /// The object under a key, if it is one.
+    pub(super) fn object(&self, key: &str) -> Option<Object<'_>> {
+        self.text(key).filter(|text| text.starts_with('{')).and_then(|text| Object::parse(text).ok())
+    }
+
+    /// The objects in the array under a key.
+    pub(super) fn objects(&self, key: &str) -> Vec<Object<'_>> {
+        let elements: Vec<&RawValue> = self
+            .text(key)
+            .filter(|text| text.starts_with('['))
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        elements.into_iter().filter_map(|element| Object::parse(element.get()).ok()).collect()
+    }
+
+    /// Takes a member out; its text.
+    pub(super) fn remove(&mut self, key: &str) -> Option<Cow<'a, str>> {
+        let place = self.0.iter().position(|(own, _)| own == key)?;
+        Some(self.0.remove(place).1)
+    }
+
+    /// Puts a value's text under a key, in the place of what was there or at the end.
+    pub(super) fn insert(&mut self, key: impl Into<Cow<'a, str>>, text: impl Into<Cow<'a, str>>) {
+        let (key, text) = (key.into(), text.into());
+        match self.0.iter_mut().find(|(own, _)| *own == key) {
+            Some((_, there)) => *there = text,
+            None => self.0.push((key, text)),
+        }
+    }
+
+    /// Puts all of another's members at the end.
+    pub(super) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+impl fmt::Display for Object<'_> {
+    /// Its JSON text.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("{")?;
+        for (place, (key, text)) in self.0.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            write!(formatter, "{comma}{}:{text}", quoted(key))?;
+        }
+        formatter.write_str("}")
+    }
+}
+
+/// A text as JSON.
+pub(super) fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn scalar(text: &str) -> Value {
+    match text.as_bytes().first() {
+        Some(b'{' | b'[') | None => Value::Null,
+        Some(b'"') => serde_json::from_str::<Lossy>(text).map(|Lossy(text)| Value::String(text)).unwrap_or_default(),
+        Some(_) => serde_json::from_str(text).unwrap_or_default(),
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut object = Object::default();
+                while let Some((Lossy(key), value)) = map.next_entry::<Lossy, &RawValue>()? {
+                    object.insert(key, value.get());
+                }
+                Ok(object)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A JSON string in which half a surrogate pair, as loggers that cut strings write it, reads as a replacement character.
+struct Lossy(String);
+
+impl<'de> Deserialize<'de> for Lossy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = Lossy;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Lossy(text.to_owned()))
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Lossy(String::from_utf8_lossy(bytes).into_owned()))
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_asked_for_stays_as_it_was() {
+        let text = r#"{"z":12345678901234567890123,"a":1.10,"m":{"k":1e999,"k2":"\ud83d"},"last":"\ud83d cut"}"#;
+        let mut object = Object::parse(text).unwrap();
+        assert_eq!(object.to_string(), text);
+        assert_eq!(object.scalar("last"), Some(Value::from("\u{fffd}\u{fffd}\u{fffd} cut")));
+        assert_eq!(object.scalar("m"), Some(Value::Null));
+        assert_eq!(object.object("m").unwrap().scalar("k"), Some(Value::Null));
+        object.remove("m");
+        object.insert("a", "2");
+        assert_eq!(object.to_string(), r#"{"z":12345678901234567890123,"a":2,"last":"\ud83d cut"}"#);
+    }
+
+    #[test]
+    fn only_objects_are_read() {
+        for text in ["", "[]", "7", "{", "{\"a\":}", "{} {}"] {
+            assert!(Object::parse(text).is_err(), "{text}");
+        }
+        let mixed = Object::parse(r#"{"spans":[1,{"a":1},"x",{"b":2}]}"#).unwrap();
+        assert_eq!(mixed.objects("spans").len(), 2);
+    }
+}
