@@ -45,6 +45,12 @@ impl Engine {
         let path = format!("_index_template/{name}");
         let mut wanted: Value = parse(TEMPLATE)?;
         wanted["index_patterns"] = json!([self.indices()]);
+        if self.settings.pipeline.is_none() {
+            // Only the pipeline makes `event` an object, and keeps aside what else stands there; without it, many a
+            // logger's plain `event` would make the engine refuse the line.
+            let fields = wanted["template"]["mappings"]["properties"].as_object_mut();
+            fields.and_then(|fields| fields.remove("event"));
+        }
         let there = self.get(&path).await?.map(|answer| answer["index_templates"][0]["index_template"].clone());
         let what = format!("the index template {name:?}");
         let step = step(there.as_ref(), &wanted, is_marked, mode, &what, "--index-prefix NAME")?;

@@ -41,7 +41,13 @@ impl Engine {
     /// Asks this store's indices; an answer is one of success, or 404 for no index.
     async fn search_indices(&self, query: &Value) -> Result<Answer, SearchError> {
         let path = format!("{}/_search", self.indices());
-        let parameters = [("ignore_unavailable", "true"), ("allow_no_indices", "true"), ("filter_path", FILTER)];
+        let parameters = [
+            ("ignore_unavailable", "true"),
+            ("allow_no_indices", "true"),
+            // A part of the lines must not look like all of them.
+            ("allow_partial_search_results", "false"),
+            ("filter_path", FILTER),
+        ];
         let body = Some(query.to_string().into());
         match self.client.send(Method::Post, &path, "application/json", &parameters, body).await {
             Ok(answer) if answer.status == 200 || answer.status == 404 => Ok(answer),

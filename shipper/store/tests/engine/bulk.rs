@@ -51,6 +51,20 @@ async fn a_mapping_conflict_is_one_lines_dead_letter_without_processors() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_no_object_is_stored() {
+    for rig in [Rig::full("event"), Rig::bare("event")] {
+        let store = rig.ready_store().await;
+        let mut line = record(0, "a structlog line", Some("r-1"));
+        line["event"] = "user_logged_in".into();
+        let written = store.write(&batch(&rig.settings.index_prefix, generation(1), &[line])).await.unwrap();
+        assert_eq!(written, all_stored(1));
+        let page = rig.find(&store, &Search::default()).await;
+        assert!(page.lines[0].get().contains("user_logged_in"));
+        rig.clean().await;
+    }
+}
+
+#[tokio::test]
 async fn an_index_that_takes_no_writes_pauses_the_shipper() {
     a_block_refuses(Rig::full("block")).await;
 }
