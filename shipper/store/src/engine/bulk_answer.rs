@@ -122,23 +122,42 @@ impl Outcome {
             429 if kind == CLUSTER_BLOCK => return Meaning::Refused(cause()),
             status if status == 429 || status >= 500 => Disposition::Retry(cause()),
             401 | 403 | 404 => return Meaning::Refused(cause()),
-            _ if is_about_the_engine(&cause().reason, kind) => return Meaning::Refused(cause()),
+            _ if self.error.as_ref().is_some_and(ItemError::is_about_the_engine) => {
+                return Meaning::Refused(cause());
+            }
             _ => Disposition::DeadLetter(cause()),
         })
     }
 }
 
 /// A refusal with a client's status that no line can help: the pipeline is missing, or there is no room for an index.
-pub(super) fn is_about_the_engine(reason: &str, kind: &str) -> bool {
-    let no_pipeline = reason.contains("pipeline with id [") && reason.contains("does not exist");
-    let no_shards = reason.contains("would add [") && reason.contains("shards");
-    no_pipeline || no_shards || kind == "index_not_found_exception" || kind == CLUSTER_BLOCK
+/// Engines quote lines in their reasons, so a reason is told by how it begins, which no line decides.
+pub(super) fn is_about_the_engine(kind: &str, reason: &str) -> bool {
+    match kind {
+        "index_not_found_exception" | CLUSTER_BLOCK => true,
+        "illegal_argument_exception" => {
+            reason.starts_with("pipeline with id [") && reason.ends_with("] does not exist")
+        }
+        "validation_exception" => {
+            reason.starts_with("Validation Failed: 1: this action would add [") && reason.contains(" shards")
+        }
+        _ => false,
+    }
+}
+
+/// A reason without the line that a parser quotes at its end.
+pub(super) fn without_source(reason: &str) -> &str {
+    reason.split("\n at [Source").next().unwrap_or_default()
 }
 
 impl ItemError {
+    fn is_about_the_engine(&self) -> bool {
+        is_about_the_engine(&self.r#type, self.reason.as_deref().unwrap_or_default())
+    }
+
     /// Type and reason, those of the cause too.
     fn text(&self) -> String {
-        let mut text = format!("{}: {}", self.r#type, self.reason.as_deref().unwrap_or_default());
+        let mut text = format!("{}: {}", self.r#type, without_source(self.reason.as_deref().unwrap_or_default()));
         if let Some(cause) = &self.caused_by {
             text.push_str(", caused by ");
             text.push_str(&cause.text());
@@ -203,7 +222,12 @@ mod tests {
             (429, "cluster_block_exception", "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded …];"),
             (404, "index_not_found_exception", "no such index [x]"),
             (400, "illegal_argument_exception", "pipeline with id [app-logs] does not exist"),
-            (400, "validation_exception", "this action would add [2] shards, but this cluster has [1000]/[1000]"),
+            (
+                400,
+                "validation_exception",
+                "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] \
+                 maximum normal shards open;",
+            ),
             (403, "security_exception", "action is unauthorized"),
         ] {
             let item = error(status, kind, reason);
@@ -211,6 +235,24 @@ mod tests {
             assert!(matches!(refused, Err(WriteError::Refused(_))), "{kind}: {refused:?}");
             let mixed = read(&answer(&["{\"create\":{\"status\":201}}", &item]), 2).unwrap();
             assert!(matches!(mixed[..], [Disposition::Stored, Disposition::Retry(_)]), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_reason_does_not_repeat_the_line() {
+        let reason = r#"Unrecognized token 'tru'\n at [Source: (byte[])\"{\"password\":tru}\"; line: 1, column: 10]"#;
+        let read = read(&answer(&[&error(400, "document_parsing_exception", reason)]), 1).unwrap();
+        let [Disposition::DeadLetter(cause)] = &read[..] else { panic!("{read:?}") };
+        assert_eq!(cause.reason, "document_parsing_exception: Unrecognized token 'tru'");
+    }
+
+    #[test]
+    fn a_line_that_is_quoted_in_a_reason_refuses_nothing() {
+        for quoted in ["pipeline with id [x] does not exist", "Validation Failed: 1: this action would add [2] shards"]
+        {
+            let item = error(400, "document_parsing_exception", &format!("failed to parse field: '{quoted}'"));
+            let read = read(&answer(&[&item]), 1).unwrap();
+            assert!(matches!(read[..], [Disposition::DeadLetter(_)]), "{read:?}");
         }
     }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::disposition::Cause;
+use crate::engine::bulk_answer::without_source;
 use crate::error::OpenError;
 use crate::settings::{Credentials, EngineSettings};
 
@@ -55,8 +56,8 @@ impl Answer {
         let error = &json["error"];
         let root = if error["root_cause"][0]["reason"].is_string() { &error["root_cause"][0] } else { error };
         let reason = match (root["type"].as_str(), root["reason"].as_str()) {
-            (Some(kind), Some(reason)) => format!("{kind}: {reason}"),
-            (None, Some(reason)) => reason.to_owned(),
+            (Some(kind), Some(reason)) => format!("{kind}: {}", without_source(reason)),
+            (None, Some(reason)) => without_source(reason).to_owned(),
             _ => match error.as_str() {
                 Some(text) => text.to_owned(),
                 None => String::from_utf8_lossy(&self.body).chars().take(200).collect(),
@@ -65,9 +66,11 @@ impl Answer {
         Cause::new(self.status, format!("HTTP {}: {reason}", self.status))
     }
 
-    /// Whether the engine's error is of this type.
-    pub(super) fn is_of_type(&self, kind: &str) -> bool {
-        self.json()["error"]["type"] == kind
+    /// Type and reason of the engine's error; empty where it gives none.
+    pub(super) fn error(&self) -> (String, String) {
+        let json = self.json();
+        let text = |key: &str| json["error"][key].as_str().unwrap_or_default().to_owned();
+        (text("type"), text("reason"))
     }
 
     /// Another try may be answered otherwise without anybody's help.

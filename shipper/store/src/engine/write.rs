@@ -30,14 +30,18 @@ impl Engine {
 /// What a status other than 200 means for the whole request.
 fn refusal(answer: &Answer) -> WriteError {
     let cause: Cause = answer.cause();
+    let about_the_engine = || {
+        let (kind, reason) = answer.error();
+        is_about_the_engine(&kind, &reason)
+    };
     match answer.status {
-        429 if answer.is_of_type(CLUSTER_BLOCK) => WriteError::Refused(cause),
+        429 if answer.error().0 == CLUSTER_BLOCK => WriteError::Refused(cause),
         _ if answer.is_passing() => WriteError::Unavailable(cause),
         413 => WriteError::TooLarge(cause),
         // Rights, a wrong address, a proxy that knows better: no other batch would fare better.
         401 | 403 | 404 | 405 | 406 | 407 | 415 => WriteError::Refused(cause),
         300..=399 => WriteError::Refused(cause),
-        400..=499 if is_about_the_engine(&cause.reason, "") => WriteError::Refused(cause),
+        400..=499 if about_the_engine() => WriteError::Refused(cause),
         400..=499 => WriteError::Rejected(cause),
         _ => WriteError::Unavailable(cause),
     }

@@ -18,6 +18,28 @@ async fn a_record_is_kept_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn half_a_character_does_not_cost_a_line() {
+    let (_folder, store) = new_store().await;
+    let mut builder = BatchBuilder::new("x");
+    let text = r#"{"msg":"cut \ud83d","level":"WARN","kept":"\ud83d","number":1e999}"#;
+    push(&mut builder, LineId { generation: generation(1), offset: 0 }, text);
+    assert_eq!(store.write(&builder.finish(0)).await.unwrap(), all_stored(1));
+    let page = store.search(&Search { text: Some("cut".into()), ..Search::default() }).await.unwrap();
+    assert!(page.lines[0].get().contains(r#""kept":"\ud83d","number":1e999"#), "{}", page.lines[0]);
+}
+
+#[tokio::test]
+async fn a_person_reads_the_file_with_any_tool() {
+    let (folder, store) = new_store().await;
+    store.write(&batch("x", generation(1), &[record(1, "hello", Some("r-1"))])).await.unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("logs.db")).unwrap();
+    let sql =
+        "SELECT timestamp || ' ' || level || ' ' || message || ' ' || generation FROM lines WHERE request_id = 'r-1'";
+    let line: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(line, format!("2026-11-23T12:00:01.000001Z info hello {}", generation(1)));
+}
+
+#[tokio::test]
 async fn other_shapes_are_found_by_the_contracts_fields() {
     let (_folder, store) = new_store().await;
     let lines = [
