@@ -10,14 +10,26 @@ use pin_project_lite::pin_project;
 
 use crate::accounting::Account;
 use crate::catch_panic::catching;
+use crate::logs::with_context;
 
 pin_project! {
     /// A body whose end, or loss, counts its request.
     #[derive(Debug)]
     pub struct AccountedBody<B> {
+        // none once it is dropped or given away
         #[pin]
-        body: B,
+        body: Option<B>,
         guard: BodyGuard,
+    }
+
+    impl<B> PinnedDrop for AccountedBody<B> {
+        /// What the body held may write lines when dropped: they are the request's.
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if let Some(account) = &this.guard.account {
+                with_context(account.context(), || this.body.set(None));
+            }
+        }
     }
 }
 
@@ -54,7 +66,7 @@ impl<B: MessageBody> AccountedBody<B> {
             BodySize::Sized(bytes) => Some(bytes),
             BodySize::Stream => None,
         };
-        Self { body, guard: BodyGuard { account: Some(account), missing } }
+        Self { body: Some(body), guard: BodyGuard { account: Some(account), missing } }
     }
 }
 
@@ -62,13 +74,14 @@ impl<B: MessageBody> MessageBody for AccountedBody<B> {
     type Error = Box<dyn StdError>;
 
     fn size(&self) -> BodySize {
-        self.body.size()
+        self.body.as_ref().map_or(BodySize::None, MessageBody::size)
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
         let guard = this.guard;
-        let polled = match catching(|| this.body.poll_next(cx)) {
+        let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(None) };
+        let polled = match catching(|| body.poll_next(cx)) {
             Ok(polled) => polled,
             Err(panic) => {
                 if let Some(mut account) = guard.account.take() {
@@ -103,14 +116,17 @@ impl<B: MessageBody> MessageBody for AccountedBody<B> {
         }
     }
 
-    fn try_into_bytes(self) -> Result<Bytes, Self> {
-        let Self { body, mut guard } = self;
-        match body.try_into_bytes() {
-            Ok(bytes) => {
-                guard.account = None;
+    fn try_into_bytes(mut self) -> Result<Bytes, Self> {
+        match self.body.take().map(MessageBody::try_into_bytes) {
+            Some(Ok(bytes)) => {
+                self.guard.account = None;
                 Ok(bytes)
             }
-            Err(body) => Err(Self { body, guard }),
+            Some(Err(body)) => {
+                self.body = Some(body);
+                Err(self)
+            }
+            None => Err(self),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::body::AccountedBody;
 use crate::catch_panic::{CatchPanic, CatchPanicService};
 use crate::context::{REQUEST_ID_HEADER, RequestContext};
 use crate::failure::Failure;
+use crate::logs::with_context;
 use crate::metrics::requests::RequestMetrics;
 use crate::metrics::runtime::Runtimes;
 use crate::root_span::RequestRootSpan;
@@ -76,16 +77,27 @@ where
         let context = RequestContext::of(&request, self.worker.settings.log_format);
         let account = Account::open(&self.worker, &request, context.clone());
         request.extensions_mut().insert(context);
-        ObservabilityFuture { inner: self.service.call(request), account: Some(Box::new(account)) }
+        ObservabilityFuture { inner: Some(self.service.call(request)), account: Some(Box::new(account)) }
     }
 }
 
 pin_project! {
     /// The response to come. Dropped before that, it counts the request as one whose client is gone.
     pub struct ObservabilityFuture<F> {
+        // none once it is dropped
         #[pin]
-        inner: F,
+        inner: Option<F>,
         account: Option<Box<Account>>,
+    }
+
+    impl<F> PinnedDrop for ObservabilityFuture<F> {
+        /// What the handler held may write lines when dropped: they are the request's.
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if let Some(account) = this.account {
+                with_context(account.context(), || this.inner.set(None));
+            }
+        }
     }
 }
 
@@ -98,10 +110,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = poll_ready!(this.inner.poll(cx));
-        let Some(mut account) = this.account.take() else {
-            unreachable!("polled after it was ready");
-        };
+        let Some(inner) = this.inner.as_pin_mut() else { unreachable!("polled after it was dropped") };
+        let result = poll_ready!(inner.poll(cx));
+        let Some(mut account) = this.account.take() else { unreachable!("polled after it was ready") };
         Poll::Ready(match result {
             Ok(mut response) => {
                 response.headers_mut().insert(REQUEST_ID_HEADER, account.context().request_id_header());

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
+use crate::context::is_valid_id;
+
 /// Label sets the three request metrics may have together, unless `METRICS_LABEL_SETS` says otherwise.
 pub const DEFAULT_LABEL_SETS: usize = 2_000;
 
-/// Bytes of log lines that may wait for the output; what comes beyond is dropped whole and counted.
+/// Bytes of log lines held in memory until they are written; what comes beyond is dropped whole and counted.
 pub const DEFAULT_LOG_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Endpoints that write no access line unless `ACCESS_LOG_EXCLUDE` says otherwise.
@@ -44,7 +46,7 @@ pub struct ObservabilitySettings {
     pub log_target: LogTarget,
     /// Which events are written, in the syntax of [`EnvFilter`].
     pub log_filter: String,
-    /// Bytes of lines that may wait for the output; beyond, lines are dropped whole and counted.
+    /// Bytes of lines held in memory until they are written; beyond, lines are dropped whole and counted.
     pub log_buffer_bytes: usize,
     /// Projects whose `project_id` folds last.
     pub own_projects: HashSet<String>,
@@ -150,6 +152,10 @@ impl ObservabilitySettings {
         }
         if let Some(value) = lookup("METRICS_PROJECTS") {
             settings.own_projects = list(&value);
+            if let Some(project) = settings.own_projects.iter().find(|project| !is_valid_id(project.as_bytes())) {
+                let expected = "must be 1 to 128 of A-Z a-z 0-9 . _ - : / + = each, by comma";
+                return Err(SettingsError::new("METRICS_PROJECTS", project, expected));
+            }
         }
         if let Some(value) = lookup("METRICS_LABEL_SETS") {
             let parsed = value.parse();
@@ -217,6 +223,7 @@ mod tests {
             ("SERVICE_NAME", "a\nb"),
             ("LOG_FORMAT", "JSON"),
             ("RUST_LOG", "info,=,x=loud"),
+            ("METRICS_PROJECTS", "a,b c"),
             ("METRICS_LABEL_SETS", "7"),
             ("METRICS_LABEL_SETS", "many"),
             ("ADMIN_LISTEN", "9100"),

@@ -19,7 +19,7 @@ use crate::context::RequestContext;
 
 thread_local! {
     static BUFFER: Cell<Option<Box<LineBuffer>>> = const { Cell::new(None) };
-    /// The request a line belongs to whose span is already gone: the access line.
+    /// The request a line belongs to whose span is not open: the access line, and what is written by what is dropped.
     static OVERRIDE: RefCell<Option<RequestContext>> = const { RefCell::new(None) };
 }
 
@@ -28,9 +28,19 @@ const MAX_KEPT_BYTES: usize = 256 * 1024;
 
 /// Lines written by `code` on this thread belong to `context`.
 pub(crate) fn with_context(context: &RequestContext, code: impl FnOnce()) {
-    let before = OVERRIDE.replace(Some(context.clone()));
+    // at a thread's end there is no place for it any more, and the line goes without ids
+    let Ok(before) = OVERRIDE.try_with(|request| request.replace(Some(context.clone()))) else { return code() };
+    let _restore = Restore(before);
     code();
-    OVERRIDE.set(before);
+}
+
+/// Puts back what was there, also if the code panics.
+struct Restore(Option<RequestContext>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let _ = OVERRIDE.try_with(|request| request.replace(self.0.take()));
+    }
 }
 
 /// Writes events as contract records.
@@ -116,7 +126,7 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut buffer = BUFFER.take().unwrap_or_default();
+        let mut buffer = BUFFER.try_with(Cell::take).ok().flatten().unwrap_or_default();
         buffer.clear();
         event.record(&mut JsonVisitor(&mut *buffer));
 

@@ -14,6 +14,9 @@ use super::escape;
 const RESERVED: [&str; 10] =
     ["timestamp", "service", "level", "message", "request_id", "project_id", "trace_id", "span_id", "target", "origin"];
 
+/// What tracing-log adds to say where a record came from.
+const FROM_LOG: [&str; 4] = ["log.target", "log.module_path", "log.file", "log.line"];
+
 /// A key as it will stand in the line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
@@ -117,8 +120,7 @@ impl Fields for LineBuffer {
         if name == "message" {
             return self.message.is_empty().then_some((&mut self.message, true));
         }
-        // what tracing-log adds to say where a record came from
-        if name.starts_with("log.") {
+        if FROM_LOG.contains(&name) {
             return None;
         }
         let key = Key::of(name);

@@ -1,7 +1,8 @@
 //! The way of a line to the output. [`LogWriter::push`] copies it into a buffer in memory and never waits for the output;
 //! a thread swaps that buffer for an empty one and writes it.
 //!
-//! - Bound: `log_buffer_bytes`; a line that would go beyond is dropped whole and counted (`full`).
+//! - Bound: `log_buffer_bytes`, for what waits and what is being written together; a line that would go beyond is dropped
+//!   whole and counted (`full`).
 //! - The thread lets lines gather for [`LINGER`] before it writes, so that under load nobody wakes anybody for a line.
 //! - An output that fails costs the lines of that write (`closed` or `io_error`), never the service. If a line was
 //!   written in part, a newline comes before the next one, so that it spoils no other.
@@ -59,7 +60,7 @@ impl Counters {
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
-    /// Bytes ever taken in, and ever disposed of.
+    /// Bytes ever taken in, and ever disposed of; the batch being written is in between.
     taken: u64,
     disposed: u64,
     parked: bool,
@@ -67,12 +68,19 @@ struct Queue {
     closing: bool,
 }
 
+impl Queue {
+    /// Bytes in memory: waiting, and in the batch being written.
+    fn held(&self) -> u64 {
+        self.taken - self.disposed
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     progress: Condvar,
-    limit: usize,
+    limit: u64,
     counters: Counters,
 }
 
@@ -97,7 +105,7 @@ impl Drop for Handle {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to `output`. At most `limit` bytes of lines wait.
+    /// Starts the thread that writes to `output`. At most `limit` bytes of lines are held.
     pub(crate) fn start(
         mut output: Box<dyn Write + Send>,
         limit: usize,
@@ -109,7 +117,7 @@ impl LogWriter {
             queue: Mutex::default(),
             wake: Condvar::new(),
             progress: Condvar::new(),
-            limit,
+            limit: limit as u64,
             counters,
         });
         let theirs = shared.clone();
@@ -124,12 +132,12 @@ impl LogWriter {
             return shared.counters.too_long.inc();
         }
         let mut queue = shared.lock();
-        let before = queue.bytes.len();
-        let after = before + line.len();
-        if after > shared.limit {
+        if queue.held() + line.len() as u64 > shared.limit {
             drop(queue);
             return shared.counters.full.inc();
         }
+        let before = queue.bytes.len();
+        let after = before + line.len();
         queue.bytes.extend_from_slice(line);
         queue.taken += line.len() as u64;
         let wake = queue.parked || (before < HURRY_BYTES && after >= HURRY_BYTES);

@@ -1,7 +1,8 @@
 //! The request metrics and their one budget of label sets.
 //!
 //! A label set is a distinct (endpoint, method, status, project_id). The budget is shared out so:
-//! - a quarter of it (at least 3) is kept for sets of listed projects, of `none` and of folded ones;
+//! - a quarter of it (at least 4) is kept for sets of listed projects, of `none` and of folded ones;
+//! - of these an eighth is the listed projects' alone, where there are any;
 //! - one place is kept for the set into which everything folds.
 //!
 //! What doesn't fit has its `project_id` folded into `other`; where that doesn't fit either, all four labels are `other`.
@@ -82,9 +83,17 @@ pub(crate) struct RequestMetrics {
     pub(crate) panics: IntCounter,
     project_folded: IntCounter,
     all_folded: IntCounter,
-    sets: Mutex<HashMap<Box<[u8]>, Series>>,
+    sets: Mutex<Sets>,
     budget: usize,
     own_projects: HashSet<String>,
+}
+
+/// The sets there are.
+#[derive(Debug, Default)]
+struct Sets {
+    known: HashMap<Box<[u8]>, Series>,
+    /// How many of them are of listed projects.
+    listed: usize,
 }
 
 impl RequestMetrics {
@@ -130,13 +139,23 @@ impl RequestMetrics {
     /// The series for these labels, folded if the budget asks for it. Takes a lock: callers keep what they get.
     pub(crate) fn series(&self, labels: Labels<'_>) -> Series {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        let listed = labels.project_id == NO_PROJECT || self.own_projects.contains(labels.project_id);
-        // The last set is the one that everything folds into; a few more are for `other`, `none` and listed projects.
-        let kept_back = if listed { 1 } else { (self.budget / 4).max(4) };
-        if let Some(series) = self.fit(&mut sets, labels, self.budget - kept_back) {
+        let listed = self.own_projects.contains(labels.project_id);
+        // the last set is the one that everything folds into
+        let room = self.budget - 1;
+        let listed_only = if self.own_projects.is_empty() { 0 } else { self.budget / 8 };
+        let room_of_closed = room - listed_only.saturating_sub(sets.listed);
+        let room_of_own = match labels.project_id {
+            _ if listed => room,
+            NO_PROJECT => room_of_closed,
+            _ => self.budget - (self.budget / 4).max(4),
+        };
+        let known = sets.known.len();
+        if let Some(series) = self.fit(&mut sets.known, labels, room_of_own) {
+            sets.listed += if listed { sets.known.len() - known } else { 0 };
             return series;
         }
-        if let Some(series) = self.fit(&mut sets, Labels { project_id: OTHER, ..labels }, self.budget - 1) {
+        let folded = Labels { project_id: OTHER, ..labels };
+        if let Some(series) = self.fit(&mut sets.known, folded, room_of_closed) {
             return Series { folded: Some(self.project_folded.clone()), ..series };
         }
         let all = [OTHER; 4];
@@ -224,6 +243,22 @@ mod tests {
             assert_eq!(family.get_metric().len(), 8, "{name}");
         }
         assert_eq!(metrics.all_folded.get(), 93);
+    }
+
+    #[test]
+    fn what_names_no_project_leaves_room_for_listed_ones() {
+        let (metrics, registry) = metrics(&["vip"], 16);
+        for n in 0..100 {
+            count(&metrics, &format!("/{n}"), NO_PROJECT);
+            count(&metrics, &format!("/{n}"), "unlisted");
+        }
+        count(&metrics, "/1", "vip");
+        count(&metrics, "/2", "vip");
+        let vip = registry.gather().iter().filter(|family| family.name() == "request_count").fold(0, |_, family| {
+            let is_vip = |metric: &&prometheus::proto::Metric| metric.get_label().iter().any(|l| l.value() == "vip");
+            family.get_metric().iter().filter(is_vip).count()
+        });
+        assert_eq!(vip, 2, "{:?}", projects(&registry));
     }
 
     #[test]
