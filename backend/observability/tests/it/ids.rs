@@ -121,7 +121,7 @@ fn tasks_and_blocking_code_keep_them() {
                     RequestContext::current().unwrap().request_id().to_owned()
                 });
                 tasks.send(task).unwrap();
-                HttpResponse::Accepted()
+                HttpResponse::Accepted().finish()
             }
         };
         // one factory call: the test's service has one worker

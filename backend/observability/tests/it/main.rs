@@ -6,5 +6,7 @@ mod support;
 
 mod ids;
 mod lines;
+mod metrics;
 mod outcomes;
 mod output;
+mod programs;

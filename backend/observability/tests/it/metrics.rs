@@ -1,0 +1,126 @@
+//! The scrape: what it holds, that the contract's page names all of it, where it is served, and the budget of label sets.
+
+use std::collections::BTreeSet;
+
+use actix_web::body::to_bytes;
+use actix_web::dev::Service as _;
+use actix_web::test::{TestRequest, init_service};
+use actix_web::web::{ServiceConfig, get};
+use actix_web::{App, HttpResponse};
+use proptest::prelude::*;
+
+use crate::support::{Rig, Server, wait_until};
+
+const CONTRACT: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../specs/003-improve-observability-prometheus/contracts/metrics.md");
+
+fn routes(app: &mut ServiceConfig) {
+    app.route("/a", get().to(HttpResponse::Ok)).route("/healthz", get().to(HttpResponse::Ok));
+}
+
+/// Names of the metrics in the first table of the contract.
+fn names_in_contract() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(CONTRACT).unwrap();
+    let table = page.split("\n## ").nth(1).unwrap();
+    let name = |line: &str| line.strip_prefix("| `").and_then(|rest| rest.split('`').next().map(str::to_owned));
+    table.lines().filter_map(name).collect()
+}
+
+#[test]
+fn the_contract_names_what_a_scrape_shows() {
+    let rig = Rig::new();
+    let server = Server::start(&rig, routes);
+    server.send("GET /a");
+    rig.wait_for("request_count", 1.0);
+    let answer = server.send("GET /metrics");
+    assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
+    let shown = answer.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let (process, shown): (BTreeSet<_>, BTreeSet<_>) =
+        shown.map(str::to_owned).partition(|name| name.starts_with("process_"));
+    assert!(!process.is_empty());
+    let mut contract = names_in_contract();
+    assert!(contract.remove("process_*"));
+    assert_eq!(shown, contract);
+    for name in &shown {
+        assert!(answer.contains(&format!("# HELP {name} ")), "{name}");
+    }
+}
+
+#[test]
+fn closed_label_sets_start_at_zero() {
+    let rig = Rig::new();
+    let server = Server::start(&rig, routes);
+    let answer = server.send("GET /metrics");
+    for line in [
+        "panics_total{service=\"tested\"} 0",
+        "requests_in_flight{service=\"tested\"} 1",
+        "label_sets_folded_total{folded=\"all\",service=\"tested\"} 0",
+        "label_sets_folded_total{folded=\"project_id\",service=\"tested\"} 0",
+        "log_lines_dropped_total{reason=\"closed\",service=\"tested\"} 0",
+        "log_lines_dropped_total{reason=\"full\",service=\"tested\"} 0",
+        "log_lines_written_total{service=\"tested\"} 0",
+    ] {
+        assert!(answer.lines().any(|found| found == line), "{line}: {answer}");
+    }
+}
+
+#[test]
+fn an_admin_address_alone_serves_them() {
+    let rig = Rig::with(|settings| settings.admin_listen = Some("127.0.0.1:0".parse().unwrap()));
+    let server = Server::start(&rig, routes);
+    assert!(server.send("GET /metrics").starts_with("HTTP/1.1 404"));
+    rig.wait_for("request_count", 1.0);
+    let address = rig.obs.admin_address().unwrap();
+    let text = actix_rt::System::new()
+        .block_on(async { reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap() });
+    assert!(text.contains("\nrequest_count{endpoint=\"unmatched\""), "{text}");
+}
+
+#[test]
+fn excluded_endpoints_are_counted_and_write_no_line() {
+    let rig = Rig::new();
+    let server = Server::start(&rig, routes);
+    for path in ["/healthz", "/metrics", "/a"] {
+        server.send(&format!("GET {path}"));
+    }
+    rig.wait_for("request_count", 3.0);
+    wait_until("an access line", || !rig.access_lines().is_empty());
+    let access = rig.access_lines();
+    assert_eq!(access.len(), 1, "{access:?}");
+    assert_eq!(access[0]["endpoint"], "/a");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    /// Whatever is asked for: no more sets than the budget, and every request in one of them.
+    #[test]
+    fn the_budget_holds_and_no_request_is_lost(
+        budget in 8_usize..40,
+        requests in proptest::collection::vec((0_u8..4, 0_u8..30, 0_u8..3), 1..200),
+    ) {
+        let rig = Rig::with(|settings| {
+            settings.label_sets = budget;
+            settings.own_projects = ["p-0".to_owned()].into();
+        });
+        let total = requests.len() as f64;
+        actix_rt::System::new().block_on(async {
+            let app = ["/a", "/b", "/c"].into_iter().fold(App::new(), |app, path| app.route(path, get().to(HttpResponse::Ok)));
+            let app = init_service(app.wrap(rig.obs.middleware())).await;
+            for (path, project, method) in requests {
+                let method = ["GET", "POST", "BREW"][usize::from(method)];
+                let request = TestRequest::with_uri(["/a", "/b", "/c", "/nowhere"][usize::from(path)])
+                    .method(method.parse().unwrap())
+                    .insert_header(("X-Project-Id", format!("p-{project}")));
+                let response = app.call(request.to_request()).await.unwrap();
+                drop(to_bytes(response.into_body()).await);
+            }
+        });
+        prop_assert_eq!(rig.counts(&[]), [total; 3]);
+        prop_assert_eq!(rig.metric("label_sets_folded_total", &[("folded", "all")]), rig.metric("request_count", &[("endpoint", "other")]));
+        for family in rig.obs.registry().gather() {
+            if ["request_count", "request_duration_seconds", "response_status_count"].contains(&family.name()) {
+                prop_assert!(family.get_metric().len() <= budget, "{} has {}", family.name(), family.get_metric().len());
+            }
+        }
+    }
+}
