@@ -127,10 +127,10 @@ fn a_line_at_a_threads_end_does_no_harm_and_records_of_log_are_lines() {
 #[ignore = "a program"]
 fn starts() {
     if is_program() {
-        if let Err(error) = Observability::from_env("starts") {
+        let _obs = Observability::from_env("starts").unwrap_or_else(|error| {
             eprintln!("{error}");
-            std::process::exit(2);
-        }
+            std::process::exit(2)
+        });
         tracing::info!("started");
     }
 }
