@@ -46,13 +46,20 @@ impl Outcome {
     }
 }
 
+/// What a worker remembers of a label set.
+#[derive(Debug)]
+struct Remembered {
+    series: Series,
+    access_line: bool,
+}
+
 /// What one worker's app needs for accounting.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) settings: Arc<ObservabilitySettings>,
     pub(crate) metrics: Arc<RequestMetrics>,
     routes: OnceCell<ResourceMap>,
-    remembered: RefCell<HashMap<Box<[u8]>, Series>>,
+    remembered: RefCell<HashMap<Box<[u8]>, Remembered>>,
     key: RefCell<Vec<u8>>,
     _runtime: Option<RuntimeGuard>,
 }
@@ -73,19 +80,23 @@ impl Worker {
         }
     }
 
-    fn count(&self, labels: Labels<'_>, duration: Duration) {
+    /// Counts a request; says whether it has an access line.
+    fn count(&self, labels: Labels<'_>, duration: Duration) -> bool {
         let mut key = self.key.borrow_mut();
         labels.write_key(&mut key);
         let mut remembered = self.remembered.borrow_mut();
-        if let Some(series) = remembered.get(key.as_slice()) {
-            return series.count(duration, labels.status.is_some());
+        if let Some(known) = remembered.get(key.as_slice()) {
+            known.series.count(duration, labels.status.is_some());
+            return known.access_line;
         }
         let series = self.metrics.series(labels);
         series.count(duration, labels.status.is_some());
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(key.as_slice().into(), series);
+        let access_line = !self.settings.access_log_exclude.contains(labels.endpoint);
+        remembered.insert(key.as_slice().into(), Remembered { series, access_line });
+        access_line
     }
 }
 
@@ -157,8 +168,7 @@ impl Account {
         let status = self.status.map(|status| status.as_u16());
         let project_id = self.context.project_id().unwrap_or(NO_PROJECT);
         self.worker.metrics.in_flight.dec();
-        self.worker.count(Labels { endpoint, method: self.method, status, project_id }, duration);
-        if !self.worker.settings.access_log_exclude.contains(endpoint) {
+        if self.worker.count(Labels { endpoint, method: self.method, status, project_id }, duration) {
             self.write_access_line(endpoint, status, duration);
         }
     }

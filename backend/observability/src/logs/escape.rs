@@ -75,7 +75,8 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-fn escape(out: &mut Vec<u8>, text: &[u8]) {
+/// Appends `text` escaped, without quotes and without a bound.
+pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| ESCAPED[usize::from(*byte)]) {

@@ -11,11 +11,26 @@ use tracing::field::{Field, Visit};
 use super::escape;
 
 /// Keys no field can take.
-const RESERVED: [&str; 10] =
-    ["timestamp", "service", "level", "message", "request_id", "project_id", "trace_id", "span_id", "target", "origin"];
+fn is_reserved(name: &str) -> bool {
+    matches!(
+        name,
+        "timestamp"
+            | "service"
+            | "level"
+            | "message"
+            | "request_id"
+            | "project_id"
+            | "trace_id"
+            | "span_id"
+            | "target"
+            | "origin"
+    )
+}
 
 /// What tracing-log adds to say where a record came from.
-const FROM_LOG: [&str; 4] = ["log.target", "log.module_path", "log.file", "log.line"];
+fn is_from_log(name: &str) -> bool {
+    matches!(name, "log.target" | "log.module_path" | "log.file" | "log.line")
+}
 
 /// A key as it will stand in the line.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +41,7 @@ pub(crate) struct Key {
 
 impl Key {
     fn of(name: &'static str) -> Self {
-        Self { renamed: RESERVED.contains(&name), name }
+        Self { renamed: is_reserved(name), name }
     }
 
     fn is(self, other: Self) -> bool {
@@ -41,11 +56,8 @@ impl Key {
     /// Appends `,"key":`.
     fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(if self.renamed { b",\"field_" } else { b",\"" });
-        let before = out.len();
-        // the quotes of the string written are the ones already there and the one after it
-        escape::string(out, self.name);
-        out.remove(before);
-        out.push(b':');
+        escape::escape(out, self.name.as_bytes());
+        out.extend_from_slice(b"\":");
     }
 }
 
@@ -120,7 +132,7 @@ impl Fields for LineBuffer {
         if name == "message" {
             return self.message.is_empty().then_some((&mut self.message, true));
         }
-        if FROM_LOG.contains(&name) {
+        if is_from_log(name) {
             return None;
         }
         let key = Key::of(name);

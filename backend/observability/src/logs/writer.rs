@@ -60,6 +60,8 @@ impl Counters {
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
+    /// Lines in `bytes`.
+    lines: u64,
     /// Bytes ever taken in, and ever disposed of; the batch being written is in between.
     taken: u64,
     disposed: u64,
@@ -139,6 +141,7 @@ impl LogWriter {
         let before = queue.bytes.len();
         let after = before + line.len();
         queue.bytes.extend_from_slice(line);
+        queue.lines += 1;
         queue.taken += line.len() as u64;
         let wake = queue.parked || (before < HURRY_BYTES && after >= HURRY_BYTES);
         queue.parked = false;
@@ -176,8 +179,8 @@ pub(crate) fn output(target: LogTarget) -> io::Result<Box<dyn Write + Send>> {
 fn run(shared: &Shared, output: &mut dyn Write) {
     let mut batch = Vec::new();
     let mut torn = false;
-    while take(shared, &mut batch) {
-        dispose(&shared.counters, output, &batch, &mut torn);
+    while let Some(lines) = take(shared, &mut batch) {
+        dispose(&shared.counters, output, &batch, lines, &mut torn);
         let mut queue = shared.lock();
         queue.disposed += batch.len() as u64;
         drop(queue);
@@ -188,12 +191,12 @@ fn run(shared: &Shared, output: &mut dyn Write) {
     }
 }
 
-/// Swaps the waiting lines into `batch`, which is empty; false when there will be no more.
-fn take(shared: &Shared, batch: &mut Vec<u8>) -> bool {
+/// Swaps the waiting lines into `batch`, which is empty, and says how many; None when there will be no more.
+fn take(shared: &Shared, batch: &mut Vec<u8>) -> Option<u64> {
     let mut queue = shared.lock();
     while queue.bytes.is_empty() {
         if queue.closing {
-            return false;
+            return None;
         }
         queue.parked = true;
         queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -203,25 +206,20 @@ fn take(shared: &Shared, batch: &mut Vec<u8>) -> bool {
     let (mut queue, _) = shared.wake.wait_timeout_while(queue, LINGER, linger).unwrap_or_else(PoisonError::into_inner);
     queue.hurry = false;
     std::mem::swap(&mut queue.bytes, batch);
-    true
+    Some(std::mem::take(&mut queue.lines))
 }
 
-/// Writes a batch and counts what became of its lines.
-fn dispose(counters: &Counters, output: &mut dyn Write, batch: &[u8], torn: &mut bool) {
+/// Writes a batch of so many lines and counts what became of them.
+fn dispose(counters: &Counters, output: &mut dyn Write, batch: &[u8], lines: u64, torn: &mut bool) {
     if *torn && write_all(output, b"\n").is_ok() {
         *torn = false;
     }
-    let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-    let (done, error) = match write_all(output, batch) {
-        Ok(()) => (batch.len(), None),
-        Err((done, error)) => (done, Some(error)),
-    };
-    counters.written.inc_by(lines(&batch[..done]));
-    if let Some(error) = error {
-        *torn = *torn || (done > 0 && batch[done - 1] != b'\n');
-        let reason = if error.kind() == ErrorKind::BrokenPipe { &counters.closed } else { &counters.io_error };
-        reason.inc_by(lines(&batch[done..]));
-    }
+    let Err((done, error)) = write_all(output, batch) else { return counters.written.inc_by(lines) };
+    let written = batch[..done].iter().filter(|byte| **byte == b'\n').count() as u64;
+    counters.written.inc_by(written);
+    *torn = *torn || (done > 0 && batch[done - 1] != b'\n');
+    let reason = if error.kind() == ErrorKind::BrokenPipe { &counters.closed } else { &counters.io_error };
+    reason.inc_by(lines - written);
 }
 
 /// On an error, says also how many bytes were written before it.
