@@ -133,8 +133,9 @@ pub fn is_valid_id(id: &[u8]) -> bool {
 
 /// A header that is there twice is as good as none: which one is meant can't be known.
 fn only_valid<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let value = headers.get(name).filter(|value| is_valid_id(value.as_bytes()))?;
-    headers.get_all(name).nth(1).is_none().then_some(value)
+    let mut values = headers.get_all(name);
+    let value = values.next()?;
+    (values.next().is_none() && is_valid_id(value.as_bytes())).then_some(value)
 }
 
 fn new_id() -> HeaderValue {

@@ -13,6 +13,9 @@ use crate::catch_panic::HandlerPanic;
 use crate::context::RequestContext;
 use crate::settings::LogFormat;
 
+/// The root span's target, which the filter lets through whatever `RUST_LOG` says.
+pub(crate) const ROOT_SPAN_TARGET: &str = "observability::request";
+
 /// Makes the root span for `tracing_actix_web::TracingLogger`.
 #[derive(Debug)]
 pub struct RequestRootSpan;
@@ -23,9 +26,9 @@ impl RootSpanBuilder for RequestRootSpan {
         let Some(context) = extensions.get::<RequestContext>() else { return Span::none() };
         // level ERROR, so that it is there whatever RUST_LOG says
         let span = match context.format() {
-            LogFormat::Json => tracing::error_span!(target: "observability::request", "request"),
+            LogFormat::Json => tracing::error_span!(target: ROOT_SPAN_TARGET, "request"),
             LogFormat::Bunyan => tracing::error_span!(
-                target: "observability::request",
+                target: ROOT_SPAN_TARGET,
                 "request",
                 request_id = context.request_id(),
                 project_id = context.project_id(),

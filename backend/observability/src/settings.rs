@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::context::is_valid_id;
+use crate::root_span::ROOT_SPAN_TARGET;
 
 /// Label sets the three request metrics may have together, unless `METRICS_LABEL_SETS` says otherwise.
 pub const DEFAULT_LABEL_SETS: usize = 2_000;
@@ -190,16 +192,26 @@ impl ObservabilitySettings {
     }
 
     /// The filter, which always lets a request's root span through: without it lines lose their request id.
-    pub(crate) fn filter(&self) -> Result<EnvFilter, SettingsError> {
+    pub(crate) fn filter(&self) -> Result<LogFilter, SettingsError> {
         let filter = EnvFilter::builder()
             .parse(&self.log_filter)
             .map_err(|error| SettingsError::new("RUST_LOG", &self.log_filter, error.to_string()))?;
-        let root_span = concat!("observability::request", "=error").parse();
-        Ok(match root_span {
+        if let Some(targets) = self.log_filter.parse::<Targets>().ok().filter(|_| !self.log_filter.contains('[')) {
+            return Ok(LogFilter::Targets(Box::new(targets.with_target(ROOT_SPAN_TARGET, LevelFilter::ERROR))));
+        }
+        let root_span = format!("{ROOT_SPAN_TARGET}=error").parse();
+        Ok(LogFilter::Spans(Box::new(match root_span {
             Ok(directive) => filter.add_directive(directive),
             Err(_) => filter,
-        })
+        })))
     }
+}
+
+/// What `RUST_LOG` asks for. Both read the same syntax; the first knows no spans, and takes no lock when one is entered.
+#[derive(Debug)]
+pub(crate) enum LogFilter {
+    Targets(Box<Targets>),
+    Spans(Box<EnvFilter>),
 }
 
 fn list(value: &str) -> HashSet<String> {
@@ -231,6 +243,15 @@ mod tests {
             let error = read(&[(name, value)]).expect_err(name);
             assert_eq!(error.variable(), name);
             assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_spans_in_the_filter_need_the_filter_that_knows_them() {
+        for (text, plain) in [("info", true), ("warn,a::b=trace,c=off", true), ("a", true), ("[{id=7}]=debug,a", false)]
+        {
+            let settings = read(&[("RUST_LOG", text)]).expect(text);
+            assert_eq!(matches!(settings.filter(), Ok(LogFilter::Targets(_))), plain, "{text}");
         }
     }
 

@@ -10,23 +10,33 @@ pub(crate) mod writer;
 
 use tracing::Dispatch;
 use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
-use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry};
 
 pub(crate) use layer::with_context;
 
-use crate::settings::{LogFormat, ObservabilitySettings, SettingsError};
+use crate::settings::{LogFilter, LogFormat, ObservabilitySettings, SettingsError};
 use layer::RecordLayer;
 use writer::LogWriter;
 
 /// The subscriber these settings ask for, writing to `writer`.
 pub(crate) fn subscriber(settings: &ObservabilitySettings, writer: &LogWriter) -> Result<Dispatch, SettingsError> {
-    let filtered = Registry::default().with(settings.filter()?);
-    Ok(match settings.log_format {
+    Ok(match settings.filter()? {
+        LogFilter::Targets(filter) => filtered(*filter, settings, writer),
+        LogFilter::Spans(filter) => filtered(*filter, settings, writer),
+    })
+}
+
+fn filtered<F>(filter: F, settings: &ObservabilitySettings, writer: &LogWriter) -> Dispatch
+where
+    F: Layer<Registry> + Send + Sync,
+{
+    let filtered = Registry::default().with(filter);
+    match settings.log_format {
         LogFormat::Json => Dispatch::new(filtered.with(RecordLayer::new(&settings.service, writer.clone()))),
         LogFormat::Bunyan => {
             let stock = BunyanFormattingLayer::new(settings.service.clone(), writer.clone());
             Dispatch::new(filtered.with(JsonStorageLayer).with(stock))
         }
-    })
+    }
 }

@@ -49,7 +49,7 @@ fn an_error_from_a_middleware_has_its_id_and_is_counted() {
 
 #[test]
 fn they_are_in_every_line_at_every_level() {
-    for level in ["error", "warn", "info", "trace", "other=trace", "off,it=error"] {
+    for level in ["error", "warn", "info", "trace", "other=trace", "off,it=error", "[inner]=debug"] {
         let rig = Rig::with(|settings| settings.log_filter = level.to_owned());
         in_system(&rig, || async {
             let handler = |context: RequestContext| async move {
