@@ -19,9 +19,6 @@ use crate::record::Record;
 /// The service of lines that do not name theirs.
 const UNKNOWN_SERVICE: &str = "unknown";
 
-/// What an engine takes for its own in a document that passes its pipeline: it would not be stored as it was sent.
-const ENGINES_OWN: [&str; 3] = ["_routing", "_if_seq_no", "_if_primary_term"];
-
 /// Fields that hold a value, so that nothing can stand below them, as in `service.version`.
 const VALUES: [&str; 15] = [
     "timestamp",
@@ -74,9 +71,6 @@ pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<
     let is_origin = draft.document.object("origin").is_some();
     let kept = if is_origin { draft.document.remove("origin") } else { None };
     draft.replace("origin");
-    for key in ENGINES_OWN {
-        draft.replace(key);
-    }
     let mut origin = kept.as_deref().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
     let (time, timestamp) = time::take(&mut draft, &origin, generation);
     let level = fields::take_level(&mut draft);
