@@ -34,8 +34,13 @@ fn push(line: &str) -> Result<f64> {
     let length = line.len() as u64 + 1;
     let started = cpu_seconds()?;
     for number in 0..LINES {
-        let line =
-            LineView { offset: number * length, length, bytes: std::hint::black_box(line).as_bytes(), cut_bytes: 0 };
+        let line = LineView {
+            offset: number * length,
+            length,
+            bytes: std::hint::black_box(line).as_bytes(),
+            cut_bytes: 0,
+            written: None,
+        };
         documents.push(&mut batch, &origin, &line, arrived);
         if batch.bytes() >= BATCH_BYTES {
             std::hint::black_box(batch.finish(BATCH_BYTES + 4_096));

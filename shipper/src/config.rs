@@ -17,7 +17,7 @@ use crate::files::FileSettings;
 use crate::pipeline::PipelineSettings;
 use crate::spool::{self, SpoolSettings};
 
-pub use options::{Bootstrap, OnFull, Options};
+pub use options::{Bootstrap, Format, OnFull, Options};
 
 /// All variables of the shipper begin with this.
 pub const VARIABLE_PREFIX: &str = "SHIPPER_";

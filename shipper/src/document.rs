@@ -3,7 +3,7 @@
 //! A line that can be passed on stays as it is up to its closing brace; `origin` follows, which says where the line
 //! came from:
 //!
-//! `"origin":{"host","shipper","stream"|"file","generation","offset","length"[,"received"][,"wrapped"][,"cut_bytes"]}`
+//! `"origin":{"host","shipper","stream"|"file"[,"container"][,"compose_service"],"generation","offset","length"[,"received"][,"wrapped"][,"cut_bytes"]}`
 //!
 //! A line that can't becomes a record of its own, with the line as `message`, as well as UTF-8 can show it, and
 //! `origin.wrapped` naming the [flaw](Flaw). The same line, with the same arrival, always gives the same bytes.
@@ -33,6 +33,15 @@ pub enum Place {
     Stream(String),
     /// A file, by its name.
     File(String),
+    /// A container's file, by its name.
+    Container {
+        /// The file's name.
+        file: String,
+        /// The container's id.
+        container: Option<String>,
+        /// The service that Compose calls it, and the one of its lines that name none.
+        compose_service: Option<String>,
+    },
 }
 
 /// A line as it was read.
@@ -46,6 +55,8 @@ pub struct LineView<'a> {
     pub bytes: &'a [u8],
     /// How many bytes were cut.
     pub cut_bytes: u64,
+    /// When it was written, where what carries it tells. It then counts as the time of arrival.
+    pub written: Option<Timestamp>,
 }
 
 /// A generation's part of `origin`, made once.
@@ -54,6 +65,8 @@ pub struct Origin {
     generation: GenerationId,
     /// `,"origin":{…,"offset":`
     head: Vec<u8>,
+    /// `","service":…,"level":"info","message":"`
+    wrapped_middle: Vec<u8>,
     /// Times up to this one are not absurd, whenever the line arrived after the generation's birth.
     surely_sane_until: Timestamp,
 }
@@ -74,7 +87,7 @@ pub enum Kind {
 pub struct Pushed {
     /// What the line was.
     pub kind: Kind,
-    /// The document or its index relies on the time of arrival.
+    /// The document or its index relies on the time of arrival, which the line does not tell itself.
     pub used_arrival: bool,
 }
 
@@ -83,8 +96,7 @@ pub struct Pushed {
 pub struct Documents {
     /// `,"origin":{"host":…,"shipper":…,`
     head: Vec<u8>,
-    /// `","service":…,"level":"info","message":"`
-    wrapped_middle: Vec<u8>,
+    service: String,
     /// The time of arrival that was written last, and its text; most lines in a row share it.
     arrival: Option<(Timestamp, String)>,
     checker: Checker,
@@ -94,32 +106,42 @@ impl Documents {
     /// Documents shipped from `host` by the shipper called `shipper`; wrapped lines are of `service`.
     #[must_use]
     pub fn new(host: &str, shipper: &str, service: &str) -> Self {
-        let (mut head, mut wrapped_middle) = (Vec::new(), Vec::new());
+        let mut head = Vec::new();
         head.extend_from_slice(b",\"origin\":{\"host\":\"");
         escape(host, &mut head);
         head.extend_from_slice(b"\",\"shipper\":\"");
         escape(shipper, &mut head);
         head.extend_from_slice(b"\",");
-        wrapped_middle.extend_from_slice(b"\",\"service\":\"");
-        escape(service, &mut wrapped_middle);
-        wrapped_middle.extend_from_slice(b"\",\"level\":\"info\",\"message\":\"");
-        Self { head, wrapped_middle, arrival: None, checker: Checker::new() }
+        Self { head, service: service.to_owned(), arrival: None, checker: Checker::new() }
     }
 
     /// The part of `origin` that all lines of a generation share.
     #[must_use]
     pub fn origin(&self, place: &Place, generation: GenerationId) -> Origin {
         let mut head = self.head.clone();
-        let (key, name) = match place {
-            Place::Stream(name) => ("stream", name),
-            Place::File(name) => ("file", name),
+        let mut write = |key: &str, name: &str| {
+            head.extend_from_slice(format!("\"{key}\":\"").as_bytes());
+            escape(name, &mut head);
+            head.extend_from_slice(b"\",");
         };
-        head.extend_from_slice(format!("\"{key}\":\"").as_bytes());
-        escape(name, &mut head);
-        head.extend_from_slice(format!("\",\"generation\":\"{generation}\",\"offset\":").as_bytes());
+        let mut service = &self.service;
+        match place {
+            Place::Stream(name) => write("stream", name),
+            Place::File(name) => write("file", name),
+            Place::Container { file, container, compose_service } => {
+                write("file", file);
+                let _ = container.as_ref().map(|id| write("container", id));
+                let _ = compose_service.as_ref().map(|name| write("compose_service", name));
+                service = compose_service.as_ref().unwrap_or(service);
+            }
+        }
+        head.extend_from_slice(format!("\"generation\":\"{generation}\",\"offset\":").as_bytes());
+        let mut wrapped_middle = b"\",\"service\":\"".to_vec();
+        escape(service, &mut wrapped_middle);
+        wrapped_middle.extend_from_slice(b"\",\"level\":\"info\",\"message\":\"");
         let born = Timestamp::from_unix_ms(i64::try_from(generation.born_unix_ms()).unwrap_or(i64::MAX));
         let surely_sane_until = Timestamp::from_unix_micros(born.unix_micros().saturating_add(AHEAD_MAX_MICROS));
-        Origin { generation, head, surely_sane_until }
+        Origin { generation, head, wrapped_middle, surely_sane_until }
     }
 
     /// Checks a line that arrived at `arrived` and adds its document to a batch.
@@ -130,6 +152,7 @@ impl Documents {
         line: &LineView<'_>,
         arrived: Timestamp,
     ) -> Pushed {
+        let (arrived, is_told) = line.written.map_or((arrived, false), |written| (written, true));
         let check = if line.cut_bytes > 0 { Check::Wrap(Flaw::TooLong) } else { self.checker.check(line.bytes) };
         let id = LineId { generation: origin.generation, offset: line.offset };
         match check {
@@ -139,12 +162,12 @@ impl Documents {
                 let day = own.unwrap_or(arrived).day();
                 let received = if own.is_none() { Some(arrival_text(&mut self.arrival, arrived)) } else { None };
                 batch.push(id, line.length, day, |body| splice(body, line, &object, origin, received));
-                Pushed { kind, used_arrival }
+                Pushed { kind, used_arrival: used_arrival && !is_told }
             }
             Check::Wrap(flaw) => {
-                let (arrival, middle) = (arrival_text(&mut self.arrival, arrived), &self.wrapped_middle);
-                batch.push(id, line.length, arrived.day(), |body| wrap(body, line, flaw, origin, arrival, middle));
-                Pushed { kind: Kind::Wrapped(flaw), used_arrival: true }
+                let arrival = arrival_text(&mut self.arrival, arrived);
+                batch.push(id, line.length, arrived.day(), |body| wrap(body, line, flaw, origin, arrival));
+                Pushed { kind: Kind::Wrapped(flaw), used_arrival: !is_told }
             }
         }
     }
@@ -184,11 +207,11 @@ fn splice(body: &mut Vec<u8>, line: &LineView<'_>, object: &Object, origin: &Ori
     body.extend_from_slice(b"}}");
 }
 
-fn wrap(body: &mut Vec<u8>, line: &LineView<'_>, flaw: Flaw, origin: &Origin, arrival: &str, middle: &[u8]) {
-    body.reserve(middle.len() + line.bytes.len() + origin.head.len() + TAIL_MAX_BYTES);
+fn wrap(body: &mut Vec<u8>, line: &LineView<'_>, flaw: Flaw, origin: &Origin, arrival: &str) {
+    body.reserve(origin.wrapped_middle.len() + line.bytes.len() + origin.head.len() + TAIL_MAX_BYTES);
     body.extend_from_slice(b"{\"timestamp\":\"");
     body.extend_from_slice(arrival.as_bytes());
-    body.extend_from_slice(middle);
+    body.extend_from_slice(&origin.wrapped_middle);
     // What ends a cut line is not the line's end.
     let text = if line.cut_bytes == 0 { line.bytes.strip_suffix(b"\r").unwrap_or(line.bytes) } else { line.bytes };
     match std::str::from_utf8(text) {

@@ -13,7 +13,7 @@ fn push(line: &[u8], cut_bytes: u64) -> (Pushed, String, String) {
     let origin = documents.origin(&Place::Stream("stdout".to_owned()), generation);
     let mut batch = BatchBuilder::new("app-logs");
     let length = line.len() as u64 + cut_bytes + 1;
-    let line = LineView { offset: 7, length, bytes: line, cut_bytes };
+    let line = LineView { offset: 7, length, bytes: line, cut_bytes, written: None };
     let pushed = documents.push(&mut batch, &origin, &line, ARRIVED);
     let batch = batch.finish(0);
     let document = String::from_utf8(batch.document(0).to_vec()).unwrap();
@@ -79,7 +79,7 @@ fn each_line_is_written_with_its_own_arrival() {
     let mut batch = BatchBuilder::new("app-logs");
     let times = [ARRIVED, Timestamp::from_unix_ms(0), ARRIVED];
     for (place, arrived) in times.iter().enumerate() {
-        let line = LineView { offset: place as u64, length: u64::MAX, bytes: b"x", cut_bytes: 0 };
+        let line = LineView { offset: place as u64, length: u64::MAX, bytes: b"x", cut_bytes: 0, written: None };
         documents.push(&mut batch, &origin, &line, *arrived);
     }
     let batch = batch.finish(0);
