@@ -34,7 +34,7 @@ Put pipeline and template in place with other rights than those that ship:
 /// an embedded SQLite store, until each line is stored once, or kept aside with the reason why it can't be.
 ///
 /// Every option can also be a variable SHIPPER_… or a key in the file that --config names. An option goes before a
-/// variable, a variable before the file. RUST_LOG says which of its own log lines the shipper writes to standard error.
+/// variable, a variable before the file.
 #[derive(Debug, Parser)]
 #[command(name = "shipper", version, subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
 pub(crate) struct Cli {

@@ -53,6 +53,7 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
         service: line_name("service", options.service.as_deref())?,
         name: line_name("name", options.name.as_deref())?,
         host: line_name("host", options.host.as_deref())?,
+        log_filter: required("log_filter", options.log_filter.clone())?,
         files: FileSettings {
             patterns,
             scan_interval,

@@ -206,6 +206,15 @@ pub struct Options {
         help_heading = "The shipper itself"
     )]
     pub host: Option<String>,
+    /// Which of its own log lines it writes to standard error, such as warn,shipper=debug
+    #[arg(
+        long,
+        env = "SHIPPER_LOG_FILTER",
+        hide_env_values = true,
+        value_name = "FILTER",
+        help_heading = "The shipper itself"
+    )]
+    pub log_filter: Option<String>,
 }
 
 /// Takes each field from `upper`, or where it has none, from `lower`.
@@ -224,7 +233,7 @@ impl Options {
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, line_max_bytes, batch_max_lines,
             batch_max_bytes, batch_max_age_ms, requests_in_flight, in_flight_max_bytes, retry_min_ms, retry_max_ms,
             spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, checkpoint_interval_ms,
-            shutdown_timeout_ms, admin_listen, name, host)
+            shutdown_timeout_ms, admin_listen, name, host, log_filter)
     }
 
     /// What holds where nothing else is said. What depends on the machine, the command or another value is not here.
@@ -234,6 +243,7 @@ impl Options {
             state_dir: Some("shipper-state".into()),
             format: Some(Format::Lines),
             until_idle: Some(false),
+            log_filter: Some("info,actix_server=warn".to_owned()),
             scan_interval_ms: Some(1_000),
             bootstrap: Some(Bootstrap::Apply),
             pipeline: Some("app-logs".to_owned()),

@@ -43,6 +43,7 @@ const VALUES: &[(&str, &str)] = &[
     ("admin_listen", "'127.0.0.1:9601'"),
     ("name", "'edge'"),
     ("host", "'web-1'"),
+    ("log_filter", "'warn'"),
 ];
 
 fn values() -> Table {
@@ -208,6 +209,10 @@ fn an_unknown_variable_is_refused() {
     let (code, stderr) = finish(&place, command);
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("no variable SHIPPER_STATEDIR: is SHIPPER_STATE_DIR meant?"), "{stderr}");
+    // Kubernetes sets these where a service is called shipper.
+    let mut command = place.ship(&["check-config"]);
+    command.env("SHIPPER_SERVICE_HOST", "10.0.0.1").env("SHIPPER_PORT_9600_TCP_PROTO", "tcp");
+    assert_eq!(finish(&place, command).0, 0);
 }
 
 #[test]
