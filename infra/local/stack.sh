@@ -6,6 +6,7 @@
 #   infra/local/stack.sh down           stops all of it; its state stays in LOCAL_DIR
 #   infra/local/stack.sh status         says of each part whether it runs and is ready; exit code 3 unless all are
 #   infra/local/stack.sh logs [PART]    the last lines of what the parts, or one of them, wrote
+#   infra/local/stack.sh config         writes the configuration under LOCAL_DIR/etc and checks it, as `up` does first
 #
 #   LOCAL_DIR         state, logs and rendered configuration; default .local. One stack a folder: others run beside it
 #   BIN_DIR           where backend and shipper are; default target/release
@@ -50,22 +51,22 @@ main() {
     local command=${1:-}
     shift || true
     case $command in
-        up | down | status) (($# == 0)) || usage ;;
+        up | down | status | config) (($# == 0)) || usage ;;
         logs) (($# <= 1)) || usage ;;
         *) usage ;;
     esac
     mkdir -p "$LOCAL_DIR"
     LOCAL_DIR=$(cd "$LOCAL_DIR" && pwd)
-    if [[ $command == up || $command == down ]]; then
+    if [[ $command != status && $command != logs ]]; then
         command -v flock >/dev/null || fail "$EX_MISSING" "missing: flock (util-linux)"
         exec 9>"$LOCAL_DIR/lock"
-        flock --nonblock 9 || fail "$EX_TEMPFAIL" "another up or down is at work in $LOCAL_DIR"
+        flock --nonblock 9 || fail "$EX_TEMPFAIL" "another run of this script is at work in $LOCAL_DIR"
     fi
     "$command" "$@"
 }
 
 usage() {
-    fail "$EX_USAGE" "usage: stack.sh up | down | status | logs [PART], where PART is one of ${PARTS[*]}"
+    fail "$EX_USAGE" "usage: stack.sh up | down | status | logs [PART] | config, where PART is one of ${PARTS[*]}"
 }
 
 # Which process a part is.
@@ -130,17 +131,20 @@ up() {
         [[ $part == backend || -n $(pid_of "$part") ]] || to_start+=("$part")
     done
     check "${to_start[@]}"
+    config
     trap 'give_up' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    render
-    for part in "${to_start[@]}"; do
-        "start_$part"
-        printf '%s %s\n' "$started_pid" "$(began_at "$started_pid")" >"$LOCAL_DIR/$part.pid"
-        started+=("$part")
-        [[ $part != shipper ]] || wait_for backend
-        wait_for "$part"
+    for part in $(parts); do
+        if [[ " ${to_start[*]} " == *" $part "* ]]; then
+            "start_$part"
+            printf '%s %s\n' "$started_pid" "$(began_at "$started_pid")" >"$LOCAL_DIR/$part.pid"
+            started+=("$part")
+        fi
+        # The shipper is ready with its child.
+        [[ $part == shipper ]] || wait_for "$part"
     done
+    wait_for shipper
     trap - EXIT
     say "all is ready after $((SECONDS - began)) s"
     addresses
@@ -162,9 +166,7 @@ check() { # PART…
         fail "$EX_MISSING" "too little memory: $free_mb MB are free and $MEMORY_MB are needed. End other programs, or" \
             "give an engine that runs elsewhere in ENGINE_URL."
     fi
-    local wanted=(prometheus alertmanager)
-    [[ " $* " != *" opensearch "* ]] || wanted+=(opensearch)
-    "$ROOT/infra/local/deps.sh" "${wanted[@]}"
+    [[ " $* " != *" opensearch "* ]] || "$ROOT/infra/local/deps.sh" opensearch
 }
 
 # Fails if another program has a part's port.
@@ -178,8 +180,9 @@ free() { # PART
 }
 
 # Writes the configuration files: those of the repository, with this machine's addresses.
-render() {
+config() {
     local target dir=$LOCAL_DIR/etc
+    "$ROOT/infra/local/deps.sh" prometheus alertmanager
     rm -rf "$dir"
     mkdir -p "$dir"/prometheus/{rules,targets} "$dir/alertmanager"
     speed_up <"$ROOT/infra/prometheus/prometheus.yml" >"$dir/prometheus/prometheus.yml"
@@ -193,6 +196,14 @@ render() {
     done
     speed_up <"$ROOT/infra/alertmanager/alertmanager.yml" |
         sed "s#http://backend:8000/#http://127.0.0.1:$BACKEND_PORT/#" >"$dir/alertmanager/alertmanager.yml"
+    check_file "$(find_program promtool)" check config "$dir/prometheus/prometheus.yml"
+    check_file "$(find_program amtool)" check-config "$dir/alertmanager/alertmanager.yml"
+}
+
+# Fails with what a checker says of a file, if it says that it can't be used.
+check_file() { # CHECKER…
+    local said
+    said=$("$@" 2>&1) || fail "$EX_MISSING" "a configuration file has a mistake: $(grep -m 1 -iE 'fail|error|:' <<<"$said" | sed 's/^ *//')"
 }
 
 # Divides durations by ALERT_SPEEDUP: ranges such as [5m], and keys such as `for: 5m` and `group_wait: 5s`.
@@ -259,7 +270,7 @@ launch() { # PART COMMAND…
 
 wait_for() { # PART
     local part=$1 began=$SECONDS
-    say "$part: starting …"
+    is_ready "$part" || say "$part: starting …"
     until is_ready "$part"; do
         [[ -n $(pid_of "$part") ]] || report_failure "$part" "ended while starting"
         ((SECONDS - began < START_TIMEOUT_S)) || report_failure "$part" "was not ready within $START_TIMEOUT_S s"
@@ -299,9 +310,10 @@ down() {
 stop() { # PART…
     local at pid parts=("$@")
     for ((at = ${#parts[@]} - 1; at >= 0; at--)); do
-        pid=$(pid_of "${parts[at]}") || continue
-        say "${parts[at]}: stopping …"
-        stop_group TERM "$pid"
+        if pid=$(pid_of "${parts[at]}"); then
+            say "${parts[at]}: stopping …"
+            stop_group TERM "$pid"
+        fi
         rm -f "$LOCAL_DIR/${parts[at]}.pid"
     done
 }

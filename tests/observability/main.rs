@@ -11,4 +11,5 @@ mod test_contract_metrics;
 mod test_docker_logs;
 mod test_e2e_metrics_logs;
 mod test_json_logs;
+mod test_local_stack;
 mod test_request_id;

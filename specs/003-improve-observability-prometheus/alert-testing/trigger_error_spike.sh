@@ -6,7 +6,7 @@
 #   trigger_error_spike.sh           in a stack that runs, as `make up` or `make up-local` start it. The rule waits five
 #                                    minutes, so this takes about eight
 #   trigger_error_spike.sh --fast    in a stack of its own without Docker, on free ports, with the same rules and all of
-#                                    their durations divided by 20; takes about a minute, and stops it in the end
+#                                    their durations divided by 10; takes about a minute, and stops it in the end
 #
 # The service has to run with BACKEND_FAULTS=1. Addresses are those of .env.example: BACKEND_PORT, PROMETHEUS_PORT,
 # ALERTMANAGER_PORT and ELASTICSEARCH_PORT, or ENGINE_URL. With --fast BIN_DIR says where backend and shipper are.
@@ -23,7 +23,7 @@ ALERT=HighErrorRate
 RULE_WAITS_S=300
 STEP_MAX_S=180
 # Of --fast: what durations are divided by, and what a busy machine may add to a step.
-SPEEDUP=20
+SPEEDUP=10
 STEP_MIN_S=60
 
 traffic_pid=

@@ -1,0 +1,151 @@
+//! The stack without Docker: its configuration is the compose file's but for addresses, what can't start leaves nothing
+//! behind, and the alert drill passes on it.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use observability_tests::{port, program};
+use tempfile::TempDir;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const DRILL: &str = "specs/003-improve-observability-prometheus/alert-testing/trigger_error_spike.sh";
+/// The file and the variable of each part's port, with the name that the compose file gives it.
+const PARTS: [(&str, &str, &str); 4] = [
+    ("backend.yml", "BACKEND_PORT", "backend:8000"),
+    ("shipper.yml", "SHIPPER_PORT", "shipper:9600"),
+    ("prometheus.yml", "PROMETHEUS_PORT", "prometheus:9090"),
+    ("alertmanager.yml", "ALERTMANAGER_PORT", "alertmanager:9093"),
+];
+
+/// The local stack, in a folder and on ports of its own.
+struct Stack {
+    folder: TempDir,
+    ports: Vec<(&'static str, String)>,
+    bin_dir: PathBuf,
+}
+
+impl Stack {
+    fn new() -> Self {
+        let ports = PARTS.map(|(_, variable, _)| (variable, port::free_address().port().to_string())).to_vec();
+        let bin_dir = program::executable("backend").parent().unwrap().to_owned();
+        Self { folder: tempfile::tempdir().unwrap(), ports, bin_dir }
+    }
+
+    fn run(&self, command: &str) -> Output {
+        let mut script = Command::new(format!("{ROOT}/infra/local/stack.sh"));
+        script.arg(command).envs(self.ports.iter().cloned()).env("LOCAL_DIR", self.folder.path());
+        script.env("BIN_DIR", &self.bin_dir).output().unwrap()
+    }
+
+    /// Fails to start, with this code, for this reason; nothing is left.
+    #[track_caller]
+    fn refuses(&self, code: i32, reason: &str) {
+        let output = self.run("up");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(stderr.contains(reason), "{reason} is not in {stderr}");
+        let names = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().ends_with(".pid")).collect();
+        assert!(left.is_empty(), "{left:?}: {stderr}");
+        let status = self.run("status");
+        assert_eq!(status.status.code(), Some(3));
+        assert!(!String::from_utf8_lossy(&status.stdout).contains(" ready"));
+    }
+
+    fn set(&mut self, variable: &'static str, value: String) {
+        self.ports.retain(|(name, _)| *name != variable);
+        self.ports.push((variable, value));
+    }
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+/// What of a YAML file is no comment.
+fn content(path: impl AsRef<Path>) -> String {
+    read(path).lines().filter(|line| !line.trim_start().starts_with('#')).map(|line| line.to_owned() + "\n").collect()
+}
+
+#[test]
+fn its_configuration_is_that_of_compose_but_for_addresses() {
+    let stack = Stack::new();
+    let output = stack.run("config");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (here, there) = (stack.folder.path().join("etc"), Path::new(ROOT).join("infra"));
+    let mut names = vec!["prometheus/prometheus.yml".to_owned()];
+    for rules in std::fs::read_dir(there.join("prometheus/rules")).unwrap() {
+        let rules = rules.unwrap();
+        if rules.file_type().unwrap().is_file() {
+            names.push(format!("prometheus/rules/{}", rules.file_name().to_string_lossy()));
+        }
+    }
+    assert!(names.len() > 3, "{names:?}");
+    for name in names {
+        assert_eq!(read(here.join(&name)), read(there.join(&name)), "{name}");
+    }
+    let port = |variable| &stack.ports.iter().find(|(name, _)| *name == variable).unwrap().1;
+    for (file, variable, host) in PARTS {
+        let of_compose = content(there.join("prometheus/targets/compose").join(file));
+        let expected = of_compose.replace(host, &format!("127.0.0.1:{}", port(variable)));
+        assert_ne!(of_compose, expected, "{file}");
+        assert_eq!(content(here.join("prometheus/targets").join(file)), expected, "{file}");
+    }
+    for environment in ["compose", "local"] {
+        let files = std::fs::read_dir(there.join("prometheus/targets").join(environment)).unwrap();
+        assert_eq!(files.count(), PARTS.len(), "{environment}");
+    }
+    let alertmanager = "alertmanager/alertmanager.yml";
+    let webhook = format!("http://127.0.0.1:{}/", port("BACKEND_PORT"));
+    let expected = content(there.join(alertmanager)).replace("http://backend:8000/", &webhook);
+    assert_eq!(content(here.join(alertmanager)), expected);
+    assert!(expected.contains(&format!("{webhook}api/alerts")));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_nothing_is_started() {
+    let mut stack = Stack::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = taken.local_addr().unwrap().port().to_string();
+    stack.set("PROMETHEUS_PORT", number.clone());
+    stack.refuses(75, &format!("port {number}, for prometheus, is taken"));
+}
+
+#[test]
+fn a_service_that_does_not_start_takes_the_others_with_it() {
+    let mut stack = Stack::new();
+    let programs = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(program::executable("shipper"), programs.path().join("shipper")).unwrap();
+    // A fake: the real one always starts.
+    let backend = programs.path().join("backend");
+    std::fs::write(&backend, "#!/bin/sh\necho broken >&2\nexit 1\n").unwrap();
+    std::fs::set_permissions(&backend, std::fs::Permissions::from_mode(0o755)).unwrap();
+    stack.bin_dir = programs.path().to_owned();
+    stack.refuses(75, "backend ended while starting");
+}
+
+#[test]
+fn what_is_not_built_is_named() {
+    let mut stack = Stack::new();
+    stack.bin_dir = stack.folder.path().join("nowhere");
+    stack.refuses(69, "Run 'make up-local', which builds it");
+}
+
+/// All of the stack for real: the alert's way from Prometheus to the log line and back.
+#[test]
+fn the_alert_drill_passes() {
+    let bin_dir = program::executable("backend").parent().unwrap().to_owned();
+    let temporary = tempfile::tempdir().unwrap();
+    let mut drill = Command::new(Path::new(ROOT).join(DRILL));
+    let output = drill.arg("--fast").env("BIN_DIR", bin_dir).env("TMPDIR", temporary.path()).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}{stderr}");
+    for step in ["pending", "fires", "received", "webhook", "found in the logs", "resolved", "drill passed"] {
+        assert!(stdout.contains(step), "{step} is not in {stdout}");
+    }
+    assert!(stderr.contains("all is stopped"), "{stderr}");
+    let left: Vec<_> = std::fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
