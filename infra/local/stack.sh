@@ -187,9 +187,9 @@ render() {
         speed_up <"$target" >"$dir/prometheus/rules/${target##*/}"
     done
     for target in "$ROOT"/infra/prometheus/targets/local/*.yml; do
-        sed -e "s/@BACKEND_ADDRESS@/127.0.0.1:$BACKEND_PORT/" -e "s/@SHIPPER_ADDRESS@/127.0.0.1:$SHIPPER_PORT/" \
-            -e "s/@PROMETHEUS_ADDRESS@/127.0.0.1:$PROMETHEUS_PORT/" \
-            -e "s/@ALERTMANAGER_ADDRESS@/127.0.0.1:$ALERTMANAGER_PORT/" "$target" >"$dir/prometheus/targets/${target##*/}"
+        sed -e "/^#/!s/@BACKEND_ADDRESS@/127.0.0.1:$BACKEND_PORT/" -e "/^#/!s/@SHIPPER_ADDRESS@/127.0.0.1:$SHIPPER_PORT/" \
+            -e "/^#/!s/@PROMETHEUS_ADDRESS@/127.0.0.1:$PROMETHEUS_PORT/" \
+            -e "/^#/!s/@ALERTMANAGER_ADDRESS@/127.0.0.1:$ALERTMANAGER_PORT/" "$target" >"$dir/prometheus/targets/${target##*/}"
     done
     speed_up <"$ROOT/infra/alertmanager/alertmanager.yml" |
         sed "s#http://backend:8000/#http://127.0.0.1:$BACKEND_PORT/#" >"$dir/alertmanager/alertmanager.yml"
@@ -225,7 +225,8 @@ speed_up() {
 
 start_opensearch() {
     prepare_engines
-    start_engine opensearch "$LOCAL_DIR/opensearch" "$ELASTICSEARCH_PORT"
+    # Not with the lock: whoever holds it would seem to be at work.
+    start_engine opensearch "$LOCAL_DIR/opensearch" "$ELASTICSEARCH_PORT" 9>&-
     ln -sfn opensearch/output "$LOCAL_DIR/opensearch.log"
 }
 
@@ -239,13 +240,13 @@ start_shipper() {
 start_alertmanager() {
     launch alertmanager "$(find_program alertmanager)" --config.file="$LOCAL_DIR/etc/alertmanager/alertmanager.yml" \
         --storage.path="$LOCAL_DIR/alertmanager" --web.listen-address="127.0.0.1:$ALERTMANAGER_PORT" \
-        --cluster.listen-address=
+        --cluster.listen-address= --web.external-url="http://127.0.0.1:$ALERTMANAGER_PORT"
 }
 
 start_prometheus() {
     launch prometheus "$(find_program prometheus)" --config.file="$LOCAL_DIR/etc/prometheus/prometheus.yml" \
         --storage.tsdb.path="$LOCAL_DIR/prometheus" --storage.tsdb.retention.time=31d \
-        --web.listen-address="127.0.0.1:$PROMETHEUS_PORT"
+        --web.listen-address="127.0.0.1:$PROMETHEUS_PORT" --web.external-url="http://127.0.0.1:$PROMETHEUS_PORT"
 }
 
 # Starts a program that goes on when this script and its terminal are gone; it is the leader of its process group.
