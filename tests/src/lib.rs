@@ -7,6 +7,7 @@
 // A helper that fails is a test that fails, at the line that called it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
 
+pub mod documents;
 pub mod engine;
 pub mod http;
 pub mod lines;
