@@ -12,7 +12,6 @@ use observability_tests::schema::repository;
 use observability_tests::{lines, wait};
 use serde_json::Value;
 
-use crate::place::found_lines;
 use crate::terminal::{Outcome, Terminal};
 
 const README: &str = "README.md";
@@ -42,17 +41,22 @@ fn has(outcome: &Outcome, what: &str) -> Result<(), String> {
     holds(outcome.stdout.contains(what), &format!("there is no {what:?}"))
 }
 
-/// The last line of what was printed, as JSON.
+/// The last answer in what was printed, as JSON. Answers have no line's end: several may stand on the last line.
 fn answer(outcome: &Outcome) -> Result<Value, String> {
     let line = outcome.stdout.lines().last().unwrap_or_default();
-    serde_json::from_str(line).map_err(|error| error.to_string())
+    let answers: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(line).into_iter().collect();
+    answers.map_err(|error| error.to_string())?.pop().ok_or_else(|| "there is no answer".to_owned())
 }
 
-/// Whether the last line printed is the story of a request, with so many lines, its access line among them if it had one.
+fn lines_of(answer: &Value) -> Result<&[Value], String> {
+    answer["lines"].as_array().map(Vec::as_slice).ok_or_else(|| "not an answer with lines".to_owned())
+}
+
+/// Whether the last answer is the story of a request, with so many lines, its access line among them if it has one.
 fn tells(outcome: &Outcome, request_id: &str, count: usize, access: bool) -> Result<(), String> {
     let story = answer(outcome)?;
-    let found = story["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let all_are_its = found_lines(&story).iter().all(|line| line["request_id"] == request_id);
+    let found = lines_of(&story)?;
+    let all_are_its = found.iter().all(|line| line["request_id"] == request_id);
     holds(found.len() >= count && all_are_its, &format!("not {count} lines of {request_id}"))?;
     holds(found.iter().any(lines::is_access_line) == access, "the access line")
 }
@@ -165,7 +169,8 @@ fn documents_quickstart_does_what_it_says() {
             ("/api/requests/demo-1", |outcome| tells(outcome, "demo-1", 2, true)),
             ("^request_count.*/logs", |outcome| has(outcome, "project_id=\"p-1\"")),
             ("level=info&limit=5", |outcome| {
-                let found = found_lines(&answer(outcome)?).to_vec();
+                let answer = answer(outcome)?;
+                let found = lines_of(&answer)?;
                 let are_its = found.iter().all(|line| line["project_id"] == "p-1" && line["level"] == "info");
                 holds(!found.is_empty() && are_its, "not the project's lines")
             }),
@@ -175,9 +180,10 @@ fn documents_quickstart_does_what_it_says() {
             }),
             ("--until-idle", |outcome| {
                 let story = answer(outcome)?;
-                let of = |key: &str| found_lines(&story).iter().any(|line| line["origin"][key].is_string());
-                let all_three =
-                    of("file") && outcome.stdout.contains("\"stdin\"") && outcome.stdout.contains("\"stdout\"");
+                let found = lines_of(&story)?;
+                let of_stream = |name: &str| found.iter().any(|line| line["origin"]["stream"] == name);
+                let of_file = found.iter().any(|line| line["origin"]["file"] == "data/in/nightly.log");
+                let all_three = of_file && of_stream("stdin") && of_stream("stdout");
                 holds(all_three, "not from a command, standard input and a file")?;
                 tells(outcome, "job-1", 3, false)
             }),
@@ -306,7 +312,7 @@ fn documents_tables_of_variables_are_those_of_the_programs() {
 
 #[test]
 fn documents_table_of_the_shippers_variables_is_its_help() {
-    let rows: Vec<_> = entries(&printed("shipper", &["run", "-h"]), |line| line.trim_start().starts_with("--"))
+    let rows: Vec<_> = entries(&printed("shipper", &["run", "-h"]), |line| line.trim_start().starts_with('-'))
         .into_iter()
         .filter_map(|mut entry| {
             let variable = cut(&mut entry, "env")?;
