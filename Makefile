@@ -12,10 +12,10 @@ CARGO_FLAGS ?=
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
-.PHONY: help run deps test e2e check bench fmt clean binaries
+.PHONY: help run deps test e2e up-local down-local status check bench fmt clean binaries
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the service on LISTEN, its logs shipped to an embedded store under DATA_DIR (no engine needed)
 	cargo build $(CARGO_FLAGS) --release -p backend -p shipper
@@ -42,14 +42,25 @@ test: deps binaries ## all tests, against a real OpenSearch and Elasticsearch (o
 e2e: deps binaries ## only the tests across programs, tests/observability
 	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) -p observability-tests
 
+up-local: ## start the stack without Docker: OpenSearch, service, shipper, Prometheus, Alertmanager
+	cargo build $(CARGO_FLAGS) --release -p backend -p shipper
+	@BIN_DIR=$(TARGET_DIR)/release infra/local/stack.sh up
+
+down-local: ## stop the stack without Docker; its state stays in .local
+	@infra/local/stack.sh down
+
+status: ## say of each part of the stack without Docker whether it runs and is ready
+	@infra/local/stack.sh status
+
 check: ## formatting, lints and docs, with every warning an error
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
 
-bench: ## CPU a request over bare Actix, and lines a CPU-second from file to _bulk
+bench: ## CPU a request over bare Actix, lines a CPU-second from file to _bulk, and the embedded store
 	cargo bench $(CARGO_FLAGS) -p observability
 	cargo bench $(CARGO_FLAGS) -p shipper
+	cargo bench $(CARGO_FLAGS) -p store
 
 fmt: ## format all Rust code
 	cargo fmt --all
