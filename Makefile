@@ -47,9 +47,10 @@ check: ## formatting, lints and docs, with every warning an error
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
 
-bench: ## CPU a request over bare Actix, and lines a CPU-second from file to _bulk
+bench: ## CPU a request over bare Actix, lines a CPU-second from file to _bulk, and the embedded store
 	cargo bench $(CARGO_FLAGS) -p observability
 	cargo bench $(CARGO_FLAGS) -p shipper
+	cargo bench $(CARGO_FLAGS) -p store
 
 fmt: ## format all Rust code
 	cargo fmt --all

@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Unpacks the engines that the tests run against under .cache/engines. Nothing is installed on the machine.
+# Unpacks what the tests and the local stack run under .cache. Nothing is installed on the machine.
 #
-#   infra/local/deps.sh [opensearch] [elasticsearch]      both when none is named
+#   infra/local/deps.sh [opensearch] [elasticsearch] [prometheus] [alertmanager]      all when none is named
 #
-# Everything comes from Maven Central through the machine's own Maven (and so through its mirrors and proxies):
+# The engines come from Maven Central through the machine's own Maven (and so through its mirrors and proxies):
 #
 #   OpenSearch     its bare distribution, plus the modules ingest-common, lang-painless and
 #                 lang-mustache, which every full distribution has, assembled from their jars
 #   Elasticsearch  its bare distribution: security, but no ingest processors
 #
-# Run again it downloads only what is missing. An engine appears in one step, complete, with a stamp; two runs at
-# once wait for one another. An engine whose address is given (ENGINE_URL, BARE_ENGINE_URL) is left out.
+# Prometheus (with promtool) and Alertmanager (with amtool) are Debian's packages, downloaded by the machine's own apt
+# and unpacked: installing them would start daemons. On a machine without apt they have to be there: on the PATH, or in
+# the folders that PROMETHEUS_HOME and ALERTMANAGER_HOME name, as the projects' own archives unpack.
+#
+# Run again it downloads only what is missing. A part appears in one step, complete, with a stamp; two runs at once
+# wait for one another. An engine whose address is given (ENGINE_URL, BARE_ENGINE_URL) is left out.
 #
 # Exit codes: 0 all is there, 64 wrong arguments, 69 a program is missing, 75 a download or an archive failed.
 set -euo pipefail
@@ -29,33 +33,52 @@ ELASTICSEARCH_SHA256=2cae9380e48695b2c226c7c46c6059775f2f307920747c8ca84d465461a
 DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
 
 main() {
-    local engine wanted=()
-    for engine in "${@:-opensearch elasticsearch}"; do
-        for engine in $engine; do
-            engine_home "$engine" >/dev/null
-            if [[ -n $(given_address "$engine") ]]; then
-                say "$engine: $(given_address "$engine") is used, nothing to unpack"
-            elif ! is_ready "$engine"; then
-                wanted+=("$engine")
-            fi
-        done
+    local part engines=() packages=()
+    (($#)) || set -- opensearch elasticsearch prometheus alertmanager
+    for part in "$@"; do
+        case $part in
+            prometheus | alertmanager) has_programs "$part" || packages+=("$part") ;;
+            *)
+                engine_home "$part" >/dev/null
+                if [[ -n $(given_address "$part") ]]; then
+                    say "$part: $(given_address "$part") is used, nothing to unpack"
+                elif ! is_ready "$part"; then
+                    engines+=("$part")
+                fi
+                ;;
+        esac
     done
-    ((${#wanted[@]})) || return 0
+    ((${#engines[@]} + ${#packages[@]})) || return 0
 
-    require_programs
-    mkdir -p "$ENGINES_DIR"
+    ((${#engines[@]} == 0)) || require_programs
+    ((${#packages[@]} == 0)) || require_apt "${packages[@]}"
+    mkdir -p "$ENGINES_DIR" "$MONITORING_DIR"
     exec 9>"$CACHE_DIR/deps.lock"
     flock 9
-    work=$(mktemp -d "$ENGINES_DIR/.unpack.XXXXXX")
+    work=$(mktemp -d "$CACHE_DIR/.unpack.XXXXXX")
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    for engine in "${wanted[@]}"; do
-        is_ready "$engine" && continue # made by the run that held the lock
-        say "$engine: fetching and unpacking …"
-        "unpack_$engine"
-        publish "$engine"
-        say "$engine: ready in $(engine_home "$engine")"
+    for part in "${engines[@]}"; do
+        is_ready "$part" && continue # made by the run that held the lock
+        say "$part: fetching and unpacking …"
+        "unpack_$part"
+        publish "$part"
+        say "$part: ready in $(engine_home "$part")"
+    done
+    for part in "${packages[@]}"; do
+        has_programs "$part" && continue
+        say "$part: fetching and unpacking …"
+        unpack_package "$part"
+        say "$part: ready in $MONITORING_DIR/$part"
+    done
+}
+
+# Whether the programs of a part are there, wherever they come from.
+has_programs() { # PART
+    local program
+    for program in $(programs_of "$1"); do
+        [[ -n $(find_program "$program") ]] || return 1
     done
 }
 
@@ -80,6 +103,43 @@ require_programs() {
     list=$(printf ', %s' "${missing[@]}")
     fail "$EX_MISSING" "missing: ${list:2}. On Debian or Ubuntu: apt-get install ${packages[*]}." \
         "Or give engines that run already: ENGINE_URL (OpenSearch 2.19) and BARE_ENGINE_URL (Elasticsearch 8.8)."
+}
+
+# Fails, saying what to do, unless apt can bring the packages of the parts.
+require_apt() { # PART…
+    local part package
+    for part in "$@"; do
+        package=$(package_of "$part")
+        if [[ $part == prometheus && -n ${PROMETHEUS_HOME:-} ]]; then
+            fail "$EX_MISSING" "missing: prometheus and promtool in PROMETHEUS_HOME=$PROMETHEUS_HOME"
+        elif [[ $part == alertmanager && -n ${ALERTMANAGER_HOME:-} ]]; then
+            fail "$EX_MISSING" "missing: alertmanager and amtool in ALERTMANAGER_HOME=$ALERTMANAGER_HOME"
+        elif ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+            fail "$EX_MISSING" "missing: $(programs_of "$part"), and there is no apt to bring them. Install" \
+                "${part^} 2.42 or newer (Alertmanager: 0.25) so that both are on the PATH, or unpack its archive and" \
+                "set ${part^^}_HOME to the folder."
+        elif [[ -z $(apt-cache --quiet=2 show "$package" 2>/dev/null) ]]; then
+            fail "$EX_MISSING" "apt does not know the package $package: run 'apt-get update' as root, then this again." \
+                "(On Ubuntu it is in the component universe.)"
+        fi
+    done
+    command -v flock >/dev/null || fail "$EX_MISSING" "missing: flock. On Debian or Ubuntu: apt-get install util-linux."
+}
+
+# Downloads the package of a part, checked by apt, and puts what is in it in its place, in one step.
+unpack_package() { # PART
+    local options=()
+    # As root, apt would download as a user that can't write here, and say so.
+    ((EUID)) || options=(-o APT::Sandbox::User=root)
+    mkdir -p "$work/deb"
+    (cd "$work/deb" && apt-get "${options[@]}" -q download "$(package_of "$1")") </dev/null >&2 ||
+        fail "$EX_TEMPFAIL" "apt did not bring the package $(package_of "$1"); its words are above. If it was not" \
+            "found there any more: run 'apt-get update' as root, then this again."
+    dpkg -x "$work"/deb/*.deb "$work/package" || fail "$EX_TEMPFAIL" "the package $(package_of "$1") can't be unpacked"
+    rm -rf "$work/deb" "${MONITORING_DIR:?}/$1"
+    chmod -R a+rX "$work/package"
+    mv "$work/package" "$MONITORING_DIR/$1"
+    has_programs "$1" || fail "$EX_TEMPFAIL" "the package $(package_of "$1") does not hold $(programs_of "$1")"
 }
 
 # Names a program that unpacks a zip.

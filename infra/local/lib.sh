@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# What the scripts of this folder share: where things stand, which Java, how to say what is missing.
+# What the scripts of this folder share: where things stand, which Java, which Prometheus, how to say what is missing.
 # Sourced, never run. The caller sets `set -euo pipefail`.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # All that is unpacked goes here; point several checkouts at one folder to unpack once.
 CACHE_DIR=${CACHE_DIR:-$ROOT/.cache}
 ENGINES_DIR=$CACHE_DIR/engines
+MONITORING_DIR=$CACHE_DIR/monitoring
 
 OPENSEARCH_VERSION=2.19.1
 ELASTICSEARCH_VERSION=8.8.0
@@ -52,4 +53,53 @@ find_java_home() {
             return
         fi
     done
+}
+
+# Prometheus and Alertmanager: a package of Debian's each, unpacked here; the folder that the user names is used instead.
+# On a machine without apt they are whatever the shell finds.
+
+# The package that a part comes from.
+package_of() { # PART
+    case $1 in
+        prometheus) printf 'prometheus\n' ;;
+        alertmanager) printf 'prometheus-alertmanager\n' ;;
+    esac
+}
+
+# The programs of a part.
+programs_of() { # PART
+    case $1 in
+        prometheus) printf 'prometheus promtool\n' ;;
+        alertmanager) printf 'alertmanager amtool\n' ;;
+    esac
+}
+
+# Prints the path of one of their programs, or nothing where there is none yet.
+find_program() { # prometheus|promtool|alertmanager|amtool
+    local path given unpacked
+    case $1 in
+        prometheus | promtool)
+            given=${PROMETHEUS_HOME:-}
+            unpacked=$MONITORING_DIR/prometheus/usr/bin/$1
+            ;;
+        alertmanager)
+            given=${ALERTMANAGER_HOME:-}
+            unpacked=$MONITORING_DIR/alertmanager/usr/bin/prometheus-alertmanager
+            ;;
+        amtool)
+            given=${ALERTMANAGER_HOME:-}
+            unpacked=$MONITORING_DIR/alertmanager/usr/bin/amtool
+            ;;
+        *) fail "$EX_USAGE" "no program is called '$1'; there are: prometheus, promtool, alertmanager, amtool" ;;
+    esac
+    if [[ -n $given ]]; then
+        path=$given/$1
+    elif [[ -x $unpacked ]]; then
+        path=$unpacked
+    elif ! command -v apt-get >/dev/null; then
+        path=$(command -v "$1" || true)
+    fi
+    if [[ -n ${path:-} && -x $path ]]; then
+        printf '%s\n' "$path"
+    fi
 }

@@ -12,7 +12,7 @@ use shipper::config::{ConfigError, Options, Settings, refuse_unknown_variables};
 use crate::exit::Exit;
 
 /// Between patterns where they are given in a variable.
-const PATTERN_SEPARATOR: char = ',';
+const LIST_SEPARATOR: char = ',';
 
 const EXAMPLES: &str = "\
 Run a service and ship its standard output into an embedded store:
@@ -34,7 +34,7 @@ Put pipeline and template in place with other rights than those that ship:
 /// an embedded SQLite store, until each line is stored once, or kept aside with the reason why it can't be.
 ///
 /// Every option can also be a variable SHIPPER_… or a key in the file that --config names. An option goes before a
-/// variable, a variable before the file. RUST_LOG says which of its own log lines the shipper writes to standard error.
+/// variable, a variable before the file.
 #[derive(Debug, Parser)]
 #[command(name = "shipper", version, subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -105,7 +105,7 @@ impl Cli {
             && let Some(common) = cli.action.common_mut()
         {
             refuse_unknown_variables(&variables(), environment())?;
-            split_patterns(&matches, &mut common.options);
+            split_lists(&matches, &mut common.options);
         }
         Ok(cli)
     }
@@ -161,7 +161,7 @@ pub(crate) fn command() -> Command {
 
 /// Does not show what is of use to `run` only.
 fn without_files(command: Command) -> Command {
-    ["files", "until_idle", "scan_interval_ms"]
+    ["files", "format", "docker_labels", "until_idle", "scan_interval_ms"]
         .into_iter()
         .fold(command, |command, name| command.mut_arg(name, |arg| arg.hide(true)))
 }
@@ -203,10 +203,12 @@ fn environment() -> impl Iterator<Item = String> {
     std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned())
 }
 
-/// A variable holds one text, which may be several patterns.
-fn split_patterns(matches: &ArgMatches, options: &mut Options) {
-    if matches.value_source("files") == Some(ValueSource::EnvVariable) {
-        let patterns = options.files.iter().flatten().flat_map(|text| text.split(PATTERN_SEPARATOR));
-        options.files = Some(patterns.map(|pattern| pattern.trim().to_owned()).collect());
+/// A variable holds one text, which may be several values.
+fn split_lists(matches: &ArgMatches, options: &mut Options) {
+    for (name, list) in [("files", &mut options.files), ("docker_labels", &mut options.docker_labels)] {
+        if matches.value_source(name) == Some(ValueSource::EnvVariable) {
+            let values = list.iter().flatten().flat_map(|text| text.split(LIST_SEPARATOR));
+            *list = Some(values.map(|value| value.trim().to_owned()).collect());
+        }
     }
 }

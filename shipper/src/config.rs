@@ -17,7 +17,7 @@ use crate::files::FileSettings;
 use crate::pipeline::PipelineSettings;
 use crate::spool::{self, SpoolSettings};
 
-pub use options::{Bootstrap, OnFull, Options};
+pub use options::{Bootstrap, Format, OnFull, Options};
 
 /// All variables of the shipper begin with this.
 pub const VARIABLE_PREFIX: &str = "SHIPPER_";
@@ -97,7 +97,7 @@ impl Options {
 }
 
 /// Refuses a variable that begins with [`VARIABLE_PREFIX`] and is not among `known`: misspelt settings must not be
-/// passed over in silence.
+/// passed over in silence. Those that Kubernetes sets for a service called shipper are none.
 ///
 /// # Errors
 /// [`ConfigError::Variable`] for the first one, by name.
@@ -105,7 +105,11 @@ pub fn refuse_unknown_variables(
     known: &[String],
     variables: impl IntoIterator<Item = String>,
 ) -> Result<(), ConfigError> {
-    let unknown = |name: &String| name.starts_with(VARIABLE_PREFIX) && !known.contains(name);
+    let of_kubernetes = |name: &str| {
+        let rest = name.strip_prefix(VARIABLE_PREFIX).unwrap_or_default();
+        ["SERVICE_HOST", "PORT"].contains(&rest) || rest.starts_with("SERVICE_PORT") || rest.starts_with("PORT_")
+    };
+    let unknown = |name: &String| name.starts_with(VARIABLE_PREFIX) && !known.contains(name) && !of_kubernetes(name);
     let Some(name) = variables.into_iter().filter(unknown).min() else { return Ok(()) };
     let likeness = |candidate: &&String| {
         let same = candidate.bytes().zip(name.bytes()).take_while(|(left, right)| left == right).count();
@@ -130,6 +134,7 @@ pub struct Settings {
     service: String,
     name: String,
     host: String,
+    log_filter: String,
     files: FileSettings,
     spool: SpoolSettings,
     spool_sync_interval: Duration,
@@ -194,6 +199,12 @@ impl Settings {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Which of the shipper's own log lines are written.
+    #[must_use]
+    pub fn log_filter(&self) -> &str {
+        &self.log_filter
     }
 
     /// Which files to follow; no patterns where there are none to follow.

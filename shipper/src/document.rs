@@ -3,7 +3,7 @@
 //! A line that can be passed on stays as it is up to its closing brace; `origin` follows, which says where the line
 //! came from:
 //!
-//! `"origin":{"host","shipper","stream"|"file","generation","offset","length"[,"received"][,"wrapped"][,"cut_bytes"]}`
+//! `"origin":{"host","shipper","stream"|"file"[,"container"][,"compose_service"],"generation","offset","length"[,"received"][,"wrapped"][,"cut_bytes"]}`
 //!
 //! A line that can't becomes a record of its own, with the line as `message`, as well as UTF-8 can show it, and
 //! `origin.wrapped` naming the [flaw](Flaw). The same line, with the same arrival, always gives the same bytes.
@@ -33,6 +33,15 @@ pub enum Place {
     Stream(String),
     /// A file, by its name.
     File(String),
+    /// A container's file, by its name.
+    Container {
+        /// The file's name.
+        file: String,
+        /// The container's id.
+        container: Option<String>,
+        /// The service that Compose calls it, and the one of its lines that name none.
+        compose_service: Option<String>,
+    },
 }
 
 /// A line as it was read.
@@ -46,14 +55,18 @@ pub struct LineView<'a> {
     pub bytes: &'a [u8],
     /// How many bytes were cut.
     pub cut_bytes: u64,
+    /// When it was written, where what carries it tells. It then counts as the time of arrival.
+    pub written: Option<Timestamp>,
 }
 
 /// A generation's part of `origin`, made once.
 #[derive(Debug)]
 pub struct Origin {
     generation: GenerationId,
-    /// `"origin":{…,"offset":`
+    /// `,"origin":{…,"offset":`
     head: Vec<u8>,
+    /// `","service":…,"level":"info","message":"`
+    wrapped_middle: Vec<u8>,
     /// Times up to this one are not absurd, whenever the line arrived after the generation's birth.
     surely_sane_until: Timestamp,
 }
@@ -74,17 +87,18 @@ pub enum Kind {
 pub struct Pushed {
     /// What the line was.
     pub kind: Kind,
-    /// The document or its index relies on the time of arrival.
+    /// The document or its index relies on the time of arrival, which the line does not tell itself.
     pub used_arrival: bool,
 }
 
 /// Makes documents.
 #[derive(Debug)]
 pub struct Documents {
-    /// `"origin":{"host":…,"shipper":…,`
+    /// `,"origin":{"host":…,"shipper":…,`
     head: Vec<u8>,
-    /// `","service":…,"level":"info","message":"`
-    wrapped_middle: Vec<u8>,
+    service: String,
+    /// The time of arrival that was written last, and its text; most lines in a row share it.
+    arrival: Option<(Timestamp, String)>,
     checker: Checker,
 }
 
@@ -92,32 +106,42 @@ impl Documents {
     /// Documents shipped from `host` by the shipper called `shipper`; wrapped lines are of `service`.
     #[must_use]
     pub fn new(host: &str, shipper: &str, service: &str) -> Self {
-        let (mut head, mut wrapped_middle) = (Vec::new(), Vec::new());
-        head.extend_from_slice(b"\"origin\":{\"host\":\"");
+        let mut head = Vec::new();
+        head.extend_from_slice(b",\"origin\":{\"host\":\"");
         escape(host, &mut head);
         head.extend_from_slice(b"\",\"shipper\":\"");
         escape(shipper, &mut head);
         head.extend_from_slice(b"\",");
-        wrapped_middle.extend_from_slice(b"\",\"service\":\"");
-        escape(service, &mut wrapped_middle);
-        wrapped_middle.extend_from_slice(b"\",\"level\":\"info\",\"message\":\"");
-        Self { head, wrapped_middle, checker: Checker::new() }
+        Self { head, service: service.to_owned(), arrival: None, checker: Checker::new() }
     }
 
     /// The part of `origin` that all lines of a generation share.
     #[must_use]
     pub fn origin(&self, place: &Place, generation: GenerationId) -> Origin {
         let mut head = self.head.clone();
-        let (key, name) = match place {
-            Place::Stream(name) => ("stream", name),
-            Place::File(name) => ("file", name),
+        let mut write = |key: &str, name: &str| {
+            head.extend_from_slice(format!("\"{key}\":\"").as_bytes());
+            escape(name, &mut head);
+            head.extend_from_slice(b"\",");
         };
-        head.extend_from_slice(format!("\"{key}\":\"").as_bytes());
-        escape(name, &mut head);
-        head.extend_from_slice(format!("\",\"generation\":\"{generation}\",\"offset\":").as_bytes());
+        let mut service = &self.service;
+        match place {
+            Place::Stream(name) => write("stream", name),
+            Place::File(name) => write("file", name),
+            Place::Container { file, container, compose_service } => {
+                write("file", file);
+                let _ = container.as_ref().map(|id| write("container", id));
+                let _ = compose_service.as_ref().map(|name| write("compose_service", name));
+                service = compose_service.as_ref().unwrap_or(service);
+            }
+        }
+        head.extend_from_slice(format!("\"generation\":\"{generation}\",\"offset\":").as_bytes());
+        let mut wrapped_middle = b"\",\"service\":\"".to_vec();
+        escape(service, &mut wrapped_middle);
+        wrapped_middle.extend_from_slice(b"\",\"level\":\"info\",\"message\":\"");
         let born = Timestamp::from_unix_ms(i64::try_from(generation.born_unix_ms()).unwrap_or(i64::MAX));
         let surely_sane_until = Timestamp::from_unix_micros(born.unix_micros().saturating_add(AHEAD_MAX_MICROS));
-        Origin { generation, head, surely_sane_until }
+        Origin { generation, head, wrapped_middle, surely_sane_until }
     }
 
     /// Checks a line that arrived at `arrived` and adds its document to a batch.
@@ -128,43 +152,34 @@ impl Documents {
         line: &LineView<'_>,
         arrived: Timestamp,
     ) -> Pushed {
+        let (arrived, is_told) = line.written.map_or((arrived, false), |written| (written, true));
         let check = if line.cut_bytes > 0 { Check::Wrap(Flaw::TooLong) } else { self.checker.check(line.bytes) };
         let id = LineId { generation: origin.generation, offset: line.offset };
         match check {
             Check::Object(object) => {
                 let kind = if object.is_record { Kind::Record } else { Kind::Foreign };
-                let (own, asked_arrival) = own_time(&object, origin, arrived);
+                let (own, used_arrival) = own_time(&object, origin, arrived);
                 let day = own.unwrap_or(arrived).day();
-                let received = own.is_none().then_some(arrived);
+                let received = if own.is_none() { Some(arrival_text(&mut self.arrival, arrived)) } else { None };
                 batch.push(id, line.length, day, |body| splice(body, line, &object, origin, received));
-                Pushed { kind, used_arrival: asked_arrival }
+                Pushed { kind, used_arrival: used_arrival && !is_told }
             }
             Check::Wrap(flaw) => {
-                batch.push(id, line.length, arrived.day(), |body| self.wrap(body, line, flaw, origin, arrived));
-                Pushed { kind: Kind::Wrapped(flaw), used_arrival: true }
+                let arrival = arrival_text(&mut self.arrival, arrived);
+                batch.push(id, line.length, arrived.day(), |body| wrap(body, line, flaw, origin, arrival));
+                Pushed { kind: Kind::Wrapped(flaw), used_arrival: !is_told }
             }
         }
     }
+}
 
-    fn wrap(&self, body: &mut Vec<u8>, line: &LineView<'_>, flaw: Flaw, origin: &Origin, arrived: Timestamp) {
-        // Writing to memory does not fail.
-        let _ = write!(body, "{{\"timestamp\":\"{arrived}");
-        body.extend_from_slice(&self.wrapped_middle);
-        let text = line.bytes.strip_suffix(b"\r").unwrap_or(line.bytes);
-        for part in text.utf8_chunks() {
-            escape(part.valid(), body);
-            if !part.invalid().is_empty() {
-                body.extend_from_slice("\u{fffd}".as_bytes());
-            }
-        }
-        body.extend_from_slice(b"\",\"request_id\":null,\"project_id\":null,");
-        write_origin(body, line, origin, None);
-        let _ = write!(body, ",\"wrapped\":\"{}\"", flaw.as_str());
-        if line.cut_bytes > 0 {
-            let _ = write!(body, ",\"cut_bytes\":{}", line.cut_bytes);
-        }
-        body.extend_from_slice(b"}}");
+/// The text of a time of arrival, made anew only when it is another than the last.
+fn arrival_text(last: &mut Option<(Timestamp, String)>, arrived: Timestamp) -> &str {
+    let last = last.get_or_insert_with(|| (arrived, arrived.to_string()));
+    if last.0 != arrived {
+        *last = (arrived, arrived.to_string());
     }
+    &last.1
 }
 
 /// The line's own time if it is not absurd, and whether telling took the time of arrival.
@@ -178,144 +193,132 @@ fn own_time(object: &Object, origin: &Origin, arrived: Timestamp) -> (Option<Tim
     (sane.then_some(time), true)
 }
 
-fn splice(body: &mut Vec<u8>, line: &LineView<'_>, object: &Object, origin: &Origin, received: Option<Timestamp>) {
+fn splice(body: &mut Vec<u8>, line: &LineView<'_>, object: &Object, origin: &Origin, received: Option<&str>) {
+    body.reserve(object.closing_brace + origin.head.len() + TAIL_MAX_BYTES);
     body.extend_from_slice(&line.bytes[..object.closing_brace]);
-    if !object.is_empty {
-        body.push(b',');
+    let comma = usize::from(object.is_empty);
+    body.extend_from_slice(&origin.head[comma..]);
+    write_place(body, line);
+    if let Some(received) = received {
+        body.extend_from_slice(b",\"received\":\"");
+        body.extend_from_slice(received.as_bytes());
+        body.push(b'"');
     }
-    write_origin(body, line, origin, received);
     body.extend_from_slice(b"}}");
 }
 
-/// Writes `origin` without its closing brace.
-fn write_origin(body: &mut Vec<u8>, line: &LineView<'_>, origin: &Origin, received: Option<Timestamp>) {
-    body.extend_from_slice(&origin.head);
-    write_number(body, line.offset);
-    body.extend_from_slice(b",\"length\":");
-    write_number(body, line.length);
-    if let Some(received) = received {
-        let _ = write!(body, ",\"received\":\"{received}\"");
-    }
-}
-
-fn write_number(body: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let (mut at, mut rest) = (digits.len(), number);
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    body.extend_from_slice(&digits[at..]);
-}
-
-/// Appends a text as it stands between the quotes of a JSON string.
-fn escape(text: &str, into: &mut Vec<u8>) {
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' && byte != 0x7f {
-            continue;
-        }
-        into.extend_from_slice(&text.as_bytes()[plain..at]);
-        plain = at + 1;
-        match byte {
-            b'"' => into.extend_from_slice(b"\\\""),
-            b'\\' => into.extend_from_slice(b"\\\\"),
-            b'\n' => into.extend_from_slice(b"\\n"),
-            b'\r' => into.extend_from_slice(b"\\r"),
-            b'\t' => into.extend_from_slice(b"\\t"),
-            _ => into.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-        }
-    }
-    into.extend_from_slice(&text.as_bytes()[plain..]);
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::Value;
-
-    use super::*;
-
-    const ARRIVED: Timestamp = Timestamp::from_unix_ms(1_795_000_000_123);
-
-    fn push(line: &[u8], cut_bytes: u64) -> (Pushed, String, String) {
-        let generation = GenerationId::new(1_795_000_000_000, &[1; 10]);
-        let mut documents = Documents::new("ho\"st", "edge", "plain");
-        let origin = documents.origin(&Place::Stream("stdout".to_owned()), generation);
-        let mut batch = BatchBuilder::new("app-logs");
-        let length = line.len() as u64 + cut_bytes + 1;
-        let line = LineView { offset: 7, length, bytes: line, cut_bytes };
-        let pushed = documents.push(&mut batch, &origin, &line, ARRIVED);
-        let batch = batch.finish(0);
-        let document = String::from_utf8(batch.document(0).to_vec()).unwrap();
-        (pushed, document, batch.index_name(0).to_owned())
-    }
-
-    #[test]
-    fn a_line_passes_as_it_is_with_its_origin() {
-        let (pushed, document, index) = push(b" {\"timestamp\":\"2026-11-23T18:51:20Z\", \"a\" : 1 } \r", 0);
-        assert_eq!(pushed, Pushed { kind: Kind::Foreign, used_arrival: false });
-        assert_eq!(
-            document,
-            " {\"timestamp\":\"2026-11-23T18:51:20Z\", \"a\" : 1 ,\"origin\":{\"host\":\"ho\\\"st\",\"shipper\":\"edge\",\
-             \"stream\":\"stdout\",\"generation\":\"01a1ee51e6007101810101010101010101\",\"offset\":7,\"length\":50}}"
-                .replace("01a1ee51e6007101810101010101010101", &GenerationId::new(1_795_000_000_000, &[1; 10]).to_string())
-        );
-        assert_eq!(index, "app-logs-2026.11.23");
-        assert!(push(b"{}", 0).1.starts_with("{\"origin\":"));
-    }
-
-    #[test]
-    fn plain_text_is_wrapped() {
-        let (pushed, document, index) = push(b"a \"b\"\x00\xff\r", 3);
-        assert_eq!(pushed, Pushed { kind: Kind::Wrapped(Flaw::TooLong), used_arrival: true });
-        let value: Value = serde_json::from_str(&document).unwrap();
-        assert_eq!(value["message"], "a \"b\"\u{0}\u{fffd}");
-        assert_eq!((&value["service"], &value["level"]), (&"plain".into(), &"info".into()));
-        assert_eq!(value["timestamp"], ARRIVED.to_string());
-        assert_eq!((&value["origin"]["wrapped"], &value["origin"]["cut_bytes"]), (&"too_long".into(), &3.into()));
-        assert_eq!(index, format!("app-logs-{}", ARRIVED.day()));
-    }
-
-    #[test]
-    fn an_absurd_time_does_not_choose_the_index() {
-        for (time, sane) in [
-            ("1970-01-01T00:00:00Z", false),
-            ("9999-12-31T23:59:59Z", false),
-            ("2001-01-01T00:00:00Z", true),
-            ("2027-01-01T00:00:00Z", true),
-        ] {
-            let (pushed, document, index) = push(format!("{{\"timestamp\":\"{time}\"}}").as_bytes(), 0);
-            assert_eq!(pushed.used_arrival, !sane, "{time}");
-            assert_eq!(document.contains("\"received\":"), !sane, "{time}");
-            assert_eq!(index == format!("app-logs-{}", ARRIVED.day()), !sane, "{time}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_line_becomes_an_object_with_its_origin(line in prop_oneof![
-            prop::collection::vec(any::<u8>(), 0..80),
-            "\\{\"[a-c]\":(1|\"x\"|null|\\{\\}),\"[a-c]\":[0-9]{1,5}\\}".prop_map(String::into_bytes),
-        ]) {
-            let (pushed, document, _) = push(&line, 0);
-            prop_assert_eq!(Checker::new().check(document.replace("\"origin\"", "\"o\"").as_bytes()).is_object(), true);
-            let mut value: Value = serde_json::from_str(&document).unwrap();
-            let origin = value.as_object_mut().unwrap().remove("origin").unwrap();
-            prop_assert_eq!(&origin["length"], line.len() + 1);
-            if !matches!(pushed.kind, Kind::Wrapped(_)) {
-                prop_assert_eq!(value, serde_json::from_slice::<Value>(&line).unwrap());
+fn wrap(body: &mut Vec<u8>, line: &LineView<'_>, flaw: Flaw, origin: &Origin, arrival: &str) {
+    body.reserve(origin.wrapped_middle.len() + line.bytes.len() + origin.head.len() + TAIL_MAX_BYTES);
+    body.extend_from_slice(b"{\"timestamp\":\"");
+    body.extend_from_slice(arrival.as_bytes());
+    body.extend_from_slice(&origin.wrapped_middle);
+    // What ends a cut line is not the line's end.
+    let text = if line.cut_bytes == 0 { line.bytes.strip_suffix(b"\r").unwrap_or(line.bytes) } else { line.bytes };
+    match std::str::from_utf8(text) {
+        Ok(text) => escape(text, body),
+        Err(_) => {
+            for part in text.utf8_chunks() {
+                escape(part.valid(), body);
+                if !part.invalid().is_empty() {
+                    body.extend_from_slice("\u{fffd}".as_bytes());
+                }
             }
         }
     }
+    body.extend_from_slice(b"\",\"request_id\":null,\"project_id\":null");
+    body.extend_from_slice(&origin.head);
+    write_place(body, line);
+    body.extend_from_slice(b",\"wrapped\":\"");
+    body.extend_from_slice(flaw.as_str().as_bytes());
+    body.push(b'"');
+    if line.cut_bytes > 0 {
+        // Writing to memory does not fail.
+        let _ = write!(body, ",\"cut_bytes\":{}", line.cut_bytes);
+    }
+    body.extend_from_slice(b"}}");
+}
 
-    impl Check {
-        fn is_object(&self) -> bool {
-            matches!(self, Self::Object(_))
+/// Room for what follows `"offset":`, and for a wrapped line's fixed parts.
+const TAIL_MAX_BYTES: usize = 256;
+
+/// Writes `<offset>,"length":<length>`, made from its end so that no digit moves.
+fn write_place(body: &mut Vec<u8>, line: &LineView<'_>) {
+    const KEY: &[u8] = b",\"length\":";
+    let mut text = [0; 20 + KEY.len() + 20];
+    let key_end = write_number(&mut text, line.length);
+    let key_start = key_end - KEY.len();
+    text[key_start..key_end].copy_from_slice(KEY);
+    let start = write_number(&mut text[..key_start], line.offset);
+    body.extend_from_slice(&text[start..]);
+}
+
+/// Writes a number so that it ends where `text` ends; where it begins.
+fn write_number(text: &mut [u8], number: u64) -> usize {
+    let (mut at, mut rest) = (text.len(), number);
+    loop {
+        at -= 1;
+        text[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return at;
         }
     }
 }
+
+/// Appends a text as it stands between the quotes of a JSON string, with every control character escaped.
+fn escape(text: &str, into: &mut Vec<u8>) {
+    const BLOCK: usize = 32;
+    let bytes = text.as_bytes();
+    let mut plain = 0;
+    for (number, block) in bytes.chunks(BLOCK).enumerate() {
+        // Asked of all bytes of a block at once, which compilers turn into vector instructions.
+        if !block.iter().fold(false, |any, byte| any | is_special(*byte)) {
+            continue;
+        }
+        for at in number * BLOCK..number * BLOCK + block.len() {
+            if is_special(bytes[at]) && at >= plain {
+                let length = escaped_length(&bytes[at..]);
+                if length > 0 {
+                    into.extend_from_slice(&bytes[plain..at]);
+                    write_escape(bytes[at + length - 1], into);
+                    plain = at + length;
+                }
+            }
+        }
+    }
+    into.extend_from_slice(&bytes[plain..]);
+}
+
+/// Bytes that are escaped, and the first of those two that write U+0080 to U+00BF.
+#[inline(always)]
+fn is_special(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\') | (byte == 0x7f) | (byte == 0xc2)
+}
+
+/// How many bytes the character at the start of `rest` has, if it is escaped; else none.
+fn escaped_length(rest: &[u8]) -> usize {
+    match rest {
+        // U+0080 to U+009F are control characters, those above are not.
+        [0xc2, 0x80..=0x9f, ..] => 2,
+        [0xc2, ..] => 0,
+        _ => 1,
+    }
+}
+
+fn write_escape(byte: u8, into: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' => into.extend_from_slice(b"\\\""),
+        b'\\' => into.extend_from_slice(b"\\\\"),
+        b'\n' => into.extend_from_slice(b"\\n"),
+        b'\r' => into.extend_from_slice(b"\\r"),
+        b'\t' => into.extend_from_slice(b"\\t"),
+        _ => {
+            into.extend_from_slice(b"\\u00");
+            into.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use shipper::config::Settings;
 use shipper::shipper::Shipper;
 use tokio::process::{Child, Command};
@@ -101,10 +101,14 @@ impl Service {
             Ok((child, group))
         });
         match started {
-            Ok((child, group)) => {
-                guard.watch(group).map_err(|error| anyhow::anyhow!("can't reach the guard: {error}"))?;
-                Ok(Self { child, group, guard, stdout: reader.into() })
-            }
+            Ok((child, group)) => match guard.watch(group) {
+                Ok(()) => Ok(Self { child, group, guard, stdout: reader.into() }),
+                Err(error) => {
+                    // A command that nobody guards is not left alone.
+                    let _gone = kill_process_group(group, Signal::KILL);
+                    Err(anyhow::anyhow!("can't reach the guard: {error}").into())
+                }
+            },
             Err(failure) => {
                 guard.dismiss();
                 Err(failure)

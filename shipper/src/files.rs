@@ -16,6 +16,8 @@ use std::time::Duration;
 use store::GenerationId;
 
 use crate::disk::{Disk, DiskFile, Stat};
+use crate::docker::Labels;
+use crate::document::Place;
 use crate::journal::{Entry, FileIdentity, Journal};
 use crate::moment::Moment;
 use crate::spool::{Random, lock};
@@ -49,6 +51,27 @@ pub struct FileSettings {
     pub until_idle: bool,
     /// Nothing under this folder is read: it is the shipper's own.
     pub state_dir: PathBuf,
+    /// What the files are made of.
+    pub format: Format,
+}
+
+/// What files are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lines.
+    Lines,
+    /// Docker's entries, of the containers with these labels.
+    Docker(Labels),
+}
+
+impl Format {
+    /// What a file is; `None` if it is to be left alone, for now at least.
+    fn place(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
+        match self {
+            Self::Lines => Some(Place::File(path.to_string_lossy().into_owned())),
+            Self::Docker(labels) => labels.select(path, file),
+        }
+    }
 }
 
 /// Something the pipeline has to know.
@@ -60,8 +83,8 @@ pub enum FileEvent<F> {
         generation: GenerationId,
         /// The file.
         file: Arc<F>,
-        /// Its name.
-        path: PathBuf,
+        /// What it is.
+        place: Place,
         /// Every line before it is disposed of.
         offset: u64,
     },
@@ -299,6 +322,9 @@ impl<D: Disk> Files<D> {
                 }
                 continue;
             }
+            if self.settings.format.place(path, &file).is_none() {
+                continue;
+            }
             if self.tracked.len() >= MAX_FILES {
                 if !std::mem::replace(&mut self.too_many_told, true) {
                     tracing::error!(max_files = MAX_FILES, path = %path.display(), "too many files: some are left alone");
@@ -317,6 +343,13 @@ impl<D: Disk> Files<D> {
             self.look_for_the_unclaimed(now, events)?;
         }
         Ok(())
+    }
+
+    /// What a file is that was chosen before. Docker's entries stay Docker's, also when they can't be read any more.
+    fn place(&self, path: &Path, file: &D::File) -> Place {
+        let file_name = || path.to_string_lossy().into_owned();
+        let unreadable = || Place::Container { file: file_name(), container: None, compose_service: None };
+        self.settings.format.place(path, file).unwrap_or_else(unreadable)
     }
 
     fn matching_paths(&self) -> Vec<PathBuf> {
@@ -385,8 +418,8 @@ impl<D: Disk> Files<D> {
                     tracked.rotated = true;
                 }
             } else if let Some((file, end)) = self.find_copy(identity, entry.checkpoint) {
-                let path = identity.path.clone();
-                events.push(FileEvent::Opened { generation, file, path, offset: entry.checkpoint });
+                let place = self.place(&identity.path, &*file);
+                events.push(FileEvent::Opened { generation, file, place, offset: entry.checkpoint });
                 events.push(FileEvent::Grown { generation, end });
                 events.push(FileEvent::Ended { generation, forget: true });
             } else {
@@ -463,8 +496,8 @@ impl<D: Disk> Files<D> {
         now: Moment,
         events: &mut Vec<FileEvent<D::File>>,
     ) {
-        let path = identity.path.clone();
-        events.push(FileEvent::Opened { generation, file: Arc::clone(&file), path, offset });
+        let place = self.place(&identity.path, &*file);
+        events.push(FileEvent::Opened { generation, file: Arc::clone(&file), place, offset });
         events.push(FileEvent::Grown { generation, end: len });
         if self.settings.until_idle {
             events.push(FileEvent::Ended { generation, forget: false });

@@ -238,15 +238,30 @@ impl Ledger {
     /// The counts now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let open = |account: &Account| account.ranges.iter().map(|range| range.open).sum::<u64>();
-        let waiting = self.accounts.values().map(|account| account.untouched + open(account)).sum();
+        let waiting = self.accounts.values().map(Account::waiting).sum();
         Snapshot { waiting, ..self.counts }
+    }
+
+    /// The generations of which lines wait, each with its checkpoint.
+    #[must_use]
+    pub fn waiting_from(&self) -> Vec<LineId> {
+        let waits = |(_, account): &(&GenerationId, &Account)| account.waiting() > 0;
+        let from = |(generation, account): (&GenerationId, &Account)| LineId {
+            generation: *generation,
+            offset: account.checkpoint,
+        };
+        self.accounts.iter().filter(waits).map(from).collect()
     }
 }
 
 impl Account {
     fn progress(&self) -> Progress {
         Progress { checkpoint: self.checkpoint, end: self.end, sealed: self.sealed, touched: self.touched }
+    }
+
+    /// Lines that have no disposition yet.
+    fn waiting(&self) -> u64 {
+        self.untouched + self.ranges.iter().map(|range| range.open).sum::<u64>()
     }
 
     /// Moves the checkpoint past the ranges that are done.

@@ -1,7 +1,7 @@
 //! A log shipper that loses and doubles nothing.
 //!
 //! The modules, in flow order: bytes of a stream are appended to the [`spool`], and [`files`] are read where they lie;
-//! the [`reader`] splits both into lines; a [`record`] check and the [`document`] splice put each line into a batch;
+//! the [`reader`] splits both into lines, with [`docker`] where Docker stands between a container and its file; a [`record`] check and the [`document`] splice put each line into a batch;
 //! [`delivery`] sees batches to their store, and what no store takes becomes [`dead_letters`]. The [`ledger`] knows at
 //! every moment where each line is, and the [`journal`] what of it must be known after a crash. All of them stand on a
 //! [`disk`] and a [`moment`] that are handed in. [`pipeline`] knows all stages; no other module knows two. [`shipper`]
@@ -11,10 +11,12 @@ pub mod config;
 pub mod dead_letters;
 pub mod delivery;
 pub mod disk;
+pub mod docker;
 pub mod document;
 pub mod files;
 pub mod journal;
 pub mod ledger;
+mod lines;
 pub mod moment;
 pub mod pipeline;
 pub mod reader;

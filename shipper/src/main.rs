@@ -26,9 +26,6 @@ use crate::admin::Admin;
 use crate::cli::{Action, Cli};
 use crate::exit::{Exit, Failure};
 
-/// What of its own log the shipper writes where `RUST_LOG` does not say: its server's comings and goings are no news.
-const LOG_FILTER: &str = "info,actix_server=warn";
-
 /// How long log lines of the shipper's own are waited for at the end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -85,15 +82,17 @@ fn ship(settings: &Settings, work: impl AsyncFnOnce(Admin) -> Result<Exit, Failu
     exit
 }
 
-/// The shipper's own log goes to standard error, where nothing is shipped from. Of the environment it takes `RUST_LOG`
-/// alone: the other variables are the command's.
+/// The shipper's own log goes to standard error, where nothing is shipped from. Of the environment it takes nothing,
+/// `RUST_LOG` neither: that is the command's.
 fn observe(settings: &Settings) -> Result<Observability, Failure> {
     let mut own = ObservabilitySettings::new(settings.name());
     own.log_target = LogTarget::Stderr;
-    let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty());
-    own.log_filter = filter.unwrap_or_else(|| LOG_FILTER.to_owned());
+    settings.log_filter().clone_into(&mut own.log_filter);
     Observability::start(own).map_err(|error| match error {
-        observability::StartError::Settings(error) => Failure::new(Exit::Usage, error.to_string()),
+        // Of what is set here, nothing else can be wrong.
+        observability::StartError::Settings(error) => {
+            Failure::new(Exit::Usage, format!("log_filter: {:?}: {}", settings.log_filter(), error.expected()))
+        }
         error => Failure::new(Exit::Unexpected, error.to_string()),
     })
 }

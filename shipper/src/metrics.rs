@@ -2,6 +2,8 @@
 //! `read = stored + already_stored + dead_lettered + lost + waiting` holds in it; everything else is [`FIGURES`], where a
 //! metric is an entry. Label sets are closed and begin at 0.
 
+use std::time::Duration;
+
 use observability::prometheus::core::{Collector, Desc};
 use observability::prometheus::proto::MetricFamily;
 use observability::prometheus::{CounterVec, GaugeVec, Opts};
@@ -9,12 +11,14 @@ use shipper::ledger::Snapshot;
 use shipper::pipeline::Report;
 use shipper::record::Flaw;
 use shipper::shipper::Status;
+use store::Timestamp;
 
 /// What a scrape is made of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sight {
     books: Snapshot,
     report: Report,
+    lag: Duration,
     spool_max_bytes: u64,
 }
 
@@ -26,7 +30,12 @@ impl Sight {
 
     /// A look at a running shipper.
     pub(crate) fn of(status: &Status) -> Self {
-        Self { books: status.snapshot(), report: status.report(), spool_max_bytes: status.spool_max_bytes() }
+        Self {
+            books: status.snapshot(),
+            report: status.report(),
+            lag: status.lag(Timestamp::now()),
+            spool_max_bytes: status.spool_max_bytes(),
+        }
     }
 }
 
@@ -80,6 +89,9 @@ const FIGURES: &[Figure] = &[
     ),
     counter("shipper_lines_lost_total", "Lines given up because the spool was full", |sight| one(sight.books.lost)),
     gauge("shipper_lines_waiting", "Lines that were taken and are not disposed of", |sight| one(sight.books.waiting)),
+    gauge("shipper_lag_seconds", "Age of the oldest line that waits, 0 when none does", |sight| {
+        one(sight.lag.as_secs())
+    }),
     counter("shipper_lines_by_kind_total", "Lines prepared for the store, by what they were when they came", |sight| {
         let kinds = sight.report.kinds;
         vec![("record", kinds.record), ("foreign", kinds.foreign), ("wrapped", kinds.wrapped.iter().sum())]

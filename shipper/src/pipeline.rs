@@ -17,13 +17,13 @@ use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, WriteError};
 
 use crate::dead_letters::DeadLetters;
 use crate::delivery::{Delivery, DeliverySettings, ParcelId, RetryCounts, Trouble};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::document::{Documents, Kind, Origin, Place};
 use crate::files::{FileCounts, FileEvent, Files};
 use crate::journal::Journal;
 use crate::ledger::{Fate, Ledger};
+use crate::lines::Lines;
 use crate::moment::Moment;
-use crate::reader::Reader;
 use crate::record::Flaw;
 use crate::spool::{Random, Spool, lock};
 
@@ -84,7 +84,7 @@ pub struct Report {
 
 /// A generation that is being read.
 struct Source<F> {
-    reader: Reader<F>,
+    lines: Lines<F>,
     origin: Origin,
     /// Checkpoint as the journal has it.
     journaled: u64,
@@ -288,7 +288,7 @@ impl<D: Disk> Pipeline<D> {
         self.retire_done()?;
         let mut journal = lock(&self.shared.journal);
         for (generation, source) in self.sources.iter().filter(|(_, source)| source.file.is_some()) {
-            journal.horizon(*generation, source.reader.offset());
+            journal.horizon(*generation, source.lines.offset());
         }
         journal.sync()
     }
@@ -337,9 +337,10 @@ impl<D: Disk> Pipeline<D> {
             }
             let Some(segment) = self.shared.spool.segment(&generation) else { continue };
             let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { continue };
-            let origin = self.documents.origin(&Place::Stream(segment.stream), generation);
-            let reader = Reader::new(segment.file, progress.checkpoint, self.settings.line_max_bytes);
-            self.sources.insert(generation, Source { reader, origin, journaled: progress.checkpoint, file: None });
+            let place = Place::Stream(segment.stream);
+            let origin = self.documents.origin(&place, generation);
+            let lines = Lines::new(&place, segment.file, progress.checkpoint, self.settings.line_max_bytes);
+            self.sources.insert(generation, Source { lines, origin, journaled: progress.checkpoint, file: None });
         }
     }
 
@@ -348,7 +349,7 @@ impl<D: Disk> Pipeline<D> {
             return Ok(());
         }
         let sources = &self.sources;
-        let position = |generation: &GenerationId| sources.get(generation).map_or(0, |source| source.reader.offset());
+        let position = |generation: &GenerationId| sources.get(generation).map_or(0, |source| source.lines.offset());
         for event in self.files.poll(now, position)? {
             self.apply(event);
         }
@@ -357,12 +358,12 @@ impl<D: Disk> Pipeline<D> {
 
     fn apply(&mut self, event: FileEvent<D::File>) {
         match event {
-            FileEvent::Opened { generation, file, path, offset } => {
-                let origin = self.documents.origin(&Place::File(path.to_string_lossy().into_owned()), generation);
-                let reader = Reader::new(file, offset, self.settings.line_max_bytes);
+            FileEvent::Opened { generation, file, place, offset } => {
+                let origin = self.documents.origin(&place, generation);
+                let lines = Lines::new(&place, file, offset, self.settings.line_max_bytes);
                 let file = Some(FileEnd { end: offset, ended: None });
                 lock(&self.shared.ledger).open(generation, offset, offset, 0);
-                self.sources.insert(generation, Source { reader, origin, journaled: offset, file });
+                self.sources.insert(generation, Source { lines, origin, journaled: offset, file });
             }
             FileEvent::Grown { generation, end } => {
                 if let Some(file) = self.sources.get_mut(&generation).and_then(|source| source.file.as_mut()) {
@@ -371,7 +372,7 @@ impl<D: Disk> Pipeline<D> {
             }
             FileEvent::Moved { generation, file } => {
                 if let Some(source) = self.sources.get_mut(&generation) {
-                    source.reader = Reader::new(file, source.reader.offset(), self.settings.line_max_bytes);
+                    source.lines.move_to(file);
                 }
             }
             FileEvent::Ended { generation, forget } => {
@@ -386,7 +387,7 @@ impl<D: Disk> Pipeline<D> {
     fn read_chunk(&mut self, generation: GenerationId, now: Moment) -> io::Result<bool> {
         let Some(source) = self.sources.get_mut(&generation) else { return Ok(false) };
         let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { return Ok(false) };
-        let offset = source.reader.offset();
+        let offset = source.lines.offset();
         let (end, ended) = match source.file {
             Some(_) if self.files_closed => return Ok(false),
             Some(file) => (file.end, file.ended.is_some()),
@@ -404,7 +405,7 @@ impl<D: Disk> Pipeline<D> {
         let (builder, documents, settings) = (&mut self.builder, &mut self.documents, &self.settings);
         let (kinds, dead_letters, origin) = (&mut self.report.kinds, &self.dead_letters, &source.origin);
         let (mut used_arrival, mut dead) = (false, Vec::new());
-        let chunk = source.reader.read(&mut self.buffer, end, ended, |line| {
+        let chunk = source.lines.read(&mut self.buffer, end, ended, |line| {
             if line.offset >= next_mark {
                 arrived = entry.arrived(&generation, line.offset);
                 next_mark = entry.next_mark(line.offset).unwrap_or(u64::MAX);
@@ -429,9 +430,9 @@ impl<D: Disk> Pipeline<D> {
             ledger.settle(dead);
         } else if let Some(file) = source.file.as_mut().filter(|_| ended && !chunk.more) {
             // It is shorter than it was: what is not there any more can't be read.
-            file.end = source.reader.file().stat()?.len.clamp(offset, end);
+            file.end = source.lines.file_len()?.clamp(offset, end);
         }
-        let at_file_end = source.file.is_some_and(|file| file.ended.is_some() && source.reader.offset() >= file.end);
+        let at_file_end = source.file.is_some_and(|file| file.ended.is_some() && source.lines.offset() >= file.end);
         if at_file_end {
             lock(&self.shared.ledger).seal(generation, 0);
         }

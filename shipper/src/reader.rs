@@ -54,6 +54,16 @@ impl<F: DiskFile> Reader<F> {
         self.offset
     }
 
+    /// Goes back to `offset`, which must be the beginning of a line.
+    pub fn rewind(&mut self, offset: u64) {
+        (self.offset, self.scanned) = (offset, offset);
+    }
+
+    /// Goes on in another file, which is the same up to here.
+    pub fn move_to(&mut self, file: Arc<F>) {
+        *self = Self::new(file, self.offset, self.line_max_bytes);
+    }
+
     /// The file that it reads.
     #[must_use]
     pub fn file(&self) -> &Arc<F> {
@@ -145,7 +155,8 @@ impl<F: DiskFile> Reader<F> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let cut_bytes = text_end - start - kept as u64;
-        let _ = take(LineView { offset: start, length: next - start, bytes: &buffer[..kept], cut_bytes });
+        let _ =
+            take(LineView { offset: start, length: next - start, bytes: &buffer[..kept], cut_bytes, written: None });
         self.offset = next;
         self.scanned = next;
         Ok(Chunk { start, end: next, lines: 1, more: next < end })
@@ -162,7 +173,13 @@ impl<F: DiskFile> Reader<F> {
 
     fn view<'a>(&self, line: &'a [u8], length: u64) -> LineView<'a> {
         let kept = line.len().min(self.line_max_bytes);
-        LineView { offset: self.offset, length, bytes: &line[..kept], cut_bytes: (line.len() - kept) as u64 }
+        LineView {
+            offset: self.offset,
+            length,
+            bytes: &line[..kept],
+            cut_bytes: (line.len() - kept) as u64,
+            written: None,
+        }
     }
 }
 

@@ -1,15 +1,19 @@
 //! Checks one line: is it a JSON object that every store takes, and does it meet the log record's contract?
 //!
 //! Engines refuse, or take half of, what a lenient parser lets through: a key twice in an object, bytes that are not
-//! UTF-8, nesting without end. So a line is checked in full, in one pass, before it is passed on as it is. Checking does
-//! no I/O, takes no time from a clock and, once warm, allocates nothing.
+//! UTF-8, nesting without end. So a line is checked in full before it is passed on as it is: its bytes are
+//! [marked](marks), then read once by the [grammar](scan), with the [keys] and the contract's [members] looked at on
+//! the way. Checking does no I/O, takes no time from a clock and, once warm, allocates nothing.
 
 mod keys;
+mod marks;
+mod members;
 mod scan;
 
 use store::Timestamp;
 
 use keys::Keys;
+use marks::Marks;
 use scan::Scan;
 
 /// Objects and arrays may be nested this deep.
@@ -18,7 +22,11 @@ pub const MAX_DEPTH: usize = 100;
 /// The key that the shipper's own additions stand under.
 pub const RESERVED_KEY: &str = "origin";
 
-/// Why a line can't be passed on as it is.
+/// Scratch space that is not given back between two lines, for each use.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// Why a line can't be passed on as it is; of several reasons, that it is not UTF-8 comes first, then what is wrong
+/// with its form, then what kind of value it is, then its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     /// It is not JSON.
@@ -29,7 +37,7 @@ pub enum Flaw {
     NotUtf8,
     /// An object in it has a key twice.
     DuplicateKey,
-    /// It has the key `origin` itself.
+    /// It has the key `origin` itself, or one that engines take for their own, such as `_id`.
     ReservedKey,
     /// It is nested deeper than [`MAX_DEPTH`].
     TooDeep,
@@ -89,6 +97,7 @@ pub enum Check {
 /// Checks lines; keeps its scratch space from one to the next.
 #[derive(Debug, Default)]
 pub struct Checker {
+    marks: Marks,
     keys: Keys,
 }
 
@@ -102,60 +111,15 @@ impl Checker {
     /// Checks a line, given without its newline.
     pub fn check(&mut self, line: &[u8]) -> Check {
         self.keys.clear();
-        match Scan::new(line, &mut self.keys).line() {
+        let (marks, is_ascii) = self.marks.of(line);
+        // A line that is not UTF-8 is that before it is anything else.
+        if !is_ascii && std::str::from_utf8(line).is_err() {
+            return Check::Wrap(Flaw::NotUtf8);
+        }
+        match Scan::new(line, marks, &mut self.keys).line() {
             Ok(object) => Check::Object(object),
             Err(flaw) => Check::Wrap(flaw),
         }
-    }
-}
-
-/// The contract's fields that a scan has seen, and the times.
-#[derive(Clone, Copy, Debug, Default)]
-struct Members {
-    seen: u8,
-    timestamp: Option<Timestamp>,
-    at_timestamp: Option<Timestamp>,
-    time: Option<Timestamp>,
-}
-
-/// A top-level value, as far as the contract asks.
-#[derive(Clone, Copy, Debug)]
-enum Value<'a> {
-    /// A string's text between its quotes, as written.
-    Text(&'a [u8]),
-    Null,
-    Other,
-}
-
-impl Members {
-    const ALL: u8 = 0b11_1111;
-
-    fn note(&mut self, key: &[u8], value: Value<'_>) {
-        let text = matches!(value, Value::Text(_));
-        let text_or_null = text || matches!(value, Value::Null);
-        let time = |value| if let Value::Text(text) = value { Timestamp::parse(text) } else { None };
-        let (bit, met) = match key {
-            b"timestamp" => {
-                self.timestamp = time(value);
-                // The contract's time is UTC, written with `Z`.
-                (0, self.timestamp.is_some() && matches!(value, Value::Text([.., b'Z'])))
-            }
-            b"service" => (1, text),
-            b"level" => (2, matches!(value, Value::Text(b"trace" | b"debug" | b"info" | b"warn" | b"error"))),
-            b"message" => (3, text),
-            b"request_id" => (4, text_or_null),
-            b"project_id" => (5, text_or_null),
-            b"@timestamp" => {
-                self.at_timestamp = time(value);
-                return;
-            }
-            b"time" => {
-                self.time = time(value);
-                return;
-            }
-            _ => return,
-        };
-        self.seen |= u8::from(met) << bit;
     }
 }
 

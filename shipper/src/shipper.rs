@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
-use store::{BootstrapError, BootstrapMode, Cause, Disposition, Store, WriteError};
+use store::{BootstrapError, BootstrapMode, Cause, Disposition, LineId, Store, Timestamp, WriteError};
 use tokio::sync::oneshot;
 
 use crate::config::{Bootstrap, Settings};
@@ -62,6 +62,7 @@ pub enum StartError {
 /// What everyone may ask a running shipper.
 pub struct Status {
     ledger: Arc<Mutex<Ledger>>,
+    journal: Arc<Mutex<Journal<RealDisk>>>,
     report: Mutex<Report>,
     spool_max_bytes: u64,
 }
@@ -71,6 +72,16 @@ impl Status {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         lock(&self.ledger).snapshot()
+    }
+
+    /// How long ago the oldest line that waits arrived, to the second, as arrival marks are; zero when none waits.
+    #[must_use]
+    pub fn lag(&self, now: Timestamp) -> Duration {
+        let waiting = lock(&self.ledger).waiting_from();
+        let journal = lock(&self.journal);
+        let arrived = |line: &LineId| journal.get(&line.generation).arrived(&line.generation, line.offset);
+        let micros = waiting.iter().map(arrived).min().map_or(0, |oldest| now.unix_micros() - oldest.unix_micros());
+        Duration::from_secs(u64::try_from(micros).unwrap_or(0) / 1_000_000)
     }
 
     /// What the pipeline tells of itself.
@@ -169,13 +180,18 @@ impl Shipper {
         let files = Files::new(RealDisk, settings.files(), Arc::clone(&journal), random());
         let sink = Arc::new(Sink::open(settings).await?);
         let documents = Documents::new(settings.host(), settings.name(), settings.service());
-        let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::clone(&spool) };
+        let shared = Shared {
+            disk: RealDisk,
+            ledger: Arc::clone(&ledger),
+            journal: Arc::clone(&journal),
+            spool: Arc::clone(&spool),
+        };
         let pipeline = Pipeline::new(settings.pipeline(), shared, files, documents, dead_letters, random());
 
         let (news, inbox) = mpsc::channel();
         let bell = Bell { news, rung: Arc::new(AtomicBool::new(false)) };
         let spool_max_bytes = settings.spool().max_bytes;
-        let status = Arc::new(Status { ledger, report: Mutex::default(), spool_max_bytes });
+        let status = Arc::new(Status { ledger, journal, report: Mutex::default(), spool_max_bytes });
         let stopping = Arc::new(AtomicBool::new(false));
         let runner = Runner {
             pipeline,
@@ -281,7 +297,7 @@ impl StreamWriter {
     pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let mut told = false;
         while !bytes.is_empty() {
-            let appended = self.writer.append(bytes, store::Timestamp::now());
+            let appended = self.writer.append(bytes, Timestamp::now());
             self.bell.ring();
             match appended {
                 Ok(Appended::Taken(count)) => {

@@ -6,7 +6,9 @@
 mod contract_files;
 mod place;
 mod rig;
+mod test_bad_lines;
 mod test_contract_metrics;
+mod test_docker_logs;
 mod test_e2e_metrics_logs;
 mod test_json_logs;
 mod test_request_id;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use observability_tests::engine::Engine;
 use observability_tests::program::{Program, Start};
+use observability_tests::scrape::Scrape;
 use observability_tests::{http, port};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -165,4 +166,21 @@ pub(crate) fn numbers_in_files(folder: &Path, project: &str) -> Vec<usize> {
         }
     }
     numbers
+}
+
+/// `read = stored + already stored + dead-lettered + lost + waiting`, in one scrape of the shipper.
+#[track_caller]
+pub(crate) fn assert_accounts_balance(scrape: &Scrape) {
+    let read = scrape.metric("shipper_lines_read_total", &[]);
+    let disposed: f64 =
+        ["stored", "already_stored", "dead_lettered", "lost"].map(|what| disposed_of(scrape, what)).iter().sum();
+    assert!(read > 0.0, "nothing was read");
+    assert_eq!(read, disposed + scrape.metric("shipper_lines_waiting", &[]));
+}
+
+/// How many lines the shipper says it disposed of in one way.
+pub(crate) fn disposed_of(scrape: &Scrape, disposition: &str) -> f64 {
+    let name = format!("shipper_lines_{disposition}_total");
+    assert_eq!(scrape.all(&name, &[]).count(), 1, "there is no {name}");
+    scrape.metric(&name, &[])
 }

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::place::{
-    Place, append, assert_each_once, assert_is_time, found_lines, mark, now, numbers_in_files, record, stored_lines,
+    Place, append, assert_accounts_balance, assert_each_once, assert_is_time, disposed_of, found_lines, mark, now,
+    numbers_in_files, record, stored_lines,
 };
 use crate::rig::{COUNT, LOGS_ROUTE};
 
@@ -120,23 +121,6 @@ fn assert_mapping(engine: &Engine, index: &str) {
         assert!(["short", "integer", "long", "float", "double"].contains(&found.as_str()), "{field} is {found}");
     }
     assert_eq!(kind("n"), "absent", "a field that nobody named is mapped");
-}
-
-/// `read = stored + already stored + dead-lettered + lost + waiting`, in one scrape of the shipper.
-#[track_caller]
-fn assert_accounts_balance(scrape: &Scrape) {
-    let read = scrape.metric("shipper_lines_read_total", &[]);
-    let disposed: f64 =
-        ["stored", "already_stored", "dead_lettered", "lost"].map(|what| disposed_of(scrape, what)).iter().sum();
-    assert!(read > 0.0, "nothing was read");
-    assert_eq!(read, disposed + scrape.metric("shipper_lines_waiting", &[]));
-}
-
-/// How many lines the shipper says it disposed of in one way.
-fn disposed_of(scrape: &Scrape, disposition: &str) -> f64 {
-    let name = format!("shipper_lines_{disposition}_total");
-    assert_eq!(scrape.all(&name, &[]).count(), 1, "there is no {name}");
-    scrape.metric(&name, &[])
 }
 
 #[test]
@@ -307,63 +291,6 @@ fn a_killed_shipper_stores_each_spooled_line_once_in_an_engine_without_processor
 #[test]
 fn a_killed_shipper_stores_each_spooled_line_once_in_the_embedded_store() {
     a_killed_shipper_stores_each_spooled_line_once(&Place::embedded());
-}
-
-/// Bad lines among good ones: the good ones are stored, every bad one has its disposition, none is gone.
-fn bad_lines_stop_no_neighbour(place: &Place) {
-    let project = mark("bad");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("app.log");
-    let good = |n| record(&project, n).into_bytes();
-    let bad: [&[u8]; 9] = [
-        b"plain text",
-        b"{\"cut\": \"off",
-        b"[1,2]",
-        b"\"text\"",
-        b"not \xff\xfe UTF-8",
-        br#"{"message":"twice","level":"info","level":"warn"}"#,
-        br#"{"message":"reserved","origin":{"host":"forged"}}"#,
-        br#"{"timestamp":"no time","message":1,"level":[]}"#,
-        b"",
-    ];
-    let long = [b"{\"message\":\"".as_slice(), &b"x".repeat(2 << 20), b"\"}"].concat();
-    let mut lines = Vec::new();
-    for (n, bad) in bad.into_iter().chain([long.as_slice()]).enumerate() {
-        lines.extend([&good(n), &b"\n"[..], bad, b"\n"].concat());
-    }
-    lines.extend([&good(10)[..], b"\n"].concat());
-    std::fs::write(&file, lines).unwrap();
-
-    let admin = port::free_address();
-    let mut shipper = place
-        .shipper("run", &folder.path().join("state"))
-        .args(["--admin-listen", &admin.to_string(), "--file"])
-        .arg(&file)
-        .start_healthy(admin);
-    let scrape = wait::until("all lines are disposed of", || {
-        let scrape = Scrape::of(admin);
-        (scrape.metric("shipper_lines_read_total", &[]) >= 20.0 && scrape.metric("shipper_lines_waiting", &[]) == 0.0)
-            .then_some(scrape)
-    });
-    assert_accounts_balance(&scrape);
-    assert_eq!(disposed_of(&scrape, "lost"), 0.0);
-    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
-    assert_each_once(&stored_lines(place, &project), 11);
-}
-
-#[test]
-fn bad_lines_stop_no_neighbour_in_an_engine() {
-    bad_lines_stop_no_neighbour(&Place::engine());
-}
-
-#[test]
-fn bad_lines_stop_no_neighbour_in_an_engine_without_processors() {
-    bad_lines_stop_no_neighbour(&Place::bare_engine());
-}
-
-#[test]
-fn bad_lines_stop_no_neighbour_in_the_embedded_store() {
-    bad_lines_stop_no_neighbour(&Place::embedded());
 }
 
 #[test]

@@ -88,6 +88,11 @@ impl SettingsError {
     pub fn variable(&self) -> &'static str {
         self.name
     }
+
+    /// What its value has to be, or why it can't be used.
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
 }
 
 impl ObservabilitySettings {

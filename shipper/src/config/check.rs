@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use store::{Credentials, EngineSettings};
 
-use super::{ConfigError, Options, Settings};
+use super::{ConfigError, Format, Options, Settings};
 use crate::delivery::DeliverySettings;
-use crate::files::FileSettings;
+use crate::docker::Labels;
+use crate::files::{self, FileSettings};
 use crate::pipeline::PipelineSettings;
 use crate::spool::SpoolSettings;
 
@@ -52,7 +53,14 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
         service: line_name("service", options.service.as_deref())?,
         name: line_name("name", options.name.as_deref())?,
         host: line_name("host", options.host.as_deref())?,
-        files: FileSettings { patterns, scan_interval, until_idle, state_dir: state_dir(&options)? },
+        log_filter: required("log_filter", options.log_filter.clone())?,
+        files: FileSettings {
+            patterns,
+            scan_interval,
+            until_idle,
+            state_dir: state_dir(&options)?,
+            format: format(&options)?,
+        },
         spool: spool(&options, spool_max_bytes, line_max_bytes)?,
         spool_sync_interval: duration("spool_sync_interval_ms", options.spool_sync_interval_ms, 1, HOUR_MS)?,
         pipeline: pipeline(&options, line_max_bytes)?,
@@ -169,6 +177,16 @@ fn patterns(options: &Options) -> Checked<Vec<String>> {
         glob::Pattern::new(pattern).map_err(|error| value("files", format!("{pattern:?} is no pattern: {error}")))?;
     }
     Ok(patterns)
+}
+
+fn format(options: &Options) -> Checked<files::Format> {
+    let texts = options.docker_labels.clone().unwrap_or_default();
+    let labels = Labels::parse(&texts).map_err(|message| value("docker_labels", message))?;
+    match required("format", options.format)? {
+        Format::Docker => Ok(files::Format::Docker(labels)),
+        Format::Lines if texts.is_empty() => Ok(files::Format::Lines),
+        Format::Lines => Err(value("docker_labels", "only files of format docker have labels")),
+    }
 }
 
 fn state_dir(options: &Options) -> Checked<PathBuf> {

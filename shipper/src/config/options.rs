@@ -18,6 +18,16 @@ pub enum Bootstrap {
     Off,
 }
 
+/// What files are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Lines.
+    Lines,
+    /// Entries of Docker's json-file log driver.
+    Docker,
+}
+
 /// What to do when the spool is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -48,6 +58,18 @@ pub struct Options {
         value_name = "GLOB", num_args = 1.., help_heading = "Files"
     )]
     pub files: Option<Vec<String>>,
+    /// What the files are made of: docker is for json-file logs
+    #[arg(long, env = "SHIPPER_FORMAT", hide_env_values = true, value_name = "FORMAT", help_heading = "Files")]
+    pub format: Option<Format>,
+    /// Only of containers with this label; may be repeated, all must hold; by comma in the variable
+    #[arg(
+        long = "docker-label",
+        env = "SHIPPER_DOCKER_LABELS",
+        hide_env_values = true,
+        value_name = "KEY=VALUE",
+        help_heading = "Files"
+    )]
+    pub docker_labels: Option<Vec<String>>,
     /// End when all that was there is disposed of (run only)
     #[arg(
         long, env = "SHIPPER_UNTIL_IDLE", hide_env_values = true, value_name = "BOOL",
@@ -184,6 +206,15 @@ pub struct Options {
         help_heading = "The shipper itself"
     )]
     pub host: Option<String>,
+    /// Which of its own log lines it writes to standard error, such as warn,shipper=debug
+    #[arg(
+        long,
+        env = "SHIPPER_LOG_FILTER",
+        hide_env_values = true,
+        value_name = "FILTER",
+        help_heading = "The shipper itself"
+    )]
+    pub log_filter: Option<String>,
 }
 
 /// Takes each field from `upper`, or where it has none, from `lower`.
@@ -198,11 +229,11 @@ impl Options {
     #[must_use]
     pub fn or(self, lower: Self) -> Self {
         layer!(self, lower;
-            to, state_dir, service, files, until_idle, scan_interval_ms, bootstrap, pipeline, index_prefix,
+            to, state_dir, service, files, format, docker_labels, until_idle, scan_interval_ms, bootstrap, pipeline, index_prefix,
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, line_max_bytes, batch_max_lines,
             batch_max_bytes, batch_max_age_ms, requests_in_flight, in_flight_max_bytes, retry_min_ms, retry_max_ms,
             spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, checkpoint_interval_ms,
-            shutdown_timeout_ms, admin_listen, name, host)
+            shutdown_timeout_ms, admin_listen, name, host, log_filter)
     }
 
     /// What holds where nothing else is said. What depends on the machine, the command or another value is not here.
@@ -210,7 +241,9 @@ impl Options {
     pub fn defaults() -> Self {
         Self {
             state_dir: Some("shipper-state".into()),
+            format: Some(Format::Lines),
             until_idle: Some(false),
+            log_filter: Some("info,actix_server=warn".to_owned()),
             scan_interval_ms: Some(1_000),
             bootstrap: Some(Bootstrap::Apply),
             pipeline: Some("app-logs".to_owned()),

@@ -1,26 +1,45 @@
 //! The keys of the objects that a scan is in, to tell when one comes twice.
 //!
-//! Most objects have a few short keys: those are compared by length and first eight bytes. An object with more than
-//! [`LINEAR_KEYS`] keys gets a hash set, seeded at random, so that a hundred thousand names cost no more than linear
-//! time. Keys written with escapes are compared by what they mean.
+//! Most objects have a few short keys: a word of bits tells of nearly every key that it is new, and the others are
+//! compared by length and first eight bytes. An object with more than [`LINEAR_KEYS`] keys gets a hash table, seeded
+//! at random, so that a hundred thousand names cost no more than linear time. Keys written with escapes are compared by
+//! what they mean. Everything here is bounded by the line's length: at most four words a key, and the decoded text.
 
-use std::collections::HashSet;
-use std::ops::Range;
+use std::hash::{BuildHasher as _, RandomState};
+
+use super::KEPT_BYTES;
 
 /// Up to so many keys of one object are compared one by one.
 const LINEAR_KEYS: usize = 24;
 
-/// Scratch space that is not given back between two lines.
-const KEPT_BYTES: usize = 64 * 1024;
+/// Hash tables that are kept from one line to the next.
+const KEPT_TABLES: usize = 4;
 
+/// A key as it is compared.
 #[derive(Clone, Copy, Debug)]
-struct Key {
-    /// Its first eight bytes.
-    head: u64,
+pub(super) struct Key {
+    /// Its first eight bytes, zeros after a shorter one.
+    pub(super) head: u64,
     start: u32,
+    /// Its length, times two, plus one if it stands in the decoded text and not in the line.
     len: u32,
-    /// It stands in the decoded text and not in the line.
-    decoded: bool,
+}
+
+/// The keys of one object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    start: usize,
+    /// Bits that its keys have set; a key whose bit is not set is new.
+    seen: u64,
+}
+
+/// The keys of an object that has many: one more than a key's place in [`Keys::keys`], or zero.
+#[derive(Debug, Default)]
+struct Table {
+    frame: usize,
+    /// So many of the object's keys are in it; the others were known to be new without it.
+    count: usize,
+    slots: Vec<u32>,
 }
 
 /// Keys of nested objects: a stack of frames.
@@ -29,89 +48,173 @@ pub(super) struct Keys {
     keys: Vec<Key>,
     /// Keys that were written with escapes, decoded.
     decoded: Vec<u8>,
-    /// For the objects with many keys: where their frame begins, and their keys.
-    large: Vec<(usize, HashSet<Box<[u8]>>)>,
+    /// The first `open` are of objects that the scan is in, outermost first.
+    tables: Vec<Table>,
+    open: usize,
+    seed: RandomState,
+    #[cfg(test)]
+    compared: usize,
 }
 
 impl Keys {
+    #[inline(always)]
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.decoded.clear();
-        self.large.clear();
-        if self.keys.capacity() * size_of::<Key>() > KEPT_BYTES || self.decoded.capacity() > KEPT_BYTES {
-            *self = Self::default();
+        self.open = 0;
+        let key_bytes = self.keys.capacity() * size_of::<Key>();
+        if key_bytes.max(self.decoded.capacity()) > KEPT_BYTES || !self.tables.is_empty() {
+            self.give_back();
         }
-    }
-
-    /// Begins an object; its frame is what [`Keys::end`] gets.
-    pub(super) fn begin(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Ends the object of `frame`.
-    pub(super) fn end(&mut self, frame: usize) {
-        self.keys.truncate(frame);
-        if self.large.last().is_some_and(|(start, _)| *start == frame) {
-            self.large.pop();
-        }
-    }
-
-    /// Adds a key of the object of `frame`; false if it has that key already.
-    pub(super) fn add(&mut self, frame: usize, line: &[u8], text: Range<usize>, escaped: bool) -> bool {
-        let key = if escaped {
-            let start = self.decoded.len();
-            decode(&line[text], &mut self.decoded);
-            key(&self.decoded[start..], start, true)
-        } else {
-            key(&line[text.clone()], text.start, false)
-        };
-        let fresh = if self.keys.len() - frame < LINEAR_KEYS {
-            !self.keys[frame..].iter().any(|other| self.same(line, &key, other))
-        } else {
-            self.add_to_set(frame, line, &key)
-        };
-        self.keys.push(key);
-        fresh
-    }
-
-    /// The decoded text of the key added last, if it was written with escapes.
-    pub(super) fn last_decoded(&self) -> &[u8] {
-        self.keys.last().map_or(&[], |key| self.text(&[], key))
-    }
-
-    fn same(&self, line: &[u8], one: &Key, other: &Key) -> bool {
-        one.head == other.head
-            && one.len == other.len
-            && (one.len <= 8 || self.text(line, one) == self.text(line, other))
-    }
-
-    fn text<'a>(&'a self, line: &'a [u8], key: &Key) -> &'a [u8] {
-        let range = key.start as usize..(key.start + key.len) as usize;
-        if key.decoded { &self.decoded[range] } else { &line[range] }
     }
 
     #[cold]
-    fn add_to_set(&mut self, frame: usize, line: &[u8], key: &Key) -> bool {
-        if self.large.last().is_none_or(|(start, _)| *start != frame) {
-            let texts = self.keys[frame..].iter().map(|key| Box::from(self.text(line, key))).collect();
-            self.large.push((frame, texts));
+    fn give_back(&mut self) {
+        self.keys.shrink_to(KEPT_BYTES / size_of::<Key>());
+        self.decoded.shrink_to(KEPT_BYTES);
+        self.tables.truncate(KEPT_TABLES);
+        for table in &mut self.tables {
+            table.slots.clear();
+            table.slots.shrink_to(KEPT_BYTES / KEPT_TABLES / size_of::<u32>());
         }
-        let text = Box::from(self.text(line, key));
-        self.large.last_mut().is_some_and(|(_, keys)| keys.insert(text))
+    }
+
+    /// Begins an object.
+    #[inline(always)]
+    pub(super) fn begin(&self) -> Frame {
+        Frame { start: self.keys.len(), seen: 0 }
+    }
+
+    /// Ends the object of `frame`.
+    #[inline(always)]
+    pub(super) fn end(&mut self, frame: Frame) {
+        self.keys.truncate(frame.start);
+        if self.open > 0 && self.tables[self.open - 1].frame == frame.start {
+            self.open -= 1;
+        }
+    }
+
+    /// The key that stands in the line at `start..end`.
+    #[inline(always)]
+    pub(super) fn plain(line: &[u8], start: usize, end: usize) -> Key {
+        Key::new(line, start, end, false)
+    }
+
+    /// The key that is written with escapes.
+    #[cold]
+    pub(super) fn escaped(&mut self, text: &[u8]) -> Key {
+        let start = self.decoded.len();
+        decode(text, &mut self.decoded);
+        Key::new(&self.decoded, start, self.decoded.len(), true)
+    }
+
+    /// Adds a key of the object of `frame`; whether it is new there.
+    #[inline(always)]
+    pub(super) fn add(&mut self, frame: &mut Frame, line: &[u8], key: Key) -> bool {
+        // The multiplier is 2^64 over the golden ratio: its product's high bits depend on all bits below.
+        let hash = key.head.wrapping_add(u64::from(key.len >> 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let bit = 1 << (hash >> 58);
+        let is_new = frame.seen & bit == 0 || self.is_new(frame.start, line, key);
+        frame.seen |= bit;
+        self.keys.push(key);
+        is_new
+    }
+
+    /// What a key says.
+    #[inline(always)]
+    pub(super) fn text<'a>(&'a self, line: &'a [u8], key: Key) -> &'a [u8] {
+        let from = if key.len & 1 == 0 { line } else { &self.decoded };
+        &from[key.start as usize..key.start as usize + (key.len >> 1) as usize]
+    }
+
+    #[inline(never)]
+    fn is_new(&mut self, frame: usize, line: &[u8], key: Key) -> bool {
+        if self.keys.len() - frame >= LINEAR_KEYS {
+            return self.add_to_table(frame, line, key);
+        }
+        !self.keys[frame..].iter().any(|other| self.same(line, key, *other))
+    }
+
+    fn same(&self, line: &[u8], one: Key, other: Key) -> bool {
+        one.head == other.head
+            && one.len >> 1 == other.len >> 1
+            && (one.len >> 1 <= 8 || self.text(line, one) == self.text(line, other))
+    }
+
+    /// Whether the key that is to be at the end of `keys` is in its object's table, which is made at need.
+    #[cold]
+    fn add_to_table(&mut self, frame: usize, line: &[u8], key: Key) -> bool {
+        if self.open == 0 || self.tables[self.open - 1].frame != frame {
+            if self.open == self.tables.len() {
+                self.tables.push(Table::default());
+            }
+            let table = &mut self.tables[self.open];
+            (table.frame, table.count) = (frame, 0);
+            table.slots.clear();
+            self.open += 1;
+        }
+        let mut table = std::mem::take(&mut self.tables[self.open - 1]);
+        let count = self.keys.len() - frame;
+        if count * 2 >= table.slots.len() {
+            table.count = 0;
+            table.slots.clear();
+            table.slots.resize((count * 4).next_power_of_two(), 0);
+        }
+        for place in frame + table.count..self.keys.len() {
+            self.insert(&mut table.slots, line, place, self.keys[place]);
+        }
+        let is_new = self.insert(&mut table.slots, line, self.keys.len(), key);
+        table.count = count + 1;
+        self.tables[self.open - 1] = table;
+        is_new
+    }
+
+    /// Finds the key's slot, by linear probing; false if it is there already.
+    fn insert(&mut self, slots: &mut [u32], line: &[u8], place: usize, key: Key) -> bool {
+        let mask = slots.len() - 1;
+        let mut slot = self.seed.hash_one(self.text(line, key)) as usize & mask;
+        // At most half of the slots are in use.
+        while slots[slot] != 0 {
+            #[cfg(test)]
+            {
+                self.compared += 1;
+            }
+            if self.same(line, key, self.keys[slots[slot] as usize - 1]) {
+                return false;
+            }
+            slot = (slot + 1) & mask;
+        }
+        // A line's length, and so its keys' number, is bounded far below 2^31 by its limit.
+        slots[slot] = place as u32 + 1;
+        true
     }
 }
 
-fn key(text: &[u8], start: usize, decoded: bool) -> Key {
-    let head = match text.first_chunk::<8>() {
-        Some(first) => u64::from_le_bytes(*first),
-        None => text.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte)),
-    };
-    // A line's length is bounded far below 4 GiB by its limit.
-    Key { head, start: start as u32, len: text.len() as u32, decoded }
+impl Key {
+    #[inline(always)]
+    fn new(from: &[u8], start: usize, end: usize, decoded: bool) -> Self {
+        let len = end - start;
+        let head = match from[start..].first_chunk::<8>() {
+            Some(first) if len >= 8 => u64::from_le_bytes(*first),
+            Some(first) => u64::from_le_bytes(*first) & ((1 << (8 * len)) - 1),
+            None => head(&from[start..end]),
+        };
+        Self { head, start: start as u32, len: (len as u32) << 1 | u32::from(decoded) }
+    }
+}
+
+/// The first eight bytes of a text, the first one lowest, and zeros after a shorter one.
+pub(super) const fn head(text: &[u8]) -> u64 {
+    let (mut head, mut at) = (0, 0);
+    while at < text.len() && at < 8 {
+        head |= (text[at] as u64) << (8 * at);
+        at += 1;
+    }
+    head
 }
 
 /// Appends what a JSON string's text means; it must be valid.
-fn decode(text: &[u8], into: &mut Vec<u8>) {
+pub(super) fn decode(text: &[u8], into: &mut Vec<u8>) {
     let mut at = 0;
     while at < text.len() {
         if text[at] != b'\\' {
@@ -139,5 +242,31 @@ fn decode(text: &[u8], into: &mut Vec<u8>) {
             }
             other => into.push(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_thousand_keys_take_a_few_comparisons_each() {
+        let mut line = Vec::new();
+        let mut keys = Keys::default();
+        let mut frame = keys.begin();
+        for round in 0..2 {
+            for n in 0..100_000 {
+                let start = line.len();
+                line.extend_from_slice(format!("the same first bytes {n}").as_bytes());
+                let key = Keys::plain(&line, start, line.len());
+                assert_eq!(keys.add(&mut frame, &line, key), round == 0, "{n} in round {round}");
+            }
+        }
+        assert!(keys.compared < 2_000_000, "{}", keys.compared);
+        keys.end(frame);
+        assert_eq!((keys.keys.len(), keys.open), (0, 0));
+        keys.clear();
+        let kept = (keys.keys.capacity() * size_of::<Key>()).max(keys.tables[0].slots.capacity() * 4);
+        assert!(kept <= KEPT_BYTES, "{kept}");
     }
 }

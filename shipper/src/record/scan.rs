@@ -1,286 +1,228 @@
 //! One pass over a line, by the grammar of RFC 8259.
-
-use std::ops::Range;
+//!
+//! A place in the line is passed along by value and each step returns the place after what it has read, so that it
+//! stays in a register. Past the line's end there are zeros, which nothing in the grammar begins with.
 
 use super::keys::Keys;
-use super::{Flaw, MAX_DEPTH, Members, Object, RESERVED_KEY, Value};
+use super::marks;
+use super::members::{Field, Members};
+use super::{Flaw, MAX_DEPTH, Object};
 
-/// Every byte of a word.
-const ONES: u64 = u64::MAX / 255;
-/// The high bit of every byte of a word.
-const HIGHS: u64 = ONES << 7;
-
-/// A place in a line.
+/// A line that is read.
 pub(super) struct Scan<'a> {
     line: &'a [u8],
-    at: usize,
+    marks: &'a [u64],
     keys: &'a mut Keys,
-    /// A byte outside ASCII was seen.
-    beyond_ascii: bool,
-}
-
-/// A string's text between its quotes.
-struct Text {
-    range: Range<usize>,
-    escaped: bool,
+    /// An object has a key twice.
+    twice: bool,
+    members: Members,
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(line: &'a [u8], keys: &'a mut Keys) -> Self {
-        Self { line, at: 0, keys, beyond_ascii: false }
+    pub(super) fn new(line: &'a [u8], marks: &'a [u64], keys: &'a mut Keys) -> Self {
+        Self { line, marks, keys, twice: false, members: Members::default() }
     }
 
     /// Checks the whole line.
     pub(super) fn line(mut self) -> Result<Object, Flaw> {
-        let checked = self.top();
-        // A line that is not UTF-8 is that before it is anything else.
-        let text = if checked.is_err() || self.beyond_ascii { std::str::from_utf8(self.line).err() } else { None };
-        if text.is_some() { Err(Flaw::NotUtf8) } else { checked }
-    }
-
-    fn top(&mut self) -> Result<Object, Flaw> {
-        self.space();
-        if self.peek() != Some(b'{') {
-            self.value(0)?;
-            self.space();
-            return Err(if self.at == self.line.len() { Flaw::NotObject } else { Flaw::NotJson });
-        }
-        self.at += 1;
-        let frame = self.keys.begin();
-        let mut members = Members::default();
-        let mut reserved = false;
-        let is_empty = !self.members(|scan, key| {
-            if !scan.keys.add(frame, scan.line, key.range.clone(), key.escaped) {
-                return Err(Flaw::DuplicateKey);
-            }
-            let plain: &[u8] = &scan.line[key.range];
-            reserved |= if key.escaped { scan.keys.last_decoded() } else { plain } == RESERVED_KEY.as_bytes();
-            if key.escaped {
-                return scan.value(1).map(drop);
-            }
-            let value = scan.value(1)?;
-            members.note(plain, value);
-            Ok(())
-        })?;
-        let closing_brace = self.at - 1;
-        self.space();
-        if self.at != self.line.len() {
+        let start = self.space(0);
+        let is_object = self.byte(start) == b'{';
+        let end = if is_object { self.object::<true>(start, 0)? } else { self.value(start, 0)? };
+        if self.space(end) != self.line.len() {
             return Err(Flaw::NotJson);
         }
-        if reserved {
+        if !is_object {
+            return Err(Flaw::NotObject);
+        }
+        if self.twice {
+            return Err(Flaw::DuplicateKey);
+        }
+        if self.members.is_reserved_seen {
             return Err(Flaw::ReservedKey);
         }
-        let time = members.timestamp.or(members.at_timestamp).or(members.time);
-        Ok(Object { closing_brace, is_empty, time, is_record: members.seen == Members::ALL })
+        let is_empty = self.space(start + 1) == end - 1;
+        let (time, is_record) = (self.members.own_time(), self.members.are_all_met());
+        Ok(Object { closing_brace: end - 1, is_empty, time, is_record })
     }
 
-    /// Goes through an object's members, from after its opening to after its closing brace; false if it has none.
-    fn members(&mut self, mut member: impl FnMut(&mut Self, Text) -> Result<(), Flaw>) -> Result<bool, Flaw> {
-        self.space();
-        if self.skip(b'}') {
-            return Ok(false);
-        }
-        loop {
-            self.space();
-            if !self.skip(b'"') {
-                return Err(Flaw::NotJson);
-            }
-            let key = self.string()?;
-            self.space();
-            if !self.skip(b':') {
-                return Err(Flaw::NotJson);
-            }
-            member(self, key)?;
-            self.space();
-            if self.skip(b'}') {
-                return Ok(true);
-            }
-            if !self.skip(b',') {
-                return Err(Flaw::NotJson);
-            }
-        }
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, Flaw> {
-        self.space();
-        match self.peek().ok_or(Flaw::NotJson)? {
-            b'"' => {
-                self.at += 1;
-                let text = self.string()?;
-                Ok(Value::Text(&self.line[text.range]))
-            }
-            b'{' => self.object(depth).map(|()| Value::Other),
-            b'[' => self.array(depth).map(|()| Value::Other),
-            b'n' => self.word(b"null").map(|()| Value::Null),
-            b't' => self.word(b"true").map(|()| Value::Other),
-            b'f' => self.word(b"false").map(|()| Value::Other),
-            _ => self.number().map(|()| Value::Other),
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<(), Flaw> {
+    /// An object, `depth` others around it, whose brace stands at `at`; `TOP` for the whole line.
+    #[inline(always)]
+    fn object<const TOP: bool>(&mut self, at: usize, depth: usize) -> Result<usize, Flaw> {
         if depth >= MAX_DEPTH {
             return Err(Flaw::TooDeep);
         }
-        self.at += 1;
-        let frame = self.keys.begin();
-        self.members(|scan, key| {
-            if !scan.keys.add(frame, scan.line, key.range, key.escaped) {
-                return Err(Flaw::DuplicateKey);
+        let mut at = self.space(at + 1);
+        if self.byte(at) == b'}' {
+            return Ok(at + 1);
+        }
+        let mut frame = self.keys.begin();
+        loop {
+            if self.byte(at) != b'"' {
+                return Err(Flaw::NotJson);
             }
-            scan.value(depth + 1).map(drop)
-        })?;
+            let mut end = marks::next(self.marks, at + 1);
+            let (key, field);
+            if self.byte(end) == b'"' {
+                key = Keys::plain(self.line, at + 1, end);
+                field = if TOP { Field::of(key.head, &self.line[at + 1..end]) } else { None };
+            } else {
+                end = self.string_with_escapes(end)?;
+                key = self.keys.escaped(&self.line[at + 1..end]);
+                field = if TOP { Field::of(key.head, self.keys.text(self.line, key)) } else { None };
+            }
+            self.twice |= !self.keys.add(&mut frame, self.line, key);
+            at = end + 1;
+            if self.byte(at) != b':' {
+                at = self.spaces(at);
+                if self.byte(at) != b':' {
+                    return Err(Flaw::NotJson);
+                }
+            }
+            at = self.space(at + 1);
+            end = self.value(at, depth + 1)?;
+            if let Some(field) = field {
+                self.members.note(field, &self.line[at..end]);
+            }
+            at = self.next_or_end(end, b'}')?;
+            if self.byte(at) == b'}' {
+                break;
+            }
+            at = self.space(at + 1);
+        }
         self.keys.end(frame);
-        Ok(())
+        Ok(at + 1)
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), Flaw> {
+    /// A value that stands at `at`.
+    #[inline(always)]
+    fn value(&mut self, at: usize, depth: usize) -> Result<usize, Flaw> {
+        match self.byte(at) {
+            b'"' => self.string(at + 1),
+            b'-' | b'0'..=b'9' => self.number(at),
+            b'n' => self.word(at, b"null"),
+            b't' => self.word(at, b"true"),
+            b'f' => self.word(at, b"false"),
+            b'{' | b'[' => self.nested(at, depth),
+            _ => Err(Flaw::NotJson),
+        }
+    }
+
+    #[inline(never)]
+    fn nested(&mut self, at: usize, depth: usize) -> Result<usize, Flaw> {
+        if self.byte(at) == b'{' { self.object::<false>(at, depth) } else { self.array(at, depth) }
+    }
+
+    #[inline(always)]
+    fn array(&mut self, at: usize, depth: usize) -> Result<usize, Flaw> {
         if depth >= MAX_DEPTH {
             return Err(Flaw::TooDeep);
         }
-        self.at += 1;
-        self.space();
-        if self.skip(b']') {
-            return Ok(());
+        let mut at = self.space(at + 1);
+        if self.byte(at) == b']' {
+            return Ok(at + 1);
         }
         loop {
-            self.value(depth + 1)?;
-            self.space();
-            if self.skip(b']') {
-                return Ok(());
+            let end = self.value(at, depth + 1)?;
+            at = self.next_or_end(end, b']')?;
+            if self.byte(at) == b']' {
+                return Ok(at + 1);
             }
-            if !self.skip(b',') {
-                return Err(Flaw::NotJson);
-            }
+            at = self.space(at + 1);
         }
     }
 
-    /// From after a string's opening quote to after its closing one.
-    fn string(&mut self) -> Result<Text, Flaw> {
-        let start = self.at;
-        let mut escaped = false;
+    /// The place of the comma after a value, or of the `end` of what it is in.
+    #[inline(always)]
+    fn next_or_end(&self, at: usize, end: u8) -> Result<usize, Flaw> {
+        if self.byte(at) == b',' {
+            return Ok(at);
+        }
+        let at = self.spaces(at);
+        if self.byte(at) == b',' || self.byte(at) == end { Ok(at) } else { Err(Flaw::NotJson) }
+    }
+
+    /// A string whose text begins at `start`.
+    #[inline(always)]
+    fn string(&self, start: usize) -> Result<usize, Flaw> {
+        let end = marks::next(self.marks, start);
+        if self.byte(end) == b'"' { Ok(end + 1) } else { self.string_with_escapes(end).map(|end| end + 1) }
+    }
+
+    /// The closing quote of a string that has what is perhaps an escape at `at`.
+    #[inline(never)]
+    fn string_with_escapes(&self, mut at: usize) -> Result<usize, Flaw> {
         loop {
-            self.plain();
-            match self.peek().ok_or(Flaw::NotJson)? {
-                b'"' => {
-                    self.at += 1;
-                    return Ok(Text { range: start..self.at - 1, escaped });
-                }
-                b'\\' => {
-                    escaped = true;
-                    self.escape()?;
-                }
+            match self.byte(at) {
+                b'"' => return Ok(at),
+                b'\\' => at = marks::next(self.marks, self.escape(at)?),
                 _ => return Err(Flaw::NotJson),
             }
         }
     }
 
-    /// Skips to the next quote, backslash or control character, eight bytes at a time.
-    fn plain(&mut self) {
-        while let Some(chunk) = self.line[self.at..].first_chunk::<8>() {
-            let word = u64::from_le_bytes(*chunk);
-            self.beyond_ascii |= word & HIGHS != 0;
-            let stops = zeros(word ^ each(b'"')) | zeros(word ^ each(b'\\')) | below_space(word);
-            if stops != 0 {
-                self.at += stops.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-        while let Some(byte) = self.peek() {
-            if byte == b'"' || byte == b'\\' || byte < b' ' {
-                return;
-            }
-            self.beyond_ascii |= byte >= 0x80;
-            self.at += 1;
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Flaw> {
-        let rest = &self.line[self.at..];
-        match rest.get(1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 2;
-                Ok(())
-            }
-            Some(b'u') => {
-                let code = hex4(&rest[2..]).ok_or(Flaw::NotJson)?;
-                self.at += 6;
+    fn escape(&self, at: usize) -> Result<usize, Flaw> {
+        match self.byte(at + 1) {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
+            b'u' => {
+                let code = hex4(&self.line[at + 2..]).ok_or(Flaw::NotJson)?;
                 if !(0xd800..0xe000).contains(&code) {
-                    return Ok(());
+                    return Ok(at + 6);
                 }
                 // Half of a pair means nothing by itself.
-                let low = rest.get(6..8).filter(|escape| escape == b"\\u").and_then(|_| hex4(&rest[8..]));
-                self.at += 6;
+                let low = self.line[at + 6..].strip_prefix(b"\\u").and_then(hex4);
                 let pair = code < 0xdc00 && low.is_some_and(|low| (0xdc00..0xe000).contains(&low));
-                if pair { Ok(()) } else { Err(Flaw::NotJson) }
+                if pair { Ok(at + 12) } else { Err(Flaw::NotJson) }
             }
             _ => Err(Flaw::NotJson),
         }
     }
 
-    fn number(&mut self) -> Result<(), Flaw> {
-        self.skip(b'-');
-        if !self.skip(b'0') {
-            self.digits()?;
+    #[inline(always)]
+    fn number(&self, mut at: usize) -> Result<usize, Flaw> {
+        at += usize::from(self.byte(at) == b'-');
+        at = if self.byte(at) == b'0' { at + 1 } else { self.digits(at)? };
+        if self.byte(at) == b'.' {
+            at = self.digits(at + 1)?;
         }
-        if self.skip(b'.') {
-            self.digits()?;
+        if matches!(self.byte(at), b'e' | b'E') {
+            let signed = matches!(self.byte(at + 1), b'+' | b'-');
+            at = self.digits(at + 1 + usize::from(signed))?;
         }
-        if self.skip(b'e') || self.skip(b'E') {
-            let _ = self.skip(b'+') || self.skip(b'-');
-            self.digits()?;
-        }
-        Ok(())
+        Ok(at)
     }
 
-    fn digits(&mut self) -> Result<(), Flaw> {
-        let start = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
+    #[inline(always)]
+    fn digits(&self, start: usize) -> Result<usize, Flaw> {
+        let mut at = start;
+        while self.byte(at).is_ascii_digit() {
+            at += 1;
         }
-        if self.at > start { Ok(()) } else { Err(Flaw::NotJson) }
+        if at > start { Ok(at) } else { Err(Flaw::NotJson) }
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<(), Flaw> {
-        if !self.line[self.at..].starts_with(word) {
-            return Err(Flaw::NotJson);
+    #[inline(always)]
+    fn word<const LEN: usize>(&self, at: usize, word: &[u8; LEN]) -> Result<usize, Flaw> {
+        if self.line[at..].first_chunk::<LEN>() == Some(word) { Ok(at + LEN) } else { Err(Flaw::NotJson) }
+    }
+
+    /// The first place from `at` on that is not white space; most often that is `at`.
+    #[inline(always)]
+    fn space(&self, at: usize) -> usize {
+        if self.byte(at) > b' ' { at } else { self.spaces(at) }
+    }
+
+    #[inline(never)]
+    fn spaces(&self, mut at: usize) -> usize {
+        while matches!(self.byte(at), b' ' | b'\t' | b'\n' | b'\r') {
+            at += 1;
         }
-        self.at += word.len();
-        Ok(())
+        at
     }
 
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        self.line.get(at).copied().unwrap_or(0)
     }
-
-    fn skip(&mut self, byte: u8) -> bool {
-        let there = self.peek() == Some(byte);
-        self.at += usize::from(there);
-        there
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.line.get(self.at).copied()
-    }
-}
-
-/// A word of eight times this byte.
-const fn each(byte: u8) -> u64 {
-    ONES * byte as u64
-}
-
-/// The high bit of the lowest byte of `word` that is zero, and perhaps of bytes above it
-/// (Sean Eron Anderson, "Bit Twiddling Hacks").
-const fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & HIGHS
-}
-
-/// The high bit of the lowest byte of `word` that is below a space, and perhaps of bytes above it.
-const fn below_space(word: u64) -> u64 {
-    word.wrapping_sub(each(b' ')) & !word & HIGHS
 }
 
 /// The value of four hexadecimal digits.

@@ -61,6 +61,11 @@ async fn searches(store: &Store, written: u64) {
         ("an hour's first 100", Search { from: at(written / 3), order: Order::OldestFirst, ..Search::default() }),
         ("a rare word", Search { text: text("order-4711"), ..Search::default() }),
         ("a word of one line in 7", Search { text: text("declined"), ..Search::default() }),
+        (
+            "that word and a project",
+            Search { project_id: Some("project-07".into()), text: text("declined"), ..Search::default() },
+        ),
+        ("that word where it is not", Search { service: text("none"), text: text("declined"), ..Search::default() }),
         ("a word of every line", Search { text: text("customer"), ..Search::default() }),
     ] {
         let mut times: Vec<_> = Vec::new();

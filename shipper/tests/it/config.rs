@@ -14,6 +14,8 @@ const VALUES: &[(&str, &str)] = &[
     ("state_dir", "'other-state'"),
     ("service", "'billing'"),
     ("files", "['a/*.log', 'b.log']"),
+    ("format", "'docker'"),
+    ("docker_labels", "['a=b', 'c=d']"),
     ("until_idle", "true"),
     ("scan_interval_ms", "1001"),
     ("bootstrap", "'check'"),
@@ -41,6 +43,7 @@ const VALUES: &[(&str, &str)] = &[
     ("admin_listen", "'127.0.0.1:9601'"),
     ("name", "'edge'"),
     ("host", "'web-1'"),
+    ("log_filter", "'warn'"),
 ];
 
 fn values() -> Table {
@@ -74,6 +77,7 @@ fn with(key: &str) -> Vec<&'static str> {
     match key {
         "user" => vec!["--password-file=password"],
         "password_file" => vec!["--user=who"],
+        "docker_labels" => vec!["--format=docker"],
         _ => Vec::new(),
     }
 }
@@ -106,7 +110,7 @@ fn the_names_of_a_key_follow_from_each_other() {
     assert_eq!(listed, found);
     for (key, flag, variable) in keys() {
         assert_eq!(variable, format!("SHIPPER_{}", key.to_uppercase()));
-        let flag = if flag == "--file" { "--files".to_owned() } else { flag };
+        let flag = if key == "files" || key == "docker_labels" { flag + "s" } else { flag };
         assert_eq!(flag, format!("--{}", key.replace('_', "-")));
     }
 }
@@ -174,6 +178,8 @@ fn what_can_not_be_used_is_refused_in_a_line() {
         (&["--to=sqlite:x", "--spool-segment-bytes=400000000"], "more than a quarter of spool_max_bytes"),
         (&["--to=sqlite:x", "--spool-max-bytes=1000000"], "line_max_bytes: 1048576 is more than spool_segment_bytes"),
         (&["--to=sqlite:x", "--file=[a"], "files: \"[a\" is no pattern"),
+        (&["--to=sqlite:x", "--docker-label=a=b"], "docker_labels: only files of format docker have labels"),
+        (&["--to=sqlite:x", "--format=docker", "--docker-label=a"], "docker_labels: \"a\" is not KEY=VALUE"),
         (&["--to=sqlite:x", "--index-prefix=App"], "no capital letters"),
         (&["--to=sqlite:x", "--pipeline=a/b"], "pipeline: \"a/b\" must be"),
         (&["--to=sqlite:x", "--service=a\tb"], "service: it must be 1 to 256 characters"),
@@ -203,6 +209,10 @@ fn an_unknown_variable_is_refused() {
     let (code, stderr) = finish(&place, command);
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("no variable SHIPPER_STATEDIR: is SHIPPER_STATE_DIR meant?"), "{stderr}");
+    // Kubernetes sets these where a service is called shipper.
+    let mut command = place.ship(&["check-config"]);
+    command.env("SHIPPER_SERVICE_HOST", "10.0.0.1").env("SHIPPER_PORT_9600_TCP_PROTO", "tcp");
+    assert_eq!(finish(&place, command).0, 0);
 }
 
 #[test]

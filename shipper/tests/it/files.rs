@@ -12,7 +12,7 @@ use shipper::dead_letters::DeadLetters;
 use shipper::delivery::DeliverySettings;
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
-use shipper::files::{FileSettings, Files};
+use shipper::files::{FileSettings, Files, Format};
 use shipper::journal::Journal;
 use shipper::ledger::{Ledger, Snapshot};
 use shipper::moment::Moment;
@@ -68,6 +68,7 @@ impl World {
             scan_interval: Duration::from_secs(1),
             until_idle,
             state_dir: state.clone(),
+            format: Format::Lines,
         };
         let files = Files::new(RealDisk, settings, Arc::clone(&journal), random());
         let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::new(spool) };

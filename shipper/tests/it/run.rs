@@ -158,6 +158,9 @@ fn the_admin_port_tells_why_lines_wait() {
     });
     assert_eq!(get(admin, "/healthz").unwrap().0, 200);
     assert_eq!(metric(&get(admin, "/metrics").unwrap().1, "shipper_sink_paused"), 1.0);
+    until("the line is seen to get older", || {
+        (metric(&get(admin, "/metrics")?.1, "shipper_lag_seconds") >= 1.0).then_some(())
+    });
     drop(stdin);
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
 }
@@ -166,15 +169,18 @@ fn the_admin_port_tells_why_lines_wait() {
 fn its_own_log_is_json_on_standard_error() {
     let place = Place::new();
     let mut command = place.shipper(&["run", "--shutdown-timeout-ms", "0", "--name", "edge"]);
-    command.env("SHIPPER_TO", format!("http://{}", free_address())).env("RUST_LOG", "warn");
+    command
+        .env("SHIPPER_TO", format!("http://{}", free_address()))
+        .env("SHIPPER_LOG_FILTER", "warn")
+        .env("RUST_LOG", "off");
     let (_, stderr) = finish(&place, command);
     let line = stderr.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{stderr}"));
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
     assert_eq!((line["service"].as_str(), line["level"].as_str()), (Some("edge"), Some("warn")), "{line}");
     let mut command = place.ship(&["run"]);
-    command.env("RUST_LOG", "info,=");
+    command.env("SHIPPER_LOG_FILTER", "info,=");
     let (code, stderr) = finish(&place, command);
-    assert!(code == 2 && stderr.contains("RUST_LOG"), "{code}: {stderr}");
+    assert!(code == 2 && stderr.contains("log_filter: \"info,=\""), "{code}: {stderr}");
 }
 
 #[track_caller]

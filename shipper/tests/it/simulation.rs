@@ -17,7 +17,7 @@ use std::time::Duration;
 use shipper::dead_letters::DeadLetters;
 use shipper::delivery::{DeliverySettings, ParcelId};
 use shipper::document::Documents;
-use shipper::files::{FileSettings, Files};
+use shipper::files::{FileSettings, Files, Format};
 use shipper::journal::Journal;
 use shipper::ledger::Ledger;
 use shipper::moment::Moment;
@@ -113,6 +113,7 @@ impl World {
             scan_interval: Duration::from_secs(1),
             until_idle: false,
             state_dir: state.to_owned(),
+            format: Format::Lines,
         };
         let files = Files::new(self.disk.clone(), file_settings, Arc::clone(&journal), boxed(files_random));
         let shared =

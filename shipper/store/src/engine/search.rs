@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::engine::client::{Answer, NoAnswer};
 use crate::error::{ReadyError, SearchError};
 use crate::search::{Cursor, Order, Page, Search};
+use crate::timestamp::Timestamp;
 
 /// What is read of an answer.
 const FILTER: &str = "timed_out,hits.hits._source,hits.hits.sort";
@@ -96,14 +97,7 @@ fn query(search: &Search, size: usize) -> Value {
         filter
             .push(json!({ "match": { "message": { "query": text, "operator": "and", "zero_terms_query": "none" } } }));
     }
-    let mut range = serde_json::Map::new();
-    if let Some(from) = search.from {
-        range.insert("gte".to_owned(), from.to_string().into());
-    }
-    if let Some(to) = search.to {
-        range.insert("lt".to_owned(), to.to_string().into());
-    }
-    if !range.is_empty() {
+    if let Some(range) = range(search.from, search.to) {
         filter.push(json!({ "range": { "timestamp": range } }));
     }
     let order = match search.order {
@@ -129,6 +123,21 @@ fn query(search: &Search, size: usize) -> Value {
         query["search_after"] = search_after(cursor, search.order);
     }
     query
+}
+
+/// A range as engines take it. They keep nanoseconds since 1970 in 63 bits and refuse to be asked beyond; a bound that
+/// leaves out nothing they can hold is none.
+fn range(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<Value> {
+    let last = Timestamp::from_unix_micros(i64::MAX / 1_000);
+    let mut range = serde_json::Map::new();
+    if let Some(from) = from.filter(|from| from.unix_micros() > 0) {
+        range.insert("gte".to_owned(), from.min(last).to_string().into());
+    }
+    if let Some(to) = to.filter(|to| *to <= last) {
+        let first = Timestamp::from_unix_micros(0);
+        range.insert("lt".to_owned(), to.max(first).to_string().into());
+    }
+    (!range.is_empty()).then_some(Value::Object(range))
 }
 
 fn search_after(cursor: Cursor, order: Order) -> Value {

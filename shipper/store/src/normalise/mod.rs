@@ -19,6 +19,25 @@ use crate::record::Record;
 /// The service of lines that do not name theirs.
 const UNKNOWN_SERVICE: &str = "unknown";
 
+/// Fields that hold a value, so that nothing can stand below them, as in `service.version`.
+const VALUES: [&str; 15] = [
+    "timestamp",
+    "@timestamp",
+    "service",
+    "level",
+    "message",
+    "request_id",
+    "project_id",
+    "trace_id",
+    "span_id",
+    "target",
+    "method",
+    "endpoint",
+    "outcome",
+    "status",
+    "duration_ms",
+];
+
 /// A document under work.
 struct Draft<'a> {
     document: Object<'a>,
@@ -28,10 +47,17 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     /// Removes `key` and keeps its value aside; a null is nothing to keep.
-    fn replace(&mut self, key: &'static str) {
-        if let Some(value) = self.document.remove(key).filter(|value| value != "null") {
+    fn replace(&mut self, key: impl Into<Cow<'static, str>>) {
+        let key = key.into();
+        if let Some(value) = self.document.remove(&key).filter(|value| value != "null") {
             self.replaced.insert(key, value);
         }
+    }
+
+    /// The names that stand below a field that holds a value.
+    fn below_a_value(&self) -> Vec<String> {
+        let below = |key: &&str| key.split_once('.').is_some_and(|(outer, _)| VALUES.contains(&outer));
+        self.document.keys().filter(below).map(str::to_owned).collect()
     }
 }
 
@@ -52,6 +78,9 @@ pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<
     let message = fields::take_message(&mut draft);
     let request_id = fields::take_id(&mut draft, "request_id");
     let project_id = fields::take_id(&mut draft, "project_id");
+    for key in draft.below_a_value() {
+        draft.replace(key);
+    }
     if !draft.replaced.is_empty() {
         origin.insert("replaced", draft.replaced.to_string());
     }

@@ -26,6 +26,10 @@ impl<'a> Object<'a> {
         self.text(key).is_some()
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| key.as_ref())
+    }
+
     /// The text of a value.
     pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(own, _)| own == key).map(|(_, text)| text.as_ref())

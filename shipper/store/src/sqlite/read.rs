@@ -14,7 +14,7 @@ use crate::disposition::Cause;
 use crate::error::{OpenError, SearchError};
 use crate::search::{Cursor, MAX_PAGE_BYTES, Page, Search};
 use crate::sqlite::failure::search_error;
-use crate::sqlite::query::Query;
+use crate::sqlite::query::{Query, Spread};
 use crate::sqlite::schema::{self, Found};
 
 /// Connections kept open between searches; more are opened when more search at once, and closed again.
@@ -72,14 +72,14 @@ impl Readers {
 
     pub(crate) fn search(&self, search: &Search) -> Result<Page, SearchError> {
         let found = self.with_connection(|connection| {
-            let words_are_common = match Query::probe(search) {
+            let spread = match Query::probe(search) {
                 Some(probe) => {
                     let mut statement = connection.prepare_cached(&probe.sql)?;
-                    statement.query_row(params_from_iter(&probe.parameters), |row| row.get(0))?
+                    Spread::of(statement.query_row(params_from_iter(&probe.parameters), |row| row.get(0))?)
                 }
-                None => false,
+                None => Spread::default(),
             };
-            run(connection, &Query::new(search, words_are_common), search.bounded_limit())
+            run(connection, &Query::new(search, spread), search.bounded_limit())
         });
         Ok(found?.unwrap_or_default())
     }

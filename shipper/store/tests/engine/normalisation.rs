@@ -1,7 +1,7 @@
 //! The ingest pipeline and the embedded store bring lines of other shapes into the contract's form alike.
 
 use serde_json::{Value, json};
-use store::{EngineSettings, Order, Search, Store, Target, Timestamp};
+use store::{Disposition, EngineSettings, Order, Search, Store, Target, Timestamp};
 
 use crate::lines::{DAY, all_stored, batch, documents, generation, record};
 use crate::rig::Rig;
@@ -31,6 +31,9 @@ fn corpus() -> Vec<Value> {
         json!({ "timestamp": -1, "ts": [1], "fields": "none", "spans": [1, { "request_id": "r-9" }], "span": null }),
         json!({ "time": -0.000_000_4, "log": { "level": "trace" }, "http.request.id": "r-10", "msg": 5 }),
         json!({ "fields": { "message": "all of it" }, "service": { "name": "only" }, "origin.file": "x", "a.b": 1 }),
+        json!({ "@timestamp": "2026-11-23T18:51:20.123Z", "log.level": "INFO", "message": "ecs-logging",
+            "service.name": "shop", "service.version": "1.2", "service.node.name": "n", "event.dataset": "shop.log" }),
+        json!({ "msg": "below a value", "message.id": 1, "level.x": null }),
         json!({}),
         json!({ "timestamp": "2026-11-23T18:51:20.123Z", "service": "s", "level": "info", "message": "a record",
             "request_id": null, "project_id": "p", "extra": { "kept": [1, 2, null] } }),
@@ -95,6 +98,31 @@ async fn a_document_that_a_processor_fails_on_is_kept_and_marked() {
         assert!(document["event"]["ingested"].is_string(), "{document}");
         assert_eq!(document["@timestamp"], document["timestamp"]);
     }
+    rig.clean().await;
+}
+
+/// An engine refuses a document with a name below a field that holds a value.
+#[tokio::test]
+async fn names_below_a_value_are_kept_aside() {
+    let rig = Rig::full("below-a-value");
+    let extras = [
+        json!({ "service.version": "1.2" }),
+        json!({ "service.version": "1.2", "message.id": { "a": [1] }, "@timestamp.x": 1 }),
+    ];
+    let line = |extra: &Value| {
+        let mut line = record(0, "below a value", None);
+        line.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        line
+    };
+    let lines: Vec<_> = extras.iter().map(line).collect();
+    let batch = batch(&rig.settings.index_prefix, generation(1), &lines);
+    let store = rig.ready_store().await;
+    assert_eq!(store.write(&batch).await.unwrap(), all_stored(lines.len()));
+    let again = store.write(&batch).await.unwrap();
+    assert!(again.iter().all(|disposition| *disposition == Disposition::AlreadyStored), "{again:?}");
+    let found = rig.find(&store, &Search { order: Order::OldestFirst, ..Search::default() }).await;
+    let replaced: Vec<_> = documents(&found).iter().map(|document| document["origin"]["replaced"].clone()).collect();
+    assert_eq!(replaced, extras);
     rig.clean().await;
 }
 

@@ -39,6 +39,16 @@ async fn both_stores_answer_alike() {
         assert_eq!(found, documents(&embedded.search(&search).await.unwrap()), "{search:?}");
         assert_eq!(found.len(), expected, "{search:?}");
     }
+    // Beyond what an engine's times can be.
+    let day = |day: &str| Timestamp::parse(format!("{day}T00:00:00Z").as_bytes());
+    let (ancient, far, last) = (day("0001-01-01"), day("9999-12-31"), day("2263-01-01"));
+    for (from, to, expected) in
+        [(ancient, far, 30), (ancient, None, 30), (None, last, 30), (far, None, 0), (None, ancient, 0)]
+    {
+        let search = Search { from, to, ..base.clone() };
+        assert_eq!(engine.search(&search).await.unwrap().lines.len(), expected, "{search:?}");
+        assert_eq!(embedded.search(&search).await.unwrap().lines.len(), expected, "{search:?}");
+    }
     for order in [Order::OldestFirst, Order::NewestFirst] {
         let whole = documents(&engine.search(&Search { order, ..base.clone() }).await.unwrap());
         for store in [&engine, &embedded] {

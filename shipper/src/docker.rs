@@ -1,0 +1,257 @@
+//! Docker's `json-file` logs: the lines of a container's stdout, out of the entries that Docker made of them.
+//!
+//! An entry is one line of the file, `{"log":"…\n","stream":"stdout","attrs":{…},"time":"2026-11-23T18:51:20.1Z"}`, by
+//! Docker's [`jsonlog`](https://pkg.go.dev/github.com/docker/docker/daemon/logger/jsonfilelog/jsonlog). Docker cuts what
+//! a container writes into pieces of 16 KiB, of which only the last ends in a newline; they are joined again. `attrs`
+//! is there when the container's log options name labels, and says which container it is, so that neither Docker's
+//! socket nor its own files have to be read.
+//!
+//! A line's place reaches from the end of the line before it to the end of its own last entry, with the entries of
+//! stderr between them, which are passed over. So lines stand end to end in the file, as they do elsewhere.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use store::Timestamp;
+
+use crate::disk::DiskFile;
+use crate::document::{EARLIEST, LineView, Place};
+use crate::reader::{Chunk, Reader, SCAN_BYTES};
+
+/// Bytes at a file's beginning that are looked at for its first entry. Docker's largest is 16 KiB of text, six times as
+/// long where every character is escaped, and its attributes.
+const PEEK_BYTES: usize = 256 * 1024;
+
+/// The label that Compose gives the containers of a service.
+const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+
+/// Labels that a container must have, with their values; none are had by all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(BTreeMap<String, String>);
+
+impl Labels {
+    /// Labels, each written `KEY=VALUE`.
+    ///
+    /// # Errors
+    /// The first text that is not, or that gives a label a second value.
+    pub fn parse(texts: &[String]) -> Result<Self, String> {
+        let mut labels = BTreeMap::new();
+        for text in texts {
+            let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+            let (key, value) = pair.ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
+            if labels.insert(key.to_owned(), value.to_owned()).is_some_and(|before| before != value) {
+                return Err(format!("{key:?} can't have two values"));
+            }
+        }
+        Ok(Self(labels))
+    }
+
+    /// The container that a file is of, if it has these labels. `None` as well while the file has no entry yet.
+    pub(crate) fn select(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
+        let labelled = [4 * 1024, PEEK_BYTES].into_iter().find_map(|bytes| first_entry(file, bytes))?;
+        let attrs = labelled.attrs.unwrap_or_default();
+        self.0.iter().all(|(key, value)| attrs.get(key) == Some(value)).then(|| Place::Container {
+            file: path.to_string_lossy().into_owned(),
+            container: container(path),
+            compose_service: attrs.get(COMPOSE_SERVICE).filter(|service| !service.is_empty()).cloned(),
+        })
+    }
+}
+
+/// The first entry in a file's first bytes.
+fn first_entry(file: &impl DiskFile, bytes: usize) -> Option<Labelled> {
+    let mut beginning = vec![0; bytes];
+    let got = file.read_at(&mut beginning, 0).ok()?;
+    let mut lines = beginning[..got].split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    lines.find_map(|line| serde_json::from_slice(line).ok())
+}
+
+/// The id that Docker names a container's file by.
+fn container(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let (id, _) = name.split_once("-json.log")?;
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+/// An entry, as far as it tells of its container.
+#[derive(Deserialize)]
+struct Labelled {
+    #[serde(rename = "log")]
+    _log: IgnoredAny,
+    attrs: Option<BTreeMap<String, String>>,
+}
+
+/// An entry, as far as it tells what was written.
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    log: Cow<'a, str>,
+    #[serde(borrow)]
+    stream: Cow<'a, str>,
+    #[serde(borrow, default)]
+    time: Cow<'a, str>,
+}
+
+/// The line whose entries are being read.
+struct Open {
+    /// Its text so far, without what goes over the limit.
+    text: Vec<u8>,
+    cut_bytes: u64,
+    /// Where its first entry begins.
+    from: Option<u64>,
+    /// When its first entry was written.
+    written: Option<Timestamp>,
+    max_bytes: usize,
+}
+
+impl Open {
+    fn new(max_bytes: usize) -> Self {
+        Self { text: Vec::new(), cut_bytes: 0, from: None, written: None, max_bytes }
+    }
+
+    fn add(&mut self, from: u64, text: &[u8], written: Option<Timestamp>) {
+        if self.from.is_none() {
+            (self.from, self.written) = (Some(from), written);
+        }
+        let kept = text.len().min(self.max_bytes - self.text.len());
+        self.text.extend_from_slice(&text[..kept]);
+        self.cut_bytes += (text.len() - kept) as u64;
+    }
+
+    /// Gives the line, which is whole, as the one from the end of the last to `end`.
+    fn give(
+        &mut self,
+        last: &mut u64,
+        end: u64,
+        take: &mut impl FnMut(LineView<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (offset, length) = (*last, end - *last);
+        let flow =
+            take(LineView { offset, length, bytes: &self.text, cut_bytes: self.cut_bytes, written: self.written });
+        self.text.clear();
+        (self.cut_bytes, self.from, *last) = (0, None, end);
+        flow
+    }
+}
+
+/// A place in a container's file. As a [`Reader`], it keeps nothing of a line between two calls.
+#[derive(Debug)]
+pub struct ContainerReader<F> {
+    entries: Reader<F>,
+    /// The end of the last line given; between it and the next entry to read stands nothing of stdout.
+    offset: u64,
+    line_max_bytes: usize,
+}
+
+impl<F: DiskFile> ContainerReader<F> {
+    /// A reader at `offset`, which must be the end of a line or the beginning of the file.
+    #[must_use]
+    pub fn new(file: Arc<F>, offset: u64, line_max_bytes: usize) -> Self {
+        let entries = Reader::new(file, offset, line_max_bytes.max(PEEK_BYTES));
+        Self { entries, offset, line_max_bytes }
+    }
+
+    /// The end of the last line given.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The file that it reads.
+    #[must_use]
+    pub fn file(&self) -> &Arc<F> {
+        self.entries.file()
+    }
+
+    /// Goes on in another file, which is the same up to here.
+    pub fn move_to(&mut self, file: Arc<F>) {
+        self.entries.move_to(file);
+    }
+
+    /// Gives lines to `take`, as [`Reader::read`] does. A line whose entries together are longer than [`SCAN_BYTES`]
+    /// is given in parts. What is no entry is given as it stands in the file.
+    ///
+    /// # Errors
+    /// As the file system says; the reader stays where it is.
+    pub fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        end: u64,
+        ended: bool,
+        mut take: impl FnMut(LineView<'_>) -> ControlFlow<()>,
+    ) -> io::Result<Chunk> {
+        let first = self.offset;
+        let mut open = Open::new(self.line_max_bytes);
+        let mut lines = 0;
+        let read = loop {
+            let offset = &mut self.offset;
+            let read = self
+                .entries
+                .read(buffer, end, ended, |entry| read_entry(&entry, &mut open, offset, &mut lines, &mut take));
+            let is_too_long = open.from.is_some_and(|from| self.entries.offset() - from > SCAN_BYTES);
+            match read {
+                // The line's last entry may stand right behind.
+                Ok(Chunk { more: true, .. }) if open.from.is_some() && !is_too_long => {}
+                read => break read.map(|read| (read.more, is_too_long)),
+            }
+        };
+        let at = self.entries.offset();
+        let is_all = ended && at >= end;
+        match (open.from, &read) {
+            (Some(_), Ok((_, is_too_long))) if *is_too_long || is_all => {
+                lines += 1;
+                let _ = open.give(&mut self.offset, at, &mut take);
+            }
+            // The rest of the line is not there yet: it is read again from its first entry on.
+            (Some(from), _) => self.entries.rewind(from),
+            // What is left is stderr's, and nothing comes after it.
+            (None, Ok(_)) if is_all => self.offset = at,
+            (None, _) => {}
+        }
+        match read {
+            Err(error) if lines == 0 => Err(error),
+            read => Ok(Chunk { start: first, end: self.offset, lines, more: read.is_ok_and(|(more, _)| more) }),
+        }
+    }
+}
+
+fn read_entry(
+    raw: &LineView<'_>,
+    open: &mut Open,
+    offset: &mut u64,
+    lines: &mut u64,
+    take: &mut impl FnMut(LineView<'_>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let end = raw.offset + raw.length;
+    let entry = (raw.cut_bytes == 0).then(|| serde_json::from_slice::<Entry<'_>>(raw.bytes).ok()).flatten();
+    let Some(entry) = entry else {
+        if open.from.is_some() {
+            *lines += 1;
+            let _ = open.give(offset, raw.offset, take);
+        }
+        open.add(raw.offset, raw.bytes, None);
+        open.cut_bytes += raw.cut_bytes;
+        *lines += 1;
+        return open.give(offset, end, take);
+    };
+    if entry.stream != "stdout" {
+        return ControlFlow::Continue(());
+    }
+    let written = Timestamp::parse(entry.time.as_bytes()).filter(|time| *time >= EARLIEST);
+    let whole = entry.log.strip_suffix('\n');
+    open.add(raw.offset, whole.unwrap_or(&entry.log).as_bytes(), written);
+    if whole.is_none() {
+        return ControlFlow::Continue(());
+    }
+    *lines += 1;
+    open.give(offset, end, take)
+}
+
+#[cfg(test)]
+mod tests;
