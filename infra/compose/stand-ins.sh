@@ -41,8 +41,9 @@ dockerfile_argument() { # NAME
     printf '%s\n' "${value:-$(sed -n "s/^ARG $1=//p" "$ROOT/infra/docker/Dockerfile")}"
 }
 
+# Of the stack's file, without those that are built here.
 compose_images() {
-    sed -n 's/^ *image: *//p' "$COMPOSE_FILE" | sort -u
+    sed -n 's/^ *image: *//p' "$STACK_FILE" | grep -v '^observability-' | sort -u
 }
 
 see_to() { # IMAGE

@@ -6,7 +6,10 @@
 mod contract_files;
 mod place;
 mod rig;
+mod stack_file;
 mod test_bad_lines;
+mod test_compose;
+mod test_compose_scripts;
 mod test_contract_metrics;
 mod test_docker_logs;
 mod test_e2e_metrics_logs;
