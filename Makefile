@@ -12,7 +12,7 @@ CARGO_FLAGS ?=
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs ps deps test e2e e2e-compose check bench fmt clean binaries
+.PHONY: help run up down logs ps deps test e2e e2e-compose up-local down-local status check bench fmt clean binaries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,16 @@ e2e: deps binaries ## only the tests across programs, tests/observability
 
 e2e-compose: ## run the compose file for real, with stand-ins for images that can't be pulled, and test it (minutes)
 	@infra/compose/e2e.sh
+
+up-local: ## start the stack without Docker: OpenSearch, service, shipper, Prometheus, Alertmanager
+	cargo build $(CARGO_FLAGS) --release -p backend -p shipper
+	@BIN_DIR=$(TARGET_DIR)/release infra/local/stack.sh up
+
+down-local: ## stop the stack without Docker; its state stays in .local
+	@infra/local/stack.sh down
+
+status: ## say of each part of the stack without Docker whether it runs and is ready
+	@infra/local/stack.sh status
 
 check: ## formatting, lints and docs, with every warning an error
 	cargo fmt --all --check

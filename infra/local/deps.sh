@@ -136,10 +136,30 @@ unpack_package() { # PART
         fail "$EX_TEMPFAIL" "apt did not bring the package $(package_of "$1"); its words are above. If it was not" \
             "found there any more: run 'apt-get update' as root, then this again."
     dpkg -x "$work"/deb/*.deb "$work/package" || fail "$EX_TEMPFAIL" "the package $(package_of "$1") can't be unpacked"
+    [[ $1 != alertmanager ]] || relocate_alertmanager "$work/package"
     rm -rf "$work/deb" "${MONITORING_DIR:?}/$1"
     chmod -R a+rX "$work/package"
     mv "$work/package" "$MONITORING_DIR/$1"
     has_programs "$1" || fail "$EX_TEMPFAIL" "the package $(package_of "$1") does not hold $(programs_of "$1")"
+}
+
+# Debian's Alertmanager reads its templates from a folder whose path is in the program, and which is there only where the
+# package is installed. The path is replaced by one as long, of a file descriptor, which a script opens.
+relocate_alertmanager() { # FOLDER
+    local program=$1/usr/bin/prometheus-alertmanager path=/usr/share/prometheus/alertmanager other=/proc/self/fd/9
+    while ((${#other} < ${#path})); do
+        other+=/
+    done
+    grep -qaF "$path" "$program" || return 0
+    LC_ALL=C sed -i "s#$path#$other#g" "$program"
+    cat >"$1/alertmanager" <<'SCRIPT'
+#!/bin/sh
+# Starts Alertmanager with its templates, wherever this folder is.
+here=$(dirname "$0")
+exec 9<"$here/usr/share/prometheus/alertmanager"
+exec "$here/usr/bin/prometheus-alertmanager" "$@"
+SCRIPT
+    chmod +x "$1/alertmanager"
 }
 
 # Names a program that unpacks a zip.

@@ -25,6 +25,18 @@ fail() { # CODE MESSAGE…
     exit "$code"
 }
 
+# Whether a GET is answered with 200. Plain bash, since curl need not be there.
+answers() { # PORT PATH
+    local status
+    {
+        exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
+        printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' "$2" >&3
+        read -r -t 5 _ status _ <&3
+        exec 3>&-
+    } 2>/dev/null
+    [[ ${status:-} == 200 ]]
+}
+
 # Where an engine's unpacked distribution stands.
 engine_home() { # NAME
     case $1 in
@@ -84,7 +96,7 @@ find_program() { # prometheus|promtool|alertmanager|amtool
             ;;
         alertmanager)
             given=${ALERTMANAGER_HOME:-}
-            unpacked=$MONITORING_DIR/alertmanager/usr/bin/prometheus-alertmanager
+            unpacked=$MONITORING_DIR/alertmanager/alertmanager
             ;;
         amtool)
             given=${ALERTMANAGER_HOME:-}

@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# How to start a real engine, ask whether it is ready, and stop a process group. Sourced after lib.sh, never run.
+
+# How long a process may take to end after SIGTERM before it gets SIGKILL.
+STOP_TIMEOUT_S=15
+ENGINE_HEAP=${ENGINE_HEAP:-512m}
+
+# Finds $java_home, and $as_user, the prefix that makes an engine's process another user's: engines refuse to run as root.
+prepare_engines() {
+    java_home=$(find_java_home)
+    [[ -n $java_home ]] || fail "$EX_MISSING" "missing: Java 17 to 23. On Debian or Ubuntu: apt-get install" \
+        openjdk-17-jre-headless
+    as_user=()
+    if ((EUID == 0)); then
+        if unshare --user --map-user=1000 --map-group=1000 true 2>/dev/null; then
+            as_user=(unshare --user --map-user=1000 --map-group=1000 --)
+        elif setpriv --reuid=65534 --regid=65534 --clear-groups true 2>/dev/null; then
+            as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups --)
+        else
+            fail "$EX_MISSING" "the engines do not run as root, and neither unshare nor setpriv (util-linux) works" \
+                "here: run this as another user"
+        fi
+    fi
+}
+
+# Starts an engine as a single node, with its settings, data and logs in a folder of its own. $started_pid is its process
+# and its process group then. Port 0 lets the system pick.
+start_engine() { # ENGINE FOLDER HTTP_PORT
+    local engine=$1 home dir=$2 http_port=$3 extra=()
+    home=$(engine_home "$engine")
+    mkdir -p "$dir"/{data,logs,tmp}
+    rm -rf "$dir/config" "$dir/logs/http.ports"
+    cp -R "$home/config" "$dir/config"
+    # Without what would write into the engine's own folder, which other runs share.
+    sed -E '/Xlog:gc|HeapDumpPath|HeapDumpOnOutOfMemoryError|ErrorFile|^[0-9:-]*-Xlog|PrintGC|Xloggc|GCLog/d' \
+        "$home/config/jvm.options" >"$dir/config/jvm.options"
+    if [[ $engine == elasticsearch ]]; then
+        extra=("xpack.security.enabled: false")
+    fi
+    cat >"$dir/config/$engine.yml" <<SETTINGS
+cluster.name: observability-local
+node.name: $engine
+discovery.type: single-node
+network.host: 127.0.0.1
+http.port: $http_port
+transport.port: 0
+node.portsfile: true
+path.data: $dir/data
+path.logs: $dir/logs
+# A developer's disk is often fuller than a server's may be.
+cluster.routing.allocation.disk.threshold_enabled: false
+${extra[*]}
+SETTINGS
+    if [[ ${as_user[*]} == *--reuid* ]]; then
+        chown -R 65534:65534 "$dir"
+        chmod a+rx "$(dirname "$dir")"
+        if ! "${as_user[@]}" test -r "$home/.stamp"; then
+            cp -R "$home" "$dir/home"
+            chmod -R a+rX "$dir/home"
+            home=$dir/home
+        fi
+    fi
+
+    # In a process group of its own: a Ctrl-C is this script's to handle, and a stop reaches the engine's children.
+    set -m
+    env -u JAVA_HOME -u JAVA_TOOL_OPTIONS \
+        OPENSEARCH_JAVA_HOME="$java_home" ES_JAVA_HOME="$java_home" \
+        OPENSEARCH_PATH_CONF="$dir/config" ES_PATH_CONF="$dir/config" \
+        OPENSEARCH_TMPDIR="$dir/tmp" ES_TMPDIR="$dir/tmp" \
+        OPENSEARCH_JAVA_OPTS="-Xms$ENGINE_HEAP -Xmx$ENGINE_HEAP" ES_JAVA_OPTS="-Xms$ENGINE_HEAP -Xmx$ENGINE_HEAP" \
+        "${as_user[@]}" "$home/bin/$engine" </dev/null >"$dir/output" 2>&1 &
+    started_pid=$!
+    set +m
+}
+
+# Prints the port that the engine listens on, once it says so.
+published_port() { # FOLDER
+    [[ -s $1/logs/http.ports ]] && sed -n 's/^127\.0\.0\.1:\([0-9]\{1,\}\)$/\1/p' "$1/logs/http.ports" | grep -m 1 .
+}
+
+# Whether the node has a cluster that takes writes.
+is_healthy() { # PORT
+    answers "$1" '/_cluster/health?wait_for_status=yellow&timeout=1s'
+}
+
+# Ends a process group that this script started: the signal first, SIGKILL when that does not do.
+stop_group() { # SIGNAL PID
+    local deadline=$((SECONDS + STOP_TIMEOUT_S))
+    kill -"$1" -- "-$2" 2>/dev/null || true
+    while kill -0 -- "-$2" 2>/dev/null; do
+        if ((SECONDS >= deadline)); then
+            kill -KILL -- "-$2" 2>/dev/null || true
+            break
+        fi
+        sleep 0.1
+    done
+    wait "$2" 2>/dev/null || true
+}

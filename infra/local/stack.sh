@@ -1,0 +1,351 @@
+#!/usr/bin/env bash
+# The stack without Docker: OpenSearch, the service carried by the shipper, Prometheus and Alertmanager, from the same
+# files as docker-compose.observability.yml.
+#
+#   infra/local/stack.sh up             starts what does not run, waits until all is ready, prints the addresses
+#   infra/local/stack.sh down           stops all of it; its state stays in LOCAL_DIR
+#   infra/local/stack.sh status         says of each part whether it runs and is ready; exit code 3 unless all are
+#   infra/local/stack.sh logs [PART]    the last lines of what the parts, or one of them, wrote
+#
+#   LOCAL_DIR         state, logs and rendered configuration; default .local. One stack a folder: others run beside it
+#   BIN_DIR           where backend and shipper are; default target/release
+#   BACKEND_PORT      8000; likewise SHIPPER_PORT 9600, ELASTICSEARCH_PORT 9200, PROMETHEUS_PORT 9090 and
+#                     ALERTMANAGER_PORT 9093, as in .env.example
+#   ENGINE_URL        an engine that already runs, instead of OpenSearch from here
+#   ENGINE_HEAP       512m
+#   ALERT_SPEEDUP     divides every duration in rules, scrapes and notifications, for drills; default 1
+#
+# Variables of the service, such as RUST_LOG, METRICS_PROJECTS and BACKEND_FAULTS, reach it. Grafana and Kibana come with
+# `make up` only. When one part does not get ready, all that this run started is stopped again.
+#
+# Exit codes: 0; 3 not all is ready (status); 64 wrong arguments; 69 something is missing; 75 a part did not start;
+# 130 and 143 when ended by SIGINT and SIGTERM.
+set -euo pipefail
+# shellcheck source=infra/local/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=infra/local/engine.sh
+source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
+
+LOCAL_DIR=${LOCAL_DIR:-$ROOT/.local}
+BIN_DIR=${BIN_DIR:-$ROOT/target/release}
+BACKEND_PORT=${BACKEND_PORT:-8000}
+SHIPPER_PORT=${SHIPPER_PORT:-9600}
+ELASTICSEARCH_PORT=${ELASTICSEARCH_PORT:-9200}
+PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090}
+ALERTMANAGER_PORT=${ALERTMANAGER_PORT:-9093}
+ALERT_SPEEDUP=${ALERT_SPEEDUP:-1}
+
+# How long one part may take until it is ready.
+START_TIMEOUT_S=${START_TIMEOUT_S:-180}
+# What the stack takes at most, with the engine's heap as it is.
+MEMORY_MB=1200
+EX_NOT_READY=3
+
+# In the order in which they start. The backend is the shipper's child.
+PARTS=(opensearch shipper backend alertmanager prometheus)
+# Started by this run, to be stopped if it fails.
+started=()
+
+main() {
+    local command=${1:-}
+    shift || true
+    case $command in
+        up | down | status) (($# == 0)) || usage ;;
+        logs) (($# <= 1)) || usage ;;
+        *) usage ;;
+    esac
+    mkdir -p "$LOCAL_DIR"
+    LOCAL_DIR=$(cd "$LOCAL_DIR" && pwd)
+    if [[ $command == up || $command == down ]]; then
+        command -v flock >/dev/null || fail "$EX_MISSING" "missing: flock (util-linux)"
+        exec 9>"$LOCAL_DIR/lock"
+        flock --nonblock 9 || fail "$EX_TEMPFAIL" "another up or down is at work in $LOCAL_DIR"
+    fi
+    "$command" "$@"
+}
+
+usage() {
+    fail "$EX_USAGE" "usage: stack.sh up | down | status | logs [PART], where PART is one of ${PARTS[*]}"
+}
+
+# Which process a part is.
+process_of() { # PART
+    [[ $1 == backend ]] && printf 'shipper\n' || printf '%s\n' "$1"
+}
+
+# The parts of this stack.
+parts() {
+    local part
+    for part in "${PARTS[@]}"; do
+        [[ $part == opensearch && -n ${ENGINE_URL:-} ]] || printf '%s\n' "$part"
+    done
+}
+
+port_of() { # PART
+    case $1 in
+        opensearch) printf '%s\n' "$ELASTICSEARCH_PORT" ;;
+        shipper) printf '%s\n' "$SHIPPER_PORT" ;;
+        backend) printf '%s\n' "$BACKEND_PORT" ;;
+        alertmanager) printf '%s\n' "$ALERTMANAGER_PORT" ;;
+        prometheus) printf '%s\n' "$PROMETHEUS_PORT" ;;
+    esac
+}
+
+port_variable_of() { # PART
+    [[ $1 == opensearch ]] && printf 'ELASTICSEARCH_PORT\n' || printf '%s_PORT\n' "${1^^}"
+}
+
+engine_url() {
+    printf '%s\n' "${ENGINE_URL:-http://127.0.0.1:$ELASTICSEARCH_PORT}"
+}
+
+is_ready() { # PART
+    case $1 in
+        opensearch) is_healthy "$ELASTICSEARCH_PORT" ;;
+        shipper | backend) answers "$(port_of "$1")" /readyz ;;
+        alertmanager | prometheus) answers "$(port_of "$1")" /-/ready ;;
+    esac
+}
+
+# A part's process, if it is the one that was started here: a number alone may be another's by now.
+pid_of() { # PART
+    local pid began file
+    file=$LOCAL_DIR/$(process_of "$1").pid
+    [[ -s $file ]] && read -r pid began <"$file" && [[ $(began_at "$pid") == "$began" ]] && printf '%s\n' "$pid"
+}
+
+# When a process began, in the kernel's ticks.
+began_at() { # PID
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    # The program's name, in brackets, may have spaces.
+    # shellcheck disable=SC2086
+    set -- ${stat##*) }
+    printf '%s\n' "${20}"
+}
+
+up() {
+    local part began=$SECONDS to_start=()
+    for part in $(parts); do
+        [[ $part == backend || -n $(pid_of "$part") ]] || to_start+=("$part")
+    done
+    check "${to_start[@]}"
+    trap 'give_up' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    render
+    for part in "${to_start[@]}"; do
+        "start_$part"
+        printf '%s %s\n' "$started_pid" "$(began_at "$started_pid")" >"$LOCAL_DIR/$part.pid"
+        started+=("$part")
+        [[ $part != shipper ]] || wait_for backend
+        wait_for "$part"
+    done
+    trap - EXIT
+    say "all is ready after $((SECONDS - began)) s"
+    addresses
+}
+
+# Finds what would fail later, before anything is started.
+check() { # PART…
+    local part free_mb
+    (($#)) || return 0
+    for part in backend shipper; do
+        [[ -x $BIN_DIR/$part ]] || fail "$EX_MISSING" "missing: $BIN_DIR/$part. Run 'make up-local', which builds it."
+    done
+    for part in "$@"; do
+        free "$part"
+        [[ $part != shipper ]] || free backend
+    done
+    free_mb=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
+    if [[ " $* " == *" opensearch "* ]] && ((free_mb < MEMORY_MB)); then
+        fail "$EX_MISSING" "too little memory: $free_mb MB are free and $MEMORY_MB are needed. End other programs, or" \
+            "give an engine that runs elsewhere in ENGINE_URL."
+    fi
+    local wanted=(prometheus alertmanager)
+    [[ " $* " != *" opensearch "* ]] || wanted+=(opensearch)
+    "$ROOT/infra/local/deps.sh" "${wanted[@]}"
+}
+
+# Fails if another program has a part's port.
+free() { # PART
+    local port
+    port=$(port_of "$1")
+    if { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; then
+        exec 3>&-
+        fail "$EX_TEMPFAIL" "port $port, for $1, is taken: stop the program that has it, or set $(port_variable_of "$1")"
+    fi
+}
+
+# Writes the configuration files: those of the repository, with this machine's addresses.
+render() {
+    local target dir=$LOCAL_DIR/etc
+    rm -rf "$dir"
+    mkdir -p "$dir"/prometheus/{rules,targets} "$dir/alertmanager"
+    speed_up <"$ROOT/infra/prometheus/prometheus.yml" >"$dir/prometheus/prometheus.yml"
+    for target in "$ROOT"/infra/prometheus/rules/*.yml; do
+        speed_up <"$target" >"$dir/prometheus/rules/${target##*/}"
+    done
+    for target in "$ROOT"/infra/prometheus/targets/local/*.yml; do
+        sed -e "/^#/!s/@BACKEND_ADDRESS@/127.0.0.1:$BACKEND_PORT/" -e "/^#/!s/@SHIPPER_ADDRESS@/127.0.0.1:$SHIPPER_PORT/" \
+            -e "/^#/!s/@PROMETHEUS_ADDRESS@/127.0.0.1:$PROMETHEUS_PORT/" \
+            -e "/^#/!s/@ALERTMANAGER_ADDRESS@/127.0.0.1:$ALERTMANAGER_PORT/" "$target" >"$dir/prometheus/targets/${target##*/}"
+    done
+    speed_up <"$ROOT/infra/alertmanager/alertmanager.yml" |
+        sed "s#http://backend:8000/#http://127.0.0.1:$BACKEND_PORT/#" >"$dir/alertmanager/alertmanager.yml"
+}
+
+# Divides durations by ALERT_SPEEDUP: ranges such as [5m], and keys such as `for: 5m` and `group_wait: 5s`.
+speed_up() {
+    [[ $ALERT_SPEEDUP =~ ^[1-9][0-9]{0,2}$ ]] || fail "$EX_USAGE" "ALERT_SPEEDUP must be a number from 1 to 999"
+    if ((ALERT_SPEEDUP == 1)); then
+        cat
+        return
+    fi
+    awk -v by="$ALERT_SPEEDUP" '
+        BEGIN { ms["ms"] = 1; ms["s"] = 1e3; ms["m"] = 6e4; ms["h"] = 36e5; ms["d"] = 864e5 }
+        function divided(text) {
+            match(text, /[0-9]+/)
+            return int(substr(text, RSTART, RLENGTH) * ms[substr(text, RSTART + RLENGTH)] / by) "ms"
+        }
+        /^ *#/ { print; next }
+        {
+            out = ""
+            while (match($0, /\[[0-9]+(ms|s|m|h|d)\]|(for|interval|timeout|wait): [0-9]+(ms|s|m|h|d)/)) {
+                token = substr($0, RSTART, RLENGTH)
+                out = out substr($0, 1, RSTART - 1)
+                $0 = substr($0, RSTART + RLENGTH)
+                number = match(token, /[0-9]/)
+                end = substr(token, length(token)) == "]" ? "]" : ""
+                out = out substr(token, 1, number - 1) divided(substr(token, number, length(token) - number + 1 - length(end))) end
+            }
+            print out $0
+        }'
+}
+
+start_opensearch() {
+    prepare_engines
+    # Not with the lock: whoever holds it would seem to be at work.
+    start_engine opensearch "$LOCAL_DIR/opensearch" "$ELASTICSEARCH_PORT" 9>&-
+    ln -sfn opensearch/output "$LOCAL_DIR/opensearch.log"
+}
+
+start_shipper() {
+    # Of the service's own variables the ports are none: it would take them for a mistake.
+    launch shipper env -u BACKEND_PORT -u SHIPPER_PORT LISTEN="127.0.0.1:$BACKEND_PORT" STORE="$(engine_url)" \
+        "$BIN_DIR/shipper" exec --to "$(engine_url)" --state-dir "$LOCAL_DIR/shipper" \
+        --admin-listen "127.0.0.1:$SHIPPER_PORT" -- "$BIN_DIR/backend"
+}
+
+start_alertmanager() {
+    launch alertmanager "$(find_program alertmanager)" --config.file="$LOCAL_DIR/etc/alertmanager/alertmanager.yml" \
+        --storage.path="$LOCAL_DIR/alertmanager" --web.listen-address="127.0.0.1:$ALERTMANAGER_PORT" \
+        --cluster.listen-address= --web.external-url="http://127.0.0.1:$ALERTMANAGER_PORT"
+}
+
+start_prometheus() {
+    launch prometheus "$(find_program prometheus)" --config.file="$LOCAL_DIR/etc/prometheus/prometheus.yml" \
+        --storage.tsdb.path="$LOCAL_DIR/prometheus" --storage.tsdb.retention.time=31d \
+        --web.listen-address="127.0.0.1:$PROMETHEUS_PORT" --web.external-url="http://127.0.0.1:$PROMETHEUS_PORT"
+}
+
+# Starts a program that goes on when this script and its terminal are gone; it is the leader of its process group.
+launch() { # PART COMMAND…
+    local part=$1
+    shift
+    setsid "$@" </dev/null >"$LOCAL_DIR/$part.log" 2>&1 9>&- &
+    started_pid=$!
+}
+
+wait_for() { # PART
+    local part=$1 began=$SECONDS
+    say "$part: starting …"
+    until is_ready "$part"; do
+        [[ -n $(pid_of "$part") ]] || report_failure "$part" "ended while starting"
+        ((SECONDS - began < START_TIMEOUT_S)) || report_failure "$part" "was not ready within $START_TIMEOUT_S s"
+        sleep 0.2
+    done
+    say "$part: ready at http://127.0.0.1:$(port_of "$part") after $((SECONDS - began)) s"
+}
+
+report_failure() { # PART WHAT
+    say "$1 $2; its last lines, of $LOCAL_DIR/$(process_of "$1").log:"
+    tail -n 15 "$LOCAL_DIR/$(process_of "$1").log" >&2
+    exit "$EX_TEMPFAIL"
+}
+
+# Stops what this run started: nothing half-started is left.
+give_up() {
+    local code=$?
+    trap '' INT TERM HUP
+    stop "${started[@]}"
+    exit "$code"
+}
+
+down() {
+    local part running=()
+    for part in "${PARTS[@]}"; do
+        [[ $part == backend || -z $(pid_of "$part") ]] || running+=("$part")
+    done
+    if ((${#running[@]} == 0)); then
+        say "nothing runs in $LOCAL_DIR"
+        return
+    fi
+    stop "${running[@]}"
+    say "all is stopped; its state stays in $LOCAL_DIR"
+}
+
+# Stops parts, the last started first: so the shipper has its store until it has shipped what is left.
+stop() { # PART…
+    local at pid parts=("$@")
+    for ((at = ${#parts[@]} - 1; at >= 0; at--)); do
+        pid=$(pid_of "${parts[at]}") || continue
+        say "${parts[at]}: stopping …"
+        stop_group TERM "$pid"
+        rm -f "$LOCAL_DIR/${parts[at]}.pid"
+    done
+}
+
+status() {
+    local part state code=0
+    for part in $(parts); do
+        if [[ -z $(pid_of "$part") ]]; then
+            state="not running"
+        elif is_ready "$part"; then
+            state=ready
+        else
+            state="running, not ready: stack.sh logs $part"
+        fi
+        [[ $state == ready ]] || code=$EX_NOT_READY
+        printf '%-13s http://127.0.0.1:%-6s %s\n' "$part" "$(port_of "$part")" "$state"
+    done
+    [[ -z ${ENGINE_URL:-} ]] || printf '%-13s %s given\n' engine "$ENGINE_URL"
+    return "$code"
+}
+
+logs() {
+    local part
+    for part in "${@:-opensearch shipper alertmanager prometheus}"; do
+        for part in $part; do
+            [[ " ${PARTS[*]} " == *" $part "* ]] || usage
+            [[ -e $LOCAL_DIR/$(process_of "$part").log ]] || continue
+            printf '== %s\n' "$LOCAL_DIR/$(process_of "$part").log"
+            tail -n 20 "$LOCAL_DIR/$(process_of "$part").log"
+        done
+    done
+}
+
+addresses() {
+    cat <<TEXT
+
+  service        http://127.0.0.1:$BACKEND_PORT     /api/requests/{request_id}, /metrics
+  shipper        http://127.0.0.1:$SHIPPER_PORT     /metrics, /readyz
+  engine         $(engine_url)     /app-logs-*/_search
+  Prometheus     http://127.0.0.1:$PROMETHEUS_PORT
+  Alertmanager   http://127.0.0.1:$ALERTMANAGER_PORT
+
+Grafana and Kibana are not part of it: they come with 'make up', which takes Docker. State and logs: $LOCAL_DIR
+TEXT
+}
+
+main "$@"
