@@ -37,7 +37,7 @@ main() {
     choose_services
     stack_is_up=1
     "$ROOT/infra/compose/up.sh" "${services[@]}"
-    test_the_stack
+    "$ROOT/infra/compose/test.sh" compose
     if [[ -n ${KEEP_STACK:-} ]]; then
         read -r -p "e2e.sh: the stack stays up until Enter: " _
     fi
@@ -54,8 +54,6 @@ choose_settings() {
         done
         taken+="$port "
         export "$name=$port"
-        # Where the tests look; Grafana and Kibana only where they run.
-        export "STACK_${service^^}=127.0.0.1:$port"
     done < <(published)
     if [[ -r /proc/sys/vm/max_map_count ]] && (($(</proc/sys/vm/max_map_count) < 262144)); then
         say "vm.max_map_count is $(</proc/sys/vm/max_map_count): the engine runs without mapping files"
@@ -72,14 +70,8 @@ choose_services() {
             services+=("$service")
         else
             say "left out: $service, whose image $image is not to be had here"
-            unset "STACK_${service^^}" 2>/dev/null || true
         fi
     done < <(awk '/^  [a-z-]+:$/ { service = $1; sub(":", "", service) } /^    image:/ { print service, $2 }' "$STACK_FILE")
-}
-
-test_the_stack() {
-    say "testing the stack …"
-    (cd "$ROOT" && STACK=compose cargo test ${CARGO_FLAGS:-} -p observability-tests --test stack -- --nocapture)
 }
 
 start_dockerd() {

@@ -79,7 +79,9 @@ pub(crate) fn ports() -> BTreeMap<String, u16> {
 /// A service's variables.
 #[track_caller]
 pub(crate) fn environment(service: &str) -> BTreeMap<String, String> {
-    serde_json::from_value(services()[service]["environment"].clone()).unwrap()
+    let given: BTreeMap<String, Value> = serde_json::from_value(services()[service]["environment"].clone()).unwrap();
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    given.into_iter().map(|(name, value)| (name, text(value))).collect()
 }
 
 /// All files below a folder of the repository whose names end so.

@@ -56,8 +56,7 @@ fn mark(what: &str) -> String {
 fn found_once(what: &str, query: &Value) -> Value {
     let began = Instant::now();
     let engine = engine();
-    let hits =
-        wait::until_within(NOTIFIED_WITHIN, what, || Some(engine.search(query)).filter(|hits| !hits.is_empty()));
+    let hits = wait::until_within(NOTIFIED_WITHIN, what, || Some(engine.search(query)).filter(|hits| !hits.is_empty()));
     eprintln!("{what}: found after {} ms", began.elapsed().as_millis());
     assert_eq!(hits.len(), 1, "{what}: {hits:#?}");
     let line = hits[0]["_source"].clone();
@@ -154,7 +153,11 @@ fn an_alert_is_found_among_the_lines() {
         "annotations": { "summary": "a drill" } }]);
     let headers: [(&str, &[u8]); 1] = [("Content-Type", b"application/json")];
     let answer = http::send(
-        address("STACK_ALERTMANAGER"), "POST", "/api/v2/alerts", &headers, &serde_json::to_vec(&body).unwrap(),
+        address("STACK_ALERTMANAGER"),
+        "POST",
+        "/api/v2/alerts",
+        &headers,
+        &serde_json::to_vec(&body).unwrap(),
     );
     assert_eq!(answer.status, 200, "{}", answer.text());
     let phrase = format!("alert firing: {name}");
