@@ -6,8 +6,11 @@
 mod contract_files;
 mod place;
 mod rig;
+mod stack_file;
 mod terminal;
 mod test_bad_lines;
+mod test_compose;
+mod test_compose_scripts;
 mod test_contract_metrics;
 mod test_dashboard;
 mod test_docker_logs;
