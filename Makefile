@@ -12,7 +12,7 @@ CARGO_FLAGS ?=
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs ps deps test e2e e2e-compose up-local down-local status check bench fmt clean binaries
+.PHONY: help run up down logs ps deps test e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,7 @@ ps: ## the stack's containers
 deps: ## unpack what the tests need under .cache, or say what is missing
 	@infra/local/deps.sh
 	@infra/compose/deps.sh
+	@specs/003-improve-observability-prometheus/load-tests/wrk.sh >/dev/null
 
 binaries:
 	cargo build $(CARGO_FLAGS) --workspace --bins --examples
@@ -67,6 +68,9 @@ down-local: ## stop the stack without Docker; its state stays in .local
 
 status: ## say of each part of the stack without Docker whether it runs and is ready
 	@infra/local/stack.sh status
+
+load-test: ## what the library costs a service, with wrk: latency and CPU with and without it (under two minutes)
+	@CARGO_TARGET_DIR=$(TARGET_DIR) CARGO_FLAGS="$(CARGO_FLAGS)" specs/003-improve-observability-prometheus/load-tests/run_wrk.sh
 
 check: ## formatting, lints and docs, with every warning an error
 	cargo fmt --all --check

@@ -17,6 +17,7 @@ mod test_docker_logs;
 mod test_documents;
 mod test_e2e_metrics_logs;
 mod test_json_logs;
+mod test_load;
 mod test_monitoring;
 mod test_monitoring_files;
 mod test_request_id;
