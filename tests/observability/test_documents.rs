@@ -151,7 +151,7 @@ fn documents_readme_does_what_it_says() {
                 holds(outcome.stdout.to_lowercase().contains("\r\nx-request-id: demo-1\r\n"), "not the request id")?;
                 tells(outcome, "demo-1", 2, true)
             }),
-            ("make test", |outcome| has(outcome, "cargo test --workspace")),
+            ("make test", |outcome| has(outcome, "-- cargo test ")),
         ],
     );
     assert_eq!((run, marked), (4, 1));
