@@ -12,7 +12,7 @@ CARGO_FLAGS ?=
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
-.PHONY: help run deps test e2e up-local down-local status check bench fmt clean binaries
+.PHONY: help run up down logs ps deps test e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,8 +30,22 @@ run: ## start the service on LISTEN, its logs shipped to an embedded store under
 	  $(TARGET_DIR)/release/shipper exec --to sqlite:$(DATA_DIR)/logs.db --state-dir $(DATA_DIR)/shipper \
 	  -- $(TARGET_DIR)/release/backend
 
+up: ## the whole stack in Docker, once it is healthy; .env.example lists what can be set
+	@infra/compose/up.sh
+
+down: ## stop the stack and remove its containers; its data stays in volumes
+	@infra/compose/compose.sh down
+
+logs: ## follow what the stack's containers say
+	@infra/compose/compose.sh logs -f --tail 50
+
+ps: ## the stack's containers
+	@infra/compose/compose.sh ps
+
 deps: ## unpack what the tests need under .cache, or say what is missing
 	@infra/local/deps.sh
+	@infra/compose/deps.sh
+	@specs/003-improve-observability-prometheus/load-tests/wrk.sh >/dev/null
 
 binaries:
 	cargo build $(CARGO_FLAGS) --workspace --bins --examples
@@ -42,6 +56,9 @@ test: deps binaries ## all tests, against a real OpenSearch and Elasticsearch (o
 e2e: deps binaries ## only the tests across programs, tests/observability
 	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) -p observability-tests
 
+e2e-compose: ## run the compose file for real, with stand-ins for images that can't be pulled, and test it (minutes)
+	@infra/compose/e2e.sh
+
 up-local: ## start the stack without Docker: OpenSearch, service, shipper, Prometheus, Alertmanager
 	cargo build $(CARGO_FLAGS) --release -p backend -p shipper
 	@BIN_DIR=$(TARGET_DIR)/release infra/local/stack.sh up
@@ -51,6 +68,9 @@ down-local: ## stop the stack without Docker; its state stays in .local
 
 status: ## say of each part of the stack without Docker whether it runs and is ready
 	@infra/local/stack.sh status
+
+load-test: ## what the library costs a service, with wrk: latency and CPU with and without it (under two minutes)
+	@CARGO_TARGET_DIR=$(TARGET_DIR) CARGO_FLAGS="$(CARGO_FLAGS)" specs/003-improve-observability-prometheus/load-tests/run_wrk.sh
 
 check: ## formatting, lints and docs, with every warning an error
 	cargo fmt --all --check

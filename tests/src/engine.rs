@@ -32,11 +32,17 @@ impl Engine {
         let url = std::env::var(name).unwrap_or_else(|_| {
             panic!("{name} is not set: run `make test` or `make e2e`, which start the engines, or set it")
         });
+        Self::at(&url)
+    }
+
+    /// The engine at an address, `http://HOST:PORT`.
+    #[track_caller]
+    pub fn at(url: &str) -> Self {
         let url = url.trim_end_matches('/').to_owned();
         let address = url
             .strip_prefix("http://")
             .and_then(|address| std::net::ToSocketAddrs::to_socket_addrs(address).ok()?.next())
-            .unwrap_or_else(|| panic!("{name}={url}: these tests need http://HOST:PORT"));
+            .unwrap_or_else(|| panic!("{url}: these tests need http://HOST:PORT"));
         Self { url, address }
     }
 

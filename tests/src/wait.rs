@@ -26,3 +26,16 @@ pub fn until_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Op
         std::thread::sleep(INTERVAL);
     }
 }
+
+/// As [`until`], for what can say why it is not there yet; the last reason is in the panic.
+#[track_caller]
+pub fn until_ok<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(reason) => assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}: {reason}"),
+        }
+        std::thread::sleep(INTERVAL);
+    }
+}

@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Runs docker-compose.observability.yml as it is and tests it end to end: what `make e2e-compose` runs.
+#
+# Uses the Docker that runs. Where none runs and this is root, it starts a dockerd of its own, from the machine or unpacked
+# (infra/compose/deps.sh docker), with its images under .cache/docker-data so that a second run builds nothing anew. Images
+# that can't be pulled get stand-ins (stand-ins.sh); a service whose image is not to be had, Grafana's and Kibana's, is
+# left out, and said so. The stack runs under a project, volumes and ports of its own, beside any other, and is taken
+# down with all of them; a dockerd that was started here is stopped, and the network is left as it was.
+#
+# KEEP_STACK=1 waits for Enter before it takes the stack down.
+#
+# Exit codes: 0 everything held, 69 a program is missing or Docker can't run here, 71 and 75 as of up.sh; the tests' own.
+set -euo pipefail
+# shellcheck source=infra/compose/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# How long a dockerd may take to answer, and to end.
+DOCKERD_TIMEOUT_S=60
+
+run_dir=
+dockerd_pid=
+stack_is_up=
+
+main() {
+    run_dir=$(mktemp -d "${TMPDIR:-/tmp}/observability-e2e.XXXXXX")
+    trap clean_up EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    if ! docker info >/dev/null 2>&1; then
+        start_dockerd
+    fi
+    "$ROOT/infra/compose/deps.sh"
+    find_compose
+    say "Docker $(docker info -f '{{.ServerVersion}}'), ${compose[*]}: $("${compose[@]}" version | head -n 1)"
+    "$ROOT/infra/compose/stand-ins.sh"
+    choose_settings
+    choose_services
+    stack_is_up=1
+    "$ROOT/infra/compose/up.sh" "${services[@]}"
+    "$ROOT/infra/compose/test.sh" compose
+    if [[ -n ${KEEP_STACK:-} ]]; then
+        read -r -p "e2e.sh: the stack stays up until Enter: " _
+    fi
+}
+
+# A project, ports and settings of its own, so that no other stack is touched.
+choose_settings() {
+    local service name port taken=' ' tries
+    export COMPOSE_PROJECT_NAME=observability-e2e-$$ BACKEND_FAULTS=1
+    while read -r service name port; do
+        for ((tries = 0; tries < 100; tries++)); do
+            port=$((20000 + RANDOM % 10000))
+            [[ $taken == *" $port "* ]] || (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+        done
+        taken+="$port "
+        export "$name=$port"
+    done < <(published)
+    if [[ -r /proc/sys/vm/max_map_count ]] && (($(</proc/sys/vm/max_map_count) < 262144)); then
+        say "vm.max_map_count is $(</proc/sys/vm/max_map_count): the engine runs without mapping files"
+        export ELASTICSEARCH_MMAP=false
+    fi
+}
+
+# Every service whose image is here or is built.
+choose_services() {
+    local service image
+    services=()
+    while read -r service image; do
+        if [[ $image == observability-* ]] || docker image inspect "$image" >/dev/null 2>&1; then
+            services+=("$service")
+        else
+            say "left out: $service, whose image $image is not to be had here"
+        fi
+    done < <(awk '/^  [a-z-]+:$/ { service = $1; sub(":", "", service) } /^    image:/ { print service, $2 }' "$STACK_FILE")
+}
+
+start_dockerd() {
+    local began=$SECONDS
+    ((EUID == 0)) || fail "$EX_MISSING" "Docker is not running, and only root can start one here: start it, or run this as root"
+    "$ROOT/infra/compose/deps.sh" docker
+    if ! command -v dockerd >/dev/null || ! command -v debootstrap >/dev/null; then
+        use_unpacked_docker
+    fi
+    note_network
+    say "no Docker runs here: starting a dockerd of its own …"
+    mkdir -p "$CACHE_DIR/docker-data"
+    export DOCKER_HOST=unix://$run_dir/docker.sock
+    # In a process group of its own: a Ctrl-C is this script's to handle.
+    set -m
+    dockerd --data-root "$CACHE_DIR/docker-data" --exec-root "$run_dir/exec" --pidfile "$run_dir/pid" \
+        --host "$DOCKER_HOST" </dev/null >"$run_dir/dockerd.log" 2>&1 &
+    dockerd_pid=$!
+    set +m
+    until docker info >/dev/null 2>&1; do
+        if ! kill -0 "$dockerd_pid" 2>/dev/null || ((SECONDS - began >= DOCKERD_TIMEOUT_S)); then
+            tail -n 20 "$run_dir/dockerd.log" >&2
+            fail "$EX_MISSING" "a dockerd does not run here; its last lines are above"
+        fi
+        sleep 0.2
+    done
+}
+
+use_unpacked_docker() {
+    local libraries
+    libraries=$(echo "$UNPACKED_DOCKER"/usr/lib/*-linux-gnu)
+    export PATH="$UNPACKED_DOCKER/usr/sbin:$UNPACKED_DOCKER/usr/bin:$UNPACKED_DOCKER/sbin:$PATH"
+    export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" XTABLES_LIBDIR="$libraries/xtables"
+    export DEBOOTSTRAP_DIR="$UNPACKED_DOCKER/usr/share/debootstrap"
+}
+
+# What a dockerd changes in the kernel's network, and does not take back.
+note_network() {
+    cat /proc/sys/net/ipv4/ip_forward >"$run_dir/ip_forward"
+    iptables-save 2>/dev/null >"$run_dir/iptables" || true
+    if [[ ! -e /sys/class/net/docker0 ]]; then
+        : >"$run_dir/no-bridge"
+    fi
+}
+
+restore_network() {
+    if [[ -e $run_dir/no-bridge && -e /sys/class/net/docker0 ]]; then
+        ip link delete docker0 2>/dev/null || true
+    fi
+    # Only where no other Docker had rules before.
+    if ! grep -q DOCKER "$run_dir/iptables"; then
+        local table=filter line
+        while read -r line; do
+            case $line in
+                \**) table=${line#\*} ;;
+                -A\ *) # shellcheck disable=SC2086
+                    iptables -t "$table" -D ${line#-A } ;;
+            esac
+        done < <(iptables-save 2>/dev/null | grep -E '^\*|DOCKER|docker0') 2>/dev/null
+        for table in nat filter; do
+            for line in DOCKER DOCKER-ISOLATION-STAGE-1 DOCKER-ISOLATION-STAGE-2 DOCKER-USER; do
+                iptables -t "$table" -F "$line" && iptables -t "$table" -X "$line"
+            done
+        done 2>/dev/null || true
+        line=$(sed -n 's/^:FORWARD \([A-Z]*\) .*/\1/p' "$run_dir/iptables" | tail -n 1)
+        iptables -P FORWARD "${line:-ACCEPT}" 2>/dev/null || true
+    fi
+    cat "$run_dir/ip_forward" >/proc/sys/net/ipv4/ip_forward || true
+}
+
+clean_up() {
+    local code=$?
+    trap '' INT TERM HUP
+    if [[ -n $stack_is_up ]]; then
+        if ((code)); then
+            dc logs --tail 40 >"$run_dir/logs" 2>&1 || true
+            tail -n 200 "$run_dir/logs" >&2
+        fi
+        say "taking the stack down …"
+        dc down --volumes --remove-orphans --timeout 10 >"$run_dir/down" 2>&1 || tail -n 5 "$run_dir/down" >&2
+    fi
+    if [[ -n $dockerd_pid ]]; then
+        stop_dockerd
+        restore_network
+    fi
+    rm -rf "$run_dir"
+}
+
+stop_dockerd() {
+    local deadline=$((SECONDS + DOCKERD_TIMEOUT_S))
+    kill -TERM "$dockerd_pid" 2>/dev/null || true
+    while kill -0 "$dockerd_pid" 2>/dev/null; do
+        if ((SECONDS >= deadline)); then
+            kill -KILL -- "-$dockerd_pid" 2>/dev/null || true
+            break
+        fi
+        sleep 0.2
+    done
+    wait "$dockerd_pid" 2>/dev/null || true
+    say "its dockerd is stopped"
+}
+
+main "$@"

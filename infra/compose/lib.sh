@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# What the scripts of this folder share: which Compose there is, what the project is called, what is published where.
+# Sourced, never run. The caller sets `set -euo pipefail`.
+
+# shellcheck source=infra/local/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../local/lib.sh"
+
+STACK_FILE=$ROOT/docker-compose.observability.yml
+# Where docker-compose is unpacked on machines that have none (infra/compose/deps.sh).
+UNPACKED_COMPOSE=$CACHE_DIR/docker-compose/docker-compose
+# And a Docker daemon, for infra/compose/e2e.sh.
+UNPACKED_DOCKER=$CACHE_DIR/docker
+
+# Sets $compose to the Compose that there is; fails where there is none.
+find_compose() {
+    if docker compose version >/dev/null 2>&1; then
+        compose=(docker compose)
+    elif command -v docker-compose >/dev/null; then
+        compose=(docker-compose)
+    elif [[ -x $UNPACKED_COMPOSE ]]; then
+        compose=("$UNPACKED_COMPOSE")
+    else
+        fail "$EX_MISSING" "missing: Compose. On Debian or Ubuntu: apt-get install docker-compose (or" \
+            "docker-compose-plugin from Docker's own packages). Without Docker: make up-local"
+    fi
+}
+
+# Compose on the stack's file, under the stack's project.
+dc() { # ARGUMENT…
+    (cd "$ROOT" && COMPOSE_PROJECT_NAME=$(project) "${compose[@]}" -f "${STACK_FILE##*/}" "$@")
+}
+
+# The project's name, found as Compose does: given, or the folder's. docker-compose 1 does not tell the file of it.
+project() {
+    local name
+    name=$(setting COMPOSE_PROJECT_NAME)
+    if [[ -z $name ]]; then
+        name=$(basename "$ROOT" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-' | sed 's/^[_-]*//')
+    fi
+    printf '%s\n' "$name"
+}
+
+# A variable of the stack's file: from the environment, else from .env, else nothing.
+setting() { # NAME
+    local value=${!1:-}
+    if [[ -z $value && -r $ROOT/.env ]]; then
+        value=$(sed -n "s/^$1=//p" "$ROOT/.env" | tail -n 1)
+        value=${value#[\"\']}
+        value=${value%[\"\']}
+    fi
+    printf '%s\n' "$value"
+}
+
+# Prints `SERVICE VARIABLE PORT` of each port that the stack's file publishes, with the port that is in effect.
+published() {
+    local service name default given
+    while read -r service name default; do
+        given=$(setting "$name")
+        printf '%s %s %s\n' "$service" "$name" "${given:-$default}"
+    done < <(awk '
+        /^  [a-z-]+:$/ { service = $1; sub(":", "", service) }
+        /^    ports:/ && match($0, /[A-Z]+_PORT:-[0-9]+/) {
+            split(substr($0, RSTART, RLENGTH), parts, ":-"); print service, parts[1], parts[2]
+        }' "$STACK_FILE")
+}
+
+# Prints `SERVICE STATUS` of the project's containers, with Docker's words for the status.
+containers() {
+    docker ps -a --filter "label=com.docker.compose.project=$(project)" \
+        --format '{{.Label "com.docker.compose.service"}} {{.Status}}'
+}
+
+require_docker() {
+    local reason
+    command -v docker >/dev/null ||
+        fail "$EX_MISSING" "missing: Docker. On Debian or Ubuntu: apt-get install docker.io. Without it: make up-local"
+    reason=$(docker info -f '{{.ServerVersion}}' 2>&1 >/dev/null) || fail "$EX_MISSING" "Docker is not running, or you" \
+        "may not use it: ${reason%%$'\n'*} Start it (systemctl start docker, or Docker Desktop), or join its group." \
+        "Without it: make up-local"
+}

@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# Sees to it that the images of the compose file and the Dockerfile are there: those that can be pulled are pulled; for
+# the others, where no registry is within reach, stand-ins are made from Debian's packages under the same names.
+#
+#   infra/compose/stand-ins.sh          every image; one line says what each is
+#
+#   debian         debootstrap's minimal system, with this machine's certificates
+#   rust           that, a C compiler, and this machine's Rust
+#   prometheus,    that, and Debian's packages, with the real images' user, paths, entrypoint and health client
+#   alertmanager
+#   elasticsearch  that, a Java, and OpenSearch with its ingest processors (infra/local/deps.sh): a real engine, not the
+#                  vendor's. Settings by variable work as in the real image; those of x-pack mean nothing to it.
+#
+# Grafana and Kibana have no stand-in; without a registry they are left out. Stand-ins carry the label
+# observability.stand-in. It takes root, debootstrap and Debian's mirror. DOCKER_HOST is respected.
+#
+# Exit codes: 0 every image but Grafana's and Kibana's is there, 69 a program is missing, 75 an image can't be made.
+set -euo pipefail
+# shellcheck source=infra/compose/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+STAND_IN_LABEL=observability.stand-in
+work=
+
+main() {
+    work=$(mktemp -d "${TMPDIR:-/tmp}/observability-images.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    local image
+    RUNTIME_IMAGE=$(dockerfile_argument RUNTIME_IMAGE)
+    RUST_IMAGE=$(dockerfile_argument RUST_IMAGE)
+    for image in "$RUNTIME_IMAGE" "$RUST_IMAGE" $(compose_images); do
+        see_to "$image"
+    done
+}
+
+# An image's name, as the Dockerfile has it unless the environment says otherwise.
+dockerfile_argument() { # NAME
+    local value=${!1:-}
+    printf '%s\n' "${value:-$(sed -n "s/^ARG $1=//p" "$ROOT/infra/docker/Dockerfile")}"
+}
+
+# Of the stack's file, without those that are built here.
+compose_images() {
+    sed -n 's/^ *image: *//p' "$STACK_FILE" | grep -v '^observability-' | sort -u
+}
+
+see_to() { # IMAGE
+    local kind
+    if docker image inspect "$1" >/dev/null 2>&1; then
+        say "$1: is here$(is_stand_in "$1" && printf ', a stand-in')"
+        return
+    fi
+    if docker pull -q "$1" >/dev/null 2>"$work/pull"; then
+        say "$1: pulled"
+        return
+    fi
+    kind=$(kind_of "$1")
+    if [[ -z $kind ]]; then
+        say "$1: can't be pulled and has no stand-in, it is left out ($(head -c 200 "$work/pull" | tr '\n' ' '))"
+        return
+    fi
+    say "$1: can't be pulled, making a stand-in …"
+    "make_$kind" "$1" >"$work/log" 2>&1 || {
+        tail -n 30 "$work/log" >&2
+        fail "$EX_TEMPFAIL" "$1: no stand-in can be made; the last lines are above"
+    }
+    say "$1: a stand-in is made"
+}
+
+is_stand_in() { # IMAGE
+    [[ $(docker image inspect -f "{{index .Config.Labels \"$STAND_IN_LABEL\"}}" "$1" 2>/dev/null) == true ]]
+}
+
+# Which stand-in an image has; nothing for those that have none.
+kind_of() { # IMAGE
+    case $1 in
+        debian:*) printf debian ;;
+        rust:*) printf rust ;;
+        prom/prometheus:*) printf prometheus ;;
+        prom/alertmanager:*) printf alertmanager ;;
+        */elasticsearch:*) printf elasticsearch ;;
+    esac
+}
+
+make_debian() { # IMAGE
+    ((EUID == 0)) || fail "$EX_MISSING" "making a base image takes root"
+    command -v debootstrap >/dev/null || fail "$EX_MISSING" "missing: debootstrap. On Debian or Ubuntu: apt-get install" \
+        "debootstrap"
+    debootstrap --variant=minbase --include=ca-certificates bookworm "$work/debian"
+    # Where a gateway signs what goes through it, a build within the image has to trust what this machine trusts.
+    if [[ -r /etc/ssl/certs/ca-certificates.crt ]]; then
+        cp /etc/ssl/certs/ca-certificates.crt "$work/debian/etc/ssl/certs/"
+    fi
+    rm -rf "$work"/debian/var/cache/apt/archives/*.deb "$work"/debian/var/lib/apt/lists/*
+    tar -C "$work/debian" -c . | docker import -c "LABEL $STAND_IN_LABEL=true" -c 'CMD ["bash"]' - "$1"
+}
+
+make_rust() { # IMAGE
+    local sysroot
+    sysroot=$(rustc --print sysroot)
+    context <<DOCKERFILE
+FROM $RUNTIME_IMAGE
+LABEL $STAND_IN_LABEL=true
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+COPY bin /usr/local/bin
+COPY lib /usr/local/lib
+DOCKERFILE
+    tar -C "$context" -c . -C "$sysroot" --exclude=./share ./bin ./lib | docker build -t "$1" -
+}
+
+make_prometheus() { # IMAGE
+    context <<DOCKERFILE
+FROM $RUNTIME_IMAGE
+LABEL $STAND_IN_LABEL=true
+RUN apt-get update && apt-get install -y --no-install-recommends prometheus wget && rm -rf /var/lib/apt/lists/* && \
+    install -d -o nobody -g nogroup /prometheus
+USER nobody
+WORKDIR /prometheus
+ENTRYPOINT ["/bin/prometheus"]
+CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
+DOCKERFILE
+    tar -C "$context" -c . | docker build -t "$1" -
+}
+
+make_alertmanager() { # IMAGE
+    context <<DOCKERFILE
+FROM $RUNTIME_IMAGE
+LABEL $STAND_IN_LABEL=true
+RUN apt-get update && apt-get install -y --no-install-recommends prometheus-alertmanager wget && \
+    rm -rf /var/lib/apt/lists/* && ln -s prometheus-alertmanager /bin/alertmanager && \
+    install -d -o nobody -g nogroup /alertmanager
+USER nobody
+WORKDIR /alertmanager
+ENTRYPOINT ["/bin/alertmanager"]
+CMD ["--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertmanager"]
+DOCKERFILE
+    tar -C "$context" -c . | docker build -t "$1" -
+}
+
+make_elasticsearch() { # IMAGE
+    "$ROOT/infra/local/deps.sh" opensearch
+    context <<DOCKERFILE
+FROM $RUNTIME_IMAGE
+LABEL $STAND_IN_LABEL=true
+RUN apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless curl && \
+    rm -rf /var/lib/apt/lists/* && useradd -u 1000 -g 0 -d /usr/share/elasticsearch -M elasticsearch
+COPY opensearch /usr/share/elasticsearch
+COPY entrypoint /usr/local/bin/docker-entrypoint.sh
+RUN cd /usr/share/elasticsearch && install -d -o 1000 -g 0 -m 0775 data logs && chown -R 1000:0 config
+USER 1000:0
+WORKDIR /usr/share/elasticsearch
+ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]
+DOCKERFILE
+    cp -R "$(engine_home opensearch)" "$context/opensearch"
+    # As the real image: a variable with a dot in its name is a setting.
+    cat >"$context/entrypoint" <<'ENTRYPOINT'
+#!/bin/bash
+set -euo pipefail
+settings=(-Enetwork.host=0.0.0.0)
+while IFS='=' read -r -d '' name value; do
+    case $name in
+        xpack.* | ingest.geoip.*) ;; # of modules that it lacks
+        *.*) settings+=("-E$name=$value") ;;
+    esac
+done < <(env -0)
+export OPENSEARCH_JAVA_OPTS=${ES_JAVA_OPTS:-} OPENSEARCH_JAVA_HOME=/usr/lib/jvm/java-17-openjdk-$(dpkg --print-architecture)
+exec bin/opensearch "${settings[@]}"
+ENTRYPOINT
+    chmod +x "$context/entrypoint"
+    tar -C "$context" -c . | docker build -t "$1" -
+}
+
+# Makes a build context, $context, of a Dockerfile on standard input.
+context() {
+    context=$(mktemp -d "$work/context.XXXXXX")
+    cat >"$context/Dockerfile"
+}
+
+main "$@"

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Tests a stack that runs, end to end: a request's line and counter, an alert, the shipper's books (tests/stack).
+#
+#   infra/compose/test.sh [compose|local]   the one named; else Compose's when its project is up, else the local one
+#
+# Ports are those of .env.example, from the environment or .env. It first looks whether each published address answers.
+#
+# Exit codes: the tests' own; 64 wrong arguments, 69 Compose is missing, 75 an address does not answer.
+set -euo pipefail
+# shellcheck source=infra/compose/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+main() {
+    local stack=${1:-${STACK:-}} service name port silent=
+    if [[ -z $stack ]]; then
+        stack=local
+        if [[ -n $(containers 2>/dev/null) ]]; then
+            stack=compose
+        fi
+    fi
+    [[ $stack == compose || $stack == local ]] || fail "$EX_USAGE" "usage: test.sh [compose|local]"
+    while read -r service name port; do
+        is_expected "$stack" "$service" || continue
+        export "STACK_${service^^}=127.0.0.1:$port"
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || silent+=", $service at 127.0.0.1:$port ($name)"
+    done < <(published)
+    [[ -z $silent ]] || fail "$EX_TEMPFAIL" "nothing answers for ${silent:2}: make $([[ $stack == local ]] &&
+        echo up-local || echo up) starts the stack"
+    say "testing the $stack stack …"
+    cd "$ROOT"
+    # shellcheck disable=SC2086
+    STACK=$stack exec cargo test ${CARGO_FLAGS:-} -p observability-tests --test stack -- --nocapture
+}
+
+# Whether a service is part of the stack: of Compose's, those that have a container.
+is_expected() { # STACK SERVICE
+    if [[ $1 == local ]]; then
+        [[ $2 != grafana && $2 != kibana ]]
+    else
+        containers | grep -q "^$2 "
+    fi
+}
+
+main "$@"

@@ -1,0 +1,281 @@
+#!/usr/bin/env bash
+# Brings the stack up and waits until all of it is healthy: what `make up` runs.
+#
+#   infra/compose/up.sh [SERVICE…]      every service of docker-compose.observability.yml when none is named
+#
+# Looks first at what would make it fail: Docker, memory, the kernel's limit on mappings, ports. Then builds, starts, says
+# in one line how far everything is, and prints the addresses. When a service does not get healthy within UP_TIMEOUT_S, or
+# keeps ending, its last lines are shown and all that was started here is taken down again; volumes stay. A stack that ran
+# before is brought up to date, and left as it is when that fails.
+#
+# Exit codes: 0 all is healthy, 69 a program or Docker itself is missing, 71 the machine has too little of something or a
+# port is taken, 75 something did not build, start or get healthy; 130 and 143 when ended by SIGINT and SIGTERM.
+set -euo pipefail
+# shellcheck source=infra/compose/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# How long all of it may take from the start of the first container. Two cores take one to three minutes.
+UP_TIMEOUT_S=${UP_TIMEOUT_S:-420}
+# A service that was started anew so often does not get healthy by waiting.
+RESTARTS_MAX=3
+# What Elasticsearch asks of the kernel before it maps its files.
+MAP_COUNT_MIN=262144
+EX_OSERR=71
+
+services=()
+fresh=
+work=
+up_pid=
+
+main() {
+    services=("$@")
+    require_docker
+    find_compose
+    work=$(mktemp -d "${TMPDIR:-/tmp}/observability-up.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    look_at_configuration
+    require_memory
+    require_map_count
+    require_ports
+    if [[ -z $(containers) ]]; then
+        fresh=1
+    fi
+    trap 'stop_here 130' INT
+    trap 'stop_here 143' TERM HUP
+    build
+    start
+    await_health
+    print_addresses
+}
+
+# The file as it is in effect, kept in $work/config; sets what depends on this machine's Docker.
+look_at_configuration() {
+    if [[ -z $(setting DOCKER_LOGS_DIR) ]]; then
+        DOCKER_LOGS_DIR=$(docker info -f '{{.DockerRootDir}}')/containers
+        export DOCKER_LOGS_DIR
+    fi
+    dc config >"$work/config" 2>"$work/words" ||
+        fail "$EX_TEMPFAIL" "${STACK_FILE##*/} can't be used, Compose says: $(tail -n 3 "$work/words")"
+    if ((${#services[@]} == 0)); then
+        mapfile -t services < <(dc config --services)
+    fi
+}
+
+require_memory() {
+    local has_mib needs_mib
+    has_mib=$(($(docker info -f '{{.MemTotal}}') / 1048576))
+    # Compose 1 prints limits as they were written, Compose 2 in bytes.
+    needs_mib=$(awk '
+        $1 == "mem_limit:" {
+            gsub(/["'\'']/, "", $2)
+            n = $2 + 0
+            if ($2 ~ /g$/) n *= 1024; else if ($2 ~ /k$/) n /= 1024; else if ($2 !~ /m$/) n /= 1048576
+            sum += n
+        }
+        END { printf "%d\n", sum }' "$work/config")
+    ((has_mib >= needs_mib)) || fail "$EX_OSERR" "Docker has $has_mib MiB of memory, the stack's limits add up to" \
+        "$needs_mib MiB. Give Docker more (Docker Desktop: Settings, Resources), or the engine less:" \
+        "ELASTICSEARCH_HEAP=512m ELASTICSEARCH_MEMORY=1g. Without Docker: make up-local"
+}
+
+require_map_count() {
+    local count
+    [[ $(setting ELASTICSEARCH_MMAP) != false && -r /proc/sys/vm/max_map_count ]] || return 0
+    count=$(</proc/sys/vm/max_map_count)
+    ((count >= MAP_COUNT_MIN)) || fail "$EX_OSERR" "vm.max_map_count is $count, Elasticsearch asks for $MAP_COUNT_MIN:" \
+        "sudo sysctl -w vm.max_map_count=$MAP_COUNT_MIN (in /etc/sysctl.d to keep it), or ELASTICSEARCH_MMAP=false"
+}
+
+# No port may be another's. A port that this project published before is its own.
+require_ports() {
+    local service name port holder
+    while read -r service name port; do
+        is_wanted "$service" || continue
+        [[ -z $(docker ps -q --filter "publish=$port" --filter "label=com.docker.compose.project=$(project)") ]] ||
+            continue
+        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            holder=$(docker ps --filter "publish=$port" --format '{{.Names}}')
+            fail "$EX_OSERR" "port $port, which $service needs, is taken${holder:+ by the container $holder}. Stop what" \
+                "listens there, or give another: $name=$((port + 10000)) make up"
+        fi
+    done < <(published)
+}
+
+is_wanted() { # SERVICE
+    [[ " ${services[*]} " == *" $1 "* ]]
+}
+
+# The images of this repository. The first time it takes minutes, since all dependencies are built.
+build() {
+    local built=() service
+    for service in backend shipper; do
+        if is_wanted "$service"; then
+            built+=("$service")
+        fi
+    done
+    ((${#built[@]})) || return 0
+    say "building ${built[*]} …"
+    run_in_background "$work/build" dc build "${built[@]}"
+    wait "$up_pid" || {
+        tail -n 30 "$work/build" >&2
+        fail "$EX_TEMPFAIL" "the images can't be built; the last lines are above"
+    }
+}
+
+# In the background, so that a signal is handled at once.
+run_in_background() { # OUTPUT COMMAND…
+    local output=$1
+    shift
+    "$@" </dev/null >"$output" 2>&1 &
+    up_pid=$!
+}
+
+start() {
+    run_in_background "$work/up" dc up -d "${services[@]}"
+}
+
+# Prints how far the services are until all are healthy, or one is known not to get there.
+await_health() {
+    local began=$SECONDS shown= line
+    while true; do
+        containers >"$work/containers"
+        line=$(waiting_for)
+        if [[ $line != "$shown" ]]; then
+            show_progress "$((SECONDS - began)) s: ${line:-all healthy}"
+            shown=$line
+        fi
+        if [[ -n $up_pid ]] && ! kill -0 "$up_pid" 2>/dev/null; then
+            wait "$up_pid" || give_up "$(first_unhealthy)" "does not start"
+            up_pid=
+        fi
+        if [[ -z $line && -z $up_pid ]]; then
+            say "all healthy after $((SECONDS - began)) s"
+            return
+        fi
+        give_up_on_restarts
+        ((SECONDS - began < UP_TIMEOUT_S)) || give_up "$(first_unhealthy)" "is not healthy after $UP_TIMEOUT_S s"
+        sleep 0.5
+    done
+}
+
+show_progress() { # LINE
+    say "$1"
+}
+
+# Names the services that are not there yet, with their state.
+waiting_for() {
+    local service status line=
+    for service in "${services[@]}"; do
+        status=$(status_of "$service")
+        is_good "$service" "$status" || line+=", $service ${status:-not created}"
+    done
+    printf '%s\n' "${line:2}"
+}
+
+# Docker's words for a service's container, without times: healthy, starting, Exited (1), …
+status_of() { # SERVICE
+    sed -n "s/^$1 //p" "$work/containers" | head -n 1 |
+        sed -E 's/^Up .*\((health: )?([a-z]+)\)$/\2/; s/^(Up|Created|Exited \([0-9]+\)|Restarting \([0-9]+\)).*/\1/'
+}
+
+# Whether a service is where it should be. What has no health is a task, which has to end well.
+is_good() { # SERVICE STATUS
+    if [[ $1 == *-setup ]]; then
+        [[ $2 == 'Exited (0)' ]]
+    else
+        [[ $2 == healthy ]]
+    fi
+}
+
+first_unhealthy() {
+    local service
+    for service in "${services[@]}"; do
+        case $(status_of "$service") in
+            unhealthy | Restarting* | Exited\ \([1-9]*) printf '%s\n' "$service" && return ;;
+        esac
+    done
+    for service in "${services[@]}"; do
+        is_good "$service" "$(status_of "$service")" || { printf '%s\n' "$service" && return; }
+    done
+}
+
+give_up_on_restarts() {
+    local service id count
+    for service in "${services[@]}"; do
+        case $(status_of "$service") in
+            Restarting* | starting | Up)
+                id=$(container_of "$service")
+                count=$(docker inspect -f '{{.RestartCount}}' "$id" 2>/dev/null || echo 0)
+                ((count < RESTARTS_MAX)) || give_up "$service" "ended $count times"
+                ;;
+        esac
+    done
+}
+
+container_of() { # SERVICE
+    docker ps -aq --filter "label=com.docker.compose.project=$(project)" \
+        --filter "label=com.docker.compose.service=$1" | head -n 1
+}
+
+# Says what is wrong with a service, and takes down what was started here.
+give_up() { # SERVICE WHAT
+    local id advice=
+    stop_compose
+    id=$(container_of "$1")
+    if [[ -s $work/up ]]; then
+        say "Compose's last lines:"
+        tail -n 5 "$work/up" >&2
+    fi
+    if [[ -n $id ]]; then
+        say "the last lines of $1:"
+        docker logs --tail 20 "$id" >&2 || true
+    fi
+    if [[ $1 == elasticsearch ]]; then
+        advice=" It needs memory (ELASTICSEARCH_HEAP) and 2 GB free on Docker's disk."
+    fi
+    take_down
+    fail "$EX_TEMPFAIL" "$1 $2; its last lines are above.$advice"
+}
+
+stop_here() { # CODE
+    trap '' INT TERM HUP
+    stop_compose
+    take_down
+    exit "$1"
+}
+
+stop_compose() {
+    [[ -n $up_pid ]] || return 0
+    kill -TERM "$up_pid" 2>/dev/null || true
+    wait "$up_pid" 2>/dev/null || true
+    up_pid=
+}
+
+take_down() {
+    if [[ -n $fresh ]]; then
+        dc down --timeout 5 >"$work/down" 2>&1 || tail -n 5 "$work/down" >&2
+        say "what was started is taken down again; volumes stay (docker volume ls)"
+    else
+        say "the stack ran before: it is left as it is (make ps, make logs, make down)"
+    fi
+}
+
+print_addresses() {
+    local service name port
+    printf '\n' >&2
+    while read -r service name port; do
+        if is_wanted "$service"; then
+            printf '  %-14s http://127.0.0.1:%s\n' "$service" "$port" >&2
+        fi
+    done < <(published)
+    cat >&2 <<'TEXT'
+
+One request, and its story:
+
+TEXT
+    port=$(published | sed -n 's/^backend [^ ]* //p')
+    printf '%s\n' "  curl -i -H 'X-Request-Id: demo-1' http://127.0.0.1:$port/api/projects/p-1/logs" \
+        "  curl -s http://127.0.0.1:$port/api/requests/demo-1" '' >&2
+}
+
+main "$@"

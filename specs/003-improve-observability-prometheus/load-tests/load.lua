@@ -1,0 +1,43 @@
+-- What wrk sends, and how it tells what it measured.
+--
+--   wrk … -s load.lua URL -- RATE
+--
+-- RATE is in requests a second over all connections of one thread; 0 sends as fast as the answers come. wrk has no rate of
+-- its own, only a delay before each request, in milliseconds: it is taken here from one timetable that all connections
+-- share, so that a late request does not make the next ones late.
+--
+-- The last line of output is for run_wrk.sh: the word `measured`, requests, microseconds that the run took, errors
+-- (no answer, or a status of 400 and more), and the latency's p50, p99, p99.9 and greatest value in microseconds.
+
+local ffi = require("ffi")
+
+ffi.cdef [[
+  struct moment { long seconds; long nanoseconds; };
+  int clock_gettime(int clock, struct moment *moment);
+]]
+
+local CLOCK_MONOTONIC = 1
+local moment = ffi.new("struct moment")
+
+local function now_ms()
+    ffi.C.clock_gettime(CLOCK_MONOTONIC, moment)
+    return tonumber(moment.seconds) * 1e3 + tonumber(moment.nanoseconds) / 1e6
+end
+
+function init(arguments)
+    local rate = tonumber(arguments[1]) or 0
+    if rate == 0 then return end
+    local due = now_ms()
+    -- wrk asks for delays only where this function is there.
+    function delay()
+        due = due + 1e3 / rate
+        return math.max(0, math.floor(due - now_ms()))
+    end
+end
+
+function done(summary, latency)
+    local errors = summary.errors
+    io.write(string.format("measured %d %d %d %d %d %d %d\n", summary.requests, summary.duration,
+        errors.connect + errors.read + errors.write + errors.status + errors.timeout,
+        latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max))
+end

@@ -1,0 +1,257 @@
+//! A newcomer's terminal in a fresh copy of this repository, for the commands of the documents.
+//!
+//! Commands run as they stand, with two exceptions. The ports that they name are exchanged for free ones, so that all
+//! tests can run side by side. And `cargo` is a stand-in that writes down what it is told to build, which the tests have
+//! built already; `target/release` leads to it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use observability_tests::program::executable;
+use observability_tests::schema::repository;
+use observability_tests::{http, port, wait};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tempfile::TempDir;
+
+/// What is not copied: what is built, unpacked or left by other runs.
+const NOT_COPIED: [&str; 5] = [".git", "target", ".cache", "data", ".local"];
+
+/// The ports that the documents name, and the variables by which programs are told another one. Those of the stack are
+/// the last; the service and the shipper take them for mistakes.
+const PORTS: [(u16, &str); 7] = [
+    (8000, "LISTEN"),
+    (8080, "PORT"),
+    (8000, "BACKEND_PORT"),
+    (9600, "SHIPPER_PORT"),
+    (9200, "ELASTICSEARCH_PORT"),
+    (9090, "PROMETHEUS_PORT"),
+    (9093, "ALERTMANAGER_PORT"),
+];
+
+/// Settings of the tests' environment that the local stack needs to find what is there already.
+const PASSED_ON: [&str; 6] = ["CACHE_DIR", "ENGINE_URL", "JAVA_HOME", "PROMETHEUS_HOME", "ALERTMANAGER_HOME", "TMPDIR"];
+
+/// How long commands may take. Starting an engine on a busy machine takes longest.
+const COMMANDS_MAX: Duration = Duration::from_secs(240);
+
+/// What commands did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The terminal. What still runs in it ends with it.
+pub(crate) struct Terminal {
+    home: TempDir,
+    /// Each port that the documents name, and the one that stands for it.
+    ports: Vec<(u16, u16)>,
+    /// `export` lines of earlier commands: a terminal keeps them.
+    exports: String,
+    staying: Vec<Staying>,
+}
+
+/// Commands that stay until Ctrl-C.
+struct Staying {
+    child: Child,
+    address: String,
+}
+
+impl Terminal {
+    pub(crate) fn open() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        copy(&repository(), home.path(), &NOT_COPIED);
+        let built = executable("backend").parent().unwrap().to_owned();
+        fs::create_dir(home.path().join("target")).unwrap();
+        symlink(built, home.path().join("target/release")).unwrap();
+        fs::create_dir(home.path().join("bin")).unwrap();
+        let cargo = home.path().join("bin/cargo");
+        fs::write(&cargo, "#!/bin/sh\necho \"$*\" >>\"$CARGO_SAYS\"\n").unwrap();
+        fs::set_permissions(&cargo, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut ports: Vec<(u16, u16)> = Vec::new();
+        for (default, _) in PORTS {
+            if !ports.iter().any(|(known, _)| *known == default) {
+                ports.push((default, port::free_address().port()));
+            }
+        }
+        Self { home, ports, exports: String::new(), staying: Vec::new() }
+    }
+
+    /// Runs commands until they end.
+    pub(crate) fn run(&mut self, text: &str) -> Outcome {
+        let stdout = self.home.path().join("bin/stdout");
+        let stderr = self.home.path().join("bin/stderr");
+        let mut command = self.command(text);
+        command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+        let mut child = command.spawn().unwrap();
+        let deadline = Instant::now() + COMMANDS_MAX;
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                let _gone = kill_process_group(Pid::from_child(&child), Signal::KILL);
+                let _gone = child.wait();
+                panic!("not within {COMMANDS_MAX:?}: {text}\n{}", fs::read_to_string(&stderr).unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        self.remember_exports(text);
+        let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        Outcome { status, stdout: read(&stdout), stderr: read(&stderr) }
+    }
+
+    /// Starts commands that stay, and waits until `url` is answered with 200.
+    pub(crate) fn start(&mut self, text: &str, url: &str) {
+        let stderr = self.home.path().join(format!("bin/stderr-{}", self.staying.len()));
+        let mut command = self.command(text);
+        let child = command.stdout(Stdio::null()).stderr(File::create(&stderr).unwrap()).spawn().unwrap();
+        let (address, path) = self.address_of(url);
+        self.remember_exports(text);
+        // From here on it ends with the terminal, whatever becomes of the test.
+        self.staying.push(Staying { child, address: address.clone() });
+        let staying = self.staying.last_mut().unwrap();
+        wait::until(&format!("{url} answers"), || {
+            if let Some(status) = staying.child.try_wait().unwrap() {
+                panic!("ended with {status}: {text}\n{}", fs::read_to_string(&stderr).unwrap());
+            }
+            let answer = http::try_send(address.parse().unwrap(), "GET", &path, &[], b"");
+            answer.is_ok_and(|answer| answer.status == 200).then_some(())
+        });
+    }
+
+    /// Presses Ctrl-C for all that stays, and waits until nothing of it is left.
+    pub(crate) fn ctrl_c(&mut self) {
+        for mut staying in self.staying.drain(..).rev() {
+            let group = Pid::from_child(&staying.child);
+            kill_process_group(group, Signal::INT).unwrap();
+            wait::until("what stays ends by Ctrl-C", || staying.child.try_wait().unwrap());
+            wait::until("nothing of its process group is left", || {
+                test_kill_process_group(group).is_err().then_some(())
+            });
+            let listens = std::net::TcpStream::connect(&staying.address).is_ok();
+            assert!(!listens, "{} is still served after Ctrl-C", staying.address);
+        }
+    }
+
+    /// The commands that `cargo` was given.
+    pub(crate) fn cargo_commands(&self) -> Vec<String> {
+        let says = fs::read_to_string(self.home.path().join("bin/cargo-says")).unwrap_or_default();
+        says.lines().map(str::to_owned).collect()
+    }
+
+    /// The address and the path of a URL of the documents, as it is here.
+    fn address_of(&self, url: &str) -> (String, String) {
+        let url = self.with_free_ports(url);
+        let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap();
+        (address.to_owned(), format!("/{path}"))
+    }
+
+    fn with_free_ports(&self, text: &str) -> String {
+        let engine = std::env::var("ENGINE_URL").ok();
+        let mut text = text.to_owned();
+        for (default, free) in &self.ports {
+            // An engine that runs already is used as it is.
+            let address = match engine.as_deref().and_then(|url| url.trim_end_matches('/').strip_prefix("http://")) {
+                Some(engine) if *default == 9200 => engine.to_owned(),
+                _ => format!("127.0.0.1:{free}"),
+            };
+            text = text.replace(&format!("127.0.0.1:{default}"), &address);
+        }
+        text
+    }
+
+    fn command(&self, text: &str) -> Command {
+        let home = self.home.path();
+        let mut command = Command::new("bash");
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .args(["-euo", "pipefail", "-c"])
+            .arg(format!("{}{}", self.exports, self.with_free_ports(text)))
+            .current_dir(home)
+            .env_clear()
+            .env("HOME", home)
+            .env("PATH", format!("{}:{path}", home.join("bin").display()))
+            .env("CARGO_SAYS", home.join("bin/cargo-says"))
+            .env("CACHE_DIR", repository().join(".cache"))
+            .stdin(Stdio::null())
+            .process_group(0);
+        for name in PASSED_ON {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let of_stack = is_of_stack(text);
+        for (default, name) in PORTS {
+            let free = self.ports.iter().find(|(known, _)| *known == default).unwrap().1;
+            if name == "LISTEN" {
+                command.env(name, format!("127.0.0.1:{free}"));
+            } else if name == "PORT" || of_stack {
+                command.env(name, free.to_string());
+            }
+        }
+        if text.trim() == "make test" {
+            // It would run this test in turn.
+            command.env("MAKEFLAGS", "n");
+        }
+        command
+    }
+
+    fn remember_exports(&mut self, text: &str) {
+        for line in text.lines().filter(|line| line.starts_with("export ")) {
+            self.exports.push_str(line);
+            self.exports.push('\n');
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        for staying in &mut self.staying {
+            let group = Pid::from_child(&staying.child);
+            // Not SIGKILL first: a killed shipper ends its service, but not at once.
+            let _gone = kill_process_group(group, Signal::TERM);
+            let deadline = Instant::now() + Duration::from_secs(15);
+            while test_kill_process_group(group).is_ok() && Instant::now() < deadline {
+                let _gone = staying.child.try_wait();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _gone = kill_process_group(group, Signal::KILL);
+            let _gone = staying.child.wait();
+        }
+        if self.home.path().join(".local").exists() {
+            let down = self.command("make down-local").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            if !down.is_ok_and(|status| status.success()) {
+                eprintln!("the stack in {} could not be stopped", self.home.path().display());
+            }
+        }
+    }
+}
+
+fn is_of_stack(text: &str) -> bool {
+    ["make up-local", "make status", "make down-local"].iter().any(|command| text.contains(command))
+}
+
+/// Copies a folder, with its links as links.
+fn copy(from: &Path, to: &Path, except: &[&str]) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, target, kind) = (entry.path(), to.join(entry.file_name()), entry.file_type().unwrap());
+        if except.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
+        if kind.is_dir() {
+            fs::create_dir(&target).unwrap();
+            copy(&path, &target, &[]);
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(&path).unwrap(), &target).unwrap();
+        } else if kind.is_file() {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}

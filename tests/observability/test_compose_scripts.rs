@@ -1,0 +1,141 @@
+//! What stands in the stack's way is said in one clear line, with what to do, and nothing half-started stays. Docker
+//! itself is played by a script that answers as these tests want.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use observability_tests::port;
+use observability_tests::schema::repository;
+use tempfile::TempDir;
+
+/// Answers what `up.sh` asks of Docker, by variables, and writes down what it was told to do.
+const DOCKER: &str = r#"#!/bin/sh
+echo "$*" >>"$DOCKER_CALLS"
+case "$*" in
+    "compose version") ;;
+    "info -f {{.ServerVersion}}") [ -z "$DOCKER_DOWN" ] || { echo "Cannot connect to the Docker daemon." >&2; exit 1; } ;;
+    "info -f {{.MemTotal}}") echo "$DOCKER_MEMORY" ;;
+    "info -f {{.DockerRootDir}}") echo /var/lib/docker ;;
+    *" config --services") printf 'backend\nprometheus\n' ;;
+    *" config") printf '    mem_limit: 256m\n    mem_limit: "536870912"\n' ;;
+    *" build "*) exit "${DOCKER_BUILD:-0}" ;;
+    *" up -d "*) touch "$DOCKER_CALLS.up"; exit "${DOCKER_UP:-0}" ;;
+    *" down "*) rm -f "$DOCKER_CALLS.up" ;;
+    "ps -a --filter "*) [ ! -e "$DOCKER_CALLS.up" ] || printf '%s\n' "backend $DOCKER_STATUS" "prometheus Up 1 second (healthy)" ;;
+    "ps -aq "*) echo 0123456789ab ;;
+    "inspect -f {{.RestartCount}} "*) echo "${DOCKER_RESTARTS:-0}" ;;
+    "logs "*) echo "what the container said" ;;
+esac
+"#;
+
+/// A machine with a Docker that does as it is told.
+struct Machine {
+    folder: TempDir,
+    port: u16,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let docker = folder.path().join("docker");
+        fs::write(&docker, DOCKER).unwrap();
+        fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder, port: port::free_address().port() }
+    }
+
+    /// `make up`, with what Docker answers.
+    fn up(&self, answers: &[(&str, &str)]) -> Output {
+        let path = std::env::var("PATH").unwrap();
+        let mut command = Command::new(repository().join("infra/compose/up.sh"));
+        command
+            .env("PATH", format!("{}:{path}", self.folder.path().display()))
+            .env("DOCKER_CALLS", self.folder.path().join("calls"))
+            .env("DOCKER_MEMORY", "8000000000")
+            .env("DOCKER_STATUS", "Up 3 seconds (healthy)")
+            .env("BACKEND_PORT", self.port.to_string())
+            .env("PROMETHEUS_PORT", port::free_address().port().to_string())
+            .env("ELASTICSEARCH_MMAP", "false");
+        command.envs(answers.iter().copied()).output().unwrap()
+    }
+
+    fn calls(&self) -> String {
+        fs::read_to_string(self.folder.path().join("calls")).unwrap_or_default()
+    }
+}
+
+/// The program ended so, its last line holds these words, and nothing was started or all of it taken down.
+#[track_caller]
+fn assert_refused(machine: &Machine, output: &Output, code: i32, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    for word in words {
+        assert!(last.starts_with("up.sh: ") && last.contains(word), "{word:?} is not in the last line: {said}");
+    }
+    let calls = machine.calls();
+    assert_eq!(calls.contains(" up -d "), calls.contains(" down "), "{calls}");
+}
+
+#[test]
+fn a_stack_that_gets_healthy_prints_its_addresses() {
+    let machine = Machine::new();
+    let output = machine.up(&[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("all healthy after"), "{said}");
+    assert!(said.contains(&format!("http://127.0.0.1:{}", machine.port)), "{said}");
+    assert!(!machine.calls().contains(" down "));
+}
+
+#[test]
+fn a_docker_that_does_not_run_is_said() {
+    let machine = Machine::new();
+    let output = machine.up(&[("DOCKER_DOWN", "1")]);
+    assert_refused(&machine, &output, 69, &["Docker is not running", "systemctl start docker"]);
+}
+
+#[test]
+fn too_little_memory_is_said_with_what_the_stack_takes() {
+    let machine = Machine::new();
+    let output = machine.up(&[("DOCKER_MEMORY", "500000000")]);
+    assert_refused(&machine, &output, 71, &["476 MiB", "768 MiB", "ELASTICSEARCH_HEAP"]);
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_with_its_variable() {
+    let machine = Machine::new();
+    let _holder = TcpListener::bind(("127.0.0.1", machine.port)).unwrap();
+    let output = machine.up(&[]);
+    assert_refused(&machine, &output, 71, &[&format!("port {}", machine.port), "backend", "BACKEND_PORT="]);
+}
+
+#[test]
+fn images_that_do_not_build_are_said() {
+    let machine = Machine::new();
+    let output = machine.up(&[("DOCKER_BUILD", "1")]);
+    assert_refused(&machine, &output, 75, &["can't be built"]);
+}
+
+#[test]
+fn a_service_that_does_not_start_is_shown_and_all_is_taken_down() {
+    let machine = Machine::new();
+    let output = machine.up(&[("DOCKER_UP", "1"), ("DOCKER_STATUS", "Up 1 minute (unhealthy)")]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("what the container said"));
+    assert_refused(&machine, &output, 75, &["backend does not start"]);
+}
+
+#[test]
+fn a_service_that_never_gets_healthy_is_given_up_in_time() {
+    let machine = Machine::new();
+    let output = machine.up(&[("UP_TIMEOUT_S", "1"), ("DOCKER_STATUS", "Up 1 minute (health: starting)")]);
+    assert_refused(&machine, &output, 75, &["backend is not healthy after 1 s"]);
+}
+
+#[test]
+fn a_service_that_keeps_ending_is_given_up_at_once() {
+    let machine = Machine::new();
+    let output = machine.up(&[("DOCKER_RESTARTS", "3"), ("DOCKER_STATUS", "Restarting (1) 2 seconds ago")]);
+    assert_refused(&machine, &output, 75, &["backend ended 3 times"]);
+}

@@ -1,0 +1,351 @@
+//! README and quickstart are true: their commands are run in their order in a fresh copy of the repository, their links
+//! lead somewhere, and their tables say what the programs say.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+
+use observability::ObservabilitySettings;
+use observability_tests::documents::{Document, Mark, Step};
+use observability_tests::program::executable;
+use observability_tests::schema::repository;
+use observability_tests::{lines, wait};
+use serde_json::Value;
+
+use crate::terminal::{Outcome, Terminal};
+
+const README: &str = "README.md";
+const QUICKSTART: &str = "specs/003-improve-observability-prometheus/quickstart.md";
+
+/// What a block may need that is not here.
+const NEEDS: [&str; 1] = ["docker"];
+
+/// The folders of the repository: what begins like one of them in a document is a path in it.
+const FOLDERS: [&str; 6] = ["backend/", "shipper/", "infra/", "tests/", "specs/", "docs/"];
+
+#[track_caller]
+fn read(path: &str) -> Document {
+    let text = std::fs::read_to_string(repository().join(path)).unwrap();
+    Document::parse(&text).unwrap_or_else(|message| panic!("{path}, {message}"))
+}
+
+/// What a block has to bring about: a word of its commands by which it is known, and what is wrong with what they did.
+/// Blocks whose effect takes its time, such as a line that is to be found, are run until nothing is wrong.
+type Expected = (&'static str, fn(&Outcome) -> Result<(), String>);
+
+fn holds(holds: bool, what: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what.to_owned()) }
+}
+
+fn has(outcome: &Outcome, what: &str) -> Result<(), String> {
+    holds(outcome.stdout.contains(what), &format!("there is no {what:?}"))
+}
+
+/// The last answer in what was printed, as JSON. Answers have no line's end: several may stand on the last line.
+fn answer(outcome: &Outcome) -> Result<Value, String> {
+    let line = outcome.stdout.lines().last().unwrap_or_default();
+    let answers: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(line).into_iter().collect();
+    answers.map_err(|error| error.to_string())?.pop().ok_or_else(|| "there is no answer".to_owned())
+}
+
+fn lines_of(answer: &Value) -> Result<&[Value], String> {
+    answer["lines"].as_array().map(Vec::as_slice).ok_or_else(|| "not an answer with lines".to_owned())
+}
+
+/// Whether the last answer is the story of a request, with so many lines, its access line among them if it has one.
+fn tells(outcome: &Outcome, request_id: &str, count: usize, access: bool) -> Result<(), String> {
+    let story = answer(outcome)?;
+    let found = lines_of(&story)?;
+    let all_are_its = found.iter().all(|line| line["request_id"] == request_id);
+    holds(found.len() >= count && all_are_its, &format!("not {count} lines of {request_id}"))?;
+    holds(found.iter().any(lines::is_access_line) == access, "the access line")
+}
+
+/// The answer of Prometheus to a query that finds something.
+fn is_counted(outcome: &Outcome) -> Result<(), String> {
+    let answer = answer(outcome)?;
+    let rows = answer["data"]["result"].as_array().ok_or("no result")?;
+    let of_logs = rows.iter().find(|row| row["metric"]["endpoint"] == "/api/projects/{project_id}/logs");
+    holds(of_logs.is_some_and(|row| row["value"][1] != "0"), "not counted")
+}
+
+/// Does what a reader of the document does; each block has to meet what is expected of it. Returns how many blocks were
+/// run, and how many were not because they are marked.
+fn follow(path: &str, expected: &[Expected]) -> (usize, usize) {
+    let mut terminal = Terminal::open();
+    let (mut run, mut marked, mut met) = (0, 0, BTreeSet::new());
+    for step in read(path).steps {
+        let block = match step {
+            Step::Block(block) => block,
+            Step::CtrlC => {
+                terminal.ctrl_c();
+                continue;
+            }
+        };
+        let place = format!("{path}, line {}", block.line);
+        match block.mark {
+            Mark::Run => {
+                let mut of_block = expected.iter().enumerate().filter(|(_, (word, _))| block.text.contains(word));
+                let (Some((number, (_, check))), None) = (of_block.next(), of_block.next()) else {
+                    panic!("{place}: not exactly one expectation: {}", block.text);
+                };
+                assert!(met.insert(number), "{place}: the expectation is another block's too");
+                wait::until_ok(&place, || {
+                    let outcome = terminal.run(&block.text);
+                    let checked = if outcome.status.success() { check(&outcome) } else { Err("it failed".to_owned()) };
+                    checked.map_err(|wrong| format!("{wrong}: {}\n{outcome:#?}", block.text))
+                });
+                run += 1;
+            }
+            Mark::Stays(url) => {
+                terminal.start(&block.text, &url);
+                run += 1;
+            }
+            Mark::From(file) => {
+                let source = std::fs::read_to_string(repository().join(&file)).unwrap();
+                let missing = block.text.lines().find(|line| !source.contains(line.trim()));
+                assert_eq!(missing, None, "{place}: not a line of {file}");
+            }
+            Mark::Needs(what) => {
+                assert!(NEEDS.contains(&what.as_str()), "{place}: needs {what}");
+                marked += 1;
+            }
+            Mark::Illustration => marked += 1,
+        }
+    }
+    terminal.ctrl_c();
+    let unmet: Vec<_> = expected.iter().enumerate().filter(|(number, _)| !met.contains(number)).collect();
+    assert!(
+        unmet.is_empty(),
+        "{path} has no block of {:?}",
+        unmet.iter().map(|(_, (word, _))| word).collect::<Vec<_>>()
+    );
+    assert_builds_what_there_is(&terminal.cargo_commands());
+    (run, marked)
+}
+
+/// Each package, program and example that the documents build is one that there is.
+fn assert_builds_what_there_is(commands: &[String]) {
+    assert!(!commands.is_empty(), "nothing was built");
+    for command in commands {
+        let words: Vec<_> = command.split_whitespace().collect();
+        assert!(words.starts_with(&["build", "--release"]), "cargo {command}");
+        for pair in words.windows(2) {
+            match pair[0] {
+                "-p" => assert!(["backend", "shipper", "observability"].contains(&pair[1]), "cargo {command}"),
+                "--bin" => drop(executable(pair[1])),
+                "--example" => drop(executable(&format!("examples/{}", pair[1]))),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn documents_readme_does_what_it_says() {
+    let (run, marked) = follow(
+        README,
+        &[
+            ("-H 'X-Request-Id: demo-1'", |outcome| {
+                has(outcome, "HTTP/1.1 200 OK\r\n")?;
+                holds(outcome.stdout.to_lowercase().contains("\r\nx-request-id: demo-1\r\n"), "not the request id")?;
+                tells(outcome, "demo-1", 2, true)
+            }),
+            ("make test", |outcome| has(outcome, "-- cargo test ")),
+        ],
+    );
+    assert_eq!((run, marked), (4, 1));
+}
+
+#[test]
+fn documents_quickstart_does_what_it_says() {
+    let (run, marked) = follow(
+        QUICKSTART,
+        &[
+            ("-i -H 'X-Request-Id: demo-1'", |outcome| {
+                has(outcome, "HTTP/1.1 200 OK\r\n")?;
+                holds(outcome.stdout.to_lowercase().contains("\r\nx-request-id: demo-1\r\n"), "not the request id")
+            }),
+            ("/api/requests/demo-1", |outcome| tells(outcome, "demo-1", 2, true)),
+            ("^request_count.*/logs", |outcome| has(outcome, "project_id=\"p-1\"")),
+            ("level=info&limit=5", |outcome| {
+                let answer = answer(outcome)?;
+                let found = lines_of(&answer)?;
+                let are_its = found.iter().all(|line| line["project_id"] == "p-1" && line["level"] == "info");
+                holds(!found.is_empty() && are_its, "not the project's lines")
+            }),
+            ("/api/requests/hello-1", |outcome| {
+                has(outcome, "hello, world\n")?;
+                tells(outcome, "hello-1", 2, true)
+            }),
+            ("--until-idle", |outcome| {
+                let story = answer(outcome)?;
+                let found = lines_of(&story)?;
+                let of_stream = |name: &str| found.iter().any(|line| line["origin"]["stream"] == name);
+                let of_file = found.iter().any(|line| line["origin"]["file"] == "data/in/nightly.log");
+                let all_three = of_file && of_stream("stdin") && of_stream("stdout");
+                holds(all_three, "not from a command, standard input and a file")?;
+                tells(outcome, "job-1", 3, false)
+            }),
+            ("make up-local", |outcome| {
+                // Said on standard error, of which the addresses are not a part.
+                holds(outcome.stderr.contains("all is ready"), "not ready")
+            }),
+            ("/api/requests/demo-2", |outcome| tells(outcome, "demo-2", 2, true)),
+            ("_search?q=request_id:demo-2", |outcome| {
+                let hits = answer(outcome)?;
+                holds(hits["hits"]["hits"][0]["_source"]["request_id"] == "demo-2", "not found by the engine")
+            }),
+            ("/api/v1/query", is_counted),
+            ("^shipper_lines_", |outcome| {
+                let stored = outcome.stdout.lines().find(|line| line.starts_with("shipper_lines_stored_total"));
+                let count: Option<f64> = stored.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+                holds(count.is_some_and(|count| count > 0.0), "nothing was stored")?;
+                holds(answer(outcome)?.is_array(), "Alertmanager")
+            }),
+            ("make down-local", |outcome| {
+                has(outcome, "ready")?;
+                holds(outcome.stderr.contains("all is stopped"), "not stopped")
+            }),
+        ],
+    );
+    assert_eq!((run, marked), (14, 3));
+}
+
+#[test]
+fn documents_links_and_paths_lead_somewhere() {
+    for path in [README, QUICKSTART] {
+        let (document, folder) = (read(path), PathBuf::from(path).parent().unwrap().to_owned());
+        let links = document.links();
+        assert!(!links.is_empty(), "{path} has no links");
+        for (line, link) in links {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { PathBuf::from(path) } else { folder.join(file) };
+            assert!(repository().join(&target).exists(), "{path}, line {line}: {link}");
+            if !anchor.is_empty() {
+                let anchors = read(target.to_str().unwrap()).anchors();
+                assert!(anchors.contains(anchor), "{path}, line {line}: {link}");
+            }
+        }
+        for (line, code) in document.code() {
+            let is_path = FOLDERS.iter().any(|folder| code.starts_with(folder)) && !code.contains([' ', '{']);
+            assert!(!is_path || repository().join(&code).exists(), "{path}, line {line}: {code}");
+        }
+    }
+}
+
+#[test]
+fn documents_name_only_targets_of_make_that_there_are() {
+    let makefile = std::fs::read_to_string(repository().join("Makefile")).unwrap();
+    let mut seen = 0;
+    for path in [README, QUICKSTART] {
+        let document = read(path);
+        let in_blocks = document.blocks().flat_map(|block| block.text.lines().map(str::to_owned));
+        let commands = in_blocks.chain(document.code().into_iter().map(|(_, code)| code));
+        for command in commands {
+            let words: Vec<_> = command.split_whitespace().skip_while(|word| word.contains('=')).collect();
+            let ["make", target, ..] = words[..] else { continue };
+            assert!(makefile.contains(&format!("\n{target}: ")), "{path}: {command}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "only {seen} commands of make");
+}
+
+/// What a program prints.
+#[track_caller]
+fn printed(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(executable(program)).args(arguments).env_clear().output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The entries of a help text: each begins where `begins` says so and goes on over the lines that are indented further.
+fn entries(help: &str, begins: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut entries: Vec<String> = Vec::new();
+    let mut within = false;
+    for line in help.lines() {
+        if begins(line) {
+            entries.push(line.trim().to_owned());
+            within = true;
+        } else if within && line.starts_with("  ") && !line.trim().is_empty() {
+            let entry = entries.last_mut().unwrap();
+            entry.push(' ');
+            entry.push_str(line.trim());
+        } else {
+            within = false;
+        }
+    }
+    entries
+}
+
+/// Cuts `[NAME: value]` out of an entry and returns the value.
+fn cut(entry: &mut String, name: &str) -> Option<String> {
+    let start = entry.find(&format!(" [{name}: "))?;
+    let end = start + entry[start..].find(']')?;
+    let value = entry[start + name.len() + 4..end].to_owned();
+    entry.replace_range(start..=end, "");
+    Some(value)
+}
+
+#[test]
+fn documents_tables_of_variables_are_those_of_the_programs() {
+    let document = read(QUICKSTART);
+    let help = printed("backend", &["--help"]);
+    let of_backend: Vec<_> = entries(&help, |line| {
+        let name = line.trim_start().split("  ").next().unwrap_or_default();
+        line.starts_with("  ") && name.len() > 3 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    })
+    .iter()
+    .map(|entry| {
+        let (name, help) = entry.split_once("  ").unwrap();
+        vec![format!("`{name}`"), help.trim().to_owned()]
+    })
+    .collect();
+    let of_library: Vec<_> = ObservabilitySettings::VARIABLES
+        .iter()
+        .map(|variable| vec![format!("`{}`", variable.name), variable.help.to_owned()])
+        .collect();
+    assert_eq!(document.table("The library, in any service"), of_library);
+    assert_eq!([document.table("The service"), of_library].concat(), of_backend);
+}
+
+#[test]
+fn documents_table_of_the_shippers_variables_is_its_help() {
+    let rows: Vec<_> = entries(&printed("shipper", &["run", "-h"]), |line| line.trim_start().starts_with('-'))
+        .into_iter()
+        .filter_map(|mut entry| {
+            let variable = cut(&mut entry, "env")?;
+            let default = cut(&mut entry, "default").unwrap_or_default();
+            let values = cut(&mut entry, "possible values");
+            let (option, what) = entry.split_once("  ")?;
+            let option = option.split([' ', '[', '=']).next()?;
+            let what = match values {
+                Some(values) => format!("{} ({values})", what.trim()),
+                None => what.trim().to_owned(),
+            };
+            Some(vec![format!("`{variable}`"), format!("`{option}`"), what, default])
+        })
+        .collect();
+    assert!(rows.len() > 30, "{rows:?}");
+    assert_eq!(read(QUICKSTART).table("The shipper"), rows);
+    let sample = std::fs::read_to_string(repository().join("infra/shipper/shipper.toml")).unwrap();
+    for row in &rows[1..] {
+        let key = row[0].trim_matches('`').trim_start_matches("SHIPPER_").to_lowercase();
+        assert!(sample.contains(&format!("{key} = ")), "{key} is no key of the sample configuration");
+    }
+}
+
+#[test]
+fn documents_table_of_exit_codes_is_the_shippers() {
+    let help = printed("shipper", &["run", "-h"]);
+    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    let rows: Vec<_> = codes
+        .lines()
+        .take_while(|line| line.starts_with(' '))
+        .map(|line| line.trim().split_once("  ").unwrap())
+        .map(|(code, meaning)| vec![code.to_owned(), meaning.to_owned()])
+        .collect();
+    assert!(!rows.is_empty());
+    assert_eq!(read(QUICKSTART).table("Exit codes"), rows);
+}
