@@ -2,7 +2,8 @@
 //!
 //! A [`program`] is started on its own [`port`] and in its own folder, a test [waits](mod@wait) for conditions and
 //! never for time to pass, asks over [`http`], and reads [metrics](scrape), [log lines](lines) held to their
-//! [`schema`], the [`engine`] and the embedded store through the programs' own doors.
+//! [`schema`], the [`engine`] and the embedded store through the programs' own doors. Rules and dashboards are read
+//! with [`promql`] and put to the real [Prometheus and Alertmanager](monitoring).
 
 // A helper that fails is a test that fails, at the line that called it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
@@ -10,8 +11,10 @@
 pub mod engine;
 pub mod http;
 pub mod lines;
+pub mod monitoring;
 pub mod port;
 pub mod program;
+pub mod promql;
 pub mod schema;
 pub mod scrape;
 pub mod wait;

@@ -38,7 +38,13 @@ impl Start {
     /// The program of a name, without any of the settings that the tests' own environment may hold.
     #[track_caller]
     pub fn program(name: &str) -> Self {
-        let mut command = Command::new(executable(name));
+        Self::at(&executable(name))
+    }
+
+    /// The program of a path, as [`Start::program`].
+    #[track_caller]
+    pub fn at(path: &Path) -> Self {
+        let mut command = Command::new(path);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
         Self { command, folder: tempfile::tempdir().unwrap(), piped: false }
     }

@@ -1,0 +1,184 @@
+//! Rules and dashboard put to the real Prometheus, which scrapes the running service and shipper; alerts carried by the
+//! real Alertmanager to the service's log.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use observability_tests::monitoring::{Addresses, Monitoring};
+use observability_tests::program::{Program, executable};
+use observability_tests::schema::assert_log_record;
+use observability_tests::{http, promql, wait};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::place::Place;
+use crate::rig::{Backend, fault};
+use crate::test_dashboard::{dashboard, expressions, panels};
+use crate::test_monitoring_files::rules;
+
+/// How long it may take until the slowest rule, evaluated each 30 s from figures of one minute, has something to say.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Prometheus' own series of alerts, there only while one waits or fires.
+const ALERTS: &str = "ALERTS";
+
+/// The service under the shipper, with an embedded store, and what watches both.
+struct Stack {
+    _backend: Program,
+    monitoring: Monitoring,
+    _state: TempDir,
+    _store: Place,
+}
+
+impl Stack {
+    #[track_caller]
+    fn start() -> Self {
+        let (addresses, state, store) = (Addresses::free(), tempfile::tempdir().unwrap(), Place::embedded());
+        let backend = store
+            .shipper("exec", &state.path().join("state"))
+            .args(["--admin-listen", &addresses.shipper.to_string(), "--"])
+            .arg(executable("backend"))
+            .env("LISTEN", addresses.backend.to_string())
+            .env("STORE", store.target())
+            .env("BACKEND_FAULTS", "1")
+            .start_healthy(addresses.backend);
+        Self { _backend: backend, monitoring: Monitoring::start(addresses), _state: state, _store: store }
+    }
+
+    fn get(&self, path: &str) {
+        http::get(self.monitoring.addresses.backend, path);
+    }
+
+    /// A little traffic: what succeeds, what fails, what takes its time.
+    fn traffic(&self) {
+        self.get("/api/projects/p-1/logs");
+        self.get("/api/requests/demo-1");
+        self.get(&fault::status(503));
+        self.get(&fault::delay(20));
+    }
+
+    /// Waits, with some traffic, until an expression gives something other than NaN over the last minutes.
+    #[track_caller]
+    fn wait_for_data(&self, what: &str, expression: &str) {
+        wait::until_within(PATIENCE, &format!("{what} has data: {expression}"), || {
+            let points =
+                self.monitoring.count_points(expression).unwrap_or_else(|error| panic!("{error}: {expression}"));
+            if points == 0 {
+                self.traffic();
+            }
+            (points > 0).then_some(())
+        });
+    }
+
+    /// What an expression asks for in vain: each selector has to find series, each label to be on some of them.
+    fn faults(&self, expression: &str) -> Vec<String> {
+        let asked = promql::parse(expression);
+        let series =
+            |selector: &str| self.monitoring.series(selector).unwrap_or_else(|error| panic!("{error}: {selector}"));
+        let mut faults = Vec::new();
+        for selector in asked.selectors.iter().filter(|selector| selector.metric != ALERTS) {
+            let found = series(&selector.metric);
+            let labels: BTreeSet<_> = found.iter().flat_map(|series| series.keys()).collect();
+            if found.is_empty() {
+                faults.push(format!("{} is in no scrape", selector.metric));
+            } else if let Some(label) = selector.labels.iter().find(|label| !labels.contains(label)) {
+                faults.push(format!("{} has no label {label}", selector.metric));
+            } else if series(&selector.text).is_empty() {
+                faults.push(format!("{} finds nothing", selector.text));
+            }
+        }
+        for grouping in &asked.groupings {
+            let has_it = |metric: &String| series(metric).iter().any(|series| series.contains_key(&grouping.label));
+            if !grouping.metrics.iter().any(has_it) {
+                faults.push(format!("none of {:?} has the label {}", grouping.metrics, grouping.label));
+            }
+        }
+        faults
+    }
+}
+
+/// An expression as Grafana sends it, with all of every choice.
+fn filled_in(expression: &str) -> String {
+    let filled = expression.replace("$__rate_interval", "20s");
+    let filled = ["service", "project", "shipper"]
+        .into_iter()
+        .fold(filled, |text, name| text.replace(&format!("\"${name}\""), "\".*\""));
+    assert!(!filled.contains("\"$") && !filled.contains("[$"), "a variable that this test does not know: {expression}");
+    filled
+}
+
+#[test]
+fn rules_and_panels_ask_for_what_is_there_and_are_answered() {
+    let stack = Stack::start();
+    stack.get(fault::PANIC);
+    // The slowest rule: once it has data, every series of a scrape and every other rule has.
+    stack.wait_for_data("the slowest rule", "service:error_budget:remaining30d");
+    let up = stack.monitoring.query("count by (job) (up == 1)").unwrap();
+    assert_eq!(up.len(), 4, "each job has a target that is up: {up:#?}");
+
+    let (rules, dashboard) = (rules(), dashboard());
+    let mut faults = BTreeSet::new();
+    for panel in panels(&dashboard) {
+        for expression in expressions(panel).into_iter().map(filled_in) {
+            let found = stack.faults(&expression);
+            // What nobody will ever have is not waited for.
+            if found.is_empty() {
+                stack.wait_for_data(&panel["title"].to_string(), &expression);
+            }
+            faults.extend(found.into_iter().map(|fault| format!("panel {}: {fault}", panel["title"])));
+        }
+    }
+    for rule in &rules {
+        let name = rule.alert.as_ref().or(rule.record.as_ref()).unwrap();
+        faults.extend(stack.faults(&rule.expr).into_iter().map(|fault| format!("{name}: {fault}")));
+    }
+    for query in choices(&dashboard) {
+        faults.extend(stack.faults(&query).into_iter().map(|fault| format!("a variable: {fault}")));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// The queries of what is chosen at the top, as PromQL that groups by the label whose values are listed.
+fn choices(dashboard: &Value) -> Vec<String> {
+    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    let definitions = variables.filter_map(|variable| variable["definition"].as_str());
+    let as_promql = |definition: &str| {
+        let inner = definition.strip_prefix("label_values(").and_then(|query| query.strip_suffix(')')).unwrap();
+        let (selector, label) = inner.rsplit_once(", ").unwrap();
+        format!("count by ({label}) ({})", filled_in(selector))
+    };
+    definitions.map(as_promql).collect()
+}
+
+#[test]
+fn alerts_arrive_in_the_log_and_a_page_keeps_the_tickets_of_its_service_back() {
+    let backend = Backend::start(&[]);
+    let monitoring = Monitoring::start(Addresses { backend: backend.address, ..Addresses::free() });
+    let post = |alerts: &[(&str, &str, &str)]| {
+        let alerts = alerts.iter().map(|(name, severity, service)| {
+            json!({ "labels": { "alertname": name, "severity": severity, "service": service },
+                "annotations": { "summary": format!("{name} of {service}") } })
+        });
+        let body = Value::Array(alerts.collect()).to_string();
+        let headers: [(&str, &[u8]); 1] = [("Content-Type", b"application/json")];
+        let answer = http::send(monitoring.addresses.alertmanager, "POST", "/api/v2/alerts", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    let line = |summary: &str| {
+        wait::until(&format!("the line of {summary}"), || {
+            backend.program.lines().into_iter().find(|line| line["summary"] == summary)
+        })
+    };
+    post(&[("Paged", "page", "one")]);
+    let found = line("Paged of one");
+    assert_log_record(&found);
+    let said = ["level", "alert_name", "severity", "alert_status"].map(|field| found[field].as_str().unwrap());
+    assert_eq!(said, ["warn", "Paged", "page", "firing"]);
+
+    post(&[("Noted", "ticket", "one"), ("Noted", "ticket", "two")]);
+    line("Noted of two");
+    let held = http::get(monitoring.addresses.alertmanager, "/api/v2/alerts?active=false").json();
+    let held: Vec<_> = held.as_array().unwrap().iter().map(|alert| &alert["labels"]["service"]).collect();
+    assert_eq!(held, ["one"], "the ticket of the service that someone is paged for is held back, and no other");
+    assert!(!backend.program.lines().iter().any(|line| line["summary"] == "Noted of one"));
+}

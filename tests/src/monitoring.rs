@@ -1,0 +1,194 @@
+//! The real Prometheus and Alertmanager, with the configuration of this repository, rendered as the stack without
+//! Docker does it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{Program, Start};
+use crate::schema::repository;
+use crate::{http, port};
+
+/// Where the webhook's address stands in the committed configuration of Alertmanager.
+const WEBHOOK: &str = "http://backend:8000/api/alerts";
+
+/// The path of `prometheus`, `promtool`, `alertmanager` or `amtool`, by the rules of `infra/local/lib.sh`. Panics when
+/// it is not there.
+#[track_caller]
+pub fn executable(name: &str) -> PathBuf {
+    let script = "set -euo pipefail; source infra/local/lib.sh; find_program \"$0\"";
+    let output = Command::new("bash").args(["-c", script, name]).current_dir(repository()).output().unwrap();
+    let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+    assert!(path.is_file(), "{name} is missing: run `make deps`\n{}", String::from_utf8_lossy(&output.stderr));
+    path
+}
+
+/// Runs one of them to its end in a folder; what it said. Panics with that when it fails.
+#[track_caller]
+pub fn run(name: &str, arguments: &[&str], folder: &Path) -> String {
+    let output = Command::new(executable(name)).args(arguments).current_dir(folder).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{name} {}: {}\n{said}", arguments.join(" "), output.status);
+    said
+}
+
+/// Reads a YAML file of the repository; panics when it is not of this shape.
+#[track_caller]
+pub fn yaml<T: DeserializeOwned>(path: &Path) -> T {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The files of a folder of the repository with an extension, by name. Panics when there is none.
+#[track_caller]
+pub fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(repository().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "there is no .{extension} in {folder}");
+    files
+}
+
+/// Where each part of the stack listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The service.
+    pub backend: SocketAddr,
+    /// The shipper's own port.
+    pub shipper: SocketAddr,
+    /// Prometheus.
+    pub prometheus: SocketAddr,
+    /// Alertmanager.
+    pub alertmanager: SocketAddr,
+}
+
+impl Addresses {
+    /// Ports on which nobody listens.
+    pub fn free() -> Self {
+        let [backend, shipper, prometheus, alertmanager] = std::array::from_fn(|_| port::free_address());
+        Self { backend, shipper, prometheus, alertmanager }
+    }
+
+    fn placeholders(&self) -> [(&str, SocketAddr); 4] {
+        [
+            ("@BACKEND_ADDRESS@", self.backend),
+            ("@SHIPPER_ADDRESS@", self.shipper),
+            ("@PROMETHEUS_ADDRESS@", self.prometheus),
+            ("@ALERTMANAGER_ADDRESS@", self.alertmanager),
+        ]
+    }
+}
+
+/// Writes the configuration into a folder: `prometheus.yml`, `rules/`, `targets/` and `alertmanager.yml`.
+#[track_caller]
+pub fn render(addresses: &Addresses, folder: &Path) {
+    let infra = repository().join("infra");
+    fs::copy(infra.join("prometheus/prometheus.yml"), folder.join("prometheus.yml")).unwrap();
+    for (from, to) in [("infra/prometheus/rules", "rules"), ("infra/prometheus/targets/local", "targets")] {
+        fs::create_dir(folder.join(to)).unwrap();
+        for file in files(from, "yml") {
+            let mut text = fs::read_to_string(&file).unwrap();
+            for (placeholder, address) in addresses.placeholders() {
+                text = text.replace(placeholder, &address.to_string());
+            }
+            assert!(to == "rules" || !text.contains("_ADDRESS@\""), "{}: {text}", file.display());
+            fs::write(folder.join(to).join(file.file_name().unwrap()), text).unwrap();
+        }
+    }
+    let alertmanager = fs::read_to_string(infra.join("alertmanager/alertmanager.yml")).unwrap();
+    assert_eq!(alertmanager.matches(WEBHOOK).count(), 1, "the webhook's address stands once in alertmanager.yml");
+    let webhook = format!("http://{}/api/alerts", addresses.backend);
+    fs::write(folder.join("alertmanager.yml"), alertmanager.replace(WEBHOOK, &webhook)).unwrap();
+}
+
+/// Prometheus and Alertmanager, running.
+#[derive(Debug)]
+pub struct Monitoring {
+    /// Where they and what they watch listen.
+    pub addresses: Addresses,
+    _programs: [Program; 2],
+    _folder: TempDir,
+}
+
+impl Monitoring {
+    /// Starts both.
+    #[track_caller]
+    pub fn start(addresses: Addresses) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        render(&addresses, folder.path());
+        let alertmanager = Start::at(&executable("alertmanager"))
+            .arg(format!("--config.file={}", folder.path().join("alertmanager.yml").display()))
+            .arg(format!("--storage.path={}", folder.path().join("alertmanager").display()))
+            .arg(format!("--web.listen-address={}", addresses.alertmanager))
+            .arg("--cluster.listen-address=")
+            .start_answering(addresses.alertmanager, "/-/ready");
+        let prometheus = Start::at(&executable("prometheus"))
+            .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("prometheus").display()))
+            .arg(format!("--web.listen-address={}", addresses.prometheus))
+            .start_answering(addresses.prometheus, "/-/ready");
+        Self { addresses, _programs: [prometheus, alertmanager], _folder: folder }
+    }
+
+    /// The labels of each series that an expression gives now.
+    ///
+    /// # Errors
+    /// Prometheus' own words.
+    pub fn query(&self, expression: &str) -> Result<Vec<BTreeMap<String, String>>, String> {
+        let data = self.ask(&format!("query?query={}", encode(expression)))?;
+        Ok(data["result"].as_array().into_iter().flatten().map(|series| labels(&series["metric"])).collect())
+    }
+
+    /// How many points, other than NaN, an expression gives over the last minutes, as a panel asks for it.
+    ///
+    /// # Errors
+    /// Prometheus' own words.
+    pub fn count_points(&self, expression: &str) -> Result<usize, String> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let range = format!("start={}&end={now}&step=5", now - 300);
+        let data = self.ask(&format!("query_range?query={}&{range}", encode(expression)))?;
+        let series = data["result"].as_array().into_iter().flatten();
+        let points = series.flat_map(|series| series["values"].as_array().into_iter().flatten());
+        Ok(points.filter(|point| !number(&point[1]).is_nan()).count())
+    }
+
+    /// The labels of every series that a selector finds.
+    ///
+    /// # Errors
+    /// Prometheus' own words.
+    pub fn series(&self, selector: &str) -> Result<Vec<BTreeMap<String, String>>, String> {
+        let data = self.ask(&format!("series?match[]={}", encode(selector)))?;
+        Ok(data.as_array().into_iter().flatten().map(labels).collect())
+    }
+
+    fn ask(&self, path: &str) -> Result<Value, String> {
+        let mut answer = http::get(self.addresses.prometheus, &format!("/api/v1/{path}")).json();
+        match answer["status"].as_str() {
+            Some("success") => Ok(answer["data"].take()),
+            _ => Err(answer["error"].as_str().unwrap_or_default().to_owned()),
+        }
+    }
+}
+
+fn labels(metric: &Value) -> BTreeMap<String, String> {
+    let labels = metric.as_object().into_iter().flatten();
+    labels.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_str().unwrap_or_default().replace("Inf", "inf").parse().unwrap_or(f64::NAN)
+}
+
+fn encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
