@@ -48,7 +48,12 @@ unpack_docker() {
     if command -v dockerd >/dev/null && command -v debootstrap >/dev/null || [[ -d $UNPACKED_DOCKER ]]; then
         return
     fi
+    local program
     unpack "docker.io debootstrap" "$DOCKER_PACKAGES" docker
+    # Their plain names are given by an installation's alternatives.
+    for program in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+        ln -s "xtables-nft-multi" "$work/home/usr/sbin/$program"
+    done
     publish "$UNPACKED_DOCKER"
 }
 

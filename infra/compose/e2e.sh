@@ -147,8 +147,8 @@ clean_up() {
     trap '' INT TERM HUP
     if [[ -n $stack_is_up ]]; then
         if ((code)); then
-            dc logs --tail 40 >"$run_dir/logs" 2>&1 || true
-            tail -n 200 "$run_dir/logs" >&2
+            say "what the containers said last:"
+            dc logs --no-color --tail 12 2>&1 | cut -c 1-300 >&2 || true
         fi
         say "taking the stack down …"
         dc down --volumes --remove-orphans --timeout 10 >"$run_dir/down" 2>&1 || tail -n 5 "$run_dir/down" >&2

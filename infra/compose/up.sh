@@ -187,12 +187,16 @@ is_good() { # SERVICE STATUS
     fi
 }
 
+# The service that the others wait for: one that fails, else one that was made and did not start, else the first.
 first_unhealthy() {
-    local service
-    for service in "${services[@]}"; do
-        case $(status_of "$service") in
-            unhealthy | Restarting* | Exited\ \([1-9]*) printf '%s\n' "$service" && return ;;
-        esac
+    local service kind
+    for kind in 'unhealthy|Restarting.*|Exited \([1-9].*' Created; do
+        for service in "${services[@]}"; do
+            if [[ $(status_of "$service") =~ ^($kind)$ ]]; then
+                printf '%s\n' "$service"
+                return
+            fi
+        done
     done
     for service in "${services[@]}"; do
         is_good "$service" "$(status_of "$service")" || { printf '%s\n' "$service" && return; }

@@ -18,9 +18,7 @@ pub(crate) fn text(path: &str) -> String {
 /// Reads YAML as JSON, `<<` merged.
 #[track_caller]
 pub(crate) fn yaml(text: &str) -> Value {
-    let mut value: serde_norway::Value = serde_norway::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    value.apply_merge().unwrap();
-    serde_json::to_value(value).unwrap()
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// The stack's file with every variable at its default; one that has none is called `project`.

@@ -180,7 +180,9 @@ fn every_variable_is_explained_with_its_default() {
 fn variables_of_the_service() -> BTreeSet<String> {
     let help = String::from_utf8(Command::new(executable("backend")).arg("--help").output().unwrap().stdout).unwrap();
     let listed = help.split_once("Environment variables:\n").unwrap().1.split("\n\n").next().unwrap();
-    listed.lines().map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    let first_words = listed.lines().filter_map(|line| line.split_whitespace().next());
+    let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    first_words.filter(is_name).map(str::to_owned).collect()
 }
 
 /// The variables that `shipper run --help` lists.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::place::Place;
 use crate::rig::{Backend, fault};
 use crate::test_dashboard::{dashboard, expressions, panels};
-use crate::test_monitoring_files::{Rule, rules};
+use crate::test_monitoring_files::rules;
 
 /// How long it may take until the slowest rule, evaluated each 30 s from figures of one minute, has something to say.
 const PATIENCE: Duration = Duration::from_secs(150);

@@ -139,17 +139,13 @@ impl Monitoring {
         Self { addresses, _programs: [prometheus, alertmanager], _folder: folder }
     }
 
-    /// The series that an expression gives now: labels and value. An error when Prometheus refuses it.
+    /// The labels of each series that an expression gives now.
     ///
     /// # Errors
     /// Prometheus' own words.
-    pub fn query(&self, expression: &str) -> Result<Vec<(BTreeMap<String, String>, f64)>, String> {
+    pub fn query(&self, expression: &str) -> Result<Vec<BTreeMap<String, String>>, String> {
         let data = self.ask(&format!("query?query={}", encode(expression)))?;
-        if data["resultType"] == "scalar" {
-            return Ok(vec![(BTreeMap::new(), number(&data["result"][1]))]);
-        }
-        let series = data["result"].as_array().into_iter().flatten();
-        Ok(series.map(|series| (labels(&series["metric"]), number(&series["value"][1]))).collect())
+        Ok(data["result"].as_array().into_iter().flatten().map(|series| labels(&series["metric"])).collect())
     }
 
     /// How many points, other than NaN, an expression gives over the last minutes, as a panel asks for it.
