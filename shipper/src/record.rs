@@ -2,7 +2,7 @@
 //!
 //! Engines refuse, or take half of, what a lenient parser lets through: a key twice in an object, bytes that are not
 //! UTF-8, nesting without end. So a line is checked in full before it is passed on as it is: its bytes are
-//! [marked](marks), then read once by the [grammar](scan), with the [keys] and the contract's [members] looked at on
+//! marked, then read once by the grammar, with the keys and the contract's members looked at on
 //! the way. Checking does no I/O, takes no time from a clock and, once warm, allocates nothing.
 
 mod keys;
