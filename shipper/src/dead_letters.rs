@@ -52,6 +52,8 @@ pub struct DeadLetters<D: Disk> {
     disk: D,
     dir: PathBuf,
     active: Option<(D::File, u64)>,
+    /// A file that a sync failed for, and its length before what was appended then.
+    doubtful: Option<(D::File, u64)>,
     next_sequence: u64,
     known: HashSet<LineId>,
     pending: Vec<u8>,
@@ -86,7 +88,16 @@ impl<D: Disk> DeadLetters<D> {
             file.sync()?;
             known.extend(bytes[..whole].split(|byte| *byte == b'\n').filter_map(id_of));
         }
-        Ok(Self { disk, dir, active: None, next_sequence, known, pending: Vec::new(), pending_ids: Vec::new() })
+        Ok(Self {
+            disk,
+            dir,
+            active: None,
+            doubtful: None,
+            next_sequence,
+            known,
+            pending: Vec::new(),
+            pending_ids: Vec::new(),
+        })
     }
 
     /// Whether a line is among them.
@@ -124,6 +135,12 @@ impl<D: Disk> DeadLetters<D> {
         if self.pending.is_empty() {
             return Ok(Vec::new());
         }
+        if let Some((file, len)) = &self.doubtful {
+            // What of it is on the disk must be gone for good before it is written to another file.
+            file.truncate(*len)?;
+            file.sync()?;
+            self.doubtful = None;
+        }
         let (file, len) = match &mut self.active {
             Some(active) if active.1 < FILE_BYTES => active,
             active => {
@@ -136,8 +153,7 @@ impl<D: Disk> DeadLetters<D> {
         append_whole(file, *len, &self.pending)?;
         if let Err(error) = file.sync() {
             // After a sync that failed nobody knows what the disk holds: write it again, to another file.
-            let _ = file.truncate(*len);
-            self.active = None;
+            self.doubtful = self.active.take();
             return Err(error);
         }
         *len += self.pending.len() as u64;

@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A file system.
 pub trait Disk: Clone + Send + Sync + 'static {
@@ -24,6 +24,18 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// # Errors
     /// As the file system says.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// The paths that a shell's pattern matches, in no order; none for what is no pattern or may not be looked at.
+    ///
+    /// # Errors
+    /// As the file system says of a folder that it can't read at the moment.
+    fn matching(&self, pattern: &str) -> io::Result<Vec<PathBuf>>;
+
+    /// The path without links and dots, where there is something.
+    fn canonical(&self, path: &Path) -> Option<PathBuf>;
+
+    /// Whether it is a file, not a folder or a pipe, that can be opened without waiting.
+    fn is_file(&self, path: &Path) -> bool;
 
     /// Opens a file that exists, for reading.
     ///
@@ -126,6 +138,32 @@ impl Disk for RealDisk {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn matching(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
+        let is_passed_over = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory
+            )
+        };
+        let mut paths = Vec::new();
+        for found in glob::glob(pattern).into_iter().flatten() {
+            match found.map_err(io::Error::from) {
+                Ok(path) => paths.push(path),
+                Err(error) if is_passed_over(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(paths)
+    }
+
+    fn canonical(&self, path: &Path) -> Option<PathBuf> {
+        std::fs::canonicalize(path).ok()
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        path.is_file()
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {

@@ -140,6 +140,8 @@ pub struct Files<D: Disk> {
     journal: Arc<Mutex<Journal<D>>>,
     random: Random,
     tracked: BTreeMap<GenerationId, Tracked<D::File>>,
+    /// What was seen before the file system said no, for the next look to tell.
+    untold: Vec<FileEvent<D::File>>,
     /// Generations of an earlier process that no file was found for yet.
     unclaimed: BTreeMap<GenerationId, Entry>,
     scanned: bool,
@@ -165,6 +167,7 @@ impl<D: Disk> Files<D> {
             journal,
             random,
             tracked: BTreeMap::new(),
+            untold: Vec::new(),
             unclaimed,
             scanned: false,
             scan_due: Duration::ZERO,
@@ -204,18 +207,33 @@ impl<D: Disk> Files<D> {
         now: Moment,
         position: impl Fn(&GenerationId) -> u64,
     ) -> io::Result<Vec<FileEvent<D::File>>> {
-        let mut events = Vec::new();
         if self.poll_at().is_none_or(|at| at > now.elapsed) {
-            return Ok(events);
+            return Ok(Vec::new());
         }
         self.poll_due = now.elapsed + POLL_INTERVAL;
-        self.look_at_known(now, &position, &mut events)?;
+        let mut events = std::mem::take(&mut self.untold);
+        match self.look(now, &position, &mut events) {
+            Ok(()) => Ok(events),
+            Err(error) => {
+                self.untold = events;
+                Err(error)
+            }
+        }
+    }
+
+    fn look(
+        &mut self,
+        now: Moment,
+        position: &impl Fn(&GenerationId) -> u64,
+        events: &mut Vec<FileEvent<D::File>>,
+    ) -> io::Result<()> {
+        self.look_at_known(now, position, events)?;
         if self.scan_due <= now.elapsed {
+            self.scan(now, events)?;
             self.scan_due = now.elapsed + self.settings.scan_interval;
-            self.scan(now, &mut events)?;
             self.scanned = true;
         }
-        Ok(events)
+        Ok(())
     }
 
     fn look_at_known(
@@ -232,9 +250,21 @@ impl<D: Disk> Files<D> {
             }
             let Ok(stat) = tracked.file.stat() else { continue };
             let read_to = position(&generation);
-            if stat.len < read_to || stat.len < tracked.len || !begins_alike(&*tracked.file, &tracked.identity) {
+            let is_cut = stat.len < read_to || stat.len < tracked.len;
+            // A file that can't be read for the moment is not another one.
+            let Ok(begins_alike) = begins_alike(&*tracked.file, &tracked.identity) else { continue };
+            if is_cut || !begins_alike {
                 self.begin_new_life(generation, read_to, now, events)?;
                 continue;
+            }
+            if tracked.identity.fingerprint_len < FINGERPRINT_BYTES.min(stat.len) {
+                let Ok(longer) = identity(&*tracked.file, &tracked.identity.path, stat) else { continue };
+                // Durable before a line that it does not cover yet can be sent: a process that knows less of the file
+                // would take what follows a cut for the same life.
+                let mut journal = lock(&self.journal);
+                journal.file(generation, longer.clone());
+                journal.sync()?;
+                tracked.identity = longer;
             }
             if stat.len > tracked.len {
                 if now.elapsed >= tracked.marked_at + MARK_INTERVAL {
@@ -244,10 +274,6 @@ impl<D: Disk> Files<D> {
                 tracked.len = stat.len;
                 tracked.grown_at = now.elapsed;
                 events.push(FileEvent::Grown { generation, end: stat.len });
-            }
-            if tracked.identity.fingerprint_len < FINGERPRINT_BYTES.min(stat.len) {
-                tracked.identity = identity(&*tracked.file, &tracked.identity.path, stat)?;
-                lock(&self.journal).file(generation, tracked.identity.clone());
             }
             tracked.rotated |= stat.links == 0;
             if tracked.rotated && now.elapsed >= tracked.grown_at + ROTATED_GRACE {
@@ -267,9 +293,12 @@ impl<D: Disk> Files<D> {
         now: Moment,
         events: &mut Vec<FileEvent<D::File>>,
     ) -> io::Result<()> {
+        let Some(known) = self.tracked.get(&generation) else { return Ok(()) };
+        // While the folder can't be read the old life goes on, or its copy would be passed over.
+        let copy = self.find_copy(&known.identity, read_to)?;
         let Some(old) = self.tracked.remove(&generation) else { return Ok(()) };
         self.counts.truncated += 1;
-        match self.find_copy(&old.identity, read_to) {
+        match copy {
             Some((file, end)) => {
                 events.push(FileEvent::Moved { generation, file });
                 events.push(FileEvent::Grown { generation, end });
@@ -289,27 +318,27 @@ impl<D: Disk> Files<D> {
     }
 
     /// A file in the same folder that begins as the one that was cut did, and goes at least as far.
-    fn find_copy(&self, old: &FileIdentity, read_to: u64) -> Option<(Arc<D::File>, u64)> {
-        if old.fingerprint_len < COPY_FINGERPRINT_MIN_BYTES {
-            return None;
-        }
-        let dir = old.path.parent()?;
-        let names = self.disk.list(dir).ok()?;
-        names.into_iter().find_map(|name| {
-            let file = self.disk.open(&dir.join(name)).ok()?;
-            let stat = file.stat().ok()?;
+    fn find_copy(&self, old: &FileIdentity, read_to: u64) -> io::Result<Option<(Arc<D::File>, u64)>> {
+        let Some(dir) = old.path.parent().filter(|_| old.fingerprint_len >= COPY_FINGERPRINT_MIN_BYTES) else {
+            return Ok(None);
+        };
+        for name in self.names_in(dir)? {
+            let Some((file, stat)) = self.open_regular(&dir.join(name))? else { continue };
             let other = (stat.device, stat.inode) != (old.device, old.inode);
             let known = self.tracked.values().any(|tracked| is_same(&tracked.identity, &stat));
             let fits = other && !known && stat.len >= read_to.max(old.fingerprint_len);
-            (fits && begins_alike(&file, old)).then(|| (Arc::new(file), stat.len))
-        })
+            if fits && begins_alike(&file, old)? {
+                return Ok(Some((Arc::new(file), stat.len)));
+            }
+        }
+        Ok(None)
     }
 
     fn scan(&mut self, now: Moment, events: &mut Vec<FileEvent<D::File>>) -> io::Result<()> {
-        let paths = self.matching_paths();
+        let paths = self.matching_paths()?;
         let mut named = std::collections::HashSet::new();
         for path in &paths {
-            let Some((file, stat)) = self.open_regular(path) else { continue };
+            let Some((file, stat)) = self.open_regular(path)? else { continue };
             // Its own log would be shipped, which is logged, which would be shipped.
             if self.own_log.is_some_and(|own| own == (stat.device, stat.inode)) {
                 continue;
@@ -331,8 +360,8 @@ impl<D: Disk> Files<D> {
                 }
                 break;
             }
-            match self.claim(&file, &stat) {
-                Some((generation, entry)) => self.resume(generation, &entry, path, file, stat, now, events)?,
+            match self.claim(&file, &stat)? {
+                Some(generation) => self.resume(generation, path, file, stat, now, events)?,
                 None => self.open_new(path, Arc::new(file), now, events)?,
             }
         }
@@ -352,31 +381,44 @@ impl<D: Disk> Files<D> {
         self.settings.format.place(path, file).unwrap_or_else(unreadable)
     }
 
-    fn matching_paths(&self) -> Vec<PathBuf> {
-        let matches = |pattern: &String| glob::glob(pattern).ok();
-        let own = std::fs::canonicalize(&self.settings.state_dir).ok();
+    fn matching_paths(&self) -> io::Result<Vec<PathBuf>> {
+        let own = self.disk.canonical(&self.settings.state_dir);
         let is_own = |path: &PathBuf| {
-            let path = std::fs::canonicalize(path).ok();
+            let path = self.disk.canonical(path);
             own.as_ref().zip(path).is_some_and(|(own, path)| path.starts_with(own))
         };
-        let mut paths: Vec<_> = self.settings.patterns.iter().filter_map(matches).flatten().flatten().collect();
+        let mut paths = Vec::new();
+        for pattern in &self.settings.patterns {
+            paths.extend(self.disk.matching(pattern)?);
+        }
         paths.retain(|path| !is_own(path));
         paths.sort_unstable();
         paths.dedup();
-        paths
+        Ok(paths)
     }
 
-    fn open_regular(&self, path: &Path) -> Option<(D::File, Stat)> {
-        if !path.is_file() {
-            return None;
+    /// A file to be read, if it is one and may be read. Any other failure may pass, and says nothing of the file.
+    fn open_regular(&self, path: &Path) -> io::Result<Option<(D::File, Stat)>> {
+        if !self.disk.is_file(path) {
+            return Ok(None);
         }
         let opened = self.disk.open(path).and_then(|file| file.stat().map(|stat| (file, stat)));
         match opened {
-            Ok(opened) => Some(opened),
-            Err(error) => {
+            Ok(opened) => Ok(Some(opened)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 tracing::warn!(path = %path.display(), %error, "can't read a file that the patterns match");
-                None
+                Ok(None)
             }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names in a folder; none where it may not be read.
+    fn names_in(&self, dir: &Path) -> io::Result<Vec<String>> {
+        match self.disk.list(dir) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
+            listed => listed,
         }
     }
 
@@ -388,40 +430,33 @@ impl<D: Disk> Files<D> {
     }
 
     /// The generation of an earlier process that this file is the life of.
-    fn claim(&mut self, file: &D::File, stat: &Stat) -> Option<(GenerationId, Entry)> {
-        let fits = |entry: &Entry| {
-            let identity = entry.file.as_ref();
-            identity.is_some_and(|identity| {
-                is_same(identity, stat) && stat.len >= entry.checkpoint && begins_alike(file, identity)
-            })
-        };
-        let generation = *self.unclaimed.iter().find(|(_, entry)| fits(entry))?.0;
-        self.unclaimed.remove_entry(&generation)
+    fn claim(&self, file: &D::File, stat: &Stat) -> io::Result<Option<GenerationId>> {
+        for (generation, entry) in &self.unclaimed {
+            let Some(identity) = &entry.file else { continue };
+            if is_same(identity, stat) && stat.len >= entry.checkpoint && begins_alike(file, identity)? {
+                return Ok(Some(*generation));
+            }
+        }
+        Ok(None)
     }
 
     /// After a restart: files that were renamed out of the patterns, or copied and cut, while nobody looked.
     fn look_for_the_unclaimed(&mut self, now: Moment, events: &mut Vec<FileEvent<D::File>>) -> io::Result<()> {
-        for (generation, entry) in std::mem::take(&mut self.unclaimed) {
+        let generations: Vec<_> = self.unclaimed.keys().copied().collect();
+        for generation in generations {
+            let Some(entry) = self.unclaimed.get(&generation).cloned() else { continue };
             let Some(identity) = &entry.file else { continue };
-            let by_number = || {
-                let dir = identity.path.parent()?;
-                self.disk.list(dir).ok()?.into_iter().find_map(|name| {
-                    let path = dir.join(name);
-                    let (file, stat) = self.open_regular(&path)?;
-                    let fits = is_same(identity, &stat) && stat.len >= entry.checkpoint;
-                    (fits && begins_alike(&file, identity)).then_some((path, file, stat))
-                })
-            };
-            if let Some((path, file, stat)) = by_number() {
-                self.resume(generation, &entry, &path, file, stat, now, events)?;
+            if let Some((path, file, stat)) = self.find_by_number(identity, entry.checkpoint)? {
+                self.resume(generation, &path, file, stat, now, events)?;
                 if let Some(tracked) = self.tracked.get_mut(&generation) {
                     tracked.rotated = true;
                 }
-            } else if let Some((file, end)) = self.find_copy(identity, entry.checkpoint) {
+            } else if let Some((file, end)) = self.find_copy(identity, entry.checkpoint)? {
                 let place = self.place(&identity.path, &*file);
                 events.push(FileEvent::Opened { generation, file, place, offset: entry.checkpoint });
                 events.push(FileEvent::Grown { generation, end });
                 events.push(FileEvent::Ended { generation, forget: true });
+                self.unclaimed.remove(&generation);
             } else {
                 self.counts.vanished += 1;
                 tracing::warn!(
@@ -429,16 +464,28 @@ impl<D: Disk> Files<D> {
                     "a file that was being read is gone: what was unread of it can't be read any more"
                 );
                 lock(&self.journal).retire(generation);
+                self.unclaimed.remove(&generation);
             }
         }
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one file's facts, each used once")]
+    /// The file of a generation, under whatever name in its folder.
+    fn find_by_number(&self, identity: &FileIdentity, checkpoint: u64) -> io::Result<Option<(PathBuf, D::File, Stat)>> {
+        let Some(dir) = identity.path.parent() else { return Ok(None) };
+        for name in self.names_in(dir)? {
+            let path = dir.join(name);
+            let Some((file, stat)) = self.open_regular(&path)? else { continue };
+            if is_same(identity, &stat) && stat.len >= checkpoint && begins_alike(&file, identity)? {
+                return Ok(Some((path, file, stat)));
+            }
+        }
+        Ok(None)
+    }
+
     fn resume(
         &mut self,
         generation: GenerationId,
-        entry: &Entry,
         path: &Path,
         file: D::File,
         stat: Stat,
@@ -446,6 +493,7 @@ impl<D: Disk> Files<D> {
         events: &mut Vec<FileEvent<D::File>>,
     ) -> io::Result<()> {
         let identity = identity(&file, path, stat)?;
+        let entry = self.unclaimed.remove(&generation).unwrap_or_default();
         {
             let mut journal = lock(&self.journal);
             // What lies between the last mark and here may have been sent under that mark, so it keeps it; only an
@@ -479,7 +527,11 @@ impl<D: Disk> Files<D> {
             let mut journal = lock(&self.journal);
             journal.file(generation, identity.clone());
             // Durable before its first line is sent.
-            journal.sync()?;
+            if let Err(error) = journal.sync() {
+                // The file gets another generation; a later process must not take it for this one's.
+                journal.retire(generation);
+                return Err(error);
+            }
         }
         self.track(generation, identity, file, 0, stat.len, now, events);
         Ok(())
@@ -525,9 +577,9 @@ fn identity(file: &impl DiskFile, path: &Path, stat: Stat) -> io::Result<FileIde
 }
 
 /// Whether a file's first bytes are those that the fingerprint was made of.
-fn begins_alike(file: &impl DiskFile, identity: &FileIdentity) -> bool {
+fn begins_alike(file: &impl DiskFile, identity: &FileIdentity) -> io::Result<bool> {
     let mut beginning = [0; FINGERPRINT_BYTES as usize];
     let wanted = usize::try_from(identity.fingerprint_len).unwrap_or(0).min(beginning.len());
-    let got = file.read_at(&mut beginning[..wanted], 0);
-    got.is_ok_and(|got| got == wanted && crc32fast::hash(&beginning[..got]) == identity.fingerprint)
+    let got = file.read_at(&mut beginning[..wanted], 0)?;
+    Ok(got == wanted && crc32fast::hash(&beginning[..got]) == identity.fingerprint)
 }

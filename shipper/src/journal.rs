@@ -142,6 +142,8 @@ pub struct Journal<D: Disk> {
     /// Bytes that it had when it was last written anew.
     compact_len: u64,
     entries: BTreeMap<GenerationId, Entry>,
+    /// A sync failed, and the next one may succeed without the bytes: only a file written anew can be relied on.
+    is_suspect: bool,
     /// The state that the file could not be brought to yet, because the disk said no.
     unwritten: Vec<u8>,
 }
@@ -164,6 +166,7 @@ impl<D: Disk> Journal<D> {
             synced_len: 0,
             compact_len: 0,
             entries: BTreeMap::new(),
+            is_suspect: false,
             unwritten: Vec::new(),
         };
         let good = journal.replay(&bytes)?;
@@ -271,6 +274,9 @@ impl<D: Disk> Journal<D> {
     /// # Errors
     /// As the file system says.
     pub fn write(&mut self) -> io::Result<()> {
+        if self.is_suspect {
+            return self.rewrite();
+        }
         if self.unwritten.is_empty() {
             return Ok(());
         }
@@ -290,7 +296,7 @@ impl<D: Disk> Journal<D> {
     pub fn sync(&mut self) -> io::Result<()> {
         self.write()?;
         if self.synced_len < self.len {
-            self.file.sync()?;
+            self.file.sync().inspect_err(|_| self.is_suspect = true)?;
             self.synced_len = self.len;
         }
         Ok(())
@@ -299,7 +305,7 @@ impl<D: Disk> Journal<D> {
     /// Whether everything noted would survive power loss.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        self.unwritten.is_empty() && self.synced_len == self.len
+        !self.is_suspect && self.unwritten.is_empty() && self.synced_len == self.len
     }
 
     /// Writes the state anew, durably, in place of all that led to it.
@@ -321,8 +327,11 @@ impl<D: Disk> Journal<D> {
         self.synced_len = 0;
         self.compact_len = self.len;
         self.unwritten.clear();
+        // Until the folder is synced a power loss may bring the old file back, so it is tried until it is.
+        self.is_suspect = true;
         self.disk.sync_dir(&self.dir)?;
         self.synced_len = self.len;
+        self.is_suspect = false;
         Ok(())
     }
 

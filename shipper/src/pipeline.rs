@@ -259,6 +259,12 @@ impl<D: Disk> Pipeline<D> {
         [aged, checkpoint, files, self.delivery.next_at(), self.disk_retry_at].into_iter().flatten().min()
     }
 
+    /// Bytes of all batches that are built or under way; never more than `in_flight_max_bytes` and one batch.
+    #[must_use]
+    pub fn bytes_in_flight(&self) -> usize {
+        self.delivery.bytes() + self.builder.bytes() + self.held.as_ref().map_or(0, |batch| batch.body().len())
+    }
+
     /// Whether every line that was taken is disposed of: all of the spool, and of the files what was there to read,
     /// or after [`Pipeline::close_files`] what was read.
     #[must_use]

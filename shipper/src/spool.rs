@@ -17,7 +17,7 @@
 //! Above `max_bytes`, or when the disk has no room, [`Writer::append`] takes nothing. What happens then is `on_full`:
 //! with [`OnFull::DropOldest`] the pipeline gives up the oldest segment, with [`OnFull::Wait`] the writer waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -93,6 +93,8 @@ pub struct Spool<D: Disk> {
     random: Mutex<Random>,
     segments: Mutex<BTreeMap<GenerationId, Segment<D::File>>>,
     unsynced: Mutex<Vec<Arc<D::File>>>,
+    /// Streams whose folder is durable.
+    durable_dirs: Mutex<BTreeSet<String>>,
     room_wanted: Mutex<bool>,
     room_made: Condvar,
 }
@@ -128,9 +130,11 @@ impl<D: Disk> Spool<D> {
             random: Mutex::new(random),
             segments: Mutex::default(),
             unsynced: Mutex::default(),
+            durable_dirs: Mutex::default(),
             room_wanted: Mutex::new(false),
             room_made: Condvar::new(),
         };
+        spool.disk.sync_dir(&spool.dir)?;
         for stream in spool.disk.list(&spool.dir)? {
             let dir = spool.dir.join(&stream);
             // A removal that a power loss could undo would bring back a segment that the journal has forgotten.
@@ -248,9 +252,11 @@ impl<D: Disk> Spool<D> {
 
     fn begin(&self, stream: &str, now: Timestamp) -> io::Result<Active<D::File>> {
         let dir = self.dir.join(stream);
-        if !self.disk.list(&self.dir)?.iter().any(|name| name == stream) {
+        // That the folder is there does not say that it would be after a power loss.
+        if !lock(&self.durable_dirs).contains(stream) {
             self.disk.create_dir_all(&dir)?;
             self.disk.sync_dir(&self.dir)?;
+            lock(&self.durable_dirs).insert(stream.to_owned());
         }
         let mut random = [0; 16];
         {

@@ -1,13 +1,22 @@
-//! A modelled file system: it forgets what was not synced, tears writes, runs full and stops at any step.
+//! A modelled file system, as the shipper and the services beside it see it, and as a power loss leaves it.
+//!
+//! Every file has two contents: what is read from it (the cache) and what a power loss would leave (the platter). A sync
+//! brings the second to the first. One that fails may have written any part, and may say of the rest, falsely, that it
+//! is written: the next sync then succeeds and the bytes are on no platter ("fsyncgate"). Of the changes of a folder that
+//! was not synced, a power loss keeps any; of bytes that were not synced, any beginning, perhaps with a hole of zeros.
+
+mod access;
+mod inode;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use shipper::disk::{Disk, DiskFile, Stat};
+use store::GenerationId;
 
 use super::random::Random;
+use inode::Inode;
 
 /// How a process comes to its end without being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,53 +27,79 @@ pub(super) enum Crash {
     PowerLoss,
 }
 
-#[derive(Default)]
-struct Inode {
-    bytes: Vec<u8>,
-    /// The bytes as of the last sync.
-    durable: Vec<u8>,
+/// What goes wrong, each once in so many steps of its kind; 0 for never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    /// An append finds the disk full.
+    pub(super) full: u64,
+    /// A step fails as it would on a bad disk, and does nothing.
+    pub(super) error: u64,
+    /// A sync of a file or a folder fails.
+    pub(super) sync: u64,
+    /// A failed sync passes for a good one the next time.
+    pub(super) false_clean: bool,
+    /// What was written and not synced may come back as zeros.
+    pub(super) holes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    Dir,
+    File(usize),
+}
+
+/// A change of a folder.
+#[derive(Debug)]
+enum Change {
+    Made(String, Node),
+    Moved(String, String, usize),
+    Removed(String),
 }
 
 struct State {
     inodes: Vec<Inode>,
-    names: BTreeMap<PathBuf, usize>,
-    /// The names as of the last sync of their folder.
-    durable_names: BTreeMap<PathBuf, usize>,
-    dirs: Vec<PathBuf>,
+    names: BTreeMap<String, Node>,
+    /// The names on the platter, and what was changed since.
+    durable_names: BTreeMap<String, Node>,
+    changes: Vec<Change>,
     random: Random,
     /// Steps until everything stops.
     steps_left: Option<u64>,
-    /// One append in so many fails because the disk is full; 0 for none.
-    full_one_in: u64,
-    /// What the segments of the spool ever held, and what of it must still be there.
-    segments: BTreeMap<PathBuf, Vec<u8>>,
-    /// What they held before a power loss took some of it.
-    segments_ever: BTreeMap<PathBuf, Vec<u8>>,
+    faults: Faults,
+    /// No room, for as long as this is so.
+    is_full: bool,
 }
 
 /// The file system.
 #[derive(Clone)]
 pub(super) struct SimDisk(Arc<Mutex<State>>);
 
-/// An open file of it.
-pub(super) struct SimFile {
-    disk: SimDisk,
-    inode: usize,
-    path: PathBuf,
+/// What a spool segment held.
+pub(super) struct Held {
+    pub(super) generation: GenerationId,
+    /// Its bytes; those that a power loss left.
+    pub(super) bytes: Vec<u8>,
+    /// What it held before each power loss that took of it.
+    pub(super) before: Vec<Vec<u8>>,
+    /// A power loss took it as a whole.
+    pub(super) is_gone: bool,
+    /// It has a name.
+    pub(super) is_there: bool,
 }
 
 impl SimDisk {
-    pub(super) fn new(seed: u64) -> Self {
+    /// A disk with these folders.
+    pub(super) fn new(random: Random, dirs: &[&str]) -> Self {
+        let names: BTreeMap<_, _> = dirs.iter().map(|dir| ((*dir).to_owned(), Node::Dir)).collect();
         Self(Arc::new(Mutex::new(State {
             inodes: Vec::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            dirs: Vec::new(),
-            random: Random::new(seed),
+            durable_names: names.clone(),
+            names,
+            changes: Vec::new(),
+            random,
             steps_left: None,
-            full_one_in: 0,
-            segments: BTreeMap::new(),
-            segments_ever: BTreeMap::new(),
+            faults: Faults::default(),
+            is_full: false,
         })))
     }
 
@@ -81,217 +116,238 @@ impl SimDisk {
         self.state().steps_left == Some(0)
     }
 
-    pub(super) fn full_one_in(&self, appends: u64) {
-        self.state().full_one_in = appends;
+    pub(super) fn set_faults(&self, faults: Faults) {
+        self.state().faults = faults;
     }
 
-    /// What the segments hold, or held before they were removed in order.
-    pub(super) fn segments(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        self.state().segments.clone()
+    /// The disk is full, or has room again.
+    pub(super) fn set_full(&self, is_full: bool) {
+        self.state().is_full = is_full;
     }
 
-    /// What the segments ever held: only a power loss takes from it, and a torn line may have been whole.
-    pub(super) fn segments_ever(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut ever = self.state().segments_ever.clone();
-        for (path, held) in self.segments() {
-            let known = ever.entry(path).or_default();
-            if known.len() < held.len() {
-                *known = held;
+    /// All segments that there ever were.
+    pub(super) fn segments(&self) -> Vec<Held> {
+        let state = self.state();
+        let held = |(number, inode): (usize, &Inode)| {
+            Some(Held {
+                generation: inode.generation?,
+                bytes: inode.bytes.clone(),
+                before: inode.before.clone(),
+                is_gone: inode.is_gone,
+                is_there: state.links(number) > 0,
+            })
+        };
+        state.inodes.iter().enumerate().filter_map(held).collect()
+    }
+
+    /// The bytes of a segment from `from` to `to`.
+    pub(super) fn segment_part(&self, generation: &GenerationId, from: u64, to: u64) -> Option<Vec<u8>> {
+        let (from, to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
+        let state = self.state();
+        let inode = state.inodes.iter().find(|inode| inode.generation.as_ref() == Some(generation))?;
+        Some(inode.bytes.get(from..to.min(inode.bytes.len()))?.to_vec())
+    }
+
+    /// The shipper was told that its segments are durable: from now on a power loss must not take of them.
+    pub(super) fn promise_segments(&self) {
+        let mut state = self.state();
+        let State { inodes, names, .. } = &mut *state;
+        for node in names.values() {
+            if let Node::File(inode) = node
+                && inodes[*inode].generation.is_some()
+            {
+                inodes[*inode].promised = inodes[*inode].bytes.len();
             }
         }
-        ever
     }
 
-    /// The whole of a file, whatever has stopped.
-    pub(super) fn files_under(&self, dir: &Path) -> Vec<Vec<u8>> {
+    /// The whole of the files in a folder, whatever has stopped.
+    pub(super) fn files_under(&self, dir: &str) -> Vec<Vec<u8>> {
         let state = self.state();
-        let under = state.names.iter().filter(|(path, _)| path.starts_with(dir));
-        under.map(|(_, inode)| state.inodes[*inode].bytes.clone()).collect()
+        let under = state.names.iter().filter(|(path, _)| parent(path) == dir);
+        under
+            .filter_map(|(_, node)| match node {
+                Node::File(inode) => Some(state.inodes[*inode].bytes.clone()),
+                Node::Dir => None,
+            })
+            .collect()
     }
 
     /// The process, or the machine, is gone and comes back.
     pub(super) fn crash(&self, crash: Crash) {
-        let ever = self.segments_ever();
         let mut state = self.state();
-        state.segments_ever = ever;
         state.steps_left = None;
-        if crash == Crash::Kill {
-            return;
+        state.is_full = false;
+        if crash == Crash::PowerLoss {
+            state.lose_power();
         }
-        let State { inodes, names, durable_names, random, segments, .. } = &mut *state;
-        // Of names that were not synced, any may have made it.
-        let mut survivors = durable_names.clone();
-        for (path, inode) in names.iter() {
-            if random.one_in(2) {
-                survivors.insert(path.clone(), *inode);
-            }
+        state.inodes.iter_mut().for_each(Inode::outlive_process);
+    }
+}
+
+/// What a service does to its own files, which no fault of the shipper's disk touches, and which a power loss leaves.
+impl SimDisk {
+    /// Appends to a file, making it where it is missing.
+    pub(super) fn put(&self, path: &str, bytes: &[u8]) {
+        let mut state = self.state();
+        let inode = match state.names.get(path) {
+            Some(Node::File(inode)) => *inode,
+            _ => state.make(path),
+        };
+        state.inodes[inode].bytes.extend_from_slice(bytes);
+        state.settle_outside();
+    }
+
+    pub(super) fn put_rename(&self, from: &str, to: &str) {
+        let mut state = self.state();
+        if let Some(node) = state.names.remove(from) {
+            state.names.insert(to.to_owned(), node);
         }
-        for path in durable_names.keys().filter(|path| !names.contains_key(*path)) {
-            if random.one_in(2) {
-                survivors.remove(path);
-            }
+        state.settle_outside();
+    }
+
+    pub(super) fn put_copy(&self, from: &str, to: &str) {
+        let bytes = self.bytes_of(from);
+        self.put(to, &bytes);
+    }
+
+    pub(super) fn put_cut(&self, path: &str) {
+        let mut state = self.state();
+        if let Some(Node::File(inode)) = state.names.get(path).copied() {
+            state.inodes[inode].bytes.clear();
         }
-        for inode in inodes.iter_mut() {
-            let appended = inode.bytes.starts_with(&inode.durable);
-            let kept = if appended { random.between(inode.durable.len(), inode.bytes.len()) } else { 0 };
-            if appended {
-                inode.bytes.truncate(kept)
-            } else {
-                inode.bytes = inode.durable.clone()
-            }
-            inode.durable = inode.bytes.clone();
+        state.settle_outside();
+    }
+
+    pub(super) fn put_removal(&self, path: &str) {
+        let mut state = self.state();
+        state.names.remove(path);
+        state.settle_outside();
+    }
+
+    pub(super) fn bytes_of(&self, path: &str) -> Vec<u8> {
+        let state = self.state();
+        match state.names.get(path) {
+            Some(Node::File(inode)) => state.inodes[*inode].bytes.clone(),
+            _ => Vec::new(),
         }
-        for (path, inode) in &survivors {
-            if let Some(held) = segments.get_mut(path) {
-                held.clone_from(&inodes[*inode].bytes);
-            }
-        }
-        // A segment whose name was never durable is gone with all it held.
-        segments.retain(|path, held| survivors.contains_key(path) || !names.contains_key(path) || held.is_empty());
-        *names = survivors.clone();
-        *durable_names = survivors;
     }
 }
 
 impl State {
+    /// Counts a step of the shipper, and lets it fail.
     fn step(&mut self) -> io::Result<()> {
         match &mut self.steps_left {
-            Some(0) => Err(io::Error::other("the simulated machine has stopped")),
+            Some(0) => return Err(io::Error::other("the simulated machine has stopped")),
             Some(left) => {
                 *left -= 1;
-                if *left == 0 { Err(io::Error::other("the simulated machine stops")) } else { Ok(()) }
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-fn missing() -> io::Error {
-    io::ErrorKind::NotFound.into()
-}
-
-impl Disk for SimDisk {
-    type File = SimFile;
-
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.step()?;
-        state.dirs.push(dir.to_owned());
-        Ok(())
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let mut state = self.state();
-        state.step()?;
-        let all = state.names.keys().chain(&state.dirs);
-        let name = |path: &PathBuf| {
-            let (parent, name) = (path.parent()?, path.file_name()?);
-            (parent == dir).then(|| name.to_string_lossy().into_owned())
-        };
-        let mut names: Vec<_> = all.filter_map(name).collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<SimFile> {
-        let mut state = self.state();
-        state.step()?;
-        let inode = *state.names.get(path).ok_or_else(missing)?;
-        Ok(SimFile { disk: self.clone(), inode, path: path.to_owned() })
-    }
-
-    fn open_append(&self, path: &Path) -> io::Result<SimFile> {
-        let mut state = self.state();
-        let stepped = state.step();
-        let next = state.inodes.len();
-        let inode = match state.names.get(path) {
-            Some(inode) => *inode,
-            None => {
-                state.inodes.push(Inode::default());
-                state.names.insert(path.to_owned(), next);
-                if path.extension().is_some_and(|extension| extension == "log") {
-                    state.segments.insert(path.to_owned(), Vec::new());
+                if *left == 0 {
+                    return Err(io::Error::other("the simulated machine stops"));
                 }
-                next
             }
-        };
-        stepped?;
-        Ok(SimFile { disk: self.clone(), inode, path: path.to_owned() })
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.step()?;
-        let inode = state.names.remove(from).ok_or_else(missing)?;
-        state.names.insert(to.to_owned(), inode);
-        Ok(())
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.step()?;
-        state.names.remove(path).map(drop).ok_or_else(missing)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.step()?;
-        let State { names, durable_names, .. } = &mut *state;
-        durable_names.retain(|path, _| path.parent() != Some(dir) || names.contains_key(path));
-        for (path, inode) in names.iter().filter(|(path, _)| path.parent() == Some(dir)) {
-            durable_names.insert(path.clone(), *inode);
+            None => {}
         }
-        Ok(())
+        if self.random.one_in(self.faults.error) { Err(io::Error::other("a simulated bad disk")) } else { Ok(()) }
+    }
+
+    fn make(&mut self, path: &str) -> usize {
+        let inode = self.inodes.len();
+        let name = Path::new(path).file_name().unwrap().to_str().unwrap();
+        let generation = name.strip_suffix(".log").filter(|_| path.starts_with(super::STATE));
+        self.inodes.push(Inode::new(generation.and_then(|name| name.parse().ok())));
+        self.names.insert(path.to_owned(), Node::File(inode));
+        self.changes.push(Change::Made(path.to_owned(), Node::File(inode)));
+        inode
+    }
+
+    /// What is not the shipper's is durable at once.
+    fn settle_outside(&mut self) {
+        let Self { names, durable_names, inodes, changes, .. } = self;
+        let outside = |path: &str| !path.starts_with(super::STATE);
+        changes.retain(|change| !matches!(change, Change::Made(path, _) if outside(path)));
+        durable_names.retain(|path, _| !outside(path) || names.contains_key(path));
+        for (path, node) in names.iter().filter(|(path, _)| outside(path)) {
+            durable_names.insert(path.clone(), *node);
+            if let Node::File(inode) = node {
+                inodes[*inode].settle();
+            }
+        }
+    }
+
+    fn links(&self, inode: usize) -> u64 {
+        self.names.values().filter(|node| **node == Node::File(inode)).count() as u64
+    }
+
+    fn sync_dir(&mut self, dir: &str) {
+        for change in std::mem::take(&mut self.changes) {
+            if change.dir() == dir { change.apply(&mut self.durable_names) } else { self.changes.push(change) }
+        }
+    }
+
+    fn lose_power(&mut self) {
+        let mut survivors = std::mem::take(&mut self.durable_names);
+        for change in std::mem::take(&mut self.changes) {
+            if self.random.one_in(2) {
+                change.apply(&mut survivors);
+            }
+        }
+        // A folder that is gone takes along what was in it.
+        let is_there = |path: &str| parent(path).is_empty() || survivors.get(parent(path)) == Some(&Node::Dir);
+        let orphans: Vec<_> = survivors.keys().filter(|path| !is_there(path)).cloned().collect();
+        survivors.retain(|path, _| !orphans.contains(path));
+        let files = |names: &BTreeMap<String, Node>| -> Vec<bool> {
+            let mut has_name = vec![false; self.inodes.len()];
+            names.values().for_each(|node| {
+                if let Node::File(inode) = node {
+                    has_name[*inode] = true
+                }
+            });
+            has_name
+        };
+        let (before, after) = (files(&self.names), files(&survivors));
+        for (number, inode) in self.inodes.iter_mut().enumerate() {
+            match (before[number], after[number]) {
+                (_, true) => inode.lose_power(&mut self.random, self.faults.holes, before[number]),
+                (true, false) => inode.vanish(),
+                // Removed in order, and it stays so.
+                (false, false) => {}
+            }
+        }
+        self.names = survivors.clone();
+        self.durable_names = survivors;
     }
 }
 
-impl DiskFile for SimFile {
-    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.disk.state();
-        let one_in = state.full_one_in;
-        if one_in > 0 && state.random.one_in(one_in) {
-            return Err(io::ErrorKind::StorageFull.into());
+impl Change {
+    fn dir(&self) -> &str {
+        match self {
+            Self::Made(path, _) | Self::Moved(_, path, _) | Self::Removed(path) => parent(path),
         }
-        let stepped = state.step();
-        let whole = stepped.is_ok() && !state.random.one_in(8);
-        let count = if whole { bytes.len() } else { state.random.between(usize::from(stepped.is_ok()), bytes.len()) };
-        state.inodes[self.inode].bytes.extend_from_slice(&bytes[..count]);
-        if let Some(held) = state.segments.get_mut(&self.path) {
-            held.extend_from_slice(&bytes[..count]);
+    }
+
+    fn apply(&self, names: &mut BTreeMap<String, Node>) {
+        match self {
+            Self::Made(path, node) => _ = names.insert(path.clone(), *node),
+            Self::Moved(from, to, inode) => {
+                if names.get(from) == Some(&Node::File(*inode)) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), Node::File(*inode));
+            }
+            Self::Removed(path) => _ = names.remove(path),
         }
-        stepped.map(|()| count)
     }
+}
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.disk.state();
-        state.step()?;
-        let bytes = &state.inodes[self.inode].bytes;
-        let from = bytes.len().min(usize::try_from(offset).unwrap());
-        let count = buffer.len().min(bytes.len() - from);
-        buffer[..count].copy_from_slice(&bytes[from..from + count]);
-        Ok(count)
-    }
+/// The folder that a path is in; of the topmost none.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(dir, _)| dir)
+}
 
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        let mut state = self.disk.state();
-        state.step()?;
-        state.inodes[self.inode].bytes.truncate(usize::try_from(len).unwrap());
-        Ok(())
-    }
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
 
-    fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.state();
-        state.step()?;
-        let inode = &mut state.inodes[self.inode];
-        inode.durable.clone_from(&inode.bytes);
-        Ok(())
-    }
-
-    fn stat(&self) -> io::Result<Stat> {
-        let mut state = self.disk.state();
-        state.step()?;
-        let len = state.inodes[self.inode].bytes.len() as u64;
-        Ok(Stat { device: 1, inode: self.inode as u64, links: 1, len })
-    }
+fn paths(names: impl Iterator<Item = String>) -> Vec<PathBuf> {
+    names.map(PathBuf::from).collect()
 }

@@ -1,71 +1,136 @@
-//! A modelled store: it takes, refuses, forgets to answer, and remembers every document.
+//! A modelled store behind a modelled network: it takes, refuses, forgets to answer, takes late, and remembers every
+//! document.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 
-use store::{Batch, Cause, Disposition, WriteError};
+use store::{Batch, Cause, Disposition, LineId, WriteError};
 
 use super::random::Random;
 
 /// A document of this text is refused by itself.
 pub(super) const POISON: &str = "poison";
 
-/// A document of this text spoils the request that it is in.
+/// A document of this text spoils the request that it is in: a client's error for all of it.
 pub(super) const SPOILER: &str = "spoiler";
 
-/// What the store holds, by document id: index and document.
-#[derive(Default)]
+/// A document, and the index that it was for.
+pub(super) struct Held {
+    pub(super) index: String,
+    pub(super) document: Vec<u8>,
+}
+
+/// How a store and the way to it are in a seed; chances are once in so many requests or lines, 0 for never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Weather {
+    /// The connection is reset before the store took the batch.
+    pub(super) reset_before: u64,
+    /// It is reset after the store took it.
+    pub(super) reset_after: u64,
+    /// No answer in time, and the store takes the batch later, perhaps after it came again.
+    pub(super) late: u64,
+    /// The whole request is answered with 429 or 5xx.
+    pub(super) busy: u64,
+    /// The whole request is refused: rights, a block.
+    pub(super) refused: u64,
+    /// The answer speaks of another number of lines.
+    pub(super) other_length: u64,
+    /// A line is answered with 429 or 503.
+    pub(super) line_busy: u64,
+}
+
+/// The store.
 pub(super) struct Engine {
-    pub(super) documents: BTreeMap<String, (String, String)>,
-    /// Nothing fails any more, but what can never be taken.
-    pub(super) calm: bool,
+    /// What it was sent of each line that it took: first what it holds, then what it was sent under the same id and
+    /// differs.
+    pub(super) documents: HashMap<LineId, Vec<Held>>,
+    stored: HashSet<LineId>,
+    pub(super) weather: Weather,
+    /// A longer request is answered with 413.
+    pub(super) request_max_bytes: usize,
+    /// Batches that it will take though nobody waits for the answer any more.
+    late: Vec<Batch>,
 }
 
 impl Engine {
-    /// Takes a batch, or does not, and answers.
-    pub(super) fn write(&mut self, batch: &Batch, random: &mut Random) -> Result<Vec<Disposition>, WriteError> {
-        let trouble = if self.calm { 99 } else { random.between(0, 19) };
-        match trouble {
-            0 | 1 => return Err(WriteError::Unavailable(Cause::new(0, "reset before it took the batch"))),
-            2 => return Err(WriteError::Refused(Cause::new(403, "index is read-only"))),
-            3 if batch.lines().len() > 1 => return Err(WriteError::TooLarge(Cause::new(413, "too large"))),
-            _ => {}
-        }
-        let text = |place: usize| std::str::from_utf8(batch.document(place)).unwrap();
-        if (0..batch.lines().len()).any(|place| text(place).contains(SPOILER)) {
-            return Err(WriteError::Rejected(Cause::new(400, "malformed")));
-        }
-        let mut dispositions = Vec::new();
-        for place in 0..batch.lines().len() {
-            dispositions.push(self.take(batch, place, random));
-        }
-        match trouble {
-            4 | 5 => Err(WriteError::Unavailable(Cause::new(0, "reset after it took the batch"))),
-            6 => Ok(dispositions.split_off(dispositions.len() / 2)),
-            _ => Ok(dispositions),
-        }
+    pub(super) fn new(weather: Weather, request_max_bytes: usize) -> Self {
+        Self { documents: HashMap::new(), stored: HashSet::new(), weather, request_max_bytes, late: Vec::new() }
     }
 
-    fn take(&mut self, batch: &Batch, place: usize, random: &mut Random) -> Disposition {
-        let document = String::from_utf8(batch.document(place).to_vec()).unwrap();
-        if document.contains(POISON) {
+    /// Gets a request, and gives what the shipper gets to see of it.
+    pub(super) fn write(&mut self, batch: &Batch, random: &mut Random) -> Result<Vec<Disposition>, WriteError> {
+        let unavailable = |status, reason: &str| Err(WriteError::Unavailable(Cause::new(status, reason)));
+        let weather = self.weather;
+        if random.one_in(weather.reset_before) {
+            return unavailable(0, "reset before it took the batch");
+        }
+        if random.one_in(weather.late) {
+            self.late.push(batch.clone());
+            return unavailable(0, "no answer in time");
+        }
+        if random.one_in(weather.busy) {
+            return unavailable([429, 500, 502, 503, 504][random.between(0, 4)], "busy");
+        }
+        if random.one_in(weather.refused) {
+            return Err(WriteError::Refused(Cause::new([401, 403][random.between(0, 1)], "refused")));
+        }
+        let answer = self.take(batch, random)?;
+        if random.one_in(weather.reset_after) {
+            return unavailable(0, "reset after it took the batch");
+        }
+        if random.one_in(weather.other_length) {
+            return Ok(of_another_length(answer, random));
+        }
+        Ok(answer)
+    }
+
+    /// One of the late requests gets there, if there is one.
+    pub(super) fn take_late(&mut self, random: &mut Random) -> bool {
+        if self.late.is_empty() {
+            return false;
+        }
+        let batch = self.late.swap_remove(random.between(0, self.late.len() - 1));
+        drop(self.take(&batch, random));
+        true
+    }
+
+    /// The process that sent a request is gone; the request may get there all the same.
+    pub(super) fn orphan(&mut self, batch: Batch) {
+        self.late.push(batch);
+    }
+
+    fn take(&mut self, batch: &Batch, random: &mut Random) -> Result<Vec<Disposition>, WriteError> {
+        if batch.body().len() > self.request_max_bytes {
+            return Err(WriteError::TooLarge(Cause::new(413, "too large")));
+        }
+        if memchr::memmem::find(batch.body(), SPOILER.as_bytes()).is_some() {
+            return Err(WriteError::Rejected(Cause::new(400, "malformed")));
+        }
+        Ok((0..batch.lines().len()).map(|place| self.take_line(batch, place, random)).collect())
+    }
+
+    fn take_line(&mut self, batch: &Batch, place: usize, random: &mut Random) -> Disposition {
+        let document = batch.document(place);
+        if memchr::memmem::find(document, POISON.as_bytes()).is_some() {
             return Disposition::DeadLetter(Cause::new(400, "mapping"));
         }
-        if !self.calm && random.one_in(10) {
-            return Disposition::Retry(Cause::new(429, "busy"));
+        if random.one_in(self.weather.line_busy) {
+            return Disposition::Retry(Cause::new([429, 503][random.between(0, 1)], "busy"));
         }
-        let (id, index) = (batch.lines()[place].id.to_string(), batch.index_name(place).to_owned());
-        if let Some((held_index, held)) = self.documents.get(&id) {
-            // After a power loss a torn line may stand where a whole one was sent; else nothing may have changed.
-            if length_of(held) == length_of(&document) {
-                assert_eq!((held_index, held), (&index, &document), "a line was sent again as another document");
-            }
-            return Disposition::AlreadyStored;
+        let (id, index) = (batch.lines()[place].id, batch.index_name(place));
+        let sent = self.documents.entry(id).or_default();
+        if sent.iter().all(|held| held.document != document || held.index != index) {
+            sent.push(Held { index: index.to_owned(), document: document.to_vec() });
         }
-        self.documents.insert(id, (index, document));
-        Disposition::Stored
+        if sent.len() == 1 && self.stored.insert(id) { Disposition::Stored } else { Disposition::AlreadyStored }
     }
 }
 
-fn length_of(document: &str) -> u64 {
-    serde_json::from_str::<serde_json::Value>(document).unwrap()["origin"]["length"].as_u64().unwrap()
+/// An answer that is cut, or speaks of a line too many.
+fn of_another_length(mut answer: Vec<Disposition>, random: &mut Random) -> Vec<Disposition> {
+    if random.one_in(2) {
+        answer.truncate(answer.len() / 2);
+    } else {
+        answer.push(Disposition::Stored);
+    }
+    answer
 }

@@ -21,7 +21,13 @@ impl Random {
         low + usize::try_from(self.next() % (high - low + 1) as u64).unwrap()
     }
 
+    /// Once in so many times; with 0 never.
     pub(super) fn one_in(&mut self, chances: u64) -> bool {
-        self.next().is_multiple_of(chances)
+        chances > 0 && self.next().is_multiple_of(chances)
+    }
+
+    /// A source of randomness of its own.
+    pub(super) fn fork(&mut self) -> Self {
+        Self::new(self.next())
     }
 }

@@ -1,0 +1,129 @@
+//! One file's two contents: the cache and the platter.
+
+use store::GenerationId;
+
+use crate::simulation::random::Random;
+
+/// One file.
+pub(super) struct Inode {
+    /// What is read.
+    pub(super) bytes: Vec<u8>,
+    /// What is on the platter, but for a cut that is not there yet. Where it ends before `dirty_from`, a failed sync
+    /// passed for a good one.
+    platter: Vec<u8>,
+    /// Bytes from here on are known to be unwritten.
+    dirty_from: usize,
+    /// It was cut to this length since the last sync.
+    cut_to: Option<usize>,
+    /// The generation, of a spool segment.
+    pub(super) generation: Option<GenerationId>,
+    /// So many bytes the shipper believes to survive a power loss.
+    pub(super) promised: usize,
+    pub(super) before: Vec<Vec<u8>>,
+    pub(super) is_gone: bool,
+}
+
+impl Inode {
+    pub(super) fn new(generation: Option<GenerationId>) -> Self {
+        Self {
+            bytes: Vec::new(),
+            platter: Vec::new(),
+            dirty_from: 0,
+            cut_to: None,
+            generation,
+            promised: 0,
+            before: Vec::new(),
+            is_gone: false,
+        }
+    }
+
+    pub(super) fn truncate(&mut self, len: usize) {
+        if len >= self.bytes.len() {
+            return;
+        }
+        self.bytes.truncate(len);
+        self.cut_to = Some(self.cut_to.map_or(len, |cut| cut.min(len)));
+        self.dirty_from = self.dirty_from.min(len);
+    }
+
+    fn cut(&mut self) {
+        if let Some(len) = self.cut_to.take() {
+            self.platter.truncate(len);
+        }
+    }
+
+    /// A sync that does what it says, as far as it knows.
+    pub(super) fn sync(&mut self) {
+        self.cut();
+        self.write_up_to(self.bytes.len());
+    }
+
+    /// A sync that fails: some of the bytes are written, and whether the rest is still known to be unwritten is open.
+    pub(super) fn fail_to_sync(&mut self, random: &mut Random, false_clean: bool) {
+        if random.one_in(2) {
+            self.cut();
+        }
+        if self.cut_to.is_none() {
+            self.write_up_to(random.between(self.dirty_from, self.bytes.len()));
+        }
+        if false_clean && random.one_in(2) {
+            self.dirty_from = self.bytes.len();
+        }
+    }
+
+    fn write_up_to(&mut self, end: usize) {
+        if end > self.dirty_from {
+            // What was falsely taken for written is not there.
+            self.platter.resize(self.dirty_from, 0);
+            self.platter.extend_from_slice(&self.bytes[self.dirty_from..end]);
+        }
+        self.dirty_from = self.dirty_from.max(end);
+    }
+
+    /// The process is gone: what it was falsely told is written is taken for unwritten again. (In truth it may stay false.)
+    pub(super) fn outlive_process(&mut self) {
+        self.dirty_from = self.dirty_from.min(self.platter.len());
+    }
+
+    /// Not the shipper's: durable as it is.
+    pub(super) fn settle(&mut self) {
+        self.platter.clone_from(&self.bytes);
+        (self.dirty_from, self.cut_to) = (self.bytes.len(), None);
+    }
+
+    /// The machine is gone and comes back, and the file with it.
+    pub(super) fn lose_power(&mut self, random: &mut Random, holes: bool, had_name: bool) {
+        let old_platter = self.platter.len();
+        if self.cut_to.is_none() || random.one_in(2) {
+            self.cut();
+            let end = random.between(self.dirty_from.min(self.bytes.len()), self.bytes.len());
+            if self.platter.len() >= self.dirty_from {
+                let start = self.dirty_from;
+                self.write_up_to(end);
+                if holes && end > start + 1 && random.one_in(3) {
+                    let from = random.between(start, end - 2);
+                    let to = random.between(from + 2, end);
+                    self.platter[from..to].fill(0);
+                }
+            }
+        }
+        assert!(
+            !had_name
+                || self.promised <= self.platter.len() && self.platter[..self.promised] == self.bytes[..self.promised],
+            "bytes that were said to survive a power loss did not: {} were promised, {old_platter} were written",
+            self.promised,
+        );
+        if self.platter != self.bytes {
+            self.before.push(std::mem::take(&mut self.bytes));
+            self.bytes.clone_from(&self.platter);
+        }
+        (self.dirty_from, self.cut_to) = (self.bytes.len(), None);
+        self.is_gone = false;
+    }
+
+    /// The machine is gone, and the file's name with it.
+    pub(super) fn vanish(&mut self) {
+        assert_eq!(self.promised, 0, "a segment that was said to survive a power loss did not");
+        self.is_gone = true;
+    }
+}

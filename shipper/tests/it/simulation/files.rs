@@ -1,0 +1,255 @@
+//! Files that services write and rotate while the shipper follows them, and what must become of their lines.
+//!
+//! Only what somebody could have read is asked for: a file is cut when a line of its present life is known to the store,
+//! so that the shipper has seen that life, and removed when all its lines rest. Nothing is written after a cut until the
+//! shipper has seen that too. Whatever else is done to a file may be done at any moment, also while no shipper runs.
+
+use std::collections::{BTreeMap, HashMap};
+
+use store::{GenerationId, LineId, Timestamp};
+
+use super::disk::SimDisk;
+use super::engine;
+use super::oracle::{Expected, Rest, place, text_after};
+use super::random::Random;
+use super::service::Lines;
+
+/// How files are written and rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Lines; renamed, and all names are followed.
+    Renamed,
+    /// Lines; copied and cut, and only the first name is followed.
+    CopiedAndCut,
+    /// Docker's entries; renamed, and all names are followed.
+    Docker,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Renamed, Self::CopiedAndCut, Self::Docker];
+
+    pub(super) fn pattern(self) -> String {
+        match self {
+            Self::Renamed | Self::Docker => format!("{LOGS}/*.log*"),
+            Self::CopiedAndCut => format!("{LOGS}/*.log"),
+        }
+    }
+}
+
+pub(super) const LOGS: &str = "/logs";
+
+/// A line as it was written.
+struct Written {
+    text: Vec<u8>,
+    /// Of Docker's, when its first entry says that it was written.
+    at: Option<Timestamp>,
+    is_whole: bool,
+}
+
+/// One file that a service writes to.
+struct Log {
+    name: String,
+    /// What of a line, or of Docker's entries of it, is not written yet, and its number.
+    rest: Option<(Vec<u8>, Option<u64>)>,
+    /// Numbers of lines in the present life.
+    life: Vec<u64>,
+    /// It was cut, and this was the generation of the life before.
+    cut: Option<Option<GenerationId>>,
+    /// The generation of the present life, as far as the shipper has said.
+    generation: Option<GenerationId>,
+    rotated: u32,
+    /// Rotated names that are still there, with the lines in them.
+    old: Vec<(String, Vec<u64>)>,
+}
+
+/// All files of a seed.
+pub(super) struct Logs {
+    kind: Kind,
+    logs: Vec<Log>,
+    lines: BTreeMap<u64, Written>,
+    random: Random,
+}
+
+impl Logs {
+    pub(super) fn new(kind: Kind, mut random: Random) -> Self {
+        let log = |number| Log {
+            name: format!("{LOGS}/service-{number}.log"),
+            rest: None,
+            life: Vec::new(),
+            cut: None,
+            generation: None,
+            rotated: 0,
+            old: Vec::new(),
+        };
+        let logs = (0..random.between(1, 3)).map(log).collect();
+        Self { kind, logs, lines: BTreeMap::new(), random }
+    }
+
+    /// Tells which generation the shipper takes each file for at the moment.
+    pub(super) fn learn(&mut self, latest: impl Fn(&str) -> Option<GenerationId>) {
+        for log in &mut self.logs {
+            let now = latest(&log.name);
+            log.generation = now;
+            if log.cut.is_some_and(|before| before != now) {
+                log.cut = None;
+            }
+        }
+    }
+
+    /// One thing that a service, or what rotates its files, does.
+    pub(super) fn step(
+        &mut self,
+        disk: &SimDisk,
+        lines: &mut Lines,
+        wall: Timestamp,
+        is_at_rest: impl Fn(u64) -> bool,
+    ) {
+        let chosen = self.random.between(0, self.logs.len() - 1);
+        if self.logs[chosen].cut.is_some() {
+            return;
+        }
+        match self.random.between(0, 30) {
+            0 => self.rotate(chosen, disk, is_at_rest),
+            1 => self.remove_old(chosen, disk, is_at_rest),
+            _ => self.write(chosen, disk, lines, wall),
+        }
+    }
+
+    /// Ends what was begun.
+    pub(super) fn finish(&mut self, disk: &SimDisk) {
+        (0..self.logs.len()).for_each(|chosen| self.finish_line(chosen, disk));
+    }
+
+    fn write(&mut self, chosen: usize, disk: &SimDisk, lines: &mut Lines, wall: Timestamp) {
+        if self.logs[chosen].rest.is_none() {
+            self.begin_line(chosen, lines, wall);
+        }
+        let Self { logs, random, .. } = self;
+        let log = &mut logs[chosen];
+        if random.one_in(3) {
+            let (rest, _) = log.rest.as_mut().unwrap();
+            let count = random.between(0, rest.len() - 1);
+            disk.put(&log.name, &rest[..count]);
+            rest.drain(..count);
+        } else {
+            self.finish_line(chosen, disk);
+        }
+    }
+
+    fn begin_line(&mut self, chosen: usize, lines: &mut Lines, wall: Timestamp) {
+        let is_docker = self.kind == Kind::Docker;
+        let (number, mut text) = lines.line(wall, is_docker);
+        let bytes = if is_docker {
+            self.entries(&text, wall)
+        } else {
+            text.push(b'\n');
+            text.clone()
+        };
+        if let Some(number) = number {
+            let at = is_docker.then_some(wall);
+            self.lines.insert(number, Written { text, at, is_whole: false });
+        }
+        self.logs[chosen].rest = Some((bytes, number));
+    }
+
+    /// Docker's entries of a line: in pieces, with what comes from stderr between them.
+    fn entries(&mut self, text: &[u8], wall: Timestamp) -> Vec<u8> {
+        let text = format!("{}\n", std::str::from_utf8(text).unwrap());
+        let mut entries = Vec::new();
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let whole = self.random.one_in(2) || rest.len() < 3;
+            // The texts are ASCII.
+            let (piece, after) = rest.split_at(if whole { rest.len() } else { self.random.between(1, rest.len() - 2) });
+            rest = after;
+            if self.random.one_in(5) {
+                entries.extend(entry("panicked\n", "stderr", wall));
+            }
+            entries.extend(entry(piece, "stdout", wall));
+        }
+        entries
+    }
+
+    fn finish_line(&mut self, chosen: usize, disk: &SimDisk) {
+        let log = &mut self.logs[chosen];
+        let Some((rest, number)) = log.rest.take() else { return };
+        disk.put(&log.name, &rest);
+        if let Some(number) = number {
+            self.lines.get_mut(&number).unwrap().is_whole = true;
+            log.life.push(number);
+        }
+    }
+
+    fn rotate(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
+        // A service writes a line to one file, not to two.
+        if self.kind != Kind::CopiedAndCut {
+            self.finish_line(chosen, disk);
+        }
+        let log = &mut self.logs[chosen];
+        // A shorter beginning is not taken for proof that a copy is one.
+        let tells = |number: &u64| self.lines[number].text.len() >= 16 && is_at_rest(*number);
+        let was_seen = log.rest.is_none() && log.life.iter().any(tells);
+        if log.life.is_empty() || self.kind == Kind::CopiedAndCut && !was_seen {
+            return;
+        }
+        log.rotated += 1;
+        let old = format!("{}.{}", log.name, log.rotated);
+        if self.kind == Kind::CopiedAndCut {
+            disk.put_copy(&log.name, &old);
+            disk.put_cut(&log.name);
+            log.cut = Some(log.generation);
+        } else {
+            disk.put_rename(&log.name, &old);
+        }
+        log.old.push((old, std::mem::take(&mut log.life)));
+    }
+
+    fn remove_old(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
+        let log = &mut self.logs[chosen];
+        let is_done = |(_, numbers): &(String, Vec<u64>)| numbers.iter().all(|number| is_at_rest(*number));
+        if let Some(place) = log.old.iter().position(is_done) {
+            let (name, _) = log.old.remove(place);
+            disk.put_removal(&name);
+        }
+    }
+
+    /// That each line of the files rests in one place, as the document that it must be, and that those of a life stand
+    /// end to end.
+    pub(super) fn judge(&self, rest: &Rest, numbers: &HashMap<u64, Vec<(LineId, &engine::Held)>>) {
+        for (number, written) in &self.lines {
+            let places = numbers.get(number).map_or(0, Vec::len);
+            let text = || String::from_utf8_lossy(&written.text).into_owned();
+            assert!(places == 1 || !written.is_whole, "line {number} of a file, {}, rests in {places} places", text());
+            for (id, held) in numbers.get(number).into_iter().flatten() {
+                self.judge_document(written, *id, held);
+            }
+        }
+        rest.judge_ends();
+    }
+
+    fn judge_document(&self, written: &Written, id: LineId, held: &engine::Held) {
+        let document = &held.document;
+        let name = text_after(document, "file").unwrap_or_default();
+        assert!(name.starts_with(LOGS), "a line of a file is said to be of {name:?}");
+        let length = place(document, "length");
+        let source = format!("\"file\":\"{name}\"");
+        if written.at.is_none() {
+            assert_eq!(
+                length,
+                written.text.len() as u64,
+                "{id}: a line's length, of {:?}: {}",
+                String::from_utf8_lossy(&written.text),
+                String::from_utf8_lossy(document)
+            );
+        }
+        let text = written.text.strip_suffix(b"\n").unwrap_or(&written.text);
+        let expected = Expected { text, id, length, source: &source };
+        let shown = || String::from_utf8_lossy(document).into_owned();
+        assert!(expected.is_met(document, &held.index), "{id} went to {} as {}", held.index, shown());
+    }
+}
+
+fn entry(log: &str, stream: &str, wall: Timestamp) -> Vec<u8> {
+    let log = serde_json::to_string(log).unwrap();
+    format!("{{\"log\":{log},\"stream\":\"{stream}\",\"time\":\"{wall}\"}}\n").into_bytes()
+}

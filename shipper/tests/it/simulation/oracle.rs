@@ -1,0 +1,258 @@
+//! What must be true in the end: where every line rests, as which document, and that nothing else rests anywhere.
+
+use std::collections::{BTreeMap, HashMap};
+
+use shipper::document::EARLIEST;
+use store::{GenerationId, LineId, Timestamp};
+
+use super::disk::{Held, SimDisk};
+use super::engine::{self, Engine};
+use super::service::{LINE_MAX_BYTES, number_in};
+
+/// Where the lines of a seed rest.
+pub(super) struct Rest {
+    /// Documents that were sent of a line, the stored one or the dead letter's first; and how often it rests somewhere.
+    lines: HashMap<LineId, Vec<engine::Held>>,
+    places: HashMap<LineId, u32>,
+}
+
+/// Of a missing line, what is known.
+#[derive(Debug)]
+#[expect(dead_code, reason = "shown where a line is missing")]
+pub(super) struct Missing {
+    pub(super) id: LineId,
+    pub(super) text: String,
+    /// Its segment was not removed.
+    pub(super) is_there: bool,
+}
+
+impl Rest {
+    /// Gathers what the store and the dead letters hold.
+    pub(super) fn of(engine: Engine, disk: &SimDisk) -> Self {
+        let mut places: HashMap<LineId, u32> = engine.documents.keys().map(|id| (*id, 1)).collect();
+        let mut lines = engine.documents;
+        for (id, held) in dead_letters(disk) {
+            *places.entry(id).or_default() += 1;
+            lines.entry(id).or_default().push(held);
+        }
+        Self { lines, places }
+    }
+
+    /// That every line of the segments rests in one place, as the document that it must be, and gives those that do not
+    /// rest anywhere.
+    pub(super) fn judge_segments(&self, disk: &SimDisk) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        let mut ever = HashMap::new();
+        for held in disk.segments() {
+            for (offset, line) in split(&held.bytes) {
+                let id = LineId { generation: held.generation, offset };
+                if !held.is_gone && !self.lines.contains_key(&id) {
+                    missing.push(Missing {
+                        id,
+                        text: String::from_utf8_lossy(line).into_owned(),
+                        is_there: held.is_there,
+                    });
+                }
+            }
+            ever.insert(held.generation, held);
+        }
+        for (id, places) in &self.places {
+            let shown =
+                || self.lines[id].iter().map(|held| String::from_utf8_lossy(&held.document)).collect::<Vec<_>>();
+            assert_eq!(*places, 1, "{id} rests in {places} places: {:#?}", shown());
+            // Those of files are judged by their numbers.
+            let Some(held) = ever.get(&id.generation) else { continue };
+            self.judge_documents(*id, held);
+        }
+        missing
+    }
+
+    /// That each document of a line is that of its bytes, before or after a power loss, and the same each time.
+    fn judge_documents(&self, id: LineId, held: &Held) {
+        let mut seen: BTreeMap<&[u8], &engine::Held> = BTreeMap::new();
+        for sent in &self.lines[&id] {
+            let length = usize::try_from(place(&sent.document, "length")).unwrap();
+            let start = usize::try_from(id.offset).unwrap();
+            let versions = held.before.iter().chain([&held.bytes]);
+            let mut bytes = versions.filter_map(|bytes| bytes.get(start..start + length));
+            let own = bytes.find(|bytes| is_document_of(bytes, id, &sent.document, &sent.index));
+            let text = || String::from_utf8_lossy(&sent.document).into_owned();
+            let own = own.unwrap_or_else(|| panic!("{id} went to {} as {}", sent.index, text()));
+            if let Some(other) = seen.insert(own, sent) {
+                let other = String::from_utf8_lossy(&other.document);
+                panic!("{id} was sent again as another document: {other}, then {}", text());
+            }
+        }
+    }
+
+    /// That the lines of each life stand end to end, from its beginning on.
+    pub(super) fn judge_ends(&self) {
+        let mut lines: BTreeMap<GenerationId, BTreeMap<u64, u64>> = BTreeMap::new();
+        for (id, sent) in &self.lines {
+            if text_after(&sent[0].document, "file").is_some() {
+                lines.entry(id.generation).or_default().insert(id.offset, place(&sent[0].document, "length"));
+            }
+        }
+        for (generation, lines) in lines {
+            let mut end = 0;
+            for (offset, length) in lines {
+                assert_eq!(offset, end, "the lines of {generation} do not stand end to end");
+                end = offset + length;
+            }
+        }
+    }
+
+    /// How often each numbered line rests somewhere, by what it is.
+    pub(super) fn numbers(&self) -> HashMap<u64, Vec<(LineId, &engine::Held)>> {
+        let mut numbers: HashMap<u64, Vec<_>> = HashMap::new();
+        for (id, sent) in &self.lines {
+            // A hole joins lines that were sent by themselves before.
+            let is_hole = memchr::memmem::find(&sent[0].document, br"\u0000\u0000").is_some();
+            if let Some(number) = number_in(&sent[0].document).filter(|_| !is_hole) {
+                numbers.entry(number).or_default().push((*id, &sent[0]));
+            }
+        }
+        numbers
+    }
+}
+
+/// The lines of a segment with their newlines, by offset.
+pub(super) fn split(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut offset = 0;
+    bytes.split_inclusive(|byte| *byte == b'\n').map(move |line| {
+        let start = offset;
+        offset += line.len() as u64;
+        (start, line)
+    })
+}
+
+/// The dead letters on disk. What a power loss tore is none.
+pub(super) fn dead_letters(disk: &SimDisk) -> Vec<(LineId, engine::Held)> {
+    let mut dead = Vec::new();
+    for bytes in disk.files_under(&format!("{}/dead-letters", super::STATE)) {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let Ok(letter) = serde_json::from_slice::<shipper::dead_letters::DeadLetter<'_>>(line) else { continue };
+            let (generation, offset) = letter.id.split_once('-').unwrap();
+            let generation: GenerationId = generation.parse().unwrap();
+            let id = LineId { generation, offset: u64::from_str_radix(offset, 16).unwrap() };
+            let document = letter.document.get().as_bytes().to_vec();
+            dead.push((id, engine::Held { index: letter.index.clone(), document }));
+        }
+    }
+    dead
+}
+
+/// A number of `origin`.
+pub(super) fn place(document: &[u8], key: &str) -> u64 {
+    number_after(document, &format!("\"{key}\":")).unwrap()
+}
+
+fn number_after(document: &[u8], key: &str) -> Option<u64> {
+    let at = memchr::memmem::rfind(document, key.as_bytes())? + key.len();
+    let digits = document[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&document[at..at + digits]).ok()?.parse().ok()
+}
+
+/// The text of a member of a document, the last of its name.
+pub(super) fn text_after<'a>(document: &'a [u8], key: &str) -> Option<&'a str> {
+    let key = format!("\"{key}\":\"");
+    let at = memchr::memmem::rfind(document, key.as_bytes())? + key.len();
+    let end = memchr::memchr(b'"', &document[at..])?;
+    std::str::from_utf8(&document[at..at + end]).ok()
+}
+
+fn is_document_of(line: &[u8], id: LineId, document: &[u8], index: &str) -> bool {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let name = text_after(document, "stream").unwrap_or_default();
+    let source = format!("\"stream\":\"{name}\"");
+    Expected { text, id, length: line.len() as u64, source: &source }.is_met(document, index)
+}
+
+/// What a line's document must be, told by other means than the shipper's own.
+pub(super) struct Expected<'a> {
+    /// The line without its newline.
+    pub(super) text: &'a [u8],
+    pub(super) id: LineId,
+    pub(super) length: u64,
+    /// The members of `origin` that name the source.
+    pub(super) source: &'a str,
+}
+
+impl Expected<'_> {
+    /// Whether a document is it, but for the time of arrival, which it tells, and whether it is in the right index.
+    pub(super) fn is_met(&self, document: &[u8], index: &str) -> bool {
+        let cut = self.text.len().saturating_sub(LINE_MAX_BYTES);
+        let kept = &self.text[..self.text.len() - cut];
+        let origin = format!(
+            "\"origin\":{{\"host\":\"host\",\"shipper\":\"shipper\",{},\"generation\":\"{}\",\"offset\":{},\"length\":{}",
+            self.source, self.id.generation, self.id.offset, self.length
+        );
+        let flaw = if cut > 0 { Some("too_long") } else { flaw(kept) };
+        let (expected, day) = match flaw {
+            Some(flaw) => {
+                let arrived = text_after_first(document, "timestamp");
+                let end = if cut > 0 { format!(",\"cut_bytes\":{cut}") } else { String::new() };
+                let kept = if cut > 0 { kept } else { kept.strip_suffix(b"\r").unwrap_or(kept) };
+                let expected = format!(
+                    "{{\"timestamp\":\"{arrived}\",\"service\":\"service\",\"level\":\"info\",\"message\":{},\
+                     \"request_id\":null,\"project_id\":null,{origin},\"wrapped\":\"{flaw}\"{end}}}}}",
+                    quoted(&String::from_utf8_lossy(kept))
+                );
+                (expected, arrived)
+            }
+            None => {
+                let text = std::str::from_utf8(kept).unwrap();
+                let head = text.trim_end().strip_suffix('}').unwrap();
+                let own = own_time(text);
+                let received = text_after(document, "received").unwrap_or_default();
+                let end = if own.is_some() { String::new() } else { format!(",\"received\":\"{received}\"") };
+                (format!("{head},{origin}{end}}}}}"), own.unwrap_or(received))
+            }
+        };
+        let day = Timestamp::parse(day.as_bytes()).map(|time| format!("app-logs-{}", time.day()));
+        expected.as_bytes() == document && day.as_deref() == Some(index)
+    }
+}
+
+/// Why a line can't pass as it is; of the lines that the services write.
+fn flaw(text: &[u8]) -> Option<&'static str> {
+    let Ok(text) = std::str::from_utf8(text) else { return Some("not_utf8") };
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Err(_) => Some("not_json"),
+        Ok(serde_json::Value::Object(_)) if text.contains("\"twice\"") => Some("duplicate_key"),
+        Ok(serde_json::Value::Object(members)) if members.contains_key("origin") => Some("reserved_key"),
+        Ok(serde_json::Value::Object(_)) => None,
+        Ok(_) => Some("not_object"),
+    }
+}
+
+/// A line's own time, unless it is absurd.
+fn own_time(text: &str) -> Option<&str> {
+    let time = text_after(text.as_bytes(), "timestamp").or_else(|| text_after(text.as_bytes(), "time"))?;
+    let parsed = Timestamp::parse(time.as_bytes())?;
+    (parsed >= EARLIEST && !time.starts_with("9999")).then_some(time)
+}
+
+fn text_after_first<'a>(document: &'a [u8], key: &str) -> &'a str {
+    let key = format!("\"{key}\":\"");
+    let Some(at) = memchr::memmem::find(document, key.as_bytes()) else { return "" };
+    let text = &document[at + key.len()..];
+    std::str::from_utf8(&text[..memchr::memchr(b'"', text).unwrap_or(0)]).unwrap_or_default()
+}
+
+/// A text as a JSON string, control characters escaped as the shipper does.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            character if character.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(character))),
+            character => quoted.push(character),
+        }
+    }
+    quoted + "\""
+}

@@ -1,0 +1,102 @@
+//! What a seed's world is like: sizes, sources and which faults there are. A seed has some faults and not others, and
+//! those often or seldom, so that each gets to the places that another would hide.
+
+use std::time::Duration;
+
+use shipper::delivery::DeliverySettings;
+use shipper::pipeline::PipelineSettings;
+use shipper::spool::{OnFull, SpoolSettings};
+
+use super::disk::Faults;
+use super::engine::Weather;
+use super::files::Kind;
+use super::random::Random;
+use super::service::LINE_MAX_BYTES;
+
+/// A seed's plan.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) spool: SpoolSettings,
+    pub(super) pipeline: PipelineSettings,
+    /// Processes and machines that end unasked before the last process.
+    pub(super) crashes: usize,
+    /// Of those, whether machines are among them.
+    pub(super) power_losses: bool,
+    pub(super) faults: Faults,
+    /// Once in so many steps the disk runs full for a while.
+    pub(super) full_spells: u64,
+    pub(super) weather: Weather,
+    pub(super) request_max_bytes: usize,
+    pub(super) streams: usize,
+    /// Files that are followed, by what is done to them.
+    pub(super) files: Option<Kind>,
+    /// Once in so many moves the calendar's clock jumps back.
+    pub(super) clock_jumps: u64,
+    pub(super) steps: usize,
+}
+
+/// A chance: none, or once in something between the two.
+fn some(random: &mut Random, low: usize, high: usize) -> u64 {
+    if random.one_in(2) { 0 } else { random.between(low, high) as u64 }
+}
+
+impl Plan {
+    pub(super) fn new(random: &mut Random) -> Self {
+        let on_full = if random.one_in(3) { OnFull::DropOldest } else { OnFull::Wait };
+        let is_small = on_full == OnFull::DropOldest || random.one_in(3);
+        let max_bytes = if is_small { random.between(1_600, 3_000) } else { random.between(4_000, 40_000) } as u64;
+        // Where the oldest lines are given up, what of them was lost is only known while no process ends in between.
+        let crashes = if on_full == OnFull::DropOldest && random.one_in(2) { 0 } else { random.between(0, 5) };
+        Self {
+            spool: SpoolSettings { max_bytes, segment_bytes: max_bytes / 8, on_full },
+            pipeline: pipeline(random),
+            crashes,
+            power_losses: random.one_in(2),
+            faults: Faults {
+                full: some(random, 20, 200),
+                error: some(random, 30, 400),
+                sync: some(random, 3, 40),
+                false_clean: random.one_in(2),
+                holes: random.one_in(2),
+            },
+            full_spells: some(random, 50, 400),
+            weather: weather(random),
+            // A single line's action and document have at most some 700 bytes.
+            request_max_bytes: if random.one_in(3) { random.between(500, 2_000) } else { usize::MAX },
+            streams: random.between(0, 2).max(usize::from(on_full == OnFull::DropOldest)),
+            files: random.one_in(2).then(|| Kind::ALL[random.between(0, Kind::ALL.len() - 1)]),
+            clock_jumps: some(random, 5, 20),
+            steps: random.between(50, 400),
+        }
+    }
+}
+
+fn weather(random: &mut Random) -> Weather {
+    Weather {
+        reset_before: some(random, 3, 20),
+        reset_after: some(random, 3, 20),
+        late: some(random, 3, 20),
+        busy: some(random, 3, 20),
+        refused: some(random, 5, 40),
+        other_length: some(random, 5, 40),
+        line_busy: some(random, 2, 20),
+    }
+}
+
+fn pipeline(random: &mut Random) -> PipelineSettings {
+    let batch_max_bytes = random.between(200, 4_000);
+    PipelineSettings {
+        index_prefix: "app-logs".to_owned(),
+        batch_max_lines: random.between(1, 8),
+        batch_max_bytes,
+        batch_max_age: Duration::from_millis(50),
+        in_flight_max_bytes: random.between(500, 8_000),
+        line_max_bytes: LINE_MAX_BYTES,
+        checkpoint_interval: Duration::from_millis(100),
+        delivery: DeliverySettings {
+            requests_in_flight: random.between(1, 3),
+            retry_min: Duration::from_millis(10),
+            retry_max: Duration::from_millis(500),
+        },
+    }
+}

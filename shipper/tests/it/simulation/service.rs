@@ -1,0 +1,59 @@
+//! The services: the lines that they write, into pipes and into files that they rotate, and what is true of those lines.
+//!
+//! Each line has a number of its own, written `#12#`, by which it is found again wherever it comes to rest.
+
+use store::Timestamp;
+
+use super::engine::{POISON, SPOILER};
+use super::random::Random;
+
+/// A line longer than this is cut.
+pub(super) const LINE_MAX_BYTES: usize = 200;
+
+/// Makes lines.
+pub(super) struct Lines {
+    next: u64,
+    random: Random,
+}
+
+impl Lines {
+    pub(super) fn new(random: Random) -> Self {
+        Self { next: 0, random }
+    }
+
+    /// Another line, without its newline, and its number; the empty line has none.
+    pub(super) fn line(&mut self, wall: Timestamp, as_text: bool) -> (Option<u64>, Vec<u8>) {
+        let random = &mut self.random;
+        let number = self.next;
+        self.next += 1;
+        let line = match random.between(0, 14) {
+            0 | 1 => format!("plain text #{number}#"),
+            2 => format!("{{\"n\":\"#{number}#\",\"note\":\"{POISON}\"}}"),
+            3 if random.one_in(4) => format!("{{\"n\":\"#{number}#\",\"note\":\"{SPOILER}\"}}"),
+            4 => format!("{{\"n\":\"#{number}#\",\"n\":\"twice\"}}"),
+            5 if random.one_in(3) => format!("#{number}# {}", "long ".repeat(random.between(30, 200))),
+            6 => return (None, Vec::new()),
+            7 => format!("{{\"n\":\"#{number}#\"}}"),
+            8 => {
+                format!("{{\"time\":\"{}-01-01T00:00:00Z\",\"n\":\"#{number}#\"}}", [1970, 9999][random.between(0, 1)])
+            }
+            9 => format!("{{\"origin\":{{}},\"n\":\"#{number}#\"}}"),
+            10 if !as_text => {
+                return (Some(number), [b"\xff\x00\x1b #", number.to_string().as_bytes(), b"#\r"].concat());
+            }
+            _ => format!(
+                "{{\"timestamp\":\"{wall}\",\"service\":\"s\",\"level\":\"info\",\"message\":\"#{number}#\",\
+                 \"request_id\":null,\"project_id\":null}}"
+            ),
+        };
+        (Some(number), line.into_bytes())
+    }
+}
+
+/// The number of a line, or of a document made of it.
+pub(super) fn number_in(bytes: &[u8]) -> Option<u64> {
+    let mut parts = bytes.split(|byte| *byte == b'#').skip(1);
+    let number = parts.find_map(|part| std::str::from_utf8(part).ok()?.parse().ok())?;
+    // What is cut behind its digits may have had more of them.
+    parts.next().map(|_| number)
+}

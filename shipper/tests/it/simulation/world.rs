@@ -1,0 +1,338 @@
+//! A seed's whole world: what is there, and one step of it at a time.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use shipper::dead_letters::DeadLetters;
+use shipper::delivery::ParcelId;
+use shipper::document::Documents;
+use shipper::files::{FileSettings, Files, Format};
+use shipper::journal::{Entry, Journal};
+use shipper::ledger::{Ledger, Snapshot};
+use shipper::moment::Moment;
+use shipper::pipeline::{Pipeline, Shared};
+use shipper::spool::{Appended, OnFull, Spool, Writer};
+use store::{Batch, GenerationId, Timestamp};
+
+use super::STATE;
+use super::checkpoints::Checkpoints;
+use super::disk::{Crash, Faults, SimDisk};
+use super::engine::{Engine, Weather};
+use super::files::{Kind, LOGS, Logs};
+use super::oracle::Rest;
+use super::plan::Plan;
+use super::random::Random;
+use super::service::{Lines, number_in};
+
+/// Once faults stop, everything has its disposition within this much model time.
+const REST_WITHIN: Duration = Duration::from_secs(600);
+
+/// What one more line adds to a batch at most: its action, and a document of which every byte is escaped.
+const LINE_ADDS_MAX_BYTES: usize = 2_000;
+
+/// A service's standard output, and who carries it.
+struct Stream {
+    writer: Writer<SimDisk>,
+    /// Bytes that wait in the pipe.
+    pipe: Vec<u8>,
+}
+
+/// One life of the program.
+pub(super) struct Process {
+    ledger: Arc<Mutex<Ledger>>,
+    journal: Arc<Mutex<Journal<SimDisk>>>,
+    spool: Arc<Spool<SimDisk>>,
+    streams: Vec<Stream>,
+    pipeline: Pipeline<SimDisk>,
+    /// Requests on their way.
+    requests: Vec<(ParcelId, Batch)>,
+    checkpoints: Checkpoints,
+}
+
+/// Everything that outlives a process.
+pub(super) struct World {
+    pub(super) plan: Plan,
+    random: Random,
+    disk: SimDisk,
+    engine: Engine,
+    lines: Lines,
+    logs: Option<Logs>,
+    now: Moment,
+    /// Lines that `on_full` gave up, as the processes counted them.
+    lost: u64,
+    /// A process ended unasked since lines can be lost.
+    ended_unasked: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let plan = Plan::new(&mut random);
+        let wall = Timestamp::parse(b"2026-11-23T23:59:50Z").unwrap();
+        Self {
+            disk: SimDisk::new(random.fork(), &[STATE, LOGS]),
+            engine: Engine::new(plan.weather, plan.request_max_bytes),
+            lines: Lines::new(random.fork()),
+            logs: plan.files.map(|kind| Logs::new(kind, random.fork())),
+            now: Moment { wall, elapsed: Duration::ZERO },
+            lost: 0,
+            ended_unasked: false,
+            random,
+            plan,
+        }
+    }
+
+    /// Runs the seed to its end.
+    pub(super) fn run(mut self) {
+        for _ in 0..self.plan.crashes {
+            self.disk.set_faults(self.plan.faults);
+            let steps = self.random.between(1, 600) as u64;
+            self.disk.stop_after(Some(steps));
+            let process = self.open();
+            let mut process = self.live(process);
+            if let Some(process) = &mut process {
+                self.lost += process.counts().lost;
+                let requests = std::mem::take(&mut process.requests);
+                requests.into_iter().for_each(|(_, batch)| self.orphan(batch));
+            }
+            drop(process);
+            self.ended_unasked = true;
+            let power_lost = self.plan.power_losses && self.random.one_in(2);
+            self.disk.crash(if power_lost { Crash::PowerLoss } else { Crash::Kill });
+        }
+        self.disk.set_faults(self.plan.faults);
+        let process = self.open();
+        let process = self.live(process);
+        self.disk.set_faults(Faults::default());
+        self.disk.set_full(false);
+        let mut process = match process {
+            Some(process) => process,
+            None => self.open().expect("nothing stops it any more"),
+        };
+        self.come_to_rest(&mut process);
+        self.lost += process.counts().lost;
+        drop(process);
+        self.judge();
+    }
+
+    fn orphan(&mut self, batch: Batch) {
+        if self.random.one_in(2) {
+            self.engine.orphan(batch);
+        }
+    }
+
+    fn live(&mut self, process: Option<Process>) -> Option<Process> {
+        let mut process = process?;
+        for _ in 0..self.plan.steps {
+            self.step(&mut process);
+            if self.disk.has_stopped() {
+                break;
+            }
+        }
+        Some(process)
+    }
+
+    /// Opens everything; `None` where the disk said no meanwhile.
+    fn open(&mut self) -> Option<Process> {
+        let state = Path::new(STATE);
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let journal = Arc::new(Mutex::new(Journal::open(self.disk.clone(), state).ok()?));
+        let mut boxed = || -> shipper::spool::Random {
+            let mut random = self.random.fork();
+            Box::new(move || random.next())
+        };
+        let spool =
+            Spool::open(self.disk.clone(), state, self.plan.spool, Arc::clone(&ledger), Arc::clone(&journal), boxed());
+        let spool = Arc::new(spool.ok()?);
+        let dead_letters = DeadLetters::open(self.disk.clone(), state).ok()?;
+        let format = match self.plan.files {
+            Some(Kind::Docker) => Format::Docker(shipper::docker::Labels::default()),
+            _ => Format::Lines,
+        };
+        let settings = FileSettings {
+            patterns: self.plan.files.iter().map(|kind| kind.pattern()).collect(),
+            scan_interval: Duration::from_secs(1),
+            until_idle: false,
+            state_dir: state.to_owned(),
+            format,
+        };
+        let files = Files::new(self.disk.clone(), settings, Arc::clone(&journal), boxed());
+        let shared = Shared {
+            disk: self.disk.clone(),
+            ledger: Arc::clone(&ledger),
+            journal: Arc::clone(&journal),
+            spool: Arc::clone(&spool),
+        };
+        let documents = Documents::new("host", "shipper", "service");
+        let pipeline = Pipeline::new(self.plan.pipeline.clone(), shared, files, documents, dead_letters, boxed());
+        let stream = |number| Stream { writer: spool.writer(&format!("stdout-{number}")), pipe: Vec::new() };
+        let streams = (0..self.plan.streams).map(stream).collect();
+        let checkpoints = Checkpoints::default();
+        Some(Process { ledger, journal, spool, streams, pipeline, requests: Vec::new(), checkpoints })
+    }
+
+    /// One step of the program, or of the world around it.
+    fn step(&mut self, process: &mut Process) {
+        match self.random.between(0, 12) {
+            0..=2 => self.write_lines(process),
+            3 | 4 => self.append(process),
+            5..=7 => self.tick(process),
+            8 | 9 => self.answer(process),
+            10 => self.sync(process),
+            11 => drop(self.engine.take_late(&mut self.random)),
+            _ => self.pass_time(),
+        }
+        if self.random.one_in(self.plan.full_spells) {
+            self.disk.set_full(true);
+        } else if self.random.one_in(20) {
+            self.disk.set_full(false);
+        }
+        let counts = process.counts();
+        assert!(counts.is_balanced(), "{counts:?}");
+    }
+
+    /// A service writes.
+    fn write_lines(&mut self, process: &mut Process) {
+        let Self { logs, engine, disk, lines, now, random, .. } = self;
+        if let Some(logs) = logs
+            && (process.streams.is_empty() || random.one_in(2))
+        {
+            let journal = process.journal.lock().unwrap();
+            logs.learn(|path| {
+                let of_path = |(generation, entry): (&GenerationId, &Entry)| {
+                    entry.file.as_ref().is_some_and(|file| file.path == Path::new(path)).then_some(*generation)
+                };
+                journal.entries().filter_map(of_path).max()
+            });
+            drop(journal);
+            let rests = |number| engine.documents.values().any(|sent| number_in(&sent[0].document) == Some(number));
+            logs.step(disk, lines, now.wall, rests);
+        } else if !process.streams.is_empty() {
+            let chosen = random.between(0, process.streams.len() - 1);
+            let pipe = &mut process.streams[chosen].pipe;
+            pipe.extend_from_slice(&lines.line(now.wall, false).1);
+            pipe.push(b'\n');
+        }
+    }
+
+    fn append(&mut self, process: &mut Process) {
+        for stream in &mut process.streams {
+            if stream.pipe.is_empty() {
+                continue;
+            }
+            let count = self.random.between(1, stream.pipe.len());
+            if let Ok(Appended::Taken(taken)) = stream.writer.append(&stream.pipe[..count], self.now.wall) {
+                stream.pipe.drain(..taken);
+            }
+        }
+    }
+
+    fn tick(&mut self, process: &mut Process) {
+        process.requests.extend(process.pipeline.tick(self.now));
+        let held = process.pipeline.bytes_in_flight();
+        let settings = &self.plan.pipeline;
+        // Reading stops at the budget; the batch that was begun below it may end above it, by its last line.
+        let most = settings.in_flight_max_bytes + settings.batch_max_bytes + LINE_ADDS_MAX_BYTES;
+        assert!(held <= most, "{held} bytes in flight, of {} and one batch", settings.in_flight_max_bytes);
+        let journal = process.journal.lock().unwrap();
+        process.checkpoints.judge(&journal, &self.disk, &self.engine);
+    }
+
+    fn answer(&mut self, process: &mut Process) {
+        if process.requests.is_empty() {
+            return;
+        }
+        let place = self.random.between(0, process.requests.len() - 1);
+        let (id, batch) = process.requests.swap_remove(place);
+        let answer = self.engine.write(&batch, &mut self.random);
+        process.pipeline.answer(id, answer, self.now);
+    }
+
+    fn sync(&mut self, process: &Process) {
+        if process.spool.sync().is_ok() {
+            self.disk.promise_segments();
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let millis = self.random.between(1, 900);
+        self.now.elapsed += Duration::from_millis(millis as u64);
+        // The calendar's clock goes its own way, and sometimes back.
+        let back = self.random.one_in(self.plan.clock_jumps);
+        let moved = i64::try_from(millis).unwrap() * if back { -3_000 } else { 1_000 };
+        self.now.wall = Timestamp::from_unix_micros(self.now.wall.unix_micros() + moved);
+    }
+
+    /// No more faults and no more input: everything comes to its end.
+    fn come_to_rest(&mut self, process: &mut Process) {
+        self.engine.weather = Weather::default();
+        if let Some(logs) = &mut self.logs {
+            logs.finish(&self.disk);
+        }
+        process.pipeline.flush();
+        let begun = self.now.elapsed;
+        let mut quiet_since = begun;
+        loop {
+            let before = process.counts();
+            let is_written = process.streams.iter().all(|stream| stream.pipe.is_empty());
+            if is_written {
+                process.streams.iter_mut().for_each(|stream| stream.writer.seal());
+            }
+            self.append(process);
+            self.tick(process);
+            while !process.requests.is_empty() {
+                self.answer(process);
+            }
+            while self.engine.take_late(&mut self.random) {}
+            self.now.elapsed += Duration::from_millis(100);
+            let counts = process.counts();
+            assert!(counts.is_balanced(), "{counts:?}");
+            if before != counts || counts.waiting > 0 || !is_written {
+                quiet_since = self.now.elapsed;
+            }
+            // Files are looked at every 100 ms, and looked for every second.
+            if self.now.elapsed > quiet_since + Duration::from_secs(3) {
+                process.pipeline.close_files();
+            }
+            if process.pipeline.is_done() && self.now.elapsed > quiet_since + Duration::from_secs(3) {
+                process.pipeline.close().unwrap();
+                return;
+            }
+            assert!(self.now.elapsed < begun + REST_WITHIN, "never at rest: {counts:?}");
+        }
+    }
+
+    fn judge(self) {
+        let Self { engine, disk, logs, plan, lost, ended_unasked, .. } = self;
+        let rest = Rest::of(engine, &disk);
+        let missing = rest.judge_segments(&disk);
+        if plan.spool.on_full == OnFull::DropOldest && ended_unasked {
+            // What a process counted may have been stored under an earlier one, and one that ended between giving up
+            // and counting told nobody. But only what was given up may be missing.
+            assert!(missing.iter().all(|line| !line.is_there), "lines without a disposition: {missing:?}");
+        } else {
+            assert_eq!(missing.len() as u64, lost, "lines without a disposition: {missing:?}");
+        }
+        let numbers = rest.numbers();
+        for (number, places) in &numbers {
+            let told =
+                |(id, held): &(_, &super::engine::Held)| format!("{id}: {}", String::from_utf8_lossy(&held.document));
+            assert!(
+                places.len() == 1,
+                "line {number} rests under {} ids: {:#?}",
+                places.len(),
+                places.iter().map(told).collect::<Vec<_>>()
+            );
+        }
+        if let Some(logs) = logs {
+            logs.judge(&rest, &numbers);
+        }
+    }
+}
+
+impl Process {
+    fn counts(&self) -> Snapshot {
+        self.ledger.lock().unwrap().snapshot()
+    }
+}
