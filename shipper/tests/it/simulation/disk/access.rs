@@ -84,8 +84,10 @@ impl Disk for SimDisk {
                     return Err(io::ErrorKind::StorageFull.into());
                 }
                 // The last step may have been done or not.
-                if stepped.is_err() && state.random.one_in(2) {
-                    return Err(stepped.unwrap_err());
+                if let Err(stopped) = &stepped
+                    && state.random.one_in(2)
+                {
+                    return Err(io::Error::other(stopped.to_string()));
                 }
                 state.make(text(path))
             }
