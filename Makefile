@@ -12,7 +12,7 @@ CARGO_FLAGS ?=
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs ps deps test e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
+.PHONY: help run up down logs ps deps test integration e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,8 +53,11 @@ binaries:
 test: deps binaries ## all tests, against a real OpenSearch and Elasticsearch (or ENGINE_URL, BARE_ENGINE_URL)
 	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
 
-e2e: deps binaries ## only the tests across programs, tests/observability
+integration: deps binaries ## only the tests across programs, tests/observability
 	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) -p observability-tests
+
+e2e: ## test the stack that is up, Compose's or else the local one (STACK=compose or local forces)
+	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/test-stack.sh $(STACK)
 
 e2e-compose: ## run the compose file for real, with stand-ins for images that can't be pulled, and test it (minutes)
 	@infra/compose/e2e.sh

@@ -4,12 +4,15 @@ use actix_web::web::{self, ServiceConfig};
 use observability::ProjectFromPath;
 use store::Store;
 
+use crate::links::Links;
 use crate::{alerts, faults, health, problem, projects, requests};
 
-/// Puts the service's routes on an app: what searches `store`, and with `with_faults` what goes wrong on purpose.
-pub fn routes(store: Store, with_faults: bool) -> impl FnOnce(&mut ServiceConfig) {
+/// Puts the service's routes on an app: what searches `store`, and with `with_faults` what goes wrong on purpose. Answers
+/// get their `links` by [`crate::links::add`], outside all other middleware.
+pub fn routes(store: Store, links: Links, with_faults: bool) -> impl FnOnce(&mut ServiceConfig) {
     move |app| {
         app.app_data(web::Data::new(store));
+        app.app_data(web::Data::new(links));
         app.configure(problem::configure);
         app.service(resource("/healthz").route(web::get().to(health::healthz)));
         app.service(resource("/readyz").route(web::get().to(health::readyz)));

@@ -2,7 +2,7 @@
 //!
 //! In flow order: [`settings`] are read, [`app`] knows all routes, and each route has its module: [`requests`] (the
 //! story of a request), [`projects`] (a project's lines), [`alerts`] (what Alertmanager says, as log lines), [`health`],
-//! and [`faults`] for drills. Errors are [`problem`] details.
+//! and [`faults`] for drills. Errors are [`problem`] details; [`links`] lead from an answer to its request's lines.
 
 pub mod settings;
 
@@ -14,4 +14,5 @@ pub mod health;
 pub mod projects;
 pub mod requests;
 
+pub mod links;
 pub mod problem;

@@ -4,9 +4,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
 use backend::app;
+use backend::links::{self, Links};
 use backend::settings::{Settings, VARIABLES};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use observability::{Observability, ObservabilitySettings};
@@ -45,11 +47,13 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let obs = Observability::start(settings.observability.clone())?;
     let store = Store::open_reader(&settings.store, &settings.engine).await?;
     let (on_app, faults) = (obs.clone(), settings.faults);
+    let to_lines = Links::new(settings.kibana.clone());
     let new_app = move || {
         App::new()
             .configure(on_app.metrics_route())
-            .configure(app::routes(store.clone(), faults))
+            .configure(app::routes(store.clone(), to_lines.clone(), faults))
             .wrap(on_app.middleware())
+            .wrap(from_fn(links::add))
     };
     let mut server = HttpServer::new(new_app)
         .disable_signals()

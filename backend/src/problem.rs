@@ -11,6 +11,8 @@ use observability::RequestContext;
 use serde::Serialize;
 use store::SearchError;
 
+use crate::links::story_path;
+
 /// Media type of problem details.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -31,6 +33,8 @@ struct Details<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    /// Where this request's story is.
+    instance: Option<String>,
     request_id: Option<&'a str>,
 }
 
@@ -66,6 +70,7 @@ impl ResponseError for Problem {
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: &self.detail,
+            instance: context.as_ref().map(|context| story_path(context.request_id())),
             request_id: context.as_ref().map(RequestContext::request_id),
         };
         // Plain fields can always be written as JSON.

@@ -1,11 +1,14 @@
 //! The story of a request: all its lines, oldest first, from all services that share its id.
 
+use std::borrow::Cow;
+
 use actix_web::{HttpResponse, web};
 use observability::{MAX_ID_CHARS, is_valid_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{Cursor, Order, Search, Store};
+use store::{Cursor, Order, Search, Store, Timestamp};
 
+use crate::links::Links;
 use crate::problem::Problem;
 
 /// A story is given in parts of so many lines; `next` leads to the rest.
@@ -26,6 +29,8 @@ struct Story<'a> {
     lines: &'a [Box<RawValue>],
     /// Where to go on, null when this is all.
     next: Option<String>,
+    /// These lines in Kibana, null where there is none.
+    kibana: Option<String>,
 }
 
 /// `GET /api/requests/{request_id}`: its lines, oldest first, at most [`STORY_MAX_LINES`] at once.
@@ -34,6 +39,7 @@ struct Story<'a> {
 /// 400 for what is no request id or no cursor, 503 or 504 where the store does not answer.
 pub async fn story(
     store: web::Data<Store>,
+    links: web::Data<Links>,
     request_id: web::Path<String>,
     query: web::Query<StoryQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -52,7 +58,21 @@ pub async fn story(
     let page = store.search(&search).await?;
     tracing::info!(found = page.lines.len(), sought = %request_id, "searched for a request");
     let next = page.next.map(|cursor| cursor.to_string());
-    Ok(HttpResponse::Ok().json(Story { request_id: &request_id, lines: &page.lines, next }))
+    let (first, last) =
+        (timestamp(page.lines.first().map(AsRef::as_ref)), timestamp(page.lines.last().map(AsRef::as_ref)));
+    let kibana = links.kibana(&request_id, first, last);
+    Ok(HttpResponse::Ok().json(Story { request_id: &request_id, lines: &page.lines, next, kibana }))
+}
+
+/// When a line was written; now, where it does not say.
+fn timestamp(line: Option<&RawValue>) -> Timestamp {
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        #[serde(borrow)]
+        timestamp: Cow<'a, str>,
+    }
+    let line = line.and_then(|line| serde_json::from_str::<Line<'_>>(line.get()).ok());
+    line.and_then(|line| Timestamp::parse(line.timestamp.as_bytes())).unwrap_or_else(Timestamp::now)
 }
 
 /// Reads a cursor.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use observability::{ObservabilitySettings, Variable};
 use store::{Credentials, EngineSettings, Target};
+use url::Url;
 
 /// The service's own variables.
 pub const VARIABLES: &[Variable] = &[
@@ -19,6 +20,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "STORE_API_KEY_FILE", help: "file with an engine's API key, encoded as engines give it out" },
     Variable { name: "STORE_CA_CERTIFICATE", help: "PEM file of certificates to trust besides the usual ones" },
     Variable { name: "STORE_TIMEOUT_MS", help: "a request to an engine has failed after so long (default 10000)" },
+    Variable { name: "KIBANA_URL", help: "Kibana's address, for links to a request's lines there (default none)" },
     Variable { name: "BACKEND_FAULTS", help: "1 turns fault injection for drills on, under /api/faults (default 0)" },
     Variable { name: "BACKEND_WORKERS", help: "threads that serve, 1-64 (default: one a core)" },
     Variable { name: "BACKEND_SHUTDOWN_TIMEOUT_S", help: "time for open requests at the end, 0-3600 (default 10)" },
@@ -60,6 +62,8 @@ pub struct Settings {
     pub store: Target,
     /// How to speak to it, if it is an engine.
     pub engine: EngineSettings,
+    /// Where Kibana is, for links.
+    pub kibana: Option<Url>,
     /// Whether there are routes that go wrong on purpose.
     pub faults: bool,
     /// Threads that serve; `None` for one a core.
@@ -98,6 +102,7 @@ impl Settings {
                 })?,
                 None => Target::Sqlite(PathBuf::from("data/logs.db")),
             };
+        let kibana = lookup("KIBANA_URL").map(|text| web_address("KIBANA_URL", &text)).transpose()?;
         let faults = match lookup("BACKEND_FAULTS").as_deref() {
             None | Some("0") => false,
             Some("1") => true,
@@ -115,12 +120,28 @@ impl Settings {
             listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000))),
             store,
             engine: engine_settings(&lookup)?,
+            kibana,
             faults,
             workers,
             shutdown_timeout: Duration::from_secs(seconds),
             observability,
         })
     }
+}
+
+/// An address for people's browsers: no credentials, query or fragment.
+fn web_address(name: &'static str, text: &str) -> Result<Url, SettingsError> {
+    let is_plain = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    let url = Url::parse(text).ok().filter(is_plain);
+    // What may hold a password is not shown.
+    url.ok_or_else(|| malformed(name, "", "an address such as http://127.0.0.1:5601, without credentials"))
 }
 
 fn engine_settings(lookup: &impl Fn(&str) -> Option<String>) -> Result<EngineSettings, SettingsError> {
@@ -202,6 +223,8 @@ mod tests {
         for (name, value) in [
             ("LISTEN", "8000"),
             ("STORE", "mysql:x"),
+            ("KIBANA_URL", "127.0.0.1:5601"),
+            ("KIBANA_URL", "http://user:secret@127.0.0.1:5601"),
             ("BACKEND_FAULTS", "yes"),
             ("BACKEND_WORKERS", "0"),
             ("BACKEND_SHUTDOWN_TIMEOUT_S", "-1"),

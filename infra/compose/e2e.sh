@@ -37,7 +37,7 @@ main() {
     choose_services
     stack_is_up=1
     "$ROOT/infra/compose/up.sh" "${services[@]}"
-    "$ROOT/infra/compose/test.sh" compose
+    "$ROOT/infra/test-stack.sh" compose
     if [[ -n ${KEEP_STACK:-} ]]; then
         read -r -p "e2e.sh: the stack stays up until Enter: " _
     fi

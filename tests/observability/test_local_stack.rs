@@ -1,5 +1,5 @@
 //! The stack without Docker: its configuration is the compose file's but for addresses, what can't start leaves nothing
-//! behind, and the alert drill passes on it.
+//! behind, `make e2e` and the alert drill pass on it.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -34,9 +34,14 @@ impl Stack {
     }
 
     fn run(&self, command: &str) -> Output {
-        let mut script = Command::new(format!("{ROOT}/infra/local/stack.sh"));
-        script.arg(command).envs(self.ports.iter().cloned()).env("LOCAL_DIR", self.folder.path());
-        script.env("BIN_DIR", &self.bin_dir).output().unwrap()
+        self.script("infra/local/stack.sh", command).output().unwrap()
+    }
+
+    fn script(&self, path: &str, argument: &str) -> Command {
+        let mut script = Command::new(format!("{ROOT}/{path}"));
+        script.arg(argument).envs(self.ports.iter().cloned()).env("LOCAL_DIR", self.folder.path());
+        script.env("BIN_DIR", &self.bin_dir);
+        script
     }
 
     /// Fails to start, with this code, for this reason; nothing is left.
@@ -131,6 +136,43 @@ fn what_is_not_built_is_named() {
     let mut stack = Stack::new();
     stack.bin_dir = stack.folder.path().join("nowhere");
     stack.refuses(69, "Run 'make up-local', which builds it");
+}
+
+/// Stops the stack also where a test fails.
+struct Down<'a>(&'a Stack);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        let output = self.0.run("down");
+        if !output.status.success() {
+            eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+/// An OpenSearch of its own: the tests look at all that the stack holds.
+#[test]
+fn make_e2e_tests_it_and_says_so_when_it_is_not_up() {
+    let mut stack = Stack::new();
+    stack.set("ELASTICSEARCH_PORT", port::free_address().port().to_string());
+    let target_dir = stack.bin_dir.parent().unwrap();
+    let test = |argument: &str| {
+        let mut script = stack.script("infra/test-stack.sh", argument);
+        let output = script.env("CARGO_TARGET_DIR", target_dir).output().unwrap();
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), format!("{stdout}{stderr}"))
+    };
+    let (code, said) = test("local");
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains("nothing answers for backend") && said.contains("make up-local"), "{said}");
+    assert_eq!(test("nonsense").0, Some(64));
+
+    let _down = Down(&stack);
+    let up = stack.run("up");
+    assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+    let (code, said) = test("local");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("testing the local stack") && said.contains("0 failed"), "{said}");
 }
 
 /// All of the stack for real: the alert's way from Prometheus to the log line and back.

@@ -114,7 +114,29 @@ fn problem_details_name_it() {
         assert_eq!(problem["request_id"], "kept-1", "{problem}");
         assert_eq!(problem["status"], answer.status, "{problem}");
         assert!(problem["title"].is_string() && !problem.to_string().contains("panicked"), "{problem}");
+        assert!(path == fault::PANIC || problem["instance"] == "/api/requests/kept-1", "{problem}");
     }
+}
+
+#[test]
+fn answers_link_to_the_story_and_to_kibana_by_it() {
+    let backend = Backend::start(&[("KIBANA_URL", "http://127.0.0.1:5601")]);
+    let id = [("X-Request-Id", "a/b+c:1")];
+    for path in ["/api/projects/p-1/logs", "/api/projects/p-1/logs?limit=nonsense", fault::PANIC, "/api/nowhere"] {
+        let answer = backend.get_with(path, &id);
+        let link = answer.header("link").unwrap_or_else(|| panic!("{path}: no Link: {answer:?}")).to_owned();
+        assert!(link.starts_with("</api/requests/a%2Fb%2Bc%3A1>; rel=\"related\""), "{path}: {link}");
+        let to_kibana = "<http://127.0.0.1:5601/app/discover#/view/one-request?_g=(time:(from:'20";
+        assert!(link.contains(to_kibana) && link.contains("request_id:%22a%2Fb%2Bc%3A1%22"), "{path}: {link}");
+    }
+    let story = backend.get("/api/requests/a%2Fb%2Bc%3A1").json();
+    assert_eq!(story["request_id"], "a/b+c:1", "{story}");
+    assert!(story["kibana"].as_str().is_some_and(|link| link.contains("%22a%2Fb%2Bc%3A1%22")), "{story}");
+
+    let backend = Backend::start(&[]);
+    let answer = backend.get("/api/requests/demo-1");
+    assert!(answer.json()["kibana"].is_null() && !answer.header("link").unwrap().contains("Kibana"), "{answer:?}");
+    assert_eq!(backend.get("/healthz").header("link"), None);
 }
 
 #[test]

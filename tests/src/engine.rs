@@ -30,7 +30,7 @@ impl Engine {
     #[track_caller]
     fn from_variable(name: &str) -> Self {
         let url = std::env::var(name).unwrap_or_else(|_| {
-            panic!("{name} is not set: run `make test` or `make e2e`, which start the engines, or set it")
+            panic!("{name} is not set: run `make test` or `make integration`, which start the engines, or set it")
         });
         Self::at(&url)
     }

@@ -22,7 +22,7 @@ pub fn executable(name: &str) -> PathBuf {
     // target/debug/deps/observability-… is this test.
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(path.is_file(), "{} is not built: run `make test` or `make e2e`", path.display());
+    assert!(path.is_file(), "{} is not built: run `make test` or `make integration`", path.display());
     path
 }
 

@@ -1,5 +1,5 @@
 //! The whole stack, up and running somewhere: what a request wrote is found in the engine, what it counted in
-//! Prometheus, and an alert among the lines. It starts nothing; `infra/compose/e2e.sh` does, and says where things are:
+//! Prometheus, and an alert among the lines. It starts nothing; `infra/test-stack.sh` says where things are:
 //!
 //! - `STACK_BACKEND`, `STACK_SHIPPER`, `STACK_PROMETHEUS`, `STACK_ALERTMANAGER`, `STACK_ELASTICSEARCH`: `IP:PORT` each
 //! - `STACK_GRAFANA`, `STACK_KIBANA`: where they run
@@ -36,7 +36,7 @@ fn place(name: &str) -> Option<SocketAddr> {
 
 #[track_caller]
 fn address(name: &str) -> SocketAddr {
-    place(name).unwrap_or_else(|| panic!("{name} is not set: infra/compose/e2e.sh runs these tests"))
+    place(name).unwrap_or_else(|| panic!("{name} is not set: `make e2e` runs these tests"))
 }
 
 fn is_compose() -> bool {
@@ -121,6 +121,10 @@ fn a_request_is_found_in_the_engine_and_counted_in_prometheus() {
 
     let story = http::get(address("STACK_BACKEND"), &format!("/api/requests/{id}"));
     assert_eq!(story.json()["lines"][0]["request_id"], id, "{}", story.text());
+    if is_compose() {
+        let link = story.json()["kibana"].as_str().unwrap_or_default().to_owned();
+        assert!(link.contains("view/one-request?") && link.contains(&id), "{}", story.text());
+    }
 
     let counted = format!(r#"request_count{{project_id="{project}",status="200"}}"#);
     let samples = wait::until_within(SCRAPED_WITHIN, "Prometheus has the request's counter", || {

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Tests a stack that runs, end to end: a request's line and counter, an alert, the shipper's books (tests/stack).
 #
-#   infra/compose/test.sh [compose|local]   the one named; else Compose's when its project is up, else the local one
+#   infra/test-stack.sh [compose|local]   the one named; else Compose's when its project is up, else the local one
 #
-# Ports are those of .env.example, from the environment or .env. It first looks whether each published address answers.
+# It is what `make e2e` runs. Ports are those of .env.example, from the environment or .env. It first looks whether each
+# published address answers.
 #
 # Exit codes: the tests' own; 64 wrong arguments, 69 Compose is missing, 75 an address does not answer.
 set -euo pipefail
 # shellcheck source=infra/compose/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/compose/lib.sh"
 
 main() {
     local stack=${1:-${STACK:-}} service name port silent=
@@ -18,7 +19,7 @@ main() {
             stack=compose
         fi
     fi
-    [[ $stack == compose || $stack == local ]] || fail "$EX_USAGE" "usage: test.sh [compose|local]"
+    [[ $stack == compose || $stack == local ]] || fail "$EX_USAGE" "usage: test-stack.sh [compose|local]"
     while read -r service name port; do
         is_expected "$stack" "$service" || continue
         export "STACK_${service^^}=127.0.0.1:$port"

@@ -1,0 +1,113 @@
+//! Links by request id: to its story here, and to the same lines in Kibana where there is one.
+//!
+//! Every answer under `/api` carries them for its own request in a `Link` header (RFC 8288), a story those of the request
+//! that it is about. Their times are fixed ones, so that a link that is kept still leads to the lines.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{HeaderMap, HeaderValue, LINK};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use observability::REQUEST_ID_HEADER;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use store::Timestamp;
+use url::Url;
+
+/// Room for what other services' clocks say, and for what they did before and after.
+const MARGIN_MS: i64 = 15 * 60 * 1_000;
+
+/// What stands in an id as it is (RFC 3986, unreserved).
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Where links lead.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    kibana: Option<Url>,
+}
+
+impl Links {
+    /// Links to the story, and to Kibana at this address.
+    #[must_use]
+    pub fn new(kibana: Option<Url>) -> Self {
+        Self { kibana }
+    }
+
+    /// The saved search "one request" (`infra/kibana/observability.ndjson`) with this id, from 15 minutes before
+    /// `first` to 15 minutes after `last`.
+    #[must_use]
+    pub fn kibana(&self, request_id: &str, first: Timestamp, last: Timestamp) -> Option<String> {
+        let base = self.kibana.as_ref()?.as_str().trim_end_matches('/');
+        let from = Timestamp::from_unix_ms(first.unix_ms() - MARGIN_MS);
+        let to = Timestamp::from_unix_ms(last.unix_ms() + MARGIN_MS);
+        let id = utf8_percent_encode(request_id, PLAIN);
+        Some(format!(
+            "{base}/app/discover#/view/one-request?_g=(time:(from:'{from}',to:'{to}'))\
+             &_a=(query:(language:kuery,query:'request_id:%22{id}%22'))"
+        ))
+    }
+
+    /// Puts the links of a request on its answer, which names it.
+    fn put_on(&self, headers: &mut HeaderMap) {
+        let Some(id) = headers.get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok()) else { return };
+        let mut value = format!("<{}>; rel=\"related\"; title=\"the request's story\"", story_path(id));
+        let now = Timestamp::now();
+        if let Some(kibana) = self.kibana(id, now, now) {
+            value.push_str(&format!(", <{kibana}>; rel=\"related\"; title=\"Kibana\""));
+        }
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(LINK, value);
+        }
+    }
+}
+
+/// The path of a request's story.
+#[must_use]
+pub fn story_path(request_id: &str) -> String {
+    format!("/api/requests/{}", utf8_percent_encode(request_id, PLAIN))
+}
+
+/// Middleware: gives each answer under `/api` the links of its request, also where a handler panicked. It reads the
+/// request's id off the answer, and so belongs outside of what puts it there.
+///
+/// # Errors
+/// Those of what it wraps.
+pub async fn add(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let links = request.app_data::<web::Data<Links>>().filter(|_| request.path().starts_with("/api/")).cloned();
+    let Some(links) = links else { return next.call(request).await };
+    match next.call(request).await {
+        Ok(mut response) => {
+            links.put_on(response.headers_mut());
+            Ok(response)
+        }
+        // An answer that has no request any more.
+        Err(error) => {
+            let mut response = error.error_response();
+            links.put_on(response.headers_mut());
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_can_not_leave_its_place_in_a_link() {
+        let links = Links::new(Some("http://kibana.example/base/".parse().unwrap()));
+        let at = Timestamp::from_unix_ms(3_600_000);
+        let link = links.kibana("a/b+c='d", at, at).unwrap();
+        assert_eq!(
+            link,
+            "http://kibana.example/base/app/discover#/view/one-request?\
+             _g=(time:(from:'1970-01-01T00:45:00.000000Z',to:'1970-01-01T01:15:00.000000Z'))\
+             &_a=(query:(language:kuery,query:'request_id:%22a%2Fb%2Bc%3D%27d%22'))"
+        );
+        assert_eq!(story_path("a/b+c"), "/api/requests/a%2Fb%2Bc");
+        assert_eq!(Links::default().kibana("a", at, at), None);
+    }
+}
