@@ -41,6 +41,10 @@ impl Stack {
         let mut script = Command::new(format!("{ROOT}/{path}"));
         script.arg(argument).envs(self.ports.iter().cloned()).env("LOCAL_DIR", self.folder.path());
         script.env("BIN_DIR", &self.bin_dir);
+        if self.ports.iter().any(|(name, _)| *name == "ELASTICSEARCH_PORT") {
+            // An engine of its own, and not that of the tests.
+            script.env_remove("ENGINE_URL");
+        }
         script
     }
 
