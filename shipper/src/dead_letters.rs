@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Batch, Cause, GenerationId, LineId, Timestamp};
 
-use crate::disk::{Disk, DiskFile, append_whole};
+use crate::disk::{Disk, DiskFile, append_whole, is_whole};
 use crate::journal::read_whole;
 
 /// After this many bytes the next file begins.
@@ -52,7 +52,7 @@ pub struct DeadLetters<D: Disk> {
     disk: D,
     dir: PathBuf,
     active: Option<(D::File, u64)>,
-    /// A file that a sync failed for, and its length before what was appended then.
+    /// A file that may end with letters that are not final, and its length before them.
     doubtful: Option<(D::File, u64)>,
     next_sequence: u64,
     known: HashSet<LineId>,
@@ -150,7 +150,12 @@ impl<D: Disk> DeadLetters<D> {
                 active.insert((file, 0))
             }
         };
-        append_whole(file, *len, &self.pending)?;
+        if let Err(error) = append_whole(file, *len, &self.pending) {
+            if !is_whole(file, *len) {
+                self.doubtful = self.active.take();
+            }
+            return Err(error);
+        }
         if let Err(error) = file.sync() {
             // After a sync that failed nobody knows what the disk holds: write it again, to another file.
             self.doubtful = self.active.take();

@@ -224,7 +224,8 @@ impl DiskFile for File {
     }
 }
 
-/// Appends all of `bytes` or, where that fails, leaves the file as it was, `len` bytes long.
+/// Appends all of `bytes` or, where that fails, leaves the file as it was, `len` bytes long. Where even that fails, what
+/// [`is_whole`] tells, a part of them stands at its end.
 ///
 /// # Errors
 /// As the file system says.
@@ -243,4 +244,9 @@ pub fn append_whole(file: &impl DiskFile, len: u64, mut bytes: &[u8]) -> io::Res
         }
     }
     Ok(())
+}
+
+/// Whether a file that could not be appended to ends at `len`, as before.
+pub fn is_whole(file: &impl DiskFile, len: u64) -> bool {
+    file.stat().is_ok_and(|stat| stat.len == len)
 }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use store::{GenerationId, Timestamp};
 
-use crate::disk::{Disk, DiskFile, append_whole};
+use crate::disk::{Disk, DiskFile, append_whole, is_whole};
 
 /// The version of the state directory that this program writes.
 pub const VERSION: u32 = 1;
@@ -142,7 +142,8 @@ pub struct Journal<D: Disk> {
     /// Bytes that it had when it was last written anew.
     compact_len: u64,
     entries: BTreeMap<GenerationId, Entry>,
-    /// A sync failed, and the next one may succeed without the bytes: only a file written anew can be relied on.
+    /// A sync failed, and the next one may succeed without the bytes, or a torn record stands at the end: only a file
+    /// written anew can be relied on.
     is_suspect: bool,
     /// The state that the file could not be brought to yet, because the disk said no.
     unwritten: Vec<u8>,
@@ -283,7 +284,10 @@ impl<D: Disk> Journal<D> {
         if self.len > COMPACT_MIN_BYTES && self.len > self.compact_len * COMPACT_FACTOR {
             return self.rewrite();
         }
-        append_whole(&self.file, self.len, &self.unwritten)?;
+        if let Err(error) = append_whole(&self.file, self.len, &self.unwritten) {
+            self.is_suspect = !is_whole(&self.file, self.len);
+            return Err(error);
+        }
         self.len += self.unwritten.len() as u64;
         self.unwritten.clear();
         Ok(())

@@ -333,7 +333,7 @@ impl<D: Disk> Pipeline<D> {
     }
 
     fn has_capacity(&self) -> bool {
-        self.held.is_none() && self.delivery.bytes() + self.builder.bytes() < self.settings.in_flight_max_bytes
+        self.held.is_none() && self.bytes_in_flight() < self.settings.in_flight_max_bytes
     }
 
     fn open_segments(&mut self) {

@@ -81,6 +81,7 @@ fn seeds_that_found_a_fault_stay_mended() {
         (33, "a file that could not be read at the start was read again under a new id"),
         (53, "a stream's folder was taken for durable because it was there"),
         (1216, "a dead letter was written again after a failed sync, and the first writing stayed"),
+        (6876, "a record that could be neither appended nor cut off again tore the journal"),
         (4544, "a file was known after a kill by less than what was sent of it"),
     ];
     for (seed, fault) in found {

@@ -1,0 +1,42 @@
+//! Which files are followed, and what they are made of.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::disk::DiskFile;
+use crate::docker::Labels;
+use crate::document::Place;
+
+/// Which files, and how.
+#[derive(Clone, Debug)]
+pub struct FileSettings {
+    /// Patterns, as of a shell: `*`, `?`, `[…]`, `**`.
+    pub patterns: Vec<String>,
+    /// How often the patterns are looked up anew.
+    pub scan_interval: Duration,
+    /// Only what is there at the first look is read; a last line without a newline is a line then.
+    pub until_idle: bool,
+    /// Nothing under this folder is read: it is the shipper's own.
+    pub state_dir: PathBuf,
+    /// What the files are made of.
+    pub format: Format,
+}
+
+/// What files are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lines.
+    Lines,
+    /// Docker's entries, of the containers with these labels.
+    Docker(Labels),
+}
+
+impl Format {
+    /// What a file is; `None` if it is to be left alone, for now at least.
+    pub(super) fn place(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
+        match self {
+            Self::Lines => Some(Place::File(path.to_string_lossy().into_owned())),
+            Self::Docker(labels) => labels.select(path, file),
+        }
+    }
+}
