@@ -51,15 +51,15 @@ struct Log {
     name: String,
     /// What of a line, or of Docker's entries of it, is not written yet, and its number.
     rest: Option<(Vec<u8>, Option<u64>)>,
-    /// Numbers of lines in the present life.
-    life: Vec<u64>,
+    /// Lines in the present life, of those that have one by number.
+    life: Vec<Option<u64>>,
     /// It was cut, and this was the generation of the life before.
     cut: Option<Option<GenerationId>>,
     /// The generation of the present life, as far as the shipper has said.
     generation: Option<GenerationId>,
     rotated: u32,
     /// Rotated names that are still there, with the lines in them.
-    old: Vec<(String, Vec<u64>)>,
+    old: Vec<(String, Vec<Option<u64>>)>,
 }
 
 /// All files of a seed.
@@ -176,8 +176,8 @@ impl Logs {
         disk.put(&log.name, &rest);
         if let Some(number) = number {
             self.lines.get_mut(&number).unwrap().is_whole = true;
-            log.life.push(number);
         }
+        log.life.push(number);
     }
 
     fn rotate(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
@@ -188,7 +188,7 @@ impl Logs {
         let log = &mut self.logs[chosen];
         // A shorter beginning is not taken for proof that a copy is one.
         let tells = |number: &u64| self.lines[number].text.len() >= 16 && is_at_rest(*number);
-        let was_seen = log.rest.is_none() && log.life.iter().any(tells);
+        let was_seen = log.rest.is_none() && log.life.iter().flatten().any(tells);
         if log.life.is_empty() || self.kind == Kind::CopiedAndCut && !was_seen {
             return;
         }
@@ -206,7 +206,9 @@ impl Logs {
 
     fn remove_old(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
         let log = &mut self.logs[chosen];
-        let is_done = |(_, numbers): &(String, Vec<u64>)| numbers.iter().all(|number| is_at_rest(*number));
+        // Of a line without a number nobody knows.
+        let rests = |number: &Option<u64>| number.is_some_and(&is_at_rest);
+        let is_done = |(_, numbers): &(String, Vec<Option<u64>>)| numbers.iter().all(rests);
         if let Some(place) = log.old.iter().position(is_done) {
             let (name, _) = log.old.remove(place);
             disk.put_removal(&name);
