@@ -3,8 +3,8 @@
 #
 #   infra/test-stack.sh [compose|local]   the one named; else Compose's when its project is up, else the local one
 #
-# It is what `make e2e` runs. Ports are those of .env.example, from the environment or .env. It first looks whether each
-# published address answers.
+# It is what `make e2e` runs. Ports are those of .env.example, from the environment or .env; of the local stack, ENGINE_URL
+# names the engine, if it was started with it. It first looks whether each published address answers.
 #
 # Exit codes: the tests' own; 64 wrong arguments, 69 Compose is missing, 75 an address does not answer.
 set -euo pipefail
@@ -12,7 +12,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/compose/lib.sh"
 
 main() {
-    local stack=${1:-${STACK:-}} service name port silent=
+    local stack=${1:-${STACK:-}} service name port address silent=
     if [[ -z $stack ]]; then
         stack=local
         if [[ -n $(containers 2>/dev/null) ]]; then
@@ -22,8 +22,14 @@ main() {
     [[ $stack == compose || $stack == local ]] || fail "$EX_USAGE" "usage: test-stack.sh [compose|local]"
     while read -r service name port; do
         is_expected "$stack" "$service" || continue
-        export "STACK_${service^^}=127.0.0.1:$port"
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || silent+=", $service at 127.0.0.1:$port ($name)"
+        address=127.0.0.1:$port
+        if [[ $stack == local && $service == elasticsearch && -n ${ENGINE_URL:-} ]]; then
+            name=ENGINE_URL
+            address=${ENGINE_URL#http://}
+            address=${address%/}
+        fi
+        export "STACK_${service^^}=$address"
+        (exec 3<>"/dev/tcp/${address/://}") 2>/dev/null || silent+=", $service at $address ($name)"
     done < <(published)
     [[ -z $silent ]] || fail "$EX_TEMPFAIL" "nothing answers for ${silent:2}: make $([[ $stack == local ]] &&
         echo up-local || echo up) starts the stack"

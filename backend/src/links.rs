@@ -1,7 +1,7 @@
 //! Links by request id: to its story here, and to the same lines in Kibana where there is one.
 //!
-//! Every answer under `/api` carries them for its own request in a `Link` header (RFC 8288), a story those of the request
-//! that it is about. Their times are fixed ones, so that a link that is kept still leads to the lines.
+//! Every answer under `/api` carries them for its own request in a `Link` header (RFC 8288), a story the one to Kibana for
+//! the request that it is about. Their times are fixed ones, so that a link that is kept still leads to the lines.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};

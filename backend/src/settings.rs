@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use observability::{ObservabilitySettings, Variable};
+use store::target::{ParseTargetError, parse_address};
 use store::{Credentials, EngineSettings, Target};
 use url::Url;
 
@@ -95,14 +96,20 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let listen = parse(&lookup, "LISTEN", "an address and a port such as 127.0.0.1:8000")?;
-        let store =
-            match lookup("STORE") {
-                Some(text) => text.parse().map_err(|error: store::target::ParseTargetError| {
-                    SettingsError::Malformed { name: "STORE", value: String::new(), expected: error.to_string() }
-                })?,
-                None => Target::Sqlite(PathBuf::from("data/logs.db")),
-            };
-        let kibana = lookup("KIBANA_URL").map(|text| web_address("KIBANA_URL", &text)).transpose()?;
+        // Neither shows credentials that were put where they do not belong.
+        let no_address = |name| {
+            move |error: ParseTargetError| SettingsError::Malformed {
+                name,
+                value: String::new(),
+                expected: error.to_string(),
+            }
+        };
+        let kibana = lookup("KIBANA_URL").map(|text| parse_address(&text)).transpose();
+        let kibana = kibana.map_err(no_address("KIBANA_URL"))?;
+        let store = match lookup("STORE") {
+            Some(text) => text.parse().map_err(no_address("STORE"))?,
+            None => Target::Sqlite(PathBuf::from("data/logs.db")),
+        };
         let faults = match lookup("BACKEND_FAULTS").as_deref() {
             None | Some("0") => false,
             Some("1") => true,
@@ -127,21 +134,6 @@ impl Settings {
             observability,
         })
     }
-}
-
-/// An address for people's browsers: no credentials, query or fragment.
-fn web_address(name: &'static str, text: &str) -> Result<Url, SettingsError> {
-    let is_plain = |url: &Url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
-    };
-    let url = Url::parse(text).ok().filter(is_plain);
-    // What may hold a password is not shown.
-    url.ok_or_else(|| malformed(name, "", "an address such as http://127.0.0.1:5601, without credentials"))
 }
 
 fn engine_settings(lookup: &impl Fn(&str) -> Option<String>) -> Result<EngineSettings, SettingsError> {
@@ -233,7 +225,7 @@ mod tests {
             ("STORE_API_KEY_FILE", "/nowhere/key"),
         ] {
             let error = from(&[(name, value)]).unwrap_err().to_string();
-            assert!(error.contains(name), "{error}");
+            assert!(error.contains(name) && !error.contains("secret"), "{error}");
         }
     }
 

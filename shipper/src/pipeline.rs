@@ -90,6 +90,8 @@ struct Source<F> {
     journaled: u64,
     /// How far a file goes; `None` for a spool segment, whose end the ledger knows.
     file: Option<FileEnd>,
+    /// The last read failed, and that was told.
+    is_unreadable: bool,
 }
 
 /// How far a file goes.
@@ -346,7 +348,8 @@ impl<D: Disk> Pipeline<D> {
             let place = Place::Stream(segment.stream);
             let origin = self.documents.origin(&place, generation);
             let lines = Lines::new(&place, segment.file, progress.checkpoint, self.settings.line_max_bytes);
-            self.sources.insert(generation, Source { lines, origin, journaled: progress.checkpoint, file: None });
+            let journaled = progress.checkpoint;
+            self.sources.insert(generation, Source { lines, origin, journaled, file: None, is_unreadable: false });
         }
     }
 
@@ -369,7 +372,8 @@ impl<D: Disk> Pipeline<D> {
                 let lines = Lines::new(&place, file, offset, self.settings.line_max_bytes);
                 let file = Some(FileEnd { end: offset, ended: None });
                 lock(&self.shared.ledger).open(generation, offset, offset, 0);
-                self.sources.insert(generation, Source { lines, origin, journaled: offset, file });
+                self.sources
+                    .insert(generation, Source { lines, origin, journaled: offset, file, is_unreadable: false });
             }
             FileEvent::Grown { generation, end } => {
                 if let Some(file) = self.sources.get_mut(&generation).and_then(|source| source.file.as_mut()) {
@@ -426,7 +430,18 @@ impl<D: Disk> Pipeline<D> {
             kinds.add(pushed.kind);
             let full = builder.count() >= settings.batch_max_lines || builder.bytes() >= settings.batch_max_bytes;
             if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        });
+        let chunk = match chunk {
+            // It is asked again, and holds up no other. What can't be read of the spool is the state directory's trouble.
+            Err(error) if source.file.is_some() => {
+                if !std::mem::replace(&mut source.is_unreadable, true) {
+                    tracing::warn!(%generation, offset, %error, "can't read a file at the moment; it is tried again");
+                }
+                return Ok(false);
+            }
+            chunk => chunk?,
+        };
+        source.is_unreadable = false;
         if chunk.end > chunk.start {
             let mut ledger = lock(&self.shared.ledger);
             match source.file {

@@ -22,7 +22,7 @@ pub enum ParseTargetError {
     #[error("{0:?} is not a store: give sqlite:PATH or http(s)://HOST:PORT[,…]")]
     Form(String),
     /// An address that can't be read.
-    #[error("{address:?} is not an address of an engine: {reason}")]
+    #[error("{address:?} can't be used as an address: {reason}")]
     Address {
         /// The address, without credentials.
         address: String,
@@ -50,7 +50,11 @@ impl FromStr for Target {
     }
 }
 
-fn parse_address(address: &str) -> Result<Url, ParseTargetError> {
+/// Reads an `http://` or `https://` address that names a host and, maybe, a port and a path, and nothing else.
+///
+/// # Errors
+/// [`ParseTargetError::Address`], which shows no credentials.
+pub fn parse_address(address: &str) -> Result<Url, ParseTargetError> {
     let refuse =
         |shown: &str, reason: &str| ParseTargetError::Address { address: shown.to_owned(), reason: reason.to_owned() };
     let url = Url::parse(address)
@@ -61,7 +65,7 @@ fn parse_address(address: &str) -> Result<Url, ParseTargetError> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refuse(
             url.host_str().unwrap_or_default(),
-            "credentials do not belong in an address; give them in a file",
+            "credentials do not belong in an address; an engine's are given in a file",
         ));
     }
     if url.query().is_some() || url.fragment().is_some() {

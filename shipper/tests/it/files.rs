@@ -64,7 +64,7 @@ impl World {
         let (books, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
         let spool = Spool::open(RealDisk, &state, spool_settings, books, notes, random()).unwrap();
         let settings = FileSettings {
-            patterns: vec![log.display().to_string()],
+            patterns: vec![log.with_file_name("*.log").display().to_string()],
             scan_interval: Duration::from_secs(1),
             until_idle,
             state_dir: state.clone(),
@@ -254,4 +254,22 @@ fn until_idle_is_done_at_once_where_there_is_nothing() {
     let mut rig = world.start(true);
     world.run(&mut rig, Duration::from_millis(40));
     assert!(rig.pipeline.is_done());
+}
+
+/// The kernel answers a read of a process's first page with "Input/output error".
+#[test]
+fn a_file_that_can_not_be_read_holds_up_no_other_and_is_read_once_it_can() {
+    let mut world = World::new();
+    let bad = world.log().with_file_name("a.log");
+    std::os::unix::fs::symlink("/proc/self/mem", &bad).unwrap();
+    append(&world.log(), "good 1\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    append(&world.log(), "good 2\n");
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), ["good 1", "good 2"]);
+    std::fs::remove_file(&bad).unwrap();
+    append(&bad, "bad 1\n");
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), ["bad 1", "good 1", "good 2"]);
 }
