@@ -71,7 +71,7 @@ choose_services() {
         else
             say "left out: $service, whose image $image is not to be had here"
         fi
-    done < <(awk '/^  [a-z-]+:$/ { service = $1; sub(":", "", service) } /^    image:/ { print service, $2 }' "$STACK_FILE")
+    done < <(images)
 }
 
 start_dockerd() {

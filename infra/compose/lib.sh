@@ -64,6 +64,11 @@ published() {
         }' "$STACK_FILE")
 }
 
+# Prints `SERVICE IMAGE` of each service of the stack's file. Images of this repository are called observability-….
+images() {
+    awk '/^  [a-z-]+:$/ { service = $1; sub(":", "", service) } /^    image:/ { print service, $2 }' "$STACK_FILE"
+}
+
 # Prints `SERVICE STATUS` of the project's containers, with Docker's words for the status.
 containers() {
     docker ps -a --filter "label=com.docker.compose.project=$(project)" \

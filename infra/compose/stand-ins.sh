@@ -43,7 +43,7 @@ dockerfile_argument() { # NAME
 
 # Of the stack's file, without those that are built here.
 compose_images() {
-    sed -n 's/^ *image: *//p' "$STACK_FILE" | grep -v '^observability-' | sort -u
+    images | sed 's/^[^ ]* //' | grep -v '^observability-' | sort -u
 }
 
 see_to() { # IMAGE

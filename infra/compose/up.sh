@@ -3,13 +3,14 @@
 #
 #   infra/compose/up.sh [SERVICE…]      every service of docker-compose.observability.yml when none is named
 #
-# Looks first at what would make it fail: Docker, memory, the kernel's limit on mappings, ports. Then builds, starts, says
-# in one line how far everything is, and prints the addresses. When a service does not get healthy within UP_TIMEOUT_S, or
+# Looks first at what would make it fail: Docker, memory, the kernel's limit on mappings, ports. Then pulls, builds, starts,
+# says in one line how far everything is, and prints the addresses. When a service does not get healthy within UP_TIMEOUT_S, or
 # keeps ending, its last lines are shown and all that was started here is taken down again; volumes stay. A stack that ran
 # before is brought up to date, and left as it is when that fails.
 #
 # Exit codes: 0 all is healthy, 69 a program or Docker itself is missing, 71 the machine has too little of something or a
-# port is taken, 75 something did not build, start or get healthy; 130 and 143 when ended by SIGINT and SIGTERM.
+# port is taken, 75 an image can't be pulled or built, or something did not start or get healthy; 130 and 143 when ended by
+# SIGINT and SIGTERM.
 set -euo pipefail
 # shellcheck source=infra/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -42,6 +43,7 @@ main() {
     fi
     trap 'stop_here 130' INT
     trap 'stop_here 143' TERM HUP
+    pull
     build
     start
     await_health
@@ -103,6 +105,20 @@ require_ports() {
 
 is_wanted() { # SERVICE
     [[ " ${services[*]} " == *" $1 "* ]]
+}
+
+# The images of others, those that are not here yet. It comes first, since it is what most often can't be had.
+pull() {
+    local service image
+    while read -r service image; do
+        is_wanted "$service" && [[ $image != observability-* ]] || continue
+        docker image inspect "$image" >/dev/null 2>&1 && continue
+        say "pulling $image …"
+        run_in_background "$work/pull" docker pull --quiet "$image"
+        wait "$up_pid" || fail "$EX_TEMPFAIL" "the image $image, of $service, can't be pulled: $(tail -n 1 "$work/pull")." \
+            "Is there a network, and a proxy where Docker needs one? Without Docker: make up-local"
+        up_pid=
+    done < <(images)
 }
 
 # The images of this repository. The first time it takes minutes, since all dependencies are built.

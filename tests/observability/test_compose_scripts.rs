@@ -20,6 +20,8 @@ case "$*" in
     "info -f {{.DockerRootDir}}") echo /var/lib/docker ;;
     *" config --services") printf 'backend\nprometheus\n' ;;
     *" config") printf '    mem_limit: 256m\n    mem_limit: "536870912"\n' ;;
+    "image inspect "*) [ -z "$DOCKER_NO_IMAGE" ] ;;
+    "pull "*) echo "lookup registry.example: no such host" >&2; exit "${DOCKER_PULL:-0}" ;;
     *" build "*) exit "${DOCKER_BUILD:-0}" ;;
     *" up -d "*) touch "$DOCKER_CALLS.up"; exit "${DOCKER_UP:-0}" ;;
     *" down "*) rm -f "$DOCKER_CALLS.up" ;;
@@ -109,6 +111,23 @@ fn a_port_that_is_taken_is_said_with_its_variable() {
     let _holder = TcpListener::bind(("127.0.0.1", machine.port)).unwrap();
     let output = machine.up(&[]);
     assert_refused(&machine, &output, 71, &[&format!("port {}", machine.port), "backend", "BACKEND_PORT="]);
+}
+
+#[test]
+fn an_image_that_can_not_be_pulled_is_named_before_anything_is_built() {
+    let machine = Machine::new();
+    let output = machine.up(&[("DOCKER_NO_IMAGE", "1"), ("DOCKER_PULL", "1")]);
+    let words = ["prom/prometheus:", "of prometheus, can't be pulled: lookup", "no such host", "make up-local"];
+    assert_refused(&machine, &output, 75, &words);
+    assert!(!machine.calls().contains(" build "), "{}", machine.calls());
+}
+
+#[test]
+fn images_that_are_not_here_are_pulled() {
+    let machine = Machine::new();
+    let output = machine.up(&[("DOCKER_NO_IMAGE", "1")]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(machine.calls().matches("pull --quiet prom/prometheus:").count(), 1, "{}", machine.calls());
 }
 
 #[test]
