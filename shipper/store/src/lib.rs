@@ -3,11 +3,13 @@
 //!
 //! In flow order: a line's [identity](id) and [time](timestamp), the [batch] that carries it, the
 //! [disposition] that comes back, and the store itself, named by a [target]: an [engine] or the embedded [sqlite].
+//! How much rests of a source is its [coverage].
 //! What a [search] finds is a contract record in either; where a line is not one, an engine's ingest pipeline and
 //! `normalise` make it one in the same way.
 
 pub mod batch;
 pub mod bootstrap;
+pub mod coverage;
 pub mod disposition;
 pub mod engine;
 pub mod error;
@@ -27,6 +29,7 @@ pub mod timestamp;
 
 pub use batch::{Batch, BatchBuilder, BatchLine};
 pub use bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
+pub use coverage::{Coverage, Removed, Resting, Span};
 pub use disposition::{Cause, Disposition, WriteError};
 pub use error::{OpenError, ReadyError, SearchError};
 pub use id::{GenerationId, LineId};

@@ -78,7 +78,7 @@ impl Readers {
     }
 
     /// Runs `work` on a connection to a store with tables; `None` when there is none yet.
-    fn with_connection<T>(
+    pub(crate) fn with_connection<T>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, SearchError> {

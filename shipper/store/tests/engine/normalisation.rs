@@ -1,7 +1,7 @@
 //! The ingest pipeline and the embedded store bring lines of other shapes into the contract's form alike.
 
 use serde_json::{Value, json};
-use store::{Disposition, EngineSettings, Order, Search, Store, Target, Timestamp};
+use store::{Disposition, EngineSettings, Order, Scope, Search, Store, Target, Timestamp};
 
 use crate::lines::{DAY, all_stored, batch, documents, generation, record};
 use crate::rig::Rig;

@@ -1,6 +1,7 @@
 //! The store over SQLite, through its public face. Engines have their own tests, in `tests/engine`.
 #![allow(clippy::unwrap_used)]
 
+mod coverage;
 mod files;
 mod hostile;
 #[path = "../lines/mod.rs"]
