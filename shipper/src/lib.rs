@@ -21,5 +21,6 @@ pub mod moment;
 pub mod pipeline;
 pub mod reader;
 pub mod record;
+mod retention;
 pub mod shipper;
 pub mod spool;

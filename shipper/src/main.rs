@@ -7,6 +7,7 @@ mod cli;
 mod drain;
 mod exec;
 mod exit;
+mod export;
 mod guard;
 mod manual;
 mod metrics;
@@ -63,6 +64,7 @@ fn act(action: Action) -> Result<Exit, Failure> {
             let settings = check.settings()?;
             print(|output| write!(output, "{settings}"))
         }
+        Action::Export(export) => actix_rt::System::new().block_on(export::export(&export)),
         Action::Completions { shell } => print(|output| {
             clap_complete::generate(shell, &mut cli::command(), "shipper", output);
             Ok(())

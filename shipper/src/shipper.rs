@@ -26,6 +26,7 @@ use crate::journal::{Journal, JournalError};
 use crate::ledger::{Ledger, Snapshot};
 use crate::moment::Clock;
 use crate::pipeline::{Pipeline, Report, Shared};
+use crate::retention::{self, Removals};
 use crate::spool::{Appended, Random, Spool, Writer, lock};
 
 /// How long a writer that found no room, or a disk that said no, waits before it asks again.
@@ -64,6 +65,7 @@ pub struct Status {
     ledger: Arc<Mutex<Ledger>>,
     journal: Arc<Mutex<Journal<RealDisk>>>,
     report: Mutex<Report>,
+    removals: Arc<Removals>,
     spool_max_bytes: u64,
 }
 
@@ -88,6 +90,12 @@ impl Status {
     #[must_use]
     pub fn report(&self) -> Report {
         lock(&self.report).clone()
+    }
+
+    /// Lines that were taken out of the embedded store because they need not be kept, and their bytes.
+    #[must_use]
+    pub fn removed(&self) -> (u64, u64) {
+        self.removals.get()
     }
 
     /// The spool's bound in bytes.
@@ -179,6 +187,8 @@ impl Shipper {
         let dead_letters = DeadLetters::open(RealDisk, state_dir).map_err(io)?;
         let files = Files::new(RealDisk, settings.files(), Arc::clone(&journal), random());
         let sink = Arc::new(Sink::open(settings).await?);
+        let removals = Arc::default();
+        retention::spawn(sink.store.clone(), settings.keep(), &removals);
         let documents = Documents::new(settings.host(), settings.name(), settings.service());
         let shared = Shared {
             disk: RealDisk,
@@ -191,7 +201,7 @@ impl Shipper {
         let (news, inbox) = mpsc::channel();
         let bell = Bell { news, rung: Arc::new(AtomicBool::new(false)) };
         let spool_max_bytes = settings.spool().max_bytes;
-        let status = Arc::new(Status { ledger, journal, report: Mutex::default(), spool_max_bytes });
+        let status = Arc::new(Status { ledger, journal, report: Mutex::default(), removals, spool_max_bytes });
         let stopping = Arc::new(AtomicBool::new(false));
         let runner = Runner {
             pipeline,
