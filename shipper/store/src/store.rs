@@ -9,6 +9,7 @@ use crate::disposition::{Disposition, WriteError};
 use crate::engine::Engine;
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::id::{GenerationId, LineId};
+use crate::scope::Scope;
 use crate::search::{Page, Search};
 use crate::settings::EngineSettings;
 use crate::sqlite::Sqlite;
@@ -19,11 +20,11 @@ use crate::target::Target;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use store::{EngineSettings, Search, Store, Target};
+/// use store::{EngineSettings, Filter, Scope, Search, Store, Target};
 ///
 /// let target: Target = "sqlite:/nowhere/logs.db".parse()?;
 /// let store = Store::open_reader(&target, &EngineSettings::default()).await?;
-/// let page = store.search(&Search { request_id: Some("demo-1".into()), ..Search::default() }).await?;
+/// let page = store.search(&Scope::All, &Search::of(Filter::request("demo-1"))).await?;
 /// assert!(page.lines.is_empty());
 /// # Ok(())
 /// # }
@@ -97,14 +98,14 @@ impl Store {
         }
     }
 
-    /// Finds lines.
+    /// Finds lines, of those that `scope` sees.
     ///
     /// # Errors
     /// When the store does not answer, refuses, or takes too long.
-    pub async fn search(&self, search: &Search) -> Result<Page, SearchError> {
+    pub async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
         match self {
-            Self::Engine(engine) => engine.search(search).await,
-            Self::Sqlite(sqlite) => sqlite.search(search).await,
+            Self::Engine(engine) => engine.search(scope, search).await,
+            Self::Sqlite(sqlite) => sqlite.search(scope, search).await,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::coverage::{Coverage, Removed, Resting, Span};
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::id::{GenerationId, LineId};
+use crate::scope::Scope;
 use crate::search::{Page, Search};
 use crate::sqlite::read::Readers;
 use crate::sqlite::write::Writer;
@@ -69,10 +70,10 @@ impl Sqlite {
         .map_err(ReadyError::Unavailable)?
     }
 
-    pub(crate) async fn search(&self, search: &Search) -> Result<Page, SearchError> {
+    pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
         let readers = Arc::clone(&self.readers);
-        let search = search.clone();
-        blocking(move || readers.search(&search)).await.map_err(SearchError::Unavailable)?
+        let (scope, search) = (scope.clone(), search.clone());
+        blocking(move || readers.search(&scope, &search)).await.map_err(SearchError::Unavailable)?
     }
 
     pub(crate) async fn coverage(
