@@ -11,7 +11,7 @@ use crate::disposition::{Disposition, WriteError};
 use crate::engine::Engine;
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::id::{GenerationId, LineId};
-use crate::pattern::Patterns;
+use crate::patterns::Patterns;
 use crate::query::Filter;
 use crate::scope::Scope;
 use crate::search::{Page, Search, SourceLine};
@@ -165,7 +165,7 @@ impl Store {
         }
     }
 
-    /// Counts lines by the [`pattern`](crate::pattern::pattern) of their message, the `top` most frequent.
+    /// Counts lines by the [`pattern`](crate::pattern()) of their message, the `top` most frequent.
     ///
     /// # Errors
     /// As [`Store::search`].

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use crate::counts::{Breakdown, Counted, Facet, Facets, Histogram, RequestStats, Selection, Steps, is_ordered};
 use crate::id::GenerationId;
-use crate::pattern::{Patterns, Tally};
+use crate::patterns::{Patterns, Tally};
 use crate::query::{Facts, Field, Filter};
 use crate::scope::Scope;
 use crate::search::{MAX_LIMIT, Order, Search, SourceLine};
