@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::export::{ExportPage, ExportPlace};
 use crate::id::{GenerationId, LineId};
-use crate::pattern::Patterns;
+use crate::patterns::Patterns;
 use crate::query::Filter;
 use crate::scope::Scope;
 use crate::search::{Page, Search, SourceLine};
@@ -167,7 +167,7 @@ impl Store {
         }
     }
 
-    /// Counts lines by the [`pattern`](crate::pattern::pattern) of their message, the `top` most frequent.
+    /// Counts lines by the [`pattern`](crate::pattern()) of their message, the `top` most frequent.
     ///
     /// # Errors
     /// As [`Store::search`].

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::engine::search::{cursor, query};
 use crate::error::SearchError;
 use crate::level::Level;
-use crate::pattern::{Patterns, Tally};
+use crate::patterns::{Patterns, Tally};
 use crate::scope::Scope;
 use crate::search::Search;
 use crate::timestamp::Timestamp;

@@ -43,7 +43,7 @@ use crate::disposition::{Cause, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::export::{ExportPage, ExportPlace};
 use crate::id::{GenerationId, LineId};
-use crate::pattern::Patterns;
+use crate::patterns::Patterns;
 use crate::query::Filter;
 use crate::scope::Scope;
 use crate::search::{Page, Search, SourceLine};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::counts::{MAX_TOP, Selection};
 use crate::level::Level;
-use crate::pattern::{MAX_PATTERNS, PatternCount, Patterns};
+use crate::patterns::{MAX_PATTERNS, PatternCount, Patterns};
 use crate::scope::Scope;
 use crate::sqlite::bits;
 use crate::sqlite::counts::{Selected, levels, selected};

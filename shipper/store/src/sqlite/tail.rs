@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use crate::pattern::pattern;
+use crate::pattern::write_pattern;
 use crate::query::words::words;
 use crate::sqlite::bits;
 use crate::sqlite::line::Line;
@@ -28,8 +28,9 @@ pub(crate) struct Tail {
     durations: Vec<(u16, f64)>,
     sets: HashMap<Box<[u8]>, Vec<u16>>,
     patterns: usize,
-    /// Kept for its room.
+    /// Both are kept for their room.
     term: Vec<u8>,
+    pattern: String,
 }
 
 impl Tail {
@@ -59,6 +60,7 @@ impl Tail {
             sets: HashMap::new(),
             patterns: 0,
             term: Vec::new(),
+            pattern: String::new(),
         }
     }
 
@@ -110,7 +112,9 @@ impl Tail {
         for word in words(&line.message) {
             self.put(WORD, word.as_bytes(), place);
         }
-        let pattern = pattern(&line.message);
+        let mut pattern = std::mem::take(&mut self.pattern);
+        pattern.clear();
+        write_pattern(&line.message, &mut pattern);
         let known = self.put_known(PATTERN, pattern.as_bytes(), place);
         if !known && self.patterns < PATTERNS_MAX {
             self.patterns += 1;
@@ -118,6 +122,7 @@ impl Tail {
         } else if !known {
             self.put(PATTERN, OTHER.as_bytes(), place);
         }
+        self.pattern = pattern;
     }
 
     fn put(&mut self, kind: u8, value: &[u8], place: u16) {
