@@ -21,6 +21,9 @@ use crate::sqlite::snapshot::Snapshot;
 /// Connections kept open between searches; more are opened when more search at once, and closed again.
 const KEPT_CONNECTIONS: usize = 4;
 
+/// Pages that each connection keeps in memory: the terms that searches go by again and again.
+const CACHE_KIB: i64 = 8 * 1024;
+
 /// How long a reader waits for a lock, which readers need only while a file is being made or recovered.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -127,6 +130,7 @@ impl Readers {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         Ok(connection)
     }
 

@@ -4,6 +4,8 @@ use std::cell::OnceCell;
 use std::ops::Range;
 use std::time::Instant;
 
+use memchr::memchr;
+use memchr::memmem::Finder;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, ffi};
 
 use crate::id::GenerationId;
@@ -93,8 +95,15 @@ impl<'c> Snapshot<'c> {
             Stretch::Run(run) => select::found(self.connection(), run, scope, filter),
             Stretch::Tail(tail) => {
                 let mut bits = Bits::none();
+                let needle = needle(filter).map(|needle| Finder::new(needle.as_bytes()));
+                let lacks = |document: &str| {
+                    let document = document.as_bytes();
+                    // Where anything is escaped, the value may be there and look otherwise.
+                    needle.as_ref().is_some_and(|needle| needle.find(document).is_none())
+                        && memchr(b'\\', document).is_none()
+                };
                 self.each_line(tail.first..tail.end(), |id, _, document| {
-                    if is_found(scope, filter, document) {
+                    if !lacks(document) && is_found(scope, filter, document) {
                         bits.set(place(tail, id));
                     }
                 })?;
@@ -204,6 +213,20 @@ impl<'c> Snapshot<'c> {
         let mut statement = self.connection().prepare_cached("SELECT generation FROM sources WHERE id = ?1")?;
         let generation: Option<String> = statement.query_row([source], |row| row.get(0)).optional()?;
         Ok(generation.and_then(|generation| generation.parse().ok()))
+    }
+}
+
+/// A text that every line has that a filter finds, unless something in the line is escaped.
+fn needle(filter: &Filter) -> Option<&str> {
+    match filter {
+        Filter::All(parts) => parts.iter().find_map(needle),
+        Filter::Is(_, values) => match values.as_slice() {
+            [value] if value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'/')) => {
+                Some(value)
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use rusqlite::Connection;
 
 use crate::pattern::write_pattern;
@@ -11,7 +12,7 @@ use crate::query::words::words;
 use crate::sqlite::bits;
 use crate::sqlite::line::Line;
 use crate::sqlite::runs::{Run, SMALL_LINES, write_run};
-use crate::sqlite::terms::{self, PATTERN, WORD};
+use crate::sqlite::terms::{self, CODES, PATTERN, STATUS, WORD};
 
 /// Patterns of messages in one small run; lines of further ones count as of the pattern `…`.
 const PATTERNS_MAX: usize = 200;
@@ -26,7 +27,9 @@ pub(crate) struct Tail {
     first: i64,
     times: Vec<i64>,
     durations: Vec<(u16, f64)>,
-    sets: HashMap<Box<[u8]>, Vec<u16>>,
+    sets: HashMap<Box<[u8]>, Vec<u16>, RandomState>,
+    /// The lines that have a field, by its code.
+    having: [Vec<u16>; CODES],
     patterns: usize,
     /// Both are kept for their room.
     term: Vec<u8>,
@@ -57,7 +60,8 @@ impl Tail {
             first,
             times: Vec::with_capacity(SMALL_LINES),
             durations: Vec::new(),
-            sets: HashMap::new(),
+            sets: HashMap::default(),
+            having: std::array::from_fn(|_| Vec::new()),
             patterns: 0,
             term: Vec::new(),
             pattern: String::new(),
@@ -86,14 +90,28 @@ impl Tail {
 
     /// Calls `with` for each term that begins with `prefix`, in order, and its set, in a run of so many lines.
     pub(crate) fn each_with(&self, prefix: &[u8], lines: usize, mut with: impl FnMut(&[u8], &[u8])) {
-        let mut sets: Vec<_> = self.sets.iter().filter(|(term, _)| term.starts_with(prefix)).collect();
-        sets.sort_unstable();
         let mut bytes = Vec::new();
-        for (term, places) in sets {
+        let heads = self.heads();
+        for (term, places) in self.sorted(&heads).into_iter().filter(|(term, _)| term.starts_with(prefix)) {
             bytes.clear();
             bits::encode(&mut bytes, places, lines);
             with(term, &bytes);
         }
+    }
+
+    /// The terms of lines that have a field.
+    fn heads(&self) -> [[u8; 2]; CODES] {
+        std::array::from_fn(|code| terms::has(u8::try_from(code).unwrap_or(0)))
+    }
+
+    /// All terms in order, and the places of their lines.
+    fn sorted<'t>(&'t self, heads: &'t [[u8; 2]; CODES]) -> Vec<(&'t [u8], &'t [u16])> {
+        let mut sets: Vec<(&[u8], &[u16])> =
+            self.sets.iter().map(|(term, places)| (&**term, places.as_slice())).collect();
+        let having = heads.iter().zip(&self.having).filter(|(_, places)| !places.is_empty());
+        sets.extend(having.map(|(head, places)| (head.as_slice(), places.as_slice())));
+        sets.sort_unstable();
+        sets
     }
 
     /// Adds the line of the [next](Self::next) id.
@@ -103,10 +121,13 @@ impl Tail {
         for (field, value) in &line.texts {
             let code = terms::code(*field);
             self.put(code, value.as_bytes(), place);
-            self.put_term(&terms::has(code), place);
+            if let Some(places) = self.having.get_mut(usize::from(code)).filter(|places| places.last() != Some(&place))
+            {
+                places.push(place);
+            }
         }
         for status in &line.statuses {
-            self.put_term(&terms::status(*status), place);
+            self.put(STATUS, &terms::status(*status)[1..], place);
         }
         self.durations.extend(line.durations.iter().map(|duration| (place, *duration)));
         for word in words(&line.message) {
@@ -132,12 +153,6 @@ impl Tail {
         }
     }
 
-    fn put_term(&mut self, term: &[u8], place: u16) {
-        if let Some((kind, value)) = term.split_first() {
-            self.put(*kind, value, place);
-        }
-    }
-
     /// Whether the term is there, and now has the place; it is left in `self.term`.
     fn put_known(&mut self, kind: u8, value: &[u8], place: u16) -> bool {
         self.term.clear();
@@ -152,10 +167,9 @@ impl Tail {
 
     /// Writes the lines as a run, and goes on with the one after it.
     pub(crate) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut sets: Vec<_> = self.sets.iter().collect();
-        sets.sort_unstable();
+        let heads = self.heads();
+        let sets = self.sorted(&heads).into_iter();
         let run = Run { first: self.first, times: &self.times, durations: &self.durations };
-        let sets = sets.into_iter().map(|(term, places)| (&**term, places.as_slice()));
         write_run(connection, &run, sets)?;
         *self = Self::empty(self.next());
         Ok(())

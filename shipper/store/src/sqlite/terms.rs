@@ -23,6 +23,9 @@ pub(crate) const PATTERN: u8 = 60;
 /// Lines that have a field, by its code.
 const HAS: u8 = 70;
 
+/// Codes of fields are below this.
+pub(crate) const CODES: usize = 32;
+
 /// A field's code.
 pub(crate) const fn code(field: Field) -> u8 {
     match field {
