@@ -212,9 +212,9 @@ config() {
 # Fails with what a checker says of a file, if it says that it can't be used. What is wrong here is wrong in the
 # repository's file.
 check_file() { # CHECKER…
-    local said
+    local said file=${*: -1}
     said=$("$@" 2>&1) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
-        "$(mistake_in "${said//"$LOCAL_DIR/etc/"/infra/}")"
+        "$(mistake_in "infra/${file#"$LOCAL_DIR/etc/"}" "${said//"$LOCAL_DIR/etc/"/infra/}")"
 }
 
 # Divides durations by ALERT_SPEEDUP: ranges such as [5m], and keys such as `for: 5m` and `group_wait: 5s`.
