@@ -291,8 +291,9 @@ wait_for() { # PART
 }
 
 report_failure() { # PART WHAT
-    local log advice="set $(port_variable_of "$1") if its port is another program's"
+    local log advice
     log=$LOCAL_DIR/$(process_of "$1").log
+    advice="set $(port_variable_of "$1") if its port is another program's"
     if [[ $1 == opensearch ]]; then
         advice="most often it lacks memory: ENGINE_HEAP=384m make up-local"
     fi
