@@ -135,9 +135,13 @@ fn bare_same_tables(folder: &Path, made: &Path, total: u64) -> f64 {
                 if number + 1 == batches.len() {
                     let mut insert =
                         transaction.prepare_cached("INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6)").unwrap();
-                    runs.iter().for_each(|row| drop(insert.execute(rusqlite::params_from_iter(row)).unwrap()));
+                    for row in &runs {
+                        insert.execute(rusqlite::params_from_iter(row)).unwrap();
+                    }
                     let mut insert = transaction.prepare_cached("INSERT INTO terms VALUES (?1, ?2, ?3)").unwrap();
-                    terms.iter().for_each(|row| drop(insert.execute(rusqlite::params_from_iter(row)).unwrap()));
+                    for row in &terms {
+                        insert.execute(rusqlite::params_from_iter(row)).unwrap();
+                    }
                 }
             }
             transaction.commit().unwrap();

@@ -33,7 +33,8 @@ fn an_export_is_what_was_shipped_byte_for_byte() {
     assert!(export(&[]) == lines.join("\n") + "\n");
     let errors: Vec<_> =
         export(&["--query", "level:error", "--since", "2026-11-23T18:30:00Z"]).lines().map(str::to_owned).collect();
-    let expected: Vec<_> = (0..LINES).filter(|number| number % 10 == 0 && number / 60 % 60 >= 30).map(line).collect();
+    let expected: Vec<_> =
+        (0..LINES).filter(|number| number.is_multiple_of(10) && number / 60 % 60 >= 30).map(line).collect();
     assert_eq!(errors, expected);
     let with_origin = export(&["--with-origin", "--query", "café 7"]);
     assert!(with_origin.lines().count() == 1 && with_origin.contains(r#","origin":{"host":"#), "{with_origin}");

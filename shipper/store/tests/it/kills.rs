@@ -64,7 +64,7 @@ async fn a_file_opens_whenever_its_writer_was_killed() {
         let target = Target::Sqlite(file.clone());
         let store = Store::open_writer(&target, &EngineSettings::default()).await.unwrap();
         let now = lines(&store).await;
-        assert!(now >= before && now % BATCH_LINES == 0, "kill {kill}: {now} lines after {before}");
+        assert!(now >= before && now.is_multiple_of(BATCH_LINES), "kill {kill}: {now} lines after {before}");
         before = now;
         let connection = Connection::open(&file).unwrap();
         let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();

@@ -38,20 +38,20 @@ fn id(number: u64) -> LineId {
 fn document(number: u64) -> Value {
     let random = mixed(number);
     // Most lines come in order, some late, and a few have the same time.
-    let late = if random % 10 == 0 { (random % 5_000_000).cast_signed() } else { 0 };
+    let late = if random.is_multiple_of(10) { (random % 5_000_000).cast_signed() } else { 0 };
     let time = Timestamp::from_unix_micros(BASE_MICROS + (number / 2).cast_signed() * 1_000 - late);
     let mut document = json!({
         "timestamp": time.to_string(), "service": format!("s{}", random % 3), "level": one_of(["info", "warn", "error"], random >> 8),
         "message": format!("order {} of Ärger was {}", random % 9_000, one_of(["paid", "not paid", "paid not"], random >> 16)),
-        "request_id": if random % 7 == 0 { Value::Null } else { json!(format!("r-{}", number / 4)) },
+        "request_id": if random.is_multiple_of(7) { Value::Null } else { json!(format!("r-{}", number / 4)) },
         "project_id": one_of(["p", "q", "r"], random >> 24),
         "origin": { "generation": id(number).generation.as_str(), "offset": number * 10, "length": 10 },
     });
-    if random % 4 == 0 {
+    if random.is_multiple_of(4) {
         document["target"] = json!("access");
         document["status"] = json!(200 + (random >> 32) % 400);
         document["duration_ms"] = json!(((random >> 40) % 1_000) as f64 / 8.0);
-        document["endpoint"] = if random % 8 == 0 { json!(["/a", "/b"]) } else { json!("/a") };
+        document["endpoint"] = if random.is_multiple_of(8) { json!(["/a", "/b"]) } else { json!("/a") };
     }
     document
 }
