@@ -13,12 +13,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
-use store::{BootstrapError, BootstrapMode, Cause, Disposition, LineId, Store, Timestamp, WriteError};
+use store::{BootstrapError, BootstrapMode, Disposition, LineId, Store, Timestamp, WriteError};
 use tokio::sync::oneshot;
 
 use crate::config::{Bootstrap, Settings};
 use crate::dead_letters::DeadLetters;
-use crate::delivery::ParcelId;
+use crate::delivery::hosts::HostId;
+use crate::delivery::{ParcelId, Request};
 use crate::disk::{Disk, RealDisk};
 use crate::document::Documents;
 use crate::files::Files;
@@ -65,6 +66,7 @@ pub struct Status {
     journal: Arc<Mutex<Journal<RealDisk>>>,
     report: Mutex<Report>,
     spool_max_bytes: u64,
+    in_flight_max_bytes: u64,
 }
 
 impl Status {
@@ -94,6 +96,12 @@ impl Status {
     #[must_use]
     pub fn spool_max_bytes(&self) -> u64 {
         self.spool_max_bytes
+    }
+
+    /// Bytes of batches above which nothing is read.
+    #[must_use]
+    pub fn in_flight_max_bytes(&self) -> u64 {
+        self.in_flight_max_bytes
     }
 
     /// Whether lines get to their store.
@@ -186,12 +194,16 @@ impl Shipper {
             journal: Arc::clone(&journal),
             spool: Arc::clone(&spool),
         };
-        let pipeline = Pipeline::new(settings.pipeline(), shared, files, documents, dead_letters, random());
+        let mut shape = settings.pipeline();
+        shape.delivery.hosts = sink.store.hosts();
+        let pipeline = Pipeline::new(shape, shared, files, documents, dead_letters, random());
 
         let (news, inbox) = mpsc::channel();
         let bell = Bell { news, rung: Arc::new(AtomicBool::new(false)) };
-        let spool_max_bytes = settings.spool().max_bytes;
-        let status = Arc::new(Status { ledger, journal, report: Mutex::default(), spool_max_bytes });
+        let (spool_max_bytes, in_flight_max_bytes) =
+            (settings.spool().max_bytes, settings.pipeline().in_flight_max_bytes as u64);
+        let report = Mutex::default();
+        let status = Arc::new(Status { ledger, journal, report, spool_max_bytes, in_flight_max_bytes });
         let stopping = Arc::new(AtomicBool::new(false));
         let runner = Runner {
             pipeline,
@@ -362,11 +374,11 @@ impl Sink {
         Ok(())
     }
 
-    async fn write(&self, batch: &store::Batch) -> Result<Vec<Disposition>, WriteError> {
+    async fn write(&self, host: HostId, batch: &store::Batch) -> Result<Vec<Disposition>, WriteError> {
         match self.make_ready().await {
-            Ok(()) => self.store.write(batch).await,
-            Err(BootstrapError::Unavailable(reason)) => Err(WriteError::Unavailable(Cause::new(0, reason.to_string()))),
-            Err(error) => Err(WriteError::Refused(Cause::new(0, error.to_string()))),
+            Ok(()) => self.store.write_to(host.0, batch).await,
+            Err(BootstrapError::Unavailable(cause)) => Err(WriteError::Unavailable(cause)),
+            Err(BootstrapError::Refused(cause)) => Err(WriteError::Refused(cause)),
         }
     }
 }
@@ -385,14 +397,15 @@ struct Runner {
 impl Runner {
     fn run(mut self) {
         let clock = Clock::default();
-        let mut trouble = None;
+        let (mut trouble, mut ejected) = (None, Vec::new());
         loop {
             let now = clock.now();
-            for (id, batch) in self.pipeline.tick(now) {
-                self.send(id, batch);
+            for request in self.pipeline.tick(now) {
+                self.send(request);
             }
             let report = self.pipeline.report();
             tell_of_trouble(&mut trouble, &report);
+            tell_of_hosts(&mut ejected, &report);
             *lock(&self.status.report) = report;
             if self.finishing.is_some() && self.pipeline.is_done() {
                 // Nobody waits for it any more if the deadline came first.
@@ -436,11 +449,11 @@ impl Runner {
         true
     }
 
-    fn send(&self, id: ParcelId, batch: store::Batch) {
+    fn send(&self, request: Request) {
         let (sink, news) = (Arc::clone(&self.sink), self.bell.news.clone());
         self.runtime.spawn(async move {
-            let answer = sink.write(&batch).await;
-            let _ = news.send(News::Answer(id, answer));
+            let answer = sink.write(request.host, &request.batch).await;
+            let _ = news.send(News::Answer(request.id, answer));
         });
     }
 }
@@ -451,10 +464,29 @@ fn tell_of_trouble(told: &mut Option<String>, report: &Report) {
         (Some(trouble), _) => Some(trouble.cause.to_string()),
         (None, error) => error.clone(),
     };
+    let cause = report.trouble.as_ref().map_or("disk", |trouble| trouble.cause.kind.as_str());
     match (&trouble, &told) {
-        (Some(reason), None) => tracing::warn!(%reason, "lines wait: they can't be shipped at the moment"),
+        (Some(reason), None) => tracing::warn!(cause, %reason, "lines wait: they can't be shipped at the moment"),
         (None, Some(_)) => tracing::info!("lines are shipped again"),
         _ => {}
     }
     *told = trouble;
+}
+
+/// Logs once that a host is ejected, where there are others, and once that it is taken back.
+fn tell_of_hosts(told: &mut Vec<bool>, report: &Report) {
+    told.resize(report.hosts.len(), false);
+    if report.hosts.len() < 2 {
+        return;
+    }
+    for (host, told) in report.hosts.iter().zip(told) {
+        match (&host.trouble, *told) {
+            (Some(trouble), false) => {
+                tracing::warn!(host = %host.name, reason = %trouble.cause, "a host of the store is left alone for a while");
+            }
+            (None, true) => tracing::info!(host = %host.name, "a host of the store is used again"),
+            _ => {}
+        }
+        *told = host.trouble.is_some();
+    }
 }

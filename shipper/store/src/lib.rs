@@ -24,12 +24,12 @@ pub mod timestamp;
 
 pub use batch::{Batch, BatchBuilder, BatchLine};
 pub use bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
-pub use disposition::{Cause, Disposition, WriteError};
+pub use disposition::{Cause, CauseKind, Disposition, WriteError};
 pub use error::{OpenError, ReadyError, SearchError};
 pub use id::{GenerationId, LineId};
 pub use level::Level;
 pub use search::{Cursor, MAX_LIMIT, Order, Page, Search};
-pub use settings::{Credentials, EngineSettings};
+pub use settings::{Compression, Credentials, EngineSettings};
 pub use store::Store;
 pub use target::Target;
 pub use timestamp::{Day, Timestamp};

@@ -77,7 +77,28 @@ impl Store {
     /// hold any part of it, and says [`Disposition::AlreadyStored`] of those the next time.
     pub async fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
         match self {
-            Self::Engine(engine) => engine.write(batch).await,
+            Self::Engine(engine) => engine.write(batch, None).await,
+            Self::Sqlite(sqlite) => sqlite.write(batch).await,
+        }
+    }
+
+    /// The names of the hosts that [`Store::write_to`] may be asked for, without credentials: an engine's nodes in the
+    /// order of its addresses, or the embedded store alone.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        match self {
+            Self::Engine(engine) => engine.hosts(),
+            Self::Sqlite(_) => vec!["embedded".to_owned()],
+        }
+    }
+
+    /// As [`Store::write`], by the host at this place among [`Store::hosts`] and no other.
+    ///
+    /// # Errors
+    /// As [`Store::write`]. Nobody is there at a place past the last.
+    pub async fn write_to(&self, host: usize, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
+        match self {
+            Self::Engine(engine) => engine.write(batch, Some(host)).await,
             Self::Sqlite(sqlite) => sqlite.write(batch).await,
         }
     }

@@ -8,7 +8,7 @@ use elasticsearch::http::Method;
 use serde_json::{Value, json};
 
 use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
-use crate::disposition::Cause;
+use crate::disposition::{Cause, CauseKind};
 use crate::engine::Engine;
 use crate::engine::client::Answer;
 
@@ -133,7 +133,7 @@ fn parse(text: &str) -> Result<Value, BootstrapError> {
 }
 
 fn refused(reason: String) -> BootstrapError {
-    BootstrapError::Refused(Cause::new(0, reason))
+    BootstrapError::Refused(Cause::new(0, reason).of_kind(CauseKind::NotInPlace))
 }
 
 /// An engine's no, with what to do about it where that is known.

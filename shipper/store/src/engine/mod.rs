@@ -31,6 +31,11 @@ impl Engine {
         Ok(Self { client: Client::new(addresses, settings)?, settings: settings.clone() })
     }
 
+    /// The nodes' names, by their places.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        self.client.hosts()
+    }
+
     /// The pattern of this store's indices.
     fn indices(&self) -> String {
         format!("{}-*", self.settings.index_prefix)

@@ -33,6 +33,8 @@ pub(super) struct Plan {
     /// Once in so many moves the calendar's clock jumps back.
     pub(super) clock_jumps: u64,
     pub(super) steps: usize,
+    /// Services write lines that the store fails over for ever.
+    pub(super) poison: bool,
 }
 
 /// A chance: none, or once in something between the two.
@@ -67,6 +69,7 @@ impl Plan {
             files: random.one_in(2).then(|| Kind::ALL[random.between(0, Kind::ALL.len() - 1)]),
             clock_jumps: some(random, 5, 20),
             steps: random.between(50, 400),
+            poison: random.one_in(3),
         }
     }
 }
@@ -80,6 +83,7 @@ fn weather(random: &mut Random) -> Weather {
         refused: some(random, 5, 40),
         other_length: some(random, 5, 40),
         line_busy: some(random, 2, 20),
+        host_down: some(random, 20, 100),
     }
 }
 
@@ -94,6 +98,9 @@ fn pipeline(random: &mut Random) -> PipelineSettings {
         line_max_bytes: LINE_MAX_BYTES,
         checkpoint_interval: Duration::from_millis(100),
         delivery: DeliverySettings {
+            hosts: (0..random.between(1, 3)).map(|number| format!("host-{number}")).collect(),
+            poison_attempts: 4,
+            poison_span: Duration::from_secs(2),
             requests_in_flight: random.between(1, 3),
             retry_min: Duration::from_millis(10),
             retry_max: Duration::from_millis(500),
