@@ -1,11 +1,14 @@
 //! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
 //!
 //! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place; `write` sends
-//! batches, whose answers `bulk_answer` reads; `search` finds lines.
+//! batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in the engine's terms, and `coverage`
+//! what rests of a source.
 
 mod bootstrap;
 mod bulk_answer;
 mod client;
+mod coverage;
+mod filter;
 mod search;
 mod write;
 
