@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
-use store::{BootstrapError, BootstrapMode, Disposition, LineId, Store, Timestamp, WriteError};
+use store::{BootstrapError, BootstrapMode, Disposition, Finding, LineId, Store, Timestamp, WriteError};
 use tokio::sync::oneshot;
 
 use crate::config::{Bootstrap, Settings};
@@ -369,6 +369,12 @@ impl Sink {
         let mut is_ready = self.is_ready.lock().await;
         if let (false, Some(mode)) = (*is_ready, self.bootstrap) {
             self.store.bootstrap(mode).await?;
+            let report = self.store.preflight().await?;
+            for (what, finding) in report.findings() {
+                if let Finding::Unproven(why) = finding {
+                    tracing::info!(what, %why, "the store could not be asked");
+                }
+            }
         }
         *is_ready = true;
         Ok(())

@@ -9,6 +9,7 @@ use crate::disposition::{Disposition, WriteError};
 use crate::engine::Engine;
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::id::{GenerationId, LineId};
+use crate::preflight::{Finding, PreflightReport};
 use crate::scope::Scope;
 use crate::search::{Page, Search};
 use crate::settings::EngineSettings;
@@ -71,6 +72,27 @@ impl Store {
         match self {
             Self::Engine(engine) => engine.bootstrap(mode).await,
             Self::Sqlite(_) => Ok(BootstrapReport { pipeline: Outcome::NotUsed, template: Outcome::InPlace }),
+        }
+    }
+
+    /// Proves, as far as the store tells and without changing anything, that lines will come to rest as they should.
+    ///
+    /// # Errors
+    /// When something is missing, foreign or forbidden, or the store does not answer. What nobody may or can say is a
+    /// finding.
+    pub async fn preflight(&self) -> Result<PreflightReport, BootstrapError> {
+        match self {
+            Self::Engine(engine) => engine.preflight().await,
+            Self::Sqlite(sqlite) => {
+                let in_place = self.bootstrap(BootstrapMode::Check).await?;
+                let rights = match sqlite.ready().await {
+                    Ok(()) => Finding::Proven,
+                    Err(ReadyError::Unavailable(cause)) => return Err(BootstrapError::Unavailable(cause)),
+                    Err(ReadyError::Refused(cause)) => return Err(BootstrapError::Refused(cause)),
+                };
+                let not_used = || Finding::NotUsed;
+                Ok(PreflightReport { in_place, template_in_force: not_used(), sample_lines: not_used(), rights })
+            }
         }
     }
 

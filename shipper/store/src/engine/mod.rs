@@ -1,6 +1,7 @@
 //! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
 //!
-//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place; `write` sends
+//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place; `preflight` proves that
+//! they work; `write` sends
 //! batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in the engine's terms, and `coverage`
 //! what rests of a source.
 
@@ -9,6 +10,7 @@ mod bulk_answer;
 mod client;
 mod coverage;
 mod filter;
+mod preflight;
 mod search;
 mod write;
 
