@@ -12,7 +12,7 @@ CARGO_FLAGS ?=
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs ps deps test integration e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
+.PHONY: help run up down logs ps deps test integration prometheus3 e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test: deps binaries ## all tests, against a real OpenSearch and Elasticsearch (o
 
 integration: deps binaries ## only the tests across programs, tests/observability
 	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) -p observability-tests
+
+prometheus3: deps binaries ## the monitoring's tests against Prometheus 3, built from source with Go (minutes, the first time)
+	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/local/prometheus3.sh
 
 e2e: ## test the stack that is up, Compose's or else the local one (STACK=compose or local forces)
 	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/test-stack.sh $(STACK)
