@@ -68,7 +68,7 @@ pub(crate) enum Action {
     /// Asks the store whether pipeline and template are this program's and in force, what the pipeline makes of a sample
     /// line of each known shape, and what the credentials may do. What is wrong is one message and a refusal; what the
     /// store does not tell, or the credentials may not ask, is reported as unproven. run and exec do the same at their
-    /// start, unless --bootstrap is off.
+    /// start, unless --bootstrap is off; with credentials that are refused they start all the same, and lines wait.
     Preflight(CommonArgs),
     /// Check the configuration and print it as it is in effect, without secrets
     CheckConfig(CommonArgs),

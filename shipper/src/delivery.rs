@@ -11,8 +11,8 @@
 //!   hosts ejected the sink pauses.
 //! * Too large: the parcel is split, and the size is remembered. Rejected as a whole: it is halved until the line that
 //!   spoils it stands alone.
-//! * A line that stands alone is a dead letter only when the store took others since it was first refused. So a store that
-//!   is down, or takes nothing for a reason of its own, makes no dead letters.
+//! * A line that stands alone is a dead letter only when the store took others since it was first rejected, or took others
+//!   before and rejects it several times. So a store that is down, or never takes anything, makes no dead letters.
 //! * What fails again and again while others get through holds up no others: it goes by itself, ever smaller, behind them.
 //!   A line that is answered with the store's own error (5xx but 502 to 504) is a dead letter after
 //!   [`DeliverySettings::poison_attempts`] tries by itself over [`DeliverySettings::poison_span`], each with a line
@@ -42,6 +42,9 @@ const HALVED_ON_TRIAL_MAX: usize = 32;
 
 /// A parcel that failed so often in a row is halved: each time while others got through, or, on trial, in any case.
 const HALVED_AFTER: u32 = 3;
+
+/// A line alone that is rejected so often is a dead letter though nothing else came to go by, if the store ever took anything.
+const GIVEN_UP_AFTER: u32 = 5;
 
 /// How patient and how eager delivery is.
 #[derive(Clone, Debug)]
@@ -119,8 +122,8 @@ pub struct Delivery {
     hosts: Hosts,
     size: RequestSize,
     evidence: Evidence,
-    /// What the store says to everything, and since which mark.
-    rejected: Option<(u64, Cause)>,
+    /// What the store said to a request that can't be made smaller, until it takes another.
+    rejected: Option<Cause>,
     retries: RetryCounts,
 }
 
@@ -184,7 +187,7 @@ impl Delivery {
     /// Why the store gets nothing, while that is so.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
-        let rejected = || self.rejected.as_ref().map(|(_, cause)| Trouble { cause: cause.clone(), refused: true });
+        let rejected = || self.rejected.clone().map(|cause| Trouble { cause, refused: true });
         self.hosts.trouble().cloned().or_else(rejected)
     }
 

@@ -13,12 +13,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
-use store::{BootstrapError, BootstrapMode, Disposition, Finding, LineId, Store, Timestamp, WriteError};
+use store::{Disposition, LineId, Timestamp, WriteError};
 use tokio::sync::oneshot;
 
-use crate::config::{Bootstrap, Settings};
+use crate::config::Settings;
 use crate::dead_letters::DeadLetters;
-use crate::delivery::hosts::HostId;
 use crate::delivery::{ParcelId, Request};
 use crate::disk::{Disk, RealDisk};
 use crate::document::Documents;
@@ -27,7 +26,9 @@ use crate::journal::{Journal, JournalError};
 use crate::ledger::{Ledger, Snapshot};
 use crate::moment::Clock;
 use crate::pipeline::{Pipeline, Report, Shared};
+use crate::sink::Sink;
 use crate::spool::{Appended, Random, Spool, Writer, lock};
+use crate::told::{tell_of_hosts, tell_of_trouble};
 
 /// How long a writer that found no room, or a disk that said no, waits before it asks again.
 const ROOM_WAIT: Duration = Duration::from_millis(250);
@@ -195,7 +196,7 @@ impl Shipper {
             spool: Arc::clone(&spool),
         };
         let mut shape = settings.pipeline();
-        shape.delivery.hosts = sink.store.hosts();
+        shape.delivery.hosts = sink.hosts();
         let pipeline = Pipeline::new(shape, shared, files, documents, dead_letters, random());
 
         let (news, inbox) = mpsc::channel();
@@ -338,57 +339,6 @@ impl StreamWriter {
     }
 }
 
-/// The store, made ready before its first batch.
-struct Sink {
-    store: Store,
-    bootstrap: Option<BootstrapMode>,
-    is_ready: tokio::sync::Mutex<bool>,
-}
-
-impl Sink {
-    async fn open(settings: &Settings) -> Result<Self, StartError> {
-        let store = Store::open_writer(settings.to(), &settings.engine()).await;
-        let store = store.map_err(|error| StartError::Store(error.to_string()))?;
-        let bootstrap = match settings.bootstrap() {
-            Bootstrap::Apply => Some(BootstrapMode::Apply),
-            Bootstrap::Check => Some(BootstrapMode::Check),
-            Bootstrap::Off => None,
-        };
-        let sink = Self { store, bootstrap, is_ready: tokio::sync::Mutex::new(false) };
-        match sink.make_ready().await {
-            Ok(()) => {}
-            Err(BootstrapError::Unavailable(reason)) => {
-                tracing::warn!(to = %settings.to(), %reason, "the store does not answer yet: lines wait for it");
-            }
-            Err(error) => return Err(StartError::Bootstrap(error.to_string())),
-        }
-        Ok(sink)
-    }
-
-    async fn make_ready(&self) -> Result<(), BootstrapError> {
-        let mut is_ready = self.is_ready.lock().await;
-        if let (false, Some(mode)) = (*is_ready, self.bootstrap) {
-            self.store.bootstrap(mode).await?;
-            let report = self.store.preflight().await?;
-            for (what, finding) in report.findings() {
-                if let Finding::Unproven(why) = finding {
-                    tracing::info!(what, %why, "the store could not be asked");
-                }
-            }
-        }
-        *is_ready = true;
-        Ok(())
-    }
-
-    async fn write(&self, host: HostId, batch: &store::Batch) -> Result<Vec<Disposition>, WriteError> {
-        match self.make_ready().await {
-            Ok(()) => self.store.write_to(host.0, batch).await,
-            Err(BootstrapError::Unavailable(cause)) => Err(WriteError::Unavailable(cause)),
-            Err(BootstrapError::Refused(cause)) => Err(WriteError::Refused(cause)),
-        }
-    }
-}
-
 /// The pipeline's thread.
 struct Runner {
     pipeline: Pipeline<RealDisk>,
@@ -461,38 +411,5 @@ impl Runner {
             let answer = sink.write(request.host, &request.batch).await;
             let _ = news.send(News::Answer(request.id, answer));
         });
-    }
-}
-
-/// Logs once that the store, or the disk, is in trouble, and once that it is not any more.
-fn tell_of_trouble(told: &mut Option<String>, report: &Report) {
-    let trouble = match (&report.trouble, &report.disk_error) {
-        (Some(trouble), _) => Some(trouble.cause.to_string()),
-        (None, error) => error.clone(),
-    };
-    let cause = report.trouble.as_ref().map_or("disk", |trouble| trouble.cause.kind.as_str());
-    match (&trouble, &told) {
-        (Some(reason), None) => tracing::warn!(cause, %reason, "lines wait: they can't be shipped at the moment"),
-        (None, Some(_)) => tracing::info!("lines are shipped again"),
-        _ => {}
-    }
-    *told = trouble;
-}
-
-/// Logs once that a host is ejected, where there are others, and once that it is taken back.
-fn tell_of_hosts(told: &mut Vec<bool>, report: &Report) {
-    told.resize(report.hosts.len(), false);
-    if report.hosts.len() < 2 {
-        return;
-    }
-    for (host, told) in report.hosts.iter().zip(told) {
-        match (&host.trouble, *told) {
-            (Some(trouble), false) => {
-                tracing::warn!(host = %host.name, reason = %trouble.cause, "a host of the store is left alone for a while");
-            }
-            (None, true) => tracing::info!(host = %host.name, "a host of the store is used again"),
-            _ => {}
-        }
-        *told = host.trouble.is_some();
     }
 }

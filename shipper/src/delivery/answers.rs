@@ -6,7 +6,7 @@ use store::{Cause, CauseKind, Disposition, WriteError};
 
 use super::hosts::Ticket;
 use super::parcel::{Parcel, ParcelId};
-use super::{Delivery, HALVED_AFTER, HALVED_ON_TRIAL_MAX, Settled, Trouble};
+use super::{Delivery, GIVEN_UP_AFTER, HALVED_AFTER, HALVED_ON_TRIAL_MAX, Settled, Trouble};
 
 /// When, and by which luck: what an answer's handling needs besides the answer.
 #[derive(Clone, Copy)]
@@ -161,11 +161,9 @@ impl Delivery {
         let own_failures = if is_its_own { parcel.failures } else { 0 };
         parcel.not_before = at.now + self.backoff.after(own_failures, at.random);
         let on_trial = matches!(cause.kind, CauseKind::Failing | CauseKind::TimedOut);
-        let is_halved = if is_its_own {
-            parcel.contradicted + 1 >= HALVED_AFTER
-        } else {
-            on_trial && parcel.failures >= HALVED_AFTER && self.parcels() < HALVED_ON_TRIAL_MAX
-        };
+        let contradicted = is_its_own && parcel.contradicted + 1 >= HALVED_AFTER;
+        let tried = on_trial && parcel.failures >= HALVED_AFTER && self.parcels() < HALVED_ON_TRIAL_MAX;
+        let is_halved = contradicted || tried;
         match is_halved && parcel.lines() > 1 {
             true => self.halve(&parcel),
             false => self.push_back(parcel),
@@ -184,19 +182,19 @@ impl Delivery {
     /// The store does not take the request as it is, or of its size.
     fn reject(&mut self, mut parcel: Parcel, ticket: Ticket, cause: Cause, at: At) -> Option<Settled> {
         self.hosts.answered(ticket);
-        let is_its_own = parcel.first_failed.is_some_and(|mark| self.evidence.is_taking_since(mark));
+        let is_taking = parcel.first_failed.is_some_and(|mark| self.evidence.is_taking_since(mark));
+        let is_its_own = is_taking || parcel.failures >= GIVEN_UP_AFTER && self.evidence.is_taking_since(0);
         if is_its_own && parcel.lines() == 1 {
             return Some(dead(parcel, cause));
-        }
-        if !is_its_own {
-            let mark = self.next_id;
-            self.rejected.get_or_insert_with(|| (mark, cause.clone()));
         }
         parcel.fail(self.next_id, ticket.host);
         let may_halve = is_its_own || cause.kind == CauseKind::TooLarge || self.parcels() < HALVED_ON_TRIAL_MAX;
         if may_halve && parcel.lines() > 1 {
             self.halve(&parcel);
         } else {
+            if !is_its_own {
+                self.rejected.get_or_insert(cause);
+            }
             parcel.not_before = at.now + self.backoff.after(parcel.failures, at.random);
             self.push_back(parcel);
         }

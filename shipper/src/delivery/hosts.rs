@@ -90,7 +90,7 @@ impl Hosts {
     }
 
     /// The host for a request now, if any may have one: one whose probe is due, unless `is_doubtful` says that the request
-    /// is no good probe, else the one with the least to do; the one to `avoid` last.
+    /// is no good probe, else the one with the least to do, and of these the one to `avoid` last.
     pub(super) fn choose(&self, now: Duration, is_doubtful: bool, avoid: Option<HostId>) -> Option<HostId> {
         let free = (0..self.hosts.len()).filter(|place| self.hosts[*place].may_send(now));
         let rank = |place: &usize| {
@@ -101,7 +101,7 @@ impl Hosts {
                 (Some(_), true) => 2,
             };
             let after_turn = (place + self.hosts.len() - self.turn) % self.hosts.len();
-            (avoid == Some(HostId(*place)), class, host.in_flight, after_turn)
+            (class, avoid == Some(HostId(*place)), host.in_flight, after_turn)
         };
         free.min_by_key(rank).map(HostId)
     }

@@ -7,6 +7,7 @@ use elasticsearch::http::Method;
 use serde_json::{Value, json};
 
 use crate::bootstrap::{BootstrapError, BootstrapMode};
+use crate::disposition::Cause;
 use crate::engine::Engine;
 use crate::engine::bootstrap::{is_marked, may_not_ask, refused, said_no};
 use crate::level::Level;
@@ -98,10 +99,13 @@ impl Engine {
         match (may("create_doc"), may("auto_configure")) {
             (true, true) => Ok(Finding::Proven),
             (true, false) => Ok(Finding::Unproven(format!("{indices} may be written, but not made"))),
-            (false, _) => Err(refused(format!(
-                "the credentials may not write into {indices}: give their user the privileges create_doc and \
-                 auto_configure there"
-            ))),
+            (false, _) => {
+                let advice = format!(
+                    "the credentials may not write into {indices}: give their user the privileges create_doc and \
+                     auto_configure there"
+                );
+                Err(BootstrapError::Refused(Cause::new(403, advice)))
+            }
         }
     }
 }

@@ -78,7 +78,7 @@ impl World {
         Self {
             disk: SimDisk::new(random.fork(), &[STATE, LOGS]),
             engine: Engine::new(plan.weather, plan.request_max_bytes, plan.pipeline.delivery.hosts.len()),
-            lines: Lines::new(random.fork(), plan.poison),
+            lines: Lines::new(random.fork(), plan.hopeless),
             logs: plan.files.map(|kind| Logs::new(kind, random.fork())),
             now: Moment { wall, elapsed: Duration::ZERO },
             lost: 0,
