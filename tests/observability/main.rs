@@ -8,6 +8,7 @@ mod place;
 mod rig;
 mod stack_file;
 mod terminal;
+mod test_access;
 mod test_bad_lines;
 mod test_compose;
 mod test_compose_scripts;
