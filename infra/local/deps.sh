@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Unpacks what the tests and the local stack run under .cache. Nothing is installed on the machine.
 #
-#   infra/local/deps.sh [opensearch] [elasticsearch] [prometheus] [alertmanager]      all when none is named
+#   infra/local/deps.sh [opensearch] [elasticsearch] [prometheus] [alertmanager] [chromium] [axe-core]
 #
+# All when none is named.
 # The engines come from Maven Central through the machine's own Maven (and so through its mirrors and proxies):
 #
 #   OpenSearch     its bare distribution, plus the modules ingest-common, lang-painless and
@@ -13,6 +14,8 @@
 # and unpacked: installing them would start daemons. On a machine without apt they have to be there: on the PATH, or in
 # the folders that PROMETHEUS_HOME and ALERTMANAGER_HOME name, as the projects' own archives unpack.
 #
+# Chromium with its driver, and axe-core, for the tests in a browser: browser.sh says where they come from.
+#
 # Run again it downloads only what is missing. A part appears in one step, complete, with a stamp; two runs at once
 # wait for one another. An engine whose address is given (ENGINE_URL, BARE_ENGINE_URL) is left out.
 #
@@ -21,6 +24,8 @@ set -euo pipefail
 export LC_ALL=C # the order of names, and so of what is verified
 # shellcheck source=infra/local/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=infra/local/browser.sh
+source "$(dirname "${BASH_SOURCE[0]}")/browser.sh"
 
 # Part of every stamp: raise it when what is made of the same artifacts changes.
 RECIPE=2
@@ -33,11 +38,13 @@ ELASTICSEARCH_SHA256=2cae9380e48695b2c226c7c46c6059775f2f307920747c8ca84d465461a
 DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
 
 main() {
-    local part engines=() packages=()
-    (($#)) || set -- opensearch elasticsearch prometheus alertmanager
+    local part engines=() packages=() browser=() axe=()
+    (($#)) || set -- opensearch elasticsearch prometheus alertmanager chromium axe-core
     for part in "$@"; do
         case $part in
             prometheus | alertmanager) has_programs "$part" || packages+=("$part") ;;
+            chromium) has_browser || browser=(chromium) ;;
+            axe-core) has_axe || axe=(axe-core) ;;
             *)
                 engine_home "$part" >/dev/null
                 if [[ -n $(given_address "$part") ]]; then
@@ -48,10 +55,11 @@ main() {
                 ;;
         esac
     done
-    ((${#engines[@]} + ${#packages[@]})) || return 0
+    ((${#engines[@]} + ${#packages[@]} + ${#browser[@]} + ${#axe[@]})) || return 0
 
-    ((${#engines[@]} == 0)) || require_programs
+    ((${#engines[@]} + ${#axe[@]} == 0)) || require_programs
     ((${#packages[@]} == 0)) || require_apt "${packages[@]}"
+    ((${#browser[@]} == 0)) || require_browser_packages
     mkdir -p "$ENGINES_DIR" "$MONITORING_DIR"
     exec 9>"$CACHE_DIR/deps.lock"
     flock 9
@@ -71,6 +79,18 @@ main() {
         say "$part: fetching and unpacking …"
         unpack_package "$part"
         say "$part: ready in $MONITORING_DIR/$part"
+    done
+    unpack_for_browser "${browser[@]}" "${axe[@]}"
+}
+
+unpack_for_browser() { # [chromium] [axe-core]
+    local part
+    for part in "$@"; do
+        case $part in
+            chromium) has_browser || { say "chromium: fetching and unpacking …" && unpack_browser; } ;;
+            axe-core) has_axe || { say "axe-core: fetching and unpacking …" && unpack_axe; } ;;
+        esac
+        say "$part: ready"
     done
 }
 

@@ -10,6 +10,7 @@ mod stack_file;
 mod terminal;
 mod test_access;
 mod test_bad_lines;
+mod test_browser;
 mod test_compose;
 mod test_compose_scripts;
 mod test_contract_metrics;

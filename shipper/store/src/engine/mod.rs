@@ -1,17 +1,20 @@
 //! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
 //!
-//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place; `preflight` proves that
-//! they work; `write` sends
-//! batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in the engine's terms, and `coverage`
-//! what rests of a source.
+//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place, and `preflight`
+//! proves that they work; `write` sends batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in
+//! the engine's terms, `counts` and `patterns` count them, `tail` follows what comes in, and `coverage` tells what rests of
+//! a source.
 
 mod bootstrap;
 mod bulk_answer;
 mod client;
+mod counts;
 mod coverage;
 mod filter;
+mod patterns;
 mod preflight;
 mod search;
+mod tail;
 mod write;
 
 use url::Url;
