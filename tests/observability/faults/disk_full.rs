@@ -1,0 +1,153 @@
+//! A disk that is full for a while: a small tmpfs in a user and mount namespace, which needs no root.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use observability_tests::engine::Engine;
+use observability_tests::numbers::{Load, Tally};
+use observability_tests::program::{Program, Start};
+use observability_tests::scrape::Scrape;
+use observability_tests::{port, wait};
+
+use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
+use crate::place::{Place, append, assert_each_once, mark};
+
+/// A disk of its own, reached through the process that holds it.
+struct SmallDisk {
+    root: PathBuf,
+    _holder: Program,
+}
+
+impl SmallDisk {
+    /// Mounts one of so many KiB.
+    #[track_caller]
+    fn new(kib: u64) -> Self {
+        let script = format!(
+            "mkdir -p /tmp/disk 2>/dev/null; mount -t tmpfs -o size={kib}k,nr_inodes=1000 tmpfs /tmp && echo mounted && exec sleep 100000"
+        );
+        let mut holder =
+            Start::at(Path::new("/usr/bin/env")).args(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script]).start();
+        wait::until("a small disk is mounted", || {
+            assert!(
+                holder.has_ended().is_none(),
+                "this test mounts a tmpfs in a user and mount namespace, which this kernel or container forbids \
+                 (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, or a seccomp \
+                 profile): {}",
+                holder.stderr()
+            );
+            holder.stdout().contains("mounted").then_some(())
+        });
+        let root = PathBuf::from(format!("/proc/{}/root/tmp", holder.pid().as_raw_nonzero()));
+        Self { root, _holder: holder }
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) {
+        let mut ballast = File::options().create(true).append(true).open(self.root.join("ballast")).unwrap();
+        let full = [vec![0; 64 * 1024], vec![0; 1]].into_iter().all(|piece| {
+            // Each size until it does not fit any more.
+            (0..1_000_000).any(|_| ballast.write_all(&piece).is_err())
+        });
+        assert!(full, "the disk has no end");
+    }
+
+    /// Makes room again.
+    fn free(&self) {
+        fs::remove_file(self.root.join("ballast")).unwrap();
+    }
+}
+
+/// Waits until the shipper says that its own disk fails.
+#[track_caller]
+fn wait_until_failing(admin: std::net::SocketAddr) {
+    wait::until("the shipper says that its disk fails", || {
+        (Scrape::of(admin).metric("shipper_disk_failing", &[]) == 1.0).then_some(())
+    });
+}
+
+#[test]
+fn a_spool_on_a_full_disk_takes_nothing_and_goes_on_when_there_is_room() {
+    let engine = Engine::with_processors();
+    let mut soak = Soak::new("disk full under the spool", 2, 30);
+    let disk = SmallDisk::new(4_096);
+    let (project, state) = (mark("full-spool"), disk.root.join("state"));
+    let options = ["--on-full", "wait", "--spool-max-bytes", "1000000", "--line-max-bytes", "100000"];
+    let (mut program, admin) = following(shipper(&engine.url, &state).args(options).piped_stdin());
+    let mut stdin = program.child().stdin.take().unwrap();
+    let load = Load::start(&project, 1_500, move |lines| stdin.write_all(lines));
+    while soak.goes_on() {
+        soak.pause_ms(100..700);
+        disk.fill();
+        wait_until_failing(admin);
+        soak.pause_ms(10..500);
+        disk.free();
+    }
+    let lines = load.stop();
+    wait_until_shipped(admin, lines);
+    assert_eq!(program.stop(), 0, "{}", program.stderr());
+    verify(&engine.url, &state);
+    Tally::of(&engine, &project).assert_each_once(lines);
+    soak.report(lines, "");
+}
+
+#[test]
+fn a_state_directory_on_a_full_disk_survives_kills_and_a_start() {
+    let engine = Engine::with_processors();
+    let mut soak = Soak::new("disk full under the state of a followed file, with SIGKILL", 2, 30);
+    let disk = SmallDisk::new(2_048);
+    let bench = Bench::new("full-state");
+    let state = disk.root.join("state");
+    let load = bench.load(1_500);
+    let follow = || shipper(&engine.url, &state).arg("--file").arg(bench.file());
+    while soak.goes_on() {
+        let (mut program, _) = following(follow());
+        soak.pause_ms(50..700);
+        disk.fill();
+        soak.pause_ms(10..1_500);
+        program.kill();
+        // A start on a full disk either works or is refused in a line, and breaks nothing.
+        let mut refused = follow().arg("--until-idle").start();
+        soak.pause_ms(10..500);
+        match refused.has_ended() {
+            Some(_) => assert!(!refused.stderr().contains("panicked"), "{}", refused.stderr()),
+            None => refused.kill(),
+        }
+        disk.free();
+    }
+    let lines = load.stop();
+    let mut last = follow().arg("--until-idle").start();
+    assert_eq!(last.exit_code(), 0, "{}", last.stderr());
+    verify(&engine.url, &state);
+    bench.assert_each_once(&engine, lines);
+    soak.report(lines, "");
+}
+
+#[test]
+fn an_embedded_store_on_a_full_disk_is_waited_for() {
+    let disk = SmallDisk::new(8_192);
+    let (project, folder) = (mark("full-store"), tempfile::tempdir().unwrap());
+    let file = folder.path().join("app.log");
+    let mut growing = File::options().create(true).append(true).open(&file).unwrap();
+    let to = format!("sqlite:{}", disk.root.join("logs.db").display());
+    let start = shipper(&to, &folder.path().join("state")).arg("--file").arg(&file);
+    let (mut program, admin) = following(start);
+    let mut written = 0;
+    append(&mut growing, &project, &mut written, 200);
+    wait_until_shipped(admin, 200);
+    disk.fill();
+    append(&mut growing, &project, &mut written, 2_000);
+    wait::until("the sink pauses", || (Scrape::of(admin).metric("shipper_sink_paused", &[]) == 1.0).then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    disk.free();
+    wait_until_shipped(admin, 2_200);
+    assert_eq!(program.stop(), 0, "{}", program.stderr());
+    verify(&to, &folder.path().join("state"));
+    // The backend would have to read it there too: it is read where it can be.
+    let place = Place::Embedded(tempfile::tempdir().unwrap());
+    let copy = PathBuf::from(place.target().trim_start_matches("sqlite:"));
+    fs::copy(disk.root.join("logs.db"), copy).unwrap();
+    assert_each_once(&place.explorer().project(&project), written);
+    let _ = port::free_address;
+}
