@@ -14,18 +14,20 @@ use shipper::document::{Documents, LineView, Place};
 use shipper::journal::{Journal, JournalError};
 use shipper::reader::Reader;
 use shipper::record::{Check, Checker, Flaw, MAX_DEPTH};
-use store::{BatchBuilder, Disposition, GenerationId, Timestamp};
+use store::query::MAX_QUERY_BYTES;
+use store::{BatchBuilder, Disposition, Filter, GenerationId, Timestamp};
 
 /// A target's name, which is its corpus' too, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("line_reader", line_reader),
     ("record_check", record_check),
     ("bulk_answer", bulk_answer),
     ("journal", journal),
     ("config", config),
+    ("query", query),
 ];
 
 /// A file in memory, of which `reach` says how much one read gives.
@@ -125,7 +127,7 @@ pub fn record_check(data: &[u8]) {
     let mut batch = BatchBuilder::new("app-logs");
     let line = LineView { offset: 0, length: data.len() as u64 + 1, bytes: data, cut_bytes: 0, written: None };
     documents.push(&mut batch, &origin, &line, Timestamp::from_unix_ms(1_700_000_000_000));
-    let batch = batch.build();
+    let batch = batch.finish(0);
     let body = batch.body();
     let lines: Vec<_> = body.split(|byte| *byte == b'\n').collect();
     assert_eq!((lines.len(), lines[2].len()), (3, 0), "an action and a document, each on a line");
@@ -239,4 +241,20 @@ pub fn config(data: &[u8]) {
     let told = settings.to_string();
     let again = Options::from_toml(&told, path).expect("what it says of itself can be read");
     assert_eq!(Settings::new(again, None).expect("and holds").to_string(), told);
+}
+
+/// A query is refused, with words about it, or its filter's text is a query that finds the same.
+pub fn query(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match text.parse::<Filter>() {
+        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(filter) => {
+            let told = filter.to_string();
+            // The text may be longer than what was asked, and then too long.
+            if told.len() <= MAX_QUERY_BYTES {
+                let again: Filter = told.parse().unwrap_or_else(|error| panic!("{told:?}: {error}"));
+                assert_eq!(again, filter, "{told:?}");
+            }
+        }
+    }
 }

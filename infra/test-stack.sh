@@ -6,7 +6,7 @@
 # It is what `make e2e` runs. Ports are those of .env.example, from the environment or .env; of the local stack, ENGINE_URL
 # names the engine, if it was started with it. It first looks whether each published address answers.
 #
-# Exit codes: the tests' own; 64 wrong arguments, 69 Compose is missing, 75 an address does not answer.
+# Exit codes: the tests' own; 64 wrong arguments, 69 Docker is missing or not running, 75 the stack is not up.
 set -euo pipefail
 # shellcheck source=infra/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/compose/lib.sh"
@@ -20,6 +20,10 @@ main() {
         fi
     fi
     [[ $stack == compose || $stack == local ]] || fail "$EX_USAGE" "usage: test-stack.sh [compose|local]"
+    if [[ $stack == compose ]]; then
+        require_docker
+        [[ -n $(containers) ]] || fail "$EX_TEMPFAIL" "no container of the project $(project) is there: make up starts the stack"
+    fi
     while read -r service name port; do
         is_expected "$stack" "$service" || continue
         address=127.0.0.1:$port

@@ -4,8 +4,9 @@ use actix_web::{HttpResponse, web};
 use observability::{MAX_ID_CHARS, is_valid_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{Level, Order, Search, Store, Timestamp};
+use store::{Field, Filter, Level, Order, Search, Store, Timestamp};
 
+use crate::access::Reader;
 use crate::problem::Problem;
 use crate::requests::parse_cursor;
 
@@ -50,11 +51,12 @@ struct Logs<'a> {
 /// 400 for what can't be read, 503 or 504 where the store does not answer.
 pub async fn logs(
     store: web::Data<Store>,
+    reader: Reader,
     project_id: web::Path<String>,
     query: web::Query<LogsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let search = parse(&project_id, query.into_inner())?;
-    let page = store.search(&search).await?;
+    let page = store.search(reader.scope(), &search).await?;
     tracing::info!(found = page.lines.len(), "searched a project's lines");
     let next = page.next.map(|cursor| cursor.to_string());
     Ok(HttpResponse::Ok().json(Logs { project_id: &project_id, lines: &page.lines, next }))
@@ -73,17 +75,18 @@ fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
     if query.q.as_ref().is_some_and(|text| text.len() > TEXT_MAX_BYTES) {
         return Err(Problem::bad_request(format!("q has at most {TEXT_MAX_BYTES} bytes")));
     }
+    let mut parts = vec![Filter::project(project_id)];
+    parts.extend(query.service.map(|service| Filter::is(Field::Service, service)));
+    let levels = parse_levels(query.level.as_deref())?;
+    parts.extend((!levels.is_empty()).then(|| Filter::levels(levels)));
+    parts.extend(query.q.filter(|text| !text.trim().is_empty()).map(Filter::Words));
     Ok(Search {
-        project_id: Some(project_id.to_owned()),
-        service: query.service,
-        levels: parse_levels(query.level.as_deref())?,
-        text: query.q.filter(|text| !text.trim().is_empty()),
+        filter: Filter::All(parts),
         from: parse_time("from", query.from.as_deref())?,
         to: parse_time("to", query.to.as_deref())?,
         order: Order::NewestFirst,
         limit,
         cursor: parse_cursor(query.cursor.as_deref())?,
-        ..Search::default()
     })
 }
 

@@ -6,8 +6,9 @@ use actix_web::{HttpResponse, web};
 use observability::{MAX_ID_CHARS, is_valid_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{Cursor, Order, Search, Store, Timestamp};
+use store::{Cursor, Filter, Order, Search, Store, Timestamp};
 
+use crate::access::Reader;
 use crate::links::Links;
 use crate::problem::Problem;
 
@@ -40,6 +41,7 @@ struct Story<'a> {
 pub async fn story(
     store: web::Data<Store>,
     links: web::Data<Links>,
+    reader: Reader,
     request_id: web::Path<String>,
     query: web::Query<StoryQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -49,13 +51,13 @@ pub async fn story(
         )));
     }
     let search = Search {
-        request_id: Some(request_id.clone()),
+        filter: Filter::request(request_id.as_str()),
         order: Order::OldestFirst,
         limit: STORY_MAX_LINES,
         cursor: parse_cursor(query.cursor.as_deref())?,
         ..Search::default()
     };
-    let page = store.search(&search).await?;
+    let page = store.search(reader.scope(), &search).await?;
     tracing::info!(found = page.lines.len(), sought = %request_id, "searched for a request");
     let next = page.next.map(|cursor| cursor.to_string());
     let (first, last) =

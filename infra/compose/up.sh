@@ -3,14 +3,14 @@
 #
 #   infra/compose/up.sh [SERVICE…]      every service of docker-compose.observability.yml when none is named
 #
-# Looks first at what would make it fail: Docker, memory, the kernel's limit on mappings, ports. Then pulls, builds, starts,
-# says in one line how far everything is, and prints the addresses. When a service does not get healthy within UP_TIMEOUT_S, or
-# keeps ending, its last lines are shown and all that was started here is taken down again; volumes stay. A stack that ran
-# before is brought up to date, and left as it is when that fails.
+# Looks first at what would make it fail: Docker, memory, the kernel's limit on mappings, ports. Then pulls, has Prometheus'
+# and Alertmanager's files checked, builds, starts, says in one line how far everything is, and prints the addresses. When a
+# service does not get healthy within UP_TIMEOUT_S, or keeps ending, its last lines are shown and all that was started here
+# is taken down again; volumes stay. A stack that ran before is brought up to date, and left as it is when that fails.
 #
 # Exit codes: 0 all is healthy, 69 a program or Docker itself is missing, 71 the machine has too little of something or a
-# port is taken, 75 an image can't be pulled or built, or something did not start or get healthy; 130 and 143 when ended by
-# SIGINT and SIGTERM.
+# port is taken, 75 an image can't be pulled or built, or something did not start or get healthy; 78 a configuration file
+# has a mistake; 130 and 143 when ended by SIGINT and SIGTERM.
 set -euo pipefail
 # shellcheck source=infra/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -44,6 +44,7 @@ main() {
     trap 'stop_here 130' INT
     trap 'stop_here 143' TERM HUP
     pull
+    check_files
     build
     start
     await_health
@@ -119,6 +120,30 @@ pull() {
             "Is there a network, and a proxy where Docker needs one? Without Docker: make up-local"
         up_pid=
     done < <(images)
+}
+
+# By the programs' own checks: they would tell of a mistake only while they start, over and over.
+check_files() {
+    check_with prometheus promtool check config /etc/prometheus/prometheus.yml
+    check_with alertmanager amtool check-config /etc/alertmanager/alertmanager.yml
+}
+
+# Fails with what a service's checker, out of the service's own image, says of files that can't be used.
+check_with() { # SERVICE CHECKER…
+    local service=$1 checker=$2 image etc=$ROOT/infra/$1 mounts code=0
+    shift 2
+    is_wanted "$service" || return 0
+    mounts=(-v "$etc/$service.yml:/etc/$service/$service.yml:ro")
+    if [[ $service == prometheus ]]; then
+        mounts+=(-v "$etc/rules:/etc/prometheus/rules:ro" -v "$etc/targets/compose:/etc/prometheus/targets:ro")
+    fi
+    image=$(images | sed -n "s/^$service //p")
+    run_in_background "$work/check" docker run --rm --network none "${mounts[@]}" --entrypoint "$checker" "$image" "$@"
+    wait "$up_pid" || code=$?
+    up_pid=
+    # 125 and more are Docker's own: what it can't run here does not start later either, and is said then.
+    ((code == 0 || code >= 125)) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
+        "$(mistake_in "$(sed "s#/etc/$service/#infra/$service/#g" "$work/check")")"
 }
 
 # The images of this repository. The first time it takes minutes, since all dependencies are built.

@@ -51,6 +51,7 @@ configure_engine() { # ENGINE FOLDER HTTP_PORT
     # Without what would write into the engine's own folder, which other runs share.
     sed -E '/Xlog:gc|HeapDumpPath|HeapDumpOnOutOfMemoryError|ErrorFile|^[0-9:-]*-Xlog|PrintGC|Xloggc|GCLog/d' \
         "$home/config/jvm.options" >"$dir/config/jvm.options"
+    printf '%s\n' "-XX:ErrorFile=$dir/logs/crash-%p.log" >>"$dir/config/jvm.options"
     [[ ! -d $dir/extra ]] || cp -R "$dir/extra/." "$dir/config/"
     {
         cat <<SETTINGS

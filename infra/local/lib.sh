@@ -15,6 +15,7 @@ ELASTICSEARCH_VERSION=8.8.0
 EX_USAGE=64
 EX_MISSING=69  # a program that the user has to provide is not there
 EX_TEMPFAIL=75 # an engine did not start, a download failed
+EX_CONFIG=78   # a configuration file has a mistake
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
@@ -23,6 +24,16 @@ fail() { # CODE MESSAGE…
     shift
     say "$@"
     exit "$code"
+}
+
+# Prints, in one line, what promtool or amtool found wrong: what they say after FAILED, up to the next file; else their last
+# words.
+mistake_in() { # WORDS
+    awk '
+        !text && sub(/.*FAILED:/, "") { text = " " }
+        text && !done { if (/^ *(Checking|SUCCESS)/ || (/^ *$/ && text != " ")) done = 1; else text = text " " $0 }
+        { last = $0 }
+        END { print text ? text : last }' <<<"$1" | tr -s ' ' | sed 's/^ *//; s/ *$//' | cut -c 1-400
 }
 
 # Whether a GET is answered with 200. Plain bash, since curl need not be there.

@@ -19,8 +19,8 @@
 # Variables of the service, such as RUST_LOG, METRICS_PROJECTS and BACKEND_FAULTS, reach it. Grafana and Kibana come with
 # `make up` only. When one part does not get ready, all that this run started is stopped again.
 #
-# Exit codes: 0; 3 not all is ready (status); 64 wrong arguments; 69 something is missing; 75 a part did not start;
-# 130 and 143 when ended by SIGINT and SIGTERM.
+# Exit codes: 0; 3 not all is ready (status); 64 wrong arguments; 69 something is missing, memory too; 75 a part did not
+# start; 78 a configuration file has a mistake; 130 and 143 when ended by SIGINT and SIGTERM.
 set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -38,14 +38,15 @@ ALERT_SPEEDUP=${ALERT_SPEEDUP:-1}
 
 # How long one part may take until it is ready.
 START_TIMEOUT_S=${START_TIMEOUT_S:-180}
-# What the stack takes at most, with the engine's heap as it is.
-MEMORY_MB=1200
+# What the stack takes at most, besides the engine's heap.
+MEMORY_MB=700
 EX_NOT_READY=3
 
 # In the order in which they start. The backend is the shipper's child.
 PARTS=(opensearch shipper backend alertmanager prometheus)
-# Started by this run, to be stopped if it fails.
+# Started by this run, to be stopped if it fails, and why it did.
 started=()
+failure=
 
 main() {
     local command=${1:-}
@@ -152,7 +153,7 @@ up() {
 
 # Finds what would fail later, before anything is started.
 check() { # PART…
-    local part free_mb
+    local part
     (($#)) || return 0
     for part in backend shipper; do
         [[ -x $BIN_DIR/$part ]] || fail "$EX_MISSING" "missing: $BIN_DIR/$part. Run 'make up-local', which builds it."
@@ -161,12 +162,20 @@ check() { # PART…
         free "$part"
         [[ $part != shipper ]] || free backend
     done
-    free_mb=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
-    if [[ " $* " == *" opensearch "* ]] && ((free_mb < MEMORY_MB)); then
-        fail "$EX_MISSING" "too little memory: $free_mb MB are free and $MEMORY_MB are needed. End other programs, or" \
-            "give an engine that runs elsewhere in ENGINE_URL."
+    if [[ " $* " == *" opensearch "* ]]; then
+        require_memory
+        "$ROOT/infra/local/deps.sh" opensearch
     fi
-    [[ " $* " != *" opensearch "* ]] || "$ROOT/infra/local/deps.sh" opensearch
+}
+
+# Fails where the engine would take memory that is not there.
+require_memory() {
+    local free_mb needs_mb
+    [[ $ENGINE_HEAP =~ ^([1-9][0-9]{0,5})([mg])$ ]] || fail "$EX_USAGE" "ENGINE_HEAP=$ENGINE_HEAP: a size such as 512m or 1g"
+    needs_mb=$((BASH_REMATCH[1] * ($([[ ${BASH_REMATCH[2]} == g ]] && echo 1024 || echo 1)) + MEMORY_MB))
+    free_mb=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
+    ((free_mb >= needs_mb)) || fail "$EX_MISSING" "too little memory: $free_mb MB are free and $needs_mb are needed with" \
+        "ENGINE_HEAP=$ENGINE_HEAP. End other programs, make that less, or give an engine that runs elsewhere in ENGINE_URL"
 }
 
 # Fails if another program has a part's port.
@@ -200,10 +209,12 @@ config() {
     check_file "$(find_program amtool)" check-config "$dir/alertmanager/alertmanager.yml"
 }
 
-# Fails with what a checker says of a file, if it says that it can't be used.
+# Fails with what a checker says of a file, if it says that it can't be used. What is wrong here is wrong in the
+# repository's file.
 check_file() { # CHECKER…
     local said
-    said=$("$@" 2>&1) || fail "$EX_MISSING" "a configuration file has a mistake: $(grep -m 1 -iE 'fail|error|:' <<<"$said" | sed 's/^ *//')"
+    said=$("$@" 2>&1) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
+        "$(mistake_in "${said//"$LOCAL_DIR/etc/"/infra/}")"
 }
 
 # Divides durations by ALERT_SPEEDUP: ranges such as [5m], and keys such as `for: 5m` and `group_wait: 5s`.
@@ -280,16 +291,23 @@ wait_for() { # PART
 }
 
 report_failure() { # PART WHAT
-    say "$1 $2; its last lines, of $LOCAL_DIR/$(process_of "$1").log:"
-    tail -n 15 "$LOCAL_DIR/$(process_of "$1").log" >&2
+    local log advice="set $(port_variable_of "$1") if its port is another program's"
+    log=$LOCAL_DIR/$(process_of "$1").log
+    if [[ $1 == opensearch ]]; then
+        advice="most often it lacks memory: ENGINE_HEAP=384m make up-local"
+    fi
+    say "the last lines of $1:"
+    tail -n 15 "$log" >&2
+    failure="$1 $2. Its last lines are above, all of them in $log; $advice"
     exit "$EX_TEMPFAIL"
 }
 
-# Stops what this run started: nothing half-started is left.
+# Stops what this run started: nothing half-started is left. Then says what went wrong, last, where it is seen.
 give_up() {
     local code=$?
     trap '' INT TERM HUP
     stop "${started[@]}"
+    [[ -z $failure ]] || say "$failure"
     exit "$code"
 }
 

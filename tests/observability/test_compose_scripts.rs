@@ -21,6 +21,10 @@ case "$*" in
     *" config --services") printf 'backend\nprometheus\n' ;;
     *" config") printf '    mem_limit: 256m\n    mem_limit: "536870912"\n' ;;
     "image inspect "*) [ -z "$DOCKER_NO_IMAGE" ] ;;
+    "run "*promtool*) [ -z "$DOCKER_MISTAKE" ] || {
+        printf 'Checking x\n  SUCCESS: 4 rule files found\n\nChecking y\n  FAILED:\n/etc/prometheus/rules/y.yml: 9:15: bad\n'
+        exit "$DOCKER_MISTAKE"
+    } ;;
     "pull "*) echo "lookup registry.example: no such host" >&2; exit "${DOCKER_PULL:-0}" ;;
     *" build "*) exit "${DOCKER_BUILD:-0}" ;;
     *" up -d "*) touch "$DOCKER_CALLS.up"; exit "${DOCKER_UP:-0}" ;;
@@ -49,9 +53,14 @@ impl Machine {
 
     /// `make up`, with what Docker answers.
     fn up(&self, answers: &[(&str, &str)]) -> Output {
+        self.run("infra/compose/up.sh", &[], answers)
+    }
+
+    fn run(&self, script: &str, arguments: &[&str], answers: &[(&str, &str)]) -> Output {
         let path = std::env::var("PATH").unwrap();
-        let mut command = Command::new(repository().join("infra/compose/up.sh"));
+        let mut command = Command::new(repository().join(script));
         command
+            .args(arguments)
             .env("PATH", format!("{}:{path}", self.folder.path().display()))
             .env("DOCKER_CALLS", self.folder.path().join("calls"))
             .env("DOCKER_MEMORY", "8000000000")
@@ -128,6 +137,28 @@ fn images_that_are_not_here_are_pulled() {
     let output = machine.up(&[("DOCKER_NO_IMAGE", "1")]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(machine.calls().matches("pull --quiet prom/prometheus:").count(), 1, "{}", machine.calls());
+}
+
+#[test]
+fn a_mistake_in_a_rule_file_is_quoted_with_the_file_to_mend() {
+    let machine = Machine::new();
+    let output = machine.up(&[("DOCKER_MISTAKE", "1")]);
+    assert_refused(&machine, &output, 78, &["has a mistake: infra/prometheus/rules/y.yml: 9:15: bad"]);
+    assert!(!machine.calls().contains(" build "), "{}", machine.calls());
+    // Where Docker itself can't run the check, the stack is still tried.
+    let output = Machine::new().up(&[("DOCKER_MISTAKE", "125")]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_compose_stack_that_is_not_up_is_said_before_it_is_tested() {
+    let machine = Machine::new();
+    for (down, code, words) in [("1", 69, "Docker is not running"), ("", 75, "make up starts the stack")] {
+        let output = machine.run("infra/test-stack.sh", &["compose"], &[("DOCKER_DOWN", down)]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.lines().count() == 1 && said.contains(words), "{said}");
+    }
 }
 
 #[test]

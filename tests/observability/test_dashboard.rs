@@ -6,6 +6,8 @@ use observability_tests::monitoring::yaml;
 use observability_tests::schema::repository;
 use serde_json::Value;
 
+use crate::stack_file::environment;
+
 /// The dashboard.
 pub(crate) fn dashboard() -> Value {
     let path = repository().join("infra/grafana/dashboards/observability.json");
@@ -193,6 +195,16 @@ fn grafana_is_given_what_the_dashboard_asks_for() {
         assert_eq!(source(kind)["url"], format!("http://{}", targets[0]["targets"][0].as_str().unwrap()));
     }
     assert_eq!(source("elasticsearch")["jsonData"]["index"], "app-logs-*");
+    let mut links = Vec::new();
+    for link in list(&source("elasticsearch")["jsonData"]["dataLinks"]) {
+        assert_eq!(link["field"], "^request_id$$");
+        let (variable, path) = link["url"].as_str().unwrap().split_once('/').unwrap();
+        let variable = variable.strip_prefix('$').unwrap();
+        assert!(environment("grafana").contains_key(variable), "Grafana has no {variable}");
+        assert!(path.contains("$${__value.raw:percentencode}") && !path.contains(' '), "{path}");
+        links.push((variable, path.split(['?', '$']).next().unwrap()));
+    }
+    assert_eq!(links, [("BACKEND_URL", "api/requests/"), ("KIBANA_URL", "app/discover#/view/one-request")]);
     let providers: Value = yaml(&grafana.join("provisioning/dashboards/observability.yml"));
     assert_eq!(providers["providers"][0]["options"]["path"], "/var/lib/grafana/dashboards");
 }

@@ -1,6 +1,7 @@
 //! The load test's script works, says what stands in its way, and judges as it promises. Its figures are not judged here:
 //! tests share the machine.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -8,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use observability_tests::port;
 use observability_tests::program::executable;
 use observability_tests::schema::repository;
+use rustix::process::{Pid, Signal, kill_process};
 
 fn folder() -> PathBuf {
     repository().join("specs/003-improve-observability-prometheus/load-tests")
@@ -20,14 +22,26 @@ fn script(first_port: u16) -> Command {
     command
 }
 
-/// Whether a service that listens on this port lives. The port alone would not say whose it is: once free, it may be
-/// another test's.
-fn is_running(port: u16) -> bool {
+/// What the script says and how it ends. Its words go to files: a pipe would not end before a service that it left behind.
+fn run(command: &mut Command) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| File::create(folder.path().join(name)).unwrap();
+    let status = command.stdout(file("stdout")).stderr(file("stderr")).status().unwrap();
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    Output { status, stdout: read("stdout"), stderr: read("stderr") }
+}
+
+/// The services that were told to listen on this port and live. The port alone would not say whose it is: once free, it
+/// may be another test's.
+fn services_on(port: u16) -> Vec<Pid> {
     let listen = format!("LISTEN=127.0.0.1:{port}");
-    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
-    processes
-        .filter_map(|process| std::fs::read(process.join("environ")).ok())
-        .any(|environ| environ.split(|byte| *byte == 0).any(|variable| variable == listen.as_bytes()))
+    let is_told = |pid: &Pid| {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|variable| variable == listen.as_bytes())
+    };
+    let names = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+    let numbers = names.filter_map(|name| name.to_str()?.parse().ok());
+    numbers.filter_map(Pid::from_raw).filter(is_told).collect()
 }
 
 /// The only line of standard error.
@@ -41,7 +55,7 @@ fn only_line(output: &Output) -> String {
 #[test]
 fn load_test_measures_both_services_and_leaves_none() {
     let first = port::first_of_two_free();
-    let output = script(first).arg("--quick").output().unwrap();
+    let output = run(script(first).arg("--quick"));
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}{stderr}");
     for row in ["flat out", "1000 requests a second", "  p99.9, ms", "  CPU, us a request", "Not judged"] {
@@ -51,29 +65,31 @@ fn load_test_measures_both_services_and_leaves_none() {
     let numbers = |line: &str| line.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<f64>>();
     assert_eq!(rates.len(), 2, "{stdout}");
     assert!(rates.iter().all(|line| numbers(line)[..2].iter().all(|rate| *rate > 0.0)), "{stdout}");
-    for port in [first, first + 1] {
-        assert!(!is_running(port), "the service on port {port} still runs");
+    let left: Vec<Pid> = [first, first + 1].into_iter().flat_map(services_on).collect();
+    for pid in &left {
+        let _ = kill_process(*pid, Signal::KILL);
     }
+    assert!(left.is_empty(), "services were left behind: {left:?}");
 }
 
 #[test]
 fn load_test_says_in_one_line_what_stands_in_its_way() {
     let port = port::free_address().port();
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let output = script(port).arg("--quick").env("WRK", "/bin/true").output().unwrap();
+    let output = run(script(port).arg("--quick").env("WRK", "/bin/true"));
     assert_eq!(output.status.code(), Some(75));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.lines().last().unwrap().contains(&format!("port {port} is taken: set PORT")), "{text}");
     drop(taken);
 
-    let output = script(port::first_of_two_free()).arg("--quick").env("WRK", "/nowhere/wrk").output().unwrap();
+    let output = run(script(port::first_of_two_free()).arg("--quick").env("WRK", "/nowhere/wrk"));
     assert_eq!(output.status.code(), Some(69));
     assert!(only_line(&output).contains("missing: WRK=/nowhere/wrk"));
 
     for (arguments, variable) in
         [(&["--long"][..], ("RATE", "1000")), (&[], ("RATE", "fast")), (&[], ("PORT", "65535"))]
     {
-        let output = script(8181).args(arguments).env(variable.0, variable.1).output().unwrap();
+        let output = run(script(8181).args(arguments).env(variable.0, variable.1));
         assert_eq!(output.status.code(), Some(64), "{arguments:?} {variable:?}");
         only_line(&output);
     }

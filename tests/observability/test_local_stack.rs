@@ -24,13 +24,15 @@ struct Stack {
     folder: TempDir,
     ports: Vec<(&'static str, String)>,
     bin_dir: PathBuf,
+    /// The repository, or a copy of its `infra`.
+    root: PathBuf,
 }
 
 impl Stack {
     fn new() -> Self {
         let ports = PARTS.map(|(_, variable, _)| (variable, port::free_address().port().to_string())).to_vec();
         let bin_dir = program::executable("backend").parent().unwrap().to_owned();
-        Self { folder: tempfile::tempdir().unwrap(), ports, bin_dir }
+        Self { folder: tempfile::tempdir().unwrap(), ports, bin_dir, root: PathBuf::from(ROOT) }
     }
 
     fn run(&self, command: &str) -> Output {
@@ -38,7 +40,8 @@ impl Stack {
     }
 
     fn script(&self, path: &str, argument: &str) -> Command {
-        let mut script = Command::new(format!("{ROOT}/{path}"));
+        let mut script = Command::new(self.root.join(path));
+        script.env("CACHE_DIR", std::env::var("CACHE_DIR").unwrap_or_else(|_| format!("{ROOT}/.cache")));
         script.arg(argument).envs(self.ports.iter().cloned()).env("LOCAL_DIR", self.folder.path());
         script.env("BIN_DIR", &self.bin_dir);
         if self.ports.iter().any(|(name, _)| *name == "ELASTICSEARCH_PORT") {
@@ -48,13 +51,13 @@ impl Stack {
         script
     }
 
-    /// Fails to start, with this code, for this reason; nothing is left.
+    /// Fails to start, with this code, for this reason in the last line; nothing is left.
     #[track_caller]
     fn refuses(&self, code: i32, reason: &str) {
         let output = self.run("up");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{stderr}");
-        assert!(stderr.contains(reason), "{reason} is not in {stderr}");
+        assert!(stderr.lines().last().unwrap().contains(reason), "{reason} is not in the last line of {stderr}");
         let names = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let left: Vec<_> = names.filter(|name| name.to_string_lossy().ends_with(".pid")).collect();
         assert!(left.is_empty(), "{left:?}: {stderr}");
@@ -133,6 +136,32 @@ fn a_service_that_does_not_start_takes_the_others_with_it() {
     std::fs::set_permissions(&backend, std::fs::Permissions::from_mode(0o755)).unwrap();
     stack.bin_dir = programs.path().to_owned();
     stack.refuses(75, "backend ended while starting");
+}
+
+#[test]
+fn a_mistake_in_a_rule_file_is_quoted_with_the_file_to_mend() {
+    let mut stack = Stack::new();
+    let copy = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").args(["-R", &format!("{ROOT}/infra")]).arg(copy.path()).status().unwrap();
+    assert!(copied.success());
+    copy.path().clone_into(&mut stack.root);
+    let rules = copy.path().join("infra/prometheus/rules/requests.yml");
+    std::fs::write(&rules, read(&rules).replacen("expr: ", "expr: sum((", 1)).unwrap();
+    stack.refuses(78, "has a mistake: infra/prometheus/rules/requests.yml: ");
+    let alertmanager = copy.path().join("infra/alertmanager/alertmanager.yml");
+    std::fs::copy(Path::new(ROOT).join("infra/prometheus/rules/requests.yml"), rules).unwrap();
+    std::fs::write(&alertmanager, read(&alertmanager).replacen("receiver: logs", "receiver: nobody", 1)).unwrap();
+    stack.refuses(78, "has a mistake: undefined receiver");
+}
+
+#[test]
+fn too_little_memory_is_said_before_the_engine_is_started() {
+    let mut stack = Stack::new();
+    stack.set("ELASTICSEARCH_PORT", port::free_address().port().to_string());
+    stack.set("ENGINE_HEAP", "9000g".to_owned());
+    stack.refuses(69, "too little memory: ");
+    stack.set("ENGINE_HEAP", "much".to_owned());
+    stack.refuses(64, "ENGINE_HEAP=much: a size such as");
 }
 
 #[test]

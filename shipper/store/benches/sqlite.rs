@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use store::{
-    Batch, BatchBuilder, EngineSettings, GenerationId, Level, LineId, Order, Search, Store, Target, Timestamp,
+    Batch, BatchBuilder, EngineSettings, Filter, GenerationId, LineId, Order, Scope, Search, Store, Target, Timestamp,
 };
 
 /// Lines a batch, as the shipper makes them under load.
@@ -53,26 +53,23 @@ async fn run(total: u64) {
 async fn searches(store: &Store, written: u64) {
     let middle = request_id(written / 2);
     let at = |line: u64| Some(time(line));
-    let text = |text: &str| Some(text.to_owned());
+    let of = |query: &str| Search::of(query.parse().unwrap());
     for (name, search) in [
-        ("one request", Search { request_id: Some(middle), order: Order::OldestFirst, ..Search::default() }),
-        ("a project's last 100", Search { project_id: Some("project-07".into()), ..Search::default() }),
-        ("the last 100 errors", Search { levels: vec![Level::Error], ..Search::default() }),
+        ("one request", Search { order: Order::OldestFirst, ..Search::of(Filter::request(middle)) }),
+        ("a project's last 100", of("project_id:project-07")),
+        ("the last 100 errors", of("level:error")),
         ("an hour's first 100", Search { from: at(written / 3), order: Order::OldestFirst, ..Search::default() }),
-        ("a rare word", Search { text: text("order-4711"), ..Search::default() }),
-        ("a word of one line in 7", Search { text: text("declined"), ..Search::default() }),
-        (
-            "that word and a project",
-            Search { project_id: Some("project-07".into()), text: text("declined"), ..Search::default() },
-        ),
-        ("that word where it is not", Search { service: text("none"), text: text("declined"), ..Search::default() }),
-        ("a word of every line", Search { text: text("customer"), ..Search::default() }),
+        ("a rare word", of("order-4711")),
+        ("a word of one line in 7", of("declined")),
+        ("that word and a project", of("project_id:project-07 declined")),
+        ("that word where it is not", of("service:none declined")),
+        ("a word of every line", of("customer")),
     ] {
         let mut times: Vec<_> = Vec::new();
         let mut found = 0;
         for _ in 0..5 {
             let began = Instant::now();
-            match store.search(&search).await {
+            match store.search(&Scope::All, &search).await {
                 Ok(page) => found = page.lines.len(),
                 Err(error) => println!("{name}: {error}"),
             }

@@ -3,18 +3,23 @@
 //!
 //! In flow order: a line's [identity](id) and [time](timestamp), the [batch] that carries it, the
 //! [disposition] that comes back, and the store itself, named by a [target]: an [engine] or the embedded [sqlite].
+//! How much rests of a source is its [coverage].
 //! What a [search] finds is a contract record in either; where a line is not one, an engine's ingest pipeline and
 //! `normalise` make it one in the same way.
 
 pub mod batch;
 pub mod bootstrap;
+pub mod coverage;
 pub mod disposition;
 pub mod engine;
 pub mod error;
 pub mod id;
 pub mod level;
+mod lossy;
 mod normalise;
+pub mod query;
 mod record;
+mod scope;
 pub mod search;
 pub mod settings;
 pub mod sqlite;
@@ -24,10 +29,13 @@ pub mod timestamp;
 
 pub use batch::{Batch, BatchBuilder, BatchLine};
 pub use bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
+pub use coverage::{Coverage, Removed, Resting, Span};
 pub use disposition::{Cause, Disposition, WriteError};
 pub use error::{OpenError, ReadyError, SearchError};
 pub use id::{GenerationId, LineId};
 pub use level::Level;
+pub use query::{Field, Filter, NumberField, QueryError};
+pub use scope::Scope;
 pub use search::{Cursor, MAX_LIMIT, Order, Page, Search};
 pub use settings::{Credentials, EngineSettings};
 pub use store::Store;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::value::RawValue;
 
 use crate::id::{GenerationId, MAX_OFFSET};
-use crate::level::Level;
+use crate::query::Filter;
 use crate::timestamp::Timestamp;
 
 /// No page holds more lines than this; a greater [`Search::limit`] is taken as this.
@@ -19,17 +19,8 @@ pub const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Which lines, in what order. The default is the newest hundred of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
-    /// Only lines of this request.
-    pub request_id: Option<String>,
-    /// Only lines of this project.
-    pub project_id: Option<String>,
-    /// Only lines of this service.
-    pub service: Option<String>,
-    /// Only lines of these levels; none given means all.
-    pub levels: Vec<Level>,
-    /// Only lines whose message has all these words, in any order and case. What is blank asks for nothing; what has
-    /// no letter and no digit finds nothing, since only words are indexed.
-    pub text: Option<String>,
+    /// Only lines that this finds.
+    pub filter: Filter,
     /// Only lines at this time or later.
     pub from: Option<Timestamp>,
     /// Only lines before this time.
@@ -44,27 +35,15 @@ pub struct Search {
 
 impl Default for Search {
     fn default() -> Self {
-        Self {
-            request_id: None,
-            project_id: None,
-            service: None,
-            levels: Vec::new(),
-            text: None,
-            from: None,
-            to: None,
-            order: Order::default(),
-            limit: 100,
-            cursor: None,
-        }
+        Self { filter: Filter::EVERY, from: None, to: None, order: Order::default(), limit: 100, cursor: None }
     }
 }
 
 impl Search {
-    /// The text, if it asks for anything.
-    pub(crate) fn asked_text(&self) -> Option<&str> {
-        self.text
-            .as_deref()
-            .filter(|text| !text.chars().all(|character| character.is_whitespace() || character == '\0'))
+    /// The newest hundred of the lines that a filter finds.
+    #[must_use]
+    pub fn of(filter: Filter) -> Self {
+        Self { filter, ..Self::default() }
     }
 
     /// The limit within its bounds.

@@ -109,3 +109,8 @@ fn journals_of_any_bytes_open() {
 fn configurations_are_refused_or_hold() {
     holds("config");
 }
+
+#[test]
+fn queries_are_refused_or_read_as_what_they_say() {
+    holds("query");
+}

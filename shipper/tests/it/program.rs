@@ -69,7 +69,7 @@ impl Place {
         let page = runtime.block_on(async {
             let store = Store::open_reader(&target, &EngineSettings::default()).await.unwrap();
             let search = Search { order: Order::OldestFirst, limit: 1_000, ..Search::default() };
-            store.search(&search).await.unwrap()
+            store.search(&store::Scope::All, &search).await.unwrap()
         });
         let message = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();

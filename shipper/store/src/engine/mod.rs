@@ -1,20 +1,33 @@
 //! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
 //!
 //! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place; `write` sends
-//! batches, whose answers `bulk_answer` reads; `search` finds lines.
+//! batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in the engine's terms, and `coverage`
+//! what rests of a source.
 
 mod bootstrap;
 mod bulk_answer;
 mod client;
+mod coverage;
+mod filter;
 mod search;
 mod write;
 
 use url::Url;
 
+use crate::disposition::{Disposition, WriteError};
 use crate::error::OpenError;
 use crate::settings::EngineSettings;
 
 use client::Client;
+
+/// What an engine's answer to `_bulk` says of `lines` lines. For tests, which feed it what no engine says.
+///
+/// # Errors
+/// As a write has them.
+#[doc(hidden)]
+pub fn read_bulk_answer(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteError> {
+    bulk_answer::read(body, lines)
+}
 
 /// A cluster's client. A copy is cheap and shares its connections.
 #[derive(Clone, Debug)]

@@ -5,19 +5,19 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::engine::Engine;
 use crate::engine::client::{Answer, NoAnswer};
+use crate::engine::{Engine, filter};
 use crate::error::{ReadyError, SearchError};
+use crate::scope::Scope;
 use crate::search::{Cursor, Order, Page, Search};
-use crate::timestamp::Timestamp;
 
 /// What is read of an answer.
 const FILTER: &str = "timed_out,hits.hits._source,hits.hits.sort";
 
 impl Engine {
-    pub(crate) async fn search(&self, search: &Search) -> Result<Page, SearchError> {
+    pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
         let limit = search.bounded_limit();
-        let answer = self.search_indices(&query(search, limit + 1)).await?;
+        let answer = self.search_indices(&query(scope, search, limit + 1)).await?;
         if answer.status == 404 {
             return Ok(Page::default());
         }
@@ -80,26 +80,7 @@ struct Hit {
     sort: Vec<Value>,
 }
 
-fn query(search: &Search, size: usize) -> Value {
-    let mut filter = Vec::new();
-    for (field, value) in
-        [("request_id", &search.request_id), ("project_id", &search.project_id), ("service", &search.service)]
-    {
-        if let Some(value) = value {
-            filter.push(json!({ "term": { field: value } }));
-        }
-    }
-    if !search.levels.is_empty() {
-        let levels: Vec<_> = search.levels.iter().map(|level| level.as_str()).collect();
-        filter.push(json!({ "terms": { "level": levels } }));
-    }
-    if let Some(text) = search.asked_text() {
-        filter
-            .push(json!({ "match": { "message": { "query": text, "operator": "and", "zero_terms_query": "none" } } }));
-    }
-    if let Some(range) = range(search.from, search.to) {
-        filter.push(json!({ "range": { "timestamp": range } }));
-    }
+fn query(scope: &Scope, search: &Search, size: usize) -> Value {
     let order = match search.order {
         Order::OldestFirst => "asc",
         Order::NewestFirst => "desc",
@@ -112,7 +93,7 @@ fn query(search: &Search, size: usize) -> Value {
     let mut query = json!({
         "size": size,
         "track_total_hits": false,
-        "query": { "bool": { "filter": filter } },
+        "query": filter::query(scope, &search.filter, search.from, search.to),
         "sort": [
             { "timestamp": time },
             { "origin.generation": { "order": order, "unmapped_type": "keyword" } },
@@ -123,21 +104,6 @@ fn query(search: &Search, size: usize) -> Value {
         query["search_after"] = search_after(cursor, search.order);
     }
     query
-}
-
-/// A range as engines take it. They keep nanoseconds since 1970 in 63 bits and refuse to be asked beyond; a bound that
-/// leaves out nothing they can hold is none.
-fn range(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<Value> {
-    let last = Timestamp::from_unix_micros(i64::MAX / 1_000);
-    let mut range = serde_json::Map::new();
-    if let Some(from) = from.filter(|from| from.unix_micros() > 0) {
-        range.insert("gte".to_owned(), from.min(last).to_string().into());
-    }
-    if let Some(to) = to.filter(|to| *to <= last) {
-        let first = Timestamp::from_unix_micros(0);
-        range.insert("lt".to_owned(), to.max(first).to_string().into());
-    }
-    (!range.is_empty()).then_some(Value::Object(range))
 }
 
 fn search_after(cursor: Cursor, order: Order) -> Value {

@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::lossy::Lossy;
 
 /// An object's members in their order. Of a key that stands twice, the last counts.
 #[derive(Debug, Default)]
@@ -96,7 +98,9 @@ pub(super) fn quoted(text: &str) -> String {
 fn scalar(text: &str) -> Value {
     match text.as_bytes().first() {
         Some(b'{' | b'[') | None => Value::Null,
-        Some(b'"') => serde_json::from_str::<Lossy>(text).map(|Lossy(text)| Value::String(text)).unwrap_or_default(),
+        Some(b'"') => serde_json::from_str::<Lossy<'_>>(text)
+            .map(|Lossy(text)| Value::String(text.into_owned()))
+            .unwrap_or_default(),
         Some(_) => serde_json::from_str(text).unwrap_or_default(),
     }
 }
@@ -114,7 +118,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut object = Object::default();
-                while let Some((Lossy(key), value)) = map.next_entry::<Lossy, &RawValue>()? {
+                while let Some((Lossy(key), value)) = map.next_entry::<Lossy<'_>, &RawValue>()? {
                     object.insert(key, value.get());
                 }
                 Ok(object)
@@ -122,33 +126,6 @@ impl<'de> Deserialize<'de> for Object<'de> {
         }
 
         deserializer.deserialize_map(Members)
-    }
-}
-
-/// A JSON string in which half a surrogate pair, as loggers that cut strings write it, reads as a replacement character.
-struct Lossy(String);
-
-impl<'de> Deserialize<'de> for Lossy {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-
-        impl Visitor<'_> for Bytes {
-            type Value = Lossy;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Lossy(text.to_owned()))
-            }
-
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-                Ok(Lossy(String::from_utf8_lossy(bytes).into_owned()))
-            }
-        }
-
-        deserializer.deserialize_bytes(Bytes)
     }
 }
 

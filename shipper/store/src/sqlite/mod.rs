@@ -3,18 +3,23 @@
 //! Every write is one transaction, on disk (`synchronous = FULL`) before its answer. Readers see whole batches only,
 //! and each search is one short transaction, so the WAL is never held long by one.
 
+mod coverage;
 mod failure;
 mod query;
 mod read;
 mod schema;
 mod write;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::batch::Batch;
+use crate::coverage::{Coverage, Removed, Resting, Span};
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError, SearchError};
+use crate::id::{GenerationId, LineId};
+use crate::scope::Scope;
 use crate::search::{Page, Search};
 use crate::sqlite::read::Readers;
 use crate::sqlite::write::Writer;
@@ -65,10 +70,58 @@ impl Sqlite {
         .map_err(ReadyError::Unavailable)?
     }
 
-    pub(crate) async fn search(&self, search: &Search) -> Result<Page, SearchError> {
+    pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
         let readers = Arc::clone(&self.readers);
-        let search = search.clone();
-        blocking(move || readers.search(&search)).await.map_err(SearchError::Unavailable)?
+        let (scope, search) = (scope.clone(), search.clone());
+        blocking(move || readers.search(&scope, &search)).await.map_err(SearchError::Unavailable)?
+    }
+
+    pub(crate) async fn coverage(
+        &self,
+        generation: GenerationId,
+        offsets: Range<u64>,
+    ) -> Result<Coverage, SearchError> {
+        self.ask(move |connection| coverage::coverage(connection, generation, &offsets)).await
+    }
+
+    pub(crate) async fn coverage_in_steps(
+        &self,
+        generation: GenerationId,
+        offsets: Range<u64>,
+        step: u64,
+    ) -> Result<Vec<Coverage>, SearchError> {
+        self.ask(move |connection| coverage::coverage_in_steps(connection, generation, &offsets, step)).await
+    }
+
+    pub(crate) async fn spans(
+        &self,
+        generation: GenerationId,
+        offsets: Range<u64>,
+        limit: usize,
+    ) -> Result<Vec<Span>, SearchError> {
+        self.ask(move |connection| coverage::spans(connection, generation, &offsets, limit)).await
+    }
+
+    pub(crate) async fn resting(&self, ids: &[LineId]) -> Result<Vec<Resting>, SearchError> {
+        let ids = ids.to_vec();
+        let none = ids.iter().map(|id| Resting { id: *id, documents: 0 }).collect();
+        let found = self.ask(move |connection| coverage::resting(connection, &ids).map(Some)).await?;
+        Ok(found.unwrap_or(none))
+    }
+
+    /// Nothing is removed by itself here.
+    pub(crate) async fn removed(&self, _generation: GenerationId) -> Result<Removed, SearchError> {
+        Ok(Removed::default())
+    }
+
+    /// Asks on a connection of the readers; a store that has no tables yet answers with nothing.
+    async fn ask<T: Default + Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, SearchError> {
+        let readers = Arc::clone(&self.readers);
+        let found = blocking(move || readers.with_connection(work)).await.map_err(SearchError::Unavailable)??;
+        Ok(found.unwrap_or_default())
     }
 }
 

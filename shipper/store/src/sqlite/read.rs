@@ -12,9 +12,11 @@ use serde_json::value::RawValue;
 
 use crate::disposition::Cause;
 use crate::error::{OpenError, SearchError};
+use crate::query::{Facts, Field};
+use crate::scope::Scope;
 use crate::search::{Cursor, MAX_PAGE_BYTES, Page, Search};
 use crate::sqlite::failure::search_error;
-use crate::sqlite::query::{Query, Spread};
+use crate::sqlite::query::Query;
 use crate::sqlite::schema::{self, Found};
 
 /// Connections kept open between searches; more are opened when more search at once, and closed again.
@@ -70,22 +72,13 @@ impl Readers {
         self.with_connection(|_| Ok(())).map(drop)
     }
 
-    pub(crate) fn search(&self, search: &Search) -> Result<Page, SearchError> {
-        let found = self.with_connection(|connection| {
-            let spread = match Query::probe(search) {
-                Some(probe) => {
-                    let mut statement = connection.prepare_cached(&probe.sql)?;
-                    Spread::of(statement.query_row(params_from_iter(&probe.parameters), |row| row.get(0))?)
-                }
-                None => Spread::default(),
-            };
-            run(connection, &Query::new(search, spread), search.bounded_limit())
-        });
+    pub(crate) fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
+        let found = self.with_connection(|connection| run(connection, &Query::new(scope, search), scope, search));
         Ok(found?.unwrap_or_default())
     }
 
     /// Runs `work` on a connection to a store with tables; `None` when there is none yet.
-    fn with_connection<T>(
+    pub(crate) fn with_connection<T>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, SearchError> {
@@ -135,13 +128,19 @@ impl Readers {
 }
 
 /// One statement is one read transaction; it ends with the rows.
-fn run(connection: &Connection, query: &Query, limit: usize) -> rusqlite::Result<Page> {
+fn run(connection: &Connection, query: &Query, scope: &Scope, search: &Search) -> rusqlite::Result<Page> {
+    let limit = search.bounded_limit();
     let mut statement = connection.prepare_cached(&query.sql)?;
     let mut rows = statement.query(params_from_iter(&query.parameters))?;
     let mut page = Page::default();
     let (mut last, mut bytes) = (None, 0);
     while let Some(row) = rows.next()? {
         let document: String = row.get(0)?;
+        let facts = Facts::of(&document);
+        if !scope.sees(facts.value(Field::ProjectId)) || !search.filter.matches(&facts) {
+            continue;
+        }
+        drop(facts);
         bytes += document.len();
         if page.lines.len() == limit || (bytes > MAX_PAGE_BYTES && !page.lines.is_empty()) {
             page.next = last;

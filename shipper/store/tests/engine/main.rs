@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bulk;
+mod coverage;
 #[path = "../lines/mod.rs"]
 mod lines;
 mod normalisation;

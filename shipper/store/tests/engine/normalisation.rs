@@ -1,7 +1,7 @@
 //! The ingest pipeline and the embedded store bring lines of other shapes into the contract's form alike.
 
 use serde_json::{Value, json};
-use store::{Disposition, EngineSettings, Order, Search, Store, Target, Timestamp};
+use store::{Disposition, EngineSettings, Order, Scope, Search, Store, Target, Timestamp};
 
 use crate::lines::{DAY, all_stored, batch, documents, generation, record};
 use crate::rig::Rig;
@@ -60,7 +60,7 @@ async fn the_pipeline_and_the_embedded_store_agree() {
         documents
     };
     let from_engine = in_place(rig.find(&engine, &search).await);
-    let from_embedded = in_place(embedded.search(&search).await.unwrap());
+    let from_embedded = in_place(embedded.search(&Scope::All, &search).await.unwrap());
     assert_eq!(from_engine.len(), lines.len());
     for (one, other) in from_engine.iter().zip(&from_embedded) {
         assert_eq!(one, other);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use store::{BootstrapMode, EngineSettings, Page, Search, Store, Target};
+use store::{BootstrapMode, EngineSettings, Page, Scope, Search, Store, Target};
 
 /// One engine and names of this test's own in it.
 pub(crate) struct Rig {
@@ -69,7 +69,7 @@ impl Rig {
     /// Finds lines once they can be found.
     pub(crate) async fn find(&self, store: &Store, search: &Search) -> Page {
         self.refresh().await;
-        store.search(search).await.unwrap()
+        store.search(&Scope::All, search).await.unwrap()
     }
 
     /// Removes what the test made.

@@ -77,7 +77,7 @@ async fn a_newer_file_is_refused_by_name_and_version() {
         assert!(matches!(error, OpenError::NewerSchema { found: 1_000, .. }), "{error:?}");
         assert!(error.to_string().contains("logs.db") && error.to_string().contains("1000"), "{error}");
     }
-    let refused = early.search(&store::Search::default()).await;
+    let refused = early.search(&store::Scope::All, &store::Search::default()).await;
     assert!(matches!(refused, Err(SearchError::Refused(_))), "{refused:?}");
 }
 

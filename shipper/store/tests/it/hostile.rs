@@ -1,6 +1,6 @@
 //! Searches that try to be something else.
 
-use store::{Search, Store};
+use store::{Field, Filter, Scope, Search, Store};
 
 use crate::lines::{batch, generation, record};
 use crate::{count, new_store};
@@ -35,7 +35,7 @@ const TEXTS: [&str; 26] = [
 ];
 
 async fn found(store: &Store, search: Search) -> usize {
-    store.search(&search).await.unwrap_or_else(|error| panic!("{search:?}: {error}")).lines.len()
+    store.search(&Scope::All, &search).await.unwrap_or_else(|error| panic!("{search:?}: {error}")).lines.len()
 }
 
 #[tokio::test]
@@ -43,17 +43,18 @@ async fn no_value_is_read_as_a_query() {
     let (_folder, store) = new_store().await;
     let lines: Vec<_> = (0..10).map(|second| record(second, "the quick fox", Some("r-1"))).collect();
     store.write(&batch("x", generation(1), &lines)).await.unwrap();
-    let base = Search { limit: 100, ..Search::default() };
     for text in TEXTS {
-        let value = Some(text.to_owned());
-        assert_eq!(found(&store, Search { request_id: value.clone(), ..base.clone() }).await, 0, "{text}");
-        assert_eq!(found(&store, Search { project_id: value.clone(), ..base.clone() }).await, 0, "{text}");
-        assert_eq!(found(&store, Search { service: value.clone(), ..base.clone() }).await, 0, "{text}");
+        for field in Field::ALL {
+            assert_eq!(found(&store, Search::of(Filter::is(field, text))).await, 0, "{field}: {text}");
+        }
         // Of each, only the words count: those that are no more than "fox" find it.
-        let words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
-        let only_fox = words.clone().count() > 0 && words.clone().all(|word| word == "fox");
-        let expected = if only_fox || text == "\0" { 10 } else { 0 };
-        assert_eq!(found(&store, Search { text: value, ..base.clone() }).await, expected, "{text}");
+        let words: Vec<_> = store::query::words::words(text).collect();
+        let expected = if !words.is_empty() && words.iter().all(|word| word == "fox") { 10 } else { 0 };
+        assert_eq!(found(&store, Search::of(Filter::Words(text.to_owned()))).await, expected, "{text}");
+        // As a query it is read or refused, and finds something or nothing.
+        if let Ok(filter) = text.parse() {
+            found(&store, Search::of(filter)).await;
+        }
     }
     assert_eq!(count(&store).await, 10);
 }
@@ -64,8 +65,8 @@ async fn messages_of_any_characters_are_stored_and_given_back() {
     let lines: Vec<_> = TEXTS.iter().map(|text| record(1, text, Some(text))).collect();
     store.write(&batch("x", generation(1), &lines)).await.unwrap();
     for text in TEXTS {
-        let search = Search { request_id: Some(text.to_owned()), ..Search::default() };
-        let page = store.search(&search).await.unwrap();
+        let search = Search::of(Filter::request(text));
+        let page = store.search(&Scope::All, &search).await.unwrap();
         assert_eq!(page.lines.len(), 1, "{text}");
         let document: serde_json::Value = serde_json::from_str(page.lines[0].get()).unwrap();
         assert_eq!(document["message"], text);
@@ -78,7 +79,7 @@ async fn a_very_long_text_is_answered() {
     store.write(&batch("x", generation(1), &[record(1, "fox", None)])).await.unwrap();
     for text in ["fox ".repeat(5_000), "\"".repeat(50_000), "(".repeat(50_000), "x".repeat(200_000)] {
         // A no is an answer too; what must not happen is a crash, or something found that does not have the words.
-        let page = store.search(&Search { text: Some(text.clone()), ..Search::default() }).await;
+        let page = store.search(&Scope::All, &Search::of(Filter::Words(text.clone()))).await;
         assert!(page.is_ok_and(|page| page.lines.is_empty() || text.starts_with("fox")), "{}", &text[..4]);
     }
 }

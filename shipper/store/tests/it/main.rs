@@ -1,6 +1,7 @@
 //! The store over SQLite, through its public face. Engines have their own tests, in `tests/engine`.
 #![allow(clippy::unwrap_used)]
 
+mod coverage;
 mod files;
 mod hostile;
 #[path = "../lines/mod.rs"]
@@ -9,7 +10,7 @@ mod model;
 mod shapes;
 mod writing;
 
-use store::{EngineSettings, Search, Store, Target};
+use store::{EngineSettings, Scope, Search, Store, Target};
 
 /// A new store in a folder that goes with it.
 async fn new_store() -> (tempfile::TempDir, Store) {
@@ -31,5 +32,5 @@ async fn reader(folder: &tempfile::TempDir) -> Store {
 }
 
 async fn count(store: &Store) -> usize {
-    store.search(&Search { limit: store::MAX_LIMIT, ..Search::default() }).await.unwrap().lines.len()
+    store.search(&Scope::All, &Search { limit: store::MAX_LIMIT, ..Search::default() }).await.unwrap().lines.len()
 }

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use store::{BatchBuilder, Level, LineId, Order, Search, Store, Timestamp};
+use store::{BatchBuilder, Field, Filter, Level, LineId, Order, Scope, Search, Store, Timestamp};
 
 use crate::lines::{generation, push};
 use crate::new_store;
@@ -31,21 +31,33 @@ impl Line {
     fn document(&self) -> Value {
         json!({
             "timestamp": self.time.to_string(), "service": self.service, "level": self.level.as_str(),
-            "message": self.words.join("-"), "request_id": self.request_id, "project_id": self.project_id,
+            "message": self.words.join(" - "), "request_id": self.request_id, "project_id": self.project_id,
             "origin": { "generation": self.id.generation.as_str(), "offset": self.id.offset },
         })
     }
 
     fn is_asked_for(&self, search: &Search) -> bool {
-        let same = |asked: &Option<String>, own: Option<&str>| asked.is_none() || asked.as_deref() == own;
-        let words: Vec<_> = self.words.iter().map(|word| word.to_lowercase()).collect();
-        same(&search.request_id, self.request_id)
-            && same(&search.project_id, self.project_id)
-            && same(&search.service, Some(self.service))
-            && (search.levels.is_empty() || search.levels.contains(&self.level))
+        self.is_found_by(&search.filter)
             && search.from.is_none_or(|from| self.time >= from)
             && search.to.is_none_or(|to| self.time < to)
-            && search.text.iter().flat_map(|text| text.split(' ')).all(|word| words.contains(&word.to_lowercase()))
+    }
+
+    fn is_found_by(&self, filter: &Filter) -> bool {
+        let own = |field: &Field| match field {
+            Field::RequestId => self.request_id,
+            Field::ProjectId => self.project_id,
+            Field::Service => Some(self.service),
+            _ => Some(self.level.as_str()),
+        };
+        match filter {
+            Filter::All(parts) => parts.iter().all(|part| self.is_found_by(part)),
+            Filter::Is(field, values) => own(field).is_some_and(|own| values.iter().any(|value| value == own)),
+            Filter::Words(text) => {
+                let words: Vec<_> = self.words.iter().map(|word| word.to_lowercase()).collect();
+                text.split(' ').all(|word| words.contains(&word.to_lowercase()))
+            }
+            _ => unreachable!("no search here asks so"),
+        }
     }
 }
 
@@ -82,17 +94,19 @@ fn search() -> impl Strategy<Value = Search> {
     let filters = (id(), id(), option::weighted(0.2, prop::sample::select(IDS.to_vec())), vec(level(), 0..3));
     let text = option::weighted(0.3, words(1..3));
     (filters, text, option::of(time()), option::of(time()), any::<bool>(), 1..8_usize).prop_map(
-        |((request_id, project_id, service, levels), text, from, to, oldest_first, limit)| Search {
-            request_id: request_id.map(str::to_owned),
-            project_id: project_id.map(str::to_owned),
-            service: service.map(str::to_owned),
-            levels,
-            text: text.map(|words| words.join(" ")),
-            from,
-            to,
-            order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
-            limit,
-            cursor: None,
+        |((request_id, project_id, service, levels), text, from, to, oldest_first, limit)| {
+            let ids = [(Field::RequestId, request_id), (Field::ProjectId, project_id), (Field::Service, service)];
+            let is = ids.into_iter().filter_map(|(field, id)| Some(Filter::is(field, id?)));
+            let levels = (!levels.is_empty()).then(|| Filter::levels(levels));
+            let words = text.map(|words| Filter::Words(words.join(" ")));
+            Search {
+                filter: Filter::All(is.chain(levels).chain(words).collect()),
+                from,
+                to,
+                order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
+                limit,
+                cursor: None,
+            }
         },
     )
 }
@@ -110,7 +124,7 @@ async fn pages(store: &Store, mut search: Search, between: impl AsyncFnOnce()) -
     let mut between = Some(between);
     let mut found = Vec::new();
     loop {
-        let page = store.search(&search).await.unwrap();
+        let page = store.search(&Scope::All, &search).await.unwrap();
         assert!(page.lines.len() <= search.limit);
         found.extend(page.lines.iter().map(|line| serde_json::from_str::<Value>(line.get()).unwrap()));
         let Some(next) = page.next else { return found };

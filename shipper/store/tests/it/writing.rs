@@ -1,7 +1,7 @@
 //! What becomes of lines that are written.
 
 use rusqlite::Connection;
-use store::{BatchBuilder, Disposition, LineId, Search, WriteError};
+use store::{BatchBuilder, Disposition, Filter, LineId, Scope, Search, WriteError};
 
 use crate::lines::{all_stored, batch, generation, push, record};
 use crate::{count, new_store, writer};
@@ -74,8 +74,8 @@ async fn a_batch_that_fails_leaves_nothing() {
 
     connection.execute_batch("DROP TRIGGER fails").unwrap();
     assert_eq!(store.write(&batch).await.unwrap(), all_stored(3));
-    let search = Search { text: Some("b".into()), ..Search::default() };
-    assert_eq!(store.search(&search).await.unwrap().lines.len(), 1);
+    let search = Search::of(Filter::Words("b".into()));
+    assert_eq!(store.search(&Scope::All, &search).await.unwrap().lines.len(), 1);
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_reader_does_not_let_the_log_of_writes_grow() {
     for number in 0..100_u8 {
         let lines: Vec<_> = (0..60).map(|second| record(second, &message, Some("r-1"))).collect();
         store.write(&batch("x", generation(number), &lines)).await.unwrap();
-        reader.search(&Search { limit: 1, ..Search::default() }).await.unwrap();
+        reader.search(&Scope::All, &Search { limit: 1, ..Search::default() }).await.unwrap();
     }
     let wal = std::fs::metadata(folder.path().join("logs.db-wal")).unwrap().len();
     assert!(wal < 20 * 1024 * 1024, "{wal} bytes");

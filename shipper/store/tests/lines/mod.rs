@@ -1,5 +1,7 @@
 //! Lines as the shipper makes them, for the tests of both kinds of store.
 
+pub(crate) mod coverage;
+
 use serde_json::{Value, json};
 use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, Page, Timestamp};
 

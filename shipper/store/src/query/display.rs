@@ -1,0 +1,140 @@
+//! A filter as a query text, which reads as the same filter.
+
+use std::fmt;
+use std::ops::Bound;
+
+use super::{Bounds, Filter, NumberField};
+
+/// Words of the language.
+pub(super) const KEYWORDS: [&str; 3] = ["AND", "OR", "NOT"];
+
+/// How tightly a filter's text has to hold together where it stands.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Place {
+    /// It stands alone, or in parentheses.
+    Alone,
+    /// It is one of the sides of an OR.
+    Side,
+    /// It is one of several that must all hold.
+    Part,
+    /// It follows a NOT.
+    Negated,
+}
+
+impl fmt::Display for Filter {
+    /// A query; [`Filter::plain`] of a filter is what its text reads as.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(formatter, self, Place::Alone)
+    }
+}
+
+fn write(formatter: &mut fmt::Formatter<'_>, filter: &Filter, place: Place) -> fmt::Result {
+    match filter {
+        Filter::All(parts) if parts.is_empty() => formatter.write_str("*"),
+        Filter::Any(parts) if parts.is_empty() => nothing(formatter, place),
+        Filter::All(parts) => joined(formatter, parts, " ", Place::Part, place > Place::Side),
+        Filter::Any(parts) => joined(formatter, parts, " OR ", Place::Side, place > Place::Alone),
+        Filter::Not(part) => {
+            formatter.write_str("NOT ")?;
+            write(formatter, part, Place::Negated)
+        }
+        Filter::Is(field, values) => match values.as_slice() {
+            [] => nothing(formatter, place),
+            [value] => {
+                write!(formatter, "{field}:")?;
+                write_value(formatter, value)
+            }
+            [first, rest @ ..] => {
+                write!(formatter, "{field}:(")?;
+                write_value(formatter, first)?;
+                for value in rest {
+                    formatter.write_str(" OR ")?;
+                    write_value(formatter, value)?;
+                }
+                formatter.write_str(")")
+            }
+        },
+        Filter::Has(field) => write!(formatter, "{field}:*"),
+        Filter::Words(text) => write_words(formatter, text, place),
+        Filter::Phrase(text) => write_quoted(formatter, text),
+        Filter::Number(field, bounds) => write_bounds(formatter, *field, bounds, place),
+    }
+}
+
+fn nothing(formatter: &mut fmt::Formatter<'_>, place: Place) -> fmt::Result {
+    formatter.write_str(if place == Place::Negated { "(NOT *)" } else { "NOT *" })
+}
+
+fn joined(
+    formatter: &mut fmt::Formatter<'_>,
+    parts: &[Filter],
+    between: &str,
+    place: Place,
+    in_parentheses: bool,
+) -> fmt::Result {
+    if in_parentheses {
+        formatter.write_str("(")?;
+    }
+    for (number, part) in parts.iter().enumerate() {
+        if number > 0 {
+            formatter.write_str(between)?;
+        }
+        write(formatter, part, place)?;
+    }
+    formatter.write_str(if in_parentheses { ")" } else { "" })
+}
+
+fn write_words(formatter: &mut fmt::Formatter<'_>, text: &str, place: Place) -> fmt::Result {
+    let words: Vec<_> = text.split_whitespace().collect();
+    if words.is_empty() {
+        return nothing(formatter, place);
+    }
+    let in_parentheses = place == Place::Negated && words.len() > 1;
+    if in_parentheses {
+        formatter.write_str("(")?;
+    }
+    for (number, word) in words.iter().enumerate() {
+        if number > 0 {
+            formatter.write_str(" ")?;
+        }
+        for (at, character) in word.char_indices() {
+            let means_something = matches!(character, '(' | ')' | '"' | '\\' | ':' | '*');
+            if means_something || at == 0 && (character == '-' || KEYWORDS.contains(word)) {
+                formatter.write_str("\\")?;
+            }
+            write!(formatter, "{character}")?;
+        }
+    }
+    formatter.write_str(if in_parentheses { ")" } else { "" })
+}
+
+fn write_value(formatter: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
+    let plain = |character: char| !(character.is_whitespace() || matches!(character, '(' | ')' | '"' | '\\' | '*'));
+    if !value.is_empty() && value.chars().all(plain) && !KEYWORDS.contains(&value) {
+        return formatter.write_str(value);
+    }
+    write_quoted(formatter, value)
+}
+
+fn write_quoted(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    write!(formatter, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn write_bounds(formatter: &mut fmt::Formatter<'_>, field: NumberField, bounds: &Bounds, place: Place) -> fmt::Result {
+    match (bounds.from, bounds.to) {
+        (Bound::Unbounded, Bound::Unbounded) => write!(formatter, "{field}:*"),
+        (Bound::Included(from), Bound::Unbounded) => write!(formatter, "{field}:>={from}"),
+        (Bound::Excluded(from), Bound::Unbounded) => write!(formatter, "{field}:>{from}"),
+        (Bound::Unbounded, Bound::Included(to)) => write!(formatter, "{field}:<={to}"),
+        (Bound::Unbounded, Bound::Excluded(to)) => write!(formatter, "{field}:<{to}"),
+        (Bound::Included(from), Bound::Included(to)) if from == to => write!(formatter, "{field}:{from}"),
+        (Bound::Included(from), Bound::Included(to)) => write!(formatter, "{field}:{from}..{to}"),
+        (from, to) => {
+            let halves = [
+                Filter::Number(field, Bounds { from, to: Bound::Unbounded }),
+                Filter::Number(field, Bounds { from: Bound::Unbounded, to }),
+            ];
+            joined(formatter, &halves, " ", Place::Part, place > Place::Side)
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What of a document can be searched, as engines read it by the index template.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Field, Number, NumberField};
+use crate::lossy::Lossy;
+
+/// The fields of a document that can be searched. A field may have several values, where the document has a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts<'a> {
+    /// Values that are short enough to be found.
+    texts: Vec<(Field, Cow<'a, str>)>,
+    numbers: Vec<(NumberField, Number)>,
+    message: Cow<'a, str>,
+}
+
+impl<'a> Facts<'a> {
+    /// Reads a document; what is no JSON object has no fields.
+    #[must_use]
+    pub fn of(document: &'a str) -> Self {
+        serde_json::from_str(document).unwrap_or_default()
+    }
+
+    /// The values of a field, none where it is not there.
+    pub fn values(&self, field: Field) -> impl Iterator<Item = &str> {
+        self.texts.iter().filter(move |(own, _)| *own == field).map(|(_, value)| value.as_ref())
+    }
+
+    /// The first value of a field.
+    #[must_use]
+    pub fn value(&self, field: Field) -> Option<&str> {
+        self.texts.iter().find(|(own, _)| *own == field).map(|(_, value)| value.as_ref())
+    }
+
+    /// The numbers of a field.
+    pub fn numbers(&self, field: NumberField) -> impl Iterator<Item = Number> {
+        self.numbers.iter().filter(move |(own, _)| *own == field).map(|(_, number)| *number)
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Takes the value of a key, if it is searched by; whether it may have more of them inside.
+    fn take(&mut self, path: &str, value: &'a RawValue) {
+        if path == "message" {
+            each_scalar(value, &mut |text| self.message = text);
+        } else if path == "origin" {
+            if let Ok(Members(members)) = serde_json::from_str(value.get()) {
+                for (key, value) in members {
+                    self.take(&format!("origin.{key}"), value);
+                }
+            }
+        } else if let Some(field) = Field::at(path) {
+            each_scalar(value, &mut |text| {
+                if field.holds(&text) {
+                    self.texts.push((field, text));
+                }
+            });
+        } else if let Ok(field) = path.parse::<NumberField>() {
+            each_scalar(value, &mut |text| self.numbers.extend(field.read(&text).map(|number| (field, number))));
+        }
+    }
+}
+
+/// Each string, number and truth value in a value or in its lists, as text; nulls and objects have none.
+fn each_scalar<'a>(value: &'a RawValue, with: &mut impl FnMut(Cow<'a, str>)) {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'"') => {
+            if let Ok(Lossy(text)) = serde_json::from_str(text) {
+                with(text);
+            }
+        }
+        Some(b'[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            elements.into_iter().for_each(|element| each_scalar(element, with));
+        }
+        Some(b'{' | b'n') | None => {}
+        Some(_) => with(Cow::Borrowed(text)),
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Facts<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Document;
+
+        impl<'de> Visitor<'de> for Document {
+            type Value = Facts<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut facts = Facts::default();
+                while let Some(Lossy(key)) = map.next_key()? {
+                    if key == "message"
+                        || key.starts_with("origin")
+                        || Field::at(&key).is_some()
+                        || key.parse::<NumberField>().is_ok()
+                    {
+                        facts.take(&key, map.next_value()?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(facts)
+            }
+        }
+
+        deserializer.deserialize_map(Document)
+    }
+}
+
+/// The members of an object.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Lossy(key), value)) = map.next_entry()? {
+                    members.push((key, value));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_read_as_an_engine_reads_them() {
+        let facts = Facts::of(
+            r#"{"service":"s","level":"info","message":"m \ud83d","request_id":null,"target":["a",7,[true],null,{"b":1}],
+                "status":"404","duration_ms":[1.5,"x",1e400],"origin":{"host":"h","offset":3,"other":{"host":"no"}},
+                "origin.pod":"p","endpoint":{"a":1},"extra":{"service":"no"},"outcome":"\ud83d"}"#,
+        );
+        assert_eq!(facts.value(Field::Service), Some("s"));
+        assert_eq!(facts.value(Field::RequestId), None);
+        assert_eq!(facts.values(Field::Target).collect::<Vec<_>>(), ["a", "7", "true"]);
+        assert_eq!(facts.numbers(NumberField::Status).map(Number::get).collect::<Vec<_>>(), [404.0]);
+        assert_eq!(facts.numbers(NumberField::DurationMs).map(Number::get).collect::<Vec<_>>(), [1.5]);
+        assert_eq!((facts.value(Field::Host), facts.value(Field::Pod)), (Some("h"), Some("p")));
+        assert_eq!((facts.value(Field::Endpoint), facts.values(Field::Outcome).count()), (None, 1));
+        assert!(facts.message().starts_with("m "));
+        assert_eq!(Facts::of("[1]"), Facts::default());
+    }
+}

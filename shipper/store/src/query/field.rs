@@ -1,0 +1,236 @@
+//! The fields that can be searched: those that the index template names, and no other.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::Number;
+
+/// A field that holds a text as a whole, to be found by its exact value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// `service`: which service wrote the line.
+    Service,
+    /// `level`, one of [`crate::Level`].
+    Level,
+    /// `request_id`
+    RequestId,
+    /// `project_id`
+    ProjectId,
+    /// `trace_id` of a W3C traceparent.
+    TraceId,
+    /// `span_id` of a W3C traceparent.
+    SpanId,
+    /// `target`: the part of the service; `access` for access lines.
+    Target,
+    /// `method` of the request, in access lines.
+    Method,
+    /// `endpoint`: the route's pattern, in access lines.
+    Endpoint,
+    /// `outcome` of the request, in access lines.
+    Outcome,
+    /// `origin.host`: where the line was read.
+    Host,
+    /// `origin.shipper`: by which shipper.
+    Shipper,
+    /// `origin.stream`: `stdout` or `stderr`, of a child or a container.
+    Stream,
+    /// `origin.file`: from which file.
+    File,
+    /// `origin.container`: of which container.
+    Container,
+    /// `origin.compose_service`
+    ComposeService,
+    /// `origin.pod`
+    Pod,
+    /// `origin.generation`: of which life of its source.
+    Generation,
+    /// `origin.wrapped`: why the line was wrapped, where it was.
+    Wrapped,
+    /// `origin.pipeline_error`: why the ingest pipeline failed on it, where it did.
+    PipelineError,
+}
+
+/// A field that holds a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NumberField {
+    /// `status` of the response, a whole number.
+    Status,
+    /// `duration_ms` of the request, in milliseconds.
+    DurationMs,
+}
+
+/// The text names no field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a field that can be searched")]
+pub struct ParseFieldError;
+
+/// The longest value that an engine indexes, in UTF-16 code units; a longer one is as if it were not there.
+const VALUE_MAX: usize = 1_024;
+
+/// The same for the fields that hold paths and reasons.
+const LONG_VALUE_MAX: usize = 8_191;
+
+impl Field {
+    /// All of them, the contract's first.
+    pub const ALL: [Self; 20] = [
+        Self::Service,
+        Self::Level,
+        Self::RequestId,
+        Self::ProjectId,
+        Self::TraceId,
+        Self::SpanId,
+        Self::Target,
+        Self::Method,
+        Self::Endpoint,
+        Self::Outcome,
+        Self::Host,
+        Self::Shipper,
+        Self::Stream,
+        Self::File,
+        Self::Container,
+        Self::ComposeService,
+        Self::Pod,
+        Self::Generation,
+        Self::Wrapped,
+        Self::PipelineError,
+    ];
+
+    /// As a query names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        let path = self.path();
+        // Those under `origin.` are named without it.
+        match path.as_bytes() {
+            [b'o', b'r', b'i', b'g', b'i', b'n', b'.', ..] => path.split_at(7).1,
+            _ => path,
+        }
+    }
+
+    /// Where it stands in a document, the names of nested objects joined by dots.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Level => "level",
+            Self::RequestId => "request_id",
+            Self::ProjectId => "project_id",
+            Self::TraceId => "trace_id",
+            Self::SpanId => "span_id",
+            Self::Target => "target",
+            Self::Method => "method",
+            Self::Endpoint => "endpoint",
+            Self::Outcome => "outcome",
+            Self::Host => "origin.host",
+            Self::Shipper => "origin.shipper",
+            Self::Stream => "origin.stream",
+            Self::File => "origin.file",
+            Self::Container => "origin.container",
+            Self::ComposeService => "origin.compose_service",
+            Self::Pod => "origin.pod",
+            Self::Generation => "origin.generation",
+            Self::Wrapped => "origin.wrapped",
+            Self::PipelineError => "origin.pipeline_error",
+        }
+    }
+
+    /// The field that stands at this path of a document.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.path() == path)
+    }
+
+    /// Whether a value is short enough to be found.
+    #[must_use]
+    pub fn holds(self, value: &str) -> bool {
+        let most = match self {
+            Self::File | Self::PipelineError => LONG_VALUE_MAX,
+            _ => VALUE_MAX,
+        };
+        // No text has more code units than bytes.
+        value.len() <= most || value.encode_utf16().count() <= most
+    }
+}
+
+impl NumberField {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Status, Self::DurationMs];
+
+    /// As a query names it, and where it stands in a document.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::DurationMs => "duration_ms",
+        }
+    }
+
+    /// The number that an engine indexes for a value of this text: of a status what is before the decimal point.
+    pub(super) fn read(self, text: &str) -> Option<Number> {
+        let number: f64 = text.trim().parse().ok()?;
+        match self {
+            Self::Status => {
+                Number::new(number.trunc()).filter(|_| (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number))
+            }
+            Self::DurationMs => Number::new(number),
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl fmt::Display for NumberField {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl FromStr for Field {
+    type Err = ParseFieldError;
+
+    /// Reads the name or the path; `project` and `request` are short for the ids.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "project" => Ok(Self::ProjectId),
+            "request" => Ok(Self::RequestId),
+            _ => {
+                Self::ALL.into_iter().find(|field| field.name() == text || field.path() == text).ok_or(ParseFieldError)
+            }
+        }
+    }
+}
+
+impl FromStr for NumberField {
+    type Err = ParseFieldError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|field| field.name() == text).ok_or(ParseFieldError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../../../../infra/elasticsearch/index-template.json");
+
+    #[test]
+    fn every_field_is_one_of_the_template_and_reads_as_its_name() {
+        let template: serde_json::Value = serde_json::from_str(TEMPLATE).unwrap();
+        for field in Field::ALL {
+            let pointer = format!("/template/mappings/properties/{}", field.path().replace('.', "/properties/"));
+            let mapped = template.pointer(&pointer).unwrap();
+            assert_eq!(mapped["type"], "keyword", "{field}");
+            let most = usize::try_from(mapped["ignore_above"].as_u64().unwrap()).unwrap();
+            assert!(field.holds(&"ü".repeat(most)) && !field.holds(&"x".repeat(most + 1)), "{field}");
+            assert_eq!((field.name().parse(), field.path().parse()), (Ok(field), Ok(field)));
+        }
+        for field in NumberField::ALL {
+            assert!(template["template"]["mappings"]["properties"][field.name()].is_object(), "{field}");
+            assert_eq!(field.name().parse(), Ok(field));
+        }
+        assert_eq!("offset".parse::<Field>(), Err(ParseFieldError));
+    }
+}

@@ -1,0 +1,288 @@
+//! Reads a query. The grammar, in which a space between two terms is an AND:
+//!
+//! ```text
+//! query   = [ either ]
+//! either  = all { "OR" all }
+//! all     = no { [ "AND" ] no }
+//! no      = ( "NOT" | "-" ) no | "(" either ")" | "*" | quoted | word | field ":" values
+//! values  = "*" | value | "(" value { "OR" value } ")"
+//! value   = quoted | characters but white space, parentheses and quotes
+//! quoted  = '"' characters, with \" and \\ for those two '"'
+//! ```
+//!
+//! In a word, a backslash takes away what the next character means. A level's value may begin with `>=`, a number's is a
+//! number, `>n`, `>=n`, `<n`, `<=n`, `n..m`, and for a status such as `5xx`.
+
+mod number;
+mod scan;
+
+use std::str::FromStr;
+
+use super::error::shown;
+use super::words::words;
+use super::{Field, Filter, NumberField, QueryError};
+use crate::level::Level;
+use scan::{Scanner, Token};
+
+/// A longer query is refused.
+pub const MAX_QUERY_BYTES: usize = 4_096;
+
+/// A query with more words, quoted texts and values than this is refused.
+pub const MAX_TERMS: usize = 200;
+
+/// A query of more words to look for than this is refused. A text in a script without spaces has many in one term.
+pub const MAX_WORDS: usize = 400;
+
+/// Parentheses and NOTs in each other deeper than this are refused.
+pub const MAX_DEPTH: usize = 12;
+
+impl FromStr for Filter {
+    type Err = QueryError;
+
+    /// Reads a query; an empty one finds every line.
+    fn from_str(query: &str) -> Result<Self, QueryError> {
+        if query.len() > MAX_QUERY_BYTES {
+            let expected = format!("a query has at most {MAX_QUERY_BYTES} bytes");
+            return Err(QueryError::new(query, 0, format!("a query of {} bytes", query.len()), expected));
+        }
+        let mut parser = Parser { query, scanner: Scanner::new(query), terms: 0, words: 0 };
+        if parser.scanner.peek()?.is_none() {
+            return Ok(Self::EVERY);
+        }
+        let filter = parser.either(0)?;
+        match parser.scanner.next()? {
+            None => Ok(filter.plain()),
+            Some((at, _)) => Err(QueryError::new(
+                query,
+                at,
+                "a `)` that closes nothing",
+                "leave it out, or write `\\)` to search for it",
+            )),
+        }
+    }
+}
+
+struct Parser<'q> {
+    query: &'q str,
+    scanner: Scanner<'q>,
+    terms: usize,
+    words: usize,
+}
+
+impl<'q> Parser<'q> {
+    fn either(&mut self, depth: usize) -> Result<Filter, QueryError> {
+        let mut sides = vec![self.all(depth)?];
+        while self.scanner.take_keyword("OR")? {
+            sides.push(self.all(depth)?);
+        }
+        Ok(Filter::Any(sides).plain())
+    }
+
+    fn all(&mut self, depth: usize) -> Result<Filter, QueryError> {
+        let mut parts = vec![self.no(depth)?];
+        loop {
+            let joined = self.scanner.take_keyword("AND")?;
+            match self.scanner.peek()? {
+                None | Some((_, Token::Close)) if !joined => break,
+                Some((_, Token::Word("OR"))) if !joined => break,
+                _ => parts.push(self.no(depth)?),
+            }
+        }
+        Ok(Filter::All(parts).plain())
+    }
+
+    fn no(&mut self, depth: usize) -> Result<Filter, QueryError> {
+        let Some((at, token)) = self.scanner.next()? else {
+            return Err(self.error(self.query.len(), "the end", "a word, a field or a `(` has to follow"));
+        };
+        if depth > MAX_DEPTH {
+            let expected = format!("parentheses and NOT may stand {MAX_DEPTH} deep in each other");
+            return Err(self.error(at, "a query too deep", expected));
+        }
+        match token {
+            Token::Minus => Ok(Filter::Not(Box::new(self.no(depth + 1)?))),
+            Token::Word("NOT") => Ok(Filter::Not(Box::new(self.no(depth + 1)?))),
+            Token::Word(keyword @ ("AND" | "OR")) => Err(self.error(
+                at,
+                format!("{keyword} without anything before it"),
+                format!("a word or a field stands on both sides of it; write `\\{keyword}` to search for the word"),
+            )),
+            Token::Open => self.parenthesis(at, depth),
+            Token::Close => Err(self.error(at, "a `)`", "a word, a field or a `(` stands before it")),
+            Token::Word("*") => Ok(Filter::EVERY),
+            Token::Quoted(raw) => self.phrase(at, raw),
+            Token::Word(raw) => self.word(at, raw),
+            Token::Field(name) => self.field(at, name),
+        }
+    }
+
+    fn parenthesis(&mut self, at: usize, depth: usize) -> Result<Filter, QueryError> {
+        let filter = self.either(depth + 1)?;
+        match self.scanner.next()? {
+            Some((_, Token::Close)) => Ok(filter),
+            _ => Err(self.error(at, "a `(` that nothing closes", "a `)` has to follow; write `\\(` to search for it")),
+        }
+    }
+
+    fn phrase(&mut self, at: usize, raw: &str) -> Result<Filter, QueryError> {
+        let text = unescaped(raw);
+        self.count(at, &text)?;
+        Ok(Filter::Phrase(text))
+    }
+
+    fn word(&mut self, at: usize, raw: &str) -> Result<Filter, QueryError> {
+        if let Some(star) = star(raw) {
+            return Err(self.error(
+                at + star,
+                format!("a `*` in {}", shown(raw)),
+                "words are found whole, so leave it out, or write `\\*` for the character",
+            ));
+        }
+        let text = unescaped(raw);
+        self.count(at, &text)?;
+        Ok(Filter::Words(text))
+    }
+
+    /// What follows `name:`.
+    fn field(&mut self, at: usize, name: &str) -> Result<Filter, QueryError> {
+        let after = at + name.len() + 1;
+        if name == "message" {
+            return match self.value(after, name)? {
+                (at, Token::Quoted(raw)) => self.phrase(at, raw),
+                (at, Token::Word(raw)) => self.word(at, raw),
+                (at, _) => Err(self.error(at, "no word", "a word or a quoted text follows `message:`")),
+            };
+        }
+        if let Ok(field) = name.parse::<NumberField>() {
+            let (at, token) = self.value(after, name)?;
+            self.count(at, "")?;
+            let Token::Word(text) = token else {
+                return Err(self.error(at, "no number", number::expected(field)));
+            };
+            let bounds = number::bounds(field, text);
+            return bounds
+                .map(|bounds| Filter::Number(field, bounds))
+                .ok_or_else(|| self.error(at, shown(text).to_string(), number::expected(field)));
+        }
+        let Ok(field) = name.parse::<Field>() else {
+            let names: Vec<_> =
+                Field::ALL.map(Field::name).into_iter().chain(NumberField::ALL.map(NumberField::name)).collect();
+            let expected = format!(
+                "a field is one of {}; put a text with a colon in quotes to search for its words",
+                names.join(", ")
+            );
+            return Err(self.error(at, format!("{} is not a field", shown(name)), expected));
+        };
+        match self.value(after, name)? {
+            (_, Token::Word("*")) => Ok(Filter::Has(field)),
+            (at, Token::Word(raw)) if field == Field::Level && raw.starts_with(">=") => {
+                let least = self.level(at + 2, &raw[2..])?;
+                Ok(Filter::levels(Level::ALL.into_iter().filter(|level| *level >= least)))
+            }
+            (_, Token::Open) => self.list(field),
+            (at, token) => Ok(Filter::Is(field, vec![self.one_value(field, at, token)?])),
+        }
+    }
+
+    /// The token right after a colon.
+    fn value(&mut self, after: usize, name: &str) -> Result<(usize, Token<'q>), QueryError> {
+        let expected = format!("a value follows the colon at once, as in `{name}:value`; put other texts in quotes");
+        match self.scanner.next_value(after)? {
+            Some(found) => Ok(found),
+            None => Err(self.error(after, format!("nothing after {}", shown(&format!("{name}:"))), expected)),
+        }
+    }
+
+    /// `value OR value …)`
+    fn list(&mut self, field: Field) -> Result<Filter, QueryError> {
+        let mut values = Vec::new();
+        loop {
+            self.scanner.skip_space();
+            let at = self.scanner.at();
+            let Some((at, token)) = self.scanner.next_value(at)? else {
+                return Err(self.error(at, "no value", format!("write `{field}:(one OR other)`")));
+            };
+            values.push(self.one_value(field, at, token)?);
+            match self.scanner.next()? {
+                Some((_, Token::Close)) => return Ok(Filter::Is(field, values)),
+                Some((_, Token::Word("OR"))) => {}
+                Some((at, _)) => {
+                    return Err(self.error(at, "two values side by side", format!("write `{field}:(one OR other)`")));
+                }
+                None => {
+                    let at = self.query.len();
+                    return Err(self.error(at, "the end", "a `)` has to close the list of values"));
+                }
+            }
+        }
+    }
+
+    fn one_value(&mut self, field: Field, at: usize, token: Token<'_>) -> Result<String, QueryError> {
+        self.count(at, "")?;
+        let value = match token {
+            Token::Quoted(raw) => unescaped(raw),
+            Token::Word(raw) => {
+                if let Some(star) = star(raw) {
+                    let expected = format!(
+                        "values are found whole: write `{field}:*` for any value, or put it in quotes for the character"
+                    );
+                    return Err(self.error(at + star, format!("a `*` in {}", shown(raw)), expected));
+                }
+                unescaped(raw)
+            }
+            _ => return Err(self.error(at, "no value", format!("write `{field}:value` or `{field}:\"a value\"`"))),
+        };
+        if field == Field::Level {
+            self.level(at, &value)?;
+        }
+        Ok(value)
+    }
+
+    fn level(&self, at: usize, text: &str) -> Result<Level, QueryError> {
+        let expected = "a level is one of trace, debug, info, warn, error; `level:>=warn` finds warn and error";
+        text.parse().map_err(|_| self.error(at, format!("{} is not a level", shown(text)), expected))
+    }
+
+    /// Counts a term, and the words of its text.
+    fn count(&mut self, at: usize, text: &str) -> Result<(), QueryError> {
+        self.terms += 1;
+        if self.terms > MAX_TERMS {
+            let expected = format!("a query has at most {MAX_TERMS} words and values");
+            return Err(self.error(at, "one more word or value", expected));
+        }
+        self.words += words(text).count();
+        if self.words > MAX_WORDS {
+            let expected = format!("a query has at most {MAX_WORDS} words to look for");
+            return Err(self.error(at, format!("{} words", self.words), expected));
+        }
+        Ok(())
+    }
+
+    fn error(&self, at: usize, found: impl Into<String>, expected: impl Into<String>) -> QueryError {
+        QueryError::new(self.query, at, found, expected)
+    }
+}
+
+/// Where the first `*` stands that no backslash stands before.
+fn star(raw: &str) -> Option<usize> {
+    let mut escaped = false;
+    raw.char_indices().find_map(|(at, character)| {
+        let star = character == '*' && !escaped;
+        escaped = character == '\\' && !escaped;
+        star.then_some(at)
+    })
+}
+
+/// The text without its backslashes, but for those that one stands before.
+fn unescaped(raw: &str) -> String {
+    let mut text = String::with_capacity(raw.len());
+    let mut characters = raw.chars();
+    while let Some(character) = characters.next() {
+        // One at the very end stands for itself.
+        text.push(if character == '\\' { characters.next().unwrap_or('\\') } else { character });
+    }
+    text
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,94 @@
+//! The plainest of the filters that mean the same: the one that a parsed text gives, and that comes back from its text.
+
+use std::ops::Bound;
+
+use super::{Bounds, Filter};
+
+impl Filter {
+    /// The plainest filter of the same meaning: nothing nested that need not be, values in order and once, the words of
+    /// one conjunction in one place.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        match self {
+            Self::All(parts) => all(parts),
+            Self::Any(parts) => any(parts),
+            Self::Not(part) => not(part.plain()),
+            Self::Is(field, mut values) => {
+                values.sort_unstable();
+                values.dedup();
+                if values.is_empty() { Self::NOTHING } else { Self::Is(field, values) }
+            }
+            Self::Words(text) => {
+                let words: Vec<_> = text.split_whitespace().collect();
+                if words.is_empty() { Self::NOTHING } else { Self::Words(words.join(" ")) }
+            }
+            Self::Number(field, Bounds { from, to }) if is_half_open(from, to) => Self::All(vec![
+                Self::Number(field, Bounds { from, to: Bound::Unbounded }),
+                Self::Number(field, Bounds { from: Bound::Unbounded, to }),
+            ]),
+            Self::Has(_) | Self::Phrase(_) | Self::Number(..) => self,
+        }
+    }
+}
+
+/// A range that is bounded at both ends and does not hold both of them; no term of a query says it.
+fn is_half_open(from: Bound<super::Number>, to: Bound<super::Number>) -> bool {
+    let bounded = from != Bound::Unbounded && to != Bound::Unbounded;
+    bounded && (matches!(from, Bound::Excluded(_)) || matches!(to, Bound::Excluded(_)))
+}
+
+fn all(parts: Vec<Filter>) -> Filter {
+    let mut plain = Vec::new();
+    for part in parts {
+        match part.plain() {
+            Filter::All(inner) => inner.into_iter().for_each(|part| add(&mut plain, part)),
+            part if part == Filter::NOTHING => return Filter::NOTHING,
+            part => add(&mut plain, part),
+        }
+    }
+    single_or(plain, Filter::All)
+}
+
+/// Adds a part to a conjunction; words go to the words that are there.
+fn add(parts: &mut Vec<Filter>, part: Filter) {
+    if let Filter::Words(more) = &part
+        && let Some(Filter::Words(words)) = parts.iter_mut().find(|part| matches!(part, Filter::Words(_)))
+    {
+        words.push(' ');
+        words.push_str(more);
+    } else {
+        parts.push(part);
+    }
+}
+
+fn any(parts: Vec<Filter>) -> Filter {
+    let mut plain = Vec::new();
+    for part in parts {
+        match part.plain() {
+            Filter::Any(inner) => plain.extend(inner),
+            part if part == Filter::EVERY => return Filter::EVERY,
+            part => plain.push(part),
+        }
+    }
+    single_or(plain, Filter::Any)
+}
+
+fn not(part: Filter) -> Filter {
+    match part {
+        Filter::Not(inner) => *inner,
+        part if part == Filter::EVERY => Filter::NOTHING,
+        part if part == Filter::NOTHING => Filter::EVERY,
+        part => Filter::Not(Box::new(part)),
+    }
+}
+
+fn single_or(mut parts: Vec<Filter>, of: impl FnOnce(Vec<Filter>) -> Filter) -> Filter {
+    match parts.pop() {
+        Some(only) if parts.is_empty() => only,
+        Some(last) => {
+            parts.push(last);
+            of(parts)
+        }
+        None => of(parts),
+    }
+}

@@ -1,0 +1,104 @@
+//! How much rests of a source, by the index that makes a line's identity unique.
+
+use std::ops::Range;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::coverage::{Coverage, MAX_IDS, MAX_SPANS, MAX_STEPS, Resting, Span};
+use crate::id::{GenerationId, LineId};
+
+/// A line's length at its source.
+const LENGTH: &str = "coalesce(document ->> '$.origin.length', 0)";
+
+/// What one generation's lines in a range are, by steps.
+fn figures(steps: bool) -> String {
+    let (step, by) = if steps { (r#"("offset" - ?2) / ?4"#, "GROUP BY 1 ORDER BY 1") } else { ("0", "") };
+    format!(
+        r#"SELECT {step}, count(*), coalesce(sum({LENGTH}), 0), min("offset"), max("offset" + {LENGTH})
+           FROM logs WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3 {by}"#
+    )
+}
+
+pub(super) fn coverage(
+    connection: &Connection,
+    generation: GenerationId,
+    offsets: &Range<u64>,
+) -> rusqlite::Result<Coverage> {
+    let Some(source) = source(connection, generation)? else { return Ok(Coverage::default()) };
+    let mut statement = connection.prepare_cached(&figures(false))?;
+    statement.query_row(params![source, start(offsets), end(offsets)], read)
+}
+
+pub(super) fn coverage_in_steps(
+    connection: &Connection,
+    generation: GenerationId,
+    offsets: &Range<u64>,
+    step: u64,
+) -> rusqlite::Result<Vec<Coverage>> {
+    let Some(source) = source(connection, generation)? else { return Ok(Vec::new()) };
+    let step = step.max(offsets.end.saturating_sub(offsets.start).div_ceil(MAX_STEPS)).max(1);
+    let mut statement = connection.prepare_cached(&figures(true))?;
+    let found = statement.query_map(params![source, start(offsets), end(offsets), step.cast_signed()], read)?;
+    found.map(|step| Ok(Coverage { last_end: None, ..step? })).collect()
+}
+
+pub(super) fn spans(
+    connection: &Connection,
+    generation: GenerationId,
+    offsets: &Range<u64>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Span>> {
+    let Some(source) = source(connection, generation)? else { return Ok(Vec::new()) };
+    let mut statement = connection.prepare_cached(&format!(
+        r#"SELECT "offset", {LENGTH} FROM logs
+           WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3 ORDER BY "offset" LIMIT ?4"#
+    ))?;
+    let limit = i64::try_from(limit.clamp(1, MAX_SPANS)).unwrap_or(i64::MAX);
+    let found = statement.query_map(params![source, start(offsets), end(offsets), limit], |row| {
+        Ok(Span { offset: number(row, 0)?, length: number(row, 1)?, index: None })
+    })?;
+    found.collect()
+}
+
+pub(super) fn resting(connection: &Connection, ids: &[LineId]) -> rusqlite::Result<Vec<Resting>> {
+    let mut find = connection.prepare_cached(r#"SELECT count(*) FROM logs WHERE source = ?1 AND "offset" = ?2"#)?;
+    let mut last: Option<(GenerationId, Option<i64>)> = None;
+    let mut resting = Vec::with_capacity(ids.len().min(MAX_IDS));
+    for id in ids.iter().take(MAX_IDS) {
+        let row = match last.filter(|(generation, _)| *generation == id.generation) {
+            Some((_, row)) => row,
+            None => source(connection, id.generation)?,
+        };
+        last = Some((id.generation, row));
+        let documents = match row {
+            Some(row) => find.query_row(params![row, id.offset.cast_signed()], |row| number(row, 0))?,
+            None => 0,
+        };
+        resting.push(Resting { id: *id, documents });
+    }
+    Ok(resting)
+}
+
+fn source(connection: &Connection, generation: GenerationId) -> rusqlite::Result<Option<i64>> {
+    let mut find = connection.prepare_cached("SELECT id FROM sources WHERE generation = ?1")?;
+    find.query_row([generation.as_str()], |row| row.get(0)).optional()
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Coverage> {
+    let lines = number(row, 1)?;
+    let place = |column: usize| row.get::<_, Option<i64>>(column).map(|place| place.map(i64::cast_unsigned));
+    // A place is there once: that is the index's doing.
+    Ok(Coverage { lines, bytes: number(row, 2)?, distinct: lines, first: place(3)?, last_end: place(4)? })
+}
+
+fn number(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+fn start(offsets: &Range<u64>) -> i64 {
+    i64::try_from(offsets.start).unwrap_or(i64::MAX)
+}
+
+fn end(offsets: &Range<u64>) -> i64 {
+    i64::try_from(offsets.end).unwrap_or(i64::MAX)
+}
