@@ -25,9 +25,7 @@ main() {
     if (($#)); then
         local tool=$home/bin/$1
         shift
-        [[ -d $dir/config ]] || configure_engine "$engine" "$dir" "$port"
-        engine_environment=(env -u JAVA_HOME OPENSEARCH_JAVA_HOME="$java_home" ES_JAVA_HOME="$java_home"
-            OPENSEARCH_PATH_CONF="$dir/config" ES_PATH_CONF="$dir/config" "${as_user[@]}")
+        configure_engine "$engine" "$dir" "$port"
         exec "${engine_environment[@]}" "$tool" "$@"
     fi
     # An engine must not outlive who runs it, even when that is killed without a chance to clean up.

@@ -126,7 +126,9 @@ impl Tally {
                 return tally;
             };
             tally.counts.extend(
-                buckets.iter().map(|bucket| (bucket["key"]["n"].as_u64().unwrap(), bucket["doc_count"].as_u64().unwrap())),
+                buckets
+                    .iter()
+                    .map(|bucket| (bucket["key"]["n"].as_u64().unwrap(), bucket["doc_count"].as_u64().unwrap())),
             );
             composite["after"] = answer["aggregations"]["numbers"]["after_key"].clone();
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_linger;
+use socket2::SockRef;
 
 use crate::random::Random;
 
@@ -41,15 +41,14 @@ impl Fault {
         }
     }
 
-    /// One fault in two connections. Requests are up to 2 MB long and their answers a tenth of that.
+    /// A fault of some kind. Where it strikes is spread over sizes as a load of a few hundred KB a second has them.
     fn any(random: &mut Random, delay_max_ms: u64) -> Self {
         let few = |random: &mut Random, most: u64| 1 << random.within(0..most);
-        match random.within(0..8) {
-            0 => Self::ResetRequest(few(random, 21)),
-            1 => Self::ResetAnswer(few(random, 18)),
-            2 => Self::CutAnswer(few(random, 18)),
-            3 => Self::Delay(random.within(0..delay_max_ms)),
-            _ => Self::None,
+        match random.within(0..4) {
+            0 => Self::ResetRequest(few(random, 19)),
+            1 => Self::ResetAnswer(few(random, 14)),
+            2 => Self::CutAnswer(few(random, 14)),
+            _ => Self::Delay(random.within(0..delay_max_ms)),
         }
     }
 }
@@ -129,7 +128,9 @@ impl Shared {
         let (request_limit, answer_limit) = match fault {
             Fault::ResetRequest(bytes) => (Some(bytes), None),
             Fault::ResetAnswer(bytes) | Fault::CutAnswer(bytes) => (None, Some(bytes)),
-            Fault::None | Fault::Delay(_) => (None, None),
+            // One that is slow for ever would be all there is.
+            Fault::Delay(_) => (None, Some(4_096)),
+            Fault::None => (None, None),
         };
         let delay = match fault {
             Fault::Delay(delay_ms) => Duration::from_millis(delay_ms),
@@ -139,7 +140,7 @@ impl Shared {
             let is_reset = matches!(fault, Fault::ResetRequest(_) | Fault::ResetAnswer(_));
             if is_reset {
                 // What is closed then, by the end of this function, is reset.
-                let _set = set_socket_linger(client, Some(Duration::ZERO));
+                let _set = SockRef::from(client).set_linger(Some(Duration::ZERO));
             }
             let how = if is_reset { Shutdown::Read } else { Shutdown::Both };
             let _closed = (server.shutdown(Shutdown::Both), client.shutdown(how));

@@ -26,8 +26,25 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     let pieces = prop_oneof![
         proptest::collection::vec(any::<u8>(), 1..6),
         proptest::sample::select(vec![
-            &b"\""[..], b"\\", b"\\u", b"\\ud800", b"{", b"}", b"[", b"]", b"\n", b"\0", b":", b",", b"1e999", b"null",
-            b"\"origin\":1,", b"\"_id\":1,", b"\"status\":201", b"\xff", b"-",
+            &b"\""[..],
+            b"\\",
+            b"\\u",
+            b"\\ud800",
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b"\n",
+            b"\0",
+            b":",
+            b",",
+            b"1e999",
+            b"null",
+            b"\"origin\":1,",
+            b"\"_id\":1,",
+            b"\"status\":201",
+            b"\xff",
+            b"-",
         ])
         .prop_map(<[u8]>::to_vec),
     ];

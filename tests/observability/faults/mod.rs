@@ -10,6 +10,7 @@ mod engine_faults;
 mod kills;
 mod network;
 mod rotation;
+mod secured;
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -26,7 +26,7 @@ fn a_network_that_resets_delays_and_cuts_doubles_and_loses_nothing() {
     verify(&engine.url, &bench.state());
     bench.assert_each_once(&engine, lines);
     let counts = proxy.counts();
-    assert!(counts[1..].iter().sum::<u64>() > 0, "no connection had a fault: {counts:?}");
+    assert!(counts[1..].iter().sum::<u64>() >= 4, "hardly a connection had a fault: {counts:?}");
     let told: Vec<_> = FAULTS.iter().zip(counts).map(|(what, count)| format!("{count} {what}")).collect();
     soak.report(lines, &format!("; connections: {}", told.join(", ")));
 }

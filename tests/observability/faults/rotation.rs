@@ -11,7 +11,7 @@ use observability_tests::engine::Engine;
 use observability_tests::numbers::{Load, Tally};
 use serde_json::Value;
 
-use super::{Bench, Soak, following, verify, wait_until_shipped};
+use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
 
 /// Debian's logrotate as `infra/local/deps.sh` unpacked it, or the system's.
 #[track_caller]
@@ -28,7 +28,8 @@ fn logrotate() -> PathBuf {
 fn rotate(program: &Path, folder: &Path, how: &str) {
     let (config, state) = (folder.join("rotate.conf"), folder.join("rotate.state"));
     let file = folder.join("app.log");
-    fs::write(&config, format!("{} {{\n  {how}\n  rotate 10000\n  nocompress\n  missingok\n}}\n", file.display())).unwrap();
+    fs::write(&config, format!("{} {{\n  {how}\n  rotate 10000\n  nocompress\n  missingok\n}}\n", file.display()))
+        .unwrap();
     let output = Command::new(program).args(["--force", "--state"]).arg(&state).arg(&config).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -56,19 +57,21 @@ impl Reopened {
 
 #[test]
 fn a_file_that_logrotate_renames_is_shipped_whole() {
-    let (engine, program) = (Engine::with_processors(), logrotate());
+    let (engine, logrotate) = (Engine::with_processors(), logrotate());
     let mut soak = Soak::new("logrotate, by renaming", 5, 60);
     let bench = Bench::new("rename");
     let mut file = Reopened::new(bench.file());
     let load = Load::start(&bench.project, 3_000, move |lines| file.write(lines));
-    let (mut shipper, admin) = following(bench.shipper(&engine.url));
+    // The names that it gets are in the pattern: a file may be made and renamed between two looks.
+    let pattern = format!("{}*", bench.file().display());
+    let (mut program, admin) = following(shipper(&engine.url, &bench.state()).args(["--file", &pattern]));
     while soak.goes_on() {
         soak.pause_ms(100..1_500);
-        rotate(&program, bench.folder.path(), "create");
+        rotate(&logrotate, bench.folder.path(), "create");
     }
     let lines = load.stop();
     wait_until_shipped(admin, lines);
-    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
+    assert_eq!(program.stop(), 0, "{}", program.stderr());
     verify(&engine.url, &bench.state());
     bench.assert_each_once(&engine, lines);
     soak.report(lines, "");
@@ -77,14 +80,14 @@ fn a_file_that_logrotate_renames_is_shipped_whole() {
 /// What is written between logrotate's copy and its cut is in no file any more. All else is stored, and nothing twice.
 #[test]
 fn of_a_file_that_logrotate_copies_and_cuts_each_line_that_is_left_is_stored_once() {
-    let (engine, program) = (Engine::with_processors(), logrotate());
+    let (engine, logrotate) = (Engine::with_processors(), logrotate());
     let mut soak = Soak::new("logrotate, by copying and cutting", 5, 60);
     let bench = Bench::new("copytruncate");
     let load = bench.load(1_000);
-    let (mut shipper, admin) = following(bench.shipper(&engine.url));
+    let (mut program, admin) = following(bench.shipper(&engine.url));
     while soak.goes_on() {
         soak.pause_ms(500..1_500);
-        rotate(&program, bench.folder.path(), "copytruncate");
+        rotate(&logrotate, bench.folder.path(), "copytruncate");
     }
     let lines = load.stop();
     let left = numbers_of_files(bench.folder.path());
@@ -94,12 +97,18 @@ fn of_a_file_that_logrotate_copies_and_cuts_each_line_that_is_left_is_stored_onc
     });
     let scrape = observability_tests::scrape::Scrape::of(admin);
     crate::place::assert_accounts_balance(&scrape);
-    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
+    assert_eq!(program.stop(), 0, "{}", program.stderr());
     verify(&engine.url, &bench.state());
     assert_eq!(tally.doubled(), [0_u64; 0], "stored twice");
     let destroyed = lines - left.len() as u64;
     let stored = tally.counts.len() as u64;
-    soak.report(stored, &format!("; {destroyed} of {lines} destroyed by logrotate, {} of them stored before", stored - left.len() as u64));
+    soak.report(
+        stored,
+        &format!(
+            "; {destroyed} of {lines} destroyed by logrotate, {} of them stored before",
+            stored - left.len() as u64
+        ),
+    );
 }
 
 /// The numbers of all whole lines in a folder's files.
