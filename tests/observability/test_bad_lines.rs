@@ -190,7 +190,7 @@ fn dead_letters(state: &Path) -> String {
     text
 }
 
-/// Each strange line is stored in some form, none among the dead letters, and its neighbours too.
+/// Each strange line is stored in some form, or kept aside with the engine's reason, and its neighbours are stored.
 fn strange_lines_are_stored(place: &Place) {
     let project = mark("strange");
     let folder = tempfile::tempdir().unwrap();
@@ -214,10 +214,13 @@ fn strange_lines_are_stored(place: &Place) {
         (read >= lines as f64 && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(scrape)
     });
     assert_accounts_balance(&scrape);
-    if disposed_of(&scrape, "dead_lettered") > 0.0 {
-        panic!("among the dead letters: {}", dead_letters(&folder.path().join("state")));
-    }
-    assert_eq!(disposed_of(&scrape, "stored"), lines as f64, "{}", shipper.stderr());
+    // OpenSearch counts arrays in arrays, also of fields that it does not index, and takes 20.
+    let letters = dead_letters(&folder.path().join("state"));
+    let too_deep = letters.lines().filter(|letter| letter.contains("depth of the nested array")).count();
+    assert_eq!(letters.lines().count(), too_deep, "{letters}");
+    assert!(too_deep == 0 || too_deep == 1 && matches!(place, Place::Engine(_, true)), "{letters}");
+    assert_eq!(disposed_of(&scrape, "dead_lettered"), too_deep as f64);
+    assert_eq!(disposed_of(&scrape, "stored"), (lines - too_deep) as f64, "{}", shipper.stderr());
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     assert_each_once(&stored_lines(place, &project), strange.len());
     if let Place::Engine(engine, _) = place {

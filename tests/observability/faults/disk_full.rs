@@ -8,28 +8,33 @@ use std::time::{Duration, Instant};
 
 use observability_tests::engine::Engine;
 use observability_tests::numbers::{Load, Tally};
-use observability_tests::program::{Program, Start};
+use observability_tests::program::{Program, Start, executable};
 use observability_tests::scrape::Scrape;
 use observability_tests::wait;
+use tempfile::TempDir;
 
 use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
 use crate::place::{Place, append, assert_each_once, mark};
 
-/// A disk of its own, reached through the process that holds it.
+/// A disk of its own, in the namespaces of the process that holds it.
 struct SmallDisk {
+    holder: Program,
+    /// Where it is mounted there.
+    folder: TempDir,
+    /// How it is reached from here.
     root: PathBuf,
-    _holder: Program,
 }
 
 impl SmallDisk {
     /// Mounts one of so many KiB.
     #[track_caller]
     fn new(kib: u64) -> Self {
-        let script = format!(
-            "mkdir -p /tmp/disk 2>/dev/null; mount -t tmpfs -o size={kib}k,nr_inodes=1000 tmpfs /tmp && echo mounted && exec sleep 100000"
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let options = format!("size={kib}k,nr_inodes=1000");
+        let script = "mount -t tmpfs -o \"$1\" tmpfs \"$2\" && echo mounted && exec sleep 100000";
         let mut holder = Start::at(Path::new("/usr/bin/env"))
-            .args(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script])
+            .args(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", &options])
+            .arg(folder.path())
             .start();
         wait::until("a small disk is mounted", || {
             assert!(
@@ -41,8 +46,17 @@ impl SmallDisk {
             );
             holder.stdout().contains("mounted").then_some(())
         });
-        let root = PathBuf::from(format!("/proc/{}/root/tmp", holder.pid().as_raw_nonzero()));
-        Self { root, _holder: holder }
+        let path = folder.path().strip_prefix("/").unwrap();
+        let root = Path::new("/proc").join(holder.pid().as_raw_nonzero().to_string()).join("root").join(path);
+        Self { holder, folder, root }
+    }
+
+    /// A program within the namespaces: SQLite follows links, and `/proc/PID/root` is one that leads out again.
+    fn enter(&self, program: &str) -> Start {
+        let target = self.holder.pid().as_raw_nonzero().to_string();
+        Start::at(Path::new("/usr/bin/env"))
+            .args(["nsenter", "--user", "--mount", "--preserve-credentials", "--target", &target, "--"])
+            .arg(executable(program))
     }
 
     /// Fills it to the last byte.
@@ -133,24 +147,27 @@ fn a_state_directory_on_a_full_disk_survives_kills_and_a_start() {
 
 #[test]
 fn an_embedded_store_on_a_full_disk_is_waited_for() {
-    let disk = SmallDisk::new(8_192);
+    let disk = SmallDisk::new(32_768);
     let (project, folder) = (mark("full-store"), tempfile::tempdir().unwrap());
     let file = folder.path().join("app.log");
     let mut growing = File::options().create(true).append(true).open(&file).unwrap();
-    let to = format!("sqlite:{}", disk.root.join("logs.db").display());
-    let start = shipper(&to, &folder.path().join("state")).arg("--file").arg(&file);
+    let to = format!("sqlite:{}", disk.folder.path().join("logs.db").display());
+    let start = disk
+        .enter("shipper")
+        .args(["run", "--to", &to, "--retry-max-ms", "500", "--state-dir"])
+        .arg(folder.path().join("state"))
+        .arg("--file")
+        .arg(&file);
     let (mut program, admin) = following(start);
     let mut written = 0;
     append(&mut growing, &project, &mut written, 200);
     wait_until_shipped(admin, 200);
     disk.fill();
-    append(&mut growing, &project, &mut written, 2_000);
+    append(&mut growing, &project, &mut written, 20_000);
     wait::until("the sink pauses", || (Scrape::of(admin).metric("shipper_sink_paused", &[]) == 1.0).then_some(()));
-    std::thread::sleep(Duration::from_millis(300));
     disk.free();
-    wait_until_shipped(admin, 2_200);
+    wait_until_shipped(admin, 20_200);
     assert_eq!(program.stop(), 0, "{}", program.stderr());
-    verify(&to, &folder.path().join("state"));
     // Where the backend can be given a path of its own.
     let place = Place::Embedded(tempfile::tempdir().unwrap());
     let copy = PathBuf::from(place.target().trim_start_matches("sqlite:"));

@@ -74,7 +74,7 @@ impl Secured {
     fn shipper(&self, name: &str, password: &str, bootstrap: &str) -> Start {
         let secret = self.folder.path().join(format!("{name}-password"));
         fs::write(&secret, password).unwrap();
-        self.anonymous(name)
+        self.anonymous(name, bootstrap)
             .args(["--user", "shipper", "--password-file"])
             .arg(secret)
             .arg("--ca-certificate")
