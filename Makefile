@@ -22,7 +22,7 @@ COMMA := ,
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs ps deps test integration soak matrix cluster fuzz e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
+.PHONY: help run up down logs ps deps test integration soak matrix cluster fuzz prometheus3 e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ cluster: binaries ## three OpenSearch nodes under load: one killed and brought b
 
 fuzz: ## the readers under libFuzzer, FUZZ_SECONDS (60) each; needs cargo-fuzz and a nightly Rust
 	@fuzz/run.sh $(FUZZ_SECONDS)
+
+prometheus3: deps binaries ## the monitoring's tests against Prometheus 3, built from source with Go (minutes, the first time)
+	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/local/prometheus3.sh
 
 e2e: ## test the stack that is up, Compose's or else the local one (STACK=compose or local forces)
 	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/test-stack.sh $(STACK)

@@ -1,8 +1,9 @@
 //! The reference service: a log explorer built on `observability`, over any `store`.
 //!
-//! In flow order: [`settings`] are read, [`app`] knows all routes, [`access`] who may see what, and each route has its module: [`requests`] (the
-//! story of a request), [`projects`] (a project's lines), [`alerts`] (what Alertmanager says, as log lines), [`health`],
-//! and [`faults`] for drills. Errors are [`problem`] details; [`links`] lead from an answer to its request's lines.
+//! In flow order: [`settings`] are read, [`app`] knows all routes, [`access`] who may see what, and each route has its
+//! module: [`requests`] (the story of a request), [`projects`] (a project's lines), [`alerts`] (what Alertmanager says, as
+//! log lines), [`health`], and [`faults`] for drills; [`page`] is what a person looks at, of each [`line`](mod@line) and of
+//! the [`story`] that lines tell together. Errors are [`problem`] details; [`links`] lead from an answer to its request's lines.
 
 pub mod settings;
 
@@ -14,6 +15,11 @@ pub mod faults;
 pub mod health;
 pub mod projects;
 pub mod requests;
+
+pub mod line;
+pub mod story;
+
+pub mod page;
 
 pub mod links;
 pub mod problem;

@@ -18,7 +18,7 @@ use url::Url;
 const MARGIN_MS: i64 = 15 * 60 * 1_000;
 
 /// What stands in an id as it is (RFC 3986, unreserved).
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(crate) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where links lead.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,13 @@ impl Links {
     }
 }
 
-/// The path of a request's story.
+/// The path of the page that tells a request's story.
+#[must_use]
+pub fn page_path(request_id: &str) -> String {
+    format!("/requests/{}", utf8_percent_encode(request_id, PLAIN))
+}
+
+/// The path of a request's story, as JSON.
 #[must_use]
 pub fn story_path(request_id: &str) -> String {
     format!("/api/requests/{}", utf8_percent_encode(request_id, PLAIN))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
+use backend::access::{self, Access};
 use backend::app;
 use backend::links::{self, Links};
 use backend::settings::{Settings, VARIABLES};
@@ -36,13 +37,20 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(&error, EXIT_SETTINGS),
     };
-    match actix_rt::System::new().block_on(run(settings)) {
+    let access = match &settings.tokens_file {
+        Some(path) => match Access::from_file(path) {
+            Ok(access) => access,
+            Err(error) => return fail(&format!("TOKENS_FILE={}: {error}", path.display()), EXIT_SETTINGS),
+        },
+        None => Access::open(),
+    };
+    match actix_rt::System::new().block_on(run(settings, access)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}"), EXIT_FAILED),
     }
 }
 
-async fn run(settings: Settings) -> anyhow::Result<()> {
+async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
     let listen = settings.listen;
     let obs = Observability::start(settings.observability.clone())?;
     let store = Store::open_reader(&settings.store, &settings.engine).await?;
@@ -51,7 +59,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let new_app = move || {
         App::new()
             .configure(on_app.metrics_route())
-            .configure(app::routes(store.clone(), to_lines.clone(), faults))
+            .configure(app::routes(store.clone(), access.clone(), to_lines.clone(), faults))
+            .wrap(from_fn(access::guard))
             .wrap(on_app.middleware())
             .wrap(from_fn(links::add))
     };

@@ -5,13 +5,14 @@ use std::fmt;
 use actix_web::body::BoxBody;
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use observability::RequestContext;
 use serde::Serialize;
 use store::SearchError;
 
 use crate::links::story_path;
+use crate::page::{self, Failure};
 
 /// Media type of problem details.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -24,6 +25,7 @@ pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 pub struct Problem {
     status: StatusCode,
     detail: String,
+    retry_after_s: Option<u64>,
 }
 
 /// The members of the body, by RFC 9457; `type` is `about:blank`, so `title` is the status's phrase.
@@ -41,12 +43,24 @@ struct Details<'a> {
 impl Problem {
     /// A problem of this status; `detail` says in a sentence what to do about it.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), retry_after_s: None }
     }
 
     /// The request can't be understood.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// With the seconds after which another try is welcome.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// Whether it is of this status.
+    #[must_use]
+    pub fn is(&self, status: StatusCode) -> bool {
+        self.status == status
     }
 }
 
@@ -75,10 +89,15 @@ impl ResponseError for Problem {
         };
         // Plain fields can always be written as JSON.
         let body = serde_json::to_string(&details).unwrap_or_default();
-        HttpResponse::build(self.status)
-            .insert_header((CONTENT_TYPE, MEDIA_TYPE))
-            .insert_header((CACHE_CONTROL, "no-store"))
-            .body(body)
+        let mut answer = HttpResponse::build(self.status);
+        answer.insert_header((CONTENT_TYPE, MEDIA_TYPE)).insert_header((CACHE_CONTROL, "no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            answer.insert_header((RETRY_AFTER, seconds));
+        }
+        answer.body(body)
     }
 }
 
@@ -107,12 +126,18 @@ pub fn configure(app: &mut web::ServiceConfig) {
     ));
 }
 
-/// Answers what no route matches.
+/// There is nothing where a request led.
+#[must_use]
+pub fn nothing_here() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; the README lists the routes")
+}
+
+/// Answers what no route matches, with a page where one is asked for.
 ///
 /// # Errors
 /// Always.
-pub async fn not_found() -> Result<HttpResponse, Problem> {
-    Err(Problem::new(StatusCode::NOT_FOUND, "there is nothing here; the README lists the routes"))
+pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, actix_web::Error> {
+    if page::wants_page(request.headers()) { Err(Failure(nothing_here()).into()) } else { Err(nothing_here().into()) }
 }
 
 /// Answers a method that a route does not take.

@@ -21,6 +21,8 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "STORE_API_KEY_FILE", help: "file with an engine's API key, encoded as engines give it out" },
     Variable { name: "STORE_CA_CERTIFICATE", help: "PEM file of certificates to trust besides the usual ones" },
     Variable { name: "STORE_TIMEOUT_MS", help: "a request to an engine has failed after so long (default 10000)" },
+    Variable { name: "TOKENS_FILE", help: "TOML file of tokens: who may read which projects (default: everyone all)" },
+    Variable { name: "OPEN_LISTEN", help: "1 lets LISTEN be other than loopback without TOKENS_FILE (default 0)" },
     Variable { name: "KIBANA_URL", help: "Kibana's address, for links to a request's lines there (default none)" },
     Variable { name: "BACKEND_FAULTS", help: "1 turns fault injection for drills on, under /api/faults (default 0)" },
     Variable { name: "BACKEND_WORKERS", help: "threads that serve, 1-64 (default: one a core)" },
@@ -46,6 +48,12 @@ pub enum SettingsError {
         /// What is expected.
         expected: String,
     },
+    /// Everyone who reaches an address that others reach could read everything.
+    #[error(
+        "LISTEN={0}: without TOKENS_FILE everyone who reaches this address may read all lines; set TOKENS_FILE, or \
+         OPEN_LISTEN=1 where nobody reaches it who may not"
+    )]
+    Unguarded(SocketAddr),
     /// A variable is not known.
     #[error("{0} is not a variable of this program; `backend --help` lists them")]
     Unknown(String),
@@ -63,6 +71,8 @@ pub struct Settings {
     pub store: Target,
     /// How to speak to it, if it is an engine.
     pub engine: EngineSettings,
+    /// The file of tokens; none where everyone may see everything.
+    pub tokens_file: Option<PathBuf>,
     /// Where Kibana is, for links.
     pub kibana: Option<Url>,
     /// Whether there are routes that go wrong on purpose.
@@ -110,11 +120,12 @@ impl Settings {
             Some(text) => text.parse().map_err(no_address("STORE"))?,
             None => Target::Sqlite(PathBuf::from("data/logs.db")),
         };
-        let faults = match lookup("BACKEND_FAULTS").as_deref() {
-            None | Some("0") => false,
-            Some("1") => true,
-            Some(other) => return Err(malformed("BACKEND_FAULTS", other, "0 or 1")),
-        };
+        let faults = switch(&lookup, "BACKEND_FAULTS")?;
+        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
+        let tokens_file = lookup("TOKENS_FILE").map(PathBuf::from);
+        if !switch(&lookup, "OPEN_LISTEN")? && tokens_file.is_none() && !listen.ip().to_canonical().is_loopback() {
+            return Err(SettingsError::Unguarded(listen));
+        }
         let workers = parse::<usize>(&lookup, "BACKEND_WORKERS", "a number from 1 to 64")?;
         if let Some(workers) = workers.filter(|workers| !(1..=64).contains(workers)) {
             return Err(malformed("BACKEND_WORKERS", &workers.to_string(), "a number from 1 to 64"));
@@ -124,15 +135,24 @@ impl Settings {
             return Err(malformed("BACKEND_SHUTDOWN_TIMEOUT_S", &seconds.to_string(), "seconds, from 0 to 3600"));
         }
         Ok(Self {
-            listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000))),
+            listen,
             store,
             engine: engine_settings(&lookup)?,
+            tokens_file,
             kibana,
             faults,
             workers,
             shutdown_timeout: Duration::from_secs(seconds),
             observability,
         })
+    }
+}
+
+fn switch(lookup: &impl Fn(&str) -> Option<String>, name: &'static str) -> Result<bool, SettingsError> {
+    match lookup(name).as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(other) => Err(malformed(name, other, "0 or 1")),
     }
 }
 
@@ -211,6 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn what_others_reach_asks_for_tokens_unless_that_is_meant() {
+        assert!(matches!(from(&[("LISTEN", "0.0.0.0:8000")]), Err(SettingsError::Unguarded(_))));
+        assert!(matches!(from(&[("LISTEN", "[::]:8000"), ("OPEN_LISTEN", "0")]), Err(SettingsError::Unguarded(_))));
+        for listen in ["127.0.0.2:8000", "[::1]:8000", "[::ffff:127.0.0.1]:8000"] {
+            assert!(from(&[("LISTEN", listen)]).is_ok(), "{listen}");
+        }
+        assert!(from(&[("LISTEN", "0.0.0.0:8000"), ("OPEN_LISTEN", "1")]).is_ok());
+        let with_tokens = from(&[("LISTEN", "0.0.0.0:8000"), ("TOKENS_FILE", "tokens.toml")]).unwrap();
+        assert_eq!(with_tokens.tokens_file, Some(PathBuf::from("tokens.toml")));
+    }
+
+    #[test]
     fn what_is_malformed_is_refused_by_its_name() {
         for (name, value) in [
             ("LISTEN", "8000"),
@@ -218,6 +250,7 @@ mod tests {
             ("KIBANA_URL", "127.0.0.1:5601"),
             ("KIBANA_URL", "http://user:secret@127.0.0.1:5601"),
             ("BACKEND_FAULTS", "yes"),
+            ("OPEN_LISTEN", "yes"),
             ("BACKEND_WORKERS", "0"),
             ("BACKEND_SHUTDOWN_TIMEOUT_S", "-1"),
             ("STORE_TIMEOUT_MS", "0"),

@@ -143,7 +143,7 @@ check_with() { # SERVICE CHECKER…
     up_pid=
     # 125 and more are Docker's own: what it can't run here does not start later either, and is said then.
     ((code == 0 || code >= 125)) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
-        "$(mistake_in "$(sed "s#/etc/$service/#infra/$service/#g" "$work/check")")"
+        "$(mistake_in "infra/$service/$service.yml" "$(sed "s#/etc/$service/#infra/$service/#g" "$work/check")")"
 }
 
 # The images of this repository. The first time it takes minutes, since all dependencies are built.

@@ -3,8 +3,8 @@
 #
 #   infra/local/deps.sh [PART…]
 #
-# Parts are opensearch, elasticsearch, prometheus, alertmanager and logrotate, all of them when none is named, and the
-# other engines of `make matrix`, NAME-VERSION (OTHER_ENGINES in lib.sh).
+# Parts are opensearch, elasticsearch, prometheus, alertmanager, logrotate, chromium and axe-core, all of these when none is
+# named, and the other engines of `make matrix`, NAME-VERSION (OTHER_ENGINES in lib.sh).
 #
 # The engines come from Maven Central through the machine's own Maven (and so through its mirrors and proxies):
 #
@@ -12,9 +12,11 @@
 #                 lang-mustache, which every full distribution has, assembled from their jars
 #   Elasticsearch  its bare distribution: security, but no ingest processors
 #
-# Prometheus (with promtool), Alertmanager (with amtool) and logrotate are Debian's packages, downloaded by the machine's own apt
-# and unpacked: installing them would start daemons. On a machine without apt they have to be there: on the PATH, or in
+# Prometheus (with promtool), Alertmanager (with amtool) and logrotate are Debian's packages, downloaded by the machine's
+# own apt and unpacked: installing them would start daemons. On a machine without apt they have to be there: on the PATH, or in
 # the folders that PROMETHEUS_HOME and ALERTMANAGER_HOME name, as the projects' own archives unpack.
+#
+# Chromium with its driver, and axe-core, for the tests in a browser: browser.sh says where they come from.
 #
 # Run again it downloads only what is missing. A part appears in one step, complete, with a stamp; two runs at once
 # wait for one another. An engine whose address is given (ENGINE_URL, BARE_ENGINE_URL) is left out.
@@ -24,6 +26,8 @@ set -euo pipefail
 export LC_ALL=C # the order of names, and so of what is verified
 # shellcheck source=infra/local/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=infra/local/browser.sh
+source "$(dirname "${BASH_SOURCE[0]}")/browser.sh"
 
 # Part of every stamp: raise it when what is made of the same artifacts changes.
 RECIPE=2
@@ -45,11 +49,13 @@ declare -A SHA256=(
 DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
 
 main() {
-    local part engines=() packages=()
-    (($#)) || set -- opensearch elasticsearch prometheus alertmanager logrotate
+    local part engines=() packages=() browser=() axe=()
+    (($#)) || set -- opensearch elasticsearch prometheus alertmanager logrotate chromium axe-core
     for part in "$@"; do
         case $part in
             prometheus | alertmanager | logrotate) has_programs "$part" || packages+=("$part") ;;
+            chromium) has_browser || browser=(chromium) ;;
+            axe-core) has_axe || axe=(axe-core) ;;
             *)
                 engine_home "$part" >/dev/null
                 if [[ -n $(given_address "$part") ]]; then
@@ -60,10 +66,11 @@ main() {
                 ;;
         esac
     done
-    ((${#engines[@]} + ${#packages[@]})) || return 0
+    ((${#engines[@]} + ${#packages[@]} + ${#browser[@]} + ${#axe[@]})) || return 0
 
-    ((${#engines[@]} == 0)) || require_programs
+    ((${#engines[@]} + ${#axe[@]} == 0)) || require_programs
     ((${#packages[@]} == 0)) || require_apt "${packages[@]}"
+    ((${#browser[@]} == 0)) || require_browser_packages
     mkdir -p "$ENGINES_DIR" "$MONITORING_DIR"
     exec 9>"$CACHE_DIR/deps.lock"
     flock 9
@@ -83,6 +90,18 @@ main() {
         say "$part: fetching and unpacking …"
         unpack_package "$part"
         say "$part: ready in $MONITORING_DIR/$part"
+    done
+    unpack_for_browser "${browser[@]}" "${axe[@]}"
+}
+
+unpack_for_browser() { # [chromium] [axe-core]
+    local part
+    for part in "$@"; do
+        case $part in
+            chromium) has_browser || { say "chromium: fetching and unpacking …" && unpack_browser; } ;;
+            axe-core) has_axe || { say "axe-core: fetching and unpacking …" && unpack_axe; } ;;
+        esac
+        say "$part: ready"
     done
 }
 

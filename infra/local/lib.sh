@@ -26,14 +26,14 @@ fail() { # CODE MESSAGE…
     exit "$code"
 }
 
-# Prints, in one line, what promtool or amtool found wrong: what they say after FAILED, up to the next file; else their last
-# words.
-mistake_in() { # WORDS
-    awk '
+# Prints, in one line, what promtool or amtool found wrong: what they say after FAILED, up to the next file, else their last
+# words. Begins with the file, which is the one that was checked where they name no other.
+mistake_in() { # FILE WORDS
+    awk -v file="$1" '
         !text && sub(/.*FAILED:/, "") { text = " " }
         text && !done { if (/^ *(Checking|SUCCESS)/ || (/^ *$/ && text != " ")) done = 1; else text = text " " $0 }
         { last = $0 }
-        END { print text ? text : last }' <<<"$1" | tr -s ' ' | sed 's/^ *//; s/ *$//' | cut -c 1-400
+        END { if (!text) text = last; print (text ~ /infra\// ? "" : file ": ") text }' <<<"$2" | tr -s ' ' | sed 's/^ *//; s/ *$//' | cut -c 1-400
 }
 
 # Whether a GET is answered with 200. Plain bash, since curl need not be there.

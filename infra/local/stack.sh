@@ -212,9 +212,9 @@ config() {
 # Fails with what a checker says of a file, if it says that it can't be used. What is wrong here is wrong in the
 # repository's file.
 check_file() { # CHECKER…
-    local said
+    local said file=${*: -1}
     said=$("$@" 2>&1) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
-        "$(mistake_in "${said//"$LOCAL_DIR/etc/"/infra/}")"
+        "$(mistake_in "infra/${file#"$LOCAL_DIR/etc/"}" "${said//"$LOCAL_DIR/etc/"/infra/}")"
 }
 
 # Divides durations by ALERT_SPEEDUP: ranges such as [5m], and keys such as `for: 5m` and `group_wait: 5s`.
@@ -291,8 +291,9 @@ wait_for() { # PART
 }
 
 report_failure() { # PART WHAT
-    local log advice="set $(port_variable_of "$1") if its port is another program's"
+    local log advice
     log=$LOCAL_DIR/$(process_of "$1").log
+    advice="set $(port_variable_of "$1") if its port is another program's"
     if [[ $1 == opensearch ]]; then
         advice="most often it lacks memory: ENGINE_HEAP=384m make up-local"
     fi

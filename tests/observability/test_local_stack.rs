@@ -151,7 +151,7 @@ fn a_mistake_in_a_rule_file_is_quoted_with_the_file_to_mend() {
     let alertmanager = copy.path().join("infra/alertmanager/alertmanager.yml");
     std::fs::copy(Path::new(ROOT).join("infra/prometheus/rules/requests.yml"), rules).unwrap();
     std::fs::write(&alertmanager, read(&alertmanager).replacen("receiver: logs", "receiver: nobody", 1)).unwrap();
-    stack.refuses(78, "has a mistake: undefined receiver");
+    stack.refuses(78, "has a mistake: infra/alertmanager/alertmanager.yml: undefined receiver");
 }
 
 #[test]

@@ -76,8 +76,14 @@ pub fn try_send(
     body: &[u8],
 ) -> std::io::Result<Answer> {
     let mut stream = open(address, method, path, headers, body)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    let (mut answer, mut part) = (Vec::new(), [0; 16 * 1024]);
+    // Not every server closes the connection as it is asked to.
+    while !is_whole(&answer) {
+        match stream.read(&mut part)? {
+            0 => break,
+            length => answer.extend_from_slice(&part[..length]),
+        }
+    }
     parse(&answer).ok_or_else(|| std::io::Error::other(format!("no answer: {}", String::from_utf8_lossy(&answer))))
 }
 
@@ -108,6 +114,14 @@ pub fn open(
     request.extend_from_slice(body);
     stream.write_all(&request)?;
     Ok(stream)
+}
+
+/// Whether all of an answer is there that says how long it is.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| answer.len() >= end + 4 + length)
 }
 
 fn parse(answer: &[u8]) -> Option<Answer> {

@@ -71,6 +71,15 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// A line of a source, at its place.
+#[derive(Debug)]
+pub struct SourceLine {
+    /// Bytes of the source before it.
+    pub offset: u64,
+    /// The document as the store holds it.
+    pub line: Box<RawValue>,
+}
+
 /// The place between two pages, good for the search (filters and order) that it came from.
 ///
 /// It is the position of the last line given, so it stays right while lines come in. Its text is opaque, of the

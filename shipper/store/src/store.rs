@@ -1,18 +1,23 @@
 //! One store over both kinds.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
+use crate::counts::{Breakdown, Facet, Facets, Histogram, RequestStats, Selection};
 use crate::coverage::{Coverage, Removed, Resting, Span};
 use crate::disposition::{Disposition, WriteError};
 use crate::engine::Engine;
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::id::{GenerationId, LineId};
+use crate::patterns::Patterns;
+use crate::query::Filter;
 use crate::scope::Scope;
-use crate::search::{Page, Search};
+use crate::search::{Page, Search, SourceLine};
 use crate::settings::EngineSettings;
 use crate::sqlite::Sqlite;
+use crate::tail::{TailPage, TailPlace};
 use crate::target::Target;
 
 /// Where logs rest. A copy is cheap and leads to the same store.
@@ -106,6 +111,107 @@ impl Store {
         match self {
             Self::Engine(engine) => engine.search(scope, search).await,
             Self::Sqlite(sqlite) => sqlite.search(scope, search).await,
+        }
+    }
+
+    /// Counts lines by the values of fields, the `top` most frequent of each, at most [`MAX_TOP`](crate::counts::MAX_TOP).
+    ///
+    /// # Errors
+    /// As [`Store::search`].
+    pub async fn facets(
+        &self,
+        scope: &Scope,
+        selection: &Selection,
+        facets: &[Facet],
+        top: usize,
+    ) -> Result<Facets, SearchError> {
+        match self {
+            Self::Engine(engine) => engine.facets(scope, selection, facets, top).await,
+            Self::Sqlite(sqlite) => sqlite.facets(scope, selection, facets, top).await,
+        }
+    }
+
+    /// Counts lines by level over time, in steps of whole milliseconds: those between the selection's times, or between
+    /// its first line and its last where it does not say.
+    ///
+    /// # Errors
+    /// As [`Store::search`].
+    pub async fn histogram(
+        &self,
+        scope: &Scope,
+        selection: &Selection,
+        step: Duration,
+    ) -> Result<Histogram, SearchError> {
+        match self {
+            Self::Engine(engine) => engine.histogram(scope, selection, step).await,
+            Self::Sqlite(sqlite) => sqlite.histogram(scope, selection, step).await,
+        }
+    }
+
+    /// Figures of the requests whose access lines are selected, of all and of the `top` groups.
+    ///
+    /// # Errors
+    /// As [`Store::search`].
+    pub async fn requests(
+        &self,
+        scope: &Scope,
+        selection: &Selection,
+        by: Breakdown,
+        top: usize,
+    ) -> Result<RequestStats, SearchError> {
+        match self {
+            Self::Engine(engine) => engine.requests(scope, selection, by, top).await,
+            Self::Sqlite(sqlite) => sqlite.requests(scope, selection, by, top).await,
+        }
+    }
+
+    /// Counts lines by the [`pattern`](crate::pattern()) of their message, the `top` most frequent.
+    ///
+    /// # Errors
+    /// As [`Store::search`].
+    pub async fn patterns(&self, scope: &Scope, selection: &Selection, top: usize) -> Result<Patterns, SearchError> {
+        match self {
+            Self::Engine(engine) => engine.patterns(scope, selection, top).await,
+            Self::Sqlite(sqlite) => sqlite.patterns(scope, selection, top).await,
+        }
+    }
+
+    /// The lines of a source around a place, by offset: `before` that begin before it, then the one at `offset` or the
+    /// next that may be seen, and `after` more; of each side at most [`MAX_LIMIT`](crate::MAX_LIMIT).
+    ///
+    /// # Errors
+    /// As [`Store::search`].
+    pub async fn around(
+        &self,
+        scope: &Scope,
+        generation: GenerationId,
+        offset: u64,
+        before: usize,
+        after: usize,
+    ) -> Result<Vec<SourceLine>, SearchError> {
+        match self {
+            Self::Engine(engine) => engine.around(scope, generation, offset, before, after).await,
+            Self::Sqlite(sqlite) => sqlite.around(scope, generation, offset, before, after).await,
+        }
+    }
+
+    /// What came in since `place`, in the order in which it came, at most `limit` lines or
+    /// [`MAX_LIMIT`](crate::MAX_LIMIT); without a place nothing, and the place to begin at. No line comes twice. A
+    /// place of another store begins anew. Of an engine, a line whose number is seen after that of later ones may come
+    /// up to two seconds late, and lines that come into an index older than the newest 64 are missed.
+    ///
+    /// # Errors
+    /// As [`Store::search`].
+    pub async fn tail(
+        &self,
+        scope: &Scope,
+        filter: &Filter,
+        place: Option<&TailPlace>,
+        limit: usize,
+    ) -> Result<TailPage, SearchError> {
+        match self {
+            Self::Engine(engine) => engine.tail(scope, filter, place, limit).await,
+            Self::Sqlite(sqlite) => sqlite.tail(scope, filter, place, limit).await,
         }
     }
 

@@ -1,15 +1,18 @@
 //! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
 //!
 //! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place; `write` sends
-//! batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in the engine's terms, and `coverage`
-//! what rests of a source.
+//! batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in the engine's terms, `counts`
+//! and `patterns` count them, `tail` follows what comes in, and `coverage` tells what rests of a source.
 
 mod bootstrap;
 mod bulk_answer;
 mod client;
+mod counts;
 mod coverage;
 mod filter;
+mod patterns;
 mod search;
+mod tail;
 mod write;
 
 use url::Url;

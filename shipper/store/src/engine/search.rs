@@ -8,18 +8,56 @@ use serde_json::{Value, json};
 use crate::engine::client::{Answer, NoAnswer};
 use crate::engine::{Engine, filter};
 use crate::error::{ReadyError, SearchError};
+use crate::id::GenerationId;
+use crate::query::{Field, Filter};
 use crate::scope::Scope;
-use crate::search::{Cursor, Order, Page, Search};
+use crate::search::{Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
 
 /// What is read of an answer.
-const FILTER: &str = "timed_out,hits.hits._source,hits.hits.sort";
+const FILTER: &str = "timed_out,hits.hits._source,hits.hits.sort,hits.total,aggregations";
 
 impl Engine {
     pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
         let limit = search.bounded_limit();
-        let answer = self.search_indices(&query(scope, search, limit + 1)).await?;
+        let mut hits = self.hits(&query(scope, search, limit + 1)).await?;
+        let more = hits.len() > limit;
+        hits.truncate(limit);
+        let next = if more { hits.last().and_then(|hit| cursor(&hit.sort)) } else { None };
+        Ok(Page { lines: hits.into_iter().map(|hit| hit.source).collect(), next })
+    }
+
+    /// Lines of one source around a place, by their offsets.
+    pub(crate) async fn around(
+        &self,
+        scope: &Scope,
+        generation: GenerationId,
+        offset: u64,
+        before: usize,
+        after: usize,
+    ) -> Result<Vec<SourceLine>, SearchError> {
+        let side = |offsets: Value, order: &str, size: usize| {
+            let mut query = filter::query(scope, &Filter::is(Field::Generation, generation.as_str()), None, None);
+            if let Some(parts) = query["bool"]["filter"].as_array_mut() {
+                parts.push(json!({ "range": { "origin.offset": offsets } }));
+            }
+            let sort = json!([{ "origin.offset": { "order": order, "unmapped_type": "long" } }]);
+            json!({ "size": size, "track_total_hits": false, "query": query, "sort": sort })
+        };
+        let mut lines = Vec::new();
+        if before > 0 {
+            let hits = self.hits(&side(json!({ "lt": offset }), "desc", before.min(MAX_LIMIT))).await?;
+            lines.extend(hits.into_iter().rev());
+        }
+        lines.extend(self.hits(&side(json!({ "gte": offset }), "asc", after.min(MAX_LIMIT) + 1)).await?);
+        let line = |hit: Hit| Some(SourceLine { offset: hit.sort.first()?.as_u64()?, line: hit.source });
+        Ok(lines.into_iter().filter_map(line).collect())
+    }
+
+    /// What a search finds; nothing where there is no index.
+    pub(super) async fn hits(&self, query: &Value) -> Result<Vec<Hit>, SearchError> {
+        let answer = self.search_indices(query).await?;
         if answer.status == 404 {
-            return Ok(Page::default());
+            return Ok(Vec::new());
         }
         let found: Found = serde_json::from_slice(&answer.body).map_err(|error| {
             SearchError::Unavailable(crate::Cause::new(answer.status, format!("the answer can't be read: {error}")))
@@ -27,11 +65,22 @@ impl Engine {
         if found.timed_out {
             return Err(SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() });
         }
-        let mut hits = found.hits.hits;
-        let more = hits.len() > limit;
-        hits.truncate(limit);
-        let next = if more { hits.last().and_then(|hit| cursor(&hit.sort)) } else { None };
-        Ok(Page { lines: hits.into_iter().map(|hit| hit.source).collect(), next })
+        Ok(found.hits.hits)
+    }
+
+    /// The aggregations of a search, and under `total` how many lines it found; null where there is no index.
+    pub(super) async fn aggregations(&self, mut query: Value) -> Result<Value, SearchError> {
+        query["size"] = 0.into();
+        query["track_total_hits"] = true.into();
+        let mut answer = self.search_indices(&query).await?.json();
+        if answer["timed_out"] == true {
+            return Err(SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() });
+        }
+        let mut found = answer["aggregations"].take();
+        if !answer["hits"]["total"].is_null() {
+            found["total"] = answer["hits"]["total"]["value"].take();
+        }
+        Ok(found)
     }
 
     pub(crate) async fn ready(&self) -> Result<(), ReadyError> {
@@ -73,14 +122,17 @@ struct Hits {
     hits: Vec<Hit>,
 }
 
+/// A document that was found.
 #[derive(Deserialize)]
-struct Hit {
+pub(super) struct Hit {
     #[serde(rename = "_source")]
-    source: Box<RawValue>,
-    sort: Vec<Value>,
+    pub(super) source: Box<RawValue>,
+    /// Its place in the order of the search.
+    pub(super) sort: Vec<Value>,
 }
 
-fn query(scope: &Scope, search: &Search, size: usize) -> Value {
+/// A search of so many lines at most.
+pub(super) fn query(scope: &Scope, search: &Search, size: usize) -> Value {
     let order = match search.order {
         Order::OldestFirst => "asc",
         Order::NewestFirst => "desc",
@@ -116,7 +168,7 @@ fn search_after(cursor: Cursor, order: Order) -> Value {
 }
 
 /// The place of a hit, by its sort values.
-fn cursor(sort: &[Value]) -> Option<Cursor> {
+pub(super) fn cursor(sort: &[Value]) -> Option<Cursor> {
     let nanos = sort.first()?.as_i64()?;
     let nanos_beyond = u16::try_from(nanos.rem_euclid(1_000)).ok()?;
     let generation = sort.get(1)?.as_str().and_then(|text| text.parse().ok());

@@ -1,7 +1,7 @@
 //! What lines are asked for: the query language and the type that it is read into.
 //!
-//! A text is [parsed](parse) into a [`Filter`] once, or refused with the [place](error) where it is wrong; a filter is
-//! [written](display) as a text that reads as the same filter. What a filter means is said by [`Filter::matches`], line by
+//! A text is read into a [`Filter`] once, or refused with the [`Place`] where it is wrong; a filter is written as a text
+//! that reads as the same filter. What a filter means is said by [`Filter::matches`], line by
 //! line, with [words](words) as engines make them; both kinds of store answer so. Only the fields named in [`Field`] and
 //! [`NumberField`] can be searched, because only those are indexed.
 //!

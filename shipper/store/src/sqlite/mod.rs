@@ -7,22 +7,29 @@ mod coverage;
 mod failure;
 mod query;
 mod read;
+mod scan;
 mod schema;
 mod write;
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::batch::Batch;
+use crate::counts::{Breakdown, Counted, Facet, Facets, Histogram, RequestStats, Selection};
 use crate::coverage::{Coverage, Removed, Resting, Span};
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::id::{GenerationId, LineId};
+use crate::patterns::Patterns;
+use crate::query::Filter;
 use crate::scope::Scope;
-use crate::search::{Page, Search};
+use crate::search::{Page, Search, SourceLine};
 use crate::sqlite::read::Readers;
 use crate::sqlite::write::Writer;
+use crate::tail::{Place, TailPage, TailPlace};
+use crate::tally::FacetTally;
 
 /// An embedded store. A copy is cheap and leads to the same connections.
 #[derive(Clone, Debug)]
@@ -74,6 +81,76 @@ impl Sqlite {
         let readers = Arc::clone(&self.readers);
         let (scope, search) = (scope.clone(), search.clone());
         blocking(move || readers.search(&scope, &search)).await.map_err(SearchError::Unavailable)?
+    }
+
+    pub(crate) async fn facets(
+        &self,
+        scope: &Scope,
+        selection: &Selection,
+        facets: &[Facet],
+        top: usize,
+    ) -> Result<Facets, SearchError> {
+        let (scope, selection, facets) = (scope.clone(), selection.clone(), facets.to_vec());
+        let none = FacetTally::new(&facets).top(top, Counted::Exact);
+        let found = self.ask(move |connection| scan::facets(connection, &scope, &selection, &facets, top).map(Some));
+        Ok(found.await?.unwrap_or(none))
+    }
+
+    pub(crate) async fn histogram(
+        &self,
+        scope: &Scope,
+        selection: &Selection,
+        step: Duration,
+    ) -> Result<Histogram, SearchError> {
+        let (scope, selection) = (scope.clone(), selection.clone());
+        self.ask(move |connection| scan::histogram(connection, &scope, &selection, step)).await
+    }
+
+    pub(crate) async fn requests(
+        &self,
+        scope: &Scope,
+        selection: &Selection,
+        by: Breakdown,
+        top: usize,
+    ) -> Result<RequestStats, SearchError> {
+        let (scope, selection) = (scope.clone(), selection.clone());
+        self.ask(move |connection| scan::requests(connection, &scope, &selection, by, top)).await
+    }
+
+    pub(crate) async fn patterns(
+        &self,
+        scope: &Scope,
+        selection: &Selection,
+        top: usize,
+    ) -> Result<Patterns, SearchError> {
+        let (scope, selection) = (scope.clone(), selection.clone());
+        self.ask(move |connection| scan::patterns(connection, &scope, &selection, top)).await
+    }
+
+    pub(crate) async fn around(
+        &self,
+        scope: &Scope,
+        generation: GenerationId,
+        offset: u64,
+        before: usize,
+        after: usize,
+    ) -> Result<Vec<SourceLine>, SearchError> {
+        let scope = scope.clone();
+        self.ask(move |connection| scan::around(connection, &scope, generation, offset, before, after)).await
+    }
+
+    pub(crate) async fn tail(
+        &self,
+        scope: &Scope,
+        filter: &Filter,
+        place: Option<&TailPlace>,
+        limit: usize,
+    ) -> Result<TailPage, SearchError> {
+        let (scope, filter, place) = (scope.clone(), filter.clone(), place.cloned());
+        let found =
+            self.ask(move |connection| scan::tail(connection, &scope, &filter, place.as_ref(), limit).map(Some));
+        // Where there are no tables yet, all that comes is new.
+        Ok(found.await?.unwrap_or(TailPage { lines: Vec::new(), place: TailPlace(Place::Row(0)) }))
     }
 
     pub(crate) async fn coverage(

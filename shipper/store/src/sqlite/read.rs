@@ -159,7 +159,7 @@ fn cursor(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
     Ok(Cursor { micros: row.get(1)?, nanos: 0, origin })
 }
 
-fn raw(document: String) -> rusqlite::Result<Box<RawValue>> {
+pub(crate) fn raw(document: String) -> rusqlite::Result<Box<RawValue>> {
     RawValue::from_string(document)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }

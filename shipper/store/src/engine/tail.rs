@@ -1,0 +1,161 @@
+//! What came into an engine since: by the numbers that each index (of one shard, as the template says) gives to what it
+//! takes.
+//!
+//! Numbers grow by one, but one may be seen before the one below it, which is still on its way. Where a number is missing,
+//! nothing above it is given before [`HOLD_MS`] have passed; then it is taken for one that never comes.
+
+use serde_json::{Value, json};
+
+use crate::engine::{Engine, filter};
+use crate::error::SearchError;
+use crate::query::Filter;
+use crate::scope::Scope;
+use crate::search::MAX_LIMIT;
+use crate::tail::{IndexPlace, MAX_INDICES, Place, TailPage, TailPlace, is_told_of};
+use crate::timestamp::Timestamp;
+
+/// How long a missing number is waited for: twice the template's refresh interval.
+const HOLD_MS: i64 = 2_000;
+
+/// What an index has that was not given yet.
+struct News {
+    suffix: String,
+    greatest: i64,
+    count: i64,
+}
+
+impl Engine {
+    pub(crate) async fn tail(
+        &self,
+        scope: &Scope,
+        filter: &Filter,
+        place: Option<&TailPlace>,
+        limit: usize,
+    ) -> Result<TailPage, SearchError> {
+        let now = Timestamp::now().unix_ms();
+        // The place of another kind of store: it begins anew.
+        let Some(TailPlace(Place::Indices { seen_unix_ms, indices })) = place else {
+            let news = self.news(&[]).await?;
+            let indices = news.into_iter().map(|News { suffix, greatest, .. }| IndexPlace {
+                suffix,
+                given: greatest,
+                seen: greatest,
+            });
+            let place = Place::Indices { seen_unix_ms: now, indices: indices.collect() };
+            return Ok(TailPage { lines: Vec::new(), place: TailPlace(place) });
+        };
+        let waited = now - seen_unix_ms >= HOLD_MS;
+        let news = self.news(indices).await?;
+        let mut next = indices.clone();
+        let mut up_to = Vec::new();
+        for News { suffix, greatest, count } in news {
+            let at = match next.binary_search_by(|index| index.suffix.cmp(&suffix)) {
+                Ok(at) => at,
+                // Older than all that are told of: it was left out before.
+                Err(0) if next.len() >= MAX_INDICES => continue,
+                Err(at) => {
+                    next.insert(at, IndexPlace { suffix, given: -1, seen: -1 });
+                    at
+                }
+            };
+            let index = &mut next[at];
+            let whole = greatest - index.given == count;
+            let end = if whole {
+                greatest
+            } else if waited {
+                index.seen.max(index.given)
+            } else {
+                index.given
+            };
+            if whole || waited || index.seen < index.given {
+                index.seen = greatest;
+            }
+            if end > index.given {
+                up_to.push((index.suffix.clone(), index.given, end));
+            }
+        }
+        let lines = self.between(scope, filter, &mut up_to, limit.clamp(1, MAX_LIMIT)).await?;
+        for (suffix, _, end) in up_to {
+            if let Ok(at) = next.binary_search_by(|index| index.suffix.cmp(&suffix)) {
+                next[at].given = end;
+                next[at].seen = next[at].seen.max(end);
+            }
+        }
+        let surplus = next.len().saturating_sub(MAX_INDICES);
+        next.drain(..surplus);
+        let seen_unix_ms = if waited { now } else { *seen_unix_ms };
+        Ok(TailPage { lines, place: TailPlace(Place::Indices { seen_unix_ms, indices: next }) })
+    }
+
+    /// What is beyond these places, by index.
+    async fn news(&self, places: &[IndexPlace]) -> Result<Vec<News>, SearchError> {
+        let known: Vec<_> = places.iter().map(|index| self.index(&index.suffix)).collect();
+        let mut beyond: Vec<_> =
+            places.iter().map(|index| numbered(&self.index(&index.suffix), index.given, i64::MAX)).collect();
+        beyond.push(json!({ "bool": { "must_not": [{ "terms": { "_index": known } }] } }));
+        let indices = json!({
+            "terms": { "field": "_index", "size": MAX_INDICES, "order": { "_key": "desc" } },
+            "aggs": { "greatest": { "max": { "field": "_seq_no" } } },
+        });
+        let query = json!({ "bool": { "should": beyond, "minimum_should_match": 1 } });
+        let found = self.aggregations(json!({ "query": query, "aggs": { "indices": indices } })).await?;
+        let news = |bucket: &Value| {
+            let suffix = bucket["key"].as_str()?.strip_prefix(&self.settings.index_prefix)?.strip_prefix('-')?;
+            #[expect(clippy::cast_possible_truncation, reason = "a number below 2^53, as engines tell it")]
+            let greatest = bucket["greatest"]["value"].as_f64()? as i64;
+            let count = bucket["doc_count"].as_i64()?;
+            is_told_of(suffix).then(|| News { suffix: suffix.to_owned(), greatest, count })
+        };
+        let mut news: Vec<_> = found["indices"]["buckets"].as_array().into_iter().flatten().filter_map(news).collect();
+        news.sort_by(|one, other| one.suffix.cmp(&other.suffix));
+        Ok(news)
+    }
+
+    /// The lines of these ranges that are asked for. Where there are more than `limit`, the ranges are cut to what is
+    /// given.
+    async fn between(
+        &self,
+        scope: &Scope,
+        filter: &Filter,
+        ranges: &mut Vec<(String, i64, i64)>,
+        limit: usize,
+    ) -> Result<Vec<Box<serde_json::value::RawValue>>, SearchError> {
+        if ranges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = filter::query(scope, filter, None, None);
+        let within: Vec<_> =
+            ranges.iter().map(|(suffix, given, end)| numbered(&self.index(suffix), *given, *end)).collect();
+        if let Some(parts) = query["bool"]["filter"].as_array_mut() {
+            parts.push(json!({ "bool": { "should": within, "minimum_should_match": 1 } }));
+        }
+        let sort = json!([{ "_index": "asc" }, { "_seq_no": "asc" }]);
+        let search = json!({ "size": limit + 1, "track_total_hits": false, "query": query, "sort": sort });
+        let mut hits = self.hits(&search).await?;
+        if hits.len() > limit {
+            hits.truncate(limit);
+            let last = hits.last().and_then(|hit| {
+                let suffix =
+                    hit.sort.first()?.as_str()?.strip_prefix(&self.settings.index_prefix)?.strip_prefix('-')?;
+                Some((suffix.to_owned(), hit.sort.get(1)?.as_i64()?))
+            });
+            if let Some((suffix, number)) = last {
+                ranges.retain(|range| range.0 <= suffix);
+                if let Some(range) = ranges.iter_mut().find(|range| range.0 == suffix) {
+                    range.2 = number;
+                }
+            }
+        }
+        Ok(hits.into_iter().map(|hit| hit.source).collect())
+    }
+
+    fn index(&self, suffix: &str) -> String {
+        format!("{}-{suffix}", self.settings.index_prefix)
+    }
+}
+
+/// Documents of an index with numbers above one and up to another.
+fn numbered(index: &str, above: i64, up_to: i64) -> Value {
+    let range = json!({ "range": { "_seq_no": { "gt": above, "lte": up_to } } });
+    json!({ "bool": { "filter": [{ "term": { "_index": index } }, range] } })
+}
