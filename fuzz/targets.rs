@@ -18,10 +18,10 @@ use store::query::MAX_QUERY_BYTES;
 use store::{BatchBuilder, Disposition, Filter, GenerationId, Timestamp};
 
 /// A target's name, which is its corpus' too, and what it does.
-pub type Target = (&'static str, fn(&[u8]));
+pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub(crate) const TARGETS: [Target; 6] = [
     ("line_reader", line_reader),
     ("record_check", record_check),
     ("bulk_answer", bulk_answer),
@@ -64,7 +64,7 @@ impl DiskFile for Memory {
 /// Lines out of bytes that become visible bit by bit: the lines' own bytes, end to end, cut where they are too long. The
 /// first two bytes say how long a line may be and how much of the file is seen at a time; a third byte of 255 makes every
 /// newline after it stand behind 300,000 more bytes, longer than any one read.
-pub fn line_reader(data: &[u8]) {
+pub(crate) fn line_reader(data: &[u8]) {
     let [limit, step, stretch, text @ ..] = data else { return };
     let bytes = match stretch {
         255 if text.len() < 16 => text.iter().flat_map(|byte| std::iter::repeat_n(*byte, 20_000)).collect(),
@@ -101,7 +101,7 @@ pub fn line_reader(data: &[u8]) {
 
 /// A line is passed on as it is if, and only if, a lenient reader knows it for an object and a strict one has nothing
 /// against it; and its document is JSON either way, with `origin`, and holds the line.
-pub fn record_check(data: &[u8]) {
+pub(crate) fn record_check(data: &[u8]) {
     if data.contains(&b'\n') {
         return;
     }
@@ -169,7 +169,7 @@ fn has_lone_surrogate(text: &str) -> bool {
 
 /// What an answer is taken for says at most what is in it: as many lines as were sent, and stored only those that it calls
 /// created. The first byte is the number of lines.
-pub fn bulk_answer(data: &[u8]) {
+pub(crate) fn bulk_answer(data: &[u8]) {
     let [lines, body @ ..] = data else { return };
     let lines = usize::from(*lines);
     let Ok(dispositions) = store::engine::read_bulk_answer(body, lines) else { return };
@@ -191,7 +191,7 @@ pub fn bulk_answer(data: &[u8]) {
 
 /// A journal of any bytes opens, or is refused for its version; what was good of it is there at the second opening too.
 /// With a first byte that is even, each line gets the sum that makes it a whole record.
-pub fn journal(data: &[u8]) {
+pub(crate) fn journal(data: &[u8]) {
     let [how, text @ ..] = data else { return };
     let mut bytes = Vec::new();
     for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -231,7 +231,7 @@ pub fn journal(data: &[u8]) {
 }
 
 /// A configuration is refused, or what it comes to is a configuration that comes to the same.
-pub fn config(data: &[u8]) {
+pub(crate) fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let path = Path::new("shipper.toml");
     let Ok(options) = Options::from_toml(text, path) else { return };
@@ -246,7 +246,7 @@ pub fn config(data: &[u8]) {
 }
 
 /// A query is refused, with words about it, or its filter's text is a query that finds the same.
-pub fn query(data: &[u8]) {
+pub(crate) fn query(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match text.parse::<Filter>() {
         Err(error) => assert!(!error.to_string().is_empty()),
