@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract_files;
+mod faults;
 mod place;
 mod rig;
 mod stack_file;
