@@ -23,4 +23,6 @@ pub mod reader;
 pub mod record;
 mod retention;
 pub mod shipper;
+mod sink;
 pub mod spool;
+mod told;

@@ -8,6 +8,8 @@ mod config;
 mod exec;
 mod export;
 mod files;
+mod fuzz;
+mod memory;
 mod program;
 mod run;
 mod simulation;
