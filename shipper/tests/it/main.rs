@@ -7,6 +7,8 @@ mod cli;
 mod config;
 mod exec;
 mod files;
+mod fuzz;
+mod memory;
 mod program;
 mod run;
 mod simulation;
