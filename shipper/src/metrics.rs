@@ -119,8 +119,22 @@ const FIGURES: &[Figure] = &[
     })
     .by("cause"),
     gauge("shipper_sink_paused", "1 while the store gets nothing because it does not answer or refuses", |sight| {
-        one(sight.report.trouble.is_some().into())
+        one((sight.report.trouble.is_some() || sight.report.dead_letters.is_full).into())
     }),
+    gauge("shipper_dead_letters", "Dead letters at rest: those that no replay has put into the store", |sight| {
+        one(sight.report.dead_letters.letters)
+    }),
+    gauge("shipper_dead_letters_bytes", "Bytes of the dead letters on disk", |sight| {
+        one(sight.report.dead_letters.bytes)
+    }),
+    gauge("shipper_dead_letters_max_bytes", "Bytes that dead letters may have; then nothing is sent", |sight| {
+        one(sight.report.dead_letters.max_bytes)
+    }),
+    gauge(
+        "shipper_books_unbalanced",
+        "1 if read is not the sum of its parts in this scrape, which is a fault",
+        |sight| one((!sight.books.is_balanced()).into()),
+    ),
     gauge("shipper_disk_failing", "1 while the state directory can't be written", |sight| {
         one(sight.report.disk_error.is_some().into())
     }),

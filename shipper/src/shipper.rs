@@ -17,7 +17,7 @@ use store::{BootstrapError, BootstrapMode, Cause, Disposition, LineId, Store, Ti
 use tokio::sync::oneshot;
 
 use crate::config::{Bootstrap, Settings};
-use crate::dead_letters::DeadLetters;
+use crate::dead_letters::{DeadLetterCounts, DeadLetters};
 use crate::delivery::ParcelId;
 use crate::disk::{Disk, RealDisk};
 use crate::document::Documents;
@@ -25,6 +25,7 @@ use crate::files::Files;
 use crate::journal::{Journal, JournalError};
 use crate::ledger::{Ledger, Snapshot};
 use crate::moment::Clock;
+use crate::past::Past;
 use crate::pipeline::{Pipeline, Report, Shared};
 use crate::spool::{Appended, Random, Spool, Writer, lock};
 
@@ -65,13 +66,23 @@ pub struct Status {
     journal: Arc<Mutex<Journal<RealDisk>>>,
     report: Mutex<Report>,
     spool_max_bytes: u64,
+    told_unbalanced: AtomicBool,
 }
 
 impl Status {
-    /// The books at one moment.
+    /// The books at one moment. That they balance is looked at each time; should they ever not, a metric and the log
+    /// say so.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        lock(&self.ledger).snapshot()
+        let books = lock(&self.ledger).snapshot();
+        if !books.is_balanced() && !self.told_unbalanced.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                ?books,
+                "the books do not balance: a line was counted wrongly, which is a fault of the shipper"
+            );
+        }
+        debug_assert!(books.is_balanced(), "{books:?}");
+        books
     }
 
     /// How long ago the oldest line that waits arrived, to the second, as arrival marks are; zero when none waits.
@@ -102,6 +113,9 @@ impl Status {
     /// Why they do not, in a sentence.
     pub fn ready(&self) -> Result<(), String> {
         let report = lock(&self.report);
+        if report.dead_letters.is_full {
+            return Err(no_room(&report.dead_letters));
+        }
         match (&report.trouble, &report.disk_error) {
             (Some(trouble), _) if trouble.refused => Err(format!("the store refuses writes: {}", trouble.cause)),
             (Some(trouble), _) => Err(format!("the store does not answer: {}", trouble.cause)),
@@ -109,6 +123,15 @@ impl Status {
             (None, None) => Ok(()),
         }
     }
+}
+
+/// Why nothing is sent while the dead letters have no room.
+fn no_room(counts: &DeadLetterCounts) -> String {
+    let DeadLetterCounts { letters, bytes, max_bytes, .. } = counts;
+    format!(
+        "the dead letters are full ({letters} in {bytes} of {max_bytes} bytes): stop the shipper, see `shipper \
+         dead-letters list`, replay them once their cause is mended, or raise dead_letters_max_bytes"
+    )
 }
 
 /// News for the pipeline's thread.
@@ -147,7 +170,7 @@ pub struct Shipper {
     stopping: Arc<AtomicBool>,
     until_idle: bool,
     threads: Vec<JoinHandle<()>>,
-    _lock: std::fs::File,
+    _held: Held,
 }
 
 /// How it ended.
@@ -165,7 +188,7 @@ impl Shipper {
     /// [`StartError`].
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
         let state_dir = settings.state_dir();
-        let held = lock_state_dir(state_dir)?;
+        let held = Held::made(state_dir)?;
         let unusable = |reason: String| StartError::StateDir { path: state_dir.to_owned(), reason };
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let journal = Journal::open(RealDisk, state_dir).map_err(|error| match error {
@@ -176,7 +199,7 @@ impl Shipper {
         let spool =
             Spool::open(RealDisk, state_dir, settings.spool(), Arc::clone(&ledger), Arc::clone(&journal), random());
         let spool = Arc::new(spool.map_err(io)?);
-        let dead_letters = DeadLetters::open(RealDisk, state_dir).map_err(io)?;
+        let dead_letters = DeadLetters::open(RealDisk, state_dir, settings.dead_letters_max_bytes()).map_err(io)?;
         let files = Files::new(RealDisk, settings.files(), Arc::clone(&journal), random());
         let sink = Arc::new(Sink::open(settings).await?);
         let documents = Documents::new(settings.host(), settings.name(), settings.service());
@@ -185,13 +208,20 @@ impl Shipper {
             ledger: Arc::clone(&ledger),
             journal: Arc::clone(&journal),
             spool: Arc::clone(&spool),
+            past: Past::open(RealDisk, state_dir).map_err(io)?,
         };
         let pipeline = Pipeline::new(settings.pipeline(), shared, files, documents, dead_letters, random());
 
         let (news, inbox) = mpsc::channel();
         let bell = Bell { news, rung: Arc::new(AtomicBool::new(false)) };
         let spool_max_bytes = settings.spool().max_bytes;
-        let status = Arc::new(Status { ledger, journal, report: Mutex::default(), spool_max_bytes });
+        let status = Arc::new(Status {
+            ledger,
+            journal,
+            report: Mutex::default(),
+            spool_max_bytes,
+            told_unbalanced: AtomicBool::new(false),
+        });
         let stopping = Arc::new(AtomicBool::new(false));
         let runner = Runner {
             pipeline,
@@ -207,7 +237,7 @@ impl Shipper {
             spawn_syncer(Arc::clone(&spool), Arc::clone(&stopping), settings.spool_sync_interval()).map_err(io)?,
         ];
         let until_idle = settings.files().until_idle;
-        Ok(Self { status, spool, bell, stopping, until_idle, threads, _lock: held })
+        Ok(Self { status, spool, bell, stopping, until_idle, threads, _held: held })
     }
 
     /// A writer for a stream of this name. A stream has one at a time.
@@ -247,15 +277,42 @@ impl Shipper {
     }
 }
 
-fn lock_state_dir(state_dir: &Path) -> Result<std::fs::File, StartError> {
-    let unusable = |error: io::Error| StartError::StateDir { path: state_dir.to_owned(), reason: error.to_string() };
-    RealDisk.create_dir_all(state_dir).map_err(unusable)?;
-    let file = RealDisk.open_append(&state_dir.join("lock")).map_err(unusable)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path: state_dir.to_owned() }),
-        Err(error) => Err(unusable(error.into())),
+/// A state directory that no other process uses as long as this is there.
+#[derive(Debug)]
+pub struct Held {
+    _lock: std::fs::File,
+}
+
+impl Held {
+    /// Holds a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StartError::StateDir`], [`StartError::Locked`].
+    pub fn made(state_dir: &Path) -> Result<Self, StartError> {
+        RealDisk.create_dir_all(state_dir).map_err(|error| unusable(state_dir, error.to_string()))?;
+        Self::existing(state_dir)
     }
+
+    /// Holds a directory that is there.
+    ///
+    /// # Errors
+    /// [`StartError::StateDir`], [`StartError::Locked`].
+    pub fn existing(state_dir: &Path) -> Result<Self, StartError> {
+        let failed = |error: io::Error| unusable(state_dir, error.to_string());
+        if !state_dir.is_dir() {
+            return Err(unusable(state_dir, "there is no such directory".to_owned()));
+        }
+        let file = RealDisk.open_append(&state_dir.join("lock")).map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _lock: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path: state_dir.to_owned() }),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+}
+
+fn unusable(path: &Path, reason: String) -> StartError {
+    StartError::StateDir { path: path.to_owned(), reason }
 }
 
 fn random() -> Random {
@@ -391,6 +448,7 @@ impl Runner {
             for (id, batch) in self.pipeline.tick(now) {
                 self.send(id, batch);
             }
+            let _looked_at = self.status.snapshot();
             let report = self.pipeline.report();
             tell_of_trouble(&mut trouble, &report);
             *lock(&self.status.report) = report;
@@ -409,7 +467,7 @@ impl Runner {
                 break;
             }
         }
-        if let Err(error) = self.pipeline.close() {
+        if let Err(error) = self.pipeline.close(clock.now()) {
             tracing::error!(%error, "the last checkpoints could not be written: their lines will be sent again");
         }
         *lock(&self.status.report) = self.pipeline.report();
@@ -448,6 +506,7 @@ impl Runner {
 /// Logs once that the store, or the disk, is in trouble, and once that it is not any more.
 fn tell_of_trouble(told: &mut Option<String>, report: &Report) {
     let trouble = match (&report.trouble, &report.disk_error) {
+        _ if report.dead_letters.is_full => Some(no_room(&report.dead_letters)),
         (Some(trouble), _) => Some(trouble.cause.to_string()),
         (None, error) => error.clone(),
     };

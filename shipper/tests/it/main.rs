@@ -8,5 +8,6 @@ mod config;
 mod exec;
 mod files;
 mod program;
+mod proof;
 mod run;
 mod simulation;
