@@ -9,10 +9,20 @@ LISTEN ?= 127.0.0.1:8000
 # More options for cargo; CI says --locked.
 CARGO_FLAGS ?=
 
+# How long `make soak` tries each fault, and from which seed; another one each time by default.
+SOAK_MINUTES ?= 2
+SOAK_SEED ?= $(shell date +%s)
+# How long `make fuzz` runs each target.
+FUZZ_SECONDS ?= 60
+# The engines that `make matrix` tries; empty for all.
+MATRIX ?=
+MATRIX_ENGINES := elasticsearch-7.17.10 elasticsearch elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch opensearch-3.4.0
+COMMA := ,
+
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs ps deps test integration prometheus3 e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
+.PHONY: help run up down logs ps deps test integration soak matrix cluster fuzz prometheus3 e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +65,21 @@ test: deps binaries ## all tests, against a real OpenSearch and Elasticsearch (o
 
 integration: deps binaries ## only the tests across programs, tests/observability
 	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) -p observability-tests
+
+soak: deps binaries ## real faults on real parts, SOAK_MINUTES (2) of each, at random moments that SOAK_SEED decides
+	infra/local/with-engine.sh opensearch -- env SOAK_MINUTES=$(SOAK_MINUTES) SOAK_SEED=$(SOAK_SEED) \
+	  cargo test $(CARGO_FLAGS) -p observability-tests --test observability -- faults:: --test-threads=1 --nocapture
+
+matrix: binaries ## what works with each version of Elasticsearch and OpenSearch, as a table (MATRIX=NAME-VERSION,… for some)
+	infra/local/deps.sh $(or $(subst $(COMMA), ,$(MATRIX)),$(MATRIX_ENGINES))
+	MATRIX=$(MATRIX) cargo test $(CARGO_FLAGS) -p observability-tests --test matrix -- --nocapture
+
+cluster: binaries ## three OpenSearch nodes under load: one killed and brought back, then each restarted in turn
+	infra/local/deps.sh opensearch
+	cargo test $(CARGO_FLAGS) -p observability-tests --test cluster -- --nocapture
+
+fuzz: ## the readers under libFuzzer, FUZZ_SECONDS (60) each; needs cargo-fuzz and a nightly Rust
+	@fuzz/run.sh $(FUZZ_SECONDS)
 
 prometheus3: deps binaries ## the monitoring's tests against Prometheus 3, built from source with Go (minutes, the first time)
 	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/local/prometheus3.sh

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Unpacks what the tests and the local stack run under .cache. Nothing is installed on the machine.
 #
-#   infra/local/deps.sh [opensearch] [elasticsearch] [prometheus] [alertmanager] [chromium] [axe-core]
+#   infra/local/deps.sh [PART…]
 #
-# All when none is named.
+# Parts are opensearch, elasticsearch, prometheus, alertmanager, logrotate, chromium and axe-core, all of these when none is
+# named, and the other engines of `make matrix`, NAME-VERSION (OTHER_ENGINES in lib.sh).
+#
 # The engines come from Maven Central through the machine's own Maven (and so through its mirrors and proxies):
 #
 #   OpenSearch     its bare distribution, plus the modules ingest-common, lang-painless and
 #                 lang-mustache, which every full distribution has, assembled from their jars
 #   Elasticsearch  its bare distribution: security, but no ingest processors
 #
-# Prometheus (with promtool) and Alertmanager (with amtool) are Debian's packages, downloaded by the machine's own apt
-# and unpacked: installing them would start daemons. On a machine without apt they have to be there: on the PATH, or in
+# Prometheus (with promtool), Alertmanager (with amtool) and logrotate are Debian's packages, downloaded by the machine's
+# own apt and unpacked: installing them would start daemons. On a machine without apt they have to be there: on the PATH, or in
 # the folders that PROMETHEUS_HOME and ALERTMANAGER_HOME name, as the projects' own archives unpack.
 #
 # Chromium with its driver, and axe-core, for the tests in a browser: browser.sh says where they come from.
@@ -30,19 +32,28 @@ source "$(dirname "${BASH_SOURCE[0]}")/browser.sh"
 # Part of every stamp: raise it when what is made of the same artifacts changes.
 RECIPE=2
 # Of each archive, and of each module's jars one after the other by name.
-OPENSEARCH_SHA256=af7152d8b7f6f1cee09d47276b32b70479fe6dd8cdbb61213f84eb7f8098b261
-LANG_PAINLESS_SHA256=df2a0fa9d1539b400df9c7f209ddd00de00aa32000d80c9d9f90b4c40a957ec1
-LANG_MUSTACHE_SHA256=ecff96f5ca26ac17ad2b3d5acd25c080545b46d9f5b3747d85c64a4c31e76b16
-INGEST_COMMON_SHA256=247019f6d470b2998aa34e843321724cae2b49816e29f0706d02e66f64516a7f
-ELASTICSEARCH_SHA256=2cae9380e48695b2c226c7c46c6059775f2f307920747c8ca84d465461a31fac
+declare -A SHA256=(
+    [opensearch-2.19.1]=af7152d8b7f6f1cee09d47276b32b70479fe6dd8cdbb61213f84eb7f8098b261
+    [lang-painless-2.19.1]=df2a0fa9d1539b400df9c7f209ddd00de00aa32000d80c9d9f90b4c40a957ec1
+    [lang-mustache-2.19.1]=ecff96f5ca26ac17ad2b3d5acd25c080545b46d9f5b3747d85c64a4c31e76b16
+    [ingest-common-2.19.1]=247019f6d470b2998aa34e843321724cae2b49816e29f0706d02e66f64516a7f
+    [opensearch-3.4.0]=6540e95fe8bfaedc3eb1c58e829912ea2203af2ac1f88f76411c20a2fc5254a6
+    [lang-painless-3.4.0]=06cb235ba69904876e02fda5c36413c2fcf411265409013a369ba9937e69437d
+    [lang-mustache-3.4.0]=e098f2d43eeeffc8d1cf66de1cf202301e1e8c8168347376b2ac78f3a98902fb
+    [ingest-common-3.4.0]=448622349103417a47a18e57d710d018850caa883441410070b68b0bf38bbc02
+    [elasticsearch-7.17.10]=dc928ff2836450e8e330ee1c94c83d22f7974e44bba31056df14706ff33fc63a
+    [elasticsearch-8.8.0]=2cae9380e48695b2c226c7c46c6059775f2f307920747c8ca84d465461a31fac
+    [elasticsearch-8.19.0]=14833b2d86c30656901f92049f81fb5777a8e4545413c8656cd1a21b55173033
+    [elasticsearch-9.1.0]=be5c5440bb6344cee4070f8f77a6c3cd72363db494944047cdd93748c4e19111
+)
 DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
 
 main() {
     local part engines=() packages=() browser=() axe=()
-    (($#)) || set -- opensearch elasticsearch prometheus alertmanager chromium axe-core
+    (($#)) || set -- opensearch elasticsearch prometheus alertmanager logrotate chromium axe-core
     for part in "$@"; do
         case $part in
-            prometheus | alertmanager) has_programs "$part" || packages+=("$part") ;;
+            prometheus | alertmanager | logrotate) has_programs "$part" || packages+=("$part") ;;
             chromium) has_browser || browser=(chromium) ;;
             axe-core) has_axe || axe=(axe-core) ;;
             *)
@@ -70,7 +81,7 @@ main() {
     for part in "${engines[@]}"; do
         is_ready "$part" && continue # made by the run that held the lock
         say "$part: fetching and unpacking …"
-        "unpack_$part"
+        "unpack_${part%%-*}" "$(engine_version "$part")"
         publish "$part"
         say "$part: ready in $(engine_home "$part")"
     done
@@ -103,7 +114,7 @@ has_programs() { # PART
 }
 
 stamp() { # ENGINE
-    printf '%s recipe %s\n' "$(basename "$(engine_home "$1")")" "$RECIPE"
+    printf '%s recipe %s\n' "$(engine_version "$1")" "$RECIPE"
 }
 
 is_ready() { # ENGINE
@@ -152,11 +163,16 @@ unpack_package() { # PART
     # As root, apt would download as a user that can't write here, and say so.
     ((EUID)) || options=(-o APT::Sandbox::User=root)
     mkdir -p "$work/deb"
-    (cd "$work/deb" && apt-get "${options[@]}" -q download "$(package_of "$1")") </dev/null >&2 ||
+    # shellcheck disable=SC2046
+    (cd "$work/deb" && apt-get "${options[@]}" -q download "$(package_of "$1")" $(libraries_of "$1")) </dev/null >&2 ||
         fail "$EX_TEMPFAIL" "apt did not bring the package $(package_of "$1"); its words are above. If it was not" \
             "found there any more: run 'apt-get update' as root, then this again."
-    dpkg -x "$work"/deb/*.deb "$work/package" || fail "$EX_TEMPFAIL" "the package $(package_of "$1") can't be unpacked"
+    local deb
+    for deb in "$work"/deb/*.deb; do
+        dpkg -x "$deb" "$work/package" || fail "$EX_TEMPFAIL" "the package $(package_of "$1") can't be unpacked"
+    done
     [[ $1 != alertmanager ]] || relocate_alertmanager "$work/package"
+    [[ $1 != logrotate ]] || wrap_logrotate "$work/package"
     rm -rf "$work/deb" "${MONITORING_DIR:?}/$1"
     chmod -R a+rX "$work/package"
     mv "$work/package" "$MONITORING_DIR/$1"
@@ -180,6 +196,20 @@ exec 9<"$here/usr/share/prometheus/alertmanager"
 exec "$here/usr/bin/prometheus-alertmanager" "$@"
 SCRIPT
     chmod +x "$1/alertmanager"
+}
+
+# logrotate finds its libraries, which may not be installed, beside it.
+wrap_logrotate() { # FOLDER
+    cat >"$1/logrotate" <<'SCRIPT'
+#!/bin/sh
+# Starts logrotate with the libraries beside it, wherever this folder is.
+here=$(dirname "$0")
+for folder in "$here"/usr/lib/*-linux-* "$here"/lib/*-linux-*; do
+    libraries=${libraries:+$libraries:}$folder
+done
+LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} exec "$here/usr/sbin/logrotate" "$@"
+SCRIPT
+    chmod +x "$1/logrotate"
 }
 
 # Names a program that unpacks a zip.
@@ -224,36 +254,38 @@ verify() { # SHA256 WHAT FILE…
 }
 
 # Unpacks one distribution to $work/home.
-unpack_distribution() { # SHA256 GROUP ARTIFACT VERSION
-    local sha256=$1
-    shift
+unpack_distribution() { # GROUP ARTIFACT VERSION
     maven copy -Dartifact="$1:$2:$3:zip" -DoutputDirectory="$work/zip"
-    verify "$sha256" "$1:$2:$3:zip" "$work/zip/$2-$3.zip"
+    verify "${SHA256[$2-$3]}" "$1:$2:$3:zip" "$work/zip/$2-$3.zip"
     unzip_into "$work/zip/$2-$3.zip" "$work/unpacked"
-    mv "$work/unpacked/$2-$3" "$work/home"
+    mv "$work"/unpacked/* "$work/home"
     rm -rf "$work/zip" "$work/unpacked"
     chmod +x "$work"/home/bin/*
 }
 
-unpack_elasticsearch() {
-    unpack_distribution "$ELASTICSEARCH_SHA256" \
-        org.elasticsearch.distribution.integ-test-zip elasticsearch "$ELASTICSEARCH_VERSION"
+unpack_elasticsearch() { # NAME-VERSION
+    unpack_distribution org.elasticsearch.distribution.integ-test-zip elasticsearch "${1#*-}"
 }
 
-unpack_opensearch() {
-    unpack_distribution "$OPENSEARCH_SHA256" \
-        org.opensearch.distribution.integ-test-zip opensearch "$OPENSEARCH_VERSION"
-    add_module "$LANG_PAINLESS_SHA256" lang-painless lang-painless org.opensearch.painless.PainlessPlugin '' \
-        createClassLoader getClassLoader
-    add_module "$INGEST_COMMON_SHA256" ingest-common ingest-common org.opensearch.ingest.common.IngestCommonPlugin \
-        lang-painless getClassLoader
-    add_module "$LANG_MUSTACHE_SHA256" lang-mustache lang-mustache-client \
-        org.opensearch.script.mustache.MustachePlugin '' accessDeclaredMembers
+unpack_opensearch() { # NAME-VERSION
+    local version=${1#*-} painless=org.opensearch.painless.PainlessPlugin ingest=org.opensearch.ingest.common
+    local mustache=org.opensearch.script.mustache
+    case $version in
+        2.*) ingest+=.IngestCommonPlugin mustache+=.MustachePlugin ;;
+        *)
+            painless=org.opensearch.painless.PainlessModulePlugin
+            ingest+=.IngestCommonModulePlugin mustache+=.MustacheModulePlugin
+            ;;
+    esac
+    unpack_distribution org.opensearch.distribution.integ-test-zip opensearch "$version"
+    add_module "$version" lang-painless lang-painless "$painless" '' createClassLoader getClassLoader
+    add_module "$version" ingest-common ingest-common "$ingest" lang-painless getClassLoader
+    add_module "$version" lang-mustache lang-mustache-client "$mustache" '' accessDeclaredMembers
 }
 
 # Assembles an OpenSearch module: its jar and those it needs beyond the server's and the extended module's own.
-add_module() { # SHA256 NAME ARTIFACT CLASS EXTENDED PERMISSION…
-    local sha256=$1 name=$2 artifact=$3 class=$4 extended=$5 module=$work/home/modules/$2 jar permission
+add_module() { # VERSION NAME ARTIFACT CLASS EXTENDED PERMISSION…
+    local version=$1 name=$2 artifact=$3 class=$4 extended=$5 module=$work/home/modules/$2 jar permission
     shift 5
     mkdir -p "$module"
     cat >"$work/pom.xml" <<POM
@@ -267,7 +299,7 @@ add_module() { # SHA256 NAME ARTIFACT CLASS EXTENDED PERMISSION…
     <dependency>
       <groupId>org.opensearch.plugin</groupId>
       <artifactId>$artifact</artifactId>
-      <version>$OPENSEARCH_VERSION</version>
+      <version>$version</version>
     </dependency>
   </dependencies>
 </project>
@@ -278,14 +310,14 @@ POM
             rm "$jar"
         fi
     done
-    verify "$sha256" "the set of jars of org.opensearch.plugin:$artifact:$OPENSEARCH_VERSION" "$module"/*.jar
+    verify "${SHA256[$name-$version]}" "the set of jars of org.opensearch.plugin:$artifact:$version" "$module"/*.jar
     cat >"$module/plugin-descriptor.properties" <<PROPERTIES
 description=OpenSearch module $name
-version=$OPENSEARCH_VERSION
+version=$version
 name=$name
 classname=$class
 java.version=11
-opensearch.version=$OPENSEARCH_VERSION
+opensearch.version=$version
 has.native.controller=false
 extended.plugins=$extended
 PROPERTIES

@@ -6,10 +6,15 @@ STOP_TIMEOUT_S=15
 ENGINE_HEAP=${ENGINE_HEAP:-512m}
 
 # Finds $java_home, and $as_user, the prefix that makes an engine's process another user's: engines refuse to run as root.
-prepare_engines() {
-    java_home=$(find_java_home)
-    [[ -n $java_home ]] || fail "$EX_MISSING" "missing: Java 17 to 23. On Debian or Ubuntu: apt-get install" \
-        openjdk-17-jre-headless
+prepare_engines() { # [NAME[-VERSION]]
+    java_home=$(find_java_home "${1:-}")
+    [[ -n $java_home ]] || case ${1:-} in
+        elasticsearch-9.* | opensearch-3.*) fail "$EX_MISSING" "missing: Java 21 to 25, for $1" ;;
+        *)
+            fail "$EX_MISSING" "missing: Java 17 to 23. On Debian or Ubuntu: apt-get install" \
+                openjdk-17-jre-headless
+            ;;
+    esac
     as_user=()
     if ((EUID == 0)); then
         if unshare --user --map-user=1000 --map-group=1000 true 2>/dev/null; then
@@ -26,8 +31,20 @@ prepare_engines() {
 # Starts an engine as a single node, with its settings, data and logs in a folder of its own. $started_pid is its process
 # and its process group then. Port 0 lets the system pick.
 start_engine() { # ENGINE FOLDER HTTP_PORT
-    local engine=$1 home dir=$2 http_port=$3 extra=()
-    home=$(engine_home "$engine")
+    configure_engine "$@"
+    # In a process group of its own: a Ctrl-C is this script's to handle, and a stop reaches the engine's children.
+    set -m
+    "${engine_command[@]}" </dev/null >"$2/output" 2>&1 &
+    started_pid=$!
+    set +m
+}
+
+# Writes an engine's configuration; $engine_command starts it then. What is in FOLDER/extra goes over the engine's own
+# files, but FOLDER/extra/settings.yml is added to its settings.
+configure_engine() { # ENGINE FOLDER HTTP_PORT
+    local engine home dir=$2 http_port=$3 given=$2/extra/settings.yml
+    home=$(engine_home "$1")
+    engine=${1%%-*}
     mkdir -p "$dir"/{data,logs,tmp}
     rm -rf "$dir/config" "$dir/logs/http.ports"
     cp -R "$home/config" "$dir/config"
@@ -35,23 +52,25 @@ start_engine() { # ENGINE FOLDER HTTP_PORT
     sed -E '/Xlog:gc|HeapDumpPath|HeapDumpOnOutOfMemoryError|ErrorFile|^[0-9:-]*-Xlog|PrintGC|Xloggc|GCLog/d' \
         "$home/config/jvm.options" >"$dir/config/jvm.options"
     printf '%s\n' "-XX:ErrorFile=$dir/logs/crash-%p.log" >>"$dir/config/jvm.options"
-    if [[ $engine == elasticsearch ]]; then
-        extra=("xpack.security.enabled: false")
-    fi
-    cat >"$dir/config/$engine.yml" <<SETTINGS
+    [[ ! -d $dir/extra ]] || cp -R "$dir/extra/." "$dir/config/"
+    {
+        cat <<SETTINGS
 cluster.name: observability-local
-node.name: $engine
-discovery.type: single-node
 network.host: 127.0.0.1
 http.port: $http_port
-transport.port: 0
 node.portsfile: true
 path.data: $dir/data
 path.logs: $dir/logs
 # A developer's disk is often fuller than a server's may be.
 cluster.routing.allocation.disk.threshold_enabled: false
-${extra[*]}
 SETTINGS
+        [[ ! -e $given ]] || cat "$given"
+        is_given "$given" node.name || printf 'node.name: %s\n' "$engine"
+        is_given "$given" transport.port || printf 'transport.port: 0\n'
+        is_given "$given" discovery.seed_hosts || printf 'discovery.type: single-node\n'
+        [[ $engine == opensearch ]] || is_given "$given" xpack.security.enabled ||
+            printf 'xpack.security.enabled: false\n'
+    } >"$dir/config/$engine.yml"
     if [[ ${as_user[*]} == *--reuid* ]]; then
         chown -R 65534:65534 "$dir"
         chmod a+rx "$(dirname "$dir")"
@@ -61,17 +80,18 @@ SETTINGS
             home=$dir/home
         fi
     fi
+    engine_environment=(env -u JAVA_HOME -u JAVA_TOOL_OPTIONS
+        OPENSEARCH_JAVA_HOME="$java_home" ES_JAVA_HOME="$java_home"
+        OPENSEARCH_PATH_CONF="$dir/config" ES_PATH_CONF="$dir/config"
+        OPENSEARCH_TMPDIR="$dir/tmp" ES_TMPDIR="$dir/tmp"
+        OPENSEARCH_JAVA_OPTS="-Xms$ENGINE_HEAP -Xmx$ENGINE_HEAP" ES_JAVA_OPTS="-Xms$ENGINE_HEAP -Xmx$ENGINE_HEAP"
+        "${as_user[@]}")
+    engine_command=("${engine_environment[@]}" "$home/bin/$engine")
+}
 
-    # In a process group of its own: a Ctrl-C is this script's to handle, and a stop reaches the engine's children.
-    set -m
-    env -u JAVA_HOME -u JAVA_TOOL_OPTIONS \
-        OPENSEARCH_JAVA_HOME="$java_home" ES_JAVA_HOME="$java_home" \
-        OPENSEARCH_PATH_CONF="$dir/config" ES_PATH_CONF="$dir/config" \
-        OPENSEARCH_TMPDIR="$dir/tmp" ES_TMPDIR="$dir/tmp" \
-        OPENSEARCH_JAVA_OPTS="-Xms$ENGINE_HEAP -Xmx$ENGINE_HEAP" ES_JAVA_OPTS="-Xms$ENGINE_HEAP -Xmx$ENGINE_HEAP" \
-        "${as_user[@]}" "$home/bin/$engine" </dev/null >"$dir/output" 2>&1 &
-    started_pid=$!
-    set +m
+# Whether a file of further settings has a setting.
+is_given() { # FILE SETTING
+    [[ -e $1 ]] && grep -q "^$2:" "$1"
 }
 
 # Prints the port that the engine listens on, once it says so.

@@ -48,13 +48,28 @@ answers() { # PORT PATH
     [[ ${status:-} == 200 ]]
 }
 
-# Where an engine's unpacked distribution stands.
-engine_home() { # NAME
+# The engines of `make matrix`, beside the two that all tests use.
+OTHER_ENGINES=(elasticsearch-7.17.10 elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch-3.4.0)
+
+# The engine that a name without a version means, with its version.
+engine_version() { # NAME[-VERSION]
     case $1 in
-        opensearch) printf '%s/opensearch-%s\n' "$ENGINES_DIR" "$OPENSEARCH_VERSION" ;;
-        elasticsearch) printf '%s/elasticsearch-%s\n' "$ENGINES_DIR" "$ELASTICSEARCH_VERSION" ;;
-        *) fail "$EX_USAGE" "no engine is called '$1'; there are: opensearch, elasticsearch" ;;
+        opensearch) printf 'opensearch-%s\n' "$OPENSEARCH_VERSION" ;;
+        elasticsearch) printf 'elasticsearch-%s\n' "$ELASTICSEARCH_VERSION" ;;
+        "opensearch-$OPENSEARCH_VERSION" | "elasticsearch-$ELASTICSEARCH_VERSION") printf '%s\n' "$1" ;;
+        *)
+            [[ " ${OTHER_ENGINES[*]} " == *" $1 "* ]] || fail "$EX_USAGE" "no engine is called '$1'; there are:" \
+                "opensearch, elasticsearch, ${OTHER_ENGINES[*]}"
+            printf '%s\n' "$1"
+            ;;
     esac
+}
+
+# Where an engine's unpacked distribution stands.
+engine_home() { # NAME[-VERSION]
+    local version
+    version=$(engine_version "$1") || exit
+    printf '%s/%s\n' "$ENGINES_DIR" "$version"
 }
 
 # The address that the user gave for an engine; empty when it has to be started here.
@@ -65,20 +80,24 @@ given_address() { # NAME
     esac
 }
 
-# Prints the home of a Java that runs both engines, or nothing. They use the security manager, which Java 24 removed.
-find_java_home() {
-    local java version
+# Prints the home of a Java that runs an engine, or nothing. Those that all tests use need the security manager, which
+# Java 24 removed; newer ones need Java 21.
+find_java_home() { # [NAME[-VERSION]]
+    local java version oldest=17 newest=23
+    case ${1:-} in
+        elasticsearch-9.* | opensearch-3.*) oldest=21 newest=25 ;;
+    esac
     for java in "${JAVA_HOME:+$JAVA_HOME/bin/java}" "$(command -v java || true)" /usr/lib/jvm/*/bin/java; do
         [[ -n $java && -x $java ]] || continue
         version=$("$java" -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java\.specification\.version = //p')
-        if [[ $version =~ ^[0-9]+$ ]] && ((version >= 17 && version <= 23)); then
+        if [[ $version =~ ^[0-9]+$ ]] && ((version >= oldest && version <= newest)); then
             "$java" -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java\.home = //p'
             return
         fi
     done
 }
 
-# Prometheus and Alertmanager: a package of Debian's each, unpacked here; the folder that the user names is used instead.
+# Prometheus, Alertmanager and logrotate: a package of Debian's each, unpacked here; the folder that the user names is used instead.
 # On a machine without apt they are whatever the shell finds.
 
 # The package that a part comes from.
@@ -86,6 +105,14 @@ package_of() { # PART
     case $1 in
         prometheus) printf 'prometheus\n' ;;
         alertmanager) printf 'prometheus-alertmanager\n' ;;
+        logrotate) printf 'logrotate\n' ;;
+    esac
+}
+
+# Packages that it needs beside it, where they are not installed.
+libraries_of() { # PART
+    case $1 in
+        logrotate) printf 'libpopt0 libacl1 libselinux1 libpcre2-8-0\n' ;;
     esac
 }
 
@@ -94,11 +121,12 @@ programs_of() { # PART
     case $1 in
         prometheus) printf 'prometheus promtool\n' ;;
         alertmanager) printf 'alertmanager amtool\n' ;;
+        logrotate) printf 'logrotate\n' ;;
     esac
 }
 
 # Prints the path of one of their programs, or nothing where there is none yet.
-find_program() { # prometheus|promtool|alertmanager|amtool
+find_program() { # prometheus|promtool|alertmanager|amtool|logrotate
     local path given unpacked
     case $1 in
         prometheus | promtool)
@@ -113,7 +141,13 @@ find_program() { # prometheus|promtool|alertmanager|amtool
             given=${ALERTMANAGER_HOME:-}
             unpacked=$MONITORING_DIR/alertmanager/usr/bin/amtool
             ;;
-        *) fail "$EX_USAGE" "no program is called '$1'; there are: prometheus, promtool, alertmanager, amtool" ;;
+        logrotate)
+            given=
+            unpacked=$MONITORING_DIR/logrotate/logrotate
+            ;;
+        *)
+            fail "$EX_USAGE" "no program is called '$1'; there are: prometheus, promtool, alertmanager, amtool, logrotate"
+            ;;
     esac
     if [[ -n $given ]]; then
         path=$given/$1

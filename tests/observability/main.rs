@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract_files;
+mod faults;
 mod place;
 mod rig;
 mod stack_file;
@@ -18,6 +19,7 @@ mod test_dashboard;
 mod test_docker_logs;
 mod test_documents;
 mod test_e2e_metrics_logs;
+mod test_isolation;
 mod test_json_logs;
 mod test_load;
 mod test_local_stack;

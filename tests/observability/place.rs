@@ -152,17 +152,22 @@ pub(crate) fn stored_lines(place: &Place, project: &str) -> Vec<Value> {
 
 /// The numbers of the whole lines of a project in all files of a folder.
 pub(crate) fn numbers_in_files(folder: &Path, project: &str) -> Vec<usize> {
+    numbers_under(folder, project, "n").into_iter().map(|n| usize::try_from(n).unwrap()).collect()
+}
+
+/// As [`numbers_in_files`], for lines that have their number under another key.
+pub(crate) fn numbers_under(folder: &Path, project: &str, key: &str) -> Vec<u64> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            numbers.extend(numbers_in_files(&path, project));
+            numbers.extend(numbers_under(&path, project, key));
             continue;
         }
         for line in std::fs::read(&path).unwrap().split_inclusive(|byte| *byte == b'\n') {
             let line = serde_json::from_slice::<Value>(line).unwrap_or_default();
             if line["project_id"] == project {
-                numbers.push(usize::try_from(line["n"].as_u64().unwrap()).unwrap());
+                numbers.push(line[key].as_u64().unwrap());
             }
         }
     }

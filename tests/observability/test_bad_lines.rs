@@ -1,6 +1,8 @@
 //! Lines that are not as they should be: each is stored or kept aside, with its reason, and stops no neighbour.
 
 use std::collections::BTreeSet;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
 
 use observability_tests::engine::Engine;
 use observability_tests::scrape::Scrape;
@@ -126,4 +128,157 @@ fn lines_with_an_engines_own_keys_are_stored_through_the_pipeline() {
 #[test]
 fn lines_with_an_engines_own_keys_are_stored_by_an_engine_without_processors() {
     lines_with_an_engines_own_keys_are_stored(&Place::bare_engine(), &Engine::bare());
+}
+
+/// Lines that are JSON, or nearly, and that a careless reader stumbles over.
+fn strange_lines() -> Vec<Vec<u8>> {
+    let at = |timestamp: &str| {
+        format!(
+            r#"{{"timestamp":"{timestamp}","service":"strange","level":"info","message":"m","request_id":null,"project_id":null}}"#
+        )
+    };
+    let nested = |depth: usize| format!("{{\"message\":\"deep\",\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+    let fields = |from: usize, count: usize| {
+        let fields: Vec<_> = (from..from + count).map(|n| format!("\"f{n}\":{n}")).collect();
+        format!("{{\"message\":\"fields\",{}}}", fields.join(","))
+    };
+    let mut lines: Vec<String> = vec![
+        // A clock that goes backwards, and times that no clock shows.
+        at("2026-06-01T12:00:00.000Z"),
+        at("2026-06-01T11:00:00.000Z"),
+        at("9999-12-31T23:59:59.999Z"),
+        at("1970-01-01T00:00:00.000Z"),
+        at("0000-01-01T00:00:00.000Z"),
+        // NUL, as itself and escaped.
+        "NUL \0 in a text".to_owned(),
+        "{\"message\":\"NUL \0 in JSON\"}".to_owned(),
+        r#"{"message":"NUL \u0000 escaped","request_id":"a\u0000b","k\u0000y":1}"#.to_owned(),
+        // The same key, in two spellings.
+        r#"{"message":"a","mess\u0061ge":"b"}"#.to_owned(),
+        r#"{"message":"a","deep":{"k":1,"\u006b":2}}"#.to_owned(),
+        r#"{"message":"a","or\u0069gin":{"host":"forged"}}"#.to_owned(),
+        nested(99),
+        nested(100),
+        nested(100_000),
+        // Numbers that no float holds, and surrogates without their other half.
+        r#"{"message":"number","n":1e999,"m":-123456789012345678901234567890}"#.to_owned(),
+        r#"{"message":"half \ud800"}"#.to_owned(),
+        fields(0, 10_000),
+    ];
+    lines.extend(
+        (1..10).flat_map(|ten| (0..100).map(move |hundred| (ten * 100 + hundred) * 100)).map(|from| fields(from, 100)),
+    );
+    lines.into_iter().map(String::into_bytes).collect()
+}
+
+/// The dead letters' reasons, each with its line's beginning.
+fn dead_letters(state: &Path) -> String {
+    let mut folders = vec![state.to_owned()];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().contains("dead") {
+                for line in String::from_utf8_lossy(&std::fs::read(path).unwrap()).lines() {
+                    text.extend(line.chars().take(1_500).chain(['\n']));
+                }
+            }
+        }
+    }
+    text
+}
+
+/// Each strange line is stored in some form, or kept aside with the engine's reason, and its neighbours are stored.
+fn strange_lines_are_stored(place: &Place) {
+    let project = mark("strange");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.log");
+    let strange = strange_lines();
+    let mut bytes = Vec::new();
+    for (n, line) in strange.iter().enumerate() {
+        bytes.extend([record(&project, n).as_bytes(), b"\n", line, b"\n"].concat());
+    }
+    std::fs::write(&file, bytes).unwrap();
+    let admin = port::free_address();
+    let mut shipper = place
+        .shipper("run", &folder.path().join("state"))
+        .args(["--admin-listen", &admin.to_string(), "--file"])
+        .arg(&file)
+        .start_healthy(admin);
+    let lines = 2 * strange.len();
+    let scrape = wait::until("all lines are disposed of", || {
+        let scrape = Scrape::of(admin);
+        let read = scrape.metric("shipper_lines_read_total", &[]);
+        (read >= lines as f64 && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(scrape)
+    });
+    assert_accounts_balance(&scrape);
+    // OpenSearch counts arrays in arrays, also of fields that it does not index, and takes 20.
+    let letters = dead_letters(&folder.path().join("state"));
+    let too_deep = letters.lines().filter(|letter| letter.contains("depth of the nested array")).count();
+    assert_eq!(letters.lines().count(), too_deep, "{letters}");
+    assert!(too_deep == 0 || too_deep == 1 && matches!(place, Place::Engine(_, true)), "{letters}");
+    assert_eq!(disposed_of(&scrape, "dead_lettered"), too_deep as f64);
+    assert_eq!(disposed_of(&scrape, "stored"), (lines - too_deep) as f64, "{}", shipper.stderr());
+    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
+    assert_each_once(&stored_lines(place, &project), strange.len());
+    if let Place::Engine(engine, _) = place {
+        for (index, mapping) in engine.get("/app-logs-*/_mapping").as_object().unwrap() {
+            let fields = mapping["mappings"]["properties"].as_object().unwrap();
+            assert!(fields.len() < 100 && !fields.keys().any(|name| name.starts_with("f1")), "{index}: {mapping}");
+        }
+    }
+}
+
+#[test]
+fn strange_lines_are_stored_through_the_pipeline() {
+    strange_lines_are_stored(&Place::engine());
+}
+
+#[test]
+fn strange_lines_are_stored_by_an_engine_without_processors() {
+    strange_lines_are_stored(&Place::bare_engine());
+}
+
+#[test]
+fn strange_lines_are_stored_in_the_embedded_store() {
+    strange_lines_are_stored(&Place::embedded());
+}
+
+/// Of a line of a GiB the beginning is stored; it takes no memory, and its neighbours are stored too.
+#[test]
+fn a_line_of_a_gib_is_cut_in_bounded_memory() {
+    const LINE_BYTES: u64 = 1 << 30;
+    /// Twice a batch, a line at its limit as JSON writes its NULs, six bytes each, and the program itself.
+    const MEMORY_MAX_KIB: u64 = 96 * 1024;
+    let place = Place::embedded();
+    let project = mark("gib");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.log");
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(format!("{}\n", record(&project, 0)).as_bytes()).unwrap();
+    // A hole in the file reads as NULs, and takes no room on the disk.
+    let start = file.stream_position().unwrap();
+    file.seek(SeekFrom::Start(start + LINE_BYTES)).unwrap();
+    file.write_all(format!("\n{}\n", record(&project, 1)).as_bytes()).unwrap();
+    let admin = port::free_address();
+    let mut shipper = place
+        .shipper("run", &folder.path().join("state"))
+        .args(["--admin-listen", &admin.to_string(), "--file"])
+        .arg(&path)
+        .start_healthy(admin);
+    let scrape = wait::until("all lines are disposed of", || {
+        let scrape = Scrape::of(admin);
+        (disposed_of(&scrape, "stored") == 3.0).then_some(scrape)
+    });
+    assert_accounts_balance(&scrape);
+    assert_eq!(scrape.metric("shipper_wrapped_total", &[("reason", "too_long")]), 1.0);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", shipper.child().id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+    let peak_kib: u64 = peak.trim_end_matches(" kB").parse().unwrap();
+    eprintln!("a line of {LINE_BYTES} bytes: {} MiB resident at most", peak_kib / 1024);
+    assert!(peak_kib <= MEMORY_MAX_KIB, "{peak_kib} KiB");
+    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
+    assert_each_once(&stored_lines(&place, &project), 2);
 }

@@ -46,6 +46,11 @@ impl Engine {
         Self { url, address }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends a request with a JSON body; the status and the JSON that came back.
     #[track_caller]
     pub fn request(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {

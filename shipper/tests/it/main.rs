@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod exec;
 mod files;
+mod fuzz;
 mod program;
 mod proof;
 mod run;

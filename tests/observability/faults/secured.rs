@@ -1,0 +1,241 @@
+//! A real Elasticsearch with security: TLS, users, roles. What is refused is waited for, with its reason, and nothing is
+//! lost.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use observability_tests::node::Node;
+use observability_tests::numbers::{line, now};
+use observability_tests::program::{Program, Start};
+use observability_tests::{http, wait};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{following, shipper, wait_until_shipped};
+use crate::place::mark;
+
+/// Lines of each case.
+const LINES: u64 = 200;
+
+/// What a shipper has to be allowed.
+const WRITES: &str = "create_doc, auto_configure, read, view_index_metadata";
+
+/// What it needs to look, and not to write.
+const READS: &str = "read, view_index_metadata";
+
+/// A secured node, and a client that may do everything there.
+struct Secured {
+    node: Node,
+    folder: TempDir,
+    client: reqwest::Client,
+    runtime: Runtime,
+}
+
+impl Secured {
+    #[track_caller]
+    fn start() -> Self {
+        let (mut node, folder) = (Node::new("elasticsearch"), tempfile::tempdir().unwrap());
+        certificates(&node, folder.path());
+        for (from, to) in [("node/node.crt", "certs/node.crt"), ("node/node.key", "certs/node.key")] {
+            fs::copy(folder.path().join(from), node.extra(to)).unwrap();
+        }
+        let settings = "xpack.security.enabled: true\n\
+             xpack.security.http.ssl.enabled: true\n\
+             xpack.security.http.ssl.certificate: certs/node.crt\n\
+             xpack.security.http.ssl.key: certs/node.key\n\
+             resource.reload.interval.high: 500ms\n";
+        fs::write(node.extra("settings.yml"), settings).unwrap();
+        fs::write(node.extra("roles.yml"), roles(WRITES)).unwrap();
+        // A file of users may hold passwords as they are, of which the tests have no secret ones.
+        fs::write(node.extra("users"), users("right-password")).unwrap();
+        fs::write(node.extra("users_roles"), "superuser:admin\nshipping:shipper\n").unwrap();
+        let authority = reqwest::Certificate::from_pem(&fs::read(folder.path().join("ca/ca.crt")).unwrap()).unwrap();
+        let client = reqwest::Client::builder().add_root_certificate(authority).no_proxy().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        node.begin();
+        let address = node.address();
+        node.wait_until("the secured engine takes writes", || {
+            let path = "_cluster/health?wait_for_status=yellow&timeout=1s";
+            ask(&runtime, &client, address, reqwest::Method::GET, path, &Value::Null)
+                .filter(|(status, _)| *status == 200)
+        });
+        Self { node, folder, client, runtime }
+    }
+
+    /// Changes a file of its configuration while it runs.
+    fn change(&self, file: &str, text: &str) {
+        fs::write(self.node.folder().join("config").join(file), text).unwrap();
+    }
+
+    /// The shipper as the user `shipper`.
+    fn shipper(&self, name: &str, password: &str, bootstrap: &str) -> Start {
+        let secret = self.folder.path().join(format!("{name}-password"));
+        fs::write(&secret, password).unwrap();
+        self.anonymous(name, bootstrap)
+            .args(["--user", "shipper", "--password-file"])
+            .arg(secret)
+            .arg("--ca-certificate")
+            .arg(self.authority())
+    }
+
+    fn anonymous(&self, name: &str, bootstrap: &str) -> Start {
+        let file = self.folder.path().join(format!("{name}.log"));
+        let timestamp = now();
+        let lines: String = (0..LINES).map(|n| line(name, &timestamp, n)).collect();
+        fs::write(&file, lines).unwrap();
+        let start = shipper(&self.url(), &self.folder.path().join(name));
+        start.args(["--pipeline", "none", "--bootstrap", bootstrap, "--file"]).arg(file)
+    }
+
+    fn authority(&self) -> std::path::PathBuf {
+        self.folder.path().join("ca/ca.crt")
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}", self.node.address())
+    }
+
+    /// How many documents there are of a case, and of how many different lines.
+    #[track_caller]
+    fn stored(&self, name: &str) -> (u64, u64) {
+        let body = json!({ "size": 0, "track_total_hits": true, "query": { "term": { "project_id": name } },
+            "aggs": { "lines": { "cardinality": { "field": "status", "precision_threshold": 10_000 } } } });
+        let ask =
+            |method, path, body| ask(&self.runtime, &self.client, self.node.address(), method, path, body).unwrap();
+        ask(reqwest::Method::POST, "app-logs-*/_refresh", &Value::Null);
+        let (status, answer) = ask(reqwest::Method::POST, "app-logs-*/_search", &body);
+        assert_eq!(status, 200, "{answer}");
+        let number =
+            |pointer: &str| answer.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("{answer}"));
+        (number("/hits/total/value"), number("/aggregations/lines/value"))
+    }
+
+    /// Ends a case that came through: each line once.
+    #[track_caller]
+    fn assert_shipped(&self, name: &str, mut program: Program, admin: SocketAddr) {
+        wait_until_shipped(admin, LINES);
+        assert_eq!(program.stop(), 0, "{}", program.stderr());
+        assert_eq!(self.stored(name), (LINES, LINES));
+    }
+}
+
+fn ask(
+    runtime: &Runtime,
+    client: &reqwest::Client,
+    address: SocketAddr,
+    method: reqwest::Method,
+    path: &str,
+    body: &Value,
+) -> Option<(u16, Value)> {
+    let mut request =
+        client.request(method, format!("https://{address}/{path}")).basic_auth("admin", Some("admin-password"));
+    if !body.is_null() {
+        request = request.header("content-type", "application/json").body(body.to_string());
+    }
+    runtime.block_on(async {
+        let response = request.send().await.ok()?;
+        let status = response.status().as_u16();
+        Some((status, serde_json::from_str(&response.text().await.ok()?).unwrap_or_default()))
+    })
+}
+
+fn users(shipper: &str) -> String {
+    format!("admin:admin-password\nshipper:{shipper}\n")
+}
+
+fn roles(privileges: &str) -> String {
+    format!(
+        "shipping:\n  cluster: [ monitor, manage_index_templates ]\n  indices:\n    - names: [ 'app-logs-*' ]\n      \
+         privileges: [ {privileges} ]\n"
+    )
+}
+
+/// An authority and a node's certificate, made by the engine's own tool.
+#[track_caller]
+fn certificates(node: &Node, folder: &Path) {
+    let path = |name: &str| folder.join(name).display().to_string();
+    node.tool(&["elasticsearch-certutil", "ca", "--silent", "--pem", "--out", &path("ca.zip")]);
+    unzip(folder, "ca.zip");
+    let (certificate, key) = (path("ca/ca.crt"), path("ca/ca.key"));
+    node.tool(&[
+        "elasticsearch-certutil",
+        "cert",
+        "--silent",
+        "--pem",
+        "--ca-cert",
+        &certificate,
+        "--ca-key",
+        &key,
+        "--name",
+        "node",
+        "--ip",
+        "127.0.0.1",
+        "--out",
+        &path("node.zip"),
+    ]);
+    unzip(folder, "node.zip");
+}
+
+#[track_caller]
+fn unzip(folder: &Path, archive: &str) {
+    let output = Command::new("unzip").args(["-q", archive]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Waits until the shipper says that it is not ready, with all of these words.
+#[track_caller]
+fn wait_until_refused(admin: SocketAddr, words: &[&str]) {
+    let mut last = String::new();
+    wait::until_ok("the shipper says why the store takes nothing", || {
+        let answer = http::get(admin, "/readyz");
+        last = answer.text().to_owned();
+        (answer.status == 503 && words.iter().all(|word| last.to_lowercase().contains(word)))
+            .then_some(())
+            .ok_or(last.clone())
+    });
+}
+
+#[test]
+fn a_secured_engine_is_written_to_with_rights_and_waited_for_without() {
+    let secured = Secured::start();
+
+    let name = mark("rights");
+    let (program, admin) = following(secured.shipper(&name, "right-password", "apply"));
+    secured.assert_shipped(&name, program, admin);
+
+    // A password that is no longer, or not yet, the right one.
+    let name = mark("password");
+    let (program, admin) = following(secured.shipper(&name, "next-password", "off"));
+    wait_until_refused(admin, &["401"]);
+    assert_eq!(secured.stored(&name), (0, 0));
+    secured.change("users", &users("next-password"));
+    secured.assert_shipped(&name, program, admin);
+
+    // A role that may not write, and then may.
+    let name = mark("role");
+    secured.change("roles.yml", &roles(READS));
+    let (program, admin) = following(secured.shipper(&name, "next-password", "off"));
+    wait_until_refused(admin, &["403"]);
+    secured.change("roles.yml", &roles(WRITES));
+    secured.assert_shipped(&name, program, admin);
+
+    // An authority that is not trusted, and an API key that is nobody's: nothing leaves, all of it waits.
+    let name = mark("authority");
+    let (mut program, admin) = following(secured.anonymous(&name, "off"));
+    wait_until_refused(admin, &["certificate"]);
+    assert_eq!(program.stop(), 3, "{}", program.stderr());
+    let name = mark("key");
+    let key = secured.folder.path().join("key");
+    fs::write(&key, "bm9ib2R5OnM0YjdjOGQ5").unwrap();
+    let start =
+        secured.anonymous(&name, "off").arg("--ca-certificate").arg(secured.authority()).arg("--api-key-file").arg(key);
+    let (mut program, admin) = following(start);
+    wait_until_refused(admin, &["401"]);
+    assert_eq!(program.stop(), 3, "{}", program.stderr());
+    assert!(!program.stderr().contains("bm9ib2R5"), "the key is in the log: {}", program.stderr());
+    let (program, admin) = following(secured.shipper(&name, "next-password", "off"));
+    secured.assert_shipped(&name, program, admin);
+}
