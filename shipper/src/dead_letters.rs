@@ -72,6 +72,18 @@ pub struct DeadLetterCounts {
     pub is_full: bool,
 }
 
+impl DeadLetterCounts {
+    /// Why nothing is sent while they have no room.
+    #[must_use]
+    pub fn no_room(&self) -> String {
+        let Self { letters, bytes, max_bytes, .. } = self;
+        format!(
+            "the dead letters are full ({letters} in {bytes} of {max_bytes} bytes): stop the shipper, see `shipper \
+             dead-letters list`, replay them once their cause is mended, or raise dead_letters_max_bytes"
+        )
+    }
+}
+
 /// The dead letters under a state directory.
 pub struct DeadLetters<D: Disk> {
     disk: D,

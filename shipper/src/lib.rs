@@ -28,5 +28,7 @@ pub mod reader;
 pub mod record;
 pub mod resend;
 pub mod shipper;
+mod sink;
 pub mod spool;
+mod told;
 pub mod verify;

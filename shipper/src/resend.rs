@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use store::{Batch, Cause, Disposition, LineId, Store};
 
-use crate::delivery::{Delivery, DeliverySettings, Settled};
+use crate::delivery::{Delivery, DeliverySettings, Request, Settled};
 use crate::moment::Clock;
 
 /// Sends until every line has its disposition, or the store has taken nothing for too long.
@@ -40,17 +40,17 @@ impl Resender<'_> {
     /// Sends a batch.
     pub async fn send(&self, batch: Batch) -> Resent {
         let clock = Clock::default();
-        let mut delivery = Delivery::new(self.settings);
+        let mut delivery = Delivery::new(DeliverySettings { hosts: self.store.hosts(), ..self.settings.clone() });
         let mut resent = Resent::default();
         let mut good_at = Duration::ZERO;
         delivery.offer(batch);
         while !delivery.is_empty() {
-            let Some((id, batch)) = delivery.next(clock.now().elapsed) else {
+            let Some(Request { id, host, batch }) = delivery.next(clock.now().elapsed) else {
                 let Some(at) = delivery.next_at() else { break };
                 tokio::time::sleep(at.saturating_sub(clock.now().elapsed)).await;
                 continue;
             };
-            let answer = self.store.write(&batch).await;
+            let answer = self.store.write_to(host.0, &batch).await;
             let random = uuid::Uuid::new_v4().as_u64_pair().1;
             let now = clock.now().elapsed;
             if let Some(settled) = delivery.answer(id, answer, now, random) {
@@ -60,7 +60,7 @@ impl Resender<'_> {
                 resent.settled.push(without_retries(settled));
             }
             if now > good_at + self.patience {
-                let cause = delivery.trouble().map(|trouble| trouble.cause.clone());
+                let cause = delivery.trouble().map(|trouble| trouble.cause);
                 resent.stopped = Some(cause.unwrap_or_else(|| Cause::new(0, "the store takes none of the lines")));
                 break;
             }
