@@ -29,8 +29,8 @@ impl Explorer {
             let line = json!({
                 "timestamp": format!("2026-11-23T12:{:02}:{:02}.000Z", line / 60 % 60, line % 60), "service": "shop",
                 "level": level, "message": format!("order {line} was paid"), "request_id": format!("r-{}", line % 7),
-                "project_id": ["a", "b"][line % 2], "target": "access", "method": "GET", "endpoint": "/orders/{id}",
-                "status": [200, 503][line % 2], "duration_ms": line, "outcome": "answered",
+                "project_id": (["a", "b"][line % 2]), "target": "access", "method": "GET", "endpoint": "/orders/{id}",
+                "status": ([200, 503][line % 2]), "duration_ms": line, "outcome": "answered",
             });
             writeln!(text, "{line}").unwrap();
         }
