@@ -33,10 +33,11 @@ impl Admin {
             Failure::new(Exit::AdminListen, format!("can't listen on {address}: {error}; {advice}"))
         };
         let listener = TcpListener::bind(address).map_err(refuse)?;
-        let (looked_at, spool_max_bytes) = (Arc::clone(&shown), settings.spool().max_bytes);
+        let looked_at = Arc::clone(&shown);
+        let bounds = (settings.spool().max_bytes, settings.pipeline().in_flight_max_bytes as u64);
         let look = move || match looked_at.get() {
             Some(status) => Sight::of(status),
-            None => Sight::before_the_start(spool_max_bytes),
+            None => Sight::before_the_start(bounds.0, bounds.1),
         };
         observability.registry().register(Box::new(Metrics::new(look))).map_err(anyhow::Error::from)?;
         let (observability, asked) = (observability.clone(), Arc::clone(&shown));

@@ -1,4 +1,5 @@
-//! `shipper bootstrap`: puts in place what the store needs, or checks it, and ships nothing.
+//! `shipper bootstrap` puts in place what the store needs, or checks it; `shipper preflight` proves that it works. Neither
+//! ships anything.
 
 use std::io::{self, Write};
 
@@ -14,15 +15,29 @@ pub(crate) async fn bootstrap(settings: &Settings) -> Result<Exit, Failure> {
         Bootstrap::Apply | Bootstrap::Off => BootstrapMode::Apply,
         Bootstrap::Check => BootstrapMode::Check,
     };
+    let report = open(settings).await?.bootstrap(mode).await.map_err(|error| failure(settings, error))?;
+    writeln!(io::stdout().lock(), "{}: {report}", settings.to()).map_err(anyhow::Error::from)?;
+    Ok(Exit::Success)
+}
+
+/// Says what is proven of the store, and changes nothing.
+pub(crate) async fn preflight(settings: &Settings) -> Result<Exit, Failure> {
+    let report = open(settings).await?.preflight().await.map_err(|error| failure(settings, error))?;
+    writeln!(io::stdout().lock(), "{}: {report}", settings.to()).map_err(anyhow::Error::from)?;
+    Ok(Exit::Success)
+}
+
+async fn open(settings: &Settings) -> Result<Store, Failure> {
     let store = Store::open_writer(settings.to(), &settings.engine()).await;
-    let store = store.map_err(|error| Failure::new(Exit::Store, error.to_string()))?;
-    let report = store.bootstrap(mode).await.map_err(|error| match error {
+    store.map_err(|error| Failure::new(Exit::Store, error.to_string()))
+}
+
+fn failure(settings: &Settings, error: BootstrapError) -> Failure {
+    match error {
         BootstrapError::Refused(cause) => Failure::new(Exit::Store, format!("{}: {cause}", settings.to())),
         BootstrapError::Unavailable(cause) => {
             let message = format!("{} does not answer: {cause}; start it, or correct --to", settings.to());
             Failure::new(Exit::StoreUnreachable, message)
         }
-    })?;
-    writeln!(io::stdout().lock(), "{}: {report}", settings.to()).map_err(anyhow::Error::from)?;
-    Ok(Exit::Success)
+    }
 }

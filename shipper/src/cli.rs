@@ -63,6 +63,13 @@ pub(crate) enum Action {
     /// Puts the ingest pipeline and the index template in place, never over newer or foreign ones; with
     /// --bootstrap check changes nothing and says what is missing.
     Bootstrap(CommonArgs),
+    /// Prove, without writing anything, that lines would come to rest as they should
+    ///
+    /// Asks the store whether pipeline and template are this program's and in force, what the pipeline makes of a sample
+    /// line of each known shape, and what the credentials may do. What is wrong is one message and a refusal; what the
+    /// store does not tell, or the credentials may not ask, is reported as unproven. run and exec do the same at their
+    /// start, unless --bootstrap is off; with credentials that are refused they start all the same, and lines wait.
+    Preflight(CommonArgs),
     /// Check the configuration and print it as it is in effect, without secrets
     CheckConfig(CommonArgs),
     /// Print a shell's completions
@@ -115,7 +122,9 @@ impl Action {
     fn common_mut(&mut self) -> Option<&mut CommonArgs> {
         match self {
             Self::Exec(exec) => Some(&mut exec.common),
-            Self::Run(common) | Self::Bootstrap(common) | Self::CheckConfig(common) => Some(common),
+            Self::Run(common) | Self::Bootstrap(common) | Self::Preflight(common) | Self::CheckConfig(common) => {
+                Some(common)
+            }
             Self::Completions { .. } | Self::Man => None,
         }
     }
@@ -154,7 +163,7 @@ pub(crate) fn command() -> Command {
     let command = Cli::command().after_help(exit_codes()).after_long_help(long_help);
     command.mut_subcommands(|subcommand| match subcommand.get_name() {
         "run" | "check-config" => with_defaults(subcommand).after_help(exit_codes()),
-        "exec" | "bootstrap" => without_files(with_defaults(subcommand)).after_help(exit_codes()),
+        "exec" | "bootstrap" | "preflight" => without_files(with_defaults(subcommand)).after_help(exit_codes()),
         _ => subcommand,
     })
 }

@@ -17,7 +17,7 @@ use crate::files::FileSettings;
 use crate::pipeline::PipelineSettings;
 use crate::spool::{self, SpoolSettings};
 
-pub use options::{Bootstrap, Format, OnFull, Options};
+pub use options::{Bootstrap, Compression, Format, OnFull, Options};
 
 /// All variables of the shipper begin with this.
 pub const VARIABLE_PREFIX: &str = "SHIPPER_";
@@ -248,6 +248,15 @@ impl Settings {
 impl fmt::Display for Settings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&toml::to_string(&self.effective).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl From<Compression> for store::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::None,
+            Compression::Gzip => Self::Gzip,
+        }
     }
 }
 

@@ -1,39 +1,77 @@
-//! Sees batches to their store: what to send when, and what an answer means for each line.
+//! Sees batches to their store: what to send when and to which host, and what an answer means for each line.
 //!
 //! It does no I/O, and gets time and randomness from outside. A batch becomes a *parcel*; a parcel is sent, and its
-//! answer settles some lines and leaves others, which go again as a parcel of their own after a backoff with full
-//! jitter. Nothing is given up here: a line leaves when it is stored or a dead letter, and not before.
+//! answer settles some lines and leaves others, which go again. Nothing is given up here: a line leaves when it is stored
+//! or a dead letter, and not before. Order is not promised: what fails goes behind what waits.
 //!
-//! * No answer, or a refusal of everything: the store rests for the backoff, and so does every parcel.
-//! * Too large, or rejected as a whole: the parcel is halved until the line that spoils it stands alone, and that
-//!   line is a dead letter.
+//! In flow order: `parcel` is what waits, `request_size` how large a request may be, [`hosts`] who gets the next, `answers`
+//! what comes of it, and `evidence` what the store took lately.
+//!
+//! * No answer, or a refusal of everything: the host is ejected for a backoff, and the parcel goes to another. With all
+//!   hosts ejected the sink pauses.
+//! * Too large: the parcel is split, and the size is remembered. Rejected as a whole: it is halved until the line that
+//!   spoils it stands alone.
+//! * A line that stands alone is a dead letter only when the store took others since it was first rejected, or took others
+//!   before and rejects it several times. So a store that is down, or never takes anything, makes no dead letters.
+//! * What fails again and again while others get through holds up no others: it goes by itself, ever smaller, behind them.
+//!   A line that is answered with the store's own error (5xx but 502 to 504) is a dead letter after
+//!   [`DeliverySettings::poison_attempts`] tries by itself over [`DeliverySettings::poison_span`], each with a line
+//!   written into the same index before it and no failure but its own.
+
+mod answers;
+mod backoff;
+mod evidence;
+pub mod hosts;
+mod parcel;
+mod request_size;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use store::{Batch, Cause, Disposition, WriteError};
+use store::{Batch, Cause, Disposition};
+
+use backoff::Backoff;
+use evidence::Evidence;
+use hosts::{HostId, HostReport, Hosts, Ticket};
+use parcel::Parcel;
+pub use parcel::ParcelId;
+use request_size::RequestSize;
+
+/// Parcels up to which one that fails is halved though nothing says that the store is well.
+const HALVED_ON_TRIAL_MAX: usize = 32;
+
+/// A parcel that failed so often in a row is halved: each time while others got through, or, on trial, in any case.
+const HALVED_AFTER: u32 = 3;
+
+/// A line alone that is rejected so often is a dead letter though nothing else came to go by, if the store ever took anything.
+const GIVEN_UP_AFTER: u32 = 5;
 
 /// How patient and how eager delivery is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DeliverySettings {
-    /// Requests on their way at once.
+    /// The store's hosts, by name; one that is nameless where there are none.
+    pub hosts: Vec<String>,
+    /// Requests on their way at once, to each host.
     pub requests_in_flight: usize,
     /// The first backoff is between nothing and this.
     pub retry_min: Duration,
     /// No backoff is longer than this.
     pub retry_max: Duration,
+    /// A line that the store fails over is given up after so many tries by itself,
+    pub poison_attempts: u32,
+    /// and not before this long.
+    pub poison_span: Duration,
 }
 
-/// Names a request on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ParcelId(u64);
-
-#[derive(Debug)]
-struct Parcel {
-    batch: Batch,
-    /// How often it was sent.
-    attempts: u32,
-    not_before: Duration,
+/// A request to send.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What its answer is to be given under.
+    pub id: ParcelId,
+    /// Who gets it.
+    pub host: HostId,
+    /// What it carries.
+    pub batch: Batch,
 }
 
 /// Lines that an answer settled: a batch, and what became of each of its lines.
@@ -47,7 +85,7 @@ pub struct Settled {
     pub attempts: u32,
 }
 
-/// Why the store gets nothing at the moment.
+/// Why a host, or the whole store, gets nothing at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// The store's words.
@@ -65,9 +103,9 @@ pub struct RetryCounts {
     pub refused: u64,
     /// Requests that were split because of their size.
     pub too_large: u64,
-    /// Requests that were halved to find the line that spoils them.
+    /// Requests that the store rejected as they were.
     pub rejected: u64,
-    /// Lines that the store could not take for the moment.
+    /// Lines that the store could not take for the moment, of requests that it answered.
     pub lines: u64,
 }
 
@@ -75,13 +113,17 @@ pub struct RetryCounts {
 #[derive(Debug)]
 pub struct Delivery {
     settings: DeliverySettings,
+    backoff: Backoff,
     waiting: VecDeque<Parcel>,
-    sent: HashMap<ParcelId, Parcel>,
+    sent: HashMap<ParcelId, (Parcel, Ticket)>,
+    /// The next request's number: what evidence calls a mark.
     next_id: u64,
     bytes: usize,
-    failures: u32,
-    rest_until: Duration,
-    trouble: Option<Trouble>,
+    hosts: Hosts,
+    size: RequestSize,
+    evidence: Evidence,
+    /// What the store said to a request that can't be made smaller, until it takes another.
+    rejected: Option<Cause>,
     retries: RetryCounts,
 }
 
@@ -89,28 +131,38 @@ impl Delivery {
     /// Nothing to deliver yet.
     #[must_use]
     pub fn new(settings: DeliverySettings) -> Self {
+        let backoff = Backoff { min: settings.retry_min, max: settings.retry_max };
         Self {
+            hosts: Hosts::new(&settings.hosts, settings.requests_in_flight, backoff),
             settings,
+            backoff,
             waiting: VecDeque::new(),
             sent: HashMap::new(),
             next_id: 0,
             bytes: 0,
-            failures: 0,
-            rest_until: Duration::ZERO,
-            trouble: None,
+            size: RequestSize::default(),
+            evidence: Evidence::default(),
+            rejected: None,
             retries: RetryCounts::default(),
         }
     }
 
     /// Takes a batch.
     pub fn offer(&mut self, batch: Batch) {
-        self.push(Parcel { batch, attempts: 0, not_before: Duration::ZERO });
+        self.push_back(Parcel::new(batch));
     }
 
-    fn push(&mut self, parcel: Parcel) {
-        if !parcel.batch.lines().is_empty() {
+    fn push_back(&mut self, parcel: Parcel) {
+        if parcel.lines() > 0 {
             self.bytes += parcel.batch.body().len();
             self.waiting.push_back(parcel);
+        }
+    }
+
+    fn push_front(&mut self, parcel: Parcel) {
+        if parcel.lines() > 0 {
+            self.bytes += parcel.batch.body().len();
+            self.waiting.push_front(parcel);
         }
     }
 
@@ -126,16 +178,23 @@ impl Delivery {
         self.waiting.is_empty() && self.sent.is_empty()
     }
 
-    /// Whether a batch that is offered now would be sent now.
+    /// A body of more bytes is split before it goes; `None` while the store has taken any size.
     #[must_use]
-    pub fn is_idle(&self, now: Duration) -> bool {
-        self.waiting.is_empty() && self.sent.len() < self.settings.requests_in_flight && self.rest_until <= now
+    pub fn request_max_bytes(&self) -> Option<usize> {
+        self.size.allowed()
     }
 
     /// Why the store gets nothing, while that is so.
     #[must_use]
-    pub fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
+    pub fn trouble(&self) -> Option<Trouble> {
+        let rejected = || self.rejected.clone().map(|cause| Trouble { cause, refused: true });
+        self.hosts.trouble().cloned().or_else(rejected)
+    }
+
+    /// Each host.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<HostReport> {
+        self.hosts.report()
     }
 
     /// What went again so far.
@@ -145,204 +204,42 @@ impl Delivery {
     }
 
     /// The next request to send now, if there is one.
-    pub fn next(&mut self, now: Duration) -> Option<(ParcelId, Batch)> {
-        // While the store is in trouble one request at a time asks how it is.
-        let at_once = if self.trouble.is_some() { 1 } else { self.settings.requests_in_flight };
-        if now < self.rest_until || self.sent.len() >= at_once {
-            return None;
-        }
+    pub fn next(&mut self, now: Duration) -> Option<Request> {
         let place = self.waiting.iter().position(|parcel| parcel.not_before <= now)?;
+        let parcel = &self.waiting[place];
+        let host = self.hosts.choose(now, parcel.failures > 0, parcel.failed_at)?;
         let mut parcel = self.waiting.remove(place)?;
+        if let Some(rest) = self.split_off_excess(&mut parcel) {
+            self.waiting.insert(place, rest);
+        }
         parcel.attempts += 1;
         let id = ParcelId(self.next_id);
         self.next_id += 1;
         let batch = parcel.batch.clone();
-        self.sent.insert(id, parcel);
-        Some((id, batch))
+        let ticket = self.hosts.send(host);
+        self.sent.insert(id, (parcel, ticket));
+        Some(Request { id, host, batch })
+    }
+
+    /// Cuts a parcel to what a request may have; gives the rest.
+    fn split_off_excess(&self, parcel: &mut Parcel) -> Option<Parcel> {
+        let allowed = self.size.allowed().filter(|allowed| parcel.batch.body().len() > *allowed)?;
+        let fitting = parcel.batch.lines_within(allowed).max(1);
+        if fitting >= parcel.lines() {
+            return None;
+        }
+        let rest = parcel.part(fitting..parcel.lines());
+        *parcel = parcel.part(0..fitting);
+        Some(rest)
     }
 
     /// When [`Delivery::next`] will have something that it does not have now, unless an answer comes before.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         let earliest = self.waiting.iter().map(|parcel| parcel.not_before).min()?;
-        Some(earliest.max(self.rest_until))
-    }
-
-    /// Takes the answer to a request; `random` decides the backoff. `None` where it settled nothing.
-    pub fn answer(
-        &mut self,
-        id: ParcelId,
-        answer: Result<Vec<Disposition>, WriteError>,
-        now: Duration,
-        random: u64,
-    ) -> Option<Settled> {
-        let parcel = self.sent.remove(&id)?;
-        self.bytes -= parcel.batch.body().len();
-        match answer {
-            Ok(dispositions) if dispositions.len() == parcel.batch.lines().len() => {
-                self.failures = 0;
-                self.trouble = None;
-                self.rest_until = now;
-                Some(self.settle(parcel, dispositions, now, random))
-            }
-            Ok(_) => {
-                let cause = Cause::new(0, "the store answered for another number of lines");
-                self.rest(parcel, cause, false, now, random);
-                None
-            }
-            Err(WriteError::Unavailable(cause)) => {
-                self.retries.unavailable += 1;
-                self.rest(parcel, cause, false, now, random);
-                None
-            }
-            Err(WriteError::Refused(cause)) => {
-                self.retries.refused += 1;
-                self.rest(parcel, cause, true, now, random);
-                None
-            }
-            Err(WriteError::TooLarge(cause)) => {
-                self.retries.too_large += 1;
-                self.halve(parcel, cause)
-            }
-            Err(WriteError::Rejected(cause)) => {
-                self.retries.rejected += 1;
-                self.halve(parcel, cause)
-            }
-        }
-    }
-
-    fn settle(&mut self, parcel: Parcel, dispositions: Vec<Disposition>, now: Duration, random: u64) -> Settled {
-        let Parcel { batch, attempts, .. } = parcel;
-        let again = |place: &usize| matches!(dispositions[*place], Disposition::Retry(_));
-        let retry: Vec<usize> = (0..dispositions.len()).filter(again).collect();
-        if !retry.is_empty() {
-            self.retries.lines += retry.len() as u64;
-            let not_before = now + self.backoff(attempts, random);
-            self.push(Parcel { batch: batch.select(retry), attempts, not_before });
-        }
-        Settled { batch, dispositions, attempts }
-    }
-
-    /// The whole parcel goes again, and nothing goes before the backoff is over.
-    fn rest(&mut self, parcel: Parcel, cause: Cause, refused: bool, now: Duration, random: u64) {
-        self.failures = self.failures.saturating_add(1);
-        self.rest_until = self.rest_until.max(now + self.backoff(self.failures, random));
-        self.trouble = Some(Trouble { cause, refused });
-        self.bytes += parcel.batch.body().len();
-        self.waiting.push_front(parcel);
-    }
-
-    fn halve(&mut self, parcel: Parcel, cause: Cause) -> Option<Settled> {
-        let count = parcel.batch.lines().len();
-        if count <= 1 {
-            let Parcel { batch, attempts, .. } = parcel;
-            return Some(Settled { batch, dispositions: vec![Disposition::DeadLetter(cause)], attempts });
-        }
-        for half in [count / 2..count, 0..count / 2] {
-            let half =
-                Parcel { batch: parcel.batch.slice(half), attempts: parcel.attempts, not_before: Duration::ZERO };
-            self.bytes += half.batch.body().len();
-            self.waiting.push_front(half);
-        }
-        None
-    }
-
-    /// Full jitter: anything between nothing and the bound, which doubles with each attempt
-    /// (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
-    fn backoff(&self, attempts: u32, random: u64) -> Duration {
-        let bound = self.settings.retry_min.saturating_mul(1 << attempts.saturating_sub(1).min(20));
-        let bound = bound.min(self.settings.retry_max);
-        bound.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
+        Some(earliest.max(self.hosts.free_at()?))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use store::{BatchBuilder, GenerationId, LineId, Timestamp};
-
-    use super::*;
-
-    const SETTINGS: DeliverySettings = DeliverySettings {
-        requests_in_flight: 2,
-        retry_min: Duration::from_millis(100),
-        retry_max: Duration::from_secs(30),
-    };
-
-    fn batch(lines: u64) -> Batch {
-        let mut builder = BatchBuilder::new("app-logs");
-        for offset in 0..lines {
-            let id = LineId { generation: GenerationId::new(1, &[0; 10]), offset };
-            builder.push(id, 1, Timestamp::from_unix_ms(0).day(), |body| body.extend_from_slice(b"{}"));
-        }
-        builder.finish(0)
-    }
-
-    fn cause() -> Cause {
-        Cause::new(400, "no")
-    }
-
-    #[test]
-    fn lines_in_need_go_again_alone_and_later() {
-        let mut delivery = Delivery::new(SETTINGS);
-        delivery.offer(batch(3));
-        let (id, _) = delivery.next(Duration::ZERO).unwrap();
-        let answer = vec![Disposition::Stored, Disposition::Retry(cause()), Disposition::AlreadyStored];
-        let settled = delivery.answer(id, Ok(answer), Duration::ZERO, u64::MAX).unwrap();
-        assert_eq!(settled.dispositions.len(), 3);
-        assert!(delivery.next(Duration::ZERO).is_none());
-        let (_, again) = delivery.next(delivery.next_at().unwrap()).unwrap();
-        assert_eq!(again.lines().len(), 1);
-        assert_eq!(again.lines()[0].id.offset, 1);
-    }
-
-    #[test]
-    fn one_spoilt_line_is_found_and_its_neighbours_are_stored() {
-        let mut delivery = Delivery::new(SETTINGS);
-        delivery.offer(batch(37));
-        let (mut stored, mut dead) = (Vec::new(), Vec::new());
-        while let Some((id, sent)) = delivery.next(Duration::ZERO) {
-            let spoilt = sent.lines().iter().any(|line| line.id.offset == 23);
-            let answer = if spoilt {
-                Err(WriteError::Rejected(cause()))
-            } else {
-                Ok(vec![Disposition::Stored; sent.lines().len()])
-            };
-            let Some(settled) = delivery.answer(id, answer, Duration::ZERO, 0) else { continue };
-            for (line, disposition) in settled.batch.lines().iter().zip(settled.dispositions) {
-                if disposition == Disposition::Stored { stored.push(line.id.offset) } else { dead.push(line.id.offset) }
-            }
-        }
-        assert_eq!(dead, [23]);
-        assert_eq!(stored.len(), 36);
-        assert!(delivery.is_empty() && delivery.bytes() == 0);
-    }
-
-    #[test]
-    fn a_store_in_trouble_is_left_alone_and_then_asked_once() {
-        let mut delivery = Delivery::new(SETTINGS);
-        for _ in 0..3 {
-            delivery.offer(batch(2));
-        }
-        let (first, _) = delivery.next(Duration::ZERO).unwrap();
-        let (second, _) = delivery.next(Duration::ZERO).unwrap();
-        for id in [first, second] {
-            assert!(delivery.answer(id, Err(WriteError::Unavailable(cause())), Duration::ZERO, u64::MAX / 2).is_none());
-        }
-        assert!(delivery.next(Duration::from_millis(10)).is_none());
-        let later = delivery.next_at().unwrap();
-        let (probe, sent) = delivery.next(later).unwrap();
-        assert!(delivery.next(later).is_none());
-        delivery.answer(probe, Ok(vec![Disposition::Stored; sent.lines().len()]), later, 0).unwrap();
-        assert!(delivery.trouble().is_none());
-        assert!(delivery.next(later).is_some() && delivery.next(later).is_some());
-    }
-
-    #[test]
-    fn an_answer_of_another_length_tells_nothing() {
-        let mut delivery = Delivery::new(SETTINGS);
-        delivery.offer(batch(2));
-        let (id, _) = delivery.next(Duration::ZERO).unwrap();
-        assert!(delivery.answer(id, Ok(vec![Disposition::Stored]), Duration::ZERO, 0).is_none());
-        assert_eq!(delivery.bytes(), batch(2).body().len());
-    }
-}
+mod tests;

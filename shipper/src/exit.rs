@@ -88,7 +88,7 @@ impl Exit {
             Self::StateDir => "the state directory can't be made, read or written",
             Self::StateDirLocked => "another process uses the state directory",
             Self::Store => "the store can't be opened, or refuses to be made ready",
-            Self::StoreUnreachable => "bootstrap: the store does not answer",
+            Self::StoreUnreachable => "bootstrap, preflight: the store does not answer",
             Self::AdminListen => "the address for metrics and health is taken or not this machine's",
             Self::NotExecutable => "exec: the command can't be executed",
             Self::NotFound => "exec: there is no such command",

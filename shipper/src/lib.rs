@@ -22,4 +22,6 @@ pub mod pipeline;
 pub mod reader;
 pub mod record;
 pub mod shipper;
+mod sink;
 pub mod spool;
+mod told;

@@ -59,6 +59,10 @@ fn act(action: Action) -> Result<Exit, Failure> {
             let settings = bootstrap.settings()?;
             actix_rt::System::new().block_on(bootstrap::bootstrap(&settings))
         }
+        Action::Preflight(preflight) => {
+            let settings = preflight.settings()?;
+            actix_rt::System::new().block_on(bootstrap::preflight(&settings))
+        }
         Action::CheckConfig(check) => {
             let settings = check.settings()?;
             print(|output| write!(output, "{settings}"))

@@ -2,16 +2,18 @@
 //! `read = stored + already_stored + dead_lettered + lost + waiting` holds in it; everything else is [`FIGURES`], where a
 //! metric is an entry. Label sets are closed and begin at 0.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use observability::prometheus::core::{Collector, Desc};
 use observability::prometheus::proto::MetricFamily;
 use observability::prometheus::{CounterVec, GaugeVec, Opts};
+use shipper::delivery::hosts::HostReport;
 use shipper::ledger::Snapshot;
 use shipper::pipeline::Report;
 use shipper::record::Flaw;
 use shipper::shipper::Status;
-use store::Timestamp;
+use store::{CauseKind, Timestamp};
 
 /// What a scrape is made of.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +22,16 @@ pub(crate) struct Sight {
     report: Report,
     lag: Duration,
     spool_max_bytes: u64,
+    in_flight_max_bytes: u64,
 }
+
+/// Values by their label; the names of hosts are those of the configuration.
+type Values = Vec<(Cow<'static, str>, u64)>;
 
 impl Sight {
     /// A look at a shipper that has not begun.
-    pub(crate) fn before_the_start(spool_max_bytes: u64) -> Self {
-        Self { spool_max_bytes, ..Self::default() }
+    pub(crate) fn before_the_start(spool_max_bytes: u64, in_flight_max_bytes: u64) -> Self {
+        Self { spool_max_bytes, in_flight_max_bytes, ..Self::default() }
     }
 
     /// A look at a running shipper.
@@ -35,6 +41,7 @@ impl Sight {
             report: status.report(),
             lag: status.lag(Timestamp::now()),
             spool_max_bytes: status.spool_max_bytes(),
+            in_flight_max_bytes: status.in_flight_max_bytes(),
         }
     }
 }
@@ -51,14 +58,14 @@ struct Figure {
     name: &'static str,
     help: &'static str,
     label: Option<&'static str>,
-    values: fn(&Sight) -> Vec<(&'static str, u64)>,
+    values: fn(&Sight) -> Values,
 }
 
-const fn counter(name: &'static str, help: &'static str, values: fn(&Sight) -> Vec<(&'static str, u64)>) -> Figure {
+const fn counter(name: &'static str, help: &'static str, values: fn(&Sight) -> Values) -> Figure {
     Figure { kind: Kind::Counter, name, help, label: None, values }
 }
 
-const fn gauge(name: &'static str, help: &'static str, values: fn(&Sight) -> Vec<(&'static str, u64)>) -> Figure {
+const fn gauge(name: &'static str, help: &'static str, values: fn(&Sight) -> Values) -> Figure {
     Figure { kind: Kind::Gauge, name, help, label: None, values }
 }
 
@@ -69,8 +76,16 @@ impl Figure {
     }
 }
 
-fn one(value: u64) -> Vec<(&'static str, u64)> {
-    vec![("", value)]
+fn one(value: u64) -> Values {
+    vec![("".into(), value)]
+}
+
+fn by<const N: usize>(values: [(&'static str, u64); N]) -> Values {
+    values.into_iter().map(|(label, value)| (label.into(), value)).collect()
+}
+
+fn by_host(sight: &Sight, value: fn(&HostReport) -> u64) -> Values {
+    sight.report.hosts.iter().map(|host| (host.name.to_string().into(), value(host))).collect()
 }
 
 /// All metrics.
@@ -94,39 +109,75 @@ const FIGURES: &[Figure] = &[
     }),
     counter("shipper_lines_by_kind_total", "Lines prepared for the store, by what they were when they came", |sight| {
         let kinds = sight.report.kinds;
-        vec![("record", kinds.record), ("foreign", kinds.foreign), ("wrapped", kinds.wrapped.iter().sum())]
+        by([("record", kinds.record), ("foreign", kinds.foreign), ("wrapped", kinds.wrapped.iter().sum())])
     })
     .by("kind"),
     counter("shipper_wrapped_total", "Lines wrapped as the message of a record, by why they were not one", |sight| {
-        Flaw::ALL.iter().zip(sight.report.kinds.wrapped).map(|(flaw, count)| (flaw.as_str(), count)).collect()
+        Flaw::ALL.iter().zip(sight.report.kinds.wrapped).map(|(flaw, count)| (flaw.as_str().into(), count)).collect()
     })
     .by("reason"),
     counter("shipper_bytes_read_total", "Bytes of the lines taken", |sight| one(sight.books.read_bytes)),
     gauge("shipper_spool_bytes", "Bytes of the spool on disk", |sight| one(sight.books.spool_bytes)),
     gauge("shipper_spool_max_bytes", "Bytes that the spool may have", |sight| one(sight.spool_max_bytes)),
-    counter("shipper_batches_total", "Requests sent to the store, those sent again among them", |sight| {
-        one(sight.report.requests)
+    gauge("shipper_in_flight_bytes", "Bytes of the batches that are built or under way", |sight| {
+        one(sight.report.in_flight_bytes as u64)
     }),
-    counter("shipper_retries_total", "What was sent again: of cause lines, lines; of others, requests", |sight| {
+    gauge("shipper_in_flight_max_bytes", "Bytes of batches above which nothing is read", |sight| {
+        one(sight.in_flight_max_bytes)
+    }),
+    counter("shipper_requests_total", "Requests sent to the store, those sent again among them", |sight| {
+        by_host(sight, |host| host.requests)
+    })
+    .by("host"),
+    counter("shipper_requests_retried_total", "Requests whose lines had to be sent again, by why", |sight| {
         let retries = sight.report.retries;
-        vec![
+        by([
             ("unavailable", retries.unavailable),
             ("refused", retries.refused),
             ("too_large", retries.too_large),
             ("rejected", retries.rejected),
-            ("lines", retries.lines),
-        ]
+        ])
     })
     .by("cause"),
+    counter(
+        "shipper_lines_retried_total",
+        "Lines that had to be sent again because the store could not take them, and took others of their request",
+        |sight| one(sight.report.retries.lines),
+    ),
     gauge("shipper_sink_paused", "1 while the store gets nothing because it does not answer or refuses", |sight| {
         one(sight.report.trouble.is_some().into())
     }),
+    gauge("shipper_sink_trouble", "1 for the cause why the store gets nothing, while that is so", |sight| {
+        let trouble = sight.report.trouble.as_ref().map(|trouble| trouble.cause.kind);
+        CauseKind::ALL.iter().map(|kind| (kind.as_str().into(), (trouble == Some(*kind)).into())).collect()
+    })
+    .by("cause"),
+    gauge(
+        "shipper_host_up",
+        "1 while a host of the store is used, 0 while it is left alone after a failure",
+        |sight| by_host(sight, |host| host.trouble.is_none().into()),
+    )
+    .by("host"),
+    counter("shipper_host_ejections_total", "How often a host of the store was left alone after a failure", |sight| {
+        by_host(sight, |host| host.ejections)
+    })
+    .by("host"),
+    gauge("shipper_host_requests_in_flight", "Requests on their way to a host of the store", |sight| {
+        by_host(sight, |host| host.in_flight as u64)
+    })
+    .by("host"),
+    gauge(
+        "shipper_host_requests_in_flight_max",
+        "Requests that may be on their way to a host: rises with good answers, and is halved by bad ones",
+        |sight| by_host(sight, |host| host.in_flight_max as u64),
+    )
+    .by("host"),
     gauge("shipper_disk_failing", "1 while the state directory can't be written", |sight| {
         one(sight.report.disk_error.is_some().into())
     }),
     counter("shipper_files_total", "Files that were cut or gone before they were read to their end", |sight| {
         let files = sight.report.files;
-        vec![("truncated", files.truncated), ("suspected_loss", files.suspected_losses), ("vanished", files.vanished)]
+        by([("truncated", files.truncated), ("suspected_loss", files.suspected_losses), ("vanished", files.vanished)])
     })
     .by("event"),
 ];
@@ -151,7 +202,9 @@ impl<L: Fn() -> Sight + Send + Sync> Collector for Metrics<L> {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        families(&(self.look)()).into_iter().map(|(_, family)| family).collect()
+        let families = families(&(self.look)()).into_iter().map(|(_, family)| family);
+        // Before the start no host is known.
+        families.filter(|family| !family.get_metric().is_empty()).collect()
     }
 }
 
@@ -163,7 +216,8 @@ fn families(sight: &Sight) -> Vec<(Desc, MetricFamily)> {
 fn family(figure: &Figure, sight: &Sight) -> Option<(Desc, MetricFamily)> {
     let (options, labels) = (Opts::new(figure.name, figure.help), figure.label.as_slice());
     let values = (figure.values)(sight);
-    let label = |value: &'static str| if figure.label.is_some() { vec![value] } else { Vec::new() };
+    let has_label = figure.label.is_some();
+    let label = |value: &str| if has_label { vec![value.to_owned()] } else { Vec::new() };
     let collect = |collector: &dyn Collector| {
         let description = collector.desc().first().map(|description| (*description).clone());
         description.zip(collector.collect().pop())
@@ -196,7 +250,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_there_from_the_start() {
-        insta::assert_snapshot!(scrape(Sight::before_the_start(1024)));
+        insta::assert_snapshot!(scrape(Sight::before_the_start(1024, 512)));
     }
 
     #[test]

@@ -16,7 +16,8 @@ use std::time::Duration;
 use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, WriteError};
 
 use crate::dead_letters::DeadLetters;
-use crate::delivery::{Delivery, DeliverySettings, ParcelId, RetryCounts, Trouble};
+use crate::delivery::hosts::HostReport;
+use crate::delivery::{Delivery, DeliverySettings, ParcelId, Request, RetryCounts, Trouble};
 use crate::disk::Disk;
 use crate::document::{Documents, Kind, Origin, Place};
 use crate::files::{FileCounts, FileEvent, Files};
@@ -76,6 +77,10 @@ pub struct Report {
     pub retries: RetryCounts,
     /// Why the store gets nothing, while that is so.
     pub trouble: Option<Trouble>,
+    /// The store's hosts.
+    pub hosts: Vec<HostReport>,
+    /// Bytes of all batches that are built or under way.
+    pub in_flight_bytes: usize,
     /// What was seen of files that can't be counted in lines.
     pub files: FileCounts,
     /// What the disk said last, while it says no.
@@ -161,7 +166,7 @@ impl<D: Disk> Pipeline<D> {
         random: Random,
     ) -> Self {
         let builder = BatchBuilder::new(&settings.index_prefix);
-        let delivery = Delivery::new(settings.delivery);
+        let delivery = Delivery::new(settings.delivery.clone());
         let pipeline = Self {
             settings,
             shared,
@@ -208,7 +213,7 @@ impl<D: Disk> Pipeline<D> {
     }
 
     /// One round of everything that can be done now; gives the requests to send.
-    pub fn tick(&mut self, now: Moment) -> Vec<(ParcelId, Batch)> {
+    pub fn tick(&mut self, now: Moment) -> Vec<Request> {
         if self.disk_retry_at.is_none_or(|at| at <= now.elapsed) {
             let done = self.work_on_disk(now);
             self.disk_retry_at = done.is_err().then_some(now.elapsed + DISK_RETRY);
@@ -282,8 +287,16 @@ impl<D: Disk> Pipeline<D> {
     /// What the pipeline tells of itself.
     #[must_use]
     pub fn report(&self) -> Report {
-        let trouble = self.delivery.trouble().cloned();
-        Report { retries: self.delivery.retries(), trouble, files: self.files.counts(), ..self.report.clone() }
+        Report {
+            kinds: self.report.kinds,
+            requests: self.report.requests,
+            retries: self.delivery.retries(),
+            trouble: self.delivery.trouble(),
+            hosts: self.delivery.hosts(),
+            in_flight_bytes: self.bytes_in_flight(),
+            files: self.files.counts(),
+            disk_error: self.report.disk_error.clone(),
+        }
     }
 
     /// Writes down, as the last thing, how far everything is.
@@ -397,6 +410,7 @@ impl<D: Disk> Pipeline<D> {
     fn read_chunk(&mut self, generation: GenerationId, now: Moment) -> io::Result<bool> {
         let Some(source) = self.sources.get_mut(&generation) else { return Ok(false) };
         let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { return Ok(false) };
+        let batch_max_bytes = batch_max_bytes(&self.settings, &self.delivery);
         let offset = source.lines.offset();
         let (end, ended) = match source.file {
             Some(_) if self.files_closed => return Ok(false),
@@ -428,7 +442,7 @@ impl<D: Disk> Pipeline<D> {
             let pushed = documents.push(builder, origin, &line, arrived);
             used_arrival |= pushed.used_arrival;
             kinds.add(pushed.kind);
-            let full = builder.count() >= settings.batch_max_lines || builder.bytes() >= settings.batch_max_bytes;
+            let full = builder.count() >= settings.batch_max_lines || builder.bytes() >= batch_max_bytes;
             if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let chunk = match chunk {
@@ -462,7 +476,7 @@ impl<D: Disk> Pipeline<D> {
             self.builder_since = Some(now.elapsed);
         }
         let full = self.builder.count() >= self.settings.batch_max_lines;
-        if full || self.builder.bytes() >= self.settings.batch_max_bytes {
+        if full || self.builder.bytes() >= batch_max_bytes {
             self.finish_batch()?;
         }
         Ok(chunk.more)
@@ -546,6 +560,13 @@ impl<D: Disk> Pipeline<D> {
         }
         Ok(())
     }
+}
+
+/// A batch is done at so many bytes: what the settings say, or somewhat less than the store takes at once, so that a
+/// batch's last line does not go over it.
+fn batch_max_bytes(settings: &PipelineSettings, delivery: &Delivery) -> usize {
+    let taken = delivery.request_max_bytes().unwrap_or(usize::MAX);
+    settings.batch_max_bytes.min(taken - taken / 8)
 }
 
 impl KindCounts {

@@ -13,12 +13,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
-use store::{BootstrapError, BootstrapMode, Cause, Disposition, LineId, Store, Timestamp, WriteError};
+use store::{Disposition, LineId, Timestamp, WriteError};
 use tokio::sync::oneshot;
 
-use crate::config::{Bootstrap, Settings};
+use crate::config::Settings;
 use crate::dead_letters::DeadLetters;
-use crate::delivery::ParcelId;
+use crate::delivery::{ParcelId, Request};
 use crate::disk::{Disk, RealDisk};
 use crate::document::Documents;
 use crate::files::Files;
@@ -26,7 +26,9 @@ use crate::journal::{Journal, JournalError};
 use crate::ledger::{Ledger, Snapshot};
 use crate::moment::Clock;
 use crate::pipeline::{Pipeline, Report, Shared};
+use crate::sink::Sink;
 use crate::spool::{Appended, Random, Spool, Writer, lock};
+use crate::told::{tell_of_hosts, tell_of_trouble};
 
 /// How long a writer that found no room, or a disk that said no, waits before it asks again.
 const ROOM_WAIT: Duration = Duration::from_millis(250);
@@ -65,6 +67,7 @@ pub struct Status {
     journal: Arc<Mutex<Journal<RealDisk>>>,
     report: Mutex<Report>,
     spool_max_bytes: u64,
+    in_flight_max_bytes: u64,
 }
 
 impl Status {
@@ -94,6 +97,12 @@ impl Status {
     #[must_use]
     pub fn spool_max_bytes(&self) -> u64 {
         self.spool_max_bytes
+    }
+
+    /// Bytes of batches above which nothing is read.
+    #[must_use]
+    pub fn in_flight_max_bytes(&self) -> u64 {
+        self.in_flight_max_bytes
     }
 
     /// Whether lines get to their store.
@@ -186,12 +195,16 @@ impl Shipper {
             journal: Arc::clone(&journal),
             spool: Arc::clone(&spool),
         };
-        let pipeline = Pipeline::new(settings.pipeline(), shared, files, documents, dead_letters, random());
+        let mut shape = settings.pipeline();
+        shape.delivery.hosts = sink.hosts();
+        let pipeline = Pipeline::new(shape, shared, files, documents, dead_letters, random());
 
         let (news, inbox) = mpsc::channel();
         let bell = Bell { news, rung: Arc::new(AtomicBool::new(false)) };
-        let spool_max_bytes = settings.spool().max_bytes;
-        let status = Arc::new(Status { ledger, journal, report: Mutex::default(), spool_max_bytes });
+        let (spool_max_bytes, in_flight_max_bytes) =
+            (settings.spool().max_bytes, settings.pipeline().in_flight_max_bytes as u64);
+        let report = Mutex::default();
+        let status = Arc::new(Status { ledger, journal, report, spool_max_bytes, in_flight_max_bytes });
         let stopping = Arc::new(AtomicBool::new(false));
         let runner = Runner {
             pipeline,
@@ -326,51 +339,6 @@ impl StreamWriter {
     }
 }
 
-/// The store, made ready before its first batch.
-struct Sink {
-    store: Store,
-    bootstrap: Option<BootstrapMode>,
-    is_ready: tokio::sync::Mutex<bool>,
-}
-
-impl Sink {
-    async fn open(settings: &Settings) -> Result<Self, StartError> {
-        let store = Store::open_writer(settings.to(), &settings.engine()).await;
-        let store = store.map_err(|error| StartError::Store(error.to_string()))?;
-        let bootstrap = match settings.bootstrap() {
-            Bootstrap::Apply => Some(BootstrapMode::Apply),
-            Bootstrap::Check => Some(BootstrapMode::Check),
-            Bootstrap::Off => None,
-        };
-        let sink = Self { store, bootstrap, is_ready: tokio::sync::Mutex::new(false) };
-        match sink.make_ready().await {
-            Ok(()) => {}
-            Err(BootstrapError::Unavailable(reason)) => {
-                tracing::warn!(to = %settings.to(), %reason, "the store does not answer yet: lines wait for it");
-            }
-            Err(error) => return Err(StartError::Bootstrap(error.to_string())),
-        }
-        Ok(sink)
-    }
-
-    async fn make_ready(&self) -> Result<(), BootstrapError> {
-        let mut is_ready = self.is_ready.lock().await;
-        if let (false, Some(mode)) = (*is_ready, self.bootstrap) {
-            self.store.bootstrap(mode).await?;
-        }
-        *is_ready = true;
-        Ok(())
-    }
-
-    async fn write(&self, batch: &store::Batch) -> Result<Vec<Disposition>, WriteError> {
-        match self.make_ready().await {
-            Ok(()) => self.store.write(batch).await,
-            Err(BootstrapError::Unavailable(reason)) => Err(WriteError::Unavailable(Cause::new(0, reason.to_string()))),
-            Err(error) => Err(WriteError::Refused(Cause::new(0, error.to_string()))),
-        }
-    }
-}
-
 /// The pipeline's thread.
 struct Runner {
     pipeline: Pipeline<RealDisk>,
@@ -385,14 +353,15 @@ struct Runner {
 impl Runner {
     fn run(mut self) {
         let clock = Clock::default();
-        let mut trouble = None;
+        let (mut trouble, mut ejected) = (None, Vec::new());
         loop {
             let now = clock.now();
-            for (id, batch) in self.pipeline.tick(now) {
-                self.send(id, batch);
+            for request in self.pipeline.tick(now) {
+                self.send(request);
             }
             let report = self.pipeline.report();
             tell_of_trouble(&mut trouble, &report);
+            tell_of_hosts(&mut ejected, &report);
             *lock(&self.status.report) = report;
             if self.finishing.is_some() && self.pipeline.is_done() {
                 // Nobody waits for it any more if the deadline came first.
@@ -436,25 +405,11 @@ impl Runner {
         true
     }
 
-    fn send(&self, id: ParcelId, batch: store::Batch) {
+    fn send(&self, request: Request) {
         let (sink, news) = (Arc::clone(&self.sink), self.bell.news.clone());
         self.runtime.spawn(async move {
-            let answer = sink.write(&batch).await;
-            let _ = news.send(News::Answer(id, answer));
+            let answer = sink.write(request.host, &request.batch).await;
+            let _ = news.send(News::Answer(request.id, answer));
         });
     }
-}
-
-/// Logs once that the store, or the disk, is in trouble, and once that it is not any more.
-fn tell_of_trouble(told: &mut Option<String>, report: &Report) {
-    let trouble = match (&report.trouble, &report.disk_error) {
-        (Some(trouble), _) => Some(trouble.cause.to_string()),
-        (None, error) => error.clone(),
-    };
-    match (&trouble, &told) {
-        (Some(reason), None) => tracing::warn!(%reason, "lines wait: they can't be shipped at the moment"),
-        (None, Some(_)) => tracing::info!("lines are shipped again"),
-        _ => {}
-    }
-    *told = trouble;
 }

@@ -120,7 +120,7 @@ impl Trial {
             .arg("--file")
             .arg(&file)
             .start_healthy(admin);
-        wait::until("lines are read", || (Scrape::of(admin).metric("shipper_batches_total", &[]) > 0.0).then_some(()));
+        wait::until("lines are read", || (Scrape::of(admin).metric("shipper_requests_total", &[]) > 0.0).then_some(()));
         nowhere.kill();
         copy(&first, &second);
         for (state, disposition) in

@@ -19,6 +19,7 @@ mod test_dashboard;
 mod test_docker_logs;
 mod test_documents;
 mod test_e2e_metrics_logs;
+mod test_isolation;
 mod test_json_logs;
 mod test_load;
 mod test_local_stack;

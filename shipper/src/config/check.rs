@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store::{Credentials, EngineSettings};
+use store::{Credentials, EngineSettings, Target};
 
 use super::{ConfigError, Format, Options, Settings};
 use crate::delivery::DeliverySettings;
@@ -27,6 +27,15 @@ const SPOOL_MIN_SEGMENTS: u64 = 4;
 /// A segment is not larger unless asked to be.
 const SEGMENT_DEFAULT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// A line that the store itself fails over is a dead letter after so many tries by itself,
+const POISON_ATTEMPTS: u32 = 8;
+
+/// and not before this long: longer than an engine takes to give up a damaged shard or a full disk.
+const POISON_SPAN: Duration = Duration::from_secs(5 * 60);
+
+/// A store does not have more hosts; each has its own label in metrics.
+const HOSTS_MAX: usize = 64;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -41,7 +50,12 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
     options.spool_segment_bytes = options.spool_segment_bytes.or(Some(SEGMENT_DEFAULT_BYTES.min(largest_segment)));
     let line_max_bytes = number("line_max_bytes", options.line_max_bytes, KIB, 64 * MIB)?;
     let to = required("to", options.to.as_deref())?;
-    let to = to.parse().map_err(|error: store::target::ParseTargetError| value("to", error.to_string()))?;
+    let to: Target = to.parse().map_err(|error: store::target::ParseTargetError| value("to", error.to_string()))?;
+    if let Target::Engine(addresses) = &to
+        && addresses.len() > HOSTS_MAX
+    {
+        return Err(value("to", format!("{} addresses are more than {HOSTS_MAX}", addresses.len())));
+    }
     let patterns = patterns(&options)?;
     let scan_interval = duration("scan_interval_ms", options.scan_interval_ms, 10, HOUR_MS)?;
     let until_idle = options.until_idle.unwrap_or_default();
@@ -115,7 +129,14 @@ fn delivery(options: &Options) -> Checked<DeliverySettings> {
         let advice = format!("{} is more than retry_max_ms, which is {}", retry_min.as_millis(), retry_max.as_millis());
         return Err(value("retry_min_ms", advice));
     }
-    Ok(DeliverySettings { requests_in_flight: size("requests_in_flight", requests_in_flight)?, retry_min, retry_max })
+    Ok(DeliverySettings {
+        hosts: Vec::new(),
+        requests_in_flight: size("requests_in_flight", requests_in_flight)?,
+        retry_min,
+        retry_max,
+        poison_attempts: POISON_ATTEMPTS,
+        poison_span: POISON_SPAN,
+    })
 }
 
 fn engine(options: &Options) -> Checked<EngineSettings> {
@@ -126,6 +147,7 @@ fn engine(options: &Options) -> Checked<EngineSettings> {
         request_timeout: duration("request_timeout_ms", options.request_timeout_ms, 10, HOUR_MS)?,
         credentials: credentials(options)?,
         ca_certificate: readable("ca_certificate", options.ca_certificate.as_ref())?,
+        compression: required("compression", options.compression)?.into(),
     })
 }
 

@@ -28,6 +28,16 @@ pub enum Format {
     Docker,
 }
 
+/// What batches are on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// As they are.
+    None,
+    /// gzip, for networks that are slower than the processor.
+    Gzip,
+}
+
 /// What to do when the spool is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -104,6 +114,9 @@ pub struct Options {
     /// PEM certificates to trust besides the usual ones
     #[arg(long, env = "SHIPPER_CA_CERTIFICATE", hide_env_values = true, value_name = "FILE", help_heading = "Store")]
     pub ca_certificate: Option<PathBuf>,
+    /// What batches are on the wire
+    #[arg(long, env = "SHIPPER_COMPRESSION", hide_env_values = true, value_name = "HOW", help_heading = "Store")]
+    pub compression: Option<Compression>,
 
     /// Of a longer line so many bytes are kept
     #[arg(long, env = "SHIPPER_LINE_MAX_BYTES", hide_env_values = true, value_name = "N", help_heading = "Batches")]
@@ -117,7 +130,7 @@ pub struct Options {
     /// A batch is sent this long after its first line
     #[arg(long, env = "SHIPPER_BATCH_MAX_AGE_MS", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub batch_max_age_ms: Option<u64>,
-    /// Requests on their way at once
+    /// Requests on their way at once to each host, at most
     #[arg(
         long,
         env = "SHIPPER_REQUESTS_IN_FLIGHT",
@@ -230,7 +243,7 @@ impl Options {
     pub fn or(self, lower: Self) -> Self {
         layer!(self, lower;
             to, state_dir, service, files, format, docker_labels, until_idle, scan_interval_ms, bootstrap, pipeline, index_prefix,
-            request_timeout_ms, user, password_file, api_key_file, ca_certificate, line_max_bytes, batch_max_lines,
+            request_timeout_ms, user, password_file, api_key_file, ca_certificate, compression, line_max_bytes, batch_max_lines,
             batch_max_bytes, batch_max_age_ms, requests_in_flight, in_flight_max_bytes, retry_min_ms, retry_max_ms,
             spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, checkpoint_interval_ms,
             shutdown_timeout_ms, admin_listen, name, host, log_filter)
@@ -249,6 +262,7 @@ impl Options {
             pipeline: Some("app-logs".to_owned()),
             index_prefix: Some("app-logs".to_owned()),
             request_timeout_ms: Some(30_000),
+            compression: Some(Compression::None),
             line_max_bytes: Some(1_048_576),
             batch_max_lines: Some(10_000),
             batch_max_bytes: Some(2_097_152),

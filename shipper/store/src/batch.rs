@@ -66,6 +66,12 @@ impl Batch {
         std::str::from_utf8(&action[..end]).unwrap_or_default()
     }
 
+    /// How many lines from the first on have at most `max_bytes` of body together.
+    #[must_use]
+    pub fn lines_within(&self, max_bytes: usize) -> usize {
+        self.lines.partition_point(|line| line.end as usize <= max_bytes)
+    }
+
     /// A batch of the lines at `places`, which must ascend, copied from this one.
     ///
     /// # Panics
@@ -221,6 +227,13 @@ mod tests {
         );
         assert_eq!(lines[3], "{\"n\":10}");
         assert_eq!(batch.index_name(2), "app-logs-2026.11.24");
+    }
+
+    #[test]
+    fn lines_are_counted_by_the_bytes_that_they_need() {
+        let batch = three();
+        let two = batch.select([0, 1]).body().len();
+        assert_eq!([0, two - 1, two, usize::MAX].map(|max| batch.lines_within(max)), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum Outcome {
     Updated,
     /// It was there as it should be.
     InPlace,
+    /// The credentials may not read it: it is left as it is.
+    Unproven,
     /// This store has no such part, or the settings want none.
     NotUsed,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Outcome {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::InPlace => "in place",
+            Self::Unproven => "unproven, the credentials may not read it",
             Self::NotUsed => "not used",
         })
     }

@@ -17,8 +17,10 @@ pub enum Disposition {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Cause {
-    /// The HTTP status of the item or request; 0 where there is none (the embedded store).
+    /// The HTTP status of the item or request; 0 where there is none (no answer, the embedded store).
     pub status: u16,
+    /// What kind of trouble it is.
+    pub kind: CauseKind,
     /// The reason, at most [`Cause::MAX_REASON_BYTES`] long, without the line itself.
     pub reason: String,
 }
@@ -27,7 +29,7 @@ impl Cause {
     /// Longer reasons are cut here.
     pub const MAX_REASON_BYTES: usize = 1024;
 
-    /// A cause whose reason is cut to its bound.
+    /// A cause whose reason is cut to its bound, of the kind that its status tells.
     #[must_use]
     pub fn new(status: u16, reason: impl Into<String>) -> Self {
         let mut reason = reason.into();
@@ -35,7 +37,105 @@ impl Cause {
             let end = (0..=Self::MAX_REASON_BYTES).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
             reason.truncate(end);
         }
-        Self { status, reason }
+        Self { status, kind: CauseKind::of_status(status), reason }
+    }
+
+    /// The same, of a kind that more than the status tells.
+    #[must_use]
+    pub fn of_kind(self, kind: CauseKind) -> Self {
+        Self { kind, ..self }
+    }
+}
+
+/// Kinds of trouble with a store: a closed set, for metrics and for what to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CauseKind {
+    /// No connection, or none that brought an answer.
+    Unreachable,
+    /// No answer within the deadline.
+    TimedOut,
+    /// An answer that is cut, is not of the form, or speaks of another number of lines.
+    Unreadable,
+    /// Too much at once: 429, a full queue, a circuit breaker.
+    Busy,
+    /// Not all of it is there: 502, 503, 504.
+    Unavailable,
+    /// It fails over what it was given: any other 5xx.
+    Failing,
+    /// Credentials or rights: 401, 403, 407.
+    Rights,
+    /// An index or the cluster takes no writes: read-only, or a disk past its flood stage.
+    Block,
+    /// There is no such index, and none is made.
+    MissingIndex,
+    /// There is no room for another index's shards.
+    ShardLimit,
+    /// Pipeline or template are missing, foreign, or can't be put in place.
+    NotInPlace,
+    /// Something else that is not this store's API answers, or the address is wrong.
+    Address,
+    /// It takes no request of this size: 413.
+    TooLarge,
+    /// It does not take this request or line as it is: any other 4xx.
+    Rejected,
+    /// The embedded store's file or disk.
+    Storage,
+}
+
+impl CauseKind {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::Unreadable,
+        Self::Busy,
+        Self::Unavailable,
+        Self::Failing,
+        Self::Rights,
+        Self::Block,
+        Self::MissingIndex,
+        Self::ShardLimit,
+        Self::NotInPlace,
+        Self::Address,
+        Self::TooLarge,
+        Self::Rejected,
+        Self::Storage,
+    ];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Unreadable => "unreadable",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Failing => "failing",
+            Self::Rights => "rights",
+            Self::Block => "block",
+            Self::MissingIndex => "missing_index",
+            Self::ShardLimit => "shard_limit",
+            Self::NotInPlace => "not_in_place",
+            Self::Address => "address",
+            Self::TooLarge => "too_large",
+            Self::Rejected => "rejected",
+            Self::Storage => "storage",
+        }
+    }
+
+    const fn of_status(status: u16) -> Self {
+        match status {
+            0 => Self::Storage,
+            100..=299 => Self::Unreadable,
+            429 => Self::Busy,
+            502..=504 => Self::Unavailable,
+            500.. => Self::Failing,
+            401 | 403 | 407 => Self::Rights,
+            413 => Self::TooLarge,
+            300..=399 | 404 | 405 => Self::Address,
+            _ => Self::Rejected,
+        }
     }
 }
 

@@ -17,6 +17,18 @@ pub struct EngineSettings {
     pub credentials: Option<Credentials>,
     /// A file of PEM certificates to trust besides the usual ones.
     pub ca_certificate: Option<PathBuf>,
+    /// What batches are on the wire. Sizes are counted without it.
+    pub compression: Compression,
+}
+
+/// What a request's body is on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// As it is.
+    #[default]
+    None,
+    /// gzip at its fastest: for networks that are slower than the processor.
+    Gzip,
 }
 
 impl Default for EngineSettings {
@@ -27,6 +39,7 @@ impl Default for EngineSettings {
             request_timeout: Duration::from_secs(30),
             credentials: None,
             ca_certificate: None,
+            compression: Compression::None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::id::{GenerationId, LineId};
 use crate::patterns::Patterns;
+use crate::preflight::{Finding, PreflightReport};
 use crate::query::Filter;
 use crate::scope::Scope;
 use crate::search::{Page, Search, SourceLine};
@@ -79,6 +80,24 @@ impl Store {
         }
     }
 
+    /// Proves, as far as the store tells and without changing anything, that lines will come to rest as they should.
+    ///
+    /// # Errors
+    /// When something is missing, foreign or forbidden, or the store does not answer. What nobody may or can say is a
+    /// finding.
+    pub async fn preflight(&self) -> Result<PreflightReport, BootstrapError> {
+        match self {
+            Self::Engine(engine) => engine.preflight().await,
+            Self::Sqlite(_) => Ok(PreflightReport {
+                in_place: self.bootstrap(BootstrapMode::Check).await?,
+                template_in_force: Finding::NotUsed,
+                sample_lines: Finding::NotUsed,
+                // It was opened to write, and has its tables since.
+                rights: Finding::Proven,
+            }),
+        }
+    }
+
     /// Writes a batch: what became of each of its lines, in their order. A line that is there already is not written
     /// again.
     ///
@@ -87,7 +106,28 @@ impl Store {
     /// hold any part of it, and says [`Disposition::AlreadyStored`] of those the next time.
     pub async fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
         match self {
-            Self::Engine(engine) => engine.write(batch).await,
+            Self::Engine(engine) => engine.write(batch, None).await,
+            Self::Sqlite(sqlite) => sqlite.write(batch).await,
+        }
+    }
+
+    /// The names of the hosts that [`Store::write_to`] may be asked for, without credentials: an engine's nodes in the
+    /// order of its addresses, or the embedded store alone.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        match self {
+            Self::Engine(engine) => engine.hosts(),
+            Self::Sqlite(_) => vec!["embedded".to_owned()],
+        }
+    }
+
+    /// As [`Store::write`], by the host at this place among [`Store::hosts`] and no other.
+    ///
+    /// # Errors
+    /// As [`Store::write`]. Nobody is there at a place past the last.
+    pub async fn write_to(&self, host: usize, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
+        match self {
+            Self::Engine(engine) => engine.write(batch, Some(host)).await,
             Self::Sqlite(sqlite) => sqlite.write(batch).await,
         }
     }

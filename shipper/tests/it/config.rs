@@ -26,6 +26,7 @@ const VALUES: &[(&str, &str)] = &[
     ("password_file", "'password'"),
     ("api_key_file", "'key'"),
     ("ca_certificate", "'ca.pem'"),
+    ("compression", "'gzip'"),
     ("line_max_bytes", "1030"),
     ("batch_max_lines", "1004"),
     ("batch_max_bytes", "1050"),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shipper::dead_letters::DeadLetters;
-use shipper::delivery::DeliverySettings;
+use shipper::delivery::{DeliverySettings, Request};
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
 use shipper::files::{FileSettings, Files, Format};
@@ -81,6 +81,9 @@ impl World {
             line_max_bytes: 1 << 20,
             checkpoint_interval: Duration::from_millis(100),
             delivery: DeliverySettings {
+                hosts: Vec::new(),
+                poison_attempts: 4,
+                poison_span: Duration::from_secs(60),
                 requests_in_flight: 1,
                 retry_min: Duration::from_millis(1),
                 retry_max: Duration::from_millis(1),
@@ -96,7 +99,7 @@ impl World {
     fn run(&mut self, rig: &mut Rig, time: Duration) {
         let end = self.now.elapsed + time;
         while self.now.elapsed < end {
-            for (id, batch) in rig.pipeline.tick(self.now) {
+            for Request { id, batch, .. } in rig.pipeline.tick(self.now) {
                 let mut answer = Vec::new();
                 for (place, line) in batch.lines().iter().enumerate() {
                     let document: serde_json::Value = serde_json::from_slice(batch.document(place)).unwrap();

@@ -8,6 +8,7 @@ mod config;
 mod exec;
 mod files;
 mod fuzz;
+mod memory;
 mod program;
 mod run;
 mod simulation;

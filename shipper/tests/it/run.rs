@@ -86,12 +86,14 @@ fn what_can_not_work_is_one_line_and_a_code_of_its_own() {
     let nobody = format!("http://{}", free_address());
     std::fs::write(place.path("a-file"), "").unwrap();
     std::fs::create_dir(place.path("a-folder")).unwrap();
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 8] = [
         (&["run", "--to", "ftp://x"], 2, "give sqlite:PATH or http(s)://"),
         (&["run", "--to", "sqlite:x", "--state-dir", "a-file/state"], 10, "give another one with --state-dir"),
         (&["run", "--to", "sqlite:a-folder"], 12, "can't open the store"),
         (&["bootstrap", "--to", "sqlite:a-folder"], 12, "can't open the store"),
         (&["bootstrap", "--to", &nobody], 13, "does not answer"),
+        (&["preflight", "--to", "sqlite:a-folder"], 12, "can't open the store"),
+        (&["preflight", "--to", &nobody], 13, "does not answer"),
         (&["run", "--to", "sqlite:x", "--admin-listen", &taken], 14, "give another address with --admin-listen"),
     ];
     for (arguments, code, says) in cases {
@@ -100,6 +102,19 @@ fn what_can_not_work_is_one_line_and_a_code_of_its_own() {
         assert!(stderr.starts_with("shipper: ") && stderr.contains(says), "{arguments:?}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
     }
+}
+
+#[test]
+fn preflight_says_what_is_proven() {
+    let place = Place::new();
+    let output = place.ship(&["preflight"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        said,
+        "sqlite:logs.db: pipeline not used, template in place\ntemplate in force: not used\nsample lines: not used\n\
+         rights: proven\n"
+    );
 }
 
 #[test]
@@ -157,7 +172,9 @@ fn the_admin_port_tells_why_lines_wait() {
         (status == 503 && reason.starts_with("the store does not answer: ")).then_some(())
     });
     assert_eq!(get(admin, "/healthz").unwrap().0, 200);
-    assert_eq!(metric(&get(admin, "/metrics").unwrap().1, "shipper_sink_paused"), 1.0);
+    let text = get(admin, "/metrics").unwrap().1;
+    assert_eq!(metric(&text, "shipper_sink_paused"), 1.0);
+    assert_eq!(metric(&text, "shipper_sink_trouble{cause=\"unreachable\"}"), 1.0);
     until("the line is seen to get older", || {
         (metric(&get(admin, "/metrics")?.1, "shipper_lag_seconds") >= 1.0).then_some(())
     });
@@ -184,7 +201,7 @@ fn its_own_log_is_json_on_standard_error() {
 }
 
 #[track_caller]
-fn metric(text: &str, name: &str) -> f64 {
+pub(crate) fn metric(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
 }

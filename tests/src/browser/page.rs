@@ -61,9 +61,13 @@ impl Page {
     /// Makes it a phone's page from now on, or again a desk's.
     #[track_caller]
     pub fn hold_as_phone(&self, phone: bool) {
-        let (width, height) = if phone { PHONE } else { DESK };
-        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
-        self.session.devtools("Emulation.setDeviceMetricsOverride", &metrics);
+        let (width, height) = PHONE;
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
+        if phone {
+            self.session.devtools("Emulation.setDeviceMetricsOverride", &metrics);
+        } else {
+            self.session.devtools("Emulation.clearDeviceMetricsOverride", &json!({}));
+        }
     }
 
     /// Shows pages in this scheme from now on.

@@ -56,7 +56,7 @@ impl Session {
             "binary": executable("chromium"),
             "args": [
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                "--disable-background-networking", "--disable-component-update", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--no-first-run", "--force-prefers-reduced-motion",
                 "--hide-scrollbars", "--force-color-profile=srgb", "--lang=en-GB",
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
                 format!("--window-size={width},{height}"),

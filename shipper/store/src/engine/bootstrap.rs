@@ -1,14 +1,13 @@
 //! Puts an engine's ingest pipeline and index template in place, or checks that they are.
 //!
 //! Each carries a version and the mark [`MANAGED_BY`]. What is there without the mark is somebody else's and is never
-//! written over; what is newer is left as it is. In the end an engine is asked what template a new index would really
-//! get, since another one with a higher priority would win without a word.
+//! written over; what is newer is left as it is. What the credentials may not read is left alone, unproven.
 
 use elasticsearch::http::Method;
 use serde_json::{Value, json};
 
 use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
-use crate::disposition::Cause;
+use crate::disposition::{Cause, CauseKind};
 use crate::engine::Engine;
 use crate::engine::client::Answer;
 
@@ -25,14 +24,18 @@ impl Engine {
             None => Outcome::NotUsed,
         };
         let template = self.put_template(mode).await?;
-        self.check_in_force().await?;
+        self.template_in_force().await?;
         Ok(BootstrapReport { pipeline, template })
     }
 
     async fn put_pipeline(&self, name: &str, mode: BootstrapMode) -> Result<Outcome, BootstrapError> {
         let path = format!("_ingest/pipeline/{name}");
         let wanted: Value = parse(PIPELINE)?;
-        let there = self.get(&path).await?.map(|answer| answer[name].clone());
+        let there = match self.get(&path).await? {
+            Found::NotAllowed => return Ok(Outcome::Unproven),
+            Found::Missing => None,
+            Found::There(answer) => Some(answer[name].clone()),
+        };
         let what = format!("the ingest pipeline {name:?}");
         // Pipelines have no place for marks that all engines know, but for their description.
         let is_ours = |there: &Value| there["description"].as_str().is_some_and(|text| text.contains(MANAGED_BY));
@@ -51,35 +54,23 @@ impl Engine {
             let fields = wanted["template"]["mappings"]["properties"].as_object_mut();
             fields.and_then(|fields| fields.remove("event"));
         }
-        let there = self.get(&path).await?.map(|answer| answer["index_templates"][0]["index_template"].clone());
+        let there = match self.get(&path).await? {
+            Found::NotAllowed => return Ok(Outcome::Unproven),
+            Found::Missing => None,
+            Found::There(answer) => Some(answer["index_templates"][0]["index_template"].clone()),
+        };
         let what = format!("the index template {name:?}");
         let step = step(there.as_ref(), &wanted, is_marked, mode, &what, "--index-prefix NAME")?;
         self.put(&path, &wanted, step).await
     }
 
-    /// Asks what a new index would get.
-    async fn check_in_force(&self) -> Result<(), BootstrapError> {
-        let path = format!("_index_template/_simulate_index/{}-2000.01.01", self.settings.index_prefix);
-        let answer = self.client.json(Method::Post, &path, None).await;
-        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
-        match answer.status {
-            200 if is_marked(&answer.json()["template"]["mappings"]) => Ok(()),
-            200 => Err(refused(format!(
-                "indices {} would get another index template than this program's: remove it, lower its priority below \
-                 that of {:?}, or use another --index-prefix",
-                self.indices(),
-                self.settings.index_prefix
-            ))),
-            _ => Err(said_no(&answer, "can't ask what a new index would get")),
-        }
-    }
-
-    async fn get(&self, path: &str) -> Result<Option<Value>, BootstrapError> {
+    async fn get(&self, path: &str) -> Result<Found, BootstrapError> {
         let answer = self.client.json(Method::Get, path, None).await;
         let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
         match answer.status {
-            200 => Ok(Some(answer.json())),
-            404 => Ok(None),
+            200 => Ok(Found::There(answer.json())),
+            404 => Ok(Found::Missing),
+            _ if may_not_ask(&answer) => Ok(Found::NotAllowed),
             _ => Err(said_no(&answer, &format!("can't read {path}"))),
         }
     }
@@ -95,6 +86,19 @@ impl Engine {
             _ => Err(said_no(&answer, &format!("can't put {path} in place"))),
         }
     }
+}
+
+/// A part, as the engine has it.
+enum Found {
+    There(Value),
+    Missing,
+    /// The credentials may not read it. Whoever may not read it does not put it in place either.
+    NotAllowed,
+}
+
+/// Whether the engine knows who is asking, and does not tell them.
+pub(super) fn may_not_ask(answer: &Answer) -> bool {
+    answer.status == 403
 }
 
 /// What has to be done about a part.
@@ -124,7 +128,7 @@ fn step(
     Ok(outcome)
 }
 
-fn is_marked(there: &Value) -> bool {
+pub(super) fn is_marked(there: &Value) -> bool {
     there["_meta"]["managed_by"] == MANAGED_BY
 }
 
@@ -132,12 +136,12 @@ fn parse(text: &str) -> Result<Value, BootstrapError> {
     serde_json::from_str(text).map_err(|error| refused(format!("a built-in file is not JSON: {error}")))
 }
 
-fn refused(reason: String) -> BootstrapError {
-    BootstrapError::Refused(Cause::new(0, reason))
+pub(super) fn refused(reason: String) -> BootstrapError {
+    BootstrapError::Refused(Cause::new(0, reason).of_kind(CauseKind::NotInPlace))
 }
 
 /// An engine's no, with what to do about it where that is known.
-fn said_no(answer: &Answer, what: &str) -> BootstrapError {
+pub(super) fn said_no(answer: &Answer, what: &str) -> BootstrapError {
     let cause = answer.cause();
     if answer.is_passing() {
         return BootstrapError::Unavailable(cause);

@@ -1,9 +1,9 @@
-//! Reads what an engine answers to `_bulk`, asked for with `filter_path=errors,items.*.status,items.*.error`. It does no
-//! I/O, and an answer without errors, which is nearly every one, is read without a JSON parser.
+//! Reads what an engine answers to `_bulk`, asked for its errors and each item's status, error and failure
+//! store. It does no I/O, and an answer without errors, which is nearly every one, is read without a JSON parser.
 
 use serde::Deserialize;
 
-use crate::disposition::{Cause, Disposition, WriteError};
+use crate::disposition::{Cause, CauseKind, Disposition, WriteError};
 
 /// What an engine writes of a line that it stored.
 const CREATED: &[u8] = b"{\"create\":{\"status\":201}}";
@@ -59,6 +59,8 @@ struct Item {
 struct Outcome {
     status: u16,
     error: Option<ItemError>,
+    /// What Elasticsearch's failure store has to do with the line.
+    failure_store: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -110,38 +112,51 @@ impl Outcome {
             Cause::new(self.status, reason)
         };
         let kind = self.error.as_ref().map_or("", |error| error.r#type.as_str());
-        let overloaded = matches!(
-            kind,
-            "es_rejected_execution_exception" | "rejected_execution_exception" | "circuit_breaking_exception"
-        );
+        let about = self.error.as_ref().and_then(|error| about_the_engine(kind, error.reason()));
         Meaning::Line(match self.status {
+            // It was not indexed where it is looked for, but put aside by the engine, under an id of the engine's own.
+            200 | 201 if self.failure_store.as_deref() == Some("used") => {
+                let reason = "the engine did not index the line: it put it into its failure store";
+                Disposition::DeadLetter(Cause::new(self.status, reason).of_kind(CauseKind::Rejected))
+            }
             200 | 201 if self.error.is_none() => Disposition::Stored,
             409 => Disposition::AlreadyStored,
-            _ if overloaded => Disposition::Retry(cause()),
+            _ if is_overload(kind) => Disposition::Retry(cause().of_kind(CauseKind::Busy)),
+            // No cluster yet.
+            503 => Disposition::Retry(cause()),
             // A disk past its flood stage is told as a block with 429, but does not pass by itself.
-            429 if kind == CLUSTER_BLOCK => return Meaning::Refused(cause()),
-            status if status == 429 || status >= 500 => Disposition::Retry(cause()),
-            401 | 403 | 404 => return Meaning::Refused(cause()),
-            _ if self.error.as_ref().is_some_and(ItemError::is_about_the_engine) => {
-                return Meaning::Refused(cause());
+            status if about.is_some() && status < 500 => {
+                return Meaning::Refused(cause().of_kind(about.unwrap_or(CauseKind::Block)));
             }
+            status if status == 429 || status >= 500 => Disposition::Retry(cause()),
+            401 | 403 => return Meaning::Refused(cause()),
+            404 => return Meaning::Refused(cause().of_kind(CauseKind::MissingIndex)),
             _ => Disposition::DeadLetter(cause()),
         })
     }
 }
 
-/// A refusal with a client's status that no line can help: the pipeline is missing, or there is no room for an index.
-/// Engines quote lines in their reasons, so a reason is told by how it begins, which no line decides.
-pub(super) fn is_about_the_engine(kind: &str, reason: &str) -> bool {
+/// Too much at once: it passes by itself, whatever its status.
+pub(super) fn is_overload(kind: &str) -> bool {
+    matches!(kind, "es_rejected_execution_exception" | "rejected_execution_exception" | "circuit_breaking_exception")
+}
+
+/// A refusal that no line can help: a block, a missing index or pipeline, no room for an index. Engines quote lines in
+/// their reasons, so a reason is told by how it begins, which no line decides.
+pub(super) fn about_the_engine(kind: &str, reason: &str) -> Option<CauseKind> {
     match kind {
-        "index_not_found_exception" | CLUSTER_BLOCK => true,
+        CLUSTER_BLOCK => Some(CauseKind::Block),
+        "index_not_found_exception" => Some(CauseKind::MissingIndex),
         "illegal_argument_exception" => {
-            reason.starts_with("pipeline with id [") && reason.ends_with("] does not exist")
+            let no_pipeline = reason.starts_with("pipeline with id [") && reason.ends_with("] does not exist");
+            no_pipeline.then_some(CauseKind::NotInPlace)
         }
         "validation_exception" => {
-            reason.starts_with("Validation Failed: 1: this action would add [") && reason.contains(" shards")
+            let no_room =
+                reason.starts_with("Validation Failed: 1: this action would add [") && reason.contains(" shards");
+            no_room.then_some(CauseKind::ShardLimit)
         }
-        _ => false,
+        _ => None,
     }
 }
 
@@ -151,13 +166,13 @@ pub(super) fn without_source(reason: &str) -> &str {
 }
 
 impl ItemError {
-    fn is_about_the_engine(&self) -> bool {
-        is_about_the_engine(&self.r#type, self.reason.as_deref().unwrap_or_default())
+    fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or_default()
     }
 
     /// Type and reason, those of the cause too.
     fn text(&self) -> String {
-        let mut text = format!("{}: {}", self.r#type, without_source(self.reason.as_deref().unwrap_or_default()));
+        let mut text = format!("{}: {}", self.r#type, without_source(self.reason()));
         if let Some(cause) = &self.caused_by {
             text.push_str(", caused by ");
             text.push_str(&cause.text());
@@ -236,6 +251,14 @@ mod tests {
             let mixed = read(&answer(&["{\"create\":{\"status\":201}}", &item]), 2).unwrap();
             assert!(matches!(mixed[..], [Disposition::Stored, Disposition::Retry(_)]), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_line_in_the_failure_store_is_not_stored() {
+        let body = br#"{"errors":false,"items":[{"create":{"status":201,"failure_store":"used"}},
+            {"create":{"status":201,"failure_store":"not_applicable_or_unknown"}}]}"#;
+        let read = read(body, 2).unwrap();
+        assert!(matches!(&read[..], [Disposition::DeadLetter(cause), Disposition::Stored] if cause.status == 201));
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! Requests to an engine: one deadline each, plain JSON types that every engine knows, answers in whole.
 
-use std::time::Duration;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use elasticsearch::auth::Credentials as ClientCredentials;
 use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::Method;
-use elasticsearch::http::headers::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use elasticsearch::http::transport::{MultiNodeConnectionPool, Transport, TransportBuilder};
+use elasticsearch::http::headers::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use flate2::write::GzEncoder;
 use serde_json::Value;
 use url::Url;
 
-use crate::disposition::Cause;
+use crate::disposition::{Cause, CauseKind};
 use crate::engine::bulk_answer::without_source;
 use crate::error::OpenError;
-use crate::settings::{Credentials, EngineSettings};
+use crate::settings::{Compression, Credentials, EngineSettings};
 
 /// A longer answer is not read further; it is then no answer.
 const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -38,7 +42,7 @@ pub(super) enum NoAnswer {
 impl NoAnswer {
     pub(super) fn into_cause(self) -> Cause {
         match self {
-            Self::TimedOut => Cause::new(0, "no answer in time"),
+            Self::TimedOut => Cause::new(0, "no answer in time").of_kind(CauseKind::TimedOut),
             Self::Failed(cause) => cause,
         }
     }
@@ -79,37 +83,47 @@ impl Answer {
     }
 }
 
-/// Connections to the nodes of one cluster, asked in turn.
+/// One node of the cluster.
+#[derive(Debug)]
+struct Node {
+    name: String,
+    transport: Transport,
+}
+
+/// Connections to the nodes of one cluster. Each node is spoken to by itself, since the `elasticsearch` crate asks all
+/// of a list in turn, the dead ones too.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    transport: Transport,
+    nodes: Arc<[Node]>,
+    /// Who is asked first, the next time that it does not matter who.
+    turn: Arc<AtomicUsize>,
     timeout: Duration,
+    compression: Compression,
 }
 
 impl Client {
     pub(super) fn new(addresses: &[Url], settings: &EngineSettings) -> Result<Self, OpenError> {
-        let pool = MultiNodeConnectionPool::round_robin(addresses.to_vec(), None);
-        let mut builder = TransportBuilder::new(pool).disable_proxy().enable_meta_header(false);
-        if let Some(path) = &settings.ca_certificate {
-            let unusable = |reason: String| OpenError::Certificate { path: path.clone(), reason };
-            let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-            let certificate = Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
-            builder = builder.cert_validation(CertificateValidation::Full(certificate));
+        let node = |address: &Url| Ok(Node { name: name(address), transport: transport(address, settings)? });
+        let nodes: Arc<[Node]> = addresses.iter().map(node).collect::<Result<_, OpenError>>()?;
+        if nodes.is_empty() {
+            return Err(OpenError::Client("no address is given".to_owned()));
         }
-        if let Some(credentials) = &settings.credentials {
-            builder = builder.auth(client_credentials(credentials)?);
-        }
-        let transport = builder.build().map_err(|error| OpenError::Client(error.to_string()))?;
-        Ok(Self { transport, timeout: settings.request_timeout })
+        let (timeout, compression) = (settings.request_timeout, settings.compression);
+        Ok(Self { nodes, turn: Arc::default(), timeout, compression })
     }
 
-    /// Sends a request with a JSON body, or none.
+    /// The nodes' names: host and port.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.name.clone()).collect()
+    }
+
+    /// Sends a request with a JSON body, or none, to whichever node answers.
     pub(super) async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, NoAnswer> {
         let body = body.map(|body| Bytes::from(body.to_string()));
         self.send(method, path, "application/json", &[], body).await
     }
 
-    /// Sends a request.
+    /// Sends a request to whichever node answers: each is asked once at most, all within one deadline.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -118,17 +132,113 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<Bytes>,
     ) -> Result<Answer, NoAnswer> {
+        let headers = self.headers(content_type);
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let begun = Instant::now();
+        let mut answer = Err(NoAnswer::TimedOut);
+        for place in 0..self.nodes.len() {
+            let left = self.timeout.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let node = &self.nodes[first.wrapping_add(place) % self.nodes.len()];
+            answer = node.send(method, path, headers.clone(), query, body.clone(), left).await;
+            if !matches!(answer, Err(NoAnswer::Failed(_))) {
+                break;
+            }
+        }
+        answer
+    }
+
+    /// Sends a `_bulk` request to the node at `host`, or to whichever answers.
+    pub(super) async fn bulk(
+        &self,
+        host: Option<usize>,
+        query: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, NoAnswer> {
+        const NDJSON: &str = "application/x-ndjson";
+        let Some(host) = host else { return self.send(Method::Post, "_bulk", NDJSON, query, Some(body)).await };
+        let Some(node) = self.nodes.get(host) else {
+            return Err(NoAnswer::Failed(Cause::new(0, "there is no such host").of_kind(CauseKind::Unreachable)));
+        };
+        let mut headers = self.headers(NDJSON);
+        let body = match self.compression {
+            Compression::None => body,
+            Compression::Gzip => {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                gzip(body).await?
+            }
+        };
+        node.send(Method::Post, "_bulk", headers, query, Some(body), self.timeout).await
+    }
+
+    fn headers(&self, content_type: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let sent = self.transport.send(method, path, headers, Some(query), body, Some(self.timeout)).await;
+        if self.compression == Compression::None {
+            // Else the client asks for gzip of its own accord, and an answer's length is not known before it is read.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        headers
+    }
+}
+
+impl Node {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        query: &[(&str, &str)],
+        body: Option<Bytes>,
+        timeout: Duration,
+    ) -> Result<Answer, NoAnswer> {
+        let sent = self.transport.send(method, path, headers, Some(query), body, Some(timeout)).await;
         let response = sent.map_err(|error| failed(&error))?;
         let status = response.status_code().as_u16();
         if response.content_length().is_some_and(|length| length > ANSWER_MAX_BYTES as u64) {
-            return Err(NoAnswer::Failed(Cause::new(status, "the answer is too long")));
+            let cause = Cause::new(status, "the answer is too long").of_kind(CauseKind::Unreadable);
+            return Err(NoAnswer::Failed(cause));
         }
         let body = response.bytes().await.map_err(|error| failed(&error))?;
         Ok(Answer { status, body })
+    }
+}
+
+/// Host and port of an address.
+fn name(address: &Url) -> String {
+    let port = address.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", address.host_str().unwrap_or_default())
+}
+
+fn transport(address: &Url, settings: &EngineSettings) -> Result<Transport, OpenError> {
+    let pool = SingleNodeConnectionPool::new(address.clone());
+    let mut builder = TransportBuilder::new(pool).disable_proxy().enable_meta_header(false);
+    if let Some(path) = &settings.ca_certificate {
+        let unusable = |reason: String| OpenError::Certificate { path: path.clone(), reason };
+        let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let certificate = Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
+        builder = builder.cert_validation(CertificateValidation::Full(certificate));
+    }
+    if let Some(credentials) = &settings.credentials {
+        builder = builder.auth(client_credentials(credentials)?);
+    }
+    builder.build().map_err(|error| OpenError::Client(error.to_string()))
+}
+
+/// A body as gzip, made where it holds up no other request.
+async fn gzip(body: Bytes) -> Result<Bytes, NoAnswer> {
+    let compress = move || {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::fast());
+        encoder.write_all(&body).and_then(|()| encoder.finish())
+    };
+    let failed = |reason: String| NoAnswer::Failed(Cause::new(0, format!("can't compress the batch: {reason}")));
+    match tokio::task::spawn_blocking(compress).await {
+        Ok(Ok(compressed)) => Ok(Bytes::from(compressed)),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
     }
 }
 
@@ -141,7 +251,7 @@ fn failed(error: &elasticsearch::Error) -> NoAnswer {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    NoAnswer::Failed(Cause::new(0, innermost.to_string()))
+    NoAnswer::Failed(Cause::new(0, innermost.to_string()).of_kind(CauseKind::Unreachable))
 }
 
 fn client_credentials(credentials: &Credentials) -> Result<ClientCredentials, OpenError> {

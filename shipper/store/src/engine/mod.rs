@@ -1,8 +1,9 @@
 //! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
 //!
-//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place; `write` sends
-//! batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in the engine's terms, `counts`
-//! and `patterns` count them, `tail` follows what comes in, and `coverage` tells what rests of a source.
+//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place, and `preflight`
+//! proves that they work; `write` sends batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in
+//! the engine's terms, `counts` and `patterns` count them, `tail` follows what comes in, and `coverage` tells what rests of
+//! a source.
 
 mod bootstrap;
 mod bulk_answer;
@@ -11,6 +12,7 @@ mod counts;
 mod coverage;
 mod filter;
 mod patterns;
+mod preflight;
 mod search;
 mod tail;
 mod write;
@@ -45,6 +47,11 @@ impl Engine {
             check_name(name)?;
         }
         Ok(Self { client: Client::new(addresses, settings)?, settings: settings.clone() })
+    }
+
+    /// The nodes' names, by their places.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        self.client.hosts()
     }
 
     /// The pattern of this store's indices.

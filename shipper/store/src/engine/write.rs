@@ -1,25 +1,22 @@
 //! Sends a batch, and reads of the answer what became of it.
 
-use elasticsearch::http::Method;
-
 use crate::batch::Batch;
-use crate::disposition::{Cause, Disposition, WriteError};
+use crate::disposition::{CauseKind, Disposition, WriteError};
 use crate::engine::Engine;
-use crate::engine::bulk_answer::{self, CLUSTER_BLOCK, is_about_the_engine};
+use crate::engine::bulk_answer::{self, about_the_engine, is_overload};
 use crate::engine::client::Answer;
 
 impl Engine {
-    pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
+    /// Sends a batch to the node at `host`, or to whichever answers.
+    pub(crate) async fn write(&self, batch: &Batch, host: Option<usize>) -> Result<Vec<Disposition>, WriteError> {
         if batch.lines().is_empty() {
             return Ok(Vec::new());
         }
-        let mut query = vec![("filter_path", "errors,items.*.status,items.*.error")];
+        let mut query = vec![("filter_path", "errors,items.*.status,items.*.error,items.*.failure_store")];
         if let Some(pipeline) = &self.settings.pipeline {
             query.push(("pipeline", pipeline));
         }
-        let body = Some(batch.body().clone());
-        let sent = self.client.send(Method::Post, "_bulk", "application/x-ndjson", &query, body).await;
-        match sent {
+        match self.client.bulk(host, &query, batch.body().clone()).await {
             Ok(answer) if answer.status == 200 => bulk_answer::read(&answer.body, batch.lines().len()),
             Ok(answer) => Err(refusal(&answer)),
             Err(no_answer) => Err(WriteError::Unavailable(no_answer.into_cause())),
@@ -29,19 +26,22 @@ impl Engine {
 
 /// What a status other than 200 means for the whole request.
 fn refusal(answer: &Answer) -> WriteError {
-    let cause: Cause = answer.cause();
-    let about_the_engine = || {
-        let (kind, reason) = answer.error();
-        is_about_the_engine(&kind, &reason)
-    };
+    let (kind, reason) = answer.error();
+    let cause = answer.cause();
+    if let Some(about) = about_the_engine(&kind, &reason)
+        && (answer.status == 429 || !answer.is_passing())
+    {
+        return WriteError::Refused(cause.of_kind(about));
+    }
     match answer.status {
-        429 if answer.error().0 == CLUSTER_BLOCK => WriteError::Refused(cause),
+        _ if is_overload(&kind) => WriteError::Unavailable(cause.of_kind(CauseKind::Busy)),
         _ if answer.is_passing() => WriteError::Unavailable(cause),
         413 => WriteError::TooLarge(cause),
-        // Rights, a wrong address, a proxy that knows better: no other batch would fare better.
-        401 | 403 | 404 | 405 | 406 | 407 | 415 => WriteError::Refused(cause),
-        300..=399 => WriteError::Refused(cause),
-        400..=499 if about_the_engine() => WriteError::Refused(cause),
+        401 | 403 | 407 => WriteError::Refused(cause),
+        // A wrong address, a proxy that knows better: no other batch would fare better.
+        300..=399 | 404 | 405 | 406 | 415 => WriteError::Refused(cause.of_kind(CauseKind::Address)),
+        // An engine says what is wrong with a request; who does not is not one, and knows nothing of lines.
+        400..=499 if kind.is_empty() => WriteError::Refused(cause.of_kind(CauseKind::Address)),
         400..=499 => WriteError::Rejected(cause),
         _ => WriteError::Unavailable(cause),
     }
@@ -53,9 +53,13 @@ mod tests {
 
     use super::*;
 
+    fn of(status: u16, body: &str) -> WriteError {
+        refusal(&Answer { status, body: Bytes::copy_from_slice(body.as_bytes()) })
+    }
+
     #[test]
     fn a_status_says_what_to_do_next() {
-        let of = |status| refusal(&Answer { status, body: Bytes::from_static(b"{\"error\":\"words\"}") });
+        let of = |status| of(status, r#"{"error":{"type":"some_exception","reason":"words"}}"#);
         for status in [429, 500, 502, 503, 504, 202] {
             assert!(matches!(of(status), WriteError::Unavailable(_)), "{status}");
         }
@@ -63,6 +67,33 @@ mod tests {
             assert!(matches!(of(status), WriteError::Refused(_)), "{status}");
         }
         assert!(matches!(of(413), WriteError::TooLarge(_)));
-        assert!(matches!(of(400), WriteError::Rejected(cause) if cause.reason == "HTTP 400: words"));
+        assert!(matches!(of(400), WriteError::Rejected(cause) if cause.reason == "HTTP 400: some_exception: words"));
+    }
+
+    #[test]
+    fn who_is_no_engine_says_nothing_of_lines() {
+        for body in ["<html>The plain HTTP request was sent to HTTPS port</html>", "{\"error\":\"words\"}", ""] {
+            let WriteError::Refused(cause) = of(400, body) else { panic!("{body}") };
+            assert_eq!(cause.kind, CauseKind::Address, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_the_whole_cluster_lacks_has_a_kind_of_its_own() {
+        for (status, kind, expected) in [
+            (403, "cluster_block_exception", CauseKind::Block),
+            (429, "cluster_block_exception", CauseKind::Block),
+            (404, "index_not_found_exception", CauseKind::MissingIndex),
+            (403, "security_exception", CauseKind::Rights),
+        ] {
+            let WriteError::Refused(cause) = of(status, &format!(r#"{{"error":{{"type":"{kind}","reason":"r"}}}}"#))
+            else {
+                panic!("{kind}")
+            };
+            assert_eq!(cause.kind, expected, "{kind}");
+        }
+        // No cluster yet: that passes.
+        let starting = of(503, r#"{"error":{"type":"cluster_block_exception","reason":"state not recovered"}}"#);
+        assert!(matches!(starting, WriteError::Unavailable(_)), "{starting:?}");
     }
 }

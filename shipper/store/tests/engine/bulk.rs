@@ -108,6 +108,60 @@ async fn a_missing_pipeline_pauses_the_shipper() {
 }
 
 #[tokio::test]
+async fn a_compressed_batch_is_the_same_batch() {
+    for mut rig in [Rig::full("gzip"), Rig::bare("gzip")] {
+        rig.settings.compression = store::Compression::Gzip;
+        let store = rig.ready_store().await;
+        let lines: Vec<_> = (0..50).map(|second| record(second, "hello", Some("r-1"))).collect();
+        let batch = batch(&rig.settings.index_prefix, generation(1), &lines);
+        assert_eq!(store.write_to(0, &batch).await.unwrap(), all_stored(50));
+        assert_eq!(store.write(&batch).await.unwrap(), vec![Disposition::AlreadyStored; 50]);
+        rig.clean().await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_there_is_passed_over_where_any_will_do() {
+    let rig = Rig::full("hosts");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let target = format!("http://127.0.0.1:{port},{}", rig.url()).parse().unwrap();
+    let store = store::Store::open_writer(&target, &rig.settings).await.unwrap();
+    for _ in 0..2 {
+        store.bootstrap(store::BootstrapMode::Apply).await.unwrap();
+    }
+    let batch = batch(&rig.settings.index_prefix, generation(1), &[record(0, "a", None)]);
+    let refused = store.write_to(0, &batch).await;
+    assert!(
+        matches!(&refused, Err(WriteError::Unavailable(cause)) if cause.kind == store::CauseKind::Unreachable),
+        "{refused:?}"
+    );
+    assert_eq!(store.write_to(1, &batch).await.unwrap(), all_stored(1));
+    assert_eq!(store.hosts()[0], format!("127.0.0.1:{port}"));
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn a_missing_index_that_may_not_be_made_pauses_the_shipper() {
+    for rig in [Rig::full("noauto"), Rig::bare("noauto")] {
+        let store = rig.ready_store().await;
+        let prefix = rig.settings.index_prefix.clone();
+        // Only for this test's indices.
+        let forbid = json!({ "persistent": { "action.auto_create_index": format!("-{prefix}-*,*") } });
+        rig.ask(Method::PUT, "_cluster/settings", Some(forbid)).await;
+        let lines = batch(&prefix, generation(1), &[record(0, "a", None)]);
+        let written = store.write(&lines).await;
+        let allow = json!({ "persistent": { "action.auto_create_index": null } });
+        rig.ask(Method::PUT, "_cluster/settings", Some(allow)).await;
+        assert!(
+            matches!(&written, Err(WriteError::Refused(cause)) if cause.kind == store::CauseKind::MissingIndex),
+            "{written:?}"
+        );
+        assert_eq!(store.write(&lines).await.unwrap(), all_stored(1));
+        rig.clean().await;
+    }
+}
+
+#[tokio::test]
 async fn an_engine_that_is_not_there_is_unavailable() {
     let settings = store::EngineSettings::default();
     // A port that was free a moment ago.

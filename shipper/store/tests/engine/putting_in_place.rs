@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use store::{BootstrapError, BootstrapMode, Outcome};
+use store::{BootstrapError, BootstrapMode, Finding, Outcome};
 
 use crate::lines::{batch, generation, record};
 use crate::rig::Rig;
@@ -119,4 +119,38 @@ async fn the_template_gives_fields_their_types() {
 #[tokio::test]
 async fn the_template_gives_fields_their_types_without_processors() {
     fields_have_their_types(Rig::bare("types")).await;
+}
+
+#[tokio::test]
+async fn preflight_proves_template_and_sample_lines() {
+    let rig = Rig::full("preflight");
+    let store = rig.store().await;
+    let missing = store.preflight().await;
+    assert!(matches!(&missing, Err(BootstrapError::Refused(cause)) if cause.reason.contains("missing")), "{missing:?}");
+    store.bootstrap(BootstrapMode::Apply).await.unwrap();
+    let report = store.preflight().await.unwrap();
+    assert_eq!((&report.template_in_force, &report.sample_lines), (&Finding::Proven, &Finding::Proven));
+    rig.clean().await;
+    // Without security nobody tells of rights, without processors nothing is tried.
+    let rig = Rig::bare("preflight");
+    let report = rig.ready_store().await.preflight().await.unwrap();
+    assert_eq!((&report.template_in_force, &report.sample_lines), (&Finding::Proven, &Finding::NotUsed));
+    assert!(matches!(report.rights, Finding::Unproven(_)), "{report}");
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn a_pipeline_that_makes_no_records_is_refused() {
+    let rig = Rig::full("spoiltpipeline");
+    let store = rig.ready_store().await;
+    let path = format!("_ingest/pipeline/{}", rig.settings.index_prefix);
+    let (_, there) = rig.ask(Method::GET, &path, None).await;
+    let mut pipeline = there[&rig.settings.index_prefix].clone();
+    // Somebody changed ours, and left its mark.
+    pipeline["processors"] = json!([{ "set": { "field": "message", "value": "changed" } }]);
+    rig.ask(Method::PUT, &path, Some(pipeline)).await;
+    let refused = store.preflight().await;
+    let Err(BootstrapError::Refused(cause)) = refused else { panic!("{refused:?}") };
+    assert!(cause.reason.contains("makes no record") && cause.reason.contains("message"), "{cause}");
+    rig.clean().await;
 }

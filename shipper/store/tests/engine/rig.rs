@@ -38,6 +38,10 @@ impl Rig {
         Self { url: url.trim_end_matches('/').to_owned(), http: Client::new(), settings }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) async fn store(&self) -> Store {
         let target: Target = self.url.parse().unwrap();
         Store::open_writer(&target, &self.settings).await.unwrap()

@@ -13,6 +13,12 @@ pub(super) const POISON: &str = "poison";
 /// A document of this text spoils the request that it is in: a client's error for all of it.
 pub(super) const SPOILER: &str = "spoiler";
 
+/// A request with a document of this text is answered with 500, for ever.
+pub(super) const CRASHER: &str = "crasher";
+
+/// A document of this text is answered with 500 by itself, for ever.
+pub(super) const BREAKER: &str = "breaker";
+
 /// A document, and the index that it was for.
 pub(super) struct Held {
     pub(super) index: String,
@@ -34,8 +40,10 @@ pub(super) struct Weather {
     pub(super) refused: u64,
     /// The answer speaks of another number of lines.
     pub(super) other_length: u64,
-    /// A line is answered with 429 or 503.
+    /// A line is answered with 429, 500 or 503.
     pub(super) line_busy: u64,
+    /// A host goes down, and later comes back.
+    pub(super) host_down: u64,
 }
 
 /// The store.
@@ -49,17 +57,48 @@ pub(super) struct Engine {
     pub(super) request_max_bytes: usize,
     /// Batches that it will take though nobody waits for the answer any more.
     late: Vec<Batch>,
+    /// Of each host, whether nobody is there.
+    down: Vec<bool>,
 }
 
 impl Engine {
-    pub(super) fn new(weather: Weather, request_max_bytes: usize) -> Self {
-        Self { documents: HashMap::new(), stored: HashSet::new(), weather, request_max_bytes, late: Vec::new() }
+    pub(super) fn new(weather: Weather, request_max_bytes: usize, hosts: usize) -> Self {
+        Self {
+            documents: HashMap::new(),
+            stored: HashSet::new(),
+            weather,
+            request_max_bytes,
+            late: Vec::new(),
+            down: vec![false; hosts],
+        }
     }
 
-    /// Gets a request, and gives what the shipper gets to see of it.
-    pub(super) fn write(&mut self, batch: &Batch, random: &mut Random) -> Result<Vec<Disposition>, WriteError> {
+    /// Hosts go down and come back.
+    pub(super) fn change_hosts(&mut self, random: &mut Random) {
+        for is_down in &mut self.down {
+            let chances = if *is_down { 10 } else { self.weather.host_down };
+            *is_down ^= random.one_in(chances);
+        }
+    }
+
+    /// All goes well from now on.
+    pub(super) fn calm(&mut self) {
+        self.weather = Weather::default();
+        self.down.fill(false);
+    }
+
+    /// One of its hosts gets a request; gives what the shipper gets to see of it.
+    pub(super) fn write(
+        &mut self,
+        host: usize,
+        batch: &Batch,
+        random: &mut Random,
+    ) -> Result<Vec<Disposition>, WriteError> {
         let unavailable = |status, reason: &str| Err(WriteError::Unavailable(Cause::new(status, reason)));
         let weather = self.weather;
+        if self.down[host] {
+            return unavailable(0, "connection refused");
+        }
         if random.one_in(weather.reset_before) {
             return unavailable(0, "reset before it took the batch");
         }
@@ -105,6 +144,9 @@ impl Engine {
         if memchr::memmem::find(batch.body(), SPOILER.as_bytes()).is_some() {
             return Err(WriteError::Rejected(Cause::new(400, "malformed")));
         }
+        if memchr::memmem::find(batch.body(), CRASHER.as_bytes()).is_some() {
+            return Err(WriteError::Unavailable(Cause::new(500, "null_pointer_exception")));
+        }
         Ok((0..batch.lines().len()).map(|place| self.take_line(batch, place, random)).collect())
     }
 
@@ -113,8 +155,11 @@ impl Engine {
         if memchr::memmem::find(document, POISON.as_bytes()).is_some() {
             return Disposition::DeadLetter(Cause::new(400, "mapping"));
         }
+        if memchr::memmem::find(document, BREAKER.as_bytes()).is_some() {
+            return Disposition::Retry(Cause::new(500, "null_pointer_exception"));
+        }
         if random.one_in(self.weather.line_busy) {
-            return Disposition::Retry(Cause::new([429, 503][random.between(0, 1)], "busy"));
+            return Disposition::Retry(Cause::new([429, 500, 503][random.between(0, 2)], "busy"));
         }
         let (id, index) = (batch.lines()[place].id, batch.index_name(place));
         let sent = self.documents.entry(id).or_default();

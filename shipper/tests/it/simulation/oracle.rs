@@ -126,6 +126,25 @@ pub(super) fn split(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     })
 }
 
+/// That each dead letter was given up for what it is, and not for how the store was.
+pub(super) fn judge_reasons(disk: &SimDisk, request_max_bytes: usize) {
+    for bytes in disk.files_under(&format!("{}/dead-letters", super::STATE)) {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let Ok(letter) = serde_json::from_slice::<shipper::dead_letters::DeadLetter<'_>>(line) else { continue };
+            let document = letter.document.get();
+            let has = |texts: [&str; 2]| texts.iter().any(|text| document.contains(text));
+            let is_right = match letter.status {
+                400 => has([engine::POISON, engine::SPOILER]),
+                500 => has([engine::CRASHER, engine::BREAKER]),
+                // With its action, which has some hundred bytes.
+                413 => document.len() + 150 > request_max_bytes,
+                _ => false,
+            };
+            assert!(is_right, "given up with {} and {:?}: {document}", letter.status, letter.reason);
+        }
+    }
+}
+
 /// The dead letters on disk. What a power loss tore is none.
 pub(super) fn dead_letters(disk: &SimDisk) -> Vec<(LineId, engine::Held)> {
     let mut dead = Vec::new();

@@ -33,6 +33,8 @@ pub(super) struct Plan {
     /// Once in so many moves the calendar's clock jumps back.
     pub(super) clock_jumps: u64,
     pub(super) steps: usize,
+    /// Services write lines that spoil their requests, or that the store fails over for ever.
+    pub(super) hopeless: bool,
 }
 
 /// A chance: none, or once in something between the two.
@@ -43,13 +45,19 @@ fn some(random: &mut Random, low: usize, high: usize) -> u64 {
 impl Plan {
     pub(super) fn new(random: &mut Random) -> Self {
         let on_full = if random.one_in(3) { OnFull::DropOldest } else { OnFull::Wait };
+        let hopeless = random.one_in(2);
         let is_small = on_full == OnFull::DropOldest || random.one_in(3);
-        let max_bytes = if is_small { random.between(1_600, 3_000) } else { random.between(4_000, 40_000) } as u64;
+        let max_bytes = match (hopeless, is_small) {
+            // Room for all that waits for good lines to be told from, and for those.
+            (true, _) => random.between(100_000, 200_000),
+            (false, true) => random.between(1_600, 3_000),
+            (false, false) => random.between(4_000, 40_000),
+        } as u64;
         // Where the oldest lines are given up, what of them was lost is only known while no process ends in between.
         let crashes = if on_full == OnFull::DropOldest && random.one_in(2) { 0 } else { random.between(0, 5) };
         Self {
             spool: SpoolSettings { max_bytes, segment_bytes: max_bytes / 8, on_full },
-            pipeline: pipeline(random),
+            pipeline: pipeline(random, hopeless),
             crashes,
             power_losses: random.one_in(2),
             faults: Faults {
@@ -62,11 +70,12 @@ impl Plan {
             full_spells: some(random, 50, 400),
             weather: weather(random),
             // A single line's action and document have at most some 700 bytes.
-            request_max_bytes: if random.one_in(3) { random.between(500, 2_000) } else { usize::MAX },
+            request_max_bytes: if hopeless && random.one_in(3) { random.between(500, 2_000) } else { usize::MAX },
             streams: random.between(0, 2).max(usize::from(on_full == OnFull::DropOldest)),
             files: random.one_in(2).then(|| Kind::ALL[random.between(0, Kind::ALL.len() - 1)]),
             clock_jumps: some(random, 5, 20),
             steps: random.between(50, 400),
+            hopeless,
         }
     }
 }
@@ -80,20 +89,24 @@ fn weather(random: &mut Random) -> Weather {
         refused: some(random, 5, 40),
         other_length: some(random, 5, 40),
         line_busy: some(random, 2, 20),
+        host_down: some(random, 20, 100),
     }
 }
 
-fn pipeline(random: &mut Random) -> PipelineSettings {
+fn pipeline(random: &mut Random, hopeless: bool) -> PipelineSettings {
     let batch_max_bytes = random.between(200, 4_000);
     PipelineSettings {
         index_prefix: "app-logs".to_owned(),
         batch_max_lines: random.between(1, 8),
         batch_max_bytes,
         batch_max_age: Duration::from_millis(50),
-        in_flight_max_bytes: random.between(500, 8_000),
+        in_flight_max_bytes: if hopeless { 200_000 } else { random.between(500, 8_000) },
         line_max_bytes: LINE_MAX_BYTES,
         checkpoint_interval: Duration::from_millis(100),
         delivery: DeliverySettings {
+            hosts: (0..random.between(1, 3)).map(|number| format!("host-{number}")).collect(),
+            poison_attempts: 4,
+            poison_span: Duration::from_secs(2),
             requests_in_flight: random.between(1, 3),
             retry_min: Duration::from_millis(10),
             retry_max: Duration::from_millis(500),

@@ -4,7 +4,7 @@
 
 use store::Timestamp;
 
-use super::engine::{POISON, SPOILER};
+use super::engine::{BREAKER, CRASHER, POISON, SPOILER};
 use super::random::Random;
 
 /// A line longer than this is cut.
@@ -14,11 +14,23 @@ pub(super) const LINE_MAX_BYTES: usize = 200;
 pub(super) struct Lines {
     next: u64,
     random: Random,
+    /// Some of them spoil their requests, or are such that the store fails over them for ever.
+    hopeless: bool,
 }
 
 impl Lines {
-    pub(super) fn new(random: Random) -> Self {
-        Self { next: 0, random }
+    pub(super) fn new(random: Random, hopeless: bool) -> Self {
+        Self { next: 0, random, hopeless }
+    }
+
+    /// A good line of a day, by which others can be told to be bad.
+    pub(super) fn good(&mut self, day: &str) -> String {
+        let number = self.next;
+        self.next += 1;
+        format!(
+            "{{\"timestamp\":\"{day}T12:00:00.000Z\",\"service\":\"s\",\"level\":\"info\",\"message\":\"#{number}#\",\
+             \"request_id\":null,\"project_id\":null}}"
+        )
     }
 
     /// Another line, without its newline, and its number; the empty line has none.
@@ -26,10 +38,14 @@ impl Lines {
         let random = &mut self.random;
         let number = self.next;
         self.next += 1;
+        if self.hopeless && random.one_in(20) {
+            let note = [CRASHER, BREAKER][random.between(0, 1)];
+            return (Some(number), format!("{{\"n\":\"#{number}#\",\"note\":\"{note}\"}}").into_bytes());
+        }
         let line = match random.between(0, 14) {
             0 | 1 => format!("plain text #{number}#"),
             2 => format!("{{\"n\":\"#{number}#\",\"note\":\"{POISON}\"}}"),
-            3 if random.one_in(4) => format!("{{\"n\":\"#{number}#\",\"note\":\"{SPOILER}\"}}"),
+            3 if self.hopeless && random.one_in(4) => format!("{{\"n\":\"#{number}#\",\"note\":\"{SPOILER}\"}}"),
             4 => format!("{{\"n\":\"#{number}#\",\"n\":\"twice\"}}"),
             5 if random.one_in(3) => format!("#{number}# {}", "long ".repeat(random.between(30, 200))),
             6 => return (None, Vec::new()),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shipper::dead_letters::DeadLetters;
-use shipper::delivery::ParcelId;
+use shipper::delivery::Request;
 use shipper::document::Documents;
 use shipper::files::{FileSettings, Files, Format};
 use shipper::journal::{Entry, Journal};
@@ -13,20 +13,23 @@ use shipper::ledger::{Ledger, Snapshot};
 use shipper::moment::Moment;
 use shipper::pipeline::{Pipeline, Shared};
 use shipper::spool::{Appended, OnFull, Spool, Writer};
-use store::{Batch, GenerationId, Timestamp};
+use store::{Batch, GenerationId, Timestamp, WriteError};
 
 use super::STATE;
 use super::checkpoints::Checkpoints;
 use super::disk::{Crash, Faults, SimDisk};
-use super::engine::{Engine, Weather};
+use super::engine::Engine;
 use super::files::{Kind, LOGS, Logs};
-use super::oracle::Rest;
+use super::oracle::{Rest, judge_reasons};
 use super::plan::Plan;
 use super::random::Random;
 use super::service::{Lines, number_in};
 
 /// Once faults stop, everything has its disposition within this much model time.
 const REST_WITHIN: Duration = Duration::from_secs(600);
+
+/// Days of all lines.
+const DAYS: [&str; 2] = ["2026-11-23", "2026-11-24"];
 
 /// What one more line adds to a batch at most: its action, and a document of which every byte is escaped.
 const LINE_ADDS_MAX_BYTES: usize = 2_000;
@@ -46,7 +49,9 @@ pub(super) struct Process {
     streams: Vec<Stream>,
     pipeline: Pipeline<SimDisk>,
     /// Requests on their way.
-    requests: Vec<(ParcelId, Batch)>,
+    requests: Vec<Request>,
+    /// The smallest request that was found too large.
+    too_large: Option<usize>,
     checkpoints: Checkpoints,
 }
 
@@ -72,8 +77,8 @@ impl World {
         let wall = Timestamp::parse(b"2026-11-23T23:59:50Z").unwrap();
         Self {
             disk: SimDisk::new(random.fork(), &[STATE, LOGS]),
-            engine: Engine::new(plan.weather, plan.request_max_bytes),
-            lines: Lines::new(random.fork()),
+            engine: Engine::new(plan.weather, plan.request_max_bytes, plan.pipeline.delivery.hosts.len()),
+            lines: Lines::new(random.fork(), plan.hopeless),
             logs: plan.files.map(|kind| Logs::new(kind, random.fork())),
             now: Moment { wall, elapsed: Duration::ZERO },
             lost: 0,
@@ -94,7 +99,7 @@ impl World {
             if let Some(process) = &mut process {
                 self.lost += process.counts().lost;
                 let requests = std::mem::take(&mut process.requests);
-                requests.into_iter().for_each(|(_, batch)| self.orphan(batch));
+                requests.into_iter().for_each(|request| self.orphan(request.batch));
             }
             drop(process);
             self.ended_unasked = true;
@@ -169,7 +174,8 @@ impl World {
         let stream = |number| Stream { writer: spool.writer(&format!("stdout-{number}")), pipe: Vec::new() };
         let streams = (0..self.plan.streams).map(stream).collect();
         let checkpoints = Checkpoints::default();
-        Some(Process { ledger, journal, spool, streams, pipeline, requests: Vec::new(), checkpoints })
+        let requests = Vec::new();
+        Some(Process { ledger, journal, spool, streams, pipeline, requests, too_large: None, checkpoints })
     }
 
     /// One step of the program, or of the world around it.
@@ -188,6 +194,7 @@ impl World {
         } else if self.random.one_in(20) {
             self.disk.set_full(false);
         }
+        self.engine.change_hosts(&mut self.random);
         let counts = process.counts();
         assert!(counts.is_balanced(), "{counts:?}");
     }
@@ -229,7 +236,14 @@ impl World {
     }
 
     fn tick(&mut self, process: &mut Process) {
-        process.requests.extend(process.pipeline.tick(self.now));
+        let requests = process.pipeline.tick(self.now);
+        for request in &requests {
+            let (size, lines) = (request.batch.body().len(), request.batch.lines().len());
+            let known = process.too_large.unwrap_or(usize::MAX);
+            assert!(lines == 1 || size < known, "{size} bytes were sent, of which {known} were too large");
+        }
+        process.requests.extend(requests);
+        self.judge_hosts(process);
         let held = process.pipeline.bytes_in_flight();
         let settings = &self.plan.pipeline;
         // Reading stops at the budget; the batch that was begun below it may end above it, by its last line.
@@ -239,14 +253,27 @@ impl World {
         process.checkpoints.judge(&journal, &self.disk, &self.engine);
     }
 
+    /// No host has more requests on their way than it may have, and one probe.
+    fn judge_hosts(&self, process: &Process) {
+        let delivery = &self.plan.pipeline.delivery;
+        for host in 0..delivery.hosts.len() {
+            let count = process.requests.iter().filter(|request| request.host.0 == host).count();
+            assert!(count <= delivery.requests_in_flight + 1, "{count} requests are on their way to host {host}");
+        }
+    }
+
     fn answer(&mut self, process: &mut Process) {
         if process.requests.is_empty() {
             return;
         }
         let place = self.random.between(0, process.requests.len() - 1);
-        let (id, batch) = process.requests.swap_remove(place);
-        let answer = self.engine.write(&batch, &mut self.random);
-        process.pipeline.answer(id, answer, self.now);
+        let request = process.requests.swap_remove(place);
+        let answer = self.engine.write(request.host.0, &request.batch, &mut self.random);
+        if matches!(answer, Err(WriteError::TooLarge(_))) {
+            let size = request.batch.body().len();
+            process.too_large = Some(process.too_large.map_or(size, |known| known.min(size)));
+        }
+        process.pipeline.answer(request.id, answer, self.now);
     }
 
     fn sync(&mut self, process: &Process) {
@@ -266,7 +293,8 @@ impl World {
 
     /// No more faults and no more input: everything comes to its end.
     fn come_to_rest(&mut self, process: &mut Process) {
-        self.engine.weather = Weather::default();
+        self.engine.calm();
+        process.streams.push(Stream { writer: process.spool.writer("traffic"), pipe: Vec::new() });
         if let Some(logs) = &mut self.logs {
             logs.finish(&self.disk);
         }
@@ -291,6 +319,9 @@ impl World {
             if before != counts || counts.waiting > 0 || !is_written {
                 quiet_since = self.now.elapsed;
             }
+            if counts.waiting > 0 {
+                self.write_good_lines(process);
+            }
             // Files are looked at every 100 ms, and looked for every second.
             if self.now.elapsed > quiet_since + Duration::from_secs(3) {
                 process.pipeline.close_files();
@@ -303,8 +334,19 @@ impl World {
         }
     }
 
+    /// What else a service writes: only by what gets through can a bad line be told from a bad store.
+    fn write_good_lines(&mut self, process: &mut Process) {
+        if let Some(traffic) = process.streams.last_mut().filter(|stream| stream.pipe.is_empty()) {
+            for day in DAYS {
+                traffic.pipe.extend_from_slice(self.lines.good(day).as_bytes());
+                traffic.pipe.push(b'\n');
+            }
+        }
+    }
+
     fn judge(self) {
         let Self { engine, disk, logs, plan, lost, ended_unasked, .. } = self;
+        judge_reasons(&disk, plan.request_max_bytes);
         let rest = Rest::of(engine, &disk);
         let missing = rest.judge_segments(&disk);
         if plan.spool.on_full == OnFull::DropOldest && ended_unasked {

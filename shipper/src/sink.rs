@@ -1,0 +1,69 @@
+//! The store as the pipeline's requests find it: opened once, and made ready before its first batch.
+
+use store::{BootstrapError, BootstrapMode, CauseKind, Disposition, Finding, Store, WriteError};
+
+use crate::config::{Bootstrap, Settings};
+use crate::delivery::hosts::HostId;
+use crate::shipper::StartError;
+
+/// The store, made ready before its first batch.
+pub(crate) struct Sink {
+    store: Store,
+    bootstrap: Option<BootstrapMode>,
+    is_ready: tokio::sync::Mutex<bool>,
+}
+
+impl Sink {
+    /// Opens the store and makes it ready; one that does not answer is made ready before its first batch.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, StartError> {
+        let store = Store::open_writer(settings.to(), &settings.engine()).await;
+        let store = store.map_err(|error| StartError::Store(error.to_string()))?;
+        let bootstrap = match settings.bootstrap() {
+            Bootstrap::Apply => Some(BootstrapMode::Apply),
+            Bootstrap::Check => Some(BootstrapMode::Check),
+            Bootstrap::Off => None,
+        };
+        let sink = Self { store, bootstrap, is_ready: tokio::sync::Mutex::new(false) };
+        match sink.make_ready().await {
+            Ok(()) => {}
+            Err(BootstrapError::Unavailable(reason)) => {
+                tracing::warn!(to = %settings.to(), %reason, "the store does not answer yet: lines wait for it");
+            }
+            // Rights come and go without anybody touching the shipper; the service it carries is not to fall with them.
+            Err(BootstrapError::Refused(cause)) if cause.kind == CauseKind::Rights => {
+                tracing::warn!(to = %settings.to(), reason = %cause, "the store does not let this shipper in: lines wait");
+            }
+            Err(error) => return Err(StartError::Bootstrap(error.to_string())),
+        }
+        Ok(sink)
+    }
+
+    /// The store's hosts, by name.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        self.store.hosts()
+    }
+
+    async fn make_ready(&self) -> Result<(), BootstrapError> {
+        let mut is_ready = self.is_ready.lock().await;
+        if let (false, Some(mode)) = (*is_ready, self.bootstrap) {
+            self.store.bootstrap(mode).await?;
+            let report = self.store.preflight().await?;
+            for (what, finding) in report.findings() {
+                if let Finding::Unproven(why) = finding {
+                    tracing::info!(what, %why, "the store could not be asked");
+                }
+            }
+        }
+        *is_ready = true;
+        Ok(())
+    }
+
+    /// Writes a batch to one of the store's hosts.
+    pub(crate) async fn write(&self, host: HostId, batch: &store::Batch) -> Result<Vec<Disposition>, WriteError> {
+        match self.make_ready().await {
+            Ok(()) => self.store.write_to(host.0, batch).await,
+            Err(BootstrapError::Unavailable(cause)) => Err(WriteError::Unavailable(cause)),
+            Err(BootstrapError::Refused(cause)) => Err(WriteError::Refused(cause)),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Proves, as far as the engine tells, that lines will come to rest as they should: which template a new index gets,
+//! what the pipeline makes of a line of each known shape, and what these credentials may do.
+//!
+//! What the credentials may not ask, or the engine does not know how to say, is unproven and no refusal.
+
+use elasticsearch::http::Method;
+use serde_json::{Value, json};
+
+use crate::bootstrap::{BootstrapError, BootstrapMode};
+use crate::disposition::Cause;
+use crate::engine::Engine;
+use crate::engine::bootstrap::{is_marked, may_not_ask, refused, said_no};
+use crate::level::Level;
+use crate::preflight::{Finding, PreflightReport};
+
+/// What a sample line must have come out with.
+struct Sample {
+    shape: &'static str,
+    line: Value,
+    service: &'static str,
+    level: Level,
+    message: &'static str,
+}
+
+impl Engine {
+    /// Changes nothing.
+    pub(crate) async fn preflight(&self) -> Result<PreflightReport, BootstrapError> {
+        let in_place = self.bootstrap(BootstrapMode::Check).await?;
+        Ok(PreflightReport {
+            in_place,
+            template_in_force: self.template_in_force().await?,
+            sample_lines: self.sample_lines().await?,
+            rights: self.rights().await?,
+        })
+    }
+
+    /// Asks what a new index would get, since another template with a higher priority would win without a word.
+    pub(super) async fn template_in_force(&self) -> Result<Finding, BootstrapError> {
+        let path = format!("_index_template/_simulate_index/{}-2000.01.01", self.settings.index_prefix);
+        let answer = self.client.json(Method::Post, &path, None).await;
+        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
+        match answer.status {
+            200 if is_marked(&answer.json()["template"]["mappings"]) => Ok(Finding::Proven),
+            200 => Err(refused(format!(
+                "indices {} would get another index template than this program's: remove it, lower its priority below \
+                 that of {:?}, or use another --index-prefix",
+                self.indices(),
+                self.settings.index_prefix
+            ))),
+            _ if may_not_ask(&answer) => Ok(Finding::Unproven("the credentials may not ask for it".to_owned())),
+            _ => Err(said_no(&answer, "can't ask what a new index would get")),
+        }
+    }
+
+    /// Lets a line of each known shape run through the pipeline, without storing it.
+    async fn sample_lines(&self) -> Result<Finding, BootstrapError> {
+        let Some(pipeline) = &self.settings.pipeline else { return Ok(Finding::NotUsed) };
+        let samples = samples();
+        let index = format!("{}-2000.01.01", self.settings.index_prefix);
+        let document = |sample: &Sample| json!({ "_index": index, "_id": sample.shape, "_source": sample.line });
+        let body = json!({ "docs": samples.iter().map(document).collect::<Vec<_>>() });
+        let answer =
+            self.client.json(Method::Post, &format!("_ingest/pipeline/{pipeline}/_simulate"), Some(&body)).await;
+        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
+        match answer.status {
+            200 => {}
+            _ if may_not_ask(&answer) => {
+                return Ok(Finding::Unproven("the credentials may not try the pipeline".to_owned()));
+            }
+            _ => return Err(said_no(&answer, "can't try the ingest pipeline")),
+        }
+        let documents = &answer.json()["docs"];
+        for (place, sample) in samples.iter().enumerate() {
+            sample.judge(&documents[place]).map_err(|flaw| {
+                refused(format!(
+                    "the ingest pipeline {pipeline:?} makes no record of a line as {} writes it: {flaw}; remove the \
+                     pipeline and run `shipper bootstrap`, or choose another name with --pipeline NAME",
+                    sample.shape
+                ))
+            })?;
+        }
+        Ok(Finding::Proven)
+    }
+
+    /// Asks what the credentials may do. Elasticsearch with security says it; others have no such question.
+    async fn rights(&self) -> Result<Finding, BootstrapError> {
+        let indices = self.indices();
+        let body = json!({ "index": [{ "names": [indices], "privileges": ["create_doc", "auto_configure"] }] });
+        let answer = self.client.json(Method::Post, "_security/user/_has_privileges", Some(&body)).await;
+        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
+        if answer.status == 401 {
+            return Err(said_no(&answer, "the engine does not know these credentials"));
+        }
+        if answer.status != 200 {
+            return Ok(Finding::Unproven("the engine does not tell; the first write will show".to_owned()));
+        }
+        let granted = &answer.json()["index"][&indices];
+        let may = |privilege: &str| granted[privilege] == true;
+        match (may("create_doc"), may("auto_configure")) {
+            (true, true) => Ok(Finding::Proven),
+            (true, false) => Ok(Finding::Unproven(format!("{indices} may be written, but not made"))),
+            (false, _) => {
+                let advice = format!(
+                    "the credentials may not write into {indices}: give their user the privileges create_doc and \
+                     auto_configure there"
+                );
+                Err(BootstrapError::Refused(Cause::new(403, advice)))
+            }
+        }
+    }
+}
+
+impl Sample {
+    /// What is wrong with what came out.
+    fn judge(&self, out: &Value) -> Result<(), String> {
+        if let Some(reason) = out["error"]["reason"].as_str() {
+            return Err(reason.to_owned());
+        }
+        let record = &out["doc"]["_source"];
+        let expected = [
+            ("timestamp", "2026-01-02T03:04:05.678Z"),
+            ("service", self.service),
+            ("level", self.level.as_str()),
+            ("message", self.message),
+            ("request_id", "preflight-1"),
+        ];
+        for (field, expected) in expected {
+            if record[field] != expected {
+                return Err(format!("{field} is {} and not {expected:?}", record[field]));
+            }
+        }
+        match record.get("project_id") {
+            Some(_) => Ok(()),
+            None => Err("project_id is missing".to_owned()),
+        }
+    }
+}
+
+/// A line of each shape that the pipeline knows.
+fn samples() -> [Sample; 4] {
+    const AT: &str = "2026-01-02T03:04:05.678Z";
+    let sample = |shape, line, level| Sample { shape, line, service: "billing", level, message: "paid" };
+    [
+        sample(
+            "this project's library",
+            json!({
+                "timestamp": AT, "service": "billing", "level": "info", "message": "paid", "request_id": "preflight-1",
+                "project_id": null
+            }),
+            Level::Info,
+        ),
+        sample(
+            "bunyan",
+            json!({
+                "v": 0, "name": "billing", "level": 40, "msg": "paid", "time": AT, "hostname": "h", "pid": 1,
+                "request_id": "preflight-1"
+            }),
+            Level::Warn,
+        ),
+        sample(
+            "tracing-subscriber",
+            json!({
+                "timestamp": AT, "level": "ERROR", "service": "billing", "target": "billing",
+                "fields": { "message": "paid", "request_id": "preflight-1" }
+            }),
+            Level::Error,
+        ),
+        sample(
+            "an ECS logger",
+            json!({
+                "@timestamp": AT, "log.level": "info", "message": "paid", "service.name": "billing",
+                "ecs.version": "1.6.0", "request_id": "preflight-1"
+            }),
+            Level::Info,
+        ),
+    ]
+}

@@ -1,0 +1,237 @@
+//! A token for one project gets nothing of another by any route. Stated so that nothing can be forgotten: two stores
+//! that differ only in the other project's lines give the same answers, byte for byte, to whatever such a token asks.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use observability_tests::http::{self, Answer};
+use observability_tests::port;
+use observability_tests::program::{Program, Start};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use crate::test_access::{TOKEN_OF_A, TOKEN_OF_ALL, TokensFile};
+
+/// Questions that are asked of both stores.
+const CASES: u32 = 200;
+
+/// Lines of the token's own project, and of others.
+const LINES: usize = 60;
+
+/// Where a person or a program may read. What takes a query and what takes none is asked with one all the same.
+const PLACES: [&str; 13] = [
+    "/",
+    "/search",
+    "/tail",
+    "/api/logs",
+    "/api/stats",
+    "/api/search",
+    "/api/fields",
+    "/api/facets",
+    "/api/histogram",
+    "/api/requests",
+    "/api/patterns",
+    "/api/overview",
+    "/api/openapi.json",
+];
+
+/// What stands after a request's id.
+const OF_A_REQUEST: [&str; 3] = ["", "/compare", "/similar"];
+
+const PROJECTS: [&str; 3] = ["a", "b", "ab"];
+const SERVICES: [&str; 3] = ["shop", "billing", "b-only"];
+const WORDS: [&str; 6] = ["paid", "refused", "card 42", "timeout after 30 ms", "b's secret", "Ünïcode"];
+const LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
+
+/// A request id that a project's lines have, that both have, or that none has.
+fn request_id() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (0..8).prop_map(|n| format!("a-{n}")),
+        (0..8).prop_map(|n| format!("b-{n}")),
+        (0..4).prop_map(|n| format!("both-{n}")),
+        Just("nobody".to_owned()),
+    ]
+}
+
+/// A line of a project; `null` is none.
+fn line(project: Value) -> impl Strategy<Value = Value> {
+    let own = project.as_str().unwrap_or("b").to_owned();
+    let id = prop_oneof![(0..8).prop_map(move |n| format!("{own}-{n}")), (0..4).prop_map(|n| format!("both-{n}"))];
+    let choice = |of: &'static [&'static str]| prop::sample::select(of);
+    let access = prop::option::of((prop::sample::select(&[200_u16, 404, 500][..]), 0..2_000_u32));
+    (id, choice(&SERVICES), choice(&LEVELS), choice(&WORDS), choice(&WORDS), 0..600_i64, access).prop_map(
+        move |(id, service, level, first, second, age_s, access)| {
+            let written = OffsetDateTime::now_utc() - Duration::seconds(age_s + 60);
+            let mut line = json!({ "timestamp": written.format(&Rfc3339).unwrap(), "service": service, "level": level,
+                "message": format!("{first} {second}"), "request_id": id, "project_id": project, "target": "app" });
+            if let Some((status, duration_ms)) = access {
+                let access = json!({ "target": "access", "method": "GET", "endpoint": format!("/of/{service}/{{id}}"),
+                    "status": status, "duration_ms": duration_ms, "outcome": "answered" });
+                line.as_object_mut().unwrap().append(&mut access.as_object().unwrap().clone());
+            }
+            line
+        },
+    )
+}
+
+/// A query of the search language, right or wrong.
+fn query() -> impl Strategy<Value = String> {
+    let term = prop_oneof![
+        prop::sample::select(&WORDS[..]).prop_map(str::to_owned),
+        prop::sample::select(&WORDS[..]).prop_map(|word| format!("\"{word}\"")),
+        prop::sample::select(&PROJECTS[..]).prop_map(|project| format!("project_id:{project}")),
+        prop::sample::select(&SERVICES[..]).prop_map(|service| format!("service:{service}")),
+        prop::sample::select(&LEVELS[..]).prop_map(|level| format!("level:{level}")),
+        request_id().prop_map(|id| format!("request_id:{id}")),
+        (0..2_000_u32).prop_map(|ms| format!("duration_ms:>={ms}")),
+        Just("endpoint:*".to_owned()),
+        Just("status:500..599".to_owned()),
+        Just("colour:red".to_owned()),
+        "[ -~]{0,12}",
+    ];
+    (term.clone(), prop::sample::select(&["AND", "OR", "NOT", "AND NOT"][..]), prop::option::of(term)).prop_map(
+        |(first, operator, second)| match second {
+            Some(second) => format!("{first} {operator} {second}"),
+            None => first,
+        },
+    )
+}
+
+/// A question as a path; a cursor is the number of one that a token for everything was given.
+fn question(cursors: Vec<String>) -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        query().prop_map(|query| format!("q={}", encode(&query))),
+        prop::sample::select(&LEVELS[..]).prop_map(|level| format!("level={level}")),
+        prop::sample::select(&SERVICES[..]).prop_map(|service| format!("service={service}")),
+        prop::sample::select(&PROJECTS[..]).prop_map(|project| format!("project={project}")),
+        (1..30_u32).prop_map(|limit| format!("limit={limit}")),
+        prop::sample::select(cursors).prop_map(|cursor| format!("cursor={}", encode(&cursor))),
+        Just("step=60".to_owned()),
+        Just("fields=service,project_id,endpoint,level".to_owned()),
+    ];
+    let place = prop_oneof![
+        4 => (request_id(), prop::sample::select(&OF_A_REQUEST[..])).prop_map(|(id, of)| format!("/requests/{id}{of}")),
+        4 => (request_id(), prop::sample::select(&OF_A_REQUEST[..])).prop_map(|(id, of)| format!("/api/requests/{id}{of}")),
+        4 => prop::sample::select(&PROJECTS[..]).prop_map(|project| format!("/api/projects/{project}/logs")),
+        8 => prop::sample::select(&PLACES[..]).prop_map(str::to_owned),
+    ];
+    (place, prop::collection::btree_set(part, 0..3))
+        .prop_map(|(place, parts)| format!("{place}?{}", parts.into_iter().collect::<Vec<_>>().join("&")))
+}
+
+/// A service with a store in a folder of its own.
+struct Reader {
+    _program: Program,
+    address: SocketAddr,
+}
+
+impl Reader {
+    fn start(store: &Path, tokens: &TokensFile) -> Self {
+        let address = port::free_address();
+        let start = Start::program("backend")
+            .env("LISTEN", address.to_string())
+            .env("STORE", format!("sqlite:{}", store.join("logs.db").display()))
+            .env("TOKENS_FILE", tokens.path());
+        Self { _program: start.start_healthy(address), address }
+    }
+
+    fn ask(&self, path: &str, token: &str) -> Answer {
+        let authorization = format!("Bearer {token}");
+        let headers: [(&str, &[u8]); 3] = [
+            ("Authorization", authorization.as_bytes()),
+            ("X-Request-Id", b"the-question"),
+            ("Accept", if path.starts_with("/api/") { b"application/json" } else { b"text/html" }),
+        ];
+        http::get_with(self.address, path, &headers)
+    }
+
+    /// All that an answer tells, but for the service's own address and the headers' order.
+    fn told(&self, path: &str) -> (u16, Vec<(String, String)>, String) {
+        let mut answer = self.ask(path, TOKEN_OF_A);
+        answer.headers.retain(|(name, _)| name != "date");
+        answer.headers.sort();
+        let body = String::from_utf8_lossy(&answer.body).replace(&self.address.to_string(), "HERE");
+        (answer.status, answer.headers, body)
+    }
+}
+
+/// Carries lines into the store in a folder, with their places in a file.
+fn store(lines: &[Value], folder: &Path) {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("app.log");
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, text).unwrap();
+    let mut shipper = Start::program("shipper")
+        .args(["run", "--until-idle", "--to", &format!("sqlite:{}", folder.join("logs.db").display()), "--state-dir"])
+        .arg(place.path().join("state"))
+        .arg("--file")
+        .arg(&file)
+        .start();
+    assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+fn encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Cursors of searches that a token for everything may make.
+fn cursors_of_all(reader: &Reader) -> Vec<String> {
+    let projects = PROJECTS
+        .iter()
+        .flat_map(|project| (1..4).map(move |limit| format!("/api/projects/{project}/logs?limit={}", limit * 3)));
+    let answers = projects.map(|path| reader.ask(&path, TOKEN_OF_ALL).json());
+    let cursors: Vec<_> = answers.filter_map(|answer| answer["next"].as_str().map(str::to_owned)).collect();
+    assert!(cursors.len() > 3, "{cursors:?}");
+    cursors
+}
+
+#[test]
+fn a_token_is_told_nothing_of_what_it_may_not_see() {
+    let (seed, mut bytes) = (seed(), [0; 32]);
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 200, ..Config::default() },
+        TestRng::from_seed(RngAlgorithm::ChaCha, &bytes),
+    );
+    let (alone, among, tokens) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TokensFile::new());
+    let others = prop_oneof![line(json!("b")), line(json!("ab")), line(Value::Null)];
+    let sample = prop::collection::vec(line(json!("a")), LINES).new_tree(&mut runner).unwrap().current();
+    store(&sample, alone.path());
+    copy(alone.path(), among.path());
+    store(&prop::collection::vec(others, LINES).new_tree(&mut runner).unwrap().current(), among.path());
+
+    let (alone, among) = (Reader::start(alone.path(), &tokens), Reader::start(among.path(), &tokens));
+    let cursors = cursors_of_all(&among);
+    let outcome = runner.run(&question(cursors), |path| {
+        // Pages that tell what was just now may be asked on the two sides of a moment; what is told by a store is told
+        // again.
+        for last in [false, false, true] {
+            let (first, second) = (alone.told(&path), among.told(&path));
+            prop_assert!(first.0 < 500 && first.0 != 401, "{path}: {first:?}");
+            if first == second {
+                break;
+            }
+            prop_assert!(!last, "{} tells apart:\n{:#?}\n{:#?}", path, first, second);
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("with SEED={seed:x}: {error}"));
+}
+
+/// The seed that `SEED` names in hexadecimal digits, so that a failure can be had again; else a new one.
+fn seed() -> u64 {
+    let given = std::env::var("SEED").ok().map(|seed| u64::from_str_radix(&seed, 16).unwrap());
+    given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0)
+}
