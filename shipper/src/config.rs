@@ -139,6 +139,7 @@ pub struct Settings {
     files: FileSettings,
     spool: SpoolSettings,
     keep: Keep,
+    dead_letters_max_bytes: u64,
     spool_sync_interval: Duration,
     pipeline: PipelineSettings,
     shutdown_timeout: Duration,
@@ -225,6 +226,12 @@ impl Settings {
     #[must_use]
     pub fn spool(&self) -> SpoolSettings {
         self.spool
+    }
+
+    /// Bytes that dead letters may have.
+    #[must_use]
+    pub fn dead_letters_max_bytes(&self) -> u64 {
+        self.dead_letters_max_bytes
     }
 
     /// How often the spool is made durable.

@@ -4,6 +4,7 @@
 mod admin;
 mod bootstrap;
 mod cli;
+mod commands;
 mod drain;
 mod exec;
 mod exit;
@@ -69,6 +70,9 @@ fn act(action: Action) -> Result<Exit, Failure> {
             print(|output| write!(output, "{settings}"))
         }
         Action::Export(export) => actix_rt::System::new().block_on(export::export(&export)),
+        Action::Verify(verify) => actix_rt::System::new().block_on(commands::verify::verify(verify)),
+        Action::DeadLetters(action) => commands::dead_letters::run(action),
+        Action::Spool(action) => commands::spool::run(action),
         Action::Completions { shell } => print(|output| {
             clap_complete::generate(shell, &mut cli::command(), "shipper", output);
             Ok(())
