@@ -7,22 +7,37 @@ use store::Store;
 use crate::access::{Access, login};
 use crate::api::{counts, description, logs, sources};
 use crate::links::Links;
-use crate::page::assets;
+use crate::page::tail::Tails;
+use crate::page::{around, assets, overview, search, story, tail};
 use crate::{alerts, faults, health, problem, projects, requests};
 
 /// Puts the service's routes on an app: what searches `store`, and with `with_faults` what goes wrong on purpose. Each
 /// request passes [`crate::access::guard`] first, and answers get their `links` by [`crate::links::add`], outside all other middleware.
-pub fn routes(store: Store, access: Access, links: Links, with_faults: bool) -> impl FnOnce(&mut ServiceConfig) {
+pub fn routes(
+    store: Store,
+    access: Access,
+    tails: Tails,
+    links: Links,
+    with_faults: bool,
+) -> impl FnOnce(&mut ServiceConfig) {
     move |app| {
         app.app_data(web::Data::new(store));
         app.app_data(web::Data::new(links));
         app.app_data(web::Data::new(access));
+        app.app_data(web::Data::new(tails));
         app.app_data(web::FormConfig::default().limit(login::FORM_MAX_BYTES));
         app.configure(problem::configure);
         app.service(resource("/healthz").route(web::get().to(health::healthz)));
         app.service(resource("/readyz").route(web::get().to(health::readyz)));
         app.service(resource(login::PATH).route(web::get().to(login::form)).route(web::post().to(login::enter)));
         app.service(resource("/logout").route(web::post().to(login::leave)));
+        app.service(resource("/").route(web::get().to(overview::show)));
+        app.service(resource("/search").route(web::get().to(search::show)));
+        app.service(resource("/requests/{request_id}").route(web::get().to(story::show)));
+        app.service(resource("/requests/{request_id}/file").route(web::get().to(story::file)));
+        app.service(resource("/sources/{generation}/{offset}").route(web::get().to(around::show)));
+        app.service(resource("/tail").route(web::get().to(tail::show)));
+        app.service(resource("/api/tail").route(web::get().to(tail::events)));
         app.service(resource("/assets/{name}").route(web::get().to(assets::serve)));
         app.service(resource("/api/requests/{request_id}").route(web::get().to(requests::story)));
         app.service(

@@ -17,6 +17,9 @@ use url::Url;
 /// Room for what other services' clocks say, and for what they did before and after.
 const MARGIN_MS: i64 = 15 * 60 * 1_000;
 
+/// The dashboard's uid.
+const DASHBOARD: &str = "observability";
+
 /// What stands in an id as it is (RFC 3986, unreserved).
 pub(crate) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -24,13 +27,23 @@ pub(crate) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').
 #[derive(Clone, Debug, Default)]
 pub struct Links {
     kibana: Option<Url>,
+    grafana: Option<Url>,
 }
 
 impl Links {
-    /// Links to the story, and to Kibana at this address.
+    /// Links to the story, and to Kibana and Grafana at these addresses.
     #[must_use]
-    pub fn new(kibana: Option<Url>) -> Self {
-        Self { kibana }
+    pub fn new(kibana: Option<Url>, grafana: Option<Url>) -> Self {
+        Self { kibana, grafana }
+    }
+
+    /// The dashboard (`infra/grafana/dashboards/observability.json`) from 15 minutes before `first` to 15 minutes after
+    /// `last`.
+    #[must_use]
+    pub fn grafana(&self, first: Timestamp, last: Timestamp) -> Option<String> {
+        let base = self.grafana.as_ref()?.as_str().trim_end_matches('/');
+        let (from, to) = (first.unix_ms() - MARGIN_MS, last.unix_ms() + MARGIN_MS);
+        Some(format!("{base}/d/{DASHBOARD}?from={from}&to={to}"))
     }
 
     /// The saved search "one request" (`infra/kibana/observability.ndjson`) with this id, from 15 minutes before
@@ -50,7 +63,12 @@ impl Links {
     /// Puts the links of a request on its answer, which names it.
     fn put_on(&self, headers: &mut HeaderMap) {
         let Some(id) = headers.get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok()) else { return };
-        let mut value = format!("<{}>; rel=\"related\"; title=\"the request's story\"", story_path(id));
+        let mut value = format!(
+            "<{}>; rel=\"related\"; title=\"the request's story\", <{}>; rel=\"related\"; type=\"text/html\"; title=\"the \
+             story as a page\"",
+            story_path(id),
+            page_path(id)
+        );
         let now = Timestamp::now();
         if let Some(kibana) = self.kibana(id, now, now) {
             value.push_str(&format!(", <{kibana}>; rel=\"related\"; title=\"Kibana\""));
@@ -104,7 +122,8 @@ mod tests {
 
     #[test]
     fn an_id_can_not_leave_its_place_in_a_link() {
-        let links = Links::new(Some("http://kibana.example/base/".parse().unwrap()));
+        let links =
+            Links::new(Some("http://kibana.example/base/".parse().unwrap()), "http://grafana.example/".parse().ok());
         let at = Timestamp::from_unix_ms(3_600_000);
         let link = links.kibana("a/b+c='d", at, at).unwrap();
         assert_eq!(
@@ -114,6 +133,7 @@ mod tests {
              &_a=(query:(language:kuery,query:'request_id:%22a%2Fb%2Bc%3D%27d%22'))"
         );
         assert_eq!(story_path("a/b+c"), "/api/requests/a%2Fb%2Bc");
+        assert_eq!(links.grafana(at, at).unwrap(), "http://grafana.example/d/observability?from=2700000&to=4500000");
         assert_eq!(Links::default().kibana("a", at, at), None);
     }
 }

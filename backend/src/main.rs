@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use backend::access::{self, Access};
 use backend::app;
 use backend::links::{self, Links};
+use backend::page::tail::Tails;
 use backend::settings::{Settings, VARIABLES};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use observability::{Observability, ObservabilitySettings};
@@ -55,11 +56,14 @@ async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
     let obs = Observability::start(settings.observability.clone())?;
     let store = Store::open_reader(&settings.store, &settings.engine).await?;
     let (on_app, faults) = (obs.clone(), settings.faults);
-    let to_lines = Links::new(settings.kibana.clone());
+    let to_lines = Links::new(settings.kibana.clone(), settings.grafana.clone());
+    // Streams that would never end by themselves.
+    let (end_tails, ended) = tokio::sync::watch::channel(false);
+    let tails = Tails::until(ended);
     let new_app = move || {
         App::new()
             .configure(on_app.metrics_route())
-            .configure(app::routes(store.clone(), access.clone(), to_lines.clone(), faults))
+            .configure(app::routes(store.clone(), access.clone(), tails.clone(), to_lines.clone(), faults))
             .wrap(from_fn(access::guard))
             .wrap(on_app.middleware())
             .wrap(from_fn(links::add))
@@ -89,6 +93,7 @@ async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
                 _ = terminate.recv() => {}
             }
             tracing::info!(graceful, "stopping");
+            end_tails.send_replace(true);
             // The first signal lets open requests end; the second does not wait for them.
             actix_rt::spawn(handle.stop(graceful));
         }

@@ -24,6 +24,10 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "TOKENS_FILE", help: "TOML file of tokens: who may read which projects (default: everyone all)" },
     Variable { name: "OPEN_LISTEN", help: "1 lets LISTEN be other than loopback without TOKENS_FILE (default 0)" },
     Variable { name: "KIBANA_URL", help: "Kibana's address, for links to a request's lines there (default none)" },
+    Variable {
+        name: "GRAFANA_URL",
+        help: "Grafana's address, for links to the dashboard at a request's time (default none)",
+    },
     Variable { name: "BACKEND_FAULTS", help: "1 turns fault injection for drills on, under /api/faults (default 0)" },
     Variable { name: "BACKEND_WORKERS", help: "threads that serve, 1-64 (default: one a core)" },
     Variable { name: "BACKEND_SHUTDOWN_TIMEOUT_S", help: "time for open requests at the end, 0-3600 (default 10)" },
@@ -75,6 +79,8 @@ pub struct Settings {
     pub tokens_file: Option<PathBuf>,
     /// Where Kibana is, for links.
     pub kibana: Option<Url>,
+    /// Where Grafana is, for links.
+    pub grafana: Option<Url>,
     /// Whether there are routes that go wrong on purpose.
     pub faults: bool,
     /// Threads that serve; `None` for one a core.
@@ -116,6 +122,8 @@ impl Settings {
         };
         let kibana = lookup("KIBANA_URL").map(|text| parse_address(&text)).transpose();
         let kibana = kibana.map_err(no_address("KIBANA_URL"))?;
+        let grafana = lookup("GRAFANA_URL").map(|text| parse_address(&text)).transpose();
+        let grafana = grafana.map_err(no_address("GRAFANA_URL"))?;
         let store = match lookup("STORE") {
             Some(text) => text.parse().map_err(no_address("STORE"))?,
             None => Target::Sqlite(PathBuf::from("data/logs.db")),
@@ -140,6 +148,7 @@ impl Settings {
             engine: engine_settings(&lookup)?,
             tokens_file,
             kibana,
+            grafana,
             faults,
             workers,
             shutdown_timeout: Duration::from_secs(seconds),

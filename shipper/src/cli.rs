@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Su
 use clap_complete::Shell;
 use shipper::config::{ConfigError, Options, Settings, refuse_unknown_variables};
 
+use crate::commands::args::{DeadLettersAction, SpoolAction, VerifyArgs};
 use crate::exit::Exit;
 
 /// Between patterns where they are given in a variable.
@@ -26,7 +27,12 @@ Follow files; or ship what is there and end:
   shipper run --to http://127.0.0.1:9200 --file '/var/log/app/*.log' --until-idle
 
 Put pipeline and template in place with other rights than those that ship:
-  shipper bootstrap --to https://es.example:9200 --user admin --password-file admin.secret";
+  shipper bootstrap --to https://es.example:9200 --user admin --password-file admin.secret
+
+Prove that every line is there; look at what was refused, and send it again once its cause is mended:
+  shipper verify --config shipper.toml
+  shipper dead-letters list --state-dir shipper-state
+  shipper dead-letters replay --all --config shipper.toml";
 
 /// Ships logs, losing and doubling nothing.
 ///
@@ -72,6 +78,19 @@ pub(crate) enum Action {
     Preflight(CommonArgs),
     /// Check the configuration and print it as it is in effect, without secrets
     CheckConfig(CommonArgs),
+    /// Prove that the store holds every line that was taken, once
+    ///
+    /// First by sums, which need no source: the lengths of the lines that rest in the store and among the dead letters
+    /// must fill each source up to its checkpoint, end to end. Then, of segments and files that are still there, by
+    /// asking for every line. Also beside a shipper at work. Exits 1 if anything is missing or there twice. Takes the
+    /// options that the shipper runs with: files of another --format have other lines.
+    Verify(VerifyArgs),
+    /// Look at the lines that no store took, and send them again
+    #[command(subcommand)]
+    DeadLetters(DeadLettersAction),
+    /// Look at what lies in the state directory, and set aside what is torn
+    #[command(subcommand)]
+    Spool(SpoolAction),
     /// Print a shell's completions
     Completions {
         /// The shell
@@ -108,7 +127,12 @@ impl Cli {
     pub(crate) fn read() -> Result<Self, ConfigError> {
         let mut matches = command().get_matches();
         let mut cli = Self::from_arg_matches_mut(&mut matches.clone()).unwrap_or_else(|error| error.exit());
-        if let Some((_, matches)) = matches.remove_subcommand()
+        let mut innermost = None;
+        while let Some((_, within)) = matches.remove_subcommand() {
+            matches = within;
+            innermost = Some(matches.clone());
+        }
+        if let Some(matches) = innermost
             && let Some(common) = cli.action.common_mut()
         {
             refuse_unknown_variables(&variables(), environment())?;
@@ -125,7 +149,9 @@ impl Action {
             Self::Run(common) | Self::Bootstrap(common) | Self::Preflight(common) | Self::CheckConfig(common) => {
                 Some(common)
             }
-            Self::Completions { .. } | Self::Man => None,
+            Self::Verify(verify) => Some(&mut verify.common),
+            Self::DeadLetters(DeadLettersAction::Replay(replay)) => Some(&mut replay.common),
+            Self::DeadLetters(_) | Self::Spool(_) | Self::Completions { .. } | Self::Man => None,
         }
     }
 }
@@ -164,6 +190,8 @@ pub(crate) fn command() -> Command {
     command.mut_subcommands(|subcommand| match subcommand.get_name() {
         "run" | "check-config" => with_defaults(subcommand).after_help(exit_codes()),
         "exec" | "bootstrap" | "preflight" => without_files(with_defaults(subcommand)).after_help(exit_codes()),
+        "verify" => with_defaults(subcommand).after_help(exit_codes()),
+        "dead-letters" => subcommand.mut_subcommand("replay", |replay| without_files(with_defaults(replay))),
         _ => subcommand,
     })
 }

@@ -137,6 +137,7 @@ pub struct Settings {
     log_filter: String,
     files: FileSettings,
     spool: SpoolSettings,
+    dead_letters_max_bytes: u64,
     spool_sync_interval: Duration,
     pipeline: PipelineSettings,
     shutdown_timeout: Duration,
@@ -217,6 +218,12 @@ impl Settings {
     #[must_use]
     pub fn spool(&self) -> SpoolSettings {
         self.spool
+    }
+
+    /// Bytes that dead letters may have.
+    #[must_use]
+    pub fn dead_letters_max_bytes(&self) -> u64 {
+        self.dead_letters_max_bytes
     }
 
     /// How often the spool is made durable.

@@ -3,15 +3,22 @@
 //! # On disk
 //!
 //! `STATE/dead-letters/SEQUENCE.ndjson` holds one JSON object a line:
-//! `{"at","id","index","status","reason","attempts","length","document"}`, where `id` is the line's document id, `length`
-//! the line's length at its source in bytes and `document` the document that was refused, from which the line can be
-//! had back: it is the line with `origin` added, or the line as `message` where `origin.wrapped` says so. Files are
-//! begun anew at [`FILE_BYTES`].
+//! `{"at","id","index","status","reason","attempts","length","document"}`, where `id` is the line's document id, which
+//! names its generation and the offset there, `length` the line's length at its source in bytes and `document` the
+//! document that was refused, from which the line can be had back: it is the line with `origin` added, or the line as
+//! `message` where `origin.wrapped` says so. Files are begun anew at [`FILE_BYTES`], or a quarter of the bound.
 //!
-//! A line is a dead letter once it is durable here, and for ever: after a restart its id is known, and it is neither
-//! sent nor written again.
+//! A line is a dead letter once it is durable here; after a restart its id is known, and it is neither sent nor written
+//! again. It stops being one when a [replay](replayed) has put it into a store.
+//!
+//! # The bound
+//!
+//! All files together have at most `max_bytes`. What comes then is not dropped: it stays pending, [`DeadLetters::counts`]
+//! says that they are full, and the pipeline sends nothing more, so what is pending is what the requests under way brought.
 
-use std::collections::HashSet;
+pub mod replayed;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +27,15 @@ use serde_json::value::RawValue;
 use store::{Batch, Cause, GenerationId, LineId, Timestamp};
 
 use crate::disk::{Disk, DiskFile, append_whole, is_whole};
-use crate::journal::read_whole;
+use crate::ndjson::for_each_line;
 
 /// After this many bytes the next file begins.
 pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The bound holds so many files at least.
+const MIN_FILES: u64 = 4;
+
+const DIR: &str = "dead-letters";
 
 /// One dead letter, as it is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +59,31 @@ pub struct DeadLetter<'a> {
     pub document: &'a RawValue,
 }
 
+/// How many there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetterCounts {
+    /// Letters that no replay has put into a store.
+    pub letters: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// The bound of `bytes`.
+    pub max_bytes: u64,
+    /// The next letter has no room, and waits for it.
+    pub is_full: bool,
+}
+
+impl DeadLetterCounts {
+    /// Why nothing is sent while they have no room.
+    #[must_use]
+    pub fn no_room(&self) -> String {
+        let Self { letters, bytes, max_bytes, .. } = self;
+        format!(
+            "the dead letters are full ({letters} in {bytes} of {max_bytes} bytes): stop the shipper, see `shipper \
+             dead-letters list`, replay them once their cause is mended, or raise dead_letters_max_bytes"
+        )
+    }
+}
+
 /// The dead letters under a state directory.
 pub struct DeadLetters<D: Disk> {
     disk: D,
@@ -55,9 +92,9 @@ pub struct DeadLetters<D: Disk> {
     /// A file that may end with letters that are not final, and its length before them.
     doubtful: Option<(D::File, u64)>,
     next_sequence: u64,
-    known: HashSet<LineId>,
-    pending: Vec<u8>,
-    pending_ids: Vec<LineId>,
+    known: HashMap<GenerationId, HashSet<u64>>,
+    counts: DeadLetterCounts,
+    pending: VecDeque<(LineId, Vec<u8>)>,
 }
 
 impl<D: Disk> DeadLetters<D> {
@@ -66,51 +103,72 @@ impl<D: Disk> DeadLetters<D> {
     ///
     /// # Errors
     /// As the file system says.
-    pub fn open(disk: D, state_dir: &Path) -> io::Result<Self> {
-        let dir = state_dir.join("dead-letters");
+    pub fn open(disk: D, state_dir: &Path, max_bytes: u64) -> io::Result<Self> {
+        let dir = state_dir.join(DIR);
         disk.create_dir_all(&dir)?;
         disk.sync_dir(state_dir)?;
         disk.sync_dir(&dir)?;
-        let mut known = HashSet::new();
-        let mut next_sequence = 0;
-        for name in disk.list(&dir)? {
-            let Some(sequence) = name.strip_suffix(".ndjson").and_then(|name| name.parse::<u64>().ok()) else {
-                continue;
-            };
-            next_sequence = next_sequence.max(sequence + 1);
-            let file = disk.open_append(&dir.join(&name))?;
-            let bytes = read_whole(&file)?;
-            let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |last| last + 1);
-            if whole < bytes.len() {
-                file.truncate(whole as u64)?;
+        let mut known: HashMap<_, HashSet<_>> = HashMap::new();
+        let mut counts = DeadLetterCounts { max_bytes, ..DeadLetterCounts::default() };
+        let sequences = sequences(&disk, &dir)?;
+        for sequence in &sequences {
+            let file = disk.open_append(&path_of(&dir, *sequence))?;
+            let replayed = replayed::read(&disk, &dir, *sequence)?;
+            let mut whole_bytes = 0;
+            for_each_line(&file, |line| {
+                if line.is_whole {
+                    whole_bytes = line.offset + line.length();
+                    if let Some(id) = id_of(line.bytes).filter(|id| !replayed.contains(id)) {
+                        known.entry(id.generation).or_default().insert(id.offset);
+                        counts.letters += 1;
+                    }
+                }
+                Ok(())
+            })?;
+            if whole_bytes < file.stat()?.len {
+                file.truncate(whole_bytes)?;
             }
             // The process before may have ended between the writing and the syncing; what is known must be durable.
             file.sync()?;
-            known.extend(bytes[..whole].split(|byte| *byte == b'\n').filter_map(id_of));
+            counts.bytes += whole_bytes;
         }
         Ok(Self {
             disk,
             dir,
             active: None,
             doubtful: None,
-            next_sequence,
+            next_sequence: sequences.last().map_or(0, |last| last + 1),
             known,
-            pending: Vec::new(),
-            pending_ids: Vec::new(),
+            counts,
+            pending: VecDeque::new(),
         })
     }
 
     /// Whether a line is among them.
     #[must_use]
     pub fn contains(&self, id: &LineId) -> bool {
-        !self.known.is_empty() && self.known.contains(id)
+        !self.known.is_empty() && self.known.get(&id.generation).is_some_and(|known| known.contains(&id.offset))
     }
 
-    /// Notes a line of `batch`; it is a dead letter once [`DeadLetters::sync`] returns.
+    /// How many there are now.
+    #[must_use]
+    pub fn counts(&self) -> DeadLetterCounts {
+        self.counts
+    }
+
+    /// No line of this generation will be asked for any more.
+    pub fn forget(&mut self, generation: &GenerationId) {
+        self.known.remove(generation);
+    }
+
+    /// Notes a line of `batch`; it is a dead letter once [`DeadLetters::sync`] gives it.
     pub fn add(&mut self, batch: &Batch, place: usize, cause: &Cause, attempts: u32, at: Timestamp) {
         let line = batch.lines()[place];
-        let document = std::str::from_utf8(batch.document(place)).unwrap_or("null");
-        let Ok(document) = serde_json::from_str(document) else { return };
+        // A document is JSON. Should one not be, it is kept as a text, rather than that its line waits for ever.
+        let document = String::from_utf8_lossy(batch.document(place));
+        let is_json = serde_json::from_str::<&RawValue>(&document).is_ok();
+        let text = if is_json { document } else { serde_json::Value::from(document).to_string().into() };
+        let document = serde_json::from_str(&text).unwrap_or(RawValue::NULL);
         let letter = DeadLetter {
             at: at.to_string(),
             id: line.id.to_string(),
@@ -122,35 +180,56 @@ impl<D: Disk> DeadLetters<D> {
             document,
         };
         // Writing plain fields to memory does not fail.
-        let _ = serde_json::to_writer(&mut self.pending, &letter);
-        self.pending.push(b'\n');
-        self.pending_ids.push(line.id);
+        let mut written = serde_json::to_vec(&letter).unwrap_or_default();
+        written.push(b'\n');
+        self.pending.push_back((line.id, written));
     }
 
-    /// Makes what was noted durable, and gives the lines that are dead letters from now on.
+    /// Makes what was noted durable, as far as the bound allows, and gives the lines that are dead letters from now on.
     ///
     /// # Errors
     /// As the file system says; then nothing is final, and the next call tries again.
     pub fn sync(&mut self) -> io::Result<Vec<LineId>> {
-        if self.pending.is_empty() {
-            return Ok(Vec::new());
+        let mut room = self.counts.max_bytes.saturating_sub(self.counts.bytes);
+        let mut bytes = Vec::new();
+        let mut ids = Vec::new();
+        for (id, letter) in &self.pending {
+            let Some(left) = room.checked_sub(letter.len() as u64) else { break };
+            room = left;
+            bytes.extend_from_slice(letter);
+            ids.push(*id);
         }
+        if !ids.is_empty() {
+            self.write(&bytes)?;
+        }
+        self.pending.drain(..ids.len());
+        self.counts.bytes += bytes.len() as u64;
+        self.counts.letters += ids.len() as u64;
+        self.counts.is_full = !self.pending.is_empty();
+        for id in &ids {
+            self.known.entry(id.generation).or_default().insert(id.offset);
+        }
+        Ok(ids)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some((file, len)) = &self.doubtful {
             // What of it is on the disk must be gone for good before it is written to another file.
             file.truncate(*len)?;
             file.sync()?;
             self.doubtful = None;
         }
+        let file_bytes = FILE_BYTES.min(self.counts.max_bytes / MIN_FILES);
         let (file, len) = match &mut self.active {
-            Some(active) if active.1 < FILE_BYTES => active,
+            Some(active) if active.1 < file_bytes => active,
             active => {
-                let file = self.disk.open_append(&self.dir.join(format!("{:08}.ndjson", self.next_sequence)))?;
+                let file = self.disk.open_append(&path_of(&self.dir, self.next_sequence))?;
                 self.next_sequence += 1;
                 self.disk.sync_dir(&self.dir)?;
                 active.insert((file, 0))
             }
         };
-        if let Err(error) = append_whole(file, *len, &self.pending) {
+        if let Err(error) = append_whole(file, *len, bytes) {
             if !is_whole(file, *len) {
                 self.doubtful = self.active.take();
             }
@@ -161,11 +240,77 @@ impl<D: Disk> DeadLetters<D> {
             self.doubtful = self.active.take();
             return Err(error);
         }
-        *len += self.pending.len() as u64;
-        self.pending.clear();
-        self.known.extend(&self.pending_ids);
-        Ok(std::mem::take(&mut self.pending_ids))
+        *len += bytes.len() as u64;
+        Ok(())
     }
+}
+
+/// A letter as it lies there.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// Which file.
+    pub sequence: u64,
+    /// Its line.
+    pub id: LineId,
+    /// The letter.
+    pub letter: DeadLetter<'a>,
+}
+
+/// A line of a file that is no letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLetter {
+    /// Which file.
+    pub path: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+    /// How long it is, with its newline.
+    pub length: u64,
+    /// It is the last one and has no newline: a process that writes it, or ended while it did.
+    pub is_torn_end: bool,
+}
+
+/// Gives the letters that no replay has put into a store to `take`, oldest first, and changes nothing; returns what is no
+/// letter.
+///
+/// # Errors
+/// As the file system or `take` says.
+pub fn read<D: Disk>(
+    disk: &D,
+    state_dir: &Path,
+    mut take: impl FnMut(Found<'_>) -> io::Result<()>,
+) -> io::Result<Vec<BadLetter>> {
+    let dir = state_dir.join(DIR);
+    let mut bad = Vec::new();
+    for sequence in sequences(disk, &dir)? {
+        let replayed = replayed::read(disk, &dir, sequence)?;
+        let path = path_of(&dir, sequence);
+        for_each_line(&disk.open(&path)?, |line| {
+            let letter = serde_json::from_slice::<DeadLetter<'_>>(line.bytes).ok().filter(|_| line.is_whole);
+            let found = letter.and_then(|letter| Some(Found { sequence, id: letter.id.parse().ok()?, letter }));
+            match found {
+                Some(found) if replayed.contains(&found.id) => Ok(()),
+                Some(found) => take(found),
+                None => {
+                    let (offset, length, is_torn_end) = (line.offset, line.length(), !line.is_whole);
+                    bad.push(BadLetter { path: path.clone(), offset, length, is_torn_end });
+                    Ok(())
+                }
+            }
+        })?;
+    }
+    Ok(bad)
+}
+
+/// The numbers of the files, in order.
+fn sequences<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<u64>> {
+    let names = disk.list(dir)?;
+    let mut sequences: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(".ndjson")?.parse().ok()).collect();
+    sequences.sort_unstable();
+    Ok(sequences)
+}
+
+fn path_of(dir: &Path, sequence: u64) -> PathBuf {
+    dir.join(format!("{sequence:08}.ndjson"))
 }
 
 fn id_of(line: &[u8]) -> Option<LineId> {
@@ -173,8 +318,7 @@ fn id_of(line: &[u8]) -> Option<LineId> {
     struct Id<'a> {
         id: &'a str,
     }
-    let (generation, offset) = serde_json::from_slice::<Id<'_>>(line).ok()?.id.split_once('-')?;
-    Some(LineId { generation: generation.parse::<GenerationId>().ok()?, offset: u64::from_str_radix(offset, 16).ok()? })
+    serde_json::from_slice::<Id<'_>>(line).ok()?.id.parse().ok()
 }
 
 #[cfg(test)]
@@ -193,7 +337,7 @@ mod tests {
             builder.push(id, 7, Timestamp::from_unix_ms(0).day(), |body| body.extend_from_slice(b"{\"a\":1}"));
         }
         let batch = builder.finish(0);
-        let mut letters = DeadLetters::open(RealDisk, dir.path()).unwrap();
+        let mut letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
         for place in 0..2 {
             letters.add(&batch, place, &Cause::new(400, "mapping"), 1, Timestamp::from_unix_ms(0));
         }
@@ -209,8 +353,50 @@ mod tests {
             )
         );
         std::fs::write(&path, &text[..text.len() - 3]).unwrap();
-        let letters = DeadLetters::open(RealDisk, dir.path()).unwrap();
+        let letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
         assert!(letters.contains(&ids[0]) && !letters.contains(&ids[1]));
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn at_the_bound_letters_wait_and_a_replay_makes_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let generation = GenerationId::new(1, &[0; 10]);
+        let mut builder = BatchBuilder::new("app-logs");
+        for offset in 0..8 {
+            let id = LineId { generation, offset };
+            builder.push(id, 1, Timestamp::from_unix_ms(0).day(), |body| body.extend_from_slice(b"{\"a\":1}"));
+        }
+        let batch = builder.finish(0);
+        // Four files of a letter and a little, and no more.
+        let mut letters = DeadLetters::open(RealDisk, dir.path(), 900).unwrap();
+        for place in 0..8 {
+            letters.add(&batch, place, &Cause::new(400, "mapping"), 1, Timestamp::from_unix_ms(0));
+        }
+        let first = letters.sync().unwrap();
+        assert!((1..8).contains(&first.len()), "{first:?}");
+        assert!(letters.counts().is_full && letters.counts().bytes <= 900);
+        assert_eq!(letters.sync().unwrap(), []);
+
+        let ids: Vec<_> = first.iter().map(|id| (*id, replayed::Outcome::Stored)).collect();
+        let mut marks = replayed::Marks::open(RealDisk, dir.path());
+        marks.mark(0, &ids[..1], Timestamp::from_unix_ms(0)).unwrap();
+        let mut seen = Vec::new();
+        let mut look = || {
+            seen.clear();
+            let bad = read(&RealDisk, dir.path(), |found| {
+                seen.push(found.id);
+                Ok(())
+            });
+            assert_eq!(bad.unwrap(), []);
+            seen.clone()
+        };
+        assert_eq!(look(), first[1..]);
+        marks.mark(0, &ids[1..], Timestamp::from_unix_ms(0)).unwrap();
+        assert_eq!(look(), []);
+        marks.remove_done().unwrap();
+        let letters = DeadLetters::open(RealDisk, dir.path(), 900).unwrap();
+        assert_eq!((letters.counts().letters, letters.counts().bytes), (0, 0));
+        assert!(first.iter().all(|id| !letters.contains(id)));
     }
 }

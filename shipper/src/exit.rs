@@ -18,7 +18,7 @@ pub(crate) fn tell(line: fmt::Arguments<'_>) {
 pub(crate) enum Exit {
     /// All went well.
     Success,
-    /// What nobody thought of.
+    /// What was asked for is not so: not proven, refused, torn. Or what nobody thought of.
     Unexpected,
     /// Command line, variables or configuration file.
     Usage,
@@ -80,7 +80,7 @@ impl Exit {
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Success => "all is done; with --until-idle, every line that was there is disposed of",
-            Self::Unexpected => "something unexpected went wrong",
+            Self::Unexpected => "verify, spool check, replay: not all is as it must be; else: something unexpected",
             Self::Usage => "an option, a variable or the configuration file can't be used",
             Self::Incomplete => {
                 "run: not all lines were shipped in time; the rest is kept and goes with the next start"
@@ -88,7 +88,7 @@ impl Exit {
             Self::StateDir => "the state directory can't be made, read or written",
             Self::StateDirLocked => "another process uses the state directory",
             Self::Store => "the store can't be opened, or refuses to be made ready",
-            Self::StoreUnreachable => "bootstrap, preflight: the store does not answer",
+            Self::StoreUnreachable => "bootstrap, preflight, verify, dead-letters replay: the store does not answer",
             Self::AdminListen => "the address for metrics and health is taken or not this machine's",
             Self::NotExecutable => "exec: the command can't be executed",
             Self::NotFound => "exec: there is no such command",

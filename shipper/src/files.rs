@@ -31,6 +31,7 @@ use crate::spool::{Random, lock};
 
 pub use event::{FileCounts, FileEvent};
 pub use identity::FINGERPRINT_BYTES;
+pub use lookup::find;
 pub use settings::{FileSettings, Format};
 use unreadable::Unreadable;
 

@@ -170,8 +170,13 @@ impl<D: Disk> Journal<D> {
             is_suspect: false,
             unwritten: Vec::new(),
         };
-        let good = journal.replay(&bytes)?;
+        let good = replay(&bytes, &path, &mut journal.entries)?;
         if good < bytes.len() {
+            let cut_bytes = bytes.len() - good;
+            tracing::warn!(
+                path = %path.display(), good_bytes = good, cut_bytes,
+                "the journal's end is torn: it is cut off and kept beside it; what it told is found out again"
+            );
             // Keeping the torn end is a courtesy; opening must also succeed on a disk that is full.
             let _ = journal.set_torn_aside(&bytes[good..]);
             journal.file.truncate(good as u64).map_err(failed)?;
@@ -182,49 +187,6 @@ impl<D: Disk> Journal<D> {
             journal.rewrite().map_err(failed)?;
         }
         Ok(journal)
-    }
-
-    /// Applies the records of `bytes` and says how far they are good.
-    fn replay(&mut self, bytes: &[u8]) -> Result<usize, JournalError> {
-        let mut good = 0;
-        while let Some(end) = memchr::memchr(b'\n', &bytes[good..]) {
-            let Some(record) = decode(&bytes[good..good + end]) else { break };
-            if let Record::Journal { version } = record
-                && version > VERSION
-            {
-                return Err(JournalError::Newer { path: self.dir.join(NAME), found: version });
-            }
-            self.apply(record);
-            good += end + 1;
-        }
-        Ok(good)
-    }
-
-    fn apply(&mut self, record: Record) {
-        match record {
-            Record::Journal { .. } => {}
-            Record::File { generation, identity } => self.entry(generation).file = Some(identity),
-            Record::Mark { generation, offset, unix_ms } => {
-                let entry = self.entry(generation);
-                // The same bytes have one arrival: a mark never goes before one that stands.
-                if entry.marks.last().is_none_or(|last| last.0 < offset) {
-                    entry.marks.push((offset, unix_ms));
-                }
-            }
-            Record::Horizon { generation, offset } => self.entry(generation).horizon = Some(offset),
-            Record::Checkpoint { generation, offset } => {
-                let entry = self.entry(generation);
-                entry.checkpoint = entry.checkpoint.max(offset);
-                entry.prune();
-            }
-            Record::Retired { generation } => {
-                self.entries.remove(&generation);
-            }
-        }
-    }
-
-    fn entry(&mut self, generation: GenerationId) -> &mut Entry {
-        self.entries.entry(generation).or_default()
     }
 
     /// What is known of a generation; of one that is new to the journal, that it begins.
@@ -267,7 +229,7 @@ impl<D: Disk> Journal<D> {
 
     fn push(&mut self, record: Record) {
         encode(&record, &mut self.unwritten);
-        self.apply(record);
+        apply(record, &mut self.entries);
     }
 
     /// Appends what is noted; it then survives the process. What the disk does not take is kept for the next call.
@@ -346,6 +308,78 @@ impl<D: Disk> Journal<D> {
         let aside = self.disk.open_append(&self.dir.join(format!("{NAME}.torn-{number}")))?;
         append_whole(&aside, 0, torn)?;
         aside.sync()
+    }
+}
+
+/// A journal as it was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What it knows of each generation.
+    pub entries: BTreeMap<GenerationId, Entry>,
+    /// How many of its bytes are good; what follows is torn.
+    pub good_bytes: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// Records behind the first one that is not good, which are good by themselves.
+    pub stranded_records: u64,
+}
+
+/// Reads the journal in `dir` and changes nothing; one that is not there knows nothing.
+///
+/// # Errors
+/// [`JournalError`]; a torn end is no error.
+pub fn read<D: Disk>(disk: &D, dir: &Path) -> Result<Found, JournalError> {
+    let path = dir.join(NAME);
+    let failed = |error| JournalError::Io { path: path.clone(), error };
+    let file = match disk.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
+        opened => opened.map_err(failed)?,
+    };
+    let bytes = read_whole(&file).map_err(failed)?;
+    let mut found = Found { bytes: bytes.len() as u64, ..Found::default() };
+    let good = replay(&bytes, &path, &mut found.entries)?;
+    found.good_bytes = good as u64;
+    found.stranded_records =
+        bytes[good..].split(|byte| *byte == b'\n').filter(|line| decode(line).is_some()).count() as u64;
+    Ok(found)
+}
+
+/// Applies the records of `bytes` and says how far they are good.
+fn replay(bytes: &[u8], path: &Path, entries: &mut BTreeMap<GenerationId, Entry>) -> Result<usize, JournalError> {
+    let mut good = 0;
+    while let Some(end) = memchr::memchr(b'\n', &bytes[good..]) {
+        let Some(record) = decode(&bytes[good..good + end]) else { break };
+        if let Record::Journal { version } = record
+            && version > VERSION
+        {
+            return Err(JournalError::Newer { path: path.to_owned(), found: version });
+        }
+        apply(record, entries);
+        good += end + 1;
+    }
+    Ok(good)
+}
+
+fn apply(record: Record, entries: &mut BTreeMap<GenerationId, Entry>) {
+    match record {
+        Record::Journal { .. } => {}
+        Record::File { generation, identity } => entries.entry(generation).or_default().file = Some(identity),
+        Record::Mark { generation, offset, unix_ms } => {
+            let entry = entries.entry(generation).or_default();
+            // The same bytes have one arrival: a mark never goes before one that stands.
+            if entry.marks.last().is_none_or(|last| last.0 < offset) {
+                entry.marks.push((offset, unix_ms));
+            }
+        }
+        Record::Horizon { generation, offset } => entries.entry(generation).or_default().horizon = Some(offset),
+        Record::Checkpoint { generation, offset } => {
+            let entry = entries.entry(generation).or_default();
+            entry.checkpoint = entry.checkpoint.max(offset);
+            entry.prune();
+        }
+        Record::Retired { generation } => {
+            entries.remove(&generation);
+        }
     }
 }
 

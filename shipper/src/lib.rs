@@ -3,9 +3,11 @@
 //! The modules, in flow order: bytes of a stream are appended to the [`spool`], and [`files`] are read where they lie;
 //! the [`reader`] splits both into lines, with [`docker`] where Docker stands between a container and its file; a [`record`] check and the [`document`] splice put each line into a batch;
 //! [`delivery`] sees batches to their store, and what no store takes becomes [`dead_letters`]. The [`ledger`] knows at
-//! every moment where each line is, and the [`journal`] what of it must be known after a crash. All of them stand on a
+//! every moment where each line is, the [`journal`] what of it must be known after a crash, and the [`past`] what of it
+//! may be asked long after. All of them stand on a
 //! [`disk`] and a [`moment`] that are handed in. [`pipeline`] knows all stages; no other module knows two. [`shipper`]
-//! runs it, by what [`config`] says.
+//! runs it, by what [`config`] says. [`verify`] proves afterwards, or meanwhile, that a store holds what was taken, and
+//! [`resend`] sends what does not come from the pipeline; [`inspect`] names what is torn in a state directory.
 
 pub mod config;
 pub mod dead_letters;
@@ -14,14 +16,19 @@ pub mod disk;
 pub mod docker;
 pub mod document;
 pub mod files;
+pub mod inspect;
 pub mod journal;
 pub mod ledger;
 mod lines;
 pub mod moment;
+mod ndjson;
+pub mod past;
 pub mod pipeline;
 pub mod reader;
 pub mod record;
+pub mod resend;
 pub mod shipper;
 mod sink;
 pub mod spool;
 mod told;
+pub mod verify;

@@ -4,6 +4,7 @@
 mod admin;
 mod bootstrap;
 mod cli;
+mod commands;
 mod drain;
 mod exec;
 mod exit;
@@ -67,6 +68,9 @@ fn act(action: Action) -> Result<Exit, Failure> {
             let settings = check.settings()?;
             print(|output| write!(output, "{settings}"))
         }
+        Action::Verify(verify) => actix_rt::System::new().block_on(commands::verify::verify(verify)),
+        Action::DeadLetters(action) => commands::dead_letters::run(action),
+        Action::Spool(action) => commands::spool::run(action),
         Action::Completions { shell } => print(|output| {
             clap_complete::generate(shell, &mut cli::command(), "shipper", output);
             Ok(())

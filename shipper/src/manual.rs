@@ -10,9 +10,11 @@ use crate::cli;
 use crate::exit::Exit;
 
 /// What the state directory holds, for who looks into it.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 5] = [
     ("STATE_DIR/spool/", "what waits for the store, as it came"),
     ("STATE_DIR/dead-letters/", "lines that can't be stored, with the reasons, one JSON object a line"),
+    ("STATE_DIR/past/", "how far sources went of which nothing is left to do, for verify"),
+    ("STATE_DIR/quarantine/", "what spool repair has set aside"),
     ("shipper.toml", "a configuration file, where --config names it; every key is an option of the same name"),
 ];
 
@@ -41,6 +43,8 @@ fn synopsis(command: &Command) -> Roff {
         let arguments = match subcommand.get_name() {
             "exec" => " [OPTIONS] -- COMMAND…",
             "completions" => " SHELL",
+            "dead-letters" => " list|show|replay [OPTIONS] [ID…]",
+            "spool" => " check|repair [OPTIONS]",
             "man" => "",
             _ => " [OPTIONS]",
         };

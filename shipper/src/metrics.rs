@@ -145,8 +145,22 @@ const FIGURES: &[Figure] = &[
         |sight| one(sight.report.retries.lines),
     ),
     gauge("shipper_sink_paused", "1 while the store gets nothing because it does not answer or refuses", |sight| {
-        one(sight.report.trouble.is_some().into())
+        one((sight.report.trouble.is_some() || sight.report.dead_letters.is_full).into())
     }),
+    gauge("shipper_dead_letters", "Dead letters at rest: those that no replay has put into the store", |sight| {
+        one(sight.report.dead_letters.letters)
+    }),
+    gauge("shipper_dead_letters_bytes", "Bytes of the dead letters on disk", |sight| {
+        one(sight.report.dead_letters.bytes)
+    }),
+    gauge("shipper_dead_letters_max_bytes", "Bytes that dead letters may have; then nothing is sent", |sight| {
+        one(sight.report.dead_letters.max_bytes)
+    }),
+    gauge(
+        "shipper_books_unbalanced",
+        "1 if read is not the sum of its parts in this scrape, which is a fault",
+        |sight| one((!sight.books.is_balanced()).into()),
+    ),
     gauge("shipper_sink_trouble", "1 for the cause why the store gets nothing, while that is so", |sight| {
         let trouble = sight.report.trouble.as_ref().map(|trouble| trouble.cause.kind);
         CauseKind::ALL.iter().map(|kind| (kind.as_str().into(), (trouble == Some(*kind)).into())).collect()

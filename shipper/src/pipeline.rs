@@ -7,15 +7,15 @@
 //! Bounds: `in_flight_max_bytes` for all batches that are built or under way; above it nothing is read, and what comes
 //! meanwhile waits in the spool or in its files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, WriteError};
+use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, Timestamp, WriteError};
 
-use crate::dead_letters::DeadLetters;
+use crate::dead_letters::{DeadLetterCounts, DeadLetters};
 use crate::delivery::hosts::HostReport;
 use crate::delivery::{Delivery, DeliverySettings, ParcelId, Request, RetryCounts, Trouble};
 use crate::disk::Disk;
@@ -25,6 +25,7 @@ use crate::journal::Journal;
 use crate::ledger::{Fate, Ledger};
 use crate::lines::Lines;
 use crate::moment::Moment;
+use crate::past::{Note, Past};
 use crate::record::Flaw;
 use crate::spool::{Random, Spool, lock};
 
@@ -85,6 +86,8 @@ pub struct Report {
     pub files: FileCounts,
     /// What the disk said last, while it says no.
     pub disk_error: Option<String>,
+    /// The dead letters at rest, and their bound; at it nothing is sent.
+    pub dead_letters: DeadLetterCounts,
 }
 
 /// A generation that is being read.
@@ -126,6 +129,8 @@ pub struct Shared<D: Disk> {
     pub journal: Arc<Mutex<Journal<D>>>,
     /// The queue.
     pub spool: Arc<Spool<D>>,
+    /// What is still known of what is done.
+    pub past: Past<D>,
 }
 
 /// All stages.
@@ -137,6 +142,10 @@ pub struct Pipeline<D: Disk> {
     /// Files are not read any more.
     files_closed: bool,
     sources: BTreeMap<GenerationId, Source<D::File>>,
+    /// Segments that were given up: from where on, and of which stream they were.
+    given_up: BTreeMap<GenerationId, (u64, String)>,
+    /// Generations that the past knows and that are not closed yet.
+    noted: BTreeSet<GenerationId>,
     builder: BatchBuilder,
     /// When the builder got its first line.
     builder_since: Option<Duration>,
@@ -174,6 +183,8 @@ impl<D: Disk> Pipeline<D> {
             files,
             files_closed: false,
             sources: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            noted: BTreeSet::new(),
             builder,
             builder_since: None,
             builder_used_arrival: false,
@@ -220,6 +231,10 @@ impl<D: Disk> Pipeline<D> {
             self.report.disk_error = done.err().map(|error| error.to_string());
         }
         let mut requests = Vec::new();
+        // A letter without room is a line without a place to rest: no more of them until there is.
+        if self.dead_letters.counts().is_full {
+            return requests;
+        }
         while let Some(request) = self.delivery.next(now.elapsed) {
             self.report.requests += 1;
             requests.push(request);
@@ -229,14 +244,14 @@ impl<D: Disk> Pipeline<D> {
 
     fn work_on_disk(&mut self, now: Moment) -> io::Result<()> {
         self.settle_dead_letters()?;
-        self.make_room()?;
+        self.make_room(now.wall)?;
         self.read(now)?;
         self.finish_aged_batch(now)?;
         if self.checkpoint_due <= now.elapsed {
             self.write_checkpoints()?;
             self.checkpoint_due = now.elapsed + self.settings.checkpoint_interval;
         }
-        self.retire_done()
+        self.retire_done(now.wall)
     }
 
     /// Takes the store's answer to a request.
@@ -296,6 +311,7 @@ impl<D: Disk> Pipeline<D> {
             in_flight_bytes: self.bytes_in_flight(),
             files: self.files.counts(),
             disk_error: self.report.disk_error.clone(),
+            dead_letters: self.dead_letters.counts(),
         }
     }
 
@@ -303,10 +319,10 @@ impl<D: Disk> Pipeline<D> {
     ///
     /// # Errors
     /// As the file system says; lines may then go again under their ids.
-    pub fn close(&mut self) -> io::Result<()> {
+    pub fn close(&mut self, now: Moment) -> io::Result<()> {
         self.settle_dead_letters()?;
         self.write_checkpoints()?;
-        self.retire_done()?;
+        self.retire_done(now.wall)?;
         let mut journal = lock(&self.shared.journal);
         for (generation, source) in self.sources.iter().filter(|(_, source)| source.file.is_some()) {
             journal.horizon(*generation, source.lines.offset());
@@ -323,9 +339,22 @@ impl<D: Disk> Pipeline<D> {
     }
 
     /// Gives up the oldest segment where `on_full` says so and a writer waits for room.
-    fn make_room(&mut self) -> io::Result<()> {
+    fn make_room(&mut self, now: Timestamp) -> io::Result<()> {
         while let Some(generation) = self.shared.spool.to_drop() {
-            self.shared.spool.remove(&generation)?;
+            let read_to = self.sources.get(&generation).map(|source| source.lines.offset());
+            let progress = lock(&self.shared.ledger).progress(&generation);
+            // Lines under way may yet be stored; should this process end before, they are given up as well.
+            let checkpoint = progress.map_or(0, |progress| progress.checkpoint);
+            let stream = self.shared.spool.segment(&generation).map_or_else(String::new, |segment| segment.stream);
+            self.given_up.insert(generation, (checkpoint, stream.clone()));
+            // Room comes first: a disk that is full takes the note once there is some.
+            let _ = self.note_end(generation, now);
+            self.noted.remove(&generation);
+            self.shared.spool.remove(&generation).inspect_err(|_| {
+                // It is still there, and may yet be shipped.
+                self.given_up.remove(&generation);
+            })?;
+            self.given_up.insert(generation, (read_to.unwrap_or(checkpoint), stream));
             let lost = lock(&self.shared.ledger).lose(generation);
             self.sources.remove(&generation);
             tracing::error!(%generation, lost_lines = lost, "the spool is full: its oldest segment was given up");
@@ -429,12 +458,14 @@ impl<D: Disk> Pipeline<D> {
         let (builder, documents, settings) = (&mut self.builder, &mut self.documents, &self.settings);
         let (kinds, dead_letters, origin) = (&mut self.report.kinds, &self.dead_letters, &source.origin);
         let (mut used_arrival, mut dead) = (false, Vec::new());
+        let mut lines_end = offset;
         let chunk = source.lines.read(&mut self.buffer, end, ended, |line| {
             if line.offset >= next_mark {
                 arrived = entry.arrived(&generation, line.offset);
                 next_mark = entry.next_mark(line.offset).unwrap_or(u64::MAX);
             }
             let id = LineId { generation, offset: line.offset };
+            lines_end = line.offset + line.length;
             if dead_letters.contains(&id) {
                 dead.push((id, Fate::DeadLettered));
                 return ControlFlow::Continue(());
@@ -463,6 +494,9 @@ impl<D: Disk> Pipeline<D> {
                 None => ledger.hand(generation, chunk.start, chunk.end, chunk.lines),
             }
             ledger.settle(dead);
+            if chunk.end > lines_end {
+                self.shared.past.note(&Note::Skipped { generation, from: lines_end, to: chunk.end });
+            }
         } else if let Some(file) = source.file.as_mut().filter(|_| ended && !chunk.more) {
             // It is shorter than it was: what is not there any more can't be read.
             file.end = source.lines.file_len()?.clamp(offset, end);
@@ -528,6 +562,7 @@ impl<D: Disk> Pipeline<D> {
     }
 
     fn write_checkpoints(&mut self) -> io::Result<()> {
+        self.sync_past()?;
         let mut journal = lock(&self.shared.journal);
         let ledger = lock(&self.shared.ledger);
         for (generation, source) in &mut self.sources {
@@ -542,14 +577,20 @@ impl<D: Disk> Pipeline<D> {
     }
 
     /// Removes segments of which nothing is left to do, and forgets them.
-    fn retire_done(&mut self) -> io::Result<()> {
+    fn retire_done(&mut self, now: Timestamp) -> io::Result<()> {
         let done =
             |(generation, progress): (GenerationId, crate::ledger::Progress)| progress.is_done().then_some(generation);
         let done: Vec<_> = lock(&self.shared.ledger).generations().filter_map(done).collect();
         for generation in done {
+            if !self.is_kept(&generation) {
+                self.note_end(generation, now)?;
+            }
             self.shared.spool.remove(&generation)?;
-            let source = self.sources.remove(&generation);
-            let kept = source.and_then(|source| source.file).is_some_and(|file| file.ended == Some(Ended::Keep));
+            let kept = self.is_kept(&generation);
+            self.sources.remove(&generation);
+            self.given_up.remove(&generation);
+            self.noted.remove(&generation);
+            self.dead_letters.forget(&generation);
             let mut journal = lock(&self.shared.journal);
             let mut ledger = lock(&self.shared.ledger);
             match ledger.progress(&generation) {
@@ -559,6 +600,41 @@ impl<D: Disk> Pipeline<D> {
             ledger.close(&generation);
         }
         Ok(())
+    }
+
+    /// Whether the journal goes on knowing a generation of which all is disposed of.
+    fn is_kept(&self, generation: &GenerationId) -> bool {
+        let file = self.sources.get(generation).and_then(|source| source.file);
+        file.is_some_and(|file| file.ended == Some(Ended::Keep))
+    }
+
+    /// Notes, durably unless the disk is full, how far a generation went that nothing else will tell of.
+    fn note_end(&mut self, generation: GenerationId, now: Timestamp) -> io::Result<()> {
+        let end = lock(&self.shared.ledger).progress(&generation).map_or(0, |progress| progress.end);
+        if end == 0 || !self.noted.insert(generation) {
+            return Ok(());
+        }
+        let given_up = self.given_up.get(&generation).cloned();
+        let segment = self.shared.spool.segment(&generation).map(|segment| segment.stream);
+        let stream = segment.or_else(|| given_up.as_ref().map(|(_, stream)| stream.clone()));
+        let file = lock(&self.shared.journal).get(&generation).file;
+        let source = match (stream, file) {
+            (Some(stream), _) => format!("stream {stream}"),
+            (None, file) => format!("file {}", file.map_or_else(String::new, |file| file.path.display().to_string())),
+        };
+        let given_up_from = given_up.map(|(from, _)| from);
+        self.shared.past.note(&Note::Ended { generation, source, end, given_up_from, unix_ms: now.unix_ms() });
+        self.sync_past().inspect_err(|_| {
+            self.noted.remove(&generation);
+        })
+    }
+
+    /// Makes the notes durable. A full disk takes them later: what is removed meanwhile makes room for them.
+    fn sync_past(&mut self) -> io::Result<()> {
+        match self.shared.past.sync() {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            synced => synced,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::files::Files;
 use crate::journal::{Journal, JournalError};
 use crate::ledger::{Ledger, Snapshot};
 use crate::moment::Clock;
+use crate::past::Past;
 use crate::pipeline::{Pipeline, Report, Shared};
 use crate::sink::Sink;
 use crate::spool::{Appended, Random, Spool, Writer, lock};
@@ -67,14 +68,24 @@ pub struct Status {
     journal: Arc<Mutex<Journal<RealDisk>>>,
     report: Mutex<Report>,
     spool_max_bytes: u64,
+    told_unbalanced: AtomicBool,
     in_flight_max_bytes: u64,
 }
 
 impl Status {
-    /// The books at one moment.
+    /// The books at one moment. That they balance is looked at each time; should they ever not, a metric and the log
+    /// say so.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        lock(&self.ledger).snapshot()
+        let books = lock(&self.ledger).snapshot();
+        if !books.is_balanced() && !self.told_unbalanced.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                ?books,
+                "the books do not balance: a line was counted wrongly, which is a fault of the shipper"
+            );
+        }
+        debug_assert!(books.is_balanced(), "{books:?}");
+        books
     }
 
     /// How long ago the oldest line that waits arrived, to the second, as arrival marks are; zero when none waits.
@@ -111,6 +122,9 @@ impl Status {
     /// Why they do not, in a sentence.
     pub fn ready(&self) -> Result<(), String> {
         let report = lock(&self.report);
+        if report.dead_letters.is_full {
+            return Err(report.dead_letters.no_room());
+        }
         match (&report.trouble, &report.disk_error) {
             (Some(trouble), _) if trouble.refused => Err(format!("the store refuses writes: {}", trouble.cause)),
             (Some(trouble), _) => Err(format!("the store does not answer: {}", trouble.cause)),
@@ -156,7 +170,7 @@ pub struct Shipper {
     stopping: Arc<AtomicBool>,
     until_idle: bool,
     threads: Vec<JoinHandle<()>>,
-    _lock: std::fs::File,
+    _held: Held,
 }
 
 /// How it ended.
@@ -174,7 +188,7 @@ impl Shipper {
     /// [`StartError`].
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
         let state_dir = settings.state_dir();
-        let held = lock_state_dir(state_dir)?;
+        let held = Held::made(state_dir)?;
         let unusable = |reason: String| StartError::StateDir { path: state_dir.to_owned(), reason };
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let journal = Journal::open(RealDisk, state_dir).map_err(|error| match error {
@@ -185,7 +199,7 @@ impl Shipper {
         let spool =
             Spool::open(RealDisk, state_dir, settings.spool(), Arc::clone(&ledger), Arc::clone(&journal), random());
         let spool = Arc::new(spool.map_err(io)?);
-        let dead_letters = DeadLetters::open(RealDisk, state_dir).map_err(io)?;
+        let dead_letters = DeadLetters::open(RealDisk, state_dir, settings.dead_letters_max_bytes()).map_err(io)?;
         let files = Files::new(RealDisk, settings.files(), Arc::clone(&journal), random());
         let sink = Arc::new(Sink::open(settings).await?);
         let documents = Documents::new(settings.host(), settings.name(), settings.service());
@@ -194,6 +208,7 @@ impl Shipper {
             ledger: Arc::clone(&ledger),
             journal: Arc::clone(&journal),
             spool: Arc::clone(&spool),
+            past: Past::open(RealDisk, state_dir).map_err(io)?,
         };
         let mut shape = settings.pipeline();
         shape.delivery.hosts = sink.hosts();
@@ -204,7 +219,14 @@ impl Shipper {
         let (spool_max_bytes, in_flight_max_bytes) =
             (settings.spool().max_bytes, settings.pipeline().in_flight_max_bytes as u64);
         let report = Mutex::default();
-        let status = Arc::new(Status { ledger, journal, report, spool_max_bytes, in_flight_max_bytes });
+        let status = Arc::new(Status {
+            ledger,
+            journal,
+            report,
+            spool_max_bytes,
+            in_flight_max_bytes,
+            told_unbalanced: AtomicBool::new(false),
+        });
         let stopping = Arc::new(AtomicBool::new(false));
         let runner = Runner {
             pipeline,
@@ -220,7 +242,7 @@ impl Shipper {
             spawn_syncer(Arc::clone(&spool), Arc::clone(&stopping), settings.spool_sync_interval()).map_err(io)?,
         ];
         let until_idle = settings.files().until_idle;
-        Ok(Self { status, spool, bell, stopping, until_idle, threads, _lock: held })
+        Ok(Self { status, spool, bell, stopping, until_idle, threads, _held: held })
     }
 
     /// A writer for a stream of this name. A stream has one at a time.
@@ -260,15 +282,42 @@ impl Shipper {
     }
 }
 
-fn lock_state_dir(state_dir: &Path) -> Result<std::fs::File, StartError> {
-    let unusable = |error: io::Error| StartError::StateDir { path: state_dir.to_owned(), reason: error.to_string() };
-    RealDisk.create_dir_all(state_dir).map_err(unusable)?;
-    let file = RealDisk.open_append(&state_dir.join("lock")).map_err(unusable)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path: state_dir.to_owned() }),
-        Err(error) => Err(unusable(error.into())),
+/// A state directory that no other process uses as long as this is there.
+#[derive(Debug)]
+pub struct Held {
+    _lock: std::fs::File,
+}
+
+impl Held {
+    /// Holds a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StartError::StateDir`], [`StartError::Locked`].
+    pub fn made(state_dir: &Path) -> Result<Self, StartError> {
+        RealDisk.create_dir_all(state_dir).map_err(|error| unusable(state_dir, error.to_string()))?;
+        Self::existing(state_dir)
     }
+
+    /// Holds a directory that is there.
+    ///
+    /// # Errors
+    /// [`StartError::StateDir`], [`StartError::Locked`].
+    pub fn existing(state_dir: &Path) -> Result<Self, StartError> {
+        let failed = |error: io::Error| unusable(state_dir, error.to_string());
+        if !state_dir.is_dir() {
+            return Err(unusable(state_dir, "there is no such directory".to_owned()));
+        }
+        let file = RealDisk.open_append(&state_dir.join("lock")).map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _lock: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path: state_dir.to_owned() }),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+}
+
+fn unusable(path: &Path, reason: String) -> StartError {
+    StartError::StateDir { path: path.to_owned(), reason }
 }
 
 fn random() -> Random {
@@ -359,6 +408,7 @@ impl Runner {
             for request in self.pipeline.tick(now) {
                 self.send(request);
             }
+            let _looked_at = self.status.snapshot();
             let report = self.pipeline.report();
             tell_of_trouble(&mut trouble, &report);
             tell_of_hosts(&mut ejected, &report);
@@ -378,7 +428,7 @@ impl Runner {
                 break;
             }
         }
-        if let Err(error) = self.pipeline.close() {
+        if let Err(error) = self.pipeline.close(clock.now()) {
             tracing::error!(%error, "the last checkpoints could not be written: their lines will be sent again");
         }
         *lock(&self.status.report) = self.pipeline.report();

@@ -5,6 +5,7 @@ use crate::pipeline::Report;
 /// Logs once that the store, or the disk, is in trouble, and once that it is not any more.
 pub(crate) fn tell_of_trouble(told: &mut Option<String>, report: &Report) {
     let trouble = match (&report.trouble, &report.disk_error) {
+        _ if report.dead_letters.is_full => Some(report.dead_letters.no_room()),
         (Some(trouble), _) => Some(trouble.cause.to_string()),
         (None, error) => error.clone(),
     };

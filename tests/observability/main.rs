@@ -27,3 +27,4 @@ mod test_local_stack;
 mod test_monitoring;
 mod test_monitoring_files;
 mod test_request_id;
+mod test_verify;

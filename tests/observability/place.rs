@@ -45,7 +45,8 @@ impl Place {
 
     /// The shipper, with a subcommand and the options that carry lines here.
     pub(crate) fn shipper(&self, subcommand: &str, state: &Path) -> Start {
-        let start = Start::program("shipper").args([subcommand, "--to", &self.target(), "--state-dir"]).arg(state);
+        let start = Start::program("shipper").args(subcommand.split(' '));
+        let start = start.args(["--to", &self.target(), "--state-dir"]).arg(state);
         match self {
             Self::Engine(_, false) => start.args(["--pipeline", "none"]),
             _ => start,

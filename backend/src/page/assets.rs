@@ -17,10 +17,11 @@ struct Asset {
     path: String,
 }
 
-static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     [
         asset("style.css", "text/css; charset=utf-8", include_bytes!("../../assets/style.css")),
         asset("page.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/page.js")),
+        asset("tail.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/tail.js")),
         asset("icon.svg", "image/svg+xml", include_bytes!("../../assets/icon.svg")),
     ]
 });

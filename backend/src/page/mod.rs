@@ -1,7 +1,8 @@
 //! The pages that a person looks at. They are rendered here, ask no other host for anything, and work without a script
 //! but for the live tail.
 //!
-//! [`assets`] are the files that pages need.
+//! [`assets`] are the files that pages need, [`chart`] their pictures; each page has its module:
+//! [`overview`], [`search`] (both by [`params`]), [`story`], [`around`] and [`tail`].
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -15,7 +16,17 @@ use crate::access::Reader;
 use crate::links::PLAIN;
 use crate::problem::Problem;
 
+pub mod around;
 pub mod assets;
+pub mod chart;
+pub mod overview;
+pub mod params;
+pub mod search;
+pub mod story;
+pub mod tail;
+pub mod text;
+
+pub use text::escape;
 
 /// What a page may load and do: its own files, and forms to itself; nothing written into the page runs.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \

@@ -27,6 +27,9 @@ const SPOOL_MIN_SEGMENTS: u64 = 4;
 /// A segment is not larger unless asked to be.
 const SEGMENT_DEFAULT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// A dead letter is at most so many times as long as the part of its line that is kept.
+const LETTER_MAX_GROWTH: u64 = 16;
+
 /// A line that the store itself fails over is a dead letter after so many tries by itself,
 const POISON_ATTEMPTS: u32 = 8;
 
@@ -76,6 +79,7 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
             format: format(&options)?,
         },
         spool: spool(&options, spool_max_bytes, line_max_bytes)?,
+        dead_letters_max_bytes: dead_letters(&options, line_max_bytes)?,
         spool_sync_interval: duration("spool_sync_interval_ms", options.spool_sync_interval_ms, 1, HOUR_MS)?,
         pipeline: pipeline(&options, line_max_bytes)?,
         shutdown_timeout: duration("shutdown_timeout_ms", options.shutdown_timeout_ms, 0, 24 * HOUR_MS)?,
@@ -100,6 +104,12 @@ fn spool(options: &Options, max_bytes: u64, line_max_bytes: u64) -> Checked<Spoo
     }
     let on_full = required("on_full", options.on_full)?.into();
     Ok(SpoolSettings { max_bytes, segment_bytes, on_full })
+}
+
+/// A letter is its line with every byte escaped, at worst, and what is told of it: one must have room.
+fn dead_letters(options: &Options, line_max_bytes: u64) -> Checked<u64> {
+    let smallest = LETTER_MAX_GROWTH * line_max_bytes;
+    number("dead_letters_max_bytes", options.dead_letters_max_bytes, smallest, 1024 * GIB)
 }
 
 fn pipeline(options: &Options, line_max_bytes: u64) -> Checked<PipelineSettings> {

@@ -173,6 +173,15 @@ pub struct Options {
     /// What to do when the spool is full
     #[arg(long, env = "SHIPPER_ON_FULL", hide_env_values = true, value_name = "WHAT", help_heading = "Spool")]
     pub on_full: Option<OnFull>,
+    /// Bytes that dead letters may have; then nothing is sent until there is room
+    #[arg(
+        long,
+        env = "SHIPPER_DEAD_LETTERS_MAX_BYTES",
+        hide_env_values = true,
+        value_name = "N",
+        help_heading = "Spool"
+    )]
+    pub dead_letters_max_bytes: Option<u64>,
     /// How often it is written down how far everything is
     #[arg(
         long,
@@ -245,7 +254,7 @@ impl Options {
             to, state_dir, service, files, format, docker_labels, until_idle, scan_interval_ms, bootstrap, pipeline, index_prefix,
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, compression, line_max_bytes, batch_max_lines,
             batch_max_bytes, batch_max_age_ms, requests_in_flight, in_flight_max_bytes, retry_min_ms, retry_max_ms,
-            spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, checkpoint_interval_ms,
+            spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, dead_letters_max_bytes, checkpoint_interval_ms,
             shutdown_timeout_ms, admin_listen, name, host, log_filter)
     }
 
@@ -274,6 +283,7 @@ impl Options {
             spool_max_bytes: Some(1_073_741_824),
             spool_sync_interval_ms: Some(1_000),
             on_full: Some(OnFull::DropOldest),
+            dead_letters_max_bytes: Some(1_073_741_824),
             checkpoint_interval_ms: Some(1_000),
             shutdown_timeout_ms: Some(10_000),
             name: Some("shipper".to_owned()),

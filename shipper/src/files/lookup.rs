@@ -52,13 +52,25 @@ pub(super) fn open_regular<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<
     }
 }
 
+/// The file that a life was of, which goes at least as far as `to`: under its own name or another in its folder, or
+/// copied there and cut.
+///
+/// # Errors
+/// As the file system says of what can't be read at the moment.
+pub fn find<D: Disk>(disk: &D, identity: &FileIdentity, to: u64) -> io::Result<Option<D::File>> {
+    if let Some((_, file, _)) = by_number(disk, identity, to)? {
+        return Ok(Some(file));
+    }
+    Ok(copy(disk, identity, to, |_| false)?.map(|(file, _)| file))
+}
+
 /// The life of a file that is disposed of up to `checkpoint`, under whatever name in its folder.
 pub(super) fn by_number<D: Disk>(
     disk: &D,
     identity: &FileIdentity,
     checkpoint: u64,
 ) -> io::Result<Option<(PathBuf, D::File, Stat)>> {
-    let Some(dir) = identity.path.parent() else { return Ok(None) };
+    let Some(dir) = folder(&identity.path) else { return Ok(None) };
     first(disk, dir, |path, file, stat| {
         let fits = identity.is_same(&stat) && stat.len >= checkpoint;
         Ok((fits && identity.begins_alike(&file)?).then_some((path, file, stat)))
@@ -73,13 +85,18 @@ pub(super) fn copy<D: Disk>(
     read_to: u64,
     known: impl Fn(&Stat) -> bool,
 ) -> io::Result<Option<(D::File, u64)>> {
-    let Some(dir) = cut.path.parent().filter(|_| cut.fingerprint_len >= COPY_FINGERPRINT_MIN_BYTES) else {
+    let Some(dir) = folder(&cut.path).filter(|_| cut.fingerprint_len >= COPY_FINGERPRINT_MIN_BYTES) else {
         return Ok(None);
     };
     first(disk, dir, |_, file, stat| {
         let fits = !cut.is_same(&stat) && !known(&stat) && stat.len >= read_to.max(cut.fingerprint_len);
         Ok((fits && cut.begins_alike(&file)?).then_some((file, stat.len)))
     })
+}
+
+/// The folder that a path lies in, also where the path has nothing but a name.
+fn folder(path: &Path) -> Option<&Path> {
+    path.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
 }
 
 /// The first file of a folder that is what is looked for. Where none is, and one could not be asked, that is the answer.

@@ -33,7 +33,7 @@ pub enum Format {
 
 impl Format {
     /// What a file is; `None` if it is to be left alone, for now at least.
-    pub(super) fn place(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
+    pub(crate) fn place(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
         match self {
             Self::Lines => Some(Place::File(path.to_string_lossy().into_owned())),
             Self::Docker(labels) => labels.select(path, file),

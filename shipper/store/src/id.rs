@@ -114,6 +114,22 @@ impl LineId {
     }
 }
 
+/// The text is no document id.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a line's id is written as 32 hexadecimal digits, a hyphen and 12 more")]
+pub struct ParseLineIdError;
+
+impl FromStr for LineId {
+    type Err = ParseLineIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (generation, offset) = text.split_once('-').ok_or(ParseLineIdError)?;
+        let is_offset = offset.len() == 12 && offset.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let offset = u64::from_str_radix(offset, 16).ok().filter(|_| is_offset).ok_or(ParseLineIdError)?;
+        Ok(Self { generation: generation.parse().map_err(|_| ParseLineIdError)?, offset })
+    }
+}
+
 impl fmt::Display for LineId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}-{:012x}", self.generation, self.offset)
@@ -149,6 +165,10 @@ mod tests {
         let id = LineId { generation: GenerationId::new(1, &[7; 10]), offset: 0xabc };
         assert_eq!(id.to_string().as_bytes(), id.to_bytes());
         assert_eq!(id.generation.to_string().parse(), Ok(id.generation));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "xyz", &id.to_string()[..44], &format!("{}-+00000000abc", id.generation)] {
+            assert_eq!(text.parse::<LineId>(), Err(ParseLineIdError), "{text}");
+        }
         assert_eq!("xyz".parse::<GenerationId>(), Err(ParseGenerationError));
     }
 }

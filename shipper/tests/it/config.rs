@@ -39,6 +39,7 @@ const VALUES: &[(&str, &str)] = &[
     ("spool_segment_bytes", "67108865"),
     ("spool_sync_interval_ms", "1009"),
     ("on_full", "'wait'"),
+    ("dead_letters_max_bytes", "1073741825"),
     ("checkpoint_interval_ms", "1010"),
     ("shutdown_timeout_ms", "1011"),
     ("admin_listen", "'127.0.0.1:9601'"),

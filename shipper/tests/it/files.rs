@@ -16,6 +16,7 @@ use shipper::files::{FileSettings, Files, Format};
 use shipper::journal::Journal;
 use shipper::ledger::{Ledger, Snapshot};
 use shipper::moment::Moment;
+use shipper::past::Past;
 use shipper::pipeline::{Pipeline, PipelineSettings, Report, Shared};
 use shipper::spool::{OnFull, Random, Spool, SpoolSettings};
 use store::{Disposition, Timestamp};
@@ -71,7 +72,13 @@ impl World {
             format: Format::Lines,
         };
         let files = Files::new(RealDisk, settings, Arc::clone(&journal), random());
-        let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::new(spool) };
+        let shared = Shared {
+            disk: RealDisk,
+            ledger: Arc::clone(&ledger),
+            journal,
+            spool: Arc::new(spool),
+            past: Past::open(RealDisk, &state).unwrap(),
+        };
         let settings = PipelineSettings {
             index_prefix: "app-logs".to_owned(),
             batch_max_lines: 100,
@@ -89,7 +96,7 @@ impl World {
                 retry_max: Duration::from_millis(1),
             },
         };
-        let dead_letters = DeadLetters::open(RealDisk, &state).unwrap();
+        let dead_letters = DeadLetters::open(RealDisk, &state, u64::MAX).unwrap();
         let documents = Documents::new("host", "shipper", "service");
         let pipeline = Pipeline::new(settings, shared, files, documents, dead_letters, random());
         Rig { ledger, pipeline }
@@ -135,13 +142,17 @@ impl Rig {
     /// An orderly end.
     fn close(mut self) {
         self.pipeline.close_files();
-        self.pipeline.close().unwrap();
+        self.pipeline.close(THE_END).unwrap();
     }
 }
 
 fn append(path: &Path, text: &str) {
     OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
+
+/// When programs end.
+const THE_END: Moment =
+    Moment { wall: Timestamp::from_unix_ms(2_000_000_000_000), elapsed: Duration::from_secs(3_600) };
 
 const A_WHILE: Duration = Duration::from_secs(3);
 
@@ -243,7 +254,7 @@ fn until_idle_ends_with_what_was_there_and_takes_an_open_line() {
     world.run(&mut rig, A_WHILE);
     assert!(rig.pipeline.is_done());
     assert_eq!(world.messages(), ["one", "open"]);
-    rig.pipeline.close().unwrap();
+    rig.pipeline.close(THE_END).unwrap();
     append(&world.log(), "ed\ntwo\n");
     let mut rig = world.start(true);
     world.run(&mut rig, A_WHILE);

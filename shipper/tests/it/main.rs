@@ -10,5 +10,6 @@ mod files;
 mod fuzz;
 mod memory;
 mod program;
+mod proof;
 mod run;
 mod simulation;

@@ -1,8 +1,10 @@
 //! What must be true in the end: where every line rests, as which document, and that nothing else rests anywhere.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
 use shipper::document::EARLIEST;
+use shipper::verify::known::Known;
 use store::{GenerationId, LineId, Timestamp};
 
 use super::disk::{Held, SimDisk};
@@ -99,6 +101,29 @@ impl Rest {
                 assert_eq!(offset, end, "the lines of {generation} do not stand end to end");
                 end = offset + length;
             }
+        }
+    }
+
+    /// That what the state directory calls done rests without a gap, also of what is long gone: what `shipper verify` holds
+    /// a store to.
+    pub(super) fn judge_known(&self, disk: &SimDisk) {
+        let mut lines: HashMap<GenerationId, BTreeMap<u64, u64>> = HashMap::new();
+        for (id, sent) in &self.lines {
+            lines.entry(id.generation).or_default().insert(id.offset, id.offset + place(&sent[0].document, "length"));
+        }
+        // A hole joins lines: of one that was stored before by itself, the rest is then taken for stored.
+        let has_hole = |held: &Held| memchr::memmem::find(&held.bytes, b"\0\0").is_some();
+        let holed: HashSet<_> = disk.segments().into_iter().filter(has_hole).map(|held| held.generation).collect();
+        let known = Known::read(disk, Path::new(super::STATE)).unwrap();
+        for (id, generation) in known.generations.iter().filter(|(id, _)| !holed.contains(id)) {
+            let mut rests = lines.remove(id).unwrap_or_default();
+            rests.extend(generation.skipped.iter().map(|skipped| (skipped.start, skipped.end)));
+            let whole_to = rests.iter().fold(0, |end, (from, to)| if *from <= end { end.max(*to) } else { end });
+            assert!(
+                whole_to >= generation.proven_to,
+                "{id} is said to rest up to {}, and does up to {whole_to}: {generation:?}",
+                generation.proven_to
+            );
         }
     }
 

@@ -11,6 +11,7 @@ use shipper::files::{FileSettings, Files, Format};
 use shipper::journal::{Entry, Journal};
 use shipper::ledger::{Ledger, Snapshot};
 use shipper::moment::Moment;
+use shipper::past::Past;
 use shipper::pipeline::{Pipeline, Shared};
 use shipper::spool::{Appended, OnFull, Spool, Writer};
 use store::{Batch, GenerationId, Timestamp, WriteError};
@@ -150,7 +151,7 @@ impl World {
         let spool =
             Spool::open(self.disk.clone(), state, self.plan.spool, Arc::clone(&ledger), Arc::clone(&journal), boxed());
         let spool = Arc::new(spool.ok()?);
-        let dead_letters = DeadLetters::open(self.disk.clone(), state).ok()?;
+        let dead_letters = DeadLetters::open(self.disk.clone(), state, u64::MAX).ok()?;
         let format = match self.plan.files {
             Some(Kind::Docker) => Format::Docker(shipper::docker::Labels::default()),
             _ => Format::Lines,
@@ -168,6 +169,7 @@ impl World {
             ledger: Arc::clone(&ledger),
             journal: Arc::clone(&journal),
             spool: Arc::clone(&spool),
+            past: Past::open(self.disk.clone(), state).ok()?,
         };
         let documents = Documents::new("host", "shipper", "service");
         let pipeline = Pipeline::new(self.plan.pipeline.clone(), shared, files, documents, dead_letters, boxed());
@@ -327,7 +329,7 @@ impl World {
                 process.pipeline.close_files();
             }
             if process.pipeline.is_done() && self.now.elapsed > quiet_since + Duration::from_secs(3) {
-                process.pipeline.close().unwrap();
+                process.pipeline.close(self.now).unwrap();
                 return;
             }
             assert!(self.now.elapsed < begun + REST_WITHIN, "never at rest: {counts:?}");
@@ -356,6 +358,7 @@ impl World {
         } else {
             assert_eq!(missing.len() as u64, lost, "lines without a disposition: {missing:?}");
         }
+        rest.judge_known(&disk);
         let numbers = rest.numbers();
         for (number, places) in &numbers {
             let told =

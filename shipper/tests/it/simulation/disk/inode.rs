@@ -82,7 +82,8 @@ impl Inode {
 
     /// The process is gone: what it was falsely told is written is taken for unwritten again. (In truth it may stay false.)
     pub(super) fn outlive_process(&mut self) {
-        self.dirty_from = self.dirty_from.min(self.platter.len());
+        let kept = self.cut_to.map_or(self.platter.len(), |cut| cut.min(self.platter.len()));
+        self.dirty_from = self.dirty_from.min(kept);
     }
 
     /// Not the shipper's: durable as it is.

@@ -1,0 +1,65 @@
+// The live tail: lines come as events, the newest at the top, at most LINES_MAX of them. Pausing closes the stream and keeps
+// its place; going on asks for what came since.
+"use strict";
+const LINES_MAX = 500;
+const list = document.getElementById("tail");
+const state = document.getElementById("tail-state");
+const button = document.getElementById("tail-pause");
+const template = document.getElementById("tail-line");
+let source = null;
+let place = "";
+let shown = 0;
+let dropped = 0;
+
+function say(text) {
+  state.textContent = text + (dropped ? ` ${dropped} older lines are no longer shown.` : "");
+}
+
+function add(line) {
+  const item = template.content.firstElementChild.cloneNode(true);
+  item.classList.add(line.level);
+  item.dataset.offset = line.offset;
+  item.querySelector("time").textContent = line.clock;
+  item.querySelector(".level").textContent = line.level;
+  item.querySelector(".message").textContent = line.message;
+  item.querySelector(".service").textContent = line.service;
+  const link = item.querySelector("a");
+  if (line.story) link.href = line.story; else link.remove();
+  item.querySelector("pre").textContent = line.json;
+  list.prepend(item);
+  shown += 1;
+  while (list.childElementCount > LINES_MAX) {
+    list.lastElementChild.remove();
+    dropped += 1;
+  }
+}
+
+function start() {
+  const address = new URL(list.dataset.source, location.href);
+  if (place) address.searchParams.set("after", place);
+  source = new EventSource(address);
+  source.addEventListener("open", () => say("Waiting for lines."));
+  source.addEventListener("lines", (event) => {
+    place = event.lastEventId || place;
+    const lines = JSON.parse(event.data);
+    lines.forEach(add);
+    if (lines.length) say(`${shown} lines came in.`);
+  });
+  source.addEventListener("place", (event) => { place = event.lastEventId || place; });
+  source.addEventListener("trouble", (event) => say(event.data));
+  source.addEventListener("error", () => say("The connection is gone; trying again."));
+  button.textContent = "Pause";
+  button.setAttribute("aria-pressed", "false");
+}
+
+function pause() {
+  source.close();
+  source = null;
+  button.textContent = "Go on";
+  button.setAttribute("aria-pressed", "true");
+  say("Paused.");
+}
+
+button.hidden = false;
+button.addEventListener("click", () => (source ? pause() : start()));
+start();

@@ -1,0 +1,243 @@
+//! `/search`: lines by words, fields and time, newest first, with counts per value beside them and a picture over time. What
+//! is a request's id opens its story instead.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use observability::is_valid_id;
+use store::counts::{Counted, Facet, Histogram, Selection};
+use store::{Cursor, Field, Order, Search, Store, Timestamp};
+
+use crate::access::Reader;
+use crate::line::Line;
+use crate::links::page_path;
+use crate::page::chart::{self, Area, Stack};
+use crate::page::params::{Params, RANGES};
+use crate::page::story::gather;
+use crate::page::text::{count, counted, moment};
+use crate::page::{self, Failure, Head, Menu};
+use crate::problem::Problem;
+
+/// Lines of a page.
+pub const PAGE_LINES: usize = 100;
+
+/// Values of each field beside the lines.
+const VALUES: usize = 8;
+
+/// Pieces of the picture over time.
+const PIECES: i64 = 60;
+
+/// Fields that lines are counted by, with the parameter that narrows to a value.
+const FACETS: [(Facet, &str, &str); 5] = [
+    (Facet::Of(Field::Level), "level", "Level"),
+    (Facet::Of(Field::Service), "service", "Service"),
+    (Facet::Of(Field::ProjectId), "project", "Project"),
+    (Facet::Of(Field::Endpoint), "endpoint", "Endpoint"),
+    (Facet::Status, "status", "Status"),
+];
+
+/// The page.
+#[derive(Template)]
+#[template(path = "search.html")]
+struct Page<'a> {
+    head: Head<'a>,
+    params: &'a Params,
+    chosen: &'a str,
+    ranges: [(&'static str, &'static str); 7],
+    chips: Vec<(String, String)>,
+    wrong: Option<Wrong>,
+    found: Option<Found>,
+    tail: String,
+}
+
+/// What is wrong with a query, and where.
+struct Wrong {
+    detail: String,
+    /// The query with a mark below the place.
+    marked: Option<String>,
+}
+
+/// What was found.
+struct Found {
+    summary: String,
+    counted: Option<String>,
+    picture: String,
+    lines: Vec<Line>,
+    facets: Vec<FacetView>,
+    next: Option<String>,
+    first: Option<String>,
+    nothing_at_all: bool,
+}
+
+/// Counts of one field.
+struct FacetView {
+    name: &'static str,
+    /// Value, count, link, and whether it is chosen.
+    values: Vec<(String, String, String, bool)>,
+    others: Option<String>,
+}
+
+/// `GET /search`
+///
+/// # Errors
+/// 503 or 504 where the store does not answer; what is wrong with the query is told on the page.
+pub async fn show(
+    store: web::Data<Store>,
+    reader: Reader,
+    params: web::Query<Params>,
+) -> Result<HttpResponse, Failure> {
+    if let Some(id) = params.text().filter(|text| is_valid_id(text.as_bytes()) && params.words.is_empty()) {
+        // The same question whether it is there or not, and whoever's it is.
+        if gather::is_there(&store, reader.scope(), id).await.map_err(Problem::from)? {
+            return Ok(HttpResponse::SeeOther()
+                .insert_header((header::LOCATION, page_path(id)))
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .finish());
+        }
+    }
+    let (status, wrong, found) = match understood(&params) {
+        Ok(asked) => (StatusCode::OK, None, Some(find(&store, &reader, &params, asked).await?)),
+        Err(problem) => {
+            let marked = params.text().and_then(|text| text.parse::<store::Filter>().err().map(|error| (text, error)));
+            let marked =
+                marked.map(|(text, error)| format!("{text}\n{}^", " ".repeat(error.place.column.saturating_sub(1))));
+            (StatusCode::BAD_REQUEST, Some(Wrong { detail: problem.to_string(), marked }), None)
+        }
+    };
+    let page = Page {
+        head: Head::of("Search", Menu::Search, &reader).with_query(&params.q),
+        chosen: params.chosen(),
+        ranges: ranges(),
+        chips: params.chips("/search"),
+        wrong,
+        found,
+        tail: params.with("cursor", "").href("/tail"),
+        params: &params,
+    };
+    page::html(status, &page)
+}
+
+/// The ranges to choose from.
+#[must_use]
+pub fn ranges() -> [(&'static str, &'static str); 7] {
+    let mut ranges = [("all", "all of time"); 7];
+    for (place, (name, words, _)) in ranges.iter_mut().zip(RANGES) {
+        *place = (name, words);
+    }
+    ranges
+}
+
+/// What is asked of the store.
+struct Asked {
+    selection: Selection,
+    cursor: Option<Cursor>,
+}
+
+fn understood(params: &Params) -> Result<Asked, Problem> {
+    let times = params.times(Timestamp::now())?;
+    let cursor = crate::ask::parse_cursor(Some(params.cursor.as_str()).filter(|cursor| !cursor.is_empty()))?;
+    Ok(Asked { selection: Selection { filter: params.filter()?, from: times.from, to: times.to }, cursor })
+}
+
+async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> Result<Found, Problem> {
+    let Asked { selection, cursor } = asked;
+    let search = Search {
+        filter: selection.filter.clone(),
+        from: selection.from,
+        to: selection.to,
+        order: Order::NewestFirst,
+        limit: PAGE_LINES,
+        cursor,
+    };
+    let page = store.search(reader.scope(), &search).await?;
+    let lines: Vec<_> = page.lines.iter().map(|line| Line::read(line.get())).collect();
+    let facets = store.facets(reader.scope(), &selection, &FACETS.map(|(facet, ..)| facet), VALUES).await?;
+    // Over what there is, where the range is open.
+    let newest = Timestamp::now();
+    let from = selection.from.unwrap_or_else(|| Timestamp::from_unix_ms(newest.unix_ms() - 24 * 3_600_000));
+    let step_ms = step_ms(from, selection.to.unwrap_or(newest));
+    let step = std::time::Duration::from_millis(step_ms.unsigned_abs());
+    let histogram = store.histogram(reader.scope(), &selection, step).await?;
+    let fixed = params.between(selection.from, selection.to);
+    let next = page.next.map(|next| Params { cursor: next.to_string(), ..fixed.clone() }.href("/search"));
+    let first = cursor.map(|_| params.with("cursor", "").href("/search"));
+    let range = match (selection.from, selection.to) {
+        (None, None) => "in all of time".to_owned(),
+        (from, to) => format!(
+            "from {} to {} UTC",
+            from.map_or_else(|| "the first".to_owned(), moment),
+            to.map_or_else(|| "now".to_owned(), moment)
+        ),
+    };
+    Ok(Found {
+        summary: format!("{} {range}", counted(facets.lines, "line", "lines")),
+        counted: honesty(facets.counted),
+        picture: picture(&histogram, params, chart::WIDE),
+        nothing_at_all: lines.is_empty() && selection.filter == store::Filter::EVERY && selection.from.is_none(),
+        facets: facets
+            .facets
+            .iter()
+            .zip(FACETS)
+            .filter(|(counts, _)| !counts.values.is_empty())
+            .map(|(counts, (_, name, title))| facet(counts, name, title, params))
+            .collect(),
+        lines,
+        next,
+        first,
+    })
+}
+
+fn facet(counts: &store::counts::FacetCounts, name: &str, title: &'static str, params: &Params) -> FacetView {
+    let chosen = match name {
+        "level" => &params.level,
+        "service" => &params.service,
+        "project" => &params.project,
+        "endpoint" => &params.endpoint,
+        _ => &params.status,
+    };
+    let values = counts.values.iter().map(|(value, lines)| {
+        let on = chosen == value;
+        let href = params.with(name, if on { "" } else { value }).href("/search");
+        (value.clone(), count(*lines), href, on)
+    });
+    let others = (counts.others > 0).then(|| format!("{} of other values", counted(counts.others, "line", "lines")));
+    FacetView { name: title, values: values.collect(), others }
+}
+
+/// Which counts are not of everything; none where they are.
+#[must_use]
+pub fn honesty(counted_how: Counted) -> Option<String> {
+    match counted_how {
+        Counted::Exact => None,
+        Counted::AtLeast { looked_at } => Some(format!(
+            "Counts are of the newest {} looked at; there may be more.",
+            counted(looked_at, "line", "lines")
+        )),
+    }
+}
+
+/// Steps so long that there are about 60 of them, of a length that people count in.
+#[must_use]
+pub fn step_ms(from: Timestamp, to: Timestamp) -> i64 {
+    const NICE_S: [i64; 13] = [1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400];
+    let wanted_s = (to.unix_ms() - from.unix_ms()).max(0) / 1_000 / PIECES;
+    let nice = NICE_S.into_iter().find(|nice| *nice >= wanted_s);
+    nice.unwrap_or_else(|| wanted_s.div_euclid(86_400).saturating_add(1) * 86_400) * 1_000
+}
+
+/// Lines over time by level, each piece with a link to its lines.
+#[must_use]
+pub fn picture(histogram: &Histogram, params: &Params, size: chart::Size) -> String {
+    let step_ms = i64::try_from(histogram.step.as_millis()).unwrap_or(i64::MAX).max(1);
+    let stacks: Vec<_> = histogram
+        .buckets
+        .iter()
+        .map(|bucket| {
+            let end = Timestamp::from_unix_ms(bucket.start.unix_ms() + step_ms);
+            let title = format!("{} from {}", counted(bucket.lines, "line", "lines"), moment(bucket.start));
+            let href = params.between(Some(bucket.start), Some(end)).href("/search");
+            Stack { start_ms: bucket.start.unix_ms(), levels: bucket.levels, area: Area { href, title } }
+        })
+        .collect();
+    chart::stacks("Lines over time, by level", &stacks, step_ms, size)
+}

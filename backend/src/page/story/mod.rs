@@ -1,0 +1,171 @@
+//! `/requests/{request_id}`: the story of a request, on one page: what became of it, whether all of it is there, its lines in
+//! order, what took longer than it does, what went otherwise than in a good one, and who else met the same error.
+//!
+//! [`gather`] asks the store, [`view`] puts what is found into words; what is judged is judged in [`crate::story`].
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use observability::{MAX_ID_CHARS, is_valid_id};
+use serde::Deserialize;
+use store::{Level, Scope, Store};
+
+use crate::access::Reader;
+use crate::line::Line;
+use crate::links::{Links, page_path};
+use crate::page::{self, Failure, Head, Menu};
+use crate::problem::Problem;
+use crate::story::compare;
+use crate::story::steps::steps;
+
+pub mod gather;
+pub mod view;
+
+use view::{Comparison, Story};
+
+/// What may be asked of a story.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    /// The request to lay beside it, instead of one that is chosen.
+    with: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "story.html")]
+struct Page<'a> {
+    head: Head<'a>,
+    story: &'a Story,
+}
+
+#[derive(Template)]
+#[template(path = "story_file.html")]
+struct File<'a> {
+    story: &'a Story,
+    style: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "no_story.html")]
+struct NoStory<'a> {
+    head: Head<'a>,
+    id: &'a str,
+}
+
+/// `GET /requests/{request_id}`: its story.
+///
+/// # Errors
+/// 400 for what is no request id, 404 for one without lines that the reader sees, 503 or 504 where the store does not
+/// answer.
+pub async fn show(
+    store: web::Data<Store>,
+    links: web::Data<Links>,
+    reader: Reader,
+    id: web::Path<String>,
+    query: web::Query<Query>,
+) -> Result<HttpResponse, Failure> {
+    match tell(&store, &links, reader.scope(), &id, query.with.as_deref()).await? {
+        Some(story) => {
+            let head = Head::of(&story.title, Menu::Other, &reader).with_query(&id);
+            page::html(StatusCode::OK, &Page { head, story: &story })
+        }
+        None => {
+            let head = Head::of("No such request", Menu::Other, &reader).with_query(&id);
+            page::html(StatusCode::NOT_FOUND, &NoStory { head, id: &id })
+        }
+    }
+}
+
+/// `GET /requests/{request_id}/file`: the same as one file that needs nothing else, to keep or to send.
+///
+/// # Errors
+/// As [`show`].
+pub async fn file(
+    store: web::Data<Store>,
+    links: web::Data<Links>,
+    reader: Reader,
+    id: web::Path<String>,
+    query: web::Query<Query>,
+) -> Result<HttpResponse, Failure> {
+    let Some(story) = tell(&store, &links, reader.scope(), &id, query.with.as_deref()).await? else {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no line of this request is stored").into());
+    };
+    let mut answer =
+        page::html(StatusCode::OK, &File { story: &story, style: include_str!("../../../assets/style.css") })?;
+    let name: String =
+        id.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let disposition = format!("attachment; filename=\"request-{name}.html\"");
+    if let Ok(value) = HeaderValue::try_from(disposition) {
+        answer.headers_mut().insert(CONTENT_DISPOSITION, value);
+    }
+    Ok(answer)
+}
+
+/// Puts a story together; none where there are no lines.
+async fn tell(
+    store: &Store,
+    links: &Links,
+    scope: &Scope,
+    id: &str,
+    with: Option<&str>,
+) -> Result<Option<Story>, Problem> {
+    refuse_invalid(id)?;
+    with.map_or(Ok(()), refuse_invalid)?;
+    let (lines, more) = gather::lines(store, scope, id).await?;
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let sources = gather::sources(store, &lines).await?;
+    let end = gather::end(&lines);
+    let recent = match end {
+        Some((line, access)) => gather::recent(store, scope, access, line.time, id).await?,
+        None => gather::Recent::default(),
+    };
+    let steps = steps(&lines);
+    let is_slow = end.is_some_and(|(_, access)| {
+        recent.whole.is_some_and(|usual| usual.is_exceeded_by((access.duration_ms * 1_000.0) as i64))
+    });
+    let comparison = match (with, end) {
+        (Some(with), _) => {
+            let (other, _) = gather::lines(store, scope, with).await?;
+            (!other.is_empty()).then(|| Comparison::of(with, &lines, &other))
+        }
+        (None, Some((line, access))) if is_slow || !access.is_good() => {
+            let at = line.time.unwrap_or_else(store::Timestamp::now);
+            let good = gather::good_one(store, scope, (access, at), &recent, id).await?;
+            good.map(|(good, other)| Comparison::of(&good.request_id, &lines, &other))
+        }
+        _ => None,
+    };
+    let same_error = match worst(&lines).filter(|line| line.level >= Some(Level::Error)) {
+        Some(line) => Some((gather::same_error(store, scope, line, id).await?, line.message.clone())),
+        None => None,
+    };
+    let found = view::Found { id, lines: &lines, steps: &steps, sources: &sources, recent: &recent, is_slow, more };
+    let mut story = Story::of(&found, links);
+    story.comparison = comparison;
+    story.set_same_error(same_error);
+    Ok(Some(story))
+}
+
+/// The gravest line, the first of several.
+fn worst(lines: &[Line]) -> Option<&Line> {
+    let worst = lines.iter().filter_map(|line| line.level).max();
+    lines.iter().find(|line| line.level.is_some() && line.level == worst)
+}
+
+fn refuse_invalid(id: &str) -> Result<(), Problem> {
+    if is_valid_id(id.as_bytes()) {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!("a request id is 1 to {MAX_ID_CHARS} characters of A-Z a-z 0-9 . _ - : / + =")))
+}
+
+/// The bound of what is compared, for the page to tell.
+pub(super) const COMPARED_MAX: usize = compare::LINES_MAX;
+
+/// Where a request's story is, with another beside it.
+fn path_with(id: &str, with: &str) -> String {
+    format!("{}?with={}#compare", page_path(id), page::encode(with))
+}

@@ -1,0 +1,279 @@
+//! `/tail` and `/api/tail`: lines as they come in. A tail is one request with one access line when it ends; it asks the store
+//! at an interval and writes nothing itself meanwhile, so that it can't feed on what it causes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use serde::{Deserialize, Serialize};
+use store::{Filter, Store, TailPlace};
+use tokio::sync::watch;
+
+use crate::access::{Access, Reader};
+use crate::line::Line;
+use crate::links::page_path;
+use crate::page::params::Params;
+use crate::page::{self, Failure, Head, Menu};
+use crate::problem::Problem;
+
+/// Tails at a time; one more is refused with 503.
+pub const TAILS_MAX: usize = 64;
+
+/// How often a tail asks the store.
+pub const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// Lines of one event. More come with the next at once.
+pub const EVENT_LINES: usize = 200;
+
+/// So many events without a line, and the place is told anyway: what watches the connection sees that it lives.
+const QUIET_ROUNDS: u32 = 30;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How many tails there are, and when they all have to end.
+#[derive(Clone, Debug)]
+pub struct Tails {
+    open: Arc<AtomicUsize>,
+    end: watch::Receiver<bool>,
+}
+
+impl Tails {
+    /// Tails that end when `end` says so.
+    #[must_use]
+    pub fn until(end: watch::Receiver<bool>) -> Self {
+        Self { open: Arc::default(), end }
+    }
+
+    /// Room for one more.
+    fn admit(&self) -> Option<Seat> {
+        let seat = Seat(self.open.clone());
+        (self.open.fetch_add(1, Ordering::Relaxed) < TAILS_MAX).then_some(seat)
+    }
+}
+
+/// A tail's room, given back when it goes.
+struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Template)]
+#[template(path = "tail.html")]
+struct Page<'a> {
+    head: Head<'a>,
+    params: &'a Params,
+    chips: Vec<(String, String)>,
+    wrong: Option<String>,
+    source: String,
+    search: String,
+}
+
+/// `GET /tail`: the page.
+///
+/// # Errors
+/// The page can't be made; what is wrong with the query is told on it.
+pub async fn show(reader: Reader, params: web::Query<Params>) -> Result<HttpResponse, Failure> {
+    let wrong = params.filter().err().map(|problem| problem.to_string());
+    let timeless = Params { from: String::new(), to: String::new(), last: String::new(), ..params.0.clone() };
+    let page = Page {
+        head: Head::of("Live tail", Menu::Tail, &reader).with_query(&params.q),
+        chips: timeless.chips("/tail"),
+        source: timeless.href("/api/tail"),
+        search: timeless.href("/search"),
+        params: &params,
+        wrong,
+    };
+    page::html(if page.wrong.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK }, &page)
+}
+
+/// What may be asked of a tail beside what a search is.
+#[derive(Debug, Deserialize)]
+pub struct After {
+    /// The place to go on from: an event's id. `Last-Event-ID` goes before it.
+    after: Option<String>,
+}
+
+/// A line as an event carries it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    clock: &'a str,
+    level: &'static str,
+    service: &'a str,
+    message: &'a str,
+    story: Option<String>,
+    offset: Option<u64>,
+    json: &'a str,
+}
+
+/// `GET /api/tail`: server-sent events. `lines` carries an array of lines, `place` none; each has the place after it as its
+/// id. `trouble` says in words that the store does not answer, and the tail goes on trying.
+///
+/// # Errors
+/// 400 for a wrong query or place, 503 when there are [`TAILS_MAX`] already.
+pub async fn events(
+    store: web::Data<Store>,
+    access: web::Data<Access>,
+    tails: web::Data<Tails>,
+    reader: Reader,
+    request: HttpRequest,
+    after: web::Query<After>,
+) -> Result<HttpResponse, Problem> {
+    let filter = filter_of(request.query_string())?;
+    let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let place = last.or(after.into_inner().after).filter(|place| !place.is_empty());
+    let place = place
+        .map(|place| place.parse::<TailPlace>())
+        .transpose()
+        .map_err(|error| Problem::bad_request(error.to_string()))?;
+    let Some(seat) = tails.admit() else {
+        let detail = format!("{TAILS_MAX} tails are open already; close one");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+    };
+    let tail = Tail {
+        store: store.get_ref().clone(),
+        access: access.get_ref().clone(),
+        end: tails.end.clone(),
+        reader,
+        filter,
+        place,
+        quiet: QUIET_ROUNDS,
+        begun: false,
+        in_trouble: false,
+        _seat: seat,
+    };
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
+        .streaming(tail.events()))
+}
+
+/// The filter of a query string, whose `after` is not a part of it.
+fn filter_of(query: &str) -> Result<Filter, Problem> {
+    let rest: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("after=")).collect();
+    let params = web::Query::<Params>::from_query(&rest.join("&"));
+    params.map_err(|error| Problem::bad_request(format!("the query can't be read: {error}")))?.filter()
+}
+
+/// One tail.
+struct Tail {
+    store: Store,
+    access: Access,
+    end: watch::Receiver<bool>,
+    reader: Reader,
+    filter: Filter,
+    place: Option<TailPlace>,
+    /// Rounds without a line.
+    quiet: u32,
+    begun: bool,
+    in_trouble: bool,
+    _seat: Seat,
+}
+
+impl Tail {
+    fn events(self) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
+        stream::unfold(self, |mut tail| async move { tail.next().await.map(|event| (Ok(event), tail)) })
+    }
+
+    /// The next event; none when the service ends or the reader's token is good no more.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if self.begun {
+                tokio::select! {
+                    () = actix_rt::time::sleep(ASK_EVERY) => {}
+                    _ = self.end.changed() => return None,
+                }
+            }
+            self.begun = true;
+            if *self.end.borrow() {
+                return None;
+            }
+            self.reader = self.access.renewed(&self.reader)?;
+            if let Some(event) = self.ask().await {
+                return Some(event);
+            }
+        }
+    }
+
+    /// What came in since the last time.
+    async fn ask(&mut self) -> Option<Bytes> {
+        let page = match self.store.tail(self.reader.scope(), &self.filter, self.place.as_ref(), EVENT_LINES).await {
+            Ok(page) => page,
+            Err(_) if self.in_trouble => return None,
+            Err(error) => {
+                self.in_trouble = true;
+                return Some(event("trouble", None, &format!("The store does not answer; trying on. {error}")));
+            }
+        };
+        let recovered = std::mem::take(&mut self.in_trouble);
+        self.quiet += 1;
+        self.place = Some(page.place);
+        if page.lines.is_empty() {
+            if self.quiet < QUIET_ROUNDS && !recovered {
+                return None;
+            }
+            self.quiet = 0;
+            return Some(event("place", self.place.as_ref(), ""));
+        }
+        self.quiet = 0;
+        let lines: Vec<_> = page.lines.iter().map(|line| Line::read(line.get())).collect();
+        let shown: Vec<_> = lines.iter().map(shown).collect();
+        let text = serde_json::to_string(&shown).unwrap_or_else(|_| "[]".to_owned());
+        Some(event("lines", self.place.as_ref(), &text))
+    }
+}
+
+fn shown(line: &Line) -> Shown<'_> {
+    Shown {
+        clock: line.clock(),
+        level: line.level_name(),
+        service: &line.service,
+        message: &line.message,
+        story: line.request_id.as_deref().map(page_path),
+        offset: line.origin.as_ref().map(|origin| origin.offset),
+        json: &line.json,
+    }
+}
+
+/// An event as it is sent. Its data is one line: JSON has no other, and an error's words get none.
+fn event(name: &str, place: Option<&TailPlace>, data: &str) -> Bytes {
+    let id = place.map(|place| format!("id: {place}\n")).unwrap_or_default();
+    let data = data.replace(['\n', '\r'], " ");
+    Bytes::from(format!("event: {name}\n{id}data: {data}\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_event_whatever_it_says() {
+        let place: TailPlace = "r7".parse().unwrap();
+        assert_eq!(event("lines", Some(&place), "a\nid: 9\r\n\r\nb"), "event: lines\nid: r7\ndata: a id: 9    b\n\n");
+    }
+
+    #[test]
+    fn there_are_only_so_many_tails() {
+        let (_keep, end) = watch::channel(false);
+        let tails = Tails::until(end);
+        let seats: Vec<_> = (0..TAILS_MAX).map(|_| tails.admit().unwrap()).collect();
+        assert!(tails.admit().is_none());
+        drop(seats);
+        assert!(tails.admit().is_some());
+    }
+
+    #[test]
+    fn a_place_is_no_part_of_the_query() {
+        assert_eq!(filter_of("after=r7").unwrap(), Filter::EVERY);
+        assert!(filter_of("q=level%3Aerror&after=r7").is_ok() && filter_of("nothing=1").is_err());
+    }
+}

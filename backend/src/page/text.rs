@@ -1,0 +1,84 @@
+//! Small texts for people: times, counts, and what may stand in a page.
+
+use store::Timestamp;
+
+/// A text as it may stand in an element or an attribute.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A time span, in the unit that suits it.
+#[must_use]
+pub fn span(us: i64) -> String {
+    let sign = if us < 0 { "−" } else { "" };
+    let size = us.unsigned_abs();
+    let text = match size {
+        0..1_000 => format!("{size} µs"),
+        1_000..10_000 => format!("{:.1} ms", size as f64 / 1e3),
+        10_000..1_000_000 => format!("{:.0} ms", size as f64 / 1e3),
+        1_000_000..60_000_000 => format!("{:.2} s", size as f64 / 1e6),
+        60_000_000..3_600_000_000 => format!("{} min {} s", size / 60_000_000, size / 1_000_000 % 60),
+        _ => format!("{} h {} min", size / 3_600_000_000, size / 60_000_000 % 60),
+    };
+    format!("{sign}{text}")
+}
+
+/// Milliseconds, as [`span`].
+#[must_use]
+pub fn span_ms(ms: f64) -> String {
+    span((ms * 1_000.0) as i64)
+}
+
+/// A count with its thousands apart.
+#[must_use]
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of things, in words for one and for several.
+#[must_use]
+pub fn counted(number: u64, one: &str, several: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { several })
+}
+
+/// A time to the second, as people write it, in UTC.
+#[must_use]
+pub fn moment(time: Timestamp) -> String {
+    let text = time.to_string();
+    format!("{} {}", text.get(..10).unwrap_or_default(), text.get(11..19).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_short_and_safe() {
+        assert_eq!(escape("<a href='x'>&\""), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;");
+        let spans = [7, 1_500, 12_345, 1_234_567, 61_000_000, 3_720_000_000, -5].map(span);
+        assert_eq!(spans, ["7 µs", "1.5 ms", "12 ms", "1.23 s", "1 min 1 s", "1 h 2 min", "−5 µs"]);
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(counted(1, "line", "lines"), "1 line");
+        assert_eq!(moment(Timestamp::from_unix_ms(0)), "1970-01-01 00:00:00");
+    }
+}

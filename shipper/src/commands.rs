@@ -1,0 +1,66 @@
+//! Subcommands that look at what a shipper left, or leaves: dead letters, proof, the spool. None of them ships what is
+//! new.
+
+pub(crate) mod args;
+pub(crate) mod dead_letters;
+mod progress;
+pub(crate) mod spool;
+pub(crate) mod verify;
+
+use std::io::{self, Write};
+
+use shipper::config::{Bootstrap, Settings};
+use shipper::verify::VerifyError;
+use store::{BootstrapError, BootstrapMode, Cause, SearchError, Store};
+
+use crate::exit::{Exit, Failure};
+
+/// The store to write to, with what it needs in place unless `bootstrap = "off"`.
+async fn open_to_write(settings: &Settings) -> Result<Store, Failure> {
+    let store = Store::open_writer(settings.to(), &settings.engine()).await;
+    let store = store.map_err(|error| Failure::new(Exit::Store, error.to_string()))?;
+    let mode = match settings.bootstrap() {
+        Bootstrap::Off => return Ok(store),
+        Bootstrap::Apply => BootstrapMode::Apply,
+        Bootstrap::Check => BootstrapMode::Check,
+    };
+    store.bootstrap(mode).await.map_err(|error| match error {
+        BootstrapError::Unavailable(cause) => unreachable(settings, &cause),
+        error => Failure::new(Exit::Store, format!("{}: {error}", settings.to())),
+    })?;
+    Ok(store)
+}
+
+/// The store to ask only.
+async fn open_to_read(settings: &Settings) -> Result<Store, Failure> {
+    let store = Store::open_reader(settings.to(), &settings.engine()).await;
+    store.map_err(|error| Failure::new(Exit::Store, error.to_string()))
+}
+
+fn unreachable(settings: &Settings, cause: &Cause) -> Failure {
+    Failure::new(Exit::StoreUnreachable, format!("{} does not answer: {cause}; try again when it does", settings.to()))
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        let exit = match &error {
+            VerifyError::Journal(_) | VerifyError::Io { .. } => Exit::StateDir,
+            VerifyError::Store(SearchError::Refused(_)) => Exit::Store,
+            VerifyError::Store(_) => Exit::StoreUnreachable,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough ends the program as if it had seen all.
+fn say(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(anyhow::Error::from(error).into()),
+        _ => Ok(()),
+    }
+}
+
+fn say_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?;
+    say(&format!("{text}\n"))
+}

@@ -1,0 +1,127 @@
+//! What these subcommands take.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use shipper::config::{ConfigError, Options};
+use shipper::shipper::{Held, StartError};
+use store::{LineId, Timestamp};
+
+use crate::cli::CommonArgs;
+
+/// Where the state directory is.
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    /// Configuration file, TOML
+    #[arg(long, env = "SHIPPER_CONFIG", hide_env_values = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of spool, checkpoints and dead letters [default: shipper-state]
+    #[arg(long, env = "SHIPPER_STATE_DIR", hide_env_values = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl StateArgs {
+    /// The directory, from option, variable, file or default.
+    pub(crate) fn state_dir(self) -> Result<PathBuf, ConfigError> {
+        let file = self.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
+        let given = self.state_dir.or(file.state_dir).or(Options::defaults().state_dir);
+        Ok(given.unwrap_or_default())
+    }
+}
+
+/// `shipper dead-letters`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersAction {
+    /// List them, oldest first
+    List(ListArgs),
+    /// Show one with its document
+    Show {
+        /// Its id
+        id: LineId,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+    /// Send them again under their ids
+    ///
+    /// What the store takes now, or has already, is a dead letter no more; what it refuses again stays one. Needs the
+    /// state directory for itself: no shipper may be using it.
+    Replay(Box<ReplayArgs>),
+}
+
+/// What `dead-letters list` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Only those with this status
+    #[arg(long, value_name = "N")]
+    pub(crate) status: Option<u16>,
+    /// Only those for this index
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) index: Option<String>,
+    /// Only those whose reason has this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// One JSON object a line, without the documents
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `dead-letters replay` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Their ids
+    #[arg(required_unless_present = "all", value_name = "ID")]
+    pub(crate) ids: Vec<LineId>,
+    /// All of them
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+/// What `verify` takes.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Send what is missing and still lies in its segment or file; no shipper may be using the state directory
+    #[arg(long)]
+    pub(crate) resend: bool,
+    /// Prove by sums only: ask for no single line
+    #[arg(long, conflicts_with = "resend")]
+    pub(crate) sums_only: bool,
+    /// Leave out what was done with before this time, RFC 3339, such as what an index life cycle has removed
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+    /// The result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text.as_bytes()).ok_or_else(|| "give a time such as 2026-11-23T00:00:00Z".to_owned())
+}
+
+/// `shipper spool`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpoolAction {
+    /// Name what is torn or does not belong there, and change nothing
+    Check {
+        /// The result as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+    /// Set aside what is torn, in the state directory's quarantine; nothing is deleted
+    Repair {
+        #[command(flatten)]
+        state: StateArgs,
+    },
+}
+
+/// Holds a state directory that is there.
+pub(crate) fn hold(state_dir: &std::path::Path) -> Result<Held, StartError> {
+    Held::existing(state_dir)
+}

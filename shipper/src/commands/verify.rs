@@ -1,0 +1,245 @@
+//! `shipper verify`: holds the store to what the state directory says, and says what is missing or there twice.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+use shipper::config::Settings;
+use shipper::dead_letters::DeadLetters;
+use shipper::disk::RealDisk;
+use shipper::resend::Resender;
+use shipper::shipper::{Held, StartError};
+use shipper::verify::known::Known;
+use shipper::verify::lines::{self, Check, Lines};
+use shipper::verify::sums::{self, Sums};
+use shipper::verify::{Listed, Missing, Twice};
+use store::{Batch, Disposition, Store, Timestamp};
+
+use super::args::{VerifyArgs, hold};
+use super::{open_to_read, open_to_write, progress, say, say_json};
+use crate::exit::{Exit, Failure};
+
+/// So many findings of a kind are shown to people; `--json` has more.
+const SHOWN_MAX: usize = 20;
+
+/// What was found.
+#[derive(Serialize)]
+struct Report {
+    store: String,
+    state_dir: String,
+    /// A shipper is at work there.
+    live: bool,
+    /// The store's rights do not let it show what was written in the last second.
+    refreshed: bool,
+    sums: Sums,
+    lines: Option<Lines>,
+    resent: Option<ResentCounts>,
+    proven: bool,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct ResentCounts {
+    stored: u64,
+    already_stored: u64,
+    dead_lettered: u64,
+}
+
+/// Proves, says what was found, and sends what is missing if asked to.
+pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
+    let (resend, sums_only, since, json) = (args.resend, args.sums_only, args.since, args.json);
+    let settings = args.common.settings()?;
+    let state_dir = settings.state_dir();
+    // Held to the end, so that no shipper begins while lines are sent.
+    let (held, live) = match hold(state_dir) {
+        Ok(held) => (Some(held), false),
+        Err(StartError::Locked { .. }) if !resend => (None, true),
+        Err(error) => return Err(error.into()),
+    };
+    let store = if resend { open_to_write(&settings).await? } else { open_to_read(&settings).await? };
+    let known = Known::read(&RealDisk, state_dir)?;
+    let refreshed = store.refresh().await.map_err(shipper::verify::VerifyError::from)?;
+    let total = known.generations.values().map(|generation| generation.proven_to).sum();
+    let bar = progress::bytes(total, "by sums");
+    let sums = sums::check(&known, &store, since.map(Timestamp::unix_ms), &|bytes| bar.inc(bytes)).await?;
+    bar.finish_and_clear();
+    let mut resent = held.filter(|_| resend).map(|held| Resend::new(&settings, &store, held)).transpose()?;
+    let lines = if sums_only { None } else { Some(by_lines(&settings, &store, &known, resent.as_mut()).await?) };
+    let resent = resent.map(|resend| resend.counts);
+    let is_right = sums.are_right() && lines.as_ref().is_none_or(Lines::are_right);
+    let report = Report {
+        store: settings.to().to_string(),
+        state_dir: state_dir.display().to_string(),
+        live,
+        refreshed,
+        proven: is_right || is_mended(&sums, lines.as_ref(), resent.as_ref()),
+        sums,
+        lines,
+        resent,
+    };
+    if json {
+        say_json(&report)?
+    } else {
+        say(&report.text())?
+    }
+    Ok(if report.proven { Exit::Success } else { Exit::Unexpected })
+}
+
+/// Whether all that was missing lay in a source that is still there, and was sent.
+fn is_mended(sums: &Sums, lines: Option<&Lines>, resent: Option<&ResentCounts>) -> bool {
+    let (Some(lines), Some(resent)) = (lines, resent) else { return false };
+    let missing = |missing: &Listed<Missing>| missing.listed.iter().map(|missing| missing.bytes).sum::<u64>();
+    let all_listed = sums.missing.count == sums.missing.listed.len() as u64
+        && lines.missing.count == lines.missing.listed.len() as u64;
+    let sent = resent.stored + resent.already_stored + resent.dead_lettered;
+    let by_sums_too = all_listed && missing(&sums.missing) == missing(&lines.missing);
+    sums.twice.count == 0 && lines.twice.count == 0 && sent == lines.missing.count && by_sums_too
+}
+
+async fn by_lines(
+    settings: &Settings,
+    store: &Store,
+    known: &Known,
+    mut resend: Option<&mut Resend<'_>>,
+) -> Result<Lines, Failure> {
+    let bar = progress::bytes(lines::bytes(known), "by lines");
+    let check = Check { disk: RealDisk, settings, store, progress: &|bytes| bar.inc(bytes) };
+    let found = check
+        .run(known, async |batch| match &mut resend {
+            Some(resend) => resend.send(batch).await,
+            None => Ok(()),
+        })
+        .await;
+    bar.finish_and_clear();
+    found
+}
+
+/// Sends lines that are missing; what the store refuses for good becomes a dead letter.
+struct Resend<'a> {
+    resender: Resender<'a>,
+    settings: &'a Settings,
+    dead_letters: DeadLetters<RealDisk>,
+    counts: ResentCounts,
+    _held: Held,
+}
+
+impl<'a> Resend<'a> {
+    fn new(settings: &'a Settings, store: &'a Store, held: Held) -> Result<Self, Failure> {
+        let dead_letters = DeadLetters::open(RealDisk, settings.state_dir(), settings.dead_letters_max_bytes());
+        let dead_letters = dead_letters.map_err(|error| unusable(settings.state_dir(), &error))?;
+        let (delivery, patience) = (settings.pipeline().delivery, settings.shutdown_timeout());
+        let resender = Resender { store, settings: delivery, patience };
+        Ok(Self { resender, settings, dead_letters, counts: ResentCounts::default(), _held: held })
+    }
+
+    async fn send(&mut self, batch: Batch) -> Result<(), Failure> {
+        let resent = self.resender.send(batch).await;
+        for settled in &resent.settled {
+            for (place, disposition) in settled.dispositions.iter().enumerate() {
+                match disposition {
+                    Disposition::Stored => self.counts.stored += 1,
+                    Disposition::AlreadyStored => self.counts.already_stored += 1,
+                    Disposition::DeadLetter(cause) => {
+                        self.dead_letters.add(&settled.batch, place, cause, settled.attempts, Timestamp::now());
+                    }
+                    Disposition::Retry(_) => {}
+                }
+            }
+        }
+        let dead = self.dead_letters.sync().map_err(|error| unusable(self.settings.state_dir(), &error))?;
+        self.counts.dead_lettered += dead.len() as u64;
+        if self.dead_letters.counts().is_full {
+            let advice = "the dead letters are full: replay them, or raise dead_letters_max_bytes";
+            return Err(Failure::new(Exit::StateDir, advice));
+        }
+        match resent.stopped {
+            Some(cause) => Err(super::unreachable(self.settings, &cause)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn unusable(state_dir: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::StateDir, format!("can't use the state directory {}: {error}", state_dir.display()))
+}
+
+impl Report {
+    /// For people.
+    fn text(&self) -> String {
+        let Self { sums, store, state_dir, .. } = self;
+        let mut text = format!("store     {store}\nstate     {state_dir}");
+        if self.live {
+            text += " (a shipper is at work there: what it had done when this began is looked at)";
+        }
+        // Writing to memory does not fail.
+        let _ = write!(
+            text,
+            "\nby sums   {} sources: {} lines in {} bytes stored, {} dead letters in {} bytes",
+            sums.generations, sums.stored_lines, sums.stored_bytes, sums.dead_letters, sums.dead_letter_bytes
+        );
+        for (bytes, what) in [
+            (sums.skipped_bytes, "bytes that are no lines"),
+            (sums.given_up_bytes, "bytes given up because the spool was full"),
+            (sums.removed_lines, "lines removed by the store itself"),
+            (sums.waiting_bytes, "bytes that wait"),
+            (sums.unmarked_replays, "dead letters that are stored as well: replay marks them"),
+            (sums.left_out, "sources left out"),
+        ] {
+            if bytes > 0 {
+                let _ = write!(text, "; {bytes} {what}");
+            }
+        }
+        text.push('\n');
+        if sums.is_cut {
+            text += "          sources that ended long ago are not known any more\n";
+        }
+        if !self.refreshed {
+            text += "          the store may not show yet what was stored within the last second: its rights forbid to ask\n";
+        }
+        findings(&mut text, &sums.missing, &sums.twice);
+        if let Some(lines) = &self.lines {
+            let _ = writeln!(
+                text,
+                "by lines  {} sources that are still there: {} lines, {} stored, {} dead letters",
+                lines.sources, lines.lines, lines.stored, lines.dead_letters
+            );
+            if lines.gone > 0 {
+                let _ = writeln!(text, "          {} more are not where they were: only sums prove them", lines.gone);
+            }
+            findings(&mut text, &lines.missing, &lines.twice);
+        }
+        if let Some(resent) = &self.resent {
+            let _ = writeln!(
+                text,
+                "sent      {} lines stored, {} already there, {} dead letters",
+                resent.stored, resent.already_stored, resent.dead_lettered
+            );
+        }
+        text += match (self.proven, &self.resent) {
+            (true, Some(sent)) if sent.stored + sent.dead_lettered > 0 => {
+                "proven    what was missing was sent; verify again to see it there\n"
+            }
+            (true, _) => "proven    everything is there, once\n",
+            (false, _) => "NOT PROVEN\n",
+        };
+        text
+    }
+}
+
+fn findings(text: &mut String, missing: &Listed<Missing>, twice: &Listed<Twice>) {
+    for found in missing.listed.iter().take(SHOWN_MAX) {
+        let Missing { generation, source, offset, bytes } = found;
+        let _ = writeln!(text, "missing   {bytes} bytes at {offset} of {generation} ({source})");
+    }
+    more(text, missing.count);
+    for found in twice.listed.iter().take(SHOWN_MAX) {
+        let Twice { generation, source, offset, indices } = found;
+        let _ = writeln!(text, "twice     the line at {offset} of {generation} ({source}) {}", indices.join(", "));
+    }
+    more(text, twice.count);
+}
+
+fn more(text: &mut String, count: u64) {
+    if count > SHOWN_MAX as u64 {
+        let _ = writeln!(text, "          and {} more", count - SHOWN_MAX as u64);
+    }
+}

@@ -1,0 +1,86 @@
+//! The lines of a file of the shipper's own, one after another, whatever its size: no more of it is held than its longest
+//! line and a chunk.
+
+use std::io;
+
+use crate::disk::DiskFile;
+
+/// Bytes of one read.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// A line of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileLine<'a> {
+    /// Where it begins.
+    pub(crate) offset: u64,
+    /// Its bytes without the newline.
+    pub(crate) bytes: &'a [u8],
+    /// It ends in a newline, which only a file's last line may lack.
+    pub(crate) is_whole: bool,
+}
+
+impl FileLine<'_> {
+    /// Its length with its newline.
+    pub(crate) fn length(&self) -> u64 {
+        self.bytes.len() as u64 + u64::from(self.is_whole)
+    }
+}
+
+/// Gives every line of a file as long as it is now to `take`.
+///
+/// # Errors
+/// As the file system or `take` says.
+pub(crate) fn for_each_line(
+    file: &impl DiskFile,
+    mut take: impl FnMut(FileLine<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let len = file.stat()?.len;
+    // What of `buffer` is a line's beginning starts at `offset` in the file.
+    let (mut buffer, mut filled, mut offset) = (vec![0; CHUNK_BYTES], 0, 0);
+    while offset + (filled as u64) < len {
+        if filled == buffer.len() {
+            buffer.resize(filled * 2, 0);
+        }
+        let at = offset + filled as u64;
+        let wanted = usize::try_from(len - at).unwrap_or(usize::MAX).min(buffer.len() - filled);
+        let got = file.read_at(&mut buffer[filled..filled + wanted], at)?;
+        if got == 0 {
+            break;
+        }
+        filled += got;
+        let mut start = 0;
+        while let Some(length) = memchr::memchr(b'\n', &buffer[start..filled]) {
+            take(FileLine { offset, bytes: &buffer[start..start + length], is_whole: true })?;
+            start += length + 1;
+            offset += length as u64 + 1;
+        }
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
+    }
+    if filled > 0 {
+        take(FileLine { offset, bytes: &buffer[..filled], is_whole: false })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn lines_longer_than_a_chunk_are_whole() {
+        let long = "x".repeat(3 * CHUNK_BYTES);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(format!("a\n\n{long}\nopen").as_bytes()).unwrap();
+        let mut lines = Vec::new();
+        for_each_line(&file, |line| {
+            lines.push((line.offset, line.bytes.len(), line.is_whole));
+            Ok(())
+        })
+        .unwrap();
+        let end = 4 + long.len() as u64;
+        assert_eq!(lines, [(0, 1, true), (2, 0, true), (3, long.len(), true), (end, 4, false)]);
+    }
+}
