@@ -26,6 +26,9 @@ Follow files; or ship what is there and end:
   shipper run --to http://127.0.0.1:9200 --file '/var/log/app/*.log'
   shipper run --to http://127.0.0.1:9200 --file '/var/log/app/*.log' --until-idle
 
+Get lines back out of an embedded store:
+  shipper export sqlite:data/logs.db --query 'level:error' > errors.ndjson
+
 Put pipeline and template in place with other rights than those that ship:
   shipper bootstrap --to https://es.example:9200 --user admin --password-file admin.secret
 
@@ -78,6 +81,11 @@ pub(crate) enum Action {
     Preflight(CommonArgs),
     /// Check the configuration and print it as it is in effect, without secrets
     CheckConfig(CommonArgs),
+    /// Write the lines of an embedded store to standard output
+    ///
+    /// One JSON object a line, in the order in which they came, and as they came: without the origin that the shipper
+    /// added. Lines that were no records when they came are written as the records that they were made.
+    Export(ExportArgs),
     /// Prove that the store holds every line that was taken, once
     ///
     /// First by sums, which need no source: the lengths of the lines that rest in the store and among the dead letters
@@ -109,6 +117,26 @@ pub(crate) struct ExecArgs {
     /// The command and its arguments
     #[arg(last = true, required = true, num_args = 1.., value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// What `export` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The store: sqlite:PATH
+    #[arg(value_name = "STORE")]
+    pub(crate) store: String,
+    /// Only lines at this time or later, such as 2026-11-23T18:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only lines before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Only lines that this query finds, such as 'level:error project:p-1'
+    #[arg(long, value_name = "QUERY")]
+    pub(crate) query: Option<String>,
+    /// Leave in what the shipper added: where each line came from
+    #[arg(long)]
+    pub(crate) with_origin: bool,
 }
 
 /// What all that ship take.
@@ -151,7 +179,7 @@ impl Action {
             }
             Self::Verify(verify) => Some(&mut verify.common),
             Self::DeadLetters(DeadLettersAction::Replay(replay)) => Some(&mut replay.common),
-            Self::DeadLetters(_) | Self::Spool(_) | Self::Completions { .. } | Self::Man => None,
+            Self::DeadLetters(_) | Self::Spool(_) | Self::Export(_) | Self::Completions { .. } | Self::Man => None,
         }
     }
 }

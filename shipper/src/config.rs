@@ -3,6 +3,7 @@
 //!
 //! Secrets come from files only, and no text that this module makes holds one.
 
+mod amounts;
 mod check;
 mod options;
 
@@ -11,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use store::{EngineSettings, Target};
+use store::{EngineSettings, Keep, Target};
 
 use crate::files::FileSettings;
 use crate::pipeline::PipelineSettings;
@@ -137,6 +138,7 @@ pub struct Settings {
     log_filter: String,
     files: FileSettings,
     spool: SpoolSettings,
+    keep: Keep,
     dead_letters_max_bytes: u64,
     spool_sync_interval: Duration,
     pipeline: PipelineSettings,
@@ -176,6 +178,12 @@ impl Settings {
     #[must_use]
     pub fn engine(&self) -> EngineSettings {
         self.engine.clone()
+    }
+
+    /// How much the embedded store keeps.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        self.keep
     }
 
     /// The directory of spool, checkpoints and dead letters.

@@ -27,6 +27,7 @@ pub mod pipeline;
 pub mod reader;
 pub mod record;
 pub mod resend;
+mod retention;
 pub mod shipper;
 mod sink;
 pub mod spool;

@@ -8,6 +8,7 @@ mod commands;
 mod drain;
 mod exec;
 mod exit;
+mod export;
 mod guard;
 mod manual;
 mod metrics;
@@ -68,6 +69,7 @@ fn act(action: Action) -> Result<Exit, Failure> {
             let settings = check.settings()?;
             print(|output| write!(output, "{settings}"))
         }
+        Action::Export(export) => actix_rt::System::new().block_on(export::export(&export)),
         Action::Verify(verify) => actix_rt::System::new().block_on(commands::verify::verify(verify)),
         Action::DeadLetters(action) => commands::dead_letters::run(action),
         Action::Spool(action) => commands::spool::run(action),

@@ -21,6 +21,7 @@ pub(crate) struct Sight {
     books: Snapshot,
     report: Report,
     lag: Duration,
+    removed: (u64, u64),
     spool_max_bytes: u64,
     in_flight_max_bytes: u64,
 }
@@ -40,6 +41,7 @@ impl Sight {
             books: status.snapshot(),
             report: status.report(),
             lag: status.lag(Timestamp::now()),
+            removed: status.removed(),
             spool_max_bytes: status.spool_max_bytes(),
             in_flight_max_bytes: status.in_flight_max_bytes(),
         }
@@ -189,6 +191,12 @@ const FIGURES: &[Figure] = &[
     gauge("shipper_disk_failing", "1 while the state directory can't be written", |sight| {
         one(sight.report.disk_error.is_some().into())
     }),
+    counter(
+        "shipper_store_removed_lines_total",
+        "Lines taken out of the embedded store because of their age or its size",
+        |sight| one(sight.removed.0),
+    ),
+    counter("shipper_store_removed_bytes_total", "Bytes of those lines at their source", |sight| one(sight.removed.1)),
     counter("shipper_files_total", "Files that were cut or gone before they were read to their end", |sight| {
         let files = sight.report.files;
         by([("truncated", files.truncated), ("suspected_loss", files.suspected_losses), ("vanished", files.vanished)])

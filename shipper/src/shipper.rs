@@ -27,6 +27,7 @@ use crate::ledger::{Ledger, Snapshot};
 use crate::moment::Clock;
 use crate::past::Past;
 use crate::pipeline::{Pipeline, Report, Shared};
+use crate::retention::{self, Removals};
 use crate::sink::Sink;
 use crate::spool::{Appended, Random, Spool, Writer, lock};
 use crate::told::{tell_of_hosts, tell_of_trouble};
@@ -67,6 +68,7 @@ pub struct Status {
     ledger: Arc<Mutex<Ledger>>,
     journal: Arc<Mutex<Journal<RealDisk>>>,
     report: Mutex<Report>,
+    removals: Arc<Removals>,
     spool_max_bytes: u64,
     told_unbalanced: AtomicBool,
     in_flight_max_bytes: u64,
@@ -102,6 +104,12 @@ impl Status {
     #[must_use]
     pub fn report(&self) -> Report {
         lock(&self.report).clone()
+    }
+
+    /// Lines that were taken out of the embedded store because they need not be kept, and their bytes.
+    #[must_use]
+    pub fn removed(&self) -> (u64, u64) {
+        self.removals.get()
     }
 
     /// The spool's bound in bytes.
@@ -202,6 +210,8 @@ impl Shipper {
         let dead_letters = DeadLetters::open(RealDisk, state_dir, settings.dead_letters_max_bytes()).map_err(io)?;
         let files = Files::new(RealDisk, settings.files(), Arc::clone(&journal), random());
         let sink = Arc::new(Sink::open(settings).await?);
+        let removals = Arc::default();
+        retention::spawn(sink.store().clone(), settings.keep(), &removals);
         let documents = Documents::new(settings.host(), settings.name(), settings.service());
         let shared = Shared {
             disk: RealDisk,
@@ -223,6 +233,7 @@ impl Shipper {
             ledger,
             journal,
             report,
+            removals,
             spool_max_bytes,
             in_flight_max_bytes,
             told_unbalanced: AtomicBool::new(false),

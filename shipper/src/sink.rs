@@ -58,6 +58,11 @@ impl Sink {
         Ok(())
     }
 
+    /// The store itself.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Writes a batch to one of the store's hosts.
     pub(crate) async fn write(&self, host: HostId, batch: &store::Batch) -> Result<Vec<Disposition>, WriteError> {
         match self.make_ready().await {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store::{Credentials, EngineSettings, Target};
+use store::{Credentials, EngineSettings, Keep, Target};
 
-use super::{ConfigError, Format, Options, Settings};
+use super::{ConfigError, Format, Options, Settings, amounts};
 use crate::delivery::DeliverySettings;
 use crate::docker::Labels;
 use crate::files::{self, FileSettings};
@@ -63,9 +63,9 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
     let scan_interval = duration("scan_interval_ms", options.scan_interval_ms, 10, HOUR_MS)?;
     let until_idle = options.until_idle.unwrap_or_default();
     Ok(Settings {
-        to,
         bootstrap: required("bootstrap", options.bootstrap)?,
         engine: engine(&options)?,
+        keep: keep(&options, &to)?,
         state_dir: state_dir(&options)?,
         service: line_name("service", options.service.as_deref())?,
         name: line_name("name", options.name.as_deref())?,
@@ -84,6 +84,7 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
         pipeline: pipeline(&options, line_max_bytes)?,
         shutdown_timeout: duration("shutdown_timeout_ms", options.shutdown_timeout_ms, 0, 24 * HOUR_MS)?,
         admin_listen: options.admin_listen,
+        to,
         effective: options,
     })
 }
@@ -159,6 +160,18 @@ fn engine(options: &Options) -> Checked<EngineSettings> {
         ca_certificate: readable("ca_certificate", options.ca_certificate.as_ref())?,
         compression: required("compression", options.compression)?.into(),
     })
+}
+
+fn keep(options: &Options, to: &Target) -> Checked<Keep> {
+    let engine_keeps = "only the embedded store is kept so; an engine has index life cycles of its own";
+    for (key, given) in [("keep", &options.keep), ("keep_size", &options.keep_size)] {
+        if given.is_some() && !matches!(to, Target::Sqlite(_)) {
+            return Err(value(key, engine_keeps));
+        }
+    }
+    let age = options.keep.as_deref().map(amounts::age).transpose().map_err(|advice| value("keep", advice))?;
+    let bytes = options.keep_size.as_deref().map(amounts::bytes).transpose();
+    Ok(Keep { age, bytes: bytes.map_err(|advice| value("keep_size", advice))? })
 }
 
 fn credentials(options: &Options) -> Checked<Option<Credentials>> {

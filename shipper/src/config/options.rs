@@ -99,6 +99,12 @@ pub struct Options {
     /// Indices are PREFIX-YYYY.MM.DD
     #[arg(long, env = "SHIPPER_INDEX_PREFIX", hide_env_values = true, value_name = "PREFIX", help_heading = "Store")]
     pub index_prefix: Option<String>,
+    /// The embedded store keeps lines for so long, such as 7d [default: for ever]
+    #[arg(long, env = "SHIPPER_KEEP", hide_env_values = true, value_name = "AGE", help_heading = "Store")]
+    pub keep: Option<String>,
+    /// The embedded store keeps the newest lines, so that its file holds no more than this, such as 5GiB
+    #[arg(long, env = "SHIPPER_KEEP_SIZE", hide_env_values = true, value_name = "SIZE", help_heading = "Store")]
+    pub keep_size: Option<String>,
     /// A request without answer after this long has failed
     #[arg(long, env = "SHIPPER_REQUEST_TIMEOUT_MS", hide_env_values = true, value_name = "N", help_heading = "Store")]
     pub request_timeout_ms: Option<u64>,
@@ -252,6 +258,7 @@ impl Options {
     pub fn or(self, lower: Self) -> Self {
         layer!(self, lower;
             to, state_dir, service, files, format, docker_labels, until_idle, scan_interval_ms, bootstrap, pipeline, index_prefix,
+            keep, keep_size,
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, compression, line_max_bytes, batch_max_lines,
             batch_max_bytes, batch_max_age_ms, requests_in_flight, in_flight_max_bytes, retry_min_ms, retry_max_ms,
             spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, dead_letters_max_bytes, checkpoint_interval_ms,

@@ -1,12 +1,16 @@
-//! The embedded store over many lines: lines written a CPU-second, and how long the usual searches take.
+//! The embedded store over many lines: lines written a CPU-second, and how long the usual questions take.
 //!
-//! `cargo bench -p store` writes a million contract lines of about 343 bytes, each hundred-thousand told by itself;
-//! `cargo bench -p store -- 10` writes ten million. CPU seconds are the whole process's, user and system, with the
-//! making of the lines taken off.
+//! `cargo bench -p store --bench sqlite` writes a million contract lines of about 343 bytes, each hundred-thousand told by
+//! itself; with `-- 10` it writes ten million. CPU seconds are the whole process's, user and system, with the making of the
+//! lines taken off. Beside it stand bare programs over rusqlite that write the same lines, with the same pragmas and as
+//! many a transaction: one fills the same tables, given what to put there, and one has the usual B-tree indexes and
+//! FTS5, as version 1 of the store's file had.
 #![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used)]
 
+use std::path::Path;
 use std::time::Instant;
 
+use rusqlite::Connection;
 use store::{
     Batch, BatchBuilder, EngineSettings, Filter, GenerationId, LineId, Order, Scope, Search, Store, Target, Timestamp,
 };
@@ -29,25 +33,161 @@ async fn run(total: u64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logs.db");
     let store = Store::open_writer(&Target::Sqlite(path.clone()), &EngineSettings::default()).await.unwrap();
-    let (mut written, mut cpu_seconds, mut bytes) = (0, 0.0, 0);
-    while written < total {
-        let batches: Vec<_> =
-            (0..STEP_LINES / BATCH_LINES).map(|number| batch(written + number * BATCH_LINES)).collect();
+    let mut steps = Steps::default();
+    let mut longest = 0.0_f64;
+    let mut bytes = 0;
+    while steps.lines < total {
+        let batches = batches(steps.lines);
         let (cpu, began) = (cpu_now(), Instant::now());
         for batch in &batches {
+            let batch_began = Instant::now();
             store.write(batch).await.unwrap();
+            longest = longest.max(batch_began.elapsed().as_secs_f64() * 1e3);
         }
-        let (cpu, wall) = (cpu_now() - cpu, began.elapsed().as_secs_f64());
-        written += STEP_LINES;
-        cpu_seconds += cpu;
+        steps.add("store", cpu_now() - cpu, began);
         bytes += batches.iter().map(|batch| batch.body().len()).sum::<usize>();
-        let rate = |seconds: f64| as_f64(STEP_LINES) / seconds;
-        println!("{written:>9} lines: {:>7.0} a CPU-second, {:>7.0} a second", rate(cpu), rate(wall));
     }
     let file_bytes = std::fs::metadata(&path).unwrap().len();
-    println!("written: {:.0} lines a CPU-second over all", as_f64(written) / cpu_seconds);
-    println!("on disk: {} bytes a line, from {} sent", file_bytes / written, bytes as u64 / written);
-    searches(&store, written).await;
+    let own = steps.told("store");
+    println!("longest write of {BATCH_LINES} lines: {longest:.0} ms");
+    println!("on disk: {} bytes a line, from {} sent", file_bytes / steps.lines, bytes as u64 / steps.lines);
+    searches(&store, steps.lines).await;
+    drop(store);
+    // The bare programs need no more lines than it takes for their figures to be steady.
+    let bare_lines = total.min(BARE_MAX_LINES);
+    let same = bare_same_tables(folder.path(), &path, bare_lines);
+    println!("written: {:.2} of bare rusqlite with the same tables, given what to put there", own / same);
+    let usual = bare_usual_indexes(folder.path(), bare_lines);
+    println!("written: {:.2} of bare rusqlite with the usual indexes and FTS5", own / usual);
+}
+
+/// Lines that the bare programs write at most.
+const BARE_MAX_LINES: u64 = 2_000_000;
+
+fn batches(first: u64) -> Vec<Batch> {
+    (0..STEP_LINES / BATCH_LINES).map(|number| batch(first + number * BATCH_LINES)).collect()
+}
+
+/// Figures by steps of [`STEP_LINES`].
+#[derive(Default)]
+struct Steps {
+    lines: u64,
+    cpu_seconds: Vec<f64>,
+}
+
+impl Steps {
+    fn add(&mut self, name: &str, cpu: f64, began: Instant) {
+        self.lines += STEP_LINES;
+        self.cpu_seconds.push(cpu);
+        let rate = |seconds: f64| as_f64(STEP_LINES) / seconds;
+        let wall = began.elapsed().as_secs_f64();
+        println!("{name}: {:>9} lines: {:>7.0} a CPU-second, {:>7.0} a second", self.lines, rate(cpu), rate(wall));
+    }
+
+    /// Lines a CPU-second over the last million, or over all where there are fewer.
+    fn told(&self, name: &str) -> f64 {
+        let last = &self.cpu_seconds[self.cpu_seconds.len().saturating_sub(10)..];
+        let rate = |steps: &[f64]| as_f64(STEP_LINES) * as_f64(steps.len() as u64) / steps.iter().sum::<f64>();
+        println!(
+            "{name}: {:.0} lines a CPU-second over all, {:.0} over the last million",
+            rate(&self.cpu_seconds),
+            rate(last)
+        );
+        rate(last)
+    }
+}
+
+fn bare(path: &Path, tables: &str) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    let pragmas = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                   PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 4096;";
+    connection.execute_batch(pragmas).unwrap();
+    connection.execute_batch(tables).unwrap();
+    connection.execute("INSERT INTO sources (id, generation) VALUES (1, 'g')", []).unwrap();
+    connection
+}
+
+/// Fills tables as the store has them, with rows as the store made them.
+fn bare_same_tables(folder: &Path, made: &Path, total: u64) -> f64 {
+    let made = Connection::open(made).unwrap();
+    let tables = "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE type != 'view' AND sql IS NOT NULL";
+    let tables: String = made.query_row(tables, [], |row| row.get(0)).unwrap();
+    let mut connection = bare(&folder.join("same.db"), &tables);
+    let mut steps = Steps::default();
+    while steps.lines < total {
+        let batches = batches(steps.lines);
+        let range = [steps.lines, steps.lines + STEP_LINES];
+        let runs: Vec<Vec<rusqlite::types::Value>> =
+            rows(&made, "SELECT * FROM runs WHERE first >= ?1 AND first < ?2", range);
+        let terms = rows(&made, "SELECT * FROM terms WHERE run >= ?1 AND run < ?2 ORDER BY run, first", range);
+        let (cpu, began) = (cpu_now(), Instant::now());
+        for (number, batch) in batches.iter().enumerate() {
+            let transaction = connection.transaction().unwrap();
+            {
+                let insert =
+                    "INSERT INTO logs VALUES (?1, ?2, 1, ?1, 343, ?3) ON CONFLICT (source, \"offset\") DO NOTHING";
+                let mut insert = transaction.prepare_cached(insert).unwrap();
+                for place in 0..batch.lines().len() {
+                    let line = steps.lines + number as u64 * BATCH_LINES + place as u64;
+                    let document = std::str::from_utf8(batch.document(place)).unwrap();
+                    insert.execute((line.cast_signed(), time(line).unix_micros(), document)).unwrap();
+                }
+                if number + 1 == batches.len() {
+                    let mut insert =
+                        transaction.prepare_cached("INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6)").unwrap();
+                    for row in &runs {
+                        insert.execute(rusqlite::params_from_iter(row)).unwrap();
+                    }
+                    let mut insert = transaction.prepare_cached("INSERT INTO terms VALUES (?1, ?2, ?3)").unwrap();
+                    for row in &terms {
+                        insert.execute(rusqlite::params_from_iter(row)).unwrap();
+                    }
+                }
+            }
+            transaction.commit().unwrap();
+        }
+        steps.add("bare, same tables", cpu_now() - cpu, began);
+    }
+    steps.told("bare, same tables")
+}
+
+fn rows(made: &Connection, select: &str, range: [u64; 2]) -> Vec<Vec<rusqlite::types::Value>> {
+    let mut statement = made.prepare(select).unwrap();
+    let columns = statement.column_count();
+    let rows =
+        statement.query_map(range.map(u64::cast_signed), |row| (0..columns).map(|column| row.get(column)).collect());
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// Fills tables with B-tree indexes and FTS5, which answer most of the same questions.
+fn bare_usual_indexes(folder: &Path, total: u64) -> f64 {
+    let mut connection = bare(&folder.join("usual.db"), include_str!("../tests/lines/version_1.sql"));
+    let mut steps = Steps::default();
+    while steps.lines < total {
+        let batches = batches(steps.lines);
+        let (cpu, began) = (cpu_now(), Instant::now());
+        for (number, batch) in batches.iter().enumerate() {
+            let transaction = connection.transaction().unwrap();
+            {
+                let insert = "INSERT INTO logs (id, time, source, \"offset\", service, level, request_id, project_id, document)
+                              VALUES (?1, ?2, 1, ?1, 'shop', 'info', ?3, ?4, ?5) ON CONFLICT (source, \"offset\") DO NOTHING";
+                let mut insert = transaction.prepare_cached(insert).unwrap();
+                let mut words =
+                    transaction.prepare_cached("INSERT INTO logs_text (rowid, message) VALUES (?1, ?2)").unwrap();
+                for place in 0..batch.lines().len() {
+                    let line = steps.lines + number as u64 * BATCH_LINES + place as u64;
+                    let document = std::str::from_utf8(batch.document(place)).unwrap();
+                    let at =
+                        (line.cast_signed(), time(line).unix_micros(), request_id(line), project_id(line), document);
+                    insert.execute(at).unwrap();
+                    words.execute((line.cast_signed(), message(line))).unwrap();
+                }
+            }
+            transaction.commit().unwrap();
+        }
+        steps.add("bare, usual indexes", cpu_now() - cpu, began);
+    }
+    steps.told("bare, usual indexes")
 }
 
 async fn searches(store: &Store, written: u64) {
@@ -86,14 +226,12 @@ fn batch(first: u64) -> Batch {
         let generation = GenerationId::new(1_795_000_000_000 + line / 200_000, &[7; 10]);
         let offset = line % 200_000 * 343;
         let level = if line % 50 == 0 { "error" } else { "info" };
-        let words = ["accepted", "packed", "sent", "declined", "returned", "weighed", "billed"][line as usize % 7];
         let document = format!(
-            r#"{{"timestamp":"{}","service":"shop","level":"{level}","message":"order-{} of customer {} was {words}","request_id":"{}","project_id":"project-{:02}","target":"shop::orders","method":"POST","endpoint":"/api/projects/{{project_id}}/orders","status":200,"duration_ms":{}.25,"outcome":"answered","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","origin":{{"host":"node-1","shipper":"shop","stream":"stdout","generation":"{generation}","offset":{offset},"length":343}}}}"#,
+            r#"{{"timestamp":"{}","service":"shop","level":"{level}","message":"{}","request_id":"{}","project_id":"{}","target":"shop::orders","method":"POST","endpoint":"/api/projects/{{project_id}}/orders","status":200,"duration_ms":{}.25,"outcome":"answered","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","origin":{{"host":"node-1","shipper":"shop","stream":"stdout","generation":"{generation}","offset":{offset},"length":343}}}}"#,
             time(line),
-            line % 100_000,
-            line % 9_973,
+            message(line),
             request_id(line),
-            line / LINES_PER_REQUEST % 40,
+            project_id(line),
             line % 300,
         );
         builder.push(LineId { generation, offset }, 343, time(line).day(), |body| {
@@ -101,6 +239,15 @@ fn batch(first: u64) -> Batch {
         });
     }
     builder.finish(0)
+}
+
+fn message(line: u64) -> String {
+    let words = ["accepted", "packed", "sent", "declined", "returned", "weighed", "billed"][line as usize % 7];
+    format!("order-{} of customer {} was {words}", line % 100_000, line % 9_973)
+}
+
+fn project_id(line: u64) -> String {
+    format!("project-{:02}", line / LINES_PER_REQUEST % 40)
 }
 
 fn time(line: u64) -> Timestamp {

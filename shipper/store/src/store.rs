@@ -7,9 +7,10 @@ use crate::batch::Batch;
 use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
 use crate::counts::{Breakdown, Facet, Facets, Histogram, RequestStats, Selection};
 use crate::coverage::{Coverage, Removed, Resting, Span};
-use crate::disposition::{Disposition, WriteError};
+use crate::disposition::{Cause, Disposition, WriteError};
 use crate::engine::Engine;
 use crate::error::{OpenError, ReadyError, SearchError};
+use crate::export::{ExportPage, ExportPlace};
 use crate::id::{GenerationId, LineId};
 use crate::patterns::Patterns;
 use crate::preflight::{Finding, PreflightReport};
@@ -17,9 +18,10 @@ use crate::query::Filter;
 use crate::scope::Scope;
 use crate::search::{Page, Search, SourceLine};
 use crate::settings::EngineSettings;
-use crate::sqlite::Sqlite;
+use crate::sqlite::{Keep, Retained, Sqlite};
 use crate::tail::{TailPage, TailPlace};
 use crate::target::Target;
+use crate::timestamp::Timestamp;
 
 /// Where logs rest. A copy is cheap and leads to the same store.
 ///
@@ -321,6 +323,28 @@ impl Store {
         match self {
             Self::Engine(engine) => engine.resting(ids).await,
             Self::Sqlite(sqlite) => sqlite.resting(ids).await,
+        }
+    }
+
+    /// Gives lines back in the order in which they came. Of an embedded store only; engines have tools of their own.
+    ///
+    /// # Errors
+    /// As [`Store::search`].
+    pub async fn export(&self, selection: &Selection, place: ExportPlace) -> Result<ExportPage, SearchError> {
+        match self {
+            Self::Engine(_) => Err(SearchError::Refused(Cause::new(0, "only an embedded store is exported"))),
+            Self::Sqlite(sqlite) => sqlite.export(selection, place).await,
+        }
+    }
+
+    /// Takes out what need not be kept, a little at a time; engines have a life cycle of their own and do nothing here.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
+        match self {
+            Self::Engine(_) => Ok(Retained::default()),
+            Self::Sqlite(sqlite) => sqlite.retain(keep, now).await,
         }
     }
 

@@ -21,6 +21,8 @@ const VALUES: &[(&str, &str)] = &[
     ("bootstrap", "'check'"),
     ("pipeline", "'none'"),
     ("index_prefix", "'other-logs'"),
+    ("keep", "'7d'"),
+    ("keep_size", "'5GiB'"),
     ("request_timeout_ms", "1002"),
     ("user", "'who'"),
     ("password_file", "'password'"),

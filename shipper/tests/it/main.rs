@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod exec;
+mod export;
 mod files;
 mod fuzz;
 mod memory;

@@ -2,7 +2,7 @@
 //!
 //! A text is read into a [`Filter`] once, or refused with the [`Place`] where it is wrong; a filter is written as a text
 //! that reads as the same filter. What a filter means is said by [`Filter::matches`], line by
-//! line, with [words](words) as engines make them; both kinds of store answer so. Only the fields named in [`Field`] and
+//! line, with [words] as engines make them; both kinds of store answer so. Only the fields named in [`Field`] and
 //! [`NumberField`] can be searched, because only those are indexed.
 //!
 //! | a query | finds lines |

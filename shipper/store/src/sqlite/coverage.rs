@@ -4,17 +4,14 @@ use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::coverage::{Coverage, MAX_IDS, MAX_SPANS, MAX_STEPS, Resting, Span};
+use crate::coverage::{Coverage, MAX_IDS, MAX_SPANS, MAX_STEPS, Removed, Resting, Span};
 use crate::id::{GenerationId, LineId};
-
-/// A line's length at its source.
-const LENGTH: &str = "coalesce(document ->> '$.origin.length', 0)";
 
 /// What one generation's lines in a range are, by steps.
 fn figures(steps: bool) -> String {
     let (step, by) = if steps { (r#"("offset" - ?2) / ?4"#, "GROUP BY 1 ORDER BY 1") } else { ("0", "") };
     format!(
-        r#"SELECT {step}, count(*), coalesce(sum({LENGTH}), 0), min("offset"), max("offset" + {LENGTH})
+        r#"SELECT {step}, count(*), coalesce(sum(length), 0), min("offset"), max("offset" + length)
            FROM logs WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3 {by}"#
     )
 }
@@ -49,10 +46,10 @@ pub(super) fn spans(
     limit: usize,
 ) -> rusqlite::Result<Vec<Span>> {
     let Some(source) = source(connection, generation)? else { return Ok(Vec::new()) };
-    let mut statement = connection.prepare_cached(&format!(
-        r#"SELECT "offset", {LENGTH} FROM logs
-           WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3 ORDER BY "offset" LIMIT ?4"#
-    ))?;
+    let mut statement = connection.prepare_cached(
+        r#"SELECT "offset", length FROM logs
+           WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3 ORDER BY "offset" LIMIT ?4"#,
+    )?;
     let limit = i64::try_from(limit.clamp(1, MAX_SPANS)).unwrap_or(i64::MAX);
     let found = statement.query_map(params![source, start(offsets), end(offsets), limit], |row| {
         Ok(Span { offset: number(row, 0)?, length: number(row, 1)?, index: None })
@@ -77,6 +74,14 @@ pub(super) fn resting(connection: &Connection, ids: &[LineId]) -> rusqlite::Resu
         resting.push(Resting { id: *id, documents });
     }
     Ok(resting)
+}
+
+/// What retention took of a generation.
+pub(super) fn removed(connection: &Connection, generation: GenerationId) -> rusqlite::Result<Removed> {
+    let Some(source) = source(connection, generation)? else { return Ok(Removed::default()) };
+    let mut statement = connection.prepare_cached("SELECT lines, bytes FROM retired WHERE source = ?1")?;
+    let removed = statement.query_row([source], |row| Ok(Removed { lines: number(row, 0)?, bytes: number(row, 1)? }));
+    Ok(removed.optional()?.unwrap_or_default())
 }
 
 fn source(connection: &Connection, generation: GenerationId) -> rusqlite::Result<Option<i64>> {

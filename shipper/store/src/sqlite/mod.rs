@@ -2,14 +2,34 @@
 //!
 //! Every write is one transaction, on disk (`synchronous = FULL`) before its answer. Readers see whole batches only,
 //! and each search is one short transaction, so the WAL is never held long by one.
+//!
+//! What is in the file, and its versions, say `schema` and `migrate`. In flow order: a `line` is read and added to the
+//! `tail`; so many lines become a run (`runs`) with its terms (`terms`), which say which of its lines have them (`bits`); a
+//! `search` takes a `snapshot`, finds the lines of each run that a filter means (`select`), and gives a page. `coverage`
+//! tells what rests of a source, and `retain` takes out what need not be kept.
 
+mod bits;
+mod counts;
 mod coverage;
+mod export;
 mod failure;
-mod query;
+mod line;
+mod migrate;
+mod patterns;
 mod read;
-mod scan;
+mod requests;
+mod retain;
+mod runs;
 mod schema;
+mod search;
+mod select;
+mod snapshot;
+mod source;
+mod tail;
+mod terms;
 mod write;
+
+pub use retain::{Keep, Retained};
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,19 +37,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::Batch;
-use crate::counts::{Breakdown, Counted, Facet, Facets, Histogram, RequestStats, Selection};
+use crate::counts::{Breakdown, Facet, FacetCounts, Facets, Histogram, RequestStats, Selection};
 use crate::coverage::{Coverage, Removed, Resting, Span};
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError, SearchError};
+use crate::export::{ExportPage, ExportPlace};
 use crate::id::{GenerationId, LineId};
 use crate::patterns::Patterns;
 use crate::query::Filter;
 use crate::scope::Scope;
 use crate::search::{Page, Search, SourceLine};
 use crate::sqlite::read::Readers;
+use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::write::Writer;
 use crate::tail::{Place, TailPage, TailPlace};
-use crate::tally::FacetTally;
+use crate::timestamp::Timestamp;
 
 /// An embedded store. A copy is cheap and leads to the same connections.
 #[derive(Clone, Debug)]
@@ -91,8 +113,9 @@ impl Sqlite {
         top: usize,
     ) -> Result<Facets, SearchError> {
         let (scope, selection, facets) = (scope.clone(), selection.clone(), facets.to_vec());
-        let none = FacetTally::new(&facets).top(top, Counted::Exact);
-        let found = self.ask(move |connection| scan::facets(connection, &scope, &selection, &facets, top).map(Some));
+        let empty = |facet: &Facet| FacetCounts { facet: *facet, values: Vec::new(), others: 0 };
+        let none = Facets { facets: facets.iter().map(empty).collect(), ..Facets::default() };
+        let found = self.look(move |snapshot| counts::facets(snapshot, &scope, &selection, &facets, top).map(Some));
         Ok(found.await?.unwrap_or(none))
     }
 
@@ -103,7 +126,7 @@ impl Sqlite {
         step: Duration,
     ) -> Result<Histogram, SearchError> {
         let (scope, selection) = (scope.clone(), selection.clone());
-        self.ask(move |connection| scan::histogram(connection, &scope, &selection, step)).await
+        self.look(move |snapshot| counts::histogram(snapshot, &scope, &selection, step)).await
     }
 
     pub(crate) async fn requests(
@@ -114,7 +137,7 @@ impl Sqlite {
         top: usize,
     ) -> Result<RequestStats, SearchError> {
         let (scope, selection) = (scope.clone(), selection.clone());
-        self.ask(move |connection| scan::requests(connection, &scope, &selection, by, top)).await
+        self.look(move |snapshot| requests::requests(snapshot, &scope, &selection, by, top)).await
     }
 
     pub(crate) async fn patterns(
@@ -124,7 +147,7 @@ impl Sqlite {
         top: usize,
     ) -> Result<Patterns, SearchError> {
         let (scope, selection) = (scope.clone(), selection.clone());
-        self.ask(move |connection| scan::patterns(connection, &scope, &selection, top)).await
+        self.look(move |snapshot| patterns::patterns(snapshot, &scope, &selection, top)).await
     }
 
     pub(crate) async fn around(
@@ -136,7 +159,7 @@ impl Sqlite {
         after: usize,
     ) -> Result<Vec<SourceLine>, SearchError> {
         let scope = scope.clone();
-        self.ask(move |connection| scan::around(connection, &scope, generation, offset, before, after)).await
+        self.look(move |snapshot| source::around(snapshot, &scope, generation, offset, before, after)).await
     }
 
     pub(crate) async fn tail(
@@ -147,8 +170,7 @@ impl Sqlite {
         limit: usize,
     ) -> Result<TailPage, SearchError> {
         let (scope, filter, place) = (scope.clone(), filter.clone(), place.cloned());
-        let found =
-            self.ask(move |connection| scan::tail(connection, &scope, &filter, place.as_ref(), limit).map(Some));
+        let found = self.look(move |snapshot| source::tail(snapshot, &scope, &filter, place.as_ref(), limit).map(Some));
         // Where there are no tables yet, all that comes is new.
         Ok(found.await?.unwrap_or(TailPage { lines: Vec::new(), place: TailPlace(Place::Row(0)) }))
     }
@@ -186,9 +208,31 @@ impl Sqlite {
         Ok(found.unwrap_or(none))
     }
 
-    /// Nothing is removed by itself here.
-    pub(crate) async fn removed(&self, _generation: GenerationId) -> Result<Removed, SearchError> {
-        Ok(Removed::default())
+    pub(crate) async fn removed(&self, generation: GenerationId) -> Result<Removed, SearchError> {
+        self.ask(move |connection| coverage::removed(connection, generation)).await
+    }
+
+    pub(crate) async fn export(&self, selection: &Selection, place: ExportPlace) -> Result<ExportPage, SearchError> {
+        let selection = selection.clone();
+        self.look(move |snapshot| export::export(snapshot, &selection, place)).await
+    }
+
+    pub(crate) async fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
+        let Some(writer) = self.writer.clone() else {
+            return Err(WriteError::Refused(Cause::new(0, "the store was opened to read only")));
+        };
+        let keep = *keep;
+        blocking(move || writer.retain(&keep, now)).await.map_err(WriteError::Unavailable)?
+    }
+
+    /// Looks at one state of the store; one that has no tables yet answers with nothing.
+    async fn look<T: Default + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, SearchError> {
+        let readers = Arc::clone(&self.readers);
+        let found = blocking(move || readers.with_snapshot(work)).await.map_err(SearchError::Unavailable)??;
+        Ok(found.unwrap_or_default())
     }
 
     /// Asks on a connection of the readers; a store that has no tables yet answers with nothing.

@@ -7,20 +7,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, params_from_iter};
-use serde_json::value::RawValue;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::disposition::Cause;
 use crate::error::{OpenError, SearchError};
-use crate::query::{Facts, Field};
 use crate::scope::Scope;
-use crate::search::{Cursor, MAX_PAGE_BYTES, Page, Search};
+use crate::search::{Page, Search};
 use crate::sqlite::failure::search_error;
-use crate::sqlite::query::Query;
 use crate::sqlite::schema::{self, Found};
+use crate::sqlite::search;
+use crate::sqlite::snapshot::Snapshot;
 
 /// Connections kept open between searches; more are opened when more search at once, and closed again.
 const KEPT_CONNECTIONS: usize = 4;
+
+/// Pages that each connection keeps in memory: the terms that searches go by again and again.
+const CACHE_KIB: i64 = 8 * 1024;
 
 /// How long a reader waits for a lock, which readers need only while a file is being made or recovered.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,6 +32,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS_PER_LOOK: i32 = 10_000;
+
+/// What a reader says of a file that its writer has yet to bring up to date.
+const OLD: &str = "it has the schema of an earlier version; the shipper brings it up to date when it starts";
 
 /// Connections to one file. None of them writes.
 #[derive(Debug)]
@@ -73,8 +78,15 @@ impl Readers {
     }
 
     pub(crate) fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
-        let found = self.with_connection(|connection| run(connection, &Query::new(scope, search), scope, search));
-        Ok(found?.unwrap_or_default())
+        Ok(self.with_snapshot(|snapshot| search::page(snapshot, scope, search))?.unwrap_or_default())
+    }
+
+    /// Runs `work` on a state of the store; `None` when there is none yet.
+    pub(crate) fn with_snapshot<T>(
+        &self,
+        work: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, SearchError> {
+        self.with_connection(|connection| work(&Snapshot::begin(connection, Instant::now() + DEADLINE)?))
     }
 
     /// Runs `work` on a connection to a store with tables; `None` when there is none yet.
@@ -87,8 +99,10 @@ impl Readers {
         let mut connection = self.connection(file).map_err(failed)?;
         let found = schema::look(&connection).map_err(failed)?;
         found.usable(&self.path).map_err(|error| SearchError::Refused(Cause::new(0, error.to_string())))?;
-        if found == Found::Empty {
-            return Ok(None);
+        match found {
+            Found::Empty => return Ok(None),
+            Found::Old => return Err(SearchError::Unavailable(Cause::new(0, OLD))),
+            Found::Current | Found::Newer(_) | Found::Foreign => {}
         }
         let ends = Instant::now() + DEADLINE;
         connection.progress_handler(STEPS_PER_LOOK, Some(move || Instant::now() >= ends)).map_err(failed)?;
@@ -116,6 +130,7 @@ impl Readers {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         Ok(connection)
     }
 
@@ -125,43 +140,6 @@ impl Readers {
             idle.connections.push(connection);
         }
     }
-}
-
-/// One statement is one read transaction; it ends with the rows.
-fn run(connection: &Connection, query: &Query, scope: &Scope, search: &Search) -> rusqlite::Result<Page> {
-    let limit = search.bounded_limit();
-    let mut statement = connection.prepare_cached(&query.sql)?;
-    let mut rows = statement.query(params_from_iter(&query.parameters))?;
-    let mut page = Page::default();
-    let (mut last, mut bytes) = (None, 0);
-    while let Some(row) = rows.next()? {
-        let document: String = row.get(0)?;
-        let facts = Facts::of(&document);
-        if !scope.sees(facts.value(Field::ProjectId)) || !search.filter.matches(&facts) {
-            continue;
-        }
-        drop(facts);
-        bytes += document.len();
-        if page.lines.len() == limit || (bytes > MAX_PAGE_BYTES && !page.lines.is_empty()) {
-            page.next = last;
-            break;
-        }
-        last = Some(cursor(row)?);
-        page.lines.push(raw(document)?);
-    }
-    Ok(page)
-}
-
-fn cursor(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
-    let generation: String = row.get(2)?;
-    let offset: i64 = row.get(3)?;
-    let origin = generation.parse().ok().map(|generation| (generation, offset.cast_unsigned()));
-    Ok(Cursor { micros: row.get(1)?, nanos: 0, origin })
-}
-
-pub(crate) fn raw(document: String) -> rusqlite::Result<Box<RawValue>> {
-    RawValue::from_string(document)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }
 
 #[cfg(unix)]

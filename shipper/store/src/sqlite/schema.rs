@@ -1,12 +1,14 @@
 //! The embedded store's file: its tables, their version in `PRAGMA user_version`, and [`APPLICATION`] in
 //! `PRAGMA application_id`, which tells a store from any other database.
 //!
-//! `logs` has one row a line. `time` is in microseconds since the Unix epoch, `document` is the line itself, and the
-//! columns between repeat what is searched by. A line is its `source` and `offset`, and these are unique; `sources` has
-//! the generation's name for each source. `logs_text` is the full-text index over messages; it holds no text of its
-//! own. `lines` is for people, to be read with any SQLite tool: `SELECT timestamp, level, message FROM lines`.
+//! `logs` has one row a line, in order of arrival: `id` grows by one. `time` is in microseconds since the Unix epoch and
+//! `document` is the line itself. A line is its `source` and `offset`, and these are unique; `sources` has the
+//! generation's name for each source, `length` is the line's at its source, with its newline. `lines` is for people, to
+//! be read with any SQLite tool: `SELECT timestamp, level, message FROM lines`.
 //!
-//! Every index costs each write, so there are three: by request, by project and by time, and a line's identity.
+//! What is searched by is indexed in [runs](crate::sqlite::runs) of lines: `runs` and `terms`. The newest lines, fewer
+//! than a run, are in none. What [retention](crate::sqlite::retain) took is told by `retired`, one row a source, and
+//! `removed`, in all.
 
 use std::path::Path;
 
@@ -15,7 +17,10 @@ use rusqlite::Connection;
 use crate::error::OpenError;
 
 /// The version of the tables below.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
+
+/// The version before, whose files are [brought up](crate::sqlite::migrate) to this one when they are opened to write.
+pub(crate) const OLD: i64 = 1;
 
 /// What is said of somebody else's tables.
 const FOREIGN: &str = "it is another program's database; give the store a file of its own";
@@ -23,36 +28,57 @@ const FOREIGN: &str = "it is another program's database; give the store a file o
 /// "obsv" in ASCII.
 pub(crate) const APPLICATION: i64 = 0x6f62_7376;
 
-const TABLES: &str = r#"
-CREATE TABLE sources (
-    id         INTEGER PRIMARY KEY,
-    generation TEXT    NOT NULL UNIQUE
-) STRICT;
+/// All but `sources`, which the old version has as well.
+pub(crate) const TABLES: &str = r#"
 CREATE TABLE logs (
     id         INTEGER PRIMARY KEY,
     time       INTEGER NOT NULL,
     source     INTEGER NOT NULL REFERENCES sources (id),
     "offset"   INTEGER NOT NULL,
-    service    TEXT    NOT NULL,
-    level      TEXT    NOT NULL,
-    request_id TEXT,
-    project_id TEXT,
+    length     INTEGER NOT NULL,
     document   TEXT    NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX logs_by_source ON logs (source, "offset");
-CREATE INDEX logs_by_request ON logs (request_id, time) WHERE request_id IS NOT NULL;
-CREATE INDEX logs_by_project ON logs (project_id, time) WHERE project_id IS NOT NULL;
-CREATE INDEX logs_by_time ON logs (time);
+CREATE TABLE runs (
+    first     INTEGER PRIMARY KEY,
+    lines     INTEGER NOT NULL,
+    earliest  INTEGER NOT NULL,
+    latest    INTEGER NOT NULL,
+    times     BLOB    NOT NULL,
+    durations BLOB    NOT NULL
+) STRICT;
+CREATE TABLE terms (
+    run   INTEGER NOT NULL,
+    first BLOB    NOT NULL,
+    data  BLOB    NOT NULL
+) STRICT;
+CREATE INDEX terms_by_first ON terms (run, first);
+CREATE TABLE retired (
+    source INTEGER PRIMARY KEY REFERENCES sources (id),
+    lines  INTEGER NOT NULL,
+    bytes  INTEGER NOT NULL,
+    first  INTEGER NOT NULL,
+    last   INTEGER NOT NULL
+) STRICT;
+CREATE TABLE removed (
+    through INTEGER NOT NULL,
+    lines   INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL
+) STRICT;
+INSERT INTO removed (through, lines, bytes) VALUES (-1, 0, 0);
 CREATE VIEW lines AS
-SELECT logs.id AS id, document ->> '$.timestamp' AS timestamp, service, level, document ->> '$.message' AS message,
-       request_id, project_id, generation, "offset", document
+SELECT logs.id AS id, document ->> '$.timestamp' AS timestamp, document ->> '$.service' AS service,
+       document ->> '$.level' AS level, document ->> '$.message' AS message, document ->> '$.request_id' AS request_id,
+       document ->> '$.project_id' AS project_id, generation, "offset", document
 FROM logs JOIN sources ON sources.id = source;
-CREATE VIRTUAL TABLE logs_text USING fts5 (
-    message, content='lines', content_rowid='id', columnsize=0, tokenize='unicode61 remove_diacritics 0'
-);
 PRAGMA application_id = 0x6f627376;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 "#;
+
+const SOURCES: &str = "CREATE TABLE sources (
+    id         INTEGER PRIMARY KEY,
+    generation TEXT    NOT NULL UNIQUE
+) STRICT;";
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +87,8 @@ pub(crate) enum Found {
     Empty,
     /// The tables, as known here.
     Current,
+    /// The tables of the version before.
+    Old,
     /// Tables of a version that is not known here.
     Newer(i64),
     /// Somebody else's tables.
@@ -72,7 +100,7 @@ impl Found {
     pub(crate) fn usable(self, path: &Path) -> Result<(), OpenError> {
         let path = path.to_owned();
         match self {
-            Self::Empty | Self::Current => Ok(()),
+            Self::Empty | Self::Current | Self::Old => Ok(()),
             Self::Newer(found) => Err(OpenError::NewerSchema { path, found, known: VERSION }),
             Self::Foreign => Err(OpenError::File { path, reason: FOREIGN.to_owned() }),
         }
@@ -87,6 +115,7 @@ pub(crate) fn look(connection: &Connection) -> rusqlite::Result<Found> {
     statement.query_row([], |row| {
         Ok(match (row.get(0)?, row.get(1)?, row.get(2)?) {
             (APPLICATION, VERSION, _) => Found::Current,
+            (APPLICATION, OLD, _) => Found::Old,
             (APPLICATION, other, _) => Found::Newer(other),
             (0, 0, 0) => Found::Empty,
             (_, _, _) => Found::Foreign,
@@ -99,6 +128,7 @@ pub(crate) fn make(connection: &mut Connection) -> rusqlite::Result<Found> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut found = look(&transaction)?;
     if found == Found::Empty {
+        transaction.execute_batch(SOURCES)?;
         transaction.execute_batch(TABLES)?;
         found = Found::Current;
     }
@@ -116,8 +146,8 @@ mod tests {
         assert_eq!(look(&connection).unwrap(), Found::Empty);
         assert_eq!(make(&mut connection).unwrap(), Found::Current);
         assert_eq!(make(&mut connection).unwrap(), Found::Current);
-        connection.pragma_update(None, "user_version", 2).unwrap();
-        assert_eq!(make(&mut connection).unwrap(), Found::Newer(2));
+        connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        assert_eq!(make(&mut connection).unwrap(), Found::Newer(VERSION + 1));
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! The write side: one connection, one transaction a batch.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Statement, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use crate::batch::Batch;
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError};
 use crate::id::GenerationId;
-use crate::normalise::normalise;
-use crate::record::{self, Record};
 use crate::sqlite::failure::write_error;
+use crate::sqlite::line::{self, Line, Taken};
+use crate::sqlite::migrate;
+use crate::sqlite::retain::{self, Keep, Retained};
+use crate::sqlite::runs;
 use crate::sqlite::schema::{self, Found};
+use crate::sqlite::tail::Tail;
+use crate::timestamp::Timestamp;
 
 /// How long a write waits for another program's; then the batch is tried again later.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,8 +33,7 @@ const WAL_CHECKPOINT_PAGES: i64 = 4_096;
 const WAL_KEPT_BYTES: i64 = 16 * 1024 * 1024;
 
 const INSERT: &str = r#"
-INSERT INTO logs (time, source, "offset", service, level, request_id, project_id, document)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+INSERT INTO logs (id, time, source, "offset", length, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (source, "offset") DO NOTHING
 "#;
 
@@ -39,12 +41,10 @@ const INSERT_SOURCE: &str = "INSERT INTO sources (generation) VALUES (?1) ON CON
 
 const FIND_SOURCE: &str = "SELECT id FROM sources WHERE generation = ?1";
 
-const INSERT_TEXT: &str = "INSERT INTO logs_text (rowid, message) VALUES (?1, ?2)";
-
 /// The one connection that writes.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    connection: Mutex<Connection>,
+    writing: Mutex<Writing>,
 }
 
 impl Writer {
@@ -57,27 +57,32 @@ impl Writer {
         let mut connection = connect(path).map_err(refused)?;
         // Nothing is changed in a file before it is known to be a store.
         let mut found = schema::look(&connection).map_err(refused)?;
-        if matches!(found, Found::Empty | Found::Current) {
+        if matches!(found, Found::Empty | Found::Old | Found::Current) {
             prepare(&connection).map_err(refused)?;
+            migrate::bring_up(&mut connection).map_err(refused)?;
             found = schema::make(&mut connection).map_err(refused)?;
         }
         found.usable(path)?;
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { writing: Mutex::new(Writing { connection, tail: None }) })
     }
 
     /// A panic elsewhere leaves no transaction open: it is rolled back when dropped.
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
-        write(&mut self.lock(), batch).map_err(|error| write_error(&error))
+        self.lock().write(batch).map_err(|error| write_error(&error))
+    }
+
+    pub(crate) fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
+        retain::step(&mut self.lock().connection, keep, now).map_err(|error| write_error(&error))
     }
 
     pub(crate) fn ready(&self) -> Result<(), ReadyError> {
         // A lock held by a write that is going on is no sign of trouble.
-        let Ok(connection) = self.connection.try_lock() else { return Ok(()) };
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| {
+        let Ok(writing) = self.writing.try_lock() else { return Ok(()) };
+        writing.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| {
             match write_error(&error) {
                 WriteError::Unavailable(cause) => ReadyError::Unavailable(cause),
                 other => ReadyError::Refused(other.cause().clone()),
@@ -94,6 +99,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    // Only of a file that is still empty; of any other it stays as it is.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -101,27 +108,80 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)
 }
 
-fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<Vec<Disposition>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut dispositions = Vec::with_capacity(batch.lines().len());
-    {
-        let mut insert = transaction.prepare_cached(INSERT)?;
-        let mut insert_text = transaction.prepare_cached(INSERT_TEXT)?;
-        let mut sources = Sources { connection: &transaction, last: None };
-        for (place, line) in batch.lines().iter().enumerate() {
-            let source = sources.of(line.id.generation)?;
-            dispositions.push(match read(batch.document(place), line.id.generation) {
-                Err(cause) => Disposition::DeadLetter(cause),
-                Ok((record, document)) if insert_record(&mut insert, source, line.id.offset, &record, &document)? => {
-                    insert_text.execute(params![transaction.last_insert_rowid(), record.message])?;
-                    Disposition::Stored
-                }
-                Ok(_) => Disposition::AlreadyStored,
-            });
-        }
+/// What writes: the connection, and what it knows of the newest lines.
+#[derive(Debug)]
+struct Writing {
+    connection: Connection,
+    /// None when it has to be read from the file.
+    tail: Option<Tail>,
+}
+
+impl Writing {
+    /// Writes a batch in one transaction. When that fails, the file is as it was, and the tail is read from it again.
+    fn write(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Disposition>> {
+        let tail = self.tail.take();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut tail = current(&transaction, tail)?;
+        let dispositions = write(&transaction, &mut tail, batch)?;
+        transaction.commit()?;
+        self.tail = Some(tail);
+        Ok(dispositions)
     }
-    transaction.commit()?;
+}
+
+/// The tail as it was, or read from the file where another program wrote since.
+pub(crate) fn current(connection: &Connection, tail: Option<Tail>) -> rusqlite::Result<Tail> {
+    let last: Option<i64> = connection.prepare_cached("SELECT max(id) FROM logs")?.query_row([], |row| row.get(0))?;
+    let end = runs::end(connection)?;
+    let next = last.map_or(0, |last| last + 1).max(end);
+    match tail {
+        Some(tail) if tail.next() == next && tail.first() == end => Ok(tail),
+        _ => Tail::read(connection, end),
+    }
+}
+
+fn write(connection: &Connection, tail: &mut Tail, batch: &Batch) -> rusqlite::Result<Vec<Disposition>> {
+    let mut dispositions = Vec::with_capacity(batch.lines().len());
+    let mut insert = connection.prepare_cached(INSERT)?;
+    let mut sources = Sources { connection, last: None };
+    for (place, line) in batch.lines().iter().enumerate() {
+        let source = sources.of(line.id.generation)?;
+        let mut put = |time: i64, document: &str| {
+            let (offset, length) = (line.id.offset.cast_signed(), line.length.cast_signed());
+            insert.execute(params![tail.next(), time, source, offset, length, document])
+        };
+        let (added, line) = match line::take(batch.document(place), line.id.generation) {
+            Err(reason) => {
+                dispositions.push(Disposition::DeadLetter(Cause::new(0, reason)));
+                continue;
+            }
+            Ok(Taken::AsItIs(line, document)) => (put(line.time, document)?, line),
+            Ok(Taken::Normalised(time, document)) => {
+                let added = put(time.unix_micros(), &document)?;
+                if added == 1 {
+                    tail.add(&Line::of(time, &document));
+                    seal(connection, tail)?;
+                }
+                dispositions.push(if added == 1 { Disposition::Stored } else { Disposition::AlreadyStored });
+                continue;
+            }
+        };
+        if added == 1 {
+            tail.add(&line);
+            seal(connection, tail)?;
+        }
+        dispositions.push(if added == 1 { Disposition::Stored } else { Disposition::AlreadyStored });
+    }
     Ok(dispositions)
+}
+
+/// Makes a run of the newest lines when there are enough.
+pub(crate) fn seal(connection: &Connection, tail: &mut Tail) -> rusqlite::Result<()> {
+    if tail.is_full() {
+        tail.seal(connection)?;
+        runs::merge(connection, tail.next())?;
+    }
+    Ok(())
 }
 
 /// The rows of generations, each looked up once in a row of lines.
@@ -143,33 +203,54 @@ impl Sources<'_> {
     }
 }
 
-/// A document's fields and its text, which is new where it had to be brought into the contract's form.
-fn read(document: &[u8], generation: GenerationId) -> Result<(Record<'_>, Cow<'_, str>), Cause> {
-    let text = std::str::from_utf8(document).map_err(|error| Cause::new(0, error.to_string()))?;
-    if let Some(record) = record::read(text) {
-        return Ok((record, Cow::Borrowed(text)));
-    }
-    let (record, text) = normalise(text, generation).map_err(|reason| Cause::new(0, reason))?;
-    Ok((record, Cow::Owned(text)))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::BatchBuilder;
+    use crate::id::LineId;
 
-/// Whether the row is new.
-fn insert_record(
-    insert: &mut Statement<'_>,
-    source: i64,
-    offset: u64,
-    record: &Record<'_>,
-    document: &str,
-) -> rusqlite::Result<bool> {
-    let inserted = insert.execute(params![
-        record.time.unix_micros(),
-        source,
-        offset.cast_signed(),
-        record.service,
-        record.level.as_str(),
-        record.request_id,
-        record.project_id,
-        document,
-    ])?;
-    Ok(inserted == 1)
+    fn batch(lines: std::ops::Range<u64>) -> Batch {
+        let mut builder = BatchBuilder::new("x");
+        for offset in lines {
+            let generation = GenerationId::new(1, &[7; 10]);
+            let time = Timestamp::from_unix_ms(1_795_000_000_000);
+            builder.push(LineId { generation, offset }, 1, time.day(), |body| {
+                let line = format!(
+                    r#"{{"timestamp":"{time}","service":"s","level":"info","message":"line {offset}","request_id":null,"project_id":null}}"#
+                );
+                body.extend_from_slice(line.as_bytes());
+            });
+        }
+        builder.finish(0)
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_file_as_it_was_and_the_same_batch_goes_in_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&folder.path().join("logs.db")).unwrap();
+        assert_eq!(writer.write(&batch(0..500)).unwrap(), vec![Disposition::Stored; 500]);
+        let pages = |most: i64| {
+            let writing = writer.lock();
+            let pages: i64 = writing.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+            let pragma = format!("PRAGMA max_page_count = {}", pages + most);
+            writing.connection.query_row(&pragma, [], |_| Ok(())).unwrap();
+        };
+        pages(3);
+        for _ in 0..2 {
+            let refused = writer.write(&batch(500..3_000)).unwrap_err();
+            assert!(matches!(&refused, WriteError::Refused(cause) if cause.reason.contains("full")), "{refused:?}");
+        }
+        pages(1_000_000);
+        assert_eq!(
+            writer.write(&batch(400..3_000)).unwrap()[99..101],
+            [Disposition::AlreadyStored, Disposition::Stored]
+        );
+        let writing = writer.lock();
+        let count =
+            |of: &str| -> i64 { writing.connection.query_row(&format!("SELECT {of}"), [], |row| row.get(0)).unwrap() };
+        assert_eq!(
+            (count("count(*) FROM logs"), count("max(id) FROM logs"), count("sum(lines) FROM runs")),
+            (3_000, 2_999, 2_048)
+        );
+    }
 }

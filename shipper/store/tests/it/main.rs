@@ -4,9 +4,12 @@
 mod coverage;
 mod files;
 mod hostile;
+mod kills;
 #[path = "../lines/mod.rs"]
 mod lines;
 mod model;
+mod retaining;
+mod runs;
 mod shapes;
 mod writing;
 

@@ -63,7 +63,7 @@ async fn what_is_no_object_is_one_lines_dead_letter() {
 async fn a_batch_that_fails_leaves_nothing() {
     let (folder, store) = new_store().await;
     let connection = Connection::open(folder.path().join("logs.db")).unwrap();
-    let trigger = "CREATE TRIGGER fails BEFORE INSERT ON logs WHEN NEW.request_id = 'poison'
+    let trigger = "CREATE TRIGGER fails BEFORE INSERT ON logs WHEN NEW.document ->> '$.request_id' = 'poison'
                    BEGIN SELECT RAISE(ABORT, 'the test says no'); END";
     connection.execute_batch(trigger).unwrap();
     let lines = [record(1, "a", None), record(2, "b", Some("poison")), record(3, "c", None)];

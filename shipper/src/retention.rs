@@ -1,0 +1,60 @@
+//! Takes lines out of the embedded store that need not be kept, while others are written.
+//!
+//! The store does so in small steps, between which batches are written; this asks for them, every [`INTERVAL`] and for as
+//! long as there is more to do. A step that fails is tried again at the next interval.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use store::{Keep, Store, Timestamp};
+
+/// How often it is looked whether there is something to take out.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Between two steps, so that writes that wait go first.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What was taken out since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Removals {
+    lines: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Removals {
+    /// Lines and their lengths together.
+    pub(crate) fn get(&self) -> (u64, u64) {
+        (self.lines.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// Retains until nobody holds `removals` any more. Without bounds there is nothing to do.
+pub(crate) fn spawn(store: Store, keep: Keep, removals: &Arc<Removals>) {
+    if keep != Keep::default() {
+        tokio::spawn(retain(store, keep, Arc::downgrade(removals)));
+    }
+}
+
+async fn retain(store: Store, keep: Keep, removals: Weak<Removals>) {
+    let mut is_told = false;
+    loop {
+        let Some(removals) = removals.upgrade() else { return };
+        let wait = match store.retain(&keep, Timestamp::now()).await {
+            Ok(retained) => {
+                is_told = false;
+                removals.lines.fetch_add(retained.lines, Ordering::Relaxed);
+                removals.bytes.fetch_add(retained.bytes, Ordering::Relaxed);
+                if retained.more { PAUSE } else { INTERVAL }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(%error, "old lines can't be taken out of the store; it is tried again");
+                }
+                INTERVAL
+            }
+        };
+        drop(removals);
+        tokio::time::sleep(wait).await;
+    }
+}

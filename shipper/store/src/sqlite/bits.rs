@@ -1,0 +1,259 @@
+//! Sets of lines within one run, as bits while they are worked with and as bytes while they rest.
+//!
+//! A set's bytes begin with a varint, `count << 2 | form`. The form is [`DELTAS`]: the varint distance of each line from
+//! the one before, the first from 0; [`BITMAP`]: a bit a line, the lowest first, as many bytes as the run needs; or
+//! [`WHOLE`]: every line of the run, and no bytes.
+
+/// Lines in the longest run.
+pub(crate) const RUN_MAX: usize = 1 << 16;
+
+const WORDS: usize = RUN_MAX / 64;
+const DELTAS: u64 = 0;
+const BITMAP: u64 = 1;
+const WHOLE: u64 = 2;
+
+/// Appends a number of up to 64 bits, seven bits a byte, the lowest first.
+pub(crate) fn put_varint(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        to.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    to.push(number.to_le_bytes()[0]);
+}
+
+/// Takes a number off the front; what is cut short ends as it is.
+pub(crate) fn take_varint(from: &mut &[u8]) -> u64 {
+    let (mut number, mut shift) = (0, 0);
+    while let Some((byte, rest)) = from.split_first() {
+        *from = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 || shift >= 63 {
+            break;
+        }
+        shift += 7;
+    }
+    number
+}
+
+/// Small numbers of either sign as small numbers.
+pub(crate) const fn zigzag(number: i64) -> u64 {
+    (number.wrapping_shl(1) ^ (number >> 63)).cast_unsigned()
+}
+
+/// Undoes [`zigzag`].
+pub(crate) const fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
+}
+
+/// Some of a run's lines, named by their place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bits(Box<[u64; WORDS]>);
+
+impl Bits {
+    pub(crate) fn none() -> Self {
+        Self(Box::new([0; WORDS]))
+    }
+
+    /// The first `lines`.
+    pub(crate) fn first(lines: usize) -> Self {
+        let mut bits = Self::none();
+        let lines = lines.min(RUN_MAX);
+        bits.0[..lines / 64].fill(u64::MAX);
+        if !lines.is_multiple_of(64) {
+            bits.0[lines / 64] = (1 << (lines % 64)) - 1;
+        }
+        bits
+    }
+
+    pub(crate) fn set(&mut self, place: usize) {
+        if let Some(word) = self.0.get_mut(place / 64) {
+            *word |= 1 << (place % 64);
+        }
+    }
+
+    pub(crate) fn has(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
+    pub(crate) fn and(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word &= other);
+    }
+
+    pub(crate) fn or(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word |= other);
+    }
+
+    /// Takes those of `other` away.
+    pub(crate) fn minus(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word &= !other);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// The places, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                (rest != 0).then(|| {
+                    let bit = rest.trailing_zeros() as usize;
+                    rest &= rest - 1;
+                    at * 64 + bit
+                })
+            })
+        })
+    }
+}
+
+/// Appends a set of ascending places in a run of so many lines.
+pub(crate) fn encode(to: &mut Vec<u8>, places: &[u16], lines: usize) {
+    let count = places.len() as u64;
+    if places.len() == lines {
+        return put_varint(to, count << 2 | WHOLE);
+    }
+    let bitmap = lines.div_ceil(8);
+    // Most distances take one byte, so that a set of more lines than the bitmap has bytes is shorter as one.
+    if places.len() > bitmap {
+        put_varint(to, count << 2 | BITMAP);
+        let start = to.len();
+        to.resize(start + bitmap, 0);
+        for place in places {
+            to[start + usize::from(*place) / 8] |= 1 << (place % 8);
+        }
+        return;
+    }
+    put_varint(to, count << 2 | DELTAS);
+    let mut last = 0;
+    for place in places {
+        put_varint(to, u64::from(place - last));
+        last = *place;
+    }
+}
+
+/// How many lines are in the set, and without reading it.
+pub(crate) fn count(mut set: &[u8]) -> u64 {
+    take_varint(&mut set) >> 2
+}
+
+/// Calls `with` for each place of a set, ascending, in a run of so many lines.
+pub(crate) fn each(mut set: &[u8], lines: usize, mut with: impl FnMut(usize)) {
+    let head = take_varint(&mut set);
+    match head & 3 {
+        WHOLE => (0..lines).for_each(with),
+        BITMAP => {
+            for (at, byte) in set.iter().enumerate() {
+                let mut rest = *byte;
+                while rest != 0 {
+                    with(at * 8 + rest.trailing_zeros() as usize);
+                    rest &= rest - 1;
+                }
+            }
+        }
+        _ => {
+            let mut place = 0;
+            for _ in 0..head >> 2 {
+                if set.is_empty() {
+                    break;
+                }
+                place += usize::try_from(take_varint(&mut set)).unwrap_or(RUN_MAX);
+                with(place);
+            }
+        }
+    }
+}
+
+/// Adds a set to `bits`.
+pub(crate) fn add(bits: &mut Bits, mut set: &[u8], lines: usize) {
+    let whole = set;
+    let head = take_varint(&mut set);
+    match head & 3 {
+        WHOLE => bits.or(&Bits::first(lines)),
+        BITMAP => {
+            for (word, bytes) in bits.0.iter_mut().zip(set.chunks(8)) {
+                let mut eight = [0; 8];
+                eight[..bytes.len()].copy_from_slice(bytes);
+                *word |= u64::from_le_bytes(eight);
+            }
+        }
+        _ => each(whole, lines, |place| bits.set(place)),
+    }
+}
+
+/// How many lines of a set are among `bits`.
+pub(crate) fn count_among(bits: &Bits, set: &[u8], lines: usize) -> u64 {
+    let mut rest = set;
+    match take_varint(&mut rest) & 3 {
+        WHOLE => bits.count(),
+        BITMAP => {
+            let mut own = Bits::none();
+            add(&mut own, set, lines);
+            own.and(bits);
+            own.count()
+        }
+        _ => {
+            let mut count = 0;
+            each(set, lines, |place| count += u64::from(bits.has(place)));
+            count
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_set_comes_back_from_its_bytes(places in prop::collection::btree_set(0..2_000_u16, 0..2_000), more in 0..500_usize) {
+            let list: Vec<u16> = places.iter().copied().collect();
+            let lines = list.last().map_or(0, |last| usize::from(*last) + 1) + more;
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &list, lines);
+            prop_assert_eq!(count(&bytes), list.len() as u64);
+            let mut bits = Bits::none();
+            add(&mut bits, &bytes, lines);
+            let mut each_place = Vec::new();
+            each(&bytes, lines, |place| each_place.push(place));
+            let expected: Vec<usize> = list.iter().map(|place| usize::from(*place)).collect();
+            prop_assert_eq!(bits.iter().collect::<Vec<_>>(), expected.clone());
+            prop_assert_eq!(each_place, expected.clone());
+            let among: BTreeSet<usize> = expected.iter().copied().filter(|place| place % 3 == 0).collect();
+            let mut third = Bits::none();
+            among.iter().for_each(|place| third.set(*place));
+            prop_assert_eq!(count_among(&third, &bytes, lines), among.len() as u64);
+        }
+
+        #[test]
+        fn numbers_come_back(number in any::<i64>(), other in any::<u64>(), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            prop_assert_eq!(unzigzag(zigzag(number)), number);
+            let mut to = Vec::new();
+            put_varint(&mut to, other);
+            prop_assert_eq!(take_varint(&mut to.as_slice()), other);
+            // Damaged bytes are read to their end and no further.
+            add(&mut Bits::none(), &bytes, RUN_MAX);
+            let _ = count_among(&Bits::first(70), &bytes, RUN_MAX);
+        }
+    }
+
+    #[test]
+    fn whole_runs_and_parts_of_them() {
+        for lines in [0, 1, 63, 64, 65, RUN_MAX] {
+            let bits = Bits::first(lines);
+            assert_eq!(bits.count(), lines as u64);
+            assert_eq!(bits.is_empty(), lines == 0);
+            let mut rest = Bits::first(RUN_MAX);
+            rest.minus(&bits);
+            assert_eq!(rest.count(), (RUN_MAX - lines) as u64);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Gives lines back in the order in which they came, a page at a time.
+
+use crate::counts::Selection;
+use crate::export::{ExportPage, ExportPlace};
+use crate::scope::Scope;
+use crate::sqlite::snapshot::{Snapshot, is_found};
+use crate::timestamp::Timestamp;
+
+/// A page ends when its lines are longer together than this; one line always fits.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A page also ends when so many stretches had nothing, so that none takes long.
+const STRETCHES_MAX: usize = 64;
+
+pub(crate) fn export(
+    snapshot: &Snapshot<'_>,
+    selection: &Selection,
+    place: ExportPlace,
+) -> rusqlite::Result<ExportPage> {
+    let (from, to) = (selection.from.map(Timestamp::unix_micros), selection.to.map(Timestamp::unix_micros));
+    let stretches = snapshot.stretches(from, to)?;
+    let first = stretches.first().map_or(0, |stretch| stretch.info().first);
+    let end = stretches.last().map_or(0, |stretch| stretch.info().end());
+    let mut page = ExportPage { lines: Vec::new(), next: None, done: 1.0 };
+    let mut bytes = 0;
+    let rest = stretches.iter().filter(|stretch| stretch.info().end() > place.0);
+    for (number, stretch) in rest.enumerate() {
+        let info = stretch.info();
+        if number == STRETCHES_MAX {
+            return Ok(goes_on(page, info.first, first, end));
+        }
+        let mut found = snapshot.found(stretch, &Scope::All, &selection.filter)?;
+        if let Some(within) = snapshot.within(stretch, from, to)? {
+            found.maybe.and(&within);
+        }
+        for at in found.maybe.iter() {
+            let id = info.first + i64::try_from(at).unwrap_or(i64::MAX);
+            if id < place.0 {
+                continue;
+            }
+            let Some(row) = snapshot.row(id)? else { continue };
+            if !found.surely.has(at) && !is_found(&Scope::All, &selection.filter, &row.document) {
+                continue;
+            }
+            bytes += row.document.len();
+            if bytes > PAGE_BYTES && !page.lines.is_empty() {
+                return Ok(goes_on(page, id, first, end));
+            }
+            page.lines.push(row.document);
+        }
+    }
+    Ok(page)
+}
+
+/// A page after which the line of this id is next, of those from `first` to `end`.
+#[expect(clippy::cast_precision_loss, reason = "a part for people")]
+fn goes_on(page: ExportPage, next: i64, first: i64, end: i64) -> ExportPage {
+    let done = (next - first) as f64 / (end - first).max(1) as f64;
+    ExportPage { next: Some(ExportPlace(next)), done, ..page }
+}

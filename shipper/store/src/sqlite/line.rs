@@ -1,0 +1,118 @@
+//! A document as the embedded store takes it: the contract's fields and all that can be searched, read in one pass.
+//!
+//! What the pass does not understand at once (a list of values, a number where a text belongs, dotted names) is left to
+//! [`Facts`], which is slower and says what is right; a test holds the two together.
+
+mod quick;
+
+use std::borrow::Cow;
+
+use crate::id::GenerationId;
+use crate::normalise::normalise;
+use crate::query::{Facts, Field, Number, NumberField};
+use crate::record::read;
+use crate::sqlite::line::quick::quick;
+use crate::timestamp::Timestamp;
+
+/// What is indexed of a line.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Line<'a> {
+    pub(crate) time: i64,
+    pub(crate) message: Cow<'a, str>,
+    pub(crate) texts: Vec<(Field, Cow<'a, str>)>,
+    pub(crate) statuses: Vec<i32>,
+    /// In milliseconds.
+    pub(crate) durations: Vec<f64>,
+}
+
+/// Reads a document, and brings it into the contract's form where it is not: then its text is a new one.
+///
+/// # Errors
+/// When it is no JSON object.
+pub(crate) fn take(document: &[u8], generation: GenerationId) -> Result<Taken<'_>, String> {
+    let text = std::str::from_utf8(document).map_err(|error| error.to_string())?;
+    if let Some(line) = quick(text) {
+        return Ok(Taken::AsItIs(line, text));
+    }
+    if let Some(record) = read(text) {
+        return Ok(Taken::AsItIs(Line::of(record.time, text), text));
+    }
+    let (record, text) = normalise(text, generation)?;
+    Ok(Taken::Normalised(record.time, text))
+}
+
+/// A document that was read.
+pub(crate) enum Taken<'a> {
+    /// It was in the contract's form.
+    AsItIs(Line<'a>, &'a str),
+    /// Its time and its new text.
+    Normalised(Timestamp, String),
+}
+
+impl<'a> Line<'a> {
+    /// What [`Facts`] say of a document.
+    pub(crate) fn of(time: Timestamp, document: &'a str) -> Self {
+        let facts = Facts::of(document);
+        let owned = |value: &str| Cow::Owned(value.to_owned());
+        let texts = Field::ALL.into_iter().flat_map(|field| facts.values(field).map(move |value| (field, value)));
+        Self {
+            time: time.unix_micros(),
+            message: owned(facts.message()),
+            texts: texts.map(|(field, value)| (field, owned(value))).collect(),
+            statuses: facts.numbers(NumberField::Status).filter_map(whole).collect(),
+            durations: facts.numbers(NumberField::DurationMs).map(Number::get).collect(),
+        }
+    }
+
+    /// What is indexed of a line that is stored already, at this time.
+    pub(crate) fn stored(time: i64, document: &'a str) -> Self {
+        let line = quick(document).unwrap_or_else(|| Self::of(Timestamp::from_unix_micros(time), document));
+        Self { time, ..line }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a status is a whole number of 32 bits")]
+fn whole(number: Number) -> Option<i32> {
+    Some(number.get() as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USUAL: &str = r#"{"timestamp":"2026-11-23T18:51:20.123Z","service":"shop","level":"info","message":"a \"b\"","request_id":"r-1","project_id":null,"status":404.7,"duration_ms":1.25,"endpoint":"/x","extra":{"message":1},"origin":{"host":"h","offset":3,"generation":"00"}}"#;
+
+    fn sorted(mut line: Line<'_>) -> Line<'_> {
+        line.texts.sort_by_key(|(field, _)| *field);
+        line
+    }
+
+    #[test]
+    fn one_pass_reads_what_the_facts_say() {
+        let quick = sorted(quick(USUAL).unwrap());
+        let slow = Line::of(Timestamp::from_unix_micros(quick.time), USUAL);
+        assert_eq!(quick, slow);
+        assert_eq!((quick.statuses, quick.durations), (vec![404], vec![1.25]));
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_the_facts() {
+        for (from, to) in [
+            ("\"endpoint\":\"/x\"", "\"endpoint\":[\"/x\"]"),
+            ("\"endpoint\":\"/x\"", "\"endpoint\":7"),
+            ("\"host\":\"h\"", "\"host\":true"),
+            ("\"status\":404.7", "\"status\":\"404\""),
+            ("\"extra\"", "\"origin.pod\""),
+            ("\"level\":\"info\"", "\"level\":\"INFO\""),
+            ("\"extra\":{\"message\":1}", "\"level\":\"warn\""),
+            ("\"extra\":{\"message\":1}", "\"message\":\"again\""),
+            ("\"project_id\":null,", ""),
+            ("\"r-1\"", "\"\""),
+            (".123Z", "Z"),
+        ] {
+            let line = USUAL.replacen(from, to, 1);
+            assert_ne!(line, USUAL);
+            assert_eq!(quick(&line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The one pass over a document whose fields are all as they usually are.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::Line;
+use crate::level::Level;
+use crate::query::{Field, Number};
+use crate::record::contract_time;
+use crate::timestamp::Timestamp;
+
+/// A line whose fields are all as they usually are.
+pub(super) fn quick(document: &str) -> Option<Line<'_>> {
+    serde_json::from_str::<Pass<'_>>(document).ok().and_then(|pass| pass.0)
+}
+
+struct Pass<'a>(Option<Line<'a>>);
+
+enum Key {
+    Text(Field),
+    Timestamp,
+    Message,
+    Status,
+    Duration,
+    Origin,
+    Unknown,
+    /// One that means something elsewhere, as `origin.pod` does.
+    Dotted,
+}
+
+impl Key {
+    fn at_top(name: &str) -> Self {
+        match name {
+            "timestamp" => Self::Timestamp,
+            "message" => Self::Message,
+            "status" => Self::Status,
+            "duration_ms" => Self::Duration,
+            "origin" => Self::Origin,
+            "service" => Self::Text(Field::Service),
+            "level" => Self::Text(Field::Level),
+            "request_id" => Self::Text(Field::RequestId),
+            "project_id" => Self::Text(Field::ProjectId),
+            "trace_id" => Self::Text(Field::TraceId),
+            "span_id" => Self::Text(Field::SpanId),
+            "target" => Self::Text(Field::Target),
+            "method" => Self::Text(Field::Method),
+            "endpoint" => Self::Text(Field::Endpoint),
+            "outcome" => Self::Text(Field::Outcome),
+            _ if name.contains('.') => Self::Dotted,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn in_origin(name: &str) -> Self {
+        match name {
+            "host" => Self::Text(Field::Host),
+            "shipper" => Self::Text(Field::Shipper),
+            "stream" => Self::Text(Field::Stream),
+            "file" => Self::Text(Field::File),
+            "container" => Self::Text(Field::Container),
+            "compose_service" => Self::Text(Field::ComposeService),
+            "pod" => Self::Text(Field::Pod),
+            "generation" => Self::Text(Field::Generation),
+            "wrapped" => Self::Text(Field::Wrapped),
+            "pipeline_error" => Self::Text(Field::PipelineError),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+struct TopKey(Key);
+struct OriginKey(Key);
+
+impl<'de> Deserialize<'de> for TopKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor(Key::at_top)).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for OriginKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor(Key::in_origin)).map(Self)
+    }
+}
+
+struct KeyVisitor(fn(&str) -> Key);
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Key;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
+        Ok((self.0)(name))
+    }
+}
+
+/// A value as far as it matters here.
+enum Simple<'a> {
+    Null,
+    Text(Cow<'a, str>),
+    Number(f64),
+    Other,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Simple<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SimpleVisitor)
+    }
+}
+
+struct SimpleVisitor;
+
+#[expect(clippy::cast_precision_loss, reason = "as an engine reads a number")]
+impl<'de> Visitor<'de> for SimpleVisitor {
+    type Value = Simple<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Simple::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Simple::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Simple::Null)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Simple::Other)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Simple::Number(number as f64))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Simple::Number(number as f64))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Simple::Number(number))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Simple::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Simple::Other)
+    }
+}
+
+/// Gathers a line; `None` as soon as something is not as it usually is.
+#[derive(Default)]
+struct Gathering<'a> {
+    line: Line<'a>,
+    time: Option<Timestamp>,
+    has_message: bool,
+    /// A bit for each of the four contract fields that are texts, when they were seen.
+    seen: u8,
+    unusual: bool,
+}
+
+impl<'a> Gathering<'a> {
+    fn text(&mut self, field: Field, value: Simple<'a>) {
+        let contract = match field {
+            Field::Service => 1,
+            Field::Level => 2,
+            Field::RequestId => 4,
+            Field::ProjectId => 8,
+            _ => 0,
+        };
+        self.unusual |= self.seen & contract != 0;
+        self.seen |= contract;
+        match value {
+            Simple::Text(text) => {
+                self.unusual |= contract != 0 && text.is_empty();
+                self.unusual |= field == Field::Level && text.parse::<Level>().is_err();
+                if field.holds(&text) {
+                    self.line.texts.push((field, text));
+                }
+            }
+            Simple::Null => self.unusual |= contract == 1 || contract == 2,
+            Simple::Number(_) | Simple::Other => self.unusual = true,
+        }
+    }
+
+    fn other(&mut self, key: Key, value: Simple<'a>) {
+        match (key, value) {
+            (Key::Timestamp, Simple::Text(text)) if self.time.is_none() => self.time = contract_time(&text),
+            (Key::Message, Simple::Text(text)) if !self.has_message => {
+                self.line.message = text;
+                self.has_message = true;
+            }
+            (Key::Status, Simple::Number(number)) => {
+                let whole = number.trunc();
+                #[expect(clippy::cast_possible_truncation, reason = "it lies within")]
+                if (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number) {
+                    self.line.statuses.push(whole as i32);
+                }
+            }
+            (Key::Duration, Simple::Number(number)) => {
+                self.line.durations.extend(Number::new(number).map(Number::get));
+            }
+            (Key::Status | Key::Duration, Simple::Null) => {}
+            _ => self.unusual = true,
+        }
+    }
+
+    fn finish(self) -> Option<Line<'a>> {
+        let whole = !self.unusual && self.has_message && self.seen == 0b1111;
+        let time = self.time.filter(|_| whole)?.unix_micros();
+        Some(Line { time, ..self.line })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pass<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Top;
+
+        impl<'de> Visitor<'de> for Top {
+            type Value = Pass<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut gathering = Gathering::default();
+                while let Some(TopKey(key)) = map.next_key()? {
+                    match key {
+                        Key::Unknown => drop(map.next_value::<IgnoredAny>()?),
+                        Key::Dotted => {
+                            gathering.unusual = true;
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                        Key::Text(field) => gathering.text(field, map.next_value()?),
+                        Key::Origin => {
+                            let Origin(texts) = map.next_value()?;
+                            match texts {
+                                Some(texts) => gathering.line.texts.extend(texts),
+                                None => gathering.unusual = true,
+                            }
+                        }
+                        key => gathering.other(key, map.next_value()?),
+                    }
+                }
+                Ok(Pass(gathering.finish()))
+            }
+        }
+
+        deserializer.deserialize_map(Top)
+    }
+}
+
+/// The texts of `origin`; `None` where something in it is unusual.
+struct Origin<'a>(Option<Vec<(Field, Cow<'a, str>)>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Origin<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Inner;
+
+        impl<'de> Visitor<'de> for Inner {
+            type Value = Origin<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut texts, mut unusual) = (Vec::with_capacity(5), false);
+                while let Some(OriginKey(key)) = map.next_key()? {
+                    let Key::Text(field) = key else {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    };
+                    match map.next_value()? {
+                        Simple::Text(text) if field.holds(&text) => texts.push((field, text)),
+                        Simple::Text(_) | Simple::Null => {}
+                        Simple::Number(_) | Simple::Other => unusual = true,
+                    }
+                }
+                Ok(Origin((!unusual).then_some(texts)))
+            }
+        }
+
+        deserializer.deserialize_map(Inner)
+    }
+}

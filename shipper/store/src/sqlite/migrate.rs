@@ -1,0 +1,127 @@
+//! Brings a file of an earlier version up to this one, when it is opened to write.
+//!
+//! The first step makes the new tables, and from then on the file is of the new version; its lines wait in `logs_v1` and
+//! are moved from there, [`STEP_LINES`] a transaction. So it can be stopped anywhere, and goes on from there; lines are found
+//! by searches once they were moved.
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use crate::sqlite::line::Line;
+use crate::sqlite::schema::{self, Found, TABLES};
+use crate::sqlite::tail::Tail;
+use crate::sqlite::write::{current, seal};
+
+/// Lines moved in one transaction.
+const STEP_LINES: i64 = 10_000;
+
+/// The tables of version 1 give way; its lines and sources stay.
+const MAKE_ROOM: &str = "
+DROP VIEW lines;
+DROP TABLE logs_text;
+DROP INDEX logs_by_request;
+DROP INDEX logs_by_project;
+DROP INDEX logs_by_time;
+DROP INDEX logs_by_source;
+ALTER TABLE logs RENAME TO logs_v1;
+";
+
+/// Brings the file up to this version, as far as it is of an earlier one.
+pub(crate) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if schema::look(&transaction)? == Found::Old {
+        transaction.execute_batch(MAKE_ROOM)?;
+        transaction.execute_batch(TABLES)?;
+    }
+    let waits = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_v1'";
+    let waits: i64 = transaction.query_row(waits, [], |row| row.get(0))?;
+    transaction.commit()?;
+    let (mut tail, mut more) = (None, waits > 0);
+    while more {
+        let (now, goes_on) = step(connection, tail.take())?;
+        (tail, more) = (Some(now), goes_on);
+    }
+    Ok(())
+}
+
+/// Moves some lines; whether more are to be moved.
+fn step(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Tail, bool)> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut tail = current(&transaction, tail)?;
+    let mut last = None;
+    {
+        let select = r#"SELECT id, time, source, "offset", coalesce(document ->> '$.origin.length', 0), document
+                        FROM logs_v1 ORDER BY id LIMIT ?1"#;
+        let insert =
+            r#"INSERT INTO logs (id, time, source, "offset", length, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"#;
+        let (mut select, mut insert) = (transaction.prepare_cached(select)?, transaction.prepare_cached(insert)?);
+        let mut rows = select.query([STEP_LINES])?;
+        while let Some(row) = rows.next()? {
+            last = Some(row.get::<_, i64>(0)?);
+            let (time, source, offset): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let document = row.get_ref(5)?.as_str()?;
+            // A foreign document may have anything there.
+            let length = row.get_ref(4)?.as_i64().unwrap_or(0);
+            insert.execute(params![tail.next(), time, source, offset, length, document])?;
+            tail.add(&Line::stored(time, document));
+            seal(&transaction, &mut tail)?;
+        }
+    }
+    match last {
+        Some(last) => drop(transaction.execute("DELETE FROM logs_v1 WHERE id <= ?1", [last])?),
+        None => transaction.execute_batch("DROP TABLE logs_v1")?,
+    }
+    transaction.commit()?;
+    Ok((tail, last.is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Version 1 as it was.
+    pub(crate) const VERSION_1: &str = include_str!("../../tests/lines/version_1.sql");
+
+    fn old(lines: i64) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(VERSION_1).unwrap();
+        connection.execute("INSERT INTO sources (id, generation) VALUES (7, 'g')", []).unwrap();
+        for line in 0..lines {
+            let insert = r#"INSERT INTO logs (time, source, "offset", service, level, document)
+                            VALUES (?1, 7, ?1, 's', 'info', ?2)"#;
+            let document = format!(r#"{{"message":"line {line}","service":"s","origin":{{"length":9}}}}"#);
+            connection.execute(insert, params![line, document]).unwrap();
+        }
+        connection
+    }
+
+    fn count(connection: &Connection, of: &str) -> i64 {
+        connection.query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn lines_of_version_1_are_moved_and_indexed() {
+        let mut connection = old(2_500);
+        assert_eq!(schema::look(&connection).unwrap(), Found::Old);
+        bring_up(&mut connection).unwrap();
+        assert_eq!(schema::look(&connection).unwrap(), Found::Current);
+        assert_eq!((count(&connection, "logs"), count(&connection, "runs")), (2_500, 2));
+        assert_eq!(count(&connection, "sqlite_schema WHERE name LIKE '%v1%' OR name LIKE 'logs_text%'"), 0);
+        assert_eq!(count(&connection, "logs WHERE length = 9 AND time = id"), 2_500);
+        bring_up(&mut connection).unwrap();
+        assert_eq!(count(&connection, "logs"), 2_500);
+    }
+
+    #[test]
+    fn a_move_that_was_stopped_goes_on() {
+        let mut connection = old(25_000);
+        let transaction = connection.transaction().unwrap();
+        transaction.execute_batch(MAKE_ROOM).unwrap();
+        transaction.execute_batch(TABLES).unwrap();
+        transaction.commit().unwrap();
+        assert!(step(&mut connection, None).unwrap().1);
+        assert_eq!((count(&connection, "logs"), count(&connection, "logs_v1")), (10_000, 15_000));
+        bring_up(&mut connection).unwrap();
+        assert_eq!((count(&connection, "logs"), count(&connection, "runs")), (25_000, 24));
+        assert_eq!(count(&connection, "sqlite_schema WHERE name = 'logs_v1'"), 0);
+    }
+}

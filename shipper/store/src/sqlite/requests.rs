@@ -1,0 +1,231 @@
+//! Figures of requests, out of the terms, times and durations of their access lines.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::counts::{Breakdown, Counted, GroupKey, MAX_TOP, RequestStats, Requests, Selection, Steps, is_ordered};
+use crate::query::{Field, Filter};
+use crate::scope::Scope;
+use crate::sqlite::bits::{self, Bits};
+use crate::sqlite::counts::{Selected, VALUES_MAX, selected, steps};
+use crate::sqlite::snapshot::{Snapshot, Stretch};
+use crate::sqlite::terms::{self, STATUS};
+use crate::timestamp::Timestamp;
+
+/// Durations that are kept for one answer's percentiles, of the newest requests; as many again for those of its groups.
+const DURATIONS_MAX: usize = 2_000_000;
+
+/// What is gathered of some requests.
+#[derive(Clone, Default)]
+struct Gathered {
+    requests: u64,
+    server_errors: u64,
+    unanswered: u64,
+    durations: Vec<f64>,
+}
+
+impl Gathered {
+    fn figures(mut self) -> Requests {
+        self.durations.sort_unstable_by(f64::total_cmp);
+        let rank = |percent| percentile(&self.durations, percent);
+        Requests {
+            requests: self.requests,
+            server_errors: self.server_errors,
+            unanswered: self.unanswered,
+            p50_ms: rank(50),
+            p90_ms: rank(90),
+            p99_ms: rank(99),
+        }
+    }
+}
+
+/// The smallest value that so many percent of all are not above.
+fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+/// What of a stretch's requests is counted.
+struct Ways {
+    /// Lines of each group.
+    groups: Vec<(Vec<u8>, Bits)>,
+    server_errors: Bits,
+    answered: Bits,
+    /// Places, which do not descend, and milliseconds.
+    durations: Vec<(u16, f64)>,
+    /// Where the durations of each place begin, and after the last where they end.
+    begins: Vec<usize>,
+}
+
+pub(crate) fn requests(
+    snapshot: &Snapshot<'_>,
+    scope: &Scope,
+    selection: &Selection,
+    by: Breakdown,
+    top: usize,
+) -> rusqlite::Result<RequestStats> {
+    let filter = selection.filter.clone().and(Filter::access_lines());
+    let (selected, mut counted) = selected(snapshot, scope, &Selection { filter, ..selection.clone() })?;
+    let steps = match by {
+        Breakdown::Time(step) => steps(snapshot, selection, &selected, step)?,
+        _ => None,
+    };
+    if let (Breakdown::Time(step), None) = (by, steps) {
+        return Ok(RequestStats { step: Some(step), counted, ..RequestStats::default() });
+    }
+    let mut total = Gathered::default();
+    let mut groups: BTreeMap<Vec<u8>, Gathered> = BTreeMap::new();
+    let (mut uncounted, mut requests) = (0, 0);
+    let (mut kept, mut kept_of_groups) = (0, 0);
+    for step in steps.iter().flat_map(Steps::starts) {
+        groups.insert(step.unix_micros().to_be_bytes().to_vec(), Gathered::default());
+    }
+    for Selected { stretch, bits } in &selected {
+        snapshot.in_time()?;
+        let ways = ways(snapshot, stretch, bits, by, steps)?;
+        requests += bits.count();
+        gather(&mut total, bits, &ways, &mut kept);
+        for (group, own) in &ways.groups {
+            if own.is_empty() {
+                continue;
+            }
+            if groups.contains_key(group) || groups.len() < VALUES_MAX {
+                gather(groups.entry(group.clone()).or_default(), own, &ways, &mut kept_of_groups);
+            } else {
+                uncounted += own.count();
+            }
+        }
+    }
+    if uncounted > 0 || kept.max(kept_of_groups) > DURATIONS_MAX {
+        counted = Counted::AtLeast { looked_at: requests };
+    }
+    Ok(answer(total, groups, by, top, uncounted, steps, counted))
+}
+
+/// Adds the requests of `bits`.
+fn gather(to: &mut Gathered, bits: &Bits, ways: &Ways, kept: &mut usize) {
+    let mut errors = bits.clone();
+    errors.and(&ways.server_errors);
+    let mut unanswered = bits.clone();
+    unanswered.minus(&ways.answered);
+    to.requests += bits.count();
+    to.server_errors += errors.count();
+    to.unanswered += unanswered.count();
+    for place in bits.iter() {
+        let range = ways.begins.get(place).zip(ways.begins.get(place + 1));
+        let own = range.and_then(|(begin, end)| ways.durations.get(*begin..*end)).unwrap_or_default();
+        for (_, duration) in own {
+            *kept += 1;
+            if *kept <= DURATIONS_MAX {
+                to.durations.push(*duration);
+            }
+        }
+    }
+}
+
+fn ways(
+    snapshot: &Snapshot<'_>,
+    stretch: &Stretch,
+    bits: &Bits,
+    by: Breakdown,
+    steps: Option<Steps>,
+) -> rusqlite::Result<Ways> {
+    let lines = stretch.info().lines;
+    let mut ways = Ways {
+        groups: Vec::new(),
+        server_errors: Bits::none(),
+        answered: Bits::none(),
+        durations: snapshot.durations(stretch)?,
+        begins: Vec::with_capacity(lines + 1),
+    };
+    let mut begin = 0;
+    for place in 0..=lines {
+        while ways.durations.get(begin).is_some_and(|(own, _)| usize::from(*own) < place) {
+            begin += 1;
+        }
+        ways.begins.push(begin);
+    }
+    snapshot.each_term(stretch, &[STATUS], |term, set| {
+        bits::add(&mut ways.answered, set, lines);
+        if terms::status_of(term).is_some_and(|status| (500..600).contains(&status)) {
+            bits::add(&mut ways.server_errors, set, lines);
+        }
+    })?;
+    let field = match by {
+        Breakdown::Endpoint => Some(Field::Endpoint),
+        Breakdown::Project => Some(Field::ProjectId),
+        Breakdown::Total | Breakdown::Time(_) => None,
+    };
+    if let Some(field) = field {
+        snapshot.each_term(stretch, &[terms::code(field)], |term, set| {
+            let mut own = Bits::none();
+            if bits::count_among(bits, set, lines) > 0 {
+                bits::add(&mut own, set, lines);
+                own.and(bits);
+                ways.groups.push((term[1..].to_vec(), own));
+            }
+        })?;
+    }
+    if let Some(steps) = steps {
+        let times = snapshot.times(stretch)?;
+        let mut by_step: BTreeMap<usize, Bits> = BTreeMap::new();
+        for place in bits.iter() {
+            let time = times.get(place).map(|time| Timestamp::from_unix_micros(*time));
+            if let Some(step) = time.filter(is_ordered).and_then(|time| steps.place(time)) {
+                by_step.entry(step).or_insert_with(Bits::none).set(place);
+            }
+        }
+        let starts: Vec<_> = steps.starts().collect();
+        for (step, own) in by_step {
+            ways.groups.extend(starts.get(step).map(|start| (start.unix_micros().to_be_bytes().to_vec(), own)));
+        }
+    }
+    Ok(ways)
+}
+
+fn answer(
+    total: Gathered,
+    groups: BTreeMap<Vec<u8>, Gathered>,
+    by: Breakdown,
+    top: usize,
+    uncounted: u64,
+    steps: Option<Steps>,
+    counted: Counted,
+) -> RequestStats {
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    let mut others = uncounted;
+    let by_time = matches!(by, Breakdown::Time(_));
+    if !by_time {
+        // A stable sort: those of equal counts stay in the order of their names.
+        groups.sort_by_key(|(_, group)| Reverse(group.requests));
+        let top = top.clamp(1, MAX_TOP);
+        others += groups.iter().skip(top).map(|(_, group)| group.requests).sum::<u64>();
+        groups.truncate(top);
+    }
+    let key = |key: Vec<u8>| match by {
+        Breakdown::Time(_) => {
+            let micros = key.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+            GroupKey::Time(Timestamp::from_unix_micros(micros))
+        }
+        _ => GroupKey::Value(String::from_utf8_lossy(&key).into_owned()),
+    };
+    RequestStats {
+        total: total.figures(),
+        groups: groups.into_iter().map(|(group, gathered)| (key(group), gathered.figures())).collect(),
+        others,
+        step: steps.map(|steps| steps.duration()),
+        counted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_were_there() {
+        let hundred: Vec<_> = (1..=100).map(f64::from).collect();
+        assert_eq!([50, 90, 99].map(|percent| percentile(&hundred, percent)), [Some(50.0), Some(90.0), Some(99.0)]);
+        assert_eq!((percentile(&[7.0], 50), percentile(&[], 50)), (Some(7.0), None));
+    }
+}

@@ -1,0 +1,287 @@
+//! Runs: so many lines in a row, with the sets of those that have each term, and their times and durations.
+//!
+//! A run is named by the id of its first line. Small runs, of [`SMALL_LINES`], are merged to large ones, of
+//! [`LARGE_LINES`], as soon as a large one's are all there, so that a search looks at few. A run is written in order and
+//! never changed, which is what makes it cheap: nothing is written all over the file.
+//!
+//! `times` are varints: each line's distance in microseconds from the line before, the first's from 0, zigzag.
+//! `durations` are pairs of varints: a place's distance from the one before, and a duration, which is
+//! `microseconds << 1` where that says it exactly, or else 1 and the eight bytes of the number.
+
+use std::ops::Range;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::sqlite::bits::{self, RUN_MAX, put_varint, take_varint, unzigzag, zigzag};
+use crate::sqlite::terms::BlockWriter;
+
+/// Lines of a small run. Newer lines than the last run's are read one by one, so it is short.
+pub(crate) const SMALL_LINES: usize = 1_024;
+
+/// Lines of a large run.
+pub(crate) const LARGE_LINES: usize = RUN_MAX;
+
+/// The same as numbers of ids.
+const SMALL: i64 = 1_024;
+const LARGE: i64 = 65_536;
+
+/// Durations of this size or greater are kept as they are.
+const EXACT_BELOW_MICROS: f64 = 9_007_199_254_740_992.0;
+
+/// A run to be written.
+pub(crate) struct Run<'a> {
+    pub(crate) first: i64,
+    pub(crate) times: &'a [i64],
+    /// Places and milliseconds.
+    pub(crate) durations: &'a [(u16, f64)],
+}
+
+/// A run in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunInfo {
+    pub(crate) first: i64,
+    pub(crate) lines: usize,
+    /// Its earliest time and its latest.
+    pub(crate) earliest: i64,
+    pub(crate) latest: i64,
+}
+
+impl RunInfo {
+    /// The id after its last line's.
+    pub(crate) fn end(&self) -> i64 {
+        self.first + i64::try_from(self.lines).unwrap_or(i64::MAX)
+    }
+}
+
+/// Writes a run with its terms, which ascend.
+pub(crate) fn write_run<'t>(
+    connection: &Connection,
+    run: &Run<'_>,
+    sets: impl Iterator<Item = (&'t [u8], &'t [u16])>,
+) -> rusqlite::Result<()> {
+    let mut blocks = BlockWriter::new(connection, run.first);
+    let mut bytes = Vec::new();
+    for (term, places) in sets {
+        bytes.clear();
+        bits::encode(&mut bytes, places, run.times.len());
+        blocks.push(term, &bytes)?;
+    }
+    blocks.finish()?;
+    let (earliest, latest) = (run.times.iter().min(), run.times.iter().max());
+    let insert = "INSERT INTO runs (first, lines, earliest, latest, times, durations) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let lines = i64::try_from(run.times.len()).unwrap_or(i64::MAX);
+    let (times, durations) = (times_bytes(run.times), durations_bytes(run.durations));
+    connection.prepare_cached(insert)?.execute(params![run.first, lines, earliest, latest, times, durations])?;
+    Ok(())
+}
+
+/// Merges the small runs before the id `end` if they are all of a large one.
+pub(crate) fn merge(connection: &Connection, end: i64) -> rusqlite::Result<()> {
+    if end % LARGE != 0 {
+        return Ok(());
+    }
+    let first = end - LARGE;
+    let small: Vec<RunInfo> =
+        infos(connection, first..end)?.into_iter().filter(|run| run.lines == SMALL_LINES).collect();
+    if i64::try_from(small.len()) != Ok(LARGE / SMALL) {
+        return Ok(());
+    }
+    let (mut times, mut durations) = (Vec::with_capacity(LARGE_LINES), Vec::new());
+    let mut terms = Gathered::default();
+    for run in &small {
+        let base = u16::try_from(run.first - first).unwrap_or(u16::MAX);
+        times.extend(self::times(connection, run.first)?);
+        durations
+            .extend(self::durations(connection, run.first)?.into_iter().map(|(place, value)| (base + place, value)));
+        crate::sqlite::terms::each_with(connection, run.first, &[], |term, set| terms.add(base, term, set))?;
+    }
+    remove(connection, first..end)?;
+    let run = Run { first, times: &times, durations: &durations };
+    let mut blocks = MergedTerms::of(&terms);
+    let mut writer = BlockWriter::new(connection, first);
+    let mut bytes = Vec::new();
+    while let Some((term, places)) = blocks.next() {
+        bytes.clear();
+        bits::encode(&mut bytes, places, LARGE_LINES);
+        writer.push(term, &bytes)?;
+    }
+    writer.finish()?;
+    write_run(connection, &run, std::iter::empty())
+}
+
+/// The terms of small runs, one after the other, in one piece of memory.
+#[derive(Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    /// Where a term lies, where its set lies, and the place of its run's first line.
+    entries: Vec<(Range<usize>, Range<usize>, u16)>,
+}
+
+impl Gathered {
+    fn add(&mut self, base: u16, term: &[u8], set: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(term);
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(set);
+        self.entries.push((start..middle, middle..self.bytes.len(), base));
+    }
+}
+
+/// Each term once, with its places in the large run.
+struct MergedTerms<'g> {
+    gathered: &'g Gathered,
+    order: Vec<u32>,
+    at: usize,
+    places: Vec<u16>,
+}
+
+impl<'g> MergedTerms<'g> {
+    fn of(gathered: &'g Gathered) -> Self {
+        let mut order: Vec<u32> = (0..u32::try_from(gathered.entries.len()).unwrap_or(u32::MAX)).collect();
+        // Each run's terms ascend already, which a stable sort makes use of; it keeps the runs in order.
+        order.sort_by(|left, right| {
+            let term = |at: &u32| &gathered.bytes[gathered.entries[*at as usize].0.clone()];
+            term(left).cmp(term(right))
+        });
+        Self { gathered, order, at: 0, places: Vec::new() }
+    }
+
+    fn next(&mut self) -> Option<(&'g [u8], &[u16])> {
+        let entry = |at: usize| self.order.get(at).map(|entry| &self.gathered.entries[*entry as usize]);
+        let term = &self.gathered.bytes[entry(self.at)?.0.clone()];
+        self.places.clear();
+        while let Some((own, set, base)) = entry(self.at)
+            && self.gathered.bytes[own.clone()] == *term
+        {
+            bits::each(&self.gathered.bytes[set.clone()], SMALL_LINES, |place| {
+                self.places.push(base + u16::try_from(place).unwrap_or(0));
+            });
+            self.at += 1;
+        }
+        Some((term, &self.places))
+    }
+}
+
+/// Takes runs and their terms out of the file.
+pub(crate) fn remove(connection: &Connection, firsts: Range<i64>) -> rusqlite::Result<()> {
+    let range = params![firsts.start, firsts.end];
+    connection.prepare_cached("DELETE FROM terms WHERE run >= ?1 AND run < ?2")?.execute(range)?;
+    connection.prepare_cached("DELETE FROM runs WHERE first >= ?1 AND first < ?2")?.execute(range)?;
+    Ok(())
+}
+
+/// The runs whose first line's id lies in a range, in order.
+pub(crate) fn infos(connection: &Connection, firsts: Range<i64>) -> rusqlite::Result<Vec<RunInfo>> {
+    let select = "SELECT first, lines, earliest, latest FROM runs WHERE first >= ?1 AND first < ?2 ORDER BY first";
+    let mut statement = connection.prepare_cached(select)?;
+    let infos = statement.query_map(params![firsts.start, firsts.end], |row| {
+        let lines = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+        Ok(RunInfo { first: row.get(0)?, lines, earliest: row.get(2)?, latest: row.get(3)? })
+    })?;
+    infos.collect()
+}
+
+/// The id of the first line that is in no run.
+pub(crate) fn end(connection: &Connection) -> rusqlite::Result<i64> {
+    let last = "SELECT first + lines FROM runs ORDER BY first DESC LIMIT 1";
+    let end: Option<i64> = connection.prepare_cached(last)?.query_row([], |row| row.get(0)).optional()?;
+    let removed: i64 = connection.prepare_cached("SELECT through + 1 FROM removed")?.query_row([], |row| row.get(0))?;
+    Ok(end.unwrap_or(0).max(removed))
+}
+
+fn times_bytes(times: &[i64]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(times.len() * 2);
+    let mut last = 0_i64;
+    for time in times {
+        put_varint(&mut bytes, zigzag(time.wrapping_sub(last)));
+        last = *time;
+    }
+    bytes
+}
+
+/// The time of each line of a run, in microseconds since the Unix epoch; none where the run is gone.
+pub(crate) fn times(connection: &Connection, first: i64) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached("SELECT times FROM runs WHERE first = ?1")?;
+    let times = statement.query_row([first], |row| {
+        let mut bytes = row.get_ref(0)?.as_blob()?;
+        let (mut times, mut last) = (Vec::with_capacity(bytes.len() / 2), 0_i64);
+        while !bytes.is_empty() {
+            last = last.wrapping_add(unzigzag(take_varint(&mut bytes)));
+            times.push(last);
+        }
+        Ok(times)
+    });
+    Ok(times.optional()?.unwrap_or_default())
+}
+
+fn durations_bytes(durations: &[(u16, f64)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(durations.len() * 4);
+    let mut last = 0;
+    for (place, value) in durations {
+        put_varint(&mut bytes, u64::from(place - last));
+        last = *place;
+        match micros(*value) {
+            Some(micros) => put_varint(&mut bytes, micros << 1),
+            None => {
+                put_varint(&mut bytes, 1);
+                bytes.extend_from_slice(&value.to_le_bytes());
+            }
+        }
+    }
+    bytes
+}
+
+/// A duration as whole microseconds, if that is exact both ways.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies within")]
+fn micros(value: f64) -> Option<u64> {
+    let micros = (value * 1_000.0).round();
+    let fits = (0.0..EXACT_BELOW_MICROS).contains(&micros);
+    (fits && (micros / 1_000.0).to_bits() == value.to_bits()).then_some(micros as u64)
+}
+
+/// The durations of a run's lines: places, which do not descend, and milliseconds.
+#[expect(clippy::cast_precision_loss, reason = "what micros() took is exact")]
+pub(crate) fn durations(connection: &Connection, first: i64) -> rusqlite::Result<Vec<(u16, f64)>> {
+    let mut statement = connection.prepare_cached("SELECT durations FROM runs WHERE first = ?1")?;
+    let durations = statement.query_row([first], |row| {
+        let mut bytes = row.get_ref(0)?.as_blob()?;
+        let (mut durations, mut place) = (Vec::with_capacity(bytes.len() / 4), 0_u16);
+        while !bytes.is_empty() {
+            place = place.wrapping_add(u16::try_from(take_varint(&mut bytes)).unwrap_or(0));
+            let value = take_varint(&mut bytes);
+            if value & 1 == 0 {
+                durations.push((place, (value >> 1) as f64 / 1_000.0));
+            } else if let Some((exact, rest)) = bytes.split_first_chunk() {
+                durations.push((place, f64::from_le_bytes(*exact)));
+                bytes = rest;
+            } else {
+                break;
+            }
+        }
+        Ok(durations)
+    });
+    Ok(durations.optional()?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn times_and_durations_come_back(
+            times in prop::collection::vec(any::<i64>(), 1..50),
+            values in prop::collection::vec((0..1_000_u16, prop_oneof![0.0..1e9_f64, any::<f64>().prop_filter("finite", |v| v.is_finite()), (0..1_000_000_u32).prop_map(|m| f64::from(m) / 1_000.0)]), 0..50),
+        ) {
+            let mut connection = Connection::open_in_memory().unwrap();
+            crate::sqlite::schema::make(&mut connection).unwrap();
+            let mut values = values;
+            values.sort_by_key(|(place, _)| *place);
+            write_run(&connection, &Run { first: 0, times: &times, durations: &values }, std::iter::empty()).unwrap();
+            prop_assert_eq!(super::times(&connection, 0).unwrap(), times);
+            prop_assert_eq!(durations(&connection, 0).unwrap(), values);
+        }
+    }
+}

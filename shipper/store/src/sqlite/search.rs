@@ -1,0 +1,200 @@
+//! A page of a search: stretches are looked at from the one with the first line in the search's order on, and no longer
+//! than any could have a line before the last of the page.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::value::RawValue;
+
+use crate::id::GenerationId;
+use crate::scope::Scope;
+use crate::search::{Cursor, MAX_PAGE_BYTES, Order, Page, Search};
+use crate::sqlite::snapshot::{Snapshot, Stretch, is_found};
+
+/// A line's place in the order of a search. The newest-first order is that of the negated key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    time: i64,
+    generation: Option<GenerationId>,
+    offset: i64,
+    id: i64,
+}
+
+/// The first lines that were found, one more than a page holds.
+struct Best<'s> {
+    search: &'s Search,
+    most: usize,
+    keys: BTreeSet<Ordered>,
+}
+
+/// A key in the order of its search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ordered(Key, Order);
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match self.1 {
+            Order::OldestFirst => self.0.cmp(&other.0),
+            Order::NewestFirst => other.0.cmp(&self.0),
+        }
+    }
+}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<'s> Best<'s> {
+    fn new(search: &'s Search) -> Self {
+        Self { search, most: search.bounded_limit() + 1, keys: BTreeSet::new() }
+    }
+
+    /// Whether no line of this time, or of one later in the order, can be among the first any more.
+    fn is_past(&self, time: i64) -> bool {
+        let Some(last) = self.keys.last().filter(|_| self.keys.len() >= self.most) else { return false };
+        match self.search.order {
+            Order::OldestFirst => time > last.0.time,
+            Order::NewestFirst => time < last.0.time,
+        }
+    }
+
+    fn add(&mut self, key: Key) {
+        self.keys.insert(Ordered(key, self.search.order));
+        if self.keys.len() > self.most {
+            self.keys.pop_last();
+        }
+    }
+
+    /// Whether a line comes after the search's cursor.
+    fn is_after_cursor(&self, key: &Key) -> bool {
+        let Some(cursor) = self.search.cursor else { return true };
+        let order = match cursor.origin {
+            None => key.time.cmp(&cursor.micros),
+            Some((generation, offset)) => {
+                (key.time, key.generation, key.offset).cmp(&(cursor.micros, Some(generation), offset.cast_signed()))
+            }
+        };
+        match (cursor.origin, self.search.order) {
+            (None, Order::OldestFirst) => order.is_ge(),
+            (None, Order::NewestFirst) => order.is_le(),
+            (Some(_), Order::OldestFirst) => order.is_gt(),
+            (Some(_), Order::NewestFirst) => order.is_lt(),
+        }
+    }
+
+    /// The time bounds of the search and its cursor, as `[from, to)`.
+    fn bounds(&self) -> (Option<i64>, Option<i64>) {
+        let mut from = self.search.from.map(|time| time.unix_micros());
+        let mut to = self.search.to.map(|time| time.unix_micros());
+        if let Some(cursor) = self.search.cursor {
+            match self.search.order {
+                Order::OldestFirst => from = Some(from.map_or(cursor.micros, |from| from.max(cursor.micros))),
+                Order::NewestFirst => {
+                    let after = cursor.micros.saturating_add(1);
+                    to = Some(to.map_or(after, |to| to.min(after)));
+                }
+            }
+        }
+        (from, to)
+    }
+}
+
+/// Finds a page.
+pub(crate) fn page(snapshot: &Snapshot<'_>, scope: &Scope, search: &Search) -> rusqlite::Result<Page> {
+    let mut best = Best::new(search);
+    let (from, to) = best.bounds();
+    let mut stretches = snapshot.stretches(from, to)?;
+    stretches.sort_by_key(|stretch| match search.order {
+        Order::OldestFirst => stretch.info().earliest,
+        Order::NewestFirst => stretch.info().latest.saturating_neg(),
+    });
+    let mut generations = HashMap::new();
+    for stretch in &stretches {
+        let first_time = match search.order {
+            Order::OldestFirst => stretch.info().earliest,
+            Order::NewestFirst => stretch.info().latest,
+        };
+        if best.is_past(first_time) {
+            break;
+        }
+        look(snapshot, scope, stretch, (from, to), &mut best, &mut generations)?;
+    }
+    give(snapshot, &best)
+}
+
+/// Looks at a stretch's lines in the order of the search.
+fn look(
+    snapshot: &Snapshot<'_>,
+    scope: &Scope,
+    stretch: &Stretch,
+    (from, to): (Option<i64>, Option<i64>),
+    best: &mut Best<'_>,
+    generations: &mut HashMap<i64, Option<GenerationId>>,
+) -> rusqlite::Result<()> {
+    let search = best.search;
+    let found = snapshot.found(stretch, scope, &search.filter)?;
+    if found.maybe.is_empty() {
+        return Ok(());
+    }
+    let times = snapshot.times(stretch)?;
+    let within = |time: i64| from.is_none_or(|from| time >= from) && to.is_none_or(|to| time < to);
+    let timed = |place: usize| times.get(place).map(|time| (*time, place));
+    let mut lines: Vec<_> = found.maybe.iter().filter_map(timed).filter(|(time, _)| within(*time)).collect();
+    match search.order {
+        Order::OldestFirst => lines.sort_by_key(|(time, _)| *time),
+        Order::NewestFirst => lines.sort_by_key(|(time, _)| std::cmp::Reverse(*time)),
+    }
+    for (looked_at, (time, place)) in lines.into_iter().enumerate() {
+        if best.is_past(time) {
+            break;
+        }
+        if looked_at % 256 == 255 {
+            snapshot.in_time()?;
+        }
+        let id = stretch.info().first + i64::try_from(place).unwrap_or(i64::MAX);
+        let Some(row) = snapshot.row(id)? else { continue };
+        if !found.surely.has(place) && !is_found(scope, &search.filter, &row.document) {
+            continue;
+        }
+        let generation = match generations.get(&row.source) {
+            Some(generation) => *generation,
+            None => {
+                let generation = snapshot.generation(row.source)?;
+                generations.insert(row.source, generation);
+                generation
+            }
+        };
+        let key = Key { time, generation, offset: row.offset, id };
+        if best.is_after_cursor(&key) {
+            best.add(key);
+        }
+    }
+    Ok(())
+}
+
+/// The documents of the first lines, up to the page's bounds.
+fn give(snapshot: &Snapshot<'_>, best: &Best<'_>) -> rusqlite::Result<Page> {
+    let limit = best.search.bounded_limit();
+    let mut page = Page::default();
+    let (mut last, mut bytes) = (None, 0);
+    for Ordered(key, _) in &best.keys {
+        let Some(row) = snapshot.row(key.id)? else { continue };
+        bytes += row.document.len();
+        if page.lines.len() == limit || (bytes > MAX_PAGE_BYTES && !page.lines.is_empty()) {
+            page.next = last;
+            break;
+        }
+        let origin = key.generation.map(|generation| (generation, key.offset.cast_unsigned()));
+        last = Some(Cursor { micros: key.time, nanos: 0, origin });
+        page.lines.push(raw(row.document)?);
+    }
+    Ok(page)
+}
+
+/// A document as a page gives it.
+pub(crate) fn raw(document: String) -> rusqlite::Result<Box<RawValue>> {
+    RawValue::from_string(document)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}

@@ -1,0 +1,245 @@
+//! One read of the store: a state of the file that stays the same for as long as it lasts, and an end to it.
+
+use std::cell::OnceCell;
+use std::ops::Range;
+use std::time::Instant;
+
+use memchr::memchr;
+use memchr::memmem::Finder;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, ffi};
+
+use crate::id::GenerationId;
+use crate::query::{Facts, Field, Filter};
+use crate::scope::Scope;
+use crate::sqlite::bits::Bits;
+use crate::sqlite::runs::{self, RunInfo};
+use crate::sqlite::select::{self, Found};
+use crate::sqlite::tail::Tail;
+use crate::sqlite::terms;
+
+/// Rows that are looked at between two looks at the clock.
+const ROWS_PER_LOOK: usize = 256;
+
+/// A state of the file.
+pub(crate) struct Snapshot<'c> {
+    transaction: Transaction<'c>,
+    ends: Instant,
+    tail: OnceCell<Tail>,
+}
+
+/// Lines that lie in a row by id: a run, or the newest lines, which are in none.
+pub(crate) enum Stretch {
+    /// With terms.
+    Run(RunInfo),
+    /// Without. Its times are those of its lines.
+    Tail(RunInfo),
+}
+
+impl Stretch {
+    pub(crate) fn info(&self) -> &RunInfo {
+        match self {
+            Self::Run(info) | Self::Tail(info) => info,
+        }
+    }
+}
+
+/// A line's row.
+pub(crate) struct Row {
+    pub(crate) source: i64,
+    pub(crate) offset: i64,
+    pub(crate) document: String,
+}
+
+impl<'c> Snapshot<'c> {
+    /// Begins to read, until `ends` at the latest.
+    pub(crate) fn begin(connection: &'c Connection, ends: Instant) -> rusqlite::Result<Self> {
+        Ok(Self { transaction: connection.unchecked_transaction()?, ends, tail: OnceCell::new() })
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.transaction
+    }
+
+    /// Fails when the time is over.
+    pub(crate) fn in_time(&self) -> rusqlite::Result<()> {
+        if Instant::now() < self.ends {
+            return Ok(());
+        }
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None))
+    }
+
+    /// All lines, in the order of arrival; those with times in `[from, to)` only, as far as whole stretches go.
+    pub(crate) fn stretches(&self, from: Option<i64>, to: Option<i64>) -> rusqlite::Result<Vec<Stretch>> {
+        let mut stretches: Vec<_> =
+            runs::infos(self.connection(), 0..i64::MAX)?.into_iter().map(Stretch::Run).collect();
+        let first = runs::end(self.connection())?;
+        let select = "SELECT max(id) - ?1 + 1, min(time), max(time) FROM logs WHERE id >= ?1";
+        let tail = self.connection().prepare_cached(select)?.query_row([first], |row| {
+            let lines: Option<i64> = row.get(0)?;
+            Ok(lines.map(|lines| (usize::try_from(lines).unwrap_or(0), row.get(1), row.get(2))))
+        })?;
+        if let Some((lines, earliest, latest)) = tail {
+            stretches.push(Stretch::Tail(RunInfo { first, lines, earliest: earliest?, latest: latest? }));
+        }
+        stretches.retain(|stretch| {
+            let info = stretch.info();
+            from.is_none_or(|from| info.latest >= from) && to.is_none_or(|to| info.earliest < to)
+        });
+        Ok(stretches)
+    }
+
+    /// What a filter finds in a stretch. Of the tail every line is read, and found surely or not at all.
+    pub(crate) fn found(&self, stretch: &Stretch, scope: &Scope, filter: &Filter) -> rusqlite::Result<Found> {
+        self.in_time()?;
+        match stretch {
+            Stretch::Run(run) => select::found(self.connection(), run, scope, filter),
+            Stretch::Tail(tail) => {
+                let mut bits = Bits::none();
+                let needle = needle(filter).map(|needle| Finder::new(needle.as_bytes()));
+                let lacks = |document: &str| {
+                    let document = document.as_bytes();
+                    // Where anything is escaped, the value may be there and look otherwise.
+                    needle.as_ref().is_some_and(|needle| needle.find(document).is_none())
+                        && memchr(b'\\', document).is_none()
+                };
+                self.each_line(tail.first..tail.end(), |id, _, document| {
+                    if !lacks(document) && is_found(scope, filter, document) {
+                        bits.set(place(tail, id));
+                    }
+                })?;
+                Ok(Found { surely: bits.clone(), maybe: bits })
+            }
+        }
+    }
+
+    /// Calls `with` for each term of a stretch that begins with `prefix`, in order, and its set.
+    pub(crate) fn each_term(
+        &self,
+        stretch: &Stretch,
+        prefix: &[u8],
+        with: impl FnMut(&[u8], &[u8]),
+    ) -> rusqlite::Result<()> {
+        match stretch {
+            Stretch::Run(run) => terms::each_with(self.connection(), run.first, prefix, with),
+            Stretch::Tail(tail) => {
+                self.tail(tail.first)?.each_with(prefix, tail.lines, with);
+                Ok(())
+            }
+        }
+    }
+
+    /// The durations of a stretch's lines: places, which do not descend, and milliseconds.
+    pub(crate) fn durations(&self, stretch: &Stretch) -> rusqlite::Result<Vec<(u16, f64)>> {
+        match stretch {
+            Stretch::Run(run) => runs::durations(self.connection(), run.first),
+            Stretch::Tail(tail) => Ok(self.tail(tail.first)?.durations().to_vec()),
+        }
+    }
+
+    /// The newest lines with their terms, made once.
+    fn tail(&self, first: i64) -> rusqlite::Result<&Tail> {
+        if let Some(tail) = self.tail.get() {
+            return Ok(tail);
+        }
+        let tail = Tail::read(self.connection(), first)?;
+        Ok(self.tail.get_or_init(|| tail))
+    }
+
+    /// The time of each line of a stretch by its place; a place without a row has any.
+    pub(crate) fn times(&self, stretch: &Stretch) -> rusqlite::Result<Vec<i64>> {
+        match stretch {
+            Stretch::Run(run) => runs::times(self.connection(), run.first),
+            Stretch::Tail(tail) => {
+                let mut times = vec![tail.earliest; tail.lines];
+                let mut statement = self.connection().prepare_cached("SELECT id, time FROM logs WHERE id >= ?1")?;
+                let mut rows = statement.query([tail.first])?;
+                while let Some(row) = rows.next()? {
+                    if let Some(time) = times.get_mut(place(tail, row.get(0)?)) {
+                        *time = row.get(1)?;
+                    }
+                }
+                Ok(times)
+            }
+        }
+    }
+
+    /// The lines of a stretch in `[from, to)`; `None` where that is all of them.
+    pub(crate) fn within(
+        &self,
+        stretch: &Stretch,
+        from: Option<i64>,
+        to: Option<i64>,
+    ) -> rusqlite::Result<Option<Bits>> {
+        let info = stretch.info();
+        if from.is_none_or(|from| info.earliest >= from) && to.is_none_or(|to| info.latest < to) {
+            return Ok(None);
+        }
+        let mut bits = Bits::none();
+        for (place, time) in self.times(stretch)?.into_iter().enumerate() {
+            if from.is_none_or(|from| time >= from) && to.is_none_or(|to| time < to) {
+                bits.set(place);
+            }
+        }
+        Ok(Some(bits))
+    }
+
+    /// Calls `with` for each line of some ids, in order: id, time, document.
+    pub(crate) fn each_line(&self, ids: Range<i64>, mut with: impl FnMut(i64, i64, &str)) -> rusqlite::Result<()> {
+        let select = "SELECT id, time, document FROM logs WHERE id >= ?1 AND id < ?2 ORDER BY id";
+        let mut statement = self.connection().prepare_cached(select)?;
+        let mut rows = statement.query([ids.start, ids.end])?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            count += 1;
+            if count % ROWS_PER_LOOK == 0 {
+                self.in_time()?;
+            }
+            with(row.get(0)?, row.get(1)?, row.get_ref(2)?.as_str()?);
+        }
+        Ok(())
+    }
+
+    /// A line's row, unless somebody took it out.
+    pub(crate) fn row(&self, id: i64) -> rusqlite::Result<Option<Row>> {
+        let select = r#"SELECT source, "offset", document FROM logs WHERE id = ?1"#;
+        let mut statement = self.connection().prepare_cached(select)?;
+        let row = statement
+            .query_row([id], |row| Ok(Row { source: row.get(0)?, offset: row.get(1)?, document: row.get(2)? }));
+        row.optional()
+    }
+
+    /// A source's generation.
+    pub(crate) fn generation(&self, source: i64) -> rusqlite::Result<Option<GenerationId>> {
+        let mut statement = self.connection().prepare_cached("SELECT generation FROM sources WHERE id = ?1")?;
+        let generation: Option<String> = statement.query_row([source], |row| row.get(0)).optional()?;
+        Ok(generation.and_then(|generation| generation.parse().ok()))
+    }
+}
+
+/// A text that every line has that a filter finds, unless something in the line is escaped.
+fn needle(filter: &Filter) -> Option<&str> {
+    match filter {
+        Filter::All(parts) => parts.iter().find_map(needle),
+        Filter::Is(_, values) => match values.as_slice() {
+            [value] if value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'/')) => {
+                Some(value)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A line's place in a stretch.
+pub(crate) fn place(stretch: &RunInfo, id: i64) -> usize {
+    usize::try_from(id - stretch.first).unwrap_or(usize::MAX)
+}
+
+/// Whether a filter finds a document, and the scope sees it.
+pub(crate) fn is_found(scope: &Scope, filter: &Filter, document: &str) -> bool {
+    if *filter == Filter::EVERY && *scope == Scope::All {
+        return true;
+    }
+    let facts = Facts::of(document);
+    scope.sees(facts.value(Field::ProjectId)) && filter.matches(&facts)
+}

@@ -1,0 +1,177 @@
+//! The newest lines, which are in no run yet, as they wait in memory to become one.
+//!
+//! They rest in the file as rows; what is here is made again from those after a restart, or when another program wrote.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use rusqlite::Connection;
+
+use crate::pattern::write_pattern;
+use crate::query::words::words;
+use crate::sqlite::bits;
+use crate::sqlite::line::Line;
+use crate::sqlite::runs::{Run, SMALL_LINES, write_run};
+use crate::sqlite::terms::{self, CODES, PATTERN, STATUS, WORD};
+
+/// Patterns of messages in one small run; lines of further ones count as of the pattern `…`.
+const PATTERNS_MAX: usize = 200;
+
+/// The pattern of what has none of its own.
+pub(super) const OTHER: &str = "…";
+
+/// A small run in the making.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// The id of its first line; a multiple of [`SMALL_LINES`].
+    first: i64,
+    times: Vec<i64>,
+    durations: Vec<(u16, f64)>,
+    sets: HashMap<Box<[u8]>, Vec<u16>, RandomState>,
+    /// The lines that have a field, by its code.
+    having: [Vec<u16>; CODES],
+    patterns: usize,
+    /// Both are kept for their room.
+    term: Vec<u8>,
+    pattern: String,
+}
+
+impl Tail {
+    /// The lines after the last run, read from their rows.
+    pub(crate) fn read(connection: &Connection, first: i64) -> rusqlite::Result<Self> {
+        let mut tail = Self::empty(first);
+        let select = "SELECT id, time, document FROM logs WHERE id >= ?1 ORDER BY id";
+        let mut statement = connection.prepare_cached(select)?;
+        let mut rows = statement.query([first])?;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            let time = row.get(1)?;
+            // A row that somebody took out leaves its place empty.
+            while tail.next() < id {
+                tail.times.push(time);
+            }
+            tail.add(&Line::stored(time, row.get_ref(2)?.as_str()?));
+        }
+        Ok(tail)
+    }
+
+    fn empty(first: i64) -> Self {
+        Self {
+            first,
+            times: Vec::with_capacity(SMALL_LINES),
+            durations: Vec::new(),
+            sets: HashMap::default(),
+            having: std::array::from_fn(|_| Vec::new()),
+            patterns: 0,
+            term: Vec::new(),
+            pattern: String::new(),
+        }
+    }
+
+    /// The id of its first line.
+    pub(crate) fn first(&self) -> i64 {
+        self.first
+    }
+
+    /// The id of the next line.
+    pub(crate) fn next(&self) -> i64 {
+        self.first + i64::try_from(self.times.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether it has all its lines.
+    pub(crate) fn is_full(&self) -> bool {
+        self.times.len() >= SMALL_LINES
+    }
+
+    /// The durations of its lines: places, which do not descend, and milliseconds.
+    pub(crate) fn durations(&self) -> &[(u16, f64)] {
+        &self.durations
+    }
+
+    /// Calls `with` for each term that begins with `prefix`, in order, and its set, in a run of so many lines.
+    pub(crate) fn each_with(&self, prefix: &[u8], lines: usize, mut with: impl FnMut(&[u8], &[u8])) {
+        let mut bytes = Vec::new();
+        let heads = self.heads();
+        for (term, places) in self.sorted(&heads).into_iter().filter(|(term, _)| term.starts_with(prefix)) {
+            bytes.clear();
+            bits::encode(&mut bytes, places, lines);
+            with(term, &bytes);
+        }
+    }
+
+    /// The terms of lines that have a field.
+    fn heads(&self) -> [[u8; 2]; CODES] {
+        std::array::from_fn(|code| terms::has(u8::try_from(code).unwrap_or(0)))
+    }
+
+    /// All terms in order, and the places of their lines.
+    fn sorted<'t>(&'t self, heads: &'t [[u8; 2]; CODES]) -> Vec<(&'t [u8], &'t [u16])> {
+        let mut sets: Vec<(&[u8], &[u16])> =
+            self.sets.iter().map(|(term, places)| (&**term, places.as_slice())).collect();
+        let having = heads.iter().zip(&self.having).filter(|(_, places)| !places.is_empty());
+        sets.extend(having.map(|(head, places)| (head.as_slice(), places.as_slice())));
+        sets.sort_unstable();
+        sets
+    }
+
+    /// Adds the line of the [next](Self::next) id.
+    pub(crate) fn add(&mut self, line: &Line<'_>) {
+        let place = u16::try_from(self.times.len()).unwrap_or(u16::MAX);
+        self.times.push(line.time);
+        for (field, value) in &line.texts {
+            let code = terms::code(*field);
+            self.put(code, value.as_bytes(), place);
+            if let Some(places) = self.having.get_mut(usize::from(code)).filter(|places| places.last() != Some(&place))
+            {
+                places.push(place);
+            }
+        }
+        for status in &line.statuses {
+            self.put(STATUS, &terms::status(*status)[1..], place);
+        }
+        self.durations.extend(line.durations.iter().map(|duration| (place, *duration)));
+        for word in words(&line.message) {
+            self.put(WORD, word.as_bytes(), place);
+        }
+        let mut pattern = std::mem::take(&mut self.pattern);
+        pattern.clear();
+        write_pattern(&line.message, &mut pattern);
+        let known = self.put_known(PATTERN, pattern.as_bytes(), place);
+        if !known && self.patterns < PATTERNS_MAX {
+            self.patterns += 1;
+            self.put(PATTERN, pattern.as_bytes(), place);
+        } else if !known {
+            self.put(PATTERN, OTHER.as_bytes(), place);
+        }
+        self.pattern = pattern;
+    }
+
+    fn put(&mut self, kind: u8, value: &[u8], place: u16) {
+        if !self.put_known(kind, value, place) {
+            let term = self.term.as_slice().into();
+            self.sets.insert(term, vec![place]);
+        }
+    }
+
+    /// Whether the term is there, and now has the place; it is left in `self.term`.
+    fn put_known(&mut self, kind: u8, value: &[u8], place: u16) -> bool {
+        self.term.clear();
+        self.term.push(kind);
+        self.term.extend_from_slice(value);
+        let Some(places) = self.sets.get_mut(self.term.as_slice()) else { return false };
+        if places.last() != Some(&place) {
+            places.push(place);
+        }
+        true
+    }
+
+    /// Writes the lines as a run, and goes on with the one after it.
+    pub(crate) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let heads = self.heads();
+        let sets = self.sorted(&heads).into_iter();
+        let run = Run { first: self.first, times: &self.times, durations: &self.durations };
+        write_run(connection, &run, sets)?;
+        *self = Self::empty(self.next());
+        Ok(())
+    }
+}

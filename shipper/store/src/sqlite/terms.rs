@@ -1,0 +1,244 @@
+//! What lines are found by: terms, and for each run which of its lines have them.
+//!
+//! A term is a kind, one byte, and a value: a field's code and its text, a status, a word of the message, its pattern, or
+//! "has the field". Codes are part of the file's format and are never given anew. The sorted terms of a run lie in blocks
+//! of about [`BLOCK_BYTES`], one row of `terms` each, which is found by its first term. In a block a term is
+//! `shared, rest length, rest, set length, set`: varints, with as many bytes shared with the term before as the first
+//! says, and a [set](crate::sqlite::bits) of places.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::query::Field;
+use crate::sqlite::bits::{put_varint, take_varint};
+
+/// A block is closed when it is longer than this, so that with its row's head it fits a page of 4 KiB.
+const BLOCK_BYTES: usize = 3_700;
+
+/// Statuses.
+pub(crate) const STATUS: u8 = 40;
+/// Words of messages.
+pub(crate) const WORD: u8 = 50;
+/// Patterns of messages.
+pub(crate) const PATTERN: u8 = 60;
+/// Lines that have a field, by its code.
+const HAS: u8 = 70;
+
+/// Codes of fields are below this.
+pub(crate) const CODES: usize = 32;
+
+/// A field's code.
+pub(crate) const fn code(field: Field) -> u8 {
+    match field {
+        Field::Service => 1,
+        Field::Level => 2,
+        Field::RequestId => 3,
+        Field::ProjectId => 4,
+        Field::TraceId => 5,
+        Field::SpanId => 6,
+        Field::Target => 7,
+        Field::Method => 8,
+        Field::Endpoint => 9,
+        Field::Outcome => 10,
+        Field::Host => 11,
+        Field::Shipper => 12,
+        Field::Stream => 13,
+        Field::File => 14,
+        Field::Container => 15,
+        Field::ComposeService => 16,
+        Field::Pod => 17,
+        Field::Generation => 18,
+        Field::Wrapped => 19,
+        Field::PipelineError => 20,
+    }
+}
+
+/// The term of a text.
+pub(crate) fn term(kind: u8, value: &str) -> Vec<u8> {
+    let mut term = Vec::with_capacity(1 + value.len());
+    term.push(kind);
+    term.extend_from_slice(value.as_bytes());
+    term
+}
+
+/// The term of lines that have the field of this code.
+pub(crate) const fn has(code: u8) -> [u8; 2] {
+    [HAS, code]
+}
+
+/// The term of a status, which sorts as its number does.
+pub(crate) fn status(number: i32) -> [u8; 5] {
+    let mut term = [STATUS; 5];
+    term[1..].copy_from_slice(&(number ^ i32::MIN).to_be_bytes());
+    term
+}
+
+/// The number of a status's term.
+pub(crate) fn status_of(term: &[u8]) -> Option<i32> {
+    let bytes = term.get(1..5)?.try_into().ok()?;
+    Some(i32::from_be_bytes(bytes) ^ i32::MIN)
+}
+
+/// Puts sorted terms into blocks and those into the file.
+pub(crate) struct BlockWriter<'c> {
+    connection: &'c Connection,
+    run: i64,
+    first: Vec<u8>,
+    last: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl<'c> BlockWriter<'c> {
+    pub(crate) fn new(connection: &'c Connection, run: i64) -> Self {
+        Self { connection, run, first: Vec::new(), last: Vec::new(), data: Vec::with_capacity(2 * BLOCK_BYTES) }
+    }
+
+    /// The next term, greater than the one before, and its set.
+    pub(crate) fn push(&mut self, term: &[u8], set: &[u8]) -> rusqlite::Result<()> {
+        if !self.data.is_empty() && self.data.len() + set.len() + 16 > BLOCK_BYTES {
+            self.finish()?;
+        }
+        let shared = if self.data.is_empty() {
+            self.first.clear();
+            self.first.extend_from_slice(term);
+            0
+        } else {
+            self.last.iter().zip(term).take_while(|(last, own)| last == own).count()
+        };
+        put_varint(&mut self.data, shared as u64);
+        put_varint(&mut self.data, (term.len() - shared) as u64);
+        self.data.extend_from_slice(&term[shared..]);
+        put_varint(&mut self.data, set.len() as u64);
+        self.data.extend_from_slice(set);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(&term[shared..]);
+        Ok(())
+    }
+
+    /// Writes what is there.
+    pub(crate) fn finish(&mut self) -> rusqlite::Result<()> {
+        if !self.data.is_empty() {
+            let insert = "INSERT INTO terms (run, first, data) VALUES (?1, ?2, ?3)";
+            self.connection.prepare_cached(insert)?.execute(params![self.run, self.first, self.data])?;
+            self.data.clear();
+            self.last.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Calls `with` for each term of a block and its set, until it says to stop (`false`); whether it never did.
+fn each_in(mut block: &[u8], mut with: impl FnMut(&[u8], &[u8]) -> bool) -> bool {
+    let mut term = Vec::new();
+    while !block.is_empty() {
+        let shared = length(&mut block);
+        let rest = length(&mut block);
+        let Some((rest, after)) = block.split_at_checked(rest) else { return true };
+        block = after;
+        term.truncate(shared);
+        term.extend_from_slice(rest);
+        let set = length(&mut block);
+        let Some((set, after)) = block.split_at_checked(set) else { return true };
+        block = after;
+        if !with(&term, set) {
+            return false;
+        }
+    }
+    true
+}
+
+fn length(block: &mut &[u8]) -> usize {
+    usize::try_from(take_varint(block)).unwrap_or(usize::MAX)
+}
+
+/// The set of a term in a run, if any of its lines has it.
+pub(crate) fn find(connection: &Connection, run: i64, term: &[u8]) -> rusqlite::Result<Option<Vec<u8>>> {
+    let select = "SELECT data FROM terms WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(select)?;
+    let found = statement.query_row(params![run, term], |row| {
+        let mut found = None;
+        each_in(row.get_ref(0)?.as_blob()?, |own, set| {
+            if own == term {
+                found = Some(set.to_vec());
+            }
+            own < term
+        });
+        Ok(found)
+    });
+    Ok(found.optional()?.flatten())
+}
+
+/// Calls `with` for each term of a run that begins with `prefix`, in order, and its set.
+pub(crate) fn each_with(
+    connection: &Connection,
+    run: i64,
+    prefix: &[u8],
+    mut with: impl FnMut(&[u8], &[u8]),
+) -> rusqlite::Result<()> {
+    // The block before the first that begins with the prefix may end with such terms.
+    let select = "SELECT data FROM terms WHERE run = ?1 AND first >= coalesce(
+                      (SELECT first FROM terms WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1), x'')
+                  ORDER BY first";
+    let mut statement = connection.prepare_cached(select)?;
+    let mut rows = statement.query(params![run, prefix])?;
+    while let Some(row) = rows.next()? {
+        let goes_on = each_in(row.get_ref(0)?.as_blob()?, |term, set| {
+            if term.starts_with(prefix) {
+                with(term, set);
+                return true;
+            }
+            term < prefix
+        });
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn terms_are_found_again(terms in prop::collection::btree_map(
+            prop::collection::vec(0..4_u8, 0..12), prop::collection::vec(any::<u8>(), 0..400), 0..200)) {
+            let mut connection = Connection::open_in_memory().unwrap();
+            crate::sqlite::schema::make(&mut connection).unwrap();
+            for run in [0, 1_024] {
+                let mut writer = BlockWriter::new(&connection, run);
+                for (term, set) in &terms {
+                    writer.push(term, set).unwrap();
+                }
+                writer.finish().unwrap();
+            }
+            for (term, set) in &terms {
+                let found = find(&connection, 0, term).unwrap();
+                prop_assert_eq!(found.as_ref(), Some(set));
+            }
+            for prefix in [&[][..], &[2], &[1, 3], &[0, 0, 1], &[9]] {
+                let mut found = BTreeMap::new();
+                each_with(&connection, 1_024, prefix, |term, set| {
+                    found.insert(term.to_vec(), set.to_vec());
+                }).unwrap();
+                let expected: BTreeMap<_, _> =
+                    terms.iter().filter(|(term, _)| term.starts_with(prefix)).map(|(t, s)| (t.clone(), s.clone())).collect();
+                prop_assert_eq!(found, expected);
+                if !terms.contains_key(prefix) {
+                    prop_assert_eq!(find(&connection, 0, prefix).unwrap(), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn statuses_sort_as_numbers() {
+        let numbers = [i32::MIN, -1, 0, 200, 404, i32::MAX];
+        assert!(numbers.map(status).is_sorted());
+        assert_eq!(numbers.map(|number| status_of(&status(number))), numbers.map(Some));
+    }
+}

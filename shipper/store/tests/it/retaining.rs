@@ -1,0 +1,102 @@
+//! Lines that need not be kept are taken out, oldest first, and what was taken is told.
+
+use std::time::Duration;
+
+use store::{BatchBuilder, Keep, LineId, Retained, Scope, Search, Selection, Store, Timestamp};
+
+use crate::lines::{generation, push};
+use crate::new_store;
+
+const BASE_MS: i64 = 1_795_000_000_000;
+
+/// Writes so many lines, a second apart, of 100 bytes each.
+async fn write(store: &Store, lines: std::ops::Range<u64>) {
+    let mut builder = BatchBuilder::new("x");
+    for number in lines {
+        let time = Timestamp::from_unix_ms(BASE_MS + number.cast_signed() * 1_000);
+        let id = LineId { generation: generation(u8::try_from(number / 2_000).unwrap()), offset: number * 1_000 };
+        let text = format!(
+            r#"{{"timestamp":"{time}","service":"s","level":"info","message":"line {number}","request_id":null,"project_id":null}}"#
+        );
+        push(&mut builder, id, &text);
+    }
+    store.write(&builder.finish(0)).await.unwrap();
+}
+
+async fn retain(store: &Store, keep: Keep, now: Timestamp) -> Retained {
+    let mut all = Retained::default();
+    for _ in 0..1_000 {
+        let step = store.retain(&keep, now).await.unwrap();
+        all = Retained { lines: all.lines + step.lines, bytes: all.bytes + step.bytes, more: step.more };
+        if !step.more {
+            return all;
+        }
+        assert!(step.lines <= 1_000);
+    }
+    panic!("it never ends");
+}
+
+async fn lines(store: &Store) -> u64 {
+    store.facets(&Scope::All, &Selection::default(), &[], 1).await.unwrap().lines
+}
+
+#[tokio::test]
+async fn lines_that_are_too_old_go_by_runs_and_are_told() {
+    let (folder, store) = new_store().await;
+    write(&store, 0..5_000).await;
+    assert_eq!(retain(&store, Keep::default(), Timestamp::now()).await, Retained::default());
+    // The first two runs are too old, and part of the third.
+    let now = Timestamp::from_unix_ms(BASE_MS + 5_000_000);
+    let keep = Keep { age: Some(Duration::from_secs(2_500)), bytes: None };
+    let retained = retain(&store, keep, now).await;
+    assert_eq!((retained.lines, retained.bytes), (2_048, 2_048_000));
+    assert_eq!(lines(&store).await, 5_000 - 2_048);
+    for (number, found) in [(2_047, 0), (2_048, 1), (4_999, 1)] {
+        let search = Search::of(format!("line {number}").parse().unwrap());
+        assert_eq!(store.search(&Scope::All, &search).await.unwrap().lines.len(), found, "{number}");
+    }
+    // Of each source, what was taken and what rests are all that there was.
+    for (number, begun) in [(0_u8, 0), (1, 2_000)] {
+        let removed = store.removed(generation(number)).await.unwrap();
+        let coverage = store.coverage(generation(number), begun * 1_000..(begun + 2_000) * 1_000).await.unwrap();
+        assert_eq!((removed.lines + coverage.lines, removed.bytes + coverage.bytes), (2_000, 2_000_000));
+    }
+    assert_eq!(store.removed(generation(2)).await.unwrap().lines, 0);
+    // Ids go on where they were, also when the newest lines are all that is there.
+    drop(store);
+    let store = crate::writer(&folder).await;
+    write(&store, 5_000..5_100).await;
+    assert_eq!(lines(&store).await, 5_100 - 2_048);
+}
+
+#[tokio::test]
+async fn lines_from_the_future_hold_up_nothing() {
+    let (_folder, store) = new_store().await;
+    write(&store, 0..1_000).await;
+    let mut builder = BatchBuilder::new("x");
+    for number in 1_000..1_100_u64 {
+        let text = r#"{"timestamp":"2099-01-01T00:00:00.000Z","service":"s","level":"info","message":"m","request_id":null,"project_id":null}"#;
+        push(&mut builder, LineId { generation: generation(0), offset: number * 1_000 }, text);
+    }
+    store.write(&builder.finish(0)).await.unwrap();
+    let keep = Keep { age: Some(Duration::from_secs(60)), bytes: None };
+    let retained = retain(&store, keep, Timestamp::from_unix_ms(BASE_MS + 10_000_000)).await;
+    assert_eq!(retained.lines, 1_024);
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_gets_smaller_and_stays_so() {
+    let (folder, store) = new_store().await;
+    let keep = Keep { age: None, bytes: Some(1_000_000) };
+    for part in 0..10 {
+        write(&store, part * 2_000..(part + 1) * 2_000).await;
+        retain(&store, keep, Timestamp::from_unix_ms(0)).await;
+    }
+    let left = lines(&store).await;
+    assert!((1_024..10_000).contains(&left), "{left}");
+    let newest = store.search(&Scope::All, &Search::of("19999".parse().unwrap())).await.unwrap();
+    assert_eq!(newest.lines.len(), 1);
+    drop(store);
+    let bytes = std::fs::metadata(folder.path().join("logs.db")).unwrap().len();
+    assert!(bytes < 2_500_000, "{bytes}");
+}
