@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::problem::Problem;
+use crate::problem::{Details, Problem};
 
 /// More alerts in one body are refused with 413.
 pub const ALERTS_MAX: usize = 1_000;
@@ -44,6 +44,13 @@ enum Status {
 ///
 /// # Errors
 /// 413 for more than [`ALERTS_MAX`] alerts.
+#[utoipa::path(
+    post, path = "/api/alerts", tag = "service", request_body(content = Object, description = "Alertmanager's webhook, version 4"),
+    responses(
+        (status = 200, body = Object, description = "How many alerts were written as lines"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+    )
+)]
 pub async fn receive(notification: web::Json<Notification>) -> Result<HttpResponse, Problem> {
     let alerts = &notification.alerts;
     if alerts.len() > ALERTS_MAX {

@@ -5,6 +5,7 @@ use observability::ProjectFromPath;
 use store::Store;
 
 use crate::access::{Access, login};
+use crate::api::{counts, description, logs, sources};
 use crate::links::Links;
 use crate::page::tail::Tails;
 use crate::page::{around, assets, overview, search, story, tail};
@@ -42,6 +43,13 @@ pub fn routes(
         app.service(
             resource("/api/projects/{project_id}/logs").route(web::get().to(projects::logs)).wrap(ProjectFromPath),
         );
+        app.service(resource("/api/logs").route(web::get().to(logs::logs)));
+        app.service(resource("/api/facets").route(web::get().to(counts::facets)));
+        app.service(resource("/api/histogram").route(web::get().to(counts::histogram)));
+        app.service(resource("/api/stats").route(web::get().to(counts::stats)));
+        app.service(resource("/api/patterns").route(web::get().to(counts::patterns)));
+        app.service(resource("/api/sources/{generation}/{offset}/around").route(web::get().to(sources::around)));
+        app.service(resource("/api/openapi.json").route(web::get().to(description::describe)));
         app.service(resource("/api/alerts").route(web::post().to(alerts::receive)));
         if with_faults {
             app.service(resource("/api/faults/status/{status}").route(web::route().to(faults::status)));

@@ -1,14 +1,17 @@
 //! The reference service: a log explorer built on `observability`, over any `store`.
 //!
 //! In flow order: [`settings`] are read, [`app`] knows all routes, [`access`] who may see what, and each route has its
-//! module: [`requests`] (the story of a request), [`projects`] (a project's lines), [`alerts`] (what Alertmanager says, as
-//! log lines), [`health`], and [`faults`] for drills; [`page`] is what a person looks at, of each [`line`](mod@line) and of
-//! the [`story`] that lines tell together. Errors are [`problem`] details; [`links`] lead from an answer to its request's lines.
+//! module: [`requests`] (the story of a request), [`projects`] (a project's lines), [`api`] (searches and counts, asked
+//! by [`ask`]), [`alerts`] (what Alertmanager says, as log lines), [`health`], and [`faults`] for drills; [`page`] is what
+//! a person looks at, of each [`line`](mod@line) and of the [`story`] that lines tell together. Errors are [`problem`]
+//! details; [`links`] lead from an answer to its request's lines.
 
 pub mod settings;
 
 pub mod access;
+pub mod api;
 pub mod app;
+pub mod ask;
 
 pub mod alerts;
 pub mod faults;

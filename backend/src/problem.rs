@@ -9,7 +9,8 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTH
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use observability::RequestContext;
 use serde::Serialize;
-use store::SearchError;
+use store::{QueryError, SearchError};
+use utoipa::ToSchema;
 
 use crate::links::story_path;
 use crate::page::{self, Failure};
@@ -26,24 +27,45 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     retry_after_s: Option<u64>,
+    /// Of a query that can't be read.
+    query: Option<QueryError>,
 }
 
 /// The members of the body, by RFC 9457; `type` is `about:blank`, so `title` is the status's phrase.
-#[derive(Serialize)]
-struct Details<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Details<'a> {
+    /// Always `about:blank`.
     r#type: &'static str,
+    /// The status's phrase.
     title: &'a str,
     status: u16,
+    /// What is wrong, and what to do about it.
     detail: &'a str,
     /// Where this request's story is.
     instance: Option<String>,
     request_id: Option<&'a str>,
+    /// Where a query is wrong, and what would be right there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<QueryDetails<'a>>,
+}
+
+/// What is wrong with a query.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QueryDetails<'a> {
+    /// The character that is wrong, counted from 1.
+    column: usize,
+    /// Bytes before it.
+    byte: usize,
+    /// What stands there.
+    found: &'a str,
+    /// What would be right there.
+    expected: &'a str,
 }
 
 impl Problem {
     /// A problem of this status; `detail` says in a sentence what to do about it.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after_s: None }
+        Self { status, detail: detail.into(), retry_after_s: None, query: None }
     }
 
     /// The request can't be understood.
@@ -86,6 +108,12 @@ impl ResponseError for Problem {
             detail: &self.detail,
             instance: context.as_ref().map(|context| story_path(context.request_id())),
             request_id: context.as_ref().map(RequestContext::request_id),
+            query: self.query.as_ref().map(|error| QueryDetails {
+                column: error.place.column,
+                byte: error.place.byte,
+                found: &error.found,
+                expected: &error.expected,
+            }),
         };
         // Plain fields can always be written as JSON.
         let body = serde_json::to_string(&details).unwrap_or_default();
@@ -98,6 +126,12 @@ impl ResponseError for Problem {
             answer.insert_header((RETRY_AFTER, seconds));
         }
         answer.body(body)
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        Self { query: Some(error.clone()), ..Self::bad_request(format!("the query is wrong {error}")) }
     }
 }
 

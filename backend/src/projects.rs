@@ -4,21 +4,20 @@ use actix_web::{HttpResponse, web};
 use observability::{MAX_ID_CHARS, is_valid_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{Field, Filter, Level, Order, Search, Store, Timestamp};
+use store::{Field, Filter, Order, Search, Store};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
-use crate::problem::Problem;
-use crate::requests::parse_cursor;
-
-/// Lines of a page unless `limit` says otherwise.
-pub const DEFAULT_LIMIT: usize = 100;
+use crate::ask::{DEFAULT_LIMIT, parse_cursor, parse_levels, parse_time, within};
+use crate::problem::{Details, Problem};
 
 /// A longer `q` is refused.
 pub const TEXT_MAX_BYTES: usize = 1_024;
 
 /// What may be asked of a project's lines. All of it must hold at once.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct LogsQuery {
     /// One level or several, by comma.
     level: Option<String>,
@@ -37,9 +36,10 @@ pub struct LogsQuery {
 }
 
 /// A page of lines.
-#[derive(Debug, Serialize)]
-struct Logs<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Logs<'a> {
     project_id: &'a str,
+    #[schema(value_type = Vec<Object>)]
     lines: &'a [Box<RawValue>],
     /// Where to go on, null when this is all.
     next: Option<String>,
@@ -49,6 +49,14 @@ struct Logs<'a> {
 ///
 /// # Errors
 /// 400 for what can't be read, 503 or 504 where the store does not answer.
+#[utoipa::path(
+    get, path = "/api/projects/{project_id}/logs", tag = "search",
+    params(("project_id" = String, Path, description = "The project's id"), LogsQuery),
+    responses(
+        (status = 200, body = Logs, description = "Its lines, newest first"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+    )
+)]
 pub async fn logs(
     store: web::Data<Store>,
     reader: Reader,
@@ -68,10 +76,7 @@ fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
             "a project id is 1 to {MAX_ID_CHARS} characters of A-Z a-z 0-9 . _ - : / + ="
         )));
     }
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=store::MAX_LIMIT).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit is a number from 1 to {}", store::MAX_LIMIT)));
-    }
+    let limit = within("limit", query.limit, DEFAULT_LIMIT, store::MAX_LIMIT)?;
     if query.q.as_ref().is_some_and(|text| text.len() > TEXT_MAX_BYTES) {
         return Err(Problem::bad_request(format!("q has at most {TEXT_MAX_BYTES} bytes")));
     }
@@ -88,19 +93,4 @@ fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
         limit,
         cursor: parse_cursor(query.cursor.as_deref())?,
     })
-}
-
-fn parse_levels(text: Option<&str>) -> Result<Vec<Level>, Problem> {
-    let levels = text.into_iter().flat_map(|text| text.split(',')).map(str::parse);
-    levels
-        .collect::<Result<_, _>>()
-        .map_err(|error: store::level::ParseLevelError| Problem::bad_request(error.to_string()))
-}
-
-fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    match Timestamp::parse(text.as_bytes()) {
-        Some(time) => Ok(Some(time)),
-        None => Err(Problem::bad_request(format!("{name} is a time such as 2026-11-23T18:00:00Z (RFC 3339)"))),
-    }
 }

@@ -6,27 +6,31 @@ use actix_web::{HttpResponse, web};
 use observability::{MAX_ID_CHARS, is_valid_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{Cursor, Filter, Order, Search, Store, Timestamp};
+use store::{Filter, Order, Search, Store, Timestamp};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
+use crate::ask::parse_cursor;
 use crate::links::Links;
-use crate::problem::Problem;
+use crate::problem::{Details, Problem};
 
 /// A story is given in parts of so many lines; `next` leads to the rest.
 pub const STORY_MAX_LINES: usize = store::MAX_LIMIT;
 
 /// What may be asked of a story.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct StoryQuery {
     /// The `next` of the part before.
     cursor: Option<String>,
 }
 
 /// A story, or a part of it.
-#[derive(Debug, Serialize)]
-struct Story<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Story<'a> {
     request_id: &'a str,
+    #[schema(value_type = Vec<Object>)]
     lines: &'a [Box<RawValue>],
     /// Where to go on, null when this is all.
     next: Option<String>,
@@ -38,6 +42,14 @@ struct Story<'a> {
 ///
 /// # Errors
 /// 400 for what is no request id or no cursor, 503 or 504 where the store does not answer.
+#[utoipa::path(
+    get, path = "/api/requests/{request_id}", tag = "search",
+    params(("request_id" = String, Path, description = "The request's id"), StoryQuery),
+    responses(
+        (status = 200, body = Story, description = "Its lines, oldest first"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+    )
+)]
 pub async fn story(
     store: web::Data<Store>,
     links: web::Data<Links>,
@@ -75,14 +87,4 @@ fn timestamp(line: Option<&RawValue>) -> Timestamp {
     }
     let line = line.and_then(|line| serde_json::from_str::<Line<'_>>(line.get()).ok());
     line.and_then(|line| Timestamp::parse(line.timestamp.as_bytes())).unwrap_or_else(Timestamp::now)
-}
-
-/// Reads a cursor.
-///
-/// # Errors
-/// 400 when it is none.
-pub fn parse_cursor(text: Option<&str>) -> Result<Option<Cursor>, Problem> {
-    text.map(str::parse)
-        .transpose()
-        .map_err(|error: store::search::ParseCursorError| Problem::bad_request(error.to_string()))
 }

@@ -135,7 +135,7 @@ struct Asked {
 
 fn understood(params: &Params) -> Result<Asked, Problem> {
     let times = params.times(Timestamp::now())?;
-    let cursor = crate::requests::parse_cursor(Some(params.cursor.as_str()).filter(|cursor| !cursor.is_empty()))?;
+    let cursor = crate::ask::parse_cursor(Some(params.cursor.as_str()).filter(|cursor| !cursor.is_empty()))?;
     Ok(Asked { selection: Selection { filter: params.filter()?, from: times.from, to: times.to }, cursor })
 }
 

@@ -1,0 +1,34 @@
+//! `GET /api/openapi.json`: the description of the API.
+
+use actix_web::HttpResponse;
+use utoipa::OpenApi;
+
+/// The description, made from the handlers and the types that they answer with.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Log explorer", description = "Finds log lines, counts them, and tells the story of a request."),
+    paths(
+        crate::health::healthz,
+        crate::health::readyz,
+        crate::requests::story,
+        crate::projects::logs,
+        crate::alerts::receive,
+        crate::api::logs::logs,
+        crate::api::counts::facets,
+        crate::api::counts::histogram,
+        crate::api::counts::stats,
+        crate::api::counts::patterns,
+        crate::api::sources::around,
+        describe,
+    )
+)]
+pub struct Description;
+
+/// The description of the API itself, OpenAPI 3.1.
+#[utoipa::path(
+    get, path = "/api/openapi.json", tag = "service",
+    responses((status = 200, body = Object, description = "This description"))
+)]
+pub async fn describe() -> HttpResponse {
+    HttpResponse::Ok().json(Description::openapi())
+}

@@ -1,0 +1,77 @@
+//! `GET /api/sources/{generation}/{offset}/around`: what stands around a line where it was read.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use store::{GenerationId, MAX_LIMIT, SourceLine, Store};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::Reader;
+use crate::problem::{Details, Problem};
+
+/// Lines of each side unless the parameters say otherwise.
+pub const DEFAULT_LINES: usize = 20;
+
+/// How many lines.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AroundQuery {
+    /// Lines before it, 0 to 1000 (default 20).
+    before: Option<usize>,
+    /// Lines after it, 0 to 1000 (default 20).
+    after: Option<usize>,
+}
+
+/// Lines of a source, as they stand in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AroundAnswer {
+    lines: Vec<SourceLineAnswer>,
+}
+
+/// A line of a source.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SourceLineAnswer {
+    /// Bytes of the source before it.
+    offset: u64,
+    /// The log record.
+    #[schema(value_type = Object)]
+    line: Box<RawValue>,
+}
+
+/// The lines around a place of a source, that place's own among them. Lines that may not be seen are passed over.
+///
+/// # Errors
+/// 400 for what can't be read, 503 or 504 where the store does not answer.
+#[utoipa::path(
+    get, path = "/api/sources/{generation}/{offset}/around", tag = "search",
+    params(
+        ("generation" = String, Path, description = "`origin.generation` of a line"),
+        ("offset" = u64, Path, description = "`origin.offset` of a line"),
+        AroundQuery,
+    ),
+    responses(
+        (status = 200, body = AroundAnswer, description = "Lines as they stand in their source"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+    )
+)]
+pub async fn around(
+    store: web::Data<Store>,
+    reader: Reader,
+    place: web::Path<(String, u64)>,
+    query: web::Query<AroundQuery>,
+) -> Result<HttpResponse, Problem> {
+    let (generation, offset) = place.into_inner();
+    let generation: GenerationId =
+        generation.parse().map_err(|error: store::id::ParseGenerationError| Problem::bad_request(error.to_string()))?;
+    if offset > store::id::MAX_OFFSET {
+        return Err(Problem::bad_request(format!("an offset is at most {}", store::id::MAX_OFFSET)));
+    }
+    let [before, after] = [query.before, query.after].map(|lines| lines.unwrap_or(DEFAULT_LINES));
+    if before > MAX_LIMIT || after > MAX_LIMIT {
+        return Err(Problem::bad_request(format!("before and after are numbers from 0 to {MAX_LIMIT}")));
+    }
+    let lines = store.around(reader.scope(), generation, offset, before, after).await?;
+    let line = |SourceLine { offset, line }| SourceLineAnswer { offset, line };
+    Ok(HttpResponse::Ok().json(AroundAnswer { lines: lines.into_iter().map(line).collect() }))
+}
