@@ -5,6 +5,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use observability_tests::node::Node;
@@ -42,9 +43,12 @@ fn wait_until_whole(node: &mut Node) {
     });
 }
 
-/// How many of the hosts are ejected, as the shipper says.
-fn ejected(admin: SocketAddr) -> usize {
-    Scrape::of(admin).all("shipper_host_up", &[]).filter(|sample| sample.value == 0.0).count()
+/// Whether the shipper sends to a host.
+fn is_up(admin: SocketAddr, host: SocketAddr) -> bool {
+    let host = host.to_string();
+    let scrape = Scrape::of(admin);
+    assert_eq!(scrape.all("shipper_host_up", &[("host", &host)]).count(), 1, "{host} is not a host");
+    scrape.metric("shipper_host_up", &[("host", &host)]) == 1.0
 }
 
 #[test]
@@ -67,11 +71,12 @@ fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
     let load = Load::start(&project, LINES_PER_SECOND, move |lines| log.write_all(lines));
     let mut ejections = 0;
     let mut away = |nodes: &mut Vec<Node>, n: usize, end: fn(&mut Node)| {
+        let host = nodes[n].address();
         end(&mut nodes[n]);
-        wait::until("the shipper ejects the host", || (ejected(admin) == 1).then_some(()));
+        wait::until("the shipper ejects the host", || (!is_up(admin, host)).then_some(()));
         nodes[n].begin();
         wait_until_whole(&mut nodes[n]);
-        wait::until("the shipper takes the host back", || (ejected(admin) == 0).then_some(()));
+        wait::until("the shipper takes the host back", || is_up(admin, host).then_some(()));
         ejections += 1;
     };
     away(&mut nodes, 1, Node::kill);
@@ -85,10 +90,18 @@ fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
         (read && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(())
     });
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
+    verify(&to, &folder.path().join("state"));
     Tally::of(&nodes[0].engine(), &project).assert_each_once(lines);
     eprintln!(
         "cluster: {lines} lines each once in {:.0} s, {ejections} hosts ejected and taken back",
         began.elapsed().as_secs_f64()
     );
     nodes.iter_mut().for_each(Node::stop);
+}
+
+/// The store holds what the state directory says that it holds.
+#[track_caller]
+fn verify(to: &str, state: &Path) {
+    let mut verify = Start::program("shipper").args(["verify", "--to", to, "--state-dir"]).arg(state).start();
+    assert_eq!(verify.exit_code(), 0, "{} {}", verify.stdout(), verify.stderr());
 }

@@ -2,7 +2,7 @@
 //! diacritics kept; beside them emoji, and runs of scripts that are written without spaces between words (Thai, Lao, Khmer,
 //! Myanmar), which are not cut.
 //!
-//! The suite of random questions holds this to a real engine. Known to differ are characters that are newer than the
+//! Known to differ are characters that are newer than the
 //! Unicode 12.1 of the engines, which are no words there, and a few modifier letters that changed since.
 
 use std::borrow::Cow;

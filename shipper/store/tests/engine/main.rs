@@ -7,9 +7,6 @@ mod coverage;
 #[path = "../lines/mod.rs"]
 mod lines;
 mod normalisation;
-mod plain_model;
 mod putting_in_place;
-mod questions;
 mod rig;
-mod same_answers;
 mod searching;

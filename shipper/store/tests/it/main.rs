@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod coverage;
-mod documented;
 mod files;
 mod hostile;
 mod kills;

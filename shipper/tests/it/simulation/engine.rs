@@ -57,8 +57,8 @@ pub(super) struct Engine {
     pub(super) request_max_bytes: usize,
     /// Batches that it will take though nobody waits for the answer any more.
     late: Vec<Batch>,
-    /// Of each host, whether nobody is there.
-    down: Vec<bool>,
+    /// Of each host that is down, what it answers: 0 for nothing.
+    down: Vec<Option<u16>>,
 }
 
 impl Engine {
@@ -69,22 +69,25 @@ impl Engine {
             weather,
             request_max_bytes,
             late: Vec::new(),
-            down: vec![false; hosts],
+            down: vec![None; hosts],
         }
     }
 
-    /// Hosts go down and come back.
+    /// Hosts go down, often for long, and come back.
     pub(super) fn change_hosts(&mut self, random: &mut Random) {
-        for is_down in &mut self.down {
-            let chances = if *is_down { 10 } else { self.weather.host_down };
-            *is_down ^= random.one_in(chances);
+        for down in &mut self.down {
+            match down {
+                Some(_) if random.one_in(100) => *down = None,
+                None if random.one_in(self.weather.host_down) => *down = Some([0, 500, 503][random.between(0, 2)]),
+                _ => {}
+            }
         }
     }
 
     /// All goes well from now on.
     pub(super) fn calm(&mut self) {
         self.weather = Weather::default();
-        self.down.fill(false);
+        self.down.fill(None);
     }
 
     /// One of its hosts gets a request; gives what the shipper gets to see of it.
@@ -96,8 +99,8 @@ impl Engine {
     ) -> Result<Vec<Disposition>, WriteError> {
         let unavailable = |status, reason: &str| Err(WriteError::Unavailable(Cause::new(status, reason)));
         let weather = self.weather;
-        if self.down[host] {
-            return unavailable(0, "connection refused");
+        if let Some(status) = self.down[host] {
+            return unavailable(status, "down");
         }
         if random.one_in(weather.reset_before) {
             return unavailable(0, "reset before it took the batch");
