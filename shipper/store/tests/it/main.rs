@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod coverage;
+mod documented;
 mod files;
 mod hostile;
 mod kills;

@@ -1,0 +1,32 @@
+//! The queries of `docs/search.md` are read, and read as they are written.
+
+use store::Filter;
+
+const DOCUMENT: &str = include_str!("../../../../docs/search.md");
+
+#[test]
+fn every_documented_query_is_read() {
+    let table = DOCUMENT.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+    let rows: Vec<_> = table.take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 10, "the table is there");
+    for row in rows {
+        for query in row.split('`').skip(1).step_by(2) {
+            let filter: Filter = query.parse().unwrap_or_else(|error| panic!("{query}: {error}"));
+            assert_eq!(filter.to_string().parse(), Ok(filter), "{query}");
+        }
+    }
+    for refused in ["pay*", "a colour:red"] {
+        assert!(DOCUMENT.contains(refused) && refused.parse::<Filter>().is_err(), "{refused}");
+    }
+}
+
+#[test]
+fn every_field_is_documented() {
+    for name in store::Field::ALL
+        .map(store::Field::name)
+        .into_iter()
+        .chain(store::NumberField::ALL.map(store::NumberField::name))
+    {
+        assert!(DOCUMENT.contains(&format!("`{name}`")), "{name}");
+    }
+}
