@@ -165,4 +165,7 @@ fn peak_mib(program: &Program) -> u64 {
 
 /// The store holds what the state directory says that it holds.
 #[track_caller]
-fn verify(_to: &str, _state: &Path) {}
+fn verify(to: &str, state: &Path) {
+    let mut verify = Start::program("shipper").args(["verify", "--to", to, "--state-dir"]).arg(state).start();
+    assert_eq!(verify.exit_code(), 0, "{} {}", verify.stdout(), verify.stderr());
+}
