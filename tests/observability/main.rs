@@ -11,6 +11,7 @@ mod site;
 mod stack_file;
 mod terminal;
 mod test_access;
+mod test_api;
 mod test_bad_lines;
 mod test_browser;
 mod test_compose;

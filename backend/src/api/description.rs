@@ -19,6 +19,7 @@ use utoipa::OpenApi;
         crate::api::counts::stats,
         crate::api::counts::patterns,
         crate::api::sources::around,
+        crate::page::tail::events,
         describe,
     )
 )]

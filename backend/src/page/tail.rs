@@ -20,7 +20,7 @@ use crate::line::Line;
 use crate::links::page_path;
 use crate::page::params::Params;
 use crate::page::{self, Failure, Head, Menu};
-use crate::problem::Problem;
+use crate::problem::{Details, Problem};
 
 /// Tails at a time; one more is refused with 503.
 pub const TAILS_MAX: usize = 64;
@@ -119,6 +119,23 @@ struct Shown<'a> {
 ///
 /// # Errors
 /// 400 for a wrong query or place, 503 when there are [`TAILS_MAX`] already.
+#[utoipa::path(
+    get, path = "/api/tail", tag = "search",
+    params(
+        ("q" = Option<String>, Query, description = "A query in the language of docs/search.md; without one, all lines"),
+        ("level" = Option<String>, Query, description = "This level, or with + this level and graver ones"),
+        ("service" = Option<String>, Query, description = "Only lines of this service"),
+        ("project" = Option<String>, Query, description = "Only lines of this project"),
+        ("endpoint" = Option<String>, Query, description = "Only access lines of this endpoint"),
+        ("status" = Option<String>, Query, description = "Only access lines of this status: 404, 5xx"),
+        ("after" = Option<String>, Query, description = "The id of the event to go on from"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The same; goes before `after`"),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "Server-sent events without an end"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+    )
+)]
 pub async fn events(
     store: web::Data<Store>,
     access: web::Data<Access>,

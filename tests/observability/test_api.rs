@@ -1,0 +1,218 @@
+//! The API as its description says it: every route is described, and every answer of the running service is of the form
+//! that is described. Queries that try to be something else are refused in words.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
+use observability_tests::http::Answer;
+use observability_tests::program::executable;
+use observability_tests::schema::repository;
+use serde_json::{Value, json};
+
+use crate::rig::Backend;
+
+/// The service over a store of its own that has lines.
+struct Explorer {
+    backend: Backend,
+    description: Value,
+    _folder: tempfile::TempDir,
+}
+
+impl Explorer {
+    /// With these lines, one of them of each level.
+    fn with(lines: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut text = String::new();
+        for line in 0..lines {
+            let level = ["trace", "debug", "info", "warn", "error"][line % 5];
+            let line = json!({
+                "timestamp": format!("2026-11-23T12:{:02}:{:02}.000Z", line / 60 % 60, line % 60), "service": "shop",
+                "level": level, "message": format!("order {line} was paid"), "request_id": format!("r-{}", line % 7),
+                "project_id": (["a", "b"][line % 2]), "target": "access", "method": "GET", "endpoint": "/orders/{id}",
+                "status": ([200, 503][line % 2]), "duration_ms": line, "outcome": "answered",
+            });
+            writeln!(text, "{line}").unwrap();
+        }
+        std::fs::write(folder.path().join("lines"), text).unwrap();
+        let store = format!("sqlite:{}", folder.path().join("logs.db").display());
+        let shipped = Command::new(executable("shipper"))
+            .args(["exec", "--to", &store, "--state-dir", "state", "--", "cat", "lines"])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .status();
+        assert!(shipped.unwrap().success());
+        let backend = Backend::start(&[("STORE", &store)]);
+        let description = backend.get("/api/openapi.json").json();
+        Self { backend, description, _folder: folder }
+    }
+
+    /// The answer of a route, which has to be as it is described.
+    #[track_caller]
+    fn get(&self, route: &str, path: &str) -> Answer {
+        let answer = self.backend.get(path);
+        self.check(route, &answer);
+        answer
+    }
+
+    #[track_caller]
+    fn check(&self, route: &str, answer: &Answer) {
+        let responses = &self.description["paths"][route]["get"]["responses"];
+        let response = responses.get(answer.status.to_string()).unwrap_or(&responses["default"]);
+        let kind = answer.header("content-type").unwrap().split(';').next().unwrap();
+        let mut schema = response["content"][kind]["schema"].clone();
+        assert!(schema.is_object(), "{route}: {} {kind} is not described: {response}", answer.status);
+        schema["components"] = self.description["components"].clone();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let body = answer.json();
+        let errors: Vec<_> = validator.iter_errors(&body).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{route}: {errors:#?}\n{body}");
+    }
+}
+
+#[test]
+fn every_route_of_the_api_is_described() {
+    let explorer = Explorer::with(1);
+    assert_eq!(explorer.description["openapi"].as_str().unwrap().split('.').take(2).collect::<Vec<_>>(), ["3", "1"]);
+    let app = std::fs::read_to_string(repository().join("backend/src/app.rs")).unwrap();
+    let routes: BTreeSet<_> = app.split("resource(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let is_api =
+        |route: &&str| (route.starts_with("/api/") || route.ends_with('z')) && !route.starts_with("/api/faults/");
+    let routes: BTreeSet<_> = routes.into_iter().filter(is_api).collect();
+    let described: BTreeSet<_> =
+        explorer.description["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(routes, described);
+}
+
+#[test]
+fn answers_are_as_they_are_described() {
+    let explorer = Explorer::with(40);
+    let lines =
+        explorer.get("/api/logs", "/api/logs?query=paid%20level:%3E%3Dwarn&project=a&limit=3&order=oldest").json();
+    assert_eq!(lines["lines"].as_array().unwrap().len(), 3, "{lines}");
+    let next = format!(
+        "/api/logs?query=paid%20level:%3E%3Dwarn&project=a&limit=9&order=oldest&cursor={}",
+        lines["next"].as_str().unwrap()
+    );
+    let rest = explorer.get("/api/logs", &next).json();
+    assert_eq!((rest["lines"].as_array().unwrap().len(), &rest["next"]), (5, &Value::Null), "{rest}");
+
+    let facets = explorer.get("/api/facets", "/api/facets?fields=level,status,endpoint&top=2").json();
+    assert_eq!(facets["lines"], 40);
+    assert_eq!(
+        facets["facets"][1]["values"],
+        json!([{ "value": "200", "lines": 20 }, { "value": "503", "lines": 20 }])
+    );
+    assert_eq!((&facets["facets"][0]["others"], &facets["counted"]["exact"]), (&json!(24), &json!(true)));
+
+    let histogram = explorer.get("/api/histogram", "/api/histogram?step_s=20&status=5xx").json();
+    let counts: Vec<_> =
+        histogram["buckets"].as_array().unwrap().iter().map(|bucket| bucket["lines"].clone()).collect();
+    assert_eq!(counts, [10, 10]);
+
+    for (by, groups) in [("total", 0), ("endpoint", 1), ("project", 2), ("time", 1)] {
+        let stats = explorer.get("/api/stats", &format!("/api/stats?by={by}")).json();
+        assert_eq!((&stats["total"]["count"], &stats["total"]["server_errors"]), (&json!(40), &json!(20)), "{stats}");
+        assert_eq!(stats["groups"].as_array().unwrap().len(), groups, "{stats}");
+    }
+    let patterns = explorer.get("/api/patterns", "/api/patterns").json();
+    assert_eq!(patterns["patterns"][0]["pattern"], "order # was paid");
+    assert_eq!(patterns["patterns"][0]["lines"], 40);
+
+    let origin = &lines["lines"][0]["origin"];
+    let path =
+        format!("/api/sources/{}/{}/around?before=1&after=2", origin["generation"].as_str().unwrap(), origin["offset"]);
+    let around = explorer.get("/api/sources/{generation}/{offset}/around", &path).json();
+    assert_eq!(around["lines"].as_array().unwrap().len(), 4, "{around}");
+    explorer.get("/api/requests/{request_id}", "/api/requests/r-1");
+    explorer.get("/api/projects/{project_id}/logs", "/api/projects/a/logs");
+    assert_eq!(explorer.get("/api/tail", "/api/tail?q=%28").status, 400);
+    explorer.get("/readyz", "/readyz");
+    explorer.get("/healthz", "/healthz");
+}
+
+#[test]
+fn a_large_result_is_a_stream_of_lines() {
+    let explorer = Explorer::with(1_203);
+    let as_stream = |path: &str| explorer.backend.get_with(path, &[("Accept", "application/x-ndjson")]);
+    for (path, expected) in [("/api/logs", 1_203), ("/api/logs?limit=700", 700), ("/api/logs?query=NOT%20*", 0)] {
+        let answer = as_stream(path);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-ndjson")));
+        let lines: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let different: BTreeSet<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        assert_eq!((lines.len(), different.len()), (expected, expected), "{path}");
+    }
+    assert_eq!(as_stream("/api/logs?query=%28").status, 400);
+}
+
+#[test]
+fn a_wrong_query_is_shown_with_its_place() {
+    let explorer = Explorer::with(1);
+    let problem = explorer.get("/api/logs", "/api/logs?query=a%20colour:red").json();
+    assert_eq!((&problem["status"], &problem["query"]["column"]), (&json!(400), &json!(3)), "{problem}");
+    assert!(problem["query"]["expected"].as_str().unwrap().contains("a field is one of service"), "{problem}");
+}
+
+#[test]
+fn no_question_is_answered_with_an_error_of_the_service() {
+    let explorer = Explorer::with(5);
+    let texts = [
+        "'",
+        "\"",
+        "\\",
+        "((((",
+        "))))",
+        "*",
+        "**",
+        "a*",
+        "NOT",
+        "OR",
+        "AND",
+        "-",
+        "--a",
+        "a:b",
+        "level:",
+        "level:>=",
+        "status:9999999999999",
+        "status:-1..1",
+        "duration_ms:1e999",
+        "service:(",
+        "service:(a OR b",
+        "\0",
+        "\u{202e}",
+        "';DROP TABLE logs;--",
+        "{\"match_all\":{}}",
+        "字字字",
+        "😀",
+        "%",
+        "_",
+        "message:\"a",
+        "status:>=",
+        "NOT NOT NOT NOT NOT NOT NOT NOT NOT NOT NOT NOT NOT NOT a",
+    ];
+    let escaped = |text: &str| {
+        text.bytes().fold(String::new(), |mut escaped, byte| {
+            write!(escaped, "%{byte:02X}").unwrap();
+            escaped
+        })
+    };
+    let long = ["x ".repeat(300), "(".repeat(1_000), "字".repeat(401), "a".repeat(5_000)];
+    for text in texts.into_iter().map(str::to_owned).chain(long) {
+        let text = escaped(&text);
+        for route in ["logs", "facets", "histogram", "stats", "patterns"] {
+            for parameter in [
+                "query", "level", "service", "project", "endpoint", "status", "from", "to", "limit", "cursor",
+                "step_s", "top", "fields", "by", "unknown",
+            ] {
+                // Each parameter once for each text; the query on each route.
+                if parameter == "query" || route == "logs" || text.len() < 13 {
+                    let answer = explorer.backend.get(&format!("/api/{route}?{parameter}={text}"));
+                    assert!(answer.status < 500, "{route} {parameter} {text}: {}", answer.text());
+                }
+            }
+        }
+        for path in [format!("/api/sources/{text}/0/around"), format!("/api/requests/{text}")] {
+            assert!(explorer.backend.get(&path).status < 500, "{path}");
+        }
+    }
+}
