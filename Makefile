@@ -35,6 +35,7 @@ run: ## start the service on LISTEN, its logs shipped to an embedded store under
 	  "  curl -i -H 'X-Request-Id: demo-1' -H 'X-Project-Id: p-1' http://$(LISTEN)/api/projects/p-1/logs" \
 	  '  curl -s http://$(LISTEN)/api/requests/demo-1' \
 	  '  curl -s http://$(LISTEN)/metrics' '' \
+	  'and look at http://$(LISTEN)/requests/demo-1 in a browser.' '' \
 	  'Ctrl-C stops the service and ships what is left.' ''
 	@exec env LISTEN=$(LISTEN) STORE=sqlite:$(DATA_DIR)/logs.db \
 	  $(TARGET_DIR)/release/shipper exec --to sqlite:$(DATA_DIR)/logs.db --state-dir $(DATA_DIR)/shipper \

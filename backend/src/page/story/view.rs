@@ -269,7 +269,7 @@ fn told(source: &Source) -> String {
             let rest = if gaps.len() > 5 { format!(" and {} more", gaps.len() - 5) } else { String::new() };
             format!(
                 "{}: {lines}; not stored: {}{rest}. Lines there may be on their way, dead-lettered, or lost: \
-                 `shipper verify` and `shipper dead-letters list` tell which",
+                 the commands shipper verify and shipper dead-letters list tell which",
                 source.name,
                 shown.join(", ")
             )
