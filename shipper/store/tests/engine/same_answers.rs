@@ -18,10 +18,10 @@ use crate::rig::Rig;
 const CASES: u32 = 2;
 
 /// Questions about the same few lines.
-const QUESTIONS: usize = 40;
+const QUESTIONS: usize = 25;
 
 /// Questions about the same many lines.
-const QUESTIONS_OF_MANY: usize = 20;
+const QUESTIONS_OF_MANY: usize = 12;
 
 /// Many lines: more than the 1,024 of a run.
 const MANY: std::ops::Range<usize> = 1_040..1_200;
