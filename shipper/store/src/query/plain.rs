@@ -6,7 +6,8 @@ use super::{Bounds, Filter};
 
 impl Filter {
     /// The plainest filter of the same meaning: nothing nested that need not be, values in order and once, the words of
-    /// one conjunction in one place.
+    /// one conjunction in one place. A text without any word, such as a dash, finds no line by itself; among the words of
+    /// a conjunction it is passed over from here on, so that `order — paid` finds what has both words.
     #[must_use]
     pub fn plain(self) -> Self {
         match self {

@@ -28,8 +28,29 @@ fn segments(text: &str) -> impl Iterator<Item = &str> {
                 end = next + more.len();
             }
         }
+        // Engines go on behind a Hebrew abbreviation, where UAX #29 has a boundary.
+        while is_abbreviation(&text[start..end])
+            && let Some((next, more)) =
+                bounds.next_if(|(_, more)| more.starts_with(is_connector) || more.starts_with(is_digit))
+        {
+            end = next + more.len();
+        }
         Some(&text[start..end])
     })
+}
+
+/// Whether a text ends with a Hebrew letter and a single quote, each with its marks.
+fn is_abbreviation(text: &str) -> bool {
+    if text.is_ascii() || !text.contains('\'') {
+        return false;
+    }
+    let is_mark = |character: char| !character.is_ascii() && are_joined(' ', character);
+    let letter = text.trim_end_matches(is_mark).strip_suffix('\'').map(|text| text.trim_end_matches(is_mark));
+    let is_hebrew = |character: char| {
+        matches!(character, '\u{5d0}'..='\u{5ea}' | '\u{5ef}'..='\u{5f2}' | '\u{fb1d}' | '\u{fb1f}'..='\u{fb28}'
+            | '\u{fb2a}'..='\u{fb4f}')
+    };
+    letter.is_some_and(|letter| letter.ends_with(is_hebrew))
 }
 
 /// Whether a segment begins with a letter of a script that has no spaces between words (Line_Break=Complex_Context).
@@ -135,6 +156,7 @@ mod tests {
             ("ÄRGER İstanbul ΣΊΣΥΦΟΣ", vec!["ärger", "istanbul", "σίσυφοσ"]),
             ("日本語 ひら カタカナ 한국어", vec!["日", "本", "語", "ひ", "ら", "カタカナ", "한국어"]),
             ("ภาษาไทย", vec!["ภาษาไทย"]),
+            ("ד'_x_ ד'_ a'_x ד'x ד'10.1", vec!["ד'_x_", "ד'_", "a", "_x", "ד'x", "ד'10.1"]),
             ("x² ½ * — \u{903}", vec!["x"]),
             ("😀 ❤\u{fe0f} 🇩🇪", vec!["😀", "❤\u{fe0f}", "🇩🇪"]),
         ] {

@@ -7,6 +7,9 @@ mod coverage;
 #[path = "../lines/mod.rs"]
 mod lines;
 mod normalisation;
+mod plain_model;
 mod putting_in_place;
+mod questions;
 mod rig;
+mod same_answers;
 mod searching;

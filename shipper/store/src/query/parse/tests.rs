@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::query::{Bounds, Number};
+use crate::query::{Bounds, Facts, Number};
 
 fn read(query: &str) -> Filter {
     query.parse().unwrap_or_else(|error| panic!("{query}: {error}"))
@@ -47,6 +47,18 @@ fn queries_read_as_they_are_meant() {
     ] {
         assert_eq!(read(query), filter, "{query}");
         assert_eq!(read(&filter.to_string()), filter, "{query}: {filter}");
+    }
+}
+
+#[test]
+fn what_has_no_word_is_passed_over_among_words_and_finds_nothing_by_itself() {
+    let line = Facts::of(r#"{"message":"order 8 — paid","target":"access"}"#);
+    for (query, finds) in
+        [("order — paid", true), ("order target:access — paid", true), ("—", false), ("order — gone", false)]
+    {
+        let filter = read(query);
+        assert_eq!(filter.matches(&line), finds, "{query}");
+        assert_eq!(filter.and(Filter::access_lines()).matches(&line), finds, "{query} of access lines");
     }
 }
 
