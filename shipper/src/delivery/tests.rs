@@ -1,3 +1,5 @@
+//! Delivery by a clock that is handed in: what goes when, and what each answer does to a batch.
+
 use store::{BatchBuilder, GenerationId, LineId, Timestamp, WriteError};
 
 use super::*;

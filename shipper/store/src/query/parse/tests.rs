@@ -1,3 +1,5 @@
+//! What reads as which filter, what is refused and where, and that a filter reads back as it is written.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
