@@ -1,5 +1,6 @@
 //! What is asked of lines, in the parameters of an address: read into the types that the store is asked with.
 
+use observability::{MAX_ID_CHARS, is_valid_id};
 use store::{Cursor, Field, Filter, Level, NumberField, Order, Selection, Timestamp};
 
 use crate::problem::Problem;
@@ -84,6 +85,17 @@ pub fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, P
         Some(time) => Ok(Some(time)),
         None => Err(Problem::bad_request(format!("{name} is a time such as 2026-11-23T18:00:00Z (RFC 3339)"))),
     }
+}
+
+/// Refuses what is no id; `what` says whose it would be, such as "a request id".
+///
+/// # Errors
+/// 400 when it is none.
+pub fn check_id(what: &str, id: &str) -> Result<(), Problem> {
+    if is_valid_id(id.as_bytes()) {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!("{what} is 1 to {MAX_ID_CHARS} characters of A-Z a-z 0-9 . _ - : / + =")))
 }
 
 /// Reads a cursor.

@@ -1,14 +1,13 @@
 //! A project's lines, newest first, by level, service, words and time.
 
 use actix_web::{HttpResponse, web};
-use observability::{MAX_ID_CHARS, is_valid_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Field, Filter, Order, Search, Store};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
-use crate::ask::{DEFAULT_LIMIT, parse_cursor, parse_levels, parse_time, within};
+use crate::ask::{DEFAULT_LIMIT, check_id, parse_cursor, parse_levels, parse_time, within};
 use crate::problem::{Details, Problem};
 
 /// A longer `q` is refused.
@@ -71,11 +70,7 @@ pub async fn logs(
 }
 
 fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
-    if !is_valid_id(project_id.as_bytes()) {
-        return Err(Problem::bad_request(format!(
-            "a project id is 1 to {MAX_ID_CHARS} characters of A-Z a-z 0-9 . _ - : / + ="
-        )));
-    }
+    check_id("a project id", project_id)?;
     let limit = within("limit", query.limit, DEFAULT_LIMIT, store::MAX_LIMIT)?;
     if query.q.as_ref().is_some_and(|text| text.len() > TEXT_MAX_BYTES) {
         return Err(Problem::bad_request(format!("q has at most {TEXT_MAX_BYTES} bytes")));

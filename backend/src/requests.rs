@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 
 use actix_web::{HttpResponse, web};
-use observability::{MAX_ID_CHARS, is_valid_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Filter, Order, Search, Store, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
-use crate::ask::parse_cursor;
+use crate::ask::{check_id, parse_cursor};
 use crate::links::Links;
 use crate::problem::{Details, Problem};
 
@@ -57,11 +56,7 @@ pub async fn story(
     request_id: web::Path<String>,
     query: web::Query<StoryQuery>,
 ) -> Result<HttpResponse, Problem> {
-    if !is_valid_id(request_id.as_bytes()) {
-        return Err(Problem::bad_request(format!(
-            "a request id is 1 to {MAX_ID_CHARS} characters of A-Z a-z 0-9 . _ - : / + ="
-        )));
-    }
+    check_id("a request id", &request_id)?;
     let search = Search {
         filter: Filter::request(request_id.as_str()),
         order: Order::OldestFirst,

@@ -7,11 +7,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use observability::{MAX_ID_CHARS, is_valid_id};
 use serde::Deserialize;
 use store::{Level, Scope, Store};
 
 use crate::access::Reader;
+use crate::ask::check_id;
 use crate::line::Line;
 use crate::links::{Links, page_path};
 use crate::page::{self, Failure, Head, Menu};
@@ -110,8 +110,8 @@ async fn tell(
     id: &str,
     with: Option<&str>,
 ) -> Result<Option<Story>, Problem> {
-    refuse_invalid(id)?;
-    with.map_or(Ok(()), refuse_invalid)?;
+    check_id("a request id", id)?;
+    with.map_or(Ok(()), |id| check_id("a request id", id))?;
     let (lines, more) = gather::lines(store, scope, id).await?;
     if lines.is_empty() {
         return Ok(None);
@@ -153,13 +153,6 @@ async fn tell(
 fn worst(lines: &[Line]) -> Option<&Line> {
     let worst = lines.iter().filter_map(|line| line.level).max();
     lines.iter().find(|line| line.level.is_some() && line.level == worst)
-}
-
-fn refuse_invalid(id: &str) -> Result<(), Problem> {
-    if is_valid_id(id.as_bytes()) {
-        return Ok(());
-    }
-    Err(Problem::bad_request(format!("a request id is 1 to {MAX_ID_CHARS} characters of A-Z a-z 0-9 . _ - : / + =")))
 }
 
 /// The bound of what is compared, for the page to tell.
