@@ -1,19 +1,19 @@
 //! `shipper exec`: a service as a child of the shipper, its standard output shipped, its exit code passed on.
 //!
-//! The service has a process group of its own. So a terminal's Ctrl-C reaches the shipper alone, which passes it on once
+//! The service has a process group of its own, and begins when the [`guard`](crate::guard) knows it ([`threshold`](crate::threshold)). So a terminal's Ctrl-C reaches the shipper alone, which passes it on once
 //! and then ships what is left; and so signals, and the [`guard`](crate::guard), reach what the service started, too.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, kill_process_group};
 use shipper::config::Settings;
 use shipper::shipper::Shipper;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use crate::admin::Admin;
 use crate::drain::{Drain, Limit};
@@ -21,6 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
 use crate::signals::{FORWARDED, Signals};
 use crate::source::{PIPE_BYTES, Source};
+use crate::threshold::Waiting;
 
 /// The spool's name for what comes from a service.
 const STREAM: &str = "stdout";
@@ -90,48 +91,39 @@ struct Service {
 
 impl Service {
     fn start(command: &[OsString]) -> Result<Self, Failure> {
+        let Some(program) = command.first() else {
+            return Err(Failure::new(Exit::Usage, "there is no command"));
+        };
         let (reader, writer) = io::pipe().map_err(anyhow::Error::from)?;
         if let Err(error) = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES) {
             tracing::debug!(%error, "the pipe stays as small as it is");
         }
         let mut guard = Guard::start().map_err(|error| anyhow::anyhow!("can't start the guard: {error}"))?;
-        let started = spawn(command, writer.into()).and_then(|child| {
-            let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-            let group = group.ok_or_else(|| Failure::new(Exit::Unexpected, "the command has no process id"))?;
-            Ok((child, group))
-        });
-        match started {
-            Ok((child, group)) => match guard.watch(group) {
-                Ok(()) => Ok(Self { child, group, guard, stdout: reader.into() }),
-                Err(error) => {
-                    // A command that nobody guards is not left alone.
-                    let _gone = kill_process_group(group, Signal::KILL);
-                    Err(anyhow::anyhow!("can't reach the guard: {error}").into())
-                }
-            },
-            Err(failure) => {
+        // A process group that is not in front of its terminal is stopped when it reads from it.
+        let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
+        let waiting = Waiting::start(command, stdin).map_err(|error| anyhow::anyhow!("can't start: {error}"))?;
+        let group = waiting.group();
+        if let Err(error) = guard.watch(group) {
+            // It does not begin, since nobody tells it to.
+            return Err(anyhow::anyhow!("can't reach the guard: {error}").into());
+        }
+        match waiting.go(&writer.into()) {
+            Ok(child) => Ok(Self { child, group, guard, stdout: reader.into() }),
+            Err(error) => {
                 guard.dismiss();
-                Err(failure)
+                Err(not_run(program, &error))
             }
         }
     }
 }
 
-fn spawn(command: &[OsString], stdout: Stdio) -> Result<Child, Failure> {
-    let [program, arguments @ ..] = command else {
-        return Err(Failure::new(Exit::Usage, "there is no command"));
-    };
-    // A process group that is not in front of its terminal is stopped when it reads from it.
-    let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(stdin).stdout(stdout).process_group(0);
-    command.spawn().map_err(|error| {
-        let program = program.to_string_lossy();
-        match error.kind() {
-            io::ErrorKind::NotFound => {
-                Failure::new(Exit::NotFound, format!("there is no command {program}: give its path, or correct PATH"))
-            }
-            _ => Failure::new(Exit::NotExecutable, format!("can't execute {program}: {error}")),
+/// As a shell tells it.
+fn not_run(program: &OsStr, error: &io::Error) -> Failure {
+    let program = program.to_string_lossy();
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::new(Exit::NotFound, format!("there is no command {program}: give its path, or correct PATH"))
         }
-    })
+        _ => Failure::new(Exit::NotExecutable, format!("can't execute {program}: {error}")),
+    }
 }

@@ -6,8 +6,8 @@
 //! is gone: then the group gets SIGTERM, and what is left of it after [`GRACE`] gets SIGKILL.
 //!
 //! The guard has a process group of its own and sits out signals that ask it to end, so that it outlives a shipper that
-//! a terminal or a supervisor ends. Between the service's start and the word of its group, some microseconds, a killed
-//! shipper leaves the service running; it then ends by its closed standard output, if it writes.
+//! a terminal or a supervisor ends. The service begins only once its group was written to the pipe
+//! ([`threshold`](crate::threshold)), so there is no moment at which a killed shipper leaves it running.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -22,7 +22,7 @@ use crate::signals::Signals;
 pub(crate) const ARGUMENT: &str = "__guard";
 
 /// This program's own file, also when another was put in its place meanwhile.
-const OWN_EXECUTABLE: &str = "/proc/self/exe";
+pub(crate) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// The service has ended: there is nothing to do.
 const DONE: u8 = b'.';
@@ -49,7 +49,7 @@ impl Guard {
         Ok(Self { process, pipe })
     }
 
-    /// From now on this group is guarded.
+    /// From now on this group is guarded, whatever becomes of the shipper: what is in the pipe stays in it.
     pub(crate) fn watch(&mut self, group: Pid) -> io::Result<()> {
         self.pipe.write_all(&group.as_raw_pid().to_le_bytes())
     }

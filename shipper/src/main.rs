@@ -15,6 +15,7 @@ mod metrics;
 mod run;
 mod signals;
 mod source;
+mod threshold;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -32,8 +33,13 @@ use crate::exit::{Exit, Failure};
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == guard::ARGUMENT) {
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    if first == guard::ARGUMENT {
         return end(guard::stand().context("the guard").map(|()| Exit::Success).map_err(Failure::from));
+    }
+    if first == threshold::ARGUMENT {
+        let stood = threshold::stand(std::env::args_os().skip(2));
+        return end(stood.context("the command").map(|()| Exit::Unexpected).map_err(Failure::from));
     }
     end(Cli::read().map_err(Failure::from).and_then(|cli| act(cli.action)))
 }

@@ -1,10 +1,13 @@
 //! `shipper exec` with real commands: exit codes, signals, what a killed shipper leaves, and what it can't ship.
 
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::program::{Place, Stray, finish, free_address, is_gone, names, start, until};
 
@@ -143,6 +146,46 @@ fn a_killed_shipper_takes_a_command_along_that_does_not_want_to_end() {
     shipper.kill();
     until("the command is gone", || is_gone(service.0).then_some(()));
     assert!(killed.elapsed() > Duration::from_secs(5), "it had no time to end by itself");
+}
+
+#[test]
+fn whenever_the_shipper_is_killed_no_command_outlives_it() {
+    let place = Place::new();
+    let here = place.folder.path().canonicalize().unwrap();
+    let mut begun = 0;
+    for round in 0..40 {
+        let mut shipper = start(&place, place.script("echo $$ > begun; exec sleep 600"));
+        if round % 4 == 0 {
+            place.line("begun");
+        } else {
+            // The moment matters not, and so is hit at random.
+            std::thread::sleep(Duration::from_millis(round));
+        }
+        shipper.kill();
+        begun += usize::from(std::fs::remove_file(place.path("begun")).is_ok());
+    }
+    assert!(begun >= 10, "{begun}");
+    until("nothing of them is left", || processes_in(&here).is_empty().then_some(()));
+}
+
+/// The processes that have this folder as their own.
+fn processes_in(folder: &Path) -> Vec<String> {
+    let is_in = |name: &String| std::fs::read_link(format!("/proc/{name}/cwd")).is_ok_and(|cwd| cwd == folder);
+    let is_running = |name: &String| name.parse().ok().and_then(Pid::from_raw).is_some_and(|pid| !is_gone(pid));
+    names(Path::new("/proc")).into_iter().filter(is_in).filter(is_running).collect()
+}
+
+#[test]
+fn a_command_that_nobody_lets_begin_does_not() {
+    let place = Place::new();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = place.shipper(&["__start", "/bin/sh", "-c", "echo $$ > begun"]);
+    let mut waiting = command.stdout(OwnedFd::from(theirs)).spawn().unwrap();
+    drop(command);
+    assert!(waiting.try_wait().unwrap().is_none(), "it waits for the word");
+    drop(ours);
+    until("it sees that the shipper is gone", || waiting.try_wait().unwrap());
+    assert_eq!(names(place.folder.path()), [""; 0]);
 }
 
 #[test]
