@@ -69,6 +69,10 @@ fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
         .start_healthy(admin);
     let began = Instant::now();
     let load = Load::start(&project, LINES_PER_SECOND, move |lines| log.write_all(lines));
+    // Hosts are known once the bootstrap is done.
+    wait::until("lines are stored", || {
+        (Scrape::of(admin).metric("shipper_lines_stored_total", &[]) > 0.0).then_some(())
+    });
     let mut ejections = 0;
     let mut away = |nodes: &mut Vec<Node>, n: usize, end: fn(&mut Node)| {
         let host = nodes[n].address();
