@@ -45,6 +45,10 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// the copy of one that was cut is looked for among files that can't be read at the moment.
 const ROTATED_GRACE: Duration = Duration::from_secs(60);
 
+/// With `until_idle`, a last line without a newline is a line once nothing was added to its file for so long. Until then
+/// somebody may be writing it, and what is added shows that.
+const OPEN_LINE_GRACE: Duration = Duration::from_secs(2);
+
 /// How far apart two arrival marks are at least.
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -59,6 +63,22 @@ struct Tracked<F> {
     /// Since when it is known to be cut, while its copy can't be looked for.
     cut_at: Option<Duration>,
     ended: bool,
+}
+
+impl<F> Tracked<F> {
+    /// With `until_idle`: whether the last line, which has no newline, is one. If its file grows it is being written, and
+    /// is left to the next start.
+    fn end_open_line(&mut self, generation: GenerationId, len: u64, now: Moment, events: &mut Vec<FileEvent<F>>) {
+        let is_written = len > self.len;
+        if !is_written && now.elapsed < self.grown_at + OPEN_LINE_GRACE {
+            return;
+        }
+        if !is_written {
+            events.push(FileEvent::Grown { generation, end: self.len });
+        }
+        events.push(FileEvent::Ended { generation, forget: false });
+        self.ended = true;
+    }
 }
 
 /// The files that are followed.
@@ -118,7 +138,7 @@ impl<D: Disk> Files<D> {
     /// When there is something to look at.
     #[must_use]
     pub fn poll_at(&self) -> Option<Duration> {
-        let finished = self.settings.until_idle && self.scanned;
+        let finished = self.settings.until_idle && self.scanned && self.tracked.values().all(|tracked| tracked.ended);
         (!self.settings.patterns.is_empty() && !finished).then_some(self.poll_due)
     }
 
@@ -184,6 +204,10 @@ impl<D: Disk> Files<D> {
             let Ok(begins_alike) = tracked.identity.begins_alike(&*tracked.file) else { continue };
             if is_cut || !begins_alike {
                 self.end_life(generation, read_to, now, events)?;
+                continue;
+            }
+            if self.settings.until_idle {
+                tracked.end_open_line(generation, stat.len, now, events);
                 continue;
             }
             if tracked.identity.can_grow(stat.len) {

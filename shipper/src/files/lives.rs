@@ -201,12 +201,15 @@ impl<D: Disk> Files<D> {
     ) {
         let place = self.place(&identity.path, &*file);
         events.push(FileEvent::Opened { generation, file: Arc::clone(&file), place, offset });
-        events.push(FileEvent::Grown { generation, end: len });
-        if self.settings.until_idle {
+        // What can't be read here can't be read by the pipeline either, which says so.
+        let whole =
+            if self.settings.until_idle { lookup::whole_lines(&*file, offset, len).unwrap_or(offset) } else { len };
+        events.push(FileEvent::Grown { generation, end: whole });
+        let ended = self.settings.until_idle && whole == len;
+        if ended {
             events.push(FileEvent::Ended { generation, forget: false });
         }
         let (grown_at, marked_at) = (now.elapsed, now.elapsed);
-        let ended = self.settings.until_idle;
         self.tracked.insert(
             generation,
             Tracked { identity, file, len, grown_at, marked_at, rotated: false, cut_at: None, ended },

@@ -6,11 +6,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, DiskFile as _, Stat};
+use crate::disk::{Disk, DiskFile, Stat};
 use crate::journal::FileIdentity;
 
 /// A shorter fingerprint is not taken for proof that one file is a copy of another.
 const COPY_FINGERPRINT_MIN_BYTES: u64 = 16;
+
+/// How much is read at once to find the last newline of a file.
+const LOOK_BACK_BYTES: usize = 64 * 1024;
 
 /// A pattern that can't be looked up at the moment.
 pub(super) type Failed = (PathBuf, io::Error);
@@ -92,6 +95,22 @@ pub(super) fn copy<D: Disk>(
         let fits = !cut.is_same(&stat) && !known(&stat) && stat.len >= read_to.max(cut.fingerprint_len);
         Ok((fits && cut.begins_alike(&file)?).then_some((file, stat.len)))
     })
+}
+
+/// Where the last line that ends with a newline before `to` ends; `from` if there is none.
+pub(super) fn whole_lines(file: &impl DiskFile, from: u64, to: u64) -> io::Result<u64> {
+    let mut buffer = vec![0; usize::try_from(to - from).map_or(LOOK_BACK_BYTES, |len| len.min(LOOK_BACK_BYTES))];
+    let mut end = to;
+    while end > from {
+        let start = end.saturating_sub(buffer.len() as u64).max(from);
+        let piece = &mut buffer[..usize::try_from(end - start).unwrap_or(0)];
+        let filled = file.read_at(piece, start)?;
+        if let Some(at) = piece[..filled].iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(from)
 }
 
 /// The folder that a path lies in, also where the path has nothing but a name.

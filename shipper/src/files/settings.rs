@@ -14,7 +14,8 @@ pub struct FileSettings {
     pub patterns: Vec<String>,
     /// How often the patterns are looked up anew.
     pub scan_interval: Duration,
-    /// Only what is there at the first look is read; a last line without a newline is a line then.
+    /// Only what is there at the first look is read. A last line without a newline is a line if its file does not grow
+    /// for two seconds; if it does, the line is left to the next start.
     pub until_idle: bool,
     /// Nothing under this folder is read: it is the shipper's own.
     pub state_dir: PathBuf,

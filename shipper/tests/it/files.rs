@@ -247,19 +247,40 @@ fn a_kill_doubles_nothing() {
 }
 
 #[test]
-fn until_idle_ends_with_what_was_there_and_takes_an_open_line() {
+fn until_idle_ends_with_what_was_there_and_takes_an_open_line_that_stays_as_it_is() {
     let mut world = World::new();
     append(&world.log(), "one\nopen");
     let mut rig = world.start(true);
-    world.run(&mut rig, A_WHILE);
+    world.run(&mut rig, Duration::from_secs(5));
     assert!(rig.pipeline.is_done());
     assert_eq!(world.messages(), ["one", "open"]);
     rig.pipeline.close(THE_END).unwrap();
     append(&world.log(), "ed\ntwo\n");
     let mut rig = world.start(true);
-    world.run(&mut rig, A_WHILE);
+    world.run(&mut rig, Duration::from_secs(1));
     assert!(rig.pipeline.is_done());
     assert_eq!(world.messages(), ["ed", "one", "open", "two"]);
+}
+
+#[test]
+fn until_idle_leaves_a_line_that_is_being_written_to_the_next_start() {
+    let mut world = World::new();
+    let long = "x".repeat(200_000);
+    append(&world.log(), &format!("one\n{long}"));
+    let mut rig = world.start(true);
+    world.run(&mut rig, Duration::from_secs(1));
+    assert!(!rig.pipeline.is_done(), "whoever writes the line may go on");
+    assert_eq!(world.messages(), ["one"]);
+    append(&world.log(), "ed\ntwo\nthr");
+    world.run(&mut rig, Duration::from_secs(1));
+    assert!(rig.pipeline.is_done());
+    assert_eq!(world.messages(), ["one"], "what is there at the first look is read, and nothing torn");
+    rig.pipeline.close(THE_END).unwrap();
+    append(&world.log(), "ee\n");
+    let mut rig = world.start(true);
+    world.run(&mut rig, Duration::from_secs(1));
+    assert!(rig.pipeline.is_done());
+    assert_eq!(world.messages(), ["one", "three", "two", &format!("{long}ed")]);
 }
 
 #[test]
