@@ -4,39 +4,34 @@
 //! pipeline and waits for nothing but news: bytes, answers, deadlines. One makes the spool durable at its interval, so
 //! that a slow disk holds up neither. Requests to the store run as tasks of the caller's runtime.
 
+mod held;
+mod runner;
+mod status;
+mod stream;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::fs::FlockOperation;
-use store::{Disposition, LineId, Timestamp, WriteError};
-use tokio::sync::oneshot;
-
+pub use self::held::Held;
+use self::runner::{Bell, Runner};
+pub use self::status::Status;
+pub use self::stream::StreamWriter;
 use crate::config::Settings;
 use crate::dead_letters::DeadLetters;
-use crate::delivery::{ParcelId, Request};
-use crate::disk::{Disk, RealDisk};
+use crate::disk::RealDisk;
 use crate::document::Documents;
 use crate::files::Files;
 use crate::journal::{Journal, JournalError};
-use crate::ledger::{Ledger, Snapshot};
-use crate::moment::Clock;
+use crate::ledger::Ledger;
 use crate::past::Past;
-use crate::pipeline::{Pipeline, Report, Shared};
-use crate::retention::{self, Removals};
+use crate::pipeline::{Pipeline, Shared};
+use crate::retention;
 use crate::sink::Sink;
-use crate::spool::{Appended, Random, Spool, Writer, lock};
-use crate::told::{tell_of_hosts, tell_of_trouble};
-
-/// How long a writer that found no room, or a disk that said no, waits before it asks again.
-const ROOM_WAIT: Duration = Duration::from_millis(250);
-
-/// The pipeline looks around at least this often.
-const IDLE_WAIT: Duration = Duration::from_secs(1);
+use crate::spool::{Random, Spool};
 
 /// Why shipping can't begin. Each has its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -61,113 +56,6 @@ pub enum StartError {
     /// The store has something in place that must not be written over, or lacks what is needed.
     #[error("the store can't be made ready: {0}")]
     Bootstrap(String),
-}
-
-/// What everyone may ask a running shipper.
-pub struct Status {
-    ledger: Arc<Mutex<Ledger>>,
-    journal: Arc<Mutex<Journal<RealDisk>>>,
-    report: Mutex<Report>,
-    removals: Arc<Removals>,
-    spool_max_bytes: u64,
-    told_unbalanced: AtomicBool,
-    in_flight_max_bytes: u64,
-}
-
-impl Status {
-    /// The books at one moment. That they balance is looked at each time; should they ever not, a metric and the log
-    /// say so.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let books = lock(&self.ledger).snapshot();
-        if !books.is_balanced() && !self.told_unbalanced.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                ?books,
-                "the books do not balance: a line was counted wrongly, which is a fault of the shipper"
-            );
-        }
-        debug_assert!(books.is_balanced(), "{books:?}");
-        books
-    }
-
-    /// How long ago the oldest line that waits arrived, to the second, as arrival marks are; zero when none waits.
-    #[must_use]
-    pub fn lag(&self, now: Timestamp) -> Duration {
-        let waiting = lock(&self.ledger).waiting_from();
-        let journal = lock(&self.journal);
-        let arrived = |line: &LineId| journal.get(&line.generation).arrived(&line.generation, line.offset);
-        let micros = waiting.iter().map(arrived).min().map_or(0, |oldest| now.unix_micros() - oldest.unix_micros());
-        Duration::from_secs(u64::try_from(micros).unwrap_or(0) / 1_000_000)
-    }
-
-    /// What the pipeline tells of itself.
-    #[must_use]
-    pub fn report(&self) -> Report {
-        lock(&self.report).clone()
-    }
-
-    /// Lines that were taken out of the embedded store because they need not be kept, and their bytes.
-    #[must_use]
-    pub fn removed(&self) -> (u64, u64) {
-        self.removals.get()
-    }
-
-    /// The spool's bound in bytes.
-    #[must_use]
-    pub fn spool_max_bytes(&self) -> u64 {
-        self.spool_max_bytes
-    }
-
-    /// Bytes of batches above which nothing is read.
-    #[must_use]
-    pub fn in_flight_max_bytes(&self) -> u64 {
-        self.in_flight_max_bytes
-    }
-
-    /// Whether lines get to their store.
-    ///
-    /// # Errors
-    /// Why they do not, in a sentence.
-    pub fn ready(&self) -> Result<(), String> {
-        let report = lock(&self.report);
-        if report.dead_letters.is_full {
-            return Err(report.dead_letters.no_room());
-        }
-        match (&report.trouble, &report.disk_error) {
-            (Some(trouble), _) if trouble.refused => Err(format!("the store refuses writes: {}", trouble.cause)),
-            (Some(trouble), _) => Err(format!("the store does not answer: {}", trouble.cause)),
-            (None, Some(error)) => Err(format!("the state directory can't be written: {error}")),
-            (None, None) => Ok(()),
-        }
-    }
-}
-
-/// News for the pipeline's thread.
-enum News {
-    /// There are bytes to read.
-    Bytes,
-    /// The store answered.
-    Answer(ParcelId, Result<Vec<Disposition>, WriteError>),
-    /// No more input; tell when all is done, and then end.
-    Finish { close_files: bool, done: oneshot::Sender<()> },
-    /// End now.
-    Stop,
-}
-
-/// Tells the pipeline that there are bytes, once for any number of appends.
-#[derive(Clone)]
-struct Bell {
-    news: Sender<News>,
-    rung: Arc<AtomicBool>,
-}
-
-impl Bell {
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // A pipeline that has ended needs no news.
-            let _ = self.news.send(News::Bytes);
-        }
-    }
 }
 
 /// A shipper at work.
@@ -224,30 +112,9 @@ impl Shipper {
         shape.delivery.hosts = sink.hosts();
         let pipeline = Pipeline::new(shape, shared, files, documents, dead_letters, random());
 
-        let (news, inbox) = mpsc::channel();
-        let bell = Bell { news, rung: Arc::new(AtomicBool::new(false)) };
-        let (spool_max_bytes, in_flight_max_bytes) =
-            (settings.spool().max_bytes, settings.pipeline().in_flight_max_bytes as u64);
-        let report = Mutex::default();
-        let status = Arc::new(Status {
-            ledger,
-            journal,
-            report,
-            removals,
-            spool_max_bytes,
-            in_flight_max_bytes,
-            told_unbalanced: AtomicBool::new(false),
-        });
+        let status = Arc::new(Status::new(ledger, journal, removals, settings));
+        let (runner, bell) = Runner::new(pipeline, sink, Arc::clone(&status));
         let stopping = Arc::new(AtomicBool::new(false));
-        let runner = Runner {
-            pipeline,
-            inbox,
-            bell: bell.clone(),
-            sink,
-            runtime: tokio::runtime::Handle::current(),
-            status: Arc::clone(&status),
-            finishing: None,
-        };
         let threads = vec![
             spawn("pipeline", move || runner.run()).map_err(io)?,
             spawn_syncer(Arc::clone(&spool), Arc::clone(&stopping), settings.spool_sync_interval()).map_err(io)?,
@@ -271,15 +138,14 @@ impl Shipper {
     /// There is no more input: ships what is left, until all is disposed of or `enough` resolves. What is not shipped then
     /// stays in the spool, or unread in its file, for the next process.
     pub async fn finish(mut self, enough: impl Future<Output = ()>) -> Finished {
-        let (done, is_done) = oneshot::channel();
-        let _ = self.bell.news.send(News::Finish { close_files: !self.until_idle, done });
+        let is_done = self.bell.finish(!self.until_idle);
         tokio::select! {
             // Whether it is done or its thread has ended, there is nothing more to wait for.
             _ = is_done => {}
             () = enough => {}
         }
         self.stopping.store(true, Ordering::Release);
-        let _ = self.bell.news.send(News::Stop);
+        self.bell.stop();
         for thread in self.threads.drain(..) {
             thread.thread().unpark();
             if thread.join().is_err() {
@@ -290,40 +156,6 @@ impl Shipper {
             tracing::error!(%error, "the spool could not be made durable");
         }
         Finished { waiting_lines: self.status.snapshot().waiting }
-    }
-}
-
-/// A state directory that no other process uses as long as this is there.
-#[derive(Debug)]
-pub struct Held {
-    _lock: std::fs::File,
-}
-
-impl Held {
-    /// Holds a directory, which is made if it is not there.
-    ///
-    /// # Errors
-    /// [`StartError::StateDir`], [`StartError::Locked`].
-    pub fn made(state_dir: &Path) -> Result<Self, StartError> {
-        RealDisk.create_dir_all(state_dir).map_err(|error| unusable(state_dir, error.to_string()))?;
-        Self::existing(state_dir)
-    }
-
-    /// Holds a directory that is there.
-    ///
-    /// # Errors
-    /// [`StartError::StateDir`], [`StartError::Locked`].
-    pub fn existing(state_dir: &Path) -> Result<Self, StartError> {
-        let failed = |error: io::Error| unusable(state_dir, error.to_string());
-        if !state_dir.is_dir() {
-            return Err(unusable(state_dir, "there is no such directory".to_owned()));
-        }
-        let file = RealDisk.open_append(&state_dir.join("lock")).map_err(failed)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _lock: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path: state_dir.to_owned() }),
-            Err(error) => Err(failed(error.into())),
-        }
     }
 }
 
@@ -353,124 +185,4 @@ fn spawn_syncer(
             }
         }
     })
-}
-
-/// Appends a stream to the spool.
-pub struct StreamWriter {
-    writer: Writer<RealDisk>,
-    bell: Bell,
-    stopping: Arc<AtomicBool>,
-}
-
-impl StreamWriter {
-    /// Takes all of `bytes`, which may block as `on_full` says.
-    ///
-    /// # Errors
-    /// The shipper is stopping and there is no room for the rest.
-    pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let mut told = false;
-        while !bytes.is_empty() {
-            let appended = self.writer.append(bytes, Timestamp::now());
-            self.bell.ring();
-            match appended {
-                Ok(Appended::Taken(count)) => {
-                    bytes = &bytes[count..];
-                    continue;
-                }
-                Ok(Appended::Full) => {}
-                Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::error!(%error, "the spool can't be written; it is tried again");
-                    }
-                }
-            }
-            if self.stopping.load(Ordering::Acquire) {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.writer.spool().wait_for_room(ROOM_WAIT);
-        }
-        Ok(())
-    }
-
-    /// The stream is at its end.
-    pub fn finish(mut self) {
-        self.writer.seal();
-        self.bell.ring();
-    }
-}
-
-/// The pipeline's thread.
-struct Runner {
-    pipeline: Pipeline<RealDisk>,
-    inbox: Receiver<News>,
-    bell: Bell,
-    sink: Arc<Sink>,
-    runtime: tokio::runtime::Handle,
-    status: Arc<Status>,
-    finishing: Option<oneshot::Sender<()>>,
-}
-
-impl Runner {
-    fn run(mut self) {
-        let clock = Clock::default();
-        let (mut trouble, mut ejected) = (None, Vec::new());
-        loop {
-            let now = clock.now();
-            for request in self.pipeline.tick(now) {
-                self.send(request);
-            }
-            let _looked_at = self.status.snapshot();
-            let report = self.pipeline.report();
-            tell_of_trouble(&mut trouble, &report);
-            tell_of_hosts(&mut ejected, &report);
-            *lock(&self.status.report) = report;
-            if self.finishing.is_some() && self.pipeline.is_done() {
-                // Nobody waits for it any more if the deadline came first.
-                let _ = self.finishing.take().map(|done| done.send(()));
-            }
-            let due = self.pipeline.next_tick_at().map(|at| at.saturating_sub(clock.now().elapsed));
-            let wait = due.unwrap_or(IDLE_WAIT).min(IDLE_WAIT);
-            let goes_on = match self.inbox.recv_timeout(wait) {
-                Ok(news) => self.take(news, clock),
-                Err(RecvTimeoutError::Timeout) => true,
-                Err(RecvTimeoutError::Disconnected) => false,
-            };
-            if !goes_on {
-                break;
-            }
-        }
-        if let Err(error) = self.pipeline.close(clock.now()) {
-            tracing::error!(%error, "the last checkpoints could not be written: their lines will be sent again");
-        }
-        *lock(&self.status.report) = self.pipeline.report();
-    }
-
-    /// Takes news, and all that came with it; false to end.
-    fn take(&mut self, first: News, clock: Clock) -> bool {
-        let mut next = Some(first);
-        while let Some(news) = next {
-            match news {
-                News::Bytes => self.bell.rung.store(false, Ordering::Release),
-                News::Answer(id, answer) => self.pipeline.answer(id, answer, clock.now()),
-                News::Finish { close_files, done } => {
-                    if close_files {
-                        self.pipeline.close_files();
-                    }
-                    self.pipeline.flush();
-                    self.finishing = Some(done);
-                }
-                News::Stop => return false,
-            }
-            next = self.inbox.try_recv().ok();
-        }
-        true
-    }
-
-    fn send(&self, request: Request) {
-        let (sink, news) = (Arc::clone(&self.sink), self.bell.news.clone());
-        self.runtime.spawn(async move {
-            let answer = sink.write(request.host, &request.batch).await;
-            let _ = news.send(News::Answer(request.id, answer));
-        });
-    }
 }

@@ -17,6 +17,10 @@
 //! Above `max_bytes`, or when the disk has no room, [`Writer::append`] takes nothing. What happens then is `on_full`:
 //! with [`OnFull::DropOldest`] the pipeline gives up the oldest segment, with [`OnFull::Wait`] the writer waits.
 
+mod segment;
+mod settings;
+mod writer;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,63 +29,16 @@ use std::time::Duration;
 
 use store::{GenerationId, Timestamp};
 
+pub use self::segment::Segment;
+use self::segment::count_lines;
+pub use self::settings::{OnFull, SpoolSettings};
+pub use self::writer::{Appended, Writer};
 use crate::disk::{Disk, DiskFile};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 
-/// Bytes of one look at a segment while its lines are counted.
-const COUNT_CHUNK_BYTES: usize = 256 * 1024;
-
-/// How far apart two arrival marks are at least.
-const MARK_INTERVAL_MS: i64 = 1_000;
-
-/// What to do when the spool has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFull {
-    /// Give up the oldest segment, counted, so that logging never stops a service.
-    DropOldest,
-    /// Take nothing more until there is room, which stops whoever writes to the pipe.
-    Wait,
-}
-
-/// The spool's bounds.
-#[derive(Clone, Copy, Debug)]
-pub struct SpoolSettings {
-    /// Bytes of all segments together; above it `on_full` decides.
-    pub max_bytes: u64,
-    /// Bytes of a segment, after which the next begins; at most a quarter of `max_bytes`.
-    pub segment_bytes: u64,
-    /// What to do when there is no room.
-    pub on_full: OnFull,
-}
-
 /// Randomness, handed in.
 pub type Random = Box<dyn FnMut() -> u64 + Send>;
-
-/// One segment, open.
-#[derive(Debug)]
-pub struct Segment<F> {
-    /// The stream that it is a part of.
-    pub stream: String,
-    /// The file.
-    pub file: Arc<F>,
-    path: PathBuf,
-}
-
-impl<F> Clone for Segment<F> {
-    fn clone(&self) -> Self {
-        Self { stream: self.stream.clone(), file: Arc::clone(&self.file), path: self.path.clone() }
-    }
-}
-
-/// What became of an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appended {
-    /// So many bytes, more than none, are taken.
-    Taken(usize),
-    /// Nothing is taken: there is no room.
-    Full,
-}
 
 /// All segments, and what the writers and the pipeline share.
 pub struct Spool<D: Disk> {
@@ -166,7 +123,7 @@ impl<D: Disk> Spool<D> {
     /// A writer for a stream. A stream has one at a time.
     #[must_use]
     pub fn writer(self: &Arc<Self>, stream: &str) -> Writer<D> {
-        Writer { spool: Arc::clone(self), stream: stream.to_owned(), active: None }
+        Writer::new(self, stream)
     }
 
     /// The segment of a generation.
@@ -250,7 +207,8 @@ impl<D: Disk> Spool<D> {
         usize::try_from(room).unwrap_or(usize::MAX)
     }
 
-    fn begin(&self, stream: &str, now: Timestamp) -> io::Result<Active<D::File>> {
+    /// Begins a segment of a stream, born `now` or, where that would put it before another, after that one.
+    fn begin(&self, stream: &str, now: Timestamp) -> io::Result<(GenerationId, Arc<D::File>)> {
         let dir = self.dir.join(stream);
         // That the folder is there does not say that it would be after a power loss.
         if !lock(&self.durable_dirs).contains(stream) {
@@ -276,134 +234,6 @@ impl<D: Disk> Spool<D> {
         lock(&self.ledger).open(generation, 0, 0, 0);
         let segment = Segment { stream: stream.to_owned(), file: Arc::clone(&file), path };
         lock(&self.segments).insert(generation, segment);
-        let marked = i64::try_from(born).unwrap_or(i64::MAX);
-        Ok(Active { generation, file, len: 0, mid_line: false, marked_unix_ms: marked })
+        Ok((generation, file))
     }
-}
-
-/// The segment that a stream is appended to.
-struct Active<F> {
-    generation: GenerationId,
-    file: Arc<F>,
-    len: u64,
-    /// Its last byte is not a newline.
-    mid_line: bool,
-    marked_unix_ms: i64,
-}
-
-/// Appends a stream to its segments.
-pub struct Writer<D: Disk> {
-    spool: Arc<Spool<D>>,
-    stream: String,
-    active: Option<Active<D::File>>,
-}
-
-impl<D: Disk> Writer<D> {
-    /// Appends some or all of `bytes`, which arrived `now`. Once it returns, what it says is taken is taken.
-    ///
-    /// # Errors
-    /// As the file system says; nothing is taken then.
-    pub fn append(&mut self, bytes: &[u8], now: Timestamp) -> io::Result<Appended> {
-        let room = self.spool.room();
-        if room == 0 {
-            self.seal_if_alone();
-            return Ok(Appended::Full);
-        }
-        let bytes = &bytes[..bytes.len().min(room)];
-        let active = match &mut self.active {
-            Some(active) => active,
-            none => none.insert(self.spool.begin(&self.stream, now)?),
-        };
-        let fitting = fitting(active, bytes, self.spool.settings.segment_bytes);
-        if fitting == 0 {
-            self.seal();
-            return self.append(bytes, now);
-        }
-        // A line that began before keeps the mark that it began under.
-        if (now.unix_ms() - active.marked_unix_ms).abs() >= MARK_INTERVAL_MS {
-            active.marked_unix_ms = now.unix_ms();
-            let mut journal = lock(&self.spool.journal);
-            journal.mark(active.generation, active.len, now);
-            // What the disk does not take now is written with the next record, and before a line relies on it.
-            let _ = journal.write();
-        }
-        let taken = match active.file.append(&bytes[..fitting]) {
-            Ok(taken) => taken,
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                *lock(&self.spool.room_wanted) = true;
-                self.seal_if_alone();
-                return Ok(Appended::Full);
-            }
-            Err(error) => return Err(error),
-        };
-        let taken_bytes = &bytes[..taken];
-        active.len += taken as u64;
-        active.mid_line = taken_bytes.last() != Some(&b'\n');
-        {
-            let mut unsynced = lock(&self.spool.unsynced);
-            if !unsynced.iter().any(|file| Arc::ptr_eq(file, &active.file)) {
-                unsynced.push(Arc::clone(&active.file));
-            }
-        }
-        let lines = memchr::memchr_iter(b'\n', taken_bytes).count() as u64;
-        lock(&self.spool.ledger).take(active.generation, active.len, lines);
-        Ok(Appended::Taken(taken))
-    }
-
-    /// Ends the active segment: the stream is at its end, or the next segment begins.
-    pub fn seal(&mut self) {
-        if let Some(active) = self.active.take() {
-            lock(&self.spool.ledger).seal(active.generation, u64::from(active.mid_line));
-        }
-    }
-
-    /// Where there is no room and no other segment to give up, this one has to be.
-    fn seal_if_alone(&mut self) {
-        if self.spool.settings.on_full == OnFull::DropOldest && lock(&self.spool.segments).len() == 1 {
-            self.seal();
-        }
-    }
-
-    /// The spool that it writes to.
-    #[must_use]
-    pub fn spool(&self) -> &Arc<Spool<D>> {
-        &self.spool
-    }
-}
-
-/// How many of `bytes` belong into the active segment: all while it is small, then the rest of the line that it ends
-/// in, then none. A line that goes on past twice the segment's size is cut there.
-fn fitting<F>(active: &Active<F>, bytes: &[u8], segment_bytes: u64) -> usize {
-    let room = segment_bytes.saturating_sub(active.len);
-    if bytes.len() as u64 <= room {
-        return bytes.len();
-    }
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    if let Some(last) = memchr::memrchr(b'\n', &bytes[..room]) {
-        return last + 1;
-    }
-    if !active.mid_line && active.len > 0 {
-        return 0;
-    }
-    if let Some(next) = memchr::memchr(b'\n', bytes) {
-        return next + 1;
-    }
-    if active.len >= 2 * segment_bytes { 0 } else { bytes.len() }
-}
-
-/// Lines that begin in `from..end`, the last one without a newline too.
-fn count_lines(file: &impl DiskFile, from: u64, end: u64) -> io::Result<u64> {
-    let mut buffer = vec![0; COUNT_CHUNK_BYTES];
-    let (mut at, mut lines, mut mid_line) = (from, 0, false);
-    while at < end {
-        let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-        let got = file.read_at(&mut buffer[..wanted], at)?;
-        if got == 0 {
-            break;
-        }
-        lines += memchr::memchr_iter(b'\n', &buffer[..got]).count() as u64;
-        mid_line = buffer[got - 1] != b'\n';
-        at += got as u64;
-    }
-    Ok(lines + u64::from(mid_line))
 }

@@ -1,0 +1,103 @@
+//! What the journal knows of each generation: the sum of its records.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use store::{GenerationId, Timestamp};
+
+use super::record::Record;
+
+/// Which file a generation is a life of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// Its name when last seen.
+    pub path: PathBuf,
+    /// The device that it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// How many of its first bytes the fingerprint covers.
+    pub fingerprint_len: u64,
+    /// CRC-32 of those bytes.
+    pub fingerprint: u32,
+}
+
+/// What the journal knows of one generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Which file, unless it is a spool segment.
+    pub file: Option<FileIdentity>,
+    /// Every line before this offset is disposed of.
+    pub checkpoint: u64,
+    /// No line from this offset on was handed on before the restart, if that is known.
+    pub horizon: Option<u64>,
+    /// Arrival marks after the one that the generation's birth is: offset and milliseconds since the Unix epoch.
+    marks: Vec<(u64, i64)>,
+}
+
+impl Entry {
+    /// When the byte at `offset` arrived, by the mark at or before it.
+    #[must_use]
+    pub fn arrived(&self, generation: &GenerationId, offset: u64) -> Timestamp {
+        let after = self.marks.partition_point(|mark| mark.0 <= offset);
+        let unix_ms = match after.checked_sub(1) {
+            Some(place) => self.marks[place].1,
+            None => i64::try_from(generation.born_unix_ms()).unwrap_or(i64::MAX),
+        };
+        Timestamp::from_unix_ms(unix_ms)
+    }
+
+    /// Where the first mark after `offset` stands.
+    #[must_use]
+    pub fn next_mark(&self, offset: u64) -> Option<u64> {
+        self.marks.get(self.marks.partition_point(|mark| mark.0 <= offset)).map(|mark| mark.0)
+    }
+
+    /// Forgets marks that no line after the checkpoint needs.
+    fn prune(&mut self) {
+        let needed = self.marks.partition_point(|mark| mark.0 <= self.checkpoint).saturating_sub(1);
+        self.marks.drain(..needed);
+    }
+}
+
+/// The entries of all generations.
+pub(super) type Entries = BTreeMap<GenerationId, Entry>;
+
+/// Adds a record to what is known.
+pub(super) fn apply(record: Record, entries: &mut Entries) {
+    match record {
+        Record::Journal { .. } => {}
+        Record::File { generation, identity } => entries.entry(generation).or_default().file = Some(identity),
+        Record::Mark { generation, offset, unix_ms } => {
+            let entry = entries.entry(generation).or_default();
+            // The same bytes have one arrival: a mark never goes before one that stands.
+            if entry.marks.last().is_none_or(|last| last.0 < offset) {
+                entry.marks.push((offset, unix_ms));
+            }
+        }
+        Record::Horizon { generation, offset } => entries.entry(generation).or_default().horizon = Some(offset),
+        Record::Checkpoint { generation, offset } => {
+            let entry = entries.entry(generation).or_default();
+            entry.checkpoint = entry.checkpoint.max(offset);
+            entry.prune();
+        }
+        Record::Retired { generation } => {
+            entries.remove(&generation);
+        }
+    }
+}
+
+/// Appends the records that an entry is the sum of.
+pub(super) fn encode_entry(generation: GenerationId, entry: &Entry, bytes: &mut Vec<u8>) {
+    if let Some(identity) = &entry.file {
+        Record::File { generation, identity: identity.clone() }.encode(bytes);
+    }
+    Record::Checkpoint { generation, offset: entry.checkpoint }.encode(bytes);
+    if let Some(offset) = entry.horizon {
+        Record::Horizon { generation, offset }.encode(bytes);
+    }
+    for &(offset, unix_ms) in &entry.marks {
+        Record::Mark { generation, offset, unix_ms }.encode(bytes);
+    }
+}

@@ -1,0 +1,118 @@
+//! From bytes that lie in a file to lines in a batch.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use store::{GenerationId, LineId};
+
+use super::Pipeline;
+use crate::disk::Disk;
+use crate::ledger::Fate;
+use crate::moment::Moment;
+use crate::past::Note;
+use crate::spool::lock;
+
+impl<D: Disk> Pipeline<D> {
+    /// Reads until the bound of what is in flight, or until there is nothing more.
+    pub(super) fn read(&mut self, now: Moment) -> io::Result<()> {
+        self.sources.open_segments(&self.shared, &self.documents);
+        self.look_at_files(now)?;
+        for generation in self.sources.generations() {
+            while self.has_capacity() {
+                if !self.read_chunk(generation, now)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn has_capacity(&self) -> bool {
+        !self.assembly.is_held() && self.bytes_in_flight() < self.settings.in_flight_max_bytes
+    }
+
+    fn look_at_files(&mut self, now: Moment) -> io::Result<()> {
+        if self.files_closed {
+            return Ok(());
+        }
+        let sources = &self.sources;
+        let position = |generation: &GenerationId| sources.read_to(generation).unwrap_or(0);
+        for event in self.files.poll(now, position)? {
+            self.sources.apply(event, &self.shared, &self.documents);
+        }
+        Ok(())
+    }
+
+    /// Reads one chunk of a generation into the builder; says whether there is more to be had right away.
+    fn read_chunk(&mut self, generation: GenerationId, now: Moment) -> io::Result<bool> {
+        let Some(source) = self.sources.get_mut(&generation) else { return Ok(false) };
+        let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { return Ok(false) };
+        let batch_max_bytes = self.assembly.max_bytes(&self.delivery);
+        let offset = source.lines.offset();
+        let (end, ended) = match source.file {
+            Some(_) if self.files_closed => return Ok(false),
+            Some(file) => (file.end, file.ended.is_some()),
+            None => (progress.end, progress.sealed),
+        };
+        if offset >= end {
+            if source.file.is_some() && ended && !progress.sealed {
+                lock(&self.shared.ledger).seal(generation, 0);
+            }
+            return Ok(false);
+        }
+        let entry = lock(&self.shared.journal).get(&generation);
+        let mut arrived = entry.arrived(&generation, offset);
+        let mut next_mark = entry.next_mark(offset).unwrap_or(u64::MAX);
+        let (assembly, documents) = (&mut self.assembly, &mut self.documents);
+        let (kinds, dead_letters, origin) = (&mut self.report.kinds, &self.dead_letters, &source.origin);
+        let (mut dead, mut lines_end) = (Vec::new(), offset);
+        let chunk = source.lines.read(&mut self.buffer, end, ended, |line| {
+            if line.offset >= next_mark {
+                arrived = entry.arrived(&generation, line.offset);
+                next_mark = entry.next_mark(line.offset).unwrap_or(u64::MAX);
+            }
+            let id = LineId { generation, offset: line.offset };
+            lines_end = line.offset + line.length;
+            if dead_letters.contains(&id) {
+                dead.push((id, Fate::DeadLettered));
+                return ControlFlow::Continue(());
+            }
+            kinds.add(assembly.push(documents, origin, &line, arrived));
+            if assembly.is_full(batch_max_bytes) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let chunk = match chunk {
+            // It is asked again, and holds up no other. What can't be read of the spool is the state directory's trouble.
+            Err(error) if source.file.is_some() => {
+                if !std::mem::replace(&mut source.is_unreadable, true) {
+                    tracing::warn!(%generation, offset, %error, "can't read a file at the moment; it is tried again");
+                }
+                return Ok(false);
+            }
+            chunk => chunk?,
+        };
+        source.is_unreadable = false;
+        if chunk.end > chunk.start {
+            let mut ledger = lock(&self.shared.ledger);
+            match source.file {
+                Some(_) => ledger.read(generation, chunk.start, chunk.end, chunk.lines),
+                None => ledger.hand(generation, chunk.start, chunk.end, chunk.lines),
+            }
+            ledger.settle(dead);
+            if chunk.end > lines_end {
+                self.shared.past.note(&Note::Skipped { generation, from: lines_end, to: chunk.end });
+            }
+        } else if let Some(file) = source.file.as_mut().filter(|_| ended && !chunk.more) {
+            // It is shorter than it was: what is not there any more can't be read.
+            file.end = source.lines.file_len()?.clamp(offset, end);
+        }
+        let at_file_end = source.file.is_some_and(|file| file.ended.is_some() && source.lines.offset() >= file.end);
+        if at_file_end {
+            lock(&self.shared.ledger).seal(generation, 0);
+        }
+        self.assembly.note_time(now);
+        if self.assembly.is_full(batch_max_bytes) {
+            self.assembly.offer(&self.shared.journal, &mut self.delivery)?;
+        }
+        Ok(chunk.more)
+    }
+}

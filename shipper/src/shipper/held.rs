@@ -1,0 +1,43 @@
+//! A state directory has one shipper at a time.
+
+use std::io;
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+
+use super::{StartError, unusable};
+use crate::disk::{Disk, RealDisk};
+
+/// A state directory that no other process uses as long as this is there.
+#[derive(Debug)]
+pub struct Held {
+    _lock: std::fs::File,
+}
+
+impl Held {
+    /// Holds a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StartError::StateDir`], [`StartError::Locked`].
+    pub fn made(state_dir: &Path) -> Result<Self, StartError> {
+        RealDisk.create_dir_all(state_dir).map_err(|error| unusable(state_dir, error.to_string()))?;
+        Self::existing(state_dir)
+    }
+
+    /// Holds a directory that is there.
+    ///
+    /// # Errors
+    /// [`StartError::StateDir`], [`StartError::Locked`].
+    pub fn existing(state_dir: &Path) -> Result<Self, StartError> {
+        let failed = |error: io::Error| unusable(state_dir, error.to_string());
+        if !state_dir.is_dir() {
+            return Err(unusable(state_dir, "there is no such directory".to_owned()));
+        }
+        let file = RealDisk.open_append(&state_dir.join("lock")).map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _lock: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path: state_dir.to_owned() }),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+}

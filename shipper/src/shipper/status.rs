@@ -1,0 +1,115 @@
+//! What everyone may ask a running shipper: the books, the lag, whether lines get to their store.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use store::{LineId, Timestamp};
+
+use crate::config::Settings;
+use crate::disk::RealDisk;
+use crate::journal::Journal;
+use crate::ledger::{Ledger, Snapshot};
+use crate::pipeline::Report;
+use crate::retention::Removals;
+use crate::spool::lock;
+
+/// What everyone may ask a running shipper.
+pub struct Status {
+    ledger: Arc<Mutex<Ledger>>,
+    journal: Arc<Mutex<Journal<RealDisk>>>,
+    report: Mutex<Report>,
+    removals: Arc<Removals>,
+    spool_max_bytes: u64,
+    told_unbalanced: AtomicBool,
+    in_flight_max_bytes: u64,
+}
+
+impl Status {
+    pub(super) fn new(
+        ledger: Arc<Mutex<Ledger>>,
+        journal: Arc<Mutex<Journal<RealDisk>>>,
+        removals: Arc<Removals>,
+        settings: &Settings,
+    ) -> Self {
+        Self {
+            ledger,
+            journal,
+            report: Mutex::default(),
+            removals,
+            spool_max_bytes: settings.spool().max_bytes,
+            told_unbalanced: AtomicBool::new(false),
+            in_flight_max_bytes: settings.pipeline().in_flight_max_bytes as u64,
+        }
+    }
+
+    pub(super) fn set_report(&self, report: Report) {
+        *lock(&self.report) = report;
+    }
+
+    /// The books at one moment. That they balance is looked at each time; should they ever not, a metric and the log
+    /// say so.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let books = lock(&self.ledger).snapshot();
+        if !books.is_balanced() && !self.told_unbalanced.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                ?books,
+                "the books do not balance: a line was counted wrongly, which is a fault of the shipper"
+            );
+        }
+        debug_assert!(books.is_balanced(), "{books:?}");
+        books
+    }
+
+    /// How long ago the oldest line that waits arrived, to the second, as arrival marks are; zero when none waits.
+    #[must_use]
+    pub fn lag(&self, now: Timestamp) -> Duration {
+        let waiting = lock(&self.ledger).waiting_from();
+        let journal = lock(&self.journal);
+        let arrived = |line: &LineId| journal.get(&line.generation).arrived(&line.generation, line.offset);
+        let micros = waiting.iter().map(arrived).min().map_or(0, |oldest| now.unix_micros() - oldest.unix_micros());
+        Duration::from_secs(u64::try_from(micros).unwrap_or(0) / 1_000_000)
+    }
+
+    /// What the pipeline tells of itself.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        lock(&self.report).clone()
+    }
+
+    /// Lines that were taken out of the embedded store because they need not be kept, and their bytes.
+    #[must_use]
+    pub fn removed(&self) -> (u64, u64) {
+        self.removals.get()
+    }
+
+    /// The spool's bound in bytes.
+    #[must_use]
+    pub fn spool_max_bytes(&self) -> u64 {
+        self.spool_max_bytes
+    }
+
+    /// Bytes of batches above which nothing is read.
+    #[must_use]
+    pub fn in_flight_max_bytes(&self) -> u64 {
+        self.in_flight_max_bytes
+    }
+
+    /// Whether lines get to their store.
+    ///
+    /// # Errors
+    /// Why they do not, in a sentence.
+    pub fn ready(&self) -> Result<(), String> {
+        let report = lock(&self.report);
+        if report.dead_letters.is_full {
+            return Err(report.dead_letters.no_room());
+        }
+        match (&report.trouble, &report.disk_error) {
+            (Some(trouble), _) if trouble.refused => Err(format!("the store refuses writes: {}", trouble.cause)),
+            (Some(trouble), _) => Err(format!("the store does not answer: {}", trouble.cause)),
+            (None, Some(error)) => Err(format!("the state directory can't be written: {error}")),
+            (None, None) => Ok(()),
+        }
+    }
+}

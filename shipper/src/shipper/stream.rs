@@ -1,0 +1,59 @@
+//! Carries a stream into the spool, on the thread of whoever reads it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use store::Timestamp;
+
+use super::runner::Bell;
+use crate::disk::RealDisk;
+use crate::spool::{Appended, Writer};
+
+/// How long a writer that found no room, or a disk that said no, waits before it asks again.
+const ROOM_WAIT: Duration = Duration::from_millis(250);
+
+/// Appends a stream to the spool.
+pub struct StreamWriter {
+    pub(super) writer: Writer<RealDisk>,
+    pub(super) bell: Bell,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+impl StreamWriter {
+    /// Takes all of `bytes`, which may block as `on_full` says.
+    ///
+    /// # Errors
+    /// The shipper is stopping and there is no room for the rest.
+    pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let mut told = false;
+        while !bytes.is_empty() {
+            let appended = self.writer.append(bytes, Timestamp::now());
+            self.bell.ring();
+            match appended {
+                Ok(Appended::Taken(count)) => {
+                    bytes = &bytes[count..];
+                    continue;
+                }
+                Ok(Appended::Full) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(%error, "the spool can't be written; it is tried again");
+                    }
+                }
+            }
+            if self.stopping.load(Ordering::Acquire) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.writer.spool().wait_for_room(ROOM_WAIT);
+        }
+        Ok(())
+    }
+
+    /// The stream is at its end.
+    pub fn finish(mut self) {
+        self.writer.seal();
+        self.bell.ring();
+    }
+}
