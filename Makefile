@@ -14,6 +14,9 @@ SOAK_MINUTES ?= 2
 SOAK_SEED ?= $(shell date +%s)
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
+# Lines that `make bench` writes to the embedded store, in millions.
+STORE_BENCH_MILLIONS ?= 1
+
 # The engines that `make matrix` tries; empty for all.
 MATRIX ?=
 MATRIX_ENGINES := elasticsearch-7.17.10 elasticsearch elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch opensearch-3.4.0
@@ -109,10 +112,10 @@ check: ## formatting, lints and docs, with every warning an error
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
 
-bench: ## CPU a request over bare Actix, lines a CPU-second from file to _bulk, and the embedded store
+bench: ## CPU a request over bare Actix, lines a CPU-second from file to _bulk, and the embedded store (STORE_BENCH_MILLIONS=10: of 10 million lines)
 	cargo bench $(CARGO_FLAGS) -p observability
 	cargo bench $(CARGO_FLAGS) -p shipper
-	cargo bench $(CARGO_FLAGS) -p store
+	cargo bench $(CARGO_FLAGS) -p store --bench sqlite -- $(STORE_BENCH_MILLIONS)
 
 fmt: ## format all Rust code
 	cargo fmt --all

@@ -36,7 +36,7 @@ pub(super) fn selected(
     let mut left = LOOKED_AT_MAX;
     let mut is_cut = false;
     let mut all = Vec::new();
-    for stretch in snapshot.stretches(from, to)?.into_iter().rev() {
+    for stretch in snapshot.stretches(scope, &selection.filter, from, to)?.into_iter().rev() {
         let mut found = snapshot.found(&stretch, scope, &selection.filter)?;
         if let Some(within) = snapshot.within(&stretch, from, to)? {
             found.surely.and(&within);

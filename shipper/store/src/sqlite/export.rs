@@ -18,7 +18,7 @@ pub(crate) fn export(
     place: ExportPlace,
 ) -> rusqlite::Result<ExportPage> {
     let (from, to) = (selection.from.map(Timestamp::unix_micros), selection.to.map(Timestamp::unix_micros));
-    let stretches = snapshot.stretches(from, to)?;
+    let stretches = snapshot.stretches(&Scope::All, &selection.filter, from, to)?;
     let first = stretches.first().map_or(0, |stretch| stretch.info().first);
     let end = stretches.last().map_or(0, |stretch| stretch.info().end());
     let mut page = ExportPage { lines: Vec::new(), next: None, done: 1.0 };

@@ -1,13 +1,17 @@
 //! Brings a file of an earlier version up to this one, when it is opened to write.
 //!
-//! The first step makes the new tables, and from then on the file is of the new version; its lines wait in `logs_v1` and
-//! are moved from there, [`STEP_LINES`] a transaction. So it can be stopped anywhere, and goes on from there; lines are found
-//! by searches once they were moved.
+//! The first step makes the new tables, and from then on the file is of the new version. Lines of version 1 wait in
+//! `logs_v1` and are moved from there, [`STEP_LINES`] a transaction; they are found by searches once they were moved. Of
+//! version 2 it is told which [ids](crate::sqlite::ids) each run has, a run a transaction. So it can be stopped anywhere,
+//! and goes on from there.
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
+use crate::sqlite::ids;
 use crate::sqlite::line::Line;
-use crate::sqlite::schema::{self, Found, TABLES};
+use crate::sqlite::runs;
+use crate::sqlite::schema::{self, Found, TABLES_2, TABLES_3};
+use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
 use crate::sqlite::write::{current, seal};
 
@@ -28,9 +32,15 @@ ALTER TABLE logs RENAME TO logs_v1;
 /// Brings the file up to this version, as far as it is of an earlier one.
 pub(crate) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if schema::look(&transaction)? == Found::Old {
-        transaction.execute_batch(MAKE_ROOM)?;
-        transaction.execute_batch(TABLES)?;
+    if let Found::Old(version) = schema::look(&transaction)? {
+        if version == 1 {
+            transaction.execute_batch(MAKE_ROOM)?;
+            transaction.execute_batch(TABLES_2)?;
+        }
+        transaction.execute_batch(TABLES_3)?;
+    }
+    if schema::look(&transaction)? != Found::Current {
+        return Ok(());
     }
     let waits = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_v1'";
     let waits: i64 = transaction.query_row(waits, [], |row| row.get(0))?;
@@ -40,13 +50,38 @@ pub(crate) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
         let (now, goes_on) = step(connection, tail.take())?;
         (tail, more) = (Some(now), goes_on);
     }
-    Ok(())
+    tell_ids(connection)
+}
+
+/// Tells the ids of the runs of which it is not told, which are the first ones.
+fn tell_ids(connection: &mut Connection) -> rusqlite::Result<()> {
+    let sizes = Sizes::of(connection)?;
+    let all = runs::infos(connection, 0..i64::MAX)?;
+    for run in all.iter().filter(|run| run.terms == run.first) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !ids::are_told(&transaction, run.first, sizes)? {
+            if run.is_of(sizes.large) {
+                ids::put_large(&transaction, run.first, run.terms)?;
+            } else {
+                ids::put_small_of(&transaction, run.first, run.terms)?;
+            }
+        }
+        transaction.commit()?;
+    }
+    loop {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let more = ids::group_some(&transaction, sizes)?;
+        transaction.commit()?;
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 /// Moves some lines; whether more are to be moved.
 fn step(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Tail, bool)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut tail = current(&transaction, tail)?;
+    let (mut tail, sizes) = (current(&transaction, tail)?, Sizes::of(&transaction)?);
     let mut last = None;
     {
         let select = r#"SELECT id, time, source, "offset", coalesce(document ->> '$.origin.length', 0), document
@@ -63,7 +98,7 @@ fn step(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Ta
             let length = row.get_ref(4)?.as_i64().unwrap_or(0);
             insert.execute(params![tail.next(), time, source, offset, length, document])?;
             tail.add(&Line::stored(time, document));
-            seal(&transaction, &mut tail)?;
+            seal(&transaction, &mut tail, sizes)?;
         }
     }
     match last {
@@ -77,9 +112,14 @@ fn step(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Ta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::Field;
+    use crate::sqlite::terms::{self, BlockWriter};
 
     /// Version 1 as it was.
     pub(crate) const VERSION_1: &str = include_str!("../../tests/lines/version_1.sql");
+
+    /// Version 2 as it was.
+    const VERSION_2: &str = include_str!("../../tests/lines/version_2.sql");
 
     fn old(lines: i64) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
@@ -101,7 +141,7 @@ mod tests {
     #[test]
     fn lines_of_version_1_are_moved_and_indexed() {
         let mut connection = old(2_500);
-        assert_eq!(schema::look(&connection).unwrap(), Found::Old);
+        assert_eq!(schema::look(&connection).unwrap(), Found::Old(1));
         bring_up(&mut connection).unwrap();
         assert_eq!(schema::look(&connection).unwrap(), Found::Current);
         assert_eq!((count(&connection, "logs"), count(&connection, "runs")), (2_500, 2));
@@ -116,12 +156,54 @@ mod tests {
         let mut connection = old(25_000);
         let transaction = connection.transaction().unwrap();
         transaction.execute_batch(MAKE_ROOM).unwrap();
-        transaction.execute_batch(TABLES).unwrap();
+        transaction.execute_batch(TABLES_2).unwrap();
+        transaction.execute_batch(TABLES_3).unwrap();
         transaction.commit().unwrap();
         assert!(step(&mut connection, None).unwrap().1);
         assert_eq!((count(&connection, "logs"), count(&connection, "logs_v1")), (10_000, 15_000));
         bring_up(&mut connection).unwrap();
         assert_eq!((count(&connection, "logs"), count(&connection, "runs")), (25_000, 24));
         assert_eq!(count(&connection, "sqlite_schema WHERE name = 'logs_v1'"), 0);
+    }
+
+    fn id(number: i64) -> Vec<u8> {
+        terms::term(terms::code(Field::RequestId), &format!("r-{number}"))
+    }
+
+    #[test]
+    fn ids_of_version_2_are_told_of_each_run() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(VERSION_2).unwrap();
+        // Enough large runs for a group, and a small one.
+        let runs: Vec<(i64, i64)> = (0..16).map(|run| (run * 65_536, 65_536)).chain([(1_048_576, 1_024)]).collect();
+        for (first, lines) in &runs {
+            let mut writer = BlockWriter::new(&connection, *first);
+            let mut terms: Vec<_> = (*first..first + 400).map(id).collect();
+            terms.sort();
+            for term in terms {
+                writer.push(&term, &[4, 1]).unwrap();
+            }
+            writer.finish().unwrap();
+            let insert = "INSERT INTO runs (first, lines, earliest, latest, times, durations)
+                          VALUES (?1, ?2, 1, 2, x'', x'')";
+            connection.execute(insert, [first, lines]).unwrap();
+        }
+        assert_eq!(schema::look(&connection).unwrap(), Found::Old(2));
+        bring_up(&mut connection).unwrap();
+        assert_eq!(schema::look(&connection).unwrap(), Found::Current);
+        let infos = runs::infos(&connection, 0..i64::MAX).unwrap();
+        assert_eq!(infos.iter().map(|run| (run.first, run.is_of(65_536))).collect::<Vec<_>>(), {
+            runs.iter().map(|(first, lines)| (*first, *lines == 65_536)).collect::<Vec<_>>()
+        });
+        let sizes = Sizes::of(&connection).unwrap();
+        for (place, (first, _)) in runs.iter().enumerate() {
+            let may = ids::may_have(&connection, sizes, &infos, &[id(first + 7)]).unwrap();
+            assert_eq!(may.iter().position(|may| *may), Some(place));
+            assert_eq!(may.iter().filter(|may| **may).count(), 1);
+            assert!(terms::find(&connection, infos[place].terms, &id(first + 7)).unwrap().is_some());
+        }
+        assert_eq!(count(&connection, "ids"), 256 + 1, "a group and a small run");
+        bring_up(&mut connection).unwrap();
+        assert_eq!(count(&connection, "ids"), 256 + 1);
     }
 }

@@ -4,16 +4,20 @@
 //! and each search is one short transaction, so the WAL is never held long by one.
 //!
 //! What is in the file, and its versions, say `schema` and `migrate`. In flow order: a `line` is read and added to the
-//! `tail`; so many lines become a run (`runs`) with its terms (`terms`), which say which of its lines have them (`bits`); a
-//! `search` takes a `snapshot`, finds the lines of each run that a filter means (`select`), and gives a page. `coverage`
-//! tells what rests of a source, and `retain` takes out what need not be kept.
+//! `tail`; so many lines (`sizes`) become a run (`runs`) with its terms (`terms`), which say which of its lines have them
+//! (`bits`); runs are brought together (`merge`), and which of them has a request is noted (`ids`). A `search` takes a
+//! `snapshot`, finds the lines of each run that a filter means (`select`), and gives a page. `coverage` tells what rests of
+//! a source, and `retain` takes out what need not be kept. `checkpoint` keeps the WAL short meanwhile.
 
 mod bits;
+mod checkpoint;
 mod counts;
 mod coverage;
 mod export;
 mod failure;
+mod ids;
 mod line;
+mod merge;
 mod migrate;
 mod patterns;
 mod read;
@@ -23,6 +27,7 @@ mod runs;
 mod schema;
 mod search;
 mod select;
+mod sizes;
 mod snapshot;
 mod source;
 mod tail;

@@ -101,7 +101,7 @@ impl Readers {
         found.usable(&self.path).map_err(|error| SearchError::Refused(Cause::new(0, error.to_string())))?;
         match found {
             Found::Empty => return Ok(None),
-            Found::Old => return Err(SearchError::Unavailable(Cause::new(0, OLD))),
+            Found::Old(_) => return Err(SearchError::Unavailable(Cause::new(0, OLD))),
             Found::Current | Found::Newer(_) | Found::Foreign => {}
         }
         let ends = Instant::now() + DEADLINE;

@@ -1,19 +1,25 @@
 //! Takes out the oldest lines: those that are older than they need be kept, and as many as the file is too large by.
 //!
-//! Lines go in the order in which they came, a whole run at a time: first the run with its terms, and from then on no
-//! search finds them; then their rows, [`STEP_LINES`] a step, so that a write waits for no longer than one step takes. The
-//! newest lines, fewer than a run, stay. Rows that went are told in `retired`, so that it can be proved of a source that
+//! Lines go in the order in which they came, a whole run at a time: first the run, and from then on no search finds them;
+//! then its terms, [`STEP_BLOCKS`] a step, and their rows, [`STEP_LINES`] a step, so that a write waits for no longer than one
+//! step takes. The newest lines, fewer than a run, stay. Rows that went are told in `retired`, so that it can be proved of a source that
 //! what is missing was taken out here.
 
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
+use crate::sqlite::ids;
+use crate::sqlite::merge;
 use crate::sqlite::runs;
+use crate::sqlite::sizes::Sizes;
 use crate::timestamp::Timestamp;
 
 /// Rows that one step takes out.
 const STEP_LINES: i64 = 1_000;
+
+/// Blocks of terms that one step takes out.
+const STEP_BLOCKS: i64 = 500;
 
 /// Free pages that one step gives back to the file system.
 const STEP_PAGES: i64 = 500;
@@ -47,7 +53,10 @@ pub(crate) fn step(connection: &mut Connection, keep: &Keep, now: Timestamp) -> 
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let retained = match take_rows(&transaction)? {
         Some(retained) => retained,
-        None => Retained { more: take_run(&transaction, keep, now)?, ..Retained::default() },
+        None => {
+            let more = merge::clear(&transaction, STEP_BLOCKS)? || take_run(&transaction, keep, now)?;
+            Retained { more, ..Retained::default() }
+        }
     };
     transaction.commit()?;
     if retained.more {
@@ -79,13 +88,17 @@ fn take_rows(connection: &Connection) -> rusqlite::Result<Option<Retained>> {
 
 /// Takes out the oldest run if it need not be kept; its rows go by and by.
 fn take_run(connection: &Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<bool> {
-    let oldest = "SELECT first, lines FROM runs ORDER BY first LIMIT 1";
+    let oldest = "SELECT first, lines FROM runs INDEXED BY runs_directory ORDER BY first LIMIT 1";
     let oldest = connection.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let Some((first, lines)): Option<(i64, i64)> = oldest else { return Ok(false) };
     if !is_too_large(connection, keep)? && !is_too_old(connection, first, keep, now)? {
         return Ok(false);
     }
+    let sizes = Sizes::of(connection)?;
     runs::remove(connection, first..first + lines)?;
+    runs::give_up_merge(connection, first, sizes)?;
+    ids::remove(connection, first, first + lines)?;
+    ids::remove_group(connection, first + lines, sizes)?;
     connection.prepare_cached("UPDATE removed SET through = ?1")?.execute([first + lines - 1])?;
     Ok(true)
 }

@@ -1,8 +1,8 @@
 //! Runs: so many lines in a row, with the sets of those that have each term, and their times and durations.
 //!
-//! A run is named by the id of its first line. Small runs, of [`SMALL_LINES`], are merged to large ones, of
-//! [`LARGE_LINES`], as soon as a large one's are all there, so that a search looks at few. A run is written in order and
-//! never changed, which is what makes it cheap: nothing is written all over the file.
+//! A run is named by the id of its first line. Small runs are [merged](crate::sqlite::merge) to large ones when a large one's
+//! are all there, so that a search looks at few; how long both are, say [`Sizes`](crate::sqlite::sizes::Sizes). A run is
+//! written in order and never changed, which is what makes it cheap: nothing is written all over the file.
 //!
 //! `times` are varints: each line's distance in microseconds from the line before, the first's from 0, zigzag.
 //! `durations` are pairs of varints: a place's distance from the one before, and a duration, which is
@@ -12,18 +12,10 @@ use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::sqlite::bits::{self, RUN_MAX, put_varint, take_varint, unzigzag, zigzag};
+use crate::sqlite::bits::{self, put_varint, take_varint, unzigzag, zigzag};
+use crate::sqlite::ids;
+use crate::sqlite::sizes::Sizes;
 use crate::sqlite::terms::BlockWriter;
-
-/// Lines of a small run. Newer lines than the last run's are read one by one, so it is short.
-pub(crate) const SMALL_LINES: usize = 1_024;
-
-/// Lines of a large run.
-pub(crate) const LARGE_LINES: usize = RUN_MAX;
-
-/// The same as numbers of ids.
-const SMALL: i64 = 1_024;
-const LARGE: i64 = 65_536;
 
 /// Durations of this size or greater are kept as they are.
 const EXACT_BELOW_MICROS: f64 = 9_007_199_254_740_992.0;
@@ -44,146 +36,103 @@ pub(crate) struct RunInfo {
     /// Its earliest time and its latest.
     pub(crate) earliest: i64,
     pub(crate) latest: i64,
+    /// The key of its terms.
+    pub(crate) terms: i64,
 }
 
 impl RunInfo {
+    /// Whether it has so many lines.
+    pub(crate) fn is_of(&self, lines: i64) -> bool {
+        i64::try_from(self.lines) == Ok(lines)
+    }
+
     /// The id after its last line's.
     pub(crate) fn end(&self) -> i64 {
         self.first + i64::try_from(self.lines).unwrap_or(i64::MAX)
     }
 }
 
-/// Writes a run with its terms, which ascend.
+/// The key of the terms of a large run that was merged: none of a small run's.
+pub(crate) const fn merged_key(first: i64) -> i64 {
+    !first
+}
+
+/// Writes a small run with its terms, which ascend.
 pub(crate) fn write_run<'t>(
     connection: &Connection,
     run: &Run<'_>,
     sets: impl Iterator<Item = (&'t [u8], &'t [u16])>,
 ) -> rusqlite::Result<()> {
     let mut blocks = BlockWriter::new(connection, run.first);
-    let mut bytes = Vec::new();
+    let (mut bytes, mut hashes) = (Vec::new(), Vec::new());
     for (term, places) in sets {
         bytes.clear();
         bits::encode(&mut bytes, places, run.times.len());
         blocks.push(term, &bytes)?;
+        if ids::is_looked_up(term) {
+            hashes.push(ids::hash(term));
+        }
     }
     blocks.finish()?;
+    ids::put_small(connection, run.first, &hashes)?;
+    put(connection, run, None)
+}
+
+/// Writes a run whose terms are written, under this key if it is not its first line's id.
+pub(crate) fn put(connection: &Connection, run: &Run<'_>, terms: Option<i64>) -> rusqlite::Result<()> {
     let (earliest, latest) = (run.times.iter().min(), run.times.iter().max());
-    let insert = "INSERT INTO runs (first, lines, earliest, latest, times, durations) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let insert = "INSERT INTO runs (first, lines, earliest, latest, times, durations, terms)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let lines = i64::try_from(run.times.len()).unwrap_or(i64::MAX);
     let (times, durations) = (times_bytes(run.times), durations_bytes(run.durations));
-    connection.prepare_cached(insert)?.execute(params![run.first, lines, earliest, latest, times, durations])?;
+    connection.prepare_cached(insert)?.execute(params![run.first, lines, earliest, latest, times, durations, terms])?;
     Ok(())
 }
 
-/// Merges the small runs before the id `end` if they are all of a large one.
-pub(crate) fn merge(connection: &Connection, end: i64) -> rusqlite::Result<()> {
-    if end % LARGE != 0 {
-        return Ok(());
-    }
-    let first = end - LARGE;
-    let small: Vec<RunInfo> =
-        infos(connection, first..end)?.into_iter().filter(|run| run.lines == SMALL_LINES).collect();
-    if i64::try_from(small.len()) != Ok(LARGE / SMALL) {
-        return Ok(());
-    }
-    let (mut times, mut durations) = (Vec::with_capacity(LARGE_LINES), Vec::new());
-    let mut terms = Gathered::default();
-    for run in &small {
-        let base = u16::try_from(run.first - first).unwrap_or(u16::MAX);
-        times.extend(self::times(connection, run.first)?);
-        durations
-            .extend(self::durations(connection, run.first)?.into_iter().map(|(place, value)| (base + place, value)));
-        crate::sqlite::terms::each_with(connection, run.first, &[], |term, set| terms.add(base, term, set))?;
-    }
-    remove(connection, first..end)?;
-    let run = Run { first, times: &times, durations: &durations };
-    let mut blocks = MergedTerms::of(&terms);
-    let mut writer = BlockWriter::new(connection, first);
-    let mut bytes = Vec::new();
-    while let Some((term, places)) = blocks.next() {
-        bytes.clear();
-        bits::encode(&mut bytes, places, LARGE_LINES);
-        writer.push(term, &bytes)?;
-    }
-    writer.finish()?;
-    write_run(connection, &run, std::iter::empty())
-}
-
-/// The terms of small runs, one after the other, in one piece of memory.
-#[derive(Default)]
-struct Gathered {
-    bytes: Vec<u8>,
-    /// Where a term lies, where its set lies, and the place of its run's first line.
-    entries: Vec<(Range<usize>, Range<usize>, u16)>,
-}
-
-impl Gathered {
-    fn add(&mut self, base: u16, term: &[u8], set: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(term);
-        let middle = self.bytes.len();
-        self.bytes.extend_from_slice(set);
-        self.entries.push((start..middle, middle..self.bytes.len(), base));
-    }
-}
-
-/// Each term once, with its places in the large run.
-struct MergedTerms<'g> {
-    gathered: &'g Gathered,
-    order: Vec<u32>,
-    at: usize,
-    places: Vec<u16>,
-}
-
-impl<'g> MergedTerms<'g> {
-    fn of(gathered: &'g Gathered) -> Self {
-        let mut order: Vec<u32> = (0..u32::try_from(gathered.entries.len()).unwrap_or(u32::MAX)).collect();
-        // Each run's terms ascend already, which a stable sort makes use of; it keeps the runs in order.
-        order.sort_by(|left, right| {
-            let term = |at: &u32| &gathered.bytes[gathered.entries[*at as usize].0.clone()];
-            term(left).cmp(term(right))
-        });
-        Self { gathered, order, at: 0, places: Vec::new() }
-    }
-
-    fn next(&mut self) -> Option<(&'g [u8], &[u16])> {
-        let entry = |at: usize| self.order.get(at).map(|entry| &self.gathered.entries[*entry as usize]);
-        let term = &self.gathered.bytes[entry(self.at)?.0.clone()];
-        self.places.clear();
-        while let Some((own, set, base)) = entry(self.at)
-            && self.gathered.bytes[own.clone()] == *term
-        {
-            bits::each(&self.gathered.bytes[set.clone()], SMALL_LINES, |place| {
-                self.places.push(base + u16::try_from(place).unwrap_or(0));
-            });
-            self.at += 1;
-        }
-        Some((term, &self.places))
-    }
-}
-
-/// Takes runs and their terms out of the file.
+/// Takes runs out of the file; their terms are [cleared](crate::sqlite::merge::clear) by and by.
 pub(crate) fn remove(connection: &Connection, firsts: Range<i64>) -> rusqlite::Result<()> {
-    let range = params![firsts.start, firsts.end];
-    connection.prepare_cached("DELETE FROM terms WHERE run >= ?1 AND run < ?2")?.execute(range)?;
-    connection.prepare_cached("DELETE FROM runs WHERE first >= ?1 AND first < ?2")?.execute(range)?;
+    let mut stale = connection.prepare_cached(
+        r#"INSERT INTO stale (first, "end") VALUES (?1, ?2) ON CONFLICT DO UPDATE SET "end" = max("end", excluded."end")"#,
+    )?;
+    let runs = infos(connection, firsts.clone())?;
+    if let Some(last) = runs.iter().rfind(|run| run.terms == run.first) {
+        stale.execute([firsts.start, last.first + 1])?;
+    }
+    for run in runs.iter().filter(|run| run.terms != run.first) {
+        stale.execute([run.terms, run.terms + 1])?;
+    }
+    connection
+        .prepare_cached("DELETE FROM runs WHERE first >= ?1 AND first < ?2")?
+        .execute(params![firsts.start, firsts.end])?;
+    Ok(())
+}
+
+/// What was merged of a large run is cleared, since a run that is to go is one of its small ones.
+pub(crate) fn give_up_merge(connection: &Connection, run: i64, sizes: Sizes) -> rusqlite::Result<()> {
+    let key = merged_key(run - run % sizes.large);
+    let merged = "SELECT count(*) FROM runs INDEXED BY runs_directory WHERE terms = ?1";
+    if connection.prepare_cached(merged)?.query_row([key], |row| row.get::<_, i64>(0))? == 0 {
+        let insert = r#"INSERT INTO stale (first, "end") VALUES (?1, ?2) ON CONFLICT DO NOTHING"#;
+        connection.prepare_cached(insert)?.execute([key, key + 1])?;
+    }
     Ok(())
 }
 
 /// The runs whose first line's id lies in a range, in order.
 pub(crate) fn infos(connection: &Connection, firsts: Range<i64>) -> rusqlite::Result<Vec<RunInfo>> {
-    let select = "SELECT first, lines, earliest, latest FROM runs WHERE first >= ?1 AND first < ?2 ORDER BY first";
+    let select = "SELECT first, lines, earliest, latest, coalesce(terms, first) FROM runs INDEXED BY runs_directory
+                  WHERE first >= ?1 AND first < ?2 ORDER BY first";
     let mut statement = connection.prepare_cached(select)?;
     let infos = statement.query_map(params![firsts.start, firsts.end], |row| {
         let lines = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
-        Ok(RunInfo { first: row.get(0)?, lines, earliest: row.get(2)?, latest: row.get(3)? })
+        Ok(RunInfo { first: row.get(0)?, lines, earliest: row.get(2)?, latest: row.get(3)?, terms: row.get(4)? })
     })?;
     infos.collect()
 }
 
 /// The id of the first line that is in no run.
 pub(crate) fn end(connection: &Connection) -> rusqlite::Result<i64> {
-    let last = "SELECT first + lines FROM runs ORDER BY first DESC LIMIT 1";
+    let last = "SELECT first + lines FROM runs INDEXED BY runs_directory ORDER BY first DESC LIMIT 1";
     let end: Option<i64> = connection.prepare_cached(last)?.query_row([], |row| row.get(0)).optional()?;
     let removed: i64 = connection.prepare_cached("SELECT through + 1 FROM removed")?.query_row([], |row| row.get(0))?;
     Ok(end.unwrap_or(0).max(removed))

@@ -7,7 +7,8 @@
 //! be read with any SQLite tool: `SELECT timestamp, level, message FROM lines`.
 //!
 //! What is searched by is indexed in [runs](crate::sqlite::runs) of lines: `runs` and `terms`. The newest lines, fewer
-//! than a run, are in none. What [retention](crate::sqlite::retain) took is told by `retired`, one row a source, and
+//! than a run, are in none. `sizes` says how long runs are, and `ids` in which of them a [request id](crate::sqlite::ids) is.
+//! `stale` names terms of runs that are gone, from one key to another. What [retention](crate::sqlite::retain) took is told by `retired`, one row a source, and
 //! `removed`, in all.
 
 use std::path::Path;
@@ -17,10 +18,11 @@ use rusqlite::Connection;
 use crate::error::OpenError;
 
 /// The version of the tables below.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
 
-/// The version before, whose files are [brought up](crate::sqlite::migrate) to this one when they are opened to write.
-pub(crate) const OLD: i64 = 1;
+/// The first of the versions before, whose files are [brought up](crate::sqlite::migrate) to this one when they are opened
+/// to write.
+const OLDEST: i64 = 1;
 
 /// What is said of somebody else's tables.
 const FOREIGN: &str = "it is another program's database; give the store a file of its own";
@@ -28,8 +30,8 @@ const FOREIGN: &str = "it is another program's database; give the store a file o
 /// "obsv" in ASCII.
 pub(crate) const APPLICATION: i64 = 0x6f62_7376;
 
-/// All but `sources`, which the old version has as well.
-pub(crate) const TABLES: &str = r#"
+/// What version 2 has beside `sources`, which version 1 has as well.
+pub(crate) const TABLES_2: &str = r#"
 CREATE TABLE logs (
     id         INTEGER PRIMARY KEY,
     time       INTEGER NOT NULL,
@@ -75,6 +77,27 @@ PRAGMA application_id = 0x6f627376;
 PRAGMA user_version = 2;
 "#;
 
+/// What version 3 adds. `terms` is the key of a run's terms where that is not its first line's id.
+pub(crate) const TABLES_3: &str = r#"
+ALTER TABLE runs ADD COLUMN terms INTEGER;
+CREATE INDEX runs_directory ON runs (first, lines, earliest, latest, terms);
+CREATE TABLE ids (
+    place        INTEGER PRIMARY KEY,
+    fingerprints BLOB    NOT NULL
+) STRICT;
+CREATE TABLE stale (
+    first INTEGER PRIMARY KEY,
+    "end" INTEGER NOT NULL
+) STRICT;
+CREATE TABLE sizes (
+    small   INTEGER NOT NULL,
+    large   INTEGER NOT NULL,
+    "group" INTEGER NOT NULL
+) STRICT;
+INSERT INTO sizes (small, large, "group") VALUES (1024, 65536, 1048576);
+PRAGMA user_version = 3;
+"#;
+
 const SOURCES: &str = "CREATE TABLE sources (
     id         INTEGER PRIMARY KEY,
     generation TEXT    NOT NULL UNIQUE
@@ -87,8 +110,8 @@ pub(crate) enum Found {
     Empty,
     /// The tables, as known here.
     Current,
-    /// The tables of the version before.
-    Old,
+    /// The tables of this version, which is an earlier one.
+    Old(i64),
     /// Tables of a version that is not known here.
     Newer(i64),
     /// Somebody else's tables.
@@ -100,7 +123,7 @@ impl Found {
     pub(crate) fn usable(self, path: &Path) -> Result<(), OpenError> {
         let path = path.to_owned();
         match self {
-            Self::Empty | Self::Current | Self::Old => Ok(()),
+            Self::Empty | Self::Current | Self::Old(_) => Ok(()),
             Self::Newer(found) => Err(OpenError::NewerSchema { path, found, known: VERSION }),
             Self::Foreign => Err(OpenError::File { path, reason: FOREIGN.to_owned() }),
         }
@@ -115,7 +138,7 @@ pub(crate) fn look(connection: &Connection) -> rusqlite::Result<Found> {
     statement.query_row([], |row| {
         Ok(match (row.get(0)?, row.get(1)?, row.get(2)?) {
             (APPLICATION, VERSION, _) => Found::Current,
-            (APPLICATION, OLD, _) => Found::Old,
+            (APPLICATION, version @ OLDEST..VERSION, _) => Found::Old(version),
             (APPLICATION, other, _) => Found::Newer(other),
             (0, 0, 0) => Found::Empty,
             (_, _, _) => Found::Foreign,
@@ -129,7 +152,8 @@ pub(crate) fn make(connection: &mut Connection) -> rusqlite::Result<Found> {
     let mut found = look(&transaction)?;
     if found == Found::Empty {
         transaction.execute_batch(SOURCES)?;
-        transaction.execute_batch(TABLES)?;
+        transaction.execute_batch(TABLES_2)?;
+        transaction.execute_batch(TABLES_3)?;
         found = Found::Current;
     }
     transaction.commit()?;

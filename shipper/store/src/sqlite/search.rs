@@ -105,7 +105,7 @@ impl<'s> Best<'s> {
 pub(crate) fn page(snapshot: &Snapshot<'_>, scope: &Scope, search: &Search) -> rusqlite::Result<Page> {
     let mut best = Best::new(search);
     let (from, to) = best.bounds();
-    let mut stretches = snapshot.stretches(from, to)?;
+    let mut stretches = snapshot.stretches(scope, &search.filter, from, to)?;
     stretches.sort_by_key(|stretch| match search.order {
         Order::OldestFirst => stretch.info().earliest,
         Order::NewestFirst => stretch.info().latest.saturating_neg(),
@@ -138,10 +138,9 @@ fn look(
     if found.maybe.is_empty() {
         return Ok(());
     }
-    let times = snapshot.times(stretch)?;
     let within = |time: i64| from.is_none_or(|from| time >= from) && to.is_none_or(|to| time < to);
-    let timed = |place: usize| times.get(place).map(|time| (*time, place));
-    let mut lines: Vec<_> = found.maybe.iter().filter_map(timed).filter(|(time, _)| within(*time)).collect();
+    let mut lines = snapshot.times_of(stretch, &found.maybe)?;
+    lines.retain(|(time, _)| within(*time));
     match search.order {
         Order::OldestFirst => lines.sort_by_key(|(time, _)| *time),
         Order::NewestFirst => lines.sort_by_key(|(time, _)| std::cmp::Reverse(*time)),

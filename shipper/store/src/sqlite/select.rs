@@ -102,7 +102,7 @@ fn of(connection: &Connection, run: &RunInfo, filter: &Filter) -> rusqlite::Resu
 /// Lines that have a term.
 pub(crate) fn having(connection: &Connection, run: &RunInfo, term: &[u8]) -> rusqlite::Result<Bits> {
     let mut bits = Bits::none();
-    if let Some(set) = terms::find(connection, run.first, term)? {
+    if let Some(set) = terms::find(connection, run.terms, term)? {
         bits::add(&mut bits, &set, run.lines);
     }
     Ok(bits)
@@ -142,7 +142,7 @@ fn having_words(connection: &Connection, run: &RunInfo, text: &str) -> rusqlite:
 
 fn statuses(connection: &Connection, run: &RunInfo, bounds: &Bounds) -> rusqlite::Result<Bits> {
     let mut bits = Bits::none();
-    terms::each_with(connection, run.first, &[STATUS], |term, set| {
+    terms::each_with(connection, run.terms, &[STATUS], |term, set| {
         let number = terms::status_of(term).and_then(|number| Number::new(f64::from(number)));
         if number.is_some_and(|number| bounds.contain(number)) {
             bits::add(&mut bits, set, run.lines);

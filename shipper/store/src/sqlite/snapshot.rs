@@ -12,13 +12,18 @@ use crate::id::GenerationId;
 use crate::query::{Facts, Field, Filter};
 use crate::scope::Scope;
 use crate::sqlite::bits::Bits;
+use crate::sqlite::ids;
 use crate::sqlite::runs::{self, RunInfo};
 use crate::sqlite::select::{self, Found};
+use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
 use crate::sqlite::terms;
 
 /// Rows that are looked at between two looks at the clock.
 const ROWS_PER_LOOK: usize = 256;
+
+/// The times of no more lines than this are read from their rows, and those of more from their run's.
+const TIMES_BY_ROW: u64 = 64;
 
 /// A state of the file.
 pub(crate) struct Snapshot<'c> {
@@ -68,10 +73,25 @@ impl<'c> Snapshot<'c> {
         Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None))
     }
 
-    /// All lines, in the order of arrival; those with times in `[from, to)` only, as far as whole stretches go.
-    pub(crate) fn stretches(&self, from: Option<i64>, to: Option<i64>) -> rusqlite::Result<Vec<Stretch>> {
-        let mut stretches: Vec<_> =
-            runs::infos(self.connection(), 0..i64::MAX)?.into_iter().map(Stretch::Run).collect();
+    /// All lines that a filter may find, in the order of arrival: those with times in `[from, to)` and, where the filter
+    /// asks for ids, those of runs that may have them, as far as whole stretches go.
+    pub(crate) fn stretches(
+        &self,
+        scope: &Scope,
+        filter: &Filter,
+        from: Option<i64>,
+        to: Option<i64>,
+    ) -> rusqlite::Result<Vec<Stretch>> {
+        let mut runs = runs::infos(self.connection(), 0..i64::MAX)?;
+        if let Some(terms) = ids::asked(filter) {
+            let mut may = ids::may_have(self.connection(), Sizes::of(self.connection())?, &runs, &terms)?;
+            if *scope != Scope::All {
+                ids::pad(&mut may, &terms);
+            }
+            let mut may = may.into_iter();
+            runs.retain(|_| may.next() != Some(false));
+        }
+        let mut stretches: Vec<_> = runs.into_iter().map(Stretch::Run).collect();
         let first = runs::end(self.connection())?;
         let select = "SELECT max(id) - ?1 + 1, min(time), max(time) FROM logs WHERE id >= ?1";
         let tail = self.connection().prepare_cached(select)?.query_row([first], |row| {
@@ -79,7 +99,7 @@ impl<'c> Snapshot<'c> {
             Ok(lines.map(|lines| (usize::try_from(lines).unwrap_or(0), row.get(1), row.get(2))))
         })?;
         if let Some((lines, earliest, latest)) = tail {
-            stretches.push(Stretch::Tail(RunInfo { first, lines, earliest: earliest?, latest: latest? }));
+            stretches.push(Stretch::Tail(RunInfo { first, lines, earliest: earliest?, latest: latest?, terms: first }));
         }
         stretches.retain(|stretch| {
             let info = stretch.info();
@@ -120,7 +140,7 @@ impl<'c> Snapshot<'c> {
         with: impl FnMut(&[u8], &[u8]),
     ) -> rusqlite::Result<()> {
         match stretch {
-            Stretch::Run(run) => terms::each_with(self.connection(), run.first, prefix, with),
+            Stretch::Run(run) => terms::each_with(self.connection(), run.terms, prefix, with),
             Stretch::Tail(tail) => {
                 self.tail(tail.first)?.each_with(prefix, tail.lines, with);
                 Ok(())
@@ -161,6 +181,21 @@ impl<'c> Snapshot<'c> {
                 Ok(times)
             }
         }
+    }
+
+    /// The times of some lines of a stretch, with their places.
+    pub(crate) fn times_of(&self, stretch: &Stretch, places: &Bits) -> rusqlite::Result<Vec<(i64, usize)>> {
+        if matches!(stretch, Stretch::Run(_)) && places.count() > TIMES_BY_ROW {
+            let times = self.times(stretch)?;
+            return Ok(places.iter().filter_map(|place| times.get(place).map(|time| (*time, place))).collect());
+        }
+        let mut statement = self.connection().prepare_cached("SELECT time FROM logs WHERE id = ?1")?;
+        let mut timed = Vec::new();
+        for place in places.iter() {
+            let id = stretch.info().first + i64::try_from(place).unwrap_or(i64::MAX);
+            timed.extend(statement.query_row([id], |row| row.get(0)).optional()?.map(|time| (time, place)));
+        }
+        Ok(timed)
     }
 
     /// The lines of a stretch in `[from, to)`; `None` where that is all of them.

@@ -11,7 +11,7 @@ use crate::pattern::write_pattern;
 use crate::query::words::words;
 use crate::sqlite::bits;
 use crate::sqlite::line::Line;
-use crate::sqlite::runs::{Run, SMALL_LINES, write_run};
+use crate::sqlite::runs::{Run, write_run};
 use crate::sqlite::terms::{self, CODES, PATTERN, STATUS, WORD};
 
 /// Patterns of messages in one small run; lines of further ones count as of the pattern `…`.
@@ -23,7 +23,7 @@ pub(super) const OTHER: &str = "…";
 /// A small run in the making.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    /// The id of its first line; a multiple of [`SMALL_LINES`].
+    /// The id of its first line.
     first: i64,
     times: Vec<i64>,
     durations: Vec<(u16, f64)>,
@@ -58,7 +58,7 @@ impl Tail {
     fn empty(first: i64) -> Self {
         Self {
             first,
-            times: Vec::with_capacity(SMALL_LINES),
+            times: Vec::new(),
             durations: Vec::new(),
             sets: HashMap::default(),
             having: std::array::from_fn(|_| Vec::new()),
@@ -78,9 +78,9 @@ impl Tail {
         self.first + i64::try_from(self.times.len()).unwrap_or(i64::MAX)
     }
 
-    /// Whether it has all its lines.
-    pub(crate) fn is_full(&self) -> bool {
-        self.times.len() >= SMALL_LINES
+    /// Whether it has all lines of a run of so many.
+    pub(crate) fn is_full(&self, small: i64) -> bool {
+        self.next() - self.first >= small
     }
 
     /// The durations of its lines: places, which do not descend, and milliseconds.

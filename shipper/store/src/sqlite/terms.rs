@@ -6,6 +6,8 @@
 //! `shared, rest length, rest, set length, set`: varints, with as many bytes shared with the term before as the first
 //! says, and a [set](crate::sqlite::bits) of places.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::query::Field;
@@ -195,6 +197,99 @@ pub(crate) fn each_with(
     Ok(())
 }
 
+/// The last term of a run that is there, if any is.
+pub(crate) fn last(connection: &Connection, run: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+    let select = "SELECT data FROM terms WHERE run = ?1 ORDER BY first DESC LIMIT 1";
+    let last = connection.prepare_cached(select)?.query_row([run], |row| {
+        let mut last = None;
+        each_in(row.get_ref(0)?.as_blob()?, |term, _| {
+            last = Some(term.to_vec());
+            true
+        });
+        Ok(last)
+    });
+    Ok(last.optional()?.flatten())
+}
+
+/// Reads a run's terms one after the other, a block at a time.
+pub(crate) struct TermReader {
+    run: i64,
+    first: Vec<u8>,
+    block: Vec<u8>,
+    at: usize,
+    term: Vec<u8>,
+    set: Range<usize>,
+    blocks: usize,
+}
+
+impl TermReader {
+    /// At the first term after another, or the first of all; `None` where there is none.
+    pub(crate) fn after(connection: &Connection, run: i64, after: Option<&[u8]>) -> rusqlite::Result<Option<Self>> {
+        let (first, block) = (Vec::new(), Vec::new());
+        let mut reader = Self { run, first, block, at: 0, term: Vec::new(), set: 0..0, blocks: 0 };
+        let from = "SELECT first, data FROM terms WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
+        if let Some(after) = after {
+            reader.read_block(connection, from, after)?;
+        }
+        while reader.advance(connection)? {
+            if after.is_none_or(|after| reader.term.as_slice() > after) {
+                return Ok(Some(reader));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn term(&self) -> &[u8] {
+        &self.term
+    }
+
+    pub(crate) fn set(&self) -> &[u8] {
+        &self.block[self.set.clone()]
+    }
+
+    /// How many blocks it has read.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// Goes to the next term; whether there is one.
+    pub(crate) fn advance(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        if self.at >= self.block.len() {
+            let first = std::mem::take(&mut self.first);
+            let begin = "SELECT first, data FROM terms WHERE run = ?1 AND first >= ?2 ORDER BY first LIMIT 1";
+            let next = "SELECT first, data FROM terms WHERE run = ?1 AND first > ?2 ORDER BY first LIMIT 1";
+            if !self.read_block(connection, if self.block.is_empty() { begin } else { next }, &first)? {
+                return Ok(false);
+            }
+        }
+        let mut rest = &self.block[self.at..];
+        let shared = length(&mut rest);
+        let own = length(&mut rest);
+        let Some((own, mut rest)) = rest.split_at_checked(own) else { return Ok(false) };
+        self.term.truncate(shared);
+        self.term.extend_from_slice(own);
+        let set = length(&mut rest);
+        let start = self.block.len() - rest.len();
+        self.set = start..start.saturating_add(set).min(self.block.len());
+        self.at = self.set.end;
+        Ok(true)
+    }
+
+    /// Reads the block that a query finds by a term; whether there is one.
+    fn read_block(&mut self, connection: &Connection, select: &str, by: &[u8]) -> rusqlite::Result<bool> {
+        let mut statement = connection.prepare_cached(select)?;
+        let found = statement.query_row(params![self.run, by], |row| {
+            self.first.clear();
+            self.first.extend_from_slice(row.get_ref(0)?.as_blob()?);
+            self.block.clear();
+            self.block.extend_from_slice(row.get_ref(1)?.as_blob()?);
+            Ok(())
+        });
+        (self.at, self.blocks) = (0, self.blocks + 1);
+        Ok(found.optional()?.is_some())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -220,6 +315,23 @@ mod tests {
                 let found = find(&connection, 0, term).unwrap();
                 prop_assert_eq!(found.as_ref(), Some(set));
             }
+            for after in [None, Some(&[][..]), Some(&[1, 3][..]), Some(&[3, 3, 3, 3, 3][..])] {
+                let mut found = Vec::new();
+                let mut reader = TermReader::after(&connection, 1_024, after).unwrap();
+                while let Some(read) = &mut reader {
+                    found.push((read.term().to_vec(), read.set().to_vec()));
+                    if !read.advance(&connection).unwrap() {
+                        break;
+                    }
+                }
+                let expected: Vec<_> = terms
+                    .iter()
+                    .filter(|(term, _)| after.is_none_or(|after| term.as_slice() > after))
+                    .map(|(term, set)| (term.clone(), set.clone()))
+                    .collect();
+                prop_assert_eq!(found, expected);
+            }
+            prop_assert_eq!(last(&connection, 0).unwrap(), terms.keys().next_back().cloned());
             for prefix in [&[][..], &[2], &[1, 3], &[0, 0, 1], &[9]] {
                 let mut found = BTreeMap::new();
                 each_with(&connection, 1_024, prefix, |term, set| {

@@ -1,7 +1,7 @@
 //! The write side: one connection, one transaction a batch.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
@@ -10,12 +10,15 @@ use crate::batch::Batch;
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError};
 use crate::id::GenerationId;
+use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::failure::write_error;
 use crate::sqlite::line::{self, Line, Taken};
+use crate::sqlite::merge;
 use crate::sqlite::migrate;
 use crate::sqlite::retain::{self, Keep, Retained};
 use crate::sqlite::runs;
 use crate::sqlite::schema::{self, Found};
+use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
 use crate::timestamp::Timestamp;
 
@@ -24,10 +27,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pages that the connection keeps in memory.
 const CACHE_KIB: i64 = 16 * 1024;
-
-/// The WAL is brought into the file after a write that makes it longer than this, 16 MiB of pages of 4 KiB. Pages that
-/// many writes change are then written once. Readers hold it up no longer than one search takes.
-const WAL_CHECKPOINT_PAGES: i64 = 4_096;
 
 /// The WAL is cut back to this after a checkpoint.
 const WAL_KEPT_BYTES: i64 = 16 * 1024 * 1024;
@@ -44,7 +43,9 @@ const FIND_SOURCE: &str = "SELECT id FROM sources WHERE generation = ?1";
 /// The one connection that writes.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    writing: Mutex<Writing>,
+    /// Ends before the connection does.
+    checkpointer: Checkpointer,
+    writing: Arc<Mutex<Writing>>,
 }
 
 impl Writer {
@@ -57,13 +58,18 @@ impl Writer {
         let mut connection = connect(path).map_err(refused)?;
         // Nothing is changed in a file before it is known to be a store.
         let mut found = schema::look(&connection).map_err(refused)?;
-        if matches!(found, Found::Empty | Found::Old | Found::Current) {
+        if matches!(found, Found::Empty | Found::Old(_) | Found::Current) {
             prepare(&connection).map_err(refused)?;
             migrate::bring_up(&mut connection).map_err(refused)?;
             found = schema::make(&mut connection).map_err(refused)?;
         }
         found.usable(path)?;
-        Ok(Self { writing: Mutex::new(Writing { connection, tail: None }) })
+        let writing = Arc::new(Mutex::new(Writing { connection, tail: None }));
+        let checkpointer = Checkpointer::begin(path, Arc::clone(&writing))
+            .map_err(|reason| OpenError::File { path: path.to_owned(), reason })?;
+        let writer = Self { checkpointer, writing };
+        writer.checkpointer.watch(&mut writer.lock().connection).map_err(refused)?;
+        Ok(writer)
     }
 
     /// A panic elsewhere leaves no transaction open: it is rolled back when dropped.
@@ -104,7 +110,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_CHECKPOINT_PAGES)?;
+    // Sources of lines are made and found here, and none is taken out.
+    connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)
 }
 
@@ -144,6 +151,7 @@ fn write(connection: &Connection, tail: &mut Tail, batch: &Batch) -> rusqlite::R
     let mut dispositions = Vec::with_capacity(batch.lines().len());
     let mut insert = connection.prepare_cached(INSERT)?;
     let mut sources = Sources { connection, last: None };
+    let sizes = Sizes::of(connection)?;
     for (place, line) in batch.lines().iter().enumerate() {
         let source = sources.of(line.id.generation)?;
         let mut put = |time: i64, document: &str| {
@@ -160,7 +168,7 @@ fn write(connection: &Connection, tail: &mut Tail, batch: &Batch) -> rusqlite::R
                 let added = put(time.unix_micros(), &document)?;
                 if added == 1 {
                     tail.add(&Line::of(time, &document));
-                    seal(connection, tail)?;
+                    seal(connection, tail, sizes)?;
                 }
                 dispositions.push(if added == 1 { Disposition::Stored } else { Disposition::AlreadyStored });
                 continue;
@@ -168,18 +176,20 @@ fn write(connection: &Connection, tail: &mut Tail, batch: &Batch) -> rusqlite::R
         };
         if added == 1 {
             tail.add(&line);
-            seal(connection, tail)?;
+            seal(connection, tail, sizes)?;
         }
         dispositions.push(if added == 1 { Disposition::Stored } else { Disposition::AlreadyStored });
     }
     Ok(dispositions)
 }
 
-/// Makes a run of the newest lines when there are enough.
-pub(crate) fn seal(connection: &Connection, tail: &mut Tail) -> rusqlite::Result<()> {
-    if tail.is_full() {
+/// Makes a run of the newest lines when there are enough, and now and then a little of a large one.
+pub(crate) fn seal(connection: &Connection, tail: &mut Tail, sizes: Sizes) -> rusqlite::Result<()> {
+    if tail.is_full(sizes.small) {
         tail.seal(connection)?;
-        runs::merge(connection, tail.next())?;
+        if merge::is_due(tail.next(), sizes) {
+            merge::step(connection, sizes)?;
+        }
     }
     Ok(())
 }

@@ -13,13 +13,16 @@ use store::{
     Store, Timestamp,
 };
 
-use crate::lines::{generation, push};
+use crate::lines::{generation, has_merged_runs, push, shorten_runs};
 use crate::{new_store, reader};
 
 const BASE_MICROS: i64 = 1_795_000_000_000_000;
 
-/// More lines than a large run has, more than one small run after it, and some that are in none.
-const LINES: u64 = 65_536 + 2 * 1_024 + 300;
+/// More lines than two large runs have by the time that small ones are merged, small runs after them, and lines in none.
+const LINES: u64 = 16 * 256 + 7 * 16 + 5;
+
+/// As many that one large run of the usual length is there, small ones, and lines in none.
+const LINES_OF_USUAL_RUNS: u64 = 65_536 + 50 * 1_024 + 300;
 
 /// Deterministic, and without order to the eye.
 fn mixed(number: u64) -> u64 {
@@ -58,15 +61,22 @@ fn document(number: u64) -> Value {
 
 async fn filled() -> (tempfile::TempDir, Store, Vec<String>) {
     let (folder, store) = new_store().await;
-    let documents: Vec<_> = (0..LINES).map(|number| document(number).to_string()).collect();
-    for (place, lines) in documents.chunks(7_000).enumerate() {
+    shorten_runs(folder.path());
+    let documents = fill(&store, LINES, 300).await;
+    assert!(has_merged_runs(folder.path()));
+    (folder, store, documents)
+}
+
+async fn fill(store: &Store, lines: u64, batch_lines: usize) -> Vec<String> {
+    let documents: Vec<_> = (0..lines).map(|number| document(number).to_string()).collect();
+    for (place, lines) in documents.chunks(batch_lines).enumerate() {
         let mut builder = BatchBuilder::new("x");
-        for (number, line) in (place as u64 * 7_000..).zip(lines) {
+        for (number, line) in ((place * batch_lines) as u64..).zip(lines) {
             push(&mut builder, id(number), line);
         }
         store.write(&builder.finish(0)).await.unwrap();
     }
-    (folder, store, documents)
+    documents
 }
 
 /// A line as it is looked at one by one.
@@ -110,7 +120,7 @@ async fn lines_in_runs_are_found_by_any_filter_in_any_order() {
     for query in [
         "*",
         "request_id:r-100",
-        "request_id:r-16500",
+        "request_id:r-1040",
         "request_id:none",
         "level:error service:s1",
         "NOT level:info -service:(s0 OR s2)",
@@ -149,6 +159,30 @@ async fn lines_in_runs_are_found_by_any_filter_in_any_order() {
                 assert_eq!(found, expected[..bound], "{query} {scope:?} {order:?}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn lines_in_runs_of_the_usual_length_are_found() {
+    let (folder, store) = new_store().await;
+    let documents = fill(&store, LINES_OF_USUAL_RUNS, 7_000).await;
+    let lines = seen(&documents);
+    let connection = rusqlite::Connection::open(folder.path().join("logs.db")).unwrap();
+    let count = |of: &str| -> u64 {
+        let count: i64 = connection.query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0)).unwrap();
+        count.cast_unsigned()
+    };
+    assert_eq!((count("runs WHERE lines = 65536"), count("runs WHERE lines = 1024")), (1, 50));
+    assert_eq!(count("stale") + count("terms WHERE run BETWEEN 0 AND 65535"), 0, "nothing is left of small runs");
+    for query in ["request_id:r-16380", "request_id:r-29000", "service:s1 \"not paid\"", "status:404", "8999"] {
+        let search = Search { limit: 1_000, ..Search::of(query.parse().unwrap()) };
+        let expected = expected(&lines, &Scope::All, &search);
+        let found = store.search(&Scope::All, &search).await.unwrap();
+        let found: Vec<_> = found.lines.iter().map(|line| line.get()).collect();
+        assert_eq!(found, expected[..expected.len().min(1_000)], "{query}");
+        let selection = Selection { filter: search.filter, ..Selection::default() };
+        let counted = store.facets(&Scope::All, &selection, &[], 1).await.unwrap();
+        assert_eq!(counted.lines, expected.len() as u64, "{query}");
     }
 }
 

@@ -58,3 +58,17 @@ pub(crate) fn documents(page: &Page) -> Vec<Value> {
     };
     page.lines.iter().map(|line| read(line)).collect()
 }
+
+/// From here on a new store in this folder makes its runs of few lines: 16, 256 and, looked up together, 1,024.
+pub(crate) fn shorten_runs(folder: &std::path::Path) {
+    let connection = rusqlite::Connection::open(folder.join("logs.db")).unwrap();
+    assert_eq!(connection.execute(r#"UPDATE sizes SET small = 16, large = 256, "group" = 1024"#, []).unwrap(), 1);
+}
+
+/// Whether small runs were merged to large ones, of which some are looked up together.
+pub(crate) fn has_merged_runs(folder: &std::path::Path) -> bool {
+    let connection = rusqlite::Connection::open(folder.join("logs.db")).unwrap();
+    let merged = "SELECT (SELECT count(*) FROM runs WHERE lines = 256) >= 3
+                  AND EXISTS (SELECT 1 FROM terms WHERE run < 0) AND EXISTS (SELECT 1 FROM runs WHERE lines = 16)";
+    connection.query_row(merged, [], |row| row.get(0)).unwrap()
+}

@@ -1,0 +1,356 @@
+//! Which runs have a request id or a trace id, so that one of them is found without a look into every run.
+//!
+//! `ids` has rows of fingerprints, four bytes each, the lowest first. A term's [hash] `h` has the fingerprint of 32 bits
+//! `h >> 28`, and two numbers of parts: the first 4 bits and the first 8. A row's `place` is `first << 10 | low`, with the id
+//! of its first line:
+//! - of a small run, `low` 0: the fingerprints of all its ids;
+//! - of a large run, `low` 1 to 16: those of one of 16 parts;
+//! - of a group of up to 16 large runs, `low` 256 to 511: those of one of 256 parts, shifted by 4 bits, with the run's number
+//!   in the group below. Once it is there, its runs' own rows of that part go.
+//!
+//! A fingerprint may be there without its id, which costs a look into a run, and where a row is missing the run is looked
+//! into as well. So to find an id is one row for a million lines, and one for each newer run.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::query::{Field, Filter};
+use crate::sqlite::runs::RunInfo;
+use crate::sqlite::sizes::Sizes;
+use crate::sqlite::terms;
+
+/// What is looked up.
+const FIELDS: [Field; 2] = [Field::RequestId, Field::TraceId];
+
+const LOW_BITS: u32 = 10;
+const LARGE_LOW: i64 = 1;
+const LARGE_PARTS: i64 = 16;
+const GROUP_LOW: i64 = 256;
+
+/// More values of one filter are not looked up.
+const VALUES_MAX: usize = 64;
+
+/// Runs that are looked into at least, where not all projects are seen.
+const PADDED_RUNS: usize = 2;
+
+/// Whether a term is one that is looked up.
+pub(crate) fn is_looked_up(term: &[u8]) -> bool {
+    term.first().is_some_and(|kind| FIELDS.iter().any(|field| terms::code(*field) == *kind))
+}
+
+/// FNV-1a of 64 bits with its bits mixed at the end. It is part of the file's format.
+pub(crate) fn hash(term: &[u8]) -> u64 {
+    let hash = term
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = (hash ^ hash >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash ^ hash >> 32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the bits that are meant")]
+fn fingerprint(hash: u64) -> u32 {
+    (hash >> 28) as u32
+}
+
+fn large_part(hash: u64) -> i64 {
+    (hash >> 60).cast_signed()
+}
+
+fn group_part(hash: u64) -> i64 {
+    (hash >> 56).cast_signed()
+}
+
+fn put(connection: &Connection, first: i64, low: i64, fingerprints: &[u32]) -> rusqlite::Result<()> {
+    let bytes: Vec<u8> = fingerprints.iter().flat_map(|fingerprint| fingerprint.to_le_bytes()).collect();
+    let insert = "INSERT INTO ids (place, fingerprints) VALUES (?1, ?2)";
+    connection.prepare_cached(insert)?.execute(params![first << LOW_BITS | low, bytes])?;
+    Ok(())
+}
+
+/// Calls `with` for each fingerprint of a row; whether there is such a row.
+fn each(connection: &Connection, first: i64, low: i64, mut with: impl FnMut(u32)) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached("SELECT fingerprints FROM ids WHERE place = ?1")?;
+    let found = statement.query_row([first << LOW_BITS | low], |row| {
+        for bytes in row.get_ref(0)?.as_blob()?.chunks_exact(4) {
+            with(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        }
+        Ok(())
+    });
+    Ok(found.optional()?.is_some())
+}
+
+/// Tells of a small run which ids it has.
+pub(crate) fn put_small(connection: &Connection, first: i64, hashes: &[u64]) -> rusqlite::Result<()> {
+    let fingerprints: Vec<u32> = hashes.iter().map(|hash| fingerprint(*hash)).collect();
+    put(connection, first, 0, &fingerprints)
+}
+
+/// Tells of a small run which ids it has, by its terms.
+pub(crate) fn put_small_of(connection: &Connection, first: i64, key: i64) -> rusqlite::Result<()> {
+    let mut hashes = Vec::new();
+    for field in FIELDS {
+        terms::each_with(connection, key, &[terms::code(field)], |term, _| hashes.push(hash(term)))?;
+    }
+    put_small(connection, first, &hashes)
+}
+
+/// Whether it is told of a run which ids it has.
+pub(crate) fn are_told(connection: &Connection, first: i64, sizes: Sizes) -> rusqlite::Result<bool> {
+    let own = first << LOW_BITS;
+    let group = (first - first % sizes.group) << LOW_BITS | GROUP_LOW;
+    let select = "SELECT EXISTS (SELECT 1 FROM ids WHERE place BETWEEN ?1 AND ?2 OR place = ?3)";
+    connection.prepare_cached(select)?.query_row([own, own | LARGE_PARTS, group], |row| row.get(0))
+}
+
+/// Tells of a large run which ids it has, by its terms.
+pub(crate) fn put_large(connection: &Connection, first: i64, key: i64) -> rusqlite::Result<()> {
+    let mut parts = [const { Vec::new() }; 16];
+    for field in FIELDS {
+        terms::each_with(connection, key, &[terms::code(field)], |term, _| {
+            let hash = hash(term);
+            if let Some(part) = usize::try_from(large_part(hash)).ok().and_then(|part| parts.get_mut(part)) {
+                part.push(fingerprint(hash));
+            }
+        })?;
+    }
+    for (low, part) in (LARGE_LOW..).zip(&parts) {
+        put(connection, first, low, part)?;
+    }
+    Ok(())
+}
+
+/// Takes what is told of single runs of so many ids out.
+pub(crate) fn remove(connection: &Connection, first: i64, end: i64) -> rusqlite::Result<()> {
+    let delete = "DELETE FROM ids WHERE place >= ?1 AND place < ?2 AND place & 1023 < 256";
+    connection.prepare_cached(delete)?.execute(params![first << LOW_BITS, end << LOW_BITS])?;
+    Ok(())
+}
+
+/// Takes what is told of the group out that ends here.
+pub(crate) fn remove_group(connection: &Connection, end: i64, sizes: Sizes) -> rusqlite::Result<()> {
+    if end % sizes.group == 0 {
+        let delete = "DELETE FROM ids WHERE place >= ?1 AND place < ?2";
+        connection.prepare_cached(delete)?.execute(params![(end - sizes.group) << LOW_BITS, end << LOW_BITS])?;
+    }
+    Ok(())
+}
+
+/// Brings one part of the ids of large runs together, where all runs of a group are there; whether there was one.
+pub(crate) fn group_some(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
+    let count = sizes.group / sizes.large;
+    let groups =
+        r#"SELECT first / ?1 FROM runs INDEXED BY runs_directory WHERE lines = ?2 GROUP BY 1 HAVING count(*) = ?3"#;
+    let mut groups = connection.prepare_cached(groups)?;
+    let mut groups = groups.query(params![sizes.group, sizes.large, count])?;
+    while let Some(row) = groups.next()? {
+        let first = row.get::<_, i64>(0)? * sizes.group;
+        let last = (first + sizes.group - sizes.large) << LOW_BITS;
+        let next = "SELECT min(place) & 1023 FROM ids WHERE place >= ?1 AND place <= ?2";
+        let range = params![last | LARGE_LOW, last | LARGE_PARTS];
+        let next: Option<i64> = connection.prepare_cached(next)?.query_row(range, |row| row.get(0))?;
+        if let Some(low) = next {
+            group_part_of(connection, first, low, sizes)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn group_part_of(connection: &Connection, first: i64, low: i64, sizes: Sizes) -> rusqlite::Result<()> {
+    let mut parts = [const { Vec::new() }; 16];
+    for number in 0..sizes.group / sizes.large {
+        let run = first + number * sizes.large;
+        each(connection, run, low, |fingerprint| {
+            let own = fingerprint << 4 | u32::try_from(number).unwrap_or(0);
+            if let Some(part) = parts.get_mut((fingerprint >> 28) as usize) {
+                part.push(own);
+            }
+        })?;
+        connection.prepare_cached("DELETE FROM ids WHERE place = ?1")?.execute([run << LOW_BITS | low])?;
+    }
+    for (part, own) in (GROUP_LOW + (low - LARGE_LOW) * 16..).zip(&parts) {
+        put(connection, first, part, own)?;
+    }
+    Ok(())
+}
+
+/// The terms of which every line has one that a filter finds, if it asks for such.
+pub(crate) fn asked(filter: &Filter) -> Option<Vec<Vec<u8>>> {
+    match filter {
+        Filter::All(parts) => parts.iter().find_map(asked),
+        Filter::Is(field, values) if FIELDS.contains(field) && values.len() <= VALUES_MAX => {
+            let values = values.iter().filter(|value| field.holds(value));
+            Some(values.map(|value| terms::term(terms::code(*field), value)).collect())
+        }
+        Filter::Any(parts) if !parts.is_empty() && parts.len() <= VALUES_MAX => {
+            let asked: Option<Vec<_>> = parts.iter().map(asked).collect();
+            asked.map(|terms| terms.concat())
+        }
+        _ => None,
+    }
+}
+
+/// Of each of some runs whether it may have a line with one of some terms.
+pub(crate) fn may_have(
+    connection: &Connection,
+    sizes: Sizes,
+    runs: &[RunInfo],
+    terms: &[Vec<u8>],
+) -> rusqlite::Result<Vec<bool>> {
+    let mut may = vec![false; runs.len()];
+    for term in terms {
+        let hash = hash(term);
+        // The group that was looked at last, and the numbers of its runs that may have the term, if it is told.
+        let mut group: Option<(i64, Option<u32>)> = None;
+        for (run, may) in runs.iter().zip(&mut may) {
+            if *may {
+                continue;
+            }
+            *may = if run.is_of(sizes.small) {
+                has(connection, run.first, 0, hash)?
+            } else if run.is_of(sizes.large) {
+                let first = run.first - run.first % sizes.group;
+                let numbers = match group.filter(|(group, _)| *group == first) {
+                    Some((_, numbers)) => numbers,
+                    None => numbers_of(connection, first, hash)?,
+                };
+                group = Some((first, numbers));
+                match numbers {
+                    Some(numbers) => numbers >> ((run.first - first) / sizes.large) & 1 == 1,
+                    None => has(connection, run.first, LARGE_LOW + large_part(hash), hash)?,
+                }
+            } else {
+                true
+            };
+        }
+    }
+    Ok(may)
+}
+
+/// Adds runs until so many are looked into as lines of one request usually lie in, so that for whoever sees some projects
+/// only, an id of others takes no longer than one that is not there.
+pub(crate) fn pad(may: &mut [bool], terms: &[Vec<u8>]) {
+    let missing = PADDED_RUNS.saturating_sub(may.iter().filter(|may| **may).count());
+    let count = may.len() as u64;
+    let begin = terms.first().map_or(0, |term| hash(term)).checked_rem(count).unwrap_or(0);
+    let (before, after) = may.split_at_mut(usize::try_from(begin).unwrap_or(0));
+    after.iter_mut().chain(before).filter(|may| !**may).take(missing).for_each(|may| *may = true);
+}
+
+fn has(connection: &Connection, first: i64, low: i64, hash: u64) -> rusqlite::Result<bool> {
+    let mut found = false;
+    let told = each(connection, first, low, |own| found |= own == fingerprint(hash))?;
+    Ok(found || !told)
+}
+
+/// The numbers of a group's runs that may have a term, as bits.
+fn numbers_of(connection: &Connection, first: i64, hash: u64) -> rusqlite::Result<Option<u32>> {
+    let (mut numbers, asked) = (0, fingerprint(hash) << 4);
+    let told = each(connection, first, GROUP_LOW + group_part(hash), |own| {
+        if own & !15 == asked {
+            numbers |= 1 << (own & 15);
+        }
+    })?;
+    Ok(told.then_some(numbers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: Sizes = Sizes { small: 4, large: 64, group: 1_024 };
+
+    fn id(number: i64) -> Vec<u8> {
+        terms::term(terms::code(Field::RequestId), &format!("r-{number}"))
+    }
+
+    /// The first lines of the runs that may have an id.
+    fn found(connection: &Connection, number: i64) -> Vec<i64> {
+        let runs = crate::sqlite::runs::infos(connection, 0..i64::MAX).unwrap();
+        let may = may_have(connection, SIZES, &runs, &[id(number)]).unwrap();
+        runs.iter().zip(may).filter_map(|(run, may)| may.then_some(run.first)).collect()
+    }
+
+    #[test]
+    fn an_id_leads_to_its_runs_whether_they_are_small_large_or_in_a_group() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        crate::sqlite::schema::make(&mut connection).unwrap();
+        let times = [7; 64];
+        // A group of large runs, one that is alone, and a small one; each line has an id of its own, and all have one.
+        let larges: Vec<i64> = (0..17).map(|number| number * SIZES.large).collect();
+        for first in larges.iter().copied().chain([1_088]) {
+            let lines = if first == 1_088 { SIZES.small } else { SIZES.large };
+            let mut terms: Vec<_> = (first..first + lines).map(id).chain([id(-1)]).collect();
+            terms.sort();
+            let places = [1_u16];
+            let sets = terms.iter().map(|term| (term.as_slice(), places.as_slice()));
+            let run = crate::sqlite::runs::Run { first, times: &times[..lines as usize], durations: &[] };
+            crate::sqlite::runs::write_run(&connection, &run, sets).unwrap();
+            if lines == SIZES.large {
+                remove(&connection, first, first + 1).unwrap();
+                assert_eq!(found(&connection, -2).first(), Some(&first), "of what is not told, nothing is ruled out");
+                put_large(&connection, first, first).unwrap();
+            }
+        }
+        let all = [larges.as_slice(), &[1_088]].concat();
+        let check = || {
+            assert_eq!(found(&connection, -1), all);
+            assert_eq!(found(&connection, -2), [0_i64; 0]);
+            for line in [0, 63, 64, 1_000, 1_023, 1_024, 1_087, 1_088, 1_091] {
+                let run = all.iter().rev().find(|first| **first <= line).unwrap();
+                assert_eq!(found(&connection, line), [*run], "{line}");
+            }
+        };
+        check();
+        let mut parts = 0;
+        while group_some(&connection, SIZES).unwrap() {
+            parts += 1;
+            check();
+        }
+        assert_eq!(parts, LARGE_PARTS);
+        let rows = |of: &str| -> i64 {
+            connection.query_row(&format!("SELECT count(*) FROM ids WHERE {of}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((rows("place & 1023 >= 256"), rows("place & 1023 < 256")), (256, 16 + 1));
+        assert!(all.iter().all(|first| are_told(&connection, *first, SIZES).unwrap()));
+        remove_group(&connection, 1_024, SIZES).unwrap();
+        assert_eq!(rows("1"), 16 + 1);
+    }
+
+    #[test]
+    fn as_many_runs_are_looked_into_for_an_id_that_is_not_there() {
+        for (may, expected) in [
+            (vec![], 0),
+            (vec![false], 1),
+            (vec![false; 5], 2),
+            (vec![false, true, false, false], 2),
+            (vec![true, true, false], 2),
+            (vec![true; 4], 4),
+        ] {
+            let mut padded = may.clone();
+            pad(&mut padded, &[id(1)]);
+            assert_eq!(padded.iter().filter(|may| **may).count(), expected);
+            assert!(may.iter().zip(&padded).all(|(before, after)| *after || !before));
+        }
+    }
+
+    #[test]
+    fn a_filter_that_may_do_without_an_id_asks_for_none() {
+        let asked = |query: &str| asked(&query.parse().unwrap()).map(|terms| terms.len());
+        for (query, terms) in [
+            ("request_id:a", Some(1)),
+            ("request_id:a level:error", Some(1)),
+            ("request_id:(a OR b) OR trace_id:c", Some(3)),
+            ("NOT request_id:a", None),
+            ("request_id:a OR level:error", None),
+            ("request_id:*", None),
+            ("span_id:a", None),
+        ] {
+            assert_eq!(asked(query), terms, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_hash_stays_as_it_is() {
+        assert_eq!(hash(b"\x03demo-1"), 0x0bbe_6e55_d6ee_e11b);
+    }
+}

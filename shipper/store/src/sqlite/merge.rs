@@ -1,0 +1,250 @@
+//! Makes large runs of small ones, a little at a time, so that no write waits for much of it.
+//!
+//! Where all small runs of a large one are there, their terms are merged to those of the large run, in order, under a key
+//! that no run has yet. Each [`step`] goes on after the last term that is there, so that nothing but the file says how far
+//! it is: it may be stopped anywhere. The last step puts the large run in the place of the small ones, whose terms are
+//! named in `stale` and taken out by later steps.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::ops::Range;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::sqlite::bits;
+use crate::sqlite::ids;
+use crate::sqlite::runs::{self, Run};
+use crate::sqlite::sizes::Sizes;
+use crate::sqlite::terms::{self, BlockWriter, TermReader};
+
+/// A large run is merged in about so many steps, and there are more than half as many again between one and the next.
+const STEPS: i64 = 10;
+
+/// Steps are made when a large run's lines came in so many parts.
+const TURNS: i64 = 16;
+
+/// Blocks of terms that one step takes out.
+const STALE_BLOCKS: i64 = 512;
+
+/// Whether it is time for a step, when a small run was made that ends here.
+pub(crate) fn is_due(end: i64, sizes: Sizes) -> bool {
+    end / sizes.small % (sizes.smalls() / TURNS).max(1) == 0
+}
+
+/// Does some of what is to be done; whether there was anything.
+pub(crate) fn step(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
+    Ok(clear(connection, STALE_BLOCKS)? || merge(connection, sizes)? || ids::group_some(connection, sizes)?)
+}
+
+/// Takes out some terms of runs that are gone; whether there were any.
+pub(crate) fn clear(connection: &Connection, blocks: i64) -> rusqlite::Result<bool> {
+    let stale = r#"SELECT first, "end" FROM stale LIMIT 1"#;
+    let stale = connection.prepare_cached(stale)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((first, end)): Option<(i64, i64)> = stale else { return Ok(false) };
+    let delete = "DELETE FROM terms WHERE rowid IN (SELECT rowid FROM terms WHERE run >= ?1 AND run < ?2 LIMIT ?3)";
+    let deleted = connection.prepare_cached(delete)?.execute(params![first, end, blocks])?;
+    if i64::try_from(deleted).unwrap_or(i64::MAX) < blocks {
+        connection.prepare_cached("DELETE FROM stale WHERE first = ?1")?.execute([first])?;
+    }
+    Ok(true)
+}
+
+/// The first line's id of the oldest large run whose small ones are all there.
+fn due(connection: &Connection, sizes: Sizes) -> rusqlite::Result<Option<i64>> {
+    let select = "SELECT first / ?1 * ?1 FROM runs INDEXED BY runs_directory WHERE lines = ?2 AND ?2 < ?1
+                  GROUP BY 1 HAVING count(*) = ?3 ORDER BY 1 LIMIT 1";
+    let mut statement = connection.prepare_cached(select)?;
+    statement.query_row(params![sizes.large, sizes.small, sizes.smalls()], |row| row.get(0)).optional()
+}
+
+/// Merges some of a large run's terms; whether there was a run to merge.
+fn merge(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
+    let Some(first) = due(connection, sizes)? else { return Ok(false) };
+    let (end, key) = (first + sizes.large, runs::merged_key(first));
+    let after = terms::last(connection, key)?;
+    let blocks = "SELECT count(*) FROM terms WHERE run >= ?1 AND run < ?2";
+    let blocks: i64 = connection.prepare_cached(blocks)?.query_row([first, end], |row| row.get(0))?;
+    let mut left = blocks / STEPS + 1;
+
+    let mut cursors = BinaryHeap::new();
+    for run in runs::infos(connection, first..end)? {
+        let base = u16::try_from(run.first - first).unwrap_or(u16::MAX);
+        let reader = TermReader::after(connection, run.terms, after.as_deref())?;
+        cursors.extend(reader.map(|reader| Cursor { reader, base, lines: run.lines }));
+    }
+    let mut writer = BlockWriter::new(connection, key);
+    let (mut term, mut places, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    while left > 0
+        && let Some(cursor) = cursors.peek()
+    {
+        term.clear();
+        term.extend_from_slice(cursor.reader.term());
+        places.clear();
+        while let Some(mut cursor) = cursors.peek_mut()
+            && cursor.reader.term() == term
+        {
+            cursor.add_to(&mut places);
+            let read = cursor.reader.blocks();
+            if !cursor.reader.advance(connection)? {
+                drop(PeekMut::pop(cursor));
+            } else if cursor.reader.blocks() > read {
+                left -= 1;
+            }
+        }
+        bytes.clear();
+        bits::encode(&mut bytes, &places, usize::try_from(sizes.large).unwrap_or(bits::RUN_MAX));
+        writer.push(&term, &bytes)?;
+    }
+    writer.finish()?;
+    if cursors.is_empty() {
+        put_in_place(connection, first..end, key)?;
+    }
+    Ok(true)
+}
+
+/// Puts the large run, whose terms are all there, in the place of the small ones.
+fn put_in_place(connection: &Connection, lines: Range<i64>, key: i64) -> rusqlite::Result<()> {
+    let (mut times, mut durations) = (Vec::new(), Vec::new());
+    for run in runs::infos(connection, lines.clone())? {
+        let base = u16::try_from(run.first - lines.start).unwrap_or(u16::MAX);
+        times.extend(runs::times(connection, run.first)?);
+        let own = runs::durations(connection, run.first)?;
+        durations.extend(own.into_iter().map(|(place, value)| (base + place, value)));
+    }
+    runs::remove(connection, lines.clone())?;
+    runs::put(connection, &Run { first: lines.start, times: &times, durations: &durations }, Some(key))?;
+    ids::remove(connection, lines.start, lines.end)?;
+    ids::put_large(connection, lines.start, key)
+}
+
+/// A small run's terms, and the place of its first line in the large run. The least is the one whose term comes first, and
+/// among equal ones the earliest run's; the heap has the greatest on top, so that the order is turned round.
+struct Cursor {
+    reader: TermReader,
+    base: u16,
+    lines: usize,
+}
+
+impl Cursor {
+    fn add_to(&self, places: &mut Vec<u16>) {
+        bits::each(self.reader.set(), self.lines, |place| {
+            places.push(self.base + u16::try_from(place).unwrap_or(0));
+        });
+    }
+}
+
+impl Ord for Cursor {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.reader.term().cmp(self.reader.term()).then(other.base.cmp(&self.base))
+    }
+}
+
+impl PartialOrd for Cursor {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Cursor {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Cursor {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::sqlite::line::Line;
+    use crate::sqlite::schema;
+    use crate::sqlite::tail::Tail;
+
+    const SIZES: Sizes = Sizes { small: 16, large: 256, group: 1_024 };
+
+    /// Each term of all runs with the ids of its lines.
+    fn all_terms(connection: &Connection) -> BTreeMap<Vec<u8>, Vec<i64>> {
+        let mut all = BTreeMap::<Vec<u8>, Vec<i64>>::new();
+        for run in runs::infos(connection, 0..i64::MAX).unwrap() {
+            let add = |term: &[u8], set: &[u8]| {
+                let ids = all.entry(term.to_vec()).or_default();
+                bits::each(set, run.lines, |place| ids.push(run.first + i64::try_from(place).unwrap()));
+            };
+            terms::each_with(connection, run.terms, &[], add).unwrap();
+        }
+        all
+    }
+
+    fn count(connection: &Connection, of: &str) -> i64 {
+        connection.query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0)).unwrap()
+    }
+
+    /// More lines than a large run has, each with many words, in small runs.
+    fn filled() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::make(&mut connection).unwrap();
+        let mut tail = Tail::read(&connection, 0).unwrap();
+        for line in 0..SIZES.large + SIZES.small {
+            let words: Vec<_> = (0..60).map(|word| format!("word{}", (line * 7 + word * 13) % 1_500)).collect();
+            let document = format!(
+                r#"{{"timestamp":"2026-11-23T18:51:20.123Z","service":"s{}","level":"info","message":"{}","request_id":"r-{}","project_id":null,"duration_ms":{line}}}"#,
+                line % 3,
+                words.join(" "),
+                line / 2
+            );
+            tail.add(&Line::stored(line * 1_000, &document));
+            if tail.is_full(SIZES.small) {
+                tail.seal(&connection).unwrap();
+            }
+        }
+        connection
+    }
+
+    #[test]
+    fn a_large_run_is_made_in_steps_and_nothing_is_seen_of_it_before_it_is_whole() {
+        let mut connection = filled();
+        let expected = all_terms(&connection);
+        assert_eq!(count(&connection, "runs"), 17);
+        let (mut steps, mut tries) = (0, 0);
+        loop {
+            tries += 1;
+            let transaction = connection.transaction().unwrap();
+            let more = step(&transaction, SIZES).unwrap();
+            assert_eq!(all_terms(&transaction), expected, "step {steps}");
+            // Some are given up, as where the disk is full.
+            if tries % 3 == 1 {
+                continue;
+            }
+            transaction.commit().unwrap();
+            if !more {
+                break;
+            }
+            steps += 1;
+            assert!(steps < 100);
+        }
+        assert!(steps > 3, "{steps}");
+        let infos = runs::infos(&connection, 0..i64::MAX).unwrap();
+        let lines: Vec<_> = infos.iter().map(|run| (run.first, run.lines)).collect();
+        assert_eq!(lines, [(0, 256), (256, 16)]);
+        assert_eq!(count(&connection, "terms WHERE run >= 0 AND run < 256") + count(&connection, "stale"), 0);
+        let times = runs::times(&connection, 0).unwrap();
+        assert_eq!(times, (0..256).map(|line| line * 1_000).collect::<Vec<_>>());
+        assert_eq!(runs::durations(&connection, 0).unwrap()[200], (200, 200.0));
+        assert_eq!((infos[0].earliest, infos[0].latest), (0, 255_000));
+    }
+
+    #[test]
+    fn what_was_merged_goes_with_a_small_run_that_need_not_be_kept() {
+        let connection = filled();
+        assert!(step(&connection, SIZES).unwrap());
+        assert!(count(&connection, "terms WHERE run < 0") > 0);
+        runs::remove(&connection, 0..16).unwrap();
+        runs::give_up_merge(&connection, 0, SIZES).unwrap();
+        while step(&connection, SIZES).unwrap() {}
+        assert_eq!(count(&connection, "terms WHERE run < 16") + count(&connection, "stale"), 0);
+        assert_eq!(count(&connection, "runs"), 16);
+    }
+}
