@@ -42,6 +42,11 @@ impl Delivery {
                 self.retries.unavailable += 1;
                 self.fail(parcel, ticket, cause, at)
             }
+            Err(WriteError::AnswerTooLong(cause)) => {
+                self.retries.unavailable += 1;
+                self.outgrow(parcel, ticket, cause, at);
+                None
+            }
             Err(WriteError::Refused(cause)) => {
                 self.retries.refused += 1;
                 self.refuse(parcel, ticket, cause, at);
@@ -169,6 +174,18 @@ impl Delivery {
             false => self.push_back(parcel),
         }
         None
+    }
+
+    /// The answer was longer than is read: nothing tells what became of the lines, and fewer have a shorter one.
+    fn outgrow(&mut self, mut parcel: Parcel, ticket: Ticket, cause: Cause, at: At) {
+        self.evidence.upset(self.next_id);
+        self.hosts.failed(ticket, Trouble { cause, refused: false }, at.now, at.random);
+        parcel.fail(self.next_id, ticket.host);
+        // Who answers everything so is not asked about each line by itself.
+        match parcel.lines() > 1 && self.parcels() < HALVED_ON_TRIAL_MAX {
+            true => self.halve(&parcel),
+            false => self.push_back(parcel),
+        }
     }
 
     /// The store takes nothing until somebody mends something.

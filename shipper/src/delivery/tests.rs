@@ -1,6 +1,6 @@
 //! Delivery by a clock that is handed in: what goes when, and what each answer does to a batch.
 
-use store::{BatchBuilder, GenerationId, LineId, Timestamp, WriteError};
+use store::{BatchBuilder, CauseKind, GenerationId, LineId, Timestamp, WriteError};
 
 use super::*;
 
@@ -267,4 +267,27 @@ impl Delivery {
     fn parcels_waiting(&self) -> usize {
         self.waiting.len()
     }
+}
+
+#[test]
+fn after_an_answer_that_is_too_long_to_read_smaller_requests_go_and_nothing_is_given_up() {
+    let too_long = || Err(WriteError::AnswerTooLong(Cause::new(200, "too long").of_kind(CauseKind::Unreadable)));
+    let mut delivery = Delivery::new(settings());
+    delivery.offer(batch(0..64));
+    let fates = deliver(&mut delivery, seconds(0)..seconds(60), false, |batch, _| {
+        if batch.lines().len() > 10 { too_long() } else { stored(batch) }
+    });
+    assert_eq!((fates.stored.len(), fates.dead.len()), (64, 0));
+    // Who answers everything so is not flooded with requests of a line each, and takes no line with him.
+    let mut delivery = Delivery::new(settings());
+    delivery.offer(batch(0..1_000));
+    let smallest = std::cell::Cell::new(1_000);
+    let fates = deliver(&mut delivery, seconds(0)..seconds(600), false, |batch, _| {
+        smallest.set(smallest.get().min(batch.lines().len()));
+        too_long()
+    });
+    assert_eq!((fates.stored.len(), fates.dead.len()), (0, 0));
+    assert!(smallest.get() >= 1_000 / (2 * HALVED_ON_TRIAL_MAX), "{}", smallest.get());
+    let fates = deliver(&mut delivery, seconds(600)..seconds(900), false, |batch, _| stored(batch));
+    assert_eq!((fates.stored.len(), fates.dead.len()), (1_000, 0));
 }

@@ -146,6 +146,10 @@ pub enum WriteError {
     /// unknown, so all of it again after a backoff.
     #[error("the store did not take the batch: {0}")]
     Unavailable(Cause),
+    /// The answer is longer than is read: what the store holds is unknown, so all of it again after a backoff, in
+    /// smaller requests, whose answers are shorter.
+    #[error("the store's answer can't be read: {0}")]
+    AnswerTooLong(Cause),
     /// The store refuses every write for a reason its operator has to mend (rights, an index block, a full disk):
     /// pause, say so, and try again.
     #[error("the store refuses writes: {0}")]
@@ -163,7 +167,11 @@ impl WriteError {
     #[must_use]
     pub fn cause(&self) -> &Cause {
         match self {
-            Self::Unavailable(cause) | Self::Refused(cause) | Self::TooLarge(cause) | Self::Rejected(cause) => cause,
+            Self::Unavailable(cause)
+            | Self::AnswerTooLong(cause)
+            | Self::Refused(cause)
+            | Self::TooLarge(cause)
+            | Self::Rejected(cause) => cause,
         }
     }
 }

@@ -1,4 +1,7 @@
-//! Requests to an engine: one deadline each, plain JSON types that every engine knows, answers in whole.
+//! Requests to an engine: one deadline and one bound each, plain JSON types that every engine knows, answers in whole.
+
+mod node;
+mod reading;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -6,21 +9,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use elasticsearch::auth::Credentials as ClientCredentials;
-use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::Method;
 use elasticsearch::http::headers::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use url::Url;
 
+use self::node::{Node, Question};
 use crate::disposition::{Cause, CauseKind};
 use crate::engine::bulk_answer::without_source;
 use crate::error::OpenError;
-use crate::settings::{Compression, Credentials, EngineSettings};
+use crate::settings::{Compression, EngineSettings};
 
-/// A longer answer is not read further; it is then no answer.
+/// An answer to `_bulk` is read so far. It has some 25 bytes for a line that was taken, and a few hundred for one that was
+/// not, so this is many times what an engine says of a batch. Of a longer answer nothing is believed: what became of the
+/// lines is unknown, and they go again, in smaller requests ([`WriteError::AnswerTooLong`](crate::WriteError)).
+const BULK_ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Any other answer is read so far: a page of the longest lines, an aggregation, a template. Asking with a longer answer
+/// fails, and says so.
 const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// An engine's answer.
@@ -37,13 +44,15 @@ pub(super) enum NoAnswer {
     TimedOut,
     /// The connection failed, or the answer did not come whole.
     Failed(Cause),
+    /// It is longer than is read.
+    TooLong(Cause),
 }
 
 impl NoAnswer {
     pub(super) fn into_cause(self) -> Cause {
         match self {
             Self::TimedOut => Cause::new(0, "no answer in time").of_kind(CauseKind::TimedOut),
-            Self::Failed(cause) => cause,
+            Self::Failed(cause) | Self::TooLong(cause) => cause,
         }
     }
 }
@@ -83,13 +92,6 @@ impl Answer {
     }
 }
 
-/// One node of the cluster.
-#[derive(Debug)]
-struct Node {
-    name: String,
-    transport: Transport,
-}
-
 /// Connections to the nodes of one cluster. Each node is spoken to by itself, since the `elasticsearch` crate asks all
 /// of a list in turn, the dead ones too.
 #[derive(Clone, Debug)]
@@ -103,7 +105,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(addresses: &[Url], settings: &EngineSettings) -> Result<Self, OpenError> {
-        let node = |address: &Url| Ok(Node { name: name(address), transport: transport(address, settings)? });
+        let node = |address: &Url| Node::new(address, settings);
         let nodes: Arc<[Node]> = addresses.iter().map(node).collect::<Result<_, OpenError>>()?;
         if nodes.is_empty() {
             return Err(OpenError::Client("no address is given".to_owned()));
@@ -114,7 +116,7 @@ impl Client {
 
     /// The nodes' names: host and port.
     pub(super) fn hosts(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| node.name.clone()).collect()
+        self.nodes.iter().map(|node| node.name().to_owned()).collect()
     }
 
     /// Sends a request with a JSON body, or none, to whichever node answers.
@@ -142,7 +144,9 @@ impl Client {
                 break;
             }
             let node = &self.nodes[first.wrapping_add(place) % self.nodes.len()];
-            answer = node.send(method, path, headers.clone(), query, body.clone(), left).await;
+            let question =
+                Question { method, path, headers: headers.clone(), query, body: body.clone(), timeout: left };
+            answer = node.ask(question, ANSWER_MAX_BYTES).await;
             if !matches!(answer, Err(NoAnswer::Failed(_))) {
                 break;
             }
@@ -158,8 +162,8 @@ impl Client {
         body: Bytes,
     ) -> Result<Answer, NoAnswer> {
         const NDJSON: &str = "application/x-ndjson";
-        let Some(host) = host else { return self.send(Method::Post, "_bulk", NDJSON, query, Some(body)).await };
-        let Some(node) = self.nodes.get(host) else {
+        let first = || self.turn.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
+        let Some(node) = self.nodes.get(host.unwrap_or_else(first)) else {
             return Err(NoAnswer::Failed(Cause::new(0, "there is no such host").of_kind(CauseKind::Unreachable)));
         };
         let mut headers = self.headers(NDJSON);
@@ -170,7 +174,8 @@ impl Client {
                 gzip(body).await?
             }
         };
-        node.send(Method::Post, "_bulk", headers, query, Some(body), self.timeout).await
+        let (method, path, body, timeout) = (Method::Post, "_bulk", Some(body), self.timeout);
+        node.ask(Question { method, path, headers, query, body, timeout }, BULK_ANSWER_MAX_BYTES).await
     }
 
     fn headers(&self, content_type: &'static str) -> HeaderMap {
@@ -185,49 +190,6 @@ impl Client {
     }
 }
 
-impl Node {
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        query: &[(&str, &str)],
-        body: Option<Bytes>,
-        timeout: Duration,
-    ) -> Result<Answer, NoAnswer> {
-        let sent = self.transport.send(method, path, headers, Some(query), body, Some(timeout)).await;
-        let response = sent.map_err(|error| failed(&error))?;
-        let status = response.status_code().as_u16();
-        if response.content_length().is_some_and(|length| length > ANSWER_MAX_BYTES as u64) {
-            let cause = Cause::new(status, "the answer is too long").of_kind(CauseKind::Unreadable);
-            return Err(NoAnswer::Failed(cause));
-        }
-        let body = response.bytes().await.map_err(|error| failed(&error))?;
-        Ok(Answer { status, body })
-    }
-}
-
-/// Host and port of an address.
-fn name(address: &Url) -> String {
-    let port = address.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}{port}", address.host_str().unwrap_or_default())
-}
-
-fn transport(address: &Url, settings: &EngineSettings) -> Result<Transport, OpenError> {
-    let pool = SingleNodeConnectionPool::new(address.clone());
-    let mut builder = TransportBuilder::new(pool).disable_proxy().enable_meta_header(false);
-    if let Some(path) = &settings.ca_certificate {
-        let unusable = |reason: String| OpenError::Certificate { path: path.clone(), reason };
-        let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-        let certificate = Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
-        builder = builder.cert_validation(CertificateValidation::Full(certificate));
-    }
-    if let Some(credentials) = &settings.credentials {
-        builder = builder.auth(client_credentials(credentials)?);
-    }
-    builder.build().map_err(|error| OpenError::Client(error.to_string()))
-}
-
 /// A body as gzip, made where it holds up no other request.
 async fn gzip(body: Bytes) -> Result<Bytes, NoAnswer> {
     let compress = move || {
@@ -239,27 +201,5 @@ async fn gzip(body: Bytes) -> Result<Bytes, NoAnswer> {
         Ok(Ok(compressed)) => Ok(Bytes::from(compressed)),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(error) => Err(failed(error.to_string())),
-    }
-}
-
-fn failed(error: &elasticsearch::Error) -> NoAnswer {
-    if error.is_timeout() {
-        return NoAnswer::TimedOut;
-    }
-    // The innermost error says what happened; those around it say that something did.
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    NoAnswer::Failed(Cause::new(0, innermost.to_string()).of_kind(CauseKind::Unreachable))
-}
-
-fn client_credentials(credentials: &Credentials) -> Result<ClientCredentials, OpenError> {
-    match credentials {
-        Credentials::Basic { user, password } => Ok(ClientCredentials::Basic(user.clone(), password.clone())),
-        Credentials::ApiKey(key) if key.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Ok(ClientCredentials::EncodedApiKey(key.clone()))
-        }
-        Credentials::ApiKey(_) => Err(OpenError::Client("the API key has characters that no API key has".to_owned())),
     }
 }

@@ -134,7 +134,7 @@ impl Engine {
     fn without_answer(&self, no_answer: NoAnswer) -> SearchError {
         match no_answer {
             NoAnswer::TimedOut => SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() },
-            NoAnswer::Failed(cause) => SearchError::Unavailable(cause),
+            NoAnswer::Failed(cause) | NoAnswer::TooLong(cause) => SearchError::Unavailable(cause),
         }
     }
 }

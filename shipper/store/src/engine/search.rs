@@ -104,7 +104,7 @@ impl Engine {
             Ok(answer) if answer.is_passing() => Err(SearchError::Unavailable(answer.cause())),
             Ok(answer) => Err(SearchError::Refused(answer.cause())),
             Err(NoAnswer::TimedOut) => Err(SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() }),
-            Err(NoAnswer::Failed(cause)) => Err(SearchError::Unavailable(cause)),
+            Err(NoAnswer::Failed(cause) | NoAnswer::TooLong(cause)) => Err(SearchError::Unavailable(cause)),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::batch::Batch;
 use crate::disposition::{CauseKind, Disposition, WriteError};
 use crate::engine::Engine;
 use crate::engine::bulk_answer::{self, about_the_engine, is_overload};
-use crate::engine::client::Answer;
+use crate::engine::client::{Answer, NoAnswer};
 
 impl Engine {
     /// Sends a batch to the node at `host`, or to whichever answers.
@@ -19,6 +19,7 @@ impl Engine {
         match self.client.bulk(host, &query, batch.body().clone()).await {
             Ok(answer) if answer.status == 200 => bulk_answer::read(&answer.body, batch.lines().len()),
             Ok(answer) => Err(refusal(&answer)),
+            Err(NoAnswer::TooLong(cause)) => Err(WriteError::AnswerTooLong(cause)),
             Err(no_answer) => Err(WriteError::Unavailable(no_answer.into_cause())),
         }
     }

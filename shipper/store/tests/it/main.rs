@@ -1,6 +1,7 @@
 //! The store over SQLite, through its public face. Engines have their own tests, in `tests/engine`.
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod coverage;
 mod documented;
 mod files;

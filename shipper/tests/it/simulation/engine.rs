@@ -120,7 +120,10 @@ impl Engine {
             return unavailable(0, "reset after it took the batch");
         }
         if random.one_in(weather.other_length) {
-            return Ok(of_another_length(answer, random));
+            return match answer.len() % 3 {
+                0 => Err(WriteError::AnswerTooLong(Cause::new(200, "too long"))),
+                _ => Ok(of_another_length(answer, random)),
+            };
         }
         Ok(answer)
     }

@@ -1,0 +1,158 @@
+//! One node of the cluster, and how a request gets to it.
+//!
+//! What is put in place goes by the `elasticsearch` crate. It gives an answer's body only in whole, however long, so that
+//! there a body is read only if its length is stated and within the bound; the status says what matters. All other
+//! answers are read piece by piece, no further than their bound.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use elasticsearch::auth::Credentials as ClientCredentials;
+use elasticsearch::cert::{Certificate, CertificateValidation};
+use elasticsearch::http::Method;
+use elasticsearch::http::headers::{AUTHORIZATION, HeaderMap};
+use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use url::Url;
+
+use super::reading::{failed, read_whole, too_long};
+use super::{Answer, NoAnswer};
+use crate::error::OpenError;
+use crate::settings::{Credentials, EngineSettings};
+
+/// One request.
+pub(super) struct Question<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) headers: HeaderMap,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) body: Option<Bytes>,
+    pub(super) timeout: Duration,
+}
+
+/// One node of the cluster.
+#[derive(Debug)]
+pub(super) struct Node {
+    name: String,
+    /// Ends with a slash: paths are joined to it.
+    address: Url,
+    transport: Transport,
+    http: reqwest::Client,
+    credentials: Option<Credentials>,
+}
+
+impl Node {
+    pub(super) fn new(address: &Url, settings: &EngineSettings) -> Result<Self, OpenError> {
+        let mut joinable = address.clone();
+        if !joinable.path().ends_with('/') {
+            joinable.set_path(&format!("{}/", joinable.path()));
+        }
+        Ok(Self {
+            name: name(address),
+            address: joinable,
+            transport: transport(address, settings)?,
+            http: http(settings)?,
+            credentials: settings.credentials.clone(),
+        })
+    }
+
+    /// Host and port.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks, and reads at most `max_bytes` of what is answered.
+    pub(super) async fn ask(&self, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
+        match question.method {
+            Method::Put => self.put(question, max_bytes).await,
+            Method::Get => self.send(reqwest::Method::GET, question, max_bytes).await,
+            Method::Post => self.send(reqwest::Method::POST, question, max_bytes).await,
+            Method::Delete => self.send(reqwest::Method::DELETE, question, max_bytes).await,
+            Method::Head => self.send(reqwest::Method::HEAD, question, max_bytes).await,
+        }
+    }
+
+    async fn send(
+        &self,
+        method: reqwest::Method,
+        question: Question<'_>,
+        max_bytes: usize,
+    ) -> Result<Answer, NoAnswer> {
+        let Question { path, headers, query, body, timeout, .. } = question;
+        let url = self.address.join(path).map_err(|error| failed(&error, false))?;
+        let mut request = self.http.request(method, url).timeout(timeout).headers(headers).query(query);
+        request = match &self.credentials {
+            None => request,
+            Some(Credentials::Basic { user, password }) => request.basic_auth(user, Some(password)),
+            Some(Credentials::ApiKey(key)) => request.header(AUTHORIZATION, format!("ApiKey {key}")),
+        };
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.map_err(|error| failed(&error, error.is_timeout()))?;
+        let status = response.status().as_u16();
+        Ok(Answer { status, body: read_whole(response, max_bytes).await? })
+    }
+
+    async fn put(&self, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
+        let Question { method, path, headers, query, body, timeout } = question;
+        let sent = self.transport.send(method, path, headers, Some(query), body, Some(timeout)).await;
+        let response = sent.map_err(|error| failed(&error, error.is_timeout()))?;
+        let status = response.status_code().as_u16();
+        let body = match response.content_length() {
+            None => Bytes::new(),
+            Some(length) if length > max_bytes as u64 => return Err(too_long(status, max_bytes)),
+            Some(_) => response.bytes().await.map_err(|error| failed(&error, error.is_timeout()))?,
+        };
+        Ok(Answer { status, body })
+    }
+}
+
+/// Host and port of an address.
+fn name(address: &Url) -> String {
+    let port = address.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", address.host_str().unwrap_or_default())
+}
+
+fn transport(address: &Url, settings: &EngineSettings) -> Result<Transport, OpenError> {
+    let pool = SingleNodeConnectionPool::new(address.clone());
+    let mut builder = TransportBuilder::new(pool).disable_proxy().enable_meta_header(false);
+    let certificate = with_certificate(settings, |pem| Certificate::from_pem(pem).map_err(|error| error.to_string()))?;
+    if let Some(certificate) = certificate {
+        builder = builder.cert_validation(CertificateValidation::Full(certificate));
+    }
+    if let Some(credentials) = &settings.credentials {
+        builder = builder.auth(client_credentials(credentials)?);
+    }
+    builder.build().map_err(|error| OpenError::Client(error.to_string()))
+}
+
+/// A client that trusts what [`transport`] trusts.
+fn http(settings: &EngineSettings) -> Result<reqwest::Client, OpenError> {
+    let mut builder = reqwest::Client::builder().no_proxy();
+    let bundle = |pem: &[u8]| reqwest::Certificate::from_pem_bundle(pem).map_err(|error| error.to_string());
+    for certificate in with_certificate(settings, bundle)?.into_iter().flatten() {
+        builder = builder.add_root_certificate(certificate);
+    }
+    builder.build().map_err(|error| OpenError::Client(error.to_string()))
+}
+
+/// What is made of the certificates' file, if there is one.
+fn with_certificate<T>(
+    settings: &EngineSettings,
+    make: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<Option<T>, OpenError> {
+    let Some(path) = &settings.ca_certificate else { return Ok(None) };
+    let unusable = |reason: String| OpenError::Certificate { path: path.clone(), reason };
+    let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    make(&pem).map(Some).map_err(unusable)
+}
+
+fn client_credentials(credentials: &Credentials) -> Result<ClientCredentials, OpenError> {
+    match credentials {
+        Credentials::Basic { user, password } => Ok(ClientCredentials::Basic(user.clone(), password.clone())),
+        Credentials::ApiKey(key) if key.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(ClientCredentials::EncodedApiKey(key.clone()))
+        }
+        Credentials::ApiKey(_) => Err(OpenError::Client("the API key has characters that no API key has".to_owned())),
+    }
+}

@@ -1,0 +1,47 @@
+//! Reads an answer no further than its bound, whatever it says of its length, and however it is sent.
+
+use std::error::Error;
+
+use bytes::{Bytes, BytesMut};
+
+use super::NoAnswer;
+use crate::disposition::{Cause, CauseKind};
+
+/// All of a body, as it is once it is decompressed.
+pub(super) async fn read_whole(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, NoAnswer> {
+    let status = response.status().as_u16();
+    if response.content_length().is_some_and(|length| length > max_bytes as u64) {
+        return Err(too_long(status, max_bytes));
+    }
+    // Most answers are one piece, which needs no copy.
+    let (mut only, mut body) = (Bytes::new(), BytesMut::new());
+    while let Some(piece) = response.chunk().await.map_err(|error| failed(&error, error.is_timeout()))? {
+        if only.len() + body.len() + piece.len() > max_bytes {
+            return Err(too_long(status, max_bytes));
+        }
+        if only.is_empty() && body.is_empty() {
+            only = piece;
+            continue;
+        }
+        body.extend_from_slice(&std::mem::take(&mut only));
+        body.extend_from_slice(&piece);
+    }
+    Ok(if body.is_empty() { only } else { body.freeze() })
+}
+
+pub(super) fn too_long(status: u16, max_bytes: usize) -> NoAnswer {
+    let reason = format!("the answer is longer than {} MiB and is not read further", max_bytes / (1024 * 1024));
+    NoAnswer::TooLong(Cause::new(status, reason).of_kind(CauseKind::Unreadable))
+}
+
+pub(super) fn failed(error: &(dyn Error + 'static), is_timeout: bool) -> NoAnswer {
+    if is_timeout {
+        return NoAnswer::TimedOut;
+    }
+    // The innermost error says what happened; those around it say that something did.
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    NoAnswer::Failed(Cause::new(0, innermost.to_string()).of_kind(CauseKind::Unreachable))
+}

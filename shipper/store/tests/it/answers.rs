@@ -1,0 +1,131 @@
+//! Answers longer than what is read of them, by a peer that says whatever a test wants: no engine can be made to.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use store::{BootstrapError, BootstrapMode, EngineSettings, Scope, Search, SearchError, Store, WriteError};
+
+use crate::lines::{batch, generation, record};
+
+const MIB: u64 = 1024 * 1024;
+
+/// More than what the sockets' buffers hold on both sides, of two connections.
+const ON_ITS_WAY_BYTES: u64 = 96 * MIB;
+
+/// What the peer says to every request.
+#[derive(Clone, Copy)]
+enum Says {
+    /// A body without a stated length, which goes on until nobody reads it, here up to a GiB.
+    Endless,
+    /// A length of a TiB, and nothing of it.
+    Huge,
+}
+
+/// A peer that answers without an end.
+struct Peer {
+    url: String,
+    /// Bytes of bodies that it got rid of.
+    sent: Arc<AtomicU64>,
+}
+
+impl Peer {
+    fn new(says: Says) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let sent = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&sent);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let counted = Arc::clone(&counted);
+                std::thread::spawn(move || answer(stream, says, &counted));
+            }
+        });
+        Self { url, sent }
+    }
+
+    async fn store(&self) -> Store {
+        Store::open_writer(&self.url.parse().unwrap(), &EngineSettings::default()).await.unwrap()
+    }
+
+    /// How much it got rid of since it was asked last.
+    fn sent(&self) -> u64 {
+        self.sent.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// Reads a request, and answers until the other side has gone.
+fn answer(mut stream: TcpStream, says: Says, sent: &AtomicU64) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let (mut line, mut length) = (String::new(), 0);
+    while reader.read_line(&mut line).unwrap() > 0 && line != "\r\n" {
+        if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
+            length = text.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    reader.take(length).read_to_end(&mut Vec::new()).unwrap();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    match says {
+        Says::Huge => {
+            write!(stream, "{head}content-length: {}\r\n\r\n", 1024 * 1024 * MIB).unwrap();
+            // It is over when the other side has seen enough.
+            let _ = stream.read(&mut [0]);
+        }
+        Says::Endless => {
+            write!(stream, "{head}transfer-encoding: chunked\r\n\r\n").unwrap();
+            let piece = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+            for _ in 0..1024 * MIB / 0x10000 {
+                match stream.write_all(piece.as_bytes()) {
+                    Ok(()) => sent.fetch_add(0x10000, Ordering::SeqCst),
+                    Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => return,
+                    Err(error) => panic!("{error}"),
+                };
+            }
+            stream.write_all(b"0\r\n\r\n").unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_batch_is_read_to_its_bound_and_then_unknown() {
+    for says in [Says::Endless, Says::Huge] {
+        let peer = Peer::new(says);
+        let store = peer.store().await;
+        let lines = batch("app-logs", generation(1), &[record(0, "a", None)]);
+        for answer in [store.write(&lines).await, store.write_to(0, &lines).await] {
+            let Err(WriteError::AnswerTooLong(cause)) = answer else { panic!("{answer:?}") };
+            assert!(cause.reason.contains("longer than 16 MiB"), "{cause}");
+            let sent = peer.sent();
+            assert!(sent < 16 * MIB + ON_ITS_WAY_BYTES, "{sent}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_other_answer_is_read_to_its_bound_and_then_an_error() {
+    for says in [Says::Endless, Says::Huge] {
+        let peer = Peer::new(says);
+        let store = peer.store().await;
+        let bounded = |cause: &store::Cause| {
+            assert!(cause.reason.contains("longer than 64 MiB"), "{cause}");
+            let sent = peer.sent();
+            assert!(sent < 64 * MIB + ON_ITS_WAY_BYTES, "{sent}");
+        };
+        for mode in [BootstrapMode::Check, BootstrapMode::Apply] {
+            let refused = store.bootstrap(mode).await;
+            let Err(BootstrapError::Unavailable(cause)) = refused else { panic!("{refused:?}") };
+            bounded(&cause);
+        }
+        let refused = store.preflight().await;
+        let Err(BootstrapError::Unavailable(cause)) = refused else { panic!("{refused:?}") };
+        bounded(&cause);
+        let refused = store.search(&Scope::All, &Search::default()).await;
+        let Err(SearchError::Unavailable(cause)) = refused else { panic!("{refused:?}") };
+        bounded(&cause);
+        let refused = store.coverage(generation(1), 0..1).await;
+        let Err(SearchError::Unavailable(cause)) = refused else { panic!("{refused:?}") };
+        bounded(&cause);
+    }
+}
