@@ -20,11 +20,11 @@ pub(crate) async fn bootstrap(settings: &Settings) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Says what is proven of the store, and changes nothing.
+/// Says what is proven of the store, and changes nothing. Where lines would wait it says so and ends as if refused.
 pub(crate) async fn preflight(settings: &Settings) -> Result<Exit, Failure> {
     let report = open(settings).await?.preflight().await.map_err(|error| failure(settings, error))?;
     writeln!(io::stdout().lock(), "{}: {report}", settings.to()).map_err(anyhow::Error::from)?;
-    Ok(Exit::Success)
+    Ok(if report.is_blocked() { Exit::Store } else { Exit::Success })
 }
 
 async fn open(settings: &Settings) -> Result<Store, Failure> {

@@ -49,8 +49,10 @@ impl Sink {
             self.store.bootstrap(mode).await?;
             let report = self.store.preflight().await?;
             for (what, finding) in report.findings() {
-                if let Finding::Unproven(why) = finding {
-                    tracing::info!(what, %why, "the store could not be asked");
+                match finding {
+                    Finding::Unproven(why) => tracing::info!(what, %why, "the store could not be asked"),
+                    Finding::Blocked(why) => tracing::warn!(what, %why, "the store takes no lines at the moment"),
+                    Finding::Proven | Finding::NotUsed => {}
                 }
             }
         }

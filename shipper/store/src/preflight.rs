@@ -15,6 +15,10 @@ pub struct PreflightReport {
     pub sample_lines: Finding,
     /// Lines may be written into this program's indices, and indices be made.
     pub rights: Finding,
+    /// The indices that lines go to take writes.
+    pub index_blocks: Finding,
+    /// The cluster takes writes, and makes an index for a new day.
+    pub cluster_blocks: Finding,
 }
 
 /// Whether something holds.
@@ -24,6 +28,9 @@ pub enum Finding {
     Proven,
     /// Nobody may or can say; why, in a few words.
     Unproven(String),
+    /// It does not: lines would wait until somebody does as this says. It comes and goes while lines are shipped, and is
+    /// no reason not to begin.
+    Blocked(String),
     /// This store has no such thing, or the settings want none.
     NotUsed,
 }
@@ -31,8 +38,20 @@ pub enum Finding {
 impl PreflightReport {
     /// Each finding with its name.
     pub fn findings(&self) -> impl Iterator<Item = (&'static str, &Finding)> {
-        [("template in force", &self.template_in_force), ("sample lines", &self.sample_lines), ("rights", &self.rights)]
-            .into_iter()
+        [
+            ("template in force", &self.template_in_force),
+            ("sample lines", &self.sample_lines),
+            ("rights", &self.rights),
+            ("index blocks", &self.index_blocks),
+            ("cluster blocks", &self.cluster_blocks),
+        ]
+        .into_iter()
+    }
+
+    /// Whether lines would wait, were they sent now.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.findings().any(|(_, finding)| matches!(finding, Finding::Blocked(_)))
     }
 }
 
@@ -49,6 +68,7 @@ impl fmt::Display for Finding {
         match self {
             Self::Proven => formatter.write_str("proven"),
             Self::Unproven(why) => write!(formatter, "unproven, {why}"),
+            Self::Blocked(why) => write!(formatter, "blocked, {why}"),
             Self::NotUsed => formatter.write_str("not used"),
         }
     }

@@ -96,6 +96,8 @@ impl Store {
                 sample_lines: Finding::NotUsed,
                 // It was opened to write, and has its tables since.
                 rights: Finding::Proven,
+                index_blocks: Finding::NotUsed,
+                cluster_blocks: Finding::NotUsed,
             }),
         }
     }

@@ -1,7 +1,7 @@
 //! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
 //!
 //! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place, and `preflight`
-//! proves that they work; `write` sends batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in
+//! proves that they work, unless `obstacles` are in the way; `write` sends batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in
 //! the engine's terms, `counts` and `patterns` count them, `tail` follows what comes in, and `coverage` tells what rests of
 //! a source.
 
@@ -11,6 +11,7 @@ mod client;
 mod counts;
 mod coverage;
 mod filter;
+mod obstacles;
 mod patterns;
 mod preflight;
 mod search;

@@ -31,6 +31,8 @@ impl Engine {
             template_in_force: self.template_in_force().await?,
             sample_lines: self.sample_lines().await?,
             rights: self.rights().await?,
+            index_blocks: self.index_blocks().await?,
+            cluster_blocks: self.cluster_blocks().await?,
         })
     }
 

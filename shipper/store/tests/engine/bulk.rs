@@ -147,11 +147,13 @@ async fn a_missing_index_that_may_not_be_made_pauses_the_shipper() {
         let prefix = rig.settings.index_prefix.clone();
         // Only for this test's indices.
         let forbid = json!({ "persistent": { "action.auto_create_index": format!("-{prefix}-*,*") } });
+        let settings = rig.cluster_settings().await;
         rig.ask(Method::PUT, "_cluster/settings", Some(forbid)).await;
         let lines = batch(&prefix, generation(1), &[record(0, "a", None)]);
         let written = store.write(&lines).await;
         let allow = json!({ "persistent": { "action.auto_create_index": null } });
         rig.ask(Method::PUT, "_cluster/settings", Some(allow)).await;
+        drop(settings);
         assert!(
             matches!(&written, Err(WriteError::Refused(cause)) if cause.kind == store::CauseKind::MissingIndex),
             "{written:?}"

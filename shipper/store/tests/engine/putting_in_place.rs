@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use store::{BootstrapError, BootstrapMode, Finding, Outcome};
+use store::{BootstrapError, BootstrapMode, CauseKind, Finding, Outcome, WriteError};
 
 use crate::lines::{batch, generation, record};
 use crate::rig::Rig;
@@ -137,6 +137,70 @@ async fn preflight_proves_template_and_sample_lines() {
     assert_eq!((&report.template_in_force, &report.sample_lines), (&Finding::Proven, &Finding::NotUsed));
     assert!(matches!(report.rights, Finding::Unproven(_)), "{report}");
     rig.clean().await;
+}
+
+/// Preflight's word on an index that an operator, or a full disk, closed to lines.
+async fn blocked_indices_are_told(rig: Rig) {
+    let store = rig.ready_store().await;
+    assert_eq!(store.preflight().await.unwrap().index_blocks, Finding::Proven, "there is no index yet");
+    let lines = batch(&rig.settings.index_prefix, generation(1), &[record(0, "a", None)]);
+    store.write(&lines).await.unwrap();
+    let report = store.preflight().await.unwrap();
+    assert_eq!((&report.index_blocks, report.is_blocked()), (&Finding::Proven, false), "{report}");
+    for block in ["index.blocks.read_only_allow_delete", "index.blocks.write", "index.blocks.read_only"] {
+        let path = format!("{}/_settings", lines.index_name(0));
+        assert_eq!(rig.ask(Method::PUT, &path, Some(json!({ block: true }))).await.0, 200);
+        let report = store.preflight().await.unwrap();
+        let Finding::Blocked(why) = &report.index_blocks else { panic!("{report}") };
+        assert!(why.contains(lines.index_name(0)) && why.contains(block) && why.contains("null"), "{why}");
+        assert!(report.is_blocked() && report.to_string().contains("index blocks: blocked, "), "{report}");
+        // And so it is.
+        let refused = store.write(&batch(&rig.settings.index_prefix, generation(2), &[record(0, "b", None)])).await;
+        assert!(matches!(&refused, Err(WriteError::Refused(cause)) if cause.kind == CauseKind::Block), "{refused:?}");
+        assert_eq!(rig.ask(Method::PUT, &path, Some(json!({ block: null }))).await.0, 200);
+    }
+    assert_eq!(store.preflight().await.unwrap().index_blocks, Finding::Proven);
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn blocked_indices_are_told_with_processors() {
+    blocked_indices_are_told(Rig::full("blocks")).await;
+}
+
+#[tokio::test]
+async fn blocked_indices_are_told_without_processors() {
+    blocked_indices_are_told(Rig::bare("blocks")).await;
+}
+
+/// Preflight's word on a cluster that makes no index for a line. The setting spares the other tests' indices.
+async fn an_index_that_is_not_made_is_told(rig: Rig) {
+    let store = rig.ready_store().await;
+    assert_eq!(store.preflight().await.unwrap().cluster_blocks, Finding::Proven);
+    let settings = rig.cluster_settings().await;
+    let set = |value: Value| json!({ "transient": { "action.auto_create_index": value } });
+    let patterns = format!("-{}-*,+*", rig.settings.index_prefix);
+    assert_eq!(rig.ask(Method::PUT, "_cluster/settings", Some(set(json!(patterns)))).await.0, 200);
+    let report = store.preflight().await;
+    let refused = store.write(&batch(&rig.settings.index_prefix, generation(1), &[record(0, "a", None)])).await;
+    assert_eq!(rig.ask(Method::PUT, "_cluster/settings", Some(set(Value::Null))).await.0, 200);
+    drop(settings);
+    let report = report.unwrap();
+    let Finding::Blocked(why) = &report.cluster_blocks else { panic!("{report}") };
+    assert!(why.contains("action.auto_create_index") && why.contains(&patterns), "{why}");
+    assert!(matches!(&refused, Err(WriteError::Refused(_))), "{refused:?}");
+    assert_eq!(store.preflight().await.unwrap().cluster_blocks, Finding::Proven);
+    rig.clean().await;
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_made_is_told_with_processors() {
+    an_index_that_is_not_made_is_told(Rig::full("autocreate")).await;
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_made_is_told_without_processors() {
+    an_index_that_is_not_made_is_told(Rig::bare("autocreate")).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use store::{BootstrapMode, EngineSettings, Page, Scope, Search, Store, Target};
 
+/// A cluster has its settings once: who changes one holds this meanwhile.
+static CLUSTER_SETTINGS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// One engine and names of this test's own in it.
 pub(crate) struct Rig {
     url: String,
@@ -63,6 +66,11 @@ impl Rig {
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+    }
+
+    /// The cluster's settings are this test's to change, as long as it holds what is given.
+    pub(crate) async fn cluster_settings(&self) -> tokio::sync::MutexGuard<'static, ()> {
+        CLUSTER_SETTINGS.lock().await
     }
 
     /// What is written can be found from here on.
