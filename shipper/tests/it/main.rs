@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cli;
+mod clock;
 mod config;
 mod exec;
 mod export;

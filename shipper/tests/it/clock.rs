@@ -1,0 +1,224 @@
+//! A clock that is set back, on real files: by hours, over midnight, while lines come in, between two processes and before
+//! lines go again. The store is a fake that keeps whatever it is sent, since what is tested is what gets to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use shipper::dead_letters::DeadLetters;
+use shipper::delivery::{DeliverySettings, Request};
+use shipper::disk::RealDisk;
+use shipper::document::Documents;
+use shipper::files::{FileSettings, Files, Format};
+use shipper::journal::{self, Journal};
+use shipper::ledger::Ledger;
+use shipper::moment::Moment;
+use shipper::past::Past;
+use shipper::pipeline::{Pipeline, PipelineSettings, Shared};
+use shipper::spool::{Appended, OnFull, Random, Spool, SpoolSettings, Writer};
+use store::{Cause, Disposition, Timestamp, WriteError};
+
+/// A few lines fit, so that segments begin under each of the clock's times.
+const SEGMENT_BYTES: u64 = 100;
+
+/// What the clock says, in this order: back over midnight, back within a second, forth, and back by two years.
+const TIMES: [&str; 7] = [
+    "2026-11-24T00:30:00Z",
+    "2026-11-23T22:10:00Z",
+    "2026-11-23T22:09:59.500Z",
+    "2026-11-24T00:31:00Z",
+    "2026-11-26T12:00:00Z",
+    "2024-01-01T00:00:00Z",
+    "2026-11-24T00:40:00Z",
+];
+
+/// One life of the program.
+struct Process {
+    pipeline: Pipeline<RealDisk>,
+    ledger: Arc<Mutex<Ledger>>,
+    writer: Writer<RealDisk>,
+}
+
+/// What outlives it.
+struct World {
+    dir: tempfile::TempDir,
+    now: Moment,
+    /// What was sent under each id: index and document.
+    sent: BTreeMap<String, BTreeSet<(String, String)>>,
+    requests: usize,
+    random: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Moment { wall: Timestamp::from_unix_ms(0), elapsed: Duration::ZERO };
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        Self { dir, now, sent: BTreeMap::new(), requests: 0, random: 1 }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    fn random(&mut self) -> Random {
+        self.random += 1 << 32;
+        let mut next = self.random;
+        Box::new(move || {
+            next += 1;
+            next
+        })
+    }
+
+    fn start(&mut self) -> Process {
+        let state = self.state();
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let journal = Arc::new(Mutex::new(Journal::open(RealDisk, &state).unwrap()));
+        let bounds = SpoolSettings { max_bytes: 1 << 20, segment_bytes: SEGMENT_BYTES, on_full: OnFull::Wait };
+        let (books, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
+        let spool = Arc::new(Spool::open(RealDisk, &state, bounds, books, notes, self.random()).unwrap());
+        let files = FileSettings {
+            patterns: vec![self.dir.path().join("*.log").display().to_string()],
+            scan_interval: Duration::from_millis(100),
+            until_idle: false,
+            state_dir: state.clone(),
+            format: Format::Lines,
+        };
+        let files = Files::new(RealDisk, files, Arc::clone(&journal), self.random());
+        let past = Past::open(RealDisk, &state).unwrap();
+        let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::clone(&spool), past };
+        let settings = PipelineSettings {
+            index_prefix: "app-logs".to_owned(),
+            batch_max_lines: 3,
+            batch_max_bytes: 1 << 20,
+            batch_max_age: Duration::from_millis(50),
+            in_flight_max_bytes: 1 << 22,
+            line_max_bytes: 1 << 20,
+            checkpoint_interval: Duration::from_millis(100),
+            delivery: DeliverySettings {
+                hosts: Vec::new(),
+                poison_attempts: 4,
+                poison_span: Duration::from_secs(60),
+                requests_in_flight: 1,
+                retry_min: Duration::from_millis(1),
+                retry_max: Duration::from_millis(1),
+            },
+        };
+        let dead_letters = DeadLetters::open(RealDisk, &state, u64::MAX).unwrap();
+        let documents = Documents::new("host", "shipper", "service");
+        let pipeline = Pipeline::new(settings, shared, files, documents, dead_letters, self.random());
+        Process { pipeline, ledger, writer: spool.writer("stdout") }
+    }
+
+    /// Writes a line into the stream and one into the file, neither of which tells its time.
+    fn write(&self, process: &mut Process, number: usize) {
+        let line = format!("stream line {number}\n");
+        let taken = process.writer.append(line.as_bytes(), self.now.wall).unwrap();
+        assert_eq!(taken, Appended::Taken(line.len()));
+        let mut file = OpenOptions::new().create(true).append(true).open(self.dir.path().join("app.log")).unwrap();
+        writeln!(file, "file line {number}").unwrap();
+    }
+
+    /// Lets the program run for so long. The store keeps what it is sent, and says so where `says_so` has it.
+    fn run(&mut self, process: &mut Process, time: Duration, says_so: impl Fn(usize) -> bool) {
+        let end = self.now.elapsed + time;
+        while self.now.elapsed < end {
+            for Request { id, batch, .. } in process.pipeline.tick(self.now) {
+                let mut answer = Vec::new();
+                for (place, line) in batch.lines().iter().enumerate() {
+                    let document = String::from_utf8(batch.document(place).to_vec()).unwrap();
+                    let sent = self.sent.entry(line.id.to_string()).or_default();
+                    answer.push(if sent.is_empty() { Disposition::Stored } else { Disposition::AlreadyStored });
+                    sent.insert((batch.index_name(place).to_owned(), document));
+                }
+                self.requests += 1;
+                let answer = match says_so(self.requests) {
+                    true => Ok(answer),
+                    false => Err(WriteError::Unavailable(Cause::new(0, "the connection was reset"))),
+                };
+                process.pipeline.answer(id, answer, self.now);
+            }
+            self.now.elapsed += Duration::from_millis(20);
+            self.now.wall = Timestamp::from_unix_micros(self.now.wall.unix_micros() + 20_000);
+        }
+        let books = process.ledger.lock().unwrap().snapshot();
+        assert!(books.is_balanced(), "{books:?}");
+    }
+
+    /// In each generation that the journal knows, a mark begins where the one before it has ended.
+    fn check_marks(&self) -> usize {
+        let known = journal::read(&RealDisk, &self.state()).unwrap();
+        assert_eq!(known.good_bytes, known.bytes);
+        let mut marks = 0;
+        for entry in known.entries.values() {
+            let mut at = 0;
+            while let Some(next) = entry.next_mark(at) {
+                assert!(next > at, "{next} after {at}");
+                (at, marks) = (next, marks + 1);
+            }
+        }
+        marks
+    }
+
+    /// The segments' bytes in the order of their names, which is the order in which they are read.
+    fn spooled(&self) -> String {
+        let folder = self.state().join("spool/stdout");
+        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        names.iter().map(|name| std::fs::read_to_string(name).unwrap()).collect()
+    }
+}
+
+fn says_nothing(_: usize) -> bool {
+    false
+}
+
+#[test]
+fn a_clock_that_goes_back_changes_no_line_and_no_index_and_loses_and_doubles_nothing() {
+    let (mut world, mut number, mut marks) = (World::new(), 0, 0);
+    let mut process = world.start();
+    // Whatever the store takes, it does not say so: all of it waits, and goes again.
+    for time in TIMES {
+        world.now.wall = Timestamp::parse(time.as_bytes()).unwrap();
+        for _ in 0..3 {
+            world.write(&mut process, number);
+            number += 1;
+        }
+        world.run(&mut process, Duration::from_millis(1_500), says_nothing);
+        marks = marks.max(world.check_marks());
+        assert_eq!(
+            world.spooled(),
+            (0..number).map(|number| format!("stream line {number}\n")).collect::<String>(),
+            "segments are not in the order in which they were written"
+        );
+    }
+    assert!(marks > TIMES.len(), "{marks} marks: the clock's steps left none");
+    // A kill, and another life whose clock is earlier still; then one that is later.
+    for time in ["2020-02-29T23:59:59Z", "2026-11-27T00:00:00Z"] {
+        drop(process);
+        world.now.wall = Timestamp::parse(time.as_bytes()).unwrap();
+        process = world.start();
+        world.write(&mut process, number);
+        number += 1;
+        world.run(&mut process, Duration::from_secs(5), says_nothing);
+        world.check_marks();
+    }
+    world.run(&mut process, Duration::from_secs(60), |request| request.is_multiple_of(2));
+    assert!(process.ledger.lock().unwrap().snapshot().waiting == 0, "all is at rest");
+
+    let mut messages = BTreeMap::new();
+    let mut indices = BTreeSet::new();
+    for (id, sent) in &world.sent {
+        let [(index, document)] = &sent.iter().collect::<Vec<_>>()[..] else { panic!("{id} went as {sent:?}") };
+        let document: serde_json::Value = serde_json::from_str(document).unwrap();
+        *messages.entry(document["message"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+        indices.insert(index.clone());
+    }
+    let expected = (0..number).flat_map(|number| [format!("stream line {number}"), format!("file line {number}")]);
+    assert_eq!(messages, expected.map(|message| (message, 1)).collect());
+    // The clock's days are there: the test would say little were all of one index.
+    assert!(indices.len() >= 3, "{indices:?}");
+}
