@@ -35,7 +35,10 @@ const ASK: &str = "ask-for";
 
 fn main() {
     let arguments: Vec<_> = std::env::args().collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // One thread that works and lives on, for the stopwatch.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).thread_keep_alive(Duration::from_secs(86_400)).enable_all().build();
+    let runtime = runtime.unwrap();
     if let Some(at) = arguments.iter().position(|argument| argument == ASK) {
         return runtime.block_on(ask(Path::new(&arguments[at + 1]), &arguments[at + 2]));
     }
@@ -85,7 +88,7 @@ async fn wait(store: &Store, batch: &store::Batch) -> f64 {
 }
 
 /// Time that passes, but for that in which a thread was ready to go on and another program had the processor, as
-/// `/proc/self/task/*/schedstat` counts it of the main thread and of those that work for it one at a time.
+/// `/proc/self/task/*/schedstat` counts it of the main thread and of the one that works while it waits.
 struct Stopwatch {
     began: Instant,
     passed_over: Duration,

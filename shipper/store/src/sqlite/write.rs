@@ -28,8 +28,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages that the connection keeps in memory.
 const CACHE_KIB: i64 = 16 * 1024;
 
-/// The WAL is cut back to this after a checkpoint.
-const WAL_KEPT_BYTES: i64 = 16 * 1024 * 1024;
+/// The WAL is cut back to this after a checkpoint: to what it may become before the writer sees to it, so that it is not cut
+/// and made longer again and again.
+const WAL_KEPT_BYTES: i64 = 64 * 1024 * 1024;
 
 const INSERT: &str = r#"
 INSERT INTO logs (id, time, source, "offset", length, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
