@@ -46,6 +46,11 @@ impl Model {
         lines
     }
 
+    /// In the order in which they came.
+    pub(crate) fn tail(&self, scope: &Scope, filter: &Filter) -> Vec<&Value> {
+        self.selected(scope, &Selection { filter: filter.clone(), from: None, to: None })
+    }
+
     pub(crate) fn facet(&self, scope: &Scope, selection: &Selection, facet: Facet) -> Vec<(String, u64)> {
         let mut counts = BTreeMap::<String, u64>::new();
         for line in self.selected(scope, selection) {

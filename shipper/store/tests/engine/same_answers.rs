@@ -7,15 +7,17 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use serde_json::{Value, json};
 use store::counts::{Facet, GroupKey, Requests};
 use store::patterns::Patterns;
-use store::{BatchBuilder, Breakdown, Counted, EngineSettings, Field, LineId, Search, Store, Target};
+use store::{
+    BatchBuilder, Breakdown, Counted, EngineSettings, Field, Filter, LineId, Scope, Search, Store, TailPlace, Target,
+};
 
-use crate::lines::{DAY, documents, generation, push};
+use crate::lines::{DAY, documents, generation, has_merged_runs, push, shorten_runs};
 use crate::plain_model::{Figures, Model};
 use crate::questions::{Question, line, question};
 use crate::rig::Rig;
 
 /// Lines are written to an engine so many times unless the variable says otherwise.
-const CASES: u32 = 2;
+const CASES: u32 = 3;
 
 /// Questions about the same few lines.
 const QUESTIONS: usize = 25;
@@ -23,7 +25,7 @@ const QUESTIONS: usize = 25;
 /// Questions about the same many lines.
 const QUESTIONS_OF_MANY: usize = 12;
 
-/// Many lines: more than the 1,024 of a run.
+/// Many lines: more than the 1,024 of a run, and of a group of large runs where those are short.
 const MANY: std::ops::Range<usize> = 1_040..1_200;
 
 /// Many lines are about so many times the few.
@@ -35,11 +37,14 @@ struct Stores {
     engine: Store,
     embedded: Store,
     model: Model,
+    /// Where what came in begins, in either.
+    places: [TailPlace; 2],
     _folder: tempfile::TempDir,
 }
 
 impl Stores {
-    async fn with(rig: Rig, lines: Vec<(u8, Value)>) -> Self {
+    /// With short runs, the lines lie in some that were merged.
+    async fn with(rig: Rig, lines: Vec<(u8, Value)>, has_short_runs: bool) -> Self {
         let mut builder = BatchBuilder::new(&rig.settings.index_prefix);
         let mut model = Vec::new();
         for (place, (source, mut line)) in lines.into_iter().enumerate() {
@@ -55,18 +60,30 @@ impl Stores {
         let folder = tempfile::tempdir().unwrap();
         let target = Target::Sqlite(folder.path().join("logs.db"));
         let embedded = Store::open_writer(&target, &EngineSettings::default()).await.unwrap();
+        if has_short_runs {
+            shorten_runs(folder.path());
+        }
         let engine = rig.ready_store().await;
+        let begin = async |store: &Store| store.tail(&Scope::All, &Filter::EVERY, None, 1).await.unwrap().place;
+        let places = [begin(&embedded).await, begin(&engine).await];
         for store in [&engine, &embedded] {
             let written = store.write(&batch).await.unwrap();
             assert!(written.iter().all(|disposition| *disposition == store::Disposition::Stored), "{written:?}");
         }
         rig.refresh().await;
-        Self { rig, engine, embedded, model: Model(model), _folder: folder }
+        if has_short_runs && model.len() >= MANY.start {
+            assert!(has_merged_runs(folder.path()));
+        }
+        Self { rig, engine, embedded, model: Model(model), places, _folder: folder }
     }
 
     async fn compare(&self, question: &Question) -> Result<(), TestCaseError> {
-        for (name, store) in [("embedded", &self.embedded), ("engine", &self.engine)] {
-            let outcome = self.compare_one(store, question).await;
+        let stores = [("embedded", &self.embedded), ("engine", &self.engine)];
+        for ((name, store), place) in stores.into_iter().zip(&self.places) {
+            let outcome = match self.compare_one(store, question).await {
+                Ok(()) => self.compare_tail(store, question, place).await,
+                failed => failed,
+            };
             outcome.map_err(|error| {
                 TestCaseError::fail(format!("{name}: {} {question:?}: {error}", question.search.filter))
             })?;
@@ -112,6 +129,23 @@ impl Stores {
         let expected = self.model.around(scope, generation(source), offset, before, after);
         let expected: Vec<_> = expected.into_iter().map(|(offset, line)| (offset, line.clone())).collect();
         prop_assert_eq!(found, expected, "around");
+        Ok(())
+    }
+
+    /// All that came in, in the order in which it came.
+    async fn compare_tail(&self, store: &Store, question: &Question, place: &TailPlace) -> Result<(), TestCaseError> {
+        let (limit, mut place, mut found) = (question.search.limit, place.clone(), Vec::new());
+        loop {
+            let page = store.tail(&question.scope, &question.search.filter, Some(&place), limit).await.unwrap();
+            found.extend(page.lines.iter().map(|line| without_engines_own(line.get())));
+            // As a client would pass it on.
+            place = page.place.to_string().parse().unwrap();
+            if page.lines.len() < limit {
+                break;
+            }
+        }
+        let expected: Vec<_> = self.model.tail(&question.scope, &question.search.filter).into_iter().cloned().collect();
+        prop_assert_eq!(found, expected, "tail");
         Ok(())
     }
 
@@ -218,13 +252,15 @@ fn an_engine_the_embedded_store_and_a_plain_model_answer_alike() {
         |case| {
             number.set(number.get() + 1);
             let (few, many, mut questions) = case;
-            let lines = if number.get() % 2 == 1 { few } else { many };
+            // Few in short runs, many in short ones, many in usual ones.
+            let lines = if number.get() % 3 == 1 { few } else { many };
             if lines.len() >= MANY.start {
                 questions.truncate(QUESTIONS_OF_MANY);
                 questions.iter_mut().for_each(|question| question.widen(WIDER));
             }
             run(async {
-                let stores = Stores::with(Rig::full(&format!("same-{}", number.get())), lines).await;
+                let rig = Rig::full(&format!("same-{}", number.get()));
+                let stores = Stores::with(rig, lines, number.get() % 3 != 0).await;
                 for question in &questions {
                     stores.compare(question).await?;
                 }
