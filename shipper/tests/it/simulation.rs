@@ -74,17 +74,17 @@ fn every_line_has_one_disposition_whatever_happens() {
 #[test]
 fn seeds_that_found_a_fault_stay_mended() {
     let found = [
-        (0, "a file that can't be read for a moment was taken for a cut one and read again under new ids"),
-        (3, "a stream's folder was taken for durable because it was there"),
-        (4, "a generation that could not be made durable stayed in the journal and claimed the file after a restart"),
-        (30, "what a look had seen of files was forgotten when the journal could not be synced"),
-        (94, "a dead letter was written again after a failed sync, and the first writing stayed"),
-        (319, "a file that could not be read at the start was read again under a new id"),
-        (874, "a journal was trusted after a sync that failed and then passed"),
-        (1151, "a file was given up at the start while its folder could not be read"),
-        (1631, "the copy of a cut file was passed over while its folder could not be read"),
-        (6876, "a record that could be neither appended nor cut off again tore the journal"),
-        (17029, "a letter that could be neither appended nor cut off again tore the dead letters"),
+        (12, "a file that can't be read for a moment was taken for a cut one and read again under new ids"),
+        (17, "a stream's folder was taken for durable because it was there"),
+        (25, "a generation that could not be made durable stayed in the journal and claimed the file after a restart"),
+        (8, "what a look had seen of files was forgotten when the journal could not be synced"),
+        (80, "a dead letter was written again after a failed sync, and the first writing stayed"),
+        (416, "a file that could not be read at the start was read again under a new id"),
+        (433, "a journal was trusted after a sync that failed and then passed"),
+        (1361, "a file was given up at the start while its folder could not be read"),
+        (309, "the copy of a cut file was passed over while its folder could not be read"),
+        (8563, "a record that could be neither appended nor cut off again tore the journal"),
+        (21, "a letter that could be neither appended nor cut off again tore the dead letters"),
         (29359, "a file was known after a kill by less than what was sent of it"),
     ];
     for (seed, fault) in found {

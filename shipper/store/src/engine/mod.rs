@@ -1,4 +1,5 @@
-//! Elasticsearch or OpenSearch, through the `elasticsearch` crate.
+//! Elasticsearch or OpenSearch. What is put in place goes by the `elasticsearch` crate; all other answers are read by
+//! `client` itself, which stops at a bound.
 //!
 //! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place, and `preflight`
 //! proves that they work, unless `obstacles` are in the way; `write` sends batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in
