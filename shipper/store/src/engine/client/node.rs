@@ -10,7 +10,7 @@ use bytes::Bytes;
 use elasticsearch::auth::Credentials as ClientCredentials;
 use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::Method;
-use elasticsearch::http::headers::{AUTHORIZATION, HeaderMap};
+use elasticsearch::http::headers::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue};
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use url::Url;
 
@@ -94,7 +94,9 @@ impl Node {
     }
 
     async fn put(&self, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
-        let Question { method, path, headers, query, body, timeout } = question;
+        let Question { method, path, mut headers, query, body, timeout } = question;
+        // Of a compressed answer the length is not known before it is read, and what it says of a refusal is wanted.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let sent = self.transport.send(method, path, headers, Some(query), body, Some(timeout)).await;
         let response = sent.map_err(|error| failed(&error, error.is_timeout()))?;
         let status = response.status_code().as_u16();
