@@ -93,7 +93,7 @@ pub(crate) enum Action {
     /// asking for every line. Also beside a shipper at work. Exits 1 if anything is missing or there twice. Takes the
     /// options that the shipper runs with: files of another --format have other lines.
     Verify(VerifyArgs),
-    /// Look at the lines that no store took, and send them again
+    /// Look at the lines that no store took, send them again or give them up
     #[command(subcommand)]
     DeadLetters(DeadLettersAction),
     /// Look at what lies in the state directory, and set aside what is torn

@@ -9,13 +9,15 @@
 //! `message` where `origin.wrapped` says so. Files are begun anew at [`FILE_BYTES`], or a quarter of the bound.
 //!
 //! A line is a dead letter once it is durable here; after a restart its id is known, and it is neither sent nor written
-//! again. It stops being one when a [replay](replayed) has put it into a store.
+//! again. It stops being one when a [replay](replayed) has put it into a store, or when it is [discarded].
 //!
 //! # The bound
 //!
 //! All files together have at most `max_bytes`. What comes then is not dropped: it stays pending, [`DeadLetters::counts`]
 //! says that they are full, and the pipeline sends nothing more, so what is pending is what the requests under way brought.
 
+mod at_rest;
+pub mod discarded;
 pub mod replayed;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -26,6 +28,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Batch, Cause, GenerationId, LineId, Timestamp};
 
+pub use self::at_rest::{BadLetter, Found, census, read};
+use self::at_rest::{id_of, path_of, sequences};
+use self::discarded::Discarded;
 use crate::disk::{Disk, DiskFile, append_whole, is_whole};
 use crate::ndjson::for_each_line;
 
@@ -34,6 +39,9 @@ pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The bound holds so many files at least.
 const MIN_FILES: u64 = 4;
+
+/// Why nothing is sent while they have no room, beside the store's own causes.
+pub const CAUSE: &str = "dead_letters";
 
 const DIR: &str = "dead-letters";
 
@@ -62,7 +70,7 @@ pub struct DeadLetter<'a> {
 /// How many there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterCounts {
-    /// Letters that no replay has put into a store.
+    /// Letters that no replay has put into a store and nobody has discarded.
     pub letters: u64,
     /// Bytes of their files.
     pub bytes: u64,
@@ -79,7 +87,7 @@ impl DeadLetterCounts {
         let Self { letters, bytes, max_bytes, .. } = self;
         format!(
             "the dead letters are full ({letters} in {bytes} of {max_bytes} bytes): stop the shipper, see `shipper \
-             dead-letters list`, replay them once their cause is mended, or raise dead_letters_max_bytes"
+             dead-letters list`, replay them once their cause is mended or discard them, or raise dead_letters_max_bytes"
         )
     }
 }
@@ -110,6 +118,10 @@ impl<D: Disk> DeadLetters<D> {
         disk.sync_dir(&dir)?;
         let mut known: HashMap<_, HashSet<_>> = HashMap::new();
         let mut counts = DeadLetterCounts { max_bytes, ..DeadLetterCounts::default() };
+        let discarded = Discarded::read(&disk, state_dir)?;
+        for id in discarded.ahead(&disk, state_dir)? {
+            known.entry(id.generation).or_default().insert(id.offset);
+        }
         let sequences = sequences(&disk, &dir)?;
         for sequence in &sequences {
             let file = disk.open_append(&path_of(&dir, *sequence))?;
@@ -118,7 +130,7 @@ impl<D: Disk> DeadLetters<D> {
             for_each_line(&file, |line| {
                 if line.is_whole {
                     whole_bytes = line.offset + line.length();
-                    if let Some(id) = id_of(line.bytes).filter(|id| !replayed.contains(id)) {
+                    if let Some(id) = id_of(line.bytes).filter(|id| !replayed.contains(id) && !discarded.contains(id)) {
                         known.entry(id.generation).or_default().insert(id.offset);
                         counts.letters += 1;
                     }
@@ -243,82 +255,6 @@ impl<D: Disk> DeadLetters<D> {
         *len += bytes.len() as u64;
         Ok(())
     }
-}
-
-/// A letter as it lies there.
-#[derive(Debug)]
-pub struct Found<'a> {
-    /// Which file.
-    pub sequence: u64,
-    /// Its line.
-    pub id: LineId,
-    /// The letter.
-    pub letter: DeadLetter<'a>,
-}
-
-/// A line of a file that is no letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadLetter {
-    /// Which file.
-    pub path: PathBuf,
-    /// Where in it.
-    pub offset: u64,
-    /// How long it is, with its newline.
-    pub length: u64,
-    /// It is the last one and has no newline: a process that writes it, or ended while it did.
-    pub is_torn_end: bool,
-}
-
-/// Gives the letters that no replay has put into a store to `take`, oldest first, and changes nothing; returns what is no
-/// letter.
-///
-/// # Errors
-/// As the file system or `take` says.
-pub fn read<D: Disk>(
-    disk: &D,
-    state_dir: &Path,
-    mut take: impl FnMut(Found<'_>) -> io::Result<()>,
-) -> io::Result<Vec<BadLetter>> {
-    let dir = state_dir.join(DIR);
-    let mut bad = Vec::new();
-    for sequence in sequences(disk, &dir)? {
-        let replayed = replayed::read(disk, &dir, sequence)?;
-        let path = path_of(&dir, sequence);
-        for_each_line(&disk.open(&path)?, |line| {
-            let letter = serde_json::from_slice::<DeadLetter<'_>>(line.bytes).ok().filter(|_| line.is_whole);
-            let found = letter.and_then(|letter| Some(Found { sequence, id: letter.id.parse().ok()?, letter }));
-            match found {
-                Some(found) if replayed.contains(&found.id) => Ok(()),
-                Some(found) => take(found),
-                None => {
-                    let (offset, length, is_torn_end) = (line.offset, line.length(), !line.is_whole);
-                    bad.push(BadLetter { path: path.clone(), offset, length, is_torn_end });
-                    Ok(())
-                }
-            }
-        })?;
-    }
-    Ok(bad)
-}
-
-/// The numbers of the files, in order.
-fn sequences<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<u64>> {
-    let names = disk.list(dir)?;
-    let mut sequences: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(".ndjson")?.parse().ok()).collect();
-    sequences.sort_unstable();
-    Ok(sequences)
-}
-
-fn path_of(dir: &Path, sequence: u64) -> PathBuf {
-    dir.join(format!("{sequence:08}.ndjson"))
-}
-
-fn id_of(line: &[u8]) -> Option<LineId> {
-    #[derive(Deserialize)]
-    struct Id<'a> {
-        id: &'a str,
-    }
-    serde_json::from_slice::<Id<'_>>(line).ok()?.id.parse().ok()
 }
 
 #[cfg(test)]

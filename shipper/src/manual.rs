@@ -43,7 +43,7 @@ fn synopsis(command: &Command) -> Roff {
         let arguments = match subcommand.get_name() {
             "exec" => " [OPTIONS] -- COMMAND…",
             "completions" => " SHELL",
-            "dead-letters" => " list|show|replay [OPTIONS] [ID…]",
+            "dead-letters" => " list|show|replay|discard [OPTIONS] [ID…]",
             "spool" => " check|repair [OPTIONS]",
             "man" => "",
             _ => " [OPTIONS]",

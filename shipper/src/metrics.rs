@@ -8,6 +8,7 @@ use std::time::Duration;
 use observability::prometheus::core::{Collector, Desc};
 use observability::prometheus::proto::MetricFamily;
 use observability::prometheus::{CounterVec, GaugeVec, Opts};
+use shipper::dead_letters;
 use shipper::delivery::hosts::HostReport;
 use shipper::ledger::Snapshot;
 use shipper::pipeline::Report;
@@ -22,6 +23,7 @@ pub(crate) struct Sight {
     report: Report,
     lag: Duration,
     removed: (u64, u64),
+    retention_failing: bool,
     spool_max_bytes: u64,
     in_flight_max_bytes: u64,
 }
@@ -42,6 +44,7 @@ impl Sight {
             report: status.report(),
             lag: status.lag(Timestamp::now()),
             removed: status.removed(),
+            retention_failing: status.is_retention_failing(),
             spool_max_bytes: status.spool_max_bytes(),
             in_flight_max_bytes: status.in_flight_max_bytes(),
         }
@@ -165,7 +168,9 @@ const FIGURES: &[Figure] = &[
     ),
     gauge("shipper_sink_trouble", "1 for the cause why the store gets nothing, while that is so", |sight| {
         let trouble = sight.report.trouble.as_ref().map(|trouble| trouble.cause.kind);
-        CauseKind::ALL.iter().map(|kind| (kind.as_str().into(), (trouble == Some(*kind)).into())).collect()
+        let is_full = sight.report.dead_letters.is_full;
+        let of_store = CauseKind::ALL.iter().map(|kind| (kind.as_str().into(), (trouble == Some(*kind)).into()));
+        of_store.chain([(dead_letters::CAUSE.into(), is_full.into())]).collect()
     })
     .by("cause"),
     gauge(
@@ -195,6 +200,11 @@ const FIGURES: &[Figure] = &[
         "shipper_store_removed_lines_total",
         "Lines taken out of the embedded store because of their age or its size",
         |sight| one(sight.removed.0),
+    ),
+    gauge(
+        "shipper_store_retention_failing",
+        "1 while lines that need not be kept can't be taken out of the embedded store",
+        |sight| one(sight.retention_failing.into()),
     ),
     counter("shipper_store_removed_bytes_total", "Bytes of those lines at their source", |sight| one(sight.removed.1)),
     counter("shipper_files_total", "Files that were cut or gone before they were read to their end", |sight| {

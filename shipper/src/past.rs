@@ -59,6 +59,17 @@ pub enum Note {
     },
 }
 
+impl Note {
+    /// The generation that it says the end of.
+    #[must_use]
+    pub fn ended(&self) -> Option<GenerationId> {
+        match self {
+            Self::Ended { generation, .. } => Some(*generation),
+            Self::Skipped { .. } => None,
+        }
+    }
+}
+
 /// The notes, open for more.
 #[derive(Debug)]
 pub struct Past<D: Disk> {

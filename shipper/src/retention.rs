@@ -3,7 +3,7 @@
 //! The store does so in small steps, between which batches are written; this asks for them, every [`INTERVAL`] and for as
 //! long as there is more to do. A step that fails is tried again at the next interval.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,12 +20,18 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Removals {
     lines: AtomicU64,
     bytes: AtomicU64,
+    is_failing: AtomicBool,
 }
 
 impl Removals {
     /// Lines and their lengths together.
     pub(crate) fn get(&self) -> (u64, u64) {
         (self.lines.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Whether the last step failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
     }
 }
 
@@ -37,18 +43,17 @@ pub(crate) fn spawn(store: Store, keep: Keep, removals: &Arc<Removals>) {
 }
 
 async fn retain(store: Store, keep: Keep, removals: Weak<Removals>) {
-    let mut is_told = false;
     loop {
         let Some(removals) = removals.upgrade() else { return };
         let wait = match store.retain(&keep, Timestamp::now()).await {
             Ok(retained) => {
-                is_told = false;
+                removals.is_failing.store(false, Ordering::Relaxed);
                 removals.lines.fetch_add(retained.lines, Ordering::Relaxed);
                 removals.bytes.fetch_add(retained.bytes, Ordering::Relaxed);
                 if retained.more { PAUSE } else { INTERVAL }
             }
             Err(error) => {
-                if !std::mem::replace(&mut is_told, true) {
+                if !removals.is_failing.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%error, "old lines can't be taken out of the store; it is tried again");
                 }
                 INTERVAL

@@ -1,5 +1,6 @@
 //! What a running shipper logs of its store, its hosts and its disk: each change once.
 
+use crate::dead_letters;
 use crate::pipeline::Report;
 
 /// Logs once that the store, or the disk, is in trouble, and once that it is not any more.
@@ -9,7 +10,11 @@ pub(crate) fn tell_of_trouble(told: &mut Option<String>, report: &Report) {
         (Some(trouble), _) => Some(trouble.cause.to_string()),
         (None, error) => error.clone(),
     };
-    let cause = report.trouble.as_ref().map_or("disk", |trouble| trouble.cause.kind.as_str());
+    let cause = match &report.trouble {
+        _ if report.dead_letters.is_full => dead_letters::CAUSE,
+        Some(trouble) => trouble.cause.kind.as_str(),
+        None => "disk",
+    };
     match (&trouble, &told) {
         (Some(reason), None) => tracing::warn!(cause, %reason, "lines wait: they can't be shipped at the moment"),
         (None, Some(_)) => tracing::info!("lines are shipped again"),

@@ -12,6 +12,7 @@
 //! Both are sound beside a shipper at work: what the state directory says was true when it was read, and stays true.
 //! What lies beyond the checkpoints then is not looked at.
 
+pub mod gone;
 pub mod known;
 pub mod lines;
 pub mod sums;
@@ -82,6 +83,8 @@ pub struct Missing {
     pub offset: u64,
     /// How many: one line's by lines, any number of lines' by sums.
     pub bytes: u64,
+    /// The index that they went with, or the first and the last of those that are gone of their days.
+    pub index_gone: Option<String>,
 }
 
 /// A line that rests more than once.

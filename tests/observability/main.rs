@@ -18,6 +18,7 @@ mod test_compose;
 mod test_compose_scripts;
 mod test_contract_metrics;
 mod test_dashboard;
+mod test_dead_letters;
 mod test_docker_logs;
 mod test_documents;
 mod test_e2e_metrics_logs;

@@ -4,13 +4,15 @@
 use std::path::Path;
 
 use observability_tests::engine::Engine;
+use observability_tests::scrape::Scrape;
+use observability_tests::{port, wait};
 use serde_json::{Value, json};
 
-use crate::place::{Place, append, assert_each_once, mark, stored_lines};
+use crate::place::{Place, append, assert_each_once, mark, record, stored_lines};
 
 /// Runs a subcommand over a state directory; exit code, and what it said.
 #[track_caller]
-fn run(place: &Place, subcommand: &str, state: &Path, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn run(place: &Place, subcommand: &str, state: &Path, arguments: &[&str]) -> (i32, String) {
     let mut program = place.shipper(subcommand, state).args(arguments).start();
     let code = program.exit_code();
     (code, format!("{}{}", program.stdout(), program.stderr()))
@@ -128,4 +130,126 @@ fn what_was_refused_is_replayed_through_the_pipeline() {
 #[test]
 fn what_was_refused_is_replayed_without_processors() {
     what_was_refused_is_replayed(&Place::bare_engine(), &Engine::bare(), "2011-05-02");
+}
+
+/// An index that a life cycle removed is named, with what was in it, and is a loss unless that is expected.
+fn lines_that_went_with_their_index_are_named(place: &Place, engine: &Engine) {
+    const A_DAY: usize = 10;
+    let project = mark("life-cycle");
+    let prefix = format!("life-{}", &project[project.len() - 12..]);
+    let options = ["--index-prefix", &prefix];
+    let folder = tempfile::tempdir().unwrap();
+    let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
+    let day = |ago: i64| (time::OffsetDateTime::now_utc() - time::Duration::days(ago)).date().to_string();
+    let index = |ago: i64| format!("{prefix}-{}", day(ago).replace('-', "."));
+    let of_day =
+        |ago: i64| (0..A_DAY).map(|n| record(&project, n).replace(&day(0), &day(ago)) + "\n").collect::<String>();
+    let (old, newer, today) = (of_day(3), of_day(2), of_day(0));
+    std::fs::write(&file, old.clone() + &newer).unwrap();
+    let path = file.display().to_string();
+    let run = |subcommand: &str, more: &[&str]| run(place, subcommand, &state, &[&options[..], more].concat());
+    let (code, said) = run("run", &["--until-idle", "--file", &path]);
+    assert_eq!(code, 0, "{said}");
+    // What comes from a pipe is gone with its segment, so that only sums tell of it.
+    let mut shipper = place.shipper("run", &state).args(options).piped_stdin().start();
+    std::io::Write::write_all(&mut shipper.child().stdin.take().unwrap(), today.as_bytes()).unwrap();
+    assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
+    let (code, said) = run("verify", &[]);
+    assert!(code == 0 && !said.contains("gone "), "{said}");
+
+    for ago in [3, 0] {
+        assert_eq!(engine.request("DELETE", &format!("/{}", index(ago)), &Value::Null).0, 200);
+    }
+    let (code, said) = run("verify", &[]);
+    let gone = |ago: i64, what: &str| format!("gone      {}: there is no such index any more; {what}\n", index(ago));
+    assert_eq!(code, 1, "{said}");
+    for told in [
+        gone(3, &format!("{A_DAY} lines, {} bytes", old.len())),
+        gone(3, &format!("{} bytes", old.len())),
+        gone(0, &format!("{} bytes", today.len())),
+    ] {
+        assert!(said.contains(&told), "{told}{said}");
+    }
+    assert!(said.contains(&format!(", gone with {}\n", index(0))) && said.contains("NOT PROVEN"), "{said}");
+    let (code, said) = run("verify", &["--expect-removed"]);
+    assert!(code == 0 && said.contains(&gone(0, &format!("{} bytes", today.len()))), "{said}");
+    // Nothing is sent into an index again that was removed on purpose.
+    let (code, said) = run("verify", &["--expect-removed", "--resend"]);
+    assert!(code == 0 && said.contains("0 lines stored, 0 already there"), "{said}");
+
+    // A line that is missing while its index is there is missing, whatever is expected.
+    let search = json!({ "query": { "match_all": {} }, "size": 1 });
+    let (_, found) = engine.request("POST", &format!("/{}/_search", index(2)), &search);
+    let id = found["hits"]["hits"][0]["_id"].as_str().unwrap();
+    assert_eq!(engine.request("DELETE", &format!("/{}/_doc/{id}?refresh=true", index(2)), &Value::Null).0, 200);
+    let (code, said) = run("verify", &["--expect-removed"]);
+    assert!(code == 1 && said.contains("missing "), "{said}");
+    engine.request("DELETE", &format!("/{}", index(2)), &Value::Null);
+}
+
+#[test]
+fn lines_that_went_with_their_index_are_named_through_the_pipeline() {
+    lines_that_went_with_their_index_are_named(&Place::engine(), &Engine::with_processors());
+}
+
+#[test]
+fn lines_that_went_with_their_index_are_named_without_processors() {
+    lines_that_went_with_their_index_are_named(&Place::bare_engine(), &Engine::bare());
+}
+
+/// What the embedded store's own retention took out is no loss, and what is lost besides still is one.
+#[test]
+fn what_the_embedded_store_removed_itself_is_told_and_not_missed() {
+    const OLD: usize = 6_000;
+    let place = Place::embedded();
+    let folder = tempfile::tempdir().unwrap();
+    let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
+    let old = |n: usize| record("retired", n).replace(&crate::place::now()[..4], "2011") + "\n";
+    std::fs::write(&file, (0..OLD).map(old).collect::<String>()).unwrap();
+    let admin = port::free_address();
+    let shipper = place.shipper("run", &state).args(["--keep", "7d", "--admin-listen", &admin.to_string(), "--file"]);
+    let mut shipper = shipper.arg(&file).start_healthy(admin);
+    let removed = wait::until("old lines are taken out", || {
+        let scrape = Scrape::of(admin);
+        assert_eq!(scrape.metric("shipper_store_retention_failing", &[]), 0.0);
+        let is_shipped = scrape.metric("shipper_lines_stored_total", &[]) == OLD as f64;
+        let removed = scrape.metric("shipper_store_removed_lines_total", &[]);
+        // All but the newest, which are fewer than a run.
+        (is_shipped && removed >= (OLD - 1_024) as f64).then_some(removed)
+    });
+    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
+    let (code, said) = run(&place, "verify", &state, &[]);
+    assert!(code == 0 && said.contains(&format!("{removed} lines removed by the store itself")), "{said}");
+    assert!(said.contains("1 more are not where they were: only sums prove them"), "{said}");
+    let (_, json) = run(&place, "verify", &state, &["--json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["sums"]["stored_lines"].as_u64().unwrap() + removed as u64, OLD as u64);
+
+    let Place::Embedded(store) = &place else { unreachable!() };
+    let database = rusqlite::Connection::open(store.path().join("logs.db")).unwrap();
+    let gone = "DELETE FROM logs WHERE id = (SELECT max(id) FROM logs)";
+    assert_eq!(database.execute(gone, []).unwrap(), 1);
+    let (code, said) = run(&place, "verify", &state, &[]);
+    assert!(code == 1 && said.contains("missing ") && said.contains("NOT PROVEN"), "{said}");
+}
+
+/// That lines can't be taken out is told as a metric, and is over when they can.
+#[test]
+fn retention_that_fails_is_told_until_it_does_not() {
+    let place = Place::embedded();
+    let Place::Embedded(store) = &place else { unreachable!() };
+    let folder = tempfile::tempdir().unwrap();
+    let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
+    std::fs::write(&file, "").unwrap();
+    let admin = port::free_address();
+    let shipper = place.shipper("run", &state).args(["--keep", "7d", "--admin-listen", &admin.to_string(), "--file"]);
+    let mut shipper = shipper.arg(&file).start_answering(admin, "/readyz");
+    let failing = || Scrape::of(admin).metric("shipper_store_retention_failing", &[]);
+    assert_eq!(failing(), 0.0);
+    let database = rusqlite::Connection::open(store.path().join("logs.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    wait::until("it is told", || (failing() == 1.0).then_some(()));
+    database.execute_batch("ROLLBACK").unwrap();
+    wait::until("it is over", || (failing() == 0.0).then_some(()));
+    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use shipper::config::{ConfigError, Options};
+use shipper::dead_letters::DeadLetter;
 use shipper::shipper::{Held, StartError};
 use store::{LineId, Timestamp};
 
@@ -46,6 +47,11 @@ pub(crate) enum DeadLettersAction {
     /// What the store takes now, or has already, is a dead letter no more; what it refuses again stays one. Needs the
     /// state directory for itself: no shipper may be using it.
     Replay(Box<ReplayArgs>),
+    /// Give them up for good
+    ///
+    /// Says what it is about to remove, and removes it with --yes only. The lines count as disposed of: they are not sent
+    /// again, and verify does not miss them. Needs the state directory for itself: no shipper may be using it.
+    Discard(DiscardArgs),
 }
 
 /// What `dead-letters list` takes.
@@ -53,18 +59,59 @@ pub(crate) enum DeadLettersAction {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) state: StateArgs,
-    /// Only those with this status
-    #[arg(long, value_name = "N")]
-    pub(crate) status: Option<u16>,
-    /// Only those for this index
-    #[arg(long, value_name = "INDEX")]
-    pub(crate) index: Option<String>,
-    /// Only those whose reason has this text
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) filter: LetterFilter,
     /// One JSON object a line, without the documents
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Which dead letters: those that all that is given holds for.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LetterFilter {
+    /// Only those with this status
+    #[arg(long, value_name = "N")]
+    status: Option<u16>,
+    /// Only those for this index
+    #[arg(long, value_name = "INDEX")]
+    index: Option<String>,
+    /// Only those whose reason has this text
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only those that were refused before this time, RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    before: Option<Timestamp>,
+}
+
+impl LetterFilter {
+    /// Whether it is one of them.
+    pub(crate) fn takes(&self, letter: &DeadLetter<'_>) -> bool {
+        // A letter whose time can't be read was not refused before any.
+        let is_before = |time: &Timestamp| Timestamp::parse(letter.at.as_bytes()).is_some_and(|at| at < *time);
+        self.status.is_none_or(|status| letter.status == status)
+            && self.index.as_ref().is_none_or(|index| letter.index == *index)
+            && self.reason.as_ref().is_none_or(|reason| letter.reason.contains(reason.as_str()))
+            && self.before.as_ref().is_none_or(is_before)
+    }
+}
+
+/// What `dead-letters discard` takes.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").args(["ids", "all", "status", "index", "reason", "before"]).multiple(true).required(true))]
+pub(crate) struct DiscardArgs {
+    /// Their ids
+    #[arg(value_name = "ID", conflicts_with_all = ["all", "status", "index", "reason", "before"])]
+    pub(crate) ids: Vec<LineId>,
+    /// All of them
+    #[arg(long, conflicts_with_all = ["status", "index", "reason", "before"])]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) filter: LetterFilter,
+    /// Really do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
 }
 
 /// What `dead-letters replay` takes.
@@ -92,6 +139,9 @@ pub(crate) struct VerifyArgs {
     /// Leave out what was done with before this time, RFC 3339, such as what an index life cycle has removed
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<Timestamp>,
+    /// Take no line for missing whose day has no index any more, as where an index life cycle removes old ones
+    #[arg(long)]
+    pub(crate) expect_removed: bool,
     /// The result as JSON
     #[arg(long)]
     pub(crate) json: bool,

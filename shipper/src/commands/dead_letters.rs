@@ -1,5 +1,7 @@
 //! `shipper dead-letters`: what no store took, and another try.
 
+mod discard;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,11 +28,12 @@ const READ_AHEAD: usize = 1;
 /// So many letters that are refused again are shown.
 const REFUSED_SHOWN_MAX: usize = 20;
 
-/// Lists, shows or replays.
+/// Lists, shows, replays or discards.
 pub(crate) fn run(action: DeadLettersAction) -> Result<Exit, Failure> {
     match action {
         DeadLettersAction::List(args) => list(args),
         DeadLettersAction::Show { id, state } => show(id, &state.state_dir()?),
+        DeadLettersAction::Discard(args) => discard::discard(args),
         DeadLettersAction::Replay(args) => actix_rt::System::new().block_on(replay(*args)),
     }
 }
@@ -55,16 +58,11 @@ impl<'a> Listed<'a> {
 }
 
 fn list(args: ListArgs) -> Result<Exit, Failure> {
-    let ListArgs { state, status, index, reason, json } = args;
+    let ListArgs { state, filter, json } = args;
     let state_dir = there(state.state_dir()?)?;
-    let is_wanted = |letter: &DeadLetter<'_>| {
-        status.is_none_or(|status| letter.status == status)
-            && index.as_ref().is_none_or(|index| letter.index == *index)
-            && reason.as_ref().is_none_or(|reason| letter.reason.contains(reason.as_str()))
-    };
     let mut count = 0_u64;
     let bad = dead_letters::read(&RealDisk, &state_dir, |found| {
-        if !is_wanted(&found.letter) {
+        if !filter.takes(&found.letter) {
             return Ok(());
         }
         let head = if count == 0 && !json { HEAD } else { "" };

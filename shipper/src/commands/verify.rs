@@ -9,6 +9,7 @@ use shipper::dead_letters::DeadLetters;
 use shipper::disk::RealDisk;
 use shipper::resend::Resender;
 use shipper::shipper::{Held, StartError};
+use shipper::verify::gone::{Indices, WithIndex};
 use shipper::verify::known::Known;
 use shipper::verify::lines::{self, Check, Lines};
 use shipper::verify::sums::{self, Sums};
@@ -58,12 +59,18 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
     let store = if resend { open_to_write(&settings).await? } else { open_to_read(&settings).await? };
     let known = Known::read(&RealDisk, state_dir)?;
     let refreshed = store.refresh().await.map_err(shipper::verify::VerifyError::from)?;
+    let indices = Indices {
+        prefix: settings.pipeline().index_prefix.clone(),
+        present: store.index_names().await.map_err(shipper::verify::VerifyError::from)?,
+        removal_is_expected: args.expect_removed,
+    };
     let total = known.generations.values().map(|generation| generation.proven_to).sum();
     let bar = progress::bytes(total, "by sums");
-    let sums = sums::check(&known, &store, since.map(Timestamp::unix_ms), &|bytes| bar.inc(bytes)).await?;
+    let sums = sums::check(&known, &store, &indices, since.map(Timestamp::unix_ms), &|bytes| bar.inc(bytes)).await?;
     bar.finish_and_clear();
     let mut resent = held.filter(|_| resend).map(|held| Resend::new(&settings, &store, held)).transpose()?;
-    let lines = if sums_only { None } else { Some(by_lines(&settings, &store, &known, resent.as_mut()).await?) };
+    let lines =
+        if sums_only { None } else { Some(by_lines(&settings, &store, &indices, &known, resent.as_mut()).await?) };
     let resent = resent.map(|resend| resend.counts);
     let is_right = sums.are_right() && lines.as_ref().is_none_or(Lines::are_right);
     let report = Report {
@@ -98,11 +105,12 @@ fn is_mended(sums: &Sums, lines: Option<&Lines>, resent: Option<&ResentCounts>) 
 async fn by_lines(
     settings: &Settings,
     store: &Store,
+    indices: &Indices,
     known: &Known,
     mut resend: Option<&mut Resend<'_>>,
 ) -> Result<Lines, Failure> {
     let bar = progress::bytes(lines::bytes(known), "by lines");
-    let check = Check { disk: RealDisk, settings, store, progress: &|bytes| bar.inc(bytes) };
+    let check = Check { disk: RealDisk, settings, store, indices, progress: &|bytes| bar.inc(bytes) };
     let found = check
         .run(known, async |batch| match &mut resend {
             Some(resend) => resend.send(batch).await,
@@ -177,6 +185,7 @@ impl Report {
             sums.generations, sums.stored_lines, sums.stored_bytes, sums.dead_letters, sums.dead_letter_bytes
         );
         for (bytes, what) in [
+            (sums.discarded, "lines whose dead letters were discarded"),
             (sums.skipped_bytes, "bytes that are no lines"),
             (sums.given_up_bytes, "bytes given up because the spool was full"),
             (sums.removed_lines, "lines removed by the store itself"),
@@ -195,16 +204,18 @@ impl Report {
         if !self.refreshed {
             text += "          the store may not show yet what was stored within the last second: its rights forbid to ask\n";
         }
+        gone(&mut text, &sums.with_index);
         findings(&mut text, &sums.missing, &sums.twice);
         if let Some(lines) = &self.lines {
             let _ = writeln!(
                 text,
-                "by lines  {} sources that are still there: {} lines, {} stored, {} dead letters",
-                lines.sources, lines.lines, lines.stored, lines.dead_letters
+                "by lines  {} sources that are still there: {} lines, {} stored, {} dead letters, {} discarded",
+                lines.sources, lines.lines, lines.stored, lines.dead_letters, lines.discarded
             );
             if lines.gone > 0 {
                 let _ = writeln!(text, "          {} more are not where they were: only sums prove them", lines.gone);
             }
+            gone(&mut text, &lines.with_index);
             findings(&mut text, &lines.missing, &lines.twice);
         }
         if let Some(resent) = &self.resent {
@@ -225,10 +236,20 @@ impl Report {
     }
 }
 
+/// What went with its index.
+fn gone(text: &mut String, with_index: &WithIndex) {
+    for (index, amount) in with_index.iter().take(SHOWN_MAX) {
+        let lines = if amount.lines > 0 { format!("{} lines, ", amount.lines) } else { String::new() };
+        let _ = writeln!(text, "gone      {index}: there is no such index any more; {lines}{} bytes", amount.bytes);
+    }
+    more(text, with_index.len() as u64);
+}
+
 fn findings(text: &mut String, missing: &Listed<Missing>, twice: &Listed<Twice>) {
     for found in missing.listed.iter().take(SHOWN_MAX) {
-        let Missing { generation, source, offset, bytes } = found;
-        let _ = writeln!(text, "missing   {bytes} bytes at {offset} of {generation} ({source})");
+        let Missing { generation, source, offset, bytes, index_gone } = found;
+        let with = index_gone.as_ref().map_or_else(String::new, |index| format!(", gone with {index}"));
+        let _ = writeln!(text, "missing   {bytes} bytes at {offset} of {generation} ({source}){with}");
     }
     more(text, missing.count);
     for found in twice.listed.iter().take(SHOWN_MAX) {

@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use store::{LineId, Timestamp};
 
-use super::{DIR, id_of, path_of, sequences};
+use super::DIR;
+use super::at_rest::{id_of, path_of, sequences};
+use super::discarded::Discarded;
 use crate::disk::{Disk, DiskFile, append_whole};
 use crate::ndjson::for_each_line;
 
@@ -35,10 +37,11 @@ struct Mark {
     outcome: Outcome,
 }
 
-/// Sets marks. Whoever does holds the state directory's lock.
+/// Sets marks, and removes files. Whoever does holds the state directory's lock.
 #[derive(Debug)]
 pub struct Marks<D: Disk> {
     disk: D,
+    state_dir: PathBuf,
     dir: PathBuf,
 }
 
@@ -46,7 +49,7 @@ impl<D: Disk> Marks<D> {
     /// The marks under a state directory.
     #[must_use]
     pub fn open(disk: D, state_dir: &Path) -> Self {
-        Self { disk, dir: state_dir.join(DIR) }
+        Self { disk, state_dir: state_dir.to_owned(), dir: state_dir.join(DIR) }
     }
 
     /// Marks letters of the file of a number, durably.
@@ -72,21 +75,23 @@ impl<D: Disk> Marks<D> {
         self.disk.sync_dir(&self.dir)
     }
 
-    /// Removes the files of which every letter has its mark.
+    /// Removes the files of which every letter has its mark or is discarded.
     ///
     /// # Errors
     /// As the file system says.
     pub fn remove_done(&mut self) -> io::Result<()> {
+        let discarded = Discarded::read(&self.disk, &self.state_dir)?;
         for sequence in sequences(&self.disk, &self.dir)? {
             let replayed = read(&self.disk, &self.dir, sequence)?;
             let path = path_of(&self.dir, sequence);
-            let mut is_done = !replayed.is_empty();
+            let (mut letters, mut is_done) = (0, true);
             for_each_line(&self.disk.open(&path)?, |line| {
+                letters += 1;
                 // What is no letter is kept for whoever repairs it.
-                is_done &= id_of(line.bytes).is_some_and(|id| replayed.contains(&id));
+                is_done &= id_of(line.bytes).is_some_and(|id| replayed.contains(&id) || discarded.contains(&id));
                 Ok(())
             })?;
-            if is_done {
+            if is_done && letters > 0 {
                 self.disk.remove(&path)?;
                 self.disk.sync_dir(&self.dir)?;
             }

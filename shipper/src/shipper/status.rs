@@ -84,6 +84,12 @@ impl Status {
         self.removals.get()
     }
 
+    /// Whether lines that need not be kept can't be taken out.
+    #[must_use]
+    pub fn is_retention_failing(&self) -> bool {
+        self.removals.is_failing()
+    }
+
     /// The spool's bound in bytes.
     #[must_use]
     pub fn spool_max_bytes(&self) -> u64 {

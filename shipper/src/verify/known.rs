@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use store::GenerationId;
 
 use super::VerifyError;
-use crate::dead_letters;
+use crate::dead_letters::{self, discarded::Discarded};
 use crate::disk::{Disk, DiskFile as _};
 use crate::journal::{self, Entry, FileIdentity};
 use crate::past::{self, Note};
@@ -46,6 +46,8 @@ pub struct Generation {
     pub skipped: Vec<Range<u64>>,
     /// Dead letters: where each begins, and how long it is.
     pub dead: BTreeMap<u64, u64>,
+    /// Dead letters that someone discarded: where each began, and how long it was.
+    pub discarded: BTreeMap<u64, u64>,
     /// Where its bytes are.
     pub lies: Lies,
     /// What the journal knows.
@@ -84,6 +86,12 @@ impl Known {
             Ok(())
         });
         letters.map_err(failed(state_dir.join("dead-letters")))?;
+        let discarded = Discarded::read(disk, state_dir).map_err(failed(state_dir.join("dead-letters")))?;
+        for (generation, lines) in discarded.lines() {
+            if let Some(generation) = known.generations.get_mut(&generation) {
+                generation.discarded = lines;
+            }
+        }
         Ok(known)
     }
 
@@ -143,6 +151,7 @@ impl Generation {
             ended_unix_ms: None,
             skipped: Vec::new(),
             dead: BTreeMap::new(),
+            discarded: BTreeMap::new(),
             lies,
             entry,
         }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use store::coverage::MAX_IDS;
 use store::{Batch, BatchBuilder, GenerationId, Store};
 
+use super::gone::{self, Indices, WithIndex};
 use super::known::{Generation, Known, Lies};
 use super::{Listed, Missing, Twice, VerifyError};
 use crate::config::Settings;
@@ -34,6 +35,10 @@ pub struct Lines {
     pub stored: u64,
     /// Those that rest among the dead letters.
     pub dead_letters: u64,
+    /// Those whose dead letters were discarded.
+    pub discarded: u64,
+    /// Those that rest nowhere and whose index is gone, by its name; where that is expected they are not missing.
+    pub with_index: WithIndex,
     /// Those that rest nowhere.
     pub missing: Listed<Missing>,
     /// Those that rest in more than one index.
@@ -63,6 +68,8 @@ pub struct Check<'a, D: Disk> {
     pub settings: &'a Settings,
     /// The store.
     pub store: &'a Store,
+    /// The indices that the store has.
+    pub indices: &'a Indices,
     /// Gets the bytes that were read.
     pub progress: &'a dyn Fn(u64),
 }
@@ -179,10 +186,19 @@ impl<D: Disk> Check<'_, D> {
                 let (source, offset) = (generation.source.clone(), line.id.offset);
                 match resting.documents {
                     0 if generation.dead.contains_key(&offset) => found.dead_letters += 1,
+                    0 if generation.discarded.contains_key(&offset) => found.discarded += 1,
                     0 => {
-                        let generation = line.id.generation;
-                        found.missing.push(Missing { generation, source, offset, bytes: line.length });
-                        missing.push(part * MAX_IDS + place);
+                        let place = part * MAX_IDS + place;
+                        let index = batch.index_name(place);
+                        let index_gone = self.indices.lack(index).then(|| index.to_owned());
+                        if let Some(index) = &index_gone {
+                            gone::add(&mut found.with_index, index.clone(), 1, line.length);
+                        }
+                        if index_gone.is_none() || !self.indices.removal_is_expected {
+                            let (generation, bytes) = (line.id.generation, line.length);
+                            found.missing.push(Missing { generation, source, offset, bytes, index_gone });
+                            missing.push(place);
+                        }
                     }
                     1 => found.stored += 1,
                     _ => {

@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use serde::Serialize;
 use store::coverage::{DISTINCT_UP_TO, MAX_SPANS, MAX_STEPS};
-use store::{GenerationId, Span, Store};
+use store::{GenerationId, Span, Store, Timestamp};
 
+use super::gone::{self, Indices, WithIndex};
 use super::known::{Generation, Known};
 use super::{Listed, Missing, Twice, VerifyError};
 
@@ -35,6 +36,10 @@ pub struct Sums {
     pub dead_letters: u64,
     /// Their lengths at their source.
     pub dead_letter_bytes: u64,
+    /// Lines whose dead letters were discarded.
+    pub discarded: u64,
+    /// Their lengths at their source.
+    pub discarded_bytes: u64,
     /// Dead letters that rest in the store as well: a replay was cut short, and the next one marks them.
     pub unmarked_replays: u64,
     /// Bytes that are no lines for a store.
@@ -45,6 +50,8 @@ pub struct Sums {
     pub removed_lines: u64,
     /// Bytes beyond the checkpoints, which nothing is said of.
     pub waiting_bytes: u64,
+    /// What is not there and went with its index; where that is expected it is not missing.
+    pub with_index: WithIndex,
     /// What is not there.
     pub missing: Listed<Missing>,
     /// What is there more than once.
@@ -68,6 +75,7 @@ struct Cell {
 pub async fn check(
     known: &Known,
     store: &Store,
+    indices: &Indices,
     since_unix_ms: Option<i64>,
     progress: &dyn Fn(u64),
 ) -> Result<Sums, VerifyError> {
@@ -83,8 +91,12 @@ pub async fn check(
         let dead = generation.dead.range(..generation.proven_to);
         sums.dead_letters += dead.clone().count() as u64;
         sums.dead_letter_bytes += dead.map(|(_, length)| length).sum::<u64>();
+        let discarded = generation.discarded.range(..generation.proven_to);
+        sums.discarded += discarded.clone().count() as u64;
+        sums.discarded_bytes += discarded.map(|(_, length)| length).sum::<u64>();
         sums.skipped_bytes += generation.skipped.iter().map(|range| range.end - range.start).sum::<u64>();
-        sums.of_generation(*id, generation, store, progress).await?;
+        let source = Source { id: *id, generation, store, indices };
+        sums.of_generation(&source, progress).await?;
     }
     Ok(sums)
 }
@@ -96,39 +108,28 @@ impl Sums {
         self.missing.count == 0 && self.twice.count == 0
     }
 
-    async fn of_generation(
-        &mut self,
-        id: GenerationId,
-        generation: &Generation,
-        store: &Store,
-        progress: &dyn Fn(u64),
-    ) -> Result<(), VerifyError> {
+    async fn of_generation(&mut self, source: &Source<'_>, progress: &dyn Fn(u64)) -> Result<(), VerifyError> {
+        let Source { id, generation, store, .. } = *source;
         let removed = store.removed(id).await?;
         let stored_before = self.stored_bytes;
-        let cells = self.cells(id, generation, store, progress).await?;
+        let cells = self.cells(source, progress).await?;
         if removed.lines > 0 {
             self.removed_lines += removed.lines;
             let there = self.stored_bytes - stored_before + removed.bytes + known_bytes(generation);
             if there < generation.proven_to {
-                let bytes = generation.proven_to - there;
-                self.missing.push(Missing { generation: id, source: generation.source.clone(), offset: 0, bytes });
+                self.miss(source, 0..generation.proven_to - there, (None, None));
             }
             return Ok(());
         }
         for doubtful in wrong(&cells, generation.proven_to) {
-            self.look_closely(id, generation, doubtful, store).await?;
+            self.look_closely(source, doubtful).await?;
         }
         Ok(())
     }
 
     /// What rests of the generation, by steps, with what is known to rest elsewhere.
-    async fn cells(
-        &mut self,
-        id: GenerationId,
-        generation: &Generation,
-        store: &Store,
-        progress: &dyn Fn(u64),
-    ) -> Result<Vec<Cell>, VerifyError> {
+    async fn cells(&mut self, source: &Source<'_>, progress: &dyn Fn(u64)) -> Result<Vec<Cell>, VerifyError> {
+        let Source { id, generation, store, .. } = *source;
         let step = WINDOW_BYTES / MAX_STEPS;
         let mut cells: BTreeMap<u64, Cell> = BTreeMap::new();
         let mut add = |first: u64, bytes: u64, is_doubtful: bool| {
@@ -156,36 +157,26 @@ impl Sums {
     }
 
     /// Reads the places of the lines of a range and finds what is missing and what is there twice.
-    async fn look_closely(
-        &mut self,
-        id: GenerationId,
-        generation: &Generation,
-        range: Range<u64>,
-        store: &Store,
-    ) -> Result<(), VerifyError> {
-        let mut expected = range.start;
+    async fn look_closely(&mut self, source: &Source<'_>, range: Range<u64>) -> Result<(), VerifyError> {
+        let mut reached = Reached { expected: range.start, index: None };
         let mut from = range.start;
         while from < range.end {
-            let mut spans = store.spans(id, from..range.end, MAX_SPANS).await?;
+            let mut spans = source.store.spans(source.id, from..range.end, MAX_SPANS).await?;
             let next = next_page(&mut spans, range.end);
-            expected = self.walk(id, generation, expected, from..next, &spans);
+            self.walk(source, &mut reached, from..next, &spans);
             from = next;
         }
-        if expected < range.end {
-            self.miss(id, generation, expected..range.end);
+        if reached.expected < range.end {
+            let after = source.store.spans(source.id, range.end..source.generation.proven_to, 1).await?;
+            let after = after.first().and_then(|span| span.index.as_deref());
+            self.miss(source, reached.expected..range.end, (reached.index.as_deref(), after));
         }
         Ok(())
     }
 
-    /// Goes from line to line of a page; gives where the last one ends.
-    fn walk(
-        &mut self,
-        id: GenerationId,
-        generation: &Generation,
-        mut expected: u64,
-        page: Range<u64>,
-        spans: &[Span],
-    ) -> u64 {
+    /// Goes from line to line of a page.
+    fn walk(&mut self, source: &Source<'_>, reached: &mut Reached, page: Range<u64>, spans: &[Span]) {
+        let generation = source.generation;
         let mut places: BTreeMap<u64, (u64, Vec<&Span>)> = BTreeMap::new();
         for span in spans {
             let place = places.entry(span.offset).or_default();
@@ -194,33 +185,65 @@ impl Sums {
         }
         for (offset, length) in elsewhere(generation, &page) {
             let place = places.entry(offset).or_default();
-            self.unmarked_replays += u64::from(!place.1.is_empty());
+            // One that was discarded since is no letter that could be marked.
+            self.unmarked_replays += u64::from(!place.1.is_empty() && generation.dead.contains_key(&offset));
             place.0 = place.0.max(length);
         }
         for (offset, (length, there)) in places {
-            if offset > expected {
-                self.miss(id, generation, expected..offset);
+            let index = there.first().and_then(|span| span.index.as_deref());
+            if offset > reached.expected {
+                self.miss(source, reached.expected..offset, (reached.index.as_deref(), index));
             }
-            if there.len() > 1 || offset < expected {
+            if there.len() > 1 || offset < reached.expected {
                 let indices = there.iter().filter_map(|span| span.index.clone()).collect();
-                self.twice.push(Twice { generation: id, source: generation.source.clone(), offset, indices });
+                self.twice.push(Twice { generation: source.id, source: generation.source.clone(), offset, indices });
             }
-            expected = expected.max(offset + length);
+            reached.expected = reached.expected.max(offset + length);
+            if let Some(index) = index {
+                index.clone_into(reached.index.get_or_insert_default());
+            }
         }
-        expected
     }
 
-    fn miss(&mut self, id: GenerationId, generation: &Generation, range: Range<u64>) {
+    /// Notes a gap between two lines, of which the indices are known where they are there.
+    fn miss(&mut self, source: &Source<'_>, range: Range<u64>, lines: (Option<&str>, Option<&str>)) {
+        let Source { id, generation, indices, .. } = *source;
         let (offset, bytes) = (range.start, range.end - range.start);
-        self.missing.push(Missing { generation: id, source: generation.source.clone(), offset, bytes });
+        let begun = i64::try_from(id.born_unix_ms()).unwrap_or(i64::MAX);
+        let ended = generation.ended_unix_ms.unwrap_or_else(|| Timestamp::now().unix_ms());
+        let index_gone = indices.gone_between(lines, begun, ended);
+        if let Some(index) = &index_gone {
+            gone::add(&mut self.with_index, index.clone(), 0, bytes);
+        }
+        if index_gone.is_none() || !indices.removal_is_expected {
+            let source = generation.source.clone();
+            self.missing.push(Missing { generation: id, source, offset, bytes, index_gone });
+        }
     }
+}
+
+/// A generation, and what it is held to.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    id: GenerationId,
+    generation: &'a Generation,
+    store: &'a Store,
+    indices: &'a Indices,
+}
+
+/// How far the lines stand end to end.
+struct Reached {
+    /// Where the next one must begin.
+    expected: u64,
+    /// The index of the last one that rests in one.
+    index: Option<String>,
 }
 
 /// What of a range is known to rest elsewhere than in the store, or nowhere by right: where it begins and how long it is.
 fn elsewhere<'a>(generation: &'a Generation, range: &Range<u64>) -> impl Iterator<Item = (u64, u64)> + 'a {
     let range = range.clone();
     let skipped = generation.skipped.iter().map(|skipped| (skipped.start, skipped.end - skipped.start));
-    let dead = generation.dead.iter().map(|(offset, length)| (*offset, *length));
+    let dead = generation.dead.iter().chain(&generation.discarded).map(|(offset, length)| (*offset, *length));
     skipped.chain(dead).filter(move |(offset, _)| range.contains(offset))
 }
 

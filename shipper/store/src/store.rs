@@ -1,5 +1,6 @@
 //! One store over both kinds.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -313,6 +314,17 @@ impl Store {
         match self {
             Self::Engine(engine) => engine.spans(generation, offsets, limit).await,
             Self::Sqlite(sqlite) => sqlite.spans(generation, offsets, limit).await,
+        }
+    }
+
+    /// The names of the indices that hold something; `None` of a store that has none.
+    ///
+    /// # Errors
+    /// As [`Store::coverage`].
+    pub async fn index_names(&self) -> Result<Option<BTreeSet<String>>, SearchError> {
+        match self {
+            Self::Engine(engine) => engine.index_names().await.map(Some),
+            Self::Sqlite(_) => Ok(None),
         }
     }
 

@@ -129,7 +129,12 @@ fn beside_a_shipper_at_work_all_is_read_and_nothing_sent() {
         assert!(code == 0 || code == 10, "{text}");
         (text.contains("a shipper is at work") && text.contains("1 lines in 6 bytes")).then_some(())
     });
-    for arguments in [&["verify", "--resend"][..], &["dead-letters", "replay", "--all"], &["spool", "repair"]] {
+    for arguments in [
+        &["verify", "--resend"][..],
+        &["dead-letters", "replay", "--all"],
+        &["dead-letters", "discard", "--all", "--yes"],
+        &["spool", "repair"],
+    ] {
         let (code, text) = run(&place, arguments);
         assert_eq!(code, 11, "{arguments:?}: {text}");
     }
@@ -193,6 +198,46 @@ fn dead_letters_are_listed_shown_and_replayed_once() {
 }
 
 #[test]
+fn dead_letters_are_discarded_when_that_is_said_twice() {
+    let place = Place::new();
+    let state = place.path("shipper-state");
+    let ids = leave_dead_letters(&state);
+    let discard = |arguments: &[&str]| run(&place, &[&["dead-letters", "discard"], arguments].concat());
+    for (arguments, says) in [
+        (&[][..], "required"),
+        (&["--yes"], "required"),
+        (&["--all", "--status", "400", "--yes"], "cannot be used with"),
+        (&[&ids[0].to_string(), "--all", "--yes"], "cannot be used with"),
+        (&["--before", "yesterday", "--yes"], "give a time such as"),
+        (&[&format!("{}-ffffffffffff", ids[0].generation), "--yes"], "there is no dead letter"),
+        (&["--all"], "3 dead letters would be lost for good; nothing was done: add --yes"),
+    ] {
+        let (code, text) = discard(arguments);
+        assert!(code == 2 && text.contains(says), "{arguments:?}: {text}");
+    }
+    let listed =
+        |arguments: &[&str]| run(&place, &[&["dead-letters", "list", "--json"], arguments].concat()).1.lines().count();
+    assert_eq!((listed(&[]), names(&state.join("dead-letters")).len()), (3, 1));
+
+    // None was refused before that day, all before the next.
+    assert_eq!(discard(&["--before", "2026-11-23T00:00:00Z", "--yes"]), (0, "no dead letters\n".to_owned()));
+    assert_eq!((listed(&["--before", "2026-11-24T00:00:00Z"]), listed(&["--before", "2026-11-23T00:00:00Z"])), (3, 0));
+    let said = discard(&["--status", "401", "--before", "2026-11-24T00:00:00Z", "--yes"]);
+    assert_eq!(said, (0, "1 of status 401 for app-logs-2026.11.23\n1 discarded\n".to_owned()));
+    assert_eq!(run(&place, &["dead-letters", "show", &ids[1].to_string()]).0, 2);
+    assert_eq!(discard(&[&ids[1].to_string(), "--yes"]).0, 2, "it is none any more");
+    let (code, text) = run(&place, &["dead-letters", "replay", &ids[0].to_string()]);
+    assert_eq!((code, text.as_str()), (0, "1 stored, 0 already stored, 0 refused again\n"));
+    assert_eq!(discard(&["--all", "--yes"]), (0, "1 of status 402 for app-logs-2026.11.23\n1 discarded\n".to_owned()));
+    assert_eq!(names(&state.join("dead-letters")), ["discarded.ndjson"]);
+    assert_eq!(
+        run(&place, &["dead-letters", "replay", "--all"]),
+        (0, "0 stored, 0 already stored, 0 refused again\n".to_owned())
+    );
+    assert_eq!(place.stored(), ["letter 0"]);
+}
+
+#[test]
 fn what_is_torn_is_named_and_set_aside() {
     let place = Place::new();
     let state = place.path("shipper-state");
@@ -220,8 +265,9 @@ fn what_is_torn_is_named_and_set_aside() {
 #[test]
 fn a_state_directory_that_is_not_there_or_is_newer_is_refused_by_all() {
     let place = Place::new();
-    let all: [&[&str]; 5] = [
+    let all: [&[&str]; 6] = [
         &["verify"],
+        &["dead-letters", "discard", "--all", "--yes"],
         &["dead-letters", "replay", "--all"],
         &["dead-letters", "list"],
         &["spool", "check"],

@@ -1,6 +1,6 @@
 //! Asks an engine how much rests of a source. Sums and counts are made there; of single lines only the places come back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use elasticsearch::http::Method;
@@ -15,6 +15,9 @@ use crate::id::{GenerationId, LineId};
 
 /// An engine counts distinct values exactly, but for its hashes, as long as they are not more than this.
 const DISTINCT_PRECISION: u64 = 3_000;
+
+/// So many indices are told apart; a day has one.
+const INDICES_MAX: usize = 10_000;
 
 impl Engine {
     /// Makes what was written findable; says whether the rights allow it.
@@ -85,6 +88,21 @@ impl Engine {
             })
         };
         Ok(hits.iter().filter_map(span).collect())
+    }
+
+    /// The indices that hold something; beyond [`INDICES_MAX`] of them none is left out unseen.
+    pub(crate) async fn index_names(&self) -> Result<BTreeSet<String>, SearchError> {
+        let query = json!({
+            "size": 0, "track_total_hits": false,
+            "aggs": { "indices": { "terms": { "field": "_index", "size": INDICES_MAX } } },
+        });
+        let answer = self.ask(&query).await?;
+        let indices = &answer["aggregations"]["indices"];
+        if indices["sum_other_doc_count"].as_u64().unwrap_or(0) > 0 {
+            return Err(SearchError::Refused(Cause::new(200, format!("there are more than {INDICES_MAX} indices"))));
+        }
+        let buckets = indices["buckets"].as_array().cloned().unwrap_or_default();
+        Ok(buckets.iter().filter_map(|bucket| bucket["key"].as_str().map(str::to_owned)).collect())
     }
 
     pub(crate) async fn resting(&self, ids: &[LineId]) -> Result<Vec<Resting>, SearchError> {

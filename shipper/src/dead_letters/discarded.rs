@@ -1,0 +1,194 @@
+//! Which dead letters someone has given up for good.
+//!
+//! Their lines are disposed of all the same: a shipper must not send them again, and a store that does not hold them lacks
+//! nothing. So where each began and how long it was is kept for as long as its generation is known, after the letter is
+//! gone.
+//!
+//! # On disk
+//!
+//! `STATE/dead-letters/discarded.ndjson` holds one JSON object a generation: `{"generation","lines":[[offset,length],…]}`.
+//! It is written anew, under another name and then renamed, so it is whole. A letter is discarded once its line stands here,
+//! whatever its own file says; that file is removed when all of its letters are. What stands here has at most
+//! [`MAX_BYTES`]: more is not discarded.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use store::{GenerationId, LineId};
+
+use super::DIR;
+use crate::disk::{Disk, DiskFile as _, append_whole};
+use crate::journal;
+use crate::ndjson::for_each_line;
+use crate::past;
+
+/// What is remembered of discarded letters has at most so many bytes, which is some four million letters.
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+const NAME: &str = "discarded.ndjson";
+const NEW_NAME: &str = "discarded.new";
+
+/// The lines of discarded letters.
+#[derive(Clone, Debug, Default)]
+pub struct Discarded {
+    lines: BTreeMap<GenerationId, BTreeMap<u64, u64>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OfGeneration {
+    generation: GenerationId,
+    lines: Vec<(u64, u64)>,
+}
+
+impl Discarded {
+    /// Reads what was discarded under a state directory.
+    ///
+    /// # Errors
+    /// As the file system says; [`io::ErrorKind::InvalidData`] where it is damaged.
+    pub fn read<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<Self> {
+        let mut discarded = Self::default();
+        let path = state_dir.join(DIR).join(NAME);
+        let file = match disk.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(discarded),
+            opened => opened?,
+        };
+        for_each_line(&file, |line| {
+            let of: OfGeneration = serde_json::from_slice(line.bytes).map_err(|error| {
+                let message = format!("{} is damaged at {}: {error}", path.display(), line.offset);
+                io::Error::new(io::ErrorKind::InvalidData, message)
+            })?;
+            discarded.lines.entry(of.generation).or_default().extend(of.lines);
+            Ok(())
+        })?;
+        Ok(discarded)
+    }
+
+    /// Whether a letter is among them.
+    #[must_use]
+    pub fn contains(&self, id: &LineId) -> bool {
+        self.lines.get(&id.generation).is_some_and(|lines| lines.contains_key(&id.offset))
+    }
+
+    /// The lines by their generation: where each began, and how long it was.
+    #[must_use]
+    pub fn lines(self) -> BTreeMap<GenerationId, BTreeMap<u64, u64>> {
+        self.lines
+    }
+
+    /// Those that a shipper will read again, because a line before them is not disposed of.
+    pub(super) fn ahead<D: Disk>(&self, disk: &D, state_dir: &Path) -> io::Result<Vec<LineId>> {
+        if self.lines.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries = journal::read(disk, state_dir).map_err(io::Error::other)?.entries;
+        let notes = past::read(disk, state_dir)?.notes;
+        let ended: HashSet<_> = notes.iter().filter_map(past::Note::ended).collect();
+        let ahead = |(generation, lines): (&GenerationId, &BTreeMap<u64, u64>)| {
+            // Of what began after the journal was last written, all is ahead.
+            let begun = if ended.contains(generation) { u64::MAX } else { 0 };
+            let from = entries.get(generation).map_or(begun, |entry| entry.checkpoint);
+            let generation = *generation;
+            lines.range(from..).map(move |(offset, _)| LineId { generation, offset: *offset }).collect::<Vec<_>>()
+        };
+        Ok(self.lines.iter().flat_map(ahead).collect())
+    }
+
+    /// Adds a letter, by its line's length.
+    pub fn add(&mut self, id: LineId, length: u64) {
+        self.lines.entry(id.generation).or_default().insert(id.offset, length);
+    }
+
+    /// Forgets lines of generations that nothing else knows of any more.
+    pub fn keep(&mut self, is_known: impl Fn(&GenerationId) -> bool) {
+        self.lines.retain(|generation, _| is_known(generation));
+    }
+
+    /// Makes it durable: from now on these letters are none. Whoever does holds the state directory's lock.
+    ///
+    /// # Errors
+    /// As the file system says, then all is as it was; [`io::ErrorKind::StorageFull`] beyond [`MAX_BYTES`].
+    pub fn write<D: Disk>(&self, disk: &D, state_dir: &Path) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for (generation, lines) in &self.lines {
+            let lines = lines.iter().map(|(offset, length)| (*offset, *length)).collect();
+            serde_json::to_writer(&mut bytes, &OfGeneration { generation: *generation, lines })?;
+            bytes.push(b'\n');
+            if bytes.len() > MAX_BYTES {
+                let message = format!(
+                    "there is no room to remember more than {MAX_BYTES} bytes of what was discarded; room comes as its \
+                     sources are forgotten"
+                );
+                return Err(io::Error::new(io::ErrorKind::StorageFull, message));
+            }
+        }
+        let dir = state_dir.join(DIR);
+        let new = dir.join(NEW_NAME);
+        let file = disk.open_append(&new)?;
+        file.truncate(0)?;
+        append_whole(&file, 0, &bytes)?;
+        file.sync()?;
+        disk.rename(&new, &dir.join(NAME))?;
+        disk.sync_dir(&dir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{BatchBuilder, Cause, Timestamp};
+
+    use super::super::{DeadLetters, read, replayed::Marks};
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn what_is_discarded_is_no_letter_any_more_and_is_not_sent_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = Timestamp::from_unix_ms(0);
+        let generation = GenerationId::new(1, &[0; 10]);
+        let ids: Vec<_> = (0..3).map(|place| LineId { generation, offset: place * 8 }).collect();
+        let mut builder = BatchBuilder::new("app-logs");
+        for id in &ids {
+            builder.push(*id, 8, at.day(), |body| body.extend_from_slice(b"{\"a\":1}"));
+        }
+        let batch = builder.finish(0);
+        let mut letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
+        (0..3).for_each(|place| letters.add(&batch, place, &Cause::new(400, "mapping"), 1, at));
+        letters.sync().unwrap();
+
+        let mut discarded = Discarded::read(&RealDisk, dir.path()).unwrap();
+        discarded.add(ids[1], 8);
+        discarded.write(&RealDisk, dir.path()).unwrap();
+        // Left by a process that ended before it had renamed it.
+        std::fs::write(dir.path().join("dead-letters/discarded.new"), "{\"generation").unwrap();
+        let left = |dir: &Path| {
+            let mut left = Vec::new();
+            let bad = read(&RealDisk, dir, |found| {
+                left.push(found.id);
+                Ok(())
+            });
+            assert_eq!(bad.unwrap(), []);
+            left
+        };
+        assert_eq!(left(dir.path()), [ids[0], ids[2]]);
+        let letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
+        assert_eq!(letters.counts().letters, 2);
+        assert!(ids.iter().all(|id| letters.contains(id)));
+
+        let mut discarded = Discarded::read(&RealDisk, dir.path()).unwrap();
+        ids.iter().for_each(|id| discarded.add(*id, 8));
+        discarded.write(&RealDisk, dir.path()).unwrap();
+        Marks::open(RealDisk, dir.path()).remove_done().unwrap();
+        let letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
+        assert_eq!((letters.counts().letters, letters.counts().bytes), (0, 0));
+        assert!(ids.iter().all(|id| letters.contains(id)), "no letter is left, and still none is sent again");
+
+        let mut discarded = Discarded::read(&RealDisk, dir.path()).unwrap();
+        discarded.keep(|_| false);
+        discarded.write(&RealDisk, dir.path()).unwrap();
+        assert!(!Discarded::read(&RealDisk, dir.path()).unwrap().contains(&ids[0]));
+        std::fs::write(dir.path().join("dead-letters/discarded.ndjson"), "{\"generation\n").unwrap();
+        assert_eq!(Discarded::read(&RealDisk, dir.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

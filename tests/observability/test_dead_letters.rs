@@ -1,0 +1,133 @@
+//! Dead letters of real engines: at their bound the shipper stands still and says so, room is made by discarding and by
+//! replaying, and at the end every line is where the books say.
+
+use std::path::Path;
+
+use observability_tests::engine::Engine;
+use observability_tests::scrape::Scrape;
+use observability_tests::{http, port, wait};
+use serde_json::{Value, json};
+
+use crate::place::{Place, assert_accounts_balance, disposed_of, mark, stored_lines};
+use crate::test_verify::run;
+
+/// Lines of which each second one is refused.
+const LINES: usize = 400;
+
+/// Room for some sixty letters; one must have room, however long its line.
+const ROOM: [&str; 6] = ["--dead-letters-max-bytes", "40000", "--line-max-bytes", "2048", "--batch-max-lines", "20"];
+
+/// An index takes no field that it does not know.
+fn refuse_unknown_fields(place: &Place, engine: &Engine, state: &Path, day: &str) -> String {
+    let index = format!("/app-logs-{}", day.replace('-', "."));
+    engine.request("DELETE", &index, &Value::Null);
+    // The template is put in place before the index is made.
+    assert_eq!(place.shipper("bootstrap", state).start().exit_code(), 0);
+    assert_eq!(engine.request("PUT", &index, &json!({ "mappings": { "dynamic": "strict" } })).0, 200);
+    index
+}
+
+/// Ships until there is no room for another letter, and looks at what is said of it.
+fn ship_until_there_is_no_room(place: &Place, state: &Path, file: &Path) {
+    let admin = port::free_address();
+    let mut shipper = place
+        .shipper("run", state)
+        .args(ROOM)
+        .args(["--shutdown-timeout-ms", "100", "--admin-listen", &admin.to_string(), "--file"])
+        .arg(file)
+        .start_healthy(admin);
+    let scrape = wait::until("there is no room for another letter", || {
+        let answer = http::get(admin, "/readyz");
+        let scrape = Scrape::of(admin);
+        // Also what was under way when the room ended has come back.
+        let is_full = answer.status == 503 && answer.text().starts_with("the dead letters are full");
+        (is_full && scrape.metric("shipper_host_requests_in_flight", &[]) == 0.0).then_some(scrape)
+    });
+    assert_eq!(scrape.metric("shipper_sink_paused", &[]), 1.0);
+    assert_eq!(scrape.metric("shipper_sink_trouble", &[("cause", "dead_letters")]), 1.0);
+    assert_eq!(scrape.metric("shipper_sink_trouble", &[]), 1.0, "it is the only cause");
+    let bytes = scrape.metric("shipper_dead_letters_bytes", &[]);
+    assert!((20_000.0..=40_000.0).contains(&bytes), "{bytes}");
+    assert!(scrape.metric("shipper_lines_waiting", &[]) > 0.0);
+    assert_eq!(disposed_of(&scrape, "lost"), 0.0);
+    assert_accounts_balance(&scrape);
+    assert_eq!(shipper.stop(), 3, "not all was shipped: {}", shipper.stderr());
+    let told: Vec<_> =
+        shipper.stderr().lines().filter(|line| line.contains("the dead letters are full")).map(str::to_owned).collect();
+    assert!(told.len() == 1 && told[0].contains("\"cause\":\"dead_letters\""), "{told:#?}");
+}
+
+fn at_their_bound_nothing_is_sent_until_there_is_room(place: &Place, engine: &Engine, day: &str) {
+    let project = mark("full");
+    let folder = tempfile::tempdir().unwrap();
+    let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
+    let index = refuse_unknown_fields(place, engine, &state, day);
+    let record = |n: usize| {
+        let (number, more) = (n / 2, if n.is_multiple_of(2) { "" } else { r#","unknown":1"# });
+        format!(
+            r#"{{"timestamp":"{day}T00:00:00.{number:03}Z","service":"s","level":"info","message":"line {n}","request_id":null,"project_id":"{project}"{more}}}"#
+        ) + "\n"
+    };
+    std::fs::write(&file, (0..LINES).map(record).collect::<String>()).unwrap();
+
+    // Room by discarding: what was refused is gone for good, and is not missed.
+    ship_until_there_is_no_room(place, &state, &file);
+    let (code, said) = run(place, "verify", &state, &ROOM);
+    assert_eq!(code, 0, "what is done is right, and the rest waits: {said}");
+    let discard = |arguments: &[&str]| {
+        let state = state.display().to_string();
+        let start = observability_tests::program::Start::program("shipper");
+        let mut program = start.args(["dead-letters", "discard", "--state-dir", &state]).args(arguments).start();
+        (program.exit_code(), program.stdout(), program.stderr())
+    };
+    let (code, would, refusal) = discard(&["--status", "400"]);
+    assert!(code == 2 && refusal.contains("nothing was done: add --yes"), "{would}{refusal}");
+    let (code, said, _) = discard(&["--status", "400", "--yes"]);
+    let discarded: usize = said.lines().last().unwrap().strip_suffix(" discarded").unwrap().parse().unwrap();
+    assert!(code == 0 && discarded > 20 && said.starts_with(&would), "{would}{said}");
+
+    // Room by replaying, once the cause is mended.
+    ship_until_there_is_no_room(place, &state, &file);
+    assert_eq!(engine.request("PUT", &format!("{index}/_mapping"), &json!({ "dynamic": false })).0, 200);
+    let (code, said) = run(place, "dead-letters replay", &state, &[&ROOM[..], &["--all"]].concat());
+    assert!(code == 0 && said.contains(", 0 refused again"), "{said}");
+    let path = file.display().to_string();
+    let (code, said) = run(place, "run", &state, &[&ROOM[..], &["--until-idle", "--file", &path]].concat());
+    assert_eq!(code, 0, "{said}");
+
+    let (code, said) = run(place, "verify", &state, &[&ROOM[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(code, 0, "{said}");
+    let (sums, lines) = (&report["sums"], &report["lines"]);
+    let stored = LINES - discarded;
+    assert_eq!((&sums["stored_lines"], &sums["discarded"]), (&stored.into(), &discarded.into()), "{said}");
+    assert_eq!((&lines["stored"], &lines["discarded"]), (&stored.into(), &discarded.into()), "{said}");
+    assert_eq!(
+        (&sums["dead_letters"], &sums["waiting_bytes"], &sums["unmarked_replays"]),
+        (&0.into(), &0.into(), &0.into())
+    );
+    let length = |field: &str| sums[field].as_u64().unwrap();
+    let whole = std::fs::metadata(&file).unwrap().len();
+    assert_eq!(length("stored_bytes") + length("discarded_bytes"), whole, "{said}");
+    let found = stored_lines(place, &project);
+    assert_eq!(found.len(), stored, "each once, and none that was discarded came back");
+
+    // What was discarded is no excuse for what is lost.
+    let hit = &engine.search(&json!({ "term": { "project_id": project } }))[0];
+    let path = format!("{index}/_doc/{}?refresh=true", hit["_id"].as_str().unwrap());
+    assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
+    assert_eq!(run(place, "verify", &state, &[&ROOM[..], &["--sums-only"]].concat()).0, 1);
+    assert_eq!(run(place, "verify", &state, &[&ROOM[..], &["--resend"]].concat()).0, 0);
+    assert_eq!(stored_lines(place, &project).len(), stored, "what was discarded is not sent again");
+    engine.request("DELETE", &index, &Value::Null);
+}
+
+#[test]
+fn at_their_bound_nothing_is_sent_until_there_is_room_through_the_pipeline() {
+    at_their_bound_nothing_is_sent_until_there_is_room(&Place::engine(), &Engine::with_processors(), "2011-05-03");
+}
+
+#[test]
+fn at_their_bound_nothing_is_sent_until_there_is_room_without_processors() {
+    at_their_bound_nothing_is_sent_until_there_is_room(&Place::bare_engine(), &Engine::bare(), "2011-05-04");
+}
