@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,23 @@ impl Terminal {
             }
         }
         Self { home, ports, exports: String::new(), staying: Vec::new() }
+    }
+
+    /// A program is there by its name, as if it had been installed.
+    pub(crate) fn install(&self, program: &str) {
+        symlink(executable(program), self.home.path().join("bin").join(program)).unwrap();
+    }
+
+    /// A path in the folder that commands run in.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Writes a file there, and the folders above it.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     /// Runs commands until they end.

@@ -16,28 +16,30 @@ use crate::terminal::{Outcome, Terminal};
 
 const README: &str = "README.md";
 const QUICKSTART: &str = "specs/003-improve-observability-prometheus/quickstart.md";
+pub(crate) const DELIVERY: &str = "docs/delivery.md";
+pub(crate) const EMBEDDED: &str = "docs/embedded-store.md";
 
 /// What a block may need that is not here.
-const NEEDS: [&str; 1] = ["docker"];
+const NEEDS: [&str; 2] = ["docker", "sqlite3"];
 
 /// The folders of the repository: what begins like one of them in a document is a path in it.
 const FOLDERS: [&str; 6] = ["backend/", "shipper/", "infra/", "tests/", "specs/", "docs/"];
 
 #[track_caller]
-fn read(path: &str) -> Document {
+pub(crate) fn read(path: &str) -> Document {
     let text = std::fs::read_to_string(repository().join(path)).unwrap();
     Document::parse(&text).unwrap_or_else(|message| panic!("{path}, {message}"))
 }
 
 /// What a block has to bring about: a word of its commands by which it is known, and what is wrong with what they did.
 /// Blocks whose effect takes its time, such as a line that is to be found, are run until nothing is wrong.
-type Expected = (&'static str, fn(&Outcome) -> Result<(), String>);
+pub(crate) type Expected = (&'static str, fn(&Outcome) -> Result<(), String>);
 
-fn holds(holds: bool, what: &str) -> Result<(), String> {
+pub(crate) fn holds(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
-fn has(outcome: &Outcome, what: &str) -> Result<(), String> {
+pub(crate) fn has(outcome: &Outcome, what: &str) -> Result<(), String> {
     holds(outcome.stdout.contains(what), &format!("there is no {what:?}"))
 }
 
@@ -73,10 +75,25 @@ fn is_counted(outcome: &Outcome) -> Result<(), String> {
 /// run, and how many were not because they are marked.
 fn follow(path: &str, expected: &[Expected]) -> (usize, usize) {
     let mut terminal = Terminal::open();
+    let counts = follow_in(&mut terminal, path, &[], expected);
+    assert_builds_what_there_is(&terminal.cargo_commands());
+    counts
+}
+
+/// The same in a terminal where something was done before, with something given for words that stand for something.
+pub(crate) fn follow_in(
+    terminal: &mut Terminal,
+    path: &str,
+    given: &[(&str, &str)],
+    expected: &[Expected],
+) -> (usize, usize) {
     let (mut run, mut marked, mut met) = (0, 0, BTreeSet::new());
     for step in read(path).steps {
         let block = match step {
-            Step::Block(block) => block,
+            Step::Block(mut block) => {
+                given.iter().for_each(|(word, text)| block.text = block.text.replace(word, text));
+                block
+            }
             Step::CtrlC => {
                 terminal.ctrl_c();
                 continue;
@@ -120,7 +137,6 @@ fn follow(path: &str, expected: &[Expected]) -> (usize, usize) {
         "{path} has no block of {:?}",
         unmet.iter().map(|(_, (word, _))| word).collect::<Vec<_>>()
     );
-    assert_builds_what_there_is(&terminal.cargo_commands());
     (run, marked)
 }
 
@@ -215,7 +231,7 @@ fn documents_quickstart_does_what_it_says() {
 
 #[test]
 fn documents_links_and_paths_lead_somewhere() {
-    for path in [README, QUICKSTART] {
+    for path in [README, QUICKSTART, DELIVERY, EMBEDDED] {
         let (document, folder) = (read(path), PathBuf::from(path).parent().unwrap().to_owned());
         let links = document.links();
         assert!(!links.is_empty(), "{path} has no links");
