@@ -10,6 +10,7 @@ use observability_tests::{port, wait};
 use serde_json::{Value, json};
 
 use crate::place::{Place, assert_accounts_balance, assert_each_once, mark, record, stored_lines};
+use crate::test_verify::run;
 
 /// Docker cuts what a container writes into pieces of so many bytes.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -38,7 +39,11 @@ impl Container<'_> {
 
     fn rotate(&self) {
         let path = self.folder.join(&self.id).join(format!("{}-json.log", self.id));
-        std::fs::rename(&path, path.with_extension("log.1")).unwrap();
+        let rotated = |number: u32| path.with_extension(format!("log.{number}"));
+        if rotated(1).exists() {
+            std::fs::rename(rotated(1), rotated(2)).unwrap();
+        }
+        std::fs::rename(&path, rotated(1)).unwrap();
     }
 }
 
@@ -85,8 +90,10 @@ fn lines_of_chosen_containers_arrive(place: &Place) {
     let mut long: Value = serde_json::from_str(&record(&project, 70)).unwrap();
     long["detail"] = "x".repeat(3 * PIECE_BYTES).into();
     shop.write("stdout", &format!("{long}\n"));
+    shop.write("stderr", "a warning\n");
     shop.rotate();
     shop.write("stdout", "plain text\n");
+    shop.write("stderr", "a warning\n");
     let mut shipper = start();
     all_stored(2.0);
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
@@ -98,6 +105,46 @@ fn lines_of_chosen_containers_arrive(place: &Place) {
         assert_eq!(line["origin"]["compose_service"], "shop", "{line}");
     }
     assert!(lines.iter().any(|line| line["detail"] == long["detail"]), "the long line is whole");
+    // All that is there is read to its end, what follows the last lines with it.
+    let idle = ["--until-idle", "--format", "docker", "--docker-label", "com.docker.compose.service=shop", "--file"];
+    let (code, said) = run(place, "run", &folder.path().join("state"), &[&idle[..], &[&pattern]].concat());
+    assert_eq!(code, 0, "{said}");
+    what_rotated_files_hold_is_proved(place, &folder.path().join("state"), &project);
+}
+
+/// The file ends, before and after its rotations, with what is no line: what a container wrote to stderr.
+fn what_rotated_files_hold_is_proved(place: &Place, state: &Path, project: &str) {
+    let options = ["--format", "docker", "--docker-label", "com.docker.compose.service=shop"];
+    let verify = |more: &[&str]| {
+        let (code, said) = run(place, "verify", state, &[&options[..], more, &["--json"]].concat());
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        assert_eq!(report["proven"], code == 0, "{said}");
+        report
+    };
+    let report = verify(&[]);
+    assert_eq!(report["proven"], true, "{report:#}");
+    // 71 records and a line of plain text, in three files.
+    assert_eq!(
+        (&report["sums"]["stored_lines"], &report["sums"]["generations"]),
+        (&72.into(), &3.into()),
+        "{report:#}"
+    );
+    assert_eq!((&report["lines"]["lines"], &report["lines"]["stored"]), (&72.into(), &72.into()), "{report:#}");
+    assert!(report["sums"]["skipped_bytes"].as_u64().unwrap() > 0, "{report:#}");
+
+    let Place::Engine(engine, _) = place else { return };
+    // A line of the rotated file.
+    let hit = &engine.search(&json!({ "bool": { "filter": [
+        { "term": { "project_id": project } }, { "match": { "message": { "query": "line 65", "operator": "and" } } },
+    ] } }))[0];
+    let path = format!("/{}/_doc/{}", hit["_index"].as_str().unwrap(), hit["_id"].as_str().unwrap());
+    assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
+    let report = verify(&[]);
+    assert_eq!((&report["proven"], &report["lines"]["missing"]["count"]), (&false.into(), &1.into()), "{report:#}");
+    assert_eq!(report["lines"]["missing"]["listed"][0]["offset"], hit["_source"]["origin"]["offset"]);
+    assert_eq!(verify(&["--resend"])["resent"]["stored"], 1);
+    assert_eq!(verify(&[])["proven"], true);
+    assert_each_once(&stored_lines(place, project), 71);
 }
 
 #[test]
