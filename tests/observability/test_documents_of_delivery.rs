@@ -40,6 +40,7 @@ fn documents_delivery_does_what_it_says() {
         DELIVERY,
         &given,
         &[
+            ("shipper preflight", |outcome| has(outcome, "rights: proven\n")),
             ("dead-letters list", |outcome| {
                 has(outcome, "strict_dynamic_mapping_exception: n\n")?;
                 has(outcome, "\"reason\": \"mapper_parsing_exception: n\"")
@@ -55,7 +56,7 @@ fn documents_delivery_does_what_it_says() {
             }),
         ],
     );
-    assert_eq!(counts, (7, 0));
+    assert_eq!(counts, (8, 0));
 }
 
 #[test]
