@@ -40,8 +40,8 @@ run: ## start the service on LISTEN, its logs shipped to an embedded store under
 	  '  curl -s http://$(LISTEN)/metrics' '' \
 	  'and look at http://$(LISTEN)/requests/demo-1 in a browser.' '' \
 	  'Ctrl-C stops the service and ships what is left.' ''
-	@exec env LISTEN=$(LISTEN) STORE=sqlite:$(DATA_DIR)/logs.db \
-	  $(TARGET_DIR)/release/shipper exec --to sqlite:$(DATA_DIR)/logs.db --state-dir $(DATA_DIR)/shipper \
+	@exec env LISTEN=$(LISTEN) STORE=sqlite:$(DATA_DIR)/logs.db SHIPPER_STATE_DIR=$(DATA_DIR)/shipper \
+	  $(TARGET_DIR)/release/shipper exec --to sqlite:$(DATA_DIR)/logs.db \
 	  -- $(TARGET_DIR)/release/backend
 
 up: ## the whole stack in Docker, once it is healthy; .env.example lists what can be set

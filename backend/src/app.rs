@@ -6,25 +6,37 @@ use store::Store;
 
 use crate::access::{Access, login};
 use crate::api::{counts, description, logs, sources};
+use crate::dead_letters::DeadLetters;
 use crate::links::Links;
 use crate::page::tail::Tails;
 use crate::page::{around, assets, overview, search, story, tail};
 use crate::{alerts, faults, health, problem, projects, requests};
 
-/// Puts the service's routes on an app: what searches `store`, and with `with_faults` what goes wrong on purpose. Each
+/// What the routes answer from. A copy is cheap and leads to the same.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Where lines are.
+    pub store: Store,
+    /// Who may see them.
+    pub access: Access,
+    /// Live tails.
+    pub tails: Tails,
+    /// Where answers lead.
+    pub links: Links,
+    /// What the shipper keeps aside.
+    pub dead_letters: DeadLetters,
+}
+
+/// Puts the service's routes on an app: what searches the store, and with `with_faults` what goes wrong on purpose. Each
 /// request passes [`crate::access::guard`] first, and answers get their `links` by [`crate::links::add`], outside all other middleware.
-pub fn routes(
-    store: Store,
-    access: Access,
-    tails: Tails,
-    links: Links,
-    with_faults: bool,
-) -> impl FnOnce(&mut ServiceConfig) {
+pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig) {
     move |app| {
+        let Parts { store, access, tails, links, dead_letters } = parts;
+        app.app_data(web::Data::new(story::Sources { store: store.clone(), dead_letters, links: links.clone() }));
         app.app_data(web::Data::new(store));
-        app.app_data(web::Data::new(links));
         app.app_data(web::Data::new(access));
         app.app_data(web::Data::new(tails));
+        app.app_data(web::Data::new(links));
         app.app_data(web::FormConfig::default().limit(login::FORM_MAX_BYTES));
         app.configure(problem::configure);
         app.service(resource("/healthz").route(web::get().to(health::healthz)));

@@ -3,8 +3,8 @@
 //! In flow order: [`settings`] are read, [`app`] knows all routes, [`access`] who may see what, and each route has its
 //! module: [`requests`] (the story of a request), [`projects`] (a project's lines), [`api`] (searches and counts, asked
 //! by [`ask`]), [`alerts`] (what Alertmanager says, as log lines), [`health`], and [`faults`] for drills; [`page`] is what
-//! a person looks at, of each [`line`](mod@line) and of the [`story`] that lines tell together. Errors are [`problem`]
-//! details; [`links`] lead from an answer to its request's lines.
+//! a person looks at, of each [`line`](mod@line) and of the [`story`] that lines tell together, with the shipper's [`dead_letters`] where they are
+//! at hand. Errors are [`problem`] details; [`links`] lead from an answer to its request's lines.
 
 pub mod settings;
 
@@ -19,6 +19,7 @@ pub mod health;
 pub mod projects;
 pub mod requests;
 
+pub mod dead_letters;
 pub mod line;
 pub mod story;
 

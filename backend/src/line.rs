@@ -83,8 +83,6 @@ pub struct Origin {
     pub length: u64,
     /// The source as people call it: a file, a stream or a container's service.
     pub source: String,
-    /// Whether the source is a container, whose standard error may be left out on purpose.
-    pub is_container: bool,
 }
 
 impl Line {
@@ -164,7 +162,6 @@ fn origin(value: &Value) -> Option<Origin> {
         offset: value.get("offset")?.as_u64()?,
         length: value.get("length").and_then(Value::as_u64).unwrap_or_default(),
         source: if host.is_empty() { source.to_owned() } else { format!("{source} on {host}") },
-        is_container: text("container").is_some(),
     })
 }
 

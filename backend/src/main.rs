@@ -8,7 +8,8 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
 use backend::access::{self, Access};
-use backend::app;
+use backend::app::{self, Parts};
+use backend::dead_letters::DeadLetters;
 use backend::links::{self, Links};
 use backend::page::tail::Tails;
 use backend::settings::{Settings, VARIABLES};
@@ -60,10 +61,12 @@ async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
     // Streams that would never end by themselves.
     let (end_tails, ended) = tokio::sync::watch::channel(false);
     let tails = Tails::until(ended);
+    let dead_letters = DeadLetters::under(settings.shipper_state_dir.as_deref());
+    let parts = Parts { store, access, tails, links: to_lines, dead_letters };
     let new_app = move || {
         App::new()
             .configure(on_app.metrics_route())
-            .configure(app::routes(store.clone(), access.clone(), tails.clone(), to_lines.clone(), faults))
+            .configure(app::routes(parts.clone(), faults))
             .wrap(from_fn(access::guard))
             .wrap(on_app.middleware())
             .wrap(from_fn(links::add))

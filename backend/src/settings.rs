@@ -21,6 +21,10 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "STORE_API_KEY_FILE", help: "file with an engine's API key, encoded as engines give it out" },
     Variable { name: "STORE_CA_CERTIFICATE", help: "PEM file of certificates to trust besides the usual ones" },
     Variable { name: "STORE_TIMEOUT_MS", help: "a request to an engine has failed after so long (default 10000)" },
+    Variable {
+        name: "SHIPPER_STATE_DIR",
+        help: "state directory of the shipper here: a story then tells its dead letters (default none)",
+    },
     Variable { name: "TOKENS_FILE", help: "TOML file of tokens: who may read which projects (default: everyone all)" },
     Variable { name: "OPEN_LISTEN", help: "1 lets LISTEN be other than loopback without TOKENS_FILE (default 0)" },
     Variable { name: "KIBANA_URL", help: "Kibana's address, for links to a request's lines there (default none)" },
@@ -75,6 +79,8 @@ pub struct Settings {
     pub store: Target,
     /// How to speak to it, if it is an engine.
     pub engine: EngineSettings,
+    /// The state directory of the shipper on this machine, if it may be looked into.
+    pub shipper_state_dir: Option<PathBuf>,
     /// The file of tokens; none where everyone may see everything.
     pub tokens_file: Option<PathBuf>,
     /// Where Kibana is, for links.
@@ -146,6 +152,7 @@ impl Settings {
             listen,
             store,
             engine: engine_settings(&lookup)?,
+            shipper_state_dir: lookup("SHIPPER_STATE_DIR").map(PathBuf::from),
             tokens_file,
             kibana,
             grafana,

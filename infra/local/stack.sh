@@ -255,7 +255,7 @@ start_opensearch() {
 start_shipper() {
     # Of the service's own variables the ports are none: it would take them for a mistake.
     launch shipper env -u BACKEND_PORT -u SHIPPER_PORT LISTEN="127.0.0.1:$BACKEND_PORT" STORE="$(engine_url)" \
-        "$BIN_DIR/shipper" exec --to "$(engine_url)" --state-dir "$LOCAL_DIR/shipper" \
+        SHIPPER_STATE_DIR="$LOCAL_DIR/shipper" "$BIN_DIR/shipper" exec --to "$(engine_url)" \
         --admin-listen "127.0.0.1:$SHIPPER_PORT" -- "$BIN_DIR/backend"
 }
 

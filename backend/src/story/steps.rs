@@ -51,11 +51,17 @@ pub fn began(lines: &[Line]) -> Option<i64> {
     lines.iter().filter_map(micros).chain(by_access).min()
 }
 
-/// The steps of a request's lines, which are in order.
+/// The steps of all of a request's lines, which are in order.
 #[must_use]
 pub fn steps(lines: &[Line]) -> Vec<Step> {
     let began = began(lines);
-    let mut before = began;
+    steps_from(lines, began, began)
+}
+
+/// The steps of some of a request's lines, which are in order: when it began, and when the step before them was, where that
+/// is known.
+#[must_use]
+pub fn steps_from(lines: &[Line], began: Option<i64>, mut before: Option<i64>) -> Vec<Step> {
     let mut steps = Vec::with_capacity(lines.len());
     for line in lines {
         let at = line.time.map(|time| time.unix_micros());

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use crate::dead_letters::Letter;
+
 /// A source's window is looked at line by line up to so many lines; a longer one is not judged.
 pub const LINES_MAX: usize = 10_000;
 
@@ -34,6 +36,34 @@ impl Window {
 pub struct Gap {
     /// From the end of the line before to the begin of the line after.
     pub offsets: Range<u64>,
+    /// The lines of it that the shipper keeps as dead letters, as far as they are known, in order and beside each other.
+    pub letters: Vec<Letter>,
+}
+
+impl Gap {
+    /// One of which nothing is known yet.
+    #[must_use]
+    pub fn at(offsets: Range<u64>) -> Self {
+        Self { offsets, letters: Vec::new() }
+    }
+
+    /// Takes the letters that lie within.
+    pub fn explain(&mut self, letters: &[Letter]) {
+        let mut reached = self.offsets.start;
+        for letter in letters {
+            if letter.offsets.start >= reached && letter.offsets.end <= self.offsets.end {
+                reached = letter.offsets.end;
+                self.letters.push(letter.clone());
+            }
+        }
+    }
+
+    /// Bytes of it that are in no dead letter either.
+    #[must_use]
+    pub fn missing_bytes(&self) -> u64 {
+        let length = |offsets: &Range<u64>| offsets.end - offsets.start;
+        length(&self.offsets) - self.letters.iter().map(|letter| length(&letter.offsets)).sum::<u64>()
+    }
 }
 
 /// What is found of one source.
@@ -60,12 +90,12 @@ pub fn judge(window: &Window, stored: &[(u64, u64)]) -> Verdict {
     let mut reached = window.offsets.start;
     for (offset, length) in stored {
         if *offset > reached {
-            gaps.push(Gap { offsets: reached..*offset });
+            gaps.push(Gap::at(reached..*offset));
         }
         reached = reached.max(offset.saturating_add(*length));
     }
     if reached < window.offsets.end {
-        gaps.push(Gap { offsets: reached..window.offsets.end });
+        gaps.push(Gap::at(reached..window.offsets.end));
     }
     if gaps.is_empty() { Verdict::Complete } else { Verdict::Gaps(gaps) }
 }
@@ -102,10 +132,23 @@ mod tests {
         assert_eq!(window.offsets, 100..170);
         let all = [(100, 10), (110, 40), (150, 20)];
         assert_eq!(judge(&window, &all), Verdict::Complete);
-        let gap = |offsets| Verdict::Gaps(vec![Gap { offsets }]);
+        let gap = |offsets| Verdict::Gaps(vec![Gap::at(offsets)]);
         assert_eq!(judge(&window, &[all[0], all[2]]), gap(110..150));
         assert_eq!(judge(&window, &all[1..]), gap(100..110));
         assert_eq!(judge(&window, &all[..2]), gap(150..170));
+    }
+
+    #[test]
+    fn a_dead_letter_explains_its_own_bytes_and_no_others() {
+        let letter = |offsets: Range<u64>| Letter { offsets, reason: None };
+        let explained = |letters: &[Letter]| {
+            let mut gap = Gap::at(100..160);
+            gap.explain(letters);
+            (gap.letters.len(), gap.missing_bytes())
+        };
+        assert_eq!(explained(&[]), (0, 60));
+        assert_eq!(explained(&[letter(100..120), letter(120..160)]), (2, 0));
+        assert_eq!(explained(&[letter(90..110), letter(110..120), letter(115..130), letter(150..170)]), (1, 50));
     }
 
     #[test]
@@ -114,7 +157,7 @@ mod tests {
         assert!(matches!(judge(&window, &[]), Verdict::Unknown(_)));
         assert!(matches!(overall([]), Verdict::Unknown(_)));
         assert!(matches!(overall([&Verdict::Complete, &Verdict::Unknown("x")]), Verdict::Unknown("x")));
-        let gap = Verdict::Gaps(vec![Gap { offsets: 1..2 }]);
+        let gap = Verdict::Gaps(vec![Gap::at(1..2)]);
         assert_eq!(overall([&gap, &Verdict::Unknown("x")]), gap);
         assert!(Window::of(&[]).is_none());
     }

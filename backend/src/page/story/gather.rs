@@ -3,14 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use store::{Field, Filter, GenerationId, NumberField, Order, Scope, Search, SearchError, Store, Timestamp};
+use store::{
+    Cursor, Facet, Field, Filter, GenerationId, NumberField, Order, Scope, Search, SearchError, Selection, Store,
+    Timestamp,
+};
 
+use crate::dead_letters::{DeadLetters, Looked};
 use crate::line::{Access, Line};
+use crate::page::story::head::Head;
 use crate::story::steps::{Step, StepKey, steps};
 use crate::story::usual::{Usual, UsualSteps};
 use crate::story::whole::{self, Verdict, Window};
 
-/// A story shows so many lines; the rest is told of and led to.
+/// A story is shown in parts of so many lines.
 pub const LINES_MAX: usize = store::MAX_LIMIT;
 
 /// What is usual is told by so many recent requests of the endpoint.
@@ -24,6 +29,12 @@ pub const ERROR_LINES: usize = 200;
 
 /// So many of them are shown.
 pub const SAME_ERROR_MAX: usize = 10;
+
+/// Access lines of a request of several parts that are looked at, the newest.
+const ENDS_MAX: usize = 100;
+
+/// Services and projects of such a request that are named.
+const NAMES_MAX: usize = 20;
 
 /// Sources of a story that are judged; a story of more is not.
 pub const SOURCES_MAX: usize = 32;
@@ -40,6 +51,10 @@ pub struct Source {
     pub lines: usize,
     /// Whether lines are missing.
     pub verdict: Verdict,
+    /// How far its dead letters were looked at, where it has gaps.
+    pub looked: Looked,
+    /// Lines of it that the store has removed because of their age or for room, where it has gaps.
+    pub removed: u64,
 }
 
 /// Another request.
@@ -69,14 +84,83 @@ pub struct Recent {
     lines: BTreeMap<String, Vec<Line>>,
 }
 
-/// A request's lines, oldest first, and whether there are more than [`LINES_MAX`].
+/// Where the lines before those at hand are, and those after them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Neighbours {
+    /// What these were asked with.
+    pub here: Option<Cursor>,
+    /// What those before them are to be asked with; none where these are the first.
+    pub previous: Option<Option<Cursor>>,
+    /// What those after them are to be asked with.
+    pub next: Option<Cursor>,
+}
+
+impl Neighbours {
+    /// Whether there are any.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.here.is_some() || self.next.is_some()
+    }
+}
+
+/// A request's first lines, at most [`LINES_MAX`], oldest first.
 ///
 /// # Errors
 /// The store does not answer.
-pub async fn lines(store: &Store, scope: &Scope, id: &str) -> Result<(Vec<Line>, bool), SearchError> {
-    let search = Search { order: Order::OldestFirst, limit: LINES_MAX, ..Search::of(Filter::request(id)) };
+pub async fn lines(store: &Store, scope: &Scope, id: &str) -> Result<Vec<Line>, SearchError> {
+    Ok(part(store, scope, id, None).await?.0)
+}
+
+/// A request's lines after a place, at most [`LINES_MAX`], oldest first, and where the others are.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn part(
+    store: &Store,
+    scope: &Scope,
+    id: &str,
+    here: Option<Cursor>,
+) -> Result<(Vec<Line>, Neighbours), SearchError> {
+    let search =
+        Search { order: Order::OldestFirst, limit: LINES_MAX, cursor: here, ..Search::of(Filter::request(id)) };
     let page = store.search(scope, &search).await?;
-    Ok((page.lines.iter().map(|line| Line::read(line.get())).collect(), page.next.is_some()))
+    let mut neighbours = Neighbours { here, previous: None, next: page.next };
+    if here.is_some() {
+        // A cursor is a line's place. Backwards from the line that these come after, a whole part less that line, is the
+        // last line of the part before that one, which is what the part before these comes after.
+        let back = Search { order: Order::NewestFirst, ..search };
+        neighbours.previous = Some(store.search(scope, &back).await?.next);
+    }
+    Ok((page.lines.iter().map(|line| Line::read(line.get())).collect(), neighbours))
+}
+
+/// What holds of a request of whose lines only a part is at hand.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn head(store: &Store, scope: &Scope, id: &str) -> Result<Head, SearchError> {
+    let some = async |filter: Filter, order: Order, limit: usize| -> Result<Vec<Line>, SearchError> {
+        let page = store.search(scope, &Search { order, limit, ..Search::of(filter) }).await?;
+        Ok(page.lines.iter().map(|line| Line::read(line.get())).collect())
+    };
+    let of_request = Filter::request(id);
+    let ends =
+        some(Filter::All(vec![of_request.clone(), Filter::access_lines()]), Order::NewestFirst, ENDS_MAX).await?;
+    let mut sides = some(of_request.clone(), Order::OldestFirst, 1).await?;
+    sides.extend(some(of_request.clone(), Order::NewestFirst, 1).await?);
+    sides.extend(ends);
+    let selection = Selection { filter: of_request, from: None, to: None };
+    let fields = [Field::Level, Field::Service, Field::ProjectId].map(Facet::Of);
+    let counts = store.facets(scope, &selection, &fields, NAMES_MAX).await?;
+    let names = |place: usize| counts.facets.get(place).map(|facet| facet.values.clone()).unwrap_or_default();
+    let names = |place: usize| names(place).into_iter().map(|(name, _)| name);
+    Ok(Head {
+        lines: counts.lines,
+        worst: names(0).filter_map(|name| name.parse().ok()).max(),
+        services: names(1).collect(),
+        projects: names(2).collect(),
+        ..Head::of(&sides)
+    })
 }
 
 /// Whether a request has a line at all.
@@ -100,34 +184,43 @@ pub fn end(lines: &[Line]) -> Option<(&Line, &Access)> {
 ///
 /// # Errors
 /// The store does not answer.
-pub async fn sources(store: &Store, lines: &[Line]) -> Result<Vec<Source>, SearchError> {
-    let mut by_source: BTreeMap<GenerationId, (String, bool, Places)> = BTreeMap::new();
+pub async fn sources(
+    store: &Store,
+    dead_letters: &DeadLetters,
+    scope: &Scope,
+    lines: &[Line],
+) -> Result<Vec<Source>, SearchError> {
+    let mut by_source: BTreeMap<GenerationId, (String, Places)> = BTreeMap::new();
     for origin in lines.iter().filter_map(|line| line.origin.as_ref()) {
         let of = by_source.entry(origin.generation);
-        let (_, _, places) = of.or_insert_with(|| (origin.source.clone(), origin.is_container, Vec::new()));
+        let (_, places) = of.or_insert_with(|| (origin.source.clone(), Vec::new()));
         places.push((origin.offset, origin.length));
     }
     let mut sources = Vec::new();
-    for (place, (generation, (name, is_container, places))) in by_source.into_iter().enumerate() {
+    for (place, (generation, (name, places))) in by_source.into_iter().enumerate() {
         let Some(window) = Window::of(&places) else { continue };
-        let verdict = if place >= SOURCES_MAX {
-            Verdict::Unknown("it has more than 32 sources")
+        let mut source =
+            Source { name, lines: window.lines, verdict: Verdict::Complete, looked: Looked::Nowhere, removed: 0 };
+        if place >= SOURCES_MAX {
+            source.verdict = Verdict::Unknown("it has more than 32 sources");
         } else {
             let spans = store.spans(generation, window.offsets.clone(), whole::LINES_MAX).await?;
             let stored: Vec<_> = spans.iter().map(|span| (span.offset, span.length)).collect();
-            match whole::judge(&window, &stored) {
-                Verdict::Gaps(_) if is_container => {
-                    Verdict::Unknown("a container's file holds more than the lines that are shipped")
-                }
-                verdict => verdict,
+            source.verdict = whole::judge(&window, &stored);
+            if let Verdict::Gaps(gaps) = &mut source.verdict {
+                let (letters, looked) = dead_letters.of(generation, window.offsets, scope).await;
+                gaps.iter_mut().for_each(|gap| gap.explain(&letters));
+                source.looked = looked;
+                source.removed = store.removed(generation).await?.lines;
             }
-        };
-        sources.push(Source { name, lines: window.lines, verdict });
+        }
+        sources.push(source);
     }
     if lines.iter().any(|line| line.origin.is_none()) {
+        let name = "lines without an origin".to_owned();
         let lines = lines.iter().filter(|line| line.origin.is_none()).count();
         let verdict = Verdict::Unknown("they do not tell where they were read");
-        sources.push(Source { name: "lines without an origin".to_owned(), lines, verdict });
+        sources.push(Source { name, lines, verdict, looked: Looked::Nowhere, removed: 0 });
     }
     Ok(sources)
 }
@@ -177,7 +270,7 @@ pub async fn good_one(
     };
     let lines = match recent.lines.get(&good.request_id) {
         Some(lines) => lines.clone(),
-        None => lines(store, scope, &good.request_id).await?.0,
+        None => lines(store, scope, &good.request_id).await?,
     };
     Ok(Some((good, lines)))
 }

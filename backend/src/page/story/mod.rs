@@ -1,7 +1,8 @@
 //! `/requests/{request_id}`: the story of a request, on one page: what became of it, whether all of it is there, its lines in
 //! order, what took longer than it does, what went otherwise than in a good one, and who else met the same error.
 //!
-//! [`gather`] asks the store, [`view`] puts what is found into words; what is judged is judged in [`crate::story`].
+//! [`gather`] asks the store, [`view`] puts what is found into words: with [`head`] what holds of the whole request, with
+//! [`badge`] whether all of it is here, with [`beside`] another one; what is judged is judged in [`crate::story`].
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
@@ -11,18 +12,23 @@ use serde::Deserialize;
 use store::{Level, Scope, Store};
 
 use crate::access::Reader;
-use crate::ask::check_id;
+use crate::ask::{check_id, parse_cursor};
+use crate::dead_letters::DeadLetters;
 use crate::line::Line;
 use crate::links::{Links, page_path};
-use crate::page::{self, Failure, Head, Menu};
+use crate::page::{self, Failure, Menu};
 use crate::problem::Problem;
-use crate::story::compare;
-use crate::story::steps::steps;
+use crate::story::steps::steps_from;
 
+pub mod badge;
+pub mod beside;
 pub mod gather;
+pub mod head;
 pub mod view;
 
-use view::{Comparison, Story};
+use beside::Comparison;
+use head::Head;
+use view::Story;
 
 /// What may be asked of a story.
 #[derive(Debug, Default, Deserialize)]
@@ -30,12 +36,14 @@ use view::{Comparison, Story};
 pub struct Query {
     /// The request to lay beside it, instead of one that is chosen.
     with: Option<String>,
+    /// The place that its lines are shown after, where they are too many for one page.
+    cursor: Option<String>,
 }
 
 #[derive(Template)]
 #[template(path = "story.html")]
 struct Page<'a> {
-    head: Head<'a>,
+    head: page::Head<'a>,
     story: &'a Story,
 }
 
@@ -49,7 +57,7 @@ struct File<'a> {
 #[derive(Template)]
 #[template(path = "no_story.html")]
 struct NoStory<'a> {
-    head: Head<'a>,
+    head: page::Head<'a>,
     id: &'a str,
 }
 
@@ -59,19 +67,18 @@ struct NoStory<'a> {
 /// 400 for what is no request id, 404 for one without lines that the reader sees, 503 or 504 where the store does not
 /// answer.
 pub async fn show(
-    store: web::Data<Store>,
-    links: web::Data<Links>,
+    sources: web::Data<Sources>,
     reader: Reader,
     id: web::Path<String>,
     query: web::Query<Query>,
 ) -> Result<HttpResponse, Failure> {
-    match tell(&store, &links, reader.scope(), &id, query.with.as_deref()).await? {
+    match sources.tell(reader.scope(), &id, &query).await? {
         Some(story) => {
-            let head = Head::of(&story.title, Menu::Other, &reader).with_query(&id);
+            let head = page::Head::of(&story.title, Menu::Other, &reader).with_query(&id);
             page::html(StatusCode::OK, &Page { head, story: &story })
         }
         None => {
-            let head = Head::of("No such request", Menu::Other, &reader).with_query(&id);
+            let head = page::Head::of("No such request", Menu::Other, &reader).with_query(&id);
             page::html(StatusCode::NOT_FOUND, &NoStory { head, id: &id })
         }
     }
@@ -82,13 +89,12 @@ pub async fn show(
 /// # Errors
 /// As [`show`].
 pub async fn file(
-    store: web::Data<Store>,
-    links: web::Data<Links>,
+    sources: web::Data<Sources>,
     reader: Reader,
     id: web::Path<String>,
     query: web::Query<Query>,
 ) -> Result<HttpResponse, Failure> {
-    let Some(story) = tell(&store, &links, reader.scope(), &id, query.with.as_deref()).await? else {
+    let Some(story) = sources.tell(reader.scope(), &id, &query).await? else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no line of this request is stored").into());
     };
     let mut answer =
@@ -102,51 +108,70 @@ pub async fn file(
     Ok(answer)
 }
 
-/// Puts a story together; none where there are no lines.
-async fn tell(
-    store: &Store,
-    links: &Links,
-    scope: &Scope,
-    id: &str,
-    with: Option<&str>,
-) -> Result<Option<Story>, Problem> {
-    check_id("a request id", id)?;
-    with.map_or(Ok(()), |id| check_id("a request id", id))?;
-    let (lines, more) = gather::lines(store, scope, id).await?;
-    if lines.is_empty() {
-        return Ok(None);
+/// What a story is put together from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Its lines.
+    pub store: Store,
+    /// What of them no store takes.
+    pub dead_letters: DeadLetters,
+    /// Where it leads.
+    pub links: Links,
+}
+
+impl Sources {
+    /// Puts a story together; none where there are no lines.
+    async fn tell(&self, scope: &Scope, id: &str, query: &Query) -> Result<Option<Story>, Problem> {
+        let (store, with) = (&self.store, query.with.as_deref());
+        check_id("a request id", id)?;
+        with.map_or(Ok(()), |id| check_id("a request id", id))?;
+        let (lines, neighbours) = gather::part(store, scope, id, parse_cursor(query.cursor.as_deref())?).await?;
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let head = if neighbours.is_part() { gather::head(store, scope, id).await? } else { Head::of(&lines) };
+        let sources = gather::sources(store, &self.dead_letters, scope, &lines).await?;
+        let end = gather::end(&head.ends);
+        let recent = match end {
+            Some((line, access)) => gather::recent(store, scope, access, line.time, id).await?,
+            None => gather::Recent::default(),
+        };
+        let steps = steps_from(&lines, head.began, head.began.filter(|_| neighbours.here.is_none()));
+        let is_slow = end.is_some_and(|(_, access)| {
+            recent.whole.is_some_and(|usual| usual.is_exceeded_by((access.duration_ms * 1_000.0) as i64))
+        });
+        let comparison = match (with, end) {
+            (Some(with), _) => {
+                let other = gather::lines(store, scope, with).await?;
+                (!other.is_empty()).then(|| Comparison::of(with, &lines, &other))
+            }
+            // The first lines of a request are what another one's first lines are beside.
+            (None, Some((line, access))) if neighbours.here.is_none() && (is_slow || !access.is_good()) => {
+                let at = line.time.unwrap_or_else(store::Timestamp::now);
+                let good = gather::good_one(store, scope, (access, at), &recent, id).await?;
+                good.map(|(good, other)| Comparison::of(&good.request_id, &lines, &other))
+            }
+            _ => None,
+        };
+        let same_error = match worst(&lines).filter(|line| line.level >= Some(Level::Error)) {
+            Some(line) => Some((gather::same_error(store, scope, line, id).await?, line.message.clone())),
+            None => None,
+        };
+        let found = view::Found {
+            id,
+            lines: &lines,
+            steps: &steps,
+            sources: &sources,
+            recent: &recent,
+            is_slow,
+            head: &head,
+            neighbours: &neighbours,
+        };
+        let mut story = Story::of(&found, &self.links);
+        story.comparison = comparison;
+        story.set_same_error(same_error);
+        Ok(Some(story))
     }
-    let sources = gather::sources(store, &lines).await?;
-    let end = gather::end(&lines);
-    let recent = match end {
-        Some((line, access)) => gather::recent(store, scope, access, line.time, id).await?,
-        None => gather::Recent::default(),
-    };
-    let steps = steps(&lines);
-    let is_slow = end.is_some_and(|(_, access)| {
-        recent.whole.is_some_and(|usual| usual.is_exceeded_by((access.duration_ms * 1_000.0) as i64))
-    });
-    let comparison = match (with, end) {
-        (Some(with), _) => {
-            let (other, _) = gather::lines(store, scope, with).await?;
-            (!other.is_empty()).then(|| Comparison::of(with, &lines, &other))
-        }
-        (None, Some((line, access))) if is_slow || !access.is_good() => {
-            let at = line.time.unwrap_or_else(store::Timestamp::now);
-            let good = gather::good_one(store, scope, (access, at), &recent, id).await?;
-            good.map(|(good, other)| Comparison::of(&good.request_id, &lines, &other))
-        }
-        _ => None,
-    };
-    let same_error = match worst(&lines).filter(|line| line.level >= Some(Level::Error)) {
-        Some(line) => Some((gather::same_error(store, scope, line, id).await?, line.message.clone())),
-        None => None,
-    };
-    let found = view::Found { id, lines: &lines, steps: &steps, sources: &sources, recent: &recent, is_slow, more };
-    let mut story = Story::of(&found, links);
-    story.comparison = comparison;
-    story.set_same_error(same_error);
-    Ok(Some(story))
 }
 
 /// The gravest line, the first of several.
@@ -154,9 +179,6 @@ fn worst(lines: &[Line]) -> Option<&Line> {
     let worst = lines.iter().filter_map(|line| line.level).max();
     lines.iter().find(|line| line.level.is_some() && line.level == worst)
 }
-
-/// The bound of what is compared, for the page to tell.
-pub(super) const COMPARED_MAX: usize = compare::LINES_MAX;
 
 /// Where a request's story is, with another beside it.
 fn path_with(id: &str, with: &str) -> String {

@@ -1,0 +1,154 @@
+//! *Is this all?*: what is found of a request's sources, in words.
+
+use crate::dead_letters::Looked;
+use crate::page::story::gather::Source;
+use crate::page::text::{count, counted};
+use crate::story::whole::{self, Gap, Verdict};
+
+/// Gaps and dead letters of a source that are named one by one.
+const NAMED: usize = 5;
+
+/// The badge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Badge {
+    /// `complete`, `gap`, `dead-letter` (all that is not stored is one) or `unknown`.
+    pub verdict: &'static str,
+    /// What it says.
+    pub words: String,
+    /// What is found of each source.
+    pub sources: Vec<String>,
+}
+
+impl Badge {
+    /// Of so many lines, which may be a part of a story, and their sources.
+    #[must_use]
+    pub fn of(lines: usize, is_part: bool, sources: &[Source]) -> Self {
+        let verdict = whole::overall(sources.iter().map(|source| &source.verdict));
+        let lines = counted(lines as u64, "line", "lines");
+        let of = if is_part { format!("the {lines} shown here") } else { lines };
+        let (verdict, words) = match &verdict {
+            Verdict::Complete => {
+                ("complete", format!("complete: {of}, {}", counted(sources.len() as u64, "source", "sources")))
+            }
+            Verdict::Gaps(gaps) => of_gaps(gaps, sources.iter().any(|source| source.looked == Looked::Nowhere)),
+            Verdict::Unknown(why) => ("unknown", format!("unknown whether complete: {why}")),
+        };
+        Self { verdict, words, sources: sources.iter().map(told).collect() }
+    }
+}
+
+fn of_gaps(gaps: &[Gap], unlooked: bool) -> (&'static str, String) {
+    let letters: usize = gaps.iter().map(|gap| gap.letters.len()).sum();
+    let dead = counted(letters as u64, "dead letter", "dead letters");
+    let missing: Vec<_> = gaps.iter().map(Gap::missing_bytes).filter(|bytes| *bytes > 0).collect();
+    if missing.is_empty() {
+        return ("dead-letter", format!("{dead}: not stored, and kept by the shipper"));
+    }
+    let what = if unlooked { "not stored: missing or a dead letter" } else { "missing" };
+    let bytes = counted(missing.iter().sum(), "byte", "bytes");
+    let also = if letters > 0 { format!(", and {dead}") } else { String::new() };
+    ("gap", format!("{}: {bytes} of the source {what}{also}", counted(missing.len() as u64, "gap", "gaps")))
+}
+
+fn told(source: &Source) -> String {
+    let lines = counted(source.lines as u64, "line", "lines");
+    match &source.verdict {
+        Verdict::Complete => format!("{}: {lines}, stored end to end", source.name),
+        Verdict::Unknown(why) => format!("{}: {lines}; unknown, {why}", source.name),
+        Verdict::Gaps(gaps) => format!("{}: {lines}; not stored: {}. {}", source.name, named(gaps), why(source, gaps)),
+    }
+}
+
+fn named(gaps: &[Gap]) -> String {
+    let mut parts = Vec::new();
+    for gap in gaps {
+        let dead = gap.letters.iter().map(|letter| {
+            let reason = letter.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("a dead letter at byte {}{reason}", count(letter.offsets.start))
+        });
+        parts.extend(dead);
+        if gap.missing_bytes() > 0 {
+            let missing = counted(gap.missing_bytes(), "byte", "bytes");
+            parts.push(format!("{missing} from {} to {}", count(gap.offsets.start), count(gap.offsets.end)));
+        }
+    }
+    let rest = parts.len().saturating_sub(NAMED);
+    parts.truncate(NAMED);
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    parts.join(", ") + &more
+}
+
+/// What is known of bytes that are in no line and no dead letter.
+fn why(source: &Source, gaps: &[Gap]) -> String {
+    let mut words = Vec::new();
+    if gaps.iter().any(|gap| !gap.letters.is_empty()) {
+        words.push("The command shipper dead-letters shows dead letters and replays them.".to_owned());
+    }
+    if gaps.iter().any(|gap| gap.missing_bytes() > 0) {
+        words.push(
+            match source.looked {
+                Looked::Nowhere => {
+                    "Lines there may be on their way, dead letters, or lost: the commands shipper verify and shipper \
+                     dead-letters list tell which, and so does this page where SHIPPER_STATE_DIR is set."
+                }
+                Looked::Through => {
+                    "No dead letter of the shipper here has those bytes: lines there are on their way, lost, or of another \
+                     shipper. The command shipper verify tells which."
+                }
+                Looked::Partly => "Not all dead letters were looked at, there are too many: see shipper dead-letters list.",
+                Looked::Failed => "The shipper's dead letters can't be read; the service's log says why.",
+            }
+            .to_owned(),
+        );
+        if source.removed > 0 {
+            let removed = counted(source.removed, "line", "lines");
+            words.push(format!("The store has removed {removed} of this source for their age or for room."));
+        }
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letters::Letter;
+
+    fn source(gaps: Vec<Gap>, looked: Looked) -> Source {
+        let verdict = if gaps.is_empty() { Verdict::Complete } else { Verdict::Gaps(gaps) };
+        Source { name: "app.log".to_owned(), lines: 3, verdict, looked, removed: 2 }
+    }
+
+    fn gap(letters: &[(u64, u64)]) -> Gap {
+        let letter = |(start, end): &(u64, u64)| Letter { offsets: *start..*end, reason: Some("too deep".to_owned()) };
+        Gap { offsets: 1_000..1_100, letters: letters.iter().map(letter).collect() }
+    }
+
+    #[test]
+    fn a_dead_letter_is_told_from_what_is_missing() {
+        let badge = |gaps, looked| Badge::of(3, false, &[source(gaps, looked)]);
+        let complete = badge(vec![], Looked::Nowhere);
+        assert_eq!((complete.verdict, complete.words.as_str()), ("complete", "complete: 3 lines, 1 source"));
+
+        let unlooked = badge(vec![gap(&[])], Looked::Nowhere);
+        let words = "1 gap: 100 bytes of the source not stored: missing or a dead letter";
+        assert_eq!((unlooked.verdict, unlooked.words.as_str()), ("gap", words));
+        assert!(unlooked.sources[0].contains("SHIPPER_STATE_DIR"), "{unlooked:?}");
+
+        let missing = badge(vec![gap(&[])], Looked::Through);
+        assert_eq!(missing.words, "1 gap: 100 bytes of the source missing");
+        assert!(missing.sources[0].contains("removed 2 lines"), "{missing:?}");
+
+        let dead = badge(vec![gap(&[(1_000, 1_100)])], Looked::Through);
+        assert_eq!(
+            (dead.verdict, dead.words.as_str()),
+            ("dead-letter", "1 dead letter: not stored, and kept by the shipper")
+        );
+        assert!(dead.sources[0].contains("a dead letter at byte 1,000 (too deep)"), "{dead:?}");
+
+        let both = badge(vec![gap(&[(1_000, 1_040)])], Looked::Partly);
+        assert_eq!(
+            (both.verdict, both.words.as_str()),
+            ("gap", "1 gap: 60 bytes of the source missing, and 1 dead letter")
+        );
+    }
+}

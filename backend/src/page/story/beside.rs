@@ -1,0 +1,99 @@
+//! Another request beside the one at hand, row by row, in words.
+
+use store::Level;
+
+use crate::line::Line;
+use crate::links::page_path;
+use crate::page::story::path_with;
+use crate::page::story::view::gap;
+use crate::page::text::{counted, span_ms};
+use crate::story::compare::{self, LINES_MAX, Row};
+use crate::story::steps::steps;
+
+/// A good request beside the one at hand.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The other's id.
+    pub id: String,
+    /// Its story.
+    pub href: String,
+    /// Row by row.
+    pub rows: Vec<ComparedRow>,
+    /// Where they part, in words.
+    pub summary: String,
+}
+
+/// A row of a comparison.
+#[derive(Debug)]
+pub struct ComparedRow {
+    /// What the request at hand says, and the time since the line before it.
+    pub here: Option<(String, String)>,
+    /// The same of the good one.
+    pub good: Option<(String, String)>,
+    /// `same`, `missing` or `extra`.
+    pub kind: &'static str,
+    /// Whether the two part here.
+    pub parts: bool,
+}
+
+impl Comparison {
+    /// Lays another request beside one.
+    #[must_use]
+    pub fn of(id: &str, here: &[Line], good: &[Line]) -> Self {
+        let rows = compare::align(here, good);
+        let missing = rows.iter().filter(|row| row.here.is_none()).count() as u64;
+        let extra = rows.iter().filter(|row| row.good.is_none()).count() as u64;
+        let mut summary = match rows.iter().find(|row| row.parts) {
+            Some(row) => format!("They part at {}.", place(row, here, good)),
+            None => "Both took the same steps to the same end.".to_owned(),
+        };
+        if missing + extra > 0 {
+            summary.push_str(&format!(
+                " {} of the good one {} not here, {} here {} not there.",
+                counted(missing, "line", "lines"),
+                if missing == 1 { "is" } else { "are" },
+                counted(extra, "line", "lines"),
+                if extra == 1 { "is" } else { "are" },
+            ));
+        }
+        if here.len().max(good.len()) > LINES_MAX {
+            summary.push_str(&format!(" The first {LINES_MAX} lines of each were compared."));
+        }
+        let text = |line: &Line| {
+            let end = line.access.as_ref().map(|access| {
+                format!(" → {} {} in {}", access.status_text(), access.outcome, span_ms(access.duration_ms))
+            });
+            let grave =
+                if line.level >= Some(Level::Warn) { format!("{}: ", line.level_name()) } else { String::new() };
+            format!("{grave}{}{}", line.message, end.unwrap_or_default())
+        };
+        let (here_steps, good_steps) = (steps(here), steps(good));
+        let shown = rows.iter().map(|row| ComparedRow {
+            here: row.here.map(|at| (text(&here[at]), gap(&here_steps[at]))),
+            good: row.good.map(|at| (text(&good[at]), gap(&good_steps[at]))),
+            kind: match (row.here, row.good) {
+                (Some(_), Some(_)) => "same",
+                (None, _) => "missing",
+                (_, None) => "extra",
+            },
+            parts: row.parts,
+        });
+        Self { id: id.to_owned(), href: page_path(id), rows: shown.collect(), summary }
+    }
+
+    /// The comparison's own address, from the story of `id`.
+    #[must_use]
+    pub fn own(&self, id: &str) -> String {
+        path_with(id, &self.id)
+    }
+}
+
+fn place(row: &Row, here: &[Line], good: &[Line]) -> String {
+    let cut = |line: &Line| line.message.chars().take(80).collect::<String>();
+    match (row.here.map(|at| &here[at]), row.good.map(|at| &good[at])) {
+        (Some(line), None) => format!("“{}”, which the good one has not", cut(line)),
+        (None, Some(line)) => format!("“{}”, which this one has not", cut(line)),
+        (Some(line), Some(_)) => format!("“{}”, which ended otherwise", cut(line)),
+        (None, None) => String::new(),
+    }
+}

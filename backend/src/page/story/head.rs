@@ -1,0 +1,76 @@
+//! What holds of a request as a whole, also where only a part of its lines is at hand.
+
+use store::{Level, Timestamp};
+
+use crate::line::Line;
+use crate::page::story::gather::end;
+use crate::page::text::{moment, span_ms};
+use crate::story::steps;
+
+/// A request as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// How many lines it has.
+    pub lines: u64,
+    /// Its access lines.
+    pub ends: Vec<Line>,
+    /// When it began, in microseconds since 1970.
+    pub began: Option<i64>,
+    /// Its first time and its last.
+    pub times: Option<(Timestamp, Timestamp)>,
+    /// The gravest level of its lines.
+    pub worst: Option<Level>,
+    /// Who wrote them.
+    pub services: Vec<String>,
+    /// Of which projects.
+    pub projects: Vec<String>,
+}
+
+impl Head {
+    /// Of all of a request's lines.
+    #[must_use]
+    pub fn of(lines: &[Line]) -> Self {
+        let distinct = |values: &mut dyn Iterator<Item = &str>| {
+            let values: std::collections::BTreeSet<_> = values.map(str::to_owned).collect();
+            values.into_iter().collect()
+        };
+        let times = || lines.iter().filter_map(|line| line.time);
+        Self {
+            lines: lines.len() as u64,
+            ends: lines.iter().filter(|line| line.access.is_some()).cloned().collect(),
+            began: steps::began(lines),
+            times: times().min().zip(times().max()),
+            worst: lines.iter().filter_map(|line| line.level).max(),
+            services: distinct(&mut lines.iter().map(|line| line.service.as_str())),
+            projects: distinct(&mut lines.iter().filter_map(|line| line.project_id.as_deref())),
+        }
+    }
+
+    /// From its begin to its last line that is known, in microseconds.
+    #[must_use]
+    pub fn length_us(&self) -> Option<i64> {
+        self.times.zip(self.began).map(|((_, last), began)| last.unix_micros() - began)
+    }
+
+    /// A name and what it is, for a list.
+    #[must_use]
+    pub fn facts(&self, is_slow: bool) -> Vec<(&'static str, String)> {
+        let mut facts = Vec::new();
+        if let Some((_, access)) = end(&self.ends) {
+            let slow = if is_slow { ", longer than usual" } else { "" };
+            facts.push(("Took", format!("{}{slow}", span_ms(access.duration_ms))));
+            facts.push(("Outcome", access.outcome.replace('_', " ")));
+        } else {
+            facts.push(("Outcome", "no access line: not ended yet, or it is not here".to_owned()));
+        }
+        if !self.projects.is_empty() {
+            facts.push(("Project", self.projects.join(", ")));
+        }
+        facts.push((if self.services.len() == 1 { "Service" } else { "Services" }, self.services.join(", ")));
+        facts.push(("Worst level", self.worst.map_or("none", Level::as_str).to_owned()));
+        if let Some(began) = self.began {
+            facts.push(("Began", format!("{} UTC", moment(Timestamp::from_unix_micros(began)))));
+        }
+        facts
+    }
+}
