@@ -65,7 +65,7 @@ parameters! {
 pub struct CountedAnswer {
     /// Whether they are exact; if not, there may be more of anything.
     exact: bool,
-    /// Lines that were looked at, where they are not.
+    /// Lines that were looked at, the newest, where these are not all.
     looked_at: Option<u64>,
 }
 
@@ -296,6 +296,9 @@ pub struct PatternsAnswer {
     patterns: Vec<PatternAnswer>,
     /// Lines of patterns that are not listed.
     others: u64,
+    /// Lines among the others that a bound kept from being told apart: each may be of any pattern, also of one that is
+    /// listed, and then the counts are not exact.
+    not_told_apart: u64,
     counted: CountedAnswer,
 }
 
@@ -338,9 +341,12 @@ pub async fn patterns(
         first: pattern.first.to_string(),
         last: pattern.last.to_string(),
     };
+    let mut counted = CountedAnswer::from(found.counted);
+    counted.exact &= found.not_told_apart == 0;
     Ok(HttpResponse::Ok().json(PatternsAnswer {
         patterns: found.patterns.into_iter().map(pattern).collect(),
         others: found.others,
-        counted: found.counted.into(),
+        not_told_apart: found.not_told_apart,
+        counted,
     }))
 }

@@ -127,12 +127,7 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
         .filter_map(honesty)
         .collect();
     notes.dedup();
-    if asked.patterns.others > 0 {
-        notes.push(format!(
-            "{} are of patterns beyond the {PATTERNS} most frequent.",
-            counted(asked.patterns.others, "line", "lines")
-        ));
-    }
+    notes.extend(of_patterns(&asked.patterns));
     let step_ms = asked.over_time.step.map_or(step_ms, |step| i64::try_from(step.as_millis()).unwrap_or(step_ms));
     let page = Page {
         head: Head::of("Overview", Menu::Overview, &reader),
@@ -184,6 +179,24 @@ async fn ask(store: &Store, scope: &Scope, selection: &Selection, step: Duration
         alerts: lines(Filter::is(Field::Target, "alert")).await?,
         patterns: store.patterns(scope, selection, PATTERNS).await?,
     })
+}
+
+/// What the counts of patterns leave out.
+fn of_patterns(found: &Patterns) -> Vec<String> {
+    let lines = |lines: u64| counted(lines, "line", "lines");
+    let mut notes = Vec::new();
+    if found.others > found.not_told_apart {
+        let others = lines(found.others - found.not_told_apart);
+        notes.push(format!("{others} are of patterns beyond the {PATTERNS} most frequent."));
+    }
+    if found.not_told_apart > 0 {
+        notes.push(format!(
+            "{} came among too many patterns at once to be told apart: they may be of any pattern, also of one that is \
+             counted or called new below.",
+            lines(found.not_told_apart)
+        ));
+    }
+    notes
 }
 
 fn failed_percent(requests: &Requests) -> f64 {
@@ -270,5 +283,20 @@ fn pattern_row(found: &PatternCount, params: &Params) -> PatternRow {
         lines: count(found.lines),
         level,
         first: moment(found.first),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_of_patterns_leave_out_is_said() {
+        let found = |others, not_told_apart| Patterns { others, not_told_apart, ..Patterns::default() };
+        assert!(of_patterns(&found(0, 0)).is_empty());
+        let notes = of_patterns(&found(1_000, 1_000));
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        let notes = of_patterns(&found(1_009, 1_000));
+        assert!(notes[0].starts_with("9 lines are of") && notes[1].starts_with("1,000 lines came"), "{notes:?}");
     }
 }

@@ -14,6 +14,9 @@ pub struct Patterns {
     pub patterns: Vec<PatternCount>,
     /// Lines of patterns that the list has no room for.
     pub others: u64,
+    /// Lines among the others that a bound kept from being told apart: each may be of any pattern, also of one that is
+    /// listed. In the embedded store such bounds are 200 patterns among each 1,024 lines that came one after another.
+    pub not_told_apart: u64,
     /// Whether that is exact. Of an engine only so many of the newest lines are looked at.
     pub counted: Counted,
 }
@@ -67,6 +70,6 @@ impl Tally {
         patterns.sort_by(|one, other| other.lines.cmp(&one.lines).then_with(|| one.pattern.cmp(&other.pattern)));
         let rest = patterns.split_off(patterns.len().min(top.clamp(1, MAX_TOP)));
         let others = self.without_room + rest.iter().map(|pattern| pattern.lines).sum::<u64>();
-        Patterns { patterns, others, counted }
+        Patterns { patterns, others, not_told_apart: self.without_room, counted }
     }
 }

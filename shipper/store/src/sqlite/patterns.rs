@@ -36,7 +36,7 @@ pub(crate) fn patterns(
 ) -> rusqlite::Result<Patterns> {
     let (selected, counted) = selected(snapshot, scope, selection)?;
     let mut patterns: HashMap<Vec<u8>, Gathered> = HashMap::new();
-    let mut others = 0;
+    let mut not_told_apart = 0;
     for Selected { stretch, bits } in &selected {
         snapshot.in_time()?;
         let (times, levels) = (snapshot.times(stretch)?, levels(snapshot, stretch)?);
@@ -54,7 +54,7 @@ pub(crate) fn patterns(
             let text = &term[1..];
             if own.lines == 0 {
             } else if text == OTHER.as_bytes() {
-                others += own.lines;
+                not_told_apart += own.lines;
             } else if let Some(all) = patterns.get_mut(text) {
                 all.lines += own.lines;
                 all.worst = all.worst.max(own.worst);
@@ -62,14 +62,14 @@ pub(crate) fn patterns(
             } else if patterns.len() < MAX_PATTERNS {
                 patterns.insert(text.to_vec(), own);
             } else {
-                others += own.lines;
+                not_told_apart += own.lines;
             }
         })?;
     }
     let mut patterns: Vec<_> = patterns.into_iter().collect();
     patterns.sort_unstable_by(|left, right| (Reverse(left.1.lines), &left.0).cmp(&(Reverse(right.1.lines), &right.0)));
     let top = top.clamp(1, MAX_TOP);
-    others += patterns.iter().skip(top).map(|(_, gathered)| gathered.lines).sum::<u64>();
+    let others = not_told_apart + patterns.iter().skip(top).map(|(_, gathered)| gathered.lines).sum::<u64>();
     patterns.truncate(top);
     let count = |(pattern, gathered): (Vec<u8>, Gathered)| PatternCount {
         pattern: String::from_utf8_lossy(&pattern).into_owned(),
@@ -78,5 +78,5 @@ pub(crate) fn patterns(
         first: Timestamp::from_unix_micros(gathered.first),
         last: Timestamp::from_unix_micros(gathered.last),
     };
-    Ok(Patterns { patterns: patterns.into_iter().map(count).collect(), others, counted })
+    Ok(Patterns { patterns: patterns.into_iter().map(count).collect(), others, not_told_apart, counted })
 }
