@@ -30,14 +30,18 @@ const ERROR: RGBColor = RGBColor(12, 12, 12);
 pub type Size = (u32, u32);
 
 /// As wide as a page.
-pub const WIDE: Size = (960, 150);
+pub const WIDE: Size = (960, 158);
+
+/// As wide as a phone.
+pub const NARROW: Size = (400, 158);
 
 /// As wide as a card, of which two stand side by side.
-pub const HALF: Size = (540, 170);
+pub const HALF: Size = (540, 178);
 
 const WIDTH: u32 = WIDE.0;
-const LABELS_HEIGHT: u32 = 22;
-const LABELS_WIDTH: u32 = 58;
+/// Room for labels, also in the greater letters that the style sheet gives them on phones.
+const LABELS_HEIGHT: u32 = 30;
+const LABELS_WIDTH: u32 = 76;
 
 /// A link over a part of a picture.
 #[derive(Clone, Debug)]
@@ -220,6 +224,9 @@ fn draw(
             .build_cartesian_2d(times.clone(), 0.0..most)?;
         let text = ("sans-serif", 13).into_font().color(&INK);
         let long = times.end - times.start > 36 * 3_600_000;
+        // A label has room in either size of the style sheet's letters.
+        let label_width = if long { 130 } else { 76 };
+        let labels = (size.0.saturating_sub(LABELS_WIDTH) / label_width).clamp(2, 7) as usize;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -227,7 +234,7 @@ fn draw(
             .bold_line_style(GRID)
             .axis_style(GRID)
             .label_style(text)
-            .x_labels(7)
+            .x_labels(labels)
             .y_labels(4)
             .x_label_formatter(&|at| time_label(*at, long))
             .y_label_formatter(&|value| unit.label(*value))

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use observability::is_valid_id;
 use store::counts::{Counted, Facet, Histogram, Selection};
-use store::{Cursor, Field, Order, Search, Store, Timestamp};
+use store::{Cursor, Field, Order, Scope, Search, Store, Timestamp};
 
 use crate::access::Reader;
 use crate::line::Line;
@@ -62,6 +62,8 @@ struct Found {
     summary: String,
     counted: Option<String>,
     picture: String,
+    /// The same for a phone.
+    narrow_picture: String,
     lines: Vec<Line>,
     facets: Vec<FacetView>,
     next: Option<String>,
@@ -152,11 +154,8 @@ async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> 
     let page = store.search(reader.scope(), &search).await?;
     let lines: Vec<_> = page.lines.iter().map(|line| Line::read(line.get())).collect();
     let facets = store.facets(reader.scope(), &selection, &FACETS.map(|(facet, ..)| facet), VALUES).await?;
-    // Over what there is, where the range is open.
-    let newest = Timestamp::now();
-    let from = selection.from.unwrap_or_else(|| Timestamp::from_unix_ms(newest.unix_ms() - 24 * 3_600_000));
-    let step_ms = step_ms(from, selection.to.unwrap_or(newest));
-    let step = std::time::Duration::from_millis(step_ms.unsigned_abs());
+    let (from, to) = range(store, reader.scope(), &selection).await?;
+    let step = std::time::Duration::from_millis(step_ms(from, to).unsigned_abs());
     let histogram = store.histogram(reader.scope(), &selection, step).await?;
     let fixed = params.between(selection.from, selection.to);
     let next = page.next.map(|next| Params { cursor: next.to_string(), ..fixed.clone() }.href("/search"));
@@ -173,6 +172,7 @@ async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> 
         summary: format!("{} {range}", counted(facets.lines, "line", "lines")),
         counted: honesty(facets.counted),
         picture: picture(&histogram, params, chart::WIDE),
+        narrow_picture: picture(&histogram, params, chart::NARROW),
         nothing_at_all: lines.is_empty() && selection.filter == store::Filter::EVERY && selection.from.is_none(),
         facets: facets
             .facets
@@ -185,6 +185,20 @@ async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> 
         next,
         first,
     })
+}
+
+/// What a picture is of: the range that is asked for, and where it is open, from the first line or to the last.
+async fn range(store: &Store, scope: &Scope, selection: &Selection) -> Result<(Timestamp, Timestamp), Problem> {
+    let outermost = async |given: Option<Timestamp>, order: Order| -> Result<Option<Timestamp>, Problem> {
+        if given.is_some() {
+            return Ok(given);
+        }
+        let Selection { filter, from, to } = selection.clone();
+        let page = store.search(scope, &Search { filter, from, to, order, limit: 1, cursor: None }).await?;
+        Ok(page.lines.first().and_then(|line| Line::read(line.get()).time))
+    };
+    let to = outermost(selection.to, Order::NewestFirst).await?.unwrap_or_else(Timestamp::now);
+    Ok((outermost(selection.from, Order::OldestFirst).await?.unwrap_or(to), to))
 }
 
 fn facet(counts: &store::counts::FacetCounts, name: &str, title: &'static str, params: &Params) -> FacetView {
