@@ -46,6 +46,10 @@ function start() {
     if (lines.length) say(`${shown} lines came in.`);
   });
   source.addEventListener("place", (event) => { place = event.lastEventId || place; });
+  source.addEventListener("anew", (event) => {
+    place = event.lastEventId || place;
+    say("The tail began anew; a search shows what came in meanwhile.");
+  });
   source.addEventListener("trouble", (event) => say(event.data));
   source.addEventListener("error", () => say("The connection is gone; trying again."));
   button.textContent = "Pause";

@@ -2,7 +2,7 @@
 //! but for the live tail.
 //!
 //! [`assets`] are the files that pages need, [`chart`] their pictures; each page has its module:
-//! [`overview`], [`search`] (both by [`params`]), [`story`], [`around`] and [`tail`].
+//! [`overview`], [`search`] (both by [`params`]), [`story`], [`around`] and [`tail`] (which goes on from its [`places`]).
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -21,6 +21,7 @@ pub mod assets;
 pub mod chart;
 pub mod overview;
 pub mod params;
+pub mod places;
 pub mod search;
 pub mod story;
 pub mod tail;

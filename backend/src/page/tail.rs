@@ -12,13 +12,15 @@ use askama::Template;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
-use store::{Filter, Store, TailPlace};
+use store::tail::ParseTailPlaceError;
+use store::{Filter, Scope, Store, TailPlace};
 use tokio::sync::watch;
 
 use crate::access::{Access, Reader};
 use crate::line::Line;
 use crate::links::page_path;
 use crate::page::params::Params;
+use crate::page::places::{Names, Places};
 use crate::page::{self, Failure, Head, Menu};
 use crate::problem::{Details, Problem};
 
@@ -40,6 +42,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 #[derive(Clone, Debug)]
 pub struct Tails {
     open: Arc<AtomicUsize>,
+    places: Places,
     end: watch::Receiver<bool>,
 }
 
@@ -47,7 +50,7 @@ impl Tails {
     /// Tails that end when `end` says so.
     #[must_use]
     pub fn until(end: watch::Receiver<bool>) -> Self {
-        Self { open: Arc::default(), end }
+        Self { open: Arc::default(), places: Places::default(), end }
     }
 
     /// Room for one more.
@@ -115,7 +118,7 @@ struct Shown<'a> {
 }
 
 /// `GET /api/tail`: server-sent events. `lines` carries an array of lines, `place` none; each has the place after it as its
-/// id. `trouble` says in words that the store does not answer, and the tail goes on trying.
+/// id. `anew` is a `place` of a tail whose own is not known any more: lines that came in meanwhile are left to a search. `trouble` says in words that the store does not answer, and the tail goes on trying.
 ///
 /// # Errors
 /// 400 for a wrong query or place, 503 when there are [`TAILS_MAX`] already.
@@ -147,10 +150,24 @@ pub async fn events(
     let filter = filter_of(request.query_string())?;
     let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
     let place = last.or(after.into_inner().after).filter(|place| !place.is_empty());
-    let place = place
-        .map(|place| place.parse::<TailPlace>())
-        .transpose()
-        .map_err(|error| Problem::bad_request(error.to_string()))?;
+    // A name that is not known any more was good once: only its lines are lost to the tail, and that is told.
+    let (place, is_anew) = match (place, reader.scope()) {
+        (Some(name), Scope::Projects(_)) => {
+            let place = tails.places.of(&name);
+            let is_anew = place.is_none();
+            (place, is_anew)
+        }
+        (Some(place), Scope::All) => {
+            (Some(place.parse().map_err(|error: ParseTailPlaceError| Problem::bad_request(error.to_string()))?), false)
+        }
+        (None, _) => (None, false),
+    };
+    let names = match reader.scope() {
+        Scope::All => None,
+        Scope::Projects(_) => Some(tails.places.names().map_err(|error| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("there is no randomness to be had: {error}"))
+        })?),
+    };
     let Some(seat) = tails.admit() else {
         let detail = format!("{TAILS_MAX} tails are open already; close one");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
@@ -163,6 +180,8 @@ pub async fn events(
         filter,
         place,
         quiet: QUIET_ROUNDS,
+        names,
+        is_anew,
         begun: false,
         in_trouble: false,
         _seat: seat,
@@ -189,6 +208,10 @@ struct Tail {
     reader: Reader,
     filter: Filter,
     place: Option<TailPlace>,
+    /// What places are called, where they would tell too much.
+    names: Option<Names>,
+    /// The place to go on from was not known; not told yet.
+    is_anew: bool,
     /// Rounds without a line.
     quiet: u32,
     begun: bool,
@@ -239,13 +262,20 @@ impl Tail {
                 return None;
             }
             self.quiet = 0;
-            return Some(event("place", self.place.as_ref(), ""));
+            let name = if std::mem::take(&mut self.is_anew) { "anew" } else { "place" };
+            return Some(event(name, self.id().as_deref(), ""));
         }
         self.quiet = 0;
         let lines: Vec<_> = page.lines.iter().map(|line| Line::read(line.get())).collect();
         let shown: Vec<_> = lines.iter().map(shown).collect();
         let text = serde_json::to_string(&shown).unwrap_or_else(|_| "[]".to_owned());
-        Some(event("lines", self.place.as_ref(), &text))
+        Some(event("lines", self.id().as_deref(), &text))
+    }
+
+    /// The place as it is told.
+    fn id(&mut self) -> Option<String> {
+        let place = self.place.as_ref()?;
+        Some(self.names.as_mut().map_or_else(|| place.to_string(), |names| names.name(place)))
     }
 }
 
@@ -262,7 +292,7 @@ fn shown(line: &Line) -> Shown<'_> {
 }
 
 /// An event as it is sent. Its data is one line: JSON has no other, and an error's words get none.
-fn event(name: &str, place: Option<&TailPlace>, data: &str) -> Bytes {
+fn event(name: &str, place: Option<&str>, data: &str) -> Bytes {
     let id = place.map(|place| format!("id: {place}\n")).unwrap_or_default();
     let data = data.replace(['\n', '\r'], " ");
     Bytes::from(format!("event: {name}\n{id}data: {data}\n\n"))
@@ -274,8 +304,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_event_whatever_it_says() {
-        let place: TailPlace = "r7".parse().unwrap();
-        assert_eq!(event("lines", Some(&place), "a\nid: 9\r\n\r\nb"), "event: lines\nid: r7\ndata: a id: 9    b\n\n");
+        assert_eq!(event("lines", Some("r7"), "a\nid: 9\r\n\r\nb"), "event: lines\nid: r7\ndata: a id: 9    b\n\n");
     }
 
     #[test]
