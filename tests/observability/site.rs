@@ -7,13 +7,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use observability_tests::browser::Page;
+use observability_tests::http::{self, Answer};
 use observability_tests::program::{Program, Start};
-use observability_tests::{http, port, wait};
+use observability_tests::{port, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use crate::place::{Place, mark};
 use crate::test_access::{TOKEN_OF_ALL, TokensFile};
 
 /// Good requests of the shop.
@@ -21,47 +23,112 @@ const GOOD: u32 = 20;
 
 /// A service over a store that a shipper fills from a file.
 pub(crate) struct Site {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
+    /// The service.
+    pub(crate) backend: Program,
     file: PathBuf,
-    store: PathBuf,
-    _programs: [Program; 2],
+    place: Place,
+    /// What this site's indices in an engine are named by, so that nobody else's lines are in its pictures.
+    index_prefix: String,
+    _shipper: Program,
     _folder: TempDir,
 }
 
-impl Site {
-    /// With the shop's lines in its store; with tokens, where there are any.
-    #[track_caller]
-    pub(crate) fn start(tokens: Option<&TokensFile>) -> Self {
-        let site = Self::of(&shop(), tokens);
-        site.wait_for("shop", shop().len());
-        site
+/// What a site is made of.
+pub(crate) struct Plan<'a> {
+    place: Place,
+    lines: Vec<String>,
+    tokens: Option<&'a TokensFile>,
+    /// Where an engine is reached instead, by the service alone.
+    engine: Option<SocketAddr>,
+    knows_dead_letters: bool,
+    docker: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// The shop's lines in a store of this place.
+    pub(crate) fn shop(place: Place) -> Self {
+        Self { place, lines: shop(), tokens: None, engine: None, knows_dead_letters: true, docker: false }
     }
 
     /// Without a line.
-    #[track_caller]
-    pub(crate) fn empty() -> Self {
-        Self::of(&[], None)
+    pub(crate) fn without_lines(self) -> Self {
+        self.of(Vec::new())
     }
 
+    /// With these lines instead.
+    pub(crate) fn of(self, lines: Vec<String>) -> Self {
+        Self { lines, ..self }
+    }
+
+    /// Which asks for tokens.
+    pub(crate) fn with_tokens(self, tokens: &'a TokensFile) -> Self {
+        Self { tokens: Some(tokens), ..self }
+    }
+
+    /// Whose service reaches its engine there.
+    pub(crate) fn with_engine_at(self, engine: SocketAddr) -> Self {
+        Self { engine: Some(engine), ..self }
+    }
+
+    /// Whose service is not told of the shipper's state directory.
+    pub(crate) fn without_dead_letters(self) -> Self {
+        Self { knows_dead_letters: false, ..self }
+    }
+
+    /// Whose file is Docker's, of a container's both streams.
+    pub(crate) fn of_docker(self, lines: Vec<String>) -> Self {
+        Self { lines, docker: true, ..self }
+    }
+
+    /// Starts it, and waits for the shop's lines.
     #[track_caller]
-    fn of(lines: &[String], tokens: Option<&TokensFile>) -> Self {
+    pub(crate) fn start(self) -> Site {
+        let of_shop = self.lines.iter().filter(|line| line.contains("\"project_id\":\"shop\"")).count();
+        self.start_with(of_shop)
+    }
+
+    /// Starts it, and waits until its store has so many lines of the shop.
+    #[track_caller]
+    pub(crate) fn start_with(self, of_shop: usize) -> Site {
         let folder = tempfile::tempdir().unwrap();
-        let (file, store) = (folder.path().join("shop.log"), folder.path().join("logs.db"));
-        std::fs::write(&file, lines.concat()).unwrap();
-        let (admin, address) = (port::free_address(), port::free_address());
-        let target = format!("sqlite:{}", store.display());
-        let shipper = Start::program("shipper")
-            .args(["run", "--to", &target, "--admin-listen", &admin.to_string(), "--scan-interval-ms", "100"])
-            .arg("--state-dir")
-            .arg(folder.path().join("state"))
-            .arg("--file")
-            .arg(&file)
-            .start_healthy(admin);
-        let mut backend = Start::program("backend").env("LISTEN", address.to_string()).env("STORE", &target);
-        if let Some(tokens) = tokens {
+        let index_prefix = mark("site");
+        let file = folder.path().join("shop.log");
+        std::fs::write(&file, self.lines.concat()).unwrap();
+        let (admin, address, state) = (port::free_address(), port::free_address(), folder.path().join("state"));
+        let mut shipper = self.place.shipper("run", &state).arg("--file").arg(&file);
+        shipper = shipper.args(["--admin-listen", &admin.to_string(), "--scan-interval-ms", "100"]);
+        shipper = shipper.args(["--index-prefix", &index_prefix]);
+        if self.docker {
+            shipper = shipper.args(["--format", "docker"]);
+        }
+        let shipper = shipper.start_healthy(admin);
+        let target = self.engine.map_or_else(|| self.place.target(), |engine| format!("http://{engine}"));
+        let mut backend = Start::program("backend").env("LISTEN", address.to_string()).env("STORE", target);
+        backend = backend.env("STORE_INDEX_PREFIX", &index_prefix);
+        if let Some(tokens) = self.tokens {
             backend = backend.env("TOKENS_FILE", tokens.path());
         }
-        Self { address, file, store, _programs: [backend.start_healthy(address), shipper], _folder: folder }
+        if self.knows_dead_letters {
+            backend = backend.env("SHIPPER_STATE_DIR", state);
+        }
+        let backend = backend.start_healthy(address);
+        let site = Site { address, backend, file, place: self.place, index_prefix, _shipper: shipper, _folder: folder };
+        site.wait_for("shop", of_shop);
+        site
+    }
+}
+
+impl Site {
+    /// With the shop's lines in an embedded store.
+    #[track_caller]
+    pub(crate) fn start() -> Self {
+        Plan::shop(Place::embedded()).start()
+    }
+
+    /// Whether its store is the embedded one.
+    pub(crate) fn is_embedded(&self) -> bool {
+        matches!(self.place, Place::Embedded(_))
     }
 
     /// A browser on a desk, at no page yet.
@@ -76,6 +143,18 @@ impl Site {
         Page::without_javascript(format!("http://{}", self.address))
     }
 
+    /// `GET`s a path.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        http::get(self.address, path)
+    }
+
+    /// The same with a token.
+    #[track_caller]
+    pub(crate) fn get_with_token(&self, path: &str, token: &str) -> Answer {
+        http::get_with(self.address, path, &[("Authorization", format!("Bearer {token}").as_bytes())])
+    }
+
     /// Writes further lines to the file.
     #[track_caller]
     pub(crate) fn append(&self, lines: &[String]) {
@@ -87,11 +166,11 @@ impl Site {
     #[track_caller]
     pub(crate) fn wait_for(&self, service: &str, lines: usize) {
         let authorization = format!("Bearer {TOKEN_OF_ALL}");
-        let path = format!("/api/projects/{service}/logs?limit=500");
+        let path = format!("/api/facets?fields=service&project={service}");
         wait::until_ok(&format!("{lines} lines of {service}"), || {
             let answer = http::get_with(self.address, &path, &[("Authorization", authorization.as_bytes())]);
-            match answer.json()["lines"].as_array().map(Vec::len) {
-                Some(found) if found == lines => Ok(()),
+            match answer.json()["lines"].as_u64() {
+                Some(found) if found == lines as u64 => Ok(()),
                 found => Err(format!("there are {found:?}")),
             }
         });
@@ -100,10 +179,32 @@ impl Site {
     /// Takes a request's line out of the store, as if it had never come there.
     #[track_caller]
     pub(crate) fn remove(&self, request_id: &str, message: &str) {
-        let store = rusqlite::Connection::open(&self.store).unwrap();
-        store.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
-        let sql = "DELETE FROM logs WHERE id IN (SELECT id FROM lines WHERE request_id = ?1 AND message = ?2)";
-        assert_eq!(store.execute(sql, [request_id, message]).unwrap(), 1, "{request_id}: {message}");
+        match &self.place {
+            Place::Engine(engine, _) => {
+                let query = json!({ "bool": { "filter": [
+                    { "term": { "request_id": request_id } }, { "match_phrase": { "message": message } }] } });
+                let hits = engine.search_in(&self.index_prefix, &query);
+                assert_eq!(hits.len(), 1, "{request_id}: {message}: {hits:?}");
+                let [index, id] = ["_index", "_id"].map(|name| hits[0][name].as_str().unwrap());
+                let path = format!("/{index}/_doc/{id}?refresh=true");
+                assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
+            }
+            Place::Embedded(_) => {
+                let store = self.place.target();
+                let store = rusqlite::Connection::open(store.strip_prefix("sqlite:").unwrap()).unwrap();
+                store.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+                let sql = "DELETE FROM logs WHERE id IN (SELECT id FROM lines WHERE request_id = ?1 AND message = ?2)";
+                assert_eq!(store.execute(sql, [request_id, message]).unwrap(), 1, "{request_id}: {message}");
+            }
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Place::Engine(engine, _) = &self.place {
+            engine.remove_indices_of(&self.index_prefix);
+        }
     }
 }
 
@@ -116,7 +217,7 @@ pub(crate) fn line(service: &str, level: &str, message: &str, request_id: Option
 }
 
 /// A request of the shop: its lines up to the last one by message and milliseconds, and how it ended.
-fn request(id: &str, began_ms: i64, steps: &[(&str, &str, i64)], status: u16, took_ms: i64) -> Vec<String> {
+pub(crate) fn request(id: &str, began_ms: i64, steps: &[(&str, &str, i64)], status: u16, took_ms: i64) -> Vec<String> {
     let mut lines: Vec<_> =
         steps.iter().map(|(level, message, at)| line("shop", level, message, Some(id), began_ms + at)).collect();
     let access = line("shop", "info", "request", Some(id), began_ms + took_ms);
@@ -147,6 +248,6 @@ fn shop() -> Vec<String> {
     lines
 }
 
-fn text(line: &Value) -> String {
+pub(crate) fn text(line: &Value) -> String {
     format!("{line}\n")
 }

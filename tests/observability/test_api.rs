@@ -20,15 +20,20 @@ struct Explorer {
 }
 
 impl Explorer {
-    /// With these lines, one of them of each level.
+    /// With so many lines, one after the other of each level.
     fn with(lines: usize) -> Self {
+        Self::saying((0..lines).map(|line| format!("order {line} was paid")))
+    }
+
+    /// With lines of these messages, one after the other of each level.
+    fn saying(messages: impl Iterator<Item = String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut text = String::new();
-        for line in 0..lines {
+        for (line, message) in messages.enumerate() {
             let level = ["trace", "debug", "info", "warn", "error"][line % 5];
             let line = json!({
                 "timestamp": format!("2026-11-23T12:{:02}:{:02}.000Z", line / 60 % 60, line % 60), "service": "shop",
-                "level": level, "message": format!("order {line} was paid"), "request_id": format!("r-{}", line % 7),
+                "level": level, "message": message, "request_id": format!("r-{}", line % 7),
                 "project_id": (["a", "b"][line % 2]), "target": "access", "method": "GET", "endpoint": "/orders/{id}",
                 "status": ([200, 503][line % 2]), "duration_ms": line, "outcome": "answered",
             });
@@ -143,6 +148,24 @@ fn a_large_result_is_a_stream_of_lines() {
         assert_eq!((lines.len(), different.len()), (expected, expected), "{path}");
     }
     assert_eq!(as_stream("/api/logs?query=%28").status, 400);
+}
+
+#[test]
+fn patterns_that_were_not_told_apart_are_not_called_exactly_counted() {
+    let explorer = Explorer::saying((0..1_024).map(|n: usize| match n {
+        0..100 => "the same".to_owned(),
+        // A word of its own for each.
+        _ => format!(
+            "said {}",
+            n.to_string().chars().map(|digit| char::from(b'a' + digit as u8 - b'0')).collect::<String>()
+        ),
+    }));
+    let found = explorer.get("/api/patterns", "/api/patterns?top=5").json();
+    assert_eq!((&found["patterns"][0]["pattern"], &found["patterns"][0]["lines"]), (&json!("the same"), &json!(100)));
+    // 200 were told apart: the same, and 199 of those that differ.
+    assert_eq!((&found["not_told_apart"], &found["counted"]["exact"]), (&json!(924 - 199), &json!(false)), "{found}");
+    assert_eq!(found["others"], 924 - 4, "{found}");
+    assert_eq!(explorer.get("/api/patterns", "/api/patterns?query=same").json()["counted"]["exact"], json!(true));
 }
 
 #[test]

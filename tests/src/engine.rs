@@ -70,14 +70,28 @@ impl Engine {
     /// All documents of the logs' indices that a query matches, at most 10,000, freshly refreshed.
     #[track_caller]
     pub fn search(&self, query: &Value) -> Vec<Value> {
-        let (status, answer) = self.request("POST", "/app-logs-*/_refresh?ignore_unavailable=true", &Value::Null);
+        self.search_in("app-logs", query)
+    }
+
+    /// As [`Engine::search`], in indices of another prefix.
+    #[track_caller]
+    pub fn search_in(&self, prefix: &str, query: &Value) -> Vec<Value> {
+        let path = |what: &str| format!("/{prefix}-*/{what}?ignore_unavailable=true");
+        let (status, answer) = self.request("POST", &path("_refresh"), &Value::Null);
         assert_eq!(status, 200, "{answer}");
         let body = json!({ "size": 10_000, "track_total_hits": true, "query": query });
-        let (status, answer) = self.request("POST", "/app-logs-*/_search?ignore_unavailable=true", &body);
+        let (status, answer) = self.request("POST", &path("_search"), &body);
         assert_eq!(status, 200, "{answer}");
         let hits = answer["hits"]["hits"].as_array().unwrap().clone();
         assert_eq!(answer["hits"]["total"]["value"], hits.len(), "more than one page");
         hits
+    }
+
+    /// Removes the indices of a prefix, and their template.
+    #[track_caller]
+    pub fn remove_indices_of(&self, prefix: &str) {
+        self.request("DELETE", &format!("/{prefix}-*"), &Value::Null);
+        self.request("DELETE", &format!("/_index_template/{prefix}"), &Value::Null);
     }
 
     /// How many documents a query matches, freshly refreshed.

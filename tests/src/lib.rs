@@ -4,7 +4,7 @@
 //! never for time to pass, asks over [`http`], and reads [metrics](scrape), [log lines](lines) held to their
 //! [`schema`], the [`engine`] and the embedded store through the programs' own doors. Rules and dashboards are read
 //! with [`promql`] and put to the real [Prometheus and Alertmanager](monitoring). Pages are looked at in a real
-//! [`browser`]. Faults come from a [`node`] of the test's own and a [`proxy`], while a load of [`numbers`] is carried, at
+//! [`browser`]. Faults come from a [`node`] of the test's own, a [`proxy`] and a [`relay`], while a load of [`numbers`] is carried, at
 //! [`random`] moments.
 
 // A helper that fails is a test that fails, at the line that called it.
@@ -23,6 +23,7 @@ pub mod program;
 pub mod promql;
 pub mod proxy;
 pub mod random;
+pub mod relay;
 pub mod schema;
 pub mod scrape;
 pub mod wait;

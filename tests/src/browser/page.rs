@@ -188,6 +188,16 @@ impl Page {
         self.session.post("actions", &source).unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// Does what a browser's menu has for what has the focus: `selectAll`, `cut`, `copy`, `paste`, with this browser's
+    /// clipboard.
+    #[track_caller]
+    pub fn edit(&self, command: &str) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let key = json!({ "type": kind, "key": "Unidentified", "commands": [command] });
+            self.session.devtools("Input.dispatchKeyEvent", &key);
+        }
+    }
+
     /// What has the focus: its tag, and its text, label or name.
     #[track_caller]
     pub fn focus(&self) -> String {
