@@ -1,7 +1,7 @@
 //! What is asked of lines, in the parameters of an address: read into the types that the store is asked with.
 
 use observability::{MAX_ID_CHARS, is_valid_id};
-use store::{Cursor, Field, Filter, Level, NumberField, Order, Selection, Timestamp};
+use store::{Cursor, Field, Filter, Level, NamedFields, NumberField, Order, Selection, Store, Timestamp};
 
 use crate::problem::Problem;
 
@@ -29,16 +29,31 @@ pub struct Asked<'a> {
     pub status: Option<&'a str>,
 }
 
+/// The fields that the store has beside its own, where there is a query that may ask for them.
+///
+/// # Errors
+/// 503 or 504 where the store does not answer.
+pub async fn fields(store: &Store, query: Option<&str>) -> Result<NamedFields, Problem> {
+    match query.filter(|query| query.contains(':')) {
+        Some(_) => Ok(store.fields().await?),
+        None => Ok(NamedFields::default()),
+    }
+}
+
 impl Asked<'_> {
-    /// The lines that are chosen.
+    /// The lines that are chosen, of a store that has these fields beside its own.
     ///
     /// # Errors
-    /// 400, of a query with the place where it is wrong.
-    pub fn selection(&self) -> Result<Selection, Problem> {
+    /// 400, of a query with the place where it is wrong; as [`fields`].
+    pub async fn selection(&self, store: &Store) -> Result<Selection, Problem> {
+        self.selection_with(&fields(store, self.query).await?)
+    }
+
+    fn selection_with(&self, fields: &NamedFields) -> Result<Selection, Problem> {
         let given = |text: &Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
         let mut parts = Vec::new();
         if let Some(query) = given(&self.query) {
-            parts.push(query.parse()?);
+            parts.push(Filter::parse(&query, fields)?);
         }
         let fields =
             [(Field::Service, self.service), (Field::ProjectId, self.project), (Field::Endpoint, self.endpoint)];
@@ -144,7 +159,7 @@ mod tests {
             service: Some(""),
             ..Asked::default()
         };
-        let filter = asked.selection().unwrap().filter;
+        let filter = asked.selection_with(&NamedFields::default()).unwrap().filter;
         assert_eq!(filter.to_string(), "(a OR b) level:(error OR warn) status:500..599");
         for wrong in [
             Asked { query: Some("(a"), ..Asked::default() },
@@ -152,7 +167,7 @@ mod tests {
             Asked { level: Some("loud"), ..Asked::default() },
             Asked { from: Some("now"), ..Asked::default() },
         ] {
-            assert!(wrong.selection().is_err(), "{wrong:?}");
+            assert!(wrong.selection_with(&NamedFields::default()).is_err(), "{wrong:?}");
         }
     }
 }

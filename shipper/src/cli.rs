@@ -270,7 +270,9 @@ fn environment() -> impl Iterator<Item = String> {
 
 /// A variable holds one text, which may be several values.
 fn split_lists(matches: &ArgMatches, options: &mut Options) {
-    for (name, list) in [("files", &mut options.files), ("docker_labels", &mut options.docker_labels)] {
+    let lists =
+        [("files", &mut options.files), ("docker_labels", &mut options.docker_labels), ("fields", &mut options.fields)];
+    for (name, list) in lists {
         if matches.value_source(name) == Some(ValueSource::EnvVariable) {
             let values = list.iter().flatten().flat_map(|text| text.split(LIST_SEPARATOR));
             *list = Some(values.map(|value| value.trim().to_owned()).collect());

@@ -5,6 +5,7 @@
 
 mod amounts;
 mod check;
+mod fields;
 mod options;
 
 use std::fmt;

@@ -19,11 +19,7 @@ const TELL_INTERVAL: Duration = Duration::from_millis(500);
 /// Writes what was asked for to standard output. A reader that has seen enough is no failure.
 pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
     let target: Target = export.store.parse().map_err(|error| usage(format!("{error}")))?;
-    let filter = match &export.query {
-        Some(query) => query.parse().map_err(|error| usage(format!("--query: {error}")))?,
-        None => Filter::EVERY,
-    };
-    let selection = Selection { filter, from: time("--since", &export.since)?, to: time("--until", &export.until)? };
+    let (from, to) = (time("--since", &export.since)?, time("--until", &export.until)?);
     if !matches!(target, Target::Sqlite(_)) {
         return Err(usage(
             "only an embedded store is exported, sqlite:PATH; an engine has tools of its own".to_owned(),
@@ -32,6 +28,14 @@ pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
     let failed = |error: String| Failure::new(Exit::Store, error);
     let store = Store::open_reader(&target, &EngineSettings::default()).await;
     let store = store.map_err(|error| failed(error.to_string()))?;
+    let filter = match &export.query {
+        Some(query) => {
+            let fields = store.fields().await.map_err(|error| failed(error.to_string()))?;
+            Filter::parse(query, &fields).map_err(|error| usage(format!("--query: {error}")))?
+        }
+        None => Filter::EVERY,
+    };
+    let selection = Selection { filter, from, to };
     let mut output = io::BufWriter::new(io::stdout().lock());
     let mut place = ExportPlace::default();
     let mut progress = Progress::new();

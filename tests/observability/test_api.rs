@@ -36,13 +36,15 @@ impl Explorer {
                 "level": level, "message": message, "request_id": format!("r-{}", line % 7),
                 "project_id": (["a", "b"][line % 2]), "target": "access", "method": "GET", "endpoint": "/orders/{id}",
                 "status": ([200, 503][line % 2]), "duration_ms": line, "outcome": "answered",
+                "parcel": { "number": line, "carrier": (["ox", "yak", "ox"][line % 3]) }, "gift": line % 4 == 0,
             });
             writeln!(text, "{line}").unwrap();
         }
         std::fs::write(folder.path().join("lines"), text).unwrap();
         let store = format!("sqlite:{}", folder.path().join("logs.db").display());
         let shipped = Command::new(executable("shipper"))
-            .args(["exec", "--to", &store, "--state-dir", "state", "--", "cat", "lines"])
+            .args(["exec", "--to", &store, "--state-dir", "state", "--field", "parcel.number=long"])
+            .args(["--field", "parcel.carrier=keyword", "--field", "gift=boolean", "--", "cat", "lines"])
             .current_dir(folder.path())
             .stdout(Stdio::null())
             .status();
@@ -134,6 +136,38 @@ fn answers_are_as_they_are_described() {
     assert_eq!(explorer.get("/api/tail", "/api/tail?q=%28").status, 400);
     explorer.get("/readyz", "/readyz");
     explorer.get("/healthz", "/healthz");
+}
+
+#[test]
+fn fields_that_the_shipper_names_are_asked_for_and_counted() {
+    let explorer = Explorer::with(40);
+    for (query, expected) in [
+        ("parcel.number:7", 1),
+        ("parcel.number:%3E%3D30", 10),
+        ("parcel.carrier:yak", 13),
+        ("gift:true%20-parcel.carrier:ox", 3),
+    ] {
+        let found = explorer.get("/api/logs", &format!("/api/logs?query={query}")).json();
+        assert_eq!(found["lines"].as_array().unwrap().len(), expected, "{query}");
+    }
+    let wrong = explorer.get("/api/logs", "/api/logs?query=a%20parcel.weight:7");
+    let said = wrong.json().to_string();
+    assert!(wrong.status == 400 && said.contains("at column 3") && said.contains("parcel.number"), "{said}");
+    let facets = explorer.get("/api/facets", "/api/facets?fields=parcel.carrier,gift&query=parcel.number:%3C9").json();
+    assert_eq!(
+        (&facets["facets"][0]["values"], &facets["facets"][1]["values"]),
+        (
+            &json!([{ "value": "ox", "lines": 6 }, { "value": "yak", "lines": 3 }]),
+            &json!([{ "value": "false", "lines": 6 }, { "value": "true", "lines": 3 }])
+        )
+    );
+    // Numbers are not counted by their values.
+    let wrong = explorer.get("/api/facets", "/api/facets?fields=parcel.number");
+    assert!(wrong.status == 400 && wrong.json().to_string().contains("gift, parcel.carrier"));
+    assert_eq!(explorer.get("/api/tail", "/api/tail?q=parcel.weight:7").status, 400);
+    assert_eq!(explorer.backend.get("/search?q=parcel.carrier%3Ayak&last=all").status, 200);
+    assert_eq!(explorer.backend.get("/search?q=parcel.weight%3A7&last=all").status, 400);
+    assert_eq!(explorer.backend.get("/tail?q=parcel.weight%3A7").status, 400);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use store::counts::{GroupKey, MAX_TOP, Requests};
-use store::{Breakdown, Counted, Facet, Field, Level, Store};
+use store::{Breakdown, Counted, Facet, Field, Level, NamedField, NamedFields, Store};
 use utoipa::ToSchema;
 
 use crate::access::Reader;
@@ -25,7 +25,8 @@ const STEP_MAX_S: usize = 366 * 86_400;
 parameters! {
     /// Which lines are counted by what.
     FacetsQuery {
-        /// Fields to count by, by comma, at most 10 (default service,level,endpoint,status).
+        /// Fields to count by, by comma, at most 10 (default service,level,endpoint,status); keywords and booleans that the
+        /// shipper names are some, too.
         fields: Option<String>,
         /// Values of each field, 1 to 1000 (default 10).
         top: Option<usize>,
@@ -90,7 +91,7 @@ pub struct FacetsAnswer {
 /// Lines by the values of one field.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FacetAnswer {
-    field: &'static str,
+    field: String,
     /// The most frequent first.
     values: Vec<ValueAnswer>,
     /// Lines of values that are not listed.
@@ -121,14 +122,15 @@ pub async fn facets(
     query: web::Query<FacetsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let fields = query.fields.as_deref().unwrap_or("service,level,endpoint,status");
-    let facets: Vec<_> = fields.split(',').map(parse_facet).collect::<Result<_, _>>()?;
+    let named = if query.fields.is_some() { store.fields().await? } else { NamedFields::default() };
+    let facets: Vec<_> = fields.split(',').map(|name| parse_facet(name, &named)).collect::<Result<_, _>>()?;
     if facets.len() > FACETS_MAX {
         return Err(Problem::bad_request(format!("at most {FACETS_MAX} fields are counted at once")));
     }
     let top = within("top", query.top, DEFAULT_TOP, MAX_TOP)?;
-    let found = store.facets(reader.scope(), &query.asked().selection()?, &facets, top).await?;
+    let found = store.facets(reader.scope(), &query.asked().selection(&store).await?, &facets, top).await?;
     let facet = |counts: store::counts::FacetCounts| FacetAnswer {
-        field: counts.facet.name(),
+        field: counts.facet.name().to_owned(),
         values: counts.values.into_iter().map(|(value, lines)| ValueAnswer { value, lines }).collect(),
         others: counts.others,
     };
@@ -136,12 +138,18 @@ pub async fn facets(
     Ok(HttpResponse::Ok().json(FacetsAnswer { lines: found.lines, facets, counted: found.counted.into() }))
 }
 
-fn parse_facet(name: &str) -> Result<Facet, Problem> {
+fn parse_facet(name: &str, named: &NamedFields) -> Result<Facet, Problem> {
     if name == Facet::Status.name() {
         return Ok(Facet::Status);
     }
-    let names = Field::ALL.map(Field::name).join(", ");
-    name.parse().map(Facet::Of).map_err(|_| Problem::bad_request(format!("a field is one of status, {names}")))
+    if let Some(facet) = named.get(name).and_then(NamedField::facet) {
+        return Ok(facet);
+    }
+    let countable = named.iter().filter(|field| field.facet().is_some()).map(NamedField::name);
+    let names: Vec<_> = Field::ALL.map(Field::name).into_iter().chain(countable).collect();
+    name.parse()
+        .map(Facet::Of)
+        .map_err(|_| Problem::bad_request(format!("a field is one of status, {}", names.join(", "))))
 }
 
 /// Lines over time.
@@ -184,7 +192,7 @@ pub async fn histogram(
     query: web::Query<HistogramQuery>,
 ) -> Result<HttpResponse, Problem> {
     let step = parse_step(query.step_s)?;
-    let found = store.histogram(reader.scope(), &query.asked().selection()?, step).await?;
+    let found = store.histogram(reader.scope(), &query.asked().selection(&store).await?, step).await?;
     let bucket = |bucket: store::counts::Bucket| {
         let of = |level: Level| bucket.levels[level as usize];
         BucketAnswer {
@@ -272,7 +280,7 @@ pub async fn stats(
         Some(_) => return Err(Problem::bad_request("by is total, endpoint, project or time")),
     };
     let top = within("top", query.top, DEFAULT_TOP, MAX_TOP)?;
-    let found = store.requests(reader.scope(), &query.asked().selection()?, by, top).await?;
+    let found = store.requests(reader.scope(), &query.asked().selection(&store).await?, by, top).await?;
     let group = |(key, requests): (GroupKey, Requests)| {
         let key = match key {
             GroupKey::Value(value) => value,
@@ -333,7 +341,7 @@ pub async fn patterns(
     query: web::Query<PatternsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let top = within("top", query.top, DEFAULT_TOP, MAX_TOP)?;
-    let found = store.patterns(reader.scope(), &query.asked().selection()?, top).await?;
+    let found = store.patterns(reader.scope(), &query.asked().selection(&store).await?, top).await?;
     let pattern = |pattern: store::patterns::PatternCount| PatternAnswer {
         pattern: pattern.pattern,
         lines: pattern.lines,

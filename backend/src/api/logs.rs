@@ -67,7 +67,7 @@ pub async fn logs(
     let (default, most) =
         if as_stream { (STREAM_MAX_LINES, STREAM_MAX_LINES) } else { (DEFAULT_LIMIT, store::MAX_LIMIT) };
     let limit = within("limit", query.limit, default, most)?;
-    let selection = query.asked().selection()?;
+    let selection = query.asked().selection(&store).await?;
     let search = Search {
         filter: selection.filter,
         from: selection.from,

@@ -16,7 +16,8 @@ macro_rules! parameters {
         #[serde(deny_unknown_fields)]
         #[into_params(parameter_in = Query)]
         pub struct $name {
-            /// A query in the language of docs/search.md; without one, all lines.
+            /// A query in the language of docs/search.md, of the fields that every line has and those that the shipper's
+            /// configuration names; without one, all lines.
             query: Option<String>,
             /// Only lines at this time or later, RFC 3339.
             from: Option<String>,

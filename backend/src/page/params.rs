@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use store::{Field, Filter, Level, Timestamp};
+use store::{Field, Filter, Level, NamedFields, Timestamp};
 
 use crate::page::encode;
 use crate::problem::Problem;
@@ -72,17 +72,17 @@ impl Params {
         Some(self.q.trim()).filter(|text| !text.is_empty())
     }
 
-    /// What all of it asks for.
+    /// What all of it asks for, of a store that has these fields beside its own.
     ///
     /// # Errors
     /// Which part is wrong, where, and what would be right.
-    pub fn filter(&self) -> Result<Filter, Problem> {
+    pub fn filter(&self, fields: &NamedFields) -> Result<Filter, Problem> {
         let mut filters = Vec::new();
         if let Some(text) = self.text() {
             if text.len() > QUERY_MAX_BYTES {
                 return Err(Problem::bad_request(format!("a query has at most {QUERY_MAX_BYTES} bytes")));
             }
-            filters.push(text.parse::<Filter>().map_err(|error| Problem::bad_request(error.to_string()))?);
+            filters.push(Filter::parse(text, fields).map_err(|error| Problem::bad_request(error.to_string()))?);
         }
         if !self.level.is_empty() {
             let (name, worse) = match self.level.strip_suffix('+') {
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_becomes_a_filter_or_is_refused_with_its_place() {
         let params = Params { q: "paid".into(), level: "warn+".into(), status: "5xx".into(), ..Params::default() };
-        let Filter::All(filters) = params.filter().unwrap() else { panic!() };
+        let Filter::All(filters) = params.filter(&NamedFields::default()).unwrap() else { panic!() };
         assert_eq!(filters.len(), 3);
         assert_eq!(filters[1], Filter::levels([Level::Warn, Level::Error]));
         for params in [
@@ -253,9 +253,9 @@ mod tests {
             Params { status: "5".into(), ..Params::default() },
             Params { status: "x:1".into(), ..Params::default() },
         ] {
-            assert!(params.filter().is_err(), "{params:?}");
+            assert!(params.filter(&NamedFields::default()).is_err(), "{params:?}");
         }
-        assert_eq!(Params::default().filter().unwrap(), Filter::EVERY);
+        assert_eq!(Params::default().filter(&NamedFields::default()).unwrap(), Filter::EVERY);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use observability::is_valid_id;
 use store::counts::{Counted, Facet, Histogram, Selection};
-use store::{Cursor, Field, Order, Scope, Search, Store, Timestamp};
+use store::{Cursor, Field, Filter, NamedFields, Order, Scope, Search, Store, Timestamp};
 
 use crate::access::Reader;
 use crate::line::Line;
@@ -97,10 +97,12 @@ pub async fn show(
                 .finish());
         }
     }
-    let (status, wrong, found) = match understood(&params) {
+    let fields = crate::ask::fields(&store, params.text()).await?;
+    let (status, wrong, found) = match understood(&params, &fields) {
         Ok(asked) => (StatusCode::OK, None, Some(find(&store, &reader, &params, asked).await?)),
         Err(problem) => {
-            let marked = params.text().and_then(|text| text.parse::<store::Filter>().err().map(|error| (text, error)));
+            let marked = params.text();
+            let marked = marked.and_then(|text| Some((text, Filter::parse(text, &fields).err()?)));
             let marked =
                 marked.map(|(text, error)| format!("{text}\n{}^", " ".repeat(error.place.column.saturating_sub(1))));
             (StatusCode::BAD_REQUEST, Some(Wrong { detail: problem.to_string(), marked }), None)
@@ -135,10 +137,10 @@ struct Asked {
     cursor: Option<Cursor>,
 }
 
-fn understood(params: &Params) -> Result<Asked, Problem> {
+fn understood(params: &Params, fields: &NamedFields) -> Result<Asked, Problem> {
     let times = params.times(Timestamp::now())?;
     let cursor = crate::ask::parse_cursor(Some(params.cursor.as_str()).filter(|cursor| !cursor.is_empty()))?;
-    Ok(Asked { selection: Selection { filter: params.filter()?, from: times.from, to: times.to }, cursor })
+    Ok(Asked { selection: Selection { filter: params.filter(fields)?, from: times.from, to: times.to }, cursor })
 }
 
 async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> Result<Found, Problem> {
@@ -173,7 +175,7 @@ async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> 
         counted: honesty(facets.counted),
         picture: picture(&histogram, params, chart::WIDE),
         narrow_picture: picture(&histogram, params, chart::NARROW),
-        nothing_at_all: lines.is_empty() && selection.filter == store::Filter::EVERY && selection.from.is_none(),
+        nothing_at_all: lines.is_empty() && selection.filter == Filter::EVERY && selection.from.is_none(),
         facets: facets
             .facets
             .iter()

@@ -84,8 +84,14 @@ struct Page<'a> {
 ///
 /// # Errors
 /// The page can't be made; what is wrong with the query is told on it.
-pub async fn show(reader: Reader, params: web::Query<Params>) -> Result<HttpResponse, Failure> {
-    let wrong = params.filter().err().map(|problem| problem.to_string());
+pub async fn show(
+    store: web::Data<Store>,
+    reader: Reader,
+    params: web::Query<Params>,
+) -> Result<HttpResponse, Failure> {
+    // A store that does not answer is told of by the tail itself, which goes on trying.
+    let fields = crate::ask::fields(&store, params.text()).await.ok();
+    let wrong = fields.and_then(|fields| params.filter(&fields).err()).map(|problem| problem.to_string());
     let timeless = Params { from: String::new(), to: String::new(), last: String::new(), ..params.0.clone() };
     let page = Page {
         head: Head::of("Live tail", Menu::Tail, &reader).with_query(&params.q),
@@ -125,7 +131,7 @@ struct Shown<'a> {
 #[utoipa::path(
     get, path = "/api/tail", tag = "search",
     params(
-        ("q" = Option<String>, Query, description = "A query in the language of docs/search.md; without one, all lines"),
+        ("q" = Option<String>, Query, description = "A query in the language of docs/search.md, as that of /api/logs; without one, all lines"),
         ("level" = Option<String>, Query, description = "This level, or with + this level and graver ones"),
         ("service" = Option<String>, Query, description = "Only lines of this service"),
         ("project" = Option<String>, Query, description = "Only lines of this project"),
@@ -147,7 +153,8 @@ pub async fn events(
     request: HttpRequest,
     after: web::Query<After>,
 ) -> Result<HttpResponse, Problem> {
-    let filter = filter_of(request.query_string())?;
+    let params = params_of(request.query_string())?;
+    let filter = params.filter(&crate::ask::fields(&store, params.text()).await?)?;
     let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
     let place = last.or(after.into_inner().after).filter(|place| !place.is_empty());
     // A name that is not known any more was good once: only its lines are lost to the tail, and that is told.
@@ -193,11 +200,12 @@ pub async fn events(
         .streaming(tail.events()))
 }
 
-/// The filter of a query string, whose `after` is not a part of it.
-fn filter_of(query: &str) -> Result<Filter, Problem> {
+/// The parameters of a query string, whose `after` is none of them.
+fn params_of(query: &str) -> Result<Params, Problem> {
     let rest: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("after=")).collect();
     let params = web::Query::<Params>::from_query(&rest.join("&"));
-    params.map_err(|error| Problem::bad_request(format!("the query can't be read: {error}")))?.filter()
+    let params = params.map_err(|error| Problem::bad_request(format!("the query can't be read: {error}")))?;
+    Ok(params.into_inner())
 }
 
 /// One tail.
@@ -319,7 +327,8 @@ mod tests {
 
     #[test]
     fn a_place_is_no_part_of_the_query() {
-        assert_eq!(filter_of("after=r7").unwrap(), Filter::EVERY);
-        assert!(filter_of("q=level%3Aerror&after=r7").is_ok() && filter_of("nothing=1").is_err());
+        assert_eq!(params_of("after=r7").unwrap().text(), None);
+        assert_eq!(params_of("q=level%3Aerror&after=r7").unwrap().text(), Some("level:error"));
+        assert!(params_of("nothing=1").is_err());
     }
 }

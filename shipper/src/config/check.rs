@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use store::{Credentials, EngineSettings, Keep, Target};
 
-use super::{ConfigError, Format, Options, Settings, amounts};
+use super::{ConfigError, Format, Options, Settings, amounts, fields};
 use crate::delivery::DeliverySettings;
 use crate::docker::Labels;
 use crate::files::{self, FileSettings};
@@ -159,6 +159,7 @@ fn engine(options: &Options) -> Checked<EngineSettings> {
         credentials: credentials(options)?,
         ca_certificate: readable("ca_certificate", options.ca_certificate.as_ref())?,
         compression: required("compression", options.compression)?.into(),
+        fields: options.fields.as_deref().map(fields::named).transpose().map_err(|advice| value("fields", advice))?,
     })
 }
 

@@ -243,6 +243,18 @@ pub struct Options {
         help_heading = "The shipper itself"
     )]
     pub log_filter: Option<String>,
+
+    /// A field of lines to search by, with its type: keyword, text, long, double, boolean or date; may be repeated, by comma
+    /// in the variable [default: those that the store has]
+    #[arg(
+        long = "field",
+        env = "SHIPPER_FIELDS",
+        hide_env_values = true,
+        value_name = "NAME=TYPE",
+        help_heading = "Store"
+    )]
+    #[serde(default, with = "super::fields", skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<String>>,
 }
 
 /// Takes each field from `upper`, or where it has none, from `lower`.
@@ -262,7 +274,7 @@ impl Options {
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, compression, line_max_bytes, batch_max_lines,
             batch_max_bytes, batch_max_age_ms, requests_in_flight, in_flight_max_bytes, retry_min_ms, retry_max_ms,
             spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, dead_letters_max_bytes, checkpoint_interval_ms,
-            shutdown_timeout_ms, admin_listen, name, host, log_filter)
+            shutdown_timeout_ms, admin_listen, name, host, log_filter, fields)
     }
 
     /// What holds where nothing else is said. What depends on the machine, the command or another value is not here.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::level::Level;
-use crate::query::{Field, Filter};
+use crate::query::{Field, Filter, NamedField};
 use crate::timestamp::Timestamp;
 
 /// No list of values, groups or patterns is longer than this; a greater `top` is taken as this.
@@ -38,21 +38,24 @@ pub enum Counted {
 }
 
 /// What lines are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Facet {
     /// By the values of a field.
     Of(Field),
     /// By the status of the response.
     Status,
+    /// By the values of a field that the user named; [`NamedField::facet`] says of which.
+    Named(NamedField),
 }
 
 impl Facet {
     /// As a query names it.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Of(field) => field.name(),
             Self::Status => "status",
+            Self::Named(field) => field.name(),
         }
     }
 }

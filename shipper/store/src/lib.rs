@@ -45,7 +45,9 @@ pub use level::Level;
 pub use pattern::{pattern, write_pattern};
 pub use patterns::Patterns;
 pub use preflight::{Finding, PreflightReport};
-pub use query::{Field, Filter, NumberField, QueryError};
+pub use query::{
+    Field, FieldType, Filter, NamedField, NamedFields, NamedFieldsError, NamedTest, NumberField, QueryError,
+};
 pub use scope::Scope;
 pub use search::{Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
 pub use settings::{Compression, Credentials, EngineSettings};

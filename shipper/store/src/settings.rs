@@ -1,10 +1,12 @@
-//! How an engine is spoken to.
+//! How an engine is spoken to, and which fields a store is to have.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Settings of an engine's client. The embedded store needs none of them.
+use crate::query::NamedFields;
+
+/// Settings of an engine's client. Of these the embedded store needs the fields alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
     /// Indices are named `<index_prefix>-YYYY.MM.DD`; the template carries this name too. `app-logs` by default.
@@ -19,6 +21,8 @@ pub struct EngineSettings {
     pub ca_certificate: Option<PathBuf>,
     /// What batches are on the wire. Sizes are counted without it.
     pub compression: Compression,
+    /// The fields that are named beyond the template's, which bootstrap puts in place; `None` for those that are there.
+    pub fields: Option<NamedFields>,
 }
 
 /// What a request's body is on the wire.
@@ -40,6 +44,7 @@ impl Default for EngineSettings {
             credentials: None,
             ca_certificate: None,
             compression: Compression::None,
+            fields: None,
         }
     }
 }

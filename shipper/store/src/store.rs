@@ -15,7 +15,7 @@ use crate::export::{ExportPage, ExportPlace};
 use crate::id::{GenerationId, LineId};
 use crate::patterns::Patterns;
 use crate::preflight::{Finding, PreflightReport};
-use crate::query::Filter;
+use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
 use crate::search::{Page, Search, SourceLine};
 use crate::settings::EngineSettings;
@@ -54,7 +54,7 @@ impl Store {
     /// When the store can't be made or opened, or the settings can't be used.
     pub async fn open_writer(target: &Target, settings: &EngineSettings) -> Result<Self, OpenError> {
         match target {
-            Target::Sqlite(path) => Sqlite::open_writer(path).await.map(Self::Sqlite),
+            Target::Sqlite(path) => Sqlite::open_writer(path, settings.fields.clone()).await.map(Self::Sqlite),
             Target::Engine(addresses) => Engine::new(addresses, settings).map(Self::Engine),
         }
     }
@@ -71,15 +71,18 @@ impl Store {
         }
     }
 
-    /// Puts in place what writing needs, or checks it: an engine's pipeline and template. The embedded store has its
-    /// tables since it was opened.
+    /// Puts in place what writing needs, or checks it: an engine's pipeline and template, and in either
+    /// store the fields that the settings name. The embedded store has its tables since it was opened.
     ///
     /// # Errors
     /// When it is not in place afterwards.
     pub async fn bootstrap(&self, mode: BootstrapMode) -> Result<BootstrapReport, BootstrapError> {
         match self {
             Self::Engine(engine) => engine.bootstrap(mode).await,
-            Self::Sqlite(_) => Ok(BootstrapReport { pipeline: Outcome::NotUsed, template: Outcome::InPlace }),
+            Self::Sqlite(sqlite) => {
+                let template = sqlite.bootstrap(mode).await?;
+                Ok(BootstrapReport { pipeline: Outcome::NotUsed, template })
+            }
         }
     }
 
@@ -156,6 +159,18 @@ impl Store {
         match self {
             Self::Engine(engine) => engine.search(scope, search).await,
             Self::Sqlite(sqlite) => sqlite.search(scope, search).await,
+        }
+    }
+
+    /// The fields that can be asked for beside the template's, as the user named them: a query is
+    /// [parsed](crate::Filter::parse) with them.
+    ///
+    /// # Errors
+    /// When the store does not answer, or refuses.
+    pub async fn fields(&self) -> Result<NamedFields, SearchError> {
+        match self {
+            Self::Engine(engine) => engine.fields().await,
+            Self::Sqlite(sqlite) => sqlite.fields().await,
         }
     }
 

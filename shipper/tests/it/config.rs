@@ -48,6 +48,7 @@ const VALUES: &[(&str, &str)] = &[
     ("name", "'edge'"),
     ("host", "'web-1'"),
     ("log_filter", "'warn'"),
+    ("fields", "{ 'order.id' = 'long', tenant = 'keyword' }"),
 ];
 
 fn values() -> Table {
@@ -72,6 +73,9 @@ fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
         Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Table(fields) => {
+            fields.iter().map(|(name, kind)| format!("{name}={}", kind.as_str().unwrap())).collect()
+        }
         other => vec![other.to_string()],
     }
 }
@@ -114,7 +118,7 @@ fn the_names_of_a_key_follow_from_each_other() {
     assert_eq!(listed, found);
     for (key, flag, variable) in keys() {
         assert_eq!(variable, format!("SHIPPER_{}", key.to_uppercase()));
-        let flag = if key == "files" || key == "docker_labels" { flag + "s" } else { flag };
+        let flag = if ["files", "docker_labels", "fields"].contains(&&*key) { flag + "s" } else { flag };
         assert_eq!(flag, format!("--{}", key.replace('_', "-")));
     }
 }
@@ -187,6 +191,10 @@ fn what_can_not_be_used_is_refused_in_a_line() {
         (&["--to=sqlite:x", "--index-prefix=App"], "no capital letters"),
         (&["--to=sqlite:x", "--pipeline=a/b"], "pipeline: \"a/b\" must be"),
         (&["--to=sqlite:x", "--service=a\tb"], "service: it must be 1 to 256 characters"),
+        (&["--to=sqlite:x", "--field=order.id"], "fields: \"order.id\" is not NAME=TYPE"),
+        (&["--to=sqlite:x", "--field=a=int"], "fields: \"int\" of \"a\" is no type: a type is one of keyword"),
+        (&["--to=sqlite:x", "--field=origin.x=text"], "\"origin\" is a field of every line"),
+        (&["--to=sqlite:x", "--field=a=text", "--field=a.b=text"], "\"a.b\" stands below \"a\""),
         (&["--to=sqlite:x", "--user=who"], "user: it needs password_file"),
         (&["--to=sqlite:x", "--password-file=password"], "password_file: it needs user"),
         (&["--to=sqlite:x", "--user=w", "--password-file=password", "--api-key-file=key"], "not both"),
@@ -240,8 +248,11 @@ fn the_sample_has_every_key_with_its_default() {
 
     // What is commented out is right, too, and no key is missing.
     let uncommented = text.lines().map(|line| {
-        let key = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).map(|(key, _)| key);
-        if key.is_some_and(|key| VALUES.iter().any(|(known, _)| *known == key)) { &line[2..] } else { line }
+        let Some(bare) = line.strip_prefix("# ") else { return line };
+        let is_key = bare.split_once(" = ").is_some_and(|(key, _)| VALUES.iter().any(|(known, _)| *known == key));
+        // The table of fields, whose names are anybody's.
+        let in_table = bare == "[fields]" || (bare.starts_with('"') && bare.contains("\" = \""));
+        if is_key || in_table { bare } else { line }
     });
     let whole = uncommented.collect::<Vec<_>>().join("\n");
     let whole = Table::try_from(Options::from_toml(&whole, &path).unwrap()).unwrap();

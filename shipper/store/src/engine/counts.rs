@@ -11,7 +11,7 @@ use crate::counts::{
 use crate::engine::{Engine, filter};
 use crate::error::SearchError;
 use crate::level::Level;
-use crate::query::{Field, Filter};
+use crate::query::{Field, FieldType, Filter};
 use crate::scope::Scope;
 use crate::timestamp::Timestamp;
 
@@ -30,7 +30,7 @@ impl Engine {
         top: usize,
     ) -> Result<Facets, SearchError> {
         let names: Vec<_> = (0..facets.len()).map(|number| format!("facet{number}")).collect();
-        let aggregations = names.iter().zip(facets).map(|(name, facet)| (name.clone(), terms(path(*facet), top)));
+        let aggregations = names.iter().zip(facets).map(|(name, facet)| (name.clone(), values_of(facet, top)));
         let aggregations = Value::Object(aggregations.collect());
         let found = self.aggregations(json!({ "query": query(scope, selection), "aggs": aggregations })).await?;
         let lines = found["total"].as_u64().unwrap_or(0);
@@ -41,7 +41,7 @@ impl Engine {
                 counted = Counted::AtLeast { looked_at: lines };
             }
             let values = buckets(found).map(|bucket| (key(bucket), count(bucket))).collect();
-            FacetCounts { facet: *facet, values, others: others(found) }
+            FacetCounts { facet: facet.clone(), values, others: others(found) }
         });
         let facets = facets.collect();
         Ok(Facets { lines, facets, counted })
@@ -135,10 +135,18 @@ fn query(scope: &Scope, selection: &Selection) -> Value {
     filter::query(scope, &selection.filter, selection.from, selection.to)
 }
 
-const fn path(facet: Facet) -> &'static str {
+fn values_of(facet: &Facet, top: usize) -> Value {
     match facet {
-        Facet::Of(field) => field.path(),
-        Facet::Status => "status",
+        Facet::Of(field) => terms(field.path(), top),
+        Facet::Status => terms("status", top),
+        Facet::Named(field) => {
+            let mut terms = terms(field.name(), top);
+            if field.kind() == FieldType::Boolean {
+                // Held as a keyword, of any text.
+                terms["terms"]["include"] = json!(["true", "false"]);
+            }
+            terms
+        }
     }
 }
 

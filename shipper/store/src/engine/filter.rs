@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use serde_json::{Map, Value, json};
 
-use crate::query::{Bounds, Filter};
+use crate::query::{Bounds, FieldType, Filter, NamedField, NamedTest};
 use crate::scope::Scope;
 use crate::timestamp::Timestamp;
 
@@ -41,7 +41,53 @@ fn clause(filter: &Filter) -> Value {
         }
         Filter::Number(field, bounds) if *bounds == Bounds::ANY => json!({ "exists": { "field": field.name() } }),
         Filter::Number(field, bounds) => json!({ "range": { field.name(): numbers(bounds) } }),
+        Filter::Named(field, test) => match field.only_in() {
+            // An engine refuses a question that does not fit a field's type, unless the index is out of it before.
+            Some(indices) => json!({ "bool": { "filter": [{ "terms": { "_index": indices } }, named(field, test)] } }),
+            None => named(field, test),
+        },
     }
+}
+
+fn named(field: &NamedField, test: &NamedTest) -> Value {
+    let name = field.name();
+    match test {
+        // Engines hold it as a keyword, of any text.
+        NamedTest::Any if field.kind() == FieldType::Boolean => json!({ "terms": { name: ["true", "false"] } }),
+        NamedTest::Is(truth) => json!({ "terms": { name: [truth.to_string()] } }),
+        NamedTest::Any => json!({ "exists": { "field": name } }),
+        NamedTest::OneOf(values) => json!({ "terms": { name: values } }),
+        NamedTest::Words(text) => {
+            json!({ "match": { name: { "query": text, "operator": "and", "zero_terms_query": "none" } } })
+        }
+        NamedTest::Phrase(text) => json!({ "match_phrase": { name: { "query": text, "zero_terms_query": "none" } } }),
+        NamedTest::Number(Bounds::ANY) | NamedTest::Between(i64::MIN, i64::MAX) => {
+            json!({ "exists": { "field": name } })
+        }
+        NamedTest::Number(bounds) => json!({ "range": { name: numbers(bounds) } }),
+        NamedTest::Between(from, to) => {
+            let is_date = field.kind() == FieldType::Date;
+            let bound = |value: i64| if is_date { date(value) } else { value.into() };
+            let mut range = Map::new();
+            if *from > i64::MIN {
+                range.insert("gte".to_owned(), bound(*from));
+            }
+            if *to < i64::MAX {
+                range.insert("lte".to_owned(), bound(*to));
+            }
+            if is_date {
+                range.insert("format".to_owned(), "strict_date_time".into());
+            }
+            json!({ "range": { name: range } })
+        }
+    }
+}
+
+/// A time as a text: of milliseconds before 1970 an engine takes the last one for the one before it.
+fn date(ms: i64) -> Value {
+    // The years that a text can say, 0001 to 9999.
+    let time = Timestamp::from_unix_ms(ms.clamp(-62_135_596_800_000, 253_402_300_799_999)).to_string();
+    format!("{}Z", time.get(..23).unwrap_or(&time)).into()
 }
 
 fn clauses(filters: &[Filter]) -> Vec<Value> {

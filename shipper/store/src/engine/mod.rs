@@ -1,8 +1,9 @@
 //! Elasticsearch or OpenSearch. What is put in place goes by the `elasticsearch` crate; all other answers are read by
 //! `client` itself, which stops at a bound.
 //!
-//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place, and `preflight`
-//! proves that they work, unless `obstacles` are in the way; `write` sends batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in
+//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place, with the
+//! `fields` that the user named, and `preflight` proves that they work, unless `obstacles` are in the way; `write` sends
+//! batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in
 //! the engine's terms, `counts` and `patterns` count them, `tail` follows what comes in, and `coverage` tells what rests of
 //! a source.
 
@@ -11,6 +12,7 @@ mod bulk_answer;
 mod client;
 mod counts;
 mod coverage;
+mod fields;
 mod filter;
 mod obstacles;
 mod patterns;
@@ -26,6 +28,7 @@ use crate::error::OpenError;
 use crate::settings::EngineSettings;
 
 use client::Client;
+use fields::Known;
 
 /// What an engine's answer to `_bulk` says of `lines` lines. For tests, which feed it what no engine says.
 ///
@@ -41,6 +44,7 @@ pub fn read_bulk_answer(body: &[u8], lines: usize) -> Result<Vec<Disposition>, W
 pub struct Engine {
     client: Client,
     settings: EngineSettings,
+    known: Known,
 }
 
 impl Engine {
@@ -48,7 +52,7 @@ impl Engine {
         for name in settings.pipeline.iter().chain([&settings.index_prefix]) {
             check_name(name)?;
         }
-        Ok(Self { client: Client::new(addresses, settings)?, settings: settings.clone() })
+        Ok(Self { client: Client::new(addresses, settings)?, settings: settings.clone(), known: Known::default() })
     }
 
     /// The nodes' names, by their places.

@@ -10,6 +10,7 @@ use crate::bootstrap::{BootstrapError, BootstrapMode};
 use crate::disposition::Cause;
 use crate::engine::Engine;
 use crate::engine::bootstrap::{is_marked, may_not_ask, refused, said_no};
+use crate::engine::fields::fields_of;
 use crate::level::Level;
 use crate::preflight::{Finding, PreflightReport};
 
@@ -41,8 +42,19 @@ impl Engine {
         let path = format!("_index_template/_simulate_index/{}-2000.01.01", self.settings.index_prefix);
         let answer = self.client.json(Method::Post, &path, None).await;
         let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
+        let wanted = self.settings.fields.as_ref();
         match answer.status {
-            200 if is_marked(&answer.json()["template"]["mappings"]) => Ok(Finding::Proven),
+            200 if is_marked(&answer.json()["template"]["mappings"]) => {
+                let there = fields_of(&answer.json()["template"]["mappings"]);
+                if wanted.is_none_or(|wanted| *wanted == there) {
+                    return Ok(Finding::Proven);
+                }
+                Err(refused(format!(
+                    "indices {} would get other named fields than this configuration's, those of another of this \
+                     program's templates: give them an --index-prefix of which no other is the beginning",
+                    self.indices()
+                )))
+            }
             200 => Err(refused(format!(
                 "indices {} would get another index template than this program's: remove it, lower its priority below \
                  that of {:?}, or use another --index-prefix",

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::Bound;
 
-use super::{Bounds, Filter, NumberField};
+use super::{Bounds, FieldType, Filter, NamedField, NamedTest};
+use crate::timestamp::Timestamp;
 
 /// Words of the language.
 pub(super) const KEYWORDS: [&str; 3] = ["AND", "OR", "NOT"];
@@ -38,26 +39,60 @@ fn write(formatter: &mut fmt::Formatter<'_>, filter: &Filter, place: Place) -> f
             formatter.write_str("NOT ")?;
             write(formatter, part, Place::Negated)
         }
-        Filter::Is(field, values) => match values.as_slice() {
-            [] => nothing(formatter, place),
-            [value] => {
-                write!(formatter, "{field}:")?;
-                write_value(formatter, value)
-            }
-            [first, rest @ ..] => {
-                write!(formatter, "{field}:(")?;
-                write_value(formatter, first)?;
-                for value in rest {
-                    formatter.write_str(" OR ")?;
-                    write_value(formatter, value)?;
-                }
-                formatter.write_str(")")
-            }
-        },
+        Filter::Is(field, values) => write_one_of(formatter, field.name(), values, place),
         Filter::Has(field) => write!(formatter, "{field}:*"),
-        Filter::Words(text) => write_words(formatter, text, place),
+        Filter::Words(text) => write_words(formatter, None, text, place),
         Filter::Phrase(text) => write_quoted(formatter, text),
-        Filter::Number(field, bounds) => write_bounds(formatter, *field, bounds, place),
+        Filter::Number(field, bounds) => write_bounds(formatter, field.name(), bounds, place),
+        Filter::Named(field, test) => write_named(formatter, field, test, place),
+    }
+}
+
+fn write_named(formatter: &mut fmt::Formatter<'_>, field: &NamedField, test: &NamedTest, place: Place) -> fmt::Result {
+    match test {
+        NamedTest::Any => write!(formatter, "{field}:*"),
+        NamedTest::OneOf(values) => write_one_of(formatter, field.name(), values, place),
+        NamedTest::Words(text) => write_words(formatter, Some(field.name()), text, place),
+        NamedTest::Phrase(text) => {
+            write!(formatter, "{field}:")?;
+            write_quoted(formatter, text)
+        }
+        NamedTest::Between(from, to) => {
+            let number = |value: i64| match field.kind() {
+                FieldType::Date => Timestamp::from_unix_ms(value).to_string(),
+                _ => value.to_string(),
+            };
+            match (*from, *to) {
+                (i64::MIN, i64::MAX) => write!(formatter, "{field}:*"),
+                (from, to) if from > to => nothing(formatter, place),
+                (i64::MIN, to) => write!(formatter, "{field}:<={}", number(to)),
+                (from, i64::MAX) => write!(formatter, "{field}:>={}", number(from)),
+                (from, to) if from == to => write!(formatter, "{field}:{}", number(from)),
+                (from, to) => write!(formatter, "{field}:{}..{}", number(from), number(to)),
+            }
+        }
+        NamedTest::Number(bounds) => write_bounds(formatter, field.name(), bounds, place),
+        NamedTest::Is(truth) => write!(formatter, "{field}:{truth}"),
+    }
+}
+
+/// `field:value` or `field:(one OR other)`
+fn write_one_of(formatter: &mut fmt::Formatter<'_>, field: &str, values: &[String], place: Place) -> fmt::Result {
+    match values {
+        [] => nothing(formatter, place),
+        [value] => {
+            write!(formatter, "{field}:")?;
+            write_value(formatter, value)
+        }
+        [first, rest @ ..] => {
+            write!(formatter, "{field}:(")?;
+            write_value(formatter, first)?;
+            for value in rest {
+                formatter.write_str(" OR ")?;
+                write_value(formatter, value)?;
+            }
+            formatter.write_str(")")
+        }
     }
 }
 
@@ -84,7 +119,8 @@ fn joined(
     formatter.write_str(if in_parentheses { ")" } else { "" })
 }
 
-fn write_words(formatter: &mut fmt::Formatter<'_>, text: &str, place: Place) -> fmt::Result {
+/// The words of a text, each asked of the field or of the message.
+fn write_words(formatter: &mut fmt::Formatter<'_>, field: Option<&str>, text: &str, place: Place) -> fmt::Result {
     let words: Vec<_> = text.split_whitespace().collect();
     if words.is_empty() {
         return nothing(formatter, place);
@@ -96,6 +132,9 @@ fn write_words(formatter: &mut fmt::Formatter<'_>, text: &str, place: Place) -> 
     for (number, word) in words.iter().enumerate() {
         if number > 0 {
             formatter.write_str(" ")?;
+        }
+        if let Some(field) = field {
+            write!(formatter, "{field}:")?;
         }
         for (at, character) in word.char_indices() {
             let means_something = matches!(character, '(' | ')' | '"' | '\\' | ':' | '*');
@@ -120,7 +159,7 @@ fn write_quoted(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     write!(formatter, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn write_bounds(formatter: &mut fmt::Formatter<'_>, field: NumberField, bounds: &Bounds, place: Place) -> fmt::Result {
+fn write_bounds(formatter: &mut fmt::Formatter<'_>, field: &str, bounds: &Bounds, place: Place) -> fmt::Result {
     match (bounds.from, bounds.to) {
         (Bound::Unbounded, Bound::Unbounded) => write!(formatter, "{field}:*"),
         (Bound::Included(from), Bound::Unbounded) => write!(formatter, "{field}:>={from}"),
@@ -130,11 +169,12 @@ fn write_bounds(formatter: &mut fmt::Formatter<'_>, field: NumberField, bounds: 
         (Bound::Included(from), Bound::Included(to)) if from == to => write!(formatter, "{field}:{from}"),
         (Bound::Included(from), Bound::Included(to)) => write!(formatter, "{field}:{from}..{to}"),
         (from, to) => {
-            let halves = [
-                Filter::Number(field, Bounds { from, to: Bound::Unbounded }),
-                Filter::Number(field, Bounds { from: Bound::Unbounded, to }),
-            ];
-            joined(formatter, &halves, " ", Place::Part, place > Place::Side)
+            let in_parentheses = place > Place::Side;
+            formatter.write_str(if in_parentheses { "(" } else { "" })?;
+            write_bounds(formatter, field, &Bounds { from, to: Bound::Unbounded }, Place::Part)?;
+            formatter.write_str(" ")?;
+            write_bounds(formatter, field, &Bounds { from: Bound::Unbounded, to }, Place::Part)?;
+            formatter.write_str(if in_parentheses { ")" } else { "" })
         }
     }
 }

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Field, Number, NumberField};
+use super::named::value::{Value, each_value};
+use super::{Field, NamedField, Number, NumberField};
 use crate::lossy::Lossy;
 
 /// The fields of a document that can be searched. A field may have several values, where the document has a list.
@@ -16,13 +17,22 @@ pub struct Facts<'a> {
     texts: Vec<(Field, Cow<'a, str>)>,
     numbers: Vec<(NumberField, Number)>,
     message: Cow<'a, str>,
+    /// Of which fields that the user named are read when they are asked for.
+    document: &'a str,
 }
 
 impl<'a> Facts<'a> {
     /// Reads a document; what is no JSON object has no fields.
     #[must_use]
     pub fn of(document: &'a str) -> Self {
-        serde_json::from_str(document).unwrap_or_default()
+        serde_json::from_str(document).map(|facts| Self { document, ..facts }).unwrap_or_default()
+    }
+
+    /// The values of a field that the user named.
+    pub(super) fn named(&self, field: &NamedField) -> Vec<Value<'a>> {
+        let mut values = Vec::new();
+        each_value(self.document, &[field], |_, value| values.push(value));
+        values
     }
 
     /// The values of a field, none where it is not there.

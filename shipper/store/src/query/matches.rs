@@ -21,6 +21,7 @@ impl Filter {
                 asked.peek().is_some() && asked.all(|word| own.contains(&word))
             }
             Self::Phrase(text) => has_in_a_row(line.message(), &words(text).collect::<Vec<_>>()),
+            Self::Named(field, test) => test.is_met(&line.named(field)),
             Self::Number(field, bounds) => line.numbers(*field).any(|number| bounds.contain(number)),
         }
     }

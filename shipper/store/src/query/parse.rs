@@ -11,8 +11,10 @@
 //! ```
 //!
 //! In a word, a backslash takes away what the next character means. A level's value may begin with `>=`, a number's is a
-//! number, `>n`, `>=n`, `<n`, `<=n`, `n..m`, and for a status such as `5xx`.
+//! number, `>n`, `>=n`, `<n`, `<=n`, `n..m`, and for a status such as `5xx`. What the value of a field that the user named
+//! is, says its type: `named`.
 
+mod named;
 mod number;
 mod scan;
 
@@ -20,7 +22,7 @@ use std::str::FromStr;
 
 use super::error::shown;
 use super::words::words;
-use super::{Field, Filter, NumberField, QueryError};
+use super::{Field, Filter, NamedField, NamedFields, NumberField, QueryError};
 use crate::level::Level;
 use scan::{Scanner, Token};
 
@@ -39,13 +41,23 @@ pub const MAX_DEPTH: usize = 12;
 impl FromStr for Filter {
     type Err = QueryError;
 
-    /// Reads a query; an empty one finds every line.
+    /// Reads a query where no fields are named but the template's; an empty one finds every line.
     fn from_str(query: &str) -> Result<Self, QueryError> {
+        Self::parse(query, &NamedFields::default())
+    }
+}
+
+impl Filter {
+    /// Reads a query of the template's fields and these; an empty one finds every line.
+    ///
+    /// # Errors
+    /// Where it is wrong, and what would be right.
+    pub fn parse(query: &str, named: &NamedFields) -> Result<Self, QueryError> {
         if query.len() > MAX_QUERY_BYTES {
             let expected = format!("a query has at most {MAX_QUERY_BYTES} bytes");
             return Err(QueryError::new(query, 0, format!("a query of {} bytes", query.len()), expected));
         }
-        let mut parser = Parser { query, scanner: Scanner::new(query), terms: 0, words: 0 };
+        let mut parser = Parser { query, named, scanner: Scanner::new(query), terms: 0, words: 0 };
         if parser.scanner.peek()?.is_none() {
             return Ok(Self::EVERY);
         }
@@ -64,6 +76,7 @@ impl FromStr for Filter {
 
 struct Parser<'q> {
     query: &'q str,
+    named: &'q NamedFields,
     scanner: Scanner<'q>,
     terms: usize,
     words: usize,
@@ -164,9 +177,12 @@ impl<'q> Parser<'q> {
                 .map(|bounds| Filter::Number(field, bounds))
                 .ok_or_else(|| self.error(at, shown(text).to_string(), number::expected(field)));
         }
+        if let Some(field) = self.named.get(name) {
+            return self.named(field.clone(), after);
+        }
         let Ok(field) = name.parse::<Field>() else {
-            let names: Vec<_> =
-                Field::ALL.map(Field::name).into_iter().chain(NumberField::ALL.map(NumberField::name)).collect();
+            let own = Field::ALL.map(Field::name).into_iter().chain(NumberField::ALL.map(NumberField::name));
+            let names: Vec<_> = own.chain(self.named.iter().map(NamedField::name)).collect();
             let expected = format!(
                 "a field is one of {}; put a text with a colon in quotes to search for its words",
                 names.join(", ")
@@ -179,8 +195,8 @@ impl<'q> Parser<'q> {
                 let least = self.level(at + 2, &raw[2..])?;
                 Ok(Filter::levels(Level::ALL.into_iter().filter(|level| *level >= least)))
             }
-            (_, Token::Open) => self.list(field),
-            (at, token) => Ok(Filter::Is(field, vec![self.one_value(field, at, token)?])),
+            (_, Token::Open) => Ok(Filter::Is(field, self.list(field.name(), field == Field::Level)?)),
+            (at, token) => Ok(Filter::Is(field, vec![self.one_value(field.name(), field == Field::Level, at, token)?])),
         }
     }
 
@@ -194,7 +210,7 @@ impl<'q> Parser<'q> {
     }
 
     /// `value OR value …)`
-    fn list(&mut self, field: Field) -> Result<Filter, QueryError> {
+    fn list(&mut self, field: &str, of_levels: bool) -> Result<Vec<String>, QueryError> {
         let mut values = Vec::new();
         loop {
             self.scanner.skip_space();
@@ -202,9 +218,9 @@ impl<'q> Parser<'q> {
             let Some((at, token)) = self.scanner.next_value(at)? else {
                 return Err(self.error(at, "no value", format!("write `{field}:(one OR other)`")));
             };
-            values.push(self.one_value(field, at, token)?);
+            values.push(self.one_value(field, of_levels, at, token)?);
             match self.scanner.next()? {
-                Some((_, Token::Close)) => return Ok(Filter::Is(field, values)),
+                Some((_, Token::Close)) => return Ok(values),
                 Some((_, Token::Word("OR"))) => {}
                 Some((at, _)) => {
                     return Err(self.error(at, "two values side by side", format!("write `{field}:(one OR other)`")));
@@ -217,7 +233,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    fn one_value(&mut self, field: Field, at: usize, token: Token<'_>) -> Result<String, QueryError> {
+    fn one_value(&mut self, field: &str, is_level: bool, at: usize, token: Token<'_>) -> Result<String, QueryError> {
         self.count(at, "")?;
         let value = match token {
             Token::Quoted(raw) => unescaped(raw),
@@ -232,7 +248,7 @@ impl<'q> Parser<'q> {
             }
             _ => return Err(self.error(at, "no value", format!("write `{field}:value` or `{field}:\"a value\"`"))),
         };
-        if field == Field::Level {
+        if is_level {
             self.level(at, &value)?;
         }
         Ok(value)

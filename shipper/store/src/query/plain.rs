@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use super::{Bounds, Filter};
+use super::{Bounds, Filter, NamedField, NamedTest};
 
 impl Filter {
     /// The plainest filter of the same meaning: nothing nested that need not be, values in order and once, the words of
@@ -27,9 +27,38 @@ impl Filter {
                 Self::Number(field, Bounds { from, to: Bound::Unbounded }),
                 Self::Number(field, Bounds { from: Bound::Unbounded, to }),
             ]),
+            Self::Named(field, test) => named(field, test),
             Self::Has(_) | Self::Phrase(_) | Self::Number(..) => self,
         }
     }
+}
+
+fn named(field: NamedField, test: NamedTest) -> Filter {
+    let half = |from, to| Filter::Named(field.clone(), NamedTest::Number(Bounds { from, to }));
+    let test = match test {
+        NamedTest::OneOf(mut values) => {
+            values.sort_unstable();
+            values.dedup();
+            if values.is_empty() {
+                return Filter::NOTHING;
+            }
+            NamedTest::OneOf(values)
+        }
+        NamedTest::Words(text) => {
+            let words: Vec<_> = text.split_whitespace().collect();
+            if words.is_empty() {
+                return Filter::NOTHING;
+            }
+            NamedTest::Words(words.join(" "))
+        }
+        NamedTest::Between(from, to) if from > to => return Filter::NOTHING,
+        NamedTest::Between(i64::MIN, i64::MAX) | NamedTest::Number(Bounds::ANY) => NamedTest::Any,
+        NamedTest::Number(Bounds { from, to }) if is_half_open(from, to) => {
+            return Filter::All(vec![half(from, Bound::Unbounded), half(Bound::Unbounded, to)]);
+        }
+        other => other,
+    };
+    Filter::Named(field, test)
 }
 
 /// A range that is bounded at both ends and does not hold both of them; no term of a query says it.
@@ -52,7 +81,15 @@ fn all(parts: Vec<Filter>) -> Filter {
 
 /// Adds a part to a conjunction; words go to the words that are there.
 fn add(parts: &mut Vec<Filter>, part: Filter) {
-    if let Filter::Words(more) = &part
+    if let Filter::Named(field, NamedTest::Words(more)) = &part
+        && let Some(words) = parts.iter_mut().find_map(|part| match part {
+            Filter::Named(own, NamedTest::Words(words)) if own == field => Some(words),
+            _ => None,
+        })
+    {
+        words.push(' ');
+        words.push_str(more);
+    } else if let Filter::Words(more) = &part
         && let Some(Filter::Words(words)) = parts.iter_mut().find(|part| matches!(part, Filter::Words(_)))
     {
         words.push(' ');

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::counts::{Bucket, Counted, Facet, FacetCounts, Facets, Histogram, MAX_TOP, Selection, Steps, is_ordered};
 use crate::level::Level;
-use crate::query::Field;
+use crate::query::{Field, FieldType};
 use crate::scope::Scope;
 use crate::sqlite::bits::{self, Bits};
-use crate::sqlite::snapshot::{Snapshot, Stretch, is_found};
+use crate::sqlite::snapshot::{Snapshot, Stretch};
 use crate::sqlite::terms::{self, STATUS};
 use crate::timestamp::Timestamp;
 
@@ -54,8 +54,9 @@ pub(super) fn selected(
             if left.is_multiple_of(256) {
                 snapshot.in_time()?;
             }
-            let row = snapshot.row(stretch.info().first + i64::try_from(place).unwrap_or(0))?;
-            if row.is_some_and(|row| is_found(scope, &selection.filter, &row.document)) {
+            let id = stretch.info().first + i64::try_from(place).unwrap_or(0);
+            let (row, named) = (snapshot.row(id)?, snapshot.named()?);
+            if row.is_some_and(|row| named.is_found(id, scope, &selection.filter, &row.document)) {
                 bits.set(place);
             }
         }
@@ -91,9 +92,11 @@ impl Tally {
     }
 
     fn top(self, facet: Facet, top: usize) -> FacetCounts {
-        let text = |value: &[u8]| match facet {
+        let text = |value: &[u8]| match &facet {
             Facet::Status => terms::status_of(value).map(|status| status.to_string()).unwrap_or_default(),
             Facet::Of(_) => String::from_utf8_lossy(&value[1..]).into_owned(),
+            Facet::Named(field) if field.kind() == FieldType::Boolean => (value == [1]).to_string(),
+            Facet::Named(_) => String::from_utf8_lossy(value).into_owned(),
         };
         // Terms sort as their values do, statuses as numbers.
         let mut values: Vec<_> = self.values.into_iter().collect();
@@ -121,21 +124,27 @@ pub(crate) fn facets(
         let all = own == stretch.info().lines as u64;
         for (facet, tally) in facets.iter().zip(&mut tallies) {
             snapshot.in_time()?;
-            let prefix = match facet {
-                Facet::Of(field) => terms::code(*field),
-                Facet::Status => STATUS,
-            };
-            snapshot.each_term(stretch, &[prefix], |term, set| {
+            let mut count = |term: &[u8], set: &[u8]| {
                 let count = if all { bits::count(set) } else { bits::count_among(bits, set, stretch.info().lines) };
                 tally.add(term, count);
-            })?;
+            };
+            match facet {
+                Facet::Of(field) => snapshot.each_term(stretch, &[terms::code(*field)], count)?,
+                Facet::Status => snapshot.each_term(stretch, &[STATUS], count)?,
+                Facet::Named(field) => {
+                    // It may have been named more than once.
+                    for prefix in snapshot.named()?.prefixes(field) {
+                        snapshot.each_term(stretch, &prefix, |term, set| count(&term[prefix.len()..], set))?;
+                    }
+                }
+            }
         }
     }
     if tallies.iter().any(|tally| tally.is_cut) {
         counted = Counted::AtLeast { looked_at: lines };
     }
     let top = top.clamp(1, MAX_TOP);
-    let facets = facets.iter().zip(tallies).map(|(facet, tally)| tally.top(*facet, top)).collect();
+    let facets = facets.iter().zip(tallies).map(|(facet, tally)| tally.top(facet.clone(), top)).collect();
     Ok(Facets { lines, facets, counted })
 }
 

@@ -3,7 +3,7 @@
 use crate::counts::Selection;
 use crate::export::{ExportPage, ExportPlace};
 use crate::scope::Scope;
-use crate::sqlite::snapshot::{Snapshot, is_found};
+use crate::sqlite::snapshot::Snapshot;
 use crate::timestamp::Timestamp;
 
 /// A page ends when its lines are longer together than this; one line always fits.
@@ -39,7 +39,7 @@ pub(crate) fn export(
                 continue;
             }
             let Some(row) = snapshot.row(id)? else { continue };
-            if !found.surely.has(at) && !is_found(&Scope::All, &selection.filter, &row.document) {
+            if !found.surely.has(at) && !snapshot.named()?.is_found(id, &Scope::All, &selection.filter, &row.document) {
                 continue;
             }
             bytes += row.document.len();

@@ -195,7 +195,7 @@ mod tests {
                 words.join(" "),
                 line / 2
             );
-            tail.add(&Line::stored(line * 1_000, &document));
+            tail.add(&Line::stored(line * 1_000, &document), &document);
             if tail.is_full(SIZES.small) {
                 tail.seal(&connection).unwrap();
             }

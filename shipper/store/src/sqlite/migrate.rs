@@ -97,7 +97,7 @@ fn step(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Ta
             // A foreign document may have anything there.
             let length = row.get_ref(4)?.as_i64().unwrap_or(0);
             insert.execute(params![tail.next(), time, source, offset, length, document])?;
-            tail.add(&Line::stored(time, document));
+            tail.add(&Line::stored(time, document), document);
             seal(&transaction, &mut tail, sizes)?;
         }
     }

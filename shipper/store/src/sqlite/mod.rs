@@ -4,7 +4,7 @@
 //! and each search is one short transaction, so the WAL is never held long by one.
 //!
 //! What is in the file, and its versions, say `schema` and `migrate`. In flow order: a `line` is read and added to the
-//! `tail`; so many lines (`sizes`) become a run (`runs`) with its terms (`terms`), which say which of its lines have them
+//! `tail`, with the `fields` that the user named; so many lines (`sizes`) become a run (`runs`) with its terms (`terms`), which say which of its lines have them
 //! (`bits`); runs are brought together (`merge`), and which of them has a request is noted (`ids`). A `search` takes a
 //! `snapshot`, finds the lines of each run that a filter means (`select`), and gives a page. `coverage` tells what rests of
 //! a source, and `retain` takes out what need not be kept. `checkpoint` keeps the WAL short meanwhile.
@@ -15,6 +15,7 @@ mod counts;
 mod coverage;
 mod export;
 mod failure;
+mod fields;
 mod ids;
 mod line;
 mod merge;
@@ -42,16 +43,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::Batch;
+use crate::bootstrap::{BootstrapError, BootstrapMode, Outcome};
 use crate::counts::{Breakdown, Facet, FacetCounts, Facets, Histogram, RequestStats, Selection};
 use crate::coverage::{Coverage, Removed, Resting, Span};
-use crate::disposition::{Cause, Disposition, WriteError};
+use crate::disposition::{Cause, CauseKind, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError, SearchError};
 use crate::export::{ExportPage, ExportPlace};
 use crate::id::{GenerationId, LineId};
 use crate::patterns::Patterns;
-use crate::query::Filter;
+use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
 use crate::search::{Page, Search, SourceLine};
+use crate::sqlite::fields::Namings;
 use crate::sqlite::read::Readers;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::write::Writer;
@@ -63,16 +66,18 @@ use crate::timestamp::Timestamp;
 pub struct Sqlite {
     writer: Option<Arc<Writer>>,
     readers: Arc<Readers>,
+    /// The fields that bootstrap puts in place.
+    wanted: Option<NamedFields>,
 }
 
 impl Sqlite {
-    pub(crate) async fn open_writer(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) async fn open_writer(path: &Path, wanted: Option<NamedFields>) -> Result<Self, OpenError> {
         let readers = Arc::new(Readers::new(path));
         let path = path.to_owned();
         let writer = blocking(move || Writer::open(&path))
             .await
             .unwrap_or_else(|cause| Err(OpenError::File { path: readers.path().to_owned(), reason: cause.reason }))?;
-        Ok(Self { writer: Some(Arc::new(writer)), readers })
+        Ok(Self { writer: Some(Arc::new(writer)), readers, wanted })
     }
 
     pub(crate) async fn open_reader(path: &Path) -> Result<Self, OpenError> {
@@ -81,7 +86,31 @@ impl Sqlite {
         blocking(move || checked.check())
             .await
             .unwrap_or_else(|cause| Err(OpenError::File { path: readers.path().to_owned(), reason: cause.reason }))?;
-        Ok(Self { writer: None, readers })
+        Ok(Self { writer: None, readers, wanted: None })
+    }
+
+    /// Puts the fields in place that the settings name, or says whether they are.
+    pub(crate) async fn bootstrap(&self, mode: BootstrapMode) -> Result<Outcome, BootstrapError> {
+        let (Some(writer), Some(wanted)) = (self.writer.clone(), self.wanted.clone()) else {
+            return Ok(Outcome::InPlace);
+        };
+        let named = blocking(move || writer.name(&wanted, mode == BootstrapMode::Apply)).await;
+        match named.map_err(BootstrapError::Unavailable)? {
+            Ok(false) => Ok(Outcome::InPlace),
+            Ok(true) if mode == BootstrapMode::Apply => Ok(Outcome::Updated),
+            Ok(true) => {
+                let advice =
+                    "the store has other named fields: run `shipper bootstrap`, or allow it with --bootstrap apply";
+                Err(BootstrapError::Refused(Cause::new(0, advice).of_kind(CauseKind::NotInPlace)))
+            }
+            Err(WriteError::Unavailable(cause)) => Err(BootstrapError::Unavailable(cause)),
+            Err(other) => Err(BootstrapError::Refused(other.cause().clone())),
+        }
+    }
+
+    /// The fields that the user named.
+    pub(crate) async fn fields(&self) -> Result<NamedFields, SearchError> {
+        self.ask(|connection| Ok(Namings::read(connection)?.fields())).await
     }
 
     pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
@@ -118,7 +147,7 @@ impl Sqlite {
         top: usize,
     ) -> Result<Facets, SearchError> {
         let (scope, selection, facets) = (scope.clone(), selection.clone(), facets.to_vec());
-        let empty = |facet: &Facet| FacetCounts { facet: *facet, values: Vec::new(), others: 0 };
+        let empty = |facet: &Facet| FacetCounts { facet: facet.clone(), values: Vec::new(), others: 0 };
         let none = Facets { facets: facets.iter().map(empty).collect(), ..Facets::default() };
         let found = self.look(move |snapshot| counts::facets(snapshot, &scope, &selection, &facets, top).map(Some));
         Ok(found.await?.unwrap_or(none))

@@ -10,6 +10,8 @@
 //! than a run, are in none. `sizes` says how long runs are, and `ids` in which of them a [request id](crate::sqlite::ids) is.
 //! `stale` names terms of runs that are gone, from one key to another. What [retention](crate::sqlite::retain) took is told by `retired`, one row a source, and
 //! `removed`, in all.
+//!
+//! What of a line's other members can be searched, say [`fields`](crate::sqlite::fields).
 
 use std::path::Path;
 
@@ -95,6 +97,13 @@ CREATE TABLE sizes (
     "group" INTEGER NOT NULL
 ) STRICT;
 INSERT INTO sizes (small, large, "group") VALUES (1024, 65536, 1048576);
+CREATE TABLE fields (
+    code  INTEGER PRIMARY KEY,
+    name  TEXT    NOT NULL,
+    type  TEXT    NOT NULL,
+    since INTEGER NOT NULL,
+    until INTEGER
+) STRICT;
 PRAGMA user_version = 3;
 "#;
 

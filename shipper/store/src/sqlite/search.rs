@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::id::GenerationId;
 use crate::scope::Scope;
 use crate::search::{Cursor, MAX_PAGE_BYTES, Order, Page, Search};
-use crate::sqlite::snapshot::{Snapshot, Stretch, is_found};
+use crate::sqlite::snapshot::{Snapshot, Stretch};
 
 /// A line's place in the order of a search. The newest-first order is that of the negated key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,7 +154,7 @@ fn look(
         }
         let id = stretch.info().first + i64::try_from(place).unwrap_or(i64::MAX);
         let Some(row) = snapshot.row(id)? else { continue };
-        if !found.surely.has(place) && !is_found(scope, &search.filter, &row.document) {
+        if !found.surely.has(place) && !snapshot.named()?.is_found(id, scope, &search.filter, &row.document) {
             continue;
         }
         let generation = match generations.get(&row.source) {

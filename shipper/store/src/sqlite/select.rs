@@ -9,6 +9,7 @@ use crate::query::words::words;
 use crate::query::{Bounds, Field, Filter, Number, NumberField};
 use crate::scope::Scope;
 use crate::sqlite::bits::{self, Bits};
+use crate::sqlite::fields::Namings;
 use crate::sqlite::runs::{RunInfo, durations};
 use crate::sqlite::terms::{self, STATUS, WORD};
 
@@ -22,11 +23,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    fn exactly(bits: Bits) -> Self {
+    pub(crate) fn exactly(bits: Bits) -> Self {
         Self { surely: bits.clone(), maybe: bits }
     }
 
-    fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self::exactly(Bits::none())
     }
 
@@ -36,7 +37,13 @@ impl Found {
 }
 
 /// The lines of a run that a filter finds, of those that the scope sees.
-pub(crate) fn found(connection: &Connection, run: &RunInfo, scope: &Scope, filter: &Filter) -> rusqlite::Result<Found> {
+pub(crate) fn found(
+    connection: &Connection,
+    named: &Namings,
+    run: &RunInfo,
+    scope: &Scope,
+    filter: &Filter,
+) -> rusqlite::Result<Found> {
     let seen = match scope {
         Scope::All => None,
         Scope::Projects(projects) => {
@@ -47,7 +54,7 @@ pub(crate) fn found(connection: &Connection, run: &RunInfo, scope: &Scope, filte
             Some(seen)
         }
     };
-    let mut found = of(connection, run, filter)?;
+    let mut found = of(connection, named, run, filter)?;
     if let Some(seen) = seen {
         found.surely.and(&seen);
         found.maybe.and(&seen);
@@ -55,12 +62,12 @@ pub(crate) fn found(connection: &Connection, run: &RunInfo, scope: &Scope, filte
     Ok(found)
 }
 
-fn of(connection: &Connection, run: &RunInfo, filter: &Filter) -> rusqlite::Result<Found> {
+fn of(connection: &Connection, named: &Namings, run: &RunInfo, filter: &Filter) -> rusqlite::Result<Found> {
     Ok(match filter {
         Filter::All(parts) => {
             let mut found = Found::all(run);
             for part in parts {
-                let part = of(connection, run, part)?;
+                let part = of(connection, named, run, part)?;
                 found.surely.and(&part.surely);
                 found.maybe.and(&part.maybe);
                 if found.maybe.is_empty() {
@@ -72,14 +79,14 @@ fn of(connection: &Connection, run: &RunInfo, filter: &Filter) -> rusqlite::Resu
         Filter::Any(parts) => {
             let mut found = Found::none();
             for part in parts {
-                let part = of(connection, run, part)?;
+                let part = of(connection, named, run, part)?;
                 found.surely.or(&part.surely);
                 found.maybe.or(&part.maybe);
             }
             found
         }
         Filter::Not(part) => {
-            let part = of(connection, run, part)?;
+            let part = of(connection, named, run, part)?;
             let mut found = Found::all(run);
             found.surely.minus(&part.maybe);
             found.maybe.minus(&part.surely);
@@ -94,6 +101,7 @@ fn of(connection: &Connection, run: &RunInfo, filter: &Filter) -> rusqlite::Resu
             let (maybe, count) = having_words(connection, run, text)?;
             if count < 2 { Found::exactly(maybe) } else { Found { surely: Bits::none(), maybe } }
         }
+        Filter::Named(field, test) => named.found(connection, run, field, test)?,
         Filter::Number(NumberField::Status, bounds) => Found::exactly(statuses(connection, run, bounds)?),
         Filter::Number(NumberField::DurationMs, bounds) => Found::exactly(lasting(connection, run, bounds)?),
     })

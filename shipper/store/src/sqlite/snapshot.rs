@@ -12,6 +12,7 @@ use crate::id::GenerationId;
 use crate::query::{Facts, Field, Filter};
 use crate::scope::Scope;
 use crate::sqlite::bits::Bits;
+use crate::sqlite::fields::Namings;
 use crate::sqlite::ids;
 use crate::sqlite::runs::{self, RunInfo};
 use crate::sqlite::select::{self, Found};
@@ -30,6 +31,7 @@ pub(crate) struct Snapshot<'c> {
     transaction: Transaction<'c>,
     ends: Instant,
     tail: OnceCell<Tail>,
+    named: OnceCell<Namings>,
 }
 
 /// Lines that lie in a row by id: a run, or the newest lines, which are in none.
@@ -58,11 +60,25 @@ pub(crate) struct Row {
 impl<'c> Snapshot<'c> {
     /// Begins to read, until `ends` at the latest.
     pub(crate) fn begin(connection: &'c Connection, ends: Instant) -> rusqlite::Result<Self> {
-        Ok(Self { transaction: connection.unchecked_transaction()?, ends, tail: OnceCell::new() })
+        Ok(Self {
+            transaction: connection.unchecked_transaction()?,
+            ends,
+            tail: OnceCell::new(),
+            named: OnceCell::new(),
+        })
     }
 
     pub(crate) fn connection(&self) -> &Connection {
         &self.transaction
+    }
+
+    /// The fields that the user named.
+    pub(crate) fn named(&self) -> rusqlite::Result<&Namings> {
+        if let Some(named) = self.named.get() {
+            return Ok(named);
+        }
+        let named = Namings::read(self.connection())?;
+        Ok(self.named.get_or_init(|| named))
     }
 
     /// Fails when the time is over.
@@ -112,9 +128,9 @@ impl<'c> Snapshot<'c> {
     pub(crate) fn found(&self, stretch: &Stretch, scope: &Scope, filter: &Filter) -> rusqlite::Result<Found> {
         self.in_time()?;
         match stretch {
-            Stretch::Run(run) => select::found(self.connection(), run, scope, filter),
+            Stretch::Run(run) => select::found(self.connection(), self.named()?, run, scope, filter),
             Stretch::Tail(tail) => {
-                let mut bits = Bits::none();
+                let (mut bits, named) = (Bits::none(), self.named()?);
                 let needle = needle(filter).map(|needle| Finder::new(needle.as_bytes()));
                 let lacks = |document: &str| {
                     let document = document.as_bytes();
@@ -123,7 +139,7 @@ impl<'c> Snapshot<'c> {
                         && memchr(b'\\', document).is_none()
                 };
                 self.each_line(tail.first..tail.end(), |id, _, document| {
-                    if !lacks(document) && is_found(scope, filter, document) {
+                    if !lacks(document) && named.is_found(id, scope, filter, document) {
                         bits.set(place(tail, id));
                     }
                 })?;

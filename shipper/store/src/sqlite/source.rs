@@ -7,7 +7,7 @@ use crate::query::{Facts, Field, Filter};
 use crate::scope::Scope;
 use crate::search::{MAX_LIMIT, SourceLine};
 use crate::sqlite::search::raw;
-use crate::sqlite::snapshot::{Snapshot, is_found};
+use crate::sqlite::snapshot::Snapshot;
 use crate::tail::{Place, TailPage, TailPlace};
 
 /// One look at what came in looks at no more lines than this, and goes on from there the next time.
@@ -71,7 +71,7 @@ pub(crate) fn tail(
     {
         next = row.get::<_, i64>(0)? + 1;
         let document: String = row.get(1)?;
-        if is_found(scope, filter, &document) {
+        if snapshot.named()?.is_found(next - 1, scope, filter, &document) {
             lines.push(raw(document)?);
         }
     }

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use crate::pattern::write_pattern;
 use crate::query::words::words;
 use crate::sqlite::bits;
+use crate::sqlite::fields::{NamedCodes, Namings};
 use crate::sqlite::line::Line;
 use crate::sqlite::runs::{Run, write_run};
 use crate::sqlite::terms::{self, CODES, PATTERN, STATUS, WORD};
@@ -31,6 +32,8 @@ pub(crate) struct Tail {
     /// The lines that have a field, by its code.
     having: [Vec<u16>; CODES],
     patterns: usize,
+    /// The fields that the user named.
+    named: NamedCodes,
     /// Both are kept for their room.
     term: Vec<u8>,
     pattern: String,
@@ -39,7 +42,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// The lines after the last run, read from their rows.
     pub(crate) fn read(connection: &Connection, first: i64) -> rusqlite::Result<Self> {
-        let mut tail = Self::empty(first);
+        let mut tail = Self::empty(first, Namings::read(connection)?.codes());
         let select = "SELECT id, time, document FROM logs WHERE id >= ?1 ORDER BY id";
         let mut statement = connection.prepare_cached(select)?;
         let mut rows = statement.query([first])?;
@@ -50,12 +53,13 @@ impl Tail {
             while tail.next() < id {
                 tail.times.push(time);
             }
-            tail.add(&Line::stored(time, row.get_ref(2)?.as_str()?));
+            let document = row.get_ref(2)?.as_str()?;
+            tail.add(&Line::stored(time, document), document);
         }
         Ok(tail)
     }
 
-    fn empty(first: i64) -> Self {
+    fn empty(first: i64, named: NamedCodes) -> Self {
         Self {
             first,
             times: Vec::new(),
@@ -63,6 +67,7 @@ impl Tail {
             sets: HashMap::default(),
             having: std::array::from_fn(|_| Vec::new()),
             patterns: 0,
+            named,
             term: Vec::new(),
             pattern: String::new(),
         }
@@ -116,8 +121,8 @@ impl Tail {
         keyed.into_iter().map(|(_, term, places)| (term, places)).collect()
     }
 
-    /// Adds the line of the [next](Self::next) id.
-    pub(crate) fn add(&mut self, line: &Line<'_>) {
+    /// Adds the line of the [next](Self::next) id, with its document.
+    pub(crate) fn add(&mut self, line: &Line<'_>, document: &str) {
         let place = u16::try_from(self.times.len()).unwrap_or(u16::MAX);
         self.times.push(line.time);
         for (field, value) in &line.texts {
@@ -135,6 +140,9 @@ impl Tail {
         for word in words(&line.message) {
             self.put(WORD, word.as_bytes(), place);
         }
+        let named = std::mem::take(&mut self.named);
+        named.each_term(document, |kind, term| self.put(kind, term, place));
+        self.named = named;
         let mut pattern = std::mem::take(&mut self.pattern);
         pattern.clear();
         write_pattern(&line.message, &mut pattern);
@@ -173,7 +181,7 @@ impl Tail {
         let sets = self.sorted(&heads).into_iter();
         let run = Run { first: self.first, times: &self.times, durations: &self.durations };
         write_run(connection, &run, sets)?;
-        *self = Self::empty(self.next());
+        *self = Self::empty(self.next(), std::mem::take(&mut self.named));
         Ok(())
     }
 }

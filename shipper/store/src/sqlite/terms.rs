@@ -1,7 +1,7 @@
 //! What lines are found by: terms, and for each run which of its lines have them.
 //!
 //! A term is a kind, one byte, and a value: a field's code and its text, a status, a word of the message, its pattern, or
-//! "has the field". Codes are part of the file's format and are never given anew. The sorted terms of a run lie in blocks
+//! "has the field"; those of [named fields](crate::sqlite::fields) have kinds of their own. Codes are part of the file's format and are never given anew. The sorted terms of a run lie in blocks
 //! of about [`BLOCK_BYTES`], one row of `terms` each, which is found by its first term. In a block a term is
 //! `shared, rest length, rest, set length, set`: varints, with as many bytes shared with the term before as the first
 //! says, and a [set](crate::sqlite::bits) of places.
@@ -176,20 +176,47 @@ pub(crate) fn each_with(
     prefix: &[u8],
     mut with: impl FnMut(&[u8], &[u8]),
 ) -> rusqlite::Result<()> {
-    // The block before the first that begins with the prefix may end with such terms.
+    each_from(connection, run, prefix, |term, set| {
+        let begins = term.starts_with(prefix);
+        if begins {
+            with(term, set);
+        }
+        begins
+    })
+}
+
+/// Calls `with` for each term of a run from one to another, both with them, in order, and its set.
+pub(crate) fn each_between(
+    connection: &Connection,
+    run: i64,
+    from: &[u8],
+    to: &[u8],
+    mut with: impl FnMut(&[u8], &[u8]),
+) -> rusqlite::Result<()> {
+    each_from(connection, run, from, |term, set| {
+        let is_within = term <= to;
+        if is_within {
+            with(term, set);
+        }
+        is_within
+    })
+}
+
+/// Calls `with` for each term of a run from one on, until it says to stop (`false`).
+fn each_from(
+    connection: &Connection,
+    run: i64,
+    from: &[u8],
+    mut with: impl FnMut(&[u8], &[u8]) -> bool,
+) -> rusqlite::Result<()> {
+    // The block before the first that begins beyond it may end with such terms.
     let select = "SELECT data FROM terms WHERE run = ?1 AND first >= coalesce(
                       (SELECT first FROM terms WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1), x'')
                   ORDER BY first";
     let mut statement = connection.prepare_cached(select)?;
-    let mut rows = statement.query(params![run, prefix])?;
+    let mut rows = statement.query(params![run, from])?;
     while let Some(row) = rows.next()? {
-        let goes_on = each_in(row.get_ref(0)?.as_blob()?, |term, set| {
-            if term.starts_with(prefix) {
-                with(term, set);
-                return true;
-            }
-            term < prefix
-        });
+        let goes_on = each_in(row.get_ref(0)?.as_blob()?, |term, set| term < from || with(term, set));
         if !goes_on {
             break;
         }

@@ -10,8 +10,10 @@ use crate::batch::Batch;
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError};
 use crate::id::GenerationId;
+use crate::query::NamedFields;
 use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::failure::write_error;
+use crate::sqlite::fields::Namings;
 use crate::sqlite::line::{self, Line, Taken};
 use crate::sqlite::merge;
 use crate::sqlite::migrate;
@@ -65,7 +67,7 @@ impl Writer {
             found = schema::make(&mut connection).map_err(refused)?;
         }
         found.usable(path)?;
-        let writing = Arc::new(Mutex::new(Writing { connection, tail: None }));
+        let writing = Arc::new(Mutex::new(Writing { connection, tail: None, seen: 0 }));
         let checkpointer = Checkpointer::begin(path, Arc::clone(&writing))
             .map_err(|reason| OpenError::File { path: path.to_owned(), reason })?;
         let writer = Self { checkpointer, writing };
@@ -80,6 +82,11 @@ impl Writer {
 
     pub(crate) fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
         self.lock().write(batch).map_err(|error| write_error(&error))
+    }
+
+    /// Puts fields in force, from the newest lines on; whether others were. Without `apply`, only says so.
+    pub(crate) fn name(&self, fields: &NamedFields, apply: bool) -> Result<bool, WriteError> {
+        self.lock().name(fields, apply).map_err(|error| write_error(&error))
     }
 
     pub(crate) fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
@@ -122,6 +129,8 @@ struct Writing {
     connection: Connection,
     /// None when it has to be read from the file.
     tail: Option<Tail>,
+    /// Changes when another program writes, which may have named other fields.
+    seen: i64,
 }
 
 impl Writing {
@@ -129,11 +138,27 @@ impl Writing {
     fn write(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Disposition>> {
         let tail = self.tail.take();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let seen = transaction.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        let tail = tail.filter(|_| seen == self.seen);
+        self.seen = seen;
         let mut tail = current(&transaction, tail)?;
         let dispositions = write(&transaction, &mut tail, batch)?;
         transaction.commit()?;
         self.tail = Some(tail);
         Ok(dispositions)
+    }
+
+    fn name(&mut self, fields: &NamedFields, apply: bool) -> rusqlite::Result<bool> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let namings = Namings::read(&transaction)?;
+        if !apply {
+            return Ok(namings.fields() != *fields);
+        }
+        let changed = namings.put(&transaction, fields, runs::end(&transaction)?)?;
+        transaction.commit()?;
+        // The newest lines are indexed by them, too.
+        self.tail = self.tail.take().filter(|_| !changed);
+        Ok(changed)
     }
 }
 
@@ -164,11 +189,11 @@ fn write(connection: &Connection, tail: &mut Tail, batch: &Batch) -> rusqlite::R
                 dispositions.push(Disposition::DeadLetter(Cause::new(0, reason)));
                 continue;
             }
-            Ok(Taken::AsItIs(line, document)) => (put(line.time, document)?, line),
+            Ok(Taken::AsItIs(line, document)) => (put(line.time, document)?, (line, document)),
             Ok(Taken::Normalised(time, document)) => {
                 let added = put(time.unix_micros(), &document)?;
                 if added == 1 {
-                    tail.add(&Line::of(time, &document));
+                    tail.add(&Line::of(time, &document), &document);
                     seal(connection, tail, sizes)?;
                 }
                 dispositions.push(if added == 1 { Disposition::Stored } else { Disposition::AlreadyStored });
@@ -176,7 +201,7 @@ fn write(connection: &Connection, tail: &mut Tail, batch: &Batch) -> rusqlite::R
             }
         };
         if added == 1 {
-            tail.add(&line);
+            tail.add(&line.0, line.1);
             seal(connection, tail, sizes)?;
         }
         dispositions.push(if added == 1 { Disposition::Stored } else { Disposition::AlreadyStored });

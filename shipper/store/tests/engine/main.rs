@@ -6,6 +6,7 @@ mod bulk;
 mod coverage;
 #[path = "../lines/mod.rs"]
 mod lines;
+mod naming;
 mod normalisation;
 mod plain_model;
 mod putting_in_place;

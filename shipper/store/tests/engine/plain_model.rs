@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use store::counts::{Bucket, Facet, GroupKey};
+use store::query::Bounds;
 use store::query::words::words;
 use store::{Breakdown, Field, Filter, GenerationId, Level, NumberField, Order, Scope, Search, Selection, Timestamp};
+
+mod named;
 
 /// Documents, each a contract record with its origin.
 pub(crate) struct Model(pub(crate) Vec<Value>);
@@ -51,12 +54,13 @@ impl Model {
         self.selected(scope, &Selection { filter: filter.clone(), from: None, to: None })
     }
 
-    pub(crate) fn facet(&self, scope: &Scope, selection: &Selection, facet: Facet) -> Vec<(String, u64)> {
+    pub(crate) fn facet(&self, scope: &Scope, selection: &Selection, facet: &Facet) -> Vec<(String, u64)> {
         let mut counts = BTreeMap::<String, u64>::new();
         for line in self.selected(scope, selection) {
             let values: BTreeSet<_> = match facet {
-                Facet::Of(field) => texts(line, field).into_iter().collect(),
+                Facet::Of(field) => texts(line, *field).into_iter().collect(),
                 Facet::Status => numbers(line, NumberField::Status).iter().map(ToString::to_string).collect(),
+                Facet::Named(field) => named::texts(line, field),
             };
             for value in values {
                 *counts.entry(value).or_default() += 1;
@@ -195,18 +199,21 @@ fn finds(filter: &Filter, line: &Value) -> bool {
             let starts = 0..(message.len() + 1).saturating_sub(asked.len());
             !asked.is_empty() && starts.into_iter().any(|start| message[start..].starts_with(&asked))
         }
-        Filter::Number(field, bounds) => numbers(line, *field).into_iter().any(|number| {
-            let above = match bounds.from {
-                std::ops::Bound::Included(from) => number >= from.get(),
-                std::ops::Bound::Excluded(from) => number > from.get(),
-                std::ops::Bound::Unbounded => true,
-            };
-            let below = match bounds.to {
-                std::ops::Bound::Included(to) => number <= to.get(),
-                std::ops::Bound::Excluded(to) => number < to.get(),
-                std::ops::Bound::Unbounded => true,
-            };
-            above && below
-        }),
+        Filter::Number(field, bounds) => numbers(line, *field).into_iter().any(|number| is_within(bounds, number)),
+        Filter::Named(field, test) => named::meets(line, field, test),
     }
+}
+
+pub(crate) fn is_within(bounds: &Bounds, number: f64) -> bool {
+    let above = match bounds.from {
+        std::ops::Bound::Included(from) => number >= from.get(),
+        std::ops::Bound::Excluded(from) => number > from.get(),
+        std::ops::Bound::Unbounded => true,
+    };
+    let below = match bounds.to {
+        std::ops::Bound::Included(to) => number <= to.get(),
+        std::ops::Bound::Excluded(to) => number < to.get(),
+        std::ops::Bound::Unbounded => true,
+    };
+    above && below
 }

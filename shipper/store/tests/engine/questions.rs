@@ -74,6 +74,10 @@ const FRAGMENTS: [&str; 57] = [
     "—",
 ];
 
+mod named;
+
+pub(crate) use named::fields;
+
 const SERVICES: [&str; 3] = ["shop", "Shop", "billing \"x\""];
 const IDS: [&str; 4] = ["a", "A", "b", "a/b:c+="];
 const ENDPOINTS: [&str; 4] = ["/x/{id}", "/y", "unmatched", ""];
@@ -133,7 +137,8 @@ pub(crate) fn line() -> impl Strategy<Value = (u8, Value)> {
             Just(json!("ü".repeat(1_024)))
         ]),
     );
-    (0..3_u8, contract, ids, free).prop_map(|(source, (time, service, level, message), ids, free)| {
+    (0..3_u8, contract, ids, free, named::members()).prop_map(|(source, contract, ids, free, named)| {
+        let (time, service, level, message) = contract;
         let mut line = json!({
             "timestamp": time.to_string(), "service": service, "level": level.as_str(), "message": message,
             "request_id": ids.0, "project_id": ids.1,
@@ -148,6 +153,7 @@ pub(crate) fn line() -> impl Strategy<Value = (u8, Value)> {
         ];
         let free: Map<_, _> = free.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
         line.as_object_mut().unwrap().extend(free);
+        line.as_object_mut().unwrap().extend(named);
         (source, line)
     })
 }
@@ -191,6 +197,7 @@ pub(crate) fn filter() -> impl Strategy<Value = Filter> {
         2 => prop::sample::select(Field::ALL.to_vec()).prop_map(Filter::Has),
         8 => text().prop_map(Filter::Words),
         5 => text().prop_map(Filter::Phrase),
+        12 => named::test(),
         3 => (prop::sample::select(NumberField::ALL.to_vec()), bounds()).prop_map(|(field, bounds)| Filter::Number(field, bounds)),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use store::{BootstrapMode, EngineSettings, Page, Scope, Search, Store, Target};
+use store::{BootstrapMode, EngineSettings, NamedFields, Page, Scope, Search, Store, Target};
 
 /// A cluster has its settings once: who changes one holds this meanwhile.
 static CLUSTER_SETTINGS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -39,6 +39,12 @@ impl Rig {
         let pipeline = with_pipeline.then(|| name.clone());
         let settings = EngineSettings { index_prefix: name, pipeline, ..EngineSettings::default() };
         Self { url: url.trim_end_matches('/').to_owned(), http: Client::new(), settings }
+    }
+
+    /// With these fields named.
+    pub(crate) fn naming(&mut self, fields: &NamedFields) -> &Self {
+        self.settings.fields = Some(fields.clone());
+        self
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use store::counts::{Facet, GroupKey, Requests};
 use store::patterns::Patterns;
 use store::{
-    BatchBuilder, Breakdown, Counted, EngineSettings, Field, Filter, LineId, Scope, Search, Store, TailPlace, Target,
+    BatchBuilder, BootstrapMode, Breakdown, Counted, EngineSettings, Field, Filter, LineId, NamedField, Scope, Search,
+    Store, TailPlace, Target,
 };
 
 use crate::lines::{DAY, documents, generation, has_merged_runs, push, shorten_runs};
 use crate::plain_model::{Figures, Model};
-use crate::questions::{Question, line, question};
+use crate::questions::{Question, fields, line, question};
 use crate::rig::Rig;
 
 /// Lines are written to an engine so many times unless the variable says otherwise.
@@ -44,7 +45,7 @@ struct Stores {
 
 impl Stores {
     /// With short runs, the lines lie in some that were merged.
-    async fn with(rig: Rig, lines: Vec<(u8, Value)>, has_short_runs: bool) -> Self {
+    async fn with(mut rig: Rig, lines: Vec<(u8, Value)>, has_short_runs: bool) -> Self {
         let mut builder = BatchBuilder::new(&rig.settings.index_prefix);
         let mut model = Vec::new();
         for (place, (source, mut line)) in lines.into_iter().enumerate() {
@@ -59,11 +60,13 @@ impl Stores {
         let batch = builder.finish(0);
         let folder = tempfile::tempdir().unwrap();
         let target = Target::Sqlite(folder.path().join("logs.db"));
-        let embedded = Store::open_writer(&target, &EngineSettings::default()).await.unwrap();
+        let settings = EngineSettings { fields: Some(fields()), ..EngineSettings::default() };
+        let embedded = Store::open_writer(&target, &settings).await.unwrap();
         if has_short_runs {
             shorten_runs(folder.path());
         }
-        let engine = rig.ready_store().await;
+        embedded.bootstrap(BootstrapMode::Apply).await.unwrap();
+        let engine = rig.naming(&fields()).ready_store().await;
         let begin = async |store: &Store| store.tail(&Scope::All, &Filter::EVERY, None, 1).await.unwrap().place;
         let places = [begin(&embedded).await, begin(&engine).await];
         for store in [&engine, &embedded] {
@@ -99,12 +102,14 @@ impl Stores {
         prop_assert_eq!(found, expected, "search");
 
         let asked = [Field::Service, Field::Level, Field::Endpoint, Field::RequestId, Field::Method].map(Facet::Of);
-        let asked = [&asked[..], &[Facet::Status]].concat();
+        let named = fields();
+        let named = ["tag", "flag"].map(|name| named.get(name).and_then(NamedField::facet).unwrap());
+        let asked = [&asked[..], &[Facet::Status], &named].concat();
         let facets = store.facets(scope, &selection, &asked, *top).await.unwrap();
         prop_assert_eq!(facets.counted, Counted::Exact);
         prop_assert_eq!(facets.lines, self.model.search(scope, search).len() as u64, "lines");
         for counts in facets.facets {
-            let mut values = self.model.facet(scope, &selection, counts.facet);
+            let mut values = self.model.facet(scope, &selection, &counts.facet);
             let others = values.split_off(values.len().min(*top));
             prop_assert_eq!(counts.values, values, "facet {}", counts.facet.name());
             prop_assert_eq!(counts.others, others.iter().map(|(_, lines)| lines).sum::<u64>());

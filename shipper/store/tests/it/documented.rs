@@ -1,6 +1,6 @@
 //! The queries of `docs/search.md` are read, and read as they are written.
 
-use store::Filter;
+use store::{FieldType, Filter, NamedFields};
 
 const DOCUMENT: &str = include_str!("../../../../docs/search.md");
 
@@ -17,6 +17,24 @@ fn every_documented_query_is_read() {
     }
     for refused in ["pay*", "a colour:red"] {
         assert!(DOCUMENT.contains(refused) && refused.parse::<Filter>().is_err(), "{refused}");
+    }
+}
+
+#[test]
+fn every_documented_query_of_a_named_field_is_read() {
+    let (_, section) = DOCUMENT.split_once("\n## Fields of your own\n").unwrap();
+    let rows: Vec<_> = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1).collect();
+    let rows: Vec<_> = rows.into_iter().take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(rows.len(), FieldType::ALL.len());
+    for row in rows {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let kind: FieldType = cells.next().unwrap().trim_matches('`').parse().unwrap();
+        for query in cells.nth(1).unwrap().split('`').skip(1).step_by(2) {
+            let name = query.split(':').next().unwrap().to_owned();
+            let fields = NamedFields::new([(name, kind)]).unwrap();
+            let filter = Filter::parse(query, &fields).unwrap_or_else(|error| panic!("{query}: {error}"));
+            assert_eq!(Filter::parse(&filter.to_string(), &fields), Ok(filter), "{query}");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod kills;
 #[path = "../lines/mod.rs"]
 mod lines;
 mod model;
+mod naming;
 mod retaining;
 mod runs;
 mod shapes;

@@ -212,6 +212,7 @@ async fn counts_over_runs_are_those_of_the_lines_one_by_one() {
         for facet in facets.facets {
             let own = count(&|line| match facet.facet {
                 Facet::Of(field) => line.facts.values(field).map(str::to_owned).collect(),
+                Facet::Named(_) => unreachable!("none is asked for"),
                 Facet::Status => line.facts.numbers(NumberField::Status).map(|status| status.to_string()).collect(),
             });
             assert_eq!(facet.values.into_iter().collect::<BTreeMap<_, _>>(), own, "{query}");

@@ -24,36 +24,54 @@ pub(super) fn bounds(field: NumberField, text: &str) -> Option<Bounds> {
         let low = f64::from(class - b'0') * 100.0;
         return Some(Bounds::between(Number::new(low)?, Number::new(low + 99.0)?));
     }
+    match field {
+        NumberField::Status => range(whole, text),
+        NumberField::DurationMs => range(decimal, text),
+    }
+}
+
+/// Reads a range of numbers.
+pub(super) fn range(number: impl Fn(&str) -> Option<Number>, text: &str) -> Option<Bounds> {
+    let (from, to) = sides(text, number)?;
+    let empty = matches!((from, to), (Bound::Included(from), Bound::Included(to)) if from > to);
+    (!empty).then_some(Bounds { from, to })
+}
+
+/// Reads `n`, `>n`, `>=n`, `<n`, `<=n`, `n..m`, `n..` or `..m`, of what `one` reads; `None` for anything else.
+pub(super) fn sides<T: Copy>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<(Bound<T>, Bound<T>)> {
     if let Some((from, to)) = text.split_once("..") {
         let side = |text: &str| match text {
             "" => Some(Bound::Unbounded),
-            text => number(field, text).map(Bound::Included),
+            text => one(text).map(Bound::Included),
         };
         let (from, to) = (side(from)?, side(to)?);
-        let empty = matches!((from, to), (Bound::Included(from), Bound::Included(to)) if from > to);
-        return (text != ".." && !empty).then_some(Bounds { from, to });
+        return (text != "..").then_some((from, to));
     }
-    let (from, to) = if let Some(text) = text.strip_prefix(">=") {
-        (Bound::Included(number(field, text)?), Bound::Unbounded)
+    Some(if let Some(text) = text.strip_prefix(">=") {
+        (Bound::Included(one(text)?), Bound::Unbounded)
     } else if let Some(text) = text.strip_prefix("<=") {
-        (Bound::Unbounded, Bound::Included(number(field, text)?))
+        (Bound::Unbounded, Bound::Included(one(text)?))
     } else if let Some(text) = text.strip_prefix('>') {
-        (Bound::Excluded(number(field, text)?), Bound::Unbounded)
+        (Bound::Excluded(one(text)?), Bound::Unbounded)
     } else if let Some(text) = text.strip_prefix('<') {
-        (Bound::Unbounded, Bound::Excluded(number(field, text)?))
+        (Bound::Unbounded, Bound::Excluded(one(text)?))
     } else {
-        return number(field, text).map(Bounds::exactly);
-    };
-    Some(Bounds { from, to })
+        let exactly = Bound::Included(one(text)?);
+        (exactly, exactly)
+    })
 }
 
-/// Digits, with a sign and a fraction where the field has them.
-fn number(field: NumberField, text: &str) -> Option<Number> {
+/// Digits, with a sign.
+fn whole(text: &str) -> Option<Number> {
+    is_plain(text).then(|| text.parse::<i32>().ok()).flatten().and_then(|whole| Number::new(f64::from(whole)))
+}
+
+/// Digits, with a sign and a fraction.
+pub(super) fn decimal(text: &str) -> Option<Number> {
+    is_plain(text).then(|| text.parse().ok()).flatten().and_then(Number::new)
+}
+
+fn is_plain(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !digits.is_empty();
-    match field {
-        NumberField::Status if plain => Number::new(f64::from(text.parse::<i32>().ok()?)),
-        NumberField::DurationMs if plain => Number::new(text.parse().ok()?),
-        _ => None,
-    }
+    digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !digits.is_empty()
 }

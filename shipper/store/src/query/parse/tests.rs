@@ -4,7 +4,35 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::query::{Bounds, Facts, Number};
+use crate::query::{Bounds, Facts, FieldType, NamedTest, Number};
+
+/// A field of each type.
+fn named() -> NamedFields {
+    let name = |kind: FieldType| (format!("o.{kind}"), kind);
+    NamedFields::new(FieldType::ALL.map(name)).unwrap()
+}
+
+fn field(kind: FieldType) -> NamedField {
+    named().get(&format!("o.{kind}")).unwrap().clone()
+}
+
+/// What a text of such a type holds, that is asked for.
+fn test_of(kind: FieldType) -> BoxedStrategy<NamedTest> {
+    let text = || "[a-cA-C-:()\"*\\\\ äOR\u{a0}]{0,6}|AND|OR|NOT|-";
+    let between = |values: std::ops::RangeInclusive<i64>| {
+        let bound = move |none| prop_oneof![1 => Just(none), 4 => values.clone()];
+        (bound(i64::MIN), bound(i64::MAX)).prop_map(|(from, to)| NamedTest::Between(from, to))
+    };
+    let own = match kind {
+        FieldType::Keyword => vec(text(), 0..3).prop_map(NamedTest::OneOf).boxed(),
+        FieldType::Text => prop_oneof![text().prop_map(NamedTest::Words), text().prop_map(NamedTest::Phrase)].boxed(),
+        FieldType::Long => prop_oneof![between(-20..=20), between(i64::MIN..=i64::MAX)].boxed(),
+        FieldType::Double => bounds().prop_map(NamedTest::Number).boxed(),
+        FieldType::Boolean => any::<bool>().prop_map(NamedTest::Is).boxed(),
+        FieldType::Date => between(-62_135_596_800_000..=253_402_300_799_999).boxed(),
+    };
+    prop_oneof![6 => own, 1 => Just(NamedTest::Any)].boxed()
+}
 
 fn read(query: &str) -> Filter {
     query.parse().unwrap_or_else(|error| panic!("{query}: {error}"))
@@ -112,9 +140,59 @@ fn what_is_too_much_is_refused_in_words() {
     }
 }
 
-/// Any filter of few parts, its texts of characters that mean something.
-pub(crate) fn filter() -> impl Strategy<Value = Filter> {
-    let text = || "[a-cA-C-:()\"*\\\\ äOR\u{a0}]{0,6}|AND|OR|NOT|-|\\PC{0,4}";
+#[test]
+fn a_named_field_is_asked_for_by_its_type() {
+    let day = 1_795_392_000_000;
+    let time = day + 18 * 3_600_000;
+    let number = |value| Number::new(value).unwrap();
+    for (query, kind, test) in [
+        ("o.keyword:(b OR \"a c\")", FieldType::Keyword, NamedTest::OneOf(vec!["a c".into(), "b".into()])),
+        ("o.keyword:\"\"", FieldType::Keyword, NamedTest::OneOf(vec![String::new()])),
+        ("o.text:a o.text:b\\:c", FieldType::Text, NamedTest::Words("a b:c".into())),
+        ("o.text:\"a b\"", FieldType::Text, NamedTest::Phrase("a b".into())),
+        ("o.long:-7", FieldType::Long, NamedTest::Between(-7, -7)),
+        ("o.long:>7", FieldType::Long, NamedTest::Between(8, i64::MAX)),
+        ("o.long:9007199254740993..", FieldType::Long, NamedTest::Between(9_007_199_254_740_993, i64::MAX)),
+        ("o.long:<=7", FieldType::Long, NamedTest::Between(i64::MIN, 7)),
+        ("o.double:0.5..1", FieldType::Double, NamedTest::Number(Bounds::between(number(0.5), number(1.0)))),
+        ("o.boolean:true", FieldType::Boolean, NamedTest::Is(true)),
+        ("o.date:2026-11-23", FieldType::Date, NamedTest::Between(day, day + 86_399_999)),
+        ("o.date:>2026-11-23", FieldType::Date, NamedTest::Between(day + 86_400_000, i64::MAX)),
+        ("o.date:<2026-11-23", FieldType::Date, NamedTest::Between(i64::MIN, day - 1)),
+        ("o.date:2026-11-23..2026-11-23T19:00:00.0009+01:00", FieldType::Date, NamedTest::Between(day, time)),
+        ("o.date:*", FieldType::Date, NamedTest::Any),
+    ] {
+        let filter = Filter::parse(query, &named()).unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert_eq!(filter, Filter::Named(field(kind), test), "{query}");
+    }
+    for (query, column, said) in [
+        (
+            "a o.colour:red",
+            3,
+            "pipeline_error, status, duration_ms, o.boolean, o.date, o.double, o.keyword, o.long, o.text;",
+        ),
+        ("o.long:x", 8, "write a whole number such as `o.long:7`"),
+        ("o.long:1.5", 8, "write a whole number"),
+        ("o.long:7..1", 8, "write a whole number"),
+        ("o.long:>9223372036854775807", 8, "write a whole number"),
+        ("o.double:1e5", 10, "write a number"),
+        ("o.boolean:yes", 11, "write `o.boolean:true`"),
+        ("o.boolean:(true)", 11, "write `o.boolean:true`"),
+        ("o.date:tomorrow", 8, "write a day or a time"),
+        ("o.date:\"2026-11-23\"", 8, "write a day or a time"),
+        ("o.date:>9999-12-31", 8, "write a day or a time"),
+        ("o.keyword:a*", 12, "values are found whole"),
+        ("o.text:a*", 9, "words are found whole"),
+        ("o.text:(a)", 8, "a word or a quoted text"),
+        ("o.text: a", 8, "follows the colon at once"),
+    ] {
+        let error = Filter::parse(query, &named()).unwrap_err();
+        assert_eq!(error.place.column, column, "{query}: {error}");
+        assert!(error.to_string().contains(said), "{query}: {error}");
+    }
+}
+
+fn bounds() -> impl Strategy<Value = Bounds> {
     let number =
         prop_oneof![(-10..700_i32).prop_map(f64::from), -1e9..1e9_f64].prop_map(|value| Number::new(value).unwrap());
     let bound = prop_oneof![
@@ -122,6 +200,19 @@ pub(crate) fn filter() -> impl Strategy<Value = Filter> {
         number.clone().prop_map(std::ops::Bound::Included),
         number.prop_map(std::ops::Bound::Excluded)
     ];
+    (bound.clone(), bound).prop_filter_map("a range has something in it", |(from, to)| {
+        let numbers = [from, to].map(|bound| match bound {
+            std::ops::Bound::Included(number) | std::ops::Bound::Excluded(number) => Some(number),
+            std::ops::Bound::Unbounded => None,
+        });
+        let empty = matches!(numbers, [Some(from), Some(to)] if from > to);
+        (!empty).then_some(Bounds { from, to })
+    })
+}
+
+/// Any filter of few parts, its texts of characters that mean something.
+pub(crate) fn filter() -> impl Strategy<Value = Filter> {
+    let text = || "[a-cA-C-:()\"*\\\\ äOR\u{a0}]{0,6}|AND|OR|NOT|-|\\PC{0,4}";
     let field = prop::sample::select(Field::ALL.to_vec());
     let level = prop::sample::select(Level::ALL.to_vec());
     let leaf = prop_oneof![
@@ -132,15 +223,9 @@ pub(crate) fn filter() -> impl Strategy<Value = Filter> {
         field.prop_map(Filter::Has),
         text().prop_map(Filter::Words),
         text().prop_map(Filter::Phrase),
-        (bound.clone(), bound).prop_filter_map("a range has something in it", |(from, to)| {
-            let bounds = Bounds { from, to };
-            let numbers = [from, to].map(|bound| match bound {
-                std::ops::Bound::Included(number) | std::ops::Bound::Excluded(number) => Some(number),
-                std::ops::Bound::Unbounded => None,
-            });
-            let empty = matches!(numbers, [Some(from), Some(to)] if from > to);
-            (!empty).then_some(Filter::Number(NumberField::DurationMs, bounds))
-        }),
+        bounds().prop_map(|bounds| Filter::Number(NumberField::DurationMs, bounds)),
+        prop::sample::select(FieldType::ALL.to_vec())
+            .prop_flat_map(|kind| test_of(kind).prop_map(move |test| Filter::Named(self::field(kind), test))),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
@@ -158,14 +243,14 @@ proptest! {
     fn a_filter_reads_as_itself(filter in filter()) {
         let plain = filter.clone().plain();
         prop_assert_eq!(plain.clone().plain(), plain.clone());
-        prop_assert_eq!(plain.to_string().parse(), Ok(plain.clone()), "{}", plain);
-        prop_assert_eq!(filter.to_string().parse(), Ok(plain), "{}", filter);
+        prop_assert_eq!(Filter::parse(&plain.to_string(), &named()), Ok(plain.clone()), "{}", plain);
+        prop_assert_eq!(Filter::parse(&filter.to_string(), &named()), Ok(plain), "{}", filter);
     }
 
     #[test]
-    fn any_text_is_read_or_refused_within_it(query in "[a-c:()\"*\\\\ \\-OR<>=.0-9äé字\u{0}]{0,40}|\\PC{0,40}|(NOT |\\(|-|status:|level:|service:|message:|AND |OR ){0,12}") {
-        match query.parse::<Filter>() {
-            Ok(filter) => prop_assert_eq!(filter.to_string().parse(), Ok(filter)),
+    fn any_text_is_read_or_refused_within_it(query in "[a-c:()\"*\\\\ \\-OR<>=.0-9äé字\u{0}]{0,40}|\\PC{0,40}|(NOT |\\(|-|status:|level:|service:|message:|AND |OR |o.keyword:|o.text:|o.long:|o.double:|o.boolean:|o.date:){0,12}") {
+        match Filter::parse(&query, &named()) {
+            Ok(filter) => prop_assert_eq!(Filter::parse(&filter.to_string(), &named()), Ok(filter)),
             Err(error) => {
                 prop_assert!(query.is_char_boundary(error.place.byte));
                 prop_assert!(error.to_string().len() < 1_000);

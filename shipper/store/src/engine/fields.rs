@@ -1,0 +1,220 @@
+//! The fields that the user named, in an engine's terms: their part of template and pipeline, and which there are.
+//!
+//! Template and mappings tell of them under `_meta`, so that whoever reads an index knows what can be asked of it. A
+//! template is of the days to come: a field that was named is found in the indices that are made from then on.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use elasticsearch::http::Method;
+use serde_json::{Map, Value, json};
+
+use crate::engine::Engine;
+use crate::engine::bootstrap::is_marked;
+use crate::engine::client::Answer;
+use crate::error::SearchError;
+use crate::query::named::is_below;
+use crate::query::{FieldType, NamedField, NamedFields};
+
+/// How long an engine is not asked again for the fields there are.
+const KNOWN_FOR: Duration = Duration::from_secs(10);
+
+/// A day, or RFC 3339 in capital letters with up to nine digits: narrower than what engines take by themselves, so that
+/// it is the same wherever a date is read.
+const DATE_FORMAT: &str =
+    "uuuu-MM-dd['T'HH:mm:ss[.SSSSSSSSS][.SSSSSSSS][.SSSSSSS][.SSSSSS][.SSSSS][.SSSS][.SSS][.SS][.S]XXX]";
+
+/// The pipeline's script knows no more names than this, the old ones first forgotten.
+const SCRIPT_NAMES_MAX: usize = 256;
+
+/// What is known of an engine's fields, and since when.
+pub(super) type Known = Arc<Mutex<Option<(Instant, NamedFields)>>>;
+
+impl Engine {
+    /// The fields that can be asked for beside the template's: those of the template in place, and of the newest index,
+    /// as far as the credentials may read either. Answers are kept for some seconds.
+    pub(crate) async fn fields(&self) -> Result<NamedFields, SearchError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, fields)) = known.filter(|(since, _)| since.elapsed() < KNOWN_FOR) {
+            return Ok(fields);
+        }
+        let indices = self.marks(&format!("{}/_mapping", self.indices()), "*.mappings._meta").await?;
+        let path = format!("_index_template/{}", self.settings.index_prefix);
+        let template = self.marks(&path, "index_templates.index_template._meta").await?;
+        let template = told(&template["index_templates"][0]["index_template"]["_meta"]);
+        let by_index: BTreeMap<_, _> = indices
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(index, mappings)| (index.clone(), told(&mappings["mappings"]["_meta"])))
+            .collect();
+        let fields = known_fields(template, &by_index);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), fields.clone()));
+        Ok(fields)
+    }
+
+    /// Reads marks; null where there is nothing, or the credentials may not see it.
+    async fn marks(&self, path: &str, filter: &str) -> Result<Value, SearchError> {
+        let parameters = [("filter_path", filter)];
+        match self.client.send(Method::Get, path, "application/json", &parameters, None).await {
+            Ok(answer) if answer.status == 200 => Ok(answer.json()),
+            Ok(Answer { status: 403 | 404, .. }) => Ok(Value::Null),
+            Ok(answer) if answer.is_passing() => Err(SearchError::Unavailable(answer.cause())),
+            Ok(answer) => Err(SearchError::Refused(answer.cause())),
+            Err(no_answer) => Err(SearchError::Unavailable(no_answer.into_cause())),
+        }
+    }
+}
+
+/// The fields of the template and of the newest index, the template's first. Each knows its indices where others have it
+/// of another type.
+fn known_fields(template: NamedFields, by_index: &BTreeMap<String, NamedFields>) -> NamedFields {
+    let newest = by_index.last_key_value().map(|(_, fields)| fields.clone()).unwrap_or_default();
+    let mut all: Vec<_> = pairs(&template).collect();
+    all.extend(pairs(&newest).filter(|(name, _)| template.get(name).is_none()));
+    // Together they may be more than one store has, or stand below each other; then the template's alone are known.
+    let fields = NamedFields::new(all).unwrap_or(template);
+    let other = |own: &NamedFields, field: &NamedField| {
+        let there = own.get(field.name());
+        (there.is_some(), there.is_some_and(|there| there.kind() == field.kind()))
+    };
+    fields.only_in(|field| {
+        let is_mixed = by_index.values().map(|own| other(own, field)).any(|(is_there, is_same)| is_there && !is_same);
+        let same = by_index.iter().filter(|(_, own)| other(own, field).1).map(|(index, _)| index.clone());
+        is_mixed.then(|| same.collect())
+    })
+}
+
+fn pairs(fields: &NamedFields) -> impl Iterator<Item = (String, FieldType)> {
+    fields.iter().map(|field| (field.name().to_owned(), field.kind()))
+}
+
+/// The fields that a mark tells of; none where it is not this program's.
+fn told(meta: &Value) -> NamedFields {
+    if !is_marked(&json!({ "_meta": meta })) {
+        return NamedFields::default();
+    }
+    let field = |field: &Value| Some((field["name"].as_str()?.to_owned(), field["type"].as_str()?.parse().ok()?));
+    let told = meta["fields"].as_array().into_iter().flatten().filter_map(field);
+    NamedFields::new(told).unwrap_or_default()
+}
+
+/// The fields that a template, or a mapping, tells of.
+pub(super) fn fields_of(there: &Value) -> NamedFields {
+    told(&there["_meta"])
+}
+
+/// Puts fields into a template, in which there are none.
+pub(super) fn put_into(template: &mut Value, fields: &NamedFields) {
+    if fields.is_empty() {
+        return;
+    }
+    let mark = fields.iter().map(|field| json!({ "name": field.name(), "type": field.kind().name() }));
+    let mark: Value = mark.collect();
+    template["_meta"]["fields"] = mark.clone();
+    template["template"]["mappings"]["_meta"]["fields"] = mark;
+    let properties = &mut template["template"]["mappings"]["properties"];
+    for field in fields.iter() {
+        let (outer, leaf) =
+            field.name().rsplit_once('.').map_or((None, field.name()), |(outer, leaf)| (Some(outer), leaf));
+        let mut at = &mut *properties;
+        for part in outer.into_iter().flat_map(|outer| outer.split('.')) {
+            let object = &mut at[part];
+            if object.is_null() {
+                *object = json!({ "dynamic": false, "properties": Map::new() });
+            }
+            at = &mut object["properties"];
+        }
+        at[leaf] = mapping(field.kind());
+    }
+}
+
+/// How a type is mapped, so that no scalar makes an engine refuse a line.
+fn mapping(kind: FieldType) -> Value {
+    match kind {
+        FieldType::Text => json!({ "type": "text" }),
+        FieldType::Long | FieldType::Double => json!({ "type": kind.name(), "ignore_malformed": true }),
+        FieldType::Date => json!({ "type": "date", "format": DATE_FORMAT, "ignore_malformed": true }),
+        // OpenSearch 2.19 refuses a line whose boolean is none.
+        FieldType::Keyword | FieldType::Boolean => json!({ "type": "keyword", "ignore_above": 1_024 }),
+    }
+}
+
+/// The names that a pipeline's script knows, in order.
+pub(super) fn told_script(pipeline: &Value) -> Vec<String> {
+    let names = pipeline["processors"][0]["script"]["params"]["fields"].as_array().into_iter().flatten();
+    names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+/// The names that the script is to know: of the fields, and those that it knows already, since indices that are there keep
+/// their mapping, and other prefixes may have the same pipeline. Those that can't be together with the fields are let go.
+pub(super) fn script_names(fields: Option<&NamedFields>, known: &[String]) -> Vec<String> {
+    let Some(fields) = fields else { return known.to_vec() };
+    let mut names: Vec<_> = fields.iter().map(|field| field.name().to_owned()).collect();
+    let is_free = |name: &str| {
+        let meets =
+            |field: &NamedField| field.name() == name || is_below(field.name(), name) || is_below(name, field.name());
+        !fields.iter().any(meets)
+    };
+    let old = known.iter().filter(|name| is_free(name)).take(SCRIPT_NAMES_MAX - names.len().min(SCRIPT_NAMES_MAX));
+    names.extend(old.cloned());
+    names.sort_unstable();
+    names
+}
+
+/// Tells the pipeline's script of names, so that what does not fit them is moved aside.
+pub(super) fn tell_script(pipeline: &mut Value, names: &[String]) {
+    if !names.is_empty() {
+        pipeline["processors"][0]["script"]["params"] = json!({ "fields": names });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(named: &[(&str, FieldType)]) -> NamedFields {
+        NamedFields::new(named.iter().map(|(name, kind)| ((*name).to_owned(), *kind))).unwrap()
+    }
+
+    #[test]
+    fn a_field_of_two_types_is_asked_for_where_it_is_of_its_own() {
+        let days = BTreeMap::from([
+            ("x-1".to_owned(), fields(&[("a", FieldType::Long), ("b", FieldType::Long)])),
+            ("x-2".to_owned(), fields(&[("a", FieldType::Keyword), ("old", FieldType::Text)])),
+        ]);
+        let known = known_fields(fields(&[("a", FieldType::Keyword), ("b", FieldType::Long)]), &days);
+        assert_eq!(known.to_string(), "a=keyword, b=long, old=text");
+        assert_eq!(known.get("a").unwrap().only_in(), Some(&["x-2".to_owned()][..]));
+        assert_eq!(known.get("b").unwrap().only_in(), None);
+        // What can't be together is the template's.
+        let known = known_fields(fields(&[("old.a", FieldType::Long)]), &days);
+        assert_eq!(known.to_string(), "old.a=long");
+    }
+
+    #[test]
+    fn a_template_has_its_fields_as_nested_objects() {
+        let mut template = json!({ "_meta": {}, "template": { "mappings": { "_meta": {}, "properties": {} } } });
+        put_into(
+            &mut template,
+            &fields(&[("o.id", FieldType::Long), ("o.x.y", FieldType::Text), ("k", FieldType::Boolean)]),
+        );
+        let properties = &template["template"]["mappings"]["properties"];
+        assert_eq!(properties["o"]["properties"]["id"]["type"], "long");
+        assert_eq!(properties["o"]["properties"]["x"]["properties"]["y"]["type"], "text");
+        assert_eq!(properties["k"]["type"], "keyword");
+        template["_meta"]["managed_by"] = "actix-observability".into();
+        assert_eq!(fields_of(&template).to_string(), "k=boolean, o.id=long, o.x.y=text");
+    }
+
+    #[test]
+    fn the_script_forgets_no_name_but_one_that_is_in_the_way() {
+        let known = ["a", "b", "c"].map(str::to_owned);
+        let now = fields(&[("a.x", FieldType::Long), ("b", FieldType::Text)]);
+        assert_eq!(script_names(Some(&now), &known), ["a.x", "b", "c"]);
+        assert_eq!(script_names(None, &known), known);
+        let many: Vec<_> = (0..1_000).map(|number| format!("f{number:03}")).collect();
+        assert_eq!(script_names(Some(&now), &many).len(), SCRIPT_NAMES_MAX);
+    }
+}

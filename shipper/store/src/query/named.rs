@@ -1,0 +1,326 @@
+//! Fields that the user names, beyond the template's own: their types, what may be a name, and what can be asked of one.
+//!
+//! What a document has of them is read by [`value`]; both kinds of store go by that.
+
+pub(crate) mod value;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::{Bounds, Field, NumberField};
+use crate::counts::Facet;
+use value::Value;
+
+/// More are refused: each is a field of every index, and an entry for each line that has it.
+pub const MAX_FIELDS: usize = 64;
+
+/// A longer name is refused.
+pub const MAX_NAME_BYTES: usize = 128;
+
+/// A name has no more parts between its dots.
+pub const MAX_NAME_PARTS: usize = 8;
+
+/// The longest keyword that can be found, in UTF-16 code units; a longer one is as if it were not there.
+pub(crate) const KEYWORD_MAX: usize = 1_024;
+
+/// What a field holds, by the names that engines have for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FieldType {
+    /// A text as a whole, found by its exact value.
+    Keyword,
+    /// A text, found by its words.
+    Text,
+    /// A whole number of 64 bits.
+    Long,
+    /// Any number.
+    Double,
+    /// `true` or `false`.
+    Boolean,
+    /// A time, to the millisecond: RFC 3339, or a day.
+    Date,
+}
+
+/// The text names no type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a type is one of keyword, text, long, double, boolean, date")]
+pub struct ParseFieldTypeError;
+
+impl FieldType {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Keyword, Self::Text, Self::Long, Self::Double, Self::Boolean, Self::Date];
+
+    /// As configurations and engines name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keyword => "keyword",
+            Self::Text => "text",
+            Self::Long => "long",
+            Self::Double => "double",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+        }
+    }
+}
+
+impl fmt::Display for FieldType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl FromStr for FieldType {
+    type Err = ParseFieldTypeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(ParseFieldTypeError)
+    }
+}
+
+/// A field that the user named.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NamedField {
+    name: Arc<str>,
+    kind: FieldType,
+    only_in: Option<Arc<[String]>>,
+}
+
+impl NamedField {
+    /// As a query names it, and where it stands in a document, the names of nested objects joined by dots.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub const fn kind(&self) -> FieldType {
+        self.kind
+    }
+
+    /// By which lines can be counted by its values: a keyword or a boolean can, but where other indices of an engine have it
+    /// of another type.
+    #[must_use]
+    pub fn facet(&self) -> Option<Facet> {
+        let is_counted = matches!(self.kind, FieldType::Keyword | FieldType::Boolean) && self.only_in.is_none();
+        is_counted.then(|| Facet::Named(self.clone()))
+    }
+
+    /// The indices of an engine where it is of this type, if it is of another type in some.
+    pub(crate) fn only_in(&self) -> Option<&[String]> {
+        self.only_in.as_deref()
+    }
+}
+
+impl fmt::Display for NamedField {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.name)
+    }
+}
+
+/// What is asked of a named field. A line's field may have several values, where the line has a list; one has to meet it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedTest {
+    /// It has any value of its type.
+    Any,
+    /// Of a keyword: it is one of these, exactly.
+    OneOf(Vec<String>),
+    /// Of a text: it has all words of this, in any order.
+    Words(String),
+    /// Of a text: it has the words of this in a row.
+    Phrase(String),
+    /// Of a whole number, or of a date in milliseconds since the Unix epoch: it is one of both or between them.
+    /// [`i64::MIN`] and [`i64::MAX`] are no bounds.
+    Between(i64, i64),
+    /// Of a number: it lies within.
+    Number(Bounds),
+    /// Of a boolean: it is this.
+    Is(bool),
+}
+
+/// Names that can't be used together, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NamedFieldsError(String);
+
+/// All fields that are named in a store, in the order of their names. A copy is cheap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedFields(Arc<[NamedField]>);
+
+impl NamedFields {
+    /// Checks names and puts them in order.
+    ///
+    /// # Errors
+    /// When a name is none, is taken, stands below another, or there are too many.
+    pub fn new(named: impl IntoIterator<Item = (String, FieldType)>) -> Result<Self, NamedFieldsError> {
+        let mut fields: Vec<_> =
+            named.into_iter().map(|(name, kind)| NamedField { name: name.into(), kind, only_in: None }).collect();
+        fields.sort_by(|one, other| one.name.cmp(&other.name));
+        if fields.len() > MAX_FIELDS {
+            return Err(NamedFieldsError(format!("{} names are more than {MAX_FIELDS}", fields.len())));
+        }
+        for field in &fields {
+            check(&field.name)?;
+            let below = |other: &&NamedField| is_below(&other.name, &field.name);
+            if let Some(other) = fields.iter().find(below) {
+                return Err(NamedFieldsError(format!(
+                    "{:?} stands below {:?}, which then is an object and has no value: name one of them",
+                    other.name, field.name
+                )));
+            }
+        }
+        match fields.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            Some(pair) => Err(NamedFieldsError(format!("{:?} is named twice", pair[0].name))),
+            None => Ok(Self(fields.into())),
+        }
+    }
+
+    /// Whether none is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &NamedField> {
+        self.0.iter()
+    }
+
+    /// The field of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&NamedField> {
+        self.0.binary_search_by(|field| (*field.name).cmp(name)).ok().map(|at| &self.0[at])
+    }
+
+    /// The same, where `only_in` says of some in which indices they are of their type.
+    pub(crate) fn only_in(&self, only_in: impl Fn(&NamedField) -> Option<Vec<String>>) -> Self {
+        let narrow = |field: &NamedField| NamedField { only_in: only_in(field).map(Into::into), ..field.clone() };
+        Self(self.0.iter().map(narrow).collect())
+    }
+}
+
+impl fmt::Display for NamedFields {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, field) in self.0.iter().enumerate() {
+            write!(formatter, "{}{}={}", if place == 0 { "" } else { ", " }, field.name, field.kind)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path lies within the object at another.
+pub(crate) fn is_below(path: &str, object: &str) -> bool {
+    path.strip_prefix(object).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Keys of the template that are no query's field.
+const TAKEN: [&str; 5] = ["timestamp", "message", "event", "origin", "request"];
+
+/// Refuses what can't be a name.
+fn check(name: &str) -> Result<(), NamedFieldsError> {
+    let refuse = |why: String| Err(NamedFieldsError(format!("{name:?} can't be named: {why}")));
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let begins_well = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    if name.len() > MAX_NAME_BYTES || !begins_well || !name.split('.').all(is_part) {
+        return refuse(format!(
+            "a name is at most {MAX_NAME_BYTES} letters, digits and _, begins with a letter, and has dots only between \
+             the names of nested objects"
+        ));
+    }
+    if name.split('.').count() > MAX_NAME_PARTS {
+        return refuse(format!("it has more than {MAX_NAME_PARTS} parts"));
+    }
+    let first = name.split('.').next().unwrap_or_default();
+    let is_own = TAKEN.contains(&first)
+        || Field::ALL.iter().any(|field| field.path() == first)
+        || NumberField::ALL.iter().any(|field| field.name() == first);
+    if is_own {
+        return refuse(format!("{first:?} is a field of every line"));
+    }
+    match name.parse::<Field>() {
+        Ok(field) => refuse(format!("in a query, `{name}:` asks for {}", field.path())),
+        Err(_) => Ok(()),
+    }
+}
+
+impl NamedTest {
+    /// Whether these values of a field meet it.
+    pub(crate) fn is_met(&self, values: &[Value<'_>]) -> bool {
+        use super::words::words;
+        let of_text = |value: &Value<'_>| match value {
+            Value::Text(text) => words(text).map(std::borrow::Cow::into_owned).collect(),
+            _ => Vec::new(),
+        };
+        match self {
+            Self::Any => !values.is_empty(),
+            Self::OneOf(asked) => {
+                values.iter().any(|value| matches!(value, Value::Text(own) if asked.iter().any(|asked| asked == own)))
+            }
+            Self::Words(text) => {
+                let own: Vec<String> = values.iter().flat_map(of_text).collect();
+                let mut asked = words(text).peekable();
+                asked.peek().is_some() && asked.all(|word| own.iter().any(|own| *own == word))
+            }
+            Self::Phrase(text) => {
+                let asked: Vec<_> = words(text).collect();
+                let in_a_row = |own: Vec<String>| own.windows(asked.len()).any(|row| row == asked);
+                !asked.is_empty() && values.iter().map(of_text).any(in_a_row)
+            }
+            Self::Between(from, to) => {
+                values.iter().any(|value| matches!(value, Value::Whole(own) if (*from..=*to).contains(own)))
+            }
+            Self::Number(bounds) => {
+                values.iter().any(|value| matches!(value, Value::Number(own) if bounds.contain(*own)))
+            }
+            Self::Is(truth) => values.iter().any(|value| matches!(value, Value::Truth(own) if own == truth)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(names: &[&str]) -> Result<NamedFields, NamedFieldsError> {
+        NamedFields::new(names.iter().map(|name| ((*name).to_owned(), FieldType::Keyword)))
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let fields = named(&["order.id", "b", "a.b.c"]).unwrap();
+        assert_eq!(fields.to_string(), "a.b.c=keyword, b=keyword, order.id=keyword");
+        assert_eq!(fields.get("order.id").map(NamedField::name), Some("order.id"));
+        assert_eq!((fields.get("order"), fields.get("")), (None, None));
+        let long = "x".repeat(MAX_NAME_BYTES + 1);
+        for (names, said) in [
+            (&["service"][..], "a field of every line"),
+            (&["service.version"], "a field of every line"),
+            (&["origin.x"], "a field of every line"),
+            (&["status"], "a field of every line"),
+            (&["message"], "a field of every line"),
+            (&["event.code"], "a field of every line"),
+            (&["host"], "asks for origin.host"),
+            (&["project"], "asks for project_id"),
+            (&["request.id"], "a field of every line"),
+            (&[""], "begins with a letter"),
+            (&["_id"], "begins with a letter"),
+            (&["a-b"], "begins with a letter"),
+            (&["a..b"], "begins with a letter"),
+            (&["a."], "begins with a letter"),
+            (&["größe"], "begins with a letter"),
+            (&[&long], "at most 128"),
+            (&["a.a.a.a.a.a.a.a.a"], "more than 8 parts"),
+            (&["a", "a.b"], "\"a.b\" stands below \"a\""),
+            (&["a", "a"], "named twice"),
+        ] {
+            let error = named(names).unwrap_err().to_string();
+            assert!(error.contains(said), "{names:?}: {error}");
+        }
+        assert!(named(&["hosts", "a", "ab", "a_b", "host.name"]).is_ok());
+        let many: Vec<_> = (0..=MAX_FIELDS).map(|number| (format!("f{number}"), FieldType::Long)).collect();
+        assert!(NamedFields::new(many.clone()).unwrap_err().to_string().contains("more than 64"));
+        assert!(NamedFields::new(many.into_iter().skip(1)).is_ok());
+    }
+}

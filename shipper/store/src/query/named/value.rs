@@ -1,0 +1,327 @@
+//! What a document has of the fields that are named, as engines read it by their mapping.
+//!
+//! A field stands where its name says, with dots in keys or nested objects between its parts. What does not fit there (an
+//! object that is to be a value, a value that is to be an object) holds no value: the ingest pipeline moves it aside,
+//! since an engine would refuse the line.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{FieldType, KEYWORD_MAX, NamedField, is_below};
+use crate::lossy::Lossy;
+use crate::query::Number;
+use crate::timestamp::Timestamp;
+
+/// A value by the type of its field.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value<'d> {
+    /// Of keywords and texts.
+    Text(Cow<'d, str>),
+    /// Of whole numbers, and of dates in milliseconds since the Unix epoch.
+    Whole(i64),
+    Number(Number),
+    Truth(bool),
+}
+
+/// A string, number or truth value as it stands in a document.
+struct Scalar<'d> {
+    text: Cow<'d, str>,
+    is_string: bool,
+}
+
+/// Calls `with` for each value that a document has of some fields, with the field's place among them.
+pub(crate) fn each_value<'d>(document: &'d str, fields: &[&NamedField], mut with: impl FnMut(usize, Value<'d>)) {
+    let mut deserializer = serde_json::Deserializer::from_str(document);
+    let Ok(Members(members)) = deserializer.deserialize_map(Picked { fields: Some(fields) }) else { return };
+    let mut with = |place: usize, scalar| {
+        if let Some(value) = fields.get(place).and_then(|field| read(field.kind(), scalar)) {
+            with(place, value);
+        }
+    };
+    for (key, value) in members {
+        gather(&mut key.into_owned(), value, fields, &mut with);
+    }
+}
+
+/// Calls `with` for each scalar of a field at a path or below it.
+fn gather<'d>(
+    path: &mut String,
+    value: &'d RawValue,
+    fields: &[&NamedField],
+    with: &mut impl FnMut(usize, Scalar<'d>),
+) {
+    if let Some(place) = fields.iter().position(|field| field.name() == path) {
+        let mut found = Vec::new();
+        if scalars(value, &mut found) {
+            found.into_iter().for_each(|scalar| with(place, scalar));
+        }
+    } else if fields.iter().any(|field| is_below(field.name(), path)) && is_of_objects(value) {
+        within(path, value, fields, with);
+    }
+}
+
+/// The same for an object, or for the objects in a list.
+fn within<'d>(
+    path: &mut String,
+    value: &'d RawValue,
+    fields: &[&NamedField],
+    with: &mut impl FnMut(usize, Scalar<'d>),
+) {
+    if value.get().starts_with('[') {
+        elements(value).into_iter().for_each(|element| within(path, element, fields, with));
+    } else if let Ok(Members(members)) = serde_json::from_str::<Members<'_>>(value.get()) {
+        let length = path.len();
+        for (key, value) in members {
+            path.push('.');
+            path.push_str(&key);
+            gather(path, value, fields, with);
+            path.truncate(length);
+        }
+    }
+}
+
+fn elements(list: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str(list.get()).unwrap_or_default()
+}
+
+/// Whether nothing but objects and nulls is in a value or in its lists.
+fn is_of_objects(value: &RawValue) -> bool {
+    match value.get().as_bytes().first() {
+        Some(b'[') => elements(value).into_iter().all(is_of_objects),
+        first => matches!(first, Some(b'{' | b'n')),
+    }
+}
+
+/// Adds each scalar in a value or in its lists; whether there is no object in it.
+fn scalars<'d>(value: &'d RawValue, found: &mut Vec<Scalar<'d>>) -> bool {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'"') => {
+            if let Ok(Lossy(text)) = serde_json::from_str(text) {
+                found.push(Scalar { text, is_string: true });
+            }
+            true
+        }
+        Some(b'[') => elements(value).into_iter().all(|element| scalars(element, found)),
+        Some(b'{') => false,
+        Some(b'n') | None => true,
+        Some(_) => {
+            found.push(Scalar { text: Cow::Borrowed(text), is_string: false });
+            true
+        }
+    }
+}
+
+/// The value that an engine indexes, if any.
+fn read<'d>(kind: FieldType, scalar: Scalar<'d>) -> Option<Value<'d>> {
+    let text = &*scalar.text;
+    match kind {
+        FieldType::Keyword => {
+            let fits = text.len() <= KEYWORD_MAX || text.encode_utf16().count() <= KEYWORD_MAX;
+            fits.then_some(Value::Text(scalar.text))
+        }
+        FieldType::Text => Some(Value::Text(scalar.text)),
+        FieldType::Long => whole(text, scalar.is_string).map(Value::Whole),
+        FieldType::Double => {
+            // As Java reads a number out of a string.
+            let trimmed = text.trim_matches(|character: char| character <= ' ');
+            let digits = trimmed
+                .strip_suffix(['d', 'D', 'f', 'F'])
+                .filter(|rest| rest.ends_with(|last: char| last.is_ascii_digit() || last == '.'));
+            digits.unwrap_or(trimmed).parse().ok().and_then(Number::new).map(Value::Number)
+        }
+        FieldType::Boolean => text.parse().ok().map(Value::Truth),
+        FieldType::Date => scalar.is_string.then(|| date(text)).flatten().map(Value::Whole),
+    }
+}
+
+/// A whole number, or what stands before the decimal point of another.
+fn whole(text: &str, is_string: bool) -> Option<i64> {
+    if let Ok(whole) = text.parse() {
+        return Some(whole);
+    }
+    if is_string && let Some((before, after)) = text.split_once('.') {
+        let has_digits = before.ends_with(|last: char| last.is_ascii_digit());
+        if has_digits && after.bytes().all(|byte| byte.is_ascii_digit()) {
+            return before.parse().ok();
+        }
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "it lies within")]
+    text.parse::<f64>().ok().filter(|number| number.abs() < 9_223_372_036_854_775_808.0).map(|number| number as i64)
+}
+
+/// Milliseconds of `2026-11-23`, or of `2026-11-23T18:51:20.5Z` with any offset, capital letters and up to nine digits.
+fn date(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    if bytes.len() == 10 {
+        return day(text).map(Timestamp::unix_ms);
+    }
+    let digits = bytes.get(20..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let in_form = bytes.get(10) == Some(&b'T')
+        && !bytes.ends_with(b"z")
+        && bytes.get(17..19) != Some(b"60")
+        && (bytes.get(19) != Some(&b'.') || digits <= 9);
+    let offset = bytes.get(bytes.len().saturating_sub(6)..)?;
+    // Java has no offset beyond 18 hours.
+    let in_java = bytes.ends_with(b"Z") || offset.get(1..).is_some_and(|offset| offset <= b"18:00".as_slice());
+    Timestamp::parse(bytes).filter(|_| in_form && in_java).map(Timestamp::unix_ms)
+}
+
+/// When a day begins, of a text such as `2026-11-23`.
+pub(crate) fn day(text: &str) -> Option<Timestamp> {
+    if text.len() == 10 { Timestamp::parse(format!("{text}T00:00:00Z").as_bytes()) } else { None }
+}
+
+/// The members of an object.
+struct Members<'d>(Vec<(Cow<'d, str>, &'d RawValue)>);
+
+impl<'de: 'd, 'd> Deserialize<'de> for Members<'d> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Picked { fields: None })
+    }
+}
+
+struct Picked<'f> {
+    /// None for all members.
+    fields: Option<&'f [&'f NamedField]>,
+}
+
+impl Picked<'_> {
+    fn is_wanted(&self, key: &str) -> bool {
+        let meets = |name: &str| name == key || is_below(name, key) || is_below(key, name);
+        self.fields.is_none_or(|fields| fields.iter().any(|field| meets(field.name())))
+    }
+}
+
+impl<'de> Visitor<'de> for Picked<'_> {
+    type Value = Members<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(Lossy(key)) = map.next_key()? {
+            if self.is_wanted(&key) {
+                members.push((key, map.next_value()?));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Members(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::NamedFields;
+
+    fn values(document: &str, name: &str, kind: FieldType) -> Vec<Value<'static>> {
+        // Another beside it, which does not matter to it.
+        let fields = NamedFields::new([(name.to_owned(), kind), ("o.other".to_owned(), FieldType::Long)]).unwrap();
+        let fields: Vec<_> = fields.iter().collect();
+        let place = fields.iter().position(|field| field.name() == name).unwrap();
+        let mut values = Vec::new();
+        each_value(document, &fields, |own, value| {
+            if own == place {
+                values.push(match value {
+                    Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+                    Value::Whole(whole) => Value::Whole(whole),
+                    Value::Number(number) => Value::Number(number),
+                    Value::Truth(truth) => Value::Truth(truth),
+                });
+            }
+        });
+        values
+    }
+
+    #[test]
+    fn values_stand_where_dots_or_objects_lead() {
+        for (document, found) in [
+            (r#"{"o":{"id":7}}"#, &[7][..]),
+            (r#"{"o.id":7}"#, &[7]),
+            (r#"{"o.id":7,"o":{"id":8}}"#, &[7, 8]),
+            (r#"{"o":[{"id":1},null,[{"id":[2,[3,null]]}]]}"#, &[1, 2, 3]),
+            (r#"{"o":{"id":7,"x":{"id":8},"x.y":1}}"#, &[7]),
+            (r#"{"o":7}"#, &[]),
+            (r#"{"o":[{"id":1},7]}"#, &[]),
+            (r#"{"o":{"id":{"x":1}}}"#, &[]),
+            (r#"{"o":{"id":[1,{"x":1}]}}"#, &[]),
+            (r#"{"o.id.x":1,"o.id":2}"#, &[2]),
+            (r#"{"o":{"id":1,"other":{}}}"#, &[1]),
+            (r#"{"o":[{"id":1},{"id":{"x":1}},[null]]}"#, &[1]),
+            (r#"{"o":[{"id":1},[7]]}"#, &[]),
+            (r#"{"o":[{"id.x":1,"id":2}]}"#, &[2]),
+            (r#"{"id":1,"x":{"o":{"id":1}},"o":null}"#, &[]),
+            (r#"[{"o":{"id":7}}]"#, &[]),
+        ] {
+            let expected: Vec<_> = found.iter().map(|whole| Value::Whole(*whole)).collect();
+            assert_eq!(values(document, "o.id", FieldType::Long), expected, "{document}");
+        }
+    }
+
+    /// What both engines were seen to index.
+    #[test]
+    fn values_are_read_as_engines_read_them() {
+        let whole = |value| Some(Value::Whole(value));
+        let number = |value| Some(Value::Number(Number::new(value).unwrap()));
+        let text = |value: &str| Some(Value::Text(Cow::Owned(value.to_owned())));
+        for (kind, json, expected) in [
+            (FieldType::Long, "5", whole(5)),
+            (FieldType::Long, "-5.7", whole(-5)),
+            (FieldType::Long, "\"5.7\"", whole(5)),
+            (FieldType::Long, "\" 5 \"", None),
+            (FieldType::Long, "\"5e3\"", whole(5_000)),
+            (FieldType::Long, "9223372036854775807", whole(i64::MAX)),
+            (FieldType::Long, "9223372036854775808", None),
+            (FieldType::Long, "\"9223372036854775807.9\"", whole(i64::MAX)),
+            (FieldType::Long, "\"9007199254740993.5\"", whole(9_007_199_254_740_993)),
+            (FieldType::Long, "1e400", None),
+            (FieldType::Long, "\"\"", None),
+            (FieldType::Long, "\"x\"", None),
+            (FieldType::Long, "true", None),
+            (FieldType::Long, "\".5\"", whole(0)),
+            (FieldType::Long, "\"5.\"", whole(5)),
+            (FieldType::Long, "\".\"", None),
+            (FieldType::Double, "5", number(5.0)),
+            (FieldType::Double, "\"\\t5\\n\"", number(5.0)),
+            (FieldType::Double, "\"5d\"", number(5.0)),
+            (FieldType::Double, "\"NaN\"", None),
+            (FieldType::Double, "1e400", None),
+            (FieldType::Double, "\"1_0\"", None),
+            (FieldType::Boolean, "true", Some(Value::Truth(true))),
+            (FieldType::Boolean, "\"false\"", Some(Value::Truth(false))),
+            (FieldType::Boolean, "\"yes\"", None),
+            (FieldType::Boolean, "1", None),
+            (FieldType::Keyword, "7", text("7")),
+            (FieldType::Keyword, "true", text("true")),
+            (FieldType::Keyword, "\"\"", text("")),
+            (FieldType::Date, "\"2026-01-01\"", whole(1_767_225_600_000)),
+            (FieldType::Date, "\"2026-01-01T00:00:00.123456789+01:00\"", whole(1_767_222_000_123)),
+            (FieldType::Date, "\"2026-01-01T00:00:00-00:30\"", whole(1_767_227_400_000)),
+            (FieldType::Date, "\"2026-01-01T00:00:00+18:00\"", whole(1_767_160_800_000)),
+            (FieldType::Date, "\"2026-01-01T00:00:00+18:01\"", None),
+            (FieldType::Date, "\"2026-01-01T00:00:00+23:00\"", None),
+            (FieldType::Date, "\"0001-01-01\"", whole(-62_135_596_800_000)),
+            (FieldType::Date, "\"2026-01-01T00:00:60Z\"", None),
+            (FieldType::Date, "\"2026-01-01t00:00:00z\"", None),
+            (FieldType::Date, "\"2026-01-01T00:00:00\"", None),
+            (FieldType::Date, "\"2026-01-01T00:00:00.1234567890Z\"", None),
+            (FieldType::Date, "\"2026-02-30\"", None),
+            (FieldType::Date, "\"2026-01-01 \"", None),
+            (FieldType::Date, "\"2026\"", None),
+            (FieldType::Date, "1767225600000", None),
+        ] {
+            let found = values(&format!("{{\"x\":{json}}}"), "x", kind);
+            assert_eq!(found.first(), expected.as_ref(), "{kind} {json}");
+        }
+        let long = format!("{{\"x\":\"{}\"}}", "x".repeat(KEYWORD_MAX + 1));
+        assert_eq!(values(&long, "x", FieldType::Keyword), []);
+        assert_eq!(values(&long, "x", FieldType::Text).len(), 1);
+    }
+}

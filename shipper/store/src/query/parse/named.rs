@@ -1,0 +1,114 @@
+//! What stands after the colon of a field that the user named, by its type.
+
+use std::ops::Bound;
+
+use super::super::named::value::day;
+use super::super::{FieldType, Filter, NamedField, NamedTest, QueryError};
+use super::scan::Token;
+use super::{Parser, number, shown};
+use crate::timestamp::Timestamp;
+
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
+
+impl Parser<'_> {
+    /// What follows `name:` of a named field.
+    pub(super) fn named(&mut self, field: NamedField, after: usize) -> Result<Filter, QueryError> {
+        let (at, token) = self.value(after, field.name())?;
+        if let Token::Word("*") = token {
+            self.count(at, "")?;
+            return Ok(Filter::Named(field, NamedTest::Any));
+        }
+        let test = match (field.kind(), token) {
+            (FieldType::Keyword, Token::Open) => NamedTest::OneOf(self.list(field.name(), false)?),
+            (FieldType::Keyword, token) => NamedTest::OneOf(vec![self.one_value(field.name(), false, at, token)?]),
+            (FieldType::Text, Token::Quoted(raw)) => match self.phrase(at, raw)? {
+                Filter::Phrase(text) => NamedTest::Phrase(text),
+                other => return Ok(other),
+            },
+            (FieldType::Text, Token::Word(raw)) => match self.word(at, raw)? {
+                Filter::Words(text) => NamedTest::Words(text),
+                other => return Ok(other),
+            },
+            (kind, Token::Word(text)) => {
+                self.count(at, "")?;
+                let test = typed(kind, text);
+                test.ok_or_else(|| self.error(at, shown(text).to_string(), expected(&field)))?
+            }
+            (..) => return Err(self.error(at, "no value", expected(&field))),
+        };
+        Ok(Filter::Named(field, test))
+    }
+}
+
+/// What would be right.
+fn expected(field: &NamedField) -> String {
+    match field.kind() {
+        FieldType::Keyword => format!("write `{field}:value` or `{field}:\"a value\"`"),
+        FieldType::Text => format!("a word or a quoted text follows `{field}:`"),
+        FieldType::Long => {
+            format!("write a whole number such as `{field}:7`, `{field}:>=7`, `{field}:1..7` or `{field}:*`")
+        }
+        FieldType::Double => {
+            format!("write a number such as `{field}:0.5`, `{field}:>=0.5`, `{field}:0..1.5` or `{field}:*`")
+        }
+        FieldType::Boolean => format!("write `{field}:true`, `{field}:false` or `{field}:*`"),
+        FieldType::Date => format!(
+            "write a day or a time such as `{field}:2026-11-23`, `{field}:>=2026-11-23T18:00:00Z`, \
+             `{field}:2026-11-01..2026-11-23` or `{field}:*`"
+        ),
+    }
+}
+
+/// Reads a value or a range; `None` for anything else, and for a range without anything in it.
+fn typed(kind: FieldType, text: &str) -> Option<NamedTest> {
+    match kind {
+        FieldType::Keyword | FieldType::Text => None,
+        FieldType::Boolean => text.parse().ok().map(NamedTest::Is),
+        FieldType::Double => number::range(number::decimal, text).map(NamedTest::Number),
+        FieldType::Long => {
+            let whole = |text: &str| {
+                let whole = text.strip_prefix('+').is_none().then(|| text.parse().ok()).flatten()?;
+                Some((whole, whole))
+            };
+            between(whole, text)
+        }
+        FieldType::Date => between(time, text).filter(|test| match test {
+            NamedTest::Between(from, to) => {
+                (*from == i64::MIN || is_in_calendar(*from)) && (*to == i64::MAX || is_in_calendar(*to))
+            }
+            _ => true,
+        }),
+    }
+}
+
+/// The first and the last millisecond of a day or of a time.
+fn time(text: &str) -> Option<(i64, i64)> {
+    if let Some(first) = day(text) {
+        return Some((first.unix_ms(), first.unix_ms() + DAY_MS - 1));
+    }
+    let time = Timestamp::parse(text.as_bytes())?.unix_ms();
+    is_in_calendar(time).then_some((time, time))
+}
+
+/// Whether a time can be written: in the years 0001 to 9999.
+fn is_in_calendar(ms: i64) -> bool {
+    let (year, ..) = Timestamp::from_unix_ms(ms).day().civil();
+    (1..=9_999).contains(&year)
+}
+
+/// Reads a range of what `one` reads, each with its first number and its last.
+fn between(one: impl Fn(&str) -> Option<(i64, i64)>, text: &str) -> Option<NamedTest> {
+    let (from, to) = number::sides(text, &one)?;
+    let from = match from {
+        Bound::Unbounded => i64::MIN,
+        Bound::Included((first, _)) => first,
+        Bound::Excluded((_, last)) => last.checked_add(1)?,
+    };
+    let to = match to {
+        Bound::Unbounded => i64::MAX,
+        Bound::Included((_, last)) => last,
+        Bound::Excluded((first, _)) => first.checked_sub(1)?,
+    };
+    (from <= to).then_some(NamedTest::Between(from, to))
+}

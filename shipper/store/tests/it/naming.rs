@@ -1,0 +1,123 @@
+//! Fields that the user named, in the embedded store: kept in its file, and in force from then on.
+
+use serde_json::{Value, json};
+use store::{
+    BatchBuilder, BootstrapError, BootstrapMode, EngineSettings, FieldType, Filter, LineId, NamedFields, Outcome,
+    Scope, Search, Selection, Store,
+};
+
+use crate::lines::{generation, push, record};
+use crate::{reader, target};
+
+fn named(named: &[(&str, FieldType)]) -> NamedFields {
+    NamedFields::new(named.iter().map(|(name, kind)| ((*name).to_owned(), *kind))).unwrap()
+}
+
+async fn naming(folder: &tempfile::TempDir, fields: &NamedFields) -> (Store, Outcome) {
+    let settings = EngineSettings { fields: Some(fields.clone()), ..EngineSettings::default() };
+    let store = Store::open_writer(&target(folder), &settings).await.unwrap();
+    let report = store.bootstrap(BootstrapMode::Apply).await.unwrap();
+    (store, report.template)
+}
+
+/// Writes lines of these numbers, each with its number in two of its members.
+async fn write(store: &Store, numbers: std::ops::Range<u64>) {
+    let mut builder = BatchBuilder::new("x");
+    for offset in numbers {
+        let mut line = record(1, "a line", None);
+        line["o"] = json!({ "count": offset, "note": format!("number {offset} of many") });
+        push(&mut builder, LineId { generation: generation(1), offset }, &line.to_string());
+    }
+    store.write(&builder.finish(0)).await.unwrap();
+}
+
+async fn count(store: &Store, query: &str) -> u64 {
+    let filter =
+        Filter::parse(query, &store.fields().await.unwrap()).unwrap_or_else(|error| panic!("{query}: {error}"));
+    let selection = Selection { filter: filter.clone(), ..Selection::default() };
+    let counted = store.facets(&Scope::All, &selection, &[], 1).await.unwrap().lines;
+    let page = store.search(&Scope::All, &Search { limit: 1_000, ..Search::of(filter) }).await.unwrap();
+    assert_eq!(page.lines.len() as u64, counted.min(1_000), "{query}");
+    for line in page.lines {
+        assert!(serde_json::from_str::<Value>(line.get()).is_ok());
+    }
+    counted
+}
+
+#[tokio::test]
+async fn lines_are_found_by_a_field_from_when_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, outcome) = naming(&folder, &NamedFields::default()).await;
+    assert_eq!(outcome, Outcome::InPlace);
+    write(&store, 0..2_500).await;
+    let fields = named(&[("o.count", FieldType::Long), ("o.note", FieldType::Text)]);
+    let (other, outcome) = naming(&folder, &fields).await;
+    assert_eq!((outcome, other.fields().await.unwrap()), (Outcome::Updated, fields.clone()));
+    // The one that wrote before notices, and a reader learns of them from the file.
+    write(&store, 2_500..5_000).await;
+    let reader = reader(&folder).await;
+    assert_eq!(reader.fields().await.unwrap(), fields);
+    // Of those before, only the newest are known by it: in no run yet.
+    for (query, expected) in [
+        ("o.count:*", 5_000 - 2_048),
+        ("o.count:2047", 0),
+        ("o.count:2048", 1),
+        ("o.count:>=4990", 10),
+        ("o.count:<2050", 2),
+        ("o.note:4000", 1),
+        ("o.note:\"number 4000\"", 1),
+        ("o.note:\"4000 number\"", 0),
+        ("NOT o.count:>=0", 2_048),
+        // Whether words stand in a row is seen in the line, which says more than the index knows.
+        ("NOT o.count:>=0 \"a line\"", 2_048),
+        ("o.count:10 \"a line\"", 0),
+    ] {
+        assert_eq!(count(&reader, query).await, expected, "{query}");
+        assert_eq!(count(&store, query).await, expected, "{query}");
+    }
+    // A type that changes makes another field of it; a name that goes is none.
+    let (store, outcome) = naming(&folder, &named(&[("o.count", FieldType::Keyword)])).await;
+    assert_eq!(outcome, Outcome::Updated);
+    write(&store, 5_000..7_000).await;
+    assert_eq!(count(&reader, "o.count:6000").await, 1);
+    assert_eq!(count(&reader, "o.count:2600").await, 0);
+    assert_eq!(count(&reader, "o.count:*").await, 7_000 - 4_096);
+    assert!(Filter::parse("o.note:a", &reader.fields().await.unwrap()).is_err());
+}
+
+#[tokio::test]
+async fn large_runs_keep_what_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let fields = named(&[("o.count", FieldType::Long), ("o.note", FieldType::Text)]);
+    let (store, _) = naming(&folder, &fields).await;
+    for part in 0..14 {
+        write(&store, part * 5_000..(part + 1) * 5_000).await;
+    }
+    for (query, expected) in [
+        ("o.count:65535..65540", 6),
+        ("o.count:*", 70_000),
+        ("o.note:12345", 1),
+        ("o.count:<0", 0),
+        ("o.count:..99", 100),
+    ] {
+        assert_eq!(count(&store, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn who_only_looks_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let fields = named(&[("o.count", FieldType::Long)]);
+    drop(naming(&folder, &fields).await);
+    let settings = |fields| EngineSettings { fields, ..EngineSettings::default() };
+    for same in [None, Some(fields.clone())] {
+        let store = Store::open_writer(&target(&folder), &settings(same)).await.unwrap();
+        assert_eq!(store.bootstrap(BootstrapMode::Check).await.unwrap().template, Outcome::InPlace);
+    }
+    let store = Store::open_writer(&target(&folder), &settings(Some(NamedFields::default()))).await.unwrap();
+    let refused = store.bootstrap(BootstrapMode::Check).await;
+    assert!(matches!(&refused, Err(BootstrapError::Refused(cause)) if cause.reason.contains("other named fields")));
+    assert_eq!(store.fields().await.unwrap(), fields);
+    assert_eq!(store.bootstrap(BootstrapMode::Apply).await.unwrap().template, Outcome::Updated);
+    assert!(store.fields().await.unwrap().is_empty());
+}
