@@ -1,5 +1,6 @@
 //! What is told of files: to the pipeline as it happens, and in counts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use store::GenerationId;
@@ -40,6 +41,15 @@ pub enum FileEvent<F> {
         generation: GenerationId,
         /// Whether the file is gone, so that the journal may forget it once all is disposed of.
         forget: bool,
+    },
+    /// What an earlier process read is gone with what was unread of it. The journal may forget it.
+    Vanished {
+        /// The life of the file.
+        generation: GenerationId,
+        /// Where it stood.
+        file: PathBuf,
+        /// Every line before it is disposed of.
+        end: u64,
     },
 }
 

@@ -123,7 +123,7 @@ impl<D: Disk> Files<D> {
                         path = %identity.path.display(), %generation, checkpoint = entry.checkpoint,
                         "a file that was being read is gone: what was unread of it can't be read any more"
                     );
-                    lock(&self.journal).retire(generation);
+                    events.push(FileEvent::Vanished { generation, file: identity.path.clone(), end: entry.checkpoint });
                 }
                 Err(error) => {
                     self.unreadable.add(&identity.path, &error);

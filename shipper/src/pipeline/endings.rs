@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 
 use store::{GenerationId, Timestamp};
 
@@ -74,6 +75,17 @@ impl<D: Disk> Pipeline<D> {
         };
         let gone: Vec<_> = journal.entries().filter_map(gone).collect();
         gone.into_iter().for_each(|generation| journal.retire(generation));
+    }
+
+    /// Notes how far a file went that an earlier process read and nobody finds any more.
+    pub(super) fn note_vanished(&mut self, generation: GenerationId, file: &Path, end: u64, now: Timestamp) {
+        let source = format!("file {}", file.display());
+        let unix_ms = now.unix_ms();
+        self.shared.past.note(&Note::Ended { generation, source, end, given_up_from: None, unix_ms });
+        // What the disk does not take now stays to be written, and the journal's own trouble is told.
+        let _ = self.shared.sync_past();
+        self.dead_letters.forget(&generation);
+        lock(&self.shared.journal).retire(generation);
     }
 
     /// Gives up the oldest segment where `on_full` says so and a writer waits for room.

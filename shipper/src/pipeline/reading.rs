@@ -7,6 +7,7 @@ use store::{GenerationId, LineId};
 
 use super::Pipeline;
 use crate::disk::Disk;
+use crate::files::FileEvent;
 use crate::ledger::Fate;
 use crate::moment::Moment;
 use crate::past::Note;
@@ -38,7 +39,10 @@ impl<D: Disk> Pipeline<D> {
         let sources = &self.sources;
         let position = |generation: &GenerationId| sources.read_to(generation).unwrap_or(0);
         for event in self.files.poll(now, position)? {
-            self.sources.apply(event, &self.shared, &self.documents);
+            match event {
+                FileEvent::Vanished { generation, file, end } => self.note_vanished(generation, &file, end, now.wall),
+                event => self.sources.apply(event, &self.shared, &self.documents),
+            }
         }
         Ok(())
     }

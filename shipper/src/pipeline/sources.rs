@@ -123,6 +123,8 @@ impl<F: DiskFile> Sources<F> {
                     file.ended = Some(if forget { Ended::Forget } else { Ended::Keep });
                 }
             }
+            // It was never opened.
+            FileEvent::Vanished { .. } => {}
         }
     }
 
