@@ -113,7 +113,7 @@ fn preflight_says_what_is_proven() {
     assert_eq!(
         said,
         "sqlite:logs.db: pipeline not used, template in place\ntemplate in force: not used\nsample lines: not used\n\
-         rights: proven\n"
+         rights: proven\nindex blocks: not used\ncluster blocks: not used\n"
     );
 }
 

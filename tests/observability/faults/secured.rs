@@ -70,6 +70,20 @@ impl Secured {
         fs::write(self.node.folder().join("config").join(file), text).unwrap();
     }
 
+    /// Waits until a changed role is in force, before which a shipper may write all that it has.
+    #[track_caller]
+    fn wait_until_it_may_not_write(&self, password: &str) {
+        let url = format!("{}/_security/user/_has_privileges", self.url());
+        let body = json!({ "index": [{ "names": ["app-logs-1"], "privileges": ["create_doc"] }] }).to_string();
+        wait::until("the changed role is in force", || {
+            let request = self.client.post(&url).basic_auth("shipper", Some(password));
+            let request = request.header("content-type", "application/json").body(body.clone());
+            let answer = self.runtime.block_on(async { request.send().await?.text().await }).ok()?;
+            let answer: Value = serde_json::from_str(&answer).ok()?;
+            (answer["has_all_requested"] == false).then_some(())
+        });
+    }
+
     /// The shipper as the user `shipper`.
     fn shipper(&self, name: &str, password: &str, bootstrap: &str) -> Start {
         let secret = self.folder.path().join(format!("{name}-password"));
@@ -217,6 +231,7 @@ fn a_secured_engine_is_written_to_with_rights_and_waited_for_without() {
     // A role that may not write, and then may.
     let name = mark("role");
     secured.change("roles.yml", &roles(READS));
+    secured.wait_until_it_may_not_write("next-password");
     let (program, admin) = following(secured.shipper(&name, "next-password", "off"));
     wait_until_refused(admin, &["403"]);
     secured.change("roles.yml", &roles(WRITES));

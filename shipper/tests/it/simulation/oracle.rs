@@ -61,9 +61,14 @@ impl Rest {
         for (id, places) in &self.places {
             let shown =
                 || self.lines[id].iter().map(|held| String::from_utf8_lossy(&held.document)).collect::<Vec<_>>();
-            assert_eq!(*places, 1, "{id} rests in {places} places: {:#?}", shown());
             // Those of files are judged by their numbers.
-            let Some(held) = ever.get(&id.generation) else { continue };
+            let Some(held) = ever.get(&id.generation) else {
+                assert_eq!(*places, 1, "{id} rests in {places} places: {:#?}", shown());
+                continue;
+            };
+            // As it was before a power loss, and as that left it: `docs/simulation.md` has it among what is open.
+            let most = if is_changed(held, id.offset) { 2 } else { 1 };
+            assert!((1..=most).contains(places), "{id} rests in {places} places: {:#?}", shown());
             self.judge_documents(*id, held);
         }
         missing
@@ -139,6 +144,13 @@ impl Rest {
         }
         numbers
     }
+}
+
+/// Whether a power loss left another line at an offset than had been there.
+fn is_changed(held: &Held, offset: u64) -> bool {
+    let line = |bytes| split(bytes).find(|(start, _)| *start == offset).map(|(_, line)| line.to_vec());
+    let now = line(&held.bytes);
+    held.before.iter().any(|before| line(before) != now)
 }
 
 /// The lines of a segment with their newlines, by offset.
