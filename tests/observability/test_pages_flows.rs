@@ -111,20 +111,25 @@ fn a_story_as_a_file_needs_nothing_else() {
 }
 
 /// A story of more lines than a page has is shown in parts, all of its lines once, forwards and backwards, and what holds of
-/// the whole is said on each.
+/// the whole is said on each: how it ended, what a good one did otherwise, and who else met its error.
 fn a_long_story_is_told_in_parts(place: Place) {
     const LINES: usize = 2_350;
     let id = mark("long");
     let mut lines: Vec<_> =
         (0..LINES - 1).map(|n| line("long", "info", &format!("step {n}"), Some(&id), n as i64)).collect();
-    let end = request(&id, 0, &[], 503, LINES as i64);
-    lines.extend(end.into_iter().map(|line| line.replace("\"shop\"", "\"long\"")));
+    let error = ("error", "stock does not answer", 50);
+    lines[50] = line("long", error.0, error.1, Some(&id), error.2);
+    lines.extend(request(&id, 0, &[], 503, LINES as i64));
+    let [good, alike] = ["good", "alike"].map(mark);
+    lines.extend(request(&good, 10_000, &[("info", "step 0", 0), ("info", "stock says 3", 4)], 200, 9));
+    lines.extend(request(&alike, 20_000, &[error], 503, 60));
+    let lines = lines.into_iter().map(|line| line.replace("\"shop\"", "\"long\"")).collect();
     let site = Plan::shop(place).of(lines).start();
-    site.wait_for("long", LINES);
+    site.wait_for("long", LINES + 5);
     let page = site.page();
     let here = format!("/requests/{id}");
     page.open(&here);
-    let mut parts = Vec::new();
+    let (mut parts, mut compared) = (Vec::new(), BTreeSet::new());
     loop {
         let offsets =
             page.script("return [...document.querySelectorAll('#story > li.line')].map(e => +e.dataset.offset)", &[]);
@@ -132,6 +137,8 @@ fn a_long_story_is_told_in_parts(place: Place) {
         assert!(page.text(".status").contains("503"), "how it ended");
         assert!(page.text("#part").contains("of its 2,350 lines"), "{}", page.text("#part"));
         assert_eq!(page.attribute("#completeness", "data-verdict").as_deref(), Some("complete"));
+        assert!(page.text("#same-error").contains(&alike), "{}", page.text("#same-error"));
+        compared.insert(page.text("#compare"));
         if page.count("#next") == 0 {
             break;
         }
@@ -147,7 +154,14 @@ fn a_long_story_is_told_in_parts(place: Place) {
         page.click("#previous");
         page.wait_for_path("the part before's", |found| found == path);
     }
-    assert_eq!((page.path(), page.count("#previous")), (here, 0));
+    assert_eq!((page.path(), page.count("#previous")), (here.clone(), 0));
+    assert!(compared.len() == 1 && compared.iter().all(|text| text.contains(&good)), "{compared:?}");
+
+    // Another that is asked for stays beside it from part to part.
+    page.open(&format!("{here}?with={alike}"));
+    page.click("#next");
+    page.wait_for_path("the next part's", |path| path.contains("cursor="));
+    assert!(page.text("#compare").contains(&alike), "{}", page.text("#compare"));
     page.assert_quiet(&[]);
 }
 

@@ -43,8 +43,10 @@ impl Comparison {
         let rows = compare::align(here, good);
         let missing = rows.iter().filter(|row| row.here.is_none()).count() as u64;
         let extra = rows.iter().filter(|row| row.good.is_none()).count() as u64;
+        let is_cut = here.len().max(good.len()) > LINES_MAX;
         let mut summary = match rows.iter().find(|row| row.parts) {
             Some(row) => format!("They part at {}.", place(row, here, good)),
+            None if is_cut => "Both took the same steps as far as they were compared.".to_owned(),
             None => "Both took the same steps to the same end.".to_owned(),
         };
         if missing + extra > 0 {
@@ -56,7 +58,7 @@ impl Comparison {
                 if extra == 1 { "is" } else { "are" },
             ));
         }
-        if here.len().max(good.len()) > LINES_MAX {
+        if is_cut {
             summary.push_str(&format!(" The first {LINES_MAX} lines of each were compared."));
         }
         let text = |line: &Line| {

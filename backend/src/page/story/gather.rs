@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use store::{
-    Cursor, Facet, Field, Filter, GenerationId, NumberField, Order, Scope, Search, SearchError, Selection, Store,
-    Timestamp,
+    Cursor, Facet, Field, Filter, GenerationId, Level, NumberField, Order, Scope, Search, SearchError, Selection,
+    Store, Timestamp,
 };
 
 use crate::dead_letters::{DeadLetters, Looked};
@@ -149,14 +149,18 @@ pub async fn head(store: &Store, scope: &Scope, id: &str) -> Result<Head, Search
     let mut sides = some(of_request.clone(), Order::OldestFirst, 1).await?;
     sides.extend(some(of_request.clone(), Order::NewestFirst, 1).await?);
     sides.extend(ends);
-    let selection = Selection { filter: of_request, from: None, to: None };
+    let selection = Selection { filter: of_request.clone(), from: None, to: None };
     let fields = [Field::Level, Field::Service, Field::ProjectId].map(Facet::Of);
     let counts = store.facets(scope, &selection, &fields, NAMES_MAX).await?;
     let names = |place: usize| counts.facets.get(place).map(|facet| facet.values.clone()).unwrap_or_default();
     let names = |place: usize| names(place).into_iter().map(|(name, _)| name);
+    let worst = names(0).filter_map(|name| name.parse().ok()).max();
+    let errors = Filter::All(vec![of_request, Filter::levels([Level::Error])]);
+    let error = some(errors, Order::OldestFirst, 1).await?;
     Ok(Head {
         lines: counts.lines,
-        worst: names(0).filter_map(|name| name.parse().ok()).max(),
+        worst,
+        error: error.into_iter().next(),
         services: names(1).collect(),
         projects: names(2).collect(),
         ..Head::of(&sides)

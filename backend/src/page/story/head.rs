@@ -20,6 +20,8 @@ pub struct Head {
     pub times: Option<(Timestamp, Timestamp)>,
     /// The gravest level of its lines.
     pub worst: Option<Level>,
+    /// The first of its errors.
+    pub error: Option<Line>,
     /// Who wrote them.
     pub services: Vec<String>,
     /// Of which projects.
@@ -41,6 +43,7 @@ impl Head {
             began: steps::began(lines),
             times: times().min().zip(times().max()),
             worst: lines.iter().filter_map(|line| line.level).max(),
+            error: lines.iter().find(|line| line.level == Some(Level::Error)).cloned(),
             services: distinct(&mut lines.iter().map(|line| line.service.as_str())),
             projects: distinct(&mut lines.iter().filter_map(|line| line.project_id.as_deref())),
         }

@@ -9,12 +9,11 @@ use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
-use store::{Level, Scope, Store};
+use store::{Scope, Store};
 
 use crate::access::Reader;
 use crate::ask::{check_id, parse_cursor};
 use crate::dead_letters::DeadLetters;
-use crate::line::Line;
 use crate::links::{Links, page_path};
 use crate::page::{self, Failure, Menu};
 use crate::problem::Problem;
@@ -140,20 +139,22 @@ impl Sources {
         let is_slow = end.is_some_and(|(_, access)| {
             recent.whole.is_some_and(|usual| usual.is_exceeded_by((access.duration_ms * 1_000.0) as i64))
         });
-        let comparison = match (with, end) {
-            (Some(with), _) => {
-                let other = gather::lines(store, scope, with).await?;
-                (!other.is_empty()).then(|| Comparison::of(with, &lines, &other))
-            }
-            // The first lines of a request are what another one's first lines are beside.
-            (None, Some((line, access))) if neighbours.here.is_none() && (is_slow || !access.is_good()) => {
+        let other = match (with, end) {
+            (Some(with), _) => Some((with.to_owned(), gather::lines(store, scope, with).await?)),
+            (None, Some((line, access))) if is_slow || !access.is_good() => {
                 let at = line.time.unwrap_or_else(store::Timestamp::now);
                 let good = gather::good_one(store, scope, (access, at), &recent, id).await?;
-                good.map(|(good, other)| Comparison::of(&good.request_id, &lines, &other))
+                good.map(|(good, lines)| (good.request_id, lines))
             }
             _ => None,
         };
-        let same_error = match worst(&lines).filter(|line| line.level >= Some(Level::Error)) {
+        let comparison = match other.filter(|(_, other)| !other.is_empty()) {
+            Some((with, other)) if neighbours.here.is_none() => Some(Comparison::of(&with, &lines, &other)),
+            // Beside another's first lines belong the first ones of this, whichever of its parts is shown.
+            Some((with, other)) => Some(Comparison::of(&with, &gather::lines(store, scope, id).await?, &other)),
+            None => None,
+        };
+        let same_error = match &head.error {
             Some(line) => Some((gather::same_error(store, scope, line, id).await?, line.message.clone())),
             None => None,
         };
@@ -166,18 +167,13 @@ impl Sources {
             is_slow,
             head: &head,
             neighbours: &neighbours,
+            with,
         };
         let mut story = Story::of(&found, &self.links);
         story.comparison = comparison;
         story.set_same_error(same_error);
         Ok(Some(story))
     }
-}
-
-/// The gravest line, the first of several.
-fn worst(lines: &[Line]) -> Option<&Line> {
-    let worst = lines.iter().filter_map(|line| line.level).max();
-    lines.iter().find(|line| line.level.is_some() && line.level == worst)
 }
 
 /// Where a request's story is, with another beside it.

@@ -5,6 +5,7 @@ use store::{Cursor, Timestamp};
 use crate::line::Line;
 use crate::links::{Links, page_path, story_path};
 use crate::page::chart::{self, Area, Mark};
+use crate::page::encode;
 use crate::page::story::badge::Badge;
 use crate::page::story::beside::Comparison;
 use crate::page::story::gather::{Alike, Neighbours, Recent, Source, end};
@@ -31,6 +32,8 @@ pub struct Found<'a> {
     pub head: &'a Head,
     /// Where the lines before these are, and those after them.
     pub neighbours: &'a Neighbours,
+    /// The request that was asked for beside it.
+    pub with: Option<&'a str>,
 }
 
 /// A story.
@@ -112,6 +115,7 @@ impl Story {
     pub fn of(found: &Found<'_>, links: &Links) -> Self {
         let lines = found.lines;
         let access = end(&found.head.ends).map(|(_, access)| access);
+        let path = page_path(found.id);
         let badge = Badge::of(lines.len(), found.neighbours.is_part(), found.sources);
         let mut elsewhere = Vec::new();
         if let Some((first, last)) = found.head.times {
@@ -142,11 +146,11 @@ impl Story {
                     clock(lines.last())
                 )
             }),
-            previous: found.neighbours.previous.map(|cursor| part_of(&page_path(found.id), cursor)),
-            next: found.neighbours.next.map(|cursor| part_of(&page_path(found.id), Some(cursor))),
-            own: part_of(&page_path(found.id), found.neighbours.here),
-            file: part_of(&format!("{}/file", page_path(found.id)), found.neighbours.here),
-            json: part_of(&story_path(found.id), found.neighbours.here),
+            previous: found.neighbours.previous.map(|cursor| part_of(&path, cursor, found.with)),
+            next: found.neighbours.next.map(|cursor| part_of(&path, Some(cursor), found.with)),
+            own: part_of(&path, found.neighbours.here, found.with),
+            file: part_of(&format!("{path}/file"), found.neighbours.here, found.with),
+            json: part_of(&story_path(found.id), found.neighbours.here, None),
             usual: found.recent.whole.map(|usual| {
                 format!(
                     "of {}: half took up to {}, 95 in 100 up to {}",
@@ -179,9 +183,12 @@ impl Story {
     }
 }
 
-/// The address of a part of a story; without a cursor of its begin.
-fn part_of(path: &str, cursor: Option<Cursor>) -> String {
-    cursor.map_or_else(|| path.to_owned(), |cursor| format!("{path}?cursor={cursor}"))
+/// The address of a part of a story, with another beside it; without a cursor of its begin.
+fn part_of(path: &str, cursor: Option<Cursor>, with: Option<&str>) -> String {
+    let cursor = cursor.map(|cursor| format!("cursor={cursor}"));
+    let with = with.map(|with| format!("with={}", encode(with)));
+    let parts: Vec<_> = cursor.into_iter().chain(with).collect();
+    if parts.is_empty() { path.to_owned() } else { format!("{path}?{}", parts.join("&")) }
 }
 
 /// Out of the usual: the step's time range in microseconds, where there is one.
