@@ -1,7 +1,9 @@
-//! Links by request id: to its story here, and to the same lines in Kibana where there is one.
+//! Links by request id: to its story here, also for who is elsewhere, and to the same lines in Kibana where there is one.
 //!
 //! Every answer under `/api` carries them for its own request in a `Link` header (RFC 8288), a story the one to Kibana for
 //! the request that it is about. Their times are fixed ones, so that a link that is kept still leads to the lines.
+
+use std::fmt::Display;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -13,6 +15,8 @@ use observability::REQUEST_ID_HEADER;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use store::Timestamp;
 use url::Url;
+
+use crate::access::name;
 
 /// Room for what other services' clocks say, and for what they did before and after.
 const MARGIN_MS: i64 = 15 * 60 * 1_000;
@@ -26,15 +30,23 @@ pub(crate) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').
 /// Where links lead.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
+    public: Option<Url>,
     kibana: Option<Url>,
     grafana: Option<Url>,
 }
 
 impl Links {
-    /// Links to the story, and to Kibana and Grafana at these addresses.
+    /// Links to the story, for who is elsewhere at this public address, and to Kibana and Grafana at these addresses.
     #[must_use]
-    pub fn new(kibana: Option<Url>, grafana: Option<Url>) -> Self {
-        Self { kibana, grafana }
+    pub fn new(public: Option<Url>, kibana: Option<Url>, grafana: Option<Url>) -> Self {
+        Self { public, kibana, grafana }
+    }
+
+    /// Where this service's paths begin for a file that is read elsewhere: at the public address, or where it was asked for.
+    #[must_use]
+    pub fn root_of_file(&self, headers: &HeaderMap) -> Root {
+        let public = self.public.as_ref().map(|public| public.as_str().trim_end_matches('/').to_owned());
+        public.or_else(|| name::own_origin(headers)).map_or(Root::Unknown, Root::At)
     }
 
     /// The dashboard (`infra/grafana/dashboards/observability.json`) from 15 minutes before `first` to 15 minutes after
@@ -79,6 +91,29 @@ impl Links {
     }
 }
 
+/// Where this service's paths begin, for who follows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// Where the page itself is.
+    Page,
+    /// At this address.
+    At(String),
+    /// That is not known: they lead nowhere.
+    Unknown,
+}
+
+impl Root {
+    /// A link to a path; none where it would lead nowhere.
+    #[must_use]
+    pub fn to(&self, path: impl Display) -> Option<String> {
+        match self {
+            Self::Page => Some(path.to_string()),
+            Self::At(address) => Some(format!("{address}{path}")),
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// The path of the page that tells a request's story.
 #[must_use]
 pub fn page_path(request_id: &str) -> String {
@@ -118,12 +153,14 @@ pub async fn add(
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HOST;
+
     use super::*;
 
     #[test]
     fn an_id_can_not_leave_its_place_in_a_link() {
         let links =
-            Links::new(Some("http://kibana.example/base/".parse().unwrap()), "http://grafana.example/".parse().ok());
+            Links::new(None, "http://kibana.example/base/".parse().ok(), "http://grafana.example/".parse().ok());
         let at = Timestamp::from_unix_ms(3_600_000);
         let link = links.kibana("a/b+c='d", at, at).unwrap();
         assert_eq!(
@@ -135,5 +172,18 @@ mod tests {
         assert_eq!(story_path("a/b+c"), "/api/requests/a%2Fb%2Bc");
         assert_eq!(links.grafana(at, at).unwrap(), "http://grafana.example/d/observability?from=2700000&to=4500000");
         assert_eq!(Links::default().kibana("a", at, at), None);
+    }
+
+    #[test]
+    fn a_file_leads_to_the_public_address_or_to_where_it_was_asked_for() {
+        let asked = |host: &str| HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).unwrap())]);
+        let told = Links::new("https://logs.example/base/".parse().ok(), None, None);
+        let root = told.root_of_file(&asked("evil.example"));
+        assert_eq!(root.to("/requests/a").as_deref(), Some("https://logs.example/base/requests/a"));
+        let untold = Links::default();
+        let root = untold.root_of_file(&asked("127.0.0.1:8000"));
+        assert_eq!(root.to("/requests/a").as_deref(), Some("http://127.0.0.1:8000/requests/a"));
+        assert_eq!(untold.root_of_file(&asked("evil.example")).to("/requests/a"), None);
+        assert_eq!(Root::Page.to("/requests/a").as_deref(), Some("/requests/a"));
     }
 }

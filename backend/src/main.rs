@@ -57,7 +57,7 @@ async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
     let obs = Observability::start(settings.observability.clone())?;
     let store = Store::open_reader(&settings.store, &settings.engine).await?;
     let (on_app, faults) = (obs.clone(), settings.faults);
-    let to_lines = Links::new(settings.kibana.clone(), settings.grafana.clone());
+    let to_lines = Links::new(settings.public.clone(), settings.kibana.clone(), settings.grafana.clone());
     // Streams that would never end by themselves.
     let (end_tails, ended) = tokio::sync::watch::channel(false);
     let tails = Tails::until(ended);

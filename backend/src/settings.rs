@@ -27,6 +27,11 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable { name: "TOKENS_FILE", help: "TOML file of tokens: who may read which projects (default: everyone all)" },
     Variable { name: "OPEN_LISTEN", help: "1 lets LISTEN be other than loopback without TOKENS_FILE (default 0)" },
+    Variable {
+        name: "PUBLIC_URL",
+        help: "this service's address as people reach it, for links in a story's file (default: as it was asked, if by an \
+               address, localhost or a name without a dot)",
+    },
     Variable { name: "KIBANA_URL", help: "Kibana's address, for links to a request's lines there (default none)" },
     Variable {
         name: "GRAFANA_URL",
@@ -83,6 +88,8 @@ pub struct Settings {
     pub shipper_state_dir: Option<PathBuf>,
     /// The file of tokens; none where everyone may see everything.
     pub tokens_file: Option<PathBuf>,
+    /// Where people reach this service, for links that leave it.
+    pub public: Option<Url>,
     /// Where Kibana is, for links.
     pub kibana: Option<Url>,
     /// Where Grafana is, for links.
@@ -126,10 +133,8 @@ impl Settings {
                 expected: error.to_string(),
             }
         };
-        let kibana = lookup("KIBANA_URL").map(|text| parse_address(&text)).transpose();
-        let kibana = kibana.map_err(no_address("KIBANA_URL"))?;
-        let grafana = lookup("GRAFANA_URL").map(|text| parse_address(&text)).transpose();
-        let grafana = grafana.map_err(no_address("GRAFANA_URL"))?;
+        let address = |name| lookup(name).map(|text| parse_address(&text)).transpose().map_err(no_address(name));
+        let (public, kibana, grafana) = (address("PUBLIC_URL")?, address("KIBANA_URL")?, address("GRAFANA_URL")?);
         let store = match lookup("STORE") {
             Some(text) => text.parse().map_err(no_address("STORE"))?,
             None => Target::Sqlite(PathBuf::from("data/logs.db")),
@@ -154,6 +159,7 @@ impl Settings {
             engine: engine_settings(&lookup)?,
             shipper_state_dir: lookup("SHIPPER_STATE_DIR").map(PathBuf::from),
             tokens_file,
+            public,
             kibana,
             grafana,
             faults,
@@ -263,6 +269,7 @@ mod tests {
         for (name, value) in [
             ("LISTEN", "8000"),
             ("STORE", "mysql:x"),
+            ("PUBLIC_URL", "javascript:alert(1)"),
             ("KIBANA_URL", "127.0.0.1:5601"),
             ("KIBANA_URL", "http://user:secret@127.0.0.1:5601"),
             ("BACKEND_FAULTS", "yes"),

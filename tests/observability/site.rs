@@ -43,12 +43,14 @@ pub(crate) struct Plan<'a> {
     engine: Option<SocketAddr>,
     knows_dead_letters: bool,
     docker: bool,
+    public_url: Option<&'a str>,
 }
 
 impl<'a> Plan<'a> {
     /// The shop's lines in a store of this place.
     pub(crate) fn shop(place: Place) -> Self {
-        Self { place, lines: shop(), tokens: None, engine: None, knows_dead_letters: true, docker: false }
+        let (tokens, engine, public_url) = (None, None, None);
+        Self { place, lines: shop(), tokens, engine, knows_dead_letters: true, docker: false, public_url }
     }
 
     /// Without a line.
@@ -69,6 +71,11 @@ impl<'a> Plan<'a> {
     /// Whose service reaches its engine there.
     pub(crate) fn with_engine_at(self, engine: SocketAddr) -> Self {
         Self { engine: Some(engine), ..self }
+    }
+
+    /// Whose service is told that people reach it there.
+    pub(crate) fn at_public_url(self, public_url: &'a str) -> Self {
+        Self { public_url: Some(public_url), ..self }
     }
 
     /// Whose service is not told of the shipper's state directory.
@@ -108,6 +115,9 @@ impl<'a> Plan<'a> {
         backend = backend.env("STORE_INDEX_PREFIX", &index_prefix);
         if let Some(tokens) = self.tokens {
             backend = backend.env("TOKENS_FILE", tokens.path());
+        }
+        if let Some(public_url) = self.public_url {
+            backend = backend.env("PUBLIC_URL", public_url);
         }
         if self.knows_dead_letters {
             backend = backend.env("SHIPPER_STATE_DIR", state);

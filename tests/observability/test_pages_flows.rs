@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 
 use observability_tests::browser::Page;
+use observability_tests::http;
 use serde_json::json;
 
 use crate::place::{Place, mark};
 use crate::site::{Plan, Site, line, request};
+use crate::test_access::{TOKEN_OF_ALL, TokensFile};
 
 #[test]
 fn a_pasted_id_opens_its_story_without_another_key() {
@@ -105,9 +107,48 @@ fn a_story_as_a_file_needs_nothing_else() {
     // Its style is there: a badge is no plain text.
     let ground = page.script("return getComputedStyle(document.getElementById('completeness')).backgroundColor", &[]);
     assert_ne!(ground, json!("rgba(0, 0, 0, 0)"));
+    // Its links are followed from wherever the file is.
+    let links = page.script("return [...document.querySelectorAll('a')].map(a => a.href)", &[]);
+    let [here, itself] = [format!("http://{}/", site.address), format!("file://{}#line-", path.display())];
+    let (to_here, within): (Vec<_>, Vec<_>) =
+        links.as_array().unwrap().iter().filter_map(|link| link.as_str()).partition(|link| link.starts_with(&here));
+    assert!(to_here.len() > 10 && within.iter().all(|link| link.starts_with(&itself)), "{to_here:?} {within:?}");
+    let other = to_here.iter().find_map(|link| link.strip_suffix("/requests/bad-2")).unwrap();
+    assert_eq!(format!("{other}/"), here, "the same error elsewhere");
     page.assert_fits();
     page.picture("story-file");
     page.assert_quiet(&[]);
+}
+
+#[test]
+fn nothing_of_a_hostile_host_is_in_a_file() {
+    let tokens = TokensFile::new();
+    let site = Plan::shop(Place::embedded()).with_tokens(&tokens).start();
+    let authorization = format!("Bearer {TOKEN_OF_ALL}");
+    let file = |host: &str| {
+        let headers: [(&str, &[u8]); 2] = [("Authorization", authorization.as_bytes()), ("Host", host.as_bytes())];
+        let answer = http::get_with(site.address, "/requests/bad-1/file", &headers);
+        (answer.status, answer.text().to_owned())
+    };
+    let (status, own) = file(&site.address.to_string());
+    assert!(status == 200 && own.contains(&format!("href=\"http://{}/requests/bad-2\"", site.address)), "{own}");
+    for host in ["evil.example", "evil%2eexample", "x@evil.example", "\"><script>alert(1)</script>", "evil'onclick=a//"]
+    {
+        let (status, text) = file(host);
+        assert!(matches!(status, 200 | 400), "{host}: {status}");
+        let leads_out = text.split("href=\"").skip(1).any(|rest| !rest.starts_with('#'));
+        let is_told = ["evil", "alert(", "<script"].iter().any(|word| text.contains(word));
+        assert!(!leads_out && !is_told && (status == 400 || text.contains("card refused")), "{host}: {text}");
+    }
+}
+
+#[test]
+fn a_file_leads_to_the_public_address() {
+    let site = Plan::shop(Place::embedded()).at_public_url("https://logs.example/base").start();
+    let text = site.get("/requests/bad-1/file").text().to_owned();
+    assert!(text.contains("href=\"https://logs.example/base/requests/bad-2\""), "{text}");
+    let leads_elsewhere = |rest: &str| !rest.starts_with('#') && !rest.starts_with("https://logs.example/base/");
+    assert!(!text.split("href=\"").skip(1).any(leads_elsewhere), "{text}");
 }
 
 /// A story of more lines than a page has is shown in parts, all of its lines once, forwards and backwards, and what holds of

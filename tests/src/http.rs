@@ -87,7 +87,8 @@ pub fn try_send(
     parse(&answer).ok_or_else(|| std::io::Error::other(format!("no answer: {}", String::from_utf8_lossy(&answer))))
 }
 
-/// Sends a request and leaves its answer in the connection, for clients that go away.
+/// Sends a request and leaves its answer in the connection, for clients that go away. Its `Host` is the address unless a
+/// header says otherwise.
 ///
 /// # Errors
 /// There is no connection.
@@ -100,7 +101,10 @@ pub fn open(
 ) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n").into_bytes();
+    let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n").into_bytes();
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        request.extend_from_slice(format!("Host: {address}\r\n").as_bytes());
+    }
     for (name, value) in headers {
         request.extend_from_slice(name.as_bytes());
         request.extend_from_slice(b": ");

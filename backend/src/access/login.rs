@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use crate::access::name;
 use crate::access::{Access, Kind, Presented, client, lock, sessions};
 use crate::page::{self, Failure};
 use crate::problem::Problem;
@@ -25,7 +26,6 @@ pub const COOKIE: &str = "explorer-session";
 pub const FORM_MAX_BYTES: usize = 8 * 1024;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What may be asked of the login.
 #[derive(Debug, Deserialize)]
@@ -170,8 +170,11 @@ fn refuse_foreign(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn set_cookie(answer: &mut HttpResponse, headers: &HeaderMap, value: String, age: time::Duration) {
-    let by_tls = headers.get(FORWARDED_PROTO).is_some_and(|proto| proto == "https");
-    let cookie = Cookie::build(COOKIE, value).path("/").http_only(true).same_site(SameSite::Strict).secure(by_tls);
+    let cookie = Cookie::build(COOKIE, value)
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .secure(name::came_by_tls(headers));
     // It is made of hexadecimal digits, which any cookie can hold.
     let _always = answer.add_cookie(&cookie.max_age(age).finish());
 }

@@ -2,8 +2,8 @@
 //! [`Reader`]; a handler that reads takes it as an argument, since the store asks for its scope. A handler that the guard
 //! did not let through gets no reader, and no scope is made anywhere else.
 //!
-//! In flow order: the file of [`tokens`], [`sessions`] of the page and their [`login`], and the [`throttle`] of wrong
-//! tokens. What may not be seen is answered exactly as what is not there: the scope is part of the question that the
+//! In flow order: the file of [`tokens`], [`sessions`] of the page and their [`login`], the [`throttle`] of wrong tokens, and
+//! the [`name`] that a request was sent to. What may not be seen is answered exactly as what is not there: the scope is part of the question that the
 //! store is asked, so that neither answer nor time tells of what lies outside of it.
 
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
 use store::Scope;
@@ -22,6 +22,7 @@ use store::Scope;
 use crate::problem::Problem;
 
 pub mod login;
+pub mod name;
 pub mod sessions;
 pub mod throttle;
 pub mod tokens;
@@ -265,7 +266,7 @@ fn admit(request: &ServiceRequest) -> Result<Reader, Problem> {
     match &*access.0 {
         Kind::Tokens(state) if request.path() == ALERTS => state.admit_alerts(request),
         Kind::Tokens(state) => state.who(request),
-        Kind::Open if is_own_name(request.headers()) => Ok(Reader { scope: Scope::All, name: None, token: None }),
+        Kind::Open if name::is_own(request.headers()) => Ok(Reader { scope: Scope::All, name: None, token: None }),
         Kind::Open => {
             let detail = "without tokens this service answers under an address, localhost or a name without a dot only; \
                           set TOKENS_FILE to serve it under other names";
@@ -279,18 +280,6 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
-}
-
-/// Whether a request was sent under a name that can't be one of another's making. Else a page elsewhere could let its own
-/// name lead here, and read with its visitor's browser whatever the service shows to everyone on this machine.
-fn is_own_name(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    if host.starts_with('[') {
-        return true;
-    }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name.parse::<IpAddr>().is_ok() || name.ends_with(".localhost") || !name.contains('.')
 }
 
 /// Where a connection comes from. What a proxy says of it is not believed: anyone could say it.
@@ -318,23 +307,6 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     use super::*;
-
-    #[test]
-    fn names_of_others_are_told_from_ones_own() {
-        for (host, own) in [
-            ("127.0.0.1:8000", true),
-            ("[::1]:8000", true),
-            ("localhost", true),
-            ("backend:8000", true),
-            ("logs.localhost:8000", true),
-            ("evil.example:8000", false),
-            ("127.0.0.1.evil.example", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, HeaderValue::from_static(host));
-            assert_eq!(is_own_name(&headers), own, "{host}");
-        }
-    }
 
     #[test]
     fn a_bearer_is_read_whatever_its_case() {

@@ -6,7 +6,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 use store::{Scope, Store};
@@ -14,7 +14,7 @@ use store::{Scope, Store};
 use crate::access::Reader;
 use crate::ask::{check_id, parse_cursor};
 use crate::dead_letters::DeadLetters;
-use crate::links::{Links, page_path};
+use crate::links::{Links, Root, page_path};
 use crate::page::{self, Failure, Menu};
 use crate::problem::Problem;
 use crate::story::steps::steps_from;
@@ -44,12 +44,14 @@ pub struct Query {
 struct Page<'a> {
     head: page::Head<'a>,
     story: &'a Story,
+    root: Root,
 }
 
 #[derive(Template)]
 #[template(path = "story_file.html")]
 struct File<'a> {
     story: &'a Story,
+    root: Root,
     style: &'static str,
 }
 
@@ -74,7 +76,7 @@ pub async fn show(
     match sources.tell(reader.scope(), &id, &query).await? {
         Some(story) => {
             let head = page::Head::of(&story.title, Menu::Other, &reader).with_query(&id);
-            page::html(StatusCode::OK, &Page { head, story: &story })
+            page::html(StatusCode::OK, &Page { head, story: &story, root: Root::Page })
         }
         None => {
             let head = page::Head::of("No such request", Menu::Other, &reader).with_query(&id);
@@ -83,7 +85,8 @@ pub async fn show(
     }
 }
 
-/// `GET /requests/{request_id}/file`: the same as one file that needs nothing else, to keep or to send.
+/// `GET /requests/{request_id}/file`: the same as one file that needs nothing else, to keep or to send. Its links are whole
+/// addresses, or no links where the service does not know its own.
 ///
 /// # Errors
 /// As [`show`].
@@ -92,12 +95,14 @@ pub async fn file(
     reader: Reader,
     id: web::Path<String>,
     query: web::Query<Query>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Failure> {
     let Some(story) = sources.tell(reader.scope(), &id, &query).await? else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no line of this request is stored").into());
     };
-    let mut answer =
-        page::html(StatusCode::OK, &File { story: &story, style: include_str!("../../../assets/style.css") })?;
+    let root = sources.links.root_of_file(request.headers());
+    let style = include_str!("../../../assets/style.css");
+    let mut answer = page::html(StatusCode::OK, &File { story: &story, root, style })?;
     let name: String =
         id.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     let disposition = format!("attachment; filename=\"request-{name}.html\"");
