@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::access::AlertSender;
 use crate::problem::{Details, Problem};
 
 /// More alerts in one body are refused with 413.
@@ -43,7 +44,7 @@ enum Status {
 /// `POST /api/alerts`: one line for each alert, a warning while it fires.
 ///
 /// # Errors
-/// 413 for more than [`ALERTS_MAX`] alerts.
+/// 401 for whoever is no sender of alerts, 413 for more than [`ALERTS_MAX`] alerts.
 #[utoipa::path(
     post, path = "/api/alerts", tag = "service", request_body(content = Object, description = "Alertmanager's webhook, version 4"),
     responses(
@@ -51,7 +52,7 @@ enum Status {
         (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
     )
 )]
-pub async fn receive(notification: web::Json<Notification>) -> Result<HttpResponse, Problem> {
+pub async fn receive(_: AlertSender, notification: web::Json<Notification>) -> Result<HttpResponse, Problem> {
     let alerts = &notification.alerts;
     if alerts.len() > ALERTS_MAX {
         let detail = format!("a notification has at most {ALERTS_MAX} alerts");

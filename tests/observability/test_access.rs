@@ -89,15 +89,26 @@ fn only_health_and_metrics_are_there_for_everyone() {
 fn alerts_come_with_a_token_of_their_own() {
     let tokens = TokensFile::new();
     let backend = start(&tokens);
-    let send = |token: Option<&str>| {
+    let send_to = |path: &str, token: Option<&str>| {
         let authorization = format!("Bearer {}", token.unwrap_or_default());
         let mut headers: Vec<(&str, &[u8])> = vec![("Content-Type", b"application/json")];
         if token.is_some() {
             headers.push(("Authorization", authorization.as_bytes()));
         }
-        http::send(backend.address, "POST", "/api/alerts", &headers, br#"{"alerts":[]}"#).status
+        http::send(backend.address, "POST", path, &headers, br#"{"alerts":[]}"#).status
     };
+    let send = |token: Option<&str>| send_to("/api/alerts", token);
     assert_eq!([send(Some(TOKEN_OF_ALERTS)), send(Some(TOKEN_OF_ALL)), send(None)], [200, 401, 401]);
+    // However the path is written.
+    for path in ["/api/aler%74s", "/%61pi/alerts", "/api/%61%6C%65%72%74%73"] {
+        let statuses = [TOKEN_OF_ALL, TOKEN_OF_A].map(|token| send_to(path, Some(token)));
+        assert_eq!((statuses, send_to(path, None)), ([401, 401], 401), "{path}");
+        assert_eq!(send_to(path, Some(TOKEN_OF_ALERTS)), 200, "{path}");
+        let session = log_in(&backend, TOKEN_OF_ALL, &[]);
+        let session = session.header("set-cookie").unwrap().split(';').next().unwrap().as_bytes();
+        let headers: [(&str, &[u8]); 2] = [("Content-Type", b"application/json"), ("Cookie", session)];
+        assert_eq!(http::send(backend.address, "POST", path, &headers, br#"{"alerts":[]}"#).status, 401, "{path}");
+    }
 }
 
 #[test]

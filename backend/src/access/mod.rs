@@ -1,10 +1,11 @@
 //! Who may see what. Each request but those of [`OPEN`] passes [`guard`], which finds out who asks and leaves a
 //! [`Reader`]; a handler that reads takes it as an argument, since the store asks for its scope. A handler that the guard
-//! did not let through gets no reader, and no scope is made anywhere else.
+//! did not let through gets no reader, and no scope is made anywhere else. So it is with the [`AlertSender`] of the handler
+//! that takes alerts: whatever the guard took a path for, a handler runs only with what the guard left for it.
 //!
 //! In flow order: the file of [`tokens`], [`sessions`] of the page and their [`login`], the [`throttle`] of wrong tokens, and
-//! the [`name`] that a request was sent to. What may not be seen is answered exactly as what is not there: the scope is part of the question that the
-//! store is asked, so that neither answer nor time tells of what lies outside of it.
+//! the [`name`] that a request was sent to. What may not be seen is answered exactly as what is not there: the scope is
+//! part of the question that the store is asked, so that neither answer nor time tells of what lies outside of it.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -115,12 +116,35 @@ impl FromRequest for Reader {
     }
 }
 
+/// Who may send alerts, and reads nothing by that. Only [`guard`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct AlertSender(());
+
+impl FromRequest for AlertSender {
+    type Error = Problem;
+    type Future = std::future::Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(request.extensions().get::<Self>().copied().ok_or_else(no_token))
+    }
+}
+
 /// What became of a token that was presented.
-enum Presented {
-    Good(Reader),
+enum Presented<T> {
+    Good(T),
     Wrong,
     /// There were too many wrong ones; the next is looked at after so long.
     TooMany(Duration),
+}
+
+impl<T> From<Presented<T>> for Result<T, Problem> {
+    fn from(presented: Presented<T>) -> Self {
+        match presented {
+            Presented::Good(who) => Ok(who),
+            Presented::Wrong => Err(no_token()),
+            Presented::TooMany(wait) => Err(too_many(wait)),
+        }
+    }
 }
 
 impl Access {
@@ -189,14 +213,14 @@ impl State {
     }
 
     /// Judges a token that a client presented.
-    fn present(&self, token: &[u8], client: IpAddr, good: impl Fn(&TokenHash) -> Option<Reader>) -> Presented {
+    fn present<T>(&self, token: &[u8], client: IpAddr, good: impl Fn(&TokenHash) -> Option<T>) -> Presented<T> {
         let now = Instant::now();
         if let Some(wait) = lock(&self.throttle).wait(client, now) {
             return Presented::TooMany(wait);
         }
         let hash = TokenHash::of(&token[..token.len().min(TOKEN_MAX_BYTES + 1)]);
         match good(&hash) {
-            Some(reader) => Presented::Good(reader),
+            Some(who) => Presented::Good(who),
             None => {
                 lock(&self.throttle).fail(client, now);
                 tracing::warn!(%client, "a wrong token was presented");
@@ -208,11 +232,7 @@ impl State {
     /// Who sent a request, by its `Authorization` or its session.
     fn who(&self, request: &ServiceRequest) -> Result<Reader, Problem> {
         if let Some(token) = bearer(request.headers()) {
-            return match self.present(token, client(request.peer_addr()), |hash| self.reader(hash)) {
-                Presented::Good(reader) => Ok(reader),
-                Presented::Wrong => Err(no_token()),
-                Presented::TooMany(wait) => Err(too_many(wait)),
-            };
+            return self.present(token, client(request.peer_addr()), |hash| self.reader(hash)).into();
         }
         let number = request.cookie(login::COOKIE);
         let token = number.and_then(|number| lock(&self.sessions).token(number.value(), Instant::now()));
@@ -220,21 +240,15 @@ impl State {
     }
 
     /// Whether a request has the token that alerts come with.
-    fn admit_alerts(&self, request: &ServiceRequest) -> Result<Reader, Problem> {
-        let Some(token) = bearer(request.headers()) else { return Err(no_token()) };
-        // Alerts read nothing.
-        let nobody = Reader { scope: Scope::Projects(Default::default()), name: None, token: None };
-        let good = |hash: &TokenHash| self.tokens().is_of_alerts(hash).then(|| nobody.clone());
-        match self.present(token, client(request.peer_addr()), good) {
-            Presented::Good(nobody) => Ok(nobody),
-            Presented::Wrong => Err(no_token()),
-            Presented::TooMany(wait) => Err(too_many(wait)),
-        }
+    fn alert_sender(&self, request: &ServiceRequest) -> Result<AlertSender, Problem> {
+        let token = bearer(request.headers()).ok_or_else(no_token)?;
+        let good = |hash: &TokenHash| self.tokens().is_of_alerts(hash).then_some(AlertSender(()));
+        self.present(token, client(request.peer_addr()), good).into()
     }
 }
 
-/// Middleware: lets through whom the path asks for, and leaves a [`Reader`] for the handler. It belongs within what
-/// gives requests their ids.
+/// Middleware: lets through whom the path asks for, and leaves a [`Reader`] or an [`AlertSender`] for the handler. It
+/// belongs within what gives requests their ids.
 ///
 /// # Errors
 /// 401 without a good token, 429 after too many wrong ones; a page leads to the login instead. 403 where everyone may
@@ -243,36 +257,49 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let path = request.path();
+    let path = path(&request);
     if OPEN.contains(&path) || path.starts_with("/assets/") {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }
+    let is_of_page = !path.starts_with("/api/");
     match admit(&request) {
-        Ok(reader) => {
-            request.extensions_mut().insert(reader);
-            next.call(request).await.map(ServiceResponse::map_into_left_body)
-        }
+        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_left_body),
         Err(problem) => {
-            let is_page = problem.is(StatusCode::UNAUTHORIZED) && !path.starts_with("/api/");
-            let answer = if is_page { login::lead_to(&request) } else { problem.error_response() };
+            let is_of_page = is_of_page && problem.is(StatusCode::UNAUTHORIZED);
+            let answer = if is_of_page { login::lead_to(&request) } else { problem.error_response() };
             Ok(request.into_response(answer).map_into_right_body())
         }
     }
 }
 
-/// Who sent a request, or why it goes no further.
-fn admit(request: &ServiceRequest) -> Result<Reader, Problem> {
+/// The path as routes are matched with it: `%61` in an address is an `a` there.
+fn path(request: &ServiceRequest) -> &str {
+    request.match_info().as_str()
+}
+
+/// Leaves on a request who sent it, or tells why it goes no further.
+fn admit(request: &ServiceRequest) -> Result<(), Problem> {
     let access = request.app_data::<web::Data<Access>>().ok_or_else(no_token)?;
     match &*access.0 {
-        Kind::Tokens(state) if request.path() == ALERTS => state.admit_alerts(request),
-        Kind::Tokens(state) => state.who(request),
-        Kind::Open if name::is_own(request.headers()) => Ok(Reader { scope: Scope::All, name: None, token: None }),
+        Kind::Tokens(state) if path(request) == ALERTS => {
+            let sender = state.alert_sender(request)?;
+            request.extensions_mut().insert(sender);
+        }
+        Kind::Tokens(state) => {
+            let reader = state.who(request)?;
+            request.extensions_mut().insert(reader);
+        }
+        Kind::Open if name::is_own(request.headers()) => {
+            request.extensions_mut().insert(Reader { scope: Scope::All, name: None, token: None });
+            request.extensions_mut().insert(AlertSender(()));
+        }
         Kind::Open => {
             let detail = "without tokens this service answers under an address, localhost or a name without a dot only; \
                           set TOKENS_FILE to serve it under other names";
-            Err(Problem::new(StatusCode::FORBIDDEN, detail))
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
     }
+    Ok(())
 }
 
 /// The token of an `Authorization: Bearer` header.
