@@ -43,6 +43,11 @@ const WIDTH: u32 = WIDE.0;
 const LABELS_HEIGHT: u32 = 30;
 const LABELS_WIDTH: u32 = 76;
 
+/// A greater value is drawn as this one, and no axis is shorter than the other: beyond, `plotters` finds no labels for it and
+/// looks for ever. In milliseconds, these are 30,000 years and a nanosecond.
+const VALUE_MAX: f64 = 1e15;
+const AXIS_MIN: f64 = 1e-6;
+
 /// A link over a part of a picture.
 #[derive(Clone, Debug)]
 pub struct Area {
@@ -134,14 +139,14 @@ pub fn curves(title: &str, curves: &[Curve], unit: Unit, step_ms: i64, areas: &[
     let (Some(first), Some(last)) = (starts().map(|(at, _)| *at).min(), starts().map(|(at, _)| *at).max()) else {
         return String::new();
     };
-    let most = starts().filter_map(|(_, value)| *value).fold(0.0, f64::max);
-    let most = if most > 0.0 { most * 1.05 } else { 1.0 };
+    let most = starts().filter_map(|(_, value)| drawable(*value)).fold(0.0, f64::max);
+    let most = if most > 0.0 { (most * 1.05).max(AXIS_MIN) } else { 1.0 };
     let areas: Vec<_> = areas.iter().map(|(at, area)| (*at..*at + step_ms, area)).collect();
     draw(title, size, first..last + step_ms, most, unit, &areas, |chart| {
         for (curve, colour) in curves.iter().zip([FIRST, SECOND, THIRD]) {
-            for run in curve.points.split(|(_, value)| value.is_none()).filter(|run| !run.is_empty()) {
-                let points: Vec<_> =
-                    run.iter().map(|(at, value)| (at + step_ms / 2, value.unwrap_or_default())).collect();
+            let points: Vec<_> = curve.points.iter().map(|(at, value)| (at + step_ms / 2, drawable(*value))).collect();
+            for run in points.split(|(_, value)| value.is_none()).filter(|run| !run.is_empty()) {
+                let points: Vec<_> = run.iter().filter_map(|(at, value)| Some((*at, (*value)?))).collect();
                 if let [point] = points[..] {
                     chart.draw_series([Circle::new(point, 3, colour.filled())])?;
                 } else {
@@ -151,6 +156,11 @@ pub fn curves(title: &str, curves: &[Curve], unit: Unit, step_ms: i64, areas: &[
         }
         Ok(())
     })
+}
+
+/// A value as it can be drawn. Lines may say any number: there is no place for one below nothing.
+fn drawable(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| *value >= 0.0).map(|value| value.min(VALUE_MAX))
 }
 
 /// A mark on the bar of a request's life.
@@ -313,6 +323,24 @@ mod tests {
             assert!(picture.contains("&lt;3 lines") && picture.contains("b=&quot;2&quot;"), "{picture}");
         }
         assert_eq!(stacks("none", &[], 1, WIDE), "");
+    }
+
+    #[test]
+    fn whatever_a_line_says_can_be_drawn() {
+        for value in [f64::MAX, f64::INFINITY, f64::NAN, f64::MIN, -0.001, 0.0, f64::MIN_POSITIVE, 1e-300, 1e-7, 1e300]
+        {
+            let curve = |first| Curve { points: vec![(0, Some(first)), (60_000, Some(value)), (120_000, None)] };
+            for curve in [curve(1.0), curve(value)] {
+                let picture = curves("latency", &[curve], Unit::Milliseconds, 60_000, &[(0, area())], HALF);
+                assert!(picture.contains("</svg>") && !picture.contains("NaN"), "{value}: {picture}");
+            }
+        }
+        let below = Curve { points: vec![(0, Some(-5.0)), (60_000, Some(2.0))] };
+        let picture = curves("latency", &[below], Unit::Milliseconds, 60_000, &[], HALF);
+        assert!(
+            picture.contains("<circle")
+                && !picture.contains("<polyline opacity=\"1\" fill=\"none\" stroke=\"#030303\"")
+        );
     }
 
     #[test]
