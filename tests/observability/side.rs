@@ -1,17 +1,22 @@
 //! Stores of one kind beside each other, with lines under the same ids.
 
-use serde_json::Value;
+use observability_tests::engine::Engine;
+use observability_tests::program::Start;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::place::Place;
+use crate::place::{Place, mark};
 
 /// A store of its own.
 pub(crate) struct Side {
     pub(crate) place: Place,
+    /// What its indices in an engine are named by.
+    pub(crate) index_prefix: String,
 }
 
 impl Side {
     pub(crate) fn of(place: Place) -> Self {
-        Self { place }
+        Self { place, index_prefix: mark("side") }
     }
 
     /// Carries lines here, with their places in a file.
@@ -20,20 +25,52 @@ impl Side {
         let file = folder.path().join("app.log");
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         std::fs::write(&file, text).unwrap();
-        let shipper = self.place.shipper("run", &folder.path().join("state"));
-        let shipper = shipper.args(["--until-idle", "--file"]).arg(&file);
-        let mut shipper = shipper.start();
-        assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
+        run(self.shipper("run", &folder).args(["--until-idle", "--file"]).arg(&file));
     }
 
-    /// Puts here what the other has, under the same ids.
+    /// Puts here what the other has, under the same ids and in the same order.
     pub(crate) fn copy(&self, other: &Self) {
-        let (Place::Embedded(to), Place::Embedded(from)) = (&self.place, &other.place) else {
-            panic!("only the files of embedded stores are copied");
-        };
-        for entry in std::fs::read_dir(from.path()).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
+        match (&self.place, &other.place) {
+            (Place::Embedded(to), Place::Embedded(from)) => {
+                for entry in std::fs::read_dir(from.path()).unwrap() {
+                    let entry = entry.unwrap();
+                    std::fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
+                }
+            }
+            (Place::Engine(engine, _), Place::Engine(..)) => self.copy_documents(engine, &other.index_prefix),
+            _ => panic!("stores of two kinds have no copies of each other"),
         }
     }
+
+    fn copy_documents(&self, engine: &Engine, from: &str) {
+        // Template and pipeline go before the first document, which is past the pipeline.
+        run(self.shipper("bootstrap", &tempfile::tempdir().unwrap()));
+        let mut documents = engine.search_in(from, &json!({ "match_all": {} }));
+        documents.sort_by_key(|document| document["_id"].as_str().unwrap().to_owned());
+        for document in documents {
+            let [index, id] = ["_index", "_id"].map(|name| document[name].as_str().unwrap());
+            let index = index.replace(from, &self.index_prefix);
+            let path = format!("/{index}/_create/{id}?pipeline=_none");
+            let (status, answer) = engine.request("PUT", &path, &document["_source"]);
+            assert_eq!(status, 201, "{answer}");
+        }
+    }
+
+    fn shipper(&self, subcommand: &str, folder: &TempDir) -> Start {
+        let shipper = self.place.shipper(subcommand, &folder.path().join("state"));
+        shipper.args(["--index-prefix", &self.index_prefix])
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        if let Place::Engine(engine, _) = &self.place {
+            engine.remove_indices_of(&self.index_prefix);
+        }
+    }
+}
+
+fn run(shipper: Start) {
+    let mut shipper = shipper.start();
+    assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
 }
