@@ -45,6 +45,13 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
             b"\"status\":201",
             b"\xff",
             b"-",
+            b"NOT ",
+            b" OR ",
+            b"..",
+            b">=",
+            b"order.id:",
+            b"tries:",
+            b"due:",
         ])
         .prop_map(<[u8]>::to_vec),
     ];
