@@ -1,0 +1,215 @@
+//! What counts are answered with, made of what the store counted.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use store::counts::{Bucket, FacetCounts, GroupKey, Requests};
+use store::patterns::PatternCount;
+use store::{Counted, Facets, Histogram, Level, Patterns, RequestStats};
+use utoipa::ToSchema;
+
+/// How far counts are to be trusted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CountedAnswer {
+    /// Whether they are exact; if not, there may be more of anything.
+    exact: bool,
+    /// Lines that were looked at, the newest, where these are not all.
+    looked_at: Option<u64>,
+}
+
+impl From<Counted> for CountedAnswer {
+    fn from(counted: Counted) -> Self {
+        match counted {
+            Counted::Exact => Self { exact: true, looked_at: None },
+            Counted::AtLeast { looked_at } => Self { exact: false, looked_at: Some(looked_at) },
+        }
+    }
+}
+
+/// Lines by the values of fields.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FacetsAnswer {
+    /// How many lines there are.
+    lines: u64,
+    facets: Vec<FacetAnswer>,
+    counted: CountedAnswer,
+}
+
+/// Lines by the values of one field.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FacetAnswer {
+    field: String,
+    /// The most frequent first.
+    values: Vec<ValueAnswer>,
+    /// Lines of values that are not listed.
+    others: u64,
+}
+
+/// Lines of one value.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ValueAnswer {
+    value: String,
+    lines: u64,
+}
+
+impl From<Facets> for FacetsAnswer {
+    fn from(found: Facets) -> Self {
+        let facet = |counts: FacetCounts| FacetAnswer {
+            field: counts.facet.name().to_owned(),
+            values: counts.values.into_iter().map(|(value, lines)| ValueAnswer { value, lines }).collect(),
+            others: counts.others,
+        };
+        let facets = found.facets.into_iter().map(facet).collect();
+        Self { lines: found.lines, facets, counted: found.counted.into() }
+    }
+}
+
+/// Lines over time.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HistogramAnswer {
+    /// Seconds of each bucket: more than were asked for, where there would be more than 1000 of them.
+    step_s: f64,
+    /// In the order of time, without a gap.
+    buckets: Vec<BucketAnswer>,
+    counted: CountedAnswer,
+}
+
+/// Lines of one step of time.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BucketAnswer {
+    /// When it begins.
+    start: String,
+    lines: u64,
+    trace: u64,
+    debug: u64,
+    info: u64,
+    warn: u64,
+    error: u64,
+}
+
+impl From<Histogram> for HistogramAnswer {
+    fn from(found: Histogram) -> Self {
+        let bucket = |bucket: Bucket| {
+            let of = |level: Level| bucket.levels[level as usize];
+            BucketAnswer {
+                start: bucket.start.to_string(),
+                lines: bucket.lines,
+                trace: of(Level::Trace),
+                debug: of(Level::Debug),
+                info: of(Level::Info),
+                warn: of(Level::Warn),
+                error: of(Level::Error),
+            }
+        };
+        let buckets = found.buckets.into_iter().map(bucket).collect();
+        Self { step_s: found.step.as_secs_f64(), buckets, counted: found.counted.into() }
+    }
+}
+
+/// Figures of requests.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StatsAnswer {
+    total: RequestsAnswer,
+    groups: Vec<GroupAnswer>,
+    /// Requests of groups that are not listed.
+    others: u64,
+    /// Seconds of each step of time, where they are grouped by it.
+    step_s: Option<f64>,
+    counted: CountedAnswer,
+}
+
+/// Figures of a group.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GroupAnswer {
+    /// Its endpoint, its project, or when its step of time begins.
+    key: String,
+    requests: RequestsAnswer,
+}
+
+/// Figures of some requests.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RequestsAnswer {
+    /// How many.
+    count: u64,
+    /// Those answered with a status from 500 to 599.
+    server_errors: u64,
+    /// Those that no answer was sent to.
+    unanswered: u64,
+    /// Half took no longer, in milliseconds; an engine estimates it.
+    p50_ms: Option<f64>,
+    p90_ms: Option<f64>,
+    p99_ms: Option<f64>,
+}
+
+impl From<Requests> for RequestsAnswer {
+    fn from(requests: Requests) -> Self {
+        let Requests { requests: count, server_errors, unanswered, p50_ms, p90_ms, p99_ms } = requests;
+        Self { count, server_errors, unanswered, p50_ms, p90_ms, p99_ms }
+    }
+}
+
+impl From<RequestStats> for StatsAnswer {
+    fn from(found: RequestStats) -> Self {
+        let group = |(key, requests): (GroupKey, Requests)| {
+            let key = match key {
+                GroupKey::Value(value) => value,
+                GroupKey::Time(time) => time.to_string(),
+            };
+            GroupAnswer { key, requests: requests.into() }
+        };
+        Self {
+            total: found.total.into(),
+            groups: found.groups.into_iter().map(group).collect(),
+            others: found.others,
+            step_s: found.step.as_ref().map(Duration::as_secs_f64),
+            counted: found.counted.into(),
+        }
+    }
+}
+
+/// Patterns of messages.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PatternsAnswer {
+    /// The most frequent first.
+    patterns: Vec<PatternAnswer>,
+    /// Lines of patterns that are not listed.
+    others: u64,
+    /// Lines among the others that a bound kept from being told apart: each may be of any pattern, also of one that is
+    /// listed, and then the counts are not exact.
+    not_told_apart: u64,
+    counted: CountedAnswer,
+}
+
+/// Lines whose messages are alike.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PatternAnswer {
+    /// What their messages have in common.
+    pattern: String,
+    lines: u64,
+    /// The gravest of their levels.
+    worst: &'static str,
+    /// The earliest of those counted.
+    first: String,
+    /// The latest.
+    last: String,
+}
+
+impl From<Patterns> for PatternsAnswer {
+    fn from(found: Patterns) -> Self {
+        let pattern = |pattern: PatternCount| PatternAnswer {
+            pattern: pattern.pattern,
+            lines: pattern.lines,
+            worst: pattern.worst.as_str(),
+            first: pattern.first.to_string(),
+            last: pattern.last.to_string(),
+        };
+        let mut counted = CountedAnswer::from(found.counted);
+        counted.exact &= found.not_told_apart == 0;
+        Self {
+            patterns: found.patterns.into_iter().map(pattern).collect(),
+            others: found.others,
+            not_told_apart: found.not_told_apart,
+            counted,
+        }
+    }
+}
