@@ -35,5 +35,6 @@ mod test_pages;
 mod test_pages_badge;
 mod test_pages_faults;
 mod test_pages_flows;
+mod test_pages_pictures;
 mod test_request_id;
 mod test_verify;
