@@ -12,9 +12,6 @@ use store::{Keep, Store, Timestamp};
 /// How often it is looked whether there is something to take out.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Between two steps, so that writes that wait go first.
-const PAUSE: Duration = Duration::from_millis(5);
-
 /// What was taken out since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Removals {
@@ -50,7 +47,7 @@ async fn retain(store: Store, keep: Keep, removals: Weak<Removals>) {
                 removals.is_failing.store(false, Ordering::Relaxed);
                 removals.lines.fetch_add(retained.lines, Ordering::Relaxed);
                 removals.bytes.fetch_add(retained.bytes, Ordering::Relaxed);
-                if retained.more { PAUSE } else { INTERVAL }
+                retained.more.unwrap_or(INTERVAL)
             }
             Err(error) => {
                 if !removals.is_failing.swap(true, Ordering::Relaxed) {

@@ -159,9 +159,8 @@ async fn while_retaining(path: &Path, written: u64, file_bytes: u64) {
                 let began = Instant::now();
                 let step = store.retain(&keep, Timestamp::now()).await.unwrap();
                 (lines, longest) = (lines + step.lines, longest.max(began.elapsed()));
-                if !step.more {
-                    return (lines, longest);
-                }
+                let Some(pause) = step.more else { return (lines, longest) };
+                tokio::time::sleep(pause).await;
             }
         }
     });

@@ -118,6 +118,17 @@ pub(crate) fn put_large(connection: &Connection, first: i64, key: i64) -> rusqli
     Ok(())
 }
 
+/// Reads what [`remove`] and [`remove_group`] take out with a run of these lines.
+pub(crate) fn read(connection: &Connection, first: i64, end: i64, sizes: Sizes) -> rusqlite::Result<()> {
+    let from = if end % sizes.group == 0 { end - sizes.group } else { first };
+    let mut rows = connection.prepare_cached("SELECT fingerprints FROM ids WHERE place >= ?1 AND place < ?2")?;
+    let mut rows = rows.query([from << LOW_BITS, end << LOW_BITS])?;
+    while let Some(row) = rows.next()? {
+        row.get_ref(0)?;
+    }
+    Ok(())
+}
+
 /// Takes what is told of single runs of so many ids out.
 pub(crate) fn remove(connection: &Connection, first: i64, end: i64) -> rusqlite::Result<()> {
     let delete = "DELETE FROM ids WHERE place >= ?1 AND place < ?2 AND place & 1023 < 256";

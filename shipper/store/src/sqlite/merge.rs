@@ -37,11 +37,26 @@ pub(crate) fn step(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bo
     Ok(clear(connection, STALE_BLOCKS)? || merge(connection, sizes)? || ids::group_some(connection, sizes)?)
 }
 
+/// Terms of runs that are gone: those of the keys from the first to before the second.
+pub(crate) fn stale(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
+    let stale = r#"SELECT first, "end" FROM stale LIMIT 1"#;
+    connection.prepare_cached(stale)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+}
+
+/// Reads the blocks that [`clear`] takes out next.
+pub(crate) fn read_stale(connection: &Connection, blocks: i64) -> rusqlite::Result<()> {
+    let Some((first, end)) = stale(connection)? else { return Ok(()) };
+    let mut data = connection.prepare_cached("SELECT data FROM terms WHERE run >= ?1 AND run < ?2 LIMIT ?3")?;
+    let mut data = data.query([first, end, blocks])?;
+    while let Some(row) = data.next()? {
+        row.get_ref(0)?;
+    }
+    Ok(())
+}
+
 /// Takes out some terms of runs that are gone; whether there were any.
 pub(crate) fn clear(connection: &Connection, blocks: i64) -> rusqlite::Result<bool> {
-    let stale = r#"SELECT first, "end" FROM stale LIMIT 1"#;
-    let stale = connection.prepare_cached(stale)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((first, end)): Option<(i64, i64)> = stale else { return Ok(false) };
+    let Some((first, end)) = stale(connection)? else { return Ok(false) };
     let delete = "DELETE FROM terms WHERE rowid IN (SELECT rowid FROM terms WHERE run >= ?1 AND run < ?2 LIMIT ?3)";
     let deleted = connection.prepare_cached(delete)?.execute(params![first, end, blocks])?;
     if i64::try_from(deleted).unwrap_or(i64::MAX) < blocks {

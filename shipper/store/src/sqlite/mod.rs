@@ -255,8 +255,13 @@ impl Sqlite {
         let Some(writer) = self.writer.clone() else {
             return Err(WriteError::Refused(Cause::new(0, "the store was opened to read only")));
         };
-        let keep = *keep;
-        blocking(move || writer.retain(&keep, now)).await.map_err(WriteError::Unavailable)?
+        let (readers, keep) = (Arc::clone(&self.readers), *keep);
+        let work = move || {
+            // Without it the step only takes longer.
+            let _ = readers.with_connection(|connection| retain::read_ahead(connection, &keep, now));
+            writer.retain(&keep, now)
+        };
+        blocking(work).await.map_err(WriteError::Unavailable)?
     }
 
     /// Looks at one state of the store; one that has no tables yet answers with nothing.

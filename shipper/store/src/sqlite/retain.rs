@@ -1,11 +1,12 @@
 //! Takes out the oldest lines: those that are older than they need be kept, and as many as the file is too large by.
 //!
 //! Lines go in the order in which they came, a whole run at a time: first the run, and from then on no search finds them;
-//! then its terms, [`STEP_BLOCKS`] a step, and their rows, [`STEP_LINES`] a step, so that a write waits for no longer than one
-//! step takes. The newest lines, fewer than a run, stay. Rows that went are told in `retired`, so that it can be proved of a source that
-//! what is missing was taken out here.
+//! then its terms, [`STEP_BLOCKS`] a step, and their rows, [`STEP_LINES`] a step. What is oldest is seldom in memory, so
+//! that a reader [fetches](read_ahead) what the next step needs from the disk before the step holds the writer up. A step
+//! is not synced: what a power loss undoes of it is taken out again. The newest lines, fewer than a run, stay. Rows that
+//! went are told in `retired`, so that it can be proved of a source that what is missing was taken out here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
@@ -16,16 +17,33 @@ use crate::sqlite::sizes::Sizes;
 use crate::timestamp::Timestamp;
 
 /// Rows that one step takes out.
-const STEP_LINES: i64 = 1_000;
+const STEP_LINES: i64 = 500;
 
 /// Blocks of terms that one step takes out.
-const STEP_BLOCKS: i64 = 500;
+const STEP_BLOCKS: i64 = 250;
 
 /// Free pages that one step gives back to the file system.
-const STEP_PAGES: i64 = 500;
+const STEP_PAGES: i64 = 250;
 
 /// Free pages are given back when they are more than one in so many; the rest is for the lines that come.
 const FREE_PART: i64 = 4;
+
+/// Without `NOT INDEXED` the whole index is gone through, which has the sources in order.
+const TELL: &str = r#"
+INSERT INTO retired (source, lines, bytes, first, last)
+SELECT source, count(*), sum(length), min("offset"), max("offset") FROM logs NOT INDEXED WHERE id <= ?1 GROUP BY source
+ON CONFLICT (source) DO UPDATE SET lines = lines + excluded.lines, bytes = bytes + excluded.bytes,
+    first = min(first, excluded.first), last = max(last, excluded.last)
+"#;
+
+const SUM: &str = "SELECT count(*), coalesce(sum(length), 0) FROM logs WHERE id <= ?1";
+
+const DELETE: &str = "DELETE FROM logs WHERE id <= ?1";
+
+const READ_ROWS: &str = r#"SELECT source, "offset", document FROM logs WHERE id <= ?1"#;
+
+const READ_IDENTITY: &str =
+    r#"SELECT count(*) FROM logs INDEXED BY logs_by_source WHERE source = ?1 AND "offset" = ?2"#;
 
 /// How much is kept. Without bounds, everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,63 +62,112 @@ pub struct Retained {
     pub lines: u64,
     /// Their lengths at their source together, in bytes.
     pub bytes: u64,
-    /// Whether there is more to do at once.
-    pub more: bool,
+    /// Where there is more to do: for how long writes should go first. It is as long as they were held up.
+    pub more: Option<Duration>,
 }
 
-/// Does one step; `more` tells whether another is due.
-pub(crate) fn step(connection: &mut Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<Retained> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let retained = match take_rows(&transaction)? {
-        Some(retained) => retained,
-        None => {
-            let more = merge::clear(&transaction, STEP_BLOCKS)? || take_run(&transaction, keep, now)?;
-            Retained { more, ..Retained::default() }
+/// What is to be done next.
+enum Step {
+    /// Rows up to this id are taken out.
+    Rows(i64),
+    /// Terms of runs that are gone are.
+    Terms,
+    /// The oldest run is, which has this first line and so many.
+    Run(i64, i64),
+}
+
+impl Step {
+    fn next(connection: &Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<Option<Self>> {
+        let through: i64 = connection.query_row("SELECT through FROM removed", [], |row| row.get(0))?;
+        let first: Option<i64> = connection.query_row("SELECT min(id) FROM logs", [], |row| row.get(0))?;
+        if let Some(first) = first.filter(|first| *first <= through) {
+            return Ok(Some(Self::Rows(through.min(first.saturating_add(STEP_LINES - 1)))));
         }
-    };
-    transaction.commit()?;
-    if retained.more {
-        return Ok(retained);
+        if merge::stale(connection)?.is_some() {
+            return Ok(Some(Self::Terms));
+        }
+        let oldest = "SELECT first, lines FROM runs INDEXED BY runs_directory ORDER BY first LIMIT 1";
+        let oldest =
+            connection.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((first, lines)): Option<(i64, i64)> = oldest else { return Ok(None) };
+        let is_due = is_too_large(connection, keep)? || is_too_old(connection, first, keep, now)?;
+        Ok(is_due.then_some(Self::Run(first, lines)))
     }
-    Ok(Retained { more: give_back(connection)?, ..retained })
 }
 
-/// Takes out rows of the runs that are gone; `None` when there are none left.
-fn take_rows(connection: &Connection) -> rusqlite::Result<Option<Retained>> {
-    let through: i64 = connection.query_row("SELECT through FROM removed", [], |row| row.get(0))?;
-    let first: Option<i64> = connection.query_row("SELECT min(id) FROM logs", [], |row| row.get(0))?;
-    let Some(first) = first.filter(|first| *first <= through) else { return Ok(None) };
-    let last = through.min(first.saturating_add(STEP_LINES - 1));
-    let tell = r#"INSERT INTO retired (source, lines, bytes, first, last)
-        SELECT source, count(*), sum(length), min("offset"), max("offset") FROM logs WHERE id <= ?1 GROUP BY source
-        ON CONFLICT (source) DO UPDATE SET lines = lines + excluded.lines, bytes = bytes + excluded.bytes,
-            first = min(first, excluded.first), last = max(last, excluded.last)"#;
-    connection.prepare_cached(tell)?.execute([last])?;
-    let sum = "SELECT count(*), coalesce(sum(length), 0) FROM logs WHERE id <= ?1";
+/// Reads what the next step will need, so that the system has it in memory.
+pub(crate) fn read_ahead(connection: &Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    match Step::next(&transaction, keep, now)? {
+        Some(Step::Rows(last)) => read_rows(&transaction, last),
+        Some(Step::Terms) => merge::read_stale(&transaction, STEP_BLOCKS),
+        Some(Step::Run(first, lines)) => {
+            runs::durations(&transaction, first)?;
+            ids::read(&transaction, first, first + lines, Sizes::of(&transaction)?)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Does one step.
+pub(crate) fn step(connection: &mut Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<Retained> {
+    let began = Instant::now();
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let retained = take(connection, keep, now);
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let (lines, bytes, is_more) = retained?;
+    Ok(Retained { lines, bytes, more: is_more.then(|| began.elapsed()) })
+}
+
+/// Takes lines out, and says how many, of which lengths together, and whether there is more to do.
+fn take(connection: &mut Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<(u64, u64, bool)> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (mut lines, mut bytes) = (0, 0);
+    match Step::next(&transaction, keep, now)? {
+        Some(Step::Rows(last)) => (lines, bytes) = take_rows(&transaction, last)?,
+        Some(Step::Terms) => drop(merge::clear(&transaction, STEP_BLOCKS)?),
+        Some(Step::Run(first, lines)) => take_run(&transaction, first, lines)?,
+        None => {
+            drop(transaction);
+            return Ok((0, 0, give_back(connection)?));
+        }
+    }
+    transaction.commit()?;
+    Ok((lines, bytes, true))
+}
+
+fn read_rows(connection: &Connection, last: i64) -> rusqlite::Result<()> {
+    let mut rows = connection.prepare_cached(READ_ROWS)?;
+    let mut identity = connection.prepare_cached(READ_IDENTITY)?;
+    let mut rows = rows.query([last])?;
+    while let Some(row) = rows.next()? {
+        row.get_ref(2)?;
+        identity.query_row([row.get::<_, i64>(0)?, row.get(1)?], |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Takes out rows of the runs that are gone.
+fn take_rows(connection: &Connection, last: i64) -> rusqlite::Result<(u64, u64)> {
+    connection.prepare_cached(TELL)?.execute([last])?;
     let (lines, bytes): (i64, i64) =
-        connection.prepare_cached(sum)?.query_row([last], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    connection.prepare_cached("DELETE FROM logs WHERE id <= ?1")?.execute([last])?;
+        connection.prepare_cached(SUM)?.query_row([last], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection.prepare_cached(DELETE)?.execute([last])?;
     connection
         .prepare_cached("UPDATE removed SET lines = lines + ?1, bytes = bytes + ?2")?
         .execute(params![lines, bytes])?;
-    Ok(Some(Retained { lines: lines.cast_unsigned(), bytes: bytes.cast_unsigned(), more: true }))
+    Ok((lines.cast_unsigned(), bytes.cast_unsigned()))
 }
 
-/// Takes out the oldest run if it need not be kept; its rows go by and by.
-fn take_run(connection: &Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<bool> {
-    let oldest = "SELECT first, lines FROM runs INDEXED BY runs_directory ORDER BY first LIMIT 1";
-    let oldest = connection.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((first, lines)): Option<(i64, i64)> = oldest else { return Ok(false) };
-    if !is_too_large(connection, keep)? && !is_too_old(connection, first, keep, now)? {
-        return Ok(false);
-    }
+/// Takes out a run; its terms and rows go by and by.
+fn take_run(connection: &Connection, first: i64, lines: i64) -> rusqlite::Result<()> {
     let sizes = Sizes::of(connection)?;
     runs::remove(connection, first..first + lines)?;
     runs::give_up_merge(connection, first, sizes)?;
     ids::remove(connection, first, first + lines)?;
     ids::remove_group(connection, first + lines, sizes)?;
     connection.prepare_cached("UPDATE removed SET through = ?1")?.execute([first + lines - 1])?;
-    Ok(true)
+    Ok(())
 }
 
 fn is_too_large(connection: &Connection, keep: &Keep) -> rusqlite::Result<bool> {
@@ -137,4 +204,27 @@ fn give_back(connection: &Connection) -> rusqlite::Result<bool> {
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema;
+
+    #[test]
+    fn no_step_goes_through_more_rows_than_it_takes_out() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::make(&mut connection).unwrap();
+        for statement in [TELL, SUM, DELETE, READ_ROWS, READ_IDENTITY] {
+            let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+            let count = plan.parameter_count();
+            let parts =
+                plan.query_map(rusqlite::params_from_iter(vec![0; count]), |row| row.get::<_, String>(3)).unwrap();
+            let parts: Vec<_> = parts.map(Result::unwrap).filter(|part| part.contains("logs")).collect();
+            assert!(
+                !parts.is_empty() && parts.iter().all(|part| part.starts_with("SEARCH logs")),
+                "{statement}: {parts:?}"
+            );
+        }
+    }
 }

@@ -28,7 +28,7 @@ async fn retain(store: &Store, keep: Keep, now: Timestamp) -> Retained {
     for _ in 0..1_000 {
         let step = store.retain(&keep, now).await.unwrap();
         all = Retained { lines: all.lines + step.lines, bytes: all.bytes + step.bytes, more: step.more };
-        if !step.more {
+        if step.more.is_none() {
             return all;
         }
         assert!(step.lines <= 1_000);
