@@ -43,7 +43,7 @@ const MIN_FILES: u64 = 4;
 /// Why nothing is sent while they have no room, beside the store's own causes.
 pub const CAUSE: &str = "dead_letters";
 
-const DIR: &str = "dead-letters";
+pub(crate) const DIR: &str = "dead-letters";
 
 /// One dead letter, as it is written.
 #[derive(Debug, Serialize, Deserialize)]

@@ -26,6 +26,9 @@ const HOLES_NAMED: usize = 16;
 
 const QUARANTINE: &str = "quarantine";
 
+/// How the names of files end that are not yet what they are to become: the journal, what is discarded, what is repaired.
+const LEFTOVERS: [&str; 2] = [".new", ".repaired"];
+
 /// What can be done about a flaw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -111,13 +114,8 @@ pub fn check<D: Disk>(disk: &D, state_dir: &Path) -> Result<Inspection, JournalE
         let (from, bytes) = (journal.good_bytes, journal.bytes - journal.good_bytes);
         found.flaw(state_dir.join("journal"), from, bytes, Remedy::TakeOut, stranded);
     }
-    for name in disk.list(state_dir).map_err(failed(state_dir))? {
-        let path = state_dir.join(&name);
-        if name == "journal.new" || name.starts_with("journal.torn-") {
-            let bytes = disk.open(&path).and_then(|file| file.stat()).map_or(0, |stat| stat.len);
-            let what = "left behind by a process that ended; nothing reads it";
-            found.flaw(path, 0, bytes, Remedy::MoveAway, what);
-        }
+    for dir in [state_dir, &state_dir.join(dead_letters::DIR), &state_dir.join(past::DIR)] {
+        look_for_leftovers(disk, dir, &mut found).map_err(failed(dir))?;
     }
     let spool = state_dir.join("spool");
     look_at_spool(disk, &spool, &journal, &mut found).map_err(failed(&spool))?;
@@ -133,6 +131,19 @@ pub fn check<D: Disk>(disk: &D, state_dir: &Path) -> Result<Inspection, JournalE
         found.flaw(path, offset, bytes, Remedy::TakeOut, "a torn note of what is done");
     }
     Ok(found)
+}
+
+/// Files that were written under another name, to be renamed when they were whole, and the journal's torn ends.
+fn look_for_leftovers<D: Disk>(disk: &D, dir: &Path, found: &mut Inspection) -> io::Result<()> {
+    for name in disk.list(dir)? {
+        if LEFTOVERS.iter().any(|suffix| name.ends_with(suffix)) || name.starts_with("journal.torn-") {
+            let path = dir.join(name);
+            let bytes = disk.open(&path).and_then(|file| file.stat()).map_or(0, |stat| stat.len);
+            let what = "left behind by a process that ended; nothing reads it";
+            found.flaw(path, 0, bytes, Remedy::MoveAway, what);
+        }
+    }
+    Ok(())
 }
 
 fn look_at_spool<D: Disk>(disk: &D, spool: &Path, journal: &journal::Found, found: &mut Inspection) -> io::Result<()> {
@@ -319,74 +330,4 @@ fn free_name<D: Disk>(disk: &D, quarantine: &Path, state_dir: &Path, flaw: &Flaw
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::disk::RealDisk;
-    use crate::journal::Journal;
-
-    #[test]
-    fn what_is_torn_is_named_and_set_aside_and_nothing_is_deleted() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = dir.path();
-        let generation = GenerationId::new(1, &[0; 10]);
-        let mut journal = Journal::open(RealDisk, state).unwrap();
-        journal.checkpoint(generation, 4);
-        journal.sync().unwrap();
-        let good = fs::read(state.join("journal")).unwrap();
-        fs::write(state.join("journal"), [&good[..], b"torn"].concat()).unwrap();
-        fs::create_dir_all(state.join("spool/stdin")).unwrap();
-        let mut segment = b"one\ntwo\n".to_vec();
-        segment.extend([0; 700]);
-        fs::write(state.join(format!("spool/stdin/{generation}.log")), &segment).unwrap();
-        fs::write(state.join("spool/stdin/notes.txt"), "mine").unwrap();
-        fs::create_dir(state.join("dead-letters")).unwrap();
-        let id = store::LineId { generation, offset: 0 };
-        let letter = format!(
-            "{{\"at\":\"x\",\"id\":\"{id}\",\"index\":\"i\",\"status\":400,\"reason\":\"r\",\"attempts\":1,\"length\":4,\
-             \"document\":{{}}}}\n"
-        );
-        fs::write(state.join("dead-letters/00000000.ndjson"), format!("{letter}not one\n{letter}{{\"at\"")).unwrap();
-
-        let found = check(&RealDisk, state).unwrap();
-        let seen: Vec<_> = found.flaws.iter().map(|flaw| (flaw.offset, flaw.bytes, flaw.remedy)).collect();
-        let (at, len) = (good.len() as u64, letter.len() as u64);
-        assert_eq!(
-            seen,
-            [
-                (at, 4, Remedy::TakeOut),
-                (8, 700, Remedy::Leave),
-                (708, 0, Remedy::Leave),
-                (0, 0, Remedy::MoveAway),
-                (len, 8, Remedy::TakeOut),
-                (2 * len + 8, 5, Remedy::TakeOut),
-            ],
-            "{found:#?}"
-        );
-        assert!(!found.is_sound());
-        let state_of = SegmentState { generation, stream: "stdin".to_owned(), bytes: 708, checkpoint: 4 };
-        assert_eq!((found.segments, found.dead_letters), (vec![state_of], 2));
-
-        let found = check(&RealDisk, state).unwrap();
-        assert_eq!(repair(&RealDisk, state, &found).unwrap().len(), 3);
-        let found = check(&RealDisk, state).unwrap();
-        assert!(found.is_sound(), "{found:#?}");
-        assert_eq!(fs::read(state.join("journal")).unwrap(), good);
-        assert_eq!(fs::read_to_string(state.join("dead-letters/00000000.ndjson")).unwrap(), letter.repeat(2));
-        let kept: Vec<_> = fs::read_dir(state.join("quarantine")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        let mut kept: Vec<_> = kept.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
-        kept.sort();
-        assert_eq!(kept, ["mine", "not one\n{\"at\"", "torn"]);
-    }
-
-    #[test]
-    fn a_directory_of_a_newer_program_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let json = r#"{"journal":{"version":99}}"#;
-        let record = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
-        fs::write(dir.path().join("journal"), record).unwrap();
-        let error = check(&RealDisk, dir.path()).unwrap_err();
-        assert!(error.to_string().contains("version 99"), "{error}");
-    }
-}
+mod tests;

@@ -28,7 +28,7 @@ pub const MAX_FILES: usize = 4;
 /// Notes that the disk does not take are kept up to this many bytes; what comes then is not noted.
 const UNWRITTEN_MAX_BYTES: usize = 1024 * 1024;
 
-const DIR: &str = "past";
+pub(crate) const DIR: &str = "past";
 
 /// One note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
