@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shipper::dead_letters::DeadLetters;
-use shipper::delivery::{DeliverySettings, Request};
+use shipper::delivery::Request;
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
 use shipper::files::{FileSettings, Files, Format};
@@ -17,9 +17,11 @@ use shipper::journal::{self, Journal};
 use shipper::ledger::Ledger;
 use shipper::moment::Moment;
 use shipper::past::Past;
-use shipper::pipeline::{Pipeline, PipelineSettings, Shared};
+use shipper::pipeline::{Pipeline, Shared};
 use shipper::spool::{Appended, OnFull, Random, Spool, SpoolSettings, Writer};
 use store::{Cause, Disposition, Timestamp, WriteError};
+
+use crate::settings::pipeline_settings;
 
 /// A few lines fit, so that segments begin under each of the clock's times.
 const SEGMENT_BYTES: u64 = 100;
@@ -90,26 +92,9 @@ impl World {
         let files = Files::new(RealDisk, files, Arc::clone(&journal), self.random());
         let past = Past::open(RealDisk, &state).unwrap();
         let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::clone(&spool), past };
-        let settings = PipelineSettings {
-            index_prefix: "app-logs".to_owned(),
-            batch_max_lines: 3,
-            batch_max_bytes: 1 << 20,
-            batch_max_age: Duration::from_millis(50),
-            in_flight_max_bytes: 1 << 22,
-            line_max_bytes: 1 << 20,
-            checkpoint_interval: Duration::from_millis(100),
-            delivery: DeliverySettings {
-                hosts: Vec::new(),
-                poison_attempts: 4,
-                poison_span: Duration::from_secs(60),
-                requests_in_flight: 1,
-                retry_min: Duration::from_millis(1),
-                retry_max: Duration::from_millis(1),
-            },
-        };
         let dead_letters = DeadLetters::open(RealDisk, &state, u64::MAX).unwrap();
         let documents = Documents::new("host", "shipper", "service");
-        let pipeline = Pipeline::new(settings, shared, files, documents, dead_letters, self.random());
+        let pipeline = Pipeline::new(pipeline_settings(3), shared, files, documents, dead_letters, self.random());
         Process { pipeline, ledger, writer: spool.writer("stdout") }
     }
 

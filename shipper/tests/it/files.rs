@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shipper::dead_letters::DeadLetters;
-use shipper::delivery::{DeliverySettings, Request};
+use shipper::delivery::Request;
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
 use shipper::files::{FileSettings, Files, Format};
@@ -17,9 +17,11 @@ use shipper::journal::Journal;
 use shipper::ledger::{Ledger, Snapshot};
 use shipper::moment::Moment;
 use shipper::past::Past;
-use shipper::pipeline::{Pipeline, PipelineSettings, Report, Shared};
+use shipper::pipeline::{Pipeline, Report, Shared};
 use shipper::spool::{OnFull, Random, Spool, SpoolSettings};
 use store::{Disposition, Timestamp};
+
+use crate::settings::pipeline_settings;
 
 /// A fake store: document id to message.
 type Stored = BTreeMap<String, String>;
@@ -79,26 +81,9 @@ impl World {
             spool: Arc::new(spool),
             past: Past::open(RealDisk, &state).unwrap(),
         };
-        let settings = PipelineSettings {
-            index_prefix: "app-logs".to_owned(),
-            batch_max_lines: 100,
-            batch_max_bytes: 1 << 20,
-            batch_max_age: Duration::from_millis(50),
-            in_flight_max_bytes: 1 << 22,
-            line_max_bytes: 1 << 20,
-            checkpoint_interval: Duration::from_millis(100),
-            delivery: DeliverySettings {
-                hosts: Vec::new(),
-                poison_attempts: 4,
-                poison_span: Duration::from_secs(60),
-                requests_in_flight: 1,
-                retry_min: Duration::from_millis(1),
-                retry_max: Duration::from_millis(1),
-            },
-        };
         let dead_letters = DeadLetters::open(RealDisk, &state, u64::MAX).unwrap();
         let documents = Documents::new("host", "shipper", "service");
-        let pipeline = Pipeline::new(settings, shared, files, documents, dead_letters, random());
+        let pipeline = Pipeline::new(pipeline_settings(100), shared, files, documents, dead_letters, random());
         Rig { ledger, pipeline }
     }
 

@@ -14,4 +14,5 @@ mod memory;
 mod program;
 mod proof;
 mod run;
+mod settings;
 mod simulation;
