@@ -29,9 +29,10 @@ impl Sink {
             Err(BootstrapError::Unavailable(reason)) => {
                 tracing::warn!(to = %settings.to(), %reason, "the store does not answer yet: lines wait for it");
             }
-            // Rights come and go without anybody touching the shipper; the service it carries is not to fall with them.
-            Err(BootstrapError::Refused(cause)) if cause.kind == CauseKind::Rights => {
-                tracing::warn!(to = %settings.to(), reason = %cause, "the store does not let this shipper in: lines wait");
+            // Rights and blocks come and go without anybody touching the shipper; the service it carries is not to fall
+            // with them.
+            Err(BootstrapError::Refused(cause)) if matches!(cause.kind, CauseKind::Rights | CauseKind::Block) => {
+                tracing::warn!(to = %settings.to(), reason = %cause, "the store takes nothing from this shipper yet: lines wait");
             }
             Err(error) => return Err(StartError::Bootstrap(error.to_string())),
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
 use crate::disposition::{Cause, CauseKind};
+use crate::engine::bulk_answer::about_the_engine;
 use crate::engine::client::Answer;
 use crate::engine::{Engine, fields};
 use crate::query::NamedFields;
@@ -203,5 +204,7 @@ pub(super) fn said_no(answer: &Answer, what: &str) -> BootstrapError {
              or ship without a pipeline by --pipeline none"
         ));
     }
-    BootstrapError::Refused(Cause::new(cause.status, format!("{what}: {}", cause.reason)))
+    let (kind, reason) = answer.error();
+    let kind = about_the_engine(&kind, &reason).unwrap_or(cause.kind);
+    BootstrapError::Refused(Cause::new(cause.status, format!("{what}: {}", cause.reason)).of_kind(kind))
 }
