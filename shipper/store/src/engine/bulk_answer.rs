@@ -13,6 +13,9 @@ const HEAD: &[u8] = b"{\"errors\":false,\"items\":[";
 /// The type of an error that tells of a block: read-only, closed for writing, or, with 503, no cluster yet.
 pub(super) const CLUSTER_BLOCK: &str = "cluster_block_exception";
 
+/// OpenSearch's own type for a block on making indices.
+const CREATE_BLOCK: &str = "index_create_block_exception";
+
 /// The disposition of each of `lines` lines.
 ///
 /// # Errors
@@ -145,7 +148,7 @@ pub(super) fn is_overload(kind: &str) -> bool {
 /// their reasons, so a reason is told by how it begins, which no line decides.
 pub(super) fn about_the_engine(kind: &str, reason: &str) -> Option<CauseKind> {
     match kind {
-        CLUSTER_BLOCK => Some(CauseKind::Block),
+        CLUSTER_BLOCK | CREATE_BLOCK => Some(CauseKind::Block),
         "index_not_found_exception" => Some(CauseKind::MissingIndex),
         "illegal_argument_exception" => {
             let no_pipeline = reason.starts_with("pipeline with id [") && reason.ends_with("] does not exist");
@@ -235,6 +238,7 @@ mod tests {
         for (status, kind, reason) in [
             (403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)];"),
             (429, "cluster_block_exception", "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded …];"),
+            (403, "index_create_block_exception", "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)];"),
             (404, "index_not_found_exception", "no such index [x]"),
             (400, "illegal_argument_exception", "pipeline with id [app-logs] does not exist"),
             (
@@ -242,6 +246,12 @@ mod tests {
                 "validation_exception",
                 "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] \
                  maximum normal shards open;",
+            ),
+            (
+                400,
+                "validation_exception",
+                "Validation Failed: 1: this action would add [2] total shards, but this cluster currently has \
+                 [1000]/[1000] maximum shards open;",
             ),
             (403, "security_exception", "action is unauthorized"),
         ] {

@@ -4,7 +4,7 @@
 //! Such a thing is no refusal: it comes and goes while lines are shipped, the sink then pauses, and nothing is lost.
 
 use elasticsearch::http::Method;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::bootstrap::BootstrapError;
 use crate::engine::Engine;
@@ -18,7 +18,8 @@ const INDEX_BLOCKS: [&str; 3] = ["index.blocks.read_only_allow_delete", "index.b
 /// Settings of a cluster that keep lines out of all indices.
 const CLUSTER_BLOCKS: [&str; 2] = ["cluster.blocks.read_only", "cluster.blocks.read_only_allow_delete"];
 
-/// The setting of an OpenSearch that is past the disk's high watermark: no index can be made.
+/// The setting of an OpenSearch whose disks are all past their high watermark: no index can be made by asking for it. One
+/// that a line needs is made all the same, by 2.19 and 3.4, and gets no shards where the disks have no room for them.
 const CREATE_BLOCK: &str = "cluster.blocks.create_index";
 
 const AUTO_CREATE: &str = "action.auto_create_index";
@@ -29,11 +30,21 @@ const NAMED_MAX: usize = 3;
 impl Engine {
     /// Whether this program's indices take writes. Old ones need not: only a line that comes late would wait for them.
     pub(super) async fn index_blocks(&self) -> Result<Finding, BootstrapError> {
-        let path = format!("{}/_settings/index.blocks.*,index.uuid?flat_settings=true", self.indices());
-        let Some(settings) = self.settings_of(&path, "can't read which indices take writes").await? else {
-            return Ok(Finding::Unproven("the credentials may not read the indices' settings".to_owned()));
-        };
-        Ok(judge_indices(&settings, &self.index_of_today()))
+        let today = self.index_of_today();
+        let mut settings = self.blocks_of(&self.indices()).await?;
+        // What the credentials may not see is no part of a pattern; asked for by its name it is refused, there or not.
+        if settings.as_ref().is_some_and(|settings| settings.as_object().is_none_or(Map::is_empty)) {
+            settings = self.blocks_of(&today).await?;
+        }
+        Ok(match settings {
+            Some(settings) => judge_indices(&settings, &today),
+            None => Finding::Unproven("the credentials may not read the indices' settings".to_owned()),
+        })
+    }
+
+    async fn blocks_of(&self, indices: &str) -> Result<Option<Value>, BootstrapError> {
+        let path = format!("{indices}/_settings/index.blocks.*,index.uuid?flat_settings=true");
+        self.settings_of(&path, "can't read which indices take writes").await
     }
 
     /// Whether the cluster takes writes, and makes an index for a new day.
@@ -107,17 +118,16 @@ fn judge_cluster(answer: &Value, index: &str) -> Finding {
             "the cluster is read-only ({block}), lines would wait: set {block} to null in PUT _cluster/settings"
         ));
     }
-    if is_set(CREATE_BLOCK) {
-        return Finding::Blocked(format!(
-            "the cluster makes no new index ({CREATE_BLOCK}), lines would wait for one: make room on its disks, or set \
-             {CREATE_BLOCK} to null in PUT _cluster/settings"
-        ));
-    }
     match setting(AUTO_CREATE) {
         Some(patterns) if !makes(&patterns, index) => Finding::Blocked(format!(
             "the cluster does not make {index} for a line that needs it ({AUTO_CREATE} is {patterns:?}), lines would wait: \
              put \"+{}*\" before what stands there in PUT _cluster/settings",
             index.trim_end_matches(|char: char| char.is_ascii_digit() || char == '.')
+        )),
+        _ if is_set(CREATE_BLOCK) => Finding::Unproven(format!(
+            "the cluster is set to make no index that it is asked for ({CREATE_BLOCK}), as it sets itself when its disks are \
+             past their high watermark: lines of a new day would wait where none has room for it; make room there, or set \
+             {CREATE_BLOCK} to null in PUT _cluster/settings"
         )),
         Some(_) => Finding::Proven,
         None => Finding::Unproven(format!("the engine does not tell {AUTO_CREATE}")),
@@ -198,5 +208,13 @@ mod tests {
             "persistent": { "action.auto_create_index": "false" }, "defaults": {}
         });
         assert_eq!(judge_cluster(&settings, "app-logs-2026.11.25"), Finding::Proven);
+    }
+
+    #[test]
+    fn an_index_that_is_not_made_for_a_line_counts_before_one_that_is_not_made_by_asking() {
+        let settings = |auto_create: &str| json!({ "persistent": { "cluster.blocks.create_index": "true", "action.auto_create_index": auto_create } });
+        let judge = |auto_create| judge_cluster(&settings(auto_create), "app-logs-2026.11.25");
+        assert!(matches!(judge("true"), Finding::Unproven(why) if why.contains(CREATE_BLOCK)));
+        assert!(matches!(judge("false"), Finding::Blocked(why) if why.contains(AUTO_CREATE)));
     }
 }
