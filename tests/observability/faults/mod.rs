@@ -9,6 +9,7 @@ mod disk_full;
 mod engine_faults;
 mod kills;
 mod network;
+mod refusals;
 mod rotation;
 mod secured;
 

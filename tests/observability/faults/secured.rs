@@ -70,29 +70,38 @@ impl Secured {
         fs::write(self.node.folder().join("config").join(file), text).unwrap();
     }
 
-    /// Waits until a changed role is in force, before which a shipper may write all that it has.
+    /// Waits until a changed role is in force, by what the shipper may do with an index then.
     #[track_caller]
-    fn wait_until_it_may_not_write(&self, password: &str) {
+    fn wait_until_it_may(&self, may: bool, privilege: &str, index: &str, password: &str) {
         let url = format!("{}/_security/user/_has_privileges", self.url());
-        let body = json!({ "index": [{ "names": ["app-logs-1"], "privileges": ["create_doc"] }] }).to_string();
+        let body = json!({ "index": [{ "names": [index], "privileges": [privilege] }] }).to_string();
         wait::until("the changed role is in force", || {
             let request = self.client.post(&url).basic_auth("shipper", Some(password));
             let request = request.header("content-type", "application/json").body(body.clone());
             let answer = self.runtime.block_on(async { request.send().await?.text().await }).ok()?;
             let answer: Value = serde_json::from_str(&answer).ok()?;
-            (answer["has_all_requested"] == false).then_some(())
+            (answer["has_all_requested"] == may).then_some(())
         });
     }
 
     /// The shipper as the user `shipper`.
     fn shipper(&self, name: &str, password: &str, bootstrap: &str) -> Start {
-        let secret = self.folder.path().join(format!("{name}-password"));
+        self.as_shipper(self.anonymous(name, bootstrap), password)
+    }
+
+    fn as_shipper(&self, start: Start, password: &str) -> Start {
+        let secret = self.folder.path().join(password);
         fs::write(&secret, password).unwrap();
-        self.anonymous(name, bootstrap)
-            .args(["--user", "shipper", "--password-file"])
-            .arg(secret)
-            .arg("--ca-certificate")
-            .arg(self.authority())
+        start.args(["--user", "shipper", "--password-file"]).arg(secret).arg("--ca-certificate").arg(self.authority())
+    }
+
+    /// What `shipper preflight` finds.
+    #[track_caller]
+    fn preflight(&self, password: &str) -> String {
+        let start = Start::program("shipper").args(["preflight", "--to", &self.url(), "--pipeline", "none"]);
+        let mut preflight = self.as_shipper(start, password).start();
+        assert_eq!(preflight.exit_code(), 0, "{}", preflight.stderr());
+        preflight.stdout()
     }
 
     fn anonymous(&self, name: &str, bootstrap: &str) -> Start {
@@ -167,6 +176,14 @@ fn roles(privileges: &str) -> String {
     )
 }
 
+/// A role that may write and not look there, and perhaps look elsewhere.
+fn roles_to_write(elsewhere: bool) -> String {
+    let rights = "- names: [ 'app-logs-*' ]\n      privileges: [ create_doc, auto_configure ]";
+    let elsewhere =
+        if elsewhere { format!("\n    - names: [ 'other-*' ]\n      privileges: [ {READS} ]") } else { String::new() };
+    format!("shipping:\n  indices:\n    {rights}{elsewhere}\n")
+}
+
 /// An authority and a node's certificate, made by the engine's own tool.
 #[track_caller]
 fn certificates(node: &Node, folder: &Path) {
@@ -231,11 +248,28 @@ fn a_secured_engine_is_written_to_with_rights_and_waited_for_without() {
     // A role that may not write, and then may.
     let name = mark("role");
     secured.change("roles.yml", &roles(READS));
-    secured.wait_until_it_may_not_write("next-password");
+    secured.wait_until_it_may(false, "create_doc", "app-logs-1", "next-password");
     let (program, admin) = following(secured.shipper(&name, "next-password", "off"));
     wait_until_refused(admin, &["403"]);
     secured.change("roles.yml", &roles(WRITES));
     secured.assert_shipped(&name, program, admin);
+
+    // A role that may write and not look: what it can't ask is unproven, and no reason not to begin.
+    let said = secured.preflight("next-password");
+    assert!(["rights", "index blocks", "cluster blocks"].iter().all(|what| said.contains(&format!("{what}: proven"))));
+    for elsewhere in [false, true] {
+        secured.change("roles.yml", &roles_to_write(elsewhere));
+        secured.wait_until_it_may(false, "view_index_metadata", "app-logs-1", "next-password");
+        secured.wait_until_it_may(elsewhere, "view_index_metadata", "other-1", "next-password");
+        let said = secured.preflight("next-password");
+        assert!(said.contains("template unproven, ") && said.contains("rights: proven"), "{said}");
+        for what in ["template in force", "index blocks", "cluster blocks"] {
+            assert!(said.contains(&format!("{what}: unproven, the credentials may not ")), "{elsewhere}: {said}");
+        }
+        let name = mark("unseen");
+        let (program, admin) = following(secured.shipper(&name, "next-password", "apply"));
+        secured.assert_shipped(&name, program, admin);
+    }
 
     // An authority that is not trusted, and an API key that is nobody's: nothing leaves, all of it waits.
     let name = mark("authority");
