@@ -142,8 +142,7 @@ impl Ledger {
         let Some(account) = self.accounts.get_mut(&generation) else { return };
         account.untouched -= lines.min(account.untouched);
         account.touched = true;
-        account.ranges.push_back(Range { start, end, open: lines });
-        account.settle();
+        account.hand_on(Range { start, end, open: lines });
     }
 
     /// The `lines` lines from `start` to `end` of a file are read and handed on.
@@ -153,8 +152,7 @@ impl Ledger {
         self.counts.read_bytes += end - start;
         account.end = end;
         account.touched = true;
-        account.ranges.push_back(Range { start, end, open: lines });
-        account.settle();
+        account.hand_on(Range { start, end, open: lines });
     }
 
     /// Lines get their dispositions. Lines that come in order cost nothing but their count.
@@ -166,10 +164,11 @@ impl Ledger {
                 continue;
             };
             let after = account.ranges.partition_point(|range| range.start <= first.offset);
-            let Some(range) = after.checked_sub(1).and_then(|place| account.ranges.get_mut(place)) else {
+            let Some(place) = after.checked_sub(1) else {
                 lines.next();
                 continue;
             };
+            let range = &mut account.ranges[place];
             let within =
                 |id: &LineId| id.generation == first.generation && (range.start..range.end).contains(&id.offset);
             let mut settled = 0;
@@ -187,7 +186,7 @@ impl Ledger {
                 continue;
             }
             range.open = range.open.saturating_sub(settled);
-            account.settle();
+            account.settle(place);
         }
     }
 
@@ -197,8 +196,7 @@ impl Ledger {
         let lost = std::mem::take(&mut account.untouched);
         self.counts.lost += lost;
         let start = account.ranges.back().map_or(account.checkpoint, |range| range.end);
-        account.ranges.push_back(Range { start, end: account.end, open: 0 });
-        account.settle();
+        account.hand_on(Range { start, end: account.end, open: 0 });
         lost
     }
 
@@ -264,13 +262,36 @@ impl Account {
         self.untouched + self.ranges.iter().map(|range| range.open).sum::<u64>()
     }
 
-    /// Moves the checkpoint past the ranges that are done.
-    fn settle(&mut self) {
-        while let Some(range) = self.ranges.front()
-            && range.open == 0
-        {
-            self.checkpoint = range.end;
+    /// A range comes behind the others.
+    fn hand_on(&mut self, range: Range) {
+        self.ranges.push_back(range);
+        self.settle(self.ranges.len() - 1);
+    }
+
+    /// Of the range at `place` fewer lines are open. One that is done moves the checkpoint, or is joined with those beside it
+    /// that are done too: so behind a line that waits for long there are no more ranges than such with open lines, and
+    /// one between each two.
+    fn settle(&mut self, place: usize) {
+        let is_done = |range: &Range| range.open == 0;
+        if !self.ranges.get(place).is_some_and(is_done) {
+            return;
+        }
+        if self.ranges.get(place + 1).is_some_and(is_done) {
+            self.join(place);
+        }
+        if place > 0 && is_done(&self.ranges[place - 1]) {
+            self.join(place - 1);
+        }
+        if let Some(first) = self.ranges.front().filter(|first| is_done(first)) {
+            self.checkpoint = first.end;
             self.ranges.pop_front();
+        }
+    }
+
+    /// Joins the range at `place` with the next.
+    fn join(&mut self, place: usize) {
+        if let Some(next) = self.ranges.remove(place + 1) {
+            self.ranges[place].end = next.end;
         }
     }
 }
@@ -317,6 +338,23 @@ mod tests {
         let counts = ledger.snapshot();
         assert_eq!((counts.read, counts.stored, counts.lost, counts.waiting), (4, 1, 3, 0));
         assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 35);
+    }
+
+    #[test]
+    fn behind_a_line_that_waits_what_is_done_is_one_range() {
+        let mut ledger = Ledger::default();
+        ledger.open(generation(), 0, 0, 0);
+        for start in 0..1_000 {
+            ledger.read(generation(), start * 10, start * 10 + 10, 1);
+        }
+        // In an order that joins to either side, and to both.
+        let done = (1..1_000).map(|n| n * 377 % 1_000);
+        ledger.settle(done.filter(|n| *n != 0).map(|n| at(n * 10, Fate::Stored)));
+        assert_eq!(ledger.accounts[&generation()].ranges.len(), 2);
+        assert_eq!(ledger.snapshot().waiting, 1);
+        ledger.settle([at(0, Fate::Stored)]);
+        assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 10_000);
+        assert!(ledger.accounts[&generation()].ranges.is_empty() && ledger.snapshot().is_balanced());
     }
 
     #[test]
