@@ -246,6 +246,12 @@ pub fn append_whole(file: &impl DiskFile, len: u64, mut bytes: &[u8]) -> io::Res
     Ok(())
 }
 
+/// Whether an error says that there is no room: on the disk, or in what its user may have of it.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Whether a file that could not be appended to ends at `len`, as before.
 pub fn is_whole(file: &impl DiskFile, len: u64) -> bool {
     file.stat().is_ok_and(|stat| stat.len == len)

@@ -25,19 +25,22 @@ use std::path::{Path, PathBuf};
 
 use store::{GenerationId, Timestamp};
 
-use self::entry::{Entries, apply, encode_entry};
+use self::entry::{Entries, apply, encode_entry, unmark};
 pub use self::entry::{Entry, FileIdentity};
 use self::found::replay;
 pub use self::found::{Found, read};
 use self::record::Record;
 pub use self::record::{MAX_RECORD_BYTES, VERSION};
-use crate::disk::{Disk, DiskFile, append_whole, is_whole};
+use crate::disk::{Disk, DiskFile, append_whole, is_full, is_whole};
 
 /// The journal is not written anew before it has this size.
 const COMPACT_MIN_BYTES: u64 = 1024 * 1024;
 
 /// Nor before it is this many times what it would be anew.
 const COMPACT_FACTOR: u64 = 4;
+
+/// What the disk does not take is kept up to this many bytes; with more of it, the journal is written anew.
+const UNWRITTEN_MAX_BYTES: usize = 1024 * 1024;
 
 const NAME: &str = "journal";
 
@@ -75,11 +78,13 @@ pub struct Journal<D: Disk> {
     /// Bytes that it had when it was last written anew.
     compact_len: u64,
     entries: Entries,
-    /// A sync failed, and the next one may succeed without the bytes, or a torn record stands at the end: only a file
-    /// written anew can be relied on.
+    /// A sync failed, and the next one may succeed without the bytes, or a torn record stands at the end, or more is
+    /// unwritten than is kept: only a file written anew can be relied on.
     is_suspect: bool,
     /// The state that the file could not be brought to yet, because the disk said no.
     unwritten: Vec<u8>,
+    /// Marks or identities are among it.
+    has_unwritten_marks: bool,
 }
 
 impl<D: Disk> Journal<D> {
@@ -102,6 +107,7 @@ impl<D: Disk> Journal<D> {
             entries: Entries::new(),
             is_suspect: false,
             unwritten: Vec::new(),
+            has_unwritten_marks: false,
         };
         let good = replay(&bytes, &path, &mut journal.entries)?;
         if good < bytes.len() {
@@ -138,9 +144,35 @@ impl<D: Disk> Journal<D> {
         self.push(Record::File { generation, identity });
     }
 
-    /// Notes that the bytes from `offset` on arrived at `at`. Must come before they can be read.
+    /// Notes that the bytes from `offset` on arrived at `at`. Must come before they can be read. The same bytes have one
+    /// arrival: where a mark stands at `offset` or behind, there is nothing to note.
     pub fn mark(&mut self, generation: GenerationId, offset: u64, at: Timestamp) {
-        self.push(Record::Mark { generation, offset, unix_ms: at.unix_ms() });
+        if self.takes_mark(&generation, offset) {
+            self.push(Record::Mark { generation, offset, unix_ms: at.unix_ms() });
+        }
+    }
+
+    /// As [`Journal::mark`], and appends it. A disk without room leaves nothing noted, so that no line has to wait for a mark
+    /// that no line stands behind.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn write_mark(&mut self, generation: GenerationId, offset: u64, at: Timestamp) -> io::Result<()> {
+        let is_new = self.takes_mark(&generation, offset);
+        let (unwritten_bytes, had_unwritten_marks) = (self.unwritten.len(), self.has_unwritten_marks);
+        self.mark(generation, offset, at);
+        let written = self.write();
+        if is_new && written.as_ref().is_err_and(is_full) {
+            self.unwritten.truncate(unwritten_bytes);
+            self.has_unwritten_marks = had_unwritten_marks;
+            unmark(&generation, &mut self.entries);
+        }
+        written
+    }
+
+    /// Whether a mark at `offset` would say something.
+    fn takes_mark(&self, generation: &GenerationId, offset: u64) -> bool {
+        self.entries.get(generation).is_none_or(|entry| entry.takes_mark(offset))
     }
 
     /// Notes that no line that begins at or after `offset` was handed on.
@@ -161,8 +193,16 @@ impl<D: Disk> Journal<D> {
     }
 
     fn push(&mut self, record: Record) {
-        record.encode(&mut self.unwritten);
+        // A file that is written anew has it from the entries.
+        if !self.is_suspect {
+            record.encode(&mut self.unwritten);
+            self.has_unwritten_marks |= matches!(record, Record::Mark { .. } | Record::File { .. });
+        }
         apply(record, &mut self.entries);
+        if self.unwritten.len() > UNWRITTEN_MAX_BYTES {
+            self.unwritten.clear();
+            self.is_suspect = true;
+        }
     }
 
     /// Appends what is noted; it then survives the process. What the disk does not take is kept for the next call.
@@ -185,6 +225,7 @@ impl<D: Disk> Journal<D> {
         }
         self.len += self.unwritten.len() as u64;
         self.unwritten.clear();
+        self.has_unwritten_marks = false;
         Ok(())
     }
 
@@ -194,6 +235,10 @@ impl<D: Disk> Journal<D> {
     /// As the file system says; then nothing may be sent that relies on it.
     pub fn sync(&mut self) -> io::Result<()> {
         self.write()?;
+        self.sync_written()
+    }
+
+    fn sync_written(&mut self) -> io::Result<()> {
         if self.synced_len < self.len {
             self.file.sync().inspect_err(|_| self.is_suspect = true)?;
             self.synced_len = self.len;
@@ -201,10 +246,16 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Whether everything noted would survive power loss.
-    #[must_use]
-    pub fn is_synced(&self) -> bool {
-        !self.is_suspect && self.unwritten.is_empty() && self.synced_len == self.len
+    /// Makes the marks and identities survive power loss, which is what a line's document relies on. A checkpoint that the
+    /// disk has no room for does not hold it up: the line goes again, under its id.
+    ///
+    /// # Errors
+    /// As the file system says; then nothing may be sent that relies on it.
+    pub fn sync_marks(&mut self) -> io::Result<()> {
+        match self.write() {
+            Err(error) if self.is_suspect || self.has_unwritten_marks || !is_full(&error) => Err(error),
+            _ => self.sync_written(),
+        }
     }
 
     /// Writes the state anew, durably, in place of all that led to it.
@@ -226,6 +277,7 @@ impl<D: Disk> Journal<D> {
         self.synced_len = 0;
         self.compact_len = self.len;
         self.unwritten.clear();
+        self.has_unwritten_marks = false;
         // Until the folder is synced a power loss may bring the old file back, so it is tried until it is.
         self.is_suspect = true;
         self.disk.sync_dir(&self.dir)?;

@@ -200,6 +200,13 @@ impl Ledger {
         lost
     }
 
+    /// Lines of a stream are given up as they come.
+    pub fn give_up(&mut self, bytes: u64, lines: u64) {
+        self.counts.read += lines;
+        self.counts.read_bytes += bytes;
+        self.counts.lost += lines;
+    }
+
     /// How far a generation is.
     #[must_use]
     pub fn progress(&self, generation: &GenerationId) -> Option<Progress> {

@@ -137,16 +137,20 @@ impl<D: Disk> Pipeline<D> {
         requests
     }
 
+    /// Every step is done, whatever became of the one before it: on a disk that is full, those that write can't go on
+    /// before one that removes has made room. Those come first.
     fn work_on_disk(&mut self, now: Moment) -> io::Result<()> {
-        self.settle_dead_letters()?;
-        self.make_room(now.wall)?;
-        self.read(now)?;
-        self.assembly.offer_due(now, &self.shared.journal, &mut self.delivery)?;
+        let made_room = self.make_room(now.wall);
+        let settled = self.settle_dead_letters();
+        let retired = self.retire_done(now.wall);
+        let read = self.read(now);
+        let offered = self.assembly.offer_due(now, &self.shared.journal, &mut self.delivery);
+        let mut written = Ok(());
         if self.checkpoint_due <= now.elapsed {
-            self.write_checkpoints()?;
             self.checkpoint_due = now.elapsed + self.settings.checkpoint_interval;
+            written = self.write_checkpoints();
         }
-        self.retire_done(now.wall)
+        made_room.and(settled).and(retired).and(read).and(offered).and(written)
     }
 
     /// Takes the store's answer to a request.
@@ -173,10 +177,9 @@ impl<D: Disk> Pipeline<D> {
         let has_unwritten = self.sources.has_unwritten_checkpoint(&lock(&self.shared.ledger));
         let checkpoint = has_unwritten.then_some(self.checkpoint_due);
         let files = self.files.poll_at().filter(|_| !self.files_closed);
-        [self.assembly.due_at(), checkpoint, files, self.delivery.next_at(), self.disk_retry_at]
-            .into_iter()
-            .flatten()
-            .min()
+        let on_disk = [self.assembly.due_at(), checkpoint, files].into_iter().flatten().min();
+        // A disk that said no is left alone, whatever is due meanwhile.
+        [self.disk_retry_at.or(on_disk), self.delivery.next_at()].into_iter().flatten().min()
     }
 
     /// Bytes of all batches that are built or under way; never more than `in_flight_max_bytes` and one batch.
@@ -216,12 +219,12 @@ impl<D: Disk> Pipeline<D> {
     /// # Errors
     /// As the file system says; lines may then go again under their ids.
     pub fn close(&mut self, now: Moment) -> io::Result<()> {
-        self.settle_dead_letters()?;
-        self.write_checkpoints()?;
-        self.retire_done(now.wall)?;
+        let settled = self.settle_dead_letters();
+        let retired = self.retire_done(now.wall);
+        let written = self.write_checkpoints();
         let mut journal = lock(&self.shared.journal);
         self.sources.note_horizons(&mut journal);
-        journal.sync()
+        settled.and(retired).and(written).and(journal.sync())
     }
 
     fn settle_dead_letters(&mut self) -> io::Result<()> {

@@ -15,7 +15,8 @@
 //! # When it is full
 //!
 //! Above `max_bytes`, or when the disk has no room, [`Writer::append`] takes nothing. What happens then is `on_full`:
-//! with [`OnFull::DropOldest`] the pipeline gives up the oldest segment, with [`OnFull::Wait`] the writer waits.
+//! with [`OnFull::DropOldest`] the pipeline gives up the oldest segment, and where the disk has no room though none is
+//! left, the writer gives up what comes; with [`OnFull::Wait`] the writer waits.
 
 mod segment;
 mod settings;
@@ -200,11 +201,22 @@ impl<D: Disk> Spool<D> {
         drop(self.room_made.wait_timeout(wanted, at_most));
     }
 
-    /// How many more bytes are within the bound; notes where there are none.
+    /// How many more bytes are within the bound.
     fn room(&self) -> usize {
         let room = self.settings.max_bytes.saturating_sub(lock(&self.ledger).spool_bytes());
-        *lock(&self.room_wanted) = room == 0;
         usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there is a segment that nothing is appended to.
+    fn has_sealed(&self) -> bool {
+        let generations = self.generations();
+        let ledger = lock(&self.ledger);
+        generations.iter().any(|generation| ledger.progress(generation).is_some_and(|progress| progress.sealed))
+    }
+
+    /// Whether a writer found no room when it last asked for some.
+    fn want_room(&self, is_wanted: bool) {
+        *lock(&self.room_wanted) = is_wanted;
     }
 
     /// Begins a segment of a stream, born `now` or, where that would put it before another, after that one.
@@ -230,7 +242,10 @@ impl<D: Disk> Spool<D> {
         let generation = GenerationId::new(born, &entropy);
         let path = dir.join(format!("{generation}.log"));
         let file = Arc::new(self.disk.open_append(&path)?);
-        self.disk.sync_dir(&dir)?;
+        self.disk.sync_dir(&dir).inspect_err(|_| {
+            // Each try has a name of its own: those of the tries that failed are not left there.
+            let _ = self.disk.remove(&path);
+        })?;
         lock(&self.ledger).open(generation, 0, 0, 0);
         let segment = Segment { stream: stream.to_owned(), file: Arc::clone(&file), path };
         lock(&self.segments).insert(generation, segment);

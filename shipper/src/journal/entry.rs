@@ -54,6 +54,11 @@ impl Entry {
         self.marks.get(self.marks.partition_point(|mark| mark.0 <= offset)).map(|mark| mark.0)
     }
 
+    /// Whether a mark at `offset` would say something new: it never goes before one that stands.
+    pub(super) fn takes_mark(&self, offset: u64) -> bool {
+        self.marks.last().is_none_or(|last| last.0 < offset)
+    }
+
     /// Forgets marks that no line after the checkpoint needs.
     fn prune(&mut self) {
         let needed = self.marks.partition_point(|mark| mark.0 <= self.checkpoint).saturating_sub(1);
@@ -71,8 +76,7 @@ pub(super) fn apply(record: Record, entries: &mut Entries) {
         Record::File { generation, identity } => entries.entry(generation).or_default().file = Some(identity),
         Record::Mark { generation, offset, unix_ms } => {
             let entry = entries.entry(generation).or_default();
-            // The same bytes have one arrival: a mark never goes before one that stands.
-            if entry.marks.last().is_none_or(|last| last.0 < offset) {
+            if entry.takes_mark(offset) {
                 entry.marks.push((offset, unix_ms));
             }
         }
@@ -85,6 +89,13 @@ pub(super) fn apply(record: Record, entries: &mut Entries) {
         Record::Retired { generation } => {
             entries.remove(&generation);
         }
+    }
+}
+
+/// Takes back the last mark.
+pub(super) fn unmark(generation: &GenerationId, entries: &mut Entries) {
+    if let Some(entry) = entries.get_mut(generation) {
+        entry.marks.pop();
     }
 }
 

@@ -66,6 +66,19 @@ fn it_is_written_anew_before_it_grows_without_end() {
     assert_eq!(Journal::open(RealDisk, dir.path()).unwrap().get(&generation(1)).checkpoint, 99_999);
 }
 
+#[test]
+fn a_mark_that_says_nothing_new_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
+    journal.write_mark(generation(1), 400, Timestamp::from_unix_ms(7_000)).unwrap();
+    let len = journal.len;
+    for seconds in 8..1_000 {
+        journal.write_mark(generation(1), 400, Timestamp::from_unix_ms(seconds * 1_000)).unwrap();
+    }
+    assert_eq!(journal.len, len);
+    assert_eq!(journal.get(&generation(1)).arrived(&generation(1), 400), Timestamp::from_unix_ms(7_000));
+}
+
 proptest! {
     #[test]
     fn any_bytes_open(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

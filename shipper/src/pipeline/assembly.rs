@@ -138,9 +138,7 @@ impl Assembly {
         delivery: &mut Delivery,
     ) -> io::Result<()> {
         let mut journal = lock(journal);
-        if !journal.is_synced()
-            && let Err(error) = journal.sync()
-        {
+        if let Err(error) = journal.sync_marks() {
             drop(journal);
             self.held = Some(batch);
             return Err(error);

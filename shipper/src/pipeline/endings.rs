@@ -8,7 +8,7 @@ use std::path::Path;
 use store::{GenerationId, Timestamp};
 
 use super::{Pipeline, Shared};
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full};
 use crate::journal::Entry;
 use crate::ledger::Progress;
 use crate::past::Note;
@@ -59,7 +59,7 @@ impl<D: Disk> Shared<D> {
     /// Makes the notes durable. A full disk takes them later: what is removed meanwhile makes room for them.
     pub(super) fn sync_past(&mut self) -> io::Result<()> {
         match self.past.sync() {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            Err(error) if is_full(&error) => Ok(()),
             synced => synced,
         }
     }

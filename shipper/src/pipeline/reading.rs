@@ -17,15 +17,21 @@ impl<D: Disk> Pipeline<D> {
     /// Reads until the bound of what is in flight, or until there is nothing more.
     pub(super) fn read(&mut self, now: Moment) -> io::Result<()> {
         self.sources.open_segments(&self.shared, &self.documents);
-        self.look_at_files(now)?;
+        // What the journal does not take of files holds up no segment: those are what makes room.
+        let mut done = self.look_at_files(now);
         for generation in self.sources.generations() {
             while self.has_capacity() {
-                if !self.read_chunk(generation, now)? {
-                    break;
+                match self.read_chunk(generation, now) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        done = done.and(Err(error));
+                        break;
+                    }
                 }
             }
         }
-        Ok(())
+        done
     }
 
     fn has_capacity(&self) -> bool {

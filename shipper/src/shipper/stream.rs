@@ -32,7 +32,7 @@ impl StreamWriter {
             let appended = self.writer.append(bytes, Timestamp::now());
             self.bell.ring();
             match appended {
-                Ok(Appended::Taken(count)) => {
+                Ok(Appended::Taken(count) | Appended::GivenUp(count)) => {
                     bytes = &bytes[count..];
                     continue;
                 }

@@ -8,6 +8,7 @@ mod checkpoints;
 mod disk;
 mod engine;
 mod files;
+mod full;
 mod oracle;
 mod plan;
 mod random;

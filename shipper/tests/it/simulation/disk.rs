@@ -68,6 +68,8 @@ struct State {
     faults: Faults,
     /// No room, for as long as this is so.
     is_full: bool,
+    /// What the state directory's files may have of it together.
+    capacity: usize,
 }
 
 /// The file system.
@@ -100,6 +102,7 @@ impl SimDisk {
             steps_left: None,
             faults: Faults::default(),
             is_full: false,
+            capacity: usize::MAX,
         })))
     }
 
@@ -123,6 +126,18 @@ impl SimDisk {
     /// The disk is full, or has room again.
     pub(super) fn set_full(&self, is_full: bool) {
         self.state().is_full = is_full;
+    }
+
+    /// From now on there is no more room than what the shipper itself makes.
+    pub(super) fn stay_full(&self) {
+        let mut state = self.state();
+        state.is_full = false;
+        state.capacity = state.used();
+    }
+
+    /// There is room without end again.
+    pub(super) fn make_room(&self) {
+        self.state().capacity = usize::MAX;
     }
 
     /// All segments that there ever were.
@@ -272,6 +287,16 @@ impl State {
                 inodes[*inode].settle();
             }
         }
+    }
+
+    fn room(&self) -> usize {
+        if self.capacity == usize::MAX { usize::MAX } else { self.capacity.saturating_sub(self.used()) }
+    }
+
+    /// Bytes of the state directory's files.
+    fn used(&self) -> usize {
+        let own = self.names.iter().filter(|(path, _)| path.starts_with(super::STATE));
+        own.map(|(_, node)| if let Node::File(inode) = node { self.inodes[*inode].bytes.len() } else { 0 }).sum()
     }
 
     fn links(&self, inode: usize) -> u64 {

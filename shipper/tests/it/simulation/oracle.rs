@@ -259,10 +259,11 @@ impl Expected<'_> {
             None => {
                 let text = std::str::from_utf8(kept).unwrap();
                 let head = text.trim_end().strip_suffix('}').unwrap();
+                let head = if head.trim_end() == "{" { head.to_owned() } else { format!("{head},") };
                 let own = own_time(text);
                 let received = text_after(document, "received").unwrap_or_default();
                 let end = if own.is_some() { String::new() } else { format!(",\"received\":\"{received}\"") };
-                (format!("{head},{origin}{end}}}}}"), own.unwrap_or(received))
+                (format!("{head}{origin}{end}}}}}"), own.unwrap_or(received))
             }
         };
         let day = Timestamp::parse(day.as_bytes()).map(|time| format!("app-logs-{}", time.day()));

@@ -16,11 +16,13 @@ pub(super) struct Lines {
     random: Random,
     /// Some of them spoil their requests, or are such that the store fails over them for ever.
     hopeless: bool,
+    /// Some of them are refused by themselves.
+    has_poison: bool,
 }
 
 impl Lines {
-    pub(super) fn new(random: Random, hopeless: bool) -> Self {
-        Self { next: 0, random, hopeless }
+    pub(super) fn new(random: Random, hopeless: bool, has_poison: bool) -> Self {
+        Self { next: 0, random, hopeless, has_poison }
     }
 
     /// A good line of a day, by which others can be told to be bad.
@@ -44,7 +46,7 @@ impl Lines {
         }
         let line = match random.between(0, 14) {
             0 | 1 => format!("plain text #{number}#"),
-            2 => format!("{{\"n\":\"#{number}#\",\"note\":\"{POISON}\"}}"),
+            2 if self.has_poison => format!("{{\"n\":\"#{number}#\",\"note\":\"{POISON}\"}}"),
             3 if self.hopeless && random.one_in(4) => format!("{{\"n\":\"#{number}#\",\"note\":\"{SPOILER}\"}}"),
             4 => format!("{{\"n\":\"#{number}#\",\"n\":\"twice\"}}"),
             5 if random.one_in(3) => format!("#{number}# {}", "long ".repeat(random.between(30, 200))),

@@ -80,7 +80,8 @@ impl Disk for SimDisk {
         let inode = match state.names.get(text(path)) {
             Some(Node::File(inode)) => *inode,
             _ => {
-                if stepped.is_ok() && state.is_full && state.random.one_in(2) {
+                let no_room = state.room() == 0 || state.is_full && state.random.one_in(2);
+                if stepped.is_ok() && no_room {
                     return Err(io::ErrorKind::StorageFull.into());
                 }
                 // The last step may have been done or not.
@@ -138,9 +139,11 @@ impl DiskFile for SimFile {
     fn append(&self, bytes: &[u8]) -> io::Result<usize> {
         self.with(|state| {
             let chances = state.faults.full;
-            if state.random.one_in(chances) || state.is_full {
+            let room = state.room();
+            if state.random.one_in(chances) || state.is_full || room == 0 {
                 return Err(io::ErrorKind::StorageFull.into());
             }
+            let bytes = &bytes[..bytes.len().min(room)];
             let left = state.steps_left;
             let stepped = state.step();
             // Only the last step of all leaves something behind and fails.

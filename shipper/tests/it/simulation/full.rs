@@ -1,0 +1,126 @@
+//! A disk that is full, step by step: what its fullness leaves behind, and what makes room.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use shipper::journal::Journal;
+use shipper::ledger::Ledger;
+use shipper::spool::{Appended, OnFull, Spool, SpoolSettings, Writer};
+use store::{GenerationId, Timestamp};
+
+use super::STATE;
+use super::disk::{Faults, SimDisk};
+use super::random::Random;
+
+const LINE: &[u8] = b"a line of some length\n";
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_ms(seconds * 1_000)
+}
+
+fn disk() -> SimDisk {
+    SimDisk::new(Random::new(1), &[STATE])
+}
+
+fn journal(disk: &SimDisk) -> Journal<SimDisk> {
+    Journal::open(disk.clone(), Path::new(STATE)).unwrap()
+}
+
+fn writer(disk: &SimDisk, on_full: OnFull) -> (Writer<SimDisk>, Arc<Mutex<Ledger>>) {
+    let settings = SpoolSettings { max_bytes: 100_000, segment_bytes: 10_000, on_full };
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let mut random = Random::new(2);
+    let (books, journal) = (Arc::clone(&ledger), Arc::new(Mutex::new(journal(disk))));
+    let random = Box::new(move || random.next());
+    let spool = Arc::new(Spool::open(disk.clone(), Path::new(STATE), settings, books, journal, random).unwrap());
+    (spool.writer("stdout"), ledger)
+}
+
+fn take(writer: &mut Writer<SimDisk>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match writer.append(bytes, at(1)).unwrap() {
+            Appended::Taken(count) => bytes = &bytes[count..],
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The only segment could not be removed else, once all of it is stored; but a line is not cut in two for that.
+#[test]
+fn a_writer_that_waits_ends_its_only_segment_at_a_line_s_end() {
+    for (bytes, is_ended) in [(LINE, true), (&LINE[..5], false)] {
+        let disk = disk();
+        let (mut writer, ledger) = writer(&disk, OnFull::Wait);
+        take(&mut writer, bytes);
+        disk.stay_full();
+        assert_eq!(writer.append(LINE, at(1)).unwrap(), Appended::Full);
+        let generation = writer.spool().generations()[0];
+        assert_eq!(ledger.lock().unwrap().progress(&generation).unwrap().sealed, is_ended, "{bytes:?}");
+    }
+}
+
+#[test]
+fn what_finds_no_room_and_has_nothing_to_take_its_place_is_given_up_by_whole_lines() {
+    let disk = disk();
+    let (mut writer, ledger) = writer(&disk, OnFull::DropOldest);
+    disk.stay_full();
+    assert_eq!(writer.append(&LINE[..5], at(1)).unwrap(), Appended::GivenUp(5));
+    // Its end is not taken for a line, though there is room.
+    disk.make_room();
+    assert_eq!(writer.append(&[&LINE[5..], LINE].concat(), at(1)).unwrap(), Appended::GivenUp(LINE.len() - 5));
+    take(&mut writer, LINE);
+    let counts = ledger.lock().unwrap().snapshot();
+    assert!(counts.is_balanced());
+    assert_eq!((counts.read, counts.lost, counts.waiting), (2, 1, 1));
+}
+
+#[test]
+fn a_segment_that_finds_no_room_for_its_name_is_full_and_one_that_fails_leaves_none() {
+    let disk = disk();
+    let (mut writer, _) = writer(&disk, OnFull::Wait);
+    disk.stay_full();
+    assert_eq!(writer.append(LINE, at(1)).unwrap(), Appended::Full);
+    disk.make_room();
+    disk.set_faults(Faults { sync: 1, ..Faults::default() });
+    for _ in 0..10 {
+        assert!(writer.append(LINE, at(1)).is_err());
+    }
+    assert_eq!(disk.files_under(&format!("{STATE}/spool/stdout")).len(), 0);
+}
+
+/// No line stands behind it, and none that is there waits for it.
+#[test]
+fn a_mark_without_room_is_not_noted() {
+    let disk = disk();
+    let generation = GenerationId::new(1, &[0; 10]);
+    let mut journal = journal(&disk);
+    journal.write_mark(generation, 10, at(10)).unwrap();
+    disk.stay_full();
+    assert!(journal.write_mark(generation, 20, at(20)).is_err());
+    journal.checkpoint(generation, 5);
+    journal.sync_marks().unwrap();
+    disk.make_room();
+    journal.write_mark(generation, 20, at(30)).unwrap();
+    assert_eq!(journal.get(&generation).arrived(&generation, 20), at(30));
+    drop(journal);
+    let journal = self::journal(&disk);
+    assert_eq!(journal.get(&generation).arrived(&generation, 20), at(30));
+    assert_eq!(journal.get(&generation).checkpoint, 5);
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_of_the_journal_is_bounded() {
+    let disk = disk();
+    let generation = GenerationId::new(1, &[0; 10]);
+    let mut journal = journal(&disk);
+    disk.stay_full();
+    for offset in 1..=50_000 {
+        journal.checkpoint(generation, offset);
+        assert!(journal.write().is_err());
+    }
+    disk.make_room();
+    journal.sync().unwrap();
+    assert!(disk.bytes_of(&format!("{STATE}/journal")).len() < 1_000);
+    drop(journal);
+    assert_eq!(self::journal(&disk).get(&generation).checkpoint, 50_000);
+}

@@ -1,0 +1,82 @@
+//! How a seed's world comes to rest, once faults stop.
+
+use std::time::Duration;
+
+use shipper::disk::is_full;
+use shipper::spool::OnFull;
+
+use super::{Process, Stream, World};
+
+/// Once faults stop, everything has its disposition within this much model time.
+const REST_WITHIN: Duration = Duration::from_secs(600);
+
+/// Days of all lines.
+const DAYS: [&str; 2] = ["2026-11-23", "2026-11-24"];
+
+impl World {
+    /// No more faults and no more input: everything comes to its end.
+    pub(super) fn come_to_rest(&mut self, process: &mut Process) {
+        self.engine.calm();
+        if self.plan.stays_full {
+            self.disk.stay_full();
+        }
+        process.streams.push(Stream { writer: process.spool.writer("traffic"), pipe: Vec::new() });
+        if let Some(logs) = &mut self.logs {
+            logs.finish(&self.disk);
+        }
+        process.pipeline.flush();
+        // What has no room stays in the pipe, and is not taken.
+        let may_stay_in_pipe = self.plan.stays_full && self.plan.spool.on_full == OnFull::Wait;
+        let begun = self.now.elapsed;
+        let mut quiet_since = begun;
+        loop {
+            let before = process.counts();
+            let is_written = may_stay_in_pipe || process.streams.iter().all(|stream| stream.pipe.is_empty());
+            self.append(process);
+            if is_written {
+                process.streams.iter_mut().for_each(|stream| stream.writer.seal());
+            }
+            self.tick(process);
+            while !process.requests.is_empty() {
+                self.answer(process);
+            }
+            while self.engine.take_late(&mut self.random) {}
+            self.now.elapsed += Duration::from_millis(100);
+            let counts = process.counts();
+            assert!(counts.is_balanced(), "{counts:?}");
+            if before != counts || counts.waiting > 0 || !is_written {
+                quiet_since = self.now.elapsed;
+            }
+            // Where all lines are good, none is needed.
+            if counts.waiting > 0 && !self.plan.stays_full {
+                self.write_good_lines(process);
+            }
+            // Files are looked at every 100 ms, and looked for every second.
+            if self.now.elapsed > quiet_since + Duration::from_secs(3) {
+                process.pipeline.close_files();
+            }
+            let is_done = process.pipeline.is_done() && process.spool.generations().is_empty();
+            if is_done && self.now.elapsed > quiet_since + Duration::from_secs(3) {
+                let closed = process.pipeline.close(self.now);
+                // Of a disk that stays full, the last records may find no room.
+                assert!(closed.is_ok() || self.plan.stays_full && closed.as_ref().is_err_and(is_full), "{closed:?}");
+                return;
+            }
+            assert!(
+                self.now.elapsed < begun + REST_WITHIN,
+                "never at rest: {counts:?}, {:?}",
+                process.pipeline.report().disk_error
+            );
+        }
+    }
+
+    /// What else a service writes: only by what gets through can a bad line be told from a bad store.
+    fn write_good_lines(&mut self, process: &mut Process) {
+        if let Some(traffic) = process.streams.last_mut().filter(|stream| stream.pipe.is_empty()) {
+            for day in DAYS {
+                traffic.pipe.extend_from_slice(self.lines.good(day).as_bytes());
+                traffic.pipe.push(b'\n');
+            }
+        }
+    }
+}
