@@ -1,87 +1,23 @@
-//! A disk that is full for a while: a small tmpfs in a user and mount namespace, which needs no root.
+//! A disk that is full for a while, or stays so.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use observability_tests::engine::Engine;
-use observability_tests::numbers::{Load, Tally};
-use observability_tests::program::{Program, Start, executable};
+use observability_tests::numbers::{Load, Tally, line, now};
+use observability_tests::relay::Relay;
 use observability_tests::scrape::Scrape;
 use observability_tests::wait;
-use tempfile::TempDir;
 
+use super::small_disk::SmallDisk;
 use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
-use crate::place::{Place, append, assert_each_once, mark};
+use crate::place::{Place, append, assert_accounts_balance, assert_each_once, disposed_of, mark};
 
-/// A disk of its own, in the namespaces of the process that holds it.
-struct SmallDisk {
-    holder: Program,
-    /// Where it is mounted there.
-    folder: TempDir,
-    /// How it is reached from here.
-    root: PathBuf,
-}
-
-impl SmallDisk {
-    /// Mounts one of so many KiB.
-    #[track_caller]
-    fn new(kib: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = format!("size={kib}k,nr_inodes=1000");
-        let script = "mount -t tmpfs -o \"$1\" tmpfs \"$2\" && echo mounted && exec sleep 100000";
-        let mut holder = Start::at(Path::new("/usr/bin/env"))
-            .args(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", &options])
-            .arg(folder.path())
-            .start();
-        wait::until("a small disk is mounted", || {
-            assert!(
-                holder.has_ended().is_none(),
-                "this test mounts a tmpfs in a user and mount namespace, which this kernel or container forbids \
-                 (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, or a seccomp \
-                 profile): {}",
-                holder.stderr()
-            );
-            holder.stdout().contains("mounted").then_some(())
-        });
-        let path = folder.path().strip_prefix("/").unwrap();
-        let root = Path::new("/proc").join(holder.pid().as_raw_nonzero().to_string()).join("root").join(path);
-        Self { holder, folder, root }
-    }
-
-    /// A program within the namespaces: SQLite follows links, and `/proc/PID/root` is one that leads out again.
-    fn enter(&self, program: &str) -> Start {
-        let target = self.holder.pid().as_raw_nonzero().to_string();
-        Start::at(Path::new("/usr/bin/env"))
-            .args(["nsenter", "--user", "--mount", "--preserve-credentials", "--target", &target, "--"])
-            .arg(executable(program))
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let mut ballast = File::options().create(true).append(true).open(self.root.join("ballast")).unwrap();
-        for piece in [vec![0; 64 * 1024], vec![0; 1]] {
-            let is_full = (0..1_000_000).any(|_| ballast.write_all(&piece).is_err());
-            assert!(is_full, "the disk has no end");
-        }
-    }
-
-    /// Keeps it full for a while, whatever is removed from it.
-    fn keep_full(&self, time: Duration) {
-        let began = Instant::now();
-        while began.elapsed() < time {
-            self.fill();
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Makes room again.
-    fn free(&self) {
-        fs::remove_file(self.root.join("ballast")).unwrap();
-    }
-}
+/// A line that no mapping takes: an object where a keyword is.
+const REFUSED: &str = r#"{"trace_id":{"a":{"b":1}},"message":"refused"}"#;
 
 #[test]
 fn a_spool_on_a_full_disk_takes_nothing_and_goes_on_when_there_is_room() {
@@ -112,6 +48,48 @@ fn a_spool_on_a_full_disk_takes_nothing_and_goes_on_when_there_is_room() {
     verify(&engine.url, &state);
     Tally::of(&engine, &project).assert_each_once(lines);
     soak.report(lines, &format!("; the pipe stood still {stalled} times"));
+}
+
+/// The store is down until the spool has filled the disk to its last byte, and nobody removes anything then but the shipper: what
+/// is stored makes the room that the rest needs, also for a dead letter.
+#[test]
+fn a_spool_that_filled_its_disk_empties_once_the_store_is_back() {
+    let engine = Engine::with_processors();
+    let relay = Relay::to(engine.address());
+    let disk = SmallDisk::new(4_096);
+    let (project, state) = (mark("filled-disk"), disk.root.join("state"));
+    let options = ["--on-full", "wait", "--spool-segment-bytes", "200000", "--line-max-bytes", "20000"];
+    let to = format!("http://{}", relay.address);
+    let (mut program, admin) = following(shipper(&to, &state).args(options).piped_stdin());
+    let stdin = OwnedFd::from(program.child().stdin.take().unwrap());
+    let mut pipe = File::from(stdin.try_clone().unwrap());
+    // Bootstrapped, or the first line that comes would wait for that too.
+    pipe.write_all(line(&mark("first"), &now(), 0).as_bytes()).unwrap();
+    wait_until_shipped(admin, 1);
+    relay.set_down(true);
+    pipe.write_all(format!("{REFUSED}\n").as_bytes()).unwrap();
+    let load = Load::start(&project, 20_000, move |lines| pipe.write_all(lines));
+    wait::until("the pipe stands still", || {
+        let written = load.written();
+        std::thread::sleep(Duration::from_millis(500));
+        (written > 0 && load.written() == written).then_some(())
+    });
+    disk.fill();
+    relay.set_down(false);
+    let before = load.written();
+    wait::until("the pipe goes on", || (load.written() > before).then_some(()));
+    let lines = load.stop();
+    let scrape = wait::until_within(Duration::from_secs(180), "all lines are disposed of", || {
+        let scrape = Scrape::of(admin);
+        let read = scrape.metric("shipper_lines_read_total", &[]) >= (lines + 2) as f64;
+        (read && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(scrape)
+    });
+    assert_accounts_balance(&scrape);
+    assert_eq!((disposed_of(&scrape, "lost"), disposed_of(&scrape, "dead_lettered")), (0.0, 1.0));
+    drop(stdin);
+    assert_eq!(program.exit_code(), 0, "{}", program.stderr());
+    verify(&engine.url, &state);
+    Tally::of(&engine, &project).assert_each_once(lines);
 }
 
 #[test]

@@ -6,12 +6,14 @@
 //! not the run.
 
 mod disk_full;
+mod drop_oldest;
 mod engine_faults;
 mod kills;
 mod network;
 mod refusals;
 mod rotation;
 mod secured;
+mod small_disk;
 
 use std::fs::OpenOptions;
 use std::io::Write;
