@@ -3,7 +3,7 @@
 
 pub(crate) mod args;
 pub(crate) mod dead_letters;
-mod progress;
+pub(crate) mod progress;
 pub(crate) mod spool;
 pub(crate) mod verify;
 

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Batch, Cause, GenerationId, LineId, Timestamp};
 
+pub(crate) use self::at_rest::read_beside;
 pub use self::at_rest::{BadLetter, Found, census, read};
 use self::at_rest::{id_of, path_of, sequences};
 use self::discarded::Discarded;

@@ -3,6 +3,9 @@
 //! [`RealDisk`] is the machine's own. The simulation's disk loses what was not synced, tears writes and stops at any
 //! step (`tests/it/simulation`). Nothing here knows what the files hold.
 
+mod matching;
+pub mod path;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, MetadataExt as _};
@@ -25,6 +28,12 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// As the file system says.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
+    /// As [`Disk::list`], as paths: also those whose names are not UTF-8, which `list` leaves out.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn paths(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+
     /// The paths that a shell's pattern matches, in no order; none for what is no pattern or may not be looked at.
     ///
     /// # Errors
@@ -36,6 +45,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
 
     /// Whether it is a file, not a folder or a pipe, that can be opened without waiting.
     fn is_file(&self, path: &Path) -> bool;
+
+    /// Whether it is a folder.
+    fn is_dir(&self, path: &Path) -> bool;
 
     /// Opens a file that exists, for reading.
     ///
@@ -126,36 +138,24 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        // A name that is not UTF-8 is none of ours.
+        let name = |path: PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        Ok(self.paths(dir)?.into_iter().filter_map(name).collect())
+    }
+
+    fn paths(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let mut names = Vec::new();
-        for entry in entries {
-            // A name that is not UTF-8 is none of ours.
-            names.extend(entry?.file_name().into_string().ok());
-        }
-        names.sort_unstable();
-        Ok(names)
+        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        paths.sort_unstable();
+        Ok(paths)
     }
 
     fn matching(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
-        let is_passed_over = |error: &io::Error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory
-            )
-        };
-        let mut paths = Vec::new();
-        for found in glob::glob(pattern).into_iter().flatten() {
-            match found.map_err(io::Error::from) {
-                Ok(path) => paths.push(path),
-                Err(error) if is_passed_over(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(paths)
+        matching::matching(pattern)
     }
 
     fn canonical(&self, path: &Path) -> Option<PathBuf> {
@@ -164,6 +164,10 @@ impl Disk for RealDisk {
 
     fn is_file(&self, path: &Path) -> bool {
         path.is_file()
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use store::Timestamp;
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, path};
 use crate::document::{EARLIEST, LineView, Place};
 use crate::reader::{Chunk, Reader, SCAN_BYTES};
 
@@ -57,7 +57,7 @@ impl Labels {
         let labelled = [4 * 1024, PEEK_BYTES].into_iter().find_map(|bytes| first_entry(file, bytes))?;
         let attrs = labelled.attrs.unwrap_or_default();
         self.0.iter().all(|(key, value)| attrs.get(key) == Some(value)).then(|| Place::Container {
-            file: path.to_string_lossy().into_owned(),
+            file: path::text(path),
             container: container(path),
             compose_service: attrs.get(COMPOSE_SERVICE).filter(|service| !service.is_empty()).cloned(),
         })

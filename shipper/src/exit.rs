@@ -127,7 +127,7 @@ impl From<ConfigError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let exit = match error {
-            StartError::StateDir { .. } => Exit::StateDir,
+            StartError::StateDir { .. } | StartError::Damaged(_) => Exit::StateDir,
             StartError::Locked { .. } => Exit::StateDirLocked,
             StartError::Store(_) | StartError::Bootstrap(_) => Exit::Store,
         };

@@ -4,17 +4,15 @@
 //! A page of lines is in memory at a time. Lines that come in meanwhile are exported as well.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::time::{Duration, Instant};
 
+use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::{EngineSettings, ExportPlace, Filter, Selection, Store, Target, Timestamp};
 
 use crate::cli::ExportArgs;
-use crate::exit::{Exit, Failure, tell};
-
-/// How often progress is told on a terminal.
-const TELL_INTERVAL: Duration = Duration::from_millis(500);
+use crate::commands::progress;
+use crate::exit::{Exit, Failure};
 
 /// Writes what was asked for to standard output. A reader that has seen enough is no failure.
 pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
@@ -38,7 +36,8 @@ pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
     let selection = Selection { filter, from, to };
     let mut output = io::BufWriter::new(io::stdout().lock());
     let mut place = ExportPlace::default();
-    let mut progress = Progress::new();
+    // Lines that go to the terminal show by themselves how far it is.
+    let bar = if io::stdout().is_terminal() { ProgressBar::hidden() } else { progress::parts("export") };
     loop {
         let page = store.export(&selection, place).await.map_err(|error| failed(error.to_string()))?;
         for line in &page.lines {
@@ -50,12 +49,13 @@ pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
                 return ended(error);
             }
         }
-        progress.tell(page.lines.len(), page.done);
+        bar.set_position(parts(page.done));
         match page.next {
             Some(next) => place = next,
             None => break,
         }
     }
+    bar.finish_and_clear();
     match output.flush() {
         Ok(()) => Ok(Exit::Success),
         Err(error) => ended(error),
@@ -107,27 +107,10 @@ fn before_origin(document: &str) -> Option<&str> {
     Some(rest.strip_suffix(',').unwrap_or(rest))
 }
 
-/// What is told while it goes on, where someone looks on and the lines go elsewhere.
-struct Progress {
-    shown: bool,
-    lines: usize,
-    told: Instant,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let shown = io::stderr().is_terminal() && !io::stdout().is_terminal();
-        Self { shown, lines: 0, told: Instant::now() }
-    }
-
-    /// `done` is a part of 1.
-    fn tell(&mut self, lines: usize, done: f64) {
-        self.lines += lines;
-        if self.shown && self.told.elapsed() >= TELL_INTERVAL {
-            self.told = Instant::now();
-            tell(format_args!("{:>3.0} % looked at, {} lines exported", done * 100.0, self.lines));
-        }
-    }
+/// A part of 1, in thousandths.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a part of 1")]
+fn parts(done: f64) -> u64 {
+    (done.clamp(0.0, 1.0) * 1_000.0) as u64
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use store::GenerationId;
 
-use crate::dead_letters;
-use crate::disk::{Disk, DiskFile, append_whole};
-use crate::journal::{self, JournalError};
+use crate::dead_letters::{self, discarded::Discarded};
+use crate::disk::{Disk, DiskFile, append_whole, path};
+use crate::journal::{self, Bad, Harm, JournalError};
 use crate::past;
+use crate::spool::{generation_of, segments, streams};
 
 /// So many zeros in a row are taken for a hole that a power loss left: the smallest block that disks write.
 pub const HOLE_MIN_BYTES: u64 = 512;
@@ -45,6 +46,7 @@ pub enum Remedy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Flaw {
     /// In which file.
+    #[serde(serialize_with = "path::serialize_text")]
     pub path: PathBuf,
     /// Where in it.
     pub offset: u64,
@@ -94,11 +96,27 @@ impl Inspection {
     }
 }
 
-/// Looks, and changes nothing.
+/// Bytes of all segments, which [`check`] looks at one by one.
+///
+/// # Errors
+/// As the file system says.
+pub fn bytes<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<u64> {
+    let spool = state_dir.join("spool");
+    let mut bytes = 0;
+    for stream in streams(disk, &spool)? {
+        for (_, path) in segments(disk, &spool.join(stream))? {
+            // One that is done is removed meanwhile.
+            bytes += disk.open(&path).and_then(|file| file.stat()).map_or(0, |stat| stat.len);
+        }
+    }
+    Ok(bytes)
+}
+
+/// Looks, and changes nothing. `progress` gets the bytes of segments that are looked at.
 ///
 /// # Errors
 /// [`JournalError`]: a journal of a newer program, or a folder or file that can't be read.
-pub fn check<D: Disk>(disk: &D, state_dir: &Path) -> Result<Inspection, JournalError> {
+pub fn check<D: Disk>(disk: &D, state_dir: &Path, progress: &dyn Fn(u64)) -> Result<Inspection, JournalError> {
     let mut found = Inspection::default();
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -106,24 +124,34 @@ pub fn check<D: Disk>(disk: &D, state_dir: &Path) -> Result<Inspection, JournalE
     };
     let journal = journal::read(disk, state_dir)?;
     found.files = journal.entries.values().filter(|entry| entry.file.is_some()).count() as u64;
-    if journal.good_bytes < journal.bytes {
-        let stranded = match journal.stranded_records {
-            0 => "a torn end".to_owned(),
-            records => format!("a bad record, with {records} good ones behind it that can't be relied on without it"),
+    for Bad { offset, bytes, harm } in &journal.bad {
+        let what = match harm {
+            Harm::TornEnd => "a torn end",
+            Harm::Hole => "zeros that a power loss left; the records behind them are good, and stay",
+            Harm::Damage => {
+                "damaged, and no shipper starts with it; the records behind it are good, and stay. A file of which it told \
+                 will be read again from its beginning, under other ids"
+            }
         };
-        let (from, bytes) = (journal.good_bytes, journal.bytes - journal.good_bytes);
-        found.flaw(state_dir.join("journal"), from, bytes, Remedy::TakeOut, stranded);
+        found.flaw(state_dir.join("journal"), *offset, *bytes, Remedy::TakeOut, what);
     }
     for dir in [state_dir, &state_dir.join(dead_letters::DIR), &state_dir.join(past::DIR)] {
         look_for_leftovers(disk, dir, &mut found).map_err(failed(dir))?;
     }
     let spool = state_dir.join("spool");
-    look_at_spool(disk, &spool, &journal, &mut found).map_err(failed(&spool))?;
-    let letters = dead_letters::read(disk, state_dir, |_| {
+    look_at_spool(disk, &spool, &journal, progress, &mut found).map_err(failed(&spool))?;
+    let letters = state_dir.join(dead_letters::DIR);
+    let (discarded, bad) = Discarded::read_good(disk, state_dir).map_err(failed(&letters))?;
+    for bad in bad {
+        let what = "damaged, and no shipper starts with it: the letters that it says are discarded are letters again, or \
+                    their lines go again, or verify misses them";
+        found.flaw(bad.path, bad.offset, bad.length, Remedy::TakeOut, what);
+    }
+    let bad = dead_letters::read_beside(disk, state_dir, &discarded, |_| {
         found.dead_letters += 1;
         Ok(())
     });
-    for bad in letters.map_err(failed(&state_dir.join("dead-letters")))? {
+    for bad in bad.map_err(failed(&letters))? {
         let what = if bad.is_torn_end { "a torn end" } else { "a line that is no dead letter" };
         found.flaw(bad.path, bad.offset, bad.length, Remedy::TakeOut, what);
     }
@@ -146,38 +174,42 @@ fn look_for_leftovers<D: Disk>(disk: &D, dir: &Path, found: &mut Inspection) -> 
     Ok(())
 }
 
-fn look_at_spool<D: Disk>(disk: &D, spool: &Path, journal: &journal::Found, found: &mut Inspection) -> io::Result<()> {
-    for stream in disk.list(spool)? {
-        let dir = spool.join(&stream);
-        if disk.is_file(&dir) {
-            found.flaw(dir, 0, 0, Remedy::MoveAway, "a file where only streams' folders are");
+fn look_at_spool<D: Disk>(
+    disk: &D,
+    spool: &Path,
+    journal: &journal::Found,
+    progress: &dyn Fn(u64),
+    found: &mut Inspection,
+) -> io::Result<()> {
+    for dir in disk.paths(spool)? {
+        let Some(stream) = name_of(&dir).filter(|_| disk.is_dir(&dir)) else {
+            found.flaw(dir, 0, 0, Remedy::MoveAway, "not a stream's folder");
             continue;
-        }
-        for name in disk.list(&dir)? {
-            let path = dir.join(&name);
-            let generation = name.strip_suffix(".log").and_then(|name| name.parse::<GenerationId>().ok());
+        };
+        for path in disk.paths(&dir)? {
+            let generation = name_of(&path).as_deref().and_then(generation_of);
             let Some(generation) = generation.filter(|_| disk.is_file(&path)) else {
-                found.flaw(
-                    path,
-                    0,
-                    0,
-                    Remedy::MoveAway,
-                    "not a segment: its name is not GENERATION.log, or it is no file",
-                );
+                let what = "not a segment: its name is not GENERATION.log, or it is no file";
+                found.flaw(path, 0, 0, Remedy::MoveAway, what);
                 continue;
             };
-            look_at_segment(disk, path, generation, &stream, journal, found)?;
+            let checkpoint = journal.entries.get(&generation).map_or(0, |entry| entry.checkpoint);
+            let state = SegmentState { generation, stream: stream.clone(), bytes: 0, checkpoint };
+            look_at_segment(disk, path, state, progress, found)?;
         }
     }
     Ok(())
 }
 
+fn name_of(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_str()?.to_owned())
+}
+
 fn look_at_segment<D: Disk>(
     disk: &D,
     path: PathBuf,
-    generation: GenerationId,
-    stream: &str,
-    journal: &journal::Found,
+    state: SegmentState,
+    progress: &dyn Fn(u64),
     found: &mut Inspection,
 ) -> io::Result<()> {
     let file = match disk.open(&path) {
@@ -186,13 +218,14 @@ fn look_at_segment<D: Disk>(
         opened => opened?,
     };
     let bytes = file.stat()?.len;
-    let checkpoint = journal.entries.get(&generation).map_or(0, |entry| entry.checkpoint);
-    found.segments.push(SegmentState { generation, stream: stream.to_owned(), bytes, checkpoint });
+    let checkpoint = state.checkpoint;
+    found.segments.push(SegmentState { bytes, ..state });
     if checkpoint > bytes {
         let what = format!("it has {bytes} bytes and was disposed of up to {checkpoint}: its end is gone, but shipped");
         found.flaw(path.clone(), bytes, 0, Remedy::Leave, what);
     }
-    let (holes, ends_open) = holes(&file, checkpoint.min(bytes), bytes)?;
+    progress(checkpoint.min(bytes));
+    let (holes, ends_open) = holes(&file, checkpoint.min(bytes), bytes, progress)?;
     let count = holes.len();
     for (offset, length) in holes.into_iter().take(HOLES_NAMED) {
         let what = "zeros that a power loss may have left; they are shipped as the line that they are in";
@@ -210,7 +243,7 @@ fn look_at_segment<D: Disk>(
 }
 
 /// Runs of zeros from `from` on, with their lengths, and whether the last byte is no newline.
-fn holes(file: &impl DiskFile, from: u64, end: u64) -> io::Result<(Vec<(u64, u64)>, bool)> {
+fn holes(file: &impl DiskFile, from: u64, end: u64, progress: &dyn Fn(u64)) -> io::Result<(Vec<(u64, u64)>, bool)> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let (mut at, mut holes, mut last) = (from, Vec::new(), b'\n');
     let mut run: Option<u64> = None;
@@ -235,6 +268,7 @@ fn holes(file: &impl DiskFile, from: u64, end: u64) -> io::Result<(Vec<(u64, u64
         }
         last = buffer[got - 1];
         at += got as u64;
+        progress(got as u64);
     }
     close(&mut run, at);
     Ok((holes, last != b'\n'))
@@ -260,7 +294,7 @@ pub fn repair<D: Disk>(disk: &D, state_dir: &Path, found: &Inspection) -> io::Re
             Remedy::MoveAway => {
                 disk.rename(&flaw.path, &aside)?;
                 sync_both(disk, &flaw.path, &quarantine)?;
-                said.push(format!("{} is moved to {}", flaw.path.display(), aside.display()));
+                said.push(format!("{} is moved to {}", path::text(&flaw.path), path::text(&aside)));
             }
             Remedy::TakeOut => {
                 // All flaws of a file stand in a row.
@@ -271,7 +305,7 @@ pub fn repair<D: Disk>(disk: &D, state_dir: &Path, found: &Inspection) -> io::Re
                 take_out(disk, &flaw.path, &ranges, &aside)?;
                 sync_both(disk, &flaw.path, &quarantine)?;
                 let bytes: u64 = ranges.iter().map(|(_, bytes)| bytes).sum();
-                let (from, to) = (flaw.path.display(), aside.display());
+                let (from, to) = (path::text(&flaw.path), path::text(&aside));
                 said.push(format!("{bytes} bytes of {from} are taken out and kept in {to}"));
             }
         }
@@ -322,7 +356,7 @@ fn sync_both(disk: &impl Disk, path: &Path, quarantine: &Path) -> io::Result<()>
 
 /// A name in the quarantine that is not taken, made of where the file was and where in it the flaw is.
 fn free_name<D: Disk>(disk: &D, quarantine: &Path, state_dir: &Path, flaw: &Flaw) -> io::Result<PathBuf> {
-    let place = flaw.path.strip_prefix(state_dir).unwrap_or(&flaw.path).to_string_lossy().replace('/', "_");
+    let place = path::text(flaw.path.strip_prefix(state_dir).unwrap_or(&flaw.path)).replace('/', "_");
     let taken = disk.list(quarantine)?;
     let name = |number: u32| format!("{place}.at-{}.{number}", flaw.offset);
     let free = (1..=u32::MAX).map(name).find(|name| !taken.contains(name));

@@ -7,9 +7,15 @@
 //! state is what its records add up to. The file is written anew, under another name and then renamed, once it holds
 //! several times what is still of use.
 //!
-//! What is appended survives SIGKILL; what [`Journal::sync`] was called for survives power loss. So a line that is torn
-//! can only stand after the last sync, where nothing was relied on yet: from the first bad record on, the file is cut
-//! off and what was cut is kept beside it as `journal.torn-N`.
+//! What is appended survives SIGKILL; what [`Journal::sync`] was called for survives power loss. So what is torn, or a
+//! hole of zeros, can only stand after the last sync, where nothing was relied on yet: it is taken out and kept beside the
+//! file as `journal.torn-N`, and good records behind a hole hold. A record that was changed, before others that are good, is
+//! neither: it may have been the one that says which file a generation is a life of. Such a journal is
+//! [refused](JournalError::Damaged) and left as it is; `shipper spool repair` takes the bytes out.
+//!
+//! A generation has at most [`MARKS_MAX`] marks beyond its checkpoint. The more stand, the farther a new one must be from the
+//! last, so that they reach over half a year in which a store takes nothing; then no more are noted. Bytes without a mark of
+//! their own have that of the bytes before them, whenever they are sent.
 //!
 //! A lost checkpoint makes lines go again under the same ids, which a store answers with "already stored". A lost
 //! mark or file generation would give lines another day or id; those are synced before a line that needs them is sent.
@@ -26,9 +32,9 @@ use std::path::{Path, PathBuf};
 use store::{GenerationId, Timestamp};
 
 use self::entry::{Entries, apply, encode_entry, unmark};
-pub use self::entry::{Entry, FileIdentity};
+pub use self::entry::{Entry, FileIdentity, MARKS_MAX};
 use self::found::replay;
-pub use self::found::{Found, read};
+pub use self::found::{Bad, Found, Harm, entries, read};
 use self::record::Record;
 pub use self::record::{MAX_RECORD_BYTES, VERSION};
 use crate::disk::{Disk, DiskFile, append_whole, is_full, is_whole};
@@ -65,6 +71,21 @@ pub enum JournalError {
         /// Its version.
         found: u32,
     },
+    /// Bytes of it were changed since they were written.
+    #[error(
+        "{} is damaged at byte {offset}: {bytes} bytes there are no record, and good ones follow, so it is no torn end. \
+         Nothing was changed. `shipper spool repair` sets these bytes aside and keeps all others; a file of which they \
+         told is then read again from its beginning, under other ids",
+        path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// How many bytes.
+        bytes: u64,
+    },
 }
 
 /// The journal, open.
@@ -91,12 +112,17 @@ impl<D: Disk> Journal<D> {
     /// Opens the journal in `dir`, making one where there is none.
     ///
     /// # Errors
-    /// [`JournalError`]; a torn end is no error.
+    /// [`JournalError`]; a torn end, or a hole, is no error.
     pub fn open(disk: D, dir: &Path) -> Result<Self, JournalError> {
         let path = dir.join(NAME);
         let failed = |error| JournalError::Io { path: path.clone(), error };
         let file = disk.open_append(&path).map_err(failed)?;
         let bytes = read_whole(&file).map_err(failed)?;
+        let Found { entries, bad, lacks_head } = {
+            let found = replay(&bytes, &path)?;
+            found.check(&path)?;
+            found
+        };
         let mut journal = Self {
             disk,
             dir: dir.to_owned(),
@@ -104,25 +130,30 @@ impl<D: Disk> Journal<D> {
             len: 0,
             synced_len: 0,
             compact_len: 0,
-            entries: Entries::new(),
+            entries,
             is_suspect: false,
             unwritten: Vec::new(),
             has_unwritten_marks: false,
         };
-        let good = replay(&bytes, &path, &mut journal.entries)?;
-        if good < bytes.len() {
-            let cut_bytes = bytes.len() - good;
+        journal.len = bytes.len() as u64;
+        for Bad { offset, bytes: bad_bytes, harm } in &bad {
             tracing::warn!(
-                path = %path.display(), good_bytes = good, cut_bytes,
-                "the journal's end is torn: it is cut off and kept beside it; what it told is found out again"
+                path = %path.display(), offset, bad_bytes,
+                "the journal has a part that was not written whole: it is taken out and kept beside it; what it told is \
+                 found out again"
             );
-            // Keeping the torn end is a courtesy; opening must also succeed on a disk that is full.
-            let _ = journal.set_torn_aside(&bytes[good..]);
-            journal.file.truncate(good as u64).map_err(failed)?;
+            // Keeping it is a courtesy; opening must also succeed on a disk that is full.
+            let place = |offset: u64| usize::try_from(offset).unwrap_or(bytes.len());
+            let _ = journal.set_torn_aside(&bytes[place(*offset)..place(offset + bad_bytes)]);
+            if *harm == Harm::TornEnd {
+                journal.file.truncate(*offset).map_err(failed)?;
+                journal.len = *offset;
+            }
         }
-        journal.len = good as u64;
         journal.compact_len = journal.len;
-        if good == 0 {
+        // Without the holes, and with its version at its beginning, once the disk has room for it.
+        journal.is_suspect = lacks_head || bad.iter().any(|bad| bad.harm == Harm::Hole);
+        if journal.len == 0 {
             journal.rewrite().map_err(failed)?;
         }
         Ok(journal)
@@ -145,9 +176,10 @@ impl<D: Disk> Journal<D> {
     }
 
     /// Notes that the bytes from `offset` on arrived at `at`. Must come before they can be read. The same bytes have one
-    /// arrival: where a mark stands at `offset` or behind, there is nothing to note.
+    /// arrival: where a mark stands at `offset` or behind, there is nothing to note; nor where there are so many that the last
+    /// one is near enough.
     pub fn mark(&mut self, generation: GenerationId, offset: u64, at: Timestamp) {
-        if self.takes_mark(&generation, offset) {
+        if self.takes_mark(&generation, offset, at) {
             self.push(Record::Mark { generation, offset, unix_ms: at.unix_ms() });
         }
     }
@@ -158,7 +190,7 @@ impl<D: Disk> Journal<D> {
     /// # Errors
     /// As the file system says.
     pub fn write_mark(&mut self, generation: GenerationId, offset: u64, at: Timestamp) -> io::Result<()> {
-        let is_new = self.takes_mark(&generation, offset);
+        let is_new = self.takes_mark(&generation, offset, at);
         let (unwritten_bytes, had_unwritten_marks) = (self.unwritten.len(), self.has_unwritten_marks);
         self.mark(generation, offset, at);
         let written = self.write();
@@ -170,9 +202,9 @@ impl<D: Disk> Journal<D> {
         written
     }
 
-    /// Whether a mark at `offset` would say something.
-    fn takes_mark(&self, generation: &GenerationId, offset: u64) -> bool {
-        self.entries.get(generation).is_none_or(|entry| entry.takes_mark(offset))
+    /// Whether a mark at `offset` would say something that there is room for.
+    fn takes_mark(&self, generation: &GenerationId, offset: u64, at: Timestamp) -> bool {
+        self.entries.get(generation).is_none_or(|entry| entry.takes_mark(offset, at.unix_ms()))
     }
 
     /// Notes that no line that begins at or after `offset` was handed on.

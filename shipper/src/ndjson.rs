@@ -2,8 +2,9 @@
 //! line and a chunk.
 
 use std::io;
+use std::path::Path;
 
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 
 /// Bytes of one read.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -61,6 +62,18 @@ pub(crate) fn for_each_line(
         take(FileLine { offset, bytes: &buffer[..filled], is_whole: false })?;
     }
     Ok(())
+}
+
+/// The numbers of the files `SEQUENCE` and `suffix` in a folder, in order. What is named otherwise, or is no file, is none
+/// of them.
+pub(crate) fn sequences(disk: &impl Disk, dir: &Path, suffix: &str) -> io::Result<Vec<u64>> {
+    let number = |name: &String| {
+        let number = name.strip_suffix(suffix)?.parse().ok()?;
+        (*name == format!("{number:08}{suffix}") && disk.is_file(&dir.join(name))).then_some(number)
+    };
+    let mut sequences: Vec<u64> = disk.list(dir)?.iter().filter_map(number).collect();
+    sequences.sort_unstable();
+    Ok(sequences)
 }
 
 #[cfg(test)]

@@ -189,10 +189,7 @@ pub fn read<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<Notes> {
 }
 
 fn sequences<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<u64>> {
-    let names = disk.list(dir)?;
-    let mut sequences: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
-    sequences.sort_unstable();
-    Ok(sequences)
+    crate::ndjson::sequences(disk, dir, ".log")
 }
 
 fn decode(line: &[u8]) -> Option<Note> {

@@ -44,6 +44,9 @@ pub enum StartError {
         /// What was said.
         reason: String,
     },
+    /// A file of the state directory is damaged, and what is lost of it can't be told.
+    #[error("{0}")]
+    Damaged(String),
     /// Another process holds the state directory.
     #[error("another shipper uses the state directory {path}; stop it or give another one with --state-dir")]
     Locked {
@@ -88,10 +91,14 @@ impl Shipper {
         let unusable = |reason: String| StartError::StateDir { path: state_dir.to_owned(), reason };
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let journal = Journal::open(RealDisk, state_dir).map_err(|error| match error {
+            JournalError::Damaged { .. } => StartError::Damaged(error.to_string()),
             JournalError::Io { .. } | JournalError::Newer { .. } => unusable(error.to_string()),
         })?;
         let journal = Arc::new(Mutex::new(journal));
-        let io = |error: io::Error| unusable(error.to_string());
+        let io = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidData => StartError::Damaged(error.to_string()),
+            _ => unusable(error.to_string()),
+        };
         let spool =
             Spool::open(RealDisk, state_dir, settings.spool(), Arc::clone(&ledger), Arc::clone(&journal), random());
         let spool = Arc::new(spool.map_err(io)?);

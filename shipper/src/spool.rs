@@ -63,6 +63,27 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The streams that have a folder in the spool. What else lies there is not the spool's, and left alone: `spool check` tells
+/// of it.
+pub(crate) fn streams(disk: &impl Disk, spool: &Path) -> io::Result<Vec<String>> {
+    let mut streams = disk.list(spool)?;
+    streams.retain(|stream| disk.is_dir(&spool.join(stream)));
+    Ok(streams)
+}
+
+/// The segments in a stream's folder, as [`streams`].
+pub(crate) fn segments(disk: &impl Disk, dir: &Path) -> io::Result<Vec<(GenerationId, PathBuf)>> {
+    let segment = |name: String| Some((generation_of(&name)?, dir.join(name)));
+    let mut segments: Vec<_> = disk.list(dir)?.into_iter().filter_map(segment).collect();
+    segments.retain(|(_, path)| disk.is_file(path));
+    Ok(segments)
+}
+
+/// The generation of a segment of this name.
+pub(crate) fn generation_of(name: &str) -> Option<GenerationId> {
+    name.strip_suffix(".log")?.parse().ok()
+}
+
 impl<D: Disk> Spool<D> {
     /// Opens the spool under `state_dir` and the accounts of the segments that an earlier process left there.
     ///
@@ -93,14 +114,12 @@ impl<D: Disk> Spool<D> {
             room_made: Condvar::new(),
         };
         spool.disk.sync_dir(&spool.dir)?;
-        for stream in spool.disk.list(&spool.dir)? {
+        for stream in streams(&spool.disk, &spool.dir)? {
             let dir = spool.dir.join(&stream);
             // A removal that a power loss could undo would bring back a segment that the journal has forgotten.
             spool.disk.sync_dir(&dir)?;
-            for name in spool.disk.list(&dir)? {
-                if let Some(generation) = name.strip_suffix(".log").and_then(|name| name.parse().ok()) {
-                    spool.recover(generation, &stream, dir.join(name))?;
-                }
+            for (generation, path) in segments(&spool.disk, &dir)? {
+                spool.recover(generation, &stream, path)?;
             }
         }
         Ok(spool)

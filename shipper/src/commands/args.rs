@@ -1,6 +1,6 @@
 //! What these subcommands take.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use shipper::config::{ConfigError, Options};
@@ -171,7 +171,20 @@ pub(crate) enum SpoolAction {
     },
 }
 
+/// What a shipper leaves in its state directory from its start on.
+const LEFT: [&str; 4] = ["journal", "spool", "past", "dead-letters"];
+
 /// Holds a state directory that is there.
-pub(crate) fn hold(state_dir: &std::path::Path) -> Result<Held, StartError> {
+pub(crate) fn hold(state_dir: &Path) -> Result<Held, StartError> {
+    used(state_dir)?;
     Held::existing(state_dir)
+}
+
+/// A folder of something else is none, and is left as it is.
+pub(crate) fn used(state_dir: &Path) -> Result<(), StartError> {
+    if !state_dir.is_dir() || LEFT.iter().any(|name| state_dir.join(name).exists()) {
+        return Ok(());
+    }
+    let reason = "no shipper has used it".to_owned();
+    Err(StartError::StateDir { path: state_dir.to_owned(), reason })
 }

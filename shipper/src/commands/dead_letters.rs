@@ -15,7 +15,7 @@ use shipper::resend::Resender;
 use store::{Batch, BatchBuilder, Day, Disposition, LineId, Timestamp};
 use tokio::sync::mpsc;
 
-use super::args::{DeadLettersAction, ListArgs, ReplayArgs, hold};
+use super::args::{DeadLettersAction, ListArgs, ReplayArgs, hold, used};
 use super::{open_to_write, progress, say, say_json};
 use crate::exit::{Exit, Failure, tell};
 
@@ -246,6 +246,7 @@ fn prefix_and_day(index: &str) -> Option<(&str, Day)> {
 
 fn there(state_dir: PathBuf) -> Result<PathBuf, Failure> {
     if state_dir.is_dir() {
+        used(&state_dir)?;
         return Ok(state_dir);
     }
     Err(Failure::new(
@@ -255,6 +256,9 @@ fn there(state_dir: PathBuf) -> Result<PathBuf, Failure> {
 }
 
 fn unreadable(state_dir: &Path, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::InvalidData {
+        return Failure::new(Exit::StateDir, error.to_string());
+    }
     Failure::new(Exit::StateDir, format!("can't use the state directory {}: {error}", state_dir.display()))
 }
 

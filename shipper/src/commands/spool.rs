@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
-use shipper::disk::RealDisk;
+use shipper::disk::{RealDisk, path};
 use shipper::inspect::{self, Flaw, Inspection, Remedy};
 use shipper::journal::JournalError;
 use shipper::shipper::StartError;
 
 use super::args::{SpoolAction, hold};
-use super::{say, say_json};
+use super::{progress, say, say_json};
 use crate::exit::{Exit, Failure};
 
 #[derive(Serialize)]
@@ -62,8 +62,14 @@ fn repair(state_dir: &Path) -> Result<Exit, Failure> {
 }
 
 fn look(state_dir: &Path) -> Result<Inspection, Failure> {
-    inspect::check(&RealDisk, state_dir).map_err(|error| match error {
-        JournalError::Io { .. } | JournalError::Newer { .. } => Failure::new(Exit::StateDir, error.to_string()),
+    let total = inspect::bytes(&RealDisk, state_dir).unwrap_or(0);
+    let bar = progress::bytes(total, "check");
+    let found = inspect::check(&RealDisk, state_dir, &|bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    found.map_err(|error| match error {
+        JournalError::Io { .. } | JournalError::Newer { .. } | JournalError::Damaged { .. } => {
+            Failure::new(Exit::StateDir, error.to_string())
+        }
     })
 }
 
@@ -85,7 +91,7 @@ fn text(found: &Inspection, live: bool) -> String {
     let _ = writeln!(text, "dead      {} letters", found.dead_letters);
     for Flaw { path, offset, bytes, what, remedy } in &found.flaws {
         let mark = if *remedy == Remedy::Leave { "note     " } else { "TORN     " };
-        let _ = writeln!(text, "{mark} {} at {offset}, {bytes} bytes: {what}", path.display());
+        let _ = writeln!(text, "{mark} {} at {offset}, {bytes} bytes: {what}", path::text(path));
     }
     text += if found.is_sound() { "sound\n" } else { "shipper spool repair sets aside what is torn\n" };
     text

@@ -36,6 +36,8 @@ struct Report {
     lines: Option<Lines>,
     resent: Option<ResentCounts>,
     proven: bool,
+    /// No line is known of that the store should hold.
+    nothing_to_verify: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -56,8 +58,8 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         Err(StartError::Locked { .. }) if !resend => (None, true),
         Err(error) => return Err(error.into()),
     };
-    let store = if resend { open_to_write(&settings).await? } else { open_to_read(&settings).await? };
     let known = Known::read(&RealDisk, state_dir)?;
+    let store = if resend { open_to_write(&settings).await? } else { open_to_read(&settings).await? };
     let refreshed = store.refresh().await.map_err(shipper::verify::VerifyError::from)?;
     let indices = Indices {
         prefix: settings.pipeline().index_prefix.clone(),
@@ -65,6 +67,7 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         removal_is_expected: args.expect_removed,
     };
     let total = known.generations.values().map(|generation| generation.proven_to).sum();
+    let nothing_to_verify = total == 0;
     let bar = progress::bytes(total, "by sums");
     let sums = sums::check(&known, &store, &indices, since.map(Timestamp::unix_ms), &|bytes| bar.inc(bytes)).await?;
     bar.finish_and_clear();
@@ -78,7 +81,8 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         state_dir: state_dir.display().to_string(),
         live,
         refreshed,
-        proven: is_right || is_mended(&sums, lines.as_ref(), resent.as_ref()),
+        proven: !nothing_to_verify && (is_right || is_mended(&sums, lines.as_ref(), resent.as_ref())),
+        nothing_to_verify,
         sums,
         lines,
         resent,
@@ -226,6 +230,10 @@ impl Report {
             );
         }
         text += match (self.proven, &self.resent) {
+            _ if self.nothing_to_verify => {
+                "nothing   no line that was taken here is done with yet, so there is nothing to verify: is it the right state \
+                 directory?\n"
+            }
             (true, Some(sent)) if sent.stored + sent.dead_lettered > 0 => {
                 "proven    what was missing was sent; verify again to see it there\n"
             }

@@ -44,11 +44,20 @@ pub struct BadLetter {
 pub fn read<D: Disk>(
     disk: &D,
     state_dir: &Path,
+    take: impl FnMut(Found<'_>) -> io::Result<()>,
+) -> io::Result<Vec<BadLetter>> {
+    read_beside(disk, state_dir, &Discarded::read(disk, state_dir)?, take)
+}
+
+/// As [`read`], beside what is known to be discarded.
+pub(crate) fn read_beside<D: Disk>(
+    disk: &D,
+    state_dir: &Path,
+    discarded: &Discarded,
     mut take: impl FnMut(Found<'_>) -> io::Result<()>,
 ) -> io::Result<Vec<BadLetter>> {
     let dir = state_dir.join(DIR);
     let mut bad = Vec::new();
-    let discarded = Discarded::read(disk, state_dir)?;
     for sequence in sequences(disk, &dir)? {
         let replayed = replayed::read(disk, &dir, sequence)?;
         let path = path_of(&dir, sequence);
@@ -88,10 +97,7 @@ pub fn census<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<(u64, BTreeSet<
 
 /// The numbers of the files, in order.
 pub(super) fn sequences<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<u64>> {
-    let names = disk.list(dir)?;
-    let mut sequences: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(".ndjson")?.parse().ok()).collect();
-    sequences.sort_unstable();
-    Ok(sequences)
+    crate::ndjson::sequences(disk, dir, ".ndjson")
 }
 
 pub(super) fn path_of(dir: &Path, sequence: u64) -> PathBuf {

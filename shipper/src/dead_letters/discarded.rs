@@ -6,8 +6,10 @@
 //!
 //! # On disk
 //!
-//! `STATE/dead-letters/discarded.ndjson` holds one JSON object a generation: `{"generation","lines":[[offset,length],…]}`.
-//! It is written anew, under another name and then renamed, so it is whole. A letter is discarded once its line stands here,
+//! `STATE/dead-letters/discarded.ndjson` holds one JSON object a generation: `{"generation","lines":[[offset,length],…],"sum"}`,
+//! where `sum` is the CRC-32 of `["GENERATION",[[offset,length],…]]`; earlier programs wrote none. It is written anew, under
+//! another name and then renamed, so it is whole. One that is not, or was changed, is refused by all but `spool check` and
+//! `repair`: lines that someone made up must not count, and what was discarded must not come back unseen. A letter is discarded once its line stands here,
 //! whatever its own file says; that file is removed when all of its letters are. What stands here has at most
 //! [`MAX_BYTES`]: more is not discarded.
 
@@ -18,7 +20,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use store::{GenerationId, LineId};
 
-use super::DIR;
+use super::{BadLetter, DIR};
 use crate::disk::{Disk, DiskFile as _, append_whole};
 use crate::journal;
 use crate::ndjson::for_each_line;
@@ -40,6 +42,21 @@ pub struct Discarded {
 struct OfGeneration {
     generation: GenerationId,
     lines: Vec<(u64, u64)>,
+    sum: Option<u32>,
+}
+
+impl OfGeneration {
+    fn new(generation: GenerationId, lines: Vec<(u64, u64)>) -> io::Result<Self> {
+        let sum = Some(crc32fast::hash(&serde_json::to_vec(&(generation, &lines))?));
+        Ok(Self { generation, lines, sum })
+    }
+
+    /// What a line of the file says, if it is as it was written.
+    fn decode(line: &[u8]) -> Option<Self> {
+        let Self { generation, lines, sum } = serde_json::from_slice(line).ok()?;
+        let found = Self::new(generation, lines).ok()?;
+        (sum.is_none() || sum == found.sum).then_some(found)
+    }
 }
 
 impl Discarded {
@@ -48,21 +65,36 @@ impl Discarded {
     /// # Errors
     /// As the file system says; [`io::ErrorKind::InvalidData`] where it is damaged.
     pub fn read<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<Self> {
-        let mut discarded = Self::default();
+        let (discarded, bad) = Self::read_good(disk, state_dir)?;
+        let Some(BadLetter { path, offset, length, .. }) = bad.first() else { return Ok(discarded) };
+        let message = format!(
+            "{} is damaged at byte {offset}: {length} bytes there do not say what was discarded. Nothing was changed. \
+             `shipper spool repair` sets them aside; what they told is then a dead letter again, or goes again, or is missed \
+             by verify",
+            path.display()
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidData, message))
+    }
+
+    /// As [`Discarded::read`], and which lines of the file are damaged.
+    pub(crate) fn read_good<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<(Self, Vec<BadLetter>)> {
+        let (mut discarded, mut bad) = (Self::default(), Vec::new());
         let path = state_dir.join(DIR).join(NAME);
         let file = match disk.open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(discarded),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((discarded, bad)),
             opened => opened?,
         };
         for_each_line(&file, |line| {
-            let of: OfGeneration = serde_json::from_slice(line.bytes).map_err(|error| {
-                let message = format!("{} is damaged at {}: {error}", path.display(), line.offset);
-                io::Error::new(io::ErrorKind::InvalidData, message)
-            })?;
-            discarded.lines.entry(of.generation).or_default().extend(of.lines);
+            match OfGeneration::decode(line.bytes) {
+                Some(of) => discarded.lines.entry(of.generation).or_default().extend(of.lines),
+                None => {
+                    let (offset, length, is_torn_end) = (line.offset, line.length(), !line.is_whole);
+                    bad.push(BadLetter { path: path.clone(), offset, length, is_torn_end });
+                }
+            }
             Ok(())
         })?;
-        Ok(discarded)
+        Ok((discarded, bad))
     }
 
     /// Whether a letter is among them.
@@ -82,7 +114,7 @@ impl Discarded {
         if self.lines.is_empty() {
             return Ok(Vec::new());
         }
-        let entries = journal::read(disk, state_dir).map_err(io::Error::other)?.entries;
+        let entries = journal::entries(disk, state_dir).map_err(io::Error::other)?;
         let notes = past::read(disk, state_dir)?.notes;
         let ended: HashSet<_> = notes.iter().filter_map(past::Note::ended).collect();
         let ahead = |(generation, lines): (&GenerationId, &BTreeMap<u64, u64>)| {
@@ -113,7 +145,7 @@ impl Discarded {
         let mut bytes = Vec::new();
         for (generation, lines) in &self.lines {
             let lines = lines.iter().map(|(offset, length)| (*offset, *length)).collect();
-            serde_json::to_writer(&mut bytes, &OfGeneration { generation: *generation, lines })?;
+            serde_json::to_writer(&mut bytes, &OfGeneration::new(*generation, lines)?)?;
             bytes.push(b'\n');
             if bytes.len() > MAX_BYTES {
                 let message = format!(
@@ -188,7 +220,11 @@ mod tests {
         discarded.keep(|_| false);
         discarded.write(&RealDisk, dir.path()).unwrap();
         assert!(!Discarded::read(&RealDisk, dir.path()).unwrap().contains(&ids[0]));
-        std::fs::write(dir.path().join("dead-letters/discarded.ndjson"), "{\"generation\n").unwrap();
+        // As an earlier program wrote it.
+        let path = dir.path().join("dead-letters/discarded.ndjson");
+        std::fs::write(&path, format!("{{\"generation\":\"{generation}\",\"lines\":[[8,8]]}}\n")).unwrap();
+        assert!(Discarded::read(&RealDisk, dir.path()).unwrap().contains(&ids[1]));
+        std::fs::write(&path, "{\"generation\n").unwrap();
         assert_eq!(Discarded::read(&RealDisk, dir.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

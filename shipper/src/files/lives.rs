@@ -7,7 +7,7 @@ use std::sync::Arc;
 use store::GenerationId;
 
 use super::{FileEvent, Files, ROTATED_GRACE, Tracked, lookup};
-use crate::disk::{Disk, DiskFile as _, Stat};
+use crate::disk::{Disk, DiskFile as _, Stat, path};
 use crate::document::Place;
 use crate::journal::FileIdentity;
 use crate::moment::Moment;
@@ -218,7 +218,7 @@ impl<D: Disk> Files<D> {
 
     /// What a file is that was chosen before. Docker's entries stay Docker's, also when they can't be read any more.
     fn place(&self, path: &Path, file: &D::File) -> Place {
-        let file_name = || path.to_string_lossy().into_owned();
+        let file_name = || path::text(path);
         let unreadable = || Place::Container { file: file_name(), container: None, compose_service: None };
         self.settings.format.place(path, file).unwrap_or_else(unreadable)
     }

@@ -124,13 +124,12 @@ fn first<D: Disk, T>(
     dir: &Path,
     is_it: impl Fn(PathBuf, D::File, Stat) -> io::Result<Option<T>>,
 ) -> io::Result<Option<T>> {
-    let names = match disk.list(dir) {
+    let paths = match disk.paths(dir) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
         listed => listed?,
     };
     let mut failed = None;
-    for name in names {
-        let path = dir.join(name);
+    for path in paths {
         let opened = open_regular(disk, &path);
         let asked = opened.and_then(|opened| opened.map_or(Ok(None), |(file, stat)| is_it(path, file, stat)));
         match asked {

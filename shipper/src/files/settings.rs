@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, path};
 use crate::docker::Labels;
 use crate::document::Place;
 
@@ -36,7 +36,7 @@ impl Format {
     /// What a file is; `None` if it is to be left alone, for now at least.
     pub(crate) fn place(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
         match self {
-            Self::Lines => Some(Place::File(path.to_string_lossy().into_owned())),
+            Self::Lines => Some(Place::File(path::text(path))),
             Self::Docker(labels) => labels.select(path, file),
         }
     }

@@ -29,7 +29,7 @@ fn what_is_torn_is_named_and_set_aside_and_nothing_is_deleted() {
     );
     fs::write(state.join("dead-letters/00000000.ndjson"), format!("{letter}not one\n{letter}{{\"at\"")).unwrap();
 
-    let found = check(&RealDisk, state).unwrap();
+    let found = check(&RealDisk, state, &|_| {}).unwrap();
     let seen: Vec<_> = found.flaws.iter().map(|flaw| (flaw.offset, flaw.bytes, flaw.remedy)).collect();
     let (at, len) = (good.len() as u64, letter.len() as u64);
     assert_eq!(
@@ -48,9 +48,9 @@ fn what_is_torn_is_named_and_set_aside_and_nothing_is_deleted() {
     let state_of = SegmentState { generation, stream: "stdin".to_owned(), bytes: 708, checkpoint: 4 };
     assert_eq!((found.segments, found.dead_letters), (vec![state_of], 2));
 
-    let found = check(&RealDisk, state).unwrap();
+    let found = check(&RealDisk, state, &|_| {}).unwrap();
     assert_eq!(repair(&RealDisk, state, &found).unwrap().len(), 3);
-    let found = check(&RealDisk, state).unwrap();
+    let found = check(&RealDisk, state, &|_| {}).unwrap();
     assert!(found.is_sound(), "{found:#?}");
     assert_eq!(fs::read(state.join("journal")).unwrap(), good);
     assert_eq!(fs::read_to_string(state.join("dead-letters/00000000.ndjson")).unwrap(), letter.repeat(2));
@@ -77,7 +77,7 @@ fn what_a_process_left_unfinished_is_named_and_set_aside() {
         fs::write(state.join(name), name).unwrap();
     }
     fs::write(state.join("dead-letters/discarded.ndjson"), "").unwrap();
-    let found = check(&RealDisk, state).unwrap();
+    let found = check(&RealDisk, state, &|_| {}).unwrap();
     let named = |flaw: &Flaw| (flaw.path.strip_prefix(state).unwrap().to_str().unwrap().to_owned(), flaw.bytes);
     let mut named: Vec<_> = found.flaws.iter().map(named).collect();
     named.sort();
@@ -85,7 +85,7 @@ fn what_a_process_left_unfinished_is_named_and_set_aside() {
     expected.sort();
     assert_eq!(named, expected);
     assert_eq!(repair(&RealDisk, state, &found).unwrap().len(), leftovers.len());
-    assert_eq!(check(&RealDisk, state).unwrap().flaws, []);
+    assert_eq!(check(&RealDisk, state, &|_| {}).unwrap().flaws, []);
     assert!(state.join("dead-letters/discarded.ndjson").exists());
     for name in leftovers {
         let aside = state.join("quarantine").join(format!("{}.at-0.1", name.replace('/', "_")));
@@ -99,6 +99,6 @@ fn a_directory_of_a_newer_program_is_refused() {
     let json = r#"{"journal":{"version":99}}"#;
     let record = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
     fs::write(dir.path().join("journal"), record).unwrap();
-    let error = check(&RealDisk, dir.path()).unwrap_err();
+    let error = check(&RealDisk, dir.path(), &|_| {}).unwrap_err();
     assert!(error.to_string().contains("version 99"), "{error}");
 }

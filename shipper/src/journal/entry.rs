@@ -8,10 +8,19 @@ use store::{GenerationId, Timestamp};
 
 use super::record::Record;
 
+/// Arrival marks of one generation beyond its checkpoint, and one before. Of more, none is noted, and what comes then has
+/// arrived with the last. In the journal they take some 400 KiB, and until it is written anew four times as much.
+pub const MARKS_MAX: usize = 4_096;
+
+/// With each so many marks that stand, a new one must be twice as far from the last, beginning with two seconds: so
+/// [`MARKS_MAX`] reach over 194 days, and what waits for long loses little of when it came.
+const MARKS_A_STEP: usize = 256;
+
 /// Which file a generation is a life of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
-    /// Its name when last seen.
+    /// Its name when last seen. One that is not UTF-8 is written as a list of its bytes.
+    #[serde(with = "crate::disk::path")]
     pub path: PathBuf,
     /// The device that it is on.
     pub device: u64,
@@ -55,8 +64,16 @@ impl Entry {
     }
 
     /// Whether a mark at `offset` would say something new: it never goes before one that stands.
-    pub(super) fn takes_mark(&self, offset: u64) -> bool {
+    fn is_behind(&self, offset: u64) -> bool {
         self.marks.last().is_none_or(|last| last.0 < offset)
+    }
+
+    /// Whether it would, and there is room for it. What the journal holds already is taken in any case: lines were sent by it.
+    pub(super) fn takes_mark(&self, offset: u64, unix_ms: i64) -> bool {
+        let doublings = self.marks.len() / MARKS_A_STEP;
+        let apart_ms = if doublings == 0 { 0 } else { 1_000 << doublings };
+        let is_apart = self.marks.last().is_none_or(|last| last.1.abs_diff(unix_ms) >= apart_ms);
+        self.marks.len() < MARKS_MAX && is_apart && self.is_behind(offset)
     }
 
     /// Forgets marks that no line after the checkpoint needs.
@@ -76,7 +93,7 @@ pub(super) fn apply(record: Record, entries: &mut Entries) {
         Record::File { generation, identity } => entries.entry(generation).or_default().file = Some(identity),
         Record::Mark { generation, offset, unix_ms } => {
             let entry = entries.entry(generation).or_default();
-            if entry.takes_mark(offset) {
+            if entry.is_behind(offset) {
                 entry.marks.push((offset, unix_ms));
             }
         }

@@ -44,6 +44,55 @@ fn a_torn_end_is_cut_and_kept() {
 }
 
 #[test]
+fn behind_a_hole_of_zeros_all_records_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
+    for number in 1..5 {
+        journal.checkpoint(generation(number), number);
+    }
+    journal.write().unwrap();
+    let path = dir.path().join(NAME);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let ends: Vec<_> = memchr::memchr_iter(b'\n', &bytes).collect();
+    bytes[ends[1] - 20..ends[2] - 20].fill(0);
+    let tail = &b"torn"[..];
+    std::fs::write(&path, [&bytes[..], tail].concat()).unwrap();
+    for _ in 0..2 {
+        let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
+        let checkpoints = [1, 2, 3, 4].map(|number| journal.get(&generation(number)).checkpoint);
+        assert_eq!(checkpoints, [0, 0, 3, 4]);
+        journal.write().unwrap();
+    }
+    let kept = |number: u32| std::fs::read(dir.path().join(format!("journal.torn-{number}"))).unwrap();
+    assert_eq!((kept(1), kept(2)), (bytes[ends[0] + 1..=ends[2]].to_vec(), tail.to_vec()));
+    assert!(!dir.path().join("journal.torn-3").exists(), "it is whole again");
+}
+
+#[test]
+fn a_record_that_was_changed_before_good_ones_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
+    for number in 1..4 {
+        journal.checkpoint(generation(number), number);
+    }
+    journal.write().unwrap();
+    let path = dir.path().join(NAME);
+    let good = std::fs::read(&path).unwrap();
+    let last = memchr::memrchr(b'\n', &good[..good.len() - 1]).unwrap() + 1;
+    // But for the newline before the last one, without which it is an end that could be torn.
+    for place in 0..last - 1 {
+        let mut bytes = good.clone();
+        bytes[place] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let error = Journal::open(RealDisk, dir.path()).unwrap_err();
+        assert!(matches!(error, JournalError::Damaged { .. }), "{place}: {error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "it is left as it is");
+        assert!(entries(&RealDisk, dir.path()).is_err());
+    }
+    assert!(!dir.path().join("journal.torn-1").exists());
+}
+
+#[test]
 fn a_newer_journal_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut bytes = Vec::new();
@@ -77,6 +126,47 @@ fn a_mark_that_says_nothing_new_is_not_written() {
     }
     assert_eq!(journal.len, len);
     assert_eq!(journal.get(&generation(1)).arrived(&generation(1), 400), Timestamp::from_unix_ms(7_000));
+}
+
+#[test]
+fn marks_are_bounded_and_say_the_same_for_ever() {
+    const DAYS: i64 = 90;
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
+    let born = i64::try_from(generation(1).born_unix_ms()).unwrap();
+    let mut told = Vec::new();
+    // A line every ten seconds, and a store that takes none.
+    for place in 0..DAYS * 8_640 {
+        let (offset, at) = (u64::try_from(place).unwrap() * 100, born + place * 10_000);
+        journal.mark(generation(1), offset, Timestamp::from_unix_ms(at));
+        if place % 1_009 == 0 {
+            let entry = journal.get(&generation(1));
+            told.push((offset, at, entry.arrived(&generation(1), offset)));
+        }
+        if place % 50_000 == 0 {
+            journal.write().unwrap();
+        }
+    }
+    journal.rewrite().unwrap();
+    let len = std::fs::metadata(dir.path().join(NAME)).unwrap().len();
+    assert!(len < 1024 * 1024, "{len} bytes");
+    journal = Journal::open(RealDisk, dir.path()).unwrap();
+    let entry = journal.get(&generation(1));
+    for (offset, at, arrived) in told {
+        assert_eq!(entry.arrived(&generation(1), offset), arrived, "what was said once holds");
+        let late_ms = at - arrived.unix_ms();
+        // The coarser, the longer ago the oldest line that waits came.
+        assert!(late_ms <= 20_000.max((at - born) / 50), "{late_ms} ms of {}", at - born);
+    }
+    // What the store takes makes room for close marks.
+    let end = u64::try_from(DAYS).unwrap() * 864_000;
+    journal.checkpoint(generation(1), end);
+    for second in 0..100 {
+        let at = Timestamp::from_unix_ms(born + DAYS * 86_400_000 + second * 1_000);
+        let offset = end + u64::try_from(second).unwrap();
+        journal.mark(generation(1), offset, at);
+        assert_eq!(journal.get(&generation(1)).arrived(&generation(1), offset), at);
+    }
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use std::path::Path;
 use store::{GenerationId, Timestamp};
 
 use super::{Pipeline, Shared};
-use crate::disk::{Disk, is_full};
+use crate::disk::{Disk, is_full, path};
 use crate::journal::Entry;
 use crate::ledger::Progress;
 use crate::past::Note;
@@ -45,7 +45,7 @@ impl Endings {
         let file = lock(&shared.journal).get(&generation).file;
         let source = match (stream, file) {
             (Some(stream), _) => format!("stream {stream}"),
-            (None, file) => format!("file {}", file.map_or_else(String::new, |file| file.path.display().to_string())),
+            (None, file) => format!("file {}", file.map_or_else(String::new, |file| path::text(&file.path))),
         };
         let given_up_from = given_up.map(|(from, _)| from);
         shared.past.note(&Note::Ended { generation, source, end, given_up_from, unix_ms: now.unix_ms() });
@@ -79,7 +79,7 @@ impl<D: Disk> Pipeline<D> {
 
     /// Notes how far a file went that an earlier process read and nobody finds any more.
     pub(super) fn note_vanished(&mut self, generation: GenerationId, file: &Path, end: u64, now: Timestamp) {
-        let source = format!("file {}", file.display());
+        let source = format!("file {}", path::text(file));
         let unix_ms = now.unix_ms();
         self.shared.past.note(&Note::Ended { generation, source, end, given_up_from: None, unix_ms });
         // What the disk does not take now stays to be written, and the journal's own trouble is told.

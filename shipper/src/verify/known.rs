@@ -9,9 +9,10 @@ use store::GenerationId;
 
 use super::VerifyError;
 use crate::dead_letters::{self, discarded::Discarded};
-use crate::disk::{Disk, DiskFile as _};
+use crate::disk::{Disk, DiskFile as _, path};
 use crate::journal::{self, Entry, FileIdentity};
 use crate::past::{self, Note};
+use crate::spool::{segments, streams};
 
 /// Where the bytes of a generation may still lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Known {
     pub fn read<D: Disk>(disk: &D, state_dir: &Path) -> Result<Self, VerifyError> {
         let failed = |path: PathBuf| move |error: io::Error| VerifyError::Io { path, error };
         let mut known = Self::default();
-        for (generation, entry) in journal::read(disk, state_dir)?.entries {
+        for (generation, entry) in journal::entries(disk, state_dir)? {
             known.generations.insert(generation, Generation::of(entry));
         }
         let notes = past::read(disk, state_dir).map_err(failed(state_dir.join("past")))?;
@@ -115,12 +116,8 @@ impl Known {
     }
 
     fn look_at_spool<D: Disk>(&mut self, disk: &D, spool: &Path) -> io::Result<()> {
-        for stream in disk.list(spool)? {
-            let dir = spool.join(&stream);
-            // What is no folder is not the spool's; `spool check` tells of it.
-            for name in disk.list(&dir).unwrap_or_default() {
-                let Some(generation) = name.strip_suffix(".log").and_then(|name| name.parse().ok()) else { continue };
-                let path = dir.join(&name);
+        for stream in streams(disk, spool)? {
+            for (generation, path) in segments(disk, &spool.join(&stream))? {
                 let len = match disk.open(&path).and_then(|file| file.stat()) {
                     Ok(stat) => stat.len,
                     // Done, and removed, since the folder was read.
@@ -140,7 +137,7 @@ impl Known {
 impl Generation {
     fn of(entry: Entry) -> Self {
         let (source, lies) = match &entry.file {
-            Some(file) => (format!("file {}", file.path.display()), Lies::File(file.clone())),
+            Some(file) => (format!("file {}", path::text(&file.path)), Lies::File(file.clone())),
             None => ("a spool segment".to_owned(), Lies::Gone),
         };
         Self {

@@ -17,7 +17,7 @@ use super::gone::{self, Indices, WithIndex};
 use super::known::{Generation, Known, Lies};
 use super::{Listed, Missing, Twice, VerifyError};
 use crate::config::Settings;
-use crate::disk::{Disk, DiskFile as _};
+use crate::disk::{Disk, DiskFile as _, path};
 use crate::document::{Documents, Place};
 use crate::files::{self, Format};
 use crate::lines::Lines as Reading;
@@ -124,9 +124,9 @@ impl<D: Disk> Check<'_, D> {
                 let found = files::find(&self.disk, identity, generation.proven_to).map_err(failed(&identity.path))?;
                 let Some(file) = found else { return Ok(None) };
                 let place = match &self.settings.files().format {
-                    Format::Lines => Place::File(identity.path.to_string_lossy().into_owned()),
+                    Format::Lines => Place::File(path::text(&identity.path)),
                     docker @ Format::Docker(_) => docker.place(&identity.path, &file).unwrap_or(Place::Container {
-                        file: identity.path.to_string_lossy().into_owned(),
+                        file: path::text(&identity.path),
                         container: None,
                         compose_service: None,
                     }),

@@ -16,3 +16,4 @@ mod proof;
 mod run;
 mod settings;
 mod simulation;
+mod state;

@@ -75,3 +75,43 @@ fn memory_is_bounded_however_long_the_store_is_down_and_a_second_signal_loses_no
     drop(stdin);
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
 }
+
+/// What twice a segment is by default, at which a line of a pipe is cut.
+const PIECE_BYTES: usize = 128 * 1024 * 1024;
+
+/// A line of a pipe has no end that could be waited for: it is cut into pieces, each of which is a line whose beginning is
+/// kept, and its neighbours stand as they came.
+#[test]
+fn a_line_of_300_mib_from_a_pipe_is_cut_in_bounded_memory() {
+    const LINE_BYTES: usize = 300 * 1024 * 1024;
+    let place = Place::new();
+    let admin = free_address();
+    let mut command = place.ship(&["run", "--admin-listen", &admin.to_string()]);
+    command.stdin(Stdio::piped());
+    let mut shipper = start(&place, command);
+    let mut stdin = shipper.stdin();
+    stdin.write_all(b"before\n").unwrap();
+    let piece = vec![b'x'; 1024 * 1024];
+    for _ in 0..LINE_BYTES / piece.len() {
+        stdin.write_all(&piece).unwrap();
+    }
+    stdin.write_all(b"\nafter\n").unwrap();
+    let pieces = LINE_BYTES.div_ceil(PIECE_BYTES);
+    let text = until("all is stored", || {
+        let (_, text) = get(admin, "/metrics")?;
+        (metric(&text, "shipper_lines_stored_total") == (pieces + 2) as f64).then_some(text)
+    });
+    assert_eq!(metric(&text, "shipper_lines_read_total"), (pieces + 2) as f64);
+    assert_eq!(metric(&text, "shipper_wrapped_total{reason=\"too_long\"}"), pieces as f64);
+    assert!(metric(&text, "shipper_bytes_read_total") > LINE_BYTES as f64);
+    let peak = peak_kib(shipper.pid());
+    assert!(peak < MEMORY_MAX_KIB, "{peak} KiB at most");
+    drop(stdin);
+    assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
+    let stored = place.stored();
+    assert_eq!((stored.len(), stored[0].as_str(), stored[pieces + 1].as_str()), (pieces + 2, "before", "after"));
+    // Of each piece so much is kept as a line may have.
+    assert!(stored[1..=pieces].iter().all(|line| line.len() == 1024 * 1024 && line.bytes().all(|byte| byte == b'x')));
+    let verified = place.ship(&["verify"]).output().unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}

@@ -48,6 +48,10 @@ impl Disk for SimDisk {
         Ok(under.map(|path| path[text(dir).len() + 1..].to_owned()).collect())
     }
 
+    fn paths(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(self.list(dir)?.into_iter().map(|name| dir.join(name)).collect())
+    }
+
     fn matching(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
         let mut state = self.state();
         state.step()?;
@@ -63,6 +67,10 @@ impl Disk for SimDisk {
 
     fn is_file(&self, path: &Path) -> bool {
         matches!(self.state().names.get(text(path)), Some(Node::File(_)))
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        matches!(self.state().names.get(text(path)), Some(Node::Dir))
     }
 
     fn open(&self, path: &Path) -> io::Result<SimFile> {
