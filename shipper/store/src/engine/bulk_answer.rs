@@ -16,6 +16,9 @@ pub(super) const CLUSTER_BLOCK: &str = "cluster_block_exception";
 /// OpenSearch's own type for a block on making indices.
 const CREATE_BLOCK: &str = "index_create_block_exception";
 
+/// The type of the error of a line that is there already.
+const CONFLICT: &str = "version_conflict_engine_exception";
+
 /// The disposition of each of `lines` lines.
 ///
 /// # Errors
@@ -123,7 +126,7 @@ impl Outcome {
                 Disposition::DeadLetter(Cause::new(self.status, reason).of_kind(CauseKind::Rejected))
             }
             200 | 201 if self.error.is_none() => Disposition::Stored,
-            409 => Disposition::AlreadyStored,
+            409 if kind.is_empty() || kind == CONFLICT => Disposition::AlreadyStored,
             _ if is_overload(kind) => Disposition::Retry(cause().of_kind(CauseKind::Busy)),
             // No cluster yet.
             503 => Disposition::Retry(cause()),
@@ -134,7 +137,11 @@ impl Outcome {
             status if status == 429 || status >= 500 => Disposition::Retry(cause()),
             401 | 403 => return Meaning::Refused(cause()),
             404 => return Meaning::Refused(cause().of_kind(CauseKind::MissingIndex)),
-            _ => Disposition::DeadLetter(cause()),
+            // A conflict with something else than the line itself.
+            409 => Disposition::Retry(cause()),
+            400..=499 => Disposition::DeadLetter(cause()),
+            // No engine says so of a line: what became of it is unknown.
+            _ => Disposition::Retry(cause().of_kind(CauseKind::Unreadable)),
         })
     }
 }
@@ -148,7 +155,8 @@ pub(super) fn is_overload(kind: &str) -> bool {
 /// their reasons, so a reason is told by how it begins, which no line decides.
 pub(super) fn about_the_engine(kind: &str, reason: &str) -> Option<CauseKind> {
     match kind {
-        CLUSTER_BLOCK | CREATE_BLOCK => Some(CauseKind::Block),
+        // An index that is closed, of which some engines tell by a block and some by an error of its own, with 400.
+        CLUSTER_BLOCK | CREATE_BLOCK | "index_closed_exception" => Some(CauseKind::Block),
         "index_not_found_exception" => Some(CauseKind::MissingIndex),
         "illegal_argument_exception" => {
             let no_pipeline = reason.starts_with("pipeline with id [") && reason.ends_with("] does not exist");
@@ -240,6 +248,7 @@ mod tests {
             (429, "cluster_block_exception", "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded …];"),
             (403, "index_create_block_exception", "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)];"),
             (404, "index_not_found_exception", "no such index [x]"),
+            (400, "index_closed_exception", "closed"),
             (400, "illegal_argument_exception", "pipeline with id [app-logs] does not exist"),
             (
                 400,
@@ -261,6 +270,45 @@ mod tests {
             let mixed = read(&answer(&["{\"create\":{\"status\":201}}", &item]), 2).unwrap();
             assert!(matches!(mixed[..], [Disposition::Stored, Disposition::Retry(_)]), "{kind}");
         }
+    }
+
+    #[test]
+    fn what_is_no_word_on_a_line_settles_nothing() {
+        for status in [0, 100, 202, 204, 302, 308, 399, 600, 999] {
+            for item in [format!("{{\"create\":{{\"status\":{status}}}}}"), error(status, "some_exception", "words")] {
+                let read = read(&answer(&[&item]), 1).unwrap();
+                assert!(matches!(&read[..], [Disposition::Retry(_)]), "{item}: {read:?}");
+            }
+        }
+        // Created and refused at once; a conflict that is none of ids.
+        for (status, kind) in [(201, "mapper_parsing_exception"), (409, "some_exception")] {
+            let read = read(&answer(&[&error(status, kind, "words")]), 1).unwrap();
+            assert!(matches!(&read[..], [Disposition::Retry(_)]), "{status}: {read:?}");
+        }
+        for body in [
+            r#"{"errors":false,"items":[{"index":{"status":201}}]}"#,
+            r#"{"errors":false,"items":[{"create":{"status":-1}}]}"#,
+            r#"{"errors":false,"items":[{"create":{"status":65737}}]}"#,
+            r#"{"errors":false,"items":[{"create":{"status":"201"}}]}"#,
+            r#"{"errors":false,"items":[{"create":{"status":201}}]} and more"#,
+            r#"{"errors":false,"items":[{"create":{"status":201}}],"items":[]}"#,
+            r#"{"errors":false,"items":[]}"#,
+            r#"{"errors":false}"#,
+            r#"[{"create":{"status":201}}]"#,
+            "<html>200</html>",
+            "",
+        ] {
+            assert!(matches!(read(body.as_bytes(), 1), Err(WriteError::Unavailable(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn each_item_counts_whatever_the_head_says_of_errors() {
+        let mapping = error(400, "document_parsing_exception", "failed to parse field [status]");
+        let body = format!("{{\"errors\":false,\"items\":[{{\"create\":{{\"status\":201}}}},{mapping}]}}");
+        let mixed = read(body.as_bytes(), 2).unwrap();
+        assert!(matches!(mixed[..], [Disposition::Stored, Disposition::DeadLetter(_)]), "{mixed:?}");
+        assert_eq!(read(&answer(&["{\"create\":{\"status\":201}}"]), 1), Ok(vec![Disposition::Stored]));
     }
 
     #[test]

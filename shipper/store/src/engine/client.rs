@@ -35,6 +35,8 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Bytes,
+    /// Where a redirect leads, without what is secret in an address. Nobody goes there.
+    pub(super) location: Option<String>,
 }
 
 /// No answer.
@@ -65,6 +67,9 @@ impl Answer {
 
     /// Why the engine said no, in its words.
     pub(super) fn cause(&self) -> Cause {
+        if (300..=399).contains(&self.status) {
+            return self.redirect();
+        }
         let json = self.json();
         let error = &json["error"];
         let root = if error["root_cause"][0]["reason"].is_string() { &error["root_cause"][0] } else { error };
@@ -77,6 +82,13 @@ impl Answer {
             },
         };
         Cause::new(self.status, format!("HTTP {}: {reason}", self.status))
+    }
+
+    /// A redirect is not followed: credentials would go to whoever it names, and a batch would become a question.
+    fn redirect(&self) -> Cause {
+        let place = self.location.as_deref().unwrap_or("a place that it does not name");
+        let advice = "give the address that the store itself answers at with --to";
+        Cause::new(self.status, format!("HTTP {}: a redirect to {place}, which is not followed: {advice}", self.status))
     }
 
     /// Type and reason of the engine's error; empty where it gives none.

@@ -11,6 +11,7 @@ mod kills;
 mod lines;
 mod model;
 mod naming;
+mod redirects;
 mod retaining;
 mod runs;
 mod shapes;

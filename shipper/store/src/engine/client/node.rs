@@ -3,6 +3,9 @@
 //! What is put in place goes by the `elasticsearch` crate. It gives an answer's body only in whole, however long, so that
 //! there a body is read only if its length is stated and within the bound; the status says what matters. All other
 //! answers are read piece by piece, no further than their bound.
+//!
+//! A redirect is an answer like others, and not followed. The crate follows it, without the credentials, and what it then
+//! brings is taken for a redirect.
 
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use bytes::Bytes;
 use elasticsearch::auth::Credentials as ClientCredentials;
 use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::Method;
-use elasticsearch::http::headers::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue};
+use elasticsearch::http::headers::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use url::Url;
 
@@ -18,6 +21,12 @@ use super::reading::{failed, read_whole, too_long};
 use super::{Answer, NoAnswer};
 use crate::error::OpenError;
 use crate::settings::{Credentials, EngineSettings};
+
+/// What an answer counts as that came from another place than was asked.
+const MOVED: u16 = 308;
+
+/// A longer address is cut.
+const PLACE_MAX_CHARS: usize = 200;
 
 /// One request.
 pub(super) struct Question<'a> {
@@ -90,7 +99,8 @@ impl Node {
         }
         let response = request.send().await.map_err(|error| failed(&error, error.is_timeout()))?;
         let status = response.status().as_u16();
-        Ok(Answer { status, body: read_whole(response, max_bytes).await? })
+        let location = response.headers().get(LOCATION).and_then(|to| place(response.url(), to.to_str().ok()?));
+        Ok(Answer { status, body: read_whole(response, max_bytes).await?, location })
     }
 
     async fn put(&self, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
@@ -99,13 +109,18 @@ impl Node {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let sent = self.transport.send(method, path, headers, Some(query), body, Some(timeout)).await;
         let response = sent.map_err(|error| failed(&error, error.is_timeout()))?;
+        // The crate follows redirects, though without credentials. What answers then was not asked.
+        if !is_at(response.url(), &self.address, path) {
+            let location = place(response.url(), "");
+            return Ok(Answer { status: MOVED, body: Bytes::new(), location });
+        }
         let status = response.status_code().as_u16();
         let body = match response.content_length() {
             None => Bytes::new(),
             Some(length) if length > max_bytes as u64 => return Err(too_long(status, max_bytes)),
             Some(_) => response.bytes().await.map_err(|error| failed(&error, error.is_timeout()))?,
         };
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, location: None })
     }
 }
 
@@ -113,6 +128,21 @@ impl Node {
 fn name(address: &Url) -> String {
     let port = address.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}{port}", address.host_str().unwrap_or_default())
+}
+
+/// Whether an answer came from where it was asked.
+fn is_at(url: &Url, address: &Url, path: &str) -> bool {
+    address.join(path).is_ok_and(|asked| asked.origin() == url.origin() && asked.path() == url.path())
+}
+
+/// Where a redirect leads, for a message: nothing in it may be secret.
+fn place(from: &Url, to: &str) -> Option<String> {
+    let mut place = from.join(to).ok()?;
+    // An address that can't have them has none.
+    let _ = (place.set_username(""), place.set_password(None));
+    place.set_query(None);
+    place.set_fragment(None);
+    Some(place.as_str().chars().take(PLACE_MAX_CHARS).collect())
 }
 
 fn transport(address: &Url, settings: &EngineSettings) -> Result<Transport, OpenError> {
@@ -130,7 +160,7 @@ fn transport(address: &Url, settings: &EngineSettings) -> Result<Transport, Open
 
 /// A client that trusts what [`transport`] trusts.
 fn http(settings: &EngineSettings) -> Result<reqwest::Client, OpenError> {
-    let mut builder = reqwest::Client::builder().no_proxy();
+    let mut builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     let bundle = |pem: &[u8]| reqwest::Certificate::from_pem_bundle(pem).map_err(|error| error.to_string());
     for certificate in with_certificate(settings, bundle)?.into_iter().flatten() {
         builder = builder.add_root_certificate(certificate);
