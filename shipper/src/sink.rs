@@ -1,10 +1,18 @@
 //! The store as the pipeline's requests find it: opened once, and made ready before its first batch.
+//!
+//! A start waits for it no longer than [`START_PATIENCE`]: whoever is carried is not held up by a store that hangs. What is
+//! not ready by then is made ready before the first batch, which waits in the spool meanwhile.
 
-use store::{BootstrapError, BootstrapMode, CauseKind, Disposition, Finding, Store, WriteError};
+use std::time::Duration;
+
+use store::{BootstrapError, BootstrapMode, Cause, CauseKind, Disposition, Finding, Store, Target, WriteError};
 
 use crate::config::{Bootstrap, Settings};
 use crate::delivery::hosts::HostId;
 use crate::shipper::StartError;
+
+/// How long a start waits for the store to be made ready, or refused.
+const START_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The store, made ready before its first batch.
 pub(crate) struct Sink {
@@ -24,14 +32,21 @@ impl Sink {
             Bootstrap::Off => None,
         };
         let sink = Self { store, bootstrap, is_ready: tokio::sync::Mutex::new(false) };
-        match sink.make_ready().await {
+        if sink.bootstrap.is_none() {
+            tell_unproven(settings);
+        }
+        let Ok(ready) = tokio::time::timeout(START_PATIENCE, sink.make_ready()).await else {
+            let seconds = START_PATIENCE.as_secs();
+            tracing::warn!(to = %settings.to(), seconds, "the store has not answered yet, and the start does not wait longer: lines wait for it");
+            return Ok(sink);
+        };
+        match ready {
             Ok(()) => {}
             Err(BootstrapError::Unavailable(reason)) => {
                 tracing::warn!(to = %settings.to(), %reason, "the store does not answer yet: lines wait for it");
             }
-            // Rights and blocks come and go without anybody touching the shipper; the service it carries is not to fall
-            // with them.
-            Err(BootstrapError::Refused(cause)) if matches!(cause.kind, CauseKind::Rights | CauseKind::Block) => {
+            // These come and go without anybody touching the shipper; the service it carries is not to fall with them.
+            Err(BootstrapError::Refused(cause)) if comes_and_goes(&cause) => {
                 tracing::warn!(to = %settings.to(), reason = %cause, "the store takes nothing from this shipper yet: lines wait");
             }
             Err(error) => return Err(StartError::Bootstrap(error.to_string())),
@@ -73,5 +88,25 @@ impl Sink {
             Err(BootstrapError::Unavailable(cause)) => Err(WriteError::Unavailable(cause)),
             Err(BootstrapError::Refused(cause)) => Err(WriteError::Refused(cause)),
         }
+    }
+}
+
+/// Rights and blocks, and what a proxy in between sends elsewhere for a while.
+fn comes_and_goes(cause: &Cause) -> bool {
+    matches!(cause.kind, CauseKind::Rights | CauseKind::Block) || (300..=399).contains(&cause.status)
+}
+
+/// Says what nobody has looked at where the settings want no look.
+fn tell_unproven(settings: &Settings) {
+    if matches!(settings.to(), Target::Engine(_)) {
+        tracing::warn!(
+            to = %settings.to(),
+            "bootstrap is off: nothing is proven of the store. Whether its ingest pipeline and index template are there and are \
+             this program's, what the pipeline makes of lines, whether the credentials may write, and whether indices and \
+             cluster take lines, shows only when lines go there, and lines that come out wrong are not told; \
+             `shipper preflight` proves it"
+        );
+    } else if settings.engine().fields.is_some() {
+        tracing::warn!(to = %settings.to(), "bootstrap is off: whether the store knows the fields that are named is not proven");
     }
 }

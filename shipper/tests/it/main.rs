@@ -16,4 +16,5 @@ mod proof;
 mod run;
 mod settings;
 mod simulation;
+mod start;
 mod state;

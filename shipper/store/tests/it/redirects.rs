@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use store::{
-    BootstrapError, BootstrapMode, Cause, CauseKind, Credentials, EngineSettings, Scope, Search, SearchError, Store, WriteError,
+    BootstrapError, BootstrapMode, Cause, CauseKind, Credentials, EngineSettings, Scope, Search, SearchError, Store,
+    WriteError,
 };
 
 use crate::lines::{batch, generation, record};
