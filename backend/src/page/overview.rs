@@ -191,7 +191,7 @@ fn of_patterns(found: &Patterns) -> Vec<String> {
     }
     if found.not_told_apart > 0 {
         notes.push(format!(
-            "{} came among too many patterns at once to be told apart: they may be of any pattern, also of one that is \
+            "{} came where 20,000 patterns had been told apart already: they may be of any pattern, also of one that is \
              counted or called new below.",
             lines(found.not_told_apart)
         ));

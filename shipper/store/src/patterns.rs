@@ -15,7 +15,7 @@ pub struct Patterns {
     /// Lines of patterns that the list has no room for.
     pub others: u64,
     /// Lines among the others that a bound kept from being told apart: each may be of any pattern, also of one that is
-    /// listed. In the embedded store such bounds are 200 patterns among each 1,024 lines that came one after another.
+    /// listed. The bound is 20,000 patterns in one answer.
     pub not_told_apart: u64,
     /// Whether that is exact. Of an engine only so many of the newest lines are looked at.
     pub counted: Counted,

@@ -10,7 +10,6 @@ use crate::scope::Scope;
 use crate::sqlite::bits;
 use crate::sqlite::counts::{Selected, levels, selected};
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::tail::OTHER;
 use crate::sqlite::terms::PATTERN;
 use crate::timestamp::Timestamp;
 
@@ -53,8 +52,6 @@ pub(crate) fn patterns(
             });
             let text = &term[1..];
             if own.lines == 0 {
-            } else if text == OTHER.as_bytes() {
-                not_told_apart += own.lines;
             } else if let Some(all) = patterns.get_mut(text) {
                 all.lines += own.lines;
                 all.worst = all.worst.max(own.worst);

@@ -15,12 +15,6 @@ use crate::sqlite::line::Line;
 use crate::sqlite::runs::{Run, write_run};
 use crate::sqlite::terms::{self, CODES, PATTERN, STATUS, WORD};
 
-/// Patterns of messages in one small run; lines of further ones count as of the pattern `…`.
-const PATTERNS_MAX: usize = 200;
-
-/// The pattern of what has none of its own.
-pub(super) const OTHER: &str = "…";
-
 /// A small run in the making.
 #[derive(Debug)]
 pub(crate) struct Tail {
@@ -31,7 +25,6 @@ pub(crate) struct Tail {
     sets: HashMap<Box<[u8]>, Vec<u16>, RandomState>,
     /// The lines that have a field, by its code.
     having: [Vec<u16>; CODES],
-    patterns: usize,
     /// The fields that the user named.
     named: NamedCodes,
     /// Both are kept for their room.
@@ -66,7 +59,6 @@ impl Tail {
             durations: Vec::new(),
             sets: HashMap::default(),
             having: std::array::from_fn(|_| Vec::new()),
-            patterns: 0,
             named,
             term: Vec::new(),
             pattern: String::new(),
@@ -146,13 +138,7 @@ impl Tail {
         let mut pattern = std::mem::take(&mut self.pattern);
         pattern.clear();
         write_pattern(&line.message, &mut pattern);
-        let known = self.put_known(PATTERN, pattern.as_bytes(), place);
-        if !known && self.patterns < PATTERNS_MAX {
-            self.patterns += 1;
-            self.put(PATTERN, pattern.as_bytes(), place);
-        } else if !known {
-            self.put(PATTERN, OTHER.as_bytes(), place);
-        }
+        self.put(PATTERN, pattern.as_bytes(), place);
         self.pattern = pattern;
     }
 
