@@ -42,7 +42,7 @@ pub use error::{OpenError, ReadyError, SearchError};
 pub use export::{ExportPage, ExportPlace};
 pub use id::{GenerationId, LineId};
 pub use level::Level;
-pub use pattern::{pattern, write_pattern};
+pub use pattern::{pattern, pattern_words, write_pattern};
 pub use patterns::Patterns;
 pub use preflight::{Finding, PreflightReport};
 pub use query::{

@@ -5,6 +5,10 @@
 //! each are one word. So `order 8812 of "ann" took 3.5ms` and `order 9 of "bob" took 12ms` are both
 //! `order # of "#" took #`. It is one pass over the message, and the same wherever messages are counted or compared.
 
+use std::borrow::Cow;
+
+use crate::query::words::words;
+
 /// Of a message, so many bytes are looked at; its pattern is never longer.
 pub const PATTERN_MAX_BYTES: usize = 256;
 
@@ -51,6 +55,26 @@ pub fn write_pattern(message: &str, pattern: &mut String) {
         };
         rest = &rest[length..];
     }
+}
+
+/// Words, as a search finds them, that every message of this one's pattern has: those that white space parts from what is
+/// taken out, and from where the message is cut.
+///
+/// ```
+/// assert_eq!(store::pattern_words("can't charge order 42, card_expired"), ["can't", "charge", "order", "card_expired"]);
+/// ```
+#[must_use]
+pub fn pattern_words(message: &str) -> Vec<String> {
+    let pattern = pattern(message);
+    let is_cut = head(message).len() < message.len();
+    let last = pattern.split('#').count() - 1;
+    let mut found = Vec::new();
+    for (place, part) in pattern.split('#').enumerate() {
+        let start = if place > 0 { part.find(char::is_whitespace).unwrap_or(part.len()) } else { 0 };
+        let end = if place < last || is_cut { part.rfind(char::is_whitespace).unwrap_or(0) } else { part.len() };
+        found.extend(words(part.get(start..end).unwrap_or_default()).map(Cow::into_owned));
+    }
+    found
 }
 
 /// The beginning of a message, cut between characters.
@@ -102,7 +126,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn words_of_a_pattern_are_those_that_a_search_finds() {
+        let words = |message: &str| pattern_words(message).join(" ");
+        assert_eq!(words("Order 7: can't reach db.internal"), "order can't reach db.internal");
+        assert_eq!(words("key=a_1 of snake_case, \"ann\" waits"), "of snake_case waits");
+        assert_eq!(words("x'5 y"), "y");
+        assert_eq!(words(&format!("{}cut", "word ".repeat(60))), ["word"; 51].join(" "));
+        assert_eq!(words("42"), "");
+    }
+
     proptest! {
+        #[test]
+        fn each_message_of_a_pattern_has_its_words(message in "[ab' .5_:,\"#\u{e9}\u{301}\u{5d0}]{0,40}", other in "[7a_.\u{e9}]{0,3}7") {
+            let alike = message.replace('5', &other);
+            prop_assume!(pattern(&alike) == pattern(&message));
+            let words: Vec<_> = words(&alike).collect();
+            for word in pattern_words(&message) {
+                prop_assert!(words.contains(&word.as_str().into()), "{}: {:?} {:?}", word, message, alike);
+            }
+        }
+
         #[test]
         fn a_pattern_is_bounded_and_its_own_pattern(message in "\\PC{0,300}") {
             let once = pattern(&message);
