@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{GenerationId, MAX_LIMIT, SourceLine, Store};
+use store::{Around, GenerationId, MAX_LIMIT, SourceLine, Store};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
@@ -27,6 +27,11 @@ pub struct AroundQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AroundAnswer {
     lines: Vec<SourceLineAnswer>,
+    /// Where to ask for lines before these, null unless the look ended early: with a token that does not see all lines it
+    /// goes 8 MiB of the source to each side.
+    earlier: Option<u64>,
+    /// Where to ask for lines after these, null unless the look ended early.
+    later: Option<u64>,
 }
 
 /// A line of a source.
@@ -71,7 +76,7 @@ pub async fn around(
     if before > MAX_LIMIT || after > MAX_LIMIT {
         return Err(Problem::bad_request(format!("before and after are numbers from 0 to {MAX_LIMIT}")));
     }
-    let lines = store.around(reader.scope(), generation, offset, before, after).await?;
+    let Around { lines, earlier, later } = store.around(reader.scope(), generation, offset, before, after).await?;
     let line = |SourceLine { offset, line }| SourceLineAnswer { offset, line };
-    Ok(HttpResponse::Ok().json(AroundAnswer { lines: lines.into_iter().map(line).collect() }))
+    Ok(HttpResponse::Ok().json(AroundAnswer { lines: lines.into_iter().map(line).collect(), earlier, later }))
 }

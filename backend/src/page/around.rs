@@ -4,10 +4,12 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
-use store::{GenerationId, Store};
+use store::search::AROUND_MAX_BYTES;
+use store::{GenerationId, SourceLine, Store};
 
 use crate::access::Reader;
 use crate::line::Line;
+use crate::page::text::counted;
 use crate::page::{self, Failure, Head, Menu};
 use crate::problem::Problem;
 
@@ -26,6 +28,8 @@ const MORE: usize = 50;
 pub struct Query {
     before: Option<usize>,
     after: Option<usize>,
+    /// `1` where the place is not a line's, but where a look that ended early goes on.
+    on: Option<u8>,
 }
 
 #[derive(Template)]
@@ -34,9 +38,8 @@ struct Page<'a> {
     head: Head<'a>,
     source: String,
     lines: Vec<Shown>,
-    earlier: Option<String>,
-    later: Option<String>,
-    limits: bool,
+    earlier: Option<Lead>,
+    later: Option<Lead>,
 }
 
 struct Shown {
@@ -45,6 +48,27 @@ struct Shown {
     anchor: bool,
     /// Bytes between the line before and this one that hold no line that is here.
     gap: Option<u64>,
+}
+
+/// A link to more lines of a side.
+#[derive(Debug, PartialEq, Eq)]
+struct Lead {
+    href: String,
+    /// What ended the lines here, where that is not how many were asked for.
+    note: Option<String>,
+}
+
+/// A side of what was found.
+#[derive(Clone, Copy, Debug)]
+struct SideFound {
+    /// Lines that were asked for.
+    asked: usize,
+    /// Lines that are there.
+    lines: usize,
+    /// The place of the outermost line.
+    outermost: u64,
+    /// Where a look that ended early goes on.
+    ended_at: Option<u64>,
 }
 
 /// `GET /sources/{generation}/{offset}`
@@ -65,30 +89,100 @@ pub async fn show(
         return Err(Problem::bad_request(format!("before and after are at most {LINES_MAX}")).into());
     }
     let found = store.around(reader.scope(), generation, offset, before, after).await.map_err(Problem::from)?;
-    let lines: Vec<_> = found.iter().map(|found| Line::read(found.line.get())).collect();
-    let here = found.iter().position(|found| found.offset == offset);
-    let Some(here) = here else {
+    let here = found.lines.iter().position(|line| line.offset == offset);
+    if here.is_none() && query.on.is_none() {
         return Err(Problem::new(StatusCode::NOT_FOUND, "there is no line at this place that you may see").into());
-    };
-    let there = (here, lines.len() - here - 1);
-    let href = |before: usize, after: usize| {
-        format!("/sources/{generation}/{offset}?before={}&after={}#anchor", before.min(LINES_MAX), after.min(LINES_MAX))
-    };
+    }
+    let outermost = |line: Option<&SourceLine>| line.map_or(offset, |line| line.offset);
+    let is_before = |line: &&SourceLine| line.offset < offset;
+    let lines_before = found.lines.iter().filter(is_before).count();
+    let sides = [
+        SideFound {
+            asked: before,
+            lines: lines_before,
+            outermost: outermost(found.lines.first()),
+            ended_at: found.earlier,
+        },
+        SideFound {
+            asked: after,
+            lines: (found.lines.len() - lines_before).saturating_sub(1),
+            outermost: outermost(found.lines.last()),
+            ended_at: found.later,
+        },
+    ];
+    let [earlier, later] = [0, 1].map(|side| lead(generation, offset, here.is_some(), sides, side));
+    let lines: Vec<_> = found.lines.iter().map(|found| Line::read(found.line.get())).collect();
+    let source = lines.iter().find_map(|line| line.origin.as_ref()).map(|origin| origin.source.clone());
     let mut reached = None;
-    let source = lines[here].origin.as_ref().map(|origin| origin.source.clone()).unwrap_or_default();
     let shown = lines.into_iter().enumerate().map(|(place, line)| {
         let origin = line.origin.as_ref().map(|origin| (origin.offset, origin.offset.saturating_add(origin.length)));
         let gap = origin.zip(reached).and_then(|((start, _), end): ((u64, u64), u64)| start.checked_sub(end));
         reached = origin.map(|(_, end)| end);
-        Shown { line, anchor: place == here, gap: gap.filter(|gap| *gap > 0) }
+        Shown { line, anchor: Some(place) == here, gap: gap.filter(|gap| *gap > 0) }
     });
     let page = Page {
         head: Head::of("Lines around", Menu::Other, &reader),
-        source,
+        source: source.unwrap_or_else(|| "A source".to_owned()),
         lines: shown.collect(),
-        earlier: (there.0 == before && before < LINES_MAX).then(|| href(before + MORE, after)),
-        later: (there.1 == after && after < LINES_MAX).then(|| href(before, after + MORE)),
-        limits: before.max(after) >= LINES_MAX,
+        earlier,
+        later,
     };
     page::html(StatusCode::OK, &page)
+}
+
+/// Where there is more of a side, 0 for what is before and 1 for what is after.
+fn lead(generation: GenerationId, offset: u64, is_line: bool, sides: [SideFound; 2], side: usize) -> Option<Lead> {
+    let found = sides[side];
+    let lone = |place: u64, lines: usize, on: &str| {
+        let (before, after) = if side == 0 { (lines, 0) } else { (0, lines) };
+        format!("/sources/{generation}/{place}?before={before}&after={after}{on}#anchor")
+    };
+    let mib = AROUND_MAX_BYTES / (1024 * 1024);
+    if let Some(place) = found.ended_at {
+        let words = if side == 0 { "before" } else { "after" };
+        let note = format!(
+            "Of the {mib} MiB of the source {words} this place you may see {}; it was looked at no farther.",
+            if found.lines == 0 { "no line".to_owned() } else { counted(found.lines as u64, "line", "lines") }
+        );
+        return Some(Lead { href: lone(place, MORE, "&on=1"), note: Some(note) });
+    }
+    if found.lines < found.asked || found.asked == 0 && found.lines == 0 && !is_line {
+        return None;
+    }
+    if found.asked < LINES_MAX && is_line {
+        let more = |of: usize| if of == side { sides[of].asked + MORE } else { sides[of].asked }.min(LINES_MAX);
+        let href = format!("/sources/{generation}/{offset}?before={}&after={}#anchor", more(0), more(1));
+        return Some(Lead { href, note: None });
+    }
+    let note =
+        is_line.then(|| format!("A page has at most {LINES_MAX} lines of a side; the next begins with this one."));
+    Some(Lead { href: lone(found.outermost, MORE, ""), note })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lead_of(is_line: bool, side: usize, found: SideFound) -> Option<(String, bool)> {
+        let other = SideFound { asked: 20, lines: 3, outermost: 900, ended_at: None };
+        let sides = if side == 0 { [found, other] } else { [other, found] };
+        let generation = "0193a1b2c3d4e5f60718293a4b5c6d7e".parse().unwrap();
+        let lead = lead(generation, 500, is_line, sides, side)?;
+        let path = lead.href.strip_prefix(&format!("/sources/{generation}/")).unwrap().to_owned();
+        Some((path, lead.note.is_some()))
+    }
+
+    #[test]
+    fn whatever_ends_the_lines_there_is_a_way_on() {
+        let found = |asked, lines, ended_at| SideFound { asked, lines, outermost: 100, ended_at };
+        let more = |path: &str, is_told| Some((format!("{path}#anchor"), is_told));
+        assert_eq!(lead_of(true, 0, found(20, 3, None)), None);
+        assert_eq!(lead_of(true, 0, found(20, 20, None)), more("500?before=70&after=20", false));
+        assert_eq!(lead_of(true, 1, found(480, 480, None)), more("500?before=20&after=500", false));
+        assert_eq!(lead_of(true, 0, found(500, 500, None)), more("100?before=50&after=0", true));
+        assert_eq!(lead_of(true, 0, found(20, 0, Some(40))), more("40?before=50&after=0&on=1", true));
+        assert_eq!(lead_of(false, 1, found(50, 7, Some(700))), more("700?before=0&after=50&on=1", true));
+        assert_eq!(lead_of(false, 0, found(50, 50, None)), more("100?before=50&after=0", false));
+        assert_eq!(lead_of(false, 1, found(0, 0, None)), None);
+    }
 }

@@ -49,7 +49,7 @@ pub use query::{
     Field, FieldType, Filter, NamedField, NamedFields, NamedFieldsError, NamedTest, NumberField, QueryError,
 };
 pub use scope::Scope;
-pub use search::{Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
+pub use search::{Around, Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
 pub use settings::{Compression, Credentials, EngineSettings};
 pub use sqlite::{Keep, Retained};
 pub use store::Store;

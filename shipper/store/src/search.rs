@@ -80,6 +80,22 @@ pub struct SourceLine {
     pub line: Box<RawValue>,
 }
 
+/// Whoever does not see all lines is shown what stands within so many bytes of a source to each side of a place, and goes on
+/// from there: how long the others' lines are, and how many, changes neither.
+pub const AROUND_MAX_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Lines of a source around a place, in its order.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// The lines.
+    pub lines: Vec<SourceLine>,
+    /// Lines that begin before this place were not looked at; none where as many were found as were asked for, or there
+    /// are no more.
+    pub earlier: Option<u64>,
+    /// The same of lines that begin here or later.
+    pub later: Option<u64>,
+}
+
 /// The place between two pages, good for the search (filters and order) that it came from.
 ///
 /// It is the position of the last line given, so it stays right while lines come in. Its text is opaque, of the

@@ -17,7 +17,7 @@ use crate::patterns::Patterns;
 use crate::preflight::{Finding, PreflightReport};
 use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
-use crate::search::{Page, Search, SourceLine};
+use crate::search::{Around, Page, Search};
 use crate::settings::EngineSettings;
 use crate::sqlite::{Keep, Retained, Sqlite};
 use crate::tail::{TailPage, TailPlace};
@@ -237,7 +237,9 @@ impl Store {
     }
 
     /// The lines of a source around a place, by offset: `before` that begin before it, then the one at `offset` or the
-    /// next that may be seen, and `after` more; of each side at most [`MAX_LIMIT`](crate::MAX_LIMIT).
+    /// next that may be seen, and `after` more; of each side at most [`MAX_LIMIT`](crate::MAX_LIMIT). The embedded store
+    /// goes from line to line; for a scope that does not see them all it goes no farther than
+    /// [`AROUND_MAX_BYTES`](crate::search::AROUND_MAX_BYTES) to each side, and says so.
     ///
     /// # Errors
     /// As [`Store::search`].
@@ -248,7 +250,7 @@ impl Store {
         offset: u64,
         before: usize,
         after: usize,
-    ) -> Result<Vec<SourceLine>, SearchError> {
+    ) -> Result<Around, SearchError> {
         match self {
             Self::Engine(engine) => engine.around(scope, generation, offset, before, after).await,
             Self::Sqlite(sqlite) => sqlite.around(scope, generation, offset, before, after).await,
@@ -329,6 +331,17 @@ impl Store {
         match self {
             Self::Engine(engine) => engine.spans(generation, offsets, limit).await,
             Self::Sqlite(sqlite) => sqlite.spans(generation, offsets, limit).await,
+        }
+    }
+
+    /// The place of the last line of a generation that begins before an offset.
+    ///
+    /// # Errors
+    /// As [`Store::coverage`].
+    pub async fn span_before(&self, generation: GenerationId, offset: u64) -> Result<Option<Span>, SearchError> {
+        match self {
+            Self::Engine(engine) => engine.span_before(generation, offset).await,
+            Self::Sqlite(sqlite) => sqlite.span_before(generation, offset).await,
         }
     }
 

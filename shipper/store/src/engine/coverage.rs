@@ -78,16 +78,13 @@ impl Engine {
     ) -> Result<Vec<Span>, SearchError> {
         let mut query = of(generation, &offsets, limit.clamp(1, MAX_SPANS));
         query["sort"] = json!([{ "origin.offset": { "order": "asc", "unmapped_type": "long" } }]);
-        let answer = self.ask(&query).await?;
-        let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
-        let span = |hit: &Value| {
-            Some(Span {
-                offset: place(&hit["fields"], "origin.offset")?,
-                length: place(&hit["fields"], "origin.length").unwrap_or(0),
-                index: hit["_index"].as_str().map(str::to_owned),
-            })
-        };
-        Ok(hits.iter().filter_map(span).collect())
+        Ok(places(&self.ask(&query).await?))
+    }
+
+    pub(crate) async fn span_before(&self, generation: GenerationId, offset: u64) -> Result<Option<Span>, SearchError> {
+        let mut query = of(generation, &(0..offset), 1);
+        query["sort"] = json!([{ "origin.offset": { "order": "desc", "unmapped_type": "long" } }]);
+        Ok(places(&self.ask(&query).await?).pop())
     }
 
     /// The indices that hold something; beyond [`INDICES_MAX`] of them none is left out unseen.
@@ -169,6 +166,18 @@ fn of(generation: GenerationId, offsets: &Range<u64>, size: usize) -> Value {
             { "range": { "origin.offset": { "gte": offsets.start, "lt": offsets.end } } },
         ] } },
     })
+}
+
+/// The places of an answer's lines.
+fn places(answer: &Value) -> Vec<Span> {
+    let span = |hit: &Value| {
+        Some(Span {
+            offset: place(&hit["fields"], "origin.offset")?,
+            length: place(&hit["fields"], "origin.length").unwrap_or(0),
+            index: hit["_index"].as_str().map(str::to_owned),
+        })
+    };
+    answer["hits"]["hits"].as_array().into_iter().flatten().filter_map(span).collect()
 }
 
 fn figures() -> Value {

@@ -11,7 +11,7 @@ use crate::error::{ReadyError, SearchError};
 use crate::id::GenerationId;
 use crate::query::{Field, Filter};
 use crate::scope::Scope;
-use crate::search::{Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
+use crate::search::{Around, Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
 
 /// What is read of an answer.
 const FILTER: &str = "timed_out,hits.hits._source,hits.hits.sort,hits.total,aggregations";
@@ -34,7 +34,7 @@ impl Engine {
         offset: u64,
         before: usize,
         after: usize,
-    ) -> Result<Vec<SourceLine>, SearchError> {
+    ) -> Result<Around, SearchError> {
         let side = |offsets: Value, order: &str, size: usize| {
             let mut query = filter::query(scope, &Filter::is(Field::Generation, generation.as_str()), None, None);
             if let Some(parts) = query["bool"]["filter"].as_array_mut() {
@@ -50,7 +50,7 @@ impl Engine {
         }
         lines.extend(self.hits(&side(json!({ "gte": offset }), "asc", after.min(MAX_LIMIT) + 1)).await?);
         let line = |hit: Hit| Some(SourceLine { offset: hit.sort.first()?.as_u64()?, line: hit.source });
-        Ok(lines.into_iter().filter_map(line).collect())
+        Ok(Around { lines: lines.into_iter().filter_map(line).collect(), ..Around::default() })
     }
 
     /// What a search finds; nothing where there is no index.

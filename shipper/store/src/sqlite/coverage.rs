@@ -57,6 +57,22 @@ pub(super) fn spans(
     found.collect()
 }
 
+pub(super) fn span_before(
+    connection: &Connection,
+    generation: GenerationId,
+    offset: u64,
+) -> rusqlite::Result<Option<Span>> {
+    let Some(source) = source(connection, generation)? else { return Ok(None) };
+    let mut statement = connection.prepare_cached(
+        r#"SELECT "offset", length FROM logs WHERE source = ?1 AND "offset" < ?2 ORDER BY "offset" DESC LIMIT 1"#,
+    )?;
+    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+    let found = statement.query_row(params![source, offset], |row| {
+        Ok(Span { offset: number(row, 0)?, length: number(row, 1)?, index: None })
+    });
+    found.optional()
+}
+
 pub(super) fn resting(connection: &Connection, ids: &[LineId]) -> rusqlite::Result<Vec<Resting>> {
     let mut find = connection.prepare_cached(r#"SELECT count(*) FROM logs WHERE source = ?1 AND "offset" = ?2"#)?;
     let mut last: Option<(GenerationId, Option<i64>)> = None;

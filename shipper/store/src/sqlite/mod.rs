@@ -53,7 +53,7 @@ use crate::id::{GenerationId, LineId};
 use crate::patterns::Patterns;
 use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
-use crate::search::{Page, Search, SourceLine};
+use crate::search::{Around, Page, Search};
 use crate::sqlite::fields::Namings;
 use crate::sqlite::read::Readers;
 use crate::sqlite::snapshot::Snapshot;
@@ -191,7 +191,7 @@ impl Sqlite {
         offset: u64,
         before: usize,
         after: usize,
-    ) -> Result<Vec<SourceLine>, SearchError> {
+    ) -> Result<Around, SearchError> {
         let scope = scope.clone();
         self.look(move |snapshot| source::around(snapshot, &scope, generation, offset, before, after)).await
     }
@@ -233,6 +233,10 @@ impl Sqlite {
         limit: usize,
     ) -> Result<Vec<Span>, SearchError> {
         self.ask(move |connection| coverage::spans(connection, generation, &offsets, limit)).await
+    }
+
+    pub(crate) async fn span_before(&self, generation: GenerationId, offset: u64) -> Result<Option<Span>, SearchError> {
+        self.ask(move |connection| coverage::span_before(connection, generation, offset)).await
     }
 
     pub(crate) async fn resting(&self, ids: &[LineId]) -> Result<Vec<Resting>, SearchError> {

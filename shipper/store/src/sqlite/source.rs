@@ -1,11 +1,13 @@
 //! Lines in the order of their source, and lines in the order in which they came.
 
-use rusqlite::params;
+use std::ops::Range;
 
-use crate::id::GenerationId;
+use rusqlite::{OptionalExtension as _, params};
+
+use crate::id::{GenerationId, MAX_OFFSET};
 use crate::query::{Facts, Field, Filter};
 use crate::scope::Scope;
-use crate::search::{MAX_LIMIT, SourceLine};
+use crate::search::{AROUND_MAX_BYTES, Around, MAX_LIMIT, SourceLine};
 use crate::sqlite::search::raw;
 use crate::sqlite::snapshot::Snapshot;
 use crate::tail::{Place, TailPage, TailPlace};
@@ -21,28 +23,53 @@ pub(crate) fn around(
     offset: u64,
     before: usize,
     after: usize,
-) -> rusqlite::Result<Vec<SourceLine>> {
-    let side = |compare: &str, order: &str, limit: usize| -> rusqlite::Result<Vec<SourceLine>> {
-        let sql = format!(
-            r#"SELECT "offset", document FROM logs WHERE source = (SELECT id FROM sources WHERE generation = ?1)
-               AND "offset" {compare} ?2 ORDER BY "offset" {order}"#
-        );
-        let mut statement = snapshot.connection().prepare_cached(&sql)?;
-        let mut rows = statement.query(params![generation.as_str(), offset.cast_signed()])?;
-        let mut lines = Vec::new();
-        while lines.len() < limit
-            && let Some(row) = rows.next()?
-        {
-            let document: String = row.get(1)?;
-            if *scope == Scope::All || scope.sees(Facts::of(&document).value(Field::ProjectId)) {
-                lines.push(SourceLine { offset: row.get::<_, i64>(0)?.cast_unsigned(), line: raw(document)? });
-            }
-        }
-        Ok(lines)
-    };
-    let mut lines = side("<", "DESC", before.min(MAX_LIMIT))?;
+) -> rusqlite::Result<Around> {
+    let find = "SELECT id FROM sources WHERE generation = ?1";
+    let source = snapshot.connection().query_row(find, [generation.as_str()], |row| row.get(0)).optional()?;
+    let Some(source) = source else { return Ok(Around::default()) };
+    let side = |range: &Range<u64>, order: &str, limit: usize| side(snapshot, scope, source, range, order, limit);
+    let offset = offset.min(MAX_OFFSET + 1);
+    let most = if *scope == Scope::All { MAX_OFFSET + 1 } else { AROUND_MAX_BYTES };
+    let (start, end) = (offset.saturating_sub(most), offset.saturating_add(most).min(MAX_OFFSET + 1));
+    let (before, after) = (before.min(MAX_LIMIT), after.min(MAX_LIMIT) + 1);
+    let mut lines = side(&(start..offset), "DESC", before)?;
     lines.reverse();
-    lines.extend(side(">=", "ASC", after.min(MAX_LIMIT) + 1)?);
+    let found_before = lines.len();
+    lines.extend(side(&(offset..end), "ASC", after)?);
+    let is_there = |range: Range<u64>| -> rusqlite::Result<bool> {
+        let sql = r#"SELECT EXISTS (SELECT 1 FROM logs WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3)"#;
+        let range = [source, range.start.cast_signed(), range.end.cast_signed()];
+        snapshot.connection().query_row(sql, range, |row| row.get(0))
+    };
+    let is_short_after = lines.len() - found_before < after;
+    let earlier = (found_before < before && is_there(0..start)?).then_some(start);
+    let later = (is_short_after && is_there(end..MAX_OFFSET + 1)?).then_some(end);
+    Ok(Around { lines, earlier, later })
+}
+
+/// The lines of a part of a source that may be seen, from one of its ends on.
+fn side(
+    snapshot: &Snapshot<'_>,
+    scope: &Scope,
+    source: i64,
+    range: &Range<u64>,
+    order: &str,
+    limit: usize,
+) -> rusqlite::Result<Vec<SourceLine>> {
+    let sql = format!(
+        r#"SELECT "offset", document FROM logs WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3 ORDER BY "offset" {order}"#
+    );
+    let mut statement = snapshot.connection().prepare_cached(&sql)?;
+    let mut rows = statement.query([source, range.start.cast_signed(), range.end.cast_signed()])?;
+    let mut lines = Vec::new();
+    while lines.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let document: String = row.get(1)?;
+        if *scope == Scope::All || scope.sees(Facts::of(&document).value(Field::ProjectId)) {
+            lines.push(SourceLine { offset: row.get::<_, i64>(0)?.cast_unsigned(), line: raw(document)? });
+        }
+    }
     Ok(lines)
 }
 

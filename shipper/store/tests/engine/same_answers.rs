@@ -129,7 +129,8 @@ impl Stores {
         let (source, offset) = question.place;
         let (before, after) = question.sides;
         let found = store.around(scope, generation(source), offset, before, after).await.unwrap();
-        let found = found.iter().map(|line| (line.offset, without_engines_own(line.line.get()))).collect::<Vec<_>>();
+        let found =
+            found.lines.iter().map(|line| (line.offset, without_engines_own(line.line.get()))).collect::<Vec<_>>();
         let expected = self.model.around(scope, generation(source), offset, before, after);
         let expected: Vec<_> = expected.into_iter().map(|(offset, line)| (offset, line.clone())).collect();
         prop_assert_eq!(found, expected, "around");

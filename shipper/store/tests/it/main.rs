@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod around;
 mod coverage;
 mod documented;
 mod files;

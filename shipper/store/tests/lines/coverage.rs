@@ -35,6 +35,14 @@ pub(crate) async fn is_told(store: &Store) {
     let places: Vec<_> = spans.iter().map(|Span { offset, length, .. }| (*offset, *length)).collect();
     assert_eq!(places, [(4_000, 1_000), (6_000, 1_000), (7_000, 1_000)]);
 
+    let before = async |number, offset| {
+        let span = store.span_before(generation(number), offset).await.unwrap();
+        span.map(|Span { offset, length, .. }| (offset, length))
+    };
+    assert_eq!(before(1, 6_000).await, Some((4_000, 1_000)));
+    assert_eq!(before(1, u64::MAX >> 16).await, Some((8_000, 1_000)));
+    assert_eq!((before(1, 0).await, before(3, 6_000).await), (None, None));
+
     let id = |number, offset| LineId { generation: generation(number), offset };
     let resting = store.resting(&[id(2, 0), id(1, 5_000), id(1, 8_000), id(3, 0)]).await.unwrap();
     assert_eq!(resting.iter().map(|line| line.documents).collect::<Vec<_>>(), [1, 0, 1, 0]);
