@@ -37,7 +37,6 @@ pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig
         app.app_data(web::Data::new(access));
         app.app_data(web::Data::new(tails));
         app.app_data(web::Data::new(links));
-        app.app_data(web::FormConfig::default().limit(login::FORM_MAX_BYTES));
         app.configure(problem::configure);
         app.service(resource("/healthz").route(web::get().to(health::healthz)));
         app.service(resource("/readyz").route(web::get().to(health::readyz)));

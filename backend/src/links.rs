@@ -1,7 +1,7 @@
 //! Links by request id: to its story here, also for who is elsewhere, and to the same lines in Kibana where there is one.
 //!
-//! Every answer under `/api` carries them for its own request in a `Link` header (RFC 8288), a story the one to Kibana for
-//! the request that it is about. Their times are fixed ones, so that a link that is kept still leads to the lines.
+//! Every answer under `/api`, and every one that tells of an error, carries them for its own request in a `Link` header
+//! (RFC 8288), a story the one to Kibana for the request that it is about. Their times are fixed ones, so that a link that is kept still leads to the lines.
 
 use std::fmt::Display;
 
@@ -126,7 +126,7 @@ pub fn story_path(request_id: &str) -> String {
     format!("/api/requests/{}", utf8_percent_encode(request_id, PLAIN))
 }
 
-/// Middleware: gives each answer under `/api` the links of its request, also where a handler panicked. It reads the
+/// Middleware: gives each answer under `/api`, and each error, the links of its request, also where a handler panicked. It reads the
 /// request's id off the answer, and so belongs outside of what puts it there.
 ///
 /// # Errors
@@ -135,11 +135,13 @@ pub async fn add(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let links = request.app_data::<web::Data<Links>>().filter(|_| request.path().starts_with("/api/")).cloned();
-    let Some(links) = links else { return next.call(request).await };
+    let Some(links) = request.app_data::<web::Data<Links>>().cloned() else { return next.call(request).await };
+    let is_api = request.path().starts_with("/api/");
     match next.call(request).await {
         Ok(mut response) => {
-            links.put_on(response.headers_mut());
+            if is_api || response.status().is_client_error() || response.status().is_server_error() {
+                links.put_on(response.headers_mut());
+            }
             Ok(response)
         }
         // An answer that has no request any more.

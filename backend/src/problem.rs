@@ -3,7 +3,7 @@
 use std::fmt;
 
 use actix_web::body::BoxBody;
-use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
+use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError, UrlencodedError};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
@@ -12,6 +12,7 @@ use serde::Serialize;
 use store::{QueryError, SearchError};
 use utoipa::ToSchema;
 
+use crate::access::login;
 use crate::links::story_path;
 use crate::page::{self, Failure};
 
@@ -145,19 +146,29 @@ impl From<SearchError> for Problem {
     }
 }
 
-/// Makes problem details of what the framework refuses by itself.
+/// Makes problem details, or a page of them, of what the framework refuses by itself.
 pub fn configure(app: &mut web::ServiceConfig) {
-    app.app_data(web::QueryConfig::default().error_handler(|error: QueryPayloadError, _: &HttpRequest| {
-        Problem::bad_request(format!("the query can't be read: {error}")).into()
+    app.app_data(web::QueryConfig::default().error_handler(|error: QueryPayloadError, request: &HttpRequest| {
+        told(request, Problem::bad_request(format!("the query can't be read: {error}")))
     }));
-    app.app_data(web::PathConfig::default().error_handler(|error: PathError, _: &HttpRequest| {
-        Problem::bad_request(format!("the path can't be read: {error}")).into()
+    app.app_data(web::PathConfig::default().error_handler(|error: PathError, request: &HttpRequest| {
+        told(request, Problem::bad_request(format!("the path can't be read: {error}")))
     }));
     app.app_data(web::JsonConfig::default().limit(BODY_MAX_BYTES).error_handler(
-        |error: JsonPayloadError, _: &HttpRequest| {
-            Problem::new(error.status_code(), format!("the body can't be read: {error}")).into()
+        |error: JsonPayloadError, request: &HttpRequest| {
+            told(request, Problem::new(error.status_code(), format!("the body can't be read: {error}")))
         },
     ));
+    app.app_data(web::FormConfig::default().limit(login::FORM_MAX_BYTES).error_handler(
+        |error: UrlencodedError, request: &HttpRequest| {
+            told(request, Problem::new(error.status_code(), format!("the form can't be read: {error}")))
+        },
+    ));
+}
+
+/// A problem as who asks would rather have it: as a page, or as it is.
+fn told(request: &HttpRequest, problem: Problem) -> actix_web::Error {
+    if page::wants_page(request.headers()) { Failure(problem).into() } else { problem.into() }
 }
 
 /// There is nothing where a request led.
@@ -171,13 +182,13 @@ pub fn nothing_here() -> Problem {
 /// # Errors
 /// Always.
 pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, actix_web::Error> {
-    if page::wants_page(request.headers()) { Err(Failure(nothing_here()).into()) } else { Err(nothing_here().into()) }
+    Err(told(&request, nothing_here()))
 }
 
-/// Answers a method that a route does not take.
+/// Answers a method that a route does not take, with a page where one is asked for.
 ///
 /// # Errors
 /// Always.
-pub async fn method_not_allowed() -> Result<HttpResponse, Problem> {
-    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route does not take this method"))
+pub async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, actix_web::Error> {
+    Err(told(&request, Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route does not take this method")))
 }

@@ -140,6 +140,58 @@ fn answers_link_to_the_story_and_to_kibana_by_it() {
 }
 
 #[test]
+fn every_error_leads_to_its_own_story() {
+    const PAGE: &str = "text/html,application/xhtml+xml";
+    // A length is enough to be refused for it.
+    const TOO_LONG: &str = "2000000";
+    let (working, without_store) = (Backend::start(&[]), Backend::start(&[("STORE", "http://127.0.0.1:9")]));
+    let of_503 = fault::status(503);
+    for (backend, method, path, accept, length, status) in [
+        (&working, "GET", "/nowhere", "*/*", "0", 404),
+        (&working, "GET", "/nowhere", PAGE, "0", 404),
+        (&working, "GET", "/requests/nobody", PAGE, "0", 404),
+        (&working, "GET", "/requests/nobody/file", PAGE, "0", 404),
+        (&working, "GET", "/api/logs?limit=nonsense", "*/*", "0", 400),
+        (&working, "GET", "/requests/nobody?nonsense=1", PAGE, "0", 400),
+        (&working, "GET", "/requests/a%20b", PAGE, "0", 400),
+        (&working, "GET", "/sources/nowhere/x", PAGE, "0", 400),
+        (&working, "GET", "/api/sources/nowhere/x/around", "*/*", "0", 400),
+        (&working, "DELETE", "/requests/nobody", PAGE, "0", 405),
+        (&working, "DELETE", "/api/logs", "*/*", "0", 405),
+        (&working, "POST", "/healthz", "*/*", "0", 405),
+        (&working, "POST", "/api/alerts", "*/*", TOO_LONG, 413),
+        (&working, "POST", "/login", PAGE, TOO_LONG, 413),
+        (&working, "GET", &of_503, "*/*", "0", 503),
+        (&working, "GET", fault::PANIC, PAGE, "0", 500),
+        (&without_store, "GET", "/requests/nobody", PAGE, "0", 503),
+        (&without_store, "GET", "/", PAGE, "0", 503),
+        (&without_store, "GET", "/api/requests/nobody", "*/*", "0", 503),
+        (&without_store, "GET", "/readyz", "*/*", "0", 503),
+    ] {
+        let kind = if path == "/login" { "application/x-www-form-urlencoded" } else { "application/json" };
+        let headers =
+            [("X-Request-Id", "me/1"), ("Accept", accept), ("Content-Type", kind), ("Content-Length", length)];
+        let headers = headers.map(|(name, value)| (name, value.as_bytes()));
+        let answer = http::send(backend.address, method, path, &headers, b"");
+        let what = format!("{method} {path} as {accept}: {answer:?}");
+        assert_eq!((answer.status, answer.request_id()), (status, "me/1"), "{what}");
+        let link = answer.header("link").unwrap_or_else(|| panic!("no Link: {what}"));
+        assert!(link.contains("</api/requests/me%2F1>") && link.contains("</requests/me%2F1>"), "{what}");
+        let is_page = accept == PAGE && path != fault::PANIC;
+        let media = if is_page { "text/html; charset=utf-8" } else { "application/problem+json" };
+        assert_eq!(answer.header("content-type"), Some(media), "{what}");
+        // What a panic's answer says is the library's, and that of a request without lines is about that one.
+        match path {
+            fault::PANIC => assert_eq!(answer.json()["request_id"], "me/1", "{what}"),
+            "/requests/nobody" if status == 404 => {}
+            _ if is_page => assert!(answer.text().contains("href=\"/requests/me%2F1\""), "{what}"),
+            _ => assert_eq!(answer.json()["instance"], "/api/requests/me%2F1", "{what}"),
+        }
+    }
+    assert_eq!(working.get("/search").header("link"), None);
+}
+
+#[test]
 fn it_is_in_every_line_of_its_request_at_every_level() {
     for level in ["error", "warn", "info", "debug", "trace"] {
         let backend = Backend::start(&[("RUST_LOG", level)]);
