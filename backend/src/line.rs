@@ -1,10 +1,16 @@
 //! A stored line, read for people: its contract's fields, its access line's, its origin, and the rest as it stands.
 
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use store::{GenerationId, Level, Timestamp};
 
 /// A field's value is shown up to so many characters; the line as JSON has all of it.
 pub const SHOWN_MAX_CHARS: usize = 2_000;
+
+/// No request takes longer; what an access line says beyond it is not taken for a time.
+const TOOK_MAX_MS: f64 = 366.0 * 24.0 * 3_600_000.0;
 
 /// Fields of the contract and of the access line, which a page shows in their own places.
 const NAMED: [&str; 9] =
@@ -46,8 +52,8 @@ pub struct Access {
     pub endpoint: String,
     /// The answer's status; none where none was sent.
     pub status: Option<u16>,
-    /// Until its body ended.
-    pub duration_ms: f64,
+    /// Until its body ended, as the line has it.
+    pub duration_ms: Option<f64>,
     /// What became of it.
     pub outcome: String,
 }
@@ -63,6 +69,13 @@ impl Access {
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.outcome == "answered" && self.status.is_some_and(|status| status < 400)
+    }
+
+    /// Until its body ended, in microseconds; none where the line does not say, or says what no request takes.
+    #[must_use]
+    pub fn took_us(&self) -> Option<i64> {
+        let ms = self.duration_ms.filter(|ms| (0.0..=TOOK_MAX_MS).contains(ms));
+        ms.map(|ms| (ms * 1_000.0).round() as i64)
     }
 
     /// The status, or a word for none.
@@ -89,8 +102,15 @@ impl Line {
     /// Reads a stored document. What can't be read stays empty.
     #[must_use]
     pub fn read(document: &str) -> Self {
-        let Ok(Value::Object(object)) = serde_json::from_str(document) else {
-            return Self { message: document.to_owned(), json: document.to_owned(), ..Self::default() };
+        let (object, json) = match serde_json::from_str(document) {
+            Ok(Value::Object(object)) => {
+                let json = serde_json::to_string_pretty(&object).unwrap_or_default();
+                (object, json)
+            }
+            _ => match loosely(document) {
+                Some(object) => (object, document.to_owned()),
+                None => return Self { message: document.to_owned(), json: document.to_owned(), ..Self::default() },
+            },
         };
         let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let id = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -105,8 +125,17 @@ impl Line {
             access: access(&object),
             origin: object.get("origin").and_then(origin),
             fields: fields(&object),
-            json: serde_json::to_string_pretty(&object).unwrap_or_default(),
+            json,
             timestamp,
+        }
+    }
+
+    /// What it says; of an access line, of which request and how that ended.
+    #[must_use]
+    pub fn said(&self) -> String {
+        match &self.access {
+            Some(access) => format!("{} {} → {}", access.method, access.endpoint, access.status_text()),
+            None => self.message.clone(),
         }
     }
 
@@ -141,6 +170,13 @@ impl Line {
     }
 }
 
+/// An object in which a value that can't be held here, a number out of range or a deep nest, is its text.
+fn loosely(document: &str) -> Option<Map<String, Value>> {
+    let values: BTreeMap<String, &RawValue> = serde_json::from_str(document).ok()?;
+    let read = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get()));
+    Some(values.into_iter().map(|(name, raw)| (name, read(raw))).collect())
+}
+
 fn access(object: &Map<String, Value>) -> Option<Access> {
     let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
     Some(Access {
@@ -148,7 +184,7 @@ fn access(object: &Map<String, Value>) -> Option<Access> {
         method: text("method")?,
         endpoint: text("endpoint")?,
         status: object.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok()),
-        duration_ms: object.get("duration_ms").and_then(Value::as_f64).unwrap_or_default(),
+        duration_ms: object.get("duration_ms").and_then(Value::as_f64),
     })
 }
 
@@ -206,11 +242,23 @@ mod tests {
         );
         assert_eq!((line.clock(), line.day(), line.level_name()), ("10:00:00.123", "2026-11-24", "warn"));
         let access = line.access.as_ref().unwrap();
-        assert!(access.status.is_none() && access.duration_ms == 1.5 && !access.is_good());
+        assert!(access.status.is_none() && access.took_us() == Some(1_500) && !access.is_good());
         let origin = line.origin.as_ref().unwrap();
         assert_eq!((origin.offset, origin.length, origin.source.as_str()), (7, 9, "stdout on h"));
         assert!(line.fields.contains(&("deep.b".to_owned(), "x".to_owned())), "{:?}", line.fields);
         assert!(line.json.contains("\"deep\""));
+    }
+
+    #[test]
+    fn a_value_that_can_not_be_held_takes_nothing_else_with_it() {
+        for odd in ["1e999", &format!("{}{}", "[".repeat(300), "]".repeat(300))] {
+            let document =
+                format!(r#"{{"timestamp":"2026-11-24T10:00:00Z","message":"m","request_id":"r","odd":{odd}}}"#);
+            let line = Line::read(&document);
+            assert_eq!((line.message.as_str(), line.request_id.as_deref()), ("m", Some("r")));
+            assert_eq!(line.fields, [("odd".to_owned(), cut(odd))]);
+            assert!(line.time.is_some() && line.json == document);
+        }
     }
 
     #[test]

@@ -37,4 +37,5 @@ mod test_pages_faults;
 mod test_pages_flows;
 mod test_pages_pictures;
 mod test_request_id;
+mod test_story;
 mod test_verify;

@@ -19,6 +19,13 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+const HOUR_US: u64 = 3_600_000_000;
+const DAY_US: u64 = 24 * HOUR_US;
+const TWO_DAYS_US: u64 = 2 * DAY_US;
+
+/// Nobody waits so long: a clock is wrong, and by how much is nothing to read.
+const TOO_LONG_US: u64 = 1_000 * DAY_US;
+
 /// A time span, in the unit that suits it.
 #[must_use]
 pub fn span(us: i64) -> String {
@@ -29,8 +36,10 @@ pub fn span(us: i64) -> String {
         1_000..10_000 => format!("{:.1} ms", size as f64 / 1e3),
         10_000..1_000_000 => format!("{:.0} ms", size as f64 / 1e3),
         1_000_000..60_000_000 => format!("{:.2} s", size as f64 / 1e6),
-        60_000_000..3_600_000_000 => format!("{} min {} s", size / 60_000_000, size / 1_000_000 % 60),
-        _ => format!("{} h {} min", size / 3_600_000_000, size / 60_000_000 % 60),
+        60_000_000..HOUR_US => format!("{} min {} s", size / 60_000_000, size / 1_000_000 % 60),
+        HOUR_US..TWO_DAYS_US => format!("{} h {} min", size / HOUR_US, size / 60_000_000 % 60),
+        TWO_DAYS_US..TOO_LONG_US => format!("{} d {} h", size / DAY_US, size / HOUR_US % 24),
+        _ => "1,000 d or more".to_owned(),
     };
     format!("{sign}{text}")
 }
@@ -65,7 +74,9 @@ pub fn counted(number: u64, one: &str, several: &str) -> String {
 #[must_use]
 pub fn moment(time: Timestamp) -> String {
     let text = time.to_string();
-    format!("{} {}", text.get(..10).unwrap_or_default(), text.get(11..19).unwrap_or_default())
+    // A year may have more digits than four.
+    let (day, clock) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{day} {}", clock.get(..8).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -77,8 +88,13 @@ mod tests {
         assert_eq!(escape("<a href='x'>&\""), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;");
         let spans = [7, 1_500, 12_345, 1_234_567, 61_000_000, 3_720_000_000, -5].map(span);
         assert_eq!(spans, ["7 µs", "1.5 ms", "12 ms", "1.23 s", "1 min 1 s", "1 h 2 min", "−5 µs"]);
+        assert_eq!([90_000_000_000, 180_000_000_000].map(span), ["25 h 0 min", "2 d 2 h"]);
+        assert_eq!([i64::MAX, i64::MIN].map(span), ["1,000 d or more", "−1,000 d or more"]);
+        assert_eq!([1e308, -1e308, f64::NAN].map(span_ms), ["1,000 d or more", "−1,000 d or more", "0 µs"]);
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(counted(1, "line", "lines"), "1 line");
         assert_eq!(moment(Timestamp::from_unix_ms(0)), "1970-01-01 00:00:00");
+        let beyond = Timestamp::parse(b"9999-12-31T23:59:59-23:59").unwrap();
+        assert_eq!(moment(beyond), "10000-01-01 23:58:59");
     }
 }

@@ -20,13 +20,9 @@ impl StepKey {
             Some(access) => format!("access {} {}", access.method, access.endpoint),
             None => store::pattern(&line.message),
         };
-        Self { service: line.service.clone(), level: line.level, shape }
-    }
-
-    /// What does not change in its message.
-    #[must_use]
-    pub fn shape(&self) -> &str {
-        &self.shape
+        // Some write the end of a request that failed at another level.
+        let level = line.level.filter(|_| line.access.is_none());
+        Self { service: line.service.clone(), level, shape }
     }
 }
 
@@ -42,12 +38,12 @@ pub struct Step {
     pub at_us: Option<i64>,
 }
 
-/// When a request began: its first line, or before it where its access line says so. Microseconds since 1970.
+/// When a request began: its first line, or before it where its access line says how long it took. Microseconds since 1970.
 #[must_use]
 pub fn began(lines: &[Line]) -> Option<i64> {
     let micros = |line: &Line| line.time.map(|time| time.unix_micros());
     let by_access = lines.iter().filter_map(|line| Some((micros(line)?, line.access.as_ref()?)));
-    let by_access = by_access.map(|(at, access)| at - (access.duration_ms * 1_000.0) as i64);
+    let by_access = by_access.filter_map(|(at, access)| Some(at.saturating_sub(access.took_us()?)));
     lines.iter().filter_map(micros).chain(by_access).min()
 }
 
@@ -67,8 +63,8 @@ pub fn steps_from(lines: &[Line], began: Option<i64>, mut before: Option<i64>) -
         let at = line.time.map(|time| time.unix_micros());
         steps.push(Step {
             key: StepKey::of(line),
-            gap_us: at.zip(before).map(|(at, before)| at - before),
-            at_us: at.zip(began).map(|(at, began)| at - began),
+            gap_us: at.zip(before).map(|(at, before)| at.saturating_sub(before)),
+            at_us: at.zip(began).map(|(at, began)| at.saturating_sub(began)),
         });
         before = at.or(before);
     }
@@ -87,14 +83,14 @@ mod tests {
         assert_eq!(key("charged 12.50 EUR"), key("charged 7.00 EUR"));
         assert_ne!(key("payment accepted"), key("payment refused"));
         let failed = crate::line::Access { status: Some(500), ..Default::default() };
-        let end = |access| StepKey::of(&Line { access: Some(access), ..Line::default() });
-        assert_eq!(end(failed), end(crate::line::Access::default()));
+        let end = |access, level| StepKey::of(&Line { access: Some(access), level, ..Line::default() });
+        assert_eq!(end(failed, Some(Level::Error)), end(crate::line::Access::default(), Some(Level::Info)));
     }
 
     #[test]
     fn time_is_counted_from_where_the_request_began() {
         let at = |micros| Some(Timestamp::from_unix_micros(micros));
-        let access = crate::line::Access { duration_ms: 5.0, ..Default::default() };
+        let access = crate::line::Access { duration_ms: Some(5.0), ..Default::default() };
         let lines = [
             Line { time: at(11_000), ..Line::default() },
             Line { time: None, ..Line::default() },
@@ -104,5 +100,20 @@ mod tests {
         assert_eq!(began(&lines), Some(10_000));
         assert_eq!(steps.iter().map(|step| step.gap_us).collect::<Vec<_>>(), [Some(1_000), None, Some(4_000)]);
         assert_eq!(steps[2].at_us, Some(5_000));
+    }
+
+    #[test]
+    fn an_absurd_duration_says_nothing_of_when_a_request_began() {
+        for ms in [-1.0, -f64::MAX, f64::MAX, 1e308, 1e12, f64::NAN, f64::INFINITY] {
+            let access = crate::line::Access { duration_ms: Some(ms), ..Default::default() };
+            assert_eq!(access.took_us(), None, "{ms}");
+            for micros in [i64::MIN, 0, i64::MAX] {
+                let time = Some(Timestamp::from_unix_micros(micros));
+                let lines = [Line { time, access: Some(access.clone()), ..Line::default() }];
+                assert_eq!(began(&lines), Some(micros), "{ms}");
+            }
+        }
+        let at = |micros| Line { time: Some(Timestamp::from_unix_micros(micros)), ..Line::default() };
+        assert_eq!(steps(&[at(i64::MIN), at(i64::MAX)])[1].gap_us, Some(i64::MAX));
     }
 }

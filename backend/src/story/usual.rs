@@ -40,7 +40,7 @@ impl Usual {
     /// Whether a time is out of the usual.
     #[must_use]
     pub fn is_exceeded_by(&self, us: i64) -> bool {
-        us > self.p95_us && us >= self.p50_us.saturating_mul(TIMES_USUAL) && us - self.p50_us >= WORTH_US
+        us > self.p95_us && us >= self.p50_us.saturating_mul(TIMES_USUAL) && us.saturating_sub(self.p50_us) >= WORTH_US
     }
 }
 

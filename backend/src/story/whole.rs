@@ -1,13 +1,13 @@
 //! Whether lines are missing between those of a request: within each source, stored lines stand end to end by their offset
-//! and length, or something is not there. It proves the way from the source to the store; what a service never wrote, or
+//! and length, from right before its first line to right after its last, or something is not there. It proves the way from the source to the store; what a service never wrote, or
 //! what was lost before it reached a file, is seen by nobody here.
 
 use std::ops::Range;
 
-use crate::dead_letters::Letter;
+use store::Coverage;
+use store::coverage::DISTINCT_UP_TO;
 
-/// A source's window is looked at line by line up to so many lines; a longer one is not judged.
-pub const LINES_MAX: usize = 10_000;
+use crate::dead_letters::Letter;
 
 /// Where the lines of a request stand in one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +31,24 @@ impl Window {
     }
 }
 
+/// Where a gap is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Between the request's first line in the source and its last.
+    Within,
+    /// Right before its first line.
+    Before,
+    /// Right after its last line.
+    After,
+}
+
 /// Bytes of a source that no stored line has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// From the end of the line before to the begin of the line after.
     pub offsets: Range<u64>,
+    /// Where that is.
+    pub side: Side,
     /// The lines of it that the shipper keeps as dead letters, as far as they are known, in order and beside each other.
     pub letters: Vec<Letter>,
 }
@@ -43,8 +56,8 @@ pub struct Gap {
 impl Gap {
     /// One of which nothing is known yet.
     #[must_use]
-    pub fn at(offsets: Range<u64>) -> Self {
-        Self { offsets, letters: Vec::new() }
+    pub fn at(offsets: Range<u64>, side: Side) -> Self {
+        Self { offsets, side, letters: Vec::new() }
     }
 
     /// Takes the letters that lie within.
@@ -77,27 +90,99 @@ pub enum Verdict {
     Unknown(&'static str),
 }
 
-/// Judges a window by the places (offset and length) of all lines that the store has of it, in order of offset.
+impl Verdict {
+    /// The gaps that were found.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        match self {
+            Self::Gaps(gaps) => gaps,
+            Self::Complete | Self::Unknown(_) => &[],
+        }
+    }
+
+    /// Takes further gaps, of what is not unknown.
+    pub fn add(&mut self, mut more: Vec<Gap>) {
+        match self {
+            Self::Gaps(gaps) => {
+                gaps.append(&mut more);
+                gaps.sort_by_key(|gap| gap.offsets.start);
+            }
+            Self::Complete if !more.is_empty() => *self = Self::Gaps(more),
+            Self::Complete | Self::Unknown(_) => {}
+        }
+    }
+
+    /// Takes the letters that lie in its gaps.
+    pub fn explain(&mut self, letters: &[Letter]) {
+        if let Self::Gaps(gaps) = self {
+            gaps.iter_mut().for_each(|gap| gap.explain(letters));
+        }
+    }
+}
+
+/// Judges a range by the places (offset and length) of all lines that the store has of it, in order of offset.
 #[must_use]
-pub fn judge(window: &Window, stored: &[(u64, u64)]) -> Verdict {
-    if !window.has_lengths {
-        return Verdict::Unknown("a line does not tell its length");
-    }
-    if stored.len() >= LINES_MAX {
-        return Verdict::Unknown("more than 10,000 lines lie between its first and its last");
-    }
+pub fn judge(offsets: &Range<u64>, stored: &[(u64, u64)]) -> Verdict {
     let mut gaps = Vec::new();
-    let mut reached = window.offsets.start;
+    let mut reached = offsets.start;
     for (offset, length) in stored {
         if *offset > reached {
-            gaps.push(Gap::at(reached..*offset));
+            gaps.push(Gap::at(reached..*offset, Side::Within));
         }
         reached = reached.max(offset.saturating_add(*length));
     }
-    if reached < window.offsets.end {
-        gaps.push(Gap::at(reached..window.offsets.end));
+    if reached < offsets.end {
+        gaps.push(Gap::at(reached..offsets.end, Side::Within));
     }
     if gaps.is_empty() { Verdict::Complete } else { Verdict::Gaps(gaps) }
+}
+
+/// The parts of a range, which begins and ends with a line, of which sums do not tell that each line is there once. The sums
+/// are of steps in order: from the first line of one to the first line of the next it is as far as its lines are long.
+#[must_use]
+pub fn doubtful(steps: &[Coverage], offsets: &Range<u64>) -> Vec<Range<u64>> {
+    let firsts: Vec<_> = steps.iter().map(|step| step.first.unwrap_or(offsets.start)).collect();
+    let first = firsts.first().copied().unwrap_or(offsets.end);
+    let mut parts = Vec::new();
+    if first > offsets.start {
+        parts.push(offsets.start..first);
+    }
+    for (place, step) in steps.iter().enumerate() {
+        let part = firsts[place]..firsts.get(place + 1).copied().unwrap_or(offsets.end);
+        let is_once = step.lines <= DISTINCT_UP_TO && step.distinct == step.lines;
+        if !is_once || part.start.checked_add(step.bytes) != Some(part.end) {
+            parts.push(part);
+        }
+    }
+    parts
+}
+
+/// What is missing right before a range and right after it, by the place (offset and length) of the last line before it and the
+/// offset of the first one after it.
+#[must_use]
+pub fn beside(offsets: &Range<u64>, before: Option<(u64, u64)>, after: Option<u64>) -> Vec<Gap> {
+    let reached = match before {
+        None => 0,
+        // It does not tell how long it is.
+        Some((_, 0)) => offsets.start,
+        Some((offset, length)) => offset.saturating_add(length),
+    };
+    let before = (reached < offsets.start).then(|| Gap::at(reached..offsets.start, Side::Before));
+    let after = after.filter(|after| *after > offsets.end).map(|after| Gap::at(offsets.end..after, Side::After));
+    before.into_iter().chain(after).collect()
+}
+
+/// The dead letters that stand end to end from where the last stored line of a source ends.
+#[must_use]
+pub fn letters_after(end: u64, letters: &[Letter]) -> Option<Gap> {
+    let mut gap = Gap::at(end..end, Side::After);
+    for letter in letters {
+        if letter.offsets.start == gap.offsets.end {
+            gap.offsets.end = letter.offsets.end;
+            gap.letters.push(letter.clone());
+        }
+    }
+    (!gap.letters.is_empty()).then_some(gap)
 }
 
 /// What holds for all sources: a gap in one is a gap, and nothing is complete of which a part is unknown.
@@ -131,18 +216,57 @@ mod tests {
         let window = Window::of(&[(100, 10), (150, 20)]).unwrap();
         assert_eq!(window.offsets, 100..170);
         let all = [(100, 10), (110, 40), (150, 20)];
-        assert_eq!(judge(&window, &all), Verdict::Complete);
-        let gap = |offsets| Verdict::Gaps(vec![Gap::at(offsets)]);
-        assert_eq!(judge(&window, &[all[0], all[2]]), gap(110..150));
-        assert_eq!(judge(&window, &all[1..]), gap(100..110));
-        assert_eq!(judge(&window, &all[..2]), gap(150..170));
+        let judge = |stored: &[(u64, u64)]| judge(&window.offsets, stored);
+        assert_eq!(judge(&all), Verdict::Complete);
+        let gap = |offsets| Verdict::Gaps(vec![Gap::at(offsets, Side::Within)]);
+        assert_eq!(judge(&[all[0], all[2]]), gap(110..150));
+        assert_eq!(judge(&all[1..]), gap(100..110));
+        assert_eq!(judge(&all[..2]), gap(150..170));
+    }
+
+    #[test]
+    fn a_line_missing_beside_the_window_is_named_and_where_nothing_is_nothing_is_said() {
+        let before = |before| beside(&(100..170), before, None);
+        assert_eq!((before(Some((60, 40))), before(Some((60, 0)))), (vec![], vec![]));
+        assert_eq!(before(Some((60, 30))), [Gap::at(90..100, Side::Before)]);
+        assert_eq!(before(None), [Gap::at(0..100, Side::Before)]);
+        let after = |after| beside(&(0..170), None, after);
+        assert_eq!((after(None), after(Some(170))), (vec![], vec![]));
+        assert_eq!(after(Some(200)), [Gap::at(170..200, Side::After)]);
+
+        let letter = |offsets: Range<u64>| Letter { offsets, reason: None };
+        assert_eq!(letters_after(170, &[letter(180..190)]), None);
+        let gap = letters_after(170, &[letter(170..180), letter(180..190), letter(195..200)]).unwrap();
+        assert_eq!((gap.offsets.clone(), gap.letters.len(), gap.missing_bytes()), (170..190, 2, 0));
+        let mut verdict = Verdict::Complete;
+        verdict.add(vec![Gap::at(170..190, Side::After)]);
+        verdict.add(vec![Gap::at(90..100, Side::Before)]);
+        assert_eq!(verdict.gaps().iter().map(|gap| gap.side).collect::<Vec<_>>(), [Side::Before, Side::After]);
+    }
+
+    #[test]
+    fn sums_tell_where_lines_have_to_be_looked_at() {
+        let step = |first, lines, bytes| Coverage { lines, bytes, distinct: lines, first: Some(first), last_end: None };
+        let parts = |steps: &[Coverage]| {
+            let parts = doubtful(steps, &(100..200));
+            parts.into_iter().map(|part| (part.start, part.end)).collect::<Vec<_>>()
+        };
+        let all = [step(100, 2, 50), step(150, 1, 30), step(180, 4, 20)];
+        assert_eq!(parts(&all), []);
+        assert_eq!(parts(&all[1..]), [(100, 150)]);
+        assert_eq!(parts(&[all[0], all[2]]), [(100, 180)]);
+        assert_eq!(parts(&all[..2]), [(150, 200)]);
+        let twice = Coverage { distinct: 1, ..all[0] };
+        let many = Coverage { lines: DISTINCT_UP_TO + 1, distinct: DISTINCT_UP_TO + 1, ..all[1] };
+        assert_eq!(parts(&[twice, many, all[2]]), [(100, 150), (150, 180)]);
+        assert_eq!(parts(&[]), [(100, 200)]);
     }
 
     #[test]
     fn a_dead_letter_explains_its_own_bytes_and_no_others() {
         let letter = |offsets: Range<u64>| Letter { offsets, reason: None };
         let explained = |letters: &[Letter]| {
-            let mut gap = Gap::at(100..160);
+            let mut gap = Gap::at(100..160, Side::Within);
             gap.explain(letters);
             (gap.letters.len(), gap.missing_bytes())
         };
@@ -153,11 +277,10 @@ mod tests {
 
     #[test]
     fn what_can_not_be_told_is_not_called_complete() {
-        let window = Window::of(&[(0, 0)]).unwrap();
-        assert!(matches!(judge(&window, &[]), Verdict::Unknown(_)));
+        assert!(!Window::of(&[(0, 0)]).unwrap().has_lengths);
         assert!(matches!(overall([]), Verdict::Unknown(_)));
         assert!(matches!(overall([&Verdict::Complete, &Verdict::Unknown("x")]), Verdict::Unknown("x")));
-        let gap = Verdict::Gaps(vec![Gap::at(1..2)]);
+        let gap = Verdict::Gaps(vec![Gap::at(1..2, Side::Within)]);
         assert_eq!(overall([&gap, &Verdict::Unknown("x")]), gap);
         assert!(Window::of(&[]).is_none());
     }

@@ -1,9 +1,9 @@
 //! *Is this all?*: what is found of a request's sources, in words.
 
 use crate::dead_letters::Looked;
-use crate::page::story::gather::Source;
+use crate::page::story::sources::Source;
 use crate::page::text::{count, counted};
-use crate::story::whole::{self, Gap, Verdict};
+use crate::story::whole::{self, Gap, Side, Verdict};
 
 /// Gaps and dead letters of a source that are named one by one.
 const NAMED: usize = 5;
@@ -41,19 +41,38 @@ fn of_gaps(gaps: &[Gap], unlooked: bool) -> (&'static str, String) {
     let letters: usize = gaps.iter().map(|gap| gap.letters.len()).sum();
     let dead = counted(letters as u64, "dead letter", "dead letters");
     let missing: Vec<_> = gaps.iter().map(Gap::missing_bytes).filter(|bytes| *bytes > 0).collect();
+    // Those may be lines of other requests.
+    let place = match (side_of(gaps, Side::Within), side_of(gaps, Side::Before), side_of(gaps, Side::After)) {
+        (true, ..) | (false, false, false) => "",
+        (false, true, false) => " right before its first line",
+        (false, false, true) => " right after its last line",
+        (false, true, true) => " right before and after its lines",
+    };
     if missing.is_empty() {
-        return ("dead-letter", format!("{dead}: not stored, and kept by the shipper"));
+        return ("dead-letter", format!("{dead}{place}: not stored, and kept by the shipper"));
     }
     let what = if unlooked { "not stored: missing or a dead letter" } else { "missing" };
     let bytes = counted(missing.iter().sum(), "byte", "bytes");
     let also = if letters > 0 { format!(", and {dead}") } else { String::new() };
-    ("gap", format!("{}: {bytes} of the source {what}{also}", counted(missing.len() as u64, "gap", "gaps")))
+    let gaps = counted(missing.len() as u64, "gap", "gaps");
+    ("gap", format!("{gaps}{place}: {bytes} of the source {what}{also}"))
+}
+
+fn side_of(gaps: &[Gap], side: Side) -> bool {
+    gaps.iter().any(|gap| gap.side == side)
 }
 
 fn told(source: &Source) -> String {
     let lines = counted(source.lines as u64, "line", "lines");
     match &source.verdict {
-        Verdict::Complete => format!("{}: {lines}, stored end to end", source.name),
+        Verdict::Complete => {
+            let after = if source.is_last {
+                "with the line before them; nothing of it is stored after them"
+            } else {
+                "with the lines right before and after them"
+            };
+            format!("{}: {lines}, stored end to end {after}", source.name)
+        }
         Verdict::Unknown(why) => format!("{}: {lines}; unknown, {why}", source.name),
         Verdict::Gaps(gaps) => format!("{}: {lines}; not stored: {}. {}", source.name, named(gaps), why(source, gaps)),
     }
@@ -62,25 +81,34 @@ fn told(source: &Source) -> String {
 fn named(gaps: &[Gap]) -> String {
     let mut parts = Vec::new();
     for gap in gaps {
+        let place = match gap.side {
+            Side::Within => "",
+            Side::Before => ", right before its first line",
+            Side::After => ", right after its last line",
+        };
         let dead = gap.letters.iter().map(|letter| {
             let reason = letter.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            format!("a dead letter at byte {}{reason}", count(letter.offsets.start))
+            format!("a dead letter at byte {}{place}{reason}", count(letter.offsets.start))
         });
         parts.extend(dead);
         if gap.missing_bytes() > 0 {
             let missing = counted(gap.missing_bytes(), "byte", "bytes");
-            parts.push(format!("{missing} from {} to {}", count(gap.offsets.start), count(gap.offsets.end)));
+            parts.push(format!("{missing} from {} to {}{place}", count(gap.offsets.start), count(gap.offsets.end)));
         }
     }
     let rest = parts.len().saturating_sub(NAMED);
     parts.truncate(NAMED);
-    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    let more =
+        if rest > 0 { format!(" and {rest} more, which the command shipper verify lists") } else { String::new() };
     parts.join(", ") + &more
 }
 
 /// What is known of bytes that are in no line and no dead letter.
 fn why(source: &Source, gaps: &[Gap]) -> String {
     let mut words = Vec::new();
+    if !side_of(gaps, Side::Within) {
+        words.push("What is not stored may be its own or another request’s.".to_owned());
+    }
     if gaps.iter().any(|gap| !gap.letters.is_empty()) {
         words.push("The command shipper dead-letters shows dead letters and replays them.".to_owned());
     }
@@ -115,12 +143,12 @@ mod tests {
 
     fn source(gaps: Vec<Gap>, looked: Looked) -> Source {
         let verdict = if gaps.is_empty() { Verdict::Complete } else { Verdict::Gaps(gaps) };
-        Source { name: "app.log".to_owned(), lines: 3, verdict, looked, removed: 2 }
+        Source { name: "app.log".to_owned(), lines: 3, verdict, is_last: false, looked, removed: 2 }
     }
 
     fn gap(letters: &[(u64, u64)]) -> Gap {
         let letter = |(start, end): &(u64, u64)| Letter { offsets: *start..*end, reason: Some("too deep".to_owned()) };
-        Gap { offsets: 1_000..1_100, letters: letters.iter().map(letter).collect() }
+        Gap { offsets: 1_000..1_100, side: Side::Within, letters: letters.iter().map(letter).collect() }
     }
 
     #[test]
@@ -150,5 +178,22 @@ mod tests {
             (both.verdict, both.words.as_str()),
             ("gap", "1 gap: 60 bytes of the source missing, and 1 dead letter")
         );
+    }
+    #[test]
+    fn what_is_missing_beside_its_lines_is_not_said_to_be_its_own() {
+        let beside = |side, letters: &[(u64, u64)]| Gap { side, ..gap(letters) };
+        let badge = |gaps| Badge::of(3, false, &[source(gaps, Looked::Through)]);
+        let after = badge(vec![beside(Side::After, &[])]);
+        assert_eq!(after.words, "1 gap right after its last line: 100 bytes of the source missing");
+        assert!(after.sources[0].contains("to 1,100, right after its last line."), "{after:?}");
+        assert!(after.sources[0].contains("its own or another request’s"), "{after:?}");
+        let dead = badge(vec![beside(Side::After, &[(1_000, 1_100)])]);
+        let words = "1 dead letter right after its last line: not stored, and kept by the shipper";
+        assert_eq!((dead.verdict, dead.words.as_str()), ("dead-letter", words));
+        let both = badge(vec![beside(Side::Before, &[]), beside(Side::After, &[])]);
+        assert_eq!(both.words, "2 gaps right before and after its lines: 200 bytes of the source missing");
+        let within = badge(vec![gap(&[]), beside(Side::After, &[])]);
+        assert_eq!(within.words, "2 gaps: 200 bytes of the source missing");
+        assert!(!within.sources[0].contains("another request"), "{within:?}");
     }
 }

@@ -4,11 +4,38 @@ use store::Level;
 
 use crate::line::Line;
 use crate::links::page_path;
+use crate::page::story::head::took;
+use crate::page::story::others::Good;
 use crate::page::story::path_with;
 use crate::page::story::view::gap;
-use crate::page::text::{counted, span_ms};
+use crate::page::text::counted;
 use crate::story::compare::{self, LINES_MAX, Row};
 use crate::story::steps::steps;
+
+/// What stands beside the request at hand.
+#[derive(Debug)]
+pub enum Beside {
+    /// Another one.
+    Other(Comparison),
+    /// Nothing, and why.
+    Nothing(String),
+}
+
+impl Beside {
+    /// Of a request's first lines, and what was found to lay beside them.
+    #[must_use]
+    pub fn of(here: &[Line], good: &Good) -> Self {
+        const NONE: &str = "There is nothing to lay beside it:";
+        match good {
+            Good::One(id, lines) if lines.is_empty() => Self::Nothing(format!("{NONE} no line of {id} is here.")),
+            Good::One(id, lines) => Self::Other(Comparison::of(id, here, lines)),
+            Good::NotStored => Self::Nothing(format!("{NONE} no request of this endpoint that went well is stored.")),
+            Good::AllSlow(looked_at) => Self::Nothing(format!(
+                "{NONE} the {looked_at} nearest requests of this endpoint that went well took longer than usual too."
+            )),
+        }
+    }
+}
 
 /// A good request beside the one at hand.
 #[derive(Debug)]
@@ -59,12 +86,15 @@ impl Comparison {
             ));
         }
         if is_cut {
-            summary.push_str(&format!(" The first {LINES_MAX} lines of each were compared."));
+            summary.push_str(&format!(
+                " The first {LINES_MAX} lines of each were compared; the stories of both have the rest."
+            ));
         }
         let text = |line: &Line| {
-            let end = line.access.as_ref().map(|access| {
-                format!(" → {} {} in {}", access.status_text(), access.outcome, span_ms(access.duration_ms))
-            });
+            let end = line
+                .access
+                .as_ref()
+                .map(|access| format!(" → {} {} in {}", access.status_text(), access.outcome, took(access)));
             let grave =
                 if line.level >= Some(Level::Warn) { format!("{}: ", line.level_name()) } else { String::new() };
             format!("{grave}{}{}", line.message, end.unwrap_or_default())

@@ -2,9 +2,9 @@
 
 use store::{Level, Timestamp};
 
-use crate::line::Line;
+use crate::line::{Access, Line};
 use crate::page::story::gather::end;
-use crate::page::text::{moment, span_ms};
+use crate::page::text::{moment, span};
 use crate::story::steps;
 
 /// A request as a whole.
@@ -52,7 +52,7 @@ impl Head {
     /// From its begin to its last line that is known, in microseconds.
     #[must_use]
     pub fn length_us(&self) -> Option<i64> {
-        self.times.zip(self.began).map(|((_, last), began)| last.unix_micros() - began)
+        self.times.zip(self.began).map(|((_, last), began)| last.unix_micros().saturating_sub(began))
     }
 
     /// A name and what it is, for a list.
@@ -61,7 +61,7 @@ impl Head {
         let mut facts = Vec::new();
         if let Some((_, access)) = end(&self.ends) {
             let slow = if is_slow { ", longer than usual" } else { "" };
-            facts.push(("Took", format!("{}{slow}", span_ms(access.duration_ms))));
+            facts.push(("Took", format!("{}{slow}", took(access))));
             facts.push(("Outcome", access.outcome.replace('_', " ")));
         } else {
             facts.push(("Outcome", "no access line: not ended yet, or it is not here".to_owned()));
@@ -75,5 +75,15 @@ impl Head {
             facts.push(("Began", format!("{} UTC", moment(Timestamp::from_unix_micros(began)))));
         }
         facts
+    }
+}
+
+/// How long a request took, in words.
+#[must_use]
+pub fn took(access: &Access) -> String {
+    match (access.took_us(), access.duration_ms) {
+        (Some(us), _) => span(us),
+        (None, None) => "a time that its line does not tell".to_owned(),
+        (None, Some(ms)) => format!("{ms:e} ms by its line, which no request takes"),
     }
 }

@@ -1,7 +1,7 @@
 //! `/requests/{request_id}`: the story of a request, on one page: what became of it, whether all of it is there, its lines in
 //! order, what took longer than it does, what went otherwise than in a good one, and who else met the same error.
 //!
-//! [`gather`] asks the store, [`view`] puts what is found into words: with [`head`] what holds of the whole request, with
+//! [`gather`], [`sources`] and [`others`] ask the store, [`view`] puts what is found into words: with [`head`] what holds of the whole request, with
 //! [`badge`] whether all of it is here, with [`beside`] another one; what is judged is judged in [`crate::story`].
 
 use actix_web::http::StatusCode;
@@ -23,10 +23,13 @@ pub mod badge;
 pub mod beside;
 pub mod gather;
 pub mod head;
+pub mod others;
+pub mod sources;
 pub mod view;
 
-use beside::Comparison;
+use beside::Beside;
 use head::Head;
+use others::{Good, Recent};
 use view::Story;
 
 /// What may be asked of a story.
@@ -134,33 +137,32 @@ impl Sources {
             return Ok(None);
         }
         let head = if neighbours.is_part() { gather::head(store, scope, id).await? } else { Head::of(&lines) };
-        let sources = gather::sources(store, &self.dead_letters, scope, &lines).await?;
+        let sources = sources::sources(store, &self.dead_letters, scope, &lines).await?;
         let end = gather::end(&head.ends);
         let recent = match end {
-            Some((line, access)) => gather::recent(store, scope, access, line.time, id).await?,
-            None => gather::Recent::default(),
+            Some((line, access)) => others::recent(store, scope, access, line.time, id).await?,
+            None => Recent::default(),
         };
         let steps = steps_from(&lines, head.began, head.began.filter(|_| neighbours.here.is_none()));
         let is_slow = end.is_some_and(|(_, access)| {
-            recent.whole.is_some_and(|usual| usual.is_exceeded_by((access.duration_ms * 1_000.0) as i64))
+            recent.whole.zip(access.took_us()).is_some_and(|(usual, took)| usual.is_exceeded_by(took))
         });
-        let other = match (with, end) {
-            (Some(with), _) => Some((with.to_owned(), gather::lines(store, scope, with).await?)),
+        let good = match (with, end) {
+            (Some(with), _) => Some(Good::One(with.to_owned(), gather::lines(store, scope, with).await?)),
             (None, Some((line, access))) if is_slow || !access.is_good() => {
                 let at = line.time.unwrap_or_else(store::Timestamp::now);
-                let good = gather::good_one(store, scope, (access, at), &recent, id).await?;
-                good.map(|(good, lines)| (good.request_id, lines))
+                Some(others::good_one(store, scope, (access, at), &recent, id).await?)
             }
             _ => None,
         };
-        let comparison = match other.filter(|(_, other)| !other.is_empty()) {
-            Some((with, other)) if neighbours.here.is_none() => Some(Comparison::of(&with, &lines, &other)),
-            // Beside another's first lines belong the first ones of this, whichever of its parts is shown.
-            Some((with, other)) => Some(Comparison::of(&with, &gather::lines(store, scope, id).await?, &other)),
-            None => None,
+        // Beside another's first lines belong the first ones of this, whichever of its parts is shown.
+        let first = match (&good, neighbours.here) {
+            (Some(Good::One(..)), Some(_)) => gather::lines(store, scope, id).await?,
+            _ => Vec::new(),
         };
+        let first = if first.is_empty() { &lines } else { &first };
         let same_error = match &head.error {
-            Some(line) => Some((gather::same_error(store, scope, line, id).await?, line.message.clone())),
+            Some(line) => Some((others::same_error(store, scope, line, id).await?, line.said())),
             None => None,
         };
         let found = view::Found {
@@ -175,7 +177,7 @@ impl Sources {
             with,
         };
         let mut story = Story::of(&found, &self.links);
-        story.comparison = comparison;
+        story.beside = good.map(|good| Beside::of(first, &good));
         story.set_same_error(same_error);
         Ok(Some(story))
     }

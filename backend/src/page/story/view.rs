@@ -7,9 +7,11 @@ use crate::links::{Links, page_path, story_path};
 use crate::page::chart::{self, Area, Mark};
 use crate::page::encode;
 use crate::page::story::badge::Badge;
-use crate::page::story::beside::Comparison;
-use crate::page::story::gather::{Alike, Neighbours, Recent, Source, end};
+use crate::page::story::beside::Beside;
+use crate::page::story::gather::{Neighbours, end};
 use crate::page::story::head::Head;
+use crate::page::story::others::{Alike, Recent};
+use crate::page::story::sources::Source;
 use crate::page::text::{count, counted, moment, span};
 use crate::story::steps::Step;
 
@@ -71,9 +73,9 @@ pub struct Story {
     pub json: String,
     /// What is usual for its endpoint.
     pub usual: Option<String>,
-    /// A good request beside it.
-    pub comparison: Option<Comparison>,
-    /// Others with the same error: the error, what was looked at, and their ids, links and times.
+    /// A good request beside it, or why there is none.
+    pub beside: Option<Beside>,
+    /// Others with the same error.
     pub same_error: Option<SameError>,
     /// Links elsewhere.
     pub links: Vec<(&'static str, String)>,
@@ -90,8 +92,10 @@ pub struct SameError {
     pub message: String,
     /// Id, link and time.
     pub requests: Vec<(String, String, String)>,
-    /// What was looked at.
-    pub looked_at: String,
+    /// How many there are, and what was looked at.
+    pub words: String,
+    /// Where all lines like it are.
+    pub search: String,
 }
 
 /// A line as it is shown.
@@ -159,7 +163,7 @@ impl Story {
                     span(usual.p95_us)
                 )
             }),
-            comparison: None,
+            beside: None,
             same_error: None,
             links: elsewhere,
             day: lines.first().map(|line| line.day().to_owned()).unwrap_or_default(),
@@ -169,17 +173,32 @@ impl Story {
 
     /// Adds requests with the same error.
     pub fn set_same_error(&mut self, found: Option<(Alike, String)>) {
-        self.same_error = found.map(|((requests, looked_at), message)| SameError {
+        self.same_error = found.map(|(alike, message)| SameError::of(alike, message));
+    }
+}
+
+impl SameError {
+    fn of(alike: Alike, message: String) -> Self {
+        let shown = alike.requests.len();
+        let found = match alike.found {
+            0 => "No other request has it".to_owned(),
+            1 => "One other request has it".to_owned(),
+            found if found > shown => {
+                format!("The newest {shown} of {} other requests that have it", count(found as u64))
+            }
+            found => format!("{} other requests have it", count(found as u64)),
+        };
+        let newest = || format!("the newest {} lines", count(alike.looked_at as u64));
+        let looked_at = if alike.is_cut { newest() } else { "all lines".to_owned() };
+        let request = |(id, time): (String, Option<Timestamp>)| {
+            (id.clone(), page_path(&id), time.map(moment).unwrap_or_default())
+        };
+        Self {
             message,
-            requests: requests
-                .into_iter()
-                .map(|(id, time)| (id.clone(), page_path(&id), time.map(moment).unwrap_or_default()))
-                .collect(),
-            looked_at: format!(
-                "among the newest {} of this service and level",
-                counted(looked_at as u64, "line", "lines")
-            ),
-        });
+            requests: alike.requests.into_iter().map(request).collect(),
+            words: format!("{found}, among {looked_at} of this service and level with its words."),
+            search: alike.search,
+        }
     }
 }
 
@@ -196,7 +215,7 @@ fn slow_range(found: &Found<'_>, place: usize) -> Option<(i64, i64)> {
     found.recent.steps.exceeded(found.steps, place)?;
     let step = &found.steps[place];
     let (at, gap) = (step.at_us?, step.gap_us?);
-    Some((at - gap, at))
+    Some((at.saturating_sub(gap), at))
 }
 
 fn life(found: &Found<'_>) -> String {

@@ -1,0 +1,182 @@
+//! Asks the store whether lines are missing within the sources of a request, and right before and after its lines there.
+//! What rests of a source is asked without a scope: it tells places and lengths, of lines that the reader may not see too, and
+//! nothing of what they say.
+
+use std::collections::BTreeMap;
+
+use store::coverage::MAX_STEPS;
+use store::id::MAX_OFFSET;
+use store::{GenerationId, Scope, SearchError, Store};
+
+use crate::dead_letters::{DeadLetters, Looked};
+use crate::line::Line;
+use crate::story::whole::{self, Gap, Side, Verdict, Window};
+
+/// Sources of a story that are judged; a story of more is not.
+pub const SOURCES_MAX: usize = 32;
+
+/// A window is looked at line by line up to so many lines; of a longer one sums are asked for first.
+pub const LINES_MAX: usize = store::coverage::MAX_SPANS;
+
+/// So many lines are looked at where sums are wrong.
+pub const LOOKS_MAX: usize = 50_000;
+
+/// No longer window is judged.
+pub const WINDOW_MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What is found of one source of a story.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// As people call it.
+    pub name: String,
+    /// Its lines of the request.
+    pub lines: usize,
+    /// Whether lines are missing.
+    pub verdict: Verdict,
+    /// Whether nothing of it is stored after them.
+    pub is_last: bool,
+    /// How far its dead letters were looked at, where that was done.
+    pub looked: Looked,
+    /// Lines of it that the store has removed because of their age or for room, where some are not there.
+    pub removed: u64,
+}
+
+impl Source {
+    fn of(name: String, lines: usize, verdict: Verdict) -> Self {
+        Self { name, lines, verdict, is_last: false, looked: Looked::Nowhere, removed: 0 }
+    }
+}
+
+/// The lines of a source.
+struct Stand {
+    name: String,
+    /// By offset and length.
+    places: Vec<(u64, u64)>,
+    /// Whether one of them tells how the request ended.
+    has_end: bool,
+}
+
+/// Whether lines are missing, source by source.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn sources(
+    store: &Store,
+    dead_letters: &DeadLetters,
+    scope: &Scope,
+    lines: &[Line],
+) -> Result<Vec<Source>, SearchError> {
+    let mut by_source: BTreeMap<GenerationId, Stand> = BTreeMap::new();
+    for (line, origin) in lines.iter().filter_map(|line| Some((line, line.origin.as_ref()?))) {
+        let new = || Stand { name: origin.source.clone(), places: Vec::new(), has_end: false };
+        let stand = by_source.entry(origin.generation).or_insert_with(new);
+        stand.places.push((origin.offset, origin.length));
+        stand.has_end |= line.access.is_some();
+    }
+    let mut sources = Vec::new();
+    for (place, (generation, stand)) in by_source.into_iter().enumerate() {
+        let Some(window) = Window::of(&stand.places) else { continue };
+        let verdict = if place >= SOURCES_MAX {
+            Verdict::Unknown("it has more than 32 sources")
+        } else {
+            match within(store, generation, &window).await {
+                Err(SearchError::TimedOut { .. }) => Verdict::Unknown("it took the store too long to tell"),
+                verdict => verdict?,
+            }
+        };
+        let mut source = Source::of(stand.name, window.lines, verdict);
+        if !matches!(source.verdict, Verdict::Unknown(_)) {
+            beside(store, generation, &window, &mut source).await?;
+            explain(dead_letters, scope, generation, (&window, stand.has_end), &mut source).await;
+        }
+        sources.push(source);
+    }
+    let without_origin = lines.iter().filter(|line| line.origin.is_none()).count();
+    if without_origin > 0 {
+        let verdict = Verdict::Unknown("they do not tell where they were read");
+        sources.push(Source::of("lines without an origin".to_owned(), without_origin, verdict));
+    }
+    Ok(sources)
+}
+
+/// Judges what stands between a request's first line in a source and its last.
+async fn within(store: &Store, generation: GenerationId, window: &Window) -> Result<Verdict, SearchError> {
+    let places = async |range| -> Result<Vec<_>, SearchError> {
+        let spans = store.spans(generation, range, LINES_MAX).await?;
+        Ok(spans.iter().map(|span| (span.offset, span.length)).collect())
+    };
+    let bytes = window.offsets.end - window.offsets.start;
+    if !window.has_lengths {
+        return Ok(Verdict::Unknown("a line does not tell its length"));
+    }
+    if bytes > WINDOW_MAX_BYTES {
+        return Ok(Verdict::Unknown("more than 256 MiB of it lie between its first line and its last"));
+    }
+    let stored = places(window.offsets.clone()).await?;
+    if stored.len() < LINES_MAX {
+        return Ok(whole::judge(&window.offsets, &stored));
+    }
+    let steps = store.coverage_in_steps(generation, window.offsets.clone(), bytes.div_ceil(MAX_STEPS)).await?;
+    let (mut gaps, mut looked_at) = (Vec::new(), 0);
+    for range in whole::doubtful(&steps, &window.offsets) {
+        let stored = places(range.clone()).await?;
+        looked_at += stored.len();
+        if stored.len() >= LINES_MAX || looked_at > LOOKS_MAX {
+            return Ok(Verdict::Unknown("more than 50,000 of its lines would have to be looked at one by one"));
+        }
+        if let Verdict::Gaps(found) = whole::judge(&range, &stored) {
+            gaps.extend(found);
+        }
+    }
+    Ok(if gaps.is_empty() { Verdict::Complete } else { Verdict::Gaps(gaps) })
+}
+
+/// Judges what stands right before a request's lines in a source and right after them: what is missing there may be its first
+/// line or its last.
+async fn beside(
+    store: &Store,
+    generation: GenerationId,
+    window: &Window,
+    source: &mut Source,
+) -> Result<(), SearchError> {
+    let before = store.span_before(generation, window.offsets.start).await?;
+    let after = store.spans(generation, window.offsets.end..MAX_OFFSET + 1, 1).await?;
+    source.is_last = after.is_empty();
+    let before = before.map(|span| (span.offset, span.length));
+    let gaps = whole::beside(&window.offsets, before, after.first().map(|span| span.offset));
+    if !gaps.is_empty() || source.verdict != Verdict::Complete {
+        source.removed = store.removed(generation).await?.lines;
+    }
+    let is_removed = |gap: &Gap| gap.side == Side::Before && before.is_none() && source.removed > 0;
+    if source.verdict == Verdict::Complete && gaps.iter().any(is_removed) {
+        source.verdict = Verdict::Unknown("what stood before its first line was removed for its age or for room");
+    } else {
+        source.verdict.add(gaps.into_iter().filter(|gap| !is_removed(gap)).collect());
+    }
+    Ok(())
+}
+
+/// Looks for the dead letters in a source's gaps, and right after its last line where that does not tell how the request
+/// ended.
+async fn explain(
+    dead_letters: &DeadLetters,
+    scope: &Scope,
+    generation: GenerationId,
+    (window, has_end): (&Window, bool),
+    source: &mut Source,
+) {
+    let may_go_on = source.is_last && !has_end;
+    let gaps = source.verdict.gaps();
+    if gaps.is_empty() && !may_go_on {
+        return;
+    }
+    let start = gaps.iter().map(|gap| gap.offsets.start).min().unwrap_or(window.offsets.end);
+    let end = gaps.iter().map(|gap| gap.offsets.end).max().unwrap_or(start);
+    let end = if may_go_on { MAX_OFFSET + 1 } else { end };
+    let (letters, looked) = dead_letters.of(generation, start..end, scope).await;
+    source.looked = looked;
+    source.verdict.explain(&letters);
+    if may_go_on {
+        source.verdict.add(whole::letters_after(window.offsets.end, &letters).into_iter().collect());
+    }
+}
