@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use shipper::config::{ConfigError, Options};
 use shipper::dead_letters::DeadLetter;
+use shipper::disk::RealDisk;
+use shipper::journal::{self, JournalError};
 use shipper::shipper::{Held, StartError};
 use store::{LineId, Timestamp};
 
@@ -180,11 +182,18 @@ pub(crate) fn hold(state_dir: &Path) -> Result<Held, StartError> {
     Held::existing(state_dir)
 }
 
-/// A folder of something else is none, and is left as it is.
+/// A folder of something else is none, and one of a newer program may mean something else; either is left as it is.
 pub(crate) fn used(state_dir: &Path) -> Result<(), StartError> {
-    if !state_dir.is_dir() || LEFT.iter().any(|name| state_dir.join(name).exists()) {
+    let refused = |reason: String| Err(StartError::StateDir { path: state_dir.to_owned(), reason });
+    if !state_dir.is_dir() {
         return Ok(());
     }
-    let reason = "no shipper has used it".to_owned();
-    Err(StartError::StateDir { path: state_dir.to_owned(), reason })
+    if !LEFT.iter().any(|name| state_dir.join(name).exists()) {
+        return refused("no shipper has used it".to_owned());
+    }
+    match journal::read(&RealDisk, state_dir) {
+        Err(error @ JournalError::Newer { .. }) => refused(error.to_string()),
+        // What else there is to say is said by what needs it.
+        _ => Ok(()),
+    }
 }

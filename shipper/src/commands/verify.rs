@@ -32,6 +32,8 @@ struct Report {
     live: bool,
     /// The store's rights do not let it show what was written in the last second.
     refreshed: bool,
+    /// Notes of sources that are done which can't be read: one that was torn was made again, one that was changed is not known.
+    bad_notes: u64,
     sums: Sums,
     lines: Option<Lines>,
     resent: Option<ResentCounts>,
@@ -81,6 +83,7 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         state_dir: state_dir.display().to_string(),
         live,
         refreshed,
+        bad_notes: known.bad_notes,
         proven: !nothing_to_verify && (is_right || is_mended(&sums, lines.as_ref(), resent.as_ref())),
         nothing_to_verify,
         sums,
@@ -204,6 +207,13 @@ impl Report {
         text.push('\n');
         if sums.is_cut {
             text += "          sources that ended long ago are not known any more\n";
+        }
+        if self.bad_notes > 0 {
+            let _ = writeln!(
+                text,
+                "          {} notes of sources that are done can't be read, so these may be left out: see shipper spool check",
+                self.bad_notes
+            );
         }
         if !self.refreshed {
             text += "          the store may not show yet what was stored within the last second: its rights forbid to ask\n";

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::{StartError, unusable};
 use crate::disk::{Disk, RealDisk};
@@ -11,7 +12,7 @@ use crate::disk::{Disk, RealDisk};
 /// A state directory that no other process uses as long as this is there.
 #[derive(Debug)]
 pub struct Held {
-    _lock: std::fs::File,
+    _locks: [std::fs::File; 2],
 }
 
 impl Held {
@@ -34,10 +35,17 @@ impl Held {
             return Err(unusable(state_dir, "there is no such directory".to_owned()));
         }
         let file = RealDisk.open_append(&state_dir.join("lock")).map_err(failed)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _lock: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path: state_dir.to_owned() }),
-            Err(error) => Err(failed(error.into())),
+        // The file can be removed by whoever tidies up, and made anew by the next process; the folder can't while it is used.
+        let folder = RealDisk.open(state_dir).map_err(failed)?;
+        for lock in [&file, &folder] {
+            match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(StartError::Locked { path: state_dir.to_owned() }),
+                // Where files are locked over a network, a folder need not be.
+                Err(Errno::BADF | Errno::INVAL | Errno::NOTSUP | Errno::NOLCK) if std::ptr::eq(lock, &folder) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
         }
+        Ok(Self { _locks: [file, folder] })
     }
 }

@@ -62,6 +62,8 @@ pub struct Known {
     pub generations: BTreeMap<GenerationId, Generation>,
     /// There were older ones, which are not known any more.
     pub is_cut: bool,
+    /// Notes of what is done that can't be read.
+    pub bad_notes: u64,
 }
 
 impl Known {
@@ -78,6 +80,7 @@ impl Known {
         }
         let notes = past::read(disk, state_dir).map_err(failed(state_dir.join("past")))?;
         known.is_cut = notes.is_cut;
+        known.bad_notes = notes.bad.len() as u64;
         notes.notes.into_iter().for_each(|note| known.note(note));
         known.look_at_spool(disk, &state_dir.join("spool")).map_err(failed(state_dir.join("spool")))?;
         let letters = dead_letters::read(disk, state_dir, |found| {

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use store::GenerationId;
 
-use crate::program::{Place, names, start};
+use crate::program::{Place, names, start, until};
 use crate::proof::leave_dead_letters;
 
 /// Runs a subcommand to its end; code, and what it said.
@@ -221,6 +221,43 @@ fn what_is_left_of_discarded_letters_is_named_and_nothing_else_is_counted() {
         // They are letters again: nothing was thrown away.
         assert_eq!(runs(&place, &["dead-letters", "list", "--json"]).lines().count(), 3, "{how}");
     }
+}
+
+#[test]
+fn a_source_whose_note_was_changed_is_said_to_be_left_out() {
+    let place = Place::new();
+    ship_stdin(&place, "one\n");
+    ship_stdin(&place, "two\n");
+    let path = place.path("shipper-state/past/00000000.log");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("\"end\":4", "\"end\":3", 1)).unwrap();
+    let said = runs(&place, &["verify"]);
+    assert!(
+        said.contains("by sums   1 sources") && said.contains("1 notes of sources that are done can't be read"),
+        "{said}"
+    );
+    assert_eq!(run(&place, &["spool", "check"]).0, 1);
+    runs(&place, &["spool", "repair"]);
+    assert!(!runs(&place, &["verify"]).contains("can't be read"));
+}
+
+#[test]
+fn a_lock_file_that_was_removed_lets_no_second_shipper_in() {
+    let place = Place::new();
+    let mut command = place.ship(&["run"]);
+    command.stdin(Stdio::piped());
+    let mut shipper = start(&place, command);
+    let mut stdin = shipper.stdin();
+    writeln!(stdin, "one").unwrap();
+    until("it is at work", || place.path("shipper-state/journal").exists().then_some(()));
+    fs::remove_file(place.path("shipper-state/lock")).unwrap();
+    for arguments in [&["run"][..], &["spool", "repair"], &["verify", "--resend"]] {
+        let (code, said) = run(&place, arguments);
+        assert_eq!(code, 11, "{arguments:?}: {said}");
+    }
+    drop(stdin);
+    assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
+    assert_eq!(place.stored(), ["one"]);
 }
 
 /// A command on a terminal, and what it writes there.
