@@ -89,8 +89,8 @@ pub const AROUND_MAX_BYTES: u64 = 8 * 1024 * 1024;
 pub struct Around {
     /// The lines.
     pub lines: Vec<SourceLine>,
-    /// Lines that begin before this place were not looked at; none where as many were found as were asked for, or there
-    /// are no more.
+    /// Lines that begin before this place were not looked at, whether there are any or not; none where as many were found as
+    /// were asked for, or all were looked at.
     pub earlier: Option<u64>,
     /// The same of lines that begin here or later.
     pub later: Option<u64>,

@@ -24,26 +24,24 @@ pub(crate) fn around(
     before: usize,
     after: usize,
 ) -> rusqlite::Result<Around> {
-    let find = "SELECT id FROM sources WHERE generation = ?1";
-    let source = snapshot.connection().query_row(find, [generation.as_str()], |row| row.get(0)).optional()?;
-    let Some(source) = source else { return Ok(Around::default()) };
-    let side = |range: &Range<u64>, order: &str, limit: usize| side(snapshot, scope, source, range, order, limit);
     let offset = offset.min(MAX_OFFSET + 1);
-    let most = if *scope == Scope::All { MAX_OFFSET + 1 } else { AROUND_MAX_BYTES };
+    let sees_all = *scope == Scope::All;
+    let most = if sees_all { MAX_OFFSET + 1 } else { AROUND_MAX_BYTES };
     let (start, end) = (offset.saturating_sub(most), offset.saturating_add(most).min(MAX_OFFSET + 1));
     let (before, after) = (before.min(MAX_LIMIT), after.min(MAX_LIMIT) + 1);
-    let mut lines = side(&(start..offset), "DESC", before)?;
+    let find = "SELECT id FROM sources WHERE generation = ?1";
+    let source = snapshot.connection().query_row(find, [generation.as_str()], |row| row.get(0)).optional()?;
+    let side = |range: Range<u64>, order: &str, limit: usize| match source {
+        Some(source) => side(snapshot, scope, source, &range, order, limit),
+        None => Ok(Vec::new()),
+    };
+    let mut lines = side(start..offset, "DESC", before)?;
     lines.reverse();
     let found_before = lines.len();
-    lines.extend(side(&(offset..end), "ASC", after)?);
-    let is_there = |range: Range<u64>| -> rusqlite::Result<bool> {
-        let sql = r#"SELECT EXISTS (SELECT 1 FROM logs WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3)"#;
-        let range = [source, range.start.cast_signed(), range.end.cast_signed()];
-        snapshot.connection().query_row(sql, range, |row| row.get(0))
-    };
-    let is_short_after = lines.len() - found_before < after;
-    let earlier = (found_before < before && is_there(0..start)?).then_some(start);
-    let later = (is_short_after && is_there(end..MAX_OFFSET + 1)?).then_some(end);
+    lines.extend(side(offset..end, "ASC", after)?);
+    // Whether there is more is not looked up, which would tell of lines that are not to be seen, or of a source.
+    let earlier = (!sees_all && found_before < before && start > 0).then_some(start);
+    let later = (!sees_all && lines.len() - found_before < after && end <= MAX_OFFSET).then_some(end);
     Ok(Around { lines, earlier, later })
 }
 

@@ -28,7 +28,7 @@ async fn a_walk_over_lines_of_others_ends_at_its_bound_and_goes_on_from_there() 
     };
     let a = || Scope::project("a");
     assert_eq!(AROUND_MAX_BYTES, 8 * MIB);
-    assert_eq!(around(a(), 20 * MIB, 5, 5).await, (vec![20], Some(12), None));
+    assert_eq!(around(a(), 20 * MIB, 5, 5).await, (vec![20], Some(12), Some(28)));
     assert_eq!(around(a(), 12 * MIB, 5, 0).await, (vec![], Some(4), Some(20)));
     assert_eq!(around(a(), 4 * MIB, 5, 0).await, (vec![0], None, Some(12)));
     assert_eq!(around(a(), 0, 0, 5).await, (vec![0], None, Some(8)));
@@ -36,4 +36,9 @@ async fn a_walk_over_lines_of_others_ends_at_its_bound_and_goes_on_from_there() 
     assert_eq!(around(Scope::project("b"), 12 * MIB, 2, 1).await, (vec![10, 11, 12, 13], None, None));
     assert_eq!(around(Scope::All, 0, 5, 30).await, ((0..=20).collect(), None, None));
     assert_eq!(around(Scope::All, u64::MAX, 1, 5).await, (vec![20], None, None));
+    // A source of others is not told from one that is not there.
+    let hidden = store.around(&Scope::project("c"), generation(1), MIB, 5, 5).await.unwrap();
+    let nowhere = store.around(&Scope::project("c"), generation(2), MIB, 5, 5).await.unwrap();
+    assert_eq!((hidden.lines.len(), hidden.earlier, hidden.later), (0, None, Some(9 * MIB)));
+    assert_eq!((nowhere.lines.len(), nowhere.earlier, nowhere.later), (0, None, Some(9 * MIB)));
 }
