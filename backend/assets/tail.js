@@ -1,7 +1,9 @@
 // The live tail: lines come as events, the newest at the top, at most LINES_MAX of them. Pausing closes the stream and keeps
-// its place; going on asks for what came since.
+// its place; going on asks for what came since. A browser connects again by itself where a connection is cut, but not where
+// the service refused: then this asks why, says so, and tries again.
 "use strict";
 const LINES_MAX = 500;
+const TRY_AGAIN_MS = 10000;
 const list = document.getElementById("tail");
 const state = document.getElementById("tail-state");
 const button = document.getElementById("tail-pause");
@@ -10,9 +12,12 @@ let source = null;
 let place = "";
 let shown = 0;
 let dropped = 0;
+let skipped = false;
+let retry = 0;
 
 function say(text) {
-  state.textContent = text + (dropped ? ` ${dropped} older lines are no longer shown.` : "");
+  const older = dropped ? ` ${dropped} older lines are no longer shown.` : "";
+  state.textContent = text + older + (skipped ? " The tail began anew; a search shows what came in meanwhile." : "");
 }
 
 function add(line) {
@@ -48,15 +53,34 @@ function start() {
   source.addEventListener("place", (event) => { place = event.lastEventId || place; });
   source.addEventListener("anew", (event) => {
     place = event.lastEventId || place;
-    say("The tail began anew; a search shows what came in meanwhile.");
+    skipped = true;
+    say("Waiting for lines.");
   });
   source.addEventListener("trouble", (event) => say(event.data));
-  source.addEventListener("error", () => say("The connection is gone; trying again."));
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) refused(address);
+    else say("The connection is gone; trying again.");
+  });
   button.textContent = "Pause";
   button.setAttribute("aria-pressed", "false");
 }
 
+async function refused(address) {
+  const current = source;
+  retry = setTimeout(start, TRY_AGAIN_MS);
+  const asking = new AbortController();
+  try {
+    const answer = await fetch(address, { signal: asking.signal });
+    if (answer.ok) asking.abort();
+    const why = answer.status === 401 ? "you are logged out" : answer.ok ? "it is over" : (await answer.json()).detail;
+    if (source === current) say(`The tail was refused (${why}); trying again.`);
+  } catch {
+    if (source === current) say("The connection is gone; trying again.");
+  }
+}
+
 function pause() {
+  clearTimeout(retry);
   source.close();
   source = null;
   button.textContent = "Go on";

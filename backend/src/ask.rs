@@ -1,9 +1,12 @@
 //! What is asked of lines, in the parameters of an address: read into the types that the store is asked with.
 
+use std::ops::RangeInclusive;
+
 use observability::{MAX_ID_CHARS, is_valid_id};
 use store::{Cursor, Field, Filter, Level, NamedFields, NumberField, Order, Selection, Store, Timestamp};
 
 use crate::problem::Problem;
+use crate::times;
 
 /// Lines of a page unless `limit` says otherwise.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -63,11 +66,8 @@ impl Asked<'_> {
         if let Some(status) = given(&self.status) {
             parts.push(parse_status(&status)?);
         }
-        Ok(Selection {
-            filter: Filter::All(parts).plain(),
-            from: parse_time("from", given(&self.from).as_deref())?,
-            to: parse_time("to", given(&self.to).as_deref())?,
-        })
+        let (from, to) = parse_range(self.from, self.to)?;
+        Ok(Selection { filter: Filter::All(parts).plain(), from, to })
     }
 }
 
@@ -90,16 +90,14 @@ pub fn parse_levels(text: Option<&str>) -> Result<Vec<Level>, Problem> {
         .map_err(|error: store::level::ParseLevelError| Problem::bad_request(error.to_string()))
 }
 
-/// Reads a time.
+/// Reads a range of time.
 ///
 /// # Errors
-/// 400 when it is none.
-pub fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    match Timestamp::parse(text.as_bytes()) {
-        Some(time) => Ok(Some(time)),
-        None => Err(Problem::bad_request(format!("{name} is a time such as 2026-11-23T18:00:00Z (RFC 3339)"))),
-    }
+/// 400 where one is no time, or the range ends before it begins.
+pub fn parse_range(from: Option<&str>, to: Option<&str>) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
+    let (from, to) = (times::parse("from", from.unwrap_or_default())?, times::parse("to", to.unwrap_or_default())?);
+    times::check_range(from, to)?;
+    Ok((from, to))
 }
 
 /// Refuses what is no id; `what` says whose it would be, such as "a request id".
@@ -135,20 +133,34 @@ pub fn parse_order(text: Option<&str>) -> Result<Order, Problem> {
     }
 }
 
-/// A number within its bounds.
+/// Reads a number within its bounds; an empty one is as if it were not there.
 ///
 /// # Errors
-/// 400 for one outside of them.
-pub fn within(name: &str, number: Option<usize>, default: usize, most: usize) -> Result<usize, Problem> {
-    match number.unwrap_or(default) {
-        number if (1..=most).contains(&number) => Ok(number),
-        _ => Err(Problem::bad_request(format!("{name} is a number from 1 to {most}"))),
+/// 400 for one outside of them, and for what is none.
+pub fn within(name: &str, text: Option<&str>, default: usize, bounds: RangeInclusive<usize>) -> Result<usize, Problem> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(default) };
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse().ok().filter(|number| is_number && bounds.contains(number)) {
+        Some(number) => Ok(number),
+        None => {
+            let (least, most) = (bounds.start(), bounds.end());
+            Err(Problem::bad_request(format!("{name} is a number from {least} to {most}")))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_within_its_bounds_or_told_by_its_name() {
+        let of = |text: Option<&str>| within("top", text, 10, 1..=1_000);
+        assert_eq!([None, Some(""), Some("007")].map(|text| of(text).unwrap()), [10, 10, 7]);
+        for text in ["0", "1001", "-1", "+1", "1e3", " 1", "ten", "99999999999999999999999"] {
+            assert_eq!(of(Some(text)).unwrap_err().to_string(), "top is a number from 1 to 1000", "{text}");
+        }
+    }
 
     #[test]
     fn parameters_are_one_filter() {
@@ -166,6 +178,7 @@ mod tests {
             Asked { status: Some("5xx OR *"), ..Asked::default() },
             Asked { level: Some("loud"), ..Asked::default() },
             Asked { from: Some("now"), ..Asked::default() },
+            Asked { from: Some("2026-11-24"), to: Some("2026-11-23"), ..Asked::default() },
         ] {
             assert!(wrong.selection_with(&NamedFields::default()).is_err(), "{wrong:?}");
         }

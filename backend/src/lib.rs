@@ -12,6 +12,7 @@ pub mod access;
 pub mod api;
 pub mod app;
 pub mod ask;
+pub mod times;
 
 pub mod alerts;
 pub mod faults;
@@ -27,3 +28,4 @@ pub mod page;
 
 pub mod links;
 pub mod problem;
+pub mod stalled;

@@ -13,6 +13,7 @@ use backend::dead_letters::DeadLetters;
 use backend::links::{self, Links};
 use backend::page::tail::Tails;
 use backend::settings::{Settings, VARIABLES};
+use backend::stalled;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use observability::{Observability, ObservabilitySettings};
 use store::Store;
@@ -56,7 +57,7 @@ async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
     let listen = settings.listen;
     let obs = Observability::start(settings.observability.clone())?;
     let store = Store::open_reader(&settings.store, &settings.engine).await?;
-    let (on_app, faults) = (obs.clone(), settings.faults);
+    let (on_app, faults, stalled_after) = (obs.clone(), settings.faults, settings.stalled_client_timeout);
     let to_lines = Links::new(settings.public.clone(), settings.kibana.clone(), settings.grafana.clone());
     // Streams that would never end by themselves.
     let (end_tails, ended) = tokio::sync::watch::channel(false);
@@ -75,6 +76,7 @@ async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
         .disable_signals()
         // Else a client that closes its connection is not noticed until its answer is due, and counts as answered.
         .h1_allow_half_closed(false)
+        .on_connect(move |connection, _| stalled::give_up_after(stalled_after, connection))
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .bind(listen)
         .with_context(|| format!("can't listen on LISTEN={listen}"))?;

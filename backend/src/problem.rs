@@ -149,7 +149,11 @@ impl From<SearchError> for Problem {
 /// Makes problem details, or a page of them, of what the framework refuses by itself.
 pub fn configure(app: &mut web::ServiceConfig) {
     app.app_data(web::QueryConfig::default().error_handler(|error: QueryPayloadError, request: &HttpRequest| {
-        told(request, Problem::bad_request(format!("the query can't be read: {error}")))
+        let why = match &error {
+            QueryPayloadError::Deserialize(why) => why.to_string(),
+            other => other.to_string(),
+        };
+        told(request, Problem::bad_request(format!("the address is wrong after its ?: {why}")))
     }));
     app.app_data(web::PathConfig::default().error_handler(|error: PathError, request: &HttpRequest| {
         told(request, Problem::bad_request(format!("the path can't be read: {error}")))

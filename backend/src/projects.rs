@@ -7,7 +7,7 @@ use store::{Field, Filter, Order, Search, Store};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
-use crate::ask::{DEFAULT_LIMIT, check_id, parse_cursor, parse_levels, parse_time, within};
+use crate::ask::{DEFAULT_LIMIT, check_id, parse_cursor, parse_levels, parse_range, within};
 use crate::problem::{Details, Problem};
 
 /// A longer `q` is refused.
@@ -28,8 +28,9 @@ pub struct LogsQuery {
     from: Option<String>,
     /// Before this time, RFC 3339.
     to: Option<String>,
-    /// Lines of a page, 1 to [`store::MAX_LIMIT`].
-    limit: Option<usize>,
+    /// Lines of a page, 1 to 1000 (default 100).
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
     /// The `next` of the page before.
     cursor: Option<String>,
 }
@@ -71,7 +72,7 @@ pub async fn logs(
 
 fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
     check_id("a project id", project_id)?;
-    let limit = within("limit", query.limit, DEFAULT_LIMIT, store::MAX_LIMIT)?;
+    let limit = within("limit", query.limit.as_deref(), DEFAULT_LIMIT, 1..=store::MAX_LIMIT)?;
     if query.q.as_ref().is_some_and(|text| text.len() > TEXT_MAX_BYTES) {
         return Err(Problem::bad_request(format!("q has at most {TEXT_MAX_BYTES} bytes")));
     }
@@ -80,10 +81,11 @@ fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
     let levels = parse_levels(query.level.as_deref())?;
     parts.extend((!levels.is_empty()).then(|| Filter::levels(levels)));
     parts.extend(query.q.filter(|text| !text.trim().is_empty()).map(Filter::Words));
+    let (from, to) = parse_range(query.from.as_deref(), query.to.as_deref())?;
     Ok(Search {
         filter: Filter::All(parts),
-        from: parse_time("from", query.from.as_deref())?,
-        to: parse_time("to", query.to.as_deref())?,
+        from,
+        to,
         order: Order::NewestFirst,
         limit,
         cursor: parse_cursor(query.cursor.as_deref())?,

@@ -39,6 +39,10 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable { name: "BACKEND_FAULTS", help: "1 turns fault injection for drills on, under /api/faults (default 0)" },
     Variable { name: "BACKEND_WORKERS", help: "threads that serve, 1-64 (default: one a core)" },
+    Variable {
+        name: "BACKEND_STALL_TIMEOUT_S",
+        help: "a client that takes nothing of its answer for so long is cut off, 1-3600 (default 60)",
+    },
     Variable { name: "BACKEND_SHUTDOWN_TIMEOUT_S", help: "time for open requests at the end, 0-3600 (default 10)" },
 ];
 
@@ -98,6 +102,8 @@ pub struct Settings {
     pub faults: bool,
     /// Threads that serve; `None` for one a core.
     pub workers: Option<usize>,
+    /// A client that takes nothing of its answer for so long is cut off.
+    pub stalled_client_timeout: Duration,
     /// Time for open requests at the end.
     pub shutdown_timeout: Duration,
     /// The library's own.
@@ -149,10 +155,8 @@ impl Settings {
         if let Some(workers) = workers.filter(|workers| !(1..=64).contains(workers)) {
             return Err(malformed("BACKEND_WORKERS", &workers.to_string(), "a number from 1 to 64"));
         }
-        let seconds = parse::<u64>(&lookup, "BACKEND_SHUTDOWN_TIMEOUT_S", "seconds, from 0 to 3600")?.unwrap_or(10);
-        if seconds > 3_600 {
-            return Err(malformed("BACKEND_SHUTDOWN_TIMEOUT_S", &seconds.to_string(), "seconds, from 0 to 3600"));
-        }
+        let shutdown_timeout = seconds(&lookup, "BACKEND_SHUTDOWN_TIMEOUT_S", 10, 0)?;
+        let stalled_client_timeout = seconds(&lookup, "BACKEND_STALL_TIMEOUT_S", 60, 1)?;
         Ok(Self {
             listen,
             store,
@@ -164,9 +168,26 @@ impl Settings {
             grafana,
             faults,
             workers,
-            shutdown_timeout: Duration::from_secs(seconds),
+            stalled_client_timeout,
+            shutdown_timeout,
             observability,
         })
+    }
+}
+
+/// Seconds from `least` to an hour.
+fn seconds(
+    lookup: &impl Fn(&str) -> Option<String>,
+    name: &'static str,
+    default: u64,
+    least: u64,
+) -> Result<Duration, SettingsError> {
+    let expected = format!("seconds, from {least} to 3600");
+    let seconds = parse::<u64>(lookup, name, &expected)?.unwrap_or(default);
+    if (least..=3_600).contains(&seconds) {
+        Ok(Duration::from_secs(seconds))
+    } else {
+        Err(malformed(name, &seconds.to_string(), &expected))
     }
 }
 
@@ -276,6 +297,7 @@ mod tests {
             ("OPEN_LISTEN", "yes"),
             ("BACKEND_WORKERS", "0"),
             ("BACKEND_SHUTDOWN_TIMEOUT_S", "-1"),
+            ("BACKEND_STALL_TIMEOUT_S", "0"),
             ("STORE_TIMEOUT_MS", "0"),
             ("STORE_USER", "only-a-user"),
             ("STORE_API_KEY_FILE", "/nowhere/key"),

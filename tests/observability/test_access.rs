@@ -1,5 +1,6 @@
 //! Who may see what: tokens, the page's login, and what happens to those who have none.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use observability_tests::http::{self, Answer};
@@ -34,7 +35,7 @@ impl TokensFile {
     }
 
     /// Puts another text in its place in one step.
-    fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         let new = self.folder.path().join("new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, self.path()).unwrap();
@@ -49,10 +50,10 @@ fn with_token(backend: &Backend, path: &str, token: &str) -> Answer {
     backend.get_with(path, &[("Authorization", &format!("Bearer {token}"))])
 }
 
-fn log_in(backend: &Backend, token: &str, headers: &[(&str, &[u8])]) -> Answer {
+pub(crate) fn log_in(address: SocketAddr, token: &str, headers: &[(&str, &[u8])]) -> Answer {
     let mut all: Vec<(&str, &[u8])> = vec![("Content-Type", b"application/x-www-form-urlencoded")];
     all.extend_from_slice(headers);
-    http::send(backend.address, "POST", "/login", &all, format!("token={token}&next=%2Fsearch").as_bytes())
+    http::send(address, "POST", "/login", &all, format!("token={token}&next=%2Fsearch").as_bytes())
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn alerts_come_with_a_token_of_their_own() {
         let statuses = [TOKEN_OF_ALL, TOKEN_OF_A].map(|token| send_to(path, Some(token)));
         assert_eq!((statuses, send_to(path, None)), ([401, 401], 401), "{path}");
         assert_eq!(send_to(path, Some(TOKEN_OF_ALERTS)), 200, "{path}");
-        let session = log_in(&backend, TOKEN_OF_ALL, &[]);
+        let session = log_in(backend.address, TOKEN_OF_ALL, &[]);
         let session = session.header("set-cookie").unwrap().split(';').next().unwrap().as_bytes();
         let headers: [(&str, &[u8]); 2] = [("Content-Type", b"application/json"), ("Cookie", session)];
         assert_eq!(http::send(backend.address, "POST", path, &headers, br#"{"alerts":[]}"#).status, 401, "{path}");
@@ -115,14 +116,14 @@ fn alerts_come_with_a_token_of_their_own() {
 fn a_login_opens_a_session_and_a_logout_ends_it() {
     let tokens = TokensFile::new();
     let backend = start(&tokens);
-    let answer = log_in(&backend, TOKEN_OF_A, &[]);
+    let answer = log_in(backend.address, TOKEN_OF_A, &[]);
     assert_eq!((answer.status, answer.header("location")), (303, Some("/search")));
     let cookie = answer.header("set-cookie").unwrap();
     for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"] {
         assert!(cookie.contains(part), "{cookie}");
     }
     assert!(!cookie.contains("Secure") && !cookie.contains(TOKEN_OF_A), "{cookie}");
-    let by_tls = log_in(&backend, TOKEN_OF_A, &[("X-Forwarded-Proto", b"https")]);
+    let by_tls = log_in(backend.address, TOKEN_OF_A, &[("X-Forwarded-Proto", b"https")]);
     assert!(by_tls.header("set-cookie").unwrap().contains("Secure"));
 
     let session = cookie.split(';').next().unwrap();
@@ -134,7 +135,7 @@ fn a_login_opens_a_session_and_a_logout_ends_it() {
 
     // Neither a form nor a logout of another site does anything.
     let foreign: [(&str, &[u8]); 1] = [("Origin", b"http://evil.example")];
-    let answer = log_in(&backend, TOKEN_OF_A, &foreign);
+    let answer = log_in(backend.address, TOKEN_OF_A, &foreign);
     assert!(answer.status == 403 && answer.header("set-cookie").is_none());
     let with_both =
         [foreign[0], ("Cookie", by_tls.header("set-cookie").unwrap().split(';').next().unwrap().as_bytes())];
@@ -155,7 +156,7 @@ fn wrong_tokens_are_counted_and_then_not_looked_at() {
     // Whether a token is good is not said any more, but who is logged in goes on working.
     let answer = with_token(&backend, "/api/requests/x", TOKEN_OF_ALL);
     assert!(answer.status == 429 && answer.header("retry-after").is_some());
-    let answer = log_in(&backend, TOKEN_OF_ALL, &[]);
+    let answer = log_in(backend.address, TOKEN_OF_ALL, &[]);
     assert!(answer.status == 429 && answer.header("retry-after").is_some());
     assert_eq!(backend.get("/healthz").status, 200);
 }
@@ -164,7 +165,8 @@ fn wrong_tokens_are_counted_and_then_not_looked_at() {
 fn a_changed_file_of_tokens_holds_at_once_and_a_broken_one_does_not() {
     let tokens = TokensFile::new();
     let backend = start(&tokens);
-    let session = log_in(&backend, TOKEN_OF_A, &[]).header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let session =
+        log_in(backend.address, TOKEN_OF_A, &[]).header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     let old = |path: &str| backend.get_with(path, &[("Cookie", &session)]).status;
     assert_eq!(old("/api/requests/x"), 200);
     tokens.write("[[token]]\nname = \"new\"\ntoken = \"another-token-of-the-file\"\nprojects = [\"a\"]\n");

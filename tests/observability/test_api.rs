@@ -91,6 +91,114 @@ fn every_route_of_the_api_is_described() {
     assert_eq!(routes, described);
 }
 
+/// What a route takes after its `?`, as it says itself when it is asked for something else.
+fn taken(explorer: &Explorer, route: &str) -> BTreeSet<String> {
+    let path = route.replace("{generation}", "0193a1b2c3d4e5f60718293a4b5c6d7e").replace("{offset}", "0");
+    let path = path.replace("{request_id}", "r-1").replace("{project_id}", "a");
+    let refused = explorer.backend.get(&format!("{path}?nonsense=1"));
+    let detail = refused.json()["detail"].as_str().map(str::to_owned);
+    let detail = detail.filter(|_| refused.status == 400).unwrap_or_else(|| panic!("{route}: {}", refused.text()));
+    let names = detail.split_once("expected").unwrap_or_else(|| panic!("{route}: {detail}")).1;
+    names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_parameter_is_described_and_every_one_that_is_described_is_taken() {
+    let explorer = Explorer::with(1);
+    let mut with_parameters = 0;
+    for (route, methods) in explorer.description["paths"].as_object().unwrap() {
+        let Some(of_get) = methods.get("get") else { continue };
+        let parameters = of_get["parameters"].as_array().cloned().unwrap_or_default();
+        let described = |kind: &str| -> BTreeSet<String> {
+            let own = parameters.iter().filter(|parameter| parameter["in"] == kind);
+            own.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let in_path: BTreeSet<_> =
+            route.split('{').skip(1).map(|rest| rest.split('}').next().unwrap().to_owned()).collect();
+        assert_eq!(in_path, described("path"), "{route}");
+        for parameter in &parameters {
+            let (schema, words) = (&parameter["schema"], &parameter["description"]);
+            assert!(words.as_str().is_some_and(|words| words.len() > 5), "{route}: {parameter}");
+            let is_number = schema["type"].to_string().contains("integer") && parameter["in"] == "query";
+            assert!(!is_number || schema["maximum"].is_number(), "{route}: without a limit: {parameter}");
+        }
+        if described("query").is_empty() {
+            continue;
+        }
+        with_parameters += 1;
+        assert_eq!(taken(&explorer, route), described("query"), "{route}");
+    }
+    assert_eq!(with_parameters, 9);
+}
+
+#[test]
+fn a_wrong_parameter_is_told_by_its_name_with_what_would_be_right() {
+    let explorer = Explorer::with(1);
+    let around = "/api/sources/0193a1b2c3d4e5f60718293a4b5c6d7e/0/around";
+    for (path, words) in [
+        ("/api/logs?limit=ten", "limit is a number from 1 to 1000"),
+        ("/api/logs?limit=1001", "limit is a number from 1 to 1000"),
+        ("/api/logs?limit=-1", "limit is a number"),
+        ("/api/facets?top=1e3", "top is a number from 1 to 1000"),
+        ("/api/histogram?step_s=0", "step_s is a number from 1 to"),
+        ("/api/stats?by=time&step_s=x", "step_s is a number"),
+        ("/api/stats?by=colour", "by is total, endpoint, project or time"),
+        ("/api/patterns?top=0", "top is a number"),
+        ("/api/projects/a/logs?limit=0", "limit is a number from 1 to 1000"),
+        (&format!("{around}?before=1001"), "before is a number from 0 to 1000"),
+        (&format!("{around}?after=x"), "after is a number from 0 to 1000"),
+        ("/api/logs?order=up", "order is newest or oldest"),
+        ("/api/logs?cursor=x", "not a cursor"),
+        ("/api/logs?level=loud", "level"),
+        ("/api/logs?status=teapot", "status is such as"),
+        ("/api/logs?from=2026-13-01", "from is wrong at column 6: there should be a month from 01 to 12"),
+        (
+            "/api/logs?to=2026-11-23T18:00:00+01:00",
+            "to is wrong at column 20: there should be a fraction, Z, an offset",
+        ),
+        ("/api/logs?from=2026-11-24&to=2026-11-23", "from has to be before to; exchanged, they are a range"),
+        ("/api/facets?from=2026-11-24&to=2026-11-24", "from has to be before to"),
+        ("/api/projects/a/logs?from=2026-11-24&to=2026-11-23", "from has to be before to"),
+        ("/api/logs?query=a%20AND", "the query is wrong at column"),
+        ("/api/facets?fields=colour", "a field is one of"),
+        ("/api/logs?colour=red", "unknown field `colour`"),
+        ("/api/logs?level=warn&level=error", "duplicate field `level`"),
+        ("/api/tail?last=1h", "unknown field `last`"),
+    ] {
+        let answer = explorer.backend.get(path);
+        let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(answer.status == 400 && detail.contains(words), "{path}: {} {detail}", answer.status);
+    }
+    // The same on the pages, which stay pages.
+    for (path, words, marked) in [
+        ("/search?from=2026-13-01", "from is wrong at column 6", Some("2026-13-01\n     ^")),
+        ("/search?to=soon", "to is wrong at column 1", Some("soon\n^")),
+        ("/search?from=2026-11-24&to=2026-11-23&q=%28", "from has to be before to", None),
+        ("/search?q=a%20AND", "at column", Some("a AND\n     ^")),
+        ("/search?last=2y", "last is one of 15m", None),
+        ("/search?status=teapot", "a status is a number such as 404", None),
+        ("/search?level=loud", "level", None),
+        ("/search?cursor=x", "not a cursor", None),
+        ("/search?cursor=1.000&before=1.000", "not both", None),
+        ("/search?colour=red", "unknown field `colour`", None),
+        ("/tail?q=a%20AND", "at column", None),
+        ("/?since=2026-13-01", "since is wrong at column 6", None),
+        ("/?last=2y", "last is one of 15m", None),
+        (
+            &format!("{}?before=501", around.trim_start_matches("/api").trim_end_matches("/around")),
+            "before is a number from 0 to 500",
+            None,
+        ),
+    ] {
+        let answer = explorer.backend.get_with(path, &[("Accept", "text/html")]);
+        let text = answer.text().replace("&#38;", "&").replace("&#60;", "<");
+        assert_eq!((answer.status, answer.header("content-type")), (400, Some("text/html; charset=utf-8")), "{path}");
+        assert!(text.contains("role=\"alert\"") && text.contains(words), "{path}: {text}");
+        assert!(marked.is_none_or(|marked| text.contains(&format!("<pre>{marked}</pre>"))), "{path}: {text}");
+        assert!(marked.is_some() || !text.contains("<pre>"), "{path}: {text}");
+    }
+}
+
 #[test]
 fn answers_are_as_they_are_described() {
     let explorer = Explorer::with(40);

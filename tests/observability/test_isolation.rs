@@ -30,7 +30,7 @@ const LINES: usize = 60;
 
 /// Where lines are found and counted, and which parameters it takes. All but the last two take what chooses lines.
 const PLACES: [(&str, &[&str]); 9] = [
-    ("/search", &["cursor"]),
+    ("/search", &["cursor", "before"]),
     ("/tail", &[]),
     ("/api/logs", &["limit", "cursor", "order"]),
     ("/api/facets", &["fields", "top"]),
@@ -40,6 +40,9 @@ const PLACES: [(&str, &[&str]); 9] = [
     ("/", &[]),
     ("/api/openapi.json", &[]),
 ];
+
+/// Ends a question that is answered with a stream of lines; it is no part of the address.
+const STREAM: &str = "#stream";
 
 /// Lines as they come in, asked for from when there was none.
 const TAIL: &str = "/api/tail";
@@ -127,7 +130,7 @@ fn choice(query_name: &'static str) -> impl Strategy<Value = String> {
 /// A value of a place's own parameter.
 fn own(name: &'static str, cursors: &[String]) -> BoxedStrategy<String> {
     let values = match name {
-        "cursor" => prop::sample::select(cursors.to_vec()).prop_map(|cursor| encode(&cursor)).boxed(),
+        "cursor" | "before" => prop::sample::select(cursors.to_vec()).prop_map(|cursor| encode(&cursor)).boxed(),
         "limit" | "top" => (1..30_u32).prop_map(|number| number.to_string()).boxed(),
         "step_s" => prop::sample::select(&["1", "60", "3600"][..]).prop_map(str::to_owned).boxed(),
         "order" => prop::sample::select(&["newest", "oldest"][..]).prop_map(str::to_owned).boxed(),
@@ -154,7 +157,9 @@ fn search(cursors: Vec<String>) -> impl Strategy<Value = String> {
             parts.sort();
             parts.dedup_by_key(|part| part.split('=').next().map(str::to_owned));
             parts.extend(own.into_iter().flatten());
-            format!("{place}?{}", parts.join("&"))
+            // Of lines there is a stream, too.
+            let stream = if place == "/api/logs" && parts.len() % 2 == 1 { STREAM } else { "" };
+            format!("{place}?{}{stream}", parts.join("&"))
         })
     })
 }
@@ -226,10 +231,14 @@ impl Reader {
 
     fn ask(&self, path: &str, token: &str) -> Answer {
         let authorization = format!("Bearer {token}");
+        let (path, accept) = match path.strip_suffix(STREAM) {
+            Some(path) => (path, "application/x-ndjson"),
+            None => (path, if path.starts_with("/api/") { "application/json" } else { "text/html" }),
+        };
         let headers: [(&str, &[u8]); 3] = [
             ("Authorization", authorization.as_bytes()),
             ("X-Request-Id", b"the-question"),
-            ("Accept", if path.starts_with("/api/") { b"application/json" } else { b"text/html" }),
+            ("Accept", accept.as_bytes()),
         ];
         http::get_with(self.address, path, &headers)
     }

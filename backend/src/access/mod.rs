@@ -91,6 +91,8 @@ pub struct Reader {
     scope: Scope,
     name: Option<String>,
     token: Option<TokenHash>,
+    /// The session that the token was taken from.
+    session: Option<TokenHash>,
 }
 
 impl Reader {
@@ -172,13 +174,15 @@ impl Access {
         matches!(*self.0, Kind::Tokens(_))
     }
 
-    /// What a reader may see now, for what goes on after its request was let in; none when its token is good no more.
+    /// What a reader may see now, for what goes on after its request was let in; none when its token is good no more, or
+    /// its session has ended.
     #[must_use]
     pub fn renewed(&self, reader: &Reader) -> Option<Reader> {
-        match (&*self.0, &reader.token) {
-            (Kind::Open, _) => Some(reader.clone()),
-            (Kind::Tokens(state), Some(token)) => state.reader(token),
-            (Kind::Tokens(_), None) => None,
+        match (&*self.0, &reader.session, &reader.token) {
+            (Kind::Open, ..) => Some(reader.clone()),
+            (Kind::Tokens(state), Some(session), _) => state.reader_of(session),
+            (Kind::Tokens(state), None, Some(token)) => state.reader(token),
+            (Kind::Tokens(_), None, None) => None,
         }
     }
 }
@@ -209,7 +213,14 @@ impl State {
     fn reader(&self, token: &TokenHash) -> Option<Reader> {
         let tokens = self.tokens();
         let holder = tokens.holder(token)?;
-        Some(Reader { scope: holder.scope.clone(), name: Some(holder.name.clone()), token: Some(*token) })
+        let (scope, name) = (holder.scope.clone(), Some(holder.name.clone()));
+        Some(Reader { scope, name, token: Some(*token), session: None })
+    }
+
+    /// The reader of a session, by the hash of its number.
+    fn reader_of(&self, session: &TokenHash) -> Option<Reader> {
+        let token = lock(&self.sessions).token(session, Instant::now())?;
+        Some(Reader { session: Some(*session), ..self.reader(&token)? })
     }
 
     /// Judges a token that a client presented.
@@ -234,9 +245,8 @@ impl State {
         if let Some(token) = bearer(request.headers()) {
             return self.present(token, client(request.peer_addr()), |hash| self.reader(hash)).into();
         }
-        let number = request.cookie(login::COOKIE);
-        let token = number.and_then(|number| lock(&self.sessions).token(number.value(), Instant::now()));
-        token.and_then(|token| self.reader(&token)).ok_or_else(no_token)
+        let session = request.cookie(login::COOKIE).map(|number| TokenHash::of(number.value().as_bytes()));
+        session.and_then(|session| self.reader_of(&session)).ok_or_else(no_token)
     }
 
     /// Whether a request has the token that alerts come with.
@@ -290,7 +300,7 @@ fn admit(request: &ServiceRequest) -> Result<(), Problem> {
             request.extensions_mut().insert(reader);
         }
         Kind::Open if name::is_own(request.headers()) => {
-            request.extensions_mut().insert(Reader { scope: Scope::All, name: None, token: None });
+            request.extensions_mut().insert(Reader { scope: Scope::All, name: None, token: None, session: None });
             request.extensions_mut().insert(AlertSender(()));
         }
         Kind::Open => {

@@ -53,10 +53,10 @@ impl Sessions {
         Ok(number)
     }
 
-    /// The token that a session was opened with, while it lasts.
+    /// The token that a session was opened with, while it lasts; asked for by the hash of its number.
     #[must_use]
-    pub fn token(&self, number: &str, now: Instant) -> Option<TokenHash> {
-        let session = self.open.get(&TokenHash::of(number.as_bytes()))?;
+    pub fn token(&self, session: &TokenHash, now: Instant) -> Option<TokenHash> {
+        let session = self.open.get(session)?;
         (session.ends > now).then_some(session.token)
     }
 
@@ -76,11 +76,12 @@ mod tests {
         let token = TokenHash::of(b"a token");
         let (one, two) = (sessions.open(token, now).unwrap(), sessions.open(token, now).unwrap());
         assert!(one != two && one.len() == 64);
-        assert_eq!(sessions.token(&one, now), Some(token));
-        assert_eq!(sessions.token(&one, now + LIFE), None);
+        let of = |number: &str| TokenHash::of(number.as_bytes());
+        assert_eq!(sessions.token(&of(&one), now), Some(token));
+        assert_eq!(sessions.token(&of(&one), now + LIFE), None);
         sessions.close(&one);
-        assert_eq!((sessions.token(&one, now), sessions.token(&two, now)), (None, Some(token)));
-        assert_eq!(sessions.token("", now), None);
+        assert_eq!((sessions.token(&of(&one), now), sessions.token(&of(&two), now)), (None, Some(token)));
+        assert_eq!(sessions.token(&of(""), now), None);
     }
 
     #[test]
@@ -92,6 +93,6 @@ mod tests {
             sessions.open(token, now + Duration::from_secs(1)).unwrap();
         }
         assert_eq!(sessions.open.len(), SESSIONS_MAX);
-        assert_eq!(sessions.token(&first, now), None, "the oldest made room");
+        assert_eq!(sessions.token(&TokenHash::of(first.as_bytes()), now), None, "the oldest made room");
     }
 }

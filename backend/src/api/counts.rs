@@ -31,15 +31,17 @@ parameters! {
         /// shipper names are some, too.
         fields: Option<String>,
         /// Values of each field, 1 to 1000 (default 10).
-        top: Option<usize>,
+#[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+        top: Option<String>,
     }
 }
 
 parameters! {
     /// Which lines are counted over time.
     HistogramQuery {
-        /// Seconds of each bucket (default 60).
-        step_s: Option<usize>,
+        /// Seconds of each bucket, up to a year (default 60).
+        #[param(value_type = Option<u64>, minimum = 1, maximum = 31622400)]
+        step_s: Option<String>,
     }
 }
 
@@ -48,10 +50,12 @@ parameters! {
     StatsQuery {
         /// By what they are grouped: total (default), endpoint, project, time.
         by: Option<String>,
-        /// Seconds of each step of time (default 60).
-        step_s: Option<usize>,
+        /// Seconds of each step of time, up to a year (default 60).
+        #[param(value_type = Option<u64>, minimum = 1, maximum = 31622400)]
+        step_s: Option<String>,
         /// Groups, 1 to 1000 (default 10).
-        top: Option<usize>,
+        #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+        top: Option<String>,
     }
 }
 
@@ -59,7 +63,8 @@ parameters! {
     /// The patterns of which lines.
     PatternsQuery {
         /// Patterns, 1 to 1000 (default 10).
-        top: Option<usize>,
+        #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+        top: Option<String>,
     }
 }
 
@@ -95,7 +100,7 @@ pub async fn facets(
     if facets.len() > FACETS_MAX {
         return Err(Problem::bad_request(format!("at most {FACETS_MAX} fields are counted at once")));
     }
-    let top = within("top", query.top, DEFAULT_TOP, MAX_TOP)?;
+    let top = parse_top(query.top.as_deref())?;
     answer(&store, query.asked(), async |chosen| store.facets(reader.scope(), chosen, &facets, top).await).await
 }
 
@@ -129,12 +134,16 @@ pub async fn histogram(
     reader: Reader,
     query: web::Query<HistogramQuery>,
 ) -> Result<web::Json<HistogramAnswer>, Problem> {
-    let step = parse_step(query.step_s)?;
+    let step = parse_step(query.step_s.as_deref())?;
     answer(&store, query.asked(), async |chosen| store.histogram(reader.scope(), chosen, step).await).await
 }
 
-fn parse_step(step_s: Option<usize>) -> Result<Duration, Problem> {
-    Ok(Duration::from_secs(within("step_s", step_s, 60, STEP_MAX_S)? as u64))
+fn parse_step(step_s: Option<&str>) -> Result<Duration, Problem> {
+    Ok(Duration::from_secs(within("step_s", step_s, 60, 1..=STEP_MAX_S)? as u64))
+}
+
+fn parse_top(top: Option<&str>) -> Result<usize, Problem> {
+    within("top", top, DEFAULT_TOP, 1..=MAX_TOP)
 }
 
 /// Sums up requests, by their access lines.
@@ -157,10 +166,10 @@ pub async fn stats(
         None | Some("total") => Breakdown::Total,
         Some("endpoint") => Breakdown::Endpoint,
         Some("project") => Breakdown::Project,
-        Some("time") => Breakdown::Time(parse_step(query.step_s)?),
+        Some("time") => Breakdown::Time(parse_step(query.step_s.as_deref())?),
         Some(_) => return Err(Problem::bad_request("by is total, endpoint, project or time")),
     };
-    let top = within("top", query.top, DEFAULT_TOP, MAX_TOP)?;
+    let top = parse_top(query.top.as_deref())?;
     answer(&store, query.asked(), async |chosen| store.requests(reader.scope(), chosen, by, top).await).await
 }
 
@@ -180,6 +189,6 @@ pub async fn patterns(
     reader: Reader,
     query: web::Query<PatternsQuery>,
 ) -> Result<web::Json<PatternsAnswer>, Problem> {
-    let top = within("top", query.top, DEFAULT_TOP, MAX_TOP)?;
+    let top = parse_top(query.top.as_deref())?;
     answer(&store, query.asked(), async |chosen| store.patterns(reader.scope(), chosen, top).await).await
 }

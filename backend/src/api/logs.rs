@@ -1,5 +1,7 @@
 //! `GET /api/logs`: lines, as a page or, of a large result, as a stream.
 
+use std::convert::Infallible;
+
 use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use crate::problem::{Details, Problem};
 /// Media type of a stream: one line's JSON object a line.
 pub const NDJSON: &str = "application/x-ndjson";
 
-/// A stream ends after so many lines.
+/// A stream ends after so many lines, and says so in its last one.
 pub const STREAM_MAX_LINES: usize = 1_000_000;
 
 /// Lines that a stream asks the store for at once, and has in memory.
@@ -26,8 +28,9 @@ const STREAM_PAGE_LINES: usize = 500;
 parameters! {
     /// Which lines, and how many at once.
     LogsQuery {
-        /// Lines of a page, 1 to 1000 (default 100); of a stream, 1 to 1000000 (default all of those).
-        limit: Option<usize>,
+        /// Lines of a page, 1 to 1000 (default 100); of a stream, 1 to 1000000 (default all; beyond a million, its last line says that there are more).
+        #[param(value_type = Option<u64>, minimum = 1, maximum = 1000000)]
+        limit: Option<String>,
         /// The `next` of the page before, with all other parameters as they were.
         cursor: Option<String>,
         /// Which come first: newest (default) or oldest.
@@ -45,14 +48,35 @@ pub struct Lines<'a> {
     next: Option<String>,
 }
 
-/// Finds lines. With `Accept: application/x-ndjson` they are streamed, one JSON object a line; a stream that fails is cut.
+/// The last line of a stream that ends before its lines do, alone under the key `stream`, which no record has alone: the
+/// store failed on the way, or there are more lines than a stream has.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StreamEnd {
+    /// Always false: a stream that has all lines ends without this.
+    complete: bool,
+    /// Lines before this one.
+    lines: usize,
+    /// The `cursor` to go on with.
+    next: Option<String>,
+    /// Why it ends here.
+    detail: String,
+}
+
+/// That line.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StreamEndLine {
+    stream: StreamEnd,
+}
+
+/// Finds lines. With `Accept: application/x-ndjson` they are streamed, one JSON object a line. A stream that ends before its
+/// lines do has `{"stream": {"complete": false, …}}` as its last line.
 ///
 /// # Errors
 /// 400 for what can't be read, 503 or 504 where the store does not answer.
 #[utoipa::path(
     get, path = "/api/logs", tag = "search", params(LogsQuery),
     responses(
-        (status = 200, content((Lines = "application/json"), (String = "application/x-ndjson")), description = "Lines that were found"),
+        (status = 200, content((Lines = "application/json"), (StreamEndLine = "application/x-ndjson")), description = "Lines that were found; of a stream, each line is a log record, and the last may be what is described here"),
         (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
     )
 )]
@@ -66,7 +90,7 @@ pub async fn logs(
         request.headers().get_all(ACCEPT).any(|value| value.to_str().is_ok_and(|value| value.contains(NDJSON)));
     let (default, most) =
         if as_stream { (STREAM_MAX_LINES, STREAM_MAX_LINES) } else { (DEFAULT_LIMIT, store::MAX_LIMIT) };
-    let limit = within("limit", query.limit, default, most)?;
+    let limit = within("limit", query.limit.as_deref(), default, 1..=most)?;
     let selection = query.asked().selection(&store).await?;
     let search = Search {
         filter: selection.filter,
@@ -84,8 +108,10 @@ pub async fn logs(
         return Ok(HttpResponse::Ok().json(Lines { lines: &page.lines, next }));
     }
     let store = store.get_ref().clone();
-    let stream = Stream { store, scope: reader.scope().clone(), search, left: limit, page: Some(page) };
-    Ok(HttpResponse::Ok().content_type(NDJSON).streaming(stream::try_unfold(stream, Stream::next)))
+    let scope = reader.scope().clone();
+    let stream =
+        Stream { store, scope, search, left: limit, given: 0, is_bounded: query.limit.is_none(), page: Some(page) };
+    Ok(HttpResponse::Ok().content_type(NDJSON).streaming(stream.parts()))
 }
 
 /// A stream of lines: one page of them is in memory.
@@ -95,25 +121,137 @@ struct Stream {
     search: Search,
     /// Lines that may still be given.
     left: usize,
+    /// Lines that were.
+    given: usize,
+    /// The bound is the service's own: nobody asked for so few lines.
+    is_bounded: bool,
     /// A page that is there already.
     page: Option<Page>,
 }
 
 impl Stream {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, Problem> {
+    fn parts(self) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
+        stream::unfold(self, async |mut stream| stream.next().await.map(|part| (Ok(part), stream)))
+    }
+
+    /// The next page's lines; none at the end. No part is empty, which would end the body.
+    async fn next(&mut self) -> Option<Bytes> {
         let page = match self.page.take() {
             Some(page) => page,
-            None if self.left == 0 || self.search.cursor.is_none() => return Ok(None),
-            None => self.store.search(&self.scope, &self.search).await?,
+            None if self.search.cursor.is_none() => return None,
+            None if self.left == 0 => {
+                let detail = format!("there are more lines; a stream has at most {STREAM_MAX_LINES}");
+                return if self.is_bounded { Some(self.end(detail)) } else { None };
+            }
+            None => {
+                self.search.limit = self.left.min(STREAM_PAGE_LINES);
+                match self.store.search(&self.scope, &self.search).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        tracing::warn!(%error, lines = self.given, "a stream ended before its lines did");
+                        return Some(self.end(error.to_string()));
+                    }
+                }
+            }
         };
         let mut body = Vec::new();
-        for line in page.lines.iter().take(self.left) {
+        for line in &page.lines {
             body.extend_from_slice(line.get().as_bytes());
             body.push(b'\n');
         }
         self.left -= page.lines.len().min(self.left);
+        self.given += page.lines.len();
         self.search.cursor = page.next;
-        // An empty part would end the body.
-        if body.is_empty() { Ok(None) } else { Ok(Some((body.into(), self))) }
+        if body.is_empty() { None } else { Some(body.into()) }
+    }
+
+    /// The line that ends the stream here.
+    fn end(&mut self, detail: String) -> Bytes {
+        let next = self.search.cursor.take().map(|cursor| cursor.to_string());
+        let line = StreamEndLine { stream: StreamEnd { complete: false, lines: self.given, next, detail } };
+        // Plain fields can always be written as JSON.
+        (serde_json::to_string(&line).unwrap_or_default() + "\n").into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use store::{BatchBuilder, EngineSettings, GenerationId, LineId, Target, Timestamp};
+
+    use super::*;
+
+    /// A store of so many lines.
+    async fn store(folder: &std::path::Path, lines: u64) -> Store {
+        let target = Target::Sqlite(folder.join("logs.db"));
+        let store = Store::open_writer(&target, &EngineSettings::default()).await.unwrap();
+        let mut batch = BatchBuilder::new("x");
+        for offset in 0..lines {
+            let line = format!(
+                r#"{{"timestamp":"2026-11-23T12:00:00.000Z","service":"s","level":"info","message":"line {offset}","request_id":null,"project_id":null}}"#
+            );
+            let id = LineId { generation: GenerationId::new(1, &[7; 10]), offset };
+            let day = Timestamp::parse(b"2026-11-23T12:00:00Z").unwrap().day();
+            batch.push(id, 100, day, |body| body.extend_from_slice(line.as_bytes()));
+        }
+        store.write(&batch.finish(0)).await.unwrap();
+        store
+    }
+
+    async fn stream(store: &Store, limit: usize, is_bounded: bool) -> Stream {
+        let search = Search { limit: limit.min(STREAM_PAGE_LINES), ..Search::default() };
+        let page = store.search(&Scope::All, &search).await.unwrap();
+        Stream { store: store.clone(), scope: Scope::All, search, left: limit, given: 0, is_bounded, page: Some(page) }
+    }
+
+    async fn all(parts: impl futures_util::Stream<Item = Result<Bytes, Infallible>>) -> Vec<serde_json::Value> {
+        let parts: Vec<_> = parts.map(|part| part.unwrap()).collect().await;
+        let text = String::from_utf8(parts.concat()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[actix_rt::test]
+    async fn a_stream_that_has_not_all_lines_says_so_in_its_last_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), 1_200).await;
+        let is_end = |line: &serde_json::Value| line["stream"].is_object();
+        for (limit, is_bounded, given, is_told) in
+            [(1_200, true, 1_200, false), (700, false, 700, false), (700, true, 700, true), (500, true, 500, true)]
+        {
+            let lines = all(stream(&store, limit, is_bounded).await.parts()).await;
+            assert_eq!(lines.iter().filter(|line| !is_end(line)).count(), given, "{limit}");
+            let end = lines.last().filter(|line| is_end(line)).map(|line| &line["stream"]);
+            assert_eq!(end.is_some(), is_told, "{limit}");
+            let Some(end) = end else { continue };
+            assert_eq!((&end["complete"], &end["lines"]), (&false.into(), &given.into()));
+            // And the rest is where it says.
+            let cursor = Some(end["next"].as_str().unwrap().parse().unwrap());
+            let rest = store.search(&Scope::All, &Search { cursor, limit: 1_000, ..Search::default() }).await.unwrap();
+            assert_eq!(rest.lines.len(), 1_200 - given);
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_store_that_fails_on_the_way_is_told_in_the_stream() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("logs.db");
+        drop(store(folder.path(), 1_200).await);
+        let target = Target::Sqlite(file.clone());
+        let store = Store::open_reader(&target, &EngineSettings::default()).await.unwrap();
+        let stream = stream(&store, STREAM_MAX_LINES, true).await;
+        let mut parts = Box::pin(stream.parts());
+        let first = parts.next().await.unwrap().unwrap();
+        assert_eq!(first.iter().filter(|byte| **byte == b'\n').count(), STREAM_PAGE_LINES);
+        // Another file is in its place, which is none of a store. The old one keeps its inode, so that this gets another.
+        std::fs::rename(&file, folder.path().join("old.db")).unwrap();
+        for beside in ["logs.db-wal", "logs.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(beside));
+        }
+        std::fs::write(&file, "no store ".repeat(1_000)).unwrap();
+        let rest = all(parts).await;
+        let [end] = &rest[..] else { panic!("{} lines", rest.len()) };
+        assert_eq!((&end["stream"]["complete"], &end["stream"]["lines"]), (&false.into(), &STREAM_PAGE_LINES.into()));
+        assert!(end["stream"]["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{end}");
+        assert!(end["stream"]["next"].is_string(), "{end}");
     }
 }

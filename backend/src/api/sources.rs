@@ -7,6 +7,7 @@ use store::{Around, GenerationId, MAX_LIMIT, SourceLine, Store};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
+use crate::ask::within;
 use crate::problem::{Details, Problem};
 
 /// Lines of each side unless the parameters say otherwise.
@@ -18,9 +19,11 @@ pub const DEFAULT_LINES: usize = 20;
 #[into_params(parameter_in = Query)]
 pub struct AroundQuery {
     /// Lines before it, 0 to 1000 (default 20).
-    before: Option<usize>,
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 1000)]
+    before: Option<String>,
     /// Lines after it, 0 to 1000 (default 20).
-    after: Option<usize>,
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 1000)]
+    after: Option<String>,
 }
 
 /// Lines of a source, as they stand in it.
@@ -72,10 +75,8 @@ pub async fn around(
     if offset > store::id::MAX_OFFSET {
         return Err(Problem::bad_request(format!("an offset is at most {}", store::id::MAX_OFFSET)));
     }
-    let [before, after] = [query.before, query.after].map(|lines| lines.unwrap_or(DEFAULT_LINES));
-    if before > MAX_LIMIT || after > MAX_LIMIT {
-        return Err(Problem::bad_request(format!("before and after are numbers from 0 to {MAX_LIMIT}")));
-    }
+    let before = within("before", query.before.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
+    let after = within("after", query.after.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
     let Around { lines, earlier, later } = store.around(reader.scope(), generation, offset, before, after).await?;
     let line = |SourceLine { offset, line }| SourceLineAnswer { offset, line };
     Ok(HttpResponse::Ok().json(AroundAnswer { lines: lines.into_iter().map(line).collect(), earlier, later }))

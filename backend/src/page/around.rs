@@ -8,6 +8,7 @@ use store::search::AROUND_MAX_BYTES;
 use store::{GenerationId, SourceLine, Store};
 
 use crate::access::Reader;
+use crate::ask::within;
 use crate::line::Line;
 use crate::page::text::counted;
 use crate::page::{self, Failure, Head, Menu};
@@ -26,8 +27,8 @@ const MORE: usize = 50;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
-    before: Option<usize>,
-    after: Option<usize>,
+    before: Option<String>,
+    after: Option<String>,
     /// `1` where the place is not a line's, but where a look that ended early goes on.
     on: Option<u8>,
 }
@@ -84,10 +85,8 @@ pub async fn show(
     let (generation, offset) = place.into_inner();
     let generation: GenerationId =
         generation.parse().map_err(|_| Problem::bad_request("a source's generation is 32 hexadecimal digits"))?;
-    let (before, after) = (query.before.unwrap_or(LINES), query.after.unwrap_or(LINES));
-    if before.max(after) > LINES_MAX {
-        return Err(Problem::bad_request(format!("before and after are at most {LINES_MAX}")).into());
-    }
+    let before = within("before", query.before.as_deref(), LINES, 0..=LINES_MAX)?;
+    let after = within("after", query.after.as_deref(), LINES, 0..=LINES_MAX)?;
     let found = store.around(reader.scope(), generation, offset, before, after).await.map_err(Problem::from)?;
     let here = found.lines.iter().position(|line| line.offset == offset);
     if here.is_none() && query.on.is_none() {

@@ -25,6 +25,8 @@ pub const RANGES: [(&str, &str, Duration); 6] = [
 /// The range unless another is asked for.
 const DEFAULT_RANGE: &str = "24h";
 
+const MINUTE_MS: i64 = 60_000;
+
 /// Stands for all of time.
 const ALL: &str = "all";
 
@@ -52,6 +54,8 @@ pub struct Params {
     pub last: String,
     /// Where the page before ended.
     pub cursor: String,
+    /// Where the page after begins, for one that goes before it.
+    pub before: String,
     /// `1` where an id is not to open its story.
     pub words: String,
 }
@@ -63,6 +67,17 @@ pub struct Times {
     pub from: Option<Timestamp>,
     /// Before.
     pub to: Option<Timestamp>,
+}
+
+impl Times {
+    /// What of it lies within a piece that begins at `start`: pieces begin at whole multiples of their length, and the first
+    /// and the last of a range reach beyond it.
+    #[must_use]
+    pub fn piece(&self, start: Timestamp, length_ms: i64) -> Self {
+        let end = Timestamp::from_unix_ms(start.unix_ms().saturating_add(length_ms));
+        let (from, to) = (self.from.map_or(start, |from| from.max(start)), self.to.map_or(end, |to| to.min(end)));
+        Self { from: Some(from), to: Some(to) }
+    }
 }
 
 impl Params {
@@ -113,12 +128,13 @@ impl Params {
         Ok(Filter::All(filters))
     }
 
-    /// The time range, fixed as of `now`.
+    /// The time range, fixed as of `now`. One that goes back from now begins with a whole minute, so that links that are
+    /// fixed by it stay the same for a while, and the first piece of a picture is a whole one.
     ///
     /// # Errors
-    /// Which time can't be read.
+    /// Which time can't be read and where, or that the range ends before it begins.
     pub fn times(&self, now: Timestamp) -> Result<Times, Problem> {
-        let (from, to) = (time("from", &self.from)?, time("to", &self.to)?);
+        let (from, to) = crate::ask::parse_range(Some(&self.from), Some(&self.to))?;
         if from.is_some() || to.is_some() || self.last == ALL {
             return Ok(Times { from, to });
         }
@@ -127,7 +143,8 @@ impl Params {
             Problem::bad_request(format!("last is one of {}, {ALL}", names.join(", ")))
         })?;
         let length = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
-        Ok(Times { from: Some(Timestamp::from_unix_ms(now.unix_ms() - length)), to: None })
+        let from = (now.unix_ms() - length).div_euclid(MINUTE_MS) * MINUTE_MS;
+        Ok(Times { from: Some(Timestamp::from_unix_ms(from)), to: None })
     }
 
     /// The range that is asked for, where it is one of [`RANGES`].
@@ -150,7 +167,7 @@ impl Params {
     /// The same with another value, from the begin of its lines. An empty value takes it away.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
-        let mut params = Self { cursor: String::new(), ..self.clone() };
+        let mut params = Self { cursor: String::new(), before: String::new(), ..self.clone() };
         let place = match name {
             "q" => &mut params.q,
             "level" => &mut params.level,
@@ -163,6 +180,7 @@ impl Params {
                 &mut params.last
             }
             "cursor" => &mut params.cursor,
+            "before" => &mut params.before,
             _ => return params,
         };
         value.clone_into(place);
@@ -171,10 +189,17 @@ impl Params {
 
     /// The same with a fixed time range.
     #[must_use]
-    pub fn between(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Self {
+    pub fn within(&self, Times { from, to }: Times) -> Self {
         let text = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
         let last = if from.is_none() && to.is_none() { ALL.to_owned() } else { String::new() };
-        Self { from: text(from), to: text(to), last, cursor: String::new(), ..self.clone() }
+        Self { from: text(from), to: text(to), last, cursor: String::new(), before: String::new(), ..self.clone() }
+    }
+
+    /// The same of any time, from the begin of its lines: what a tail follows.
+    #[must_use]
+    pub fn timeless(&self) -> Self {
+        let Self { q, level, service, project, endpoint, status, .. } = self.clone();
+        Self { q, level, service, project, endpoint, status, ..Self::default() }
     }
 
     /// The address of a page with this.
@@ -189,7 +214,7 @@ impl Params {
         if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
     }
 
-    fn pairs(&self) -> [(&'static str, &str); 11] {
+    fn pairs(&self) -> [(&'static str, &str); 12] {
         [
             ("q", &self.q),
             ("level", &self.level),
@@ -202,6 +227,7 @@ impl Params {
             ("last", &self.last),
             ("words", &self.words),
             ("cursor", &self.cursor),
+            ("before", &self.before),
         ]
     }
 
@@ -220,20 +246,6 @@ impl Params {
             chips.push((words, self.with("last", "").href(path)));
         }
         chips
-    }
-}
-
-/// A time as a person or a browser's own field writes it: RFC 3339, or without a zone, which is UTC.
-fn time(name: &str, text: &str) -> Result<Option<Timestamp>, Problem> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let seconds = if text.len() == "2026-11-24T10:00".len() { ":00" } else { "" };
-    let readings = [text.to_owned(), format!("{text}{seconds}Z"), format!("{text}T00:00:00Z")];
-    match readings.iter().find_map(|text| Timestamp::parse(text.as_bytes())) {
-        Some(time) => Ok(Some(time)),
-        None => Err(Problem::bad_request(format!("{name} is a time such as 2026-11-24T10:00, in UTC"))),
     }
 }
 
@@ -259,17 +271,20 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_people_and_browsers_write_them() {
+    fn a_range_is_one_that_is_offered_or_two_times() {
         let now = Timestamp::from_unix_ms(10_000_000_000);
-        let of =
-            |from: &str, last: &str| Params { from: from.into(), last: last.into(), ..Params::default() }.times(now);
-        let expected = Timestamp::parse(b"2026-11-24T10:00:00Z");
-        for text in ["2026-11-24T10:00", "2026-11-24T10:00:00", "2026-11-24T10:00:00Z"] {
-            assert_eq!(of(text, "").unwrap().from, expected, "{text}");
+        let of = |from: &str, to: &str, last: &str| {
+            Params { from: from.into(), to: to.into(), last: last.into(), ..Params::default() }.times(now)
+        };
+        assert_eq!(of("2026-11-24", "", "").unwrap().from, Timestamp::parse(b"2026-11-24T00:00:00Z"));
+        // A quarter of an hour, and what is missing to a whole minute.
+        assert_eq!(of("", "", "15m").unwrap().from, Some(Timestamp::from_unix_ms(10_000_000_000 - 900_000 - 40_000)));
+        assert!(of("", "", "all").unwrap().from.is_none());
+        for (from, to, last) in
+            [("soon", "", ""), ("", "2026-13-01", ""), ("2026-11-24", "2026-11-23", ""), ("", "", "2y")]
+        {
+            assert!(of(from, to, last).is_err(), "{from} {to} {last}");
         }
-        assert_eq!(of("2026-11-24", "").unwrap().from, Timestamp::parse(b"2026-11-24T00:00:00Z"));
-        assert_eq!(of("", "15m").unwrap().from, Some(Timestamp::from_unix_ms(10_000_000_000 - 900_000)));
-        assert!(of("", "all").unwrap().from.is_none() && of("soon", "").is_err() && of("", "2y").is_err());
     }
 
     #[test]

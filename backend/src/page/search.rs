@@ -12,11 +12,12 @@ use crate::access::Reader;
 use crate::line::Line;
 use crate::links::page_path;
 use crate::page::chart::{self, Area, Stack};
-use crate::page::params::{Params, RANGES};
+use crate::page::params::{Params, RANGES, Times};
 use crate::page::story::gather;
 use crate::page::text::{count, counted, moment};
 use crate::page::{self, Failure, Head, Menu};
 use crate::problem::Problem;
+use crate::times;
 
 /// Lines of a page.
 pub const PAGE_LINES: usize = 100;
@@ -50,10 +51,10 @@ struct Page<'a> {
     tail: String,
 }
 
-/// What is wrong with a query, and where.
+/// What is wrong with a query or a time, and where.
 struct Wrong {
     detail: String,
-    /// The query with a mark below the place.
+    /// What is wrong, with a mark below the place.
     marked: Option<String>,
 }
 
@@ -61,12 +62,15 @@ struct Wrong {
 struct Found {
     summary: String,
     counted: Option<String>,
+    /// Lines that are in no piece of the picture.
+    not_drawn: Option<String>,
     picture: String,
     /// The same for a phone.
     narrow_picture: String,
     lines: Vec<Line>,
     facets: Vec<FacetView>,
     next: Option<String>,
+    previous: Option<String>,
     first: Option<String>,
     nothing_at_all: bool,
 }
@@ -101,11 +105,8 @@ pub async fn show(
     let (status, wrong, found) = match understood(&params, &fields) {
         Ok(asked) => (StatusCode::OK, None, Some(find(&store, &reader, &params, asked).await?)),
         Err(problem) => {
-            let marked = params.text();
-            let marked = marked.and_then(|text| Some((text, Filter::parse(text, &fields).err()?)));
-            let marked =
-                marked.map(|(text, error)| format!("{text}\n{}^", " ".repeat(error.place.column.saturating_sub(1))));
-            (StatusCode::BAD_REQUEST, Some(Wrong { detail: problem.to_string(), marked }), None)
+            let wrong = Wrong { detail: problem.to_string(), marked: marked(&params, &fields) };
+            (StatusCode::BAD_REQUEST, Some(wrong), None)
         }
     };
     let page = Page {
@@ -115,7 +116,7 @@ pub async fn show(
         chips: params.chips("/search"),
         wrong,
         found,
-        tail: params.with("cursor", "").href("/tail"),
+        tail: params.timeless().href("/tail"),
         params: &params,
     };
     page::html(status, &page)
@@ -131,37 +132,87 @@ pub fn ranges() -> [(&'static str, &'static str); 7] {
     ranges
 }
 
+/// The query or the time that is wrong, with a mark below the place. What is told first is marked.
+fn marked(params: &Params, fields: &NamedFields) -> Option<String> {
+    let of_time = |name, text: &str| Some((text.trim().to_owned(), times::parse(name, text).err()?.column));
+    let of_query = || {
+        params.times(Timestamp::now()).ok()?;
+        let text = params.text()?;
+        Some((text.to_owned(), Filter::parse(text, fields).err()?.place.column))
+    };
+    let (text, column) = of_time("from", &params.from).or_else(|| of_time("to", &params.to)).or_else(of_query)?;
+    Some(format!("{text}\n{}^", " ".repeat(column.saturating_sub(1))))
+}
+
 /// What is asked of the store.
 struct Asked {
     selection: Selection,
-    cursor: Option<Cursor>,
+    place: Place,
+}
+
+/// Which page of the lines.
+enum Place {
+    /// The newest.
+    First,
+    /// The one that comes after this place.
+    After(Cursor),
+    /// The one that comes before it.
+    Before(Cursor),
 }
 
 fn understood(params: &Params, fields: &NamedFields) -> Result<Asked, Problem> {
     let times = params.times(Timestamp::now())?;
-    let cursor = crate::ask::parse_cursor(Some(params.cursor.as_str()).filter(|cursor| !cursor.is_empty()))?;
-    Ok(Asked { selection: Selection { filter: params.filter(fields)?, from: times.from, to: times.to }, cursor })
+    let cursor = |text: &str| crate::ask::parse_cursor(Some(text).filter(|text| !text.is_empty()));
+    let place = match (cursor(&params.cursor)?, cursor(&params.before)?) {
+        (None, None) => Place::First,
+        (Some(after), None) => Place::After(after),
+        (None, Some(before)) => Place::Before(before),
+        (Some(_), Some(_)) => return Err(Problem::bad_request("a page comes after a cursor or before one, not both")),
+    };
+    Ok(Asked { selection: Selection { filter: params.filter(fields)?, from: times.from, to: times.to }, place })
+}
+
+/// A page of lines, the newest first, and the places of the pages on both sides of it, where there are any.
+struct PageOfLines {
+    lines: Vec<Line>,
+    older: Option<Cursor>,
+    newer: Option<Cursor>,
+}
+
+/// Both sides go on from a line's own place, so that no line is left out or shown twice while others come in.
+async fn page_of(store: &Store, scope: &Scope, asked: &Asked) -> Result<PageOfLines, Problem> {
+    let Asked { selection: Selection { filter, from, to }, place } = asked;
+    let (order, cursor) = match place {
+        Place::First => (Order::NewestFirst, None),
+        Place::After(cursor) => (Order::NewestFirst, Some(*cursor)),
+        Place::Before(cursor) => (Order::OldestFirst, Some(*cursor)),
+    };
+    let search = Search { filter: filter.clone(), from: *from, to: *to, order, limit: PAGE_LINES, cursor };
+    let page = store.search(scope, &search).await?;
+    let mut lines: Vec<_> = page.lines.iter().map(|line| Line::read(line.get())).collect();
+    Ok(match place {
+        Place::First => PageOfLines { lines, older: page.next, newer: None },
+        // Where lines were removed meanwhile there may be none on this page, and still some before it.
+        Place::After(cursor) => PageOfLines { lines, older: page.next, newer: page.first.or(Some(*cursor)) },
+        Place::Before(_) => {
+            lines.reverse();
+            PageOfLines { lines, older: page.first, newer: page.next }
+        }
+    })
 }
 
 async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> Result<Found, Problem> {
-    let Asked { selection, cursor } = asked;
-    let search = Search {
-        filter: selection.filter.clone(),
-        from: selection.from,
-        to: selection.to,
-        order: Order::NewestFirst,
-        limit: PAGE_LINES,
-        cursor,
-    };
-    let page = store.search(reader.scope(), &search).await?;
-    let lines: Vec<_> = page.lines.iter().map(|line| Line::read(line.get())).collect();
+    let PageOfLines { lines, older, newer } = page_of(store, reader.scope(), &asked).await?;
+    let Asked { selection, place } = asked;
     let facets = store.facets(reader.scope(), &selection, &FACETS.map(|(facet, ..)| facet), VALUES).await?;
+    let within = Times { from: selection.from, to: selection.to };
     let (from, to) = range(store, reader.scope(), &selection).await?;
     let step = std::time::Duration::from_millis(step_ms(from, to).unsigned_abs());
     let histogram = store.histogram(reader.scope(), &selection, step).await?;
-    let fixed = params.between(selection.from, selection.to);
-    let next = page.next.map(|next| Params { cursor: next.to_string(), ..fixed.clone() }.href("/search"));
-    let first = cursor.map(|_| params.with("cursor", "").href("/search"));
+    let fixed = params.within(within);
+    let next = older.map(|place| fixed.with("cursor", &place.to_string()).href("/search"));
+    let previous = newer.map(|place| fixed.with("before", &place.to_string()).href("/search"));
+    let first = (!matches!(place, Place::First)).then(|| params.with("cursor", "").href("/search"));
     let range = match (selection.from, selection.to) {
         (None, None) => "in all of time".to_owned(),
         (from, to) => format!(
@@ -173,8 +224,9 @@ async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> 
     Ok(Found {
         summary: format!("{} {range}", counted(facets.lines, "line", "lines")),
         counted: honesty(facets.counted),
-        picture: picture(&histogram, params, chart::WIDE),
-        narrow_picture: picture(&histogram, params, chart::NARROW),
+        not_drawn: not_drawn(facets.lines, &histogram),
+        picture: picture(&histogram, params, within, chart::WIDE),
+        narrow_picture: picture(&histogram, params, within, chart::NARROW),
         nothing_at_all: lines.is_empty() && selection.filter == Filter::EVERY && selection.from.is_none(),
         facets: facets
             .facets
@@ -185,8 +237,16 @@ async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> 
             .collect(),
         lines,
         next,
+        previous,
         first,
     })
+}
+
+/// Lines of times that no piece of a picture is of.
+fn not_drawn(lines: u64, histogram: &Histogram) -> Option<String> {
+    let drawn: u64 = histogram.buckets.iter().map(|bucket| bucket.lines).sum();
+    let left = lines.checked_sub(drawn).filter(|left| *left > 0 && histogram.counted == Counted::Exact)?;
+    Some(format!("The picture is without {} from before 1970 or after 2262.", counted(left, "line", "lines")))
 }
 
 /// What a picture is of: the range that is asked for, and where it is open, from the first line or to the last.
@@ -241,17 +301,16 @@ pub fn step_ms(from: Timestamp, to: Timestamp) -> i64 {
     nice.unwrap_or_else(|| wanted_s.div_euclid(86_400).saturating_add(1) * 86_400) * 1_000
 }
 
-/// Lines over time by level, each piece with a link to its lines.
+/// Lines over time by level, each piece with a link to its lines: those of it that are `within` the time that was counted.
 #[must_use]
-pub fn picture(histogram: &Histogram, params: &Params, size: chart::Size) -> String {
+pub fn picture(histogram: &Histogram, params: &Params, within: Times, size: chart::Size) -> String {
     let step_ms = i64::try_from(histogram.step.as_millis()).unwrap_or(i64::MAX).max(1);
     let stacks: Vec<_> = histogram
         .buckets
         .iter()
         .map(|bucket| {
-            let end = Timestamp::from_unix_ms(bucket.start.unix_ms() + step_ms);
             let title = format!("{} from {}", counted(bucket.lines, "line", "lines"), moment(bucket.start));
-            let href = params.between(Some(bucket.start), Some(end)).href("/search");
+            let href = params.within(within.piece(bucket.start, step_ms)).href("/search");
             Stack { start_ms: bucket.start.unix_ms(), levels: bucket.levels, area: Area { href, title } }
         })
         .collect();

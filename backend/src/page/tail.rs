@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use store::tail::ParseTailPlaceError;
 use store::{Filter, Scope, Store, TailPlace};
 use tokio::sync::watch;
+use utoipa::IntoParams;
 
 use crate::access::{Access, Reader};
 use crate::line::Line;
@@ -24,10 +25,13 @@ use crate::page::places::{Names, Places};
 use crate::page::{self, Failure, Head, Menu};
 use crate::problem::{Details, Problem};
 
-/// Tails at a time; one more is refused with 503.
+/// Tails at a time; one more is refused with 503, and may try again after [`TRY_AGAIN_S`].
 pub const TAILS_MAX: usize = 64;
 
-/// How often a tail asks the store.
+/// Seconds after which one that was refused may find room.
+const TRY_AGAIN_S: u64 = 10;
+
+/// How often a tail asks the store that has nothing more yet.
 pub const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Lines of one event. More come with the next at once.
@@ -92,7 +96,7 @@ pub async fn show(
     // A store that does not answer is told of by the tail itself, which goes on trying.
     let fields = crate::ask::fields(&store, params.text()).await.ok();
     let wrong = fields.and_then(|fields| params.filter(&fields).err()).map(|problem| problem.to_string());
-    let timeless = Params { from: String::new(), to: String::new(), last: String::new(), ..params.0.clone() };
+    let timeless = params.timeless();
     let page = Page {
         head: Head::of("Live tail", Menu::Tail, &reader).with_query(&params.q),
         chips: timeless.chips("/tail"),
@@ -104,11 +108,41 @@ pub async fn show(
     page::html(if page.wrong.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK }, &page)
 }
 
-/// What may be asked of a tail beside what a search is.
-#[derive(Debug, Deserialize)]
-pub struct After {
-    /// The place to go on from: an event's id. `Last-Event-ID` goes before it.
-    after: Option<String>,
+/// Which lines are followed, and from where on. What is empty asks for nothing.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TailQuery {
+    /// A query in the language of docs/search.md, as that of /api/logs, at most 1024 bytes; without one, all lines.
+    #[param(required = false)]
+    q: String,
+    /// This level, or with + this level and graver ones.
+    #[param(required = false)]
+    level: String,
+    /// Only lines of this service.
+    #[param(required = false)]
+    service: String,
+    /// Only lines of this project.
+    #[param(required = false)]
+    project: String,
+    /// Only access lines of this endpoint.
+    #[param(required = false)]
+    endpoint: String,
+    /// Only access lines of this status: 404, 5xx.
+    #[param(required = false)]
+    status: String,
+    /// The id of the event to go on from. `Last-Event-ID` goes before it.
+    #[param(required = false)]
+    after: String,
+}
+
+impl TailQuery {
+    /// What chooses the lines, and the place to go on from.
+    fn split(self) -> (Params, Option<String>) {
+        let Self { q, level, service, project, endpoint, status, after } = self;
+        let params = Params { q, level, service, project, endpoint, status, ..Params::default() };
+        (params, Some(after).filter(|after| !after.is_empty()))
+    }
 }
 
 /// A line as an event carries it.
@@ -123,21 +157,17 @@ struct Shown<'a> {
     json: &'a str,
 }
 
-/// `GET /api/tail`: server-sent events. `lines` carries an array of lines, `place` none; each has the place after it as its
-/// id. `anew` is a `place` of a tail whose own is not known any more: lines that came in meanwhile are left to a search. `trouble` says in words that the store does not answer, and the tail goes on trying.
+/// `GET /api/tail`: server-sent events. `lines` carries an array of lines, at most 200, and `place` none; each has the place
+/// after it as its id. `anew` is a `place` of a tail that can't go on right after its own, which is not known any more, is of
+/// another store, or is of lines that were removed since: what came in meanwhile is left to a search. `trouble` says in words
+/// that the store does not answer, and the tail goes on trying.
 ///
 /// # Errors
 /// 400 for a wrong query or place, 503 when there are [`TAILS_MAX`] already.
 #[utoipa::path(
     get, path = "/api/tail", tag = "search",
     params(
-        ("q" = Option<String>, Query, description = "A query in the language of docs/search.md, as that of /api/logs; without one, all lines"),
-        ("level" = Option<String>, Query, description = "This level, or with + this level and graver ones"),
-        ("service" = Option<String>, Query, description = "Only lines of this service"),
-        ("project" = Option<String>, Query, description = "Only lines of this project"),
-        ("endpoint" = Option<String>, Query, description = "Only access lines of this endpoint"),
-        ("status" = Option<String>, Query, description = "Only access lines of this status: 404, 5xx"),
-        ("after" = Option<String>, Query, description = "The id of the event to go on from"),
+        TailQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The same; goes before `after`"),
     ),
     responses(
@@ -151,12 +181,12 @@ pub async fn events(
     tails: web::Data<Tails>,
     reader: Reader,
     request: HttpRequest,
-    after: web::Query<After>,
+    query: web::Query<TailQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let params = params_of(request.query_string())?;
+    let (params, after) = query.into_inner().split();
     let filter = params.filter(&crate::ask::fields(&store, params.text()).await?)?;
     let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let place = last.or(after.into_inner().after).filter(|place| !place.is_empty());
+    let place = last.filter(|place| !place.is_empty()).or(after);
     // A name that is not known any more was good once: only its lines are lost to the tail, and that is told.
     let (place, is_anew) = match (place, reader.scope()) {
         (Some(name), Scope::Projects(_)) => {
@@ -177,7 +207,7 @@ pub async fn events(
     };
     let Some(seat) = tails.admit() else {
         let detail = format!("{TAILS_MAX} tails are open already; close one");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S));
     };
     let tail = Tail {
         store: store.get_ref().clone(),
@@ -189,7 +219,7 @@ pub async fn events(
         quiet: QUIET_ROUNDS,
         names,
         is_anew,
-        begun: false,
+        more: true,
         in_trouble: false,
         _seat: seat,
     };
@@ -198,14 +228,6 @@ pub async fn events(
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
         .streaming(tail.events()))
-}
-
-/// The parameters of a query string, whose `after` is none of them.
-fn params_of(query: &str) -> Result<Params, Problem> {
-    let rest: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("after=")).collect();
-    let params = web::Query::<Params>::from_query(&rest.join("&"));
-    let params = params.map_err(|error| Problem::bad_request(format!("the query can't be read: {error}")))?;
-    Ok(params.into_inner())
 }
 
 /// One tail.
@@ -218,11 +240,12 @@ struct Tail {
     place: Option<TailPlace>,
     /// What places are called, where they would tell too much.
     names: Option<Names>,
-    /// The place to go on from was not known; not told yet.
+    /// It could not go on right after its place; not told yet.
     is_anew: bool,
     /// Rounds without a line.
     quiet: u32,
-    begun: bool,
+    /// There is more than was asked for yet, or nothing was.
+    more: bool,
     in_trouble: bool,
     _seat: Seat,
 }
@@ -234,16 +257,19 @@ impl Tail {
 
     /// The next event; none when the service ends or the reader's token is good no more.
     async fn next(&mut self) -> Option<Bytes> {
+        let mut end = self.end.clone();
+        tokio::select! {
+            _ = end.wait_for(|is_over| *is_over) => None,
+            event = self.next_of_store() => event,
+        }
+    }
+
+    /// The next event; none when the reader's token is good no more. What is there already is not waited for, so that a tail
+    /// that fell behind, or goes on after a pause, catches up as fast as its client takes lines.
+    async fn next_of_store(&mut self) -> Option<Bytes> {
         loop {
-            if self.begun {
-                tokio::select! {
-                    () = actix_rt::time::sleep(ASK_EVERY) => {}
-                    _ = self.end.changed() => return None,
-                }
-            }
-            self.begun = true;
-            if *self.end.borrow() {
-                return None;
+            if !std::mem::take(&mut self.more) {
+                actix_rt::time::sleep(ASK_EVERY).await;
             }
             self.reader = self.access.renewed(&self.reader)?;
             if let Some(event) = self.ask().await {
@@ -259,25 +285,27 @@ impl Tail {
             Err(_) if self.in_trouble => return None,
             Err(error) => {
                 self.in_trouble = true;
-                return Some(event("trouble", None, &format!("The store does not answer; trying on. {error}")));
+                return Some(event("trouble", None, &format!("The store does not answer; trying on. {error}")).into());
             }
         };
         let recovered = std::mem::take(&mut self.in_trouble);
         self.quiet += 1;
+        self.more = page.more;
+        let is_anew = std::mem::take(&mut self.is_anew) || page.gap;
         self.place = Some(page.place);
         if page.lines.is_empty() {
-            if self.quiet < QUIET_ROUNDS && !recovered {
+            if self.quiet < QUIET_ROUNDS && !recovered && !is_anew {
                 return None;
             }
             self.quiet = 0;
-            let name = if std::mem::take(&mut self.is_anew) { "anew" } else { "place" };
-            return Some(event(name, self.id().as_deref(), ""));
+            return Some(event(if is_anew { "anew" } else { "place" }, self.id().as_deref(), "").into());
         }
         self.quiet = 0;
         let lines: Vec<_> = page.lines.iter().map(|line| Line::read(line.get())).collect();
         let shown: Vec<_> = lines.iter().map(shown).collect();
         let text = serde_json::to_string(&shown).unwrap_or_else(|_| "[]".to_owned());
-        Some(event("lines", self.id().as_deref(), &text))
+        let before = if is_anew { event("anew", None, "") } else { String::new() };
+        Some((before + &event("lines", self.id().as_deref(), &text)).into())
     }
 
     /// The place as it is told.
@@ -300,10 +328,10 @@ fn shown(line: &Line) -> Shown<'_> {
 }
 
 /// An event as it is sent. Its data is one line: JSON has no other, and an error's words get none.
-fn event(name: &str, place: Option<&str>, data: &str) -> Bytes {
+fn event(name: &str, place: Option<&str>, data: &str) -> String {
     let id = place.map(|place| format!("id: {place}\n")).unwrap_or_default();
     let data = data.replace(['\n', '\r'], " ");
-    Bytes::from(format!("event: {name}\n{id}data: {data}\n\n"))
+    format!("event: {name}\n{id}data: {data}\n\n")
 }
 
 #[cfg(test)]
@@ -326,9 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_no_part_of_the_query() {
-        assert_eq!(params_of("after=r7").unwrap().text(), None);
-        assert_eq!(params_of("q=level%3Aerror&after=r7").unwrap().text(), Some("level:error"));
-        assert!(params_of("nothing=1").is_err());
+    fn a_tail_is_asked_for_as_a_page_asks_for_it() {
+        let asked = Params { q: "level:error".into(), service: "s".into(), last: "1h".into(), ..Params::default() };
+        let address = asked.timeless().href("/api/tail");
+        let query = address.split_once('?').unwrap().1;
+        let read = web::Query::<TailQuery>::from_query(&format!("{query}&after=r7")).unwrap().into_inner();
+        let (params, after) = read.split();
+        assert_eq!((params.text(), params.service.as_str(), after.as_deref()), (Some("level:error"), "s", Some("r7")));
+        for wrong in ["nothing=1", "last=1h", "cursor=1"] {
+            assert!(web::Query::<TailQuery>::from_query(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -69,6 +69,8 @@ pub struct Page {
     pub lines: Vec<Box<RawValue>>,
     /// Where to go on; `None` when this is all.
     pub next: Option<Cursor>,
+    /// The place of the first line: a search in the other order that goes on from there finds what stands before this page.
+    pub first: Option<Cursor>,
 }
 
 /// A line of a source, at its place.
@@ -96,7 +98,7 @@ pub struct Around {
     pub later: Option<u64>,
 }
 
-/// The place between two pages, good for the search (filters and order) that it came from.
+/// The place between two pages, good for the search (filters) that it came from, in either order.
 ///
 /// It is the position of the last line given, so it stays right while lines come in. Its text is opaque, of the
 /// characters `0-9 a-z . _ -` only, and at most [`Cursor::MAX_TEXT`] long.

@@ -12,6 +12,11 @@ pub struct TailPage {
     pub lines: Vec<Box<RawValue>>,
     /// After them, and after all that was looked at.
     pub place: TailPlace,
+    /// Whether more is there already than was looked at.
+    pub more: bool,
+    /// Whether something right after the place that was asked for can't be given any more: the place is of another store,
+    /// or what came then was removed.
+    pub gap: bool,
 }
 
 /// A place in the order in which a store takes lines, good for any filter. Its text is at most

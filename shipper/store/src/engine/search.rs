@@ -23,7 +23,8 @@ impl Engine {
         let more = hits.len() > limit;
         hits.truncate(limit);
         let next = if more { hits.last().and_then(|hit| cursor(&hit.sort)) } else { None };
-        Ok(Page { lines: hits.into_iter().map(|hit| hit.source).collect(), next })
+        let first = hits.first().and_then(|hit| cursor(&hit.sort));
+        Ok(Page { lines: hits.into_iter().map(|hit| hit.source).collect(), next, first })
     }
 
     /// Lines of one source around a place, by their offsets.

@@ -41,8 +41,8 @@ impl Engine {
                 given: greatest,
                 seen: greatest,
             });
-            let place = Place::Indices { seen_unix_ms: now, indices: indices.collect() };
-            return Ok(TailPage { lines: Vec::new(), place: TailPlace(place) });
+            let newest = Place::Indices { seen_unix_ms: now, indices: indices.collect() };
+            return Ok(TailPage { lines: Vec::new(), place: TailPlace(newest), more: false, gap: place.is_some() });
         };
         let waited = now - seen_unix_ms >= HOLD_MS;
         let news = self.news(indices).await?;
@@ -74,7 +74,7 @@ impl Engine {
                 up_to.push((index.suffix.clone(), index.given, end));
             }
         }
-        let lines = self.between(scope, filter, &mut up_to, limit.clamp(1, MAX_LIMIT)).await?;
+        let (lines, more) = self.between(scope, filter, &mut up_to, limit.clamp(1, MAX_LIMIT)).await?;
         for (suffix, _, end) in up_to {
             if let Ok(at) = next.binary_search_by(|index| index.suffix.cmp(&suffix)) {
                 next[at].given = end;
@@ -84,7 +84,8 @@ impl Engine {
         let surplus = next.len().saturating_sub(MAX_INDICES);
         next.drain(..surplus);
         let seen_unix_ms = if waited { now } else { *seen_unix_ms };
-        Ok(TailPage { lines, place: TailPlace(Place::Indices { seen_unix_ms, indices: next }) })
+        let place = TailPlace(Place::Indices { seen_unix_ms, indices: next });
+        Ok(TailPage { lines, place, more, gap: false })
     }
 
     /// What is beyond these places, by index.
@@ -111,17 +112,17 @@ impl Engine {
         Ok(news)
     }
 
-    /// The lines of these ranges that are asked for. Where there are more than `limit`, the ranges are cut to what is
-    /// given.
+    /// The lines of these ranges that are asked for, and whether there are more than `limit`; then the ranges are cut to
+    /// what is given.
     async fn between(
         &self,
         scope: &Scope,
         filter: &Filter,
         ranges: &mut Vec<(String, i64, i64)>,
         limit: usize,
-    ) -> Result<Vec<Box<serde_json::value::RawValue>>, SearchError> {
+    ) -> Result<(Vec<Box<serde_json::value::RawValue>>, bool), SearchError> {
         if ranges.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         }
         let mut query = filter::query(scope, filter, None, None);
         let within: Vec<_> =
@@ -132,7 +133,8 @@ impl Engine {
         let sort = json!([{ "_index": "asc" }, { "_seq_no": "asc" }]);
         let search = json!({ "size": limit + 1, "track_total_hits": false, "query": query, "sort": sort });
         let mut hits = self.hits(&search).await?;
-        if hits.len() > limit {
+        let more = hits.len() > limit;
+        if more {
             hits.truncate(limit);
             let last = hits.last().and_then(|hit| {
                 let suffix =
@@ -146,7 +148,7 @@ impl Engine {
                 }
             }
         }
-        Ok(hits.into_iter().map(|hit| hit.source).collect())
+        Ok((hits.into_iter().map(|hit| hit.source).collect(), more))
     }
 
     fn index(&self, suffix: &str) -> String {

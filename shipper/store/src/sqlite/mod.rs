@@ -206,7 +206,8 @@ impl Sqlite {
         let (scope, filter, place) = (scope.clone(), filter.clone(), place.cloned());
         let found = self.look(move |snapshot| source::tail(snapshot, &scope, &filter, place.as_ref(), limit).map(Some));
         // Where there are no tables yet, all that comes is new.
-        Ok(found.await?.unwrap_or(TailPage { lines: Vec::new(), place: TailPlace(Place::Row(0)) }))
+        let nothing = TailPage { lines: Vec::new(), place: TailPlace(Place::Row(0)), more: false, gap: false };
+        Ok(found.await?.unwrap_or(nothing))
     }
 
     pub(crate) async fn coverage(

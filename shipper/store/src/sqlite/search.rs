@@ -187,6 +187,7 @@ fn give(snapshot: &Snapshot<'_>, best: &Best<'_>) -> rusqlite::Result<Page> {
         }
         let origin = key.generation.map(|generation| (generation, key.offset.cast_unsigned()));
         last = Some(Cursor { micros: key.time, nanos: 0, origin });
+        page.first = page.first.or(last);
         page.lines.push(raw(row.document)?);
     }
     Ok(page)

@@ -80,13 +80,18 @@ pub(crate) fn tail(
     limit: usize,
 ) -> rusqlite::Result<TailPage> {
     // A place has no row before the first, so that rows are counted from 1 in it.
-    let newest = "SELECT coalesce(max(id) + 1, 0) FROM logs";
-    let newest = snapshot.connection().query_row(newest, [], |row| row.get(0))?;
+    let ends = |end: &str| snapshot.connection().query_row(end, [], |row| row.get::<_, i64>(0));
+    let newest = ends("SELECT coalesce(max(id) + 1, 0) FROM logs")?;
     let after = match place {
         // One beyond the newest row is of another file.
         Some(TailPlace(Place::Row(row))) if *row <= newest => *row,
-        _ => return Ok(TailPage { lines: Vec::new(), place: TailPlace(Place::Row(newest)) }),
+        _ => {
+            let place_of_newest = TailPlace(Place::Row(newest));
+            return Ok(TailPage { lines: Vec::new(), place: place_of_newest, more: false, gap: place.is_some() });
+        }
     };
+    // Whoever may not see all lines is not told that some are gone: they may all have been others'.
+    let gap = *scope == Scope::All && after < ends("SELECT coalesce(min(id), 0) FROM logs")?;
     let select = "SELECT id, document FROM logs WHERE id >= ?1 ORDER BY id LIMIT ?2";
     let mut statement = snapshot.connection().prepare_cached(select)?;
     let mut rows = statement.query(params![after, TAIL_ROWS])?;
@@ -100,5 +105,5 @@ pub(crate) fn tail(
             lines.push(raw(document)?);
         }
     }
-    Ok(TailPage { lines, place: TailPlace(Place::Row(next)) })
+    Ok(TailPage { lines, place: TailPlace(Place::Row(next)), more: next < newest, gap })
 }

@@ -145,7 +145,8 @@ impl Stores {
             found.extend(page.lines.iter().map(|line| without_engines_own(line.get())));
             // As a client would pass it on.
             place = page.place.to_string().parse().unwrap();
-            if page.lines.len() < limit {
+            prop_assert!(page.lines.len() <= limit && !page.gap);
+            if !page.more {
                 break;
             }
         }

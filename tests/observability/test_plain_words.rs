@@ -1,0 +1,89 @@
+//! What is said where there is nothing to show: nothing yet, and a store that can't be read; on each page and route alike. (What
+//! is wrong with a question is in `test_api.rs`.)
+
+use observability_tests::http::Answer;
+use tempfile::TempDir;
+
+use crate::rig::Backend;
+
+const SOURCE: &str = "0193a1b2c3d4e5f60718293a4b5c6d7e/0";
+
+/// The service over a file that is not there.
+fn over_nothing() -> (TempDir, Backend) {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::start(&[("STORE", &format!("sqlite:{}", folder.path().join("logs.db").display()))]);
+    (folder, backend)
+}
+
+fn get(backend: &Backend, path: &str) -> Answer {
+    let accept = if path.starts_with("/api/") { "application/json" } else { "text/html" };
+    let answer = backend.get_with(path, &[("Accept", accept)]);
+    let kind = answer.header("content-type").unwrap().to_owned();
+    let expected = match (path.starts_with("/api/"), answer.status) {
+        (false, _) => "text/html; charset=utf-8",
+        (true, 200) => "application/json",
+        (true, _) => "application/problem+json",
+    };
+    assert_eq!(kind, expected, "{path}");
+    answer
+}
+
+#[test]
+fn a_store_that_has_nothing_yet_is_said_to_have_nothing_yet() {
+    let (_folder, backend) = over_nothing();
+    for (path, status, words) in [
+        ("/", 200, "Nothing was written in this time. Lines appear here within a second or two"),
+        ("/search?last=all", 200, "There is nothing here yet. Lines appear within a second or two"),
+        ("/search?q=paid", 200, "No line is like this in this time"),
+        ("/requests/r-1", 404, "No line of this request"),
+        (&format!("/sources/{SOURCE}"), 404, "there is no line at this place that you may see"),
+        ("/api/logs", 200, "{\"lines\":[],\"next\":null}"),
+        ("/api/facets", 200, "\"lines\":0,"),
+        ("/api/histogram", 200, "\"buckets\":[]"),
+        ("/api/stats", 200, "\"count\":0"),
+        ("/api/patterns", 200, "\"patterns\":[]"),
+        ("/api/requests/r-1", 200, "\"lines\":[]"),
+        ("/api/projects/a/logs", 200, "\"lines\":[]"),
+        (&format!("/api/sources/{SOURCE}/around"), 200, "\"lines\":[]"),
+        ("/nowhere", 404, "there is nothing here"),
+        ("/api/nowhere", 404, "there is nothing here"),
+    ] {
+        let answer = get(&backend, path);
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert!(answer.text().contains(words), "{path}: {}", answer.text());
+    }
+    assert_eq!(backend.get("/readyz").status, 200);
+}
+
+#[test]
+fn a_store_that_can_not_be_read_is_said_to_be_down_and_why() {
+    let (folder, backend) = over_nothing();
+    std::fs::write(folder.path().join("logs.db"), "a letter, not a database\n".repeat(100)).unwrap();
+    for path in [
+        "/",
+        "/search",
+        "/search?q=level%3Aerror",
+        "/requests/r-1",
+        &format!("/sources/{SOURCE}"),
+        "/api/logs",
+        "/api/facets",
+        "/api/histogram",
+        "/api/stats",
+        "/api/patterns",
+        "/api/requests/r-1",
+        "/api/projects/a/logs",
+        &format!("/api/sources/{SOURCE}/around"),
+    ] {
+        let answer = get(&backend, path);
+        assert_eq!(answer.status, 503, "{path}: {}", answer.text());
+        assert!(answer.text().contains("not a database"), "{path}: {}", answer.text());
+        let is_page = !path.starts_with("/api/");
+        assert!(!is_page || answer.text().contains("The store does not answer as it should"), "{path}");
+    }
+    assert_eq!((backend.get("/readyz").status, backend.get("/healthz").status), (503, 200));
+    // A query that is wrong is wrong whatever the store is.
+    assert_eq!(backend.get("/api/logs?query=%28").status, 400);
+    // It is looked at again each time.
+    std::fs::remove_file(folder.path().join("logs.db")).unwrap();
+    assert_eq!(get(&backend, "/search").status, 200);
+}

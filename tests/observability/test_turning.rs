@@ -1,0 +1,83 @@
+//! Pages of a search, turned in both directions while lines come in.
+
+use crate::place::Place;
+use crate::site::{Plan, Site, line};
+
+/// Lines of the first page and those after it, all of one time.
+const LINES: usize = 250;
+
+/// What a page of a search shows: its lines' numbers, and where the page before it and the one after it are.
+struct Turned {
+    numbers: Vec<usize>,
+    previous: Option<String>,
+    next: Option<String>,
+}
+
+fn turn(site: &Site, path: &str) -> Turned {
+    let answer = site.get(path);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    let text = answer.text();
+    let messages = text.split("<span class=\"message\">number ").skip(1);
+    let numbers = messages.map(|rest| rest.split('<').next().unwrap().parse().unwrap()).collect();
+    let link = |id: &str| {
+        let before = text.split_once(&format!("\" id=\"{id}\">"))?.0;
+        Some(before.rsplit_once("href=\"")?.1.split('"').next()?.replace("&#38;", "&"))
+    };
+    Turned { numbers, previous: link("previous"), next: link("next") }
+}
+
+fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|n| line("batch", "info", &format!("number {n}"), None, 0)).collect()
+}
+
+fn pages_are_turned_both_ways(place: Place) {
+    let site = Plan::shop(place).start();
+    // All lines of one time, so that their places at their source order them.
+    site.append(&numbered(0..LINES));
+    site.wait_for("batch", LINES);
+    let first = turn(&site, "/search?service=batch");
+    assert_eq!((first.numbers.len(), &first.previous), (100, &None));
+    // New lines come in between any two pages.
+    let mut there = LINES;
+    let mut more = || {
+        site.append(&numbered(there..there + 10));
+        there += 10;
+        site.wait_for("batch", there);
+    };
+    let (mut forwards, mut at) = (vec![first.numbers.clone()], first);
+    while let Some(next) = at.next.clone() {
+        more();
+        at = turn(&site, &next);
+        forwards.push(at.numbers.clone());
+    }
+    assert_eq!(forwards.iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
+    let all: Vec<_> = forwards.concat();
+    assert_eq!(all, (0..LINES).rev().collect::<Vec<_>>(), "the newest first, each once");
+    // Back again: the same pages, and then what came in since.
+    let mut backwards = vec![at.numbers.clone()];
+    while let Some(previous) = at.previous.clone() {
+        if backwards.len() < forwards.len() {
+            more();
+        }
+        at = turn(&site, &previous);
+        backwards.push(at.numbers.clone());
+        assert!(backwards.len() < 10, "pages do not end");
+    }
+    backwards.reverse();
+    let all: Vec<_> = backwards.concat();
+    assert_eq!(all, (0..all.len()).rev().collect::<Vec<_>>(), "each once");
+    assert_eq!(all.len(), LINES + 10 * 4);
+    assert!(backwards.ends_with(&forwards), "{backwards:?}");
+    // And forwards from there.
+    assert_eq!(turn(&site, &at.next.unwrap()).numbers, forwards[0]);
+}
+
+#[test]
+fn pages_are_turned_both_ways_in_the_embedded_store() {
+    pages_are_turned_both_ways(Place::embedded());
+}
+
+#[test]
+fn pages_are_turned_both_ways_in_an_engine() {
+    pages_are_turned_both_ways(Place::engine());
+}
