@@ -1,11 +1,12 @@
-//! A writer that is killed at any moment leaves a file that opens, with whole batches in it, each line of which is found.
+//! A writer that is killed at any moment leaves a file that opens, with whole batches in it, each line of which is found: while
+//! it writes, while it takes out what need not be kept, and while it brings a file of an earlier version up to its own.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use store::{BatchBuilder, EngineSettings, LineId, Scope, Search, Selection, Store, Target};
+use store::{BatchBuilder, EngineSettings, Keep, LineId, Scope, Search, Selection, Store, Target, Timestamp};
 
 use crate::lines::{generation, push, record};
 
@@ -14,15 +15,41 @@ const FILE: &str = "STORE_TEST_KILLED_FILE";
 
 const BATCH_LINES: u64 = 250;
 
-const KILLS: u32 = 12;
+const KILLS: usize = 12;
+
+/// What is kept by whoever takes lines out: few runs.
+const KEEP: Keep = Keep { age: None, bytes: Some(1_000_000) };
+
+/// Lines of a file of version 1, which are moved in several steps.
+const OLD_LINES: u64 = 60_000;
 
 /// What the child does: writes batches until it is killed.
 #[tokio::test]
 #[ignore = "a program"]
 async fn writes_until_it_is_killed() {
+    write(Keep::default()).await;
+}
+
+/// The same, and takes out what is more than so many bytes after each batch.
+#[tokio::test]
+#[ignore = "a program"]
+async fn writes_and_takes_out_until_it_is_killed() {
+    write(KEEP).await;
+}
+
+/// Opens the file, which is of an earlier version.
+#[tokio::test]
+#[ignore = "a program"]
+async fn brings_up_until_it_is_killed() {
+    let file = std::env::var(FILE).unwrap();
+    Store::open_writer(&Target::Sqlite(file.into()), &EngineSettings::default()).await.unwrap();
+}
+
+async fn write(keep: Keep) {
     let file = std::env::var(FILE).unwrap();
     let store = Store::open_writer(&Target::Sqlite(file.into()), &EngineSettings::default()).await.unwrap();
-    let begin = lines(&store).await;
+    take_out(&store, &keep).await;
+    let begin = lines(&store).await + store.removed(generation(1)).await.unwrap().lines;
     for batch in begin / BATCH_LINES..100_000 {
         let mut builder = BatchBuilder::new("x");
         for number in batch * BATCH_LINES..(batch + 1) * BATCH_LINES {
@@ -30,24 +57,45 @@ async fn writes_until_it_is_killed() {
             push(&mut builder, LineId { generation: generation(1), offset: number }, &line.to_string());
         }
         store.write(&builder.finish(0)).await.unwrap();
+        take_out(&store, &keep).await;
     }
+}
+
+/// Takes out all that need not be kept.
+async fn take_out(store: &Store, keep: &Keep) {
+    while store.retain(keep, Timestamp::now()).await.unwrap().more.is_some() {}
 }
 
 async fn lines(store: &Store) -> u64 {
     store.facets(&Scope::All, &Selection::default(), &[], 1).await.unwrap().lines
 }
 
-fn write_and_kill(file: &Path, after: Duration) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "kills::writes_until_it_is_killed", "--test-threads=1"])
+fn start(what: &str, file: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", what, "--test-threads=1"])
         .env(FILE, file)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
-    std::thread::sleep(after);
+        .unwrap()
+}
+
+/// At a moment that has nothing to do with what is done then.
+fn start_and_kill(what: &str, file: &Path) {
+    let random = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
+    let mut child = start(what, file);
+    std::thread::sleep(Duration::from_millis(u64::from(40 + random / 1_000 % 160)));
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+fn number(connection: &Connection, of: &str) -> u64 {
+    connection.query_row(of, [], |row| row.get::<_, i64>(0)).unwrap().cast_unsigned()
+}
+
+fn assert_whole(connection: &Connection, kill: usize) {
+    let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok", "kill {kill}");
 }
 
 #[tokio::test]
@@ -56,9 +104,7 @@ async fn a_file_opens_whenever_its_writer_was_killed() {
     let file = folder.path().join("logs.db");
     let mut before = 0;
     for kill in 0..KILLS {
-        // At moments that have nothing to do with what is done then.
-        let random = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-        write_and_kill(&file, Duration::from_millis(u64::from(40 + random / 1_000 % 160)));
+        start_and_kill("kills::writes_until_it_is_killed", &file);
         if !file.exists() {
             continue;
         }
@@ -68,11 +114,8 @@ async fn a_file_opens_whenever_its_writer_was_killed() {
         assert!(now >= before && now.is_multiple_of(BATCH_LINES), "kill {kill}: {now} lines after {before}");
         before = now;
         let connection = Connection::open(&file).unwrap();
-        let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(verdict, "ok", "kill {kill}");
-        let rows: u64 =
-            connection.query_row("SELECT count(*) FROM logs", [], |row| row.get::<_, i64>(0)).unwrap().cast_unsigned();
-        assert_eq!(rows, now, "kill {kill}");
+        assert_whole(&connection, kill);
+        assert_eq!(number(&connection, "SELECT count(*) FROM logs"), now, "kill {kill}");
         for number in [0, now / 2, now.saturating_sub(1)].into_iter().filter(|number| *number < now) {
             let search = Search::of(format!("line {number}").parse().unwrap());
             let found = store.search(&Scope::All, &search).await.unwrap().lines.len();
@@ -80,4 +123,107 @@ async fn a_file_opens_whenever_its_writer_was_killed() {
         }
     }
     assert!(before > 0);
+}
+
+#[tokio::test]
+async fn a_file_opens_whenever_it_was_killed_who_took_lines_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("logs.db");
+    let (mut before, mut taken_out) = (0, 0);
+    for kill in 0..100 {
+        start_and_kill("kills::writes_and_takes_out_until_it_is_killed", &file);
+        if !file.exists() {
+            continue;
+        }
+        let store = Store::open_writer(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
+        // What rests and what was taken out are all that was written, in whole batches. What is on its way out is found no more.
+        let connection = Connection::open(&file).unwrap();
+        let rows = || number(&connection, "SELECT count(*) FROM logs");
+        assert_whole(&connection, kill);
+        let (rest, removed) = (rows(), store.removed(generation(1)).await.unwrap().lines);
+        let now = rest + removed;
+        assert!(now >= before && now.is_multiple_of(BATCH_LINES), "kill {kill}: {rest} and {removed} after {before}");
+        assert!(lines(&store).await <= rest, "kill {kill}");
+        before = now;
+        // And it goes on.
+        take_out(&store, &KEEP).await;
+        let removed = store.removed(generation(1)).await.unwrap().lines;
+        assert_eq!((rows(), lines(&store).await), (now - removed, now - removed), "kill {kill}");
+        assert_whole(&connection, kill);
+        for number in [removed.checked_sub(1), Some(removed), now.checked_sub(1)].into_iter().flatten() {
+            let search = Search::of(format!("line {number}").parse().unwrap());
+            let found = store.search(&Scope::All, &search).await.unwrap().lines.len();
+            let expected = usize::from((removed..now).contains(&number));
+            assert_eq!(found, expected, "kill {kill}: line {number} of {removed}..{now}");
+        }
+        taken_out += usize::from(removed > 0);
+        if taken_out >= KILLS {
+            return;
+        }
+    }
+    panic!("only {taken_out} times were lines taken out");
+}
+
+/// A file as version 1 wrote it.
+fn old_file(file: &Path) {
+    let mut connection = Connection::open(file).unwrap();
+    connection.pragma_update(None, "journal_mode", "wal").unwrap();
+    connection.execute_batch(include_str!("../lines/version_1.sql")).unwrap();
+    let transaction = connection.transaction().unwrap();
+    transaction.execute("INSERT INTO sources (id, generation) VALUES (7, ?1)", [generation(1).as_str()]).unwrap();
+    for number in 0..OLD_LINES.cast_signed() {
+        let insert = r#"INSERT INTO logs (time, source, "offset", service, level, document)
+                        VALUES (?1, 7, ?1, 's', 'info', ?2)"#;
+        let mut document = record(u32::try_from(number % 60).unwrap(), &format!("line {number} of all"), Some("r-1"));
+        document["origin"] = serde_json::json!({ "length": 1_000 });
+        transaction.execute(insert, rusqlite::params![number, document.to_string()]).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+#[tokio::test]
+async fn a_file_opens_whenever_it_was_killed_who_brought_it_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("logs.db");
+    old_file(&file);
+    let mut cut_short = 0;
+    for kill in 0..KILLS {
+        let mut child = start("kills::brings_up_until_it_is_killed", &file);
+        let begun = std::time::Instant::now();
+        let connection = Connection::open(&file).unwrap();
+        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        let moved = || {
+            let is_new = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_v1'";
+            if number(&connection, is_new) == 0 { 0 } else { number(&connection, "SELECT count(*) FROM logs") }
+        };
+        // While it moves lines, each time somewhat later.
+        let enough = u64::try_from(kill / 2).unwrap() * 10_000;
+        while child.try_wait().unwrap().is_none() && moved() < enough && begun.elapsed() < Duration::from_secs(60) {}
+        let _ended = child.kill();
+        child.wait().unwrap();
+
+        assert_whole(&connection, kill);
+        let waits = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_v1'";
+        let is_cut_short = number(&connection, waits) == 1;
+        cut_short += usize::from(is_cut_short);
+        let rows = number(&connection, "SELECT count(*) FROM logs");
+        let waiting = if is_cut_short { number(&connection, "SELECT count(*) FROM logs_v1") } else { 0 };
+        assert_eq!(rows + waiting, OLD_LINES, "kill {kill}");
+        // Readers are answered with what was moved, or told that they have to wait.
+        let reader = Store::open_reader(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
+        match reader.facets(&Scope::All, &Selection::default(), &[], 1).await {
+            Ok(found) => assert_eq!(found.lines, rows, "kill {kill}"),
+            Err(error) => assert!(error.to_string().contains("earlier version"), "kill {kill}: {error}"),
+        }
+    }
+    assert!(cut_short > 2, "{cut_short}");
+    let store = Store::open_writer(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
+    assert_eq!(lines(&store).await, OLD_LINES);
+    for number in [0, 9_999, 10_000, OLD_LINES / 2, OLD_LINES - 1] {
+        let search = Search::of(format!("line {number}").parse().unwrap());
+        assert_eq!(store.search(&Scope::All, &search).await.unwrap().lines.len(), 1, "line {number}");
+    }
+    let connection = Connection::open(&file).unwrap();
+    assert_whole(&connection, KILLS);
+    assert_eq!(number(&connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_v1'"), 0);
 }
