@@ -4,12 +4,13 @@
 //! never for time to pass, asks over [`http`], and reads [metrics](scrape), [log lines](lines) held to their
 //! [`schema`], the [`engine`] and the embedded store through the programs' own doors. Rules and dashboards are read
 //! with [`promql`] and put to the real [Prometheus and Alertmanager](monitoring). Pages are looked at in a real
-//! [`browser`]. Faults come from a [`node`] of the test's own, a [`proxy`] and a [`relay`], while a load of [`numbers`] is carried, at
+//! [`browser`]. The shipper's [`books`] are watched. Faults come from a [`node`] of the test's own, a [`proxy`] and a [`relay`], while a load of [`numbers`] is carried, at
 //! [`random`] moments.
 
 // A helper that fails is a test that fails, at the line that called it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
 
+pub mod books;
 pub mod browser;
 pub mod documents;
 pub mod engine;

@@ -5,6 +5,16 @@ use std::net::SocketAddr;
 
 use crate::http;
 
+/// Of a shipper: what was read, and where it all is.
+const ACCOUNTS: [&str; 6] = [
+    "shipper_lines_read_total",
+    "shipper_lines_stored_total",
+    "shipper_lines_already_stored_total",
+    "shipper_lines_dead_lettered_total",
+    "shipper_lines_lost_total",
+    "shipper_lines_waiting",
+];
+
 /// One scrape.
 #[derive(Debug, Default)]
 pub struct Scrape {
@@ -28,14 +38,35 @@ pub struct Sample {
 }
 
 impl Scrape {
-    /// Scrapes `/metrics`; panics when the answer is not Prometheus text.
+    /// Scrapes `/metrics`; panics when the answer is not Prometheus text, or is a shipper's whose books do not balance.
     #[track_caller]
     pub fn of(address: SocketAddr) -> Self {
         let answer = http::get(address, "/metrics");
         assert_eq!(answer.status, 200, "{}", answer.text());
         let kind = answer.header("content-type").unwrap_or_default();
         assert!(kind.starts_with("text/plain") && kind.contains("version=0.0.4"), "Content-Type: {kind}");
-        Self::parse(answer.text())
+        let scrape = Self::parse(answer.text());
+        scrape.assert_books_balance();
+        scrape
+    }
+
+    /// `read = stored + already stored + dead-lettered + lost + waiting`, which a shipper's scrape must show whenever it is
+    /// taken. Of another program's there is nothing to say.
+    #[track_caller]
+    pub fn assert_books_balance(&self) {
+        let [read, rest @ ..] = ACCOUNTS.map(|name| self.all(name, &[]).map(|sample| sample.value).collect::<Vec<_>>());
+        if read.is_empty() {
+            return;
+        }
+        assert!(read.len() == 1 && rest.iter().all(|found| found.len() == 1), "not one each: {ACCOUNTS:?}");
+        let rest: Vec<_> = rest.into_iter().flatten().collect();
+        assert_eq!(
+            read[0],
+            rest.iter().sum::<f64>(),
+            "read is not the sum of {rest:?}, which are {:?}",
+            &ACCOUNTS[1..]
+        );
+        assert_eq!(self.metric("shipper_books_unbalanced", &[]), 0.0);
     }
 
     /// Reads a scrape; panics when Prometheus would refuse it or keep only part of it.
@@ -153,5 +184,30 @@ mod tests {
         for text in ["a 1\na 2\n", "a{x=\"1\n", "1a 2\n", "a\n", "a x\n", "a 1", "# TYPE a counter\n# TYPE a gauge\n"] {
             assert!(std::panic::catch_unwind(|| Scrape::parse(text)).is_err(), "{text:?}");
         }
+    }
+
+    fn of_a_shipper(counts: [u64; 6]) -> Scrape {
+        let samples = ACCOUNTS.iter().zip(counts).map(|(name, count)| format!("{name} {count}\n"));
+        Scrape::parse(&samples.collect::<String>())
+    }
+
+    #[test]
+    fn books_that_balance_are_taken() {
+        of_a_shipper([15, 1, 2, 3, 4, 5]).assert_books_balance();
+        Scrape::parse("request_count 1\n").assert_books_balance();
+    }
+
+    #[test]
+    #[should_panic(expected = "read is not the sum")]
+    fn books_that_do_not_are_not() {
+        of_a_shipper([15, 1, 2, 3, 4, 6]).assert_books_balance();
+    }
+
+    #[test]
+    #[should_panic(expected = "not one each")]
+    fn nor_are_those_with_an_account_too_few() {
+        let mut scrape = of_a_shipper([10, 1, 2, 3, 4, 0]);
+        scrape.samples.pop();
+        scrape.assert_books_balance();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use observability_tests::books::Watch;
 use observability_tests::node::Node;
 use rustix::process::Signal;
 
@@ -16,6 +17,7 @@ fn an_engine_that_hangs_is_killed_and_restarted_has_each_line_once() {
     let mut node = Node::started("opensearch");
     let bench = Bench::new("engine");
     let (mut shipper, admin) = following(bench.shipper(&node.engine().url));
+    let books = Watch::of(admin);
     let load = bench.load(500);
     let mut done = [0; 3];
     while soak.goes_on() {
@@ -43,6 +45,7 @@ fn an_engine_that_hangs_is_killed_and_restarted_has_each_line_once() {
     std::thread::sleep(Duration::from_millis(500));
     let lines = load.stop();
     wait_until_shipped(admin, lines);
+    books.end();
     let peak = peak_mib(&shipper);
     assert!(peak <= MEMORY_MAX_MIB, "{peak} MiB");
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());

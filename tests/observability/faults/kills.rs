@@ -2,8 +2,10 @@
 
 use std::io::Write;
 
+use observability_tests::books::Watch;
 use observability_tests::engine::Engine;
 use observability_tests::numbers::{Load, Tally};
+use observability_tests::port;
 
 use super::{Bench, Soak, shipper, verify};
 use crate::place::mark;
@@ -14,12 +16,15 @@ fn a_shipper_killed_at_random_moments_stores_each_line_of_a_file_once() {
     let mut soak = Soak::new("SIGKILL of the shipper, a file", 6, 50);
     let bench = Bench::new("kills-file");
     let load = bench.load(3_000);
+    let admin = port::free_address();
+    let books = Watch::of(admin);
     while soak.goes_on() {
-        let mut shipper = bench.shipper(&engine.url).start();
+        let mut shipper = bench.shipper(&engine.url).args(["--admin-listen", &admin.to_string()]).start();
         soak.pause_ms(20..1_200);
         shipper.kill();
     }
     let lines = load.stop();
+    books.end();
     bench.finish(&engine.url);
     bench.assert_each_once(&engine, lines);
     soak.report(lines, "");
@@ -33,9 +38,12 @@ fn a_shipper_killed_at_random_moments_stores_each_line_that_it_took_from_a_pipe_
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let mut rounds = Vec::new();
+    let admin = port::free_address();
+    let books = Watch::of(admin);
     while soak.goes_on() {
         let project = mark("kills-pipe");
-        let mut shipper = shipper(&engine.url, &state).piped_stdin().start();
+        let start = shipper(&engine.url, &state).args(["--admin-listen", &admin.to_string()]);
+        let mut shipper = start.piped_stdin().start();
         let mut stdin = shipper.child().stdin.take().unwrap();
         let load = Load::start(&project, 3_000, move |lines| stdin.write_all(lines));
         soak.pause_ms(20..1_200);
@@ -43,6 +51,7 @@ fn a_shipper_killed_at_random_moments_stores_each_line_that_it_took_from_a_pipe_
         load.stop();
         rounds.push((project.clone(), first_missing_in_files(&state, &project)));
     }
+    books.end();
     let mut last = shipper(&engine.url, &state).arg("--until-idle").start();
     assert_eq!(last.exit_code(), 0, "{}", last.stderr());
     verify(&engine.url, &state);

@@ -1,5 +1,6 @@
 //! A network that resets connections, delays answers and cuts bodies.
 
+use observability_tests::books::Watch;
 use observability_tests::engine::Engine;
 use observability_tests::proxy::{FAULTS, Proxy};
 
@@ -15,6 +16,7 @@ fn a_network_that_resets_delays_and_cuts_doubles_and_loses_nothing() {
     let proxy = Proxy::start(engine.address(), soak.seed, DELAY_MAX_MS);
     let bench = Bench::new("network");
     let (mut shipper, admin) = following(bench.shipper(&format!("http://{}", proxy.address)));
+    let books = Watch::of(admin);
     let load = bench.load(1_500);
     while soak.goes_on() {
         soak.pause_ms(500..1_000);
@@ -22,6 +24,7 @@ fn a_network_that_resets_delays_and_cuts_doubles_and_loses_nothing() {
     let lines = load.stop();
     proxy.mend();
     wait_until_shipped(admin, lines);
+    books.end();
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     verify(&engine.url, &bench.state());
     bench.assert_each_once(&engine, lines);
