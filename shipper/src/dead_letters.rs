@@ -30,7 +30,7 @@ use store::{Batch, Cause, GenerationId, LineId, Timestamp};
 
 pub(crate) use self::at_rest::read_beside;
 pub use self::at_rest::{BadLetter, Found, census, read};
-use self::at_rest::{id_of, path_of, sequences};
+use self::at_rest::{id_of, is_letter, path_of, sequences};
 use self::discarded::Discarded;
 use crate::disk::{Disk, DiskFile, append_whole, is_whole};
 use crate::ndjson::for_each_line;
@@ -108,7 +108,7 @@ pub struct DeadLetters<D: Disk> {
 
 impl<D: Disk> DeadLetters<D> {
     /// Opens the folder and learns which lines are in it. A torn last line is cut off: it was not durable, so its
-    /// line's disposition was not final.
+    /// line's disposition was not final. One that lacks nothing but its newline is a letter: nothing is appended behind it.
     ///
     /// # Errors
     /// As the file system says.
@@ -129,7 +129,7 @@ impl<D: Disk> DeadLetters<D> {
             let replayed = replayed::read(&disk, &dir, *sequence)?;
             let mut whole_bytes = 0;
             for_each_line(&file, |line| {
-                if line.is_whole {
+                if line.is_whole || is_letter(line.bytes) {
                     whole_bytes = line.offset + line.length();
                     if let Some(id) = id_of(line.bytes).filter(|id| !replayed.contains(id) && !discarded.contains(id)) {
                         known.entry(id.generation).or_default().insert(id.offset);
@@ -292,6 +292,19 @@ mod tests {
         std::fs::write(&path, &text[..text.len() - 3]).unwrap();
         let letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
         assert!(letters.contains(&ids[0]) && !letters.contains(&ids[1]));
+        // Without its newline it is whole all the same.
+        std::fs::write(&path, &text[..text.len() - 1]).unwrap();
+        let letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
+        assert!(ids.iter().all(|id| letters.contains(id)));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), &text[..text.len() - 1]);
+        let mut seen = Vec::new();
+        let bad = read(&RealDisk, dir.path(), |found| {
+            seen.push(found.id);
+            Ok(())
+        });
+        assert_eq!((bad.unwrap(), seen), (vec![], ids.to_vec()));
+        std::fs::write(&path, &text[..text.len() - 3]).unwrap();
+        DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
     }
 

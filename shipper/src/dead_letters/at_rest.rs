@@ -32,7 +32,7 @@ pub struct BadLetter {
     pub offset: u64,
     /// How long it is, with its newline.
     pub length: u64,
-    /// It is the last one and has no newline: a process that writes it, or ended while it did.
+    /// It is the last one and is cut short: a process writes it, or ended while it did.
     pub is_torn_end: bool,
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn read_beside<D: Disk>(
         let replayed = replayed::read(disk, &dir, sequence)?;
         let path = path_of(&dir, sequence);
         for_each_line(&disk.open(&path)?, |line| {
-            let letter = serde_json::from_slice::<DeadLetter<'_>>(line.bytes).ok().filter(|_| line.is_whole);
+            let letter = serde_json::from_slice::<DeadLetter<'_>>(line.bytes).ok();
             let found = letter.and_then(|letter| Some(Found { sequence, id: letter.id.parse().ok()?, letter }));
             match found {
                 Some(found) if replayed.contains(&found.id) || discarded.contains(&found.id) => Ok(()),
@@ -102,6 +102,11 @@ pub(super) fn sequences<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<u64>> {
 
 pub(super) fn path_of(dir: &Path, sequence: u64) -> PathBuf {
     dir.join(format!("{sequence:08}.ndjson"))
+}
+
+/// Whether a line is a letter to its end: what is cut short is no JSON.
+pub(super) fn is_letter(line: &[u8]) -> bool {
+    serde_json::from_slice::<DeadLetter<'_>>(line).is_ok()
 }
 
 pub(super) fn id_of(line: &[u8]) -> Option<LineId> {
