@@ -1,6 +1,6 @@
 // The live tail: lines come as events, the newest at the top, at most LINES_MAX of them. Pausing closes the stream and keeps
 // its place; going on asks for what came since. A browser connects again by itself where a connection is cut, but not where
-// the service refused: then this asks why, says so, and tries again.
+// the service refused: then this says so, and tries again.
 "use strict";
 const LINES_MAX = 500;
 const TRY_AGAIN_MS = 10000;
@@ -58,25 +58,17 @@ function start() {
   });
   source.addEventListener("trouble", (event) => say(event.data));
   source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED) refused(address);
+    if (source.readyState === EventSource.CLOSED) refused();
     else say("The connection is gone; trying again.");
   });
   button.textContent = "Pause";
   button.setAttribute("aria-pressed", "false");
 }
 
-async function refused(address) {
-  const current = source;
+// A page that is left is told the same, so nothing is asked for at once.
+function refused() {
   retry = setTimeout(start, TRY_AGAIN_MS);
-  const asking = new AbortController();
-  try {
-    const answer = await fetch(address, { signal: asking.signal });
-    if (answer.ok) asking.abort();
-    const why = answer.status === 401 ? "you are logged out" : answer.ok ? "it is over" : (await answer.json()).detail;
-    if (source === current) say(`The tail was refused (${why}); trying again.`);
-  } catch {
-    if (source === current) say("The connection is gone; trying again.");
-  }
+  say("The tail was refused: you are logged out, or there are too many. Trying again soon.");
 }
 
 function pause() {
