@@ -4,8 +4,8 @@
 //! answer settles some lines and leaves others, which go again. Nothing is given up here: a line leaves when it is stored
 //! or a dead letter, and not before. Order is not promised: what fails goes behind what waits.
 //!
-//! In flow order: `parcel` is what waits, `request_size` how large a request may be, [`hosts`] who gets the next, `answers`
-//! what comes of it, and `evidence` what the store took lately.
+//! In flow order: `parcel` is what waits, `shut` what waits for an index, `request_size` how large a request may be,
+//! [`hosts`] who gets the next, `answers` what comes of it, and `evidence` what the store took lately.
 //!
 //! * No answer, or a refusal of everything: the host is ejected for a backoff, and the parcel goes to another. With all
 //!   hosts ejected the sink pauses.
@@ -17,6 +17,7 @@
 //!   A line that is answered with the store's own error (5xx but 502 to 504) is a dead letter after
 //!   [`DeliverySettings::poison_attempts`] tries by itself over [`DeliverySettings::poison_span`], each with a line
 //!   written into the same index before it and no failure but its own.
+//! * Lines of an index that is refused by itself wait in `shut`, and others go on.
 
 mod answers;
 mod backoff;
@@ -24,8 +25,9 @@ mod evidence;
 pub mod hosts;
 mod parcel;
 mod request_size;
+mod shut;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use store::{Batch, Cause, Disposition};
@@ -36,6 +38,8 @@ use hosts::{HostId, HostReport, Hosts, Ticket};
 use parcel::Parcel;
 pub use parcel::ParcelId;
 use request_size::RequestSize;
+use shut::Shut;
+pub use shut::ShutReport;
 
 /// Parcels up to which one that fails is halved though nothing says that the store is well.
 const HALVED_ON_TRIAL_MAX: usize = 32;
@@ -122,6 +126,7 @@ pub struct Delivery {
     hosts: Hosts,
     size: RequestSize,
     evidence: Evidence,
+    shut: Shut,
     /// What the store said to a request that can't be made smaller, until it takes another.
     rejected: Option<Cause>,
     retries: RetryCounts,
@@ -142,6 +147,7 @@ impl Delivery {
             bytes: 0,
             size: RequestSize::default(),
             evidence: Evidence::default(),
+            shut: Shut::new(backoff),
             rejected: None,
             retries: RetryCounts::default(),
         }
@@ -175,6 +181,11 @@ impl Delivery {
     /// Whether nothing is here.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.is_all_shut() && self.shut.is_empty()
+    }
+
+    /// Whether nothing is here but what waits for indices that take no lines.
+    fn is_all_shut(&self) -> bool {
         self.waiting.is_empty() && self.sent.is_empty()
     }
 
@@ -184,11 +195,20 @@ impl Delivery {
         self.size.allowed()
     }
 
-    /// Why the store gets nothing, while that is so.
+    /// Why the store takes nothing, while that is so.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         let rejected = || self.rejected.clone().map(|cause| Trouble { cause, refused: true });
-        self.hosts.trouble().cloned().or_else(rejected)
+        // Until it takes something else, an index that is refused may be all of it.
+        let is_all = || !self.evidence.is_taking_since(self.shut.since());
+        let shut = || self.shut.report().filter(|_| is_all()).map(|shut| shut.trouble);
+        self.hosts.trouble().cloned().or_else(rejected).or_else(shut)
+    }
+
+    /// What waits for indices that take no lines, while others go on.
+    #[must_use]
+    pub fn shut(&self) -> Option<ShutReport> {
+        self.shut.report()
     }
 
     /// Each host.
@@ -205,20 +225,61 @@ impl Delivery {
 
     /// The next request to send now, if there is one.
     pub fn next(&mut self, now: Duration) -> Option<Request> {
-        let place = self.waiting.iter().position(|parcel| parcel.not_before <= now)?;
-        let parcel = &self.waiting[place];
-        let host = self.hosts.choose(now, parcel.failures > 0, parcel.failed_at)?;
-        let mut parcel = self.waiting.remove(place)?;
-        if let Some(rest) = self.split_off_excess(&mut parcel) {
-            self.waiting.insert(place, rest);
+        if let Some(probe) = self.probe_shut(now) {
+            return Some(probe);
         }
+        loop {
+            let place = self.waiting.iter().position(|parcel| parcel.not_before <= now)?;
+            let parcel = &self.waiting[place];
+            let host = self.hosts.choose(now, parcel.failures > 0, parcel.failed_at)?;
+            let mut parcel = self.waiting.remove(place)?;
+            if !self.shut.is_empty() {
+                match self.keep_shut(parcel) {
+                    Some(rest) => parcel = rest,
+                    None => continue,
+                }
+            }
+            if let Some(rest) = self.split_off_excess(&mut parcel) {
+                self.waiting.insert(place, rest);
+            }
+            return Some(self.send(parcel, host));
+        }
+    }
+
+    fn send(&mut self, mut parcel: Parcel, host: HostId) -> Request {
         parcel.attempts += 1;
         let id = ParcelId(self.next_id);
         self.next_id += 1;
         let batch = parcel.batch.clone();
         let ticket = self.hosts.send(host);
         self.sent.insert(id, (parcel, ticket));
-        Some(Request { id, host, batch })
+        Request { id, host, batch }
+    }
+
+    /// A line of an index that took none, to see whether it does. It is no good probe of a host.
+    fn probe_shut(&mut self, now: Duration) -> Option<Request> {
+        self.shut.probe_at().filter(|at| *at <= now)?;
+        let host = self.hosts.choose(now, true, None)?;
+        let (name, line) = self.shut.take_probe(now)?;
+        let request = self.send(line, host);
+        self.shut.sent_probe(request.id, name);
+        Some(request)
+    }
+
+    /// Keeps back the lines of indices that take none; gives the others.
+    fn keep_shut(&mut self, parcel: Parcel) -> Option<Parcel> {
+        let is_shut = |place: usize| self.shut.has(parcel.batch.index_name(place));
+        let (shut, open): (Vec<_>, Vec<_>) = (0..parcel.lines()).partition(|place| is_shut(*place));
+        if shut.is_empty() {
+            return Some(parcel);
+        }
+        for (name, places) in by_index(&parcel.batch, &shut) {
+            // It is shut, so that nothing comes back.
+            if let Some(part) = self.shut.keep(name, parcel.part(places)) {
+                self.waiting.push_back(part);
+            }
+        }
+        (!open.is_empty()).then(|| parcel.part(open))
     }
 
     /// Cuts a parcel to what a request may have; gives the rest.
@@ -236,9 +297,19 @@ impl Delivery {
     /// When [`Delivery::next`] will have something that it does not have now, unless an answer comes before.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
-        let earliest = self.waiting.iter().map(|parcel| parcel.not_before).min()?;
+        let waiting = self.waiting.iter().map(|parcel| parcel.not_before);
+        let earliest = waiting.chain(self.shut.probe_at()).min()?;
         Some(earliest.max(self.hosts.free_at()?))
     }
+}
+
+/// Places of a batch's lines, by their index.
+fn by_index<'b>(batch: &'b Batch, places: &[usize]) -> BTreeMap<&'b str, Vec<usize>> {
+    let mut by_index = BTreeMap::<_, Vec<_>>::new();
+    for place in places {
+        by_index.entry(batch.index_name(*place)).or_default().push(*place);
+    }
+    by_index
 }
 
 #[cfg(test)]

@@ -166,13 +166,26 @@ const FIGURES: &[Figure] = &[
         "1 if read is not the sum of its parts in this scrape, which is a fault",
         |sight| one((!sight.books.is_balanced()).into()),
     ),
-    gauge("shipper_sink_trouble", "1 for the cause why the store gets nothing, while that is so", |sight| {
-        let trouble = sight.report.trouble.as_ref().map(|trouble| trouble.cause.kind);
-        let is_full = sight.report.dead_letters.is_full;
-        let of_store = CauseKind::ALL.iter().map(|kind| (kind.as_str().into(), (trouble == Some(*kind)).into()));
-        of_store.chain([(dead_letters::CAUSE.into(), is_full.into())]).collect()
-    })
+    gauge(
+        "shipper_sink_trouble",
+        "1 for the cause why the store takes nothing, or no lines of an index, while that is so",
+        |sight| {
+            let shut = sight.report.shut.as_ref().map(|shut| &shut.trouble);
+            let trouble = sight.report.trouble.as_ref().or(shut).map(|trouble| trouble.cause.kind);
+            let is_full = sight.report.dead_letters.is_full;
+            let of_store = CauseKind::ALL.iter().map(|kind| (kind.as_str().into(), (trouble == Some(*kind)).into()));
+            of_store.chain([(dead_letters::CAUSE.into(), is_full.into())]).collect()
+        },
+    )
     .by("cause"),
+    gauge("shipper_shut_indices", "Indices of which the store takes no lines: those wait, and others go on", |sight| {
+        one(sight.report.shut.as_ref().map_or(0, |shut| shut.indices as u64))
+    }),
+    gauge(
+        "shipper_shut_lines",
+        "Lines that wait for such an index, but for one that may be on its way to try it",
+        |sight| one(sight.report.shut.as_ref().map_or(0, |shut| shut.lines as u64)),
+    ),
     gauge(
         "shipper_host_up",
         "1 while a host of the store is used, 0 while it is left alone after a failure",

@@ -22,11 +22,11 @@ use store::{Disposition, GenerationId, WriteError};
 
 use self::assembly::Assembly;
 use self::endings::Endings;
-pub use self::report::{KindCounts, Report};
+pub use self::report::{KindCounts, Obstacle, Report};
 pub use self::settings::PipelineSettings;
 use self::sources::Sources;
 use crate::dead_letters::DeadLetters;
-use crate::delivery::{Delivery, ParcelId, Request};
+use crate::delivery::{Delivery, ParcelId, Request, Trouble};
 use crate::disk::Disk;
 use crate::document::Documents;
 use crate::files::Files;
@@ -182,7 +182,7 @@ impl<D: Disk> Pipeline<D> {
         [self.disk_retry_at.or(on_disk), self.delivery.next_at()].into_iter().flatten().min()
     }
 
-    /// Bytes of all batches that are built or under way; never more than `in_flight_max_bytes` and one batch.
+    /// Bytes of all batches that are built, under way or wait for an index; never more than `in_flight_max_bytes` and one batch.
     #[must_use]
     pub fn bytes_in_flight(&self) -> usize {
         self.delivery.bytes() + self.assembly.bytes()
@@ -205,13 +205,21 @@ impl<D: Disk> Pipeline<D> {
             kinds: self.report.kinds,
             requests: self.report.requests,
             retries: self.delivery.retries(),
-            trouble: self.delivery.trouble(),
+            trouble: self.trouble(),
+            shut: self.delivery.shut(),
             hosts: self.delivery.hosts(),
             in_flight_bytes: self.bytes_in_flight(),
             files: self.files.counts(),
             disk_error: self.report.disk_error.clone(),
             dead_letters: self.dead_letters.counts(),
         }
+    }
+
+    /// Why nothing gets to the store. At the bound of what is in flight nothing is read, and where all of that waits for
+    /// indices that take no lines, no other line comes to its store.
+    fn trouble(&self) -> Option<Trouble> {
+        let is_full = || self.bytes_in_flight() >= self.settings.in_flight_max_bytes;
+        self.delivery.trouble().or_else(|| self.delivery.shut().filter(|_| is_full()).map(|shut| shut.trouble))
     }
 
     /// Writes down, as the last thing, how far everything is.

@@ -60,7 +60,8 @@ impl Resender<'_> {
                 resent.settled.push(without_retries(settled));
             }
             if now > good_at + self.patience {
-                let cause = delivery.trouble().map(|trouble| trouble.cause);
+                let trouble = delivery.trouble().or_else(|| delivery.shut().map(|shut| shut.trouble));
+                let cause = trouble.map(|trouble| trouble.cause);
                 resent.stopped = Some(cause.unwrap_or_else(|| Cause::new(0, "the store takes none of the lines")));
                 break;
             }

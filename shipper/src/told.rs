@@ -1,26 +1,18 @@
 //! What a running shipper logs of its store, its hosts and its disk: each change once.
 
-use crate::dead_letters;
-use crate::pipeline::Report;
+use crate::pipeline::{Obstacle, Report};
 
-/// Logs once that the store, or the disk, is in trouble, and once that it is not any more.
-pub(crate) fn tell_of_trouble(told: &mut Option<String>, report: &Report) {
-    let trouble = match (&report.trouble, &report.disk_error) {
-        _ if report.dead_letters.is_full => Some(report.dead_letters.no_room()),
-        (Some(trouble), _) => Some(trouble.cause.to_string()),
-        (None, error) => error.clone(),
-    };
-    let cause = match &report.trouble {
-        _ if report.dead_letters.is_full => dead_letters::CAUSE,
-        Some(trouble) => trouble.cause.kind.as_str(),
-        None => "disk",
-    };
-    match (&trouble, &told) {
-        (Some(reason), None) => tracing::warn!(cause, %reason, "lines wait: they can't be shipped at the moment"),
-        (None, Some(_)) => tracing::info!("lines are shipped again"),
+/// Logs once that lines wait for the store, one of its indices or the disk, and once that none does any more.
+pub(crate) fn tell_of_trouble(told: &mut bool, report: &Report) {
+    let obstacle = report.obstacle();
+    match (&obstacle, *told) {
+        (Some(Obstacle { cause, reason }), false) => {
+            tracing::warn!(cause, %reason, "lines wait: they can't be shipped at the moment");
+        }
+        (None, true) => tracing::info!("lines are shipped again"),
         _ => {}
     }
-    *told = trouble;
+    *told = obstacle.is_some();
 }
 
 /// Logs once that a host is ejected, where there are others, and once that it is taken back.

@@ -6,7 +6,8 @@ use store::{Cause, CauseKind, Disposition, WriteError};
 
 use super::hosts::Ticket;
 use super::parcel::{Parcel, ParcelId};
-use super::{Delivery, GIVEN_UP_AFTER, HALVED_AFTER, HALVED_ON_TRIAL_MAX, Settled, Trouble};
+use super::shut::{Probed, is_refusal};
+use super::{Delivery, GIVEN_UP_AFTER, HALVED_AFTER, HALVED_ON_TRIAL_MAX, Settled, Trouble, by_index};
 
 /// When, and by which luck: what an answer's handling needs besides the answer.
 #[derive(Clone, Copy)]
@@ -28,6 +29,10 @@ impl Delivery {
         let size = parcel.batch.body().len();
         self.bytes -= size;
         let at = At { now, random };
+        if let Some(index) = self.shut.answered(id) {
+            let parcels = self.shut.judge(&index, probed(&answer), now, random);
+            self.waiting.extend(parcels);
+        }
         match answer {
             Ok(dispositions) if dispositions.len() == parcel.lines() => {
                 self.size.take(size, now);
@@ -79,10 +84,15 @@ impl Delivery {
             (0..dispositions.len()).filter(is).collect()
         };
         let failing = of_kind(|kind| kind == CauseKind::Failing, &dispositions);
-        let passing = of_kind(|kind| kind != CauseKind::Failing, &dispositions);
+        let refused = of_kind(is_refusal, &dispositions);
+        let passing = of_kind(|kind| kind != CauseKind::Failing && !is_refusal(kind), &dispositions);
         let retried = failing.len() + passing.len();
-        self.retries.lines += retried as u64;
-        self.judge_host(&parcel, ticket, &dispositions, retried, at);
+        match refused.len() == dispositions.len() {
+            true => self.retries.refused += 1,
+            false => self.retries.lines += (retried + refused.len()) as u64,
+        }
+        self.judge_host(&parcel, ticket, &dispositions, retried + refused.len(), at);
+        self.set_aside(&parcel, &refused, &dispositions, at);
         if !passing.is_empty() {
             let not_before = at.now + self.backoff.after(parcel.attempts, at.random);
             self.push_back(Parcel {
@@ -109,6 +119,20 @@ impl Delivery {
         Settled { batch: parcel.batch, dispositions, attempts: parcel.attempts }
     }
 
+    /// The store takes no line of these lines' indices, of which it said so one by one.
+    fn set_aside(&mut self, parcel: &Parcel, refused: &[usize], dispositions: &[Disposition], at: At) {
+        for (name, places) in by_index(&parcel.batch, refused) {
+            if let Some(Disposition::Retry(cause)) = places.first().map(|place| &dispositions[*place]) {
+                self.shut.shut(name, cause.clone(), self.next_id, at.now, at.random);
+            }
+            let part = Parcel { attempts: parcel.attempts, ..Parcel::new(parcel.batch.select(places)) };
+            self.bytes += part.batch.body().len();
+            if let Some(part) = self.shut.keep(name, part) {
+                self.waiting.push_back(part);
+            }
+        }
+    }
+
     /// Notes what the store took of a request.
     fn learn(&mut self, parcel: &Parcel, id: ParcelId, dispositions: &[Disposition]) {
         if dispositions.iter().any(|one| matches!(one, Disposition::Stored | Disposition::AlreadyStored)) {
@@ -124,15 +148,17 @@ impl Delivery {
     }
 
     fn judge_host(&mut self, parcel: &Parcel, ticket: Ticket, dispositions: &[Disposition], retried: usize, at: At) {
+        // What it says of an index is no word on the host.
         let retry = dispositions.iter().find_map(|disposition| match disposition {
-            Disposition::Retry(cause) => Some(cause),
+            Disposition::Retry(cause) if !is_refusal(cause.kind) => Some(cause),
             _ => None,
         });
         let is_busy = |one: &Disposition| matches!(one, Disposition::Retry(cause) if cause.kind == CauseKind::Busy);
         match retry {
+            None if retried == dispositions.len() => self.hosts.answered(ticket),
             None => self.hosts.took(ticket),
             Some(cause) if retried == dispositions.len() => {
-                if cause.kind == CauseKind::Failing && parcel.is_suspect {
+                if cause.kind == CauseKind::Failing && parcel.is_suspect && self.evidence.blame() {
                     self.hosts.unknown(ticket, at.now, at.random);
                 } else {
                     self.evidence.upset(self.next_id);
@@ -147,7 +173,7 @@ impl Delivery {
 
     /// There is no answer that tells what became of the lines.
     fn fail(&mut self, mut parcel: Parcel, ticket: Ticket, cause: Cause, at: At) -> Option<Settled> {
-        let is_its_own = cause.kind != CauseKind::Busy && self.suspect(&mut parcel);
+        let is_its_own = cause.kind != CauseKind::Busy && self.suspect(&mut parcel) && self.evidence.blame();
         if cause.kind == CauseKind::Failing && parcel.lines() == 1 {
             self.doubt(&mut parcel, at.now);
         }
@@ -198,13 +224,19 @@ impl Delivery {
 
     /// The store does not take the request as it is, or of its size.
     fn reject(&mut self, mut parcel: Parcel, ticket: Ticket, cause: Cause, at: At) -> Option<Settled> {
-        self.hosts.answered(ticket);
-        let is_taking = parcel.first_failed.is_some_and(|mark| self.evidence.is_taking_since(mark));
-        let is_its_own = is_taking || parcel.failures >= GIVEN_UP_AFTER && self.evidence.is_taking_since(0);
+        let is_taking = parcel.first_rejected.is_some_and(|mark| self.evidence.is_taking_since(mark));
+        let is_its_own = is_taking || parcel.rejections >= GIVEN_UP_AFTER && self.evidence.is_taking_since(0);
+        if !is_its_own && parcel.lines() == 1 && parcel.rejections > 0 {
+            // Nothing gets through, however small: line after line would be sent for nothing.
+            let trouble = Trouble { cause: cause.clone(), refused: true };
+            self.hosts.failed(ticket, trouble, at.now, at.random);
+        } else {
+            self.hosts.answered(ticket);
+        }
         if is_its_own && parcel.lines() == 1 {
             return Some(dead(parcel, cause));
         }
-        parcel.fail(self.next_id, ticket.host);
+        parcel.reject(self.next_id, ticket.host);
         let may_halve = is_its_own || cause.kind == CauseKind::TooLarge || self.parcels() < HALVED_ON_TRIAL_MAX;
         if may_halve && parcel.lines() > 1 {
             self.halve(&parcel);
@@ -256,6 +288,15 @@ impl Delivery {
     fn is_poison(&self, parcel: &Parcel, now: Duration) -> bool {
         let span = now.saturating_sub(parcel.doubted_since);
         parcel.doubts >= self.settings.poison_attempts && span >= self.settings.poison_span
+    }
+}
+
+/// What the answer to a single line says of its index.
+fn probed(answer: &Result<Vec<Disposition>, WriteError>) -> Probed {
+    match answer.as_deref() {
+        Ok([Disposition::Retry(cause)]) if is_refusal(cause.kind) => Probed::Refused(cause.clone()),
+        Ok([Disposition::Stored | Disposition::AlreadyStored | Disposition::DeadLetter(_)]) => Probed::Open,
+        _ => Probed::Unknown,
     }
 }
 

@@ -8,6 +8,10 @@ use std::collections::VecDeque;
 /// Indices that are remembered, those that took something last.
 const INDICES_MAX: usize = 32;
 
+/// So many requests in a row fail by their own fault. After that it is the store's: one that is out fails over all that
+/// waits, also over what had failed by itself before.
+const BLAMED_IN_A_ROW: u32 = 64;
+
 /// What was taken, and what went wrong.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
@@ -15,6 +19,8 @@ pub(super) struct Evidence {
     took: u64,
     /// The same by index, the one that took something last at the end.
     by_index: VecDeque<(String, u64)>,
+    /// Failures in a row that were taken for the requests' own, since something was taken.
+    blamed: u32,
     /// The mark at the last failure that nothing says is the request's own fault.
     upset: u64,
 }
@@ -23,6 +29,13 @@ impl Evidence {
     /// Something of a request was taken.
     pub(super) fn took(&mut self, request: u64) {
         self.took = self.took.max(request + 1);
+        self.blamed = 0;
+    }
+
+    /// A request failed that failed before while others got through: whether that is taken for its own fault again.
+    pub(super) fn blame(&mut self) -> bool {
+        self.blamed = self.blamed.saturating_add(1);
+        self.blamed <= BLAMED_IN_A_ROW
     }
 
     /// A line of a request was written into this index.

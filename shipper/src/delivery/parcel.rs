@@ -23,10 +23,12 @@ pub(super) struct Parcel {
     pub(super) is_suspect: bool,
     /// How often it failed though the store took others.
     pub(super) contradicted: u32,
-    /// The mark at its first failure in a row,
-    pub(super) first_failed: Option<u64>,
-    /// and at its last.
+    /// The mark at its last failure.
     pub(super) last_failed: Option<u64>,
+    /// How often the store rejected it as it was, which says more than that it failed,
+    pub(super) rejections: u32,
+    /// and the mark at the first time.
+    pub(super) first_rejected: Option<u64>,
     /// Where it failed last.
     pub(super) failed_at: Option<HostId>,
     /// How often its lines were answered with an error of the store's own, though the store was sound; since when.
@@ -43,8 +45,9 @@ impl Parcel {
             failures: 0,
             is_suspect: false,
             contradicted: 0,
-            first_failed: None,
             last_failed: None,
+            rejections: 0,
+            first_rejected: None,
             failed_at: None,
             doubts: 0,
             doubted_since: Duration::ZERO,
@@ -58,9 +61,15 @@ impl Parcel {
     /// It failed, and `mark` is the next request's number.
     pub(super) fn fail(&mut self, mark: u64, host: HostId) {
         self.failures = self.failures.saturating_add(1);
-        self.first_failed.get_or_insert(mark);
         self.last_failed = Some(mark);
         self.failed_at = Some(host);
+    }
+
+    /// The store does not take it as it is.
+    pub(super) fn reject(&mut self, mark: u64, host: HostId) {
+        self.fail(mark, host);
+        self.rejections = self.rejections.saturating_add(1);
+        self.first_rejected.get_or_insert(mark);
     }
 
     /// Some of its lines, with its history. They are copied: a part must not keep the bytes of the whole, which nobody

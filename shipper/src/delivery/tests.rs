@@ -1,5 +1,8 @@
 //! Delivery by a clock that is handed in: what goes when, and what each answer does to a batch.
 
+mod shut;
+mod storms;
+
 use store::{BatchBuilder, CauseKind, GenerationId, LineId, Timestamp, WriteError};
 
 use super::*;
@@ -16,10 +19,15 @@ fn settings() -> DeliverySettings {
 }
 
 fn batch(offsets: std::ops::Range<u64>) -> Batch {
+    batch_of(0, offsets)
+}
+
+/// Lines of a day of 1970.
+fn batch_of(day: i64, offsets: std::ops::Range<u64>) -> Batch {
     let mut builder = BatchBuilder::new("app-logs");
     for offset in offsets {
         let id = LineId { generation: GenerationId::new(1, &[0; 10]), offset };
-        builder.push(id, 1, Timestamp::from_unix_ms(0).day(), |body| body.extend_from_slice(b"{}"));
+        builder.push(id, 1, Timestamp::from_unix_ms(day * 86_400_000).day(), |body| body.extend_from_slice(b"{}"));
     }
     builder.finish(0)
 }

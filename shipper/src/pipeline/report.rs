@@ -1,8 +1,8 @@
 //! What the pipeline tells of itself besides the ledger's books.
 
-use crate::dead_letters::DeadLetterCounts;
+use crate::dead_letters::{self, DeadLetterCounts};
 use crate::delivery::hosts::HostReport;
-use crate::delivery::{RetryCounts, Trouble};
+use crate::delivery::{RetryCounts, ShutReport, Trouble};
 use crate::document::Kind;
 use crate::files::FileCounts;
 use crate::record::Flaw;
@@ -27,8 +27,10 @@ pub struct Report {
     pub requests: u64,
     /// What went again.
     pub retries: RetryCounts,
-    /// Why the store gets nothing, while that is so.
+    /// Why the store takes nothing, while that is so.
     pub trouble: Option<Trouble>,
+    /// What waits for indices that take no lines, whether or not others go on.
+    pub shut: Option<ShutReport>,
     /// The store's hosts.
     pub hosts: Vec<HostReport>,
     /// Bytes of all batches that are built or under way.
@@ -39,6 +41,39 @@ pub struct Report {
     pub disk_error: Option<String>,
     /// The dead letters at rest, and their bound; at it nothing is sent.
     pub dead_letters: DeadLetterCounts,
+}
+
+/// Why lines wait: the same word in the metrics, in the log and in what `/readyz` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// One of a closed set: those of [`store::CauseKind`], [`dead_letters::CAUSE`] and `disk`.
+    pub cause: &'static str,
+    /// A sentence.
+    pub reason: String,
+}
+
+impl Report {
+    /// Why lines wait, while they do: all of them, or those of an index.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        if self.dead_letters.is_full {
+            return Some(Obstacle { cause: dead_letters::CAUSE, reason: self.dead_letters.no_room() });
+        }
+        let of_store = |trouble: &Trouble, said: &str| Obstacle {
+            cause: trouble.cause.kind.as_str(),
+            reason: format!("{said}: {}", trouble.cause),
+        };
+        match (&self.trouble, &self.disk_error, &self.shut) {
+            (Some(trouble), _, _) if trouble.refused => Some(of_store(trouble, "the store refuses writes")),
+            (Some(trouble), _, _) => Some(of_store(trouble, "the store does not answer")),
+            (None, Some(error), _) => {
+                let reason = format!("the state directory can't be written: {error}");
+                Some(Obstacle { cause: "disk", reason })
+            }
+            (None, None, Some(shut)) => Some(of_store(&shut.trouble, "others go on, but the store refuses some")),
+            (None, None, None) => None,
+        }
+    }
 }
 
 impl KindCounts {

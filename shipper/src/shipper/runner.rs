@@ -82,7 +82,7 @@ impl Runner {
 
     pub(super) fn run(mut self) {
         let clock = Clock::default();
-        let (mut trouble, mut ejected) = (None, Vec::new());
+        let (mut trouble, mut ejected) = (false, Vec::new());
         loop {
             let now = clock.now();
             for request in self.pipeline.tick(now) {

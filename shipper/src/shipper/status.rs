@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::disk::RealDisk;
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Snapshot};
-use crate::pipeline::Report;
+use crate::pipeline::{Obstacle, Report};
 use crate::retention::Removals;
 use crate::spool::lock;
 
@@ -102,20 +102,14 @@ impl Status {
         self.in_flight_max_bytes
     }
 
-    /// Whether lines get to their store.
+    /// Whether all lines get to their store.
     ///
     /// # Errors
-    /// Why they do not, in a sentence.
+    /// Why they do not, in a sentence, and in the word of metrics and log.
     pub fn ready(&self) -> Result<(), String> {
-        let report = lock(&self.report);
-        if report.dead_letters.is_full {
-            return Err(report.dead_letters.no_room());
-        }
-        match (&report.trouble, &report.disk_error) {
-            (Some(trouble), _) if trouble.refused => Err(format!("the store refuses writes: {}", trouble.cause)),
-            (Some(trouble), _) => Err(format!("the store does not answer: {}", trouble.cause)),
-            (None, Some(error)) => Err(format!("the state directory can't be written: {error}")),
-            (None, None) => Ok(()),
+        match lock(&self.report).obstacle() {
+            Some(Obstacle { cause, reason }) => Err(format!("{reason} [{cause}]")),
+            None => Ok(()),
         }
     }
 }

@@ -3,6 +3,7 @@
 // A helper that fails is a test that fails, at the line that called it.
 #![allow(clippy::unwrap_used)]
 
+mod causes;
 mod cli;
 mod clock;
 mod config;

@@ -23,7 +23,8 @@ const CONFLICT: &str = "version_conflict_engine_exception";
 ///
 /// # Errors
 /// [`WriteError::Unavailable`] for an answer that is cut, is not of this form or speaks of another number of lines;
-/// [`WriteError::Refused`] where the engine takes no line, for a reason that has nothing to do with the lines.
+/// [`WriteError::Refused`] where the engine takes no line, for a reason that has nothing to do with the lines or their
+/// index. Lines whose index takes none are each to go again, with that reason.
 pub(super) fn read(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteError> {
     let dispositions = match read_all_created(body) {
         Some(created) => vec![Disposition::Stored; created],
@@ -81,6 +82,8 @@ struct ItemError {
 /// What an engine's word on one line means.
 enum Meaning {
     Line(Disposition),
+    /// It would say so of any line of this index.
+    Shut(Cause),
     /// It would say so of any line.
     Refused(Cause),
 }
@@ -96,6 +99,10 @@ fn read_items(body: &[u8]) -> Result<Vec<Disposition>, WriteError> {
             Meaning::Line(disposition) => {
                 settled |= !matches!(disposition, Disposition::Retry(_));
                 disposition
+            }
+            Meaning::Shut(cause) => {
+                settled = true;
+                Disposition::Retry(cause)
             }
             Meaning::Refused(cause) => {
                 let again = Disposition::Retry(cause.clone());
@@ -132,11 +139,14 @@ impl Outcome {
             503 => Disposition::Retry(cause()),
             // A disk past its flood stage is told as a block with 429, but does not pass by itself.
             status if about.is_some() && status < 500 => {
-                return Meaning::Refused(cause().of_kind(about.unwrap_or(CauseKind::Block)));
+                let cause = cause().of_kind(about.unwrap_or(CauseKind::Block));
+                let reason = self.error.as_ref().map_or("", |error| error.reason());
+                return if is_about_all(kind, reason) { Meaning::Refused(cause) } else { Meaning::Shut(cause) };
             }
             status if status == 429 || status >= 500 => Disposition::Retry(cause()),
-            401 | 403 => return Meaning::Refused(cause()),
-            404 => return Meaning::Refused(cause().of_kind(CauseKind::MissingIndex)),
+            401 => return Meaning::Refused(cause()),
+            403 => return Meaning::Shut(cause()),
+            404 => return Meaning::Shut(cause().of_kind(CauseKind::MissingIndex)),
             // A conflict with something else than the line itself.
             409 => Disposition::Retry(cause()),
             400..=499 => Disposition::DeadLetter(cause()),
@@ -168,6 +178,15 @@ pub(super) fn about_the_engine(kind: &str, reason: &str) -> Option<CauseKind> {
             no_room.then_some(CauseKind::ShardLimit)
         }
         _ => None,
+    }
+}
+
+/// Whether a refusal is about more than the line's index: a cluster's block names none, and all lines have one pipeline.
+fn is_about_all(kind: &str, reason: &str) -> bool {
+    match kind {
+        CLUSTER_BLOCK => !reason.starts_with("index ["),
+        "illegal_argument_exception" => true,
+        _ => false,
     }
 }
 
@@ -242,8 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn what_no_line_can_help_refuses_the_whole() {
+    fn what_no_line_can_help_is_a_refusal_of_its_index_or_of_all() {
         for (status, kind, reason) in [
+            (403, "cluster_block_exception", "blocked by: [FORBIDDEN/6/cluster read-only (api)];"),
             (403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)];"),
             (429, "cluster_block_exception", "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded …];"),
             (403, "index_create_block_exception", "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)];"),
@@ -266,7 +286,16 @@ mod tests {
         ] {
             let item = error(status, kind, reason);
             let refused = read(&answer(&[&item, &item]), 2);
-            assert!(matches!(refused, Err(WriteError::Refused(_))), "{kind}: {refused:?}");
+            if reason.starts_with("blocked by: [FORBIDDEN/6") || kind == "illegal_argument_exception" {
+                assert!(matches!(refused, Err(WriteError::Refused(_))), "{kind}: {refused:?}");
+            } else {
+                let refused = refused.unwrap();
+                let is_shut = |one: &Disposition| {
+                    let kinds = [CauseKind::Block, CauseKind::MissingIndex, CauseKind::ShardLimit, CauseKind::Rights];
+                    matches!(one, Disposition::Retry(cause) if kinds.contains(&cause.kind))
+                };
+                assert!(refused.iter().all(is_shut), "{kind}: {refused:?}");
+            }
             let mixed = read(&answer(&["{\"create\":{\"status\":201}}", &item]), 2).unwrap();
             assert!(matches!(mixed[..], [Disposition::Stored, Disposition::Retry(_)]), "{kind}");
         }

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use store::{BootstrapError, BootstrapMode, CauseKind, Finding, Outcome, WriteError};
+use store::{BootstrapError, BootstrapMode, CauseKind, Disposition, Finding, Outcome};
 
 use crate::lines::{batch, generation, record};
 use crate::rig::Rig;
@@ -156,7 +156,8 @@ async fn blocked_indices_are_told(rig: Rig) {
         assert!(report.is_blocked() && report.to_string().contains("index blocks: blocked, "), "{report}");
         // And so it is.
         let refused = store.write(&batch(&rig.settings.index_prefix, generation(2), &[record(0, "b", None)])).await;
-        assert!(matches!(&refused, Err(WriteError::Refused(cause)) if cause.kind == CauseKind::Block), "{refused:?}");
+        let refused = refused.unwrap();
+        assert!(matches!(&refused[..], [Disposition::Retry(cause)] if cause.kind == CauseKind::Block), "{refused:?}");
         assert_eq!(rig.ask(Method::PUT, &path, Some(json!({ block: null }))).await.0, 200);
     }
     assert_eq!(store.preflight().await.unwrap().index_blocks, Finding::Proven);
@@ -188,7 +189,7 @@ async fn an_index_that_is_not_made_is_told(rig: Rig) {
     let report = report.unwrap();
     let Finding::Blocked(why) = &report.cluster_blocks else { panic!("{report}") };
     assert!(why.contains("action.auto_create_index") && why.contains(&patterns), "{why}");
-    assert!(matches!(&refused, Err(WriteError::Refused(_))), "{refused:?}");
+    assert!(matches!(&refused.unwrap()[..], [Disposition::Retry(cause)] if cause.kind == CauseKind::MissingIndex));
     assert_eq!(store.preflight().await.unwrap().cluster_blocks, Finding::Proven);
     rig.clean().await;
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use store::{Batch, Cause, Disposition, LineId, WriteError};
+use store::{Batch, Cause, CauseKind, Disposition, LineId, WriteError};
 
 use super::random::Random;
 
@@ -18,6 +18,47 @@ pub(super) const CRASHER: &str = "crasher";
 
 /// A document of this text is answered with 500 by itself, for ever.
 pub(super) const BREAKER: &str = "breaker";
+
+/// The indices of all lines, of which each may take none for a while.
+const INDICES: [&str; 2] = ["app-logs-2026.11.23", "app-logs-2026.11.24"];
+
+/// How indices are shut in a seed: by a random of their own, so that they change no other seed.
+#[derive(Debug)]
+pub(super) struct Shuts {
+    random: Random,
+    /// Once in so many steps one is shut, and opened again some time later; 0 for never.
+    often: u64,
+    /// One that is shut from the beginning until all else is at rest.
+    for_good: Option<usize>,
+    is_shut: [bool; 2],
+}
+
+impl Shuts {
+    pub(super) fn new(mut random: Random, often: u64, for_good: Option<usize>) -> Self {
+        let mut is_shut = [false; 2];
+        if let Some(place) = for_good {
+            is_shut[place] = true;
+        }
+        random.next();
+        Self { random, often, for_good, is_shut }
+    }
+
+    fn change(&mut self) {
+        for place in 0..INDICES.len() {
+            let (is_shut, stays) = (self.is_shut[place], self.for_good == Some(place));
+            if is_shut && !stays && self.random.one_in(60) || !is_shut && self.random.one_in(self.often) {
+                self.is_shut[place] = !is_shut;
+            }
+        }
+    }
+
+    /// What is said of a line of this index, if none is taken.
+    fn refusal(&self, index: &str) -> Option<Cause> {
+        let place = INDICES.iter().position(|name| *name == index).filter(|place| self.is_shut[*place])?;
+        let (status, kind) = [(403, CauseKind::Block), (400, CauseKind::ShardLimit)][place];
+        Some(Cause::new(status, "it takes no lines").of_kind(kind))
+    }
+}
 
 /// A document, and the index that it was for.
 pub(super) struct Held {
@@ -59,10 +100,11 @@ pub(super) struct Engine {
     late: Vec<Batch>,
     /// Of each host that is down, what it answers: 0 for nothing.
     down: Vec<Option<u16>>,
+    shuts: Shuts,
 }
 
 impl Engine {
-    pub(super) fn new(weather: Weather, request_max_bytes: usize, hosts: usize) -> Self {
+    pub(super) fn new(weather: Weather, request_max_bytes: usize, hosts: usize, shuts: Shuts) -> Self {
         Self {
             documents: HashMap::new(),
             stored: HashSet::new(),
@@ -70,6 +112,7 @@ impl Engine {
             request_max_bytes,
             late: Vec::new(),
             down: vec![None; hosts],
+            shuts,
         }
     }
 
@@ -84,10 +127,23 @@ impl Engine {
         }
     }
 
-    /// All goes well from now on.
-    pub(super) fn calm(&mut self) {
+    /// Indices are shut, and opened.
+    pub(super) fn change_indices(&mut self) {
+        self.shuts.change();
+    }
+
+    /// All goes well from now on, but for an index that is shut for good; says whether there is one.
+    pub(super) fn calm(&mut self) -> bool {
         self.weather = Weather::default();
         self.down.fill(None);
+        self.shuts.often = 0;
+        self.shuts.is_shut = [0, 1].map(|place| self.shuts.for_good == Some(place));
+        self.shuts.for_good.is_some()
+    }
+
+    /// Every index takes lines from now on.
+    pub(super) fn open_indices(&mut self) {
+        self.shuts.is_shut = [false; 2];
     }
 
     /// One of its hosts gets a request; gives what the shipper gets to see of it.
@@ -157,6 +213,10 @@ impl Engine {
     }
 
     fn take_line(&mut self, batch: &Batch, place: usize, random: &mut Random) -> Disposition {
+        // An engine looks at the index before it looks at the line.
+        if let Some(cause) = self.shuts.refusal(batch.index_name(place)) {
+            return Disposition::Retry(cause);
+        }
         let document = batch.document(place);
         if memchr::memmem::find(document, POISON.as_bytes()).is_some() {
             return Disposition::DeadLetter(Cause::new(400, "mapping"));

@@ -36,6 +36,10 @@ pub(super) struct Plan {
     /// Once in so many moves the calendar's clock jumps back.
     pub(super) clock_jumps: u64,
     pub(super) steps: usize,
+    /// Once in so many steps an index takes no more lines for a while; 0 for never.
+    pub(super) shuts: u64,
+    /// An index that takes none before all else is at rest.
+    pub(super) shut_for_good: Option<usize>,
     /// Services write lines that spoil their requests, or that the store fails over for ever.
     pub(super) hopeless: bool,
 }
@@ -66,9 +70,14 @@ impl Plan {
             false_clean: random.one_in(2),
             holes: random.one_in(2),
         };
+        let (shuts, shut_for_good, has_room) = shut_indices(seed, stays_full);
+        let mut pipeline = pipeline(random, hopeless);
+        if has_room {
+            pipeline.in_flight_max_bytes = 200_000;
+        }
         Self {
             spool: SpoolSettings { max_bytes, segment_bytes: max_bytes / 8, on_full },
-            pipeline: pipeline(random, hopeless),
+            pipeline,
             crashes,
             power_losses: random.one_in(2),
             faults: if stays_full { Faults { error: 0, sync: 0, ..faults } } else { faults },
@@ -81,8 +90,25 @@ impl Plan {
             files: (!stays_full && random.one_in(2)).then(|| Kind::ALL[random.between(0, Kind::ALL.len() - 1)]),
             clock_jumps: some(random, 5, 20),
             steps: random.between(50, 400),
+            shuts,
+            shut_for_good,
             hopeless,
         }
+    }
+}
+
+/// How indices are shut in a quarter of the seeds, by a random of its own: how often, which for good, and whether there is
+/// room for all of its lines.
+fn shut_indices(seed: u64, stays_full: bool) -> (u64, Option<usize>, bool) {
+    let mut random = Random::new(seed ^ 0x005E_ED0F_5B07);
+    match seed % 8 {
+        2 => {
+            let often = some(&mut random, 30, 200);
+            let for_good = (often == 0 || random.one_in(2)).then(|| random.between(0, 1));
+            (often, for_good, random.one_in(2))
+        }
+        _ if stays_full => (some(&mut random, 30, 200), None, false),
+        _ => (0, None, false),
     }
 }
 

@@ -21,7 +21,7 @@ use store::{Batch, GenerationId, Timestamp, WriteError};
 use super::STATE;
 use super::checkpoints::Checkpoints;
 use super::disk::{Crash, Faults, SimDisk};
-use super::engine::Engine;
+use super::engine::{Engine, Shuts};
 use super::files::{Kind, LOGS, Logs};
 use super::oracle::{Rest, judge_reasons};
 use super::plan::Plan;
@@ -74,9 +74,10 @@ impl World {
         let mut random = Random::new(seed);
         let plan = Plan::new(seed, &mut random);
         let wall = Timestamp::parse(b"2026-11-23T23:59:50Z").unwrap();
+        let shuts = Shuts::new(Random::new(!seed), plan.shuts, plan.shut_for_good);
         Self {
             disk: SimDisk::new(random.fork(), &[STATE, LOGS]),
-            engine: Engine::new(plan.weather, plan.request_max_bytes, plan.pipeline.delivery.hosts.len()),
+            engine: Engine::new(plan.weather, plan.request_max_bytes, plan.pipeline.delivery.hosts.len(), shuts),
             lines: Lines::new(random.fork(), plan.hopeless, !plan.stays_full),
             logs: plan.files.map(|kind| Logs::new(kind, random.fork())),
             now: Moment { wall, elapsed: Duration::ZERO },
@@ -196,6 +197,7 @@ impl World {
             self.disk.set_full(false);
         }
         self.engine.change_hosts(&mut self.random);
+        self.engine.change_indices();
         let counts = process.counts();
         assert!(counts.is_balanced(), "{counts:?}");
     }

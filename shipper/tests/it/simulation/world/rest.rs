@@ -10,13 +10,19 @@ use super::{Process, Stream, World};
 /// Once faults stop, everything has its disposition within this much model time.
 const REST_WITHIN: Duration = Duration::from_secs(600);
 
+/// What is on its way from pipes and files is read within this.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// Days of all lines.
 const DAYS: [&str; 2] = ["2026-11-23", "2026-11-24"];
 
 impl World {
     /// No more faults and no more input: everything comes to its end.
     pub(super) fn come_to_rest(&mut self, process: &mut Process) {
-        self.engine.calm();
+        if self.engine.calm() && !self.plan.hopeless {
+            self.go_on_beside_a_shut_index(process);
+        }
+        self.engine.open_indices();
         if self.plan.stays_full {
             self.disk.stay_full();
         }
@@ -67,6 +73,31 @@ impl World {
                 "never at rest: {counts:?}, {:?}",
                 process.pipeline.report().disk_error
             );
+        }
+    }
+
+    /// While an index takes no lines all others come to their end, until the lines that wait for it take all the room.
+    fn go_on_beside_a_shut_index(&mut self, process: &mut Process) {
+        let begun = self.now.elapsed;
+        loop {
+            self.append(process);
+            self.tick(process);
+            while !process.requests.is_empty() {
+                self.answer(process);
+            }
+            while self.engine.take_late(&mut self.random) {}
+            self.now.elapsed += Duration::from_millis(100);
+            let (counts, report) = (process.counts(), process.pipeline.report());
+            assert!(counts.is_balanced(), "{counts:?}");
+            let shut = report.shut.as_ref().map_or(0, |shut| shut.lines as u64);
+            assert!(shut <= counts.waiting, "{counts:?} {report:?}");
+            let is_full = process.pipeline.bytes_in_flight() >= self.plan.pipeline.in_flight_max_bytes;
+            if self.now.elapsed > begun + SETTLE && (counts.waiting == shut || is_full && shut > 0) {
+                let told = report.obstacle().map(|obstacle| obstacle.cause);
+                assert!(shut == 0 || matches!(told, Some("block" | "shard_limit")), "{report:?}");
+                return;
+            }
+            assert!(self.now.elapsed < begun + REST_WITHIN, "others wait behind a shut index: {counts:?} {report:?}");
         }
     }
 
