@@ -9,6 +9,7 @@ mod disk_full;
 mod drop_oldest;
 mod engine_faults;
 mod kills;
+mod limits;
 mod network;
 mod refusals;
 mod rotation;
