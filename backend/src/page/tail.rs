@@ -25,7 +25,7 @@ use crate::page::places::{Names, Places};
 use crate::page::{self, Failure, Head, Menu};
 use crate::problem::{Details, Problem};
 
-/// Tails at a time; one more is refused with 503, and may try again after [`TRY_AGAIN_S`].
+/// Tails at a time; one more is refused with 503, and may try again after ten seconds.
 pub const TAILS_MAX: usize = 64;
 
 /// Seconds after which one that was refused may find room.
