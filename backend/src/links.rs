@@ -1,7 +1,8 @@
 //! Links by request id: to its story here, also for who is elsewhere, and to the same lines in Kibana where there is one.
 //!
 //! Every answer under `/api`, and every one that tells of an error, carries them for its own request in a `Link` header
-//! (RFC 8288), a story the one to Kibana for the request that it is about. Their times are fixed ones, so that a link that is kept still leads to the lines.
+//! (RFC 8288), a story the one to Kibana for the request that it is about. Their times are fixed ones, so that a link that is
+//! kept still leads to the lines.
 
 use std::fmt::Display;
 
@@ -126,8 +127,8 @@ pub fn story_path(request_id: &str) -> String {
     format!("/api/requests/{}", utf8_percent_encode(request_id, PLAIN))
 }
 
-/// Middleware: gives each answer under `/api`, and each error, the links of its request, also where a handler panicked. It reads the
-/// request's id off the answer, and so belongs outside of what puts it there.
+/// Middleware: gives each answer under `/api`, and each error, the links of its request, also where a handler panicked. It
+/// reads the request's id off the answer, and so belongs outside of what puts it there.
 ///
 /// # Errors
 /// Those of what it wraps.

@@ -81,6 +81,8 @@ fn ship(file: &Path, state: &Path, to: &str) -> anyhow::Result<Usage> {
         .arg(file)
         .arg("--state-dir")
         .arg(state)
+        // It leaves out on purpose what a start warns of.
+        .env("SHIPPER_LOG_FILTER", "error")
         .stdin(Stdio::null())
         .spawn()?;
     let (mut peak_kib, mut cpu) = (0, Duration::ZERO);

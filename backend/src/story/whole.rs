@@ -1,6 +1,6 @@
 //! Whether lines are missing between those of a request: within each source, stored lines stand end to end by their offset
-//! and length, from right before its first line to right after its last, or something is not there. It proves the way from the source to the store; what a service never wrote, or
-//! what was lost before it reached a file, is seen by nobody here.
+//! and length, from right before its first line to right after its last, or something is not there. It proves the way from
+//! the source to the store; what a service never wrote, or what was lost before it reached a file, is seen by nobody here.
 
 use std::ops::Range;
 

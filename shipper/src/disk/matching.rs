@@ -36,11 +36,14 @@ pub(super) fn matching(pattern: &str) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// A folder and all that are in it, at any depth.
+/// A folder and all that are in it, at any depth. Those that a link leads to are not gone into, as by a shell: it may lead
+/// back up.
 fn folders_under(folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<()> {
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
-        open.extend(entries(&folder)?.into_iter().filter(|path| path.is_dir()));
+        open.extend(
+            entries(&folder)?.into_iter().filter(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir())),
+        );
         folders.push(folder);
     }
     Ok(())
@@ -66,6 +69,7 @@ mod tests {
     use std::ffi::OsStr;
     use std::fs;
     use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -89,7 +93,14 @@ mod tests {
         };
         assert_eq!(found("a/*.log"), ["a/one.log"]);
         assert_eq!(found("*/[of]*.*"), ["a/one.log", "d/five.txt"]);
+        // These lead back up and to each other, and are no folders to go into.
+        for link in ["a/up", "a/b/up"] {
+            symlink("../..", dir.path().join(link)).unwrap();
+        }
         assert_eq!(found("**/t*.log"), ["a/b/c/three.log", "a/b/two.log"]);
+        symlink("a", dir.path().join("current")).unwrap();
+        assert_eq!(found("current/**/one.log"), ["current/one.log"]);
+        assert_eq!(found("**/one.log"), ["a/one.log"]);
         assert_eq!(found("a/**/*.log"), ["a/b/c/three.log", "a/b/two.log", "a/one.log"]);
         assert_eq!(found("d/*.log"), ["d/.four.log", "d/s\\xE9x.log"]);
         assert_eq!(found("d/s?x.log"), ["d/s\\xE9x.log"]);

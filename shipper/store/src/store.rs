@@ -47,8 +47,7 @@ pub enum Store {
 }
 
 impl Store {
-    /// Opens a store to write to and to search. The embedded store's folder, file and tables are made if they are not
-    /// there; an engine is not spoken to yet.
+    /// Opens a store to write to and to search. An embedded one is made if it is not there; no engine is spoken to yet.
     ///
     /// # Errors
     /// When the store can't be made or opened, or the settings can't be used.
@@ -237,9 +236,8 @@ impl Store {
     }
 
     /// The lines of a source around a place, by offset: `before` that begin before it, then the one at `offset` or the
-    /// next that may be seen, and `after` more; of each side at most [`MAX_LIMIT`](crate::MAX_LIMIT). The embedded store
-    /// goes from line to line; for a scope that does not see them all it goes no farther than
-    /// [`AROUND_MAX_BYTES`](crate::search::AROUND_MAX_BYTES) to each side, and says so.
+    /// next that may be seen, and `after` more; of each side at most [`MAX_LIMIT`](crate::MAX_LIMIT). For a scope that does
+    /// not see all lines the embedded store goes no farther than [`AROUND_MAX_BYTES`](crate::search::AROUND_MAX_BYTES).
     ///
     /// # Errors
     /// As [`Store::search`].
@@ -257,10 +255,9 @@ impl Store {
         }
     }
 
-    /// What came in since `place`, in the order in which it came, at most `limit` lines or
-    /// [`MAX_LIMIT`](crate::MAX_LIMIT); without a place nothing, and the place to begin at. No line comes twice. A
-    /// place of another store begins anew. Of an engine, a line whose number is seen after that of later ones may come
-    /// up to two seconds late, and lines that come into an index older than the newest 64 are missed.
+    /// What came in since `place`, in that order, at most `limit` lines or [`MAX_LIMIT`](crate::MAX_LIMIT); without a place,
+    /// or with another store's, nothing, and the place to begin at. No line comes twice. Of an engine, a line whose number
+    /// is seen after that of later ones may come two seconds late, and lines in indices older than the newest 64 are missed.
     ///
     /// # Errors
     /// As [`Store::search`].

@@ -202,3 +202,21 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// Runs a subcommand to its end; code, and what it said on either output.
+#[track_caller]
+pub(crate) fn run(place: &Place, arguments: &[&str]) -> (i32, String) {
+    let output = place.ship(arguments).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap(), text)
+}
+
+/// Ships lines from a pipe, to the end of it.
+#[track_caller]
+pub(crate) fn ship_stdin(place: &Place, text: &str) {
+    let mut command = place.ship(&["run"]);
+    command.stdin(Stdio::piped());
+    let mut shipper = start(place, command);
+    shipper.stdin().write_all(text.as_bytes()).unwrap();
+    assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
+}

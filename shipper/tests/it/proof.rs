@@ -9,29 +9,12 @@ use std::process::Stdio;
 use serde_json::Value;
 use store::{GenerationId, LineId};
 
-use crate::program::{Place, names, start, until};
-
-/// Runs a subcommand to its end; code and standard output.
-#[track_caller]
-fn run(place: &Place, arguments: &[&str]) -> (i32, String) {
-    let output = place.ship(arguments).output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.code().unwrap(), text)
-}
+use crate::program::{Place, names, run, ship_stdin, start, until};
 
 #[track_caller]
 fn ship_files(place: &Place) {
     let (code, text) = run(place, &["run", "--file", "*.log", "--until-idle"]);
     assert_eq!(code, 0, "{text}");
-}
-
-#[track_caller]
-fn ship_stdin(place: &Place, text: &str) {
-    let mut command = place.ship(&["run"]);
-    command.stdin(Stdio::piped());
-    let mut shipper = start(place, command);
-    shipper.stdin().write_all(text.as_bytes()).unwrap();
-    assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
 }
 
 /// The store's files, to be put back later.

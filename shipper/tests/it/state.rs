@@ -13,31 +13,14 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use store::GenerationId;
 
-use crate::program::{Place, names, start, until};
+use crate::program::{Place, names, run, ship_stdin, start, until};
 use crate::proof::leave_dead_letters;
-
-/// Runs a subcommand to its end; code, and what it said.
-#[track_caller]
-fn run(place: &Place, arguments: &[&str]) -> (i32, String) {
-    let output = place.ship(arguments).output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.code().unwrap(), text)
-}
 
 #[track_caller]
 fn runs(place: &Place, arguments: &[&str]) -> String {
     let (code, text) = run(place, arguments);
     assert_eq!(code, 0, "{arguments:?}: {text}");
     text
-}
-
-#[track_caller]
-fn ship_stdin(place: &Place, text: &str) {
-    let mut command = place.ship(&["run"]);
-    command.stdin(Stdio::piped());
-    let mut shipper = start(place, command);
-    shipper.stdin().write_all(text.as_bytes()).unwrap();
-    assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
 }
 
 fn append(path: &Path, text: &str) {
