@@ -226,9 +226,20 @@ pub(crate) fn command() -> Command {
 
 /// Does not show what is of use to `run` only.
 fn without_files(command: Command) -> Command {
-    ["files", "format", "docker_labels", "until_idle", "scan_interval_ms"]
-        .into_iter()
-        .fold(command, |command, name| command.mut_arg(name, |arg| arg.hide(true)))
+    let of_files = [
+        "files",
+        "exclude",
+        "format",
+        "docker_labels",
+        "until_idle",
+        "allow_empty",
+        "read_from",
+        "ignore_older",
+        "read_compressed",
+        "max_open_files",
+        "scan_interval_ms",
+    ];
+    of_files.into_iter().fold(command, |command, name| command.mut_arg(name, |arg| arg.hide(true)))
 }
 
 /// Shows each option's default after its help.
@@ -270,8 +281,12 @@ fn environment() -> impl Iterator<Item = String> {
 
 /// A variable holds one text, which may be several values.
 fn split_lists(matches: &ArgMatches, options: &mut Options) {
-    let lists =
-        [("files", &mut options.files), ("docker_labels", &mut options.docker_labels), ("fields", &mut options.fields)];
+    let lists = [
+        ("files", &mut options.files),
+        ("exclude", &mut options.exclude),
+        ("docker_labels", &mut options.docker_labels),
+        ("fields", &mut options.fields),
+    ];
     for (name, list) in lists {
         if matches.value_source(name) == Some(ValueSource::EnvVariable) {
             let values = list.iter().flatten().flat_map(|text| text.split(LIST_SEPARATOR));

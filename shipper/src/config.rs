@@ -6,6 +6,7 @@
 mod amounts;
 mod check;
 mod fields;
+mod files;
 mod options;
 
 use std::fmt;
@@ -19,7 +20,7 @@ use crate::files::FileSettings;
 use crate::pipeline::PipelineSettings;
 use crate::spool::{self, SpoolSettings};
 
-pub use options::{Bootstrap, Compression, Format, OnFull, Options};
+pub use options::{Bootstrap, Compression, Format, OnFull, Options, ReadFrom};
 
 /// All variables of the shipper begin with this.
 pub const VARIABLE_PREFIX: &str = "SHIPPER_";
@@ -138,6 +139,7 @@ pub struct Settings {
     host: String,
     log_filter: String,
     files: FileSettings,
+    allow_empty: bool,
     spool: SpoolSettings,
     keep: Keep,
     dead_letters_max_bytes: u64,
@@ -221,6 +223,12 @@ impl Settings {
     #[must_use]
     pub fn files(&self) -> FileSettings {
         self.files.clone()
+    }
+
+    /// Whether a run with `until_idle` that has nothing to read is a success.
+    #[must_use]
+    pub fn allow_empty(&self) -> bool {
+        self.allow_empty
     }
 
     /// The spool's bounds.

@@ -34,6 +34,10 @@ pub(crate) enum Exit {
     StoreUnreachable,
     /// The admin port can't be had.
     AdminListen,
+    /// Nothing was there to read until idle.
+    NothingToRead,
+    /// Files could not be read, or not whole, until idle.
+    FilesUnread,
     /// The command is there but can't be run.
     NotExecutable,
     /// There is no such command.
@@ -44,7 +48,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Those with a number of their own.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Success,
         Self::Unexpected,
         Self::Usage,
@@ -54,6 +58,8 @@ impl Exit {
         Self::Store,
         Self::StoreUnreachable,
         Self::AdminListen,
+        Self::NothingToRead,
+        Self::FilesUnread,
         Self::NotExecutable,
         Self::NotFound,
     ];
@@ -70,6 +76,8 @@ impl Exit {
             Self::Store => 12,
             Self::StoreUnreachable => 13,
             Self::AdminListen => 14,
+            Self::NothingToRead => 15,
+            Self::FilesUnread => 16,
             Self::NotExecutable => 126,
             Self::NotFound => 127,
             Self::Command(code) => code,
@@ -90,6 +98,8 @@ impl Exit {
             Self::Store => "the store can't be opened, or refuses to be made ready",
             Self::StoreUnreachable => "bootstrap, preflight, verify, dead-letters replay: the store does not answer",
             Self::AdminListen => "the address for metrics and health is taken or not this machine's",
+            Self::NothingToRead => "--until-idle: the patterns match no file; give --allow-empty if that is fine",
+            Self::FilesUnread => "--until-idle: some files could not be read, or not whole; the log names them",
             Self::NotExecutable => "exec: the command can't be executed",
             Self::NotFound => "exec: there is no such command",
             Self::Command(_) => "exec: the command's own",

@@ -32,7 +32,7 @@ use crate::spool::{Random, lock};
 pub use event::{FileCounts, FileEvent};
 pub use identity::FINGERPRINT_BYTES;
 pub use lookup::find;
-pub use settings::{FileSettings, Format};
+pub use settings::{FileSettings, Format, ReadFrom};
 use unreadable::Unreadable;
 
 /// Files followed at once; further ones are left alone, and said to be, until others are gone.

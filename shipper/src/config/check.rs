@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use store::{Credentials, EngineSettings, Keep, Target};
 
-use super::{ConfigError, Format, Options, Settings, amounts, fields};
+use super::{ConfigError, Options, Settings, amounts, fields, files};
 use crate::delivery::DeliverySettings;
-use crate::docker::Labels;
-use crate::files::{self, FileSettings};
 use crate::pipeline::PipelineSettings;
 use crate::spool::SpoolSettings;
 
@@ -42,9 +40,9 @@ const HOSTS_MAX: usize = 64;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
-const HOUR_MS: u64 = 60 * 60 * 1000;
+pub(super) const HOUR_MS: u64 = 60 * 60 * 1000;
 
-type Checked<T> = Result<T, ConfigError>;
+pub(super) type Checked<T> = Result<T, ConfigError>;
 
 /// The settings that `options` are, where every key with a default has its value.
 pub(super) fn settings(mut options: Options) -> Checked<Settings> {
@@ -59,9 +57,6 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
     {
         return Err(value("to", format!("{} addresses are more than {HOSTS_MAX}", addresses.len())));
     }
-    let patterns = patterns(&options)?;
-    let scan_interval = duration("scan_interval_ms", options.scan_interval_ms, 10, HOUR_MS)?;
-    let until_idle = options.until_idle.unwrap_or_default();
     Ok(Settings {
         bootstrap: required("bootstrap", options.bootstrap)?,
         engine: engine(&options)?,
@@ -71,13 +66,8 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
         name: line_name("name", options.name.as_deref())?,
         host: line_name("host", options.host.as_deref())?,
         log_filter: required("log_filter", options.log_filter.clone())?,
-        files: FileSettings {
-            patterns,
-            scan_interval,
-            until_idle,
-            state_dir: state_dir(&options)?,
-            format: format(&options)?,
-        },
+        files: files::settings(&options)?,
+        allow_empty: options.allow_empty.unwrap_or_default(),
         spool: spool(&options, spool_max_bytes, line_max_bytes)?,
         dead_letters_max_bytes: dead_letters(&options, line_max_bytes)?,
         spool_sync_interval: duration("spool_sync_interval_ms", options.spool_sync_interval_ms, 1, HOUR_MS)?,
@@ -214,28 +204,7 @@ fn readable(key: &'static str, file: Option<&PathBuf>) -> Checked<Option<PathBuf
     }
 }
 
-fn patterns(options: &Options) -> Checked<Vec<String>> {
-    let patterns = options.files.clone().unwrap_or_default();
-    for pattern in &patterns {
-        if pattern.is_empty() {
-            return Err(value("files", "a pattern is empty"));
-        }
-        glob::Pattern::new(pattern).map_err(|error| value("files", format!("{pattern:?} is no pattern: {error}")))?;
-    }
-    Ok(patterns)
-}
-
-fn format(options: &Options) -> Checked<files::Format> {
-    let texts = options.docker_labels.clone().unwrap_or_default();
-    let labels = Labels::parse(&texts).map_err(|message| value("docker_labels", message))?;
-    match required("format", options.format)? {
-        Format::Docker => Ok(files::Format::Docker(labels)),
-        Format::Lines if texts.is_empty() => Ok(files::Format::Lines),
-        Format::Lines => Err(value("docker_labels", "only files of format docker have labels")),
-    }
-}
-
-fn state_dir(options: &Options) -> Checked<PathBuf> {
+pub(super) fn state_dir(options: &Options) -> Checked<PathBuf> {
     let state_dir = required("state_dir", options.state_dir.clone())?;
     if state_dir.as_os_str().is_empty() { Err(value("state_dir", "it is empty")) } else { Ok(state_dir) }
 }
@@ -270,11 +239,11 @@ fn line_name(key: &'static str, given: Option<&str>) -> Checked<String> {
     Ok(name.to_owned())
 }
 
-fn duration(key: &'static str, given: Option<u64>, min_ms: u64, max_ms: u64) -> Checked<Duration> {
+pub(super) fn duration(key: &'static str, given: Option<u64>, min_ms: u64, max_ms: u64) -> Checked<Duration> {
     number(key, given, min_ms, max_ms).map(Duration::from_millis)
 }
 
-fn number(key: &'static str, given: Option<u64>, min: u64, max: u64) -> Checked<u64> {
+pub(super) fn number(key: &'static str, given: Option<u64>, min: u64, max: u64) -> Checked<u64> {
     let given = required(key, given)?;
     if (min..=max).contains(&given) {
         Ok(given)
@@ -283,11 +252,11 @@ fn number(key: &'static str, given: Option<u64>, min: u64, max: u64) -> Checked<
     }
 }
 
-fn size(key: &'static str, number: u64) -> Checked<usize> {
+pub(super) fn size(key: &'static str, number: u64) -> Checked<usize> {
     usize::try_from(number).map_err(|_| value(key, format!("{number} is more than this machine can address")))
 }
 
-fn required<T>(key: &'static str, given: Option<T>) -> Checked<T> {
+pub(super) fn required<T>(key: &'static str, given: Option<T>) -> Checked<T> {
     let option = key.replace('_', "-");
     given.ok_or_else(|| {
         let variable = format!("{}{}", super::VARIABLE_PREFIX, key.to_uppercase());
@@ -295,6 +264,6 @@ fn required<T>(key: &'static str, given: Option<T>) -> Checked<T> {
     })
 }
 
-fn value(key: &'static str, message: impl Into<String>) -> ConfigError {
+pub(super) fn value(key: &'static str, message: impl Into<String>) -> ConfigError {
     ConfigError::Value { key, message: message.into() }
 }

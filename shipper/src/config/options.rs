@@ -28,6 +28,16 @@ pub enum Format {
     Docker,
 }
 
+/// Where to begin with files that are there at the very first start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadFrom {
+    /// At their beginning.
+    Beginning,
+    /// At their end: only what is added is read.
+    End,
+}
+
 /// What batches are on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +78,13 @@ pub struct Options {
         value_name = "GLOB", num_args = 1.., help_heading = "Files"
     )]
     pub files: Option<Vec<String>>,
+    /// Never read files that match these patterns; one without a slash matches the file name in any folder; by comma in the
+    /// variable
+    #[arg(
+        long, env = "SHIPPER_EXCLUDE", hide_env_values = true,
+        value_name = "GLOB", num_args = 1.., help_heading = "Files"
+    )]
+    pub exclude: Option<Vec<String>>,
     /// What the files are made of: docker is for json-file logs
     #[arg(long, env = "SHIPPER_FORMAT", hide_env_values = true, value_name = "FORMAT", help_heading = "Files")]
     pub format: Option<Format>,
@@ -86,6 +103,27 @@ pub struct Options {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Files"
     )]
     pub until_idle: Option<bool>,
+    /// With --until-idle, succeed also where there is nothing to read
+    #[arg(
+        long, env = "SHIPPER_ALLOW_EMPTY", hide_env_values = true, value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Files"
+    )]
+    pub allow_empty: Option<bool>,
+    /// Where to begin with files that are there at the very first start; later ones are read from the beginning
+    #[arg(long, env = "SHIPPER_READ_FROM", hide_env_values = true, value_name = "WHERE", help_heading = "Files")]
+    pub read_from: Option<ReadFrom>,
+    /// Skip what is in files not modified for this long when first seen, such as 24h; what is added is read [default: off]
+    #[arg(long, env = "SHIPPER_IGNORE_OLDER", hide_env_values = true, value_name = "AGE", help_heading = "Files")]
+    pub ignore_older: Option<String>,
+    /// Read gzip and zstd files, each once and whole; otherwise compressed files are left alone
+    #[arg(
+        long, env = "SHIPPER_READ_COMPRESSED", hide_env_values = true, value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Files"
+    )]
+    pub read_compressed: Option<bool>,
+    /// Maximum number of files held open at once; not a bound on the files that are followed
+    #[arg(long, env = "SHIPPER_MAX_OPEN_FILES", hide_env_values = true, value_name = "N", help_heading = "Files")]
+    pub max_open_files: Option<u64>,
     /// How often patterns are looked up anew
     #[arg(long, env = "SHIPPER_SCAN_INTERVAL_MS", hide_env_values = true, value_name = "N", help_heading = "Files")]
     pub scan_interval_ms: Option<u64>,
@@ -269,8 +307,8 @@ impl Options {
     #[must_use]
     pub fn or(self, lower: Self) -> Self {
         layer!(self, lower;
-            to, state_dir, service, files, format, docker_labels, until_idle, scan_interval_ms, bootstrap, pipeline, index_prefix,
-            keep, keep_size,
+            to, state_dir, service, files, exclude, format, docker_labels, until_idle, allow_empty, read_from, ignore_older,
+            read_compressed, max_open_files, scan_interval_ms, bootstrap, pipeline, index_prefix, keep, keep_size,
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, compression, line_max_bytes, batch_max_lines,
             batch_max_bytes, batch_max_age_ms, requests_in_flight, in_flight_max_bytes, retry_min_ms, retry_max_ms,
             spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, dead_letters_max_bytes, checkpoint_interval_ms,
@@ -284,6 +322,10 @@ impl Options {
             state_dir: Some("shipper-state".into()),
             format: Some(Format::Lines),
             until_idle: Some(false),
+            allow_empty: Some(false),
+            read_from: Some(ReadFrom::Beginning),
+            read_compressed: Some(false),
+            max_open_files: Some(1_000),
             log_filter: Some("info,actix_server=warn".to_owned()),
             scan_interval_ms: Some(1_000),
             bootstrap: Some(Bootstrap::Apply),

@@ -21,6 +21,26 @@ pub struct FileSettings {
     pub state_dir: PathBuf,
     /// What the files are made of.
     pub format: Format,
+    /// Patterns of files that are never read, in the syntax of `patterns`. One without a slash matches the file name in
+    /// any folder.
+    pub exclude: Vec<String>,
+    /// Whether files that gzip or zstd wrote are read, each once and whole. All other compressed files are left alone.
+    pub read_compressed: bool,
+    /// Maximum number of files held open at once; not a bound on the files that are followed.
+    pub max_open_files: usize,
+    /// Where to begin with files that are there at the very first start.
+    pub read_from: ReadFrom,
+    /// Files not modified for this long are left at their end when they are first met, until they grow.
+    pub ignore_older: Option<Duration>,
+}
+
+/// Where to begin with files that are there at the very first start. Files that appear later are read from the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// At their beginning.
+    Beginning,
+    /// At their end: only what is added is read.
+    End,
 }
 
 /// What files are made of.

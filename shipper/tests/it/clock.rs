@@ -12,7 +12,7 @@ use shipper::dead_letters::DeadLetters;
 use shipper::delivery::Request;
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
-use shipper::files::{FileSettings, Files, Format};
+use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::{self, Journal};
 use shipper::ledger::Ledger;
 use shipper::moment::Moment;
@@ -88,6 +88,11 @@ impl World {
             until_idle: false,
             state_dir: state.clone(),
             format: Format::Lines,
+            exclude: Vec::new(),
+            read_compressed: false,
+            max_open_files: 1_000,
+            read_from: ReadFrom::Beginning,
+            ignore_older: None,
         };
         let files = Files::new(RealDisk, files, Arc::clone(&journal), self.random());
         let past = Past::open(RealDisk, &state).unwrap();

@@ -12,7 +12,7 @@ use shipper::dead_letters::DeadLetters;
 use shipper::delivery::Request;
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
-use shipper::files::{FileSettings, Files, Format};
+use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::Journal;
 use shipper::ledger::{Ledger, Snapshot};
 use shipper::moment::Moment;
@@ -72,6 +72,11 @@ impl World {
             until_idle,
             state_dir: state.clone(),
             format: Format::Lines,
+            exclude: Vec::new(),
+            read_compressed: false,
+            max_open_files: 1_000,
+            read_from: ReadFrom::Beginning,
+            ignore_older: None,
         };
         let files = Files::new(RealDisk, settings, Arc::clone(&journal), random());
         let shared = Shared {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use shipper::dead_letters::DeadLetters;
 use shipper::delivery::Request;
 use shipper::document::Documents;
-use shipper::files::{FileSettings, Files, Format};
+use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::{Entry, Journal};
 use shipper::ledger::{Ledger, Snapshot};
 use shipper::moment::Moment;
@@ -162,6 +162,11 @@ impl World {
             until_idle: false,
             state_dir: state.to_owned(),
             format,
+            exclude: Vec::new(),
+            read_compressed: false,
+            max_open_files: 1_000,
+            read_from: ReadFrom::Beginning,
+            ignore_older: None,
         };
         let files = Files::new(self.disk.clone(), settings, Arc::clone(&journal), boxed());
         let shared = Shared {

@@ -1,0 +1,57 @@
+//! Which files are read, and how.
+
+use super::check::{Checked, HOUR_MS, duration, number, required, size, state_dir, value};
+use super::{Format, Options, ReadFrom, amounts};
+use crate::docker::Labels;
+use crate::files::{self, FileSettings};
+
+/// The greatest limit on open files that can be asked for; the system's own is applied where files are opened.
+const OPEN_FILES_MAX: u64 = 1_000_000;
+
+/// The settings that `options` are, where every key with a default has its value.
+pub(super) fn settings(options: &Options) -> Checked<FileSettings> {
+    let ignore_older = options.ignore_older.as_deref().map(amounts::age).transpose();
+    let max_open_files = number("max_open_files", options.max_open_files, 1, OPEN_FILES_MAX)?;
+    Ok(FileSettings {
+        patterns: patterns("files", options.files.as_deref())?,
+        scan_interval: duration("scan_interval_ms", options.scan_interval_ms, 10, HOUR_MS)?,
+        until_idle: options.until_idle.unwrap_or_default(),
+        state_dir: state_dir(options)?,
+        format: format(options)?,
+        exclude: patterns("exclude", options.exclude.as_deref())?,
+        read_compressed: options.read_compressed.unwrap_or_default(),
+        max_open_files: size("max_open_files", max_open_files)?,
+        read_from: required("read_from", options.read_from)?.into(),
+        ignore_older: ignore_older.map_err(|advice| value("ignore_older", advice))?,
+    })
+}
+
+fn patterns(key: &'static str, given: Option<&[String]>) -> Checked<Vec<String>> {
+    let patterns = given.unwrap_or_default();
+    for pattern in patterns {
+        if pattern.is_empty() {
+            return Err(value(key, "a pattern is empty"));
+        }
+        glob::Pattern::new(pattern).map_err(|error| value(key, format!("{pattern:?} is no pattern: {error}")))?;
+    }
+    Ok(patterns.to_vec())
+}
+
+fn format(options: &Options) -> Checked<files::Format> {
+    let texts = options.docker_labels.clone().unwrap_or_default();
+    let labels = Labels::parse(&texts).map_err(|message| value("docker_labels", message))?;
+    match required("format", options.format)? {
+        Format::Docker => Ok(files::Format::Docker(labels)),
+        Format::Lines if texts.is_empty() => Ok(files::Format::Lines),
+        Format::Lines => Err(value("docker_labels", "only files of format docker have labels")),
+    }
+}
+
+impl From<ReadFrom> for files::ReadFrom {
+    fn from(read_from: ReadFrom) -> Self {
+        match read_from {
+            ReadFrom::Beginning => Self::Beginning,
+            ReadFrom::End => Self::End,
+        }
+    }
+}
