@@ -61,6 +61,14 @@ pub(crate) enum Action {
     /// waits in the state directory for the next start. A SIGINT or SIGTERM at that time, if it is not the first, ends
     /// the wait. The exit code is always the command's own, or 128 and the number of the signal that ended it. The
     /// command ends with the shipper, even when the shipper is killed.
+    ///
+    /// Run the service in the foreground. If the command ends while a process that it started still holds its standard
+    /// output open, such as a daemon or a background job, the shipper warns and ships that output for two more seconds.
+    /// Then it ends, and the process gets SIGPIPE at its next write. With --wait-for-eof the shipper goes on until the
+    /// last such process has closed the output. It passes signals on to these processes, and ends them when it is killed,
+    /// even if they left the command's process group. After a SIGINT or SIGTERM they have shutdown_timeout_ms to close
+    /// the output; a second one ends the wait. The exit code stays the command's own, however these processes end. A
+    /// process that closes or redirects its output isn't waited for: no line of it can be shipped.
     Exec(ExecArgs),
     /// Ship standard input, or files
     ///
@@ -200,6 +208,18 @@ impl ExecArgs {
 }
 
 impl CommonArgs {
+    /// The settings to ship standard input or files with.
+    pub(crate) fn run_settings(self) -> Result<Settings, ConfigError> {
+        let settings = self.settings()?;
+        if settings.wait_for_eof() {
+            let message = "run reads its input to the end in any case; this is for shipper exec";
+            return Err(ConfigError::Value { key: "wait_for_eof", message: message.to_owned() });
+        }
+        Ok(settings)
+    }
+}
+
+impl CommonArgs {
     /// The settings, from options, variables, file and defaults.
     pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
         self.settings_for(None)
@@ -215,31 +235,36 @@ impl CommonArgs {
 pub(crate) fn command() -> Command {
     let long_help = format!("{}\n\nExamples:\n{EXAMPLES}", exit_codes());
     let command = Cli::command().after_help(exit_codes()).after_long_help(long_help);
+    let complete = |subcommand: Command| with_defaults(subcommand).after_help(exit_codes());
     command.mut_subcommands(|subcommand| match subcommand.get_name() {
-        "run" | "check-config" => with_defaults(subcommand).after_help(exit_codes()),
-        "exec" | "bootstrap" | "preflight" => without_files(with_defaults(subcommand)).after_help(exit_codes()),
-        "verify" => with_defaults(subcommand).after_help(exit_codes()),
-        "dead-letters" => subcommand.mut_subcommand("replay", |replay| without_files(with_defaults(replay))),
+        "check-config" => complete(subcommand),
+        "run" | "verify" => without(complete(subcommand), &["wait_for_eof"]),
+        "exec" => without(complete(subcommand), &OF_FILES),
+        "bootstrap" | "preflight" => without(without(complete(subcommand), &OF_FILES), &["wait_for_eof"]),
+        "dead-letters" => subcommand
+            .mut_subcommand("replay", |replay| without(without(with_defaults(replay), &OF_FILES), &["wait_for_eof"])),
         _ => subcommand,
     })
 }
 
-/// Does not show what is of use to `run` only.
-fn without_files(command: Command) -> Command {
-    let of_files = [
-        "files",
-        "exclude",
-        "format",
-        "docker_labels",
-        "until_idle",
-        "allow_empty",
-        "read_from",
-        "ignore_older",
-        "read_compressed",
-        "max_open_files",
-        "scan_interval_ms",
-    ];
-    of_files.into_iter().fold(command, |command, name| command.mut_arg(name, |arg| arg.hide(true)))
+/// Options that are of use to `run` only.
+const OF_FILES: [&str; 11] = [
+    "files",
+    "exclude",
+    "format",
+    "docker_labels",
+    "until_idle",
+    "allow_empty",
+    "read_from",
+    "ignore_older",
+    "read_compressed",
+    "max_open_files",
+    "scan_interval_ms",
+];
+
+/// Hides options that are of no use to a subcommand.
+fn without(command: Command, options: &[&str]) -> Command {
+    options.iter().fold(command, |command, name| command.mut_arg(name, |arg| arg.hide(true)))
 }
 
 /// Shows each option's default after its help.

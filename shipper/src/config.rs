@@ -146,6 +146,7 @@ pub struct Settings {
     spool_sync_interval: Duration,
     pipeline: PipelineSettings,
     shutdown_timeout: Duration,
+    wait_for_eof: bool,
     admin_listen: Option<SocketAddr>,
 }
 
@@ -259,6 +260,12 @@ impl Settings {
     #[must_use]
     pub fn shutdown_timeout(&self) -> Duration {
         self.shutdown_timeout
+    }
+
+    /// Whether `exec` ships until no process holds its command's standard output open.
+    #[must_use]
+    pub fn wait_for_eof(&self) -> bool {
+        self.wait_for_eof
     }
 
     /// Where to serve metrics and health.

@@ -100,7 +100,8 @@ impl Drained {
     }
 }
 
-async fn sleep_until(until: Option<Instant>) {
+/// Sleeps until then, or for as long as it is asked.
+pub(crate) async fn sleep_until(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until.into()).await,
         None => std::future::pending().await,

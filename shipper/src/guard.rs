@@ -1,9 +1,10 @@
 //! Ends the service when the shipper is killed, which the shipper itself can't.
 //!
 //! `exec` starts this program a second time, with [`ARGUMENT`], before it starts the service. The two hold the ends
-//! of a pipe, of which the service gets none. Over it go the service's process group, four bytes, little-endian, as
-//! soon as there is one, and [`DONE`] when the service has ended. An end of the pipe without it means that the shipper
-//! is gone: then the group gets SIGTERM, and what is left of it after [`GRACE`] gets SIGKILL.
+//! of a pipe, of which the service gets none. Over it go the service's [`Processes`], as soon as there are any, then
+//! [`LEADER_ENDED`] if more than the service itself is waited for, and [`DONE`] when nothing is waited for any more. If the
+//! pipe ends without [`DONE`], the shipper was killed. The processes then get SIGTERM, and those left after [`GRACE`] get
+//! SIGKILL.
 //!
 //! The guard has a process group of its own and sits out signals that ask it to end, so that it outlives a shipper that
 //! a terminal or a supervisor ends. The service begins only once its group was written to the pipe
@@ -14,8 +15,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::Signal;
 
+use crate::processes::{ENCODED_BYTES, Processes};
 use crate::signals::Signals;
 
 /// The one argument that makes this program the guard; no subcommand that anyone is shown.
@@ -26,6 +28,9 @@ pub(crate) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// The service has ended: there is nothing to do.
 const DONE: u8 = b'.';
+
+/// The service itself has ended; processes that it started are still waited for.
+const LEADER_ENDED: u8 = b'-';
 
 /// How long the service may take to end itself.
 const GRACE: Duration = Duration::from_secs(10);
@@ -49,9 +54,16 @@ impl Guard {
         Ok(Self { process, pipe })
     }
 
-    /// From now on this group is guarded, whatever becomes of the shipper: what is in the pipe stays in it.
-    pub(crate) fn watch(&mut self, group: Pid) -> io::Result<()> {
-        self.pipe.write_all(&group.as_raw_pid().to_le_bytes())
+    /// Guards these processes from now on, whatever becomes of the shipper: what is in the pipe stays in it.
+    pub(crate) fn watch(&mut self, processes: Processes) -> io::Result<()> {
+        self.pipe.write_all(&processes.to_bytes())
+    }
+
+    /// The service itself has ended, and others of its processes are waited for.
+    pub(crate) fn leader_has_ended(&mut self) {
+        if let Err(error) = self.pipe.write_all(&[LEADER_ENDED]) {
+            tracing::warn!(%error, "the guard had ended");
+        }
     }
 
     /// The service has ended, or was not started.
@@ -75,28 +87,29 @@ pub(crate) fn stand() -> io::Result<()> {
     };
     let mut words = Vec::new();
     io::stdin().lock().read_to_end(&mut words)?;
-    if words.last() == Some(&DONE) && words.len() != 4 {
-        return Ok(());
+    let Some((processes, events)) = words.split_first_chunk::<ENCODED_BYTES>() else { return Ok(()) };
+    let Some(mut processes) = Processes::from_bytes(processes) else { return Ok(()) };
+    if events.contains(&LEADER_ENDED) {
+        processes.leader_has_ended();
     }
-    let group = words.first_chunk().and_then(|group| Pid::from_raw(i32::from_le_bytes(*group)));
-    if let Some(group) = group {
-        end(group);
+    if !events.contains(&DONE) {
+        end(&processes);
     }
     Ok(())
 }
 
-/// Ends all of a group that is still there.
-fn end(group: Pid) {
-    if kill_process_group(group, Signal::TERM).is_err() {
+/// Ends all of a service that is still there.
+fn end(processes: &Processes) {
+    if !processes.signal(Signal::TERM).is_ok_and(|reached| reached) {
         return;
     }
     crate::exit::tell(format_args!("shipper: the shipper was killed; its command is ended with it"));
     // One that is stopped can't end.
-    let _gone = kill_process_group(group, Signal::CONT);
+    let _ended = processes.signal(Signal::CONT);
     let deadline = Instant::now() + GRACE;
-    while test_kill_process_group(group).is_ok() {
+    while processes.are_there() {
         if Instant::now() >= deadline {
-            let _gone = kill_process_group(group, Signal::KILL);
+            let _ended = processes.signal(Signal::KILL);
             return;
         }
         std::thread::sleep(POLL_INTERVAL);

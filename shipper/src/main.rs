@@ -12,6 +12,7 @@ mod export;
 mod guard;
 mod manual;
 mod metrics;
+mod processes;
 mod run;
 mod signals;
 mod source;
@@ -25,7 +26,6 @@ use anyhow::Context;
 use observability::{LogTarget, Observability, ObservabilitySettings};
 use shipper::config::Settings;
 
-use crate::admin::Admin;
 use crate::cli::{Action, Cli};
 use crate::exit::{Exit, Failure};
 
@@ -57,11 +57,11 @@ fn act(action: Action) -> Result<Exit, Failure> {
     match action {
         Action::Exec(exec) => {
             let (settings, command) = exec.settings()?;
-            ship(&settings, async |admin| exec::exec(&settings, &command, admin).await)
+            ship(&settings, async |observability| exec::exec(&settings, &command, observability).await)
         }
         Action::Run(run) => {
-            let settings = run.settings()?;
-            ship(&settings, async |admin| run::run(&settings, admin).await)
+            let settings = run.run_settings()?;
+            ship(&settings, async |observability| run::run(&settings, observability).await)
         }
         Action::Bootstrap(bootstrap) => {
             let settings = bootstrap.settings()?;
@@ -87,13 +87,10 @@ fn act(action: Action) -> Result<Exit, Failure> {
     }
 }
 
-/// Does the work with what surrounds it: the shipper's own log, its metrics and its port.
-fn ship(settings: &Settings, work: impl AsyncFnOnce(Admin) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+/// Does the work with what surrounds it: the shipper's own log and its metrics.
+fn ship(settings: &Settings, work: impl AsyncFnOnce(&Observability) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let observability = observe(settings)?;
-    let exit = actix_rt::System::new().block_on(async {
-        let admin = Admin::start(settings, &observability)?;
-        work(admin).await
-    });
+    let exit = actix_rt::System::new().block_on(work(&observability));
     observability.flush(FLUSH_TIMEOUT);
     exit
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use observability::Observability;
 use shipper::config::Settings;
 use shipper::shipper::Shipper;
 
@@ -17,7 +18,8 @@ use crate::source::Source;
 const STREAM: &str = "stdin";
 
 /// Ships standard input, or files where patterns are given.
-pub(crate) async fn run(settings: &Settings, admin: Admin) -> Result<Exit, Failure> {
+pub(crate) async fn run(settings: &Settings, observability: &Observability) -> Result<Exit, Failure> {
+    let admin = Admin::start(settings, observability)?;
     let files = settings.files();
     let mut signals = Signals::listen(&STOP).map_err(anyhow::Error::from)?;
     let shipper = tokio::select! {

@@ -87,8 +87,10 @@ impl Shipper {
     /// [`StartError`].
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
         let state_dir = settings.state_dir();
-        let held = Held::made(state_dir)?;
         let unusable = |reason: String| StartError::StateDir { path: state_dir.to_owned(), reason };
+        let locked_dir = state_dir.to_owned();
+        let held = tokio::task::spawn_blocking(move || Held::made(&locked_dir)).await;
+        let held = held.map_err(|error| unusable(error.to_string()))??;
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let journal = Journal::open(RealDisk, state_dir).map_err(|error| match error {
             JournalError::Damaged { .. } => StartError::Damaged(error.to_string()),

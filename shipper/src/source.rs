@@ -3,7 +3,7 @@
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -31,6 +31,8 @@ pub(crate) struct Source {
     ended: oneshot::Receiver<u64>,
     untaken_bytes: Option<u64>,
     end_by: Arc<OnceLock<Instant>>,
+    /// The pipe, as long as it is read.
+    pipe: Weak<OwnedFd>,
     /// Its closing wakes the reader.
     wake: Option<PipeWriter>,
 }
@@ -41,6 +43,8 @@ impl Source {
         let (woken, wake) = io::pipe()?;
         let (tell, ended) = oneshot::channel();
         let end_by = Arc::new(OnceLock::new());
+        let pipe = Arc::new(pipe);
+        let looked_at = Arc::downgrade(&pipe);
         let mut reading = Reading { pipe, woken, end_by: Arc::clone(&end_by), last_bytes: LAST_BYTES };
         let work = move || {
             let untaken_bytes = reading.run(writer);
@@ -48,7 +52,7 @@ impl Source {
             let _ = tell.send(untaken_bytes);
         };
         std::thread::Builder::new().name("source".to_owned()).spawn(work)?;
-        Ok(Self { ended, untaken_bytes: None, end_by, wake: Some(wake) })
+        Ok(Self { ended, untaken_bytes: None, end_by, pipe: looked_at, wake: Some(wake) })
     }
 
     /// Waits until the input is at its end and all of it is taken, or found no room.
@@ -56,6 +60,15 @@ impl Source {
         if self.untaken_bytes.is_none() {
             self.untaken_bytes = Some((&mut self.ended).await.unwrap_or_default());
         }
+    }
+
+    /// Whether the pipe is read and a process can still write to it, whatever lies in it unread.
+    pub(crate) fn has_writers(&self) -> bool {
+        self.pipe.upgrade().is_some_and(|pipe| {
+            let mut watched = [PollFd::new(&pipe, PollFlags::IN)];
+            let looked = poll(&mut watched, Some(&Timespec::default()));
+            looked.is_ok() && !watched[0].revents().contains(PollFlags::HUP)
+        })
     }
 
     /// How many bytes were read and found no room; to be asked when the shipper has stopped.
@@ -73,7 +86,7 @@ impl Source {
 
 /// The thread's part.
 struct Reading {
-    pipe: OwnedFd,
+    pipe: Arc<OwnedFd>,
     woken: PipeReader,
     end_by: Arc<OnceLock<Instant>>,
     last_bytes: usize,
@@ -97,7 +110,7 @@ impl Reading {
     /// The next bytes, or `None` at the end.
     fn next(&mut self, buffer: &mut [u8]) -> Option<usize> {
         while self.has_more() {
-            match rustix::io::read(&self.pipe, &mut *buffer) {
+            match rustix::io::read(&*self.pipe, &mut *buffer) {
                 Ok(0) => return None,
                 Ok(count) => {
                     if self.end_by.get().is_some_and(|end_by| *end_by <= Instant::now()) {

@@ -73,6 +73,7 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
         spool_sync_interval: duration("spool_sync_interval_ms", options.spool_sync_interval_ms, 1, HOUR_MS)?,
         pipeline: pipeline(&options, line_max_bytes)?,
         shutdown_timeout: duration("shutdown_timeout_ms", options.shutdown_timeout_ms, 0, 24 * HOUR_MS)?,
+        wait_for_eof: required("wait_for_eof", options.wait_for_eof)?,
         admin_listen: options.admin_listen,
         to,
         effective: options,

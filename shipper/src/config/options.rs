@@ -124,6 +124,12 @@ pub struct Options {
     /// Maximum number of files held open at once; not a bound on the files that are followed
     #[arg(long, env = "SHIPPER_MAX_OPEN_FILES", hide_env_values = true, value_name = "N", help_heading = "Files")]
     pub max_open_files: Option<u64>,
+    /// When the command has ended, ship until no process holds its standard output open (exec only)
+    #[arg(
+        long, env = "SHIPPER_WAIT_FOR_EOF", hide_env_values = true, value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub wait_for_eof: Option<bool>,
     /// How often patterns are looked up anew
     #[arg(long, env = "SHIPPER_SCAN_INTERVAL_MS", hide_env_values = true, value_name = "N", help_heading = "Files")]
     pub scan_interval_ms: Option<u64>,
@@ -308,7 +314,8 @@ impl Options {
     pub fn or(self, lower: Self) -> Self {
         layer!(self, lower;
             to, state_dir, service, files, exclude, format, docker_labels, until_idle, allow_empty, read_from, ignore_older,
-            read_compressed, max_open_files, scan_interval_ms, bootstrap, pipeline, index_prefix, keep, keep_size,
+            read_compressed, max_open_files, wait_for_eof,
+            scan_interval_ms, bootstrap, pipeline, index_prefix, keep, keep_size,
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, compression, line_max_bytes, batch_max_lines,
             batch_max_bytes, batch_max_age_ms, requests_in_flight, in_flight_max_bytes, retry_min_ms, retry_max_ms,
             spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, dead_letters_max_bytes, checkpoint_interval_ms,
@@ -326,6 +333,7 @@ impl Options {
             read_from: Some(ReadFrom::Beginning),
             read_compressed: Some(false),
             max_open_files: Some(1_000),
+            wait_for_eof: Some(false),
             log_filter: Some("info,actix_server=warn".to_owned()),
             scan_interval_ms: Some(1_000),
             bootstrap: Some(Bootstrap::Apply),

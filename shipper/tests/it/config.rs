@@ -23,6 +23,7 @@ const VALUES: &[(&str, &str)] = &[
     ("ignore_older", "'24h'"),
     ("read_compressed", "true"),
     ("max_open_files", "1012"),
+    ("wait_for_eof", "true"),
     ("scan_interval_ms", "1001"),
     ("bootstrap", "'check'"),
     ("pipeline", "'none'"),
