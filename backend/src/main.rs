@@ -69,7 +69,7 @@ async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
             .configure(on_app.metrics_route())
             .configure(app::routes(parts.clone(), faults))
             .wrap(from_fn(access::guard))
-            .wrap(on_app.middleware())
+            .wrap(on_app.middleware().require_project_check())
             .wrap(from_fn(links::add))
     };
     let mut server = HttpServer::new(new_app)

@@ -148,6 +148,8 @@ impl From<SearchError> for Problem {
 
 /// Makes problem details, or a page of them, of what the framework refuses by itself.
 pub fn configure(app: &mut web::ServiceConfig) {
+    observability::log_causes_of::<Problem>();
+    observability::log_causes_of::<Failure>();
     app.app_data(web::QueryConfig::default().error_handler(|error: QueryPayloadError, request: &HttpRequest| {
         let why = match &error {
             QueryPayloadError::Deserialize(why) => why.to_string(),

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::dev::{ResourceMap, ServiceRequest};
+use actix_web::HttpRequest;
+use actix_web::dev::{ResourceMap, ServiceRequest, Url};
 use actix_web::http::{StatusCode, Uri};
 use tracing::Span;
 
@@ -14,6 +15,8 @@ use crate::context::RequestContext;
 use crate::logs::with_context;
 use crate::metrics::requests::{Labels, NO_PROJECT, RequestMetrics, Series, UNMATCHED};
 use crate::metrics::runtime::RuntimeGuard;
+use crate::project_claim::ProjectClaim;
+use crate::route::Routes;
 use crate::settings::{LogFormat, ObservabilitySettings};
 
 /// Series a worker remembers at most; then it forgets all and asks the shared ones again.
@@ -58,7 +61,8 @@ struct Remembered {
 pub(crate) struct Worker {
     pub(crate) settings: Arc<ObservabilitySettings>,
     pub(crate) metrics: Arc<RequestMetrics>,
-    routes: OnceCell<ResourceMap>,
+    map: OnceCell<ResourceMap>,
+    routes: OnceCell<Routes>,
     remembered: RefCell<HashMap<Box<[u8]>, Remembered>>,
     key: RefCell<Vec<u8>>,
     _runtime: Option<RuntimeGuard>,
@@ -73,6 +77,7 @@ impl Worker {
         Self {
             settings,
             metrics,
+            map: OnceCell::new(),
             routes: OnceCell::new(),
             remembered: RefCell::default(),
             key: RefCell::default(),
@@ -80,16 +85,24 @@ impl Worker {
         }
     }
 
+    /// The one pattern that can take a path.
+    fn only_candidate(&self, uri: &Uri) -> Option<String> {
+        let map = self.map.get()?;
+        self.routes.get_or_init(|| Routes::read(map)).only_candidate(Url::new(uri.clone()).path())
+    }
+
     /// Counts a request; says whether it has an access line.
-    fn count(&self, labels: Labels<'_>, duration: Duration) -> bool {
+    fn count(&self, labels: Labels<'_>, is_known: bool, duration: Duration) -> bool {
         let mut key = self.key.borrow_mut();
         labels.write_key(&mut key);
+        // the same labels are folded or not, by who speaks
+        key.push(u8::from(is_known));
         let mut remembered = self.remembered.borrow_mut();
         if let Some(known) = remembered.get(key.as_slice()) {
             known.series.count(duration, labels.status.is_some());
             return known.access_line;
         }
-        let series = self.metrics.series(labels);
+        let series = self.metrics.series(labels, is_known);
         series.count(duration, labels.status.is_some());
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
@@ -108,14 +121,15 @@ pub(crate) struct Account {
     started: Instant,
     method: &'static str,
     uri: Uri,
-    endpoint: Option<String>,
+    /// Whether there was a response with the request as routing left it.
+    is_routed: bool,
     status: Option<StatusCode>,
     outcome: Outcome,
 }
 
 impl Account {
     pub(crate) fn open(worker: &std::rc::Rc<Worker>, request: &ServiceRequest, context: RequestContext) -> Self {
-        worker.routes.get_or_init(|| request.resource_map().clone());
+        worker.map.get_or_init(|| request.resource_map().clone());
         worker.metrics.in_flight.inc();
         Self {
             worker: worker.clone(),
@@ -123,7 +137,7 @@ impl Account {
             started: Instant::now(),
             method: method_label(request.method().as_str()),
             uri: request.uri().clone(),
-            endpoint: None,
+            is_routed: false,
             status: None,
             outcome: Outcome::ClientGone,
         }
@@ -137,20 +151,25 @@ impl Account {
         self.method == "HEAD"
     }
 
-    /// The route taken, where routing said so.
-    pub(crate) fn set_endpoint(&mut self, pattern: Option<String>) {
-        self.endpoint = Some(pattern.unwrap_or_else(|| UNMATCHED.to_owned()));
+    /// There is a response, and with it the request as routing left it.
+    pub(crate) fn set_route(&mut self, request: &HttpRequest) {
+        self.is_routed = true;
+        self.context.note_route(request);
     }
 
-    /// There is a response; `outcome` holds if its body is handed over whole.
+    /// There is a response; `outcome` holds if its body is handed over whole. Where the client went away while it sent the
+    /// request, nobody gets the response.
     pub(crate) fn respond(&mut self, status: StatusCode, outcome: Outcome) {
+        if outcome != Outcome::Panic && self.context.is_upload_cut() {
+            return;
+        }
         self.status = Some(status);
         self.outcome = outcome;
     }
 
-    /// The body did not come to its end. A panic stays one.
+    /// The body did not come to its end. A panic stays one, and a client that was gone before stays so.
     pub(crate) fn cut(&mut self) {
-        if self.outcome != Outcome::Panic {
+        if !matches!(self.outcome, Outcome::Panic | Outcome::ClientGone) {
             self.outcome = Outcome::BodyCut;
         }
     }
@@ -162,13 +181,19 @@ impl Account {
 
     fn settle(&mut self) {
         let duration = self.started.elapsed();
-        // where there is no response, routing left no trace, and the path is looked up
-        let endpoint = self.endpoint.take().or_else(|| self.worker.routes.get()?.match_pattern(self.uri.path()));
-        let endpoint = endpoint.as_deref().unwrap_or(UNMATCHED);
+        let context = self.context.clone();
+        // a request that ended early took with it what routing decided: only its path tells
+        let is_lost = !self.is_routed && context.route().is_none();
+        let looked_up = is_lost.then(|| self.worker.only_candidate(&self.uri)).flatten();
+        let endpoint = context.route().or(looked_up.as_deref()).unwrap_or(UNMATCHED);
+        if endpoint == UNMATCHED {
+            context.project().no_route();
+        }
         let status = self.status.map(|status| status.as_u16());
-        let project_id = self.context.project_id().unwrap_or(NO_PROJECT);
+        let (project_id, claim) = context.project().current().unwrap_or((NO_PROJECT, ProjectClaim::Unverified));
+        let is_known = claim == ProjectClaim::Verified;
         self.worker.metrics.in_flight.dec();
-        if self.worker.count(Labels { endpoint, method: self.method, status, project_id }, duration) {
+        if self.worker.count(Labels { endpoint, method: self.method, status, project_id }, is_known, duration) {
             self.write_access_line(endpoint, status, duration);
         }
     }

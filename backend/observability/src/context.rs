@@ -2,6 +2,7 @@
 //! span (for lines, tasks and the client) and by the request's extensions (for handlers).
 
 use std::future::{Ready, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix_web::dev::{Payload, ServiceRequest};
@@ -13,8 +14,10 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 use uuid::Uuid;
 
-use crate::settings::LogFormat;
-use crate::trace_context::TraceContext;
+use crate::project_claim::{ClaimedProject, ProjectClaim};
+use crate::route;
+use crate::settings::{LogFormat, ObservabilitySettings};
+use crate::trace_context::{self, TraceContext};
 
 /// The header that carries a request's id, in and out.
 pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,10 +35,13 @@ pub struct RequestContext(Arc<Ids>);
 #[derive(Debug)]
 struct Ids {
     request: HeaderValue,
-    project_in_header: Option<HeaderValue>,
-    project_in_path: OnceLock<Box<str>>,
+    project: ClaimedProject,
     trace: Option<TraceContext>,
+    baggage: Option<HeaderValue>,
     format: LogFormat,
+    /// The pattern of the route that took the request, where someone asked after routing.
+    route: OnceLock<String>,
+    upload_broke_off: AtomicBool,
 }
 
 /// The request has no context.
@@ -46,14 +52,27 @@ pub struct NoContext;
 impl actix_web::ResponseError for NoContext {}
 
 impl RequestContext {
-    pub(crate) fn of(request: &ServiceRequest, format: LogFormat) -> Self {
+    /// `check_required`: whether the request has no project before the service has said so.
+    pub(crate) fn from_request_head(
+        request: &ServiceRequest,
+        settings: &ObservabilitySettings,
+        check_required: bool,
+    ) -> Self {
         let headers = request.headers();
+        let trusted = settings.trust_request_id;
+        let request_id = only_valid(headers, &REQUEST_ID_HEADER).filter(|_| trusted);
+        let project = only_valid(headers, &PROJECT_ID_HEADER).cloned();
+        let matches_route =
+            project.is_some() && !check_required && request.resource_map().has_resource(request.match_info().as_str());
+        let baggage = (trusted && settings.forward_baggage).then(|| trace_context::baggage(headers)).flatten();
         Self(Arc::new(Ids {
-            request: only_valid(headers, &REQUEST_ID_HEADER).cloned().unwrap_or_else(new_id),
-            project_in_header: only_valid(headers, &PROJECT_ID_HEADER).cloned(),
-            project_in_path: OnceLock::new(),
-            trace: TraceContext::from_headers(headers),
-            format,
+            request: request_id.cloned().unwrap_or_else(new_id),
+            project: ClaimedProject::new(project, check_required, matches_route),
+            trace: if trusted { TraceContext::from_headers(headers) } else { None },
+            baggage,
+            format: settings.log_format,
+            route: OnceLock::new(),
+            upload_broke_off: AtomicBool::new(false),
         }))
     }
 
@@ -72,10 +91,56 @@ impl RequestContext {
         ascii(self.0.request.as_bytes())
     }
 
-    /// The project, from the path where [`ProjectFromPath`](crate::ProjectFromPath) is in use, else from the header.
+    /// The project, from the path where [`ProjectFromPath`](crate::ProjectFromPath) is in use, else from the header; only
+    /// where a route takes the request, and the caller may speak for the project.
     pub fn project_id(&self) -> Option<&str> {
-        let in_header = || self.0.project_in_header.as_ref().map(|value| ascii(value.as_bytes()));
-        self.0.project_in_path.get().map(AsRef::as_ref).or_else(in_header)
+        self.0.project.current().map(|(project, _)| project)
+    }
+
+    /// Says for which projects the caller of this request may speak. For the middleware that knows who the caller is, and called
+    /// once: a second check is ignored. `check` gets the project id in the header at once, and the one in the path when it is
+    /// known. Before this call a request has no project if the service's middleware was made with
+    /// [`require_project_check`](crate::ObservabilityMiddleware::require_project_check).
+    pub fn set_project_check(&self, check: impl Fn(&str) -> ProjectClaim + Send + Sync + 'static) {
+        self.0.project.set_check(Box::new(check));
+        self.record_project();
+    }
+
+    pub(crate) fn project(&self) -> &ClaimedProject {
+        &self.0.project
+    }
+
+    /// Puts the project on the root span, where lines are of a format that reads it there.
+    fn record_project(&self) {
+        if let (LogFormat::Bunyan, Some(project)) = (self.0.format, self.project_id()) {
+            Span::current().record("project_id", project);
+        }
+    }
+
+    /// Notes the route that took the request, if one did.
+    pub(crate) fn note_route(&self, request: &HttpRequest) {
+        if self.0.route.get().is_none()
+            && let Some(pattern) = route::taken(request)
+        {
+            self.0.route.get_or_init(|| pattern);
+        }
+        if self.0.route.get().is_some() {
+            self.0.project.route_taken();
+        }
+    }
+
+    /// The pattern of the route that took the request, if that was noted.
+    pub(crate) fn route(&self) -> Option<&str> {
+        self.0.route.get().map(String::as_str)
+    }
+
+    pub(crate) fn upload_broke_off(&self) {
+        self.0.upload_broke_off.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client went away while it sent the request's body.
+    pub(crate) fn is_upload_cut(&self) -> bool {
+        self.0.upload_broke_off.load(Ordering::Relaxed)
     }
 
     /// The trace the caller is in: 32 hexadecimal digits.
@@ -95,6 +160,7 @@ impl RequestContext {
             Some(("x-request-id", self.0.request.as_bytes())),
             trace.map(|trace| ("traceparent", trace.parent().as_bytes())),
             trace.and_then(TraceContext::state).map(|state| ("tracestate", state.as_bytes())),
+            self.0.baggage.as_ref().map(|baggage| ("baggage", baggage.as_bytes())),
         ]
         .into_iter()
         .flatten()
@@ -110,9 +176,8 @@ impl RequestContext {
 
     /// The first valid one stays.
     pub(crate) fn set_project_from_path(&self, project: &str) {
-        if is_valid_id(project.as_bytes()) {
-            self.0.project_in_path.get_or_init(|| project.into());
-        }
+        self.0.project.set_in_path(project);
+        self.record_project();
     }
 }
 
@@ -121,7 +186,11 @@ impl FromRequest for RequestContext {
     type Future = Ready<Result<Self, NoContext>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(request.extensions().get::<Self>().cloned().ok_or(NoContext))
+        let context = request.extensions().get::<Self>().cloned();
+        if let Some(context) = &context {
+            context.note_route(request);
+        }
+        ready(context.ok_or(NoContext))
     }
 }
 
@@ -159,7 +228,8 @@ mod tests {
         let request = values
             .iter()
             .fold(TestRequest::default(), |request, value| request.append_header(("x-request-id", *value)));
-        RequestContext::of(&request.to_srv_request(), LogFormat::Json).request_id().to_owned()
+        let settings = ObservabilitySettings::new("svc");
+        RequestContext::from_request_head(&request.to_srv_request(), &settings, false).request_id().to_owned()
     }
 
     #[test]

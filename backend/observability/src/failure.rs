@@ -1,7 +1,7 @@
 //! The error that leaves the middleware in place of another one: its response has the request's id, and the end of its
 //! body counts the request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use actix_web::body::BoxBody;
@@ -12,28 +12,67 @@ use serde_json::json;
 
 use crate::accounting::{Account, Outcome};
 use crate::body::AccountedBody;
-use crate::catch_panic::HandlerPanic;
+use crate::catch_panic::{HandlerPanic, catching};
 use crate::context::{REQUEST_ID_HEADER, RequestContext};
+use crate::logs::with_context;
 
 /// An error with its request's account, which is settled when its response's body ends, or when the error is dropped
 /// because an outer middleware answered in its place.
 pub(crate) struct Failure {
     cause: Error,
     context: RequestContext,
+    status: Cell<StatusCode>,
+    /// Whether the handler panicked, or the error itself did so.
+    panicked: Cell<bool>,
     account: RefCell<Option<Box<Account>>>,
 }
 
 impl Failure {
     pub(crate) fn new(cause: Error, mut account: Box<Account>) -> Self {
-        let status = cause.as_response_error().status_code();
-        if cause.as_error::<HandlerPanic>().is_some() {
-            account.respond(status, Outcome::Panic);
-            account.panicked();
-        } else {
-            account.respond(status, Outcome::HandlerError);
+        let context = account.context().clone();
+        let status = match cause.as_error::<HandlerPanic>() {
+            Some(_) => None,
+            None => caught(&context, || cause.as_response_error().status_code()),
+        };
+        match status {
+            Some(status) => account.respond(status, Outcome::HandlerError),
+            None => count_panic(&mut account),
         }
-        Self { cause, context: account.context().clone(), account: RefCell::new(Some(account)) }
+        Self {
+            cause,
+            context,
+            status: Cell::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)),
+            panicked: Cell::new(status.is_none()),
+            account: RefCell::new(Some(account)),
+        }
     }
+
+    /// The error's own response; none if making it panicked, now or before.
+    fn own_response(&self) -> Option<HttpResponse<BoxBody>> {
+        if self.panicked.get() {
+            return None;
+        }
+        let response = caught(&self.context, || self.cause.error_response());
+        if response.is_none() {
+            self.panicked.set(true);
+            if let Some(account) = self.account.borrow_mut().as_mut() {
+                count_panic(account);
+            }
+        }
+        response
+    }
+}
+
+/// Runs code of the error's as part of its request; none if it panics.
+fn caught<T>(context: &RequestContext, code: impl FnOnce() -> T) -> Option<T> {
+    let mut result = None;
+    with_context(context, || result = catching(code).ok());
+    result
+}
+
+fn count_panic(account: &mut Account) {
+    account.respond(StatusCode::INTERNAL_SERVER_ERROR, Outcome::Panic);
+    account.panicked();
 }
 
 impl fmt::Debug for Failure {
@@ -50,18 +89,21 @@ impl fmt::Display for Failure {
 
 impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
-        self.cause.as_response_error().status_code()
+        self.status.get()
     }
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
-        let mut response = if self.cause.as_error::<HandlerPanic>().is_some() {
-            panic_response(self.context.request_id())
-        } else {
-            self.cause.error_response()
-        };
+        let mut response = self.own_response().unwrap_or_else(|| panic_response(self.context.request_id()));
+        self.status.set(response.status());
         response.headers_mut().insert(REQUEST_ID_HEADER, self.context.request_id_header());
         match self.account.borrow_mut().take() {
-            Some(account) => response.map_body(|_, body| BoxBody::new(AccountedBody::new(body, account))),
+            Some(mut account) => {
+                if !self.panicked.get() {
+                    // not always the status that the error names
+                    account.respond(response.status(), Outcome::HandlerError);
+                }
+                response.map_body(|_, body| BoxBody::new(AccountedBody::new(body, account)))
+            }
             None => response,
         }
     }

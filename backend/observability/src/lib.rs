@@ -60,12 +60,16 @@ mod trace_context;
 mod accounting;
 mod body;
 mod failure;
+mod route;
+mod upload;
 
 mod root_span;
 
 mod catch_panic;
+mod causes;
 
 mod project;
+mod project_claim;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -76,10 +80,13 @@ mod metrics;
 mod logs;
 
 pub use body::AccountedBody;
+pub use causes::log_causes_of;
 pub use context::{MAX_ID_CHARS, NoContext, PROJECT_ID_HEADER, REQUEST_ID_HEADER, RequestContext, is_valid_id};
+pub use logs::filter::check_log_filter;
 pub use metrics::exposition::METRICS_PATH;
 pub use middleware::{ObservabilityFuture, ObservabilityMiddleware, ObservabilityService};
 pub use project::{ProjectFromPath, ProjectFromPathService};
+pub use project_claim::ProjectClaim;
 pub use prometheus;
 pub use root_span::RequestRootSpan;
 pub use settings::{

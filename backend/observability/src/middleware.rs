@@ -23,6 +23,7 @@ use crate::metrics::requests::RequestMetrics;
 use crate::metrics::runtime::Runtimes;
 use crate::root_span::RequestRootSpan;
 use crate::settings::ObservabilitySettings;
+use crate::upload;
 
 type Logger = TracingLogger<RequestRootSpan>;
 type Logged<S> = <Logger as Transform<CatchPanicService<S>, ServiceRequest>>::Transform;
@@ -34,6 +35,53 @@ pub struct ObservabilityMiddleware {
     pub(crate) settings: Arc<ObservabilitySettings>,
     pub(crate) metrics: Arc<RequestMetrics>,
     pub(crate) runtimes: Runtimes,
+    pub(crate) check_required: bool,
+}
+
+impl ObservabilityMiddleware {
+    /// A request has no project, in lines and metrics, until the service says that its caller may speak for it: see
+    /// [`RequestContext::set_project_check`]. For services that know their callers; others take the project that
+    /// a request names, where a route takes the request.
+    ///
+    /// Half of the budget of label sets is then for projects that the check calls
+    /// [`Verified`](crate::ProjectClaim::Verified), which others can't use up.
+    ///
+    /// ```
+    /// use actix_web::body::MessageBody;
+    /// use actix_web::dev::{ServiceRequest, ServiceResponse};
+    /// use actix_web::middleware::{Next, from_fn};
+    /// use actix_web::{App, Error, HttpMessage, error};
+    /// use observability::{Observability, ProjectClaim, RequestContext};
+    ///
+    /// /// The project of a token: a stand-in for the service's own.
+    /// fn project_of(token: Option<&str>) -> Option<String> {
+    ///     (token? == "Bearer 0123").then(|| "billing".to_owned())
+    /// }
+    ///
+    /// async fn authenticate(
+    ///     request: ServiceRequest,
+    ///     next: Next<impl MessageBody>,
+    /// ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    ///     let token = request.headers().get("Authorization").and_then(|value| value.to_str().ok());
+    ///     let own = project_of(token).ok_or_else(|| error::ErrorUnauthorized("unknown token"))?;
+    ///     if let Some(context) = request.extensions().get::<RequestContext>() {
+    ///         context.set_project_check(move |project| {
+    ///             if project == own { ProjectClaim::Verified } else { ProjectClaim::Refused }
+    ///         });
+    ///     }
+    ///     next.call(request).await
+    /// }
+    ///
+    /// # fn app(obs: &Observability) {
+    /// App::new().wrap(from_fn(authenticate)).wrap(obs.middleware().require_project_check());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn require_project_check(mut self) -> Self {
+        self.check_required = true;
+        self.metrics.keep_room_for_known();
+        self
+    }
 }
 
 impl<S, B> Transform<S, ServiceRequest> for ObservabilityMiddleware
@@ -51,8 +99,9 @@ where
     fn new_transform(&self, service: S) -> Self::Future {
         let caught = CatchPanic.new_transform(service).into_inner();
         let service = caught.and_then(|caught| Logger::new().new_transform(caught).into_inner());
-        let worker = Worker::new(self.settings.clone(), self.metrics.clone(), self.runtimes.enter());
-        ready(service.map(|service| ObservabilityService { service, worker: Rc::new(worker) }))
+        let worker = Rc::new(Worker::new(self.settings.clone(), self.metrics.clone(), self.runtimes.enter()));
+        let check_required = self.check_required;
+        ready(service.map(|service| ObservabilityService { service, worker, check_required }))
     }
 }
 
@@ -60,6 +109,7 @@ where
 pub struct ObservabilityService<S> {
     service: S,
     worker: Rc<Worker>,
+    check_required: bool,
 }
 
 impl<S, B> Service<ServiceRequest> for ObservabilityService<S>
@@ -73,9 +123,10 @@ where
 
     forward_ready!(service);
 
-    fn call(&self, request: ServiceRequest) -> Self::Future {
-        let context = RequestContext::of(&request, self.worker.settings.log_format);
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
+        let context = RequestContext::from_request_head(&request, &self.worker.settings, self.check_required);
         let account = Account::open(&self.worker, &request, context.clone());
+        upload::watch(&mut request, &context);
         request.extensions_mut().insert(context);
         ObservabilityFuture { inner: Some(self.service.call(request)), account: Some(Box::new(account)) }
     }
@@ -117,7 +168,7 @@ where
             Ok(mut response) => {
                 response.headers_mut().insert(REQUEST_ID_HEADER, account.context().request_id_header());
                 let failed = response.response().error().is_some();
-                account.set_endpoint(response.request().match_pattern());
+                account.set_route(response.request());
                 account.respond(response.status(), if failed { Outcome::HandlerError } else { Outcome::Answered });
                 Ok(response.map_body(|_, body| AccountedBody::new(body, account)))
             }

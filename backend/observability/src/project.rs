@@ -4,13 +4,11 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::{Error, HttpMessage};
-use tracing::Span;
 
 use crate::context::RequestContext;
-use crate::settings::LogFormat;
 
 /// Middleware for a scope or resource whose own pattern has `{project_id}`: the value there, if it is a valid id, goes
-/// before the header's, in lines and metrics. (A scope sees its own pattern only; wrap the resource if the
+/// before the header's, in lines and metrics, where the caller may speak for it. (A scope sees its own pattern only; wrap the resource if the
 /// parameter stands there.)
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProjectFromPath;
@@ -50,9 +48,9 @@ where
         if let (Some(project), Some(context)) =
             (request.match_info().get("project_id"), request.extensions().get::<RequestContext>())
         {
-            context.set_project_from_path(project);
-            if context.format() == LogFormat::Bunyan {
-                Span::current().record("project_id", context.project_id());
+            // a scope is entered before it is known whether it has a route for the rest of the path
+            if request.resource_map().has_resource(request.match_info().as_str()) {
+                context.set_project_from_path(project);
             }
         }
         self.service.call(request)

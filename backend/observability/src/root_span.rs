@@ -3,13 +3,15 @@
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::{Error, HttpMessage};
 use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::catch_panic::HandlerPanic;
+use crate::catch_panic::{HandlerPanic, catching};
+use crate::causes;
 use crate::context::RequestContext;
 use crate::settings::LogFormat;
 
@@ -44,17 +46,32 @@ impl RootSpanBuilder for RequestRootSpan {
         span
     }
 
-    /// Writes why a request failed on the server's side; the access line says only that it did.
+    /// Writes why a request failed on the server's side, and at debug why it was refused; the access line says only that
+    /// it did.
     fn on_request_end<B: MessageBody>(_: Span, outcome: &Result<ServiceResponse<B>, Error>) {
-        let (error, status) = match outcome {
-            Ok(response) => match response.response().error() {
-                Some(error) => (error, response.status()),
-                None => return,
-            },
-            Err(error) => (error, error.as_response_error().status_code()),
+        let error = match outcome {
+            Ok(response) => response.response().error(),
+            Err(error) => Some(error),
         };
-        if status.is_server_error() && error.as_error::<HandlerPanic>().is_none() {
-            tracing::error!(target: "observability", %error, "the request failed");
+        if let Some(error) = error.filter(|error| error.as_error::<HandlerPanic>().is_none()) {
+            let status = outcome.as_ref().map(ServiceResponse::status);
+            // an error may panic when it is printed
+            let _ = catching(|| write_failure(error, status.ok()));
         }
+    }
+}
+
+fn write_failure(error: &Error, status: Option<StatusCode>) {
+    let status = status.unwrap_or_else(|| {
+        catching(|| error.as_response_error().status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    });
+    let causes = || catching(|| causes::of_response(error)).unwrap_or_else(|_| "(can't be printed)".to_owned());
+    let client_is_gone = || RequestContext::current().is_some_and(|context| context.is_upload_cut());
+    if status.is_server_error() && !client_is_gone() {
+        tracing::error!(target: "observability", error = causes(), "the request failed");
+    } else if (status.is_client_error() || status.is_server_error())
+        && tracing::enabled!(target: "observability", tracing::Level::DEBUG)
+    {
+        tracing::debug!(target: "observability", error = causes(), status = status.as_u16(), "the request was refused");
     }
 }

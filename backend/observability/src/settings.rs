@@ -4,11 +4,9 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::context::is_valid_id;
-use crate::root_span::ROOT_SPAN_TARGET;
+use crate::logs::filter::{self, DEFAULT_FILTER, LogFilter};
 
 /// Label sets the three request metrics may have together, unless `METRICS_LABEL_SETS` says otherwise.
 pub const DEFAULT_LABEL_SETS: usize = 2_000;
@@ -46,10 +44,14 @@ pub struct ObservabilitySettings {
     pub log_format: LogFormat,
     /// Where the log lines go; not settable from the environment.
     pub log_target: LogTarget,
-    /// Which events are written, in the syntax of [`EnvFilter`].
+    /// Which events are written, in the syntax of [`EnvFilter`](tracing_subscriber::EnvFilter); blank for the default.
     pub log_filter: String,
     /// Bytes of lines held in memory until they are written; beyond, lines are dropped whole and counted.
     pub log_buffer_bytes: usize,
+    /// Whether a caller's `X-Request-Id` and `traceparent` are kept. Without that every request gets an id of its own, and is in no trace.
+    pub trust_request_id: bool,
+    /// Whether outgoing requests carry the `baggage` that a request came with.
+    pub forward_baggage: bool,
     /// Projects whose `project_id` folds last.
     pub own_projects: HashSet<String>,
     /// Label sets the three request metrics may have together, 8–100,000.
@@ -101,6 +103,12 @@ impl ObservabilitySettings {
         Variable { name: "SERVICE_NAME", help: "value of `service` in lines and metrics (default: the program's own)" },
         Variable { name: "LOG_FORMAT", help: "json (default) or bunyan" },
         Variable { name: "RUST_LOG", help: "which events are written, such as warn,my_service=debug (default info)" },
+        Variable {
+            name: "TRUST_REQUEST_ID",
+            help: "0 gives every request an id of its own and keeps no caller's X-Request-Id or traceparent, for a service at \
+                   the edge (default 1)",
+        },
+        Variable { name: "FORWARD_BAGGAGE", help: "1 passes a request's baggage header on (default 0)" },
         Variable { name: "METRICS_PROJECTS", help: "projects that keep their own label, by comma (default none)" },
         Variable { name: "METRICS_LABEL_SETS", help: "label sets of request metrics, 8-100000 (default 2000)" },
         Variable { name: "ADMIN_LISTEN", help: "address:port that alone serves /metrics (default: the service's own)" },
@@ -116,8 +124,10 @@ impl ObservabilitySettings {
             service: service.into(),
             log_format: LogFormat::Json,
             log_target: LogTarget::Stdout,
-            log_filter: "info".to_owned(),
+            log_filter: DEFAULT_FILTER.to_owned(),
             log_buffer_bytes: DEFAULT_LOG_BUFFER_BYTES,
+            trust_request_id: true,
+            forward_baggage: false,
             own_projects: HashSet::new(),
             label_sets: DEFAULT_LABEL_SETS,
             admin_listen: None,
@@ -156,6 +166,16 @@ impl ObservabilitySettings {
         }
         if let Some(value) = lookup("RUST_LOG").filter(|value| !value.trim().is_empty()) {
             settings.log_filter = value;
+        }
+        for (name, setting) in
+            [("TRUST_REQUEST_ID", &mut settings.trust_request_id), ("FORWARD_BAGGAGE", &mut settings.forward_baggage)]
+        {
+            match lookup(name).as_deref() {
+                None | Some("") => {}
+                Some("0") => *setting = false,
+                Some("1") => *setting = true,
+                Some(other) => return Err(SettingsError::new(name, other, "must be 0 or 1")),
+            }
         }
         if let Some(value) = lookup("METRICS_PROJECTS") {
             settings.own_projects = list(&value);
@@ -196,27 +216,10 @@ impl ObservabilitySettings {
         self.filter().map(drop)
     }
 
-    /// The filter, which always lets a request's root span through: without it lines lose their request id.
+    /// The filter of log lines.
     pub(crate) fn filter(&self) -> Result<LogFilter, SettingsError> {
-        let filter = EnvFilter::builder()
-            .parse(&self.log_filter)
-            .map_err(|error| SettingsError::new("RUST_LOG", &self.log_filter, error.to_string()))?;
-        if let Some(targets) = self.log_filter.parse::<Targets>().ok().filter(|_| !self.log_filter.contains('[')) {
-            return Ok(LogFilter::Targets(Box::new(targets.with_target(ROOT_SPAN_TARGET, LevelFilter::ERROR))));
-        }
-        let root_span = format!("{ROOT_SPAN_TARGET}=error").parse();
-        Ok(LogFilter::Spans(Box::new(match root_span {
-            Ok(directive) => filter.add_directive(directive),
-            Err(_) => filter,
-        })))
+        filter::parse(&self.log_filter).map_err(|why| SettingsError::new("RUST_LOG", &self.log_filter, why))
     }
-}
-
-/// What `RUST_LOG` asks for. Both read the same syntax; the first knows no spans, and takes no lock when one is entered.
-#[derive(Debug)]
-pub(crate) enum LogFilter {
-    Targets(Box<Targets>),
-    Spans(Box<EnvFilter>),
 }
 
 fn list(value: &str) -> HashSet<String> {
@@ -240,6 +243,8 @@ mod tests {
             ("SERVICE_NAME", "a\nb"),
             ("LOG_FORMAT", "JSON"),
             ("RUST_LOG", "info,=,x=loud"),
+            ("TRUST_REQUEST_ID", "yes"),
+            ("FORWARD_BAGGAGE", "on"),
             ("METRICS_PROJECTS", "a,b c"),
             ("METRICS_LABEL_SETS", "7"),
             ("METRICS_LABEL_SETS", "many"),
@@ -248,15 +253,6 @@ mod tests {
             let error = read(&[(name, value)]).expect_err(name);
             assert_eq!(error.variable(), name);
             assert!(error.to_string().starts_with(name), "{error}");
-        }
-    }
-
-    #[test]
-    fn only_spans_in_the_filter_need_the_filter_that_knows_them() {
-        for (text, plain) in [("info", true), ("warn,a::b=trace,c=off", true), ("a", true), ("[{id=7}]=debug,a", false)]
-        {
-            let settings = read(&[("RUST_LOG", text)]).expect(text);
-            assert_eq!(matches!(settings.filter(), Ok(LogFilter::Targets(_))), plain, "{text}");
         }
     }
 

@@ -1,11 +1,25 @@
-//! W3C Trace Context: which `traceparent` is valid, and what is read from it. It starts no trace of its own.
+//! W3C Trace Context: which `traceparent`, `tracestate` and `baggage` are valid, and what is read from them. It starts no trace
+//! of its own. What is invalid is dropped whole; `traceparent` counts without its `tracestate`.
 //!
-//! Source: <https://www.w3.org/TR/trace-context/#traceparent-header>, versions 00 and later.
+//! Sources: <https://www.w3.org/TR/trace-context/>, `traceparent` of versions 00 and later;
+//! <https://www.w3.org/TR/baggage/>.
+
+use std::collections::HashSet;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// Members of a `tracestate`, at most.
+const STATE_MAX_MEMBERS: usize = 32;
+/// Bytes of a `tracestate`, all its headers together; a longer one is dropped.
+const STATE_MAX_BYTES: usize = 512;
+/// Members of a `baggage`, at most.
+const BAGGAGE_MAX_MEMBERS: usize = 64;
+/// Bytes of a `baggage`, all its headers together; a longer one is dropped.
+const BAGGAGE_MAX_BYTES: usize = 8_192;
 
 /// A valid `traceparent`, and the `tracestate` that came with it.
 #[derive(Clone, Debug)]
@@ -21,15 +35,7 @@ impl TraceContext {
         if headers.get_all(&TRACEPARENT).nth(1).is_some() || !is_valid(parent.as_bytes()) {
             return None;
         }
-        let mut states = headers.get_all(&TRACESTATE);
-        let state = match (states.next(), states.next()) {
-            (Some(only), None) => Some(only.clone()),
-            (None, _) => None,
-            (Some(_), Some(_)) => {
-                let all: Vec<&[u8]> = headers.get_all(&TRACESTATE).map(HeaderValue::as_bytes).collect();
-                HeaderValue::from_bytes(&all.join(&b',')).ok()
-            }
-        };
+        let state = joined(headers, &TRACESTATE, STATE_MAX_BYTES).filter(|state| is_valid_state(state.as_bytes()));
         Some(Self { parent: parent.clone(), state })
     }
 
@@ -50,6 +56,91 @@ impl TraceContext {
     pub(crate) fn state(&self) -> Option<&HeaderValue> {
         self.state.as_ref()
     }
+}
+
+/// A valid `baggage`.
+pub(crate) fn baggage(headers: &HeaderMap) -> Option<HeaderValue> {
+    joined(headers, &BAGGAGE, BAGGAGE_MAX_BYTES).filter(|baggage| is_valid_baggage(baggage.as_bytes()))
+}
+
+/// All values of a header as one list; none if that is empty or too long.
+fn joined(headers: &HeaderMap, name: &HeaderName, max_bytes: usize) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name);
+    let first = values.next()?;
+    let whole = match values.next() {
+        None => first.clone(),
+        Some(_) => {
+            let all: Vec<&[u8]> = headers.get_all(name).map(HeaderValue::as_bytes).collect();
+            HeaderValue::from_bytes(&all.join(&b',')).ok()?
+        }
+    };
+    (1..=max_bytes).contains(&whole.len()).then_some(whole)
+}
+
+/// `list`: members `key=value`, 32 at most, no key twice; empty members are allowed.
+fn is_valid_state(state: &[u8]) -> bool {
+    let mut keys = HashSet::new();
+    let members = state.split(|byte| *byte == b',').map(trim).filter(|member| !member.is_empty());
+    let valid = members.map(|member| {
+        let (key, value) = member.split_at(member.iter().position(|byte| *byte == b'=')?);
+        (is_state_key(key) && is_state_value(&value[1..]) && keys.insert(key)).then_some(())
+    });
+    let valid: Option<Vec<()>> = valid.collect();
+    valid.is_some_and(|members| (1..=STATE_MAX_MEMBERS).contains(&members.len()))
+}
+
+/// A simple key of 256 characters at most, or `tenant@system` of 241 and 14.
+fn is_state_key(key: &[u8]) -> bool {
+    let rest = |part: &[u8]| {
+        part.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(byte))
+    };
+    let letter = |part: &[u8]| part.first().is_some_and(u8::is_ascii_lowercase);
+    let mut parts = key.split(|byte| *byte == b'@');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(simple), None, _) => simple.len() <= 256 && letter(simple) && rest(simple),
+        (Some(tenant), Some(system), None) => {
+            let starts = letter(tenant) || tenant.first().is_some_and(u8::is_ascii_digit);
+            let bounded = tenant.len() <= 241 && system.len() <= 14;
+            bounded && starts && letter(system) && rest(tenant) && rest(system)
+        }
+        _ => false,
+    }
+}
+
+/// 1 to 256 printable characters without comma and equals sign; no blank at the end, where it was cut off as one around
+/// the member.
+fn is_state_value(value: &[u8]) -> bool {
+    let printable = |byte: &u8| matches!(byte, 0x20..=0x7e) && !b",=".contains(byte);
+    (1..=256).contains(&value.len()) && value.iter().all(printable)
+}
+
+/// Members `key=value;property…`, 64 at most.
+fn is_valid_baggage(baggage: &[u8]) -> bool {
+    let token = |part: &[u8]| !part.is_empty() && part.iter().all(|byte| is_token(*byte));
+    let value = |part: &[u8]| part.iter().all(|byte| matches!(byte, 0x21..=0x7e) && !b"\",;\\".contains(byte));
+    let pair = |part: &[u8], alone: bool| match part.iter().position(|byte| *byte == b'=') {
+        Some(at) => token(trim(&part[..at])) && value(trim(&part[at + 1..])),
+        None => alone && token(trim(part)),
+    };
+    let mut members = baggage.split(|byte| *byte == b',');
+    let valid = |member: &[u8]| {
+        let mut parts = member.split(|byte| *byte == b';');
+        parts.next().is_some_and(|first| pair(first, false)) && parts.all(|property| pair(property, true))
+    };
+    members.clone().count() <= BAGGAGE_MAX_MEMBERS && members.all(valid)
+}
+
+/// A character of a token (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Without blanks and tabs around it.
+fn trim(part: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = part.iter().position(|byte| !blank(byte)).unwrap_or(part.len());
+    let end = part.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+    &part[start..end]
 }
 
 fn is_valid(value: &[u8]) -> bool {
@@ -87,6 +178,79 @@ mod tests {
             "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         ] {
             assert!(!is_valid(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_valid_states_are_passed_on() {
+        let long = |count: usize| {
+            vec!["a=1"; 1]
+                .into_iter()
+                .map(str::to_owned)
+                .chain((1..count).map(|n| format!("k{n}=1")))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let (key, value, tenant) =
+            (format!("{}=1", "k".repeat(256)), format!("a={}", "v".repeat(256)), "t".repeat(241));
+        let (tenant, system) = (format!("{tenant}@s=1"), format!("t@{}=1", "s".repeat(14)));
+        for good in [
+            "a=1",
+            "a=1,b=2",
+            "a=1 , b=2",
+            "a=1,,b=2,",
+            "a=\t1 2".trim(),
+            "0t@sys=x",
+            "a_-*/9=~!",
+            "a= 1",
+            &long(32),
+            &key,
+            &value,
+            &tenant,
+            &system,
+        ] {
+            assert_eq!(is_valid_state(good.as_bytes()), !good.contains('\t'), "{good}");
+        }
+        let (key, value) = (format!("{}=1", "k".repeat(257)), format!("a={}", "v".repeat(257)));
+        let (tenant, system) = (format!("{}@s=1", "t".repeat(242)), format!("t@{}=1", "s".repeat(15)));
+        for bad in [
+            "",
+            ",",
+            " , ",
+            "a",
+            "a=",
+            "=1",
+            "A=1",
+            "0a=1",
+            "a.b=1",
+            "a =1",
+            "a=1=2",
+            "a=1,a=2",
+            "a=é",
+            "a@=1",
+            "@a=1",
+            "a@@b=1",
+            "a@b@c=1",
+            "a@0b=1",
+            "a=1;b=2,c",
+            &long(33),
+            &key,
+            &value,
+            &tenant,
+            &system,
+        ] {
+            assert!(!is_valid_state(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_valid_baggage_is_passed_on() {
+        for good in ["a=1", "a=1,b=%20x", "a = 1 ; p ; q=2 , b=", "userId=alice;ttl=3"] {
+            assert!(is_valid_baggage(good.as_bytes()), "{good}");
+        }
+        let many = vec!["a=1"; 65].join(",");
+        for bad in ["", ",", "a", "=1", "a=1,,b=2", "a=x y", "a=\"1\"", "a=1;", "ä=1", "a=ä", &many] {
+            assert!(!is_valid_baggage(bad.as_bytes()), "{bad}");
         }
     }
 }

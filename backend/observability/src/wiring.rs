@@ -135,6 +135,7 @@ impl Observability {
             settings: self.0.settings.clone(),
             metrics: self.0.metrics.clone(),
             runtimes: self.0.runtimes.clone(),
+            check_required: false,
         }
     }
 

@@ -18,6 +18,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
+use observability::{ProjectClaim, RequestContext};
 use store::Scope;
 
 use crate::problem::Problem;
@@ -287,6 +288,21 @@ fn path(request: &ServiceRequest) -> &str {
     request.match_info().as_str()
 }
 
+/// Leaves a reader on its request, and lets it speak for the projects that it may see: no one else does, in this service's own
+/// lines and metrics. A project is known to exist only where a token names it.
+fn leave(request: &ServiceRequest, reader: Reader) {
+    let context = request.extensions().get::<RequestContext>().cloned();
+    if let Some(context) = context {
+        let scope = reader.scope.clone();
+        context.set_project_check(move |project| match &scope {
+            Scope::All => ProjectClaim::Unverified,
+            scope if scope.sees(Some(project)) => ProjectClaim::Verified,
+            Scope::Projects(_) => ProjectClaim::Refused,
+        });
+    }
+    request.extensions_mut().insert(reader);
+}
+
 /// Leaves on a request who sent it, or tells why it goes no further.
 fn admit(request: &ServiceRequest) -> Result<(), Problem> {
     let access = request.app_data::<web::Data<Access>>().ok_or_else(no_token)?;
@@ -297,10 +313,10 @@ fn admit(request: &ServiceRequest) -> Result<(), Problem> {
         }
         Kind::Tokens(state) => {
             let reader = state.who(request)?;
-            request.extensions_mut().insert(reader);
+            leave(request, reader);
         }
         Kind::Open if name::is_own(request.headers()) => {
-            request.extensions_mut().insert(Reader { scope: Scope::All, name: None, token: None, session: None });
+            leave(request, Reader { scope: Scope::All, name: None, token: None, session: None });
             request.extensions_mut().insert(AlertSender(()));
         }
         Kind::Open => {

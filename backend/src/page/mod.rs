@@ -172,6 +172,8 @@ struct FailurePage<'a> {
     story: Option<&'a str>,
 }
 
+impl std::error::Error for Failure {}
+
 impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
         self.0.status_code()

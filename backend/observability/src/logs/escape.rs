@@ -5,8 +5,10 @@ use std::fmt;
 /// Bytes a string value may have; what comes beyond is cut off and `…` put in its place.
 pub(crate) const MAX_STRING_BYTES: usize = 64 * 1024;
 
-/// What must be escaped (RFC 8259, section 7): quote, backslash and control characters. DEL is escaped too: terminals act
-/// on it.
+/// Bytes that are escaped, or begin a character that may be. By RFC 8259, section 7, these are quote, backslash and the
+/// controls below U+0020. Those that terminals act on are escaped too: DEL and the C1 controls U+0080–U+009F (after
+/// 0xC2); and what changes how a line is laid out (after 0xE2): the separators U+2028 and U+2029, at which some programs break a line,
+/// and the marks that turn the direction of text, which make a line read as something else.
 const ESCAPED: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -17,6 +19,8 @@ const ESCAPED: [bool; 256] = {
     table[b'"' as usize] = true;
     table[b'\\' as usize] = true;
     table[0x7f] = true;
+    table[0xc2] = true;
+    table[0xe2] = true;
     table
 };
 
@@ -82,6 +86,10 @@ pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8]) {
     while let Some(at) = rest.iter().position(|byte| ESCAPED[usize::from(*byte)]) {
         out.extend_from_slice(&rest[..at]);
         let byte = rest[at];
+        if byte >= 0x80 {
+            rest = wide(out, &rest[at..]);
+            continue;
+        }
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -95,6 +103,26 @@ pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8]) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+/// Appends the first character of `text`, which is one of several bytes, escaped if it must be; what is left.
+fn wide<'a>(out: &mut Vec<u8>, text: &'a [u8]) -> &'a [u8] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let (length, escaped) = match *text {
+        [0xc2, low @ 0x80..=0x9f, ..] => (2, Some(u16::from(low))),
+        [0xe2, 0x80, low @ (0x8e | 0x8f | 0xa8..=0xae), ..] => (3, Some(0x2000 | u16::from(low - 0x80))),
+        [0xe2, 0x81, low @ 0xa6..=0xa9, ..] => (3, Some(0x2040 | u16::from(low - 0x80))),
+        _ => (1, None),
+    };
+    let (character, rest) = text.split_at(length);
+    match escaped {
+        Some(code) => {
+            out.extend_from_slice(b"\\u");
+            out.extend([12, 8, 4, 0].map(|shift| HEX[usize::from(code >> shift & 15)]));
+        }
+        None => out.extend_from_slice(character),
+    }
+    rest
 }
 
 #[cfg(test)]
@@ -111,6 +139,22 @@ mod tests {
             prop_assert_eq!(serde_json::from_slice::<String>(&out).expect("a JSON string"), text);
             prop_assert!(out.iter().all(|byte| *byte >= 0x20));
         }
+    }
+
+    #[test]
+    fn what_terminals_and_viewers_act_on_is_escaped_and_other_text_is_not() {
+        for code in (0..=0x1f).chain(0x7f..=0x9f).chain([0x200e, 0x200f]).chain(0x2028..=0x202e).chain(0x2066..=0x2069)
+        {
+            let text = format!("a{}b", char::from_u32(code).expect("a character"));
+            let mut out = Vec::new();
+            string(&mut out, &text);
+            assert!(out.is_ascii() && !out.iter().any(|byte| byte.is_ascii_control()), "{code:x}");
+            assert_eq!(serde_json::from_slice::<String>(&out).expect("a JSON string"), text, "{code:x}");
+        }
+        let plain = "\u{a0}\u{a9}é“quoted”…\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}€日本";
+        let mut out = Vec::new();
+        string(&mut out, plain);
+        assert_eq!(out, format!("\"{plain}\"").into_bytes());
     }
 
     #[test]

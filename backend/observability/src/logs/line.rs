@@ -9,6 +9,7 @@ use std::fmt;
 use tracing::field::{Field, Visit};
 
 use super::escape;
+use crate::causes;
 
 /// Keys no field can take.
 fn is_reserved(name: &str) -> bool {
@@ -184,19 +185,7 @@ impl<F: Fields> Visit for JsonVisitor<'_, F> {
 
     /// An error with its causes: `first: second: third`.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        struct Chain<'a>(&'a (dyn Error + 'static));
-        impl fmt::Debug for Chain<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}", self.0)?;
-                let mut cause = self.0.source();
-                while let Some(error) = cause {
-                    write!(f, ": {error}")?;
-                    cause = error.source();
-                }
-                Ok(())
-            }
-        }
-        self.record_debug(field, &Chain(value));
+        self.record_str(field, &causes::chain(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

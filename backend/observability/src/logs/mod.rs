@@ -1,8 +1,9 @@
 //! Log lines: an event becomes a record ([`layer`], with [`line`], [`escape`] and [`clock`]), which waits in a bounded
-//! buffer until a thread writes it ([`writer`]). [`panic`] has the line of a panic.
+//! buffer until a thread writes it ([`writer`]), if the [`filter`] lets it through. [`panic`] has the line of a panic.
 
 pub(crate) mod clock;
 pub(crate) mod escape;
+pub(crate) mod filter;
 pub(crate) mod layer;
 pub(crate) mod line;
 pub(crate) mod panic;
@@ -15,7 +16,8 @@ use tracing_subscriber::{Layer, Registry};
 
 pub(crate) use layer::with_context;
 
-use crate::settings::{LogFilter, LogFormat, ObservabilitySettings, SettingsError};
+use crate::settings::{LogFormat, ObservabilitySettings, SettingsError};
+use filter::LogFilter;
 use layer::RecordLayer;
 use writer::LogWriter;
 

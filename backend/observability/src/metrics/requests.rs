@@ -1,14 +1,19 @@
 //! The request metrics and their one budget of label sets.
 //!
-//! A label set is a distinct (endpoint, method, status, project_id). The budget is shared out so:
-//! - a quarter of it (at least 4) is kept for sets of listed projects, of `none` and of folded ones;
-//! - of these an eighth is the listed projects' alone, where there are any;
+//! A label set is a distinct (endpoint, method, status, project_id). A project is known if it is listed, or if the service
+//! says so for the request (`ProjectClaim::Verified`); what else names one may have made it up. The budget is shared out so:
+//! - a part of it is for sets of known projects alone: half, where the service checks who speaks for a project; else
+//!   an eighth, where projects are listed;
+//! - what is left of that part, and at least an eighth more, is closed to projects that may be made up: it is for sets of
+//!   `none` and of folded projects;
 //! - one place is kept for the set into which everything folds.
 //!
 //! What doesn't fit has its `project_id` folded into `other`; where that doesn't fit either, all four labels are `other`.
-//! So there are never more sets than the budget says, whatever clients send.
+//! So there are never more sets than the budget says, whatever clients send, and what they invent leaves known projects
+//! their part.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -86,14 +91,16 @@ pub(crate) struct RequestMetrics {
     sets: Mutex<Sets>,
     budget: usize,
     own_projects: HashSet<String>,
+    /// Whether the service says which projects are known.
+    keeps_room_for_known: AtomicBool,
 }
 
 /// The sets there are.
 #[derive(Debug, Default)]
 struct Sets {
-    known: HashMap<Box<[u8]>, Series>,
-    /// How many of them are of listed projects.
-    listed: usize,
+    by_key: HashMap<Box<[u8]>, Series>,
+    /// How many of them are of known projects.
+    of_known: usize,
 }
 
 impl RequestMetrics {
@@ -123,6 +130,7 @@ impl RequestMetrics {
             sets: Mutex::default(),
             budget: settings.label_sets,
             own_projects: settings.own_projects.clone(),
+            keeps_room_for_known: AtomicBool::new(false),
         };
         let limit = IntGauge::with_opts(opts("label_sets_limit", "Label sets the request metrics may have"))?;
         limit.set(i64::try_from(settings.label_sets).unwrap_or(i64::MAX));
@@ -136,26 +144,41 @@ impl RequestMetrics {
         Ok(metrics)
     }
 
-    /// The series for these labels, folded if the budget asks for it. Takes a lock: callers keep what they get.
-    pub(crate) fn series(&self, labels: Labels<'_>) -> Series {
+    /// From now on half of the budget is for known projects.
+    pub(crate) fn keep_room_for_known(&self) {
+        self.keeps_room_for_known.store(true, Ordering::Relaxed);
+    }
+
+    /// Label sets that only known projects may have.
+    fn room_of_known(&self) -> usize {
+        match self.keeps_room_for_known.load(Ordering::Relaxed) {
+            true => self.budget / 2,
+            false if self.own_projects.is_empty() => 0,
+            false => self.budget / 8,
+        }
+    }
+
+    /// The series for these labels, folded if the budget asks for it; `is_known` says whether the service knows the
+    /// project. Takes a lock: callers keep what they get.
+    pub(crate) fn series(&self, labels: Labels<'_>, is_known: bool) -> Series {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        let listed = self.own_projects.contains(labels.project_id);
+        let is_known = is_known || self.own_projects.contains(labels.project_id);
         // the last set is the one that everything folds into
         let room = self.budget - 1;
-        let listed_only = if self.own_projects.is_empty() { 0 } else { self.budget / 8 };
-        let room_of_closed = room - listed_only.saturating_sub(sets.listed);
+        let kept = self.room_of_known().saturating_sub(sets.of_known);
+        let closed = (self.budget / 4).max(4);
         let room_of_own = match labels.project_id {
-            _ if listed => room,
-            NO_PROJECT => room_of_closed,
-            _ => self.budget - (self.budget / 4).max(4),
+            _ if is_known => room,
+            NO_PROJECT => room - kept,
+            _ => (self.budget - closed).min((room - kept).saturating_sub(closed / 2)),
         };
-        let known = sets.known.len();
-        if let Some(series) = self.fit(&mut sets.known, labels, room_of_own) {
-            sets.listed += if listed { sets.known.len() - known } else { 0 };
+        let before = sets.by_key.len();
+        if let Some(series) = self.fit(&mut sets.by_key, labels, room_of_own) {
+            sets.of_known += if is_known { sets.by_key.len() - before } else { 0 };
             return series;
         }
         let folded = Labels { project_id: OTHER, ..labels };
-        if let Some(series) = self.fit(&mut sets.known, folded, room_of_closed) {
+        if let Some(series) = self.fit(&mut sets.by_key, folded, room - kept) {
             return Series { folded: Some(self.project_folded.clone()), ..series };
         }
         let all = [OTHER; 4];
@@ -192,6 +215,8 @@ impl RequestMetrics {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn metrics(own: &[&str], label_sets: usize) -> (RequestMetrics, Registry) {
@@ -214,7 +239,75 @@ mod tests {
 
     fn count(metrics: &RequestMetrics, endpoint: &str, project_id: &str) {
         let labels = Labels { endpoint, method: "GET", status: Some(200), project_id };
-        metrics.series(labels).count(Duration::from_millis(1), true);
+        metrics.series(labels, false).count(Duration::from_millis(1), true);
+    }
+
+    fn count_known(metrics: &RequestMetrics, endpoint: &str, project_id: &str) {
+        let labels = Labels { endpoint, method: "GET", status: Some(200), project_id };
+        metrics.series(labels, true).count(Duration::from_millis(1), true);
+    }
+
+    fn sets_of(registry: &Registry, project_id: &str) -> usize {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == "request_count").expect("the counter");
+        let is_of = |metric: &&prometheus::proto::Metric| metric.get_label().iter().any(|l| l.value() == project_id);
+        family.get_metric().iter().filter(is_of).count()
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_label_sets_have_the_same_key(
+            one in ("[/ab]{0,4}", "[/ab]{0,4}", "GET|PUT", proptest::option::of(200_u16..202)),
+            other in ("[/ab]{0,4}", "[/ab]{0,4}", "GET|PUT", proptest::option::of(200_u16..202)),
+        ) {
+            let key = |(endpoint, project_id, method, status): &(String, String, String, Option<u16>)| {
+                let mut key = Vec::new();
+                Labels { endpoint, method, status: *status, project_id }.write_key(&mut key);
+                key
+            };
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+        }
+    }
+
+    #[test]
+    fn labels_that_read_alike_one_after_the_other_are_different_sets() {
+        let (metrics, registry) = metrics(&[], 100);
+        count(&metrics, "/a", "/bp");
+        count(&metrics, "/a/b", "p");
+        assert_eq!(projects(&registry), HashMap::from([("/bp".to_owned(), 1), ("p".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn a_set_of_a_listed_project_takes_its_place_once_however_often_it_is_looked_up() {
+        let (metrics, registry) = metrics(&["vip"], 16);
+        for _ in 0..100 {
+            count(&metrics, "/1", "vip");
+        }
+        for n in 0..100 {
+            count(&metrics, &format!("/{n}"), NO_PROJECT);
+        }
+        count(&metrics, "/2", "vip");
+        assert_eq!(sets_of(&registry, "vip"), 2, "{:?}", projects(&registry));
+    }
+
+    #[test]
+    fn a_known_project_has_its_series_after_any_flood() {
+        let (metrics, registry) = metrics(&[], 2_000);
+        metrics.keep_room_for_known();
+        for n in 0..10_000 {
+            count(&metrics, "/a", &format!("invented-{n}"));
+            count(&metrics, &format!("/{n}"), NO_PROJECT);
+        }
+        for n in 0..999 {
+            count_known(&metrics, "/a", &format!("real-{n}"));
+        }
+        // one that was invented before it was known
+        count_known(&metrics, "/a", "invented-9999");
+        for project in ["real-0", "real-998", "invented-9999"] {
+            assert_eq!(sets_of(&registry, project), 1, "{project}");
+        }
+        let counts = projects(&registry);
+        assert!(counts["other"] > 9_000 && counts.contains_key("invented-0"), "{}", counts["other"]);
     }
 
     #[test]
@@ -254,18 +347,14 @@ mod tests {
         }
         count(&metrics, "/1", "vip");
         count(&metrics, "/2", "vip");
-        let vip = registry.gather().iter().filter(|family| family.name() == "request_count").fold(0, |_, family| {
-            let is_vip = |metric: &&prometheus::proto::Metric| metric.get_label().iter().any(|l| l.value() == "vip");
-            family.get_metric().iter().filter(is_vip).count()
-        });
-        assert_eq!(vip, 2, "{:?}", projects(&registry));
+        assert_eq!(sets_of(&registry, "vip"), 2, "{:?}", projects(&registry));
     }
 
     #[test]
     fn without_a_response_no_status_is_counted() {
         let (metrics, registry) = metrics(&[], 8);
         let labels = Labels { endpoint: "/", method: "GET", status: None, project_id: NO_PROJECT };
-        metrics.series(labels).count(Duration::ZERO, false);
+        metrics.series(labels, false).count(Duration::ZERO, false);
         assert!(registry.gather().iter().all(|family| family.name() != "response_status_count"));
     }
 }

@@ -4,9 +4,13 @@
 
 mod support;
 
+mod endpoints;
+mod errors;
+mod filters;
 mod ids;
 mod lines;
 mod metrics;
 mod outcomes;
 mod output;
 mod programs;
+mod projects;

@@ -124,6 +124,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(rig: &Rig, routes: fn(&mut ServiceConfig)) -> Self {
+        Self::start_with(rig, routes, false)
+    }
+
+    /// `half_closed`: whether a client that closes its side is still answered.
+    pub(crate) fn start_with(rig: &Rig, routes: fn(&mut ServiceConfig), half_closed: bool) -> Self {
         let (obs, dispatch) = (rig.obs.clone(), rig.dispatch.clone());
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -133,7 +138,7 @@ impl Server {
                     std::mem::forget(set_default(&dispatch));
                     App::new().configure(routes).configure(obs.metrics_route()).wrap(obs.middleware())
                 };
-                let server = HttpServer::new(app).workers(1).disable_signals().h1_allow_half_closed(false);
+                let server = HttpServer::new(app).workers(1).disable_signals().h1_allow_half_closed(half_closed);
                 let server = server.bind("127.0.0.1:0").unwrap();
                 let address = server.addrs()[0];
                 let server = server.run();

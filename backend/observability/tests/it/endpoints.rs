@@ -1,0 +1,218 @@
+//! The endpoint of a request, wherever it ended: the pattern that routing took, or `unmatched`.
+
+use std::io::Write as _;
+
+use actix_web::dev::{Service as _, ServiceRequest, ServiceResponse};
+use actix_web::error::ResponseError;
+use actix_web::http::StatusCode;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::test::{TestRequest, init_service};
+use actix_web::web::{self, ServiceConfig, get, post};
+use actix_web::{App, Error, HttpResponse, error};
+use futures_util::FutureExt as _;
+use tracing::dispatcher::with_default;
+
+use crate::support::{Rig, Server, wait_until};
+
+/// Two patterns take the same path, by method; a scope has a default of its own.
+fn routes(app: &mut ServiceConfig) {
+    let panics = || async { if true { panic!("on purpose") } else { "" } };
+    app.route("/a/{x}", get().to(HttpResponse::Ok))
+        .route("/a/b", post().to(|body: web::Bytes| async move { body.len().to_string() }))
+        .route("/a/c", web::put().to(panics))
+        .route("/a/d", web::delete().to(std::future::pending::<&str>))
+        .service(web::resource("/r/{x}").route(get().to(HttpResponse::Ok)).route(post().to(panics)))
+        .service(
+            web::scope("/s")
+                .route("/{x}", get().to(HttpResponse::Ok))
+                .service(web::scope("/t").route("/u", post().to(panics)))
+                .route("/only", post().to(panics))
+                .default_service(web::to(HttpResponse::ImATeapot)),
+        )
+        .route("/s/outer", get().to(HttpResponse::Ok))
+        .route("/lonely/{x}", post().to(panics))
+        .default_service(web::to(HttpResponse::Gone));
+}
+
+/// The endpoint and status that a request is counted under.
+fn counted(rig: &Rig) -> (String, String) {
+    let families = rig.obs.registry().gather();
+    let family = families.iter().find(|family| family.name() == "request_count").unwrap();
+    assert_eq!(family.get_metric().len(), 1, "{family:?}");
+    let label = |name: &str| {
+        let label = family.get_metric()[0].get_label().iter().find(|label| label.name() == name);
+        label.unwrap().value().to_owned()
+    };
+    let (endpoint, status) = (label("endpoint"), label("status"));
+    let access = rig.access_lines();
+    assert_eq!(access.len(), 1, "{access:?}");
+    assert_eq!(access[0]["endpoint"], endpoint.as_str());
+    (endpoint, status)
+}
+
+#[test]
+fn a_request_that_is_answered_is_under_what_routing_took() {
+    for (method, path, endpoint, status) in [
+        ("GET", "/a/b", "/a/{x}", "200"),
+        ("POST", "/a/b", "/a/b", "200"),
+        ("POST", "/a/z", "unmatched", "410"),
+        ("PUT", "/r/1", "/r/{x}", "405"),
+        ("GET", "/s/1", "/s/{x}", "200"),
+        ("POST", "/s/1", "unmatched", "418"),
+        ("GET", "/s/nothing/here", "unmatched", "418"),
+        ("GET", "/s/outer", "/s/{x}", "200"),
+        ("GET", "/nowhere", "unmatched", "410"),
+        ("GET", "/a/%62", "/a/{x}", "200"),
+        ("GET", "/lonely/1", "unmatched", "410"),
+    ] {
+        let rig = Rig::new();
+        with_default(&rig.dispatch, || {
+            actix_rt::System::new().block_on(async {
+                let app = init_service(App::new().configure(routes).wrap(rig.obs.middleware())).await;
+                let request = TestRequest::with_uri(path).method(method.parse().unwrap());
+                drop(app.call(request.to_request()).await.unwrap());
+            });
+        });
+        assert_eq!(counted(&rig), (endpoint.to_owned(), status.to_owned()), "{method} {path}");
+    }
+}
+
+#[test]
+fn a_request_that_panics_or_is_dropped_is_never_under_another_route() {
+    for (method, path, endpoints) in [
+        ("PUT", "/a/c", ["/a/c", "unmatched"]),
+        ("DELETE", "/a/d", ["/a/d", "unmatched"]),
+        ("POST", "/r/1", ["/r/{x}"; 2]),
+        ("POST", "/s/t/u", ["/s/t/u"; 2]),
+        ("POST", "/s/only", ["/s/only", "unmatched"]),
+        ("POST", "/lonely/1", ["/lonely/{x}"; 2]),
+        ("POST", "/lonely/%31", ["/lonely/{x}"; 2]),
+    ] {
+        let rig = Rig::new();
+        with_default(&rig.dispatch, || {
+            actix_rt::System::new().block_on(async {
+                let app = init_service(App::new().configure(routes).wrap(rig.obs.middleware())).await;
+                let request = TestRequest::with_uri(path).method(method.parse().unwrap());
+                match app.call(request.to_request()).now_or_never() {
+                    Some(Err(error)) => drop(error.error_response()),
+                    Some(Ok(_)) => panic!("{method} {path} was answered"),
+                    None => {}
+                }
+            });
+        });
+        let (endpoint, _) = counted(&rig);
+        assert!(endpoints.contains(&endpoint.as_str()), "{method} {path}: {endpoint}");
+    }
+}
+
+#[test]
+fn what_a_middleware_answers_before_routing_is_under_no_other_route() {
+    async fn refuses(request: ServiceRequest, _: Next<actix_web::body::BoxBody>) -> Result<ServiceResponse, Error> {
+        Ok(request.into_response(HttpResponse::Unauthorized().finish()))
+    }
+    async fn fails(_: ServiceRequest, _: Next<actix_web::body::BoxBody>) -> Result<ServiceResponse, Error> {
+        Err(error::ErrorUnauthorized("who are you?"))
+    }
+    for path in ["/a/b", "/a/c", "/s/only", "/nowhere"] {
+        for answers in [true, false] {
+            let rig = Rig::new();
+            with_default(&rig.dispatch, || {
+                actix_rt::System::new().block_on(async {
+                    let request = TestRequest::with_uri(path).method("POST".parse().unwrap()).to_request();
+                    let app = App::new().configure(routes);
+                    if answers {
+                        let app = init_service(app.wrap(from_fn(refuses)).wrap(rig.obs.middleware())).await;
+                        drop(app.call(request).await.unwrap());
+                    } else {
+                        let app = init_service(app.wrap(from_fn(fails)).wrap(rig.obs.middleware())).await;
+                        let Err(error) = app.call(request).await else { panic!("the middleware fails") };
+                        assert_eq!(error.error_response().status(), StatusCode::UNAUTHORIZED);
+                    }
+                });
+            });
+            let (endpoint, status) = counted(&rig);
+            assert!(["unmatched", path].contains(&endpoint.as_str()), "{path}: {endpoint}");
+            assert_eq!(status, "401");
+        }
+    }
+}
+
+/// Panics when it is to be a response.
+#[derive(Debug)]
+struct Explosive;
+
+impl std::fmt::Display for Explosive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("explosive")
+    }
+}
+
+impl ResponseError for Explosive {
+    fn status_code(&self) -> StatusCode {
+        panic!("no status")
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        panic!("no response")
+    }
+}
+
+#[test]
+fn a_middlewares_error_that_panics_is_a_panic_with_its_id() {
+    let rig = Rig::new();
+    let server = Server::start(&rig, |app| {
+        let explode = |_: ServiceRequest, _: &_| async { Err::<ServiceResponse, Error>(Explosive.into()) };
+        app.service(web::resource("/x").route(get().to(HttpResponse::Ok)).wrap_fn(explode));
+    });
+    let answer = server.send("GET /x");
+    assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("x-request-id: r-1\r\n"), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    rig.wait_for("request_count", 1.0);
+    assert_eq!(rig.counts(&[("status", "500")]), [1.0; 3]);
+    assert_eq!(rig.metric("panics_total", &[]), 1.0);
+    wait_until("an access line", || !rig.access_lines().is_empty());
+    assert_eq!(rig.access_lines()[0]["outcome"], "panic");
+    let panics: Vec<_> = rig.lines().into_iter().filter(|line| line["target"] == "panic").collect();
+    assert!(!panics.is_empty() && panics.iter().all(|line| line["request_id"] == "r-1"), "{panics:?}");
+}
+
+#[test]
+fn a_client_that_goes_while_it_uploads_is_gone() {
+    let uploads: [fn(&mut ServiceConfig); 3] = [
+        |app| {
+            app.route("/up", post().to(|body: web::Bytes| async move { body.len().to_string() }));
+        },
+        |app| {
+            // refuses by itself what it can't read
+            let refuse = |mut payload: web::Payload| async move {
+                use futures_util::StreamExt as _;
+                while let Some(chunk) = payload.next().await {
+                    if chunk.is_err() {
+                        return HttpResponse::BadRequest().finish();
+                    }
+                }
+                HttpResponse::Ok().finish()
+            };
+            app.route("/up", post().to(refuse));
+        },
+        |app| {
+            let config = web::JsonConfig::default().error_handler(|_, _| error::ErrorImATeapot("not like this"));
+            app.app_data(config).route("/up", post().to(|_: web::Json<Vec<u8>>| async { "" }));
+        },
+    ];
+    for routes in uploads {
+        for half_closed in [true, false] {
+            let rig = Rig::new();
+            let server = Server::start_with(&rig, routes, half_closed);
+            let head = "POST /up HTTP/1.1\r\nHost: x\r\nX-Request-Id: r-1\r\nContent-Type: application/json\r\n";
+            let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+            write!(stream, "{head}Content-Length: 1000\r\n\r\n[1,2,").unwrap();
+            rig.wait_for("requests_in_flight", 1.0);
+            drop(stream);
+            rig.wait_for("request_count", 1.0);
+            assert_eq!(rig.counts(&[("endpoint", "/up"), ("status", "none")]), [1.0, 1.0, 0.0]);
+            wait_until("an access line", || !rig.access_lines().is_empty());
+            assert_eq!(rig.access_lines()[0]["outcome"], "client_gone");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What callers invent: it takes no label set from a known project, and gets into no project's lines.
+
+use actix_web::body::to_bytes;
+use actix_web::dev::{Service as _, ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::test::{TestRequest, init_service};
+use actix_web::web::{self, ServiceConfig, get};
+use actix_web::{App, Error, HttpMessage as _, HttpResponse};
+use observability::{ObservabilityMiddleware, ProjectClaim, ProjectFromPath, RequestContext};
+use tracing::dispatcher::with_default;
+
+use crate::support::Rig;
+
+/// Whoever has a token may speak for the project that it names; whoever has `*`, for any.
+async fn authenticate(
+    request: ServiceRequest,
+    next: Next<actix_web::body::BoxBody>,
+) -> Result<ServiceResponse<actix_web::body::BoxBody>, Error> {
+    tracing::info!("who is it?");
+    let token = request.headers().get("Authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let is_open = request.path() == "/open";
+    match token {
+        Some(token) => {
+            let context = request.extensions().get::<RequestContext>().unwrap().clone();
+            context.set_project_check(move |project| match token.as_str() {
+                "*" => ProjectClaim::Unverified,
+                own if own == project => ProjectClaim::Verified,
+                _ => ProjectClaim::Refused,
+            });
+            // the first check stays
+            context.set_project_check(|_| ProjectClaim::Verified);
+        }
+        None if is_open => {}
+        None => return Ok(request.into_response(HttpResponse::Unauthorized().finish())),
+    }
+    next.call(request).await
+}
+
+fn routes(app: &mut ServiceConfig) {
+    let handler = |context: RequestContext| async move {
+        tracing::info!("handled");
+        context.project_id().unwrap_or("-").to_owned()
+    };
+    app.route("/open", get().to(handler))
+        .route("/own", get().to(handler))
+        .service(web::scope("/p/{project_id}").wrap(ProjectFromPath).route("/x", get().to(handler)))
+        .service(
+            web::scope("/late/{project_id}")
+                .wrap(from_fn(authenticate))
+                .wrap(ProjectFromPath)
+                .route("/x", get().to(handler)),
+        )
+        .default_service(web::to(|| async {
+            tracing::info!("nothing here");
+            HttpResponse::NotFound().finish()
+        }));
+}
+
+/// Sends requests, each with a path, a token and a project in the header; what each was answered.
+fn send(rig: &Rig, middleware: ObservabilityMiddleware, requests: &[(&str, &str, &str)]) -> Vec<String> {
+    with_default(&rig.dispatch, || {
+        actix_rt::System::new().block_on(async {
+            let app = App::new().configure(routes).wrap(from_fn(authenticate)).wrap(middleware);
+            let app = init_service(app).await;
+            let mut answers = Vec::new();
+            for (path, token, project) in requests {
+                let mut request = TestRequest::with_uri(path);
+                if !token.is_empty() {
+                    request = request.insert_header(("Authorization", *token));
+                }
+                if !project.is_empty() {
+                    request = request.insert_header(("X-Project-Id", *project));
+                }
+                let response = app.call(request.to_request()).await.unwrap();
+                answers.push(String::from_utf8(to_bytes(response.into_body()).await.unwrap().to_vec()).unwrap());
+            }
+            answers
+        })
+    })
+}
+
+#[test]
+fn a_project_counts_only_where_the_caller_may_speak_for_it() {
+    for (path, token, header, project) in [
+        ("/open", "", "victim", None),
+        ("/open", "mine", "mine", Some("mine")),
+        ("/open", "mine", "victim", None),
+        ("/own", "", "victim", None),
+        ("/own", "mine", "mine", Some("mine")),
+        ("/own", "mine", "victim", None),
+        ("/own", "*", "any", Some("any")),
+        ("/p/mine/x", "mine", "", Some("mine")),
+        ("/p/victim/x", "mine", "", None),
+        ("/p/victim/x", "mine", "mine", Some("mine")),
+        ("/p/victim/x", "", "", None),
+        ("/late/mine/x", "mine", "", Some("mine")),
+        ("/late/victim/x", "mine", "", None),
+        // no route
+        ("/nowhere", "", "victim", None),
+        ("/nowhere", "mine", "mine", None),
+        ("/p/mine/nothing", "mine", "", None),
+        ("/p/victim/nothing", "", "victim", None),
+    ] {
+        let rig = Rig::new();
+        let answers = send(&rig, rig.obs.middleware().require_project_check(), &[(path, token, header)]);
+        let routed = !token.is_empty() && path != "/nowhere" && !path.ends_with("/nothing");
+        if routed {
+            assert_eq!(answers[0], project.unwrap_or("-"), "{path} {token} {header}");
+        }
+        let label = project.unwrap_or("none");
+        assert_eq!(rig.counts(&[("project_id", label)]), [1.0; 3], "{path} {token} {header}");
+        for line in rig.lines() {
+            let shown = line["project_id"].as_str();
+            assert_ne!(shown, Some("victim"), "{path} {token} {header}: {line}");
+            if line["message"] == "handled" {
+                assert_eq!(shown, project, "{path} {token} {header}: {line}");
+            }
+        }
+        assert_eq!(rig.access_lines()[0]["project_id"].as_str(), project, "{path} {token} {header}");
+    }
+}
+
+#[test]
+fn without_a_check_a_project_counts_where_a_route_takes_the_request() {
+    for (method, path, project) in [
+        ("GET", "/x", Some("p-1")),
+        ("POST", "/x", None),
+        ("GET", "/nowhere", None),
+        ("GET", "/s/nowhere", None),
+        ("GET", "/s/y", Some("p-1")),
+    ] {
+        let rig = Rig::new();
+        with_default(&rig.dispatch, || {
+            actix_rt::System::new().block_on(async {
+                let handler = || async {
+                    tracing::info!("handled");
+                    ""
+                };
+                let app = App::new()
+                    .route("/x", get().to(handler))
+                    .service(
+                        web::scope("/s").route("/y", get().to(handler)).default_service(web::to(HttpResponse::Gone)),
+                    )
+                    .wrap(rig.obs.middleware());
+                let request = TestRequest::with_uri(path).method(method.parse().unwrap());
+                let request = request.insert_header(("X-Project-Id", "p-1")).to_request();
+                drop(init_service(app).await.call(request).await.unwrap());
+            });
+        });
+        assert_eq!(rig.counts(&[("project_id", project.unwrap_or("none"))]), [1.0; 3], "{method} {path}");
+        assert_eq!(rig.access_lines()[0]["project_id"].as_str(), project, "{method} {path}");
+        assert!(rig.lines_saying("handled").iter().all(|line| line["project_id"] == "p-1"));
+    }
+}
+
+#[test]
+fn ten_thousand_invented_projects_leave_a_known_one_its_series() {
+    let rig = Rig::with(|settings| settings.log_filter = "warn".to_owned());
+    let invented: Vec<_> = (0..10_000).map(|n| format!("invented-{n}")).collect();
+    let flood = |token: &'static str, path: &'static str| {
+        invented.iter().map(move |project| (path, token, project.as_str())).collect::<Vec<_>>()
+    };
+    let middleware = || rig.obs.middleware().require_project_check();
+    send(&rig, middleware(), &flood("", "/open"));
+    send(&rig, middleware(), &flood("", "/own"));
+    send(&rig, middleware(), &flood("mine", "/nowhere"));
+    assert_eq!(rig.counts(&[("project_id", "none")]), [30_000.0; 3], "they take no label set at all");
+    assert_eq!(rig.metric("label_sets_folded_total", &[]), 0.0);
+    // someone who may speak for any project, and makes them up
+    send(&rig, middleware(), &flood("*", "/own"));
+    assert!(rig.metric("label_sets_folded_total", &[]) > 9_000.0);
+    send(&rig, middleware(), &[("/own", "real", "real"), ("/p/invented-9999/x", "invented-9999", "")]);
+    for project in ["real", "invented-9999"] {
+        assert_eq!(rig.counts(&[("project_id", project)]), [1.0; 3], "{project}");
+    }
+}
+
+#[test]
+fn at_the_edge_no_callers_ids_are_kept() {
+    let rig = Rig::with(|settings| settings.trust_request_id = false);
+    with_default(&rig.dispatch, || {
+        actix_rt::System::new().block_on(async {
+            let app = App::new().configure(routes).wrap(rig.obs.middleware());
+            let app = init_service(app).await;
+            let request = TestRequest::with_uri("/open")
+                .insert_header(("X-Request-Id", "r-1"))
+                .insert_header(("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+            let response = app.call(request.to_request()).await.unwrap();
+            assert_ne!(response.headers().get("X-Request-Id").unwrap(), "r-1");
+        });
+    });
+    for line in rig.lines() {
+        assert!(line["request_id"] != "r-1" && line.get("trace_id").is_none(), "{line}");
+    }
+}
