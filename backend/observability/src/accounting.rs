@@ -157,8 +157,8 @@ impl Account {
         self.context.note_route(request);
     }
 
-    /// There is a response; `outcome` holds if its body is handed over whole. Where the client went away while it sent the
-    /// request, nobody gets the response.
+    /// There is a response; `outcome` holds if its body is handed over whole. Where the client went away while it
+    /// sent the request, nobody gets the response.
     pub(crate) fn respond(&mut self, status: StatusCode, outcome: Outcome) {
         if outcome != Outcome::Panic && self.context.is_upload_cut() {
             return;

@@ -1,7 +1,7 @@
 //! The chain of an error's causes as one text: `first: second: third`.
 //!
-//! Bounds: [`MAX_CAUSES`] causes and [`MAX_BYTES`]; what comes beyond is cut off and `…` put in its place. A cause that the text
-//! says already is left out.
+//! Bounds: [`MAX_CAUSES`] causes and [`MAX_BYTES`]; what comes beyond is cut off and `…` put in its place. A cause
+//! that the text says already is left out.
 
 use std::any::TypeId;
 use std::error::Error as StdError;
@@ -40,8 +40,8 @@ static NAMED: RwLock<Vec<(TypeId, Cast)>> = RwLock::new(Vec::new());
 /// Logs errors of this type with the chain of their causes. To be called once for each error type of a service that is
 /// both a `ResponseError` and a standard error, before the first request.
 ///
-/// Actix gives out an error only as a `ResponseError`, which doesn't tell its causes. Of a type that isn't named here, and that
-/// Actix itself doesn't make, the log has what `Debug` shows in place of the causes.
+/// Actix gives out an error only as a `ResponseError`, which doesn't tell its causes. Of a type that isn't named
+/// here, and that Actix itself doesn't make, the log has what `Debug` shows in place of the causes.
 ///
 /// ```
 /// #[derive(Debug, thiserror::Error)]
@@ -63,8 +63,8 @@ fn cast<E: ResponseError + StdError + 'static>(error: &Error) -> Option<&(dyn St
     error.as_error::<E>().map(|error| error as _)
 }
 
-/// The text of an error that became a response, and of its causes. Where its type isn't known, the causes are those that its
-/// `Debug` shows: as a list (`Caused by:`), or else the whole of it.
+/// The text of an error that became a response, and of its causes. Where its type isn't known, the causes are those
+/// that its `Debug` shows: as a list (`Caused by:`), or else the whole of it.
 pub(crate) fn of_response(error: &Error) -> String {
     if let Some(known) = as_std_error(error) {
         return chain(known);
@@ -100,8 +100,8 @@ fn as_std_error(error: &Error) -> Option<&(dyn StdError + 'static)> {
     })
 }
 
-/// The causes of a report as `anyhow` and `eyre` print it: a line each, with a number before it or alone; a backtrace and
-/// other sections follow after an empty line.
+/// The causes of a report as `anyhow` and `eyre` print it: a line each, with a number before it or alone; a backtrace
+/// and other sections follow after an empty line.
 fn listed(causes: &str) -> impl Iterator<Item = &str> {
     let section = causes.trim_start_matches([' ', '\r', '\n']).split("\n\n").next().unwrap_or_default();
     section.lines().map(|line| {

@@ -5,8 +5,9 @@ use reqwest::{IntoUrl, Method, RequestBuilder};
 
 use crate::context::RequestContext;
 
-/// A [`reqwest::Client`] whose requests carry `X-Request-Id`, `traceparent` (as it came) and `tracestate` of the
-/// request whose span is current when they are made. Outside a request nothing is added.
+/// A [`reqwest::Client`] whose requests carry `X-Request-Id`, `traceparent` (as it came) and `tracestate` (if valid)
+/// of the request whose span is current when they are made, and with `FORWARD_BAGGAGE=1` its `baggage`. Outside a
+/// request nothing is added.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
     inner: reqwest::Client,

@@ -91,15 +91,15 @@ impl RequestContext {
         ascii(self.0.request.as_bytes())
     }
 
-    /// The project, from the path where [`ProjectFromPath`](crate::ProjectFromPath) is in use, else from the header; only
-    /// where a route takes the request, and the caller may speak for the project.
+    /// The project, from the path where [`ProjectFromPath`](crate::ProjectFromPath) is in use, else from the header;
+    /// only where a route takes the request, and the caller may speak for the project.
     pub fn project_id(&self) -> Option<&str> {
         self.0.project.current().map(|(project, _)| project)
     }
 
-    /// Says for which projects the caller of this request may speak. For the middleware that knows who the caller is, and called
-    /// once: a second check is ignored. `check` gets the project id in the header at once, and the one in the path when it is
-    /// known. Before this call a request has no project if the service's middleware was made with
+    /// Says for which projects the caller of this request may speak. For the middleware that knows who the caller is,
+    /// and called once: a second check is ignored. `check` gets the project id in the header at once, and the one in
+    /// the path when it is known. Before this call a request has no project if the service's middleware was made with
     /// [`require_project_check`](crate::ObservabilityMiddleware::require_project_check).
     pub fn set_project_check(&self, check: impl Fn(&str) -> ProjectClaim + Send + Sync + 'static) {
         self.0.project.set_check(Box::new(check));

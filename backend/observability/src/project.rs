@@ -7,9 +7,9 @@ use actix_web::{Error, HttpMessage};
 
 use crate::context::RequestContext;
 
-/// Middleware for a scope or resource whose own pattern has `{project_id}`: the value there, if it is a valid id, goes
-/// before the header's, in lines and metrics, where the caller may speak for it. (A scope sees its own pattern only; wrap the resource if the
-/// parameter stands there.)
+/// Middleware for a scope or resource whose own pattern has `{project_id}`: the value there, if it is a valid id,
+/// goes before the header's, in lines and metrics, where the caller may speak for it. (A scope sees its own pattern
+/// only; wrap the resource if the parameter stands there.)
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProjectFromPath;
 

@@ -1,6 +1,7 @@
 //! Which project a request is for, as far as its caller may say so.
 //!
-//! Anyone can write a project id into a header or an address. It becomes a label, and the `project_id` of log lines, only where
+//! Anyone can write a project id into a header or an address. It becomes a label, and the `project_id` of log lines,
+//! only where
 //! - a route takes the request, and
 //! - the service lets the caller speak for that project. Services without callers of their own ask nothing; others
 //!   say so for each request ([`ProjectCheck`]), and until then the request has no project.
@@ -19,8 +20,8 @@ use crate::context::{ascii, is_valid_id};
 pub enum ProjectClaim {
     /// The caller may not: the id is ignored.
     Refused = 0,
-    /// The caller may, but nobody knows whether there is such a project: it is in log lines, and its label comes from the
-    /// part of the budget that invented ids can use up.
+    /// The caller may, but nobody knows whether there is such a project: it is in log lines, and its label comes from
+    /// the part of the budget that invented ids can use up.
     Unverified = 1,
     /// The caller may, and there is such a project: its label has a part of the budget of its own.
     Verified = 2,

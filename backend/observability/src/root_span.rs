@@ -46,8 +46,8 @@ impl RootSpanBuilder for RequestRootSpan {
         span
     }
 
-    /// Writes why a request failed on the server's side, and at debug why it was refused; the access line says only that
-    /// it did.
+    /// Writes why a request failed on the server's side, and at debug why it was refused; the access line says only
+    /// that it did.
     fn on_request_end<B: MessageBody>(_: Span, outcome: &Result<ServiceResponse<B>, Error>) {
         let error = match outcome {
             Ok(response) => response.response().error(),

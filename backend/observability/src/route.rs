@@ -1,13 +1,13 @@
 //! The pattern of the route that took a request.
 //!
-//! A request that ended early (a panic, a client that is gone, a middleware's error) takes with it what routing decided.
-//! Its pattern is then the only one that can take its path; where there are several, it is not known.
+//! A request that ended early (a panic, a client that is gone, a middleware's error) takes with it what routing
+//! decided. Its pattern is then the only one that can take its path; where there are several, it is not known.
 
 use actix_web::HttpRequest;
 use actix_web::dev::{ResourceDef, ResourceMap};
 
-/// The pattern that routing took; none if it took no route, or was not reached. Actix itself looks the path up there, which
-/// may name a route that refused the request.
+/// The pattern that routing took; none if it took no route, or was not reached. Actix itself looks the path up there,
+/// which may name a route that refused the request.
 pub(crate) fn taken(request: &HttpRequest) -> Option<String> {
     let path = request.match_info();
     let (whole, rest) = (path.as_str(), path.unprocessed());

@@ -48,7 +48,8 @@ pub struct ObservabilitySettings {
     pub log_filter: String,
     /// Bytes of lines held in memory until they are written; beyond, lines are dropped whole and counted.
     pub log_buffer_bytes: usize,
-    /// Whether a caller's `X-Request-Id` and `traceparent` are kept. Without that every request gets an id of its own, and is in no trace.
+    /// Whether a caller's `X-Request-Id` and `traceparent` are kept. Without that every request gets an id of its
+    /// own, and is in no trace.
     pub trust_request_id: bool,
     /// Whether outgoing requests carry the `baggage` that a request came with.
     pub forward_baggage: bool,

@@ -1,5 +1,5 @@
-//! W3C Trace Context: which `traceparent`, `tracestate` and `baggage` are valid, and what is read from them. It starts no trace
-//! of its own. What is invalid is dropped whole; `traceparent` counts without its `tracestate`.
+//! W3C Trace Context: which `traceparent`, `tracestate` and `baggage` are valid, and what is read from them. It
+//! starts no trace of its own. What is invalid is dropped whole; `traceparent` counts without its `tracestate`.
 //!
 //! Sources: <https://www.w3.org/TR/trace-context/>, `traceparent` of versions 00 and later;
 //! <https://www.w3.org/TR/baggage/>.

@@ -288,8 +288,8 @@ fn path(request: &ServiceRequest) -> &str {
     request.match_info().as_str()
 }
 
-/// Leaves a reader on its request, and lets it speak for the projects that it may see: no one else does, in this service's own
-/// lines and metrics. A project is known to exist only where a token names it.
+/// Leaves a reader on its request, and lets it speak for the projects that it may see: no one else does, in this
+/// service's own lines and metrics. A project is known to exist only where a token names it.
 fn leave(request: &ServiceRequest, reader: Reader) {
     let context = request.extensions().get::<RequestContext>().cloned();
     if let Some(context) = context {

@@ -65,7 +65,7 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
         service: line_name("service", options.service.as_deref())?,
         name: line_name("name", options.name.as_deref())?,
         host: line_name("host", options.host.as_deref())?,
-        log_filter: required("log_filter", options.log_filter.clone())?,
+        log_filter: log_filter(&options)?,
         files: files::settings(&options)?,
         allow_empty: options.allow_empty.unwrap_or_default(),
         spool: spool(&options, spool_max_bytes, line_max_bytes)?,
@@ -78,6 +78,17 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
         to,
         effective: options,
     })
+}
+
+/// The filter of the shipper's own log. One without a directive is the default.
+fn log_filter(options: &Options) -> Checked<String> {
+    let is_given = |text: &String| !text.split(',').all(|directive| directive.trim().is_empty());
+    let given = options.log_filter.clone().filter(is_given).or_else(|| Options::defaults().log_filter);
+    let text = required("log_filter", given)?;
+    match observability::check_log_filter(&text) {
+        Ok(()) => Ok(text),
+        Err(why) => Err(value("log_filter", format!("{text:?}: {why}"))),
+    }
 }
 
 fn spool(options: &Options, max_bytes: u64, line_max_bytes: u64) -> Checked<SpoolSettings> {

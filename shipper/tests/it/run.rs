@@ -200,6 +200,32 @@ fn its_own_log_is_json_on_standard_error() {
     assert!(code == 2 && stderr.contains("log_filter: \"info,=\""), "{code}: {stderr}");
 }
 
+#[test]
+fn a_log_filter_is_read_in_any_spelling_or_refused_by_name() {
+    for (filter, directive) in
+        [("info, shipper=loud", "shipper=loud"), ("inof", "inof"), ("info;a=debug", "info;a=debug")]
+    {
+        let place = Place::new();
+        let mut command = place.ship(&["check-config"]);
+        command.env("SHIPPER_LOG_FILTER", filter);
+        let (code, stderr) = finish(&place, command);
+        assert!(code == 2 && stderr.contains(&format!("{directive:?}")), "{filter}: {code}: {stderr}");
+    }
+    for (filter, writes) in
+        [("info,", true), (" info , ,", true), ("INFO", true), ("3", true), ("", true), (" , ", true), ("off", false)]
+    {
+        let place = Place::new();
+        std::fs::write(place.path("app.log"), "a line\n").unwrap();
+        let mut command = place.ship(&["run", "--until-idle", "app.log"]);
+        command.env("SHIPPER_LOG_FILTER", filter);
+        let (code, stderr) = finish(&place, command);
+        assert!(
+            code == 0 && stderr.lines().any(|line| line.starts_with('{')) == writes,
+            "{filter:?}: {code}: {stderr}"
+        );
+    }
+}
+
 #[track_caller]
 pub(crate) fn metric(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -5,10 +5,11 @@ use std::fmt;
 /// Bytes a string value may have; what comes beyond is cut off and `…` put in its place.
 pub(crate) const MAX_STRING_BYTES: usize = 64 * 1024;
 
-/// Bytes that are escaped, or begin a character that may be. By RFC 8259, section 7, these are quote, backslash and the
-/// controls below U+0020. Those that terminals act on are escaped too: DEL and the C1 controls U+0080–U+009F (after
-/// 0xC2); and what changes how a line is laid out (after 0xE2): the separators U+2028 and U+2029, at which some programs break a line,
-/// and the marks that turn the direction of text, which make a line read as something else.
+/// Bytes that are escaped, or begin a character that may be. By RFC 8259, section 7, these are quote, backslash and
+/// the controls below U+0020. Those that terminals act on are escaped too: DEL and the C1 controls U+0080–U+009F
+/// (after 0xC2); and what changes how a line is laid out (after 0xE2): the separators U+2028 and U+2029, at which
+/// some programs break a line, and the marks that turn the direction of text, which make a line read as something
+/// else.
 const ESCAPED: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;

@@ -1,7 +1,7 @@
 //! Reads a log filter, such as `RUST_LOG`: directives separated by commas, in the syntax of [`EnvFilter`].
 //!
-//! What `EnvFilter` takes means the same here. Three things are added, because each of them silences every line there without
-//! a word:
+//! What `EnvFilter` takes means the same here. Three things are added, because each of them silences every line there
+//! without a word:
 //! - blanks around a directive are ignored;
 //! - a filter without directives is [`DEFAULT_FILTER`];
 //! - what can hardly be meant as a target is refused: a misspelled level, a number above 5, a wildcard, blanks or

@@ -1,11 +1,12 @@
 //! The request metrics and their one budget of label sets.
 //!
-//! A label set is a distinct (endpoint, method, status, project_id). A project is known if it is listed, or if the service
-//! says so for the request (`ProjectClaim::Verified`); what else names one may have made it up. The budget is shared out so:
+//! A label set is a distinct (endpoint, method, status, project_id). A project is known if it is listed, or if the
+//! service says so for the request (`ProjectClaim::Verified`); what else names one may have made it up. The budget is
+//! shared out so:
 //! - a part of it is for sets of known projects alone: half, where the service checks who speaks for a project; else
 //!   an eighth, where projects are listed;
-//! - what is left of that part, and at least an eighth more, is closed to projects that may be made up: it is for sets of
-//!   `none` and of folded projects;
+//! - what is left of that part, and at least an eighth more, is closed to projects that may be made up: it is for
+//!   sets of `none` and of folded projects;
 //! - one place is kept for the set into which everything folds.
 //!
 //! What doesn't fit has its `project_id` folded into `other`; where that doesn't fit either, all four labels are `other`.

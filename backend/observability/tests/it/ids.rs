@@ -153,7 +153,7 @@ where
 fn echo_routes(app: &mut ServiceConfig) {
     let echo = |request: HttpRequest| async move {
         let header = |name: &str| request.headers().get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
-        ["x-request-id", "traceparent", "tracestate"].map(header).join(" ")
+        ["x-request-id", "traceparent", "tracestate", "baggage"].map(header).join(" ")
     };
     app.route("/echo", get().to(echo));
 }
@@ -176,15 +176,50 @@ fn the_client_passes_them_on() {
         let request = request("/x").insert_header(("tracestate", "a=1"));
         let response = app.call(request.to_request()).await.unwrap();
         let said = to_bytes(response.into_body()).await.unwrap();
-        assert_eq!(said, format!("r-1 00-{TRACE}-{SPAN}-01 a=1"));
+        assert_eq!(said, format!("r-1 00-{TRACE}-{SPAN}-01 a=1 -"));
 
         let outside = client.get(&url).send().await.unwrap().text().await.unwrap();
         assert!(
-            outside.ends_with(" - -") && outside.starts_with("- "),
+            outside.ends_with(" - - -") && outside.starts_with("- "),
             "nothing is added outside a request: {outside}"
         );
     });
     wait_until("both are counted", || far.counts(&[]) == [2.0; 3]);
+}
+
+/// What the client sends on for a request with these headers.
+fn passed_on(rig: &Rig, headers: &[(&'static str, &'static str)]) -> String {
+    let far = Rig::new();
+    let server = Server::start(&far, echo_routes);
+    let url = format!("http://{}/echo", server.address);
+    in_system(rig, || async {
+        let handler = move || {
+            let url = url.clone();
+            async move { client::Client::default().get(url).send().await.unwrap().text().await.unwrap() }
+        };
+        let app = init_service(App::new().route("/x", get().to(handler)).wrap(rig.obs.middleware())).await;
+        let request = headers.iter().fold(request("/x"), |request, header| request.append_header(*header));
+        let response = app.call(request.to_request()).await.unwrap();
+        String::from_utf8(to_bytes(response.into_body()).await.unwrap().to_vec()).unwrap()
+    })
+}
+
+#[test]
+fn only_a_valid_tracestate_and_baggage_on_request_are_passed_on() {
+    let trace = format!("00-{TRACE}-{SPAN}-01");
+    let rig = Rig::new();
+    for (headers, state) in [
+        (&[("tracestate", "a=1"), ("tracestate", "b=2")][..], "a=1,b=2"),
+        (&[("tracestate", "a=1"), ("tracestate", "a=2")], "-"),
+        (&[("tracestate", "not valid")], "-"),
+    ] {
+        assert_eq!(passed_on(&rig, headers), format!("r-1 {trace} {state} -"), "{headers:?}");
+    }
+    let headers = [("baggage", "user=1"), ("baggage", "plan=x;p")];
+    assert_eq!(passed_on(&rig, &headers), format!("r-1 {trace} - -"));
+    let forwarding = Rig::with(|settings| settings.forward_baggage = true);
+    assert_eq!(passed_on(&forwarding, &headers), format!("r-1 {trace} - user=1,plan=x;p"));
+    assert_eq!(passed_on(&forwarding, &[("baggage", "not valid")]), format!("r-1 {trace} - -"));
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use actix_web::body::SizedStream;
+use actix_web::body::{MessageBody as _, SizedStream};
+use actix_web::dev::Service as _;
+use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{Bytes, ServiceConfig, get};
-use actix_web::{Error, HttpResponse, error};
+use actix_web::{App, Error, HttpResponse, error};
 use futures_util::{StreamExt as _, stream};
+use tracing::dispatcher::with_default;
 
 use crate::support::{Rig, Server, wait_until};
 
@@ -130,6 +133,29 @@ fn a_client_that_goes_while_the_body_comes_is_counted_with_its_status() {
     assert_outcome(&rig, "/endless", Some(200), "body_cut");
     let dropped = &rig.lines_saying("the body is dropped")[0];
     assert_eq!(dropped["request_id"], "r-1", "{dropped}");
+}
+
+#[test]
+fn a_body_is_answered_with_its_last_byte_and_not_before() {
+    for (taken, outcome) in [(10, "answered"), (9, "body_cut"), (1, "body_cut"), (0, "body_cut")] {
+        let rig = Rig::new();
+        with_default(&rig.dispatch, || {
+            actix_rt::System::new().block_on(async {
+                let handler = || async {
+                    let byte = |_| Ok::<_, Error>(Bytes::from_static(b"x"));
+                    HttpResponse::Ok().body(SizedStream::new(10, stream::iter(0..10).map(byte)))
+                };
+                let app = init_service(App::new().route("/sized", get().to(handler)).wrap(rig.obs.middleware())).await;
+                let request = TestRequest::with_uri("/sized").insert_header(("X-Request-Id", "r-1")).to_request();
+                let mut body = std::pin::pin!(app.call(request).await.unwrap().into_body());
+                for _ in 0..taken {
+                    let chunk = std::future::poll_fn(|cx| body.as_mut().poll_next(cx)).await;
+                    assert_eq!(chunk.unwrap().unwrap().len(), 1);
+                }
+            });
+        });
+        assert_outcome(&rig, "/sized", Some(200), outcome);
+    }
 }
 
 #[test]
