@@ -7,6 +7,7 @@ use store::Store;
 use crate::access::{Access, login};
 use crate::api::{counts, description, logs, sources};
 use crate::dead_letters::DeadLetters;
+use crate::headers::{FORM, READS, TAKES};
 use crate::links::Links;
 use crate::page::tail::Tails;
 use crate::page::{around, assets, overview, search, story, tail};
@@ -38,40 +39,43 @@ pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig
         app.app_data(web::Data::new(tails));
         app.app_data(web::Data::new(links));
         app.configure(problem::configure);
-        app.service(resource("/healthz").route(web::get().to(health::healthz)));
-        app.service(resource("/readyz").route(web::get().to(health::readyz)));
-        app.service(resource(login::PATH).route(web::get().to(login::form)).route(web::post().to(login::enter)));
-        app.service(resource("/logout").route(web::post().to(login::leave)));
-        app.service(resource("/").route(web::get().to(overview::show)));
-        app.service(resource("/search").route(web::get().to(search::show)));
-        app.service(resource("/requests/{request_id}").route(web::get().to(story::show)));
-        app.service(resource("/requests/{request_id}/file").route(web::get().to(story::file)));
-        app.service(resource("/sources/{generation}/{offset}").route(web::get().to(around::show)));
-        app.service(resource("/tail").route(web::get().to(tail::show)));
-        app.service(resource("/api/tail").route(web::get().to(tail::events)));
-        app.service(resource("/assets/{name}").route(web::get().to(assets::serve)));
-        app.service(resource("/api/requests/{request_id}").route(web::get().to(requests::story)));
+        app.service(resource("/healthz", READS).route(web::get().to(health::healthz)));
+        app.service(resource("/readyz", READS).route(web::get().to(health::readyz)));
+        app.service(resource(login::PATH, FORM).route(web::get().to(login::form)).route(web::post().to(login::enter)));
+        app.service(resource("/logout", TAKES).route(web::post().to(login::leave)));
+        app.service(resource("/", READS).route(web::get().to(overview::show)));
+        app.service(resource("/search", READS).route(web::get().to(search::show)));
+        app.service(resource("/requests/{request_id}", READS).route(web::get().to(story::show)));
+        app.service(resource("/requests/{request_id}/file", READS).route(web::get().to(story::file)));
+        app.service(resource("/sources/{generation}/{offset}", READS).route(web::get().to(around::show)));
+        app.service(resource("/tail", READS).route(web::get().to(tail::show)));
+        app.service(resource("/api/tail", READS).route(web::get().to(tail::events)));
+        app.service(resource("/assets/{name}", READS).route(web::get().to(assets::serve)));
+        app.service(resource("/api/requests/{request_id}", READS).route(web::get().to(requests::story)));
         app.service(
-            resource("/api/projects/{project_id}/logs").route(web::get().to(projects::logs)).wrap(ProjectFromPath),
+            resource("/api/projects/{project_id}/logs", READS)
+                .route(web::get().to(projects::logs))
+                .wrap(ProjectFromPath),
         );
-        app.service(resource("/api/logs").route(web::get().to(logs::logs)));
-        app.service(resource("/api/facets").route(web::get().to(counts::facets)));
-        app.service(resource("/api/histogram").route(web::get().to(counts::histogram)));
-        app.service(resource("/api/stats").route(web::get().to(counts::stats)));
-        app.service(resource("/api/patterns").route(web::get().to(counts::patterns)));
-        app.service(resource("/api/sources/{generation}/{offset}/around").route(web::get().to(sources::around)));
-        app.service(resource("/api/openapi.json").route(web::get().to(description::describe)));
-        app.service(resource("/api/alerts").route(web::post().to(alerts::receive)));
+        app.service(resource("/api/logs", READS).route(web::get().to(logs::logs)));
+        app.service(resource("/api/facets", READS).route(web::get().to(counts::facets)));
+        app.service(resource("/api/histogram", READS).route(web::get().to(counts::histogram)));
+        app.service(resource("/api/stats", READS).route(web::get().to(counts::stats)));
+        app.service(resource("/api/patterns", READS).route(web::get().to(counts::patterns)));
+        app.service(resource("/api/sources/{generation}/{offset}/around", READS).route(web::get().to(sources::around)));
+        app.service(resource("/api/openapi.json", READS).route(web::get().to(description::describe)));
+        app.service(resource("/api/alerts", TAKES).route(web::post().to(alerts::receive)));
         if with_faults {
-            app.service(resource("/api/faults/status/{status}").route(web::route().to(faults::status)));
-            app.service(resource("/api/faults/delay/{delay_ms}").route(web::get().to(faults::delay)));
-            app.service(resource("/api/faults/panic").route(web::get().to(faults::panic)));
+            app.service(web::resource("/api/faults/status/{status}").route(web::route().to(faults::status)));
+            app.service(resource("/api/faults/delay/{delay_ms}", READS).route(web::get().to(faults::delay)));
+            app.service(resource("/api/faults/panic", READS).route(web::get().to(faults::panic)));
         }
         app.default_service(web::to(problem::not_found));
     }
 }
 
-/// A resource that answers other methods with problem details too.
-fn resource(path: &'static str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(problem::method_not_allowed))
+/// A resource that answers other methods than these with problem details, and says which it takes. `GET` is `HEAD` too, by
+/// [`crate::headers::answer_head`].
+fn resource(path: &'static str, methods: &'static str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(move |request| problem::method_not_allowed(request, methods)))
 }

@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use store::Timestamp;
 use url::Url;
 
-use crate::access::name;
+use crate::access::name::OwnNames;
 
 /// Room for what other services' clocks say, and for what they did before and after.
 const MARGIN_MS: i64 = 15 * 60 * 1_000;
@@ -34,20 +34,27 @@ pub struct Links {
     public: Option<Url>,
     kibana: Option<Url>,
     grafana: Option<Url>,
+    names: OwnNames,
 }
 
 impl Links {
     /// Links to the story, for who is elsewhere at this public address, and to Kibana and Grafana at these addresses.
     #[must_use]
     pub fn new(public: Option<Url>, kibana: Option<Url>, grafana: Option<Url>) -> Self {
-        Self { public, kibana, grafana }
+        Self { public, kibana, grafana, names: OwnNames::default() }
+    }
+
+    /// With the names that this service answers to.
+    #[must_use]
+    pub fn with_names(self, names: OwnNames) -> Self {
+        Self { names, ..self }
     }
 
     /// Where this service's paths begin for a file that is read elsewhere: at the public address, or where it was asked for.
     #[must_use]
     pub fn root_of_file(&self, headers: &HeaderMap) -> Root {
         let public = self.public.as_ref().map(|public| public.as_str().trim_end_matches('/').to_owned());
-        public.or_else(|| name::own_origin(headers)).map_or(Root::Unknown, Root::At)
+        public.or_else(|| self.names.origin(headers)).map_or(Root::Unknown, Root::At)
     }
 
     /// The dashboard (`infra/grafana/dashboards/observability.json`) from 15 minutes before `first` to 15 minutes after

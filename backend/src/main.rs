@@ -7,13 +7,15 @@ use std::time::Duration;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
-use backend::access::{self, Access};
+use backend::access::door::Door;
+use backend::access::{self, Access, TokensFile};
 use backend::app::{self, Parts};
 use backend::dead_letters::DeadLetters;
+use backend::limits::Limits;
 use backend::links::{self, Links};
 use backend::page::tail::Tails;
-use backend::settings::{Settings, VARIABLES};
-use backend::stalled;
+use backend::settings::{AccessSettings, Settings, VARIABLES};
+use backend::{headers, stalled};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use observability::{Observability, ObservabilitySettings};
 use store::Store;
@@ -40,28 +42,33 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(&error, EXIT_SETTINGS),
     };
-    let access = match &settings.tokens_file {
-        Some(path) => match Access::from_file(path) {
-            Ok(access) => access,
-            Err(error) => return fail(&format!("TOKENS_FILE={}: {error}", path.display()), EXIT_SETTINGS),
-        },
-        None => Access::open(),
+    let tokens = match settings.access.tokens_file.as_deref().map(|path| (path, TokensFile::open(path))) {
+        Some((_, Ok(tokens))) => Some(tokens),
+        Some((path, Err(error))) => return fail(&format!("TOKENS_FILE={}: {error}", path.display()), EXIT_SETTINGS),
+        None => None,
     };
-    match actix_rt::System::new().block_on(run(settings, access)) {
+    match actix_rt::System::new().block_on(run(settings, tokens)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}"), EXIT_FAILED),
     }
 }
 
-async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
+async fn run(settings: Settings, tokens: Option<TokensFile>) -> anyhow::Result<()> {
     let listen = settings.listen;
     let obs = Observability::start(settings.observability.clone())?;
     let store = Store::open_reader(&settings.store, &settings.engine).await?;
     let (on_app, faults, stalled_after) = (obs.clone(), settings.faults, settings.stalled_client_timeout);
-    let to_lines = Links::new(settings.public.clone(), settings.kibana.clone(), settings.grafana.clone());
+    let limits = Limits::register(&settings.observability.service, obs.registry())?;
+    let AccessSettings { names, proxies, metrics_token, .. } = settings.access.clone();
+    let to_lines = Links::new(settings.public.clone(), settings.kibana.clone(), settings.grafana.clone())
+        .with_names(names.clone());
+    let access = Access::new(Door::new(names, proxies, metrics_token.as_deref(), limits.clone()), tokens);
+    if access.shows_metrics_to_everyone() && obs.admin_address().is_none() {
+        tracing::warn!("/metrics names projects and needs no token: set METRICS_TOKEN or ADMIN_LISTEN");
+    }
     // Streams that would never end by themselves.
     let (end_tails, ended) = tokio::sync::watch::channel(false);
-    let tails = Tails::until(ended);
+    let tails = Tails::until(ended, limits);
     let dead_letters = DeadLetters::under(settings.shipper_state_dir.as_deref());
     let parts = Parts { store, access, tails, links: to_lines, dead_letters };
     let new_app = move || {
@@ -69,8 +76,10 @@ async fn run(settings: Settings, access: Access) -> anyhow::Result<()> {
             .configure(on_app.metrics_route())
             .configure(app::routes(parts.clone(), faults))
             .wrap(from_fn(access::guard))
+            .wrap(from_fn(headers::answer_head))
             .wrap(on_app.middleware().require_project_check())
             .wrap(from_fn(links::add))
+            .wrap(from_fn(headers::add))
     };
     let mut server = HttpServer::new(new_app)
         .disable_signals()

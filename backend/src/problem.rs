@@ -3,9 +3,9 @@
 use std::fmt;
 
 use actix_web::body::BoxBody;
-use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError, UrlencodedError};
+use actix_web::error::{InternalError, JsonPayloadError, PathError, QueryPayloadError, UrlencodedError};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use observability::RequestContext;
 use serde::Serialize;
@@ -119,7 +119,7 @@ impl ResponseError for Problem {
         // Plain fields can always be written as JSON.
         let body = serde_json::to_string(&details).unwrap_or_default();
         let mut answer = HttpResponse::build(self.status);
-        answer.insert_header((CONTENT_TYPE, MEDIA_TYPE)).insert_header((CACHE_CONTROL, "no-store"));
+        answer.insert_header((CONTENT_TYPE, MEDIA_TYPE));
         if self.status == StatusCode::UNAUTHORIZED {
             answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
@@ -191,10 +191,14 @@ pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, actix_web::
     Err(told(&request, nothing_here()))
 }
 
-/// Answers a method that a route does not take, with a page where one is asked for.
+/// Answers a method that a route does not take with those that it does, with a page where one is asked for.
 ///
 /// # Errors
 /// Always.
-pub async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, actix_web::Error> {
-    Err(told(&request, Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route does not take this method")))
+pub async fn method_not_allowed(request: HttpRequest, methods: &'static str) -> Result<HttpResponse, actix_web::Error> {
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("this route takes {methods}"));
+    let error = told(&request, problem);
+    let mut answer = error.error_response();
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    Err(InternalError::from_response(error, answer).into())
 }

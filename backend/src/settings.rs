@@ -8,8 +8,14 @@ use std::time::Duration;
 
 use observability::{ObservabilitySettings, Variable};
 use store::target::{ParseTargetError, parse_address};
-use store::{Credentials, EngineSettings, Target};
+use store::{EngineSettings, Target};
 use url::Url;
+
+mod access;
+mod engine;
+
+pub use access::AccessSettings;
+use engine::engine_settings;
 
 /// The service's own variables.
 pub const VARIABLES: &[Variable] = &[
@@ -28,9 +34,24 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "TOKENS_FILE", help: "TOML file of tokens: who may read which projects (default: everyone all)" },
     Variable { name: "OPEN_LISTEN", help: "1 lets LISTEN be other than loopback without TOKENS_FILE (default 0)" },
     Variable {
+        name: "TRUSTED_PROXIES",
+        help: "addresses and networks of proxies, by comma, whose X-Forwarded-For says where a request comes from \
+               (default none)",
+    },
+    Variable {
+        name: "METRICS_TOKEN",
+        help: "token that a scrape of /metrics has to send (default: none; any scrape under an address, localhost or a \
+               name of ALLOWED_HOSTS)",
+    },
+    Variable {
+        name: "ALLOWED_HOSTS",
+        help: "host names that the service answers to besides addresses, localhost and that of PUBLIC_URL, by comma \
+               (default none)",
+    },
+    Variable {
         name: "PUBLIC_URL",
         help: "this service's address as people reach it, for links in a story's file (default: as it was asked, if by an \
-               address, localhost or a name without a dot)",
+               address, localhost or a name of ALLOWED_HOSTS)",
     },
     Variable { name: "KIBANA_URL", help: "Kibana's address, for links to a request's lines there (default none)" },
     Variable {
@@ -47,7 +68,7 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 /// Variables that begin like this are meant for the service: an unknown one is a mistake.
-const PREFIXES: [&str; 5] = ["BACKEND_", "STORE_", "METRICS_", "ADMIN_", "ACCESS_LOG_"];
+const PREFIXES: [&str; 6] = ["BACKEND_", "STORE_", "METRICS_", "ADMIN_", "ACCESS_LOG_", "TRUSTED_"];
 
 /// Name of the service in lines and metrics unless `SERVICE_NAME` says otherwise.
 pub const SERVICE: &str = "backend";
@@ -90,8 +111,8 @@ pub struct Settings {
     pub engine: EngineSettings,
     /// The state directory of the shipper on this machine, if it may be looked into.
     pub shipper_state_dir: Option<PathBuf>,
-    /// The file of tokens; none where everyone may see everything.
-    pub tokens_file: Option<PathBuf>,
+    /// Who may see what, and whom to believe.
+    pub access: AccessSettings,
     /// Where people reach this service, for links that leave it.
     pub public: Option<Url>,
     /// Where Kibana is, for links.
@@ -147,8 +168,9 @@ impl Settings {
         };
         let faults = switch(&lookup, "BACKEND_FAULTS")?;
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
-        let tokens_file = lookup("TOKENS_FILE").map(PathBuf::from);
-        if !switch(&lookup, "OPEN_LISTEN")? && tokens_file.is_none() && !listen.ip().to_canonical().is_loopback() {
+        let access = AccessSettings::from_lookup(&lookup, public.as_ref())?;
+        if !switch(&lookup, "OPEN_LISTEN")? && access.tokens_file.is_none() && !listen.ip().to_canonical().is_loopback()
+        {
             return Err(SettingsError::Unguarded(listen));
         }
         let workers = parse::<usize>(&lookup, "BACKEND_WORKERS", "a number from 1 to 64")?;
@@ -162,7 +184,7 @@ impl Settings {
             store,
             engine: engine_settings(&lookup)?,
             shipper_state_dir: lookup("SHIPPER_STATE_DIR").map(PathBuf::from),
-            tokens_file,
+            access,
             public,
             kibana,
             grafana,
@@ -196,40 +218,6 @@ fn switch(lookup: &impl Fn(&str) -> Option<String>, name: &'static str) -> Resul
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
         Some(other) => Err(malformed(name, other, "0 or 1")),
-    }
-}
-
-fn engine_settings(lookup: &impl Fn(&str) -> Option<String>) -> Result<EngineSettings, SettingsError> {
-    let timeout_ms = parse::<u64>(lookup, "STORE_TIMEOUT_MS", "milliseconds, at least 1")?.unwrap_or(10_000);
-    if timeout_ms == 0 {
-        return Err(malformed("STORE_TIMEOUT_MS", "0", "milliseconds, at least 1"));
-    }
-    let credentials = match (lookup("STORE_USER"), lookup("STORE_PASSWORD_FILE"), lookup("STORE_API_KEY_FILE")) {
-        (None, None, None) => None,
-        (Some(user), Some(file), None) => {
-            Some(Credentials::Basic { user, password: secret("STORE_PASSWORD_FILE", &file)? })
-        }
-        (None, None, Some(file)) => Some(Credentials::ApiKey(secret("STORE_API_KEY_FILE", &file)?)),
-        (user, ..) => {
-            let expected = "give STORE_USER with STORE_PASSWORD_FILE, or STORE_API_KEY_FILE alone";
-            return Err(malformed("STORE_USER", &user.unwrap_or_default(), expected));
-        }
-    };
-    let defaults = EngineSettings::default();
-    Ok(EngineSettings {
-        index_prefix: lookup("STORE_INDEX_PREFIX").unwrap_or(defaults.index_prefix),
-        request_timeout: Duration::from_millis(timeout_ms),
-        credentials,
-        ca_certificate: lookup("STORE_CA_CERTIFICATE").map(PathBuf::from),
-        ..EngineSettings::default()
-    })
-}
-
-fn secret(name: &'static str, file: &str) -> Result<String, SettingsError> {
-    match std::fs::read_to_string(file) {
-        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        Ok(_) => Err(malformed(name, file, "the file is empty")),
-        Err(error) => Err(malformed(name, file, &format!("the file can't be read: {error}"))),
     }
 }
 
@@ -282,7 +270,7 @@ mod tests {
         }
         assert!(from(&[("LISTEN", "0.0.0.0:8000"), ("OPEN_LISTEN", "1")]).is_ok());
         let with_tokens = from(&[("LISTEN", "0.0.0.0:8000"), ("TOKENS_FILE", "tokens.toml")]).unwrap();
-        assert_eq!(with_tokens.tokens_file, Some(PathBuf::from("tokens.toml")));
+        assert_eq!(with_tokens.access.tokens_file, Some(PathBuf::from("tokens.toml")));
     }
 
     #[test]
@@ -291,6 +279,9 @@ mod tests {
             ("LISTEN", "8000"),
             ("STORE", "mysql:x"),
             ("PUBLIC_URL", "javascript:alert(1)"),
+            ("ALLOWED_HOSTS", "http://backend:8000"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
+            ("METRICS_TOKEN", "short-secret"),
             ("KIBANA_URL", "127.0.0.1:5601"),
             ("KIBANA_URL", "http://user:secret@127.0.0.1:5601"),
             ("BACKEND_FAULTS", "yes"),

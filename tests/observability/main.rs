@@ -39,6 +39,7 @@ mod test_pages_flows;
 mod test_pages_pictures;
 mod test_plain_words;
 mod test_request_id;
+mod test_routes;
 mod test_story;
 mod test_streams;
 mod test_tail;

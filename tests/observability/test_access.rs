@@ -195,20 +195,112 @@ fn who_would_let_everyone_read_has_to_mean_it() {
         assert_eq!(refused.exit_code(), 2);
         assert!(refused.stderr().contains("TOKENS_FILE") && !refused.stderr().contains("secret"));
     }
-
-    // A page elsewhere that lets its own name lead here reads nothing.
-    let backend = Backend::start(&[]);
-
-    assert_eq!(backend.get("/api/requests/x").status, 200);
-    assert_eq!(foreign_host(&backend), 403);
 }
 
-/// The status of a request sent under another name.
-fn foreign_host(backend: &Backend) -> u16 {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(backend.address).unwrap();
-    stream.write_all(b"GET /api/requests/x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+#[test]
+fn a_page_elsewhere_that_lets_its_own_name_lead_here_reads_nothing() {
+    let open = Backend::start(&[]);
+    let named = Backend::start(&[("ALLOWED_HOSTS", "backend, Logs.Example"), ("PUBLIC_URL", "https://public.example")]);
+    let host = |backend: &Backend, path: &str, host: &str| backend.get_with(path, &[("Host", host)]).status;
+    for path in ["/api/requests/x", "/metrics", "/search", "/%6Detrics", "/api/tail"] {
+        for other in ["evil.example", "ai", "ai.", "backend:8000", "logs.example", "127.0.0.1.evil.example", ""] {
+            assert_eq!(host(&open, path, other), 403, "{path} {other}");
+        }
+        assert_eq!(host(&named, path, "evil.example"), 403, "{path}");
+    }
+    for path in ["/api/requests/x", "/metrics", "/search"] {
+        for own in ["localhost:8000", "LOCALHOST", "a.localhost", "127.0.0.1", "[::1]:8000", "10.1.2.3"] {
+            assert_eq!(host(&open, path, own), 200, "{path} {own}");
+        }
+        for own in ["backend:8000", "logs.example.", "public.example:8443"] {
+            assert_eq!(host(&named, path, own), 200, "{path} {own}");
+        }
+    }
+    assert_eq!(host(&open, "/healthz", "evil.example"), 200);
+}
+
+#[test]
+fn metrics_ask_for_a_token_where_there_is_one_and_a_start_without_warns() {
+    let tokens = TokensFile::new();
+    let path = tokens.path();
+    let of_tokens = ("TOKENS_FILE", path.to_str().unwrap());
+    let warns = |backend: &Backend| backend.program.stdout().contains("set METRICS_TOKEN or ADMIN_LISTEN");
+    let backend = Backend::start(&[of_tokens]);
+    assert!(backend.get("/metrics").status == 200 && warns(&backend));
+    assert!(!warns(&Backend::start(&[])), "everyone may see everything anyway");
+
+    let token = ("METRICS_TOKEN", "a-token-that-scrapes-come-with");
+    for variables in [&[token][..], &[token, of_tokens]] {
+        let backend = Backend::start(variables);
+        assert!(!warns(&backend));
+        let refused = backend.get("/metrics");
+        assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer")));
+        assert!(refused.json()["detail"].as_str().unwrap().contains("METRICS_TOKEN"), "{}", refused.text());
+        for (presented, status) in [(token.1, 200), (TOKEN_OF_ALL, 401), (TOKEN_OF_ALERTS, 401), ("", 401)] {
+            assert_eq!(with_token(&backend, "/metrics", presented).status, status, "{presented}");
+        }
+        // It reads nothing else.
+        let status = with_token(&backend, "/api/requests/x", token.1).status;
+        assert_eq!(status, if variables.len() == 1 { 200 } else { 401 });
+        assert!(!backend.program.stdout().contains(token.1));
+    }
+}
+
+#[test]
+fn wrong_tokens_behind_a_proxy_lock_out_who_sent_them_and_nobody_else() {
+    let tokens = TokensFile::new();
+    let path = tokens.path();
+    let variables = [("TOKENS_FILE", path.to_str().unwrap()), ("TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8")];
+    let backend = Backend::start(&variables);
+    let status = |token: &str, forwarded: &[&str]| {
+        let authorization = format!("Bearer {token}");
+        let mut headers = vec![("Authorization", authorization.as_str())];
+        headers.extend(forwarded.iter().map(|entry| ("X-Forwarded-For", *entry)));
+        backend.get_with("/api/requests/x", &headers).status
+    };
+    // Whatever a client claims to its left, it is one client.
+    for number in 0..20 {
+        status("a-wrong-token-of-mine", &[&format!("198.51.100.{number}, 192.0.2.1"), "10.0.0.7"]);
+    }
+    assert_eq!(status(TOKEN_OF_ALL, &["192.0.2.1"]), 429);
+    assert_eq!(status(TOKEN_OF_ALL, &["192.0.2.1:4711, 10.0.0.9"]), 429);
+    assert_eq!(status(TOKEN_OF_ALL, &["::ffff:192.0.2.1"]), 429);
+    assert_eq!(status(TOKEN_OF_ALL, &["192.0.2.2"]), 200);
+    assert_eq!(status(TOKEN_OF_ALL, &["192.0.2.1, 192.0.2.2"]), 200);
+    assert_eq!(status(TOKEN_OF_ALL, &["198.51.100.3"]), 200, "what a client claims locks out nobody");
+    assert_eq!(status(TOKEN_OF_ALL, &[]), 200);
+    assert!(backend.scrape().metric("limits_reached_total", &[("limit", "wrong_tokens")]) >= 3.0);
+    let alerts = |forwarded: &[u8]| {
+        let authorization = format!("Bearer {TOKEN_OF_ALERTS}");
+        let headers: [(&str, &[u8]); 3] = [
+            ("Content-Type", b"application/json"),
+            ("Authorization", authorization.as_bytes()),
+            ("X-Forwarded-For", forwarded),
+        ];
+        http::send(backend.address, "POST", "/api/alerts", &headers, br#"{"alerts":[]}"#).status
+    };
+    assert_eq!([alerts(b"192.0.2.9"), alerts(b"192.0.2.1")], [200, 200], "alerts are another matter");
+
+    // Nobody is believed unless that is set: the proxy is one client.
+    let backend = Backend::start(&variables[..1]);
+    for number in 0..20 {
+        let forwarded = format!("192.0.2.{number}");
+        backend.get_with("/api/requests/x", &[("Authorization", "Bearer wrong"), ("X-Forwarded-For", &forwarded)]);
+    }
+    assert_eq!(with_token(&backend, "/api/requests/x", TOKEN_OF_ALL).status, 429);
+}
+
+#[test]
+fn a_token_with_many_sessions_logs_out_only_its_own() {
+    let tokens = TokensFile::new();
+    let backend = start(&tokens);
+    let log_in = |token: &str| {
+        let answer = log_in(backend.address, token, &[]);
+        answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    };
+    let is_in = |session: &str| backend.get_with("/api/requests/x", &[("Cookie", session)]).status == 200;
+    let (of_all, first, second) = (log_in(TOKEN_OF_ALL), log_in(TOKEN_OF_A), log_in(TOKEN_OF_A));
+    (0..99).for_each(|_| drop(log_in(TOKEN_OF_A)));
+    assert_eq!((is_in(&of_all), is_in(&first), is_in(&second)), (true, false, true));
+    backend.scrape_until("limits_reached_total", &[("limit", "sessions_per_token")], 1.0);
 }

@@ -19,8 +19,15 @@ const MEANWHILE: usize = 6_000;
 const EVENT_LINES: usize = 200;
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// Tails at a time.
+/// Tails at a time, of all and of one token.
 const TAILS_MAX: usize = 64;
+const TAILS_PER_TOKEN: usize = 16;
+
+/// A tail that has to end has ended after this time.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The longest time in which a tail that lives says nothing, with some to spare.
+const SILENT_FOR: Duration = Duration::from_secs(30);
 
 /// A client of a tail.
 struct Tail {
@@ -54,6 +61,7 @@ impl Tail {
             assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
         }
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        stream.get_ref().set_read_timeout(Some(SILENT_FOR)).unwrap();
         Self { status, head: head.to_ascii_lowercase(), stream, text: String::new() }
     }
 
@@ -78,9 +86,13 @@ impl Tail {
         Some(event)
     }
 
-    /// Reads on to the end.
+    /// Reads on to the end, which has to come within [`ENDS_WITHIN`].
     fn until_it_ends(&mut self) {
-        while self.next().is_some() {}
+        let begun = Instant::now();
+        // A tail that goes on is never silent for longer than its client waits for it.
+        while let Some(event) = self.next() {
+            assert!(begun.elapsed() < ENDS_WITHIN, "it goes on: {event:?}");
+        }
     }
 }
 
@@ -214,4 +226,26 @@ fn there_are_only_so_many_tails_and_one_more_is_told_when_to_try_again() {
     drop(tails.pop());
     wait::until("there is room again", || (Tail::open(site.address, "/api/tail", &[]).status == 200).then_some(()));
     assert!(tails.iter().all(|tail| tail.head.contains("no-store")));
+}
+
+#[test]
+fn a_token_with_many_tails_leaves_room_for_others() {
+    let tokens = TokensFile::new();
+    let site = Plan::shop(Place::embedded()).with_tokens(&tokens).start();
+    let (name, value) = bearer(TOKEN_OF_A);
+    let open = || Tail::open(site.address, "/api/tail", &[(name, &value)]);
+    let mut tails: Vec<_> = (0..TAILS_PER_TOKEN).map(|_| open()).collect();
+    assert!(tails.iter().all(|tail| tail.status == 200));
+    let refused = site.get_with_token("/api/tail", TOKEN_OF_A);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{}", refused.text());
+    // A session of that token is no other token.
+    let answer = log_in(site.address, TOKEN_OF_A, &[]);
+    let session = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    assert_eq!(Tail::open(site.address, "/api/tail", &[("Cookie", &session)]).status, 503);
+    let (name, of_all) = bearer(TOKEN_OF_ALL);
+    assert_eq!(Tail::open(site.address, "/api/tail", &[(name, &of_all)]).status, 200);
+    let scrape = observability_tests::scrape::Scrape::of(site.address);
+    assert_eq!(scrape.metric("limits_reached_total", &[("limit", "tails_per_token")]), 2.0);
+    drop(tails.pop());
+    wait::until("there is room again", || (open().status == 200).then_some(()));
 }

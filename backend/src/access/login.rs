@@ -11,8 +11,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use crate::access::door::Presented;
 use crate::access::name;
-use crate::access::{Access, Kind, Presented, client, lock, sessions};
+use crate::access::sessions::{self, Opened};
+use crate::access::throttle::Purpose;
+use crate::access::{Access, Kind, lock};
 use crate::page::{self, Failure};
 use crate::problem::Problem;
 
@@ -78,10 +81,11 @@ pub async fn enter(
 ) -> Result<HttpResponse, Failure> {
     refuse_foreign(request.headers())?;
     let next = own_path(form.next.as_deref());
-    let Kind::Tokens(state) = &*access.0 else { return Ok(see_other(next)) };
+    let Kind::Tokens(state) = &access.0.kind else { return Ok(see_other(next)) };
     let token = form.token.trim().as_bytes();
-    match state.present(token, client(request.peer_addr()), |hash| state.reader(hash)) {
-        Presented::Wrong => page(StatusCode::FORBIDDEN, next, Some("No token here is that one.")),
+    let (door, origin) = (&access.0.door, (request.peer_addr(), request.headers()));
+    match door.present(Purpose::Read, token, origin, |hash| state.reader(hash)) {
+        Presented::Wrong => page(StatusCode::FORBIDDEN, next, Some("Unknown token.")),
         Presented::TooMany(wait) => {
             let seconds = wait.as_secs() + 1;
             let wrong = format!("Too many wrong tokens came from your address. Try again in {seconds} s.");
@@ -91,8 +95,10 @@ pub async fn enter(
         }
         Presented::Good(reader) => {
             let Some(token) = reader.token else { return Ok(see_other(next)) };
-            let number = lock(&state.sessions).open(token, Instant::now());
-            let number = number.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+            let opened = lock(&state.sessions).open(token, Instant::now());
+            let Opened { number, ended_one } =
+                opened.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+            ended_one.into_iter().for_each(|limit| door.limits().count(limit));
             tracing::info!(name = reader.name, "logged in");
             let mut answer = see_other(next);
             set_cookie(
@@ -112,7 +118,7 @@ pub async fn enter(
 /// 403 for a form of another site.
 pub async fn leave(access: web::Data<Access>, request: HttpRequest) -> Result<HttpResponse, Failure> {
     refuse_foreign(request.headers())?;
-    if let (Kind::Tokens(state), Some(cookie)) = (&*access.0, request.cookie(COOKIE)) {
+    if let (Kind::Tokens(state), Some(cookie)) = (&access.0.kind, request.cookie(COOKIE)) {
         lock(&state.sessions).close(cookie.value());
     }
     let mut answer = see_other(PATH);
@@ -138,10 +144,7 @@ fn page(status: StatusCode, next: &str, wrong: Option<&str>) -> Result<HttpRespo
 }
 
 fn see_other(to: &str) -> HttpResponse {
-    HttpResponse::SeeOther()
-        .insert_header((header::LOCATION, to))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .finish()
+    HttpResponse::SeeOther().insert_header((header::LOCATION, to)).finish()
 }
 
 /// A path of this service; anything else is taken for its first page.

@@ -1,34 +1,82 @@
 //! The name under which a request reached the service. Its `Host` says what whoever sent it likes: it is believed only where
 //! it can't be a name of another's making.
 
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
 use actix_web::http::header::{HOST, HeaderMap, HeaderName};
 use url::{Host, Url};
 
 /// What a proxy in front says of the connection that it took.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Whether a request was sent under a name that can't be one of another's making. Else a page elsewhere could let its own
-/// name lead here, and read with its visitor's browser whatever the service shows to everyone on this machine.
-#[must_use]
-pub fn is_own(headers: &HeaderMap) -> bool {
-    !headers.contains_key(HOST) || own_origin(headers).is_some()
+/// The names that this service answers to: any address, `localhost` and names below it, and those of `ALLOWED_HOSTS` and
+/// `PUBLIC_URL`. A name without a dot is not enough: some top-level domains have an address of their own.
+#[derive(Clone, Debug, Default)]
+pub struct OwnNames(BTreeSet<String>);
+
+/// What is not a host name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("host names by comma, without scheme and port, for example logs.example.com,backend; {0:?} is none")]
+pub struct ParseNamesError(String);
+
+impl FromStr for OwnNames {
+    type Err = ParseNamesError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNamesError> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names
+            .map(|name| domain(name).ok_or_else(|| ParseNamesError(name.to_owned())))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
 }
 
-/// The origin that such a request was sent to, such as `http://127.0.0.1:8000`, put together anew from what was read of it:
-/// an address, `localhost` or a name without a dot, which nobody elsewhere can have.
-#[must_use]
-pub fn own_origin(headers: &HeaderMap) -> Option<String> {
-    let host = headers.get(HOST)?.to_str().ok()?;
-    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)) {
-        return None;
+impl OwnNames {
+    /// With the host of an address, if it has one.
+    #[must_use]
+    pub fn with_host_of(mut self, url: Option<&Url>) -> Self {
+        self.0.extend(url.and_then(Url::host_str).and_then(domain));
+        self
     }
-    let scheme = if came_by_tls(headers) { "https" } else { "http" };
-    let url = Url::parse(&format!("{scheme}://{host}")).ok()?;
-    let is_own = match url.host()? {
-        Host::Domain(name) => name.ends_with(".localhost") || !name.contains('.'),
-        Host::Ipv4(_) | Host::Ipv6(_) => true,
-    };
-    is_own.then(|| url.origin().ascii_serialization())
+
+    /// Whether a request was sent under one of these names. Else a page elsewhere could let its own name lead here, and
+    /// read with its visitor's browser whatever the service shows to everyone on this machine. A browser always sends a
+    /// `Host`; a request without one is from none.
+    #[must_use]
+    pub fn include(&self, headers: &HeaderMap) -> bool {
+        !headers.contains_key(HOST) || self.origin(headers).is_some()
+    }
+
+    /// The origin that such a request was sent to, such as `http://127.0.0.1:8000`, put together again from what was read
+    /// of it.
+    #[must_use]
+    pub fn origin(&self, headers: &HeaderMap) -> Option<String> {
+        let mut hosts = headers.get_all(HOST);
+        let host = hosts.next().filter(|_| hosts.next().is_none())?.to_str().ok()?;
+        if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)) {
+            return None;
+        }
+        let scheme = if came_by_tls(headers) { "https" } else { "http" };
+        let url = Url::parse(&format!("{scheme}://{host}")).ok()?;
+        let is_own = match url.host()? {
+            Host::Domain(name) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name == "localhost" || name.ends_with(".localhost") || self.0.contains(name)
+            }
+            Host::Ipv4(_) | Host::Ipv6(_) => true,
+        };
+        is_own.then(|| url.origin().ascii_serialization())
+    }
+}
+
+/// A host name in the form that names are compared in; none for what is no name, or an address.
+fn domain(name: &str) -> Option<String> {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    match Url::parse(&format!("http://{name}")).ok().filter(|_| is_plain)?.host()? {
+        Host::Domain(name) => Some(name.strip_suffix('.').unwrap_or(name).to_owned()),
+        Host::Ipv4(_) | Host::Ipv6(_) => None,
+    }
 }
 
 /// Whether a proxy in front says that it was reached by TLS.
@@ -51,13 +99,22 @@ mod tests {
 
     #[test]
     fn names_of_others_are_told_from_ones_own() {
+        let own: OwnNames = "backend, Logs.Example.COM.".parse().unwrap();
+        let own = own.with_host_of(Url::parse("https://public.example/base/").ok().as_ref());
         for (host, origin) in [
             ("127.0.0.1:8000", Some("http://127.0.0.1:8000")),
             ("[::1]:8000", Some("http://[::1]:8000")),
             ("localhost", Some("http://localhost")),
+            ("LOCALHOST.:8000", Some("http://localhost.:8000")),
             ("backend:8000", Some("http://backend:8000")),
+            ("logs.example.com", Some("http://logs.example.com")),
+            ("public.example:8443", Some("http://public.example:8443")),
             ("logs.localhost:8000", Some("http://logs.localhost:8000")),
+            ("ai", None),
+            ("ai.:8000", None),
+            ("prometheus:8000", None),
             ("evil.example:8000", None),
+            ("evil.logs.example.com", None),
             ("127.0.0.1.evil.example", None),
             ("evil%2eexample", None),
             ("localhost/\"><script>alert(1)</script>", None),
@@ -71,17 +128,28 @@ mod tests {
             ("", None),
         ] {
             let headers = headers(host);
-            assert_eq!((own_origin(&headers).as_deref(), is_own(&headers)), (origin, origin.is_some()), "{host}");
+            assert_eq!((own.origin(&headers).as_deref(), own.include(&headers)), (origin, origin.is_some()), "{host}");
         }
-        assert!(is_own(&HeaderMap::new()) && own_origin(&HeaderMap::new()).is_none());
+        assert!(own.include(&HeaderMap::new()) && own.origin(&HeaderMap::new()).is_none());
+        let mut twice = headers("localhost");
+        twice.append(HOST, HeaderValue::from_static("evil.example"));
+        assert!(!own.include(&twice));
+        assert!(!OwnNames::default().include(&headers("backend:8000")), "no name is configured");
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for wrong in ["http://backend", "backend:8000", "*", "a b", "10.0.0.1", "[::1]", "a/b"] {
+            assert!(wrong.parse::<OwnNames>().is_err(), "{wrong}");
+        }
     }
 
     #[test]
     fn a_proxy_says_that_it_was_reached_by_tls() {
-        let mut headers = headers("logs");
+        let mut headers = headers("logs.localhost");
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
-        assert_eq!(own_origin(&headers).as_deref(), Some("https://logs"));
+        assert_eq!(OwnNames::default().origin(&headers).as_deref(), Some("https://logs.localhost"));
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("javascript"));
-        assert_eq!(own_origin(&headers).as_deref(), Some("http://logs"));
+        assert_eq!(OwnNames::default().origin(&headers).as_deref(), Some("http://logs.localhost"));
     }
 }

@@ -5,11 +5,15 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::access::tokens::TokenHash;
+use crate::limits::Limit;
 
 /// A session ends so long after its login.
 pub const LIFE: Duration = Duration::from_secs(12 * 3_600);
 
-/// Sessions at a time. A login beyond ends the one that would end next.
+/// Sessions of one token at a time. A login beyond ends that token's oldest.
+pub const SESSIONS_PER_TOKEN: usize = 100;
+
+/// Sessions at a time. A login beyond ends the oldest of the token that has the most.
 pub const SESSIONS_MAX: usize = 10_000;
 
 /// Bytes of a session's number.
@@ -33,24 +37,55 @@ struct Session {
 #[error("the system has no random numbers")]
 pub struct NoRandomness;
 
+/// A session that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its number, for the cookie.
+    pub number: String,
+    /// The limit that was met, where another session ended for it.
+    pub ended_one: Option<Limit>,
+}
+
 impl Sessions {
-    /// Opens a session for a token; its number, for the cookie.
+    /// Opens a session for a token.
     ///
     /// # Errors
     /// The system gives no random number.
-    pub fn open(&mut self, token: TokenHash, now: Instant) -> Result<String, NoRandomness> {
+    pub fn open(&mut self, token: TokenHash, now: Instant) -> Result<Opened, NoRandomness> {
         let mut number = [0; NUMBER_BYTES];
         getrandom::fill(&mut number).map_err(|_| NoRandomness)?;
         let number: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
-        if self.open.len() >= SESSIONS_MAX {
-            self.open.retain(|_, session| session.ends > now);
-            let next = self.open.iter().min_by_key(|(_, session)| session.ends).map(|(number, _)| *number);
-            if let Some(next) = next.filter(|_| self.open.len() >= SESSIONS_MAX) {
-                self.open.remove(&next);
-            }
-        }
+        let ended_one = self.make_room(&token, now);
         self.open.insert(TokenHash::of(number.as_bytes()), Session { token, ends: now + LIFE });
-        Ok(number)
+        Ok(Opened { number, ended_one })
+    }
+
+    /// Makes room for one more session of a token.
+    fn make_room(&mut self, token: &TokenHash, now: Instant) -> Option<Limit> {
+        let of_token = |sessions: &Self| sessions.open.values().filter(|session| session.token == *token).count();
+        if of_token(self) < SESSIONS_PER_TOKEN && self.open.len() < SESSIONS_MAX {
+            return None;
+        }
+        self.open.retain(|_, session| session.ends > now);
+        if of_token(self) >= SESSIONS_PER_TOKEN {
+            self.end_oldest_of(*token);
+            return Some(Limit::SessionsPerToken);
+        }
+        if self.open.len() < SESSIONS_MAX {
+            return None;
+        }
+        let mut counts = HashMap::<_, usize>::new();
+        self.open.values().for_each(|session| *counts.entry(session.token).or_default() += 1);
+        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        self.end_oldest_of(most);
+        Some(Limit::Sessions)
+    }
+
+    fn end_oldest_of(&mut self, token: TokenHash) {
+        let of_token = self.open.iter().filter(|(_, session)| session.token == token);
+        if let Some(number) = of_token.min_by_key(|(_, session)| session.ends).map(|(number, _)| *number) {
+            self.open.remove(&number);
+        }
     }
 
     /// The token that a session was opened with, while it lasts; asked for by the hash of its number.
@@ -70,14 +105,20 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    fn open(sessions: &mut Sessions, token: &[u8], now: Instant) -> TokenHash {
+        TokenHash::of(sessions.open(TokenHash::of(token), now).unwrap().number.as_bytes())
+    }
+
     #[test]
     fn a_session_lasts_until_it_ends() {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
         let token = TokenHash::of(b"a token");
-        let (one, two) = (sessions.open(token, now).unwrap(), sessions.open(token, now).unwrap());
+        let one = sessions.open(token, now).unwrap().number;
+        let two = sessions.open(token, now).unwrap().number;
         assert!(one != two && one.len() == 64);
         let of = |number: &str| TokenHash::of(number.as_bytes());
         assert_eq!(sessions.token(&of(&one), now), Some(token));
+        assert_eq!(sessions.token(&of(&one), now + LIFE - Duration::from_nanos(1)), Some(token));
         assert_eq!(sessions.token(&of(&one), now + LIFE), None);
         sessions.close(&one);
         assert_eq!((sessions.token(&of(&one), now), sessions.token(&of(&two), now)), (None, Some(token)));
@@ -85,14 +126,36 @@ mod tests {
     }
 
     #[test]
-    fn however_many_log_in_few_are_remembered() {
+    fn a_token_with_many_sessions_ends_its_own_oldest_and_nobody_elses() {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
-        let token = TokenHash::of(b"a token");
-        let first = sessions.open(token, now).unwrap();
-        for _ in 0..SESSIONS_MAX {
-            sessions.open(token, now + Duration::from_secs(1)).unwrap();
+        let of_other = open(&mut sessions, b"another token", now);
+        let at = |second: usize| now + Duration::from_secs(second as u64);
+        let own: Vec<_> = (0..SESSIONS_PER_TOKEN).map(|n| open(&mut sessions, b"a token", at(n))).collect();
+        assert!(own.iter().all(|session| sessions.token(session, at(0)).is_some()));
+        for n in 0..10 * SESSIONS_PER_TOKEN {
+            let opened = sessions.open(TokenHash::of(b"a token"), at(SESSIONS_PER_TOKEN + n)).unwrap();
+            assert_eq!(opened.ended_one, Some(Limit::SessionsPerToken));
+            let left = own.iter().filter(|session| sessions.token(session, at(0)).is_some()).count();
+            assert_eq!(left, SESSIONS_PER_TOKEN.saturating_sub(n + 1), "the oldest first");
+        }
+        assert!(sessions.token(&of_other, at(0)).is_some());
+        assert_eq!(sessions.open.len(), SESSIONS_PER_TOKEN + 1);
+        // Those that have ended anyway make room first.
+        let later = now + LIFE * 2;
+        assert_eq!(sessions.open(TokenHash::of(b"a token"), later).unwrap().ended_one, None);
+        assert_eq!(sessions.open.len(), 1);
+    }
+
+    #[test]
+    fn however_many_log_in_few_are_remembered_and_who_has_most_makes_room() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let rare = open(&mut sessions, b"rare", now);
+        for token in 0..SESSIONS_MAX / SESSIONS_PER_TOKEN {
+            (0..SESSIONS_PER_TOKEN).for_each(|_| drop(open(&mut sessions, &token.to_be_bytes(), now)));
         }
         assert_eq!(sessions.open.len(), SESSIONS_MAX);
-        assert_eq!(sessions.token(&TokenHash::of(first.as_bytes()), now), None, "the oldest made room");
+        assert_eq!(sessions.open(TokenHash::of(b"new"), now).unwrap().ended_one, Some(Limit::Sessions));
+        assert_eq!(sessions.open.len(), SESSIONS_MAX);
+        assert!(sessions.token(&rare, now).is_some(), "though it is the oldest");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Wrong tokens that a client may present in a row.
@@ -12,6 +13,29 @@ pub const A_TRY_EVERY: Duration = Duration::from_secs(6);
 
 /// Clients that are remembered. What comes beyond shares one account, so that memory stays bounded.
 pub const CLIENTS_MAX: usize = 4_096;
+
+/// What a token was presented for. Each has accounts of its own, so that who guesses at one does not lock out the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To read, or to log in.
+    Read,
+    /// To send alerts.
+    Alerts,
+    /// To scrape metrics.
+    Metrics,
+}
+
+/// The failures of clients, by what they presented a token for.
+#[derive(Debug, Default)]
+pub struct Throttles([Mutex<Throttle>; 3]);
+
+impl Throttles {
+    /// Those of a purpose.
+    #[must_use]
+    pub fn of(&self, purpose: Purpose) -> &Mutex<Throttle> {
+        &self.0[purpose as usize]
+    }
+}
 
 /// The failures of clients.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{CACHE_CONTROL, VARY};
 use actix_web::{HttpResponse, web};
 use sha2::{Digest as _, Sha256};
 
@@ -48,7 +48,7 @@ pub async fn serve(name: web::Path<String>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok()
         .content_type(asset.media_type)
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((VARY, "Accept-Encoding"))
         .body(asset.bytes))
 }
 

@@ -2,7 +2,7 @@
 //! but for the live tail.
 //!
 //! [`assets`] are the files that pages need, [`chart`] their pictures; each page has its module:
-//! [`overview`], [`search`] (both by [`params`]), [`story`], [`around`] and [`tail`] (which goes on from its [`places`]).
+//! [`overview`], [`search`] (both by [`params`]), [`story`], [`around`] and [`tail`] (which goes on from its [`places`], and takes one of its [`seats`]).
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -23,6 +23,7 @@ pub mod overview;
 pub mod params;
 pub mod places;
 pub mod search;
+pub mod seats;
 pub mod story;
 pub mod tail;
 pub mod text;
@@ -125,9 +126,7 @@ fn answer(status: StatusCode) -> HttpResponseBuilder {
     let mut answer = HttpResponse::build(status);
     answer
         .content_type("text/html; charset=utf-8")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "same-origin"))
         .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
         .insert_header((HeaderName::from_static("cross-origin-resource-policy"), "same-origin"));

@@ -95,10 +95,7 @@ pub async fn show(
     if let Some(id) = params.text().filter(|text| is_valid_id(text.as_bytes()) && params.words.is_empty()) {
         // The same question whether it is there or not, and whoever's it is.
         if gather::is_there(&store, reader.scope(), id).await.map_err(Problem::from)? {
-            return Ok(HttpResponse::SeeOther()
-                .insert_header((header::LOCATION, page_path(id)))
-                .insert_header((header::CACHE_CONTROL, "no-store"))
-                .finish());
+            return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, page_path(id))).finish());
         }
     }
     let fields = crate::ask::fields(&store, params.text()).await?;

@@ -1,12 +1,10 @@
 //! `/tail` and `/api/tail`: lines as they come in. A tail is one request with one access line when it ends; it asks the store
 //! at an interval and writes nothing itself meanwhile, so that it can't feed on what it causes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use bytes::Bytes;
@@ -18,18 +16,14 @@ use tokio::sync::watch;
 use utoipa::IntoParams;
 
 use crate::access::{Access, Reader};
+use crate::limits::Limits;
 use crate::line::Line;
 use crate::links::page_path;
 use crate::page::params::Params;
 use crate::page::places::{Names, Places};
+use crate::page::seats::{Seat, Seats};
 use crate::page::{self, Failure, Head, Menu};
 use crate::problem::{Details, Problem};
-
-/// Tails at a time; one more is refused with 503, and may try again after ten seconds.
-pub const TAILS_MAX: usize = 64;
-
-/// Seconds after which one that was refused may find room.
-const TRY_AGAIN_S: u64 = 10;
 
 /// How often a tail asks the store that has nothing more yet.
 pub const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -45,31 +39,16 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How many tails there are, and when they all have to end.
 #[derive(Clone, Debug)]
 pub struct Tails {
-    open: Arc<AtomicUsize>,
+    seats: Seats,
     places: Places,
     end: watch::Receiver<bool>,
 }
 
 impl Tails {
-    /// Tails that end when `end` says so.
+    /// Tails that end when `end` says so, and count what they refuse in these limits.
     #[must_use]
-    pub fn until(end: watch::Receiver<bool>) -> Self {
-        Self { open: Arc::default(), places: Places::default(), end }
-    }
-
-    /// Room for one more.
-    fn admit(&self) -> Option<Seat> {
-        let seat = Seat(self.open.clone());
-        (self.open.fetch_add(1, Ordering::Relaxed) < TAILS_MAX).then_some(seat)
-    }
-}
-
-/// A tail's room, given back when it goes.
-struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    pub fn until(end: watch::Receiver<bool>, limits: Limits) -> Self {
+        Self { seats: Seats::new(limits), places: Places::default(), end }
     }
 }
 
@@ -163,7 +142,7 @@ struct Shown<'a> {
 /// that the store does not answer, and the tail goes on trying.
 ///
 /// # Errors
-/// 400 for a wrong query or place, 503 when there are [`TAILS_MAX`] already.
+/// 400 for a wrong query or place, 503 when there are [`TAILS_MAX`](crate::page::seats::TAILS_MAX) already, or too many of this token.
 #[utoipa::path(
     get, path = "/api/tail", tag = "search",
     params(
@@ -205,10 +184,7 @@ pub async fn events(
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("there is no randomness to be had: {error}"))
         })?),
     };
-    let Some(seat) = tails.admit() else {
-        let detail = format!("{TAILS_MAX} tails are open already; close one");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S));
-    };
+    let seat = tails.seats.take(reader.token())?;
     let tail = Tail {
         store: store.get_ref().clone(),
         access: access.get_ref().clone(),
@@ -225,7 +201,6 @@ pub async fn events(
     };
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
         .streaming(tail.events()))
 }
@@ -341,16 +316,6 @@ mod tests {
     #[test]
     fn an_event_is_one_event_whatever_it_says() {
         assert_eq!(event("lines", Some("r7"), "a\nid: 9\r\n\r\nb"), "event: lines\nid: r7\ndata: a id: 9    b\n\n");
-    }
-
-    #[test]
-    fn there_are_only_so_many_tails() {
-        let (_keep, end) = watch::channel(false);
-        let tails = Tails::until(end);
-        let seats: Vec<_> = (0..TAILS_MAX).map(|_| tails.admit().unwrap()).collect();
-        assert!(tails.admit().is_none());
-        drop(seats);
-        assert!(tails.admit().is_some());
     }
 
     #[test]

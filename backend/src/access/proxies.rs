@@ -1,0 +1,155 @@
+//! Where a request comes from: the address of its connection, or, where that is one of `TRUSTED_PROXIES`, what
+//! `X-Forwarded-For` says. Pure.
+//!
+//! The entries of all `X-Forwarded-For` headers are read from right to left, since each proxy appends the address that it
+//! took a request from. The client is the first that is not a trusted proxy; what stands left of it is the client's own
+//! claim. An entry that is no address ends the walk: the client is then the proxy that wrote it. `Forwarded` (RFC 7239) is
+//! not read: a proxy passes on one that its client sent unless it is told not to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use actix_web::http::header::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+/// What proxies say of where a request comes from.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Entries that are read of a request at most, from the right.
+pub const HOPS_MAX: usize = 32;
+
+/// Networks whose proxies are believed; none by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+/// What is not a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("addresses and networks by comma, for example 10.0.0.0/8,192.0.2.7,fd00::/8; {0:?} is none")]
+pub struct ParseProxiesError(String);
+
+impl FromStr for TrustedProxies {
+    type Err = ParseProxiesError;
+
+    fn from_str(text: &str) -> Result<Self, ParseProxiesError> {
+        let networks = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        networks
+            .map(|entry| network(entry).ok_or_else(|| ParseProxiesError(entry.to_owned())))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// A network, or a single address. One of IPv4-mapped IPv6 addresses is that of IPv4.
+fn network(text: &str) -> Option<IpNet> {
+    let network: IpNet = text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))?;
+    let IpNet::V6(mapped) = network else { return Some(network) };
+    match (mapped.addr().to_ipv4_mapped(), mapped.prefix_len().checked_sub(96)) {
+        (Some(address), Some(prefix)) => IpNet::new(address.into(), prefix).ok(),
+        _ => Some(network),
+    }
+}
+
+impl TrustedProxies {
+    /// The address of the client that sent a request over a connection from `peer`.
+    #[must_use]
+    pub fn client(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
+        if !self.trusts(client) {
+            return client;
+        }
+        let lines: Vec<_> =
+            headers.get_all(&FORWARDED_FOR).map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        let entries = lines.iter().rev().flat_map(|line| line.rsplit(',')).take(HOPS_MAX);
+        for entry in entries {
+            let Some(address) = address(entry.trim()) else { break };
+            client = address;
+            if !self.trusts(client) {
+                break;
+            }
+        }
+        client
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// An address as proxies write it: with a port or without, of IPv6 in brackets or not.
+fn address(entry: &str) -> Option<IpAddr> {
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = match bare {
+        Some(bare) => IpAddr::V6(bare.parse().ok()?),
+        None => entry.parse().ok().or_else(|| Some(entry.parse::<SocketAddr>().ok()?.ip()))?,
+    };
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn client(trusted: &str, peer: &str, lines: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        let trusted: TrustedProxies = trusted.parse().unwrap();
+        trusted.client(Some(SocketAddr::new(peer.parse().unwrap(), 1)), &headers).to_string()
+    }
+
+    #[test]
+    fn nobody_is_believed_unless_it_is_set() {
+        assert_eq!(client("", "10.0.0.1", &["192.0.2.1"]), "10.0.0.1");
+        assert_eq!(client("10.0.0.0/8", "192.0.2.9", &["192.0.2.1"]), "192.0.2.9");
+        assert_eq!(TrustedProxies::default().client(None, &HeaderMap::new()).to_string(), "0.0.0.0");
+    }
+
+    #[test]
+    fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
+        for (lines, expected) in [
+            (&["192.0.2.1"][..], "192.0.2.1"),
+            (&["203.0.113.66, 192.0.2.1"], "192.0.2.1"),
+            (&["203.0.113.66,192.0.2.1, 10.1.1.1 ,10.2.2.2"], "192.0.2.1"),
+            (&["203.0.113.66, 192.0.2.1", "10.1.1.1"], "192.0.2.1"),
+            (&["192.0.2.1:4711"], "192.0.2.1"),
+            (&["[2001:db8::1]:4711"], "2001:db8::1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["2001:db8::1, [fd00::7]:80"], "2001:db8::1"),
+            (&["::ffff:192.0.2.1"], "192.0.2.1"),
+            (&["192.0.2.1, ::ffff:10.9.9.9"], "192.0.2.1"),
+            // All are proxies: the leftmost asked by itself.
+            (&["10.1.1.1, 10.2.2.2"], "10.1.1.1"),
+            (&[], "10.0.0.1"),
+        ] {
+            assert_eq!(client("10.0.0.0/8, fd00::/8", "10.0.0.1", lines), expected, "{lines:?}");
+            assert_eq!(client("::ffff:10.0.0.0/104,fd00::/8", "::ffff:10.0.0.1", lines), expected, "{lines:?}");
+        }
+        let many = vec!["10.1.1.1"; HOPS_MAX + 1].join(",");
+        assert_eq!(client("10.0.0.0/8", "10.0.0.1", &[&format!("192.0.2.1,{many}")]), "10.1.1.1");
+    }
+
+    #[test]
+    fn what_is_no_address_is_counted_as_the_proxys_that_wrote_it() {
+        for wrong in
+            ["unknown", "_hidden", "", "1.2.3", "999.1.1.1", "fe80::1%eth0", "[192.0.2.1]", "192.0.2.1:x", "\u{ff}"]
+        {
+            assert_eq!(
+                client("10.0.0.0/8", "10.0.0.1", &[&format!("192.0.2.1, {wrong}, 10.3.3.3")]),
+                "10.3.3.3",
+                "{wrong}"
+            );
+            assert_eq!(client("10.0.0.0/8", "10.0.0.1", &[wrong]), "10.0.0.1", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for wrong in ["10.0.0.0/33", "proxy.example", "10.0.0.0/8;10.1.1.1", "*", "10.0.0.1:80"] {
+            assert!(wrong.parse::<TrustedProxies>().is_err(), "{wrong}");
+        }
+        assert_eq!("10.0.0.1,".parse::<TrustedProxies>().unwrap(), "10.0.0.1/32".parse().unwrap());
+    }
+}

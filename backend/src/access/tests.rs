@@ -1,0 +1,196 @@
+//! Tests of what a reader may see, and until when: renewal by token and by session, and what the guard leaves for handlers.
+
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HOST};
+use actix_web::middleware::from_fn;
+use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::{App, HttpResponse, web};
+
+use super::*;
+
+const ONE: &str = "a-token-of-two-projects";
+const OTHER: &str = "a-token-of-everything";
+const ALERT: &str = "a-token-that-alerts-have";
+
+struct Place {
+    folder: tempfile::TempDir,
+    access: Access,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.toml");
+        write(&path, &[(ONE, &["a", "b"]), (OTHER, &["*"])]);
+        let access = Access::new(Door::default(), Some(TokensFile::open(&path).unwrap()));
+        Self { folder, access }
+    }
+
+    /// Other tokens, which hold from the next look on.
+    fn rewrite(&self, tokens: &[(&str, &[&str])]) {
+        write(&self.folder.path().join("tokens.toml"), tokens);
+        self.state().file.look_next_time();
+    }
+
+    fn state(&self) -> &State {
+        let Kind::Tokens(state) = &self.access.0.kind else { panic!("there are tokens") };
+        state
+    }
+
+    fn by_token(&self, token: &str) -> Option<Reader> {
+        self.state().reader(&TokenHash::of(token.as_bytes()))
+    }
+
+    /// A session's number and its reader.
+    fn by_session(&self, token: &str) -> (String, Reader) {
+        let opened = lock(&self.state().sessions).open(TokenHash::of(token.as_bytes()), Instant::now()).unwrap();
+        let reader = self.state().reader_of(&TokenHash::of(opened.number.as_bytes())).unwrap();
+        (opened.number, reader)
+    }
+}
+
+fn write(path: &std::path::Path, tokens: &[(&str, &[&str])]) {
+    let mut text = format!("[alerts]\ntoken = \"{ALERT}\"\n");
+    for (token, projects) in tokens {
+        text.push_str(&format!("[[token]]\nname = \"{token}\"\ntoken = \"{token}\"\nprojects = {projects:?}\n"));
+    }
+    // Another file each time, so that its inode tells.
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
+fn scope(projects: &[&str]) -> Scope {
+    Scope::Projects(projects.iter().map(|project| (*project).to_owned()).collect())
+}
+
+#[test]
+fn a_reader_is_renewed_to_what_its_token_may_see_now() {
+    let place = Place::new();
+    let (by_token, (_, by_session)) = (place.by_token(ONE).unwrap(), place.by_session(ONE));
+    for reader in [&by_token, &by_session] {
+        assert_eq!((reader.scope(), reader.name()), (&scope(&["a", "b"]), Some(ONE)));
+        assert_eq!(place.access.renewed(reader).unwrap().scope(), &scope(&["a", "b"]));
+    }
+    place.rewrite(&[(ONE, &["a"]), (OTHER, &["*"])]);
+    for reader in [&by_token, &by_session] {
+        let renewed = place.access.renewed(reader).unwrap();
+        assert_eq!((renewed.scope(), &renewed.session), (&scope(&["a"]), &reader.session), "narrowed");
+    }
+    place.rewrite(&[(ONE, &["*"]), (OTHER, &["*"])]);
+    for reader in [&by_token, &by_session] {
+        assert_eq!(place.access.renewed(reader).unwrap().scope(), &Scope::All, "widened");
+    }
+    place.rewrite(&[(OTHER, &["a"])]);
+    assert!([&by_token, &by_session].iter().all(|reader| place.access.renewed(reader).is_none()), "revoked");
+    assert!(place.by_token(ONE).is_none());
+}
+
+#[test]
+fn a_session_that_ends_ends_its_reader_and_no_other() {
+    let place = Place::new();
+    let (by_token, (number, ended), (_, goes_on)) =
+        (place.by_token(ONE).unwrap(), place.by_session(ONE), place.by_session(ONE));
+    assert!(ended.session.is_some() && by_token.session.is_none());
+    lock(&place.state().sessions).close(&number);
+    assert!(place.access.renewed(&ended).is_none(), "though its token is good");
+    assert!(place.access.renewed(&goes_on).is_some() && place.access.renewed(&by_token).is_some());
+}
+
+#[test]
+fn sessions_per_token_end_the_reader_of_the_oldest() {
+    let place = Place::new();
+    let (_, oldest) = place.by_session(ONE);
+    let (_, of_other) = place.by_session(OTHER);
+    (0..sessions::SESSIONS_PER_TOKEN).for_each(|_| drop(place.by_session(ONE)));
+    assert!(place.access.renewed(&oldest).is_none() && place.access.renewed(&of_other).is_some());
+}
+
+#[test]
+fn a_broken_file_changes_nothing() {
+    let place = Place::new();
+    let reader = place.by_token(ONE).unwrap();
+    std::fs::write(place.folder.path().join("tokens.toml"), "[[token]]\nname = 3\n").unwrap();
+    place.state().file.look_next_time();
+    assert_eq!(place.access.renewed(&reader).unwrap().scope(), &scope(&["a", "b"]));
+}
+
+#[test]
+fn without_tokens_everyone_sees_everything_for_good() {
+    let access = Access::new(Door::default(), None);
+    let reader = Reader { scope: Scope::All, name: None, token: None, session: None };
+    assert_eq!(access.renewed(&reader).unwrap().scope(), &Scope::All);
+    // A reader without a token is none where tokens are needed.
+    assert!(Place::new().access.renewed(&reader).is_none());
+}
+
+/// What a handler is left with: the scope of its reader, and whether it may send alerts.
+async fn left(request: HttpRequest) -> HttpResponse {
+    let extensions = request.extensions();
+    let scope = extensions.get::<Reader>().map(|reader| format!("{:?}", reader.scope()));
+    HttpResponse::Ok().body(format!("{scope:?} {}", extensions.get::<AlertSender>().is_some()))
+}
+
+async fn answer(
+    access: &Access,
+    path: &str,
+    headers: &[(actix_web::http::header::HeaderName, String)],
+) -> (u16, String) {
+    let app = App::new().app_data(web::Data::new(access.clone())).default_service(web::to(left)).wrap(from_fn(guard));
+    let app = init_service(app).await;
+    let mut request = TestRequest::with_uri(path).method(Method::GET).peer_addr(([127, 0, 0, 1], 1).into());
+    for (name, value) in headers {
+        request = request.insert_header((name.clone(), value.clone()));
+    }
+    let response = call_service(&app, request.to_request()).await;
+    let status = response.status().as_u16();
+    let body = actix_web::test::read_body(response).await;
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[actix_rt::test]
+async fn the_guard_leaves_what_the_token_or_session_is_good_for_and_nothing_else() {
+    let place = Place::new();
+    let (number, _) = place.by_session(ONE);
+    let bearer = |token: &str| (AUTHORIZATION, format!("Bearer {token}"));
+    let cookie = |number: &str| (COOKIE, format!("{}={number}", login::COOKIE));
+    let of_one = format!("{:?} false", Some(format!("{:?}", scope(&["a", "b"]))));
+    let of_all = format!("{:?} false", Some("All"));
+    let none = "None true".to_owned();
+    for (path, headers, expected) in [
+        ("/api/logs", vec![bearer(ONE)], (200, Some(&of_one))),
+        ("/api/logs", vec![cookie(&number)], (200, Some(&of_one))),
+        ("/api/logs", vec![bearer(OTHER)], (200, Some(&of_all))),
+        // The header goes before the cookie, also where it is wrong.
+        ("/api/logs", vec![bearer(OTHER), cookie(&number)], (200, Some(&of_all))),
+        ("/api/logs", vec![bearer("another"), cookie(&number)], (401, None)),
+        ("/api/logs", vec![cookie("another")], (401, None)),
+        ("/api/logs", vec![bearer(ALERT)], (401, None)),
+        ("/api/logs", vec![], (401, None)),
+        ("/search", vec![], (303, None)),
+        (ALERTS, vec![bearer(ALERT)], (200, Some(&none))),
+        (ALERTS, vec![bearer(ONE)], (401, None)),
+        (ALERTS, vec![cookie(&number)], (401, None)),
+        ("/healthz", vec![], (200, Some(&"None false".to_owned()))),
+    ] {
+        let (status, body) = answer(&place.access, path, &headers).await;
+        assert_eq!((status, Some(&body).filter(|_| status == 200)), expected, "{path} {headers:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn without_tokens_only_own_names_are_answered_metrics_too() {
+    let access = Access::new(Door::default(), None);
+    for (path, host, status) in [
+        ("/api/logs", "127.0.0.1:8000", 200),
+        ("/api/logs", "localhost", 200),
+        ("/api/logs", "evil.example", 403),
+        ("/api/logs", "ai", 403),
+        ("/metrics", "[::1]:8000", 200),
+        ("/metrics", "evil.example", 403),
+        ("/%6Detrics", "evil.example", 403),
+        ("/healthz", "evil.example", 200),
+    ] {
+        assert_eq!(answer(&access, path, &[(HOST, host.to_owned())]).await.0, status, "{path} {host}");
+    }
+}

@@ -1,0 +1,42 @@
+//! How to speak to an engine.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use store::{Credentials, EngineSettings};
+
+use super::{SettingsError, malformed, parse};
+
+pub(super) fn engine_settings(lookup: &impl Fn(&str) -> Option<String>) -> Result<EngineSettings, SettingsError> {
+    let timeout_ms = parse::<u64>(lookup, "STORE_TIMEOUT_MS", "milliseconds, at least 1")?.unwrap_or(10_000);
+    if timeout_ms == 0 {
+        return Err(malformed("STORE_TIMEOUT_MS", "0", "milliseconds, at least 1"));
+    }
+    let credentials = match (lookup("STORE_USER"), lookup("STORE_PASSWORD_FILE"), lookup("STORE_API_KEY_FILE")) {
+        (None, None, None) => None,
+        (Some(user), Some(file), None) => {
+            Some(Credentials::Basic { user, password: secret("STORE_PASSWORD_FILE", &file)? })
+        }
+        (None, None, Some(file)) => Some(Credentials::ApiKey(secret("STORE_API_KEY_FILE", &file)?)),
+        (user, ..) => {
+            let expected = "give STORE_USER with STORE_PASSWORD_FILE, or STORE_API_KEY_FILE alone";
+            return Err(malformed("STORE_USER", &user.unwrap_or_default(), expected));
+        }
+    };
+    let defaults = EngineSettings::default();
+    Ok(EngineSettings {
+        index_prefix: lookup("STORE_INDEX_PREFIX").unwrap_or(defaults.index_prefix),
+        request_timeout: Duration::from_millis(timeout_ms),
+        credentials,
+        ca_certificate: lookup("STORE_CA_CERTIFICATE").map(PathBuf::from),
+        ..EngineSettings::default()
+    })
+}
+
+fn secret(name: &'static str, file: &str) -> Result<String, SettingsError> {
+    match std::fs::read_to_string(file) {
+        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+        Ok(_) => Err(malformed(name, file, "the file is empty")),
+        Err(error) => Err(malformed(name, file, &format!("the file can't be read: {error}"))),
+    }
+}
