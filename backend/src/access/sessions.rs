@@ -151,7 +151,9 @@ mod tests {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
         let rare = open(&mut sessions, b"rare", now);
         for token in 0..SESSIONS_MAX / SESSIONS_PER_TOKEN {
-            (0..SESSIONS_PER_TOKEN).for_each(|_| drop(open(&mut sessions, &token.to_be_bytes(), now)));
+            for _ in 0..SESSIONS_PER_TOKEN {
+                open(&mut sessions, &token.to_be_bytes(), now);
+            }
         }
         assert_eq!(sessions.open.len(), SESSIONS_MAX);
         assert_eq!(sessions.open(TokenHash::of(b"new"), now).unwrap().ended_one, Some(Limit::Sessions));
