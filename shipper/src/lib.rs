@@ -31,5 +31,6 @@ mod retention;
 pub mod shipper;
 mod sink;
 pub mod spool;
+mod store_watch;
 mod told;
 pub mod verify;

@@ -24,6 +24,7 @@ pub(crate) struct Sight {
     lag: Duration,
     removed: (u64, u64),
     retention_failing: bool,
+    store_file_changes: u64,
     spool_max_bytes: u64,
     in_flight_max_bytes: u64,
 }
@@ -45,6 +46,7 @@ impl Sight {
             lag: status.lag(Timestamp::now()),
             removed: status.removed(),
             retention_failing: status.is_retention_failing(),
+            store_file_changes: status.store_file_changes(),
             spool_max_bytes: status.spool_max_bytes(),
             in_flight_max_bytes: status.in_flight_max_bytes(),
         }
@@ -220,6 +222,11 @@ const FIGURES: &[Figure] = &[
         |sight| one(sight.retention_failing.into()),
     ),
     counter("shipper_store_removed_bytes_total", "Bytes of those lines at their source", |sight| one(sight.removed.1)),
+    counter(
+        "shipper_store_file_changes_total",
+        "Times that the embedded store's file was found deleted, moved or replaced while it was open",
+        |sight| one(sight.store_file_changes),
+    ),
     counter("shipper_files_total", "Files that were cut or gone before they were read to their end", |sight| {
         let files = sight.report.files;
         by([("truncated", files.truncated), ("suspected_loss", files.suspected_losses), ("vanished", files.vanished)])

@@ -32,6 +32,7 @@ use crate::pipeline::{Pipeline, Shared};
 use crate::retention;
 use crate::sink::Sink;
 use crate::spool::{Random, Spool};
+use crate::store_watch;
 
 /// Why shipping can't begin. Each has its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +110,8 @@ impl Shipper {
         let sink = Arc::new(Sink::open(settings).await?);
         let removals = Arc::default();
         retention::spawn(sink.store().clone(), settings.keep(), &removals);
+        let watch = Arc::default();
+        store_watch::spawn(sink.store().clone(), settings.to(), &watch);
         let documents = Documents::new(settings.host(), settings.name(), settings.service());
         let shared = Shared {
             disk: RealDisk,
@@ -121,7 +124,7 @@ impl Shipper {
         shape.delivery.hosts = sink.hosts();
         let pipeline = Pipeline::new(shape, shared, files, documents, dead_letters, random());
 
-        let status = Arc::new(Status::new(ledger, journal, removals, settings));
+        let status = Arc::new(Status::new(ledger, journal, removals, watch, settings));
         let (runner, bell) = Runner::new(pipeline, sink, Arc::clone(&status));
         let stopping = Arc::new(AtomicBool::new(false));
         let threads = vec![

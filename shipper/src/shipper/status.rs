@@ -13,6 +13,7 @@ use crate::ledger::{Ledger, Snapshot};
 use crate::pipeline::{Obstacle, Report};
 use crate::retention::Removals;
 use crate::spool::lock;
+use crate::store_watch::StoreWatch;
 
 /// What everyone may ask a running shipper.
 pub struct Status {
@@ -20,6 +21,7 @@ pub struct Status {
     journal: Arc<Mutex<Journal<RealDisk>>>,
     report: Mutex<Report>,
     removals: Arc<Removals>,
+    watch: Arc<StoreWatch>,
     spool_max_bytes: u64,
     told_unbalanced: AtomicBool,
     in_flight_max_bytes: u64,
@@ -30,6 +32,7 @@ impl Status {
         ledger: Arc<Mutex<Ledger>>,
         journal: Arc<Mutex<Journal<RealDisk>>>,
         removals: Arc<Removals>,
+        watch: Arc<StoreWatch>,
         settings: &Settings,
     ) -> Self {
         Self {
@@ -37,6 +40,7 @@ impl Status {
             journal,
             report: Mutex::default(),
             removals,
+            watch,
             spool_max_bytes: settings.spool().max_bytes,
             told_unbalanced: AtomicBool::new(false),
             in_flight_max_bytes: settings.pipeline().in_flight_max_bytes as u64,
@@ -72,10 +76,18 @@ impl Status {
         Duration::from_secs(u64::try_from(micros).unwrap_or(0) / 1_000_000)
     }
 
-    /// What the pipeline tells of itself.
+    /// What the pipeline tells of itself, and that the store's file is missing though nothing was sent there since.
     #[must_use]
     pub fn report(&self) -> Report {
-        lock(&self.report).clone()
+        let mut report = lock(&self.report).clone();
+        report.trouble = report.trouble.or_else(|| self.watch.trouble());
+        report
+    }
+
+    /// How often the embedded store's file was found deleted, moved or replaced while it was open.
+    #[must_use]
+    pub fn store_file_changes(&self) -> u64 {
+        self.watch.changes()
     }
 
     /// Lines that were taken out of the embedded store because they need not be kept, and their bytes.
@@ -107,7 +119,7 @@ impl Status {
     /// # Errors
     /// Why they do not, in a sentence, and in the word of metrics and log.
     pub fn ready(&self) -> Result<(), String> {
-        match lock(&self.report).obstacle() {
+        match self.report().obstacle() {
             Some(Obstacle { cause, reason }) => Err(format!("{reason} [{cause}]")),
             None => Ok(()),
         }

@@ -80,11 +80,15 @@ pub enum CauseKind {
     Rejected,
     /// The embedded store's file or disk.
     Storage,
+    /// The embedded store's file was deleted, moved or replaced while it was open.
+    FileReplaced,
+    /// The embedded store's folder is missing.
+    FolderMissing,
 }
 
 impl CauseKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Unreachable,
         Self::TimedOut,
         Self::Unreadable,
@@ -100,6 +104,8 @@ impl CauseKind {
         Self::TooLarge,
         Self::Rejected,
         Self::Storage,
+        Self::FileReplaced,
+        Self::FolderMissing,
     ];
 
     /// Its name in metrics.
@@ -121,6 +127,8 @@ impl CauseKind {
             Self::TooLarge => "too_large",
             Self::Rejected => "rejected",
             Self::Storage => "storage",
+            Self::FileReplaced => "file_replaced",
+            Self::FolderMissing => "folder_missing",
         }
     }
 

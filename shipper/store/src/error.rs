@@ -15,6 +15,18 @@ pub enum OpenError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The embedded store's folder was removed while the store was open.
+    #[error("the store's folder {} is missing: put it back, or restart the shipper to make it", path.display())]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The embedded store's file was replaced by another while it was opened.
+    #[error("the store {} was replaced while it was opened: try again", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// The embedded store can't be opened or given its tables.
     #[error("can't open the store {}: {reason}", path.display())]
     File {

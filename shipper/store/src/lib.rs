@@ -7,6 +7,7 @@
 //! What a [search] finds is a contract record in either; where a line is not one, an engine's ingest pipeline and
 //! `normalise` make it one in the same way.
 
+mod absence;
 pub mod batch;
 pub mod bootstrap;
 pub mod counts;
@@ -15,6 +16,7 @@ pub mod disposition;
 pub mod engine;
 pub mod error;
 mod export;
+pub mod file_mode;
 pub mod id;
 pub mod level;
 mod lossy;
@@ -33,6 +35,7 @@ pub mod tail;
 pub mod target;
 pub mod timestamp;
 
+pub use absence::{Absence, AbsenceKind};
 pub use batch::{Batch, BatchBuilder, BatchLine};
 pub use bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
 pub use counts::{Breakdown, Counted, Facet, Facets, Histogram, RequestStats, Selection};
@@ -40,6 +43,7 @@ pub use coverage::{Coverage, Removed, Resting, Span};
 pub use disposition::{Cause, CauseKind, Disposition, WriteError};
 pub use error::{OpenError, ReadyError, SearchError};
 pub use export::{ExportPage, ExportPlace};
+pub use file_mode::FileMode;
 pub use id::{GenerationId, LineId};
 pub use level::Level;
 pub use pattern::{pattern, pattern_words, write_pattern};
@@ -51,7 +55,7 @@ pub use query::{
 pub use scope::Scope;
 pub use search::{Around, Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
 pub use settings::{Compression, Credentials, EngineSettings};
-pub use sqlite::{Keep, Retained};
+pub use sqlite::{FileChanges, Keep, Retained};
 pub use store::Store;
 pub use tail::{TailPage, TailPlace};
 pub use target::Target;

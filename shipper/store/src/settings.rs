@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::file_mode::FileMode;
 use crate::query::NamedFields;
 
-/// Settings of an engine's client. Of these the embedded store needs the fields alone.
+/// Settings of an engine's client. Of these the embedded store needs the fields and the file mode alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
     /// Indices are named `<index_prefix>-YYYY.MM.DD`; the template carries this name too. `app-logs` by default.
@@ -23,6 +24,8 @@ pub struct EngineSettings {
     pub compression: Compression,
     /// The fields that are named beyond the template's, which bootstrap puts in place; `None` for those that are there.
     pub fields: Option<NamedFields>,
+    /// The permissions of an embedded store's file and folder where they are made. `0600` by default.
+    pub file_mode: FileMode,
 }
 
 /// What a request's body is on the wire.
@@ -45,6 +48,7 @@ impl Default for EngineSettings {
             ca_certificate: None,
             compression: Compression::None,
             fields: None,
+            file_mode: FileMode::default(),
         }
     }
 }

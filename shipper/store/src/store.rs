@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::absence::Absence;
 use crate::batch::Batch;
 use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
 use crate::counts::{Breakdown, Facet, Facets, Histogram, RequestStats, Selection};
@@ -19,7 +20,7 @@ use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
 use crate::search::{Around, Page, Search};
 use crate::settings::EngineSettings;
-use crate::sqlite::{Keep, Retained, Sqlite};
+use crate::sqlite::{FileChanges, Keep, Retained, Sqlite};
 use crate::tail::{TailPage, TailPlace};
 use crate::target::Target;
 use crate::timestamp::Timestamp;
@@ -53,13 +54,13 @@ impl Store {
     /// When the store can't be made or opened, or the settings can't be used.
     pub async fn open_writer(target: &Target, settings: &EngineSettings) -> Result<Self, OpenError> {
         match target {
-            Target::Sqlite(path) => Sqlite::open_writer(path, settings.fields.clone()).await.map(Self::Sqlite),
+            Target::Sqlite(path) => Sqlite::open_writer(path, settings).await.map(Self::Sqlite),
             Target::Engine(addresses) => Engine::new(addresses, settings).map(Self::Engine),
         }
     }
 
     /// Opens a store to search only. An embedded store's file that is not there yet reads as empty, and is found when
-    /// it appears.
+    /// it appears; see [`Store::absence`]. One that was there and is missing has no answer.
     ///
     /// # Errors
     /// When there is a file that can't be read as a store, or the settings can't be used.
@@ -136,6 +137,39 @@ impl Store {
         match self {
             Self::Engine(engine) => engine.write(batch, Some(host)).await,
             Self::Sqlite(sqlite) => sqlite.write(batch).await,
+        }
+    }
+
+    /// Looks whether an embedded store's file, opened to write, is still the one at its path, and opens what is there where it
+    /// is not: cheap, and to be called now and then while nothing is written. [`Store::write`] looks itself. Engines have
+    /// nothing to look at.
+    ///
+    /// # Errors
+    /// As [`Store::write`], while there is no file to write to.
+    pub async fn check(&self) -> Result<(), WriteError> {
+        match self {
+            Self::Engine(_) => Ok(()),
+            Self::Sqlite(sqlite) => sqlite.check().await,
+        }
+    }
+
+    /// Why there is nothing at an embedded store's path, where that is so: not yet, or not any more. An engine is never absent.
+    ///
+    /// # Errors
+    /// [`SearchError::Refused`] when that can't be seen, such as for want of rights.
+    pub async fn absence(&self) -> Result<Option<Absence>, SearchError> {
+        match self {
+            Self::Engine(_) => Ok(None),
+            Self::Sqlite(sqlite) => sqlite.absence().await,
+        }
+    }
+
+    /// How often the embedded store's file was found deleted, moved or replaced while it was open to write.
+    #[must_use]
+    pub fn file_changes(&self) -> FileChanges {
+        match self {
+            Self::Engine(_) => FileChanges::default(),
+            Self::Sqlite(sqlite) => sqlite.file_changes(),
         }
     }
 

@@ -66,8 +66,13 @@ impl Signal {
 }
 
 impl Checkpointer {
-    /// Begins for the file at `path`. While `writing` is locked nothing is written.
-    pub(crate) fn begin<W: Send + 'static>(path: &Path, writing: Arc<Mutex<W>>) -> Result<Self, String> {
+    /// Begins for the file at `path`. While `writing` is locked nothing is written; nothing is done while `is_there` says that
+    /// the path leads to another file.
+    pub(crate) fn begin<W: Send + 'static>(
+        path: &Path,
+        writing: Arc<Mutex<W>>,
+        is_there: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Self, String> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let own = Connection::open_with_flags(path, flags).map_err(|error| error.to_string())?;
         own.pragma_update(None, "synchronous", "FULL").map_err(|error| error.to_string())?;
@@ -76,7 +81,9 @@ impl Checkpointer {
         let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || {
             while waits.wait() {
                 // What could not be done now is tried again after the next write.
-                let _ = bring_in(&own, &writing);
+                if is_there() {
+                    let _ = bring_in(&own, &writing);
+                }
             }
         });
         Ok(Self { signal, thread: Some(thread.map_err(|error| error.to_string())?) })
@@ -135,7 +142,7 @@ mod tests {
         let mut connection = Connection::open(&path).unwrap();
         connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE some (data BLOB)").unwrap();
         let writing = Arc::new(Mutex::new(()));
-        let checkpointer = Checkpointer::begin(&path, Arc::clone(&writing)).unwrap();
+        let checkpointer = Checkpointer::begin(&path, Arc::clone(&writing), || true).unwrap();
         checkpointer.watch(&mut connection).unwrap();
         let page = vec![7_u8; 4_000];
         // Four times what the WAL may be before the writer sees to it.

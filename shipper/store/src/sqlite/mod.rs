@@ -3,7 +3,8 @@
 //! Every write is one transaction, on disk (`synchronous = FULL`) before its answer. Readers see whole batches only,
 //! and each search is one short transaction, so the WAL is never held long by one.
 //!
-//! What is in the file, and its versions, say `schema` and `migrate`. In flow order: a `line` is read and added to the
+//! What is in the file, and its versions, say `schema` and `migrate`. `file` tells which files a store is open on and whether they are still the path's, and the `writer` opens it again where
+//! they are not. In flow order: a `line` is read and added to the
 //! `tail`, with the `fields` that the user named; so many lines (`sizes`) become a run (`runs`) with its terms (`terms`), which say which of its lines have them
 //! (`bits`); runs are brought together (`merge`), and which of them has a request is noted (`ids`). A `search` takes a
 //! `snapshot`, finds the lines of each run that a filter means (`select`), and gives a page. `coverage` tells what rests of
@@ -16,6 +17,7 @@ mod coverage;
 mod export;
 mod failure;
 mod fields;
+mod file;
 mod ids;
 mod line;
 mod merge;
@@ -34,14 +36,17 @@ mod source;
 mod tail;
 mod terms;
 mod write;
+mod writer;
 
 pub use retain::{Keep, Retained};
+pub use writer::FileChanges;
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::absence::Absence;
 use crate::batch::Batch;
 use crate::bootstrap::{BootstrapError, BootstrapMode, Outcome};
 use crate::counts::{Breakdown, Facet, FacetCounts, Facets, Histogram, RequestStats, Selection};
@@ -54,10 +59,11 @@ use crate::patterns::Patterns;
 use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
 use crate::search::{Around, Page, Search};
+use crate::settings::EngineSettings;
 use crate::sqlite::fields::Namings;
 use crate::sqlite::read::Readers;
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::write::Writer;
+use crate::sqlite::writer::{OTHER_FIELDS, Writer};
 use crate::tail::{Place, TailPage, TailPlace};
 use crate::timestamp::Timestamp;
 
@@ -71,10 +77,11 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    pub(crate) async fn open_writer(path: &Path, wanted: Option<NamedFields>) -> Result<Self, OpenError> {
+    pub(crate) async fn open_writer(path: &Path, settings: &EngineSettings) -> Result<Self, OpenError> {
         let readers = Arc::new(Readers::new(path));
-        let path = path.to_owned();
-        let writer = blocking(move || Writer::open(&path))
+        let (path, mode, wanted) = (path.to_owned(), settings.file_mode, settings.fields.clone());
+        let own = Arc::clone(&readers);
+        let writer = blocking(move || Writer::open(&path, mode, own))
             .await
             .unwrap_or_else(|cause| Err(OpenError::File { path: readers.path().to_owned(), reason: cause.reason }))?;
         Ok(Self { writer: Some(Arc::new(writer)), readers, wanted })
@@ -98,11 +105,7 @@ impl Sqlite {
         match named.map_err(BootstrapError::Unavailable)? {
             Ok(false) => Ok(Outcome::InPlace),
             Ok(true) if mode == BootstrapMode::Apply => Ok(Outcome::Updated),
-            Ok(true) => {
-                let advice =
-                    "the store has other named fields: run `shipper bootstrap`, or allow it with --bootstrap apply";
-                Err(BootstrapError::Refused(Cause::new(0, advice).of_kind(CauseKind::NotInPlace)))
-            }
+            Ok(true) => Err(BootstrapError::Refused(Cause::new(0, OTHER_FIELDS).of_kind(CauseKind::NotInPlace))),
             Err(WriteError::Unavailable(cause)) => Err(BootstrapError::Unavailable(cause)),
             Err(other) => Err(BootstrapError::Refused(other.cause().clone())),
         }
@@ -119,6 +122,21 @@ impl Sqlite {
         };
         let batch = batch.clone();
         blocking(move || writer.write(&batch)).await.map_err(WriteError::Unavailable)?
+    }
+
+    /// Looks whether the path of a store that is open to write leads to the open file, and opens what it leads to otherwise.
+    pub(crate) async fn check(&self) -> Result<(), WriteError> {
+        let Some(writer) = self.writer.clone() else { return Ok(()) };
+        blocking(move || writer.check()).await.map_err(WriteError::Unavailable)?
+    }
+
+    pub(crate) async fn absence(&self) -> Result<Option<Absence>, SearchError> {
+        let readers = Arc::clone(&self.readers);
+        blocking(move || readers.absence()).await.map_err(SearchError::Unavailable)?
+    }
+
+    pub(crate) fn file_changes(&self) -> FileChanges {
+        self.writer.as_ref().map(|writer| writer.changes()).unwrap_or_default()
     }
 
     pub(crate) async fn ready(&self) -> Result<(), ReadyError> {

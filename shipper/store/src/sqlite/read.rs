@@ -1,19 +1,23 @@
 //! The read side: a few read-only connections, opened when they are needed.
 //!
-//! A file that is not there, or has no tables yet, is an empty store. A file that was replaced by another is noticed
-//! before each search.
+//! A file that is not there yet, or has no tables yet, is an empty store; one that was there and is missing has no answer. That
+//! the file, its WAL or its shared memory was replaced by another is noticed before each search.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::disposition::Cause;
+use crate::absence::{Absence, AbsenceKind};
+use crate::disposition::{Cause, CauseKind};
 use crate::error::{OpenError, SearchError};
 use crate::scope::Scope;
 use crate::search::{Page, Search};
 use crate::sqlite::failure::search_error;
+use crate::sqlite::file::{self, FileId, FileIds};
 use crate::sqlite::schema::{self, Found};
 use crate::sqlite::search;
 use crate::sqlite::snapshot::Snapshot;
@@ -41,21 +45,20 @@ const OLD: &str = "it has the schema of an earlier version; the shipper brings i
 pub(crate) struct Readers {
     path: PathBuf,
     idle: Mutex<Idle>,
+    /// A store was read at the path.
+    was_there: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Idle {
-    /// The file that they are open on.
-    file: Option<FileIdentity>,
+    /// The files that they are open on.
+    file: Option<FileIds>,
     connections: Vec<Connection>,
 }
 
-/// Device and inode.
-type FileIdentity = (u64, u64);
-
 impl Readers {
     pub(crate) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), idle: Mutex::default() }
+        Self { path: path.to_owned(), idle: Mutex::default(), was_there: AtomicBool::new(false) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -65,11 +68,48 @@ impl Readers {
     /// Whether the file, if it is there, is a store that is known here.
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         let refused = |error: rusqlite::Error| OpenError::File { path: self.path.clone(), reason: error.to_string() };
-        let Some(file) = identity(&self.path) else { return Ok(()) };
+        let unseen = |error: io::Error| OpenError::File { path: self.path.clone(), reason: error.to_string() };
+        let Some(file) = FileIds::of(&self.path).map_err(unseen)? else { return Ok(()) };
         let connection = self.connection(file).map_err(refused)?;
-        schema::look(&connection).map_err(refused)?.usable(&self.path)?;
+        let found = schema::look(&connection).map_err(refused)?;
+        found.usable(&self.path)?;
+        self.was_there.fetch_or(found == Found::Current, Ordering::Relaxed);
         self.give_back(file, connection);
         Ok(())
+    }
+
+    /// Why there is nothing at the path, where that is so.
+    ///
+    /// # Errors
+    /// When that can't be seen, such as for want of rights.
+    pub(crate) fn absence(&self) -> Result<Option<Absence>, SearchError> {
+        let unseen = |error: io::Error| {
+            let reason = format!("can't look at {}: {error}", self.path.display());
+            SearchError::Refused(Cause::new(0, reason))
+        };
+        if FileId::of(&self.path).map_err(unseen)?.is_some() {
+            return Ok(None);
+        }
+        let kind = match (self.was_there.load(Ordering::Relaxed), file::folder(&self.path).is_dir()) {
+            (true, _) => AbsenceKind::Gone,
+            (false, true) => AbsenceKind::NotCreated,
+            (false, false) => AbsenceKind::NoFolder,
+        };
+        Ok(Some(Absence { path: self.path.clone(), kind }))
+    }
+
+    /// The files at the path; `None` where no store is there yet.
+    fn files(&self) -> Result<Option<FileIds>, SearchError> {
+        match self.absence()? {
+            Some(absence) if absence.kind == AbsenceKind::Gone => {
+                self.let_go();
+                let cause = Cause::new(0, absence.to_string()).of_kind(CauseKind::FileReplaced);
+                Err(SearchError::Unavailable(cause))
+            }
+            Some(_) => Ok(None),
+            // It may have gone since.
+            None => Ok(FileIds::of(&self.path).ok().flatten()),
+        }
     }
 
     /// Whether a search would have an answer.
@@ -94,7 +134,7 @@ impl Readers {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, SearchError> {
-        let Some(file) = identity(&self.path) else { return Ok(None) };
+        let Some(file) = self.files()? else { return Ok(None) };
         let failed = |error: rusqlite::Error| search_error(&error, DEADLINE.as_secs());
         let mut connection = self.connection(file).map_err(failed)?;
         let found = schema::look(&connection).map_err(failed)?;
@@ -104,6 +144,7 @@ impl Readers {
             Found::Old(_) => return Err(SearchError::Unavailable(Cause::new(0, OLD))),
             Found::Current | Found::Newer(_) | Found::Foreign => {}
         }
+        self.was_there.store(true, Ordering::Relaxed);
         let ends = Instant::now() + DEADLINE;
         connection.progress_handler(STEPS_PER_LOOK, Some(move || Instant::now() >= ends)).map_err(failed)?;
         let done = work(&connection).map_err(failed)?;
@@ -112,12 +153,17 @@ impl Readers {
         Ok(Some(done))
     }
 
+    /// Closes the connections that nobody uses at the moment.
+    pub(crate) fn let_go(&self) {
+        self.idle().connections.clear();
+    }
+
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection to this file, which is kept nowhere until it is given back.
-    fn connection(&self, file: FileIdentity) -> rusqlite::Result<Connection> {
+    fn connection(&self, file: FileIds) -> rusqlite::Result<Connection> {
         {
             let mut idle = self.idle();
             if idle.file != Some(file) {
@@ -134,21 +180,10 @@ impl Readers {
         Ok(connection)
     }
 
-    fn give_back(&self, file: FileIdentity, connection: Connection) {
+    fn give_back(&self, file: FileIds, connection: Connection) {
         let mut idle = self.idle();
         if idle.file == Some(file) && idle.connections.len() < KEPT_CONNECTIONS {
             idle.connections.push(connection);
         }
     }
-}
-
-#[cfg(unix)]
-fn identity(path: &Path) -> Option<FileIdentity> {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn identity(path: &Path) -> Option<FileIdentity> {
-    path.exists().then_some((0, 0))
 }

@@ -1,28 +1,20 @@
 //! The write side: one connection, one transaction a batch.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use crate::batch::Batch;
-use crate::disposition::{Cause, Disposition, WriteError};
-use crate::error::{OpenError, ReadyError};
+use crate::disposition::{Cause, Disposition};
 use crate::id::GenerationId;
 use crate::query::NamedFields;
-use crate::sqlite::checkpoint::Checkpointer;
-use crate::sqlite::failure::write_error;
 use crate::sqlite::fields::Namings;
 use crate::sqlite::line::{self, Line, Taken};
 use crate::sqlite::merge;
-use crate::sqlite::migrate;
-use crate::sqlite::retain::{self, Keep, Retained};
 use crate::sqlite::runs;
-use crate::sqlite::schema::{self, Found};
 use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
-use crate::timestamp::Timestamp;
 
 /// How long a write waits for another program's; then the batch is tried again later.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,76 +35,16 @@ const INSERT_SOURCE: &str = "INSERT INTO sources (generation) VALUES (?1) ON CON
 
 const FIND_SOURCE: &str = "SELECT id FROM sources WHERE generation = ?1";
 
-/// The one connection that writes.
-#[derive(Debug)]
-pub(crate) struct Writer {
-    /// Ends before the connection does.
-    checkpointer: Checkpointer,
-    writing: Arc<Mutex<Writing>>,
-}
-
-impl Writer {
-    /// Opens the file, and makes its folder, itself and its tables where they are missing.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
-        }
-        let refused = |error: rusqlite::Error| OpenError::File { path: path.to_owned(), reason: error.to_string() };
-        let mut connection = connect(path).map_err(refused)?;
-        // Nothing is changed in a file before it is known to be a store.
-        let mut found = schema::look(&connection).map_err(refused)?;
-        if matches!(found, Found::Empty | Found::Old(_) | Found::Current) {
-            prepare(&connection).map_err(refused)?;
-            migrate::bring_up(&mut connection).map_err(refused)?;
-            found = schema::make(&mut connection).map_err(refused)?;
-        }
-        found.usable(path)?;
-        let writing = Arc::new(Mutex::new(Writing { connection, tail: None, seen: 0 }));
-        let checkpointer = Checkpointer::begin(path, Arc::clone(&writing))
-            .map_err(|reason| OpenError::File { path: path.to_owned(), reason })?;
-        let writer = Self { checkpointer, writing };
-        writer.checkpointer.watch(&mut writer.lock().connection).map_err(refused)?;
-        Ok(writer)
-    }
-
-    /// A panic elsewhere leaves no transaction open: it is rolled back when dropped.
-    fn lock(&self) -> MutexGuard<'_, Writing> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
-        self.lock().write(batch).map_err(|error| write_error(&error))
-    }
-
-    /// Puts fields in force, from the newest lines on; whether others were. Without `apply`, only says so.
-    pub(crate) fn name(&self, fields: &NamedFields, apply: bool) -> Result<bool, WriteError> {
-        self.lock().name(fields, apply).map_err(|error| write_error(&error))
-    }
-
-    pub(crate) fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
-        retain::step(&mut self.lock().connection, keep, now).map_err(|error| write_error(&error))
-    }
-
-    pub(crate) fn ready(&self) -> Result<(), ReadyError> {
-        // A lock held by a write that is going on is no sign of trouble.
-        let Ok(writing) = self.writing.try_lock() else { return Ok(()) };
-        writing.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| {
-            match write_error(&error) {
-                WriteError::Unavailable(cause) => ReadyError::Unavailable(cause),
-                other => ReadyError::Refused(other.cause().clone()),
-            }
-        })
-    }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// A connection to the file at a path, which has to be there.
+pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+/// Sets what holds for the connection that writes.
+pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // Only of a file that is still empty; of any other it stays as it is.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -125,8 +57,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 
 /// What writes: the connection, and what it knows of the newest lines.
 #[derive(Debug)]
-struct Writing {
-    connection: Connection,
+pub(crate) struct Writing {
+    pub(crate) connection: Connection,
     /// None when it has to be read from the file.
     tail: Option<Tail>,
     /// Changes when another program writes, which may have named other fields.
@@ -134,8 +66,12 @@ struct Writing {
 }
 
 impl Writing {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { connection, tail: None, seen: 0 }
+    }
+
     /// Writes a batch in one transaction. When that fails, the file is as it was, and the tail is read from it again.
-    fn write(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Disposition>> {
+    pub(crate) fn write(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Disposition>> {
         let tail = self.tail.take();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let seen = transaction.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
@@ -148,7 +84,7 @@ impl Writing {
         Ok(dispositions)
     }
 
-    fn name(&mut self, fields: &NamedFields, apply: bool) -> rusqlite::Result<bool> {
+    pub(crate) fn name(&mut self, fields: &NamedFields, apply: bool) -> rusqlite::Result<bool> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let namings = Namings::read(&transaction)?;
         if !apply {
@@ -236,57 +172,5 @@ impl Sources<'_> {
         let source = find.query_row([generation.as_str()], |row| row.get(0))?;
         self.last = Some((generation, source));
         Ok(source)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::batch::BatchBuilder;
-    use crate::id::LineId;
-
-    fn batch(lines: std::ops::Range<u64>) -> Batch {
-        let mut builder = BatchBuilder::new("x");
-        for offset in lines {
-            let generation = GenerationId::new(1, &[7; 10]);
-            let time = Timestamp::from_unix_ms(1_795_000_000_000);
-            builder.push(LineId { generation, offset }, 1, time.day(), |body| {
-                let line = format!(
-                    r#"{{"timestamp":"{time}","service":"s","level":"info","message":"line {offset}","request_id":null,"project_id":null}}"#
-                );
-                body.extend_from_slice(line.as_bytes());
-            });
-        }
-        builder.finish(0)
-    }
-
-    #[test]
-    fn a_full_disk_leaves_the_file_as_it_was_and_the_same_batch_goes_in_later() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&folder.path().join("logs.db")).unwrap();
-        assert_eq!(writer.write(&batch(0..500)).unwrap(), vec![Disposition::Stored; 500]);
-        let pages = |most: i64| {
-            let writing = writer.lock();
-            let pages: i64 = writing.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-            let pragma = format!("PRAGMA max_page_count = {}", pages + most);
-            writing.connection.query_row(&pragma, [], |_| Ok(())).unwrap();
-        };
-        pages(3);
-        for _ in 0..2 {
-            let refused = writer.write(&batch(500..3_000)).unwrap_err();
-            assert!(matches!(&refused, WriteError::Refused(cause) if cause.reason.contains("full")), "{refused:?}");
-        }
-        pages(1_000_000);
-        assert_eq!(
-            writer.write(&batch(400..3_000)).unwrap()[99..101],
-            [Disposition::AlreadyStored, Disposition::Stored]
-        );
-        let writing = writer.lock();
-        let count =
-            |of: &str| -> i64 { writing.connection.query_row(&format!("SELECT {of}"), [], |row| row.get(0)).unwrap() };
-        assert_eq!(
-            (count("count(*) FROM logs"), count("max(id) FROM logs"), count("sum(lines) FROM runs")),
-            (3_000, 2_999, 2_048)
-        );
     }
 }

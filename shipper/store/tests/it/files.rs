@@ -35,7 +35,8 @@ async fn a_file_that_is_replaced_is_noticed() {
     for other in ["logs.db-wal", "logs.db-shm"] {
         let _ = std::fs::remove_file(folder.path().join(other));
     }
-    assert_eq!(count(&reader).await, 0);
+    let missing = reader.search(&store::Scope::All, &store::Search::default()).await;
+    assert!(matches!(missing, Err(SearchError::Unavailable(_))), "{missing:?}");
     let store = writer(&folder).await;
     store.write(&batch("x", generation(2), &[record(1, "b", None), record(2, "c", None)])).await.unwrap();
     assert_eq!(count(&reader).await, 2);

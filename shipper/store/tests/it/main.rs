@@ -13,6 +13,7 @@ mod lines;
 mod model;
 mod naming;
 mod redirects;
+mod replaced;
 mod retaining;
 mod runs;
 mod shapes;

@@ -85,6 +85,27 @@ async fn lines_from_the_future_hold_up_nothing() {
 }
 
 #[tokio::test]
+async fn a_run_is_as_old_as_its_latest_line_wherever_in_it_that_stands() {
+    for newest in [0, 511, 1_023] {
+        let (_folder, store) = new_store().await;
+        let mut builder = BatchBuilder::new("x");
+        for number in 0..1_100_u64 {
+            let time = Timestamp::from_unix_ms(BASE_MS + if number == newest { 5_000_000 } else { 0 });
+            let text = format!(
+                r#"{{"timestamp":"{time}","service":"s","level":"info","message":"m","request_id":null,"project_id":null}}"#
+            );
+            push(&mut builder, LineId { generation: generation(0), offset: number * 1_000 }, &text);
+        }
+        store.write(&builder.finish(0)).await.unwrap();
+        let keep = Keep { age: Some(Duration::from_secs(60)), bytes: None };
+        let early = Timestamp::from_unix_ms(BASE_MS + 5_000_000 + 60_000);
+        assert_eq!(retain(&store, keep, early).await.lines, 0, "the line at {newest} is to be kept");
+        let late = Timestamp::from_unix_ms(BASE_MS + 5_000_000 + 60_001);
+        assert_eq!(retain(&store, keep, late).await.lines, 1_024, "the line at {newest} is too old");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_too_large_gets_smaller_and_stays_so() {
     let (folder, store) = new_store().await;
     let keep = Keep { age: None, bytes: Some(1_000_000) };

@@ -1,0 +1,96 @@
+//! Looks now and then whether the embedded store's file is still the one at its path, also while nothing is written.
+//!
+//! A batch is held to that by the store itself; between batches this says that the file is deleted, moved or replaced, has it
+//! opened or made again, and says so while that can't be done.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use store::{FileChanges, Store, Target, WriteError};
+
+use crate::delivery::Trouble;
+use crate::spool::lock;
+
+/// How often the file is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was seen of the store's file.
+#[derive(Debug, Default)]
+pub(crate) struct StoreWatch {
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Why there is no file to write to, while that is so.
+    trouble: Option<Trouble>,
+    changes: u64,
+}
+
+impl StoreWatch {
+    /// Why there is no file to write to, while that is so.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        lock(&self.seen).trouble.clone()
+    }
+
+    /// How often the file was found deleted, moved or replaced.
+    pub(crate) fn changes(&self) -> u64 {
+        lock(&self.seen).changes
+    }
+
+    fn see(&self, checked: Result<(), WriteError>, changes: FileChanges) {
+        let mut seen = lock(&self.seen);
+        if changes.count > seen.changes {
+            let reason = changes.last.map(|cause| cause.to_string()).unwrap_or_default();
+            tracing::warn!(count = changes.count, %reason, "store file replaced");
+            seen.changes = changes.count;
+        }
+        let trouble = checked
+            .err()
+            .map(|error| Trouble { cause: error.cause().clone(), refused: matches!(error, WriteError::Refused(_)) });
+        match (&trouble, &seen.trouble) {
+            (Some(trouble), None) => {
+                tracing::warn!(cause = trouble.cause.kind.as_str(), reason = %trouble.cause, "store file can't be opened");
+            }
+            (None, Some(_)) => tracing::info!("store file opened again"),
+            _ => {}
+        }
+        seen.trouble = trouble;
+    }
+}
+
+/// Looks until nobody holds `watch` any more. An engine has no file.
+pub(crate) fn spawn(store: Store, to: &Target, watch: &Arc<StoreWatch>) {
+    if matches!(to, Target::Sqlite(_)) {
+        tokio::spawn(look(store, Arc::downgrade(watch)));
+    }
+}
+
+async fn look(store: Store, watch: Weak<StoreWatch>) {
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let Some(watch) = watch.upgrade() else { return };
+        let checked = store.check().await;
+        watch.see(checked, store.file_changes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{Cause, CauseKind};
+
+    use super::*;
+
+    #[test]
+    fn trouble_lasts_as_long_as_the_file_can_not_be_opened() {
+        let watch = StoreWatch::default();
+        watch.see(Ok(()), FileChanges::default());
+        assert_eq!((watch.trouble(), watch.changes()), (None, 0));
+        let cause = Cause::new(0, "gone").of_kind(CauseKind::FolderMissing);
+        let changes = FileChanges { count: 1, last: Some(cause.clone()) };
+        watch.see(Err(WriteError::Refused(cause.clone())), changes.clone());
+        assert_eq!((watch.trouble(), watch.changes()), (Some(Trouble { cause, refused: true }), 1));
+        watch.see(Ok(()), changes);
+        assert_eq!((watch.trouble(), watch.changes()), (None, 1));
+    }
+}

@@ -1,0 +1,165 @@
+//! The permissions of files and folders that hold log lines or secrets.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+
+/// The permissions of the files that are made for lines, whatever the umask: `0600` by default. A folder gets the same with
+/// the right to enter it for everyone who may read: `0700`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(u32);
+
+/// A text that is no [`FileMode`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no file mode: expected 0600, or with rights for a group 0640 or 0660")]
+pub struct ParseFileModeError(String);
+
+/// The owner's rights to read and write, which a file always has.
+const OWNER: u32 = 0o600;
+
+/// The rights that a file may have.
+const MOST: u32 = 0o666;
+
+impl Default for FileMode {
+    fn default() -> Self {
+        Self(OWNER)
+    }
+}
+
+impl FromStr for FileMode {
+    type Err = ParseFileModeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refused = || ParseFileModeError(text.to_owned());
+        let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let bits = is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten().ok_or_else(refused)?;
+        if bits & OWNER == OWNER && bits & !MOST == 0 { Ok(Self(bits)) } else { Err(refused()) }
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04o}", self.0)
+    }
+}
+
+impl FileMode {
+    /// The permission bits that these are; others are left out.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & MOST | OWNER)
+    }
+
+    /// The permission bits of a file.
+    #[must_use]
+    pub const fn file(self) -> u32 {
+        self.0
+    }
+
+    /// The permission bits of a folder.
+    #[must_use]
+    pub const fn folder(self) -> u32 {
+        self.0 | (self.0 & 0o444) >> 2
+    }
+
+    /// Makes a folder and what is missing above it, with these permissions. Folders that are there keep theirs.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn create_dir_all(self, dir: &Path) -> io::Result<()> {
+        if dir.as_os_str().is_empty() || dir.is_dir() {
+            return Ok(());
+        }
+        if let Some(above) = dir.parent() {
+            self.create_dir_all(above)?;
+        }
+        match self.create_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+            made => made,
+        }
+    }
+
+    #[cfg(unix)]
+    fn create_dir(self, dir: &Path) -> io::Result<()> {
+        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+        std::fs::DirBuilder::new().mode(self.folder()).create(dir)?;
+        if self == Self::default() {
+            return Ok(());
+        }
+        // The umask took the group's rights away.
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(self.folder()))
+    }
+
+    #[cfg(not(unix))]
+    fn create_dir(self, dir: &Path) -> io::Result<()> {
+        std::fs::create_dir(dir)
+    }
+
+    /// Opens a file as `options` say, and makes it with these permissions where it is missing. A file that is there keeps its
+    /// own.
+    ///
+    /// # Errors
+    /// As the file system says.
+    #[cfg(unix)]
+    pub fn open_or_create(self, options: &std::fs::OpenOptions, path: &Path) -> io::Result<std::fs::File> {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        match options.clone().mode(self.file()).create_new(true).open(path) {
+            Ok(file) => {
+                if self != Self::default() {
+                    file.set_permissions(std::fs::Permissions::from_mode(self.file()))?;
+                }
+                Ok(file)
+            }
+            // A link that leads to no file makes the file that it names.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                options.clone().mode(self.file()).create(true).open(path)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a file as `options` say, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// As the file system says.
+    #[cfg(not(unix))]
+    pub fn open_or_create(self, options: &std::fs::OpenOptions, path: &Path) -> io::Result<std::fs::File> {
+        options.clone().create(true).open(path)
+    }
+}
+
+/// The permission bits of a file that others than its owner may read or write; `None` of one that only its owner may, or that
+/// is not there.
+#[must_use]
+pub fn shared_with_others(path: &Path) -> Option<u32> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let bits = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        (bits & 0o077 != 0).then_some(bits)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_octal_and_leave_the_owner_his_rights() {
+        for (text, file, folder) in [("0600", 0o600, 0o700), ("640", 0o640, 0o750), ("0660", 0o660, 0o770)] {
+            let mode: FileMode = text.parse().unwrap();
+            assert_eq!((mode.file(), mode.folder()), (file, folder), "{text}");
+            assert!(mode.to_string().ends_with(text) && mode.to_string().len() == 4);
+        }
+        for text in ["", "0", "0700", "0440", "0o600", "rw-------", "1600", "0800", "+600", "00600"] {
+            assert!(text.parse::<FileMode>().is_err(), "{text}");
+        }
+        assert_eq!(FileMode::default().to_string(), "0600");
+    }
+}

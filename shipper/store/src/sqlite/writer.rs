@@ -1,0 +1,288 @@
+//! The one writer of a store, which opens it again where its path leads to another file than it is open on.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use rusqlite::config::DbConfig;
+
+use crate::batch::Batch;
+use crate::disposition::{Cause, CauseKind, Disposition, WriteError};
+use crate::error::{OpenError, ReadyError};
+use crate::file_mode::FileMode;
+use crate::query::NamedFields;
+use crate::sqlite::checkpoint::Checkpointer;
+use crate::sqlite::failure::write_error;
+use crate::sqlite::file::{self, Change, OpenFiles};
+use crate::sqlite::migrate;
+use crate::sqlite::read::Readers;
+use crate::sqlite::retain::{self, Keep, Retained};
+use crate::sqlite::schema::{self, Found};
+use crate::sqlite::write::{Writing, connect, prepare};
+use crate::timestamp::Timestamp;
+
+/// What is said where other fields are named in a store than its settings name.
+pub(crate) const OTHER_FIELDS: &str =
+    "the store has other named fields: run `shipper bootstrap`, or allow it with --bootstrap apply";
+
+/// How often an embedded store's file was found deleted, moved or replaced while it was open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileChanges {
+    /// How often, since the store was opened first.
+    pub count: u64,
+    /// What was found last.
+    pub last: Option<Cause>,
+}
+
+/// The one connection that writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    path: PathBuf,
+    mode: FileMode,
+    /// None from when the path is found to lead elsewhere until the file there is opened.
+    open: Mutex<Option<Opened>>,
+    /// This process's other connections to the same file.
+    readers: Arc<Readers>,
+    /// The fields that were put in place, or looked for, which another file has to have as well.
+    fields: Mutex<Option<(NamedFields, bool)>>,
+    changes: Mutex<FileChanges>,
+}
+
+/// A store that is open. Its parts are dropped in this order.
+#[derive(Debug)]
+struct Opened {
+    /// Ends before the connection does.
+    checkpointer: Checkpointer,
+    writing: Arc<Mutex<Writing>>,
+    files: Arc<OpenFiles>,
+}
+
+/// A panic elsewhere leaves no transaction open: it is rolled back when dropped.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Writer {
+    /// Opens the file, and makes its folder, itself and its tables where they are missing.
+    pub(crate) fn open(path: &Path, mode: FileMode, readers: Arc<Readers>) -> Result<Self, OpenError> {
+        let folder = file::folder(path);
+        mode.create_dir_all(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
+        let open = Mutex::new(Some(Opened::open(path, mode)?));
+        Ok(Self { path: path.to_owned(), mode, open, readers, fields: Mutex::default(), changes: Mutex::default() })
+    }
+
+    pub(crate) fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
+        self.with(|writing| writing.write(batch))
+    }
+
+    /// Puts fields in force, from the newest lines on; whether others were. Without `apply`, only says so.
+    pub(crate) fn name(&self, fields: &NamedFields, apply: bool) -> Result<bool, WriteError> {
+        let changed = self.with(|writing| writing.name(fields, apply))?;
+        *lock(&self.fields) = Some((fields.clone(), apply));
+        Ok(changed)
+    }
+
+    pub(crate) fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
+        self.with(|writing| retain::step(&mut writing.connection, keep, now))
+    }
+
+    pub(crate) fn changes(&self) -> FileChanges {
+        lock(&self.changes).clone()
+    }
+
+    /// Looks whether the path leads to the open file, and opens what it leads to where it does not.
+    pub(crate) fn check(&self) -> Result<(), WriteError> {
+        // Whoever writes looks himself.
+        let Some(mut open) = self.try_lock() else { return Ok(()) };
+        if let Some(change) = open.as_ref().and_then(|opened| opened.files.change()) {
+            self.close(&mut open, change)?;
+        }
+        self.opened(&mut open).map(drop)
+    }
+
+    pub(crate) fn ready(&self) -> Result<(), ReadyError> {
+        let of_write = |error: WriteError| match error {
+            WriteError::Unavailable(cause) => ReadyError::Unavailable(cause),
+            other => ReadyError::Refused(other.cause().clone()),
+        };
+        self.check().map_err(of_write)?;
+        // A lock held by a write that is going on is no sign of trouble.
+        let Some(open) = self.try_lock() else { return Ok(()) };
+        let Some(opened) = open.as_ref() else { return Ok(()) };
+        let looked = opened.lock().connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+        looked.map_err(|error| of_write(write_error(&error)))
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<Opened>>> {
+        match self.open.try_lock() {
+            Ok(open) => Some(open),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Runs `work` on the open store. What it did counts only if the path still leads to that store's files afterwards.
+    fn with<T>(&self, work: impl FnOnce(&mut Writing) -> rusqlite::Result<T>) -> Result<T, WriteError> {
+        let mut open = lock(&self.open);
+        let opened = self.opened(&mut open)?;
+        let done = work(&mut opened.lock());
+        if let Some(change) = opened.files.change() {
+            self.close(&mut open, change)?;
+            return Err(WriteError::Unavailable(change.cause(&self.path)));
+        }
+        done.map_err(|error| write_error(&error))
+    }
+
+    /// The open store, opened now if it is not.
+    fn opened<'o>(&self, open: &'o mut Option<Opened>) -> Result<&'o mut Opened, WriteError> {
+        let opened = match open.take() {
+            Some(opened) => opened,
+            None => self.open_again()?,
+        };
+        Ok(open.insert(opened))
+    }
+
+    fn open_again(&self) -> Result<Opened, WriteError> {
+        let opened = Opened::open(&self.path, self.mode).map_err(|error| {
+            let cause = Cause::new(0, error.to_string());
+            match error {
+                OpenError::NoFolder { .. } => WriteError::Refused(cause.of_kind(CauseKind::FolderMissing)),
+                OpenError::Replaced { .. } => WriteError::Unavailable(cause.of_kind(CauseKind::FileReplaced)),
+                _ => WriteError::Refused(cause),
+            }
+        })?;
+        if let Some((fields, apply)) = &*lock(&self.fields) {
+            let has_others = opened.lock().name(fields, *apply).map_err(|error| write_error(&error))?;
+            if has_others && !apply {
+                return Err(WriteError::Refused(Cause::new(0, OTHER_FIELDS).of_kind(CauseKind::NotInPlace)));
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Closes a store that its path does not lead to any more. One whose WAL was taken away stays open until all that the WAL
+    /// holds is in the file.
+    fn close(&self, open: &mut Option<Opened>, change: Change) -> Result<(), WriteError> {
+        let Some(opened) = open.as_ref() else { return Ok(()) };
+        let cause = change.cause(&self.path);
+        match change {
+            Change::WalReplaced if !opened.bring_in() => return Err(WriteError::Unavailable(cause)),
+            // So that a file that was moved is whole where it is now. One that was deleted needs nothing.
+            Change::Missing | Change::Replaced => drop(opened.bring_in()),
+            Change::Overwritten => opened.keep_wal_out(),
+            Change::WalReplaced => {}
+        }
+        // One connection of this process that is left would keep the shared memory of the old file for all.
+        self.readers.let_go();
+        let files = Arc::clone(&opened.files);
+        *open = None;
+        if change != Change::WalReplaced {
+            files.remove_beside();
+        }
+        let mut changes = lock(&self.changes);
+        *changes = FileChanges { count: changes.count + 1, last: Some(cause) };
+        Ok(())
+    }
+}
+
+impl Opened {
+    /// Opens the file at a path, and makes it and its tables where they are missing.
+    fn open(path: &Path, mode: FileMode) -> Result<Self, OpenError> {
+        let refused = |error: rusqlite::Error| OpenError::File { path: path.to_owned(), reason: error.to_string() };
+        let file = file::Found::or_made(path, mode)?;
+        let mut connection = connect(path).map_err(refused)?;
+        // Nothing is changed in a file before it is known to be a store.
+        let mut found = schema::look(&connection).map_err(refused)?;
+        if matches!(found, Found::Empty | Found::Old(_) | Found::Current) {
+            prepare(&connection).map_err(refused)?;
+            migrate::bring_up(&mut connection).map_err(refused)?;
+            found = schema::make(&mut connection).map_err(refused)?;
+        }
+        found.usable(path)?;
+        let files = Arc::new(file.opened()?);
+        let writing = Arc::new(Mutex::new(Writing::new(connection)));
+        let watched = Arc::clone(&files);
+        let checkpointer = Checkpointer::begin(path, Arc::clone(&writing), move || watched.change().is_none())
+            .map_err(|reason| OpenError::File { path: path.to_owned(), reason })?;
+        let opened = Self { checkpointer, writing, files };
+        opened.checkpointer.watch(&mut opened.lock().connection).map_err(refused)?;
+        Ok(opened)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writing> {
+        lock(&self.writing)
+    }
+
+    /// Brings the WAL into the file; whether all of it is there.
+    fn bring_in(&self) -> bool {
+        let checkpoint = "PRAGMA wal_checkpoint(FULL)";
+        let done = self
+            .lock()
+            .connection
+            .query_row(checkpoint, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+        done.is_ok_and(|(busy, frames, brought_in)| busy == 0 && frames == brought_in)
+    }
+
+    /// What the WAL holds is not for the file as it is now.
+    fn keep_wal_out(&self) {
+        // It can't fail: the option is known.
+        let _ = self.lock().connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::BatchBuilder;
+    use crate::id::{GenerationId, LineId};
+
+    fn open(path: &Path) -> Writer {
+        Writer::open(path, FileMode::default(), Arc::new(Readers::new(path))).unwrap()
+    }
+
+    fn batch(lines: std::ops::Range<u64>) -> Batch {
+        let mut builder = BatchBuilder::new("x");
+        for offset in lines {
+            let generation = GenerationId::new(1, &[7; 10]);
+            let time = Timestamp::from_unix_ms(1_795_000_000_000);
+            builder.push(LineId { generation, offset }, 1, time.day(), |body| {
+                let line = format!(
+                    r#"{{"timestamp":"{time}","service":"s","level":"info","message":"line {offset}","request_id":null,"project_id":null}}"#
+                );
+                body.extend_from_slice(line.as_bytes());
+            });
+        }
+        builder.finish(0)
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_file_as_it_was_and_the_same_batch_goes_in_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = open(&folder.path().join("logs.db"));
+        assert_eq!(writer.write(&batch(0..500)).unwrap(), vec![Disposition::Stored; 500]);
+        let pages = |most: i64| {
+            let open = lock(&writer.open);
+            let writing = open.as_ref().unwrap().lock();
+            let pages: i64 = writing.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+            let pragma = format!("PRAGMA max_page_count = {}", pages + most);
+            writing.connection.query_row(&pragma, [], |_| Ok(())).unwrap();
+        };
+        pages(3);
+        for _ in 0..2 {
+            let refused = writer.write(&batch(500..3_000)).unwrap_err();
+            assert!(matches!(&refused, WriteError::Refused(cause) if cause.reason.contains("full")), "{refused:?}");
+        }
+        pages(1_000_000);
+        assert_eq!(
+            writer.write(&batch(400..3_000)).unwrap()[99..101],
+            [Disposition::AlreadyStored, Disposition::Stored]
+        );
+        let open = lock(&writer.open);
+        let writing = open.as_ref().unwrap().lock();
+        let count =
+            |of: &str| -> i64 { writing.connection.query_row(&format!("SELECT {of}"), [], |row| row.get(0)).unwrap() };
+        assert_eq!(
+            (count("count(*) FROM logs"), count("max(id) FROM logs"), count("sum(lines) FROM runs")),
+            (3_000, 2_999, 2_048)
+        );
+    }
+}

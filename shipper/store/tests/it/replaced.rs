@@ -1,0 +1,286 @@
+//! The store's file is deleted, moved or replaced while it is open: no line counts as stored that the file at the path does
+//! not hold.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use rusqlite::Connection;
+use store::{
+    AbsenceKind, CauseKind, Disposition, EngineSettings, FieldType, NamedFields, ReadyError, Scope, Search,
+    SearchError, Store, Target, WriteError,
+};
+
+use crate::lines::{batch, generation, record};
+
+/// Attempts until a write must get through.
+const ATTEMPTS: usize = 50;
+
+type Step = fn(&Path);
+
+/// A folder in a folder, so that either can be moved.
+fn folder(base: &Path) -> std::path::PathBuf {
+    base.join("outer/inner")
+}
+
+fn file(base: &Path) -> std::path::PathBuf {
+    folder(base).join("logs.db")
+}
+
+fn beside(base: &Path, suffix: &str) -> std::path::PathBuf {
+    folder(base).join(format!("logs.db{suffix}"))
+}
+
+async fn open(base: &Path) -> Store {
+    Store::open_writer(&Target::Sqlite(file(base)), &EngineSettings::default()).await.unwrap()
+}
+
+/// Lines of a generation, as many as asked for.
+fn lines(number: u8, count: u32) -> store::Batch {
+    let records: Vec<_> = (0..count).map(|second| record(second % 60, &format!("{number}"), None)).collect();
+    batch("x", generation(number), &records)
+}
+
+/// Makes another store with one line at this path, closed.
+fn other_store(path: &Path) {
+    let target = Target::Sqlite(path.to_owned());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let store = Store::open_writer(&target, &EngineSettings::default()).await.unwrap();
+            store.write(&lines(9, 1)).await.unwrap();
+        });
+    })
+    .join()
+    .unwrap();
+}
+
+/// Lines of a generation in what stands at the path, as a process finds it that starts after this one was killed.
+fn found(base: &Path, number: u8) -> i64 {
+    let copy = tempfile::tempdir().unwrap();
+    for suffix in ["", "-wal"] {
+        if let Ok(bytes) = fs::read(beside(base, suffix)) {
+            fs::write(copy.path().join(format!("logs.db{suffix}")), bytes).unwrap();
+        }
+    }
+    let connection = Connection::open(copy.path().join("logs.db")).unwrap();
+    let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+    let count = "SELECT count(*) FROM logs JOIN sources ON sources.id = source WHERE generation = ?1";
+    connection.query_row(count, [generation(number).as_str()], |row| row.get(0)).unwrap_or(0)
+}
+
+async fn write_until_stored(store: &Store, number: u8) -> Result<usize, WriteError> {
+    let mut last = None;
+    for attempt in 0..ATTEMPTS {
+        match store.write(&lines(number, 100)).await {
+            Ok(dispositions) => {
+                let is_there = |one: &Disposition| matches!(one, Disposition::Stored | Disposition::AlreadyStored);
+                assert!(dispositions.iter().all(is_there), "{dispositions:?}");
+                return Ok(attempt);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap())
+}
+
+fn remove(base: &Path, suffixes: &[&str]) {
+    suffixes.iter().for_each(|suffix| fs::remove_file(beside(base, suffix)).unwrap());
+}
+
+/// What is done to the file while it is open, after which writing goes on by itself.
+const HAPPENINGS: &[(&str, Step)] = &[
+    ("the file is deleted", |base| remove(base, &[""])),
+    ("it and what stands beside it are deleted", |base| remove(base, &["", "-wal", "-shm"])),
+    ("the WAL is deleted", |base| remove(base, &["-wal"])),
+    ("the shared memory is deleted", |base| remove(base, &["-shm"])),
+    ("WAL and shared memory are deleted", |base| remove(base, &["-wal", "-shm"])),
+    ("the file and its WAL are deleted", |base| remove(base, &["", "-wal"])),
+    ("the file is moved", |base| fs::rename(file(base), base.join("moved.db")).unwrap()),
+    ("all are moved", |base| {
+        for suffix in ["", "-wal", "-shm"] {
+            fs::rename(beside(base, suffix), base.join(format!("moved.db{suffix}"))).unwrap();
+        }
+    }),
+    ("its folder is moved, and another made", |base| {
+        fs::rename(folder(base), base.join("outer/old")).unwrap();
+        fs::create_dir(folder(base)).unwrap();
+    }),
+    ("the folder above is moved, and others made", |base| {
+        fs::rename(base.join("outer"), base.join("old")).unwrap();
+        fs::create_dir_all(folder(base)).unwrap();
+    }),
+    ("its folder is removed, and another made", |base| {
+        fs::remove_dir_all(folder(base)).unwrap();
+        fs::create_dir(folder(base)).unwrap();
+    }),
+    ("another store takes its place", |base| {
+        other_store(&base.join("other.db"));
+        fs::rename(base.join("other.db"), file(base)).unwrap();
+    }),
+    ("another store takes the place of all", |base| {
+        other_store(&base.join("other.db"));
+        remove(base, &["-wal", "-shm"]);
+        fs::rename(base.join("other.db"), file(base)).unwrap();
+    }),
+    ("a link to another store takes its place", |base| {
+        other_store(&base.join("other.db"));
+        remove(base, &[""]);
+        symlink(base.join("other.db"), file(base)).unwrap();
+    }),
+    ("an empty file takes its place", |base| {
+        fs::write(base.join("empty"), "").unwrap();
+        fs::rename(base.join("empty"), file(base)).unwrap();
+    }),
+    ("it is emptied", |base| fs::write(file(base), "").unwrap()),
+];
+
+#[tokio::test]
+async fn a_line_is_stored_only_when_the_file_at_the_path_has_it() {
+    let mut wrong = Vec::new();
+    for (what, step) in HAPPENINGS {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path();
+        let store = open(base).await;
+        store.write(&lines(1, 100)).await.unwrap();
+        step(base);
+        if let Err(error) = write_until_stored(&store, 2).await {
+            wrong.push(format!("{what}: {error}"));
+            continue;
+        }
+        // A link's own folder has no WAL.
+        let linked = fs::symlink_metadata(file(base)).is_ok_and(|metadata| metadata.is_symlink());
+        let there = if linked { stored_behind_link(base) } else { found(base, 2) };
+        if there != 100 {
+            wrong.push(format!("{what}: {there} lines of 100"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn stored_behind_link(base: &Path) -> i64 {
+    let copy = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder(copy.path())).unwrap();
+    for suffix in ["", "-wal"] {
+        if let Ok(bytes) = fs::read(base.join(format!("other.db{suffix}"))) {
+            fs::write(beside(copy.path(), suffix), bytes).unwrap();
+        }
+    }
+    assert_eq!(found(copy.path(), 9), 1);
+    found(copy.path(), 2)
+}
+
+#[tokio::test]
+async fn what_was_stored_before_stays_in_a_file_that_is_moved_and_in_one_whose_wal_is_taken_away() {
+    let base = tempfile::tempdir().unwrap();
+    let base = base.path();
+    let store = open(base).await;
+    store.write(&lines(1, 100)).await.unwrap();
+    remove(base, &["-wal", "-shm"]);
+    write_until_stored(&store, 2).await.unwrap();
+    assert_eq!((found(base, 1), found(base, 2)), (100, 100));
+
+    fs::rename(file(base), base.join("outer/moved")).unwrap();
+    write_until_stored(&store, 3).await.unwrap();
+    assert_eq!((found(base, 1), found(base, 3)), (0, 100));
+    let moved = Connection::open(base.join("outer/moved")).unwrap();
+    let count: i64 = moved.query_row("SELECT count(*) FROM logs", [], |row| row.get(0)).unwrap();
+    assert!(count >= 200, "{count}");
+    drop(moved);
+    // And back, over the one that was made meanwhile, whose WAL is not this one's.
+    fs::rename(base.join("outer/moved"), file(base)).unwrap();
+    write_until_stored(&store, 4).await.unwrap();
+    assert_eq!((found(base, 1), found(base, 4)), (100, 100));
+    assert_eq!(store.file_changes().count, 3);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_removed_is_waited_for_and_not_made_again() {
+    let base = tempfile::tempdir().unwrap();
+    let base = base.path();
+    let store = open(base).await;
+    store.write(&lines(1, 100)).await.unwrap();
+    fs::rename(base.join("outer"), base.join("away")).unwrap();
+    for _ in 0..3 {
+        let _ = store.write(&lines(2, 100)).await;
+        let refused = store.check().await.unwrap_err();
+        assert!(
+            matches!(&refused, WriteError::Refused(cause) if cause.kind == CauseKind::FolderMissing),
+            "{refused:?}"
+        );
+        assert!(refused.to_string().contains("outer/inner"), "{refused}");
+        assert!(store.ready().await.is_err() && !base.join("outer").exists());
+    }
+    fs::rename(base.join("away"), base.join("outer")).unwrap();
+    write_until_stored(&store, 2).await.unwrap();
+    assert_eq!((found(base, 1), found(base, 2)), (100, 100));
+    assert_eq!(store.ready().await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_refused_and_left_alone_until_it_is_taken_away() {
+    let text = "a letter, not a database\n".repeat(1_000);
+    let steps: [Step; 2] = [
+        |base| {
+            fs::write(base.join("letter"), "a letter, not a database\n".repeat(1_000)).unwrap();
+            fs::rename(base.join("letter"), file(base)).unwrap();
+        },
+        |base| fs::write(file(base), "a letter, not a database\n".repeat(1_000)).unwrap(),
+    ];
+    for step in steps {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path();
+        let store = open(base).await;
+        store.write(&lines(1, 100)).await.unwrap();
+        step(base);
+        let refused = write_until_stored(&store, 2).await.unwrap_err();
+        assert!(
+            matches!(&refused, WriteError::Refused(cause) if cause.reason.contains("not a database")),
+            "{refused:?}"
+        );
+        assert_eq!(fs::read_to_string(file(base)).unwrap(), text);
+        fs::remove_file(file(base)).unwrap();
+        write_until_stored(&store, 2).await.unwrap();
+        assert_eq!(found(base, 2), 100);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_made_again_has_the_named_fields() {
+    let base = tempfile::tempdir().unwrap();
+    let fields = NamedFields::new([("customer".to_owned(), FieldType::Keyword)]).unwrap();
+    let settings = EngineSettings { fields: Some(fields.clone()), ..EngineSettings::default() };
+    let store = Store::open_writer(&Target::Sqlite(file(base.path())), &settings).await.unwrap();
+    store.bootstrap(store::BootstrapMode::Apply).await.unwrap();
+    remove(base.path(), &[""]);
+    store.check().await.unwrap();
+    assert_eq!(store.file_changes().count, 1);
+    assert_eq!(store.fields().await.unwrap(), fields);
+}
+
+#[tokio::test]
+async fn a_reader_tells_a_store_that_is_not_there_yet_from_one_that_is_gone() {
+    let base = tempfile::tempdir().unwrap();
+    let base = base.path();
+    let target = Target::Sqlite(file(base));
+    let reader = Store::open_reader(&target, &EngineSettings::default()).await.unwrap();
+    let kind = async || reader.absence().await.unwrap().map(|absence| absence.kind);
+    let search = async || reader.search(&Scope::All, &Search { limit: 1_000, ..Search::default() }).await;
+    assert_eq!(kind().await, Some(AbsenceKind::NoFolder));
+    fs::create_dir_all(folder(base)).unwrap();
+    assert_eq!(kind().await, Some(AbsenceKind::NotCreated));
+    assert_eq!(search().await.unwrap().lines.len(), 0);
+
+    let store = open(base).await;
+    store.write(&lines(1, 100)).await.unwrap();
+    assert_eq!((search().await.unwrap().lines.len(), kind().await), (100, None));
+    remove(base, &[""]);
+    assert_eq!(kind().await, Some(AbsenceKind::Gone));
+    assert!(matches!(search().await, Err(SearchError::Unavailable(_))));
+    assert!(matches!(reader.ready().await, Err(ReadyError::Unavailable(_))));
+
+    write_until_stored(&store, 2).await.unwrap();
+    assert_eq!((search().await.unwrap().lines.len(), kind().await), (100, None));
+    assert_eq!(reader.ready().await, Ok(()));
+}
