@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use shipper::config::{ConfigError, Options, Settings, refuse_unknown_variables};
+use shipper::disk::RealDisk;
 
 use crate::commands::args::{DeadLettersAction, SpoolAction, VerifyArgs};
 use crate::exit::Exit;
@@ -220,14 +221,17 @@ impl CommonArgs {
 }
 
 impl CommonArgs {
-    /// The settings, from options, variables, file and defaults.
+    /// The settings, from options, variables, file and defaults. Files that are made from now on have the permissions that
+    /// these say.
     pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
         self.settings_for(None)
     }
 
     fn settings_for(self, program: Option<&Path>) -> Result<Settings, ConfigError> {
         let file = self.config.as_deref().map(Options::from_file).transpose()?;
-        Settings::new(self.options.or(file.unwrap_or_default()), program)
+        let settings = Settings::new(self.options.or(file.unwrap_or_default()), program)?;
+        RealDisk::set_file_mode(settings.file_mode());
+        Ok(settings)
     }
 }
 

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use store::{EngineSettings, Keep, Target};
+use store::{EngineSettings, FileMode, Keep, Target};
 
 use crate::files::FileSettings;
 use crate::pipeline::PipelineSettings;
@@ -134,6 +134,7 @@ pub struct Settings {
     bootstrap: Bootstrap,
     engine: EngineSettings,
     state_dir: PathBuf,
+    file_mode: FileMode,
     service: String,
     name: String,
     host: String,
@@ -194,6 +195,33 @@ impl Settings {
     #[must_use]
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
+    }
+
+    /// The permissions of the files that are made for lines.
+    #[must_use]
+    pub fn file_mode(&self) -> FileMode {
+        self.file_mode
+    }
+
+    /// What others than its owner may read or write though it holds secrets or lines: the key that names it, the path and its
+    /// permission bits. Of the state directory and the embedded store, only beyond what `file_mode` gives.
+    #[must_use]
+    pub fn exposed(&self) -> Vec<(&'static str, PathBuf, u32)> {
+        let store = match &self.to {
+            Target::Sqlite(path) => Some(path),
+            Target::Engine(_) => None,
+        };
+        let paths = [
+            ("password_file", self.effective.password_file.as_ref(), 0),
+            ("api_key_file", self.effective.api_key_file.as_ref(), 0),
+            ("state_dir", Some(&self.state_dir), self.file_mode.folder()),
+            ("to", store, self.file_mode.file()),
+        ];
+        let exposed = |(key, path, allowed): (&'static str, Option<&PathBuf>, u32)| {
+            let bits = store::file_mode::shared_with_others(path?)?;
+            (bits & 0o077 & !allowed != 0).then(|| (key, path.cloned().unwrap_or_default(), bits))
+        };
+        paths.into_iter().filter_map(exposed).collect()
     }
 
     /// The service that wrapped lines are from.

@@ -10,6 +10,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use store::FileMode;
 
 /// A file system.
 pub trait Disk: Clone + Send + Sync + 'static {
@@ -130,11 +133,25 @@ pub struct Stat {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
+/// What [`RealDisk`] makes files with, for all of this process, as a umask is.
+static FILE_MODE: AtomicU32 = AtomicU32::new(0o600);
+
+impl RealDisk {
+    /// Sets the permissions of files and folders that this process makes from now on.
+    pub fn set_file_mode(mode: FileMode) {
+        FILE_MODE.store(mode.file(), Ordering::Relaxed);
+    }
+
+    fn file_mode() -> FileMode {
+        FileMode::from_bits(FILE_MODE.load(Ordering::Relaxed))
+    }
+}
+
 impl Disk for RealDisk {
     type File = File;
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(dir)
+        Self::file_mode().create_dir_all(dir)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -175,7 +192,7 @@ impl Disk for RealDisk {
     }
 
     fn open_append(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).append(true).create(true).open(path)
+        Self::file_mode().open_or_create(OpenOptions::new().read(true).append(true), path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

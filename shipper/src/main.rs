@@ -90,6 +90,10 @@ fn act(action: Action) -> Result<Exit, Failure> {
 /// Does the work with what surrounds it: the shipper's own log and its metrics.
 fn ship(settings: &Settings, work: impl AsyncFnOnce(&Observability) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let observability = observe(settings)?;
+    for (key, path, bits) in settings.exposed() {
+        let mode = format!("{bits:04o}");
+        tracing::warn!(key, path = %path.display(), mode, "file open to others: take their rights away with chmod");
+    }
     let exit = actix_rt::System::new().block_on(work(&observability));
     observability.flush(FLUSH_TIMEOUT);
     exit

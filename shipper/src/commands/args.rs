@@ -24,9 +24,13 @@ pub(crate) struct StateArgs {
 }
 
 impl StateArgs {
-    /// The directory, from option, variable, file or default.
+    /// The directory, from option, variable, file or default. Files that are made from now on have the permissions that the
+    /// configuration file says.
     pub(crate) fn state_dir(self) -> Result<PathBuf, ConfigError> {
         let file = self.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
+        if let Some(Ok(mode)) = file.file_mode.as_deref().map(str::parse) {
+            RealDisk::set_file_mode(mode);
+        }
         let given = self.state_dir.or(file.state_dir).or(Options::defaults().state_dir);
         Ok(given.unwrap_or_default())
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store::{Credentials, EngineSettings, Keep, Target};
+use store::{Credentials, EngineSettings, FileMode, Keep, Target};
 
 use super::{ConfigError, Options, Settings, amounts, fields, files};
 use crate::delivery::DeliverySettings;
@@ -62,6 +62,7 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
         engine: engine(&options)?,
         keep: keep(&options, &to)?,
         state_dir: state_dir(&options)?,
+        file_mode: file_mode(&options)?,
         service: line_name("service", options.service.as_deref())?,
         name: line_name("name", options.name.as_deref())?,
         host: line_name("host", options.host.as_deref())?,
@@ -161,6 +162,7 @@ fn engine(options: &Options) -> Checked<EngineSettings> {
         credentials: credentials(options)?,
         ca_certificate: readable("ca_certificate", options.ca_certificate.as_ref())?,
         compression: required("compression", options.compression)?.into(),
+        file_mode: file_mode(options)?,
         fields: options.fields.as_deref().map(fields::named).transpose().map_err(|advice| value("fields", advice))?,
     })
 }
@@ -219,6 +221,11 @@ fn readable(key: &'static str, file: Option<&PathBuf>) -> Checked<Option<PathBuf
 pub(super) fn state_dir(options: &Options) -> Checked<PathBuf> {
     let state_dir = required("state_dir", options.state_dir.clone())?;
     if state_dir.as_os_str().is_empty() { Err(value("state_dir", "it is empty")) } else { Ok(state_dir) }
+}
+
+fn file_mode(options: &Options) -> Checked<FileMode> {
+    let text = required("file_mode", options.file_mode.as_deref())?;
+    text.parse().map_err(|error: store::file_mode::ParseFileModeError| value("file_mode", error.to_string()))
 }
 
 fn index_prefix(options: &Options) -> Checked<String> {

@@ -69,6 +69,10 @@ pub struct Options {
     /// Directory for spool, checkpoints and dead letters; one shipper at a time
     #[arg(long, env = "SHIPPER_STATE_DIR", hide_env_values = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Permissions of the state directory's and the embedded store's files where they are made, whatever the umask: 0600, or
+    /// for a shared group 0640 or 0660; folders may be entered by whoever may read
+    #[arg(long, env = "SHIPPER_FILE_MODE", hide_env_values = true, value_name = "MODE")]
+    pub file_mode: Option<String>,
     /// Names lines that do not name their service [default: the command's name, else unknown]
     #[arg(long, env = "SHIPPER_SERVICE", hide_env_values = true, value_name = "NAME")]
     pub service: Option<String>,
@@ -313,7 +317,7 @@ impl Options {
     #[must_use]
     pub fn or(self, lower: Self) -> Self {
         layer!(self, lower;
-            to, state_dir, service, files, exclude, format, docker_labels, until_idle, allow_empty, read_from, ignore_older,
+            to, state_dir, file_mode, service, files, exclude, format, docker_labels, until_idle, allow_empty, read_from, ignore_older,
             read_compressed, max_open_files, wait_for_eof,
             scan_interval_ms, bootstrap, pipeline, index_prefix, keep, keep_size,
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, compression, line_max_bytes, batch_max_lines,
@@ -327,6 +331,7 @@ impl Options {
     pub fn defaults() -> Self {
         Self {
             state_dir: Some("shipper-state".into()),
+            file_mode: Some("0600".to_owned()),
             format: Some(Format::Lines),
             until_idle: Some(false),
             allow_empty: Some(false),

@@ -21,3 +21,4 @@ mod settings;
 mod simulation;
 mod start;
 mod state;
+mod store_file;
