@@ -208,8 +208,8 @@ impl Settings {
     #[must_use]
     pub fn exposed(&self) -> Vec<(&'static str, PathBuf, u32)> {
         let store = match &self.to {
-            Target::Sqlite(path) => Some(path),
-            Target::Engine(_) => None,
+            Target::Sqlite(path) if path.is_file() => Some(path),
+            Target::Sqlite(_) | Target::Engine(_) => None,
         };
         let paths = [
             ("password_file", self.effective.password_file.as_ref(), 0),

@@ -1,9 +1,9 @@
 //! An embedded store that is not at its path: not yet, or not any more.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// Why there is nothing to read at an embedded store's path. Shown, it says what to do.
+/// Why there is nothing to read at an embedded store's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absence {
     /// The store's file.
@@ -12,7 +12,7 @@ pub struct Absence {
     pub kind: AbsenceKind,
 }
 
-/// How an embedded store is absent.
+/// How an embedded store is absent. Shown, it says what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbsenceKind {
     /// Its file does not exist, and did not since the program started; its folder does.
@@ -38,21 +38,17 @@ impl AbsenceKind {
     }
 }
 
-impl fmt::Display for Absence {
+/// For whoever asks the program: without the path.
+impl fmt::Display for AbsenceKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, folder) = (self.path.display(), self.path.parent().unwrap_or(Path::new("")).display());
-        match self.kind {
-            AbsenceKind::NotCreated => {
-                write!(formatter, "no store yet: {path} does not exist; the shipper makes it when it starts")
+        formatter.write_str(match self {
+            Self::NotCreated => "no store yet: its file does not exist; the shipper makes it when it starts",
+            Self::NoFolder => {
+                "no store yet: its folder does not exist; the shipper makes it when it starts, or the path is wrong"
             }
-            AbsenceKind::NoFolder => write!(
-                formatter,
-                "no store yet: the folder {folder} does not exist; the shipper makes it when it starts, or the path is wrong"
-            ),
-            AbsenceKind::Gone => write!(
-                formatter,
-                "the store {path} is missing: it was there, and was deleted or moved; a running shipper makes a new one"
-            ),
-        }
+            Self::Gone => {
+                "the store is missing: its file was there, and was deleted or moved; a running shipper makes a new one"
+            }
+        })
     }
 }

@@ -63,7 +63,8 @@ impl FileMode {
         self.0 | (self.0 & 0o444) >> 2
     }
 
-    /// Makes a folder and what is missing above it, with these permissions. Folders that are there keep theirs.
+    /// Makes a folder and what is missing above it, with these permissions, so that they survive a power loss. Folders that are
+    /// there keep theirs.
     ///
     /// # Errors
     /// As the file system says.
@@ -76,7 +77,7 @@ impl FileMode {
         }
         match self.create_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-            made => made,
+            made => made.and_then(|()| sync_dir(dir.parent().unwrap_or(Path::new("")))),
         }
     }
 
@@ -126,6 +127,20 @@ impl FileMode {
     #[cfg(not(unix))]
     pub fn open_or_create(self, options: &std::fs::OpenOptions, path: &Path) -> io::Result<std::fs::File> {
         options.clone().create(true).open(path)
+    }
+}
+
+/// Makes what was created in a folder survive a power loss; `""` is the current one.
+///
+/// # Errors
+/// As the file system says, but that it knows no such thing.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    match std::fs::File::open(dir).and_then(|dir| dir.sync_all()) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        // A folder that may be written to and not read.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
     }
 }
 

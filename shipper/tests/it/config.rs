@@ -17,6 +17,7 @@ const VALUES: &[(&str, &str)] = &[
     ("exclude", "['*.gz', 'a/b.log']"),
     ("format", "'docker'"),
     ("docker_labels", "['a=b', 'c=d']"),
+    ("file_mode", "'0640'"),
     ("until_idle", "true"),
     ("allow_empty", "true"),
     ("read_from", "'end'"),

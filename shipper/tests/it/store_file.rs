@@ -120,8 +120,10 @@ fn a_folder_that_is_removed_pauses_delivery_until_it_is_back() {
     assert_eq!(verify(&place, &[]).0, 0);
 }
 
+type Step = fn(&Path);
+
 /// What is done to the store while lines come in; true where the shipper is killed as well.
-const HAPPENINGS: [(fn(&Path), bool); 6] = [
+const HAPPENINGS: [(Step, bool); 6] = [
     (|store| fs::remove_file(store.join("logs.db")).unwrap(), true),
     (|store| fs::remove_file(store.join("logs.db-wal")).unwrap_or_default(), false),
     (

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disposition::{Cause, CauseKind};
 use crate::error::OpenError;
-use crate::file_mode::FileMode;
+use crate::file_mode::{FileMode, sync_dir};
 
 /// Names of the files beside the database end in these.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
@@ -156,6 +156,7 @@ impl Found {
                 let _ = std::fs::remove_file(left);
             }
             drop(mode.open_or_create(OpenOptions::new().write(true), path).map_err(refused)?);
+            sync_dir(folder).map_err(refused)?;
         }
         let database =
             FileId::of(path).and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into())).map_err(refused)?;

@@ -103,7 +103,7 @@ impl Readers {
         match self.absence()? {
             Some(absence) if absence.kind == AbsenceKind::Gone => {
                 self.let_go();
-                let cause = Cause::new(0, absence.to_string()).of_kind(CauseKind::FileReplaced);
+                let cause = Cause::new(0, absence.kind.to_string()).of_kind(CauseKind::FileReplaced);
                 Err(SearchError::Unavailable(cause))
             }
             Some(_) => Ok(None),

@@ -112,10 +112,7 @@ pub(crate) fn read_ahead(connection: &Connection, keep: &Keep, now: Timestamp) -
 /// Does one step.
 pub(crate) fn step(connection: &mut Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<Retained> {
     let began = Instant::now();
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    let retained = take(connection, keep, now);
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    let (lines, bytes, is_more) = retained?;
+    let (lines, bytes, is_more) = take(connection, keep, now)?;
     Ok(Retained { lines, bytes, more: is_more.then(|| began.elapsed()) })
 }
 

@@ -12,9 +12,11 @@ use crate::query::NamedFields;
 use crate::sqlite::fields::Namings;
 use crate::sqlite::line::{self, Line, Taken};
 use crate::sqlite::merge;
+use crate::sqlite::retain::{self, Keep, Retained};
 use crate::sqlite::runs;
 use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
+use crate::timestamp::Timestamp;
 
 /// How long a write waits for another program's; then the batch is tried again later.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,16 +65,19 @@ pub(crate) struct Writing {
     tail: Option<Tail>,
     /// Changes when another program writes, which may have named other fields.
     seen: i64,
+    /// Commits are on disk before they are answered.
+    is_synced: bool,
 }
 
 impl Writing {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, tail: None, seen: 0 }
+        Self { connection, tail: None, seen: 0, is_synced: true }
     }
 
     /// Writes a batch in one transaction. When that fails, the file is as it was, and the tail is read from it again.
     pub(crate) fn write(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Disposition>> {
         let tail = self.tail.take();
+        self.set_synced(true)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let seen = transaction.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
         let tail = tail.filter(|_| seen == self.seen);
@@ -84,7 +89,24 @@ impl Writing {
         Ok(dispositions)
     }
 
+    /// Does one step of retention, which is not synced: what a power loss undoes of it is done again.
+    pub(crate) fn retain(&mut self, keep: &Keep, now: Timestamp) -> rusqlite::Result<Retained> {
+        self.set_synced(false)?;
+        retain::step(&mut self.connection, keep, now)
+    }
+
+    /// Whether commits are on disk before they are answered from now on. It is set before each, so that nothing that goes wrong
+    /// in between leaves it as it was for another.
+    fn set_synced(&mut self, is_synced: bool) -> rusqlite::Result<()> {
+        if is_synced != self.is_synced {
+            self.connection.pragma_update(None, "synchronous", if is_synced { "FULL" } else { "NORMAL" })?;
+            self.is_synced = is_synced;
+        }
+        Ok(())
+    }
+
     pub(crate) fn name(&mut self, fields: &NamedFields, apply: bool) -> rusqlite::Result<bool> {
+        self.set_synced(true)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let namings = Namings::read(&transaction)?;
         if !apply {

@@ -15,7 +15,7 @@ use crate::sqlite::failure::write_error;
 use crate::sqlite::file::{self, Change, OpenFiles};
 use crate::sqlite::migrate;
 use crate::sqlite::read::Readers;
-use crate::sqlite::retain::{self, Keep, Retained};
+use crate::sqlite::retain::{Keep, Retained};
 use crate::sqlite::schema::{self, Found};
 use crate::sqlite::write::{Writing, connect, prepare};
 use crate::timestamp::Timestamp;
@@ -82,7 +82,7 @@ impl Writer {
     }
 
     pub(crate) fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
-        self.with(|writing| retain::step(&mut writing.connection, keep, now))
+        self.with(|writing| writing.retain(keep, now))
     }
 
     pub(crate) fn changes(&self) -> FileChanges {
@@ -284,5 +284,30 @@ mod tests {
             (count("count(*) FROM logs"), count("max(id) FROM logs"), count("sum(lines) FROM runs")),
             (3_000, 2_999, 2_048)
         );
+    }
+
+    #[test]
+    fn a_batch_is_on_disk_before_its_answer_also_after_a_step_of_retention_that_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs.db");
+        let writer = open(&path);
+        let synchronous = || -> i64 {
+            let open = lock(&writer.open);
+            let writing = open.as_ref().unwrap().lock();
+            writing.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap()
+        };
+        const FULL: i64 = 2;
+        assert_eq!(synchronous(), FULL);
+        let keep = Keep { age: None, bytes: Some(0) };
+        writer.retain(&keep, Timestamp::now()).unwrap();
+        writer.write(&batch(0..10)).unwrap();
+        assert_eq!(synchronous(), FULL);
+        // What another program does to the tables makes the step fail.
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("ALTER TABLE removed RENAME TO elsewhere").unwrap();
+        writer.retain(&keep, Timestamp::now()).unwrap_err();
+        other.execute_batch("ALTER TABLE elsewhere RENAME TO removed").unwrap();
+        writer.write(&batch(10..20)).unwrap();
+        assert_eq!(synchronous(), FULL);
     }
 }
