@@ -1,0 +1,222 @@
+//! Files that gzip or zstd wrote, read as if they were plain: [`magic`] knows them, [`Unpacked`] reads them.
+//!
+//! # Limits
+//! - Memory of an open file, whatever it holds: up to 1 MiB of content to go back in, and for each of the two decoders, the
+//!   one that reads and the one that measures, 100 KiB (gzip) or up to 9 MiB (zstd). A zstd frame that needs a window of more
+//!   than 8 MiB is refused. The measuring decoder is freed when the length is known.
+//! - Reading is forward. Going back by no more than [`BACK_BYTES`], or within the first [`HEAD_BYTES`], costs nothing; going
+//!   back farther decodes the file from its beginning. A read far ahead decodes all that lies between.
+//! - The file must be as it was: one that is replaced or cut under a decoder gives an error, or content of both.
+//!
+//! # Ends
+//! A gzip file ends with its last member, but for zeros after it, which are padding; anything else after it is damage. A
+//! zstd file ends with its last frame; anything after it is damage. The content before a damaged place can be read. A
+//! file that ends within a member or a frame may still be being written: what is added to it is read.
+
+mod decoder;
+mod magic;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use self::decoder::{Decoder, Step};
+pub(crate) use self::magic::{Compression, MAGIC_BYTES, Magic, magic};
+use crate::disk::DiskFile;
+use crate::spool::lock;
+
+/// A read may go back by this much from the furthest one without decoding anything again.
+pub(crate) const BACK_BYTES: usize = 512 * 1024;
+
+/// The beginning of the content is kept, for whoever looks whether a file is still the same.
+pub(crate) const HEAD_BYTES: usize = 4 * 1024;
+
+/// Content decoded at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How far a file was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The content goes at least this many bytes, and on.
+    Partial(u64),
+    /// The content has exactly this many bytes, with all its checksums right.
+    Complete(u64),
+}
+
+/// The content of a compressed file. Reads have the contract of [`DiskFile::read_at`], in offsets of the content.
+///
+/// Errors are [`io::ErrorKind::UnexpectedEof`] where the file ends before its content does, [`io::ErrorKind::InvalidData`]
+/// where it is damaged, [`io::ErrorKind::Unsupported`] where it needs what is not there (a large window, a dictionary), and
+/// others as the file system says.
+pub(crate) struct Unpacked<F> {
+    file: Arc<F>,
+    compression: Compression,
+    state: Mutex<State<F>>,
+}
+
+struct State<F> {
+    /// The beginning of the content, as far as it was decoded.
+    head: Vec<u8>,
+    reading: Option<Reading<F>>,
+    /// The decoder that measures; `None` before it begins, and once it has ended.
+    measuring: Option<Decoder<F>>,
+    measured: u64,
+    len: Option<u64>,
+}
+
+impl<F: DiskFile> Unpacked<F> {
+    /// The content of `file`, of which nothing is read yet.
+    pub(crate) fn new(file: Arc<F>, compression: Compression) -> Self {
+        let state = State { head: Vec::new(), reading: None, measuring: None, measured: 0, len: None };
+        Self { file, compression, state: Mutex::new(state) }
+    }
+
+    /// The file itself.
+    pub(crate) fn file(&self) -> &Arc<F> {
+        &self.file
+    }
+
+    /// Fills `buffer` from `offset` of the content on, as far as it goes, and returns how many bytes it got. Where the
+    /// content is damaged or incomplete, that is as far as it goes; a read of nothing but what lies behind is an error.
+    ///
+    /// # Errors
+    /// As of [`Unpacked`].
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = &mut *lock(&self.state);
+        let end = usize::try_from(offset).ok().and_then(|start| Some(start..start.checked_add(buffer.len())?));
+        if let Some(head) = end.and_then(|range| state.head.get(range)) {
+            buffer.copy_from_slice(head);
+            return Ok(buffer.len());
+        }
+        let reading = match state.reading.take() {
+            Some(reading) if reading.start <= offset => reading,
+            _ => Reading::new(&self.file, self.compression)?,
+        };
+        let reading = state.reading.insert(reading);
+        let read = reading.read(buffer, offset, &mut state.head);
+        if reading.decoder.is_broken() {
+            state.reading = None;
+        }
+        read
+    }
+
+    /// Measures on, by up to about `max_bytes` of content, or of the file where that has little content. Once the length is
+    /// known, it stays.
+    ///
+    /// # Errors
+    /// As of [`Unpacked`]. [`Unpacked::measured`] tells how far the content goes nevertheless.
+    pub(crate) fn advance(&self, max_bytes: u64) -> io::Result<Progress> {
+        let state = &mut *lock(&self.state);
+        state.advance(&self.file, self.compression, max_bytes)
+    }
+
+    /// How many bytes of content were found so far.
+    pub(crate) fn measured(&self) -> u64 {
+        lock(&self.state).measured
+    }
+
+    /// How many bytes of content there are. Measures all that is not yet measured, which takes as long as it takes:
+    /// [`Unpacked::advance`] does the same in steps.
+    ///
+    /// # Errors
+    /// As of [`Unpacked`].
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        loop {
+            if let Progress::Complete(len) = self.advance(u64::MAX)? {
+                return Ok(len);
+            }
+        }
+    }
+}
+
+impl<F: DiskFile> State<F> {
+    fn advance(&mut self, file: &Arc<F>, compression: Compression, max_bytes: u64) -> io::Result<Progress> {
+        if let Some(len) = self.len {
+            return Ok(Progress::Complete(len));
+        }
+        let mut decoder = match self.measuring.take() {
+            Some(decoder) => decoder,
+            None => {
+                self.measured = 0;
+                Decoder::new(file, compression)?
+            }
+        };
+        let mut scratch = vec![0; CHUNK_BYTES];
+        let mut left = max_bytes.max(1);
+        while left > 0 {
+            match decoder.step(&mut scratch) {
+                // A step without content has read what a step may.
+                Ok(Step::Decoded(count)) => {
+                    self.measured += count as u64;
+                    left = left.saturating_sub(if count == 0 { CHUNK_BYTES as u64 } else { count as u64 });
+                }
+                Ok(Step::End) => {
+                    self.len = Some(self.measured);
+                    return Ok(Progress::Complete(self.measured));
+                }
+                Err(error) => {
+                    // A broken one is not kept: the error may pass, and then all is measured again.
+                    self.measuring = Some(decoder).filter(|decoder| !decoder.is_broken());
+                    return Err(error);
+                }
+            }
+        }
+        self.measuring = Some(decoder);
+        Ok(Progress::Partial(self.measured))
+    }
+}
+
+/// A decoder, and the last of what it decoded.
+struct Reading<F> {
+    decoder: Decoder<F>,
+    window: Vec<u8>,
+    /// Where in the content the window begins.
+    start: u64,
+}
+
+impl<F: DiskFile> Reading<F> {
+    fn new(file: &Arc<F>, compression: Compression) -> io::Result<Self> {
+        Ok(Self { decoder: Decoder::new(file, compression)?, window: Vec::new(), start: 0 })
+    }
+
+    fn read(&mut self, buffer: &mut [u8], offset: u64, head: &mut Vec<u8>) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let at = usize::try_from(offset + filled as u64 - self.start).unwrap_or(usize::MAX);
+            if let Some(held) = self.window.get(at..).filter(|held| !held.is_empty()) {
+                let count = held.len().min(buffer.len() - filled);
+                buffer[filled..filled + count].copy_from_slice(&held[..count]);
+                filled += count;
+                continue;
+            }
+            match self.decode(head) {
+                Ok(Step::Decoded(_)) => {}
+                Ok(Step::End) => break,
+                // What was read before is content.
+                Err(_) if filled > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Decodes a chunk behind the window, which keeps no more before it than a read may go back.
+    fn decode(&mut self, head: &mut Vec<u8>) -> io::Result<Step> {
+        if self.window.len() + CHUNK_BYTES > 2 * BACK_BYTES {
+            let dropped = self.window.len() - BACK_BYTES;
+            self.window.drain(..dropped);
+            self.start += dropped as u64;
+        }
+        let len = self.window.len();
+        self.window.resize(len + CHUNK_BYTES, 0);
+        let step = self.decoder.step(&mut self.window[len..]);
+        let count = if let Ok(Step::Decoded(count)) = step { count } else { 0 };
+        self.window.truncate(len + count);
+        if self.start == 0 && head.len() < HEAD_BYTES {
+            let known = head.len().min(self.window.len());
+            head.extend_from_slice(&self.window[known..self.window.len().min(HEAD_BYTES)]);
+        }
+        step
+    }
+}
