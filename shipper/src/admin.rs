@@ -8,6 +8,7 @@ use observability::Observability;
 use shipper::config::Settings;
 use shipper::shipper::Status;
 
+use crate::descriptors::ADMIN_CONNECTIONS_MAX;
 use crate::exit::{Exit, Failure};
 use crate::metrics::{Metrics, Sight};
 
@@ -48,7 +49,8 @@ impl Admin {
                 .route("/healthz", web::get().to(|| async { "alive\n" }))
                 .route("/readyz", web::get().to(readyz))
         };
-        let server = HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(SHUTDOWN_S).listen(listener);
+        let server = HttpServer::new(app).workers(1).max_connections(ADMIN_CONNECTIONS_MAX);
+        let server = server.disable_signals().shutdown_timeout(SHUTDOWN_S).listen(listener);
         actix_rt::spawn(server.map_err(refuse)?.run());
         Ok(Self { shown })
     }

@@ -254,6 +254,11 @@ impl Settings {
         self.files.clone()
     }
 
+    /// Holds no more files open at once than `max_open_files`: what the system allows may be less than what is set.
+    pub fn limit_open_files(&mut self, max_open_files: usize) {
+        self.files.max_open_files = self.files.max_open_files.min(max_open_files);
+    }
+
     /// Whether a run with `until_idle` that has nothing to read is a success.
     #[must_use]
     pub fn allow_empty(&self) -> bool {

@@ -5,6 +5,7 @@ mod admin;
 mod bootstrap;
 mod cli;
 mod commands;
+mod descriptors;
 mod drain;
 mod exec;
 mod exit;
@@ -57,11 +58,11 @@ fn act(action: Action) -> Result<Exit, Failure> {
     match action {
         Action::Exec(exec) => {
             let (settings, command) = exec.settings()?;
-            ship(&settings, async |observability| exec::exec(&settings, &command, observability).await)
+            ship(settings, async |settings, observability| exec::exec(settings, &command, observability).await)
         }
         Action::Run(run) => {
             let settings = run.run_settings()?;
-            ship(&settings, async |observability| run::run(&settings, observability).await)
+            ship(settings, async |settings, observability| run::run(settings, observability).await)
         }
         Action::Bootstrap(bootstrap) => {
             let settings = bootstrap.settings()?;
@@ -87,14 +88,19 @@ fn act(action: Action) -> Result<Exit, Failure> {
     }
 }
 
-/// Does the work with what surrounds it: the shipper's own log and its metrics.
-fn ship(settings: &Settings, work: impl AsyncFnOnce(&Observability) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
-    let observability = observe(settings)?;
+/// Does the work with what surrounds it: the shipper's own log and its metrics, and as many open files as the system allows.
+fn ship(
+    mut settings: Settings,
+    work: impl AsyncFnOnce(&Settings, &Observability) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    let observability = observe(&settings)?;
     for (key, path, bits) in settings.exposed() {
         let mode = format!("{bits:04o}");
         tracing::warn!(key, path = %path.display(), mode, "file open to others: take their rights away with chmod");
     }
-    let exit = actix_rt::System::new().block_on(work(&observability));
+    let open_files = descriptors::raise();
+    descriptors::limit_files(&mut settings, open_files);
+    let exit = actix_rt::System::new().block_on(work(&settings, &observability));
     observability.flush(FLUSH_TIMEOUT);
     exit
 }

@@ -1,7 +1,8 @@
 //! Where a command waits until it is guarded: none of it runs before the [`guard`](crate::guard) knows its group.
 //!
 //! `exec` does not start the command but this program once more, with [`ARGUMENT`] and the command, as leader of a process
-//! group. It waits at one end of a socket. Once the guard has been told of the group, [`GO`] comes over it and with that
+//! group. Before the command stands the soft limit on open files that it is to have, which the shipper has raised for
+//! itself. It waits at one end of a socket. Once the guard has been told of the group, [`GO`] comes over it and with that
 //! the command's standard output; then the process becomes the command, which so is the leader of its group, with the
 //! arguments, the environment and the files that it would have had at once. Where it can't become the command, the system's
 //! error goes back, four bytes, little-endian; where it can, the socket just ends. A socket that ends without a [`GO`] means
@@ -22,6 +23,7 @@ use rustix::net::{
 use rustix::process::Pid;
 use tokio::process::{Child, Command};
 
+use crate::descriptors;
 use crate::guard::OWN_EXECUTABLE;
 
 /// The first argument of a process that waits to become a command; no subcommand that anyone is shown.
@@ -42,7 +44,7 @@ impl Waiting {
     pub(crate) fn start(command: &[OsString], stdin: Stdio) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         let mut waiting = Command::new(OWN_EXECUTABLE);
-        waiting.arg0("shipper").arg(ARGUMENT).args(command);
+        waiting.arg0("shipper").arg(ARGUMENT).arg(descriptors::to_text(descriptors::inherited())).args(command);
         waiting.stdin(stdin).stdout(OwnedFd::from(theirs)).process_group(0);
         let child = waiting.spawn()?;
         // The other end is the process's alone from here on, or its end could not be seen.
@@ -89,9 +91,11 @@ pub(crate) fn stand(mut arguments: impl Iterator<Item = OsString>) -> io::Result
     // Closed by itself when the command begins.
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), rustix::stdio::raw_stderr() + 1)?;
     let mut socket = UnixStream::from(socket);
+    let limit = arguments.next().and_then(|limit| descriptors::from_text(limit.to_str()?));
+    let limit = limit.ok_or(io::ErrorKind::InvalidInput)?;
     let error = match wait(&socket) {
         Ok(None) => return Ok(()),
-        Ok(Some(stdout)) => become_command(&mut arguments, stdout),
+        Ok(Some(stdout)) => become_command(&mut arguments, stdout, limit),
         Err(error) => error,
     };
     socket.write_all(&error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()).to_le_bytes())
@@ -118,11 +122,14 @@ fn wait(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Comes back with an error only.
-fn become_command(arguments: &mut impl Iterator<Item = OsString>, stdout: OwnedFd) -> io::Error {
+fn become_command(arguments: &mut impl Iterator<Item = OsString>, stdout: OwnedFd, limit: Option<u64>) -> io::Error {
     if let Err(error) = rustix::stdio::dup2_stdout(&stdout) {
         return error.into();
     }
     drop(stdout);
+    if let Err(error) = descriptors::restore(limit) {
+        return error;
+    }
     let program = arguments.next().unwrap_or_default();
     std::process::Command::new(program).args(arguments).exec()
 }

@@ -179,7 +179,7 @@ fn processes_in(folder: &Path) -> Vec<String> {
 fn a_command_that_nobody_lets_begin_does_not() {
     let place = Place::new();
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut command = place.shipper(&["__start", "/bin/sh", "-c", "echo $$ > begun"]);
+    let mut command = place.shipper(&["__start", "1024", "/bin/sh", "-c", "echo $$ > begun"]);
     let mut waiting = command.stdout(OwnedFd::from(theirs)).spawn().unwrap();
     drop(command);
     assert!(waiting.try_wait().unwrap().is_none(), "it waits for the word");

@@ -8,6 +8,7 @@ mod cli;
 mod clock;
 mod config;
 mod daemons;
+mod descriptors;
 mod exec;
 mod export;
 mod files;

@@ -188,6 +188,7 @@ pub(crate) fn free_address() -> SocketAddr {
 /// Asks for a path; status and body, or nothing where nobody answers.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut connection = TcpStream::connect(address).ok()?;
+    connection.set_read_timeout(Some(PATIENCE)).ok()?;
     write!(connection, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).ok()?;

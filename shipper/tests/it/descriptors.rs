@@ -1,0 +1,81 @@
+//! The limit on open files, with the real program: raised at the start, kept from the command, and never used up.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Resource, Signal, getrlimit};
+
+use crate::program::{Place, finish, free_address, get, start, until};
+use crate::run::metric;
+
+/// More files than the soft limit of the test allows to be open, and fewer than the hard one.
+const FILES: usize = 400;
+
+/// The command under these limits on open files, as a shell sets them.
+fn limited(soft: u64, hard: u64, command: &Command) -> Command {
+    let mut limited = Command::new("/bin/sh");
+    limited.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh"]);
+    limited.arg(command.get_program()).args(command.get_args()).current_dir(command.get_current_dir().unwrap());
+    limited.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.stdin(Stdio::null()).process_group(0);
+    limited
+}
+
+/// The limits of a process, as the kernel shows them.
+fn limits(pid: Pid) -> (u64, u64) {
+    let text = std::fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_pid())).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let mut words = line.split_whitespace().map(|word| word.parse().unwrap());
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+/// This hard limit, or that of the tests themselves where it is lower.
+fn hard(wanted: u64) -> u64 {
+    getrlimit(Resource::Nofile).maximum.map_or(wanted, |maximum| maximum.min(wanted))
+}
+
+#[test]
+fn the_soft_limit_is_raised_and_the_command_gets_its_own_back() {
+    let place = Place::new();
+    let hard = hard(20_000);
+    let script = "ulimit -Sn > soft; ulimit -Hn > hard; echo $$ > pid; exec sleep 600";
+    let mut shipper = start(&place, limited(1_024, hard, &place.script(script)));
+    let command = place.pid("pid");
+    assert_eq!((place.line("soft"), place.line("hard")), ("1024".to_owned(), hard.to_string()));
+    assert_eq!(limits(command), (1_024, hard));
+    assert_eq!(limits(shipper.pid()), (hard, hard));
+    shipper.signal(Signal::TERM);
+    assert_eq!(shipper.code(), 143, "{}", shipper.stderr());
+}
+
+#[test]
+fn more_files_than_the_soft_limit_are_read_and_the_admin_port_answers() {
+    let place = Place::new();
+    for number in 0..FILES {
+        std::fs::write(place.path(&format!("{number}.log")), format!("line of {number}\n")).unwrap();
+    }
+    let admin = free_address();
+    let command = place.ship(&["run", "--file", "*.log", "--admin-listen", &admin.to_string()]);
+    let mut shipper = start(&place, limited(128, hard(20_000), &command));
+    until("all files are read", || {
+        let (_, text) = get(admin, "/metrics")?;
+        (metric(&text, "shipper_lines_stored_total") == FILES as f64).then_some(())
+    });
+    assert!(!shipper.stderr().contains("Too many open files"), "{}", shipper.stderr());
+    shipper.signal(Signal::TERM);
+    assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
+}
+
+#[test]
+fn a_low_hard_limit_leaves_a_reserve_and_is_logged() {
+    let place = Place::new();
+    std::fs::write(place.path("a.log"), "line\n").unwrap();
+    let run = ["run", "--file", "*.log", "--until-idle", "--max-open-files"];
+    let with = |max_open_files: &str| place.ship(&[&run[..], &[max_open_files]].concat());
+    let (code, stderr) = finish(&place, limited(256, 256, &with("1000")));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("open files limited") && stderr.contains("\"system_limit\":256"), "{stderr}");
+    let (code, stderr) = finish(&place, limited(256, 256, &with("50")));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(!stderr.contains("open files limited"), "{stderr}");
+}
