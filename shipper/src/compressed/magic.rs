@@ -65,8 +65,13 @@ pub(crate) fn magic(first: &[u8]) -> Option<Magic> {
     if let Some(after) = skippable(first) {
         return after;
     }
-    let others: [(fn(&[u8]) -> bool, &str); 3] = [(is_bzip2, "bzip2"), (is_compress, "compress"), (is_lzma, "lzma")];
-    others.iter().find(|(is_it, _)| is_it(first)).map(|(_, name)| Magic::Other(name))
+    let other = match first {
+        first if is_bzip2(first) => "bzip2",
+        first if is_compress(first) => "compress",
+        first if is_lzma(first) => "lzma",
+        _ => return None,
+    };
+    Some(Magic::Other(other))
 }
 
 /// The method is deflate, and no flag is set that has no meaning.
