@@ -25,7 +25,25 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "STORE_USER", help: "an engine's user; needs STORE_PASSWORD_FILE" },
     Variable { name: "STORE_PASSWORD_FILE", help: "file with the password of STORE_USER" },
     Variable { name: "STORE_API_KEY_FILE", help: "file with an engine's API key, encoded as engines give it out" },
-    Variable { name: "STORE_CA_CERTIFICATE", help: "PEM file of certificates to trust besides the usual ones" },
+    Variable {
+        name: "STORE_CA_CERTIFICATE",
+        help: "PEM file of certificates to trust besides the usual ones; a server's own, if it is self-signed",
+    },
+    Variable {
+        name: "STORE_CLIENT_CERTIFICATE",
+        help: "PEM file of a client certificate for an engine that asks for one (mTLS); needs STORE_CLIENT_KEY",
+    },
+    Variable {
+        name: "STORE_CLIENT_KEY",
+        help: "PEM file of the private key of STORE_CLIENT_CERTIFICATE, not encrypted",
+    },
+    Variable {
+        name: "STORE_PROXY",
+        help: "proxy to an engine, http(s)://HOST:PORT, or none (default: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, but for \
+               NO_PROXY)",
+    },
+    Variable { name: "STORE_PROXY_USER", help: "user at STORE_PROXY; needs STORE_PROXY_PASSWORD_FILE" },
+    Variable { name: "STORE_PROXY_PASSWORD_FILE", help: "file with the password of STORE_PROXY_USER" },
     Variable { name: "STORE_TIMEOUT_MS", help: "a request to an engine has failed after so long (default 10000)" },
     Variable {
         name: "SHIPPER_STATE_DIR",
@@ -292,6 +310,11 @@ mod tests {
             ("STORE_TIMEOUT_MS", "0"),
             ("STORE_USER", "only-a-user"),
             ("STORE_API_KEY_FILE", "/nowhere/key"),
+            ("STORE_CLIENT_CERTIFICATE", "client.pem"),
+            ("STORE_CLIENT_KEY", "client.key"),
+            ("STORE_PROXY", "http://user:secret@proxy:3128"),
+            ("STORE_PROXY", "socks5://proxy:1080"),
+            ("STORE_PROXY_USER", "only-a-user"),
         ] {
             let error = from(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name) && !error.contains("secret"), "{error}");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store::{Credentials, EngineSettings};
+use store::{ClientCertificate, Credentials, EngineSettings, Proxy};
 
 use super::{SettingsError, malformed, parse};
 
@@ -29,8 +29,47 @@ pub(super) fn engine_settings(lookup: &impl Fn(&str) -> Option<String>) -> Resul
         request_timeout: Duration::from_millis(timeout_ms),
         credentials,
         ca_certificate: lookup("STORE_CA_CERTIFICATE").map(PathBuf::from),
+        client_certificate: client_certificate(lookup)?,
+        proxy: proxy(lookup)?,
         ..EngineSettings::default()
     })
+}
+
+fn client_certificate(lookup: &impl Fn(&str) -> Option<String>) -> Result<Option<ClientCertificate>, SettingsError> {
+    match (lookup("STORE_CLIENT_CERTIFICATE"), lookup("STORE_CLIENT_KEY")) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            Ok(Some(ClientCertificate { certificate: certificate.into(), key: key.into() }))
+        }
+        (Some(certificate), None) => {
+            Err(malformed("STORE_CLIENT_CERTIFICATE", &certificate, "give STORE_CLIENT_KEY too"))
+        }
+        (None, Some(key)) => Err(malformed("STORE_CLIENT_KEY", &key, "give STORE_CLIENT_CERTIFICATE too")),
+    }
+}
+
+fn proxy(lookup: &impl Fn(&str) -> Option<String>) -> Result<Proxy, SettingsError> {
+    let credentials = match (lookup("STORE_PROXY_USER"), lookup("STORE_PROXY_PASSWORD_FILE")) {
+        (None, None) => None,
+        (Some(user), Some(file)) => Some((user, secret("STORE_PROXY_PASSWORD_FILE", &file)?)),
+        (user, _) => {
+            let expected = "give STORE_PROXY_USER with STORE_PROXY_PASSWORD_FILE";
+            return Err(malformed("STORE_PROXY_USER", &user.unwrap_or_default(), expected));
+        }
+    };
+    match lookup("STORE_PROXY").as_deref() {
+        None | Some("none") if credentials.is_some() => {
+            Err(malformed("STORE_PROXY_USER", "", "give STORE_PROXY, the proxy's address, too"))
+        }
+        None => Ok(Proxy::from_environment(lookup)),
+        Some("none") => Ok(Proxy::none()),
+        // The error shows the address without what may be a password.
+        Some(address) => Proxy::given(address, credentials).map_err(|error| SettingsError::Malformed {
+            name: "STORE_PROXY",
+            value: String::new(),
+            expected: error.to_string(),
+        }),
+    }
 }
 
 fn secret(name: &'static str, file: &str) -> Result<String, SettingsError> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store::{Credentials, EngineSettings, FileMode, Keep, Target};
+use store::{ClientCertificate, Credentials, EngineSettings, FileMode, Keep, Proxy, Target};
 
 use super::{ConfigError, Options, Settings, amounts, fields, files};
 use crate::delivery::DeliverySettings;
@@ -161,6 +161,8 @@ fn engine(options: &Options) -> Checked<EngineSettings> {
         request_timeout: duration("request_timeout_ms", options.request_timeout_ms, 10, HOUR_MS)?,
         credentials: credentials(options)?,
         ca_certificate: readable("ca_certificate", options.ca_certificate.as_ref())?,
+        client_certificate: client_certificate(options)?,
+        proxy: proxy(options)?,
         compression: required("compression", options.compression)?.into(),
         file_mode: file_mode(options)?,
         fields: options.fields.as_deref().map(fields::named).transpose().map_err(|advice| value("fields", advice))?,
@@ -191,6 +193,34 @@ fn credentials(options: &Options) -> Checked<Option<Credentials>> {
         (Some(user), Some(_), None) if user.is_empty() => Err(value("user", "it is empty")),
         (Some(_), _, None) => Err(value("user", "it needs password_file, a file with the user's password")),
         (None, Some(_), None) => Err(value("password_file", "it needs user, whose password it is")),
+    }
+}
+
+fn client_certificate(options: &Options) -> Checked<Option<ClientCertificate>> {
+    let certificate = readable("client_certificate", options.client_certificate.as_ref())?;
+    match (certificate, readable("client_key", options.client_key.as_ref())?) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(ClientCertificate { certificate, key })),
+        (Some(_), None) => Err(value("client_certificate", "it needs client_key, a file with its private key")),
+        (None, Some(_)) => Err(value("client_key", "it needs client_certificate, whose key it is")),
+    }
+}
+
+fn proxy(options: &Options) -> Checked<Proxy> {
+    let credentials = match (&options.proxy_user, &options.proxy_password_file) {
+        (None, None) => None,
+        (Some(user), Some(file)) if !user.is_empty() => Some((user.clone(), secret("proxy_password_file", file)?)),
+        (Some(user), Some(_)) if user.is_empty() => return Err(value("proxy_user", "it is empty")),
+        (Some(_), _) => {
+            return Err(value("proxy_user", "it needs proxy_password_file, a file with the user's password"));
+        }
+        (None, Some(_)) => return Err(value("proxy_password_file", "it needs proxy_user, whose password it is")),
+    };
+    match options.proxy.as_deref() {
+        None | Some("none") if credentials.is_some() => Err(value("proxy_user", "it needs proxy, the proxy's address")),
+        None => Ok(Proxy::from_environment(|name| std::env::var(name).ok())),
+        Some("none") => Ok(Proxy::none()),
+        Some(address) => Proxy::given(address, credentials).map_err(|error| value("proxy", error.to_string())),
     }
 }
 

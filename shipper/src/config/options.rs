@@ -165,9 +165,36 @@ pub struct Options {
     /// File that holds an encoded API key and nothing else
     #[arg(long, env = "SHIPPER_API_KEY_FILE", hide_env_values = true, value_name = "FILE", help_heading = "Store")]
     pub api_key_file: Option<PathBuf>,
-    /// PEM certificates to trust besides the usual ones
+    /// PEM certificates to trust besides the usual ones; a server's own, if it is self-signed
     #[arg(long, env = "SHIPPER_CA_CERTIFICATE", hide_env_values = true, value_name = "FILE", help_heading = "Store")]
     pub ca_certificate: Option<PathBuf>,
+    /// PEM certificate that the shipper proves itself with (mTLS), with --client-key
+    #[arg(
+        long,
+        env = "SHIPPER_CLIENT_CERTIFICATE",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Store"
+    )]
+    pub client_certificate: Option<PathBuf>,
+    /// PEM private key of the client certificate, not encrypted
+    #[arg(long, env = "SHIPPER_CLIENT_KEY", hide_env_values = true, value_name = "FILE", help_heading = "Store")]
+    pub client_key: Option<PathBuf>,
+    /// Proxy to the engine, http(s)://HOST:PORT, or none [default: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, but for NO_PROXY]
+    #[arg(long, env = "SHIPPER_PROXY", hide_env_values = true, value_name = "URL", help_heading = "Store")]
+    pub proxy: Option<String>,
+    /// User at the proxy, with --proxy and --proxy-password-file
+    #[arg(long, env = "SHIPPER_PROXY_USER", hide_env_values = true, value_name = "NAME", help_heading = "Store")]
+    pub proxy_user: Option<String>,
+    /// File that holds the password at the proxy and nothing else
+    #[arg(
+        long,
+        env = "SHIPPER_PROXY_PASSWORD_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Store"
+    )]
+    pub proxy_password_file: Option<PathBuf>,
     /// What batches are on the wire
     #[arg(long, env = "SHIPPER_COMPRESSION", hide_env_values = true, value_name = "HOW", help_heading = "Store")]
     pub compression: Option<Compression>,
@@ -320,7 +347,8 @@ impl Options {
             to, state_dir, file_mode, service, files, exclude, format, docker_labels, until_idle, allow_empty, read_from, ignore_older,
             read_compressed, max_open_files, wait_for_eof,
             scan_interval_ms, bootstrap, pipeline, index_prefix, keep, keep_size,
-            request_timeout_ms, user, password_file, api_key_file, ca_certificate, compression, line_max_bytes, batch_max_lines,
+            request_timeout_ms, user, password_file, api_key_file, ca_certificate, client_certificate, client_key,
+            proxy, proxy_user, proxy_password_file, compression, line_max_bytes, batch_max_lines,
             batch_max_bytes, batch_max_age_ms, requests_in_flight, in_flight_max_bytes, retry_min_ms, retry_max_ms,
             spool_max_bytes, spool_segment_bytes, spool_sync_interval_ms, on_full, dead_letters_max_bytes, checkpoint_interval_ms,
             shutdown_timeout_ms, admin_listen, name, host, log_filter, fields)

@@ -45,8 +45,8 @@ pub enum OpenError {
         /// What is known here.
         known: i64,
     },
-    /// The certificate authority's file can't be used.
-    #[error("can't use the CA certificate {}: {reason}", path.display())]
+    /// A file with certificates or a key can't be used.
+    #[error("can't use {} for TLS: {reason}", path.display())]
     Certificate {
         /// The file.
         path: PathBuf,

@@ -24,6 +24,7 @@ mod normalise;
 pub mod pattern;
 pub mod patterns;
 pub mod preflight;
+pub mod proxy;
 pub mod query;
 mod record;
 mod scope;
@@ -49,12 +50,13 @@ pub use level::Level;
 pub use pattern::{pattern, pattern_words, write_pattern};
 pub use patterns::Patterns;
 pub use preflight::{Finding, PreflightReport};
+pub use proxy::{ParseProxyError, Proxy};
 pub use query::{
     Field, FieldType, Filter, NamedField, NamedFields, NamedFieldsError, NamedTest, NumberField, QueryError,
 };
 pub use scope::Scope;
 pub use search::{Around, Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
-pub use settings::{Compression, Credentials, EngineSettings};
+pub use settings::{ClientCertificate, Compression, Credentials, EngineSettings};
 pub use sqlite::{FileChanges, Keep, Retained};
 pub use store::Store;
 pub use tail::{TailPage, TailPlace};

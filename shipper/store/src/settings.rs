@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::file_mode::FileMode;
+use crate::proxy::Proxy;
 use crate::query::NamedFields;
 
 /// Settings of an engine's client. Of these the embedded store needs the fields and the file mode alone.
@@ -18,14 +19,27 @@ pub struct EngineSettings {
     pub request_timeout: Duration,
     /// Who is asking.
     pub credentials: Option<Credentials>,
-    /// A file of PEM certificates to trust besides the usual ones.
+    /// A file of PEM certificates to trust besides the usual ones: of authorities, or a server's own, self-signed one.
     pub ca_certificate: Option<PathBuf>,
+    /// What this client proves itself with to a server that asks for it (mTLS).
+    pub client_certificate: Option<ClientCertificate>,
+    /// The proxy that the engine is reached through; none by default.
+    pub proxy: Proxy,
     /// What batches are on the wire. Sizes are counted without it.
     pub compression: Compression,
     /// The fields that are named beyond the template's, which bootstrap puts in place; `None` for those that are there.
     pub fields: Option<NamedFields>,
     /// The permissions of an embedded store's file and folder where they are made. `0600` by default.
     pub file_mode: FileMode,
+}
+
+/// A client certificate. Its files are read when a store is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// A PEM file with the certificate, and after it those of intermediate authorities, if there are any.
+    pub certificate: PathBuf,
+    /// A PEM file with its private key, not encrypted: PKCS #8, PKCS #1 or SEC 1.
+    pub key: PathBuf,
 }
 
 /// What a request's body is on the wire.
@@ -46,6 +60,8 @@ impl Default for EngineSettings {
             request_timeout: Duration::from_secs(30),
             credentials: None,
             ca_certificate: None,
+            client_certificate: None,
+            proxy: Proxy::none(),
             compression: Compression::None,
             fields: None,
             file_mode: FileMode::default(),

@@ -36,6 +36,11 @@ const VALUES: &[(&str, &str)] = &[
     ("password_file", "'password'"),
     ("api_key_file", "'key'"),
     ("ca_certificate", "'ca.pem'"),
+    ("client_certificate", "'client.pem'"),
+    ("client_key", "'client.key'"),
+    ("proxy", "'http://proxy:3128'"),
+    ("proxy_user", "'who'"),
+    ("proxy_password_file", "'password'"),
     ("compression", "'gzip'"),
     ("line_max_bytes", "1030"),
     ("batch_max_lines", "1004"),
@@ -94,13 +99,17 @@ fn with(key: &str) -> Vec<&'static str> {
         "user" => vec!["--password-file=password"],
         "password_file" => vec!["--user=who"],
         "docker_labels" => vec!["--format=docker"],
+        "client_certificate" => vec!["--client-key=key"],
+        "client_key" => vec!["--client-certificate=ca.pem"],
+        "proxy_user" => vec!["--proxy=http://proxy:3128", "--proxy-password-file=password"],
+        "proxy_password_file" => vec!["--proxy=http://proxy:3128", "--proxy-user=who"],
         _ => Vec::new(),
     }
 }
 
 fn place() -> Place {
     let place = Place::new();
-    for name in ["password", "key", "ca.pem"] {
+    for name in ["password", "key", "ca.pem", "client.pem", "client.key"] {
         std::fs::write(place.path(name), "secret-of-mine\n").unwrap();
     }
     place
@@ -214,6 +223,13 @@ fn what_can_not_be_used_is_refused_in_a_line() {
         (&["--to=sqlite:x", "--api-key-file=empty"], "api_key_file: can't use empty"),
         (&["--to=sqlite:x", "--api-key-file=missing"], "api_key_file: can't use missing"),
         (&["--to=sqlite:x", "--ca-certificate=missing"], "ca_certificate: can't read missing"),
+        (&["--to=sqlite:x", "--client-certificate=key"], "client_certificate: it needs client_key"),
+        (&["--to=sqlite:x", "--client-key=key"], "client_key: it needs client_certificate"),
+        (&["--to=sqlite:x", "--proxy=socks5://p:1"], "expected http://HOST:PORT"),
+        (&["--to=sqlite:x", "--proxy=http://u:secret@p:1"], "\"p:1\" can't be used as a proxy"),
+        (&["--to=sqlite:x", "--proxy-user=u"], "proxy_user: it needs proxy_password_file"),
+        (&["--to=sqlite:x", "--proxy-password-file=password"], "proxy_password_file: it needs proxy_user"),
+        (&["--to=sqlite:x", "--proxy-user=u", "--proxy-password-file=password"], "it needs proxy, the proxy's address"),
     ];
     for (arguments, says) in cases {
         let mut command = place.shipper(&["check-config"]);

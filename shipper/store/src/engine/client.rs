@@ -1,7 +1,9 @@
 //! Requests to an engine: one deadline and one bound each, plain JSON types that every engine knows, answers in whole.
 
+mod handshake;
 mod node;
 mod reading;
+mod tls;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -29,6 +31,10 @@ const BULK_ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Any other answer is read so far: a page of the longest lines, an aggregation, a template. Asking with a longer answer
 /// fails, and says so.
 const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// What to do about a proxy that lets nobody through whom it does not know.
+const PROXY_ADVICE: &str = "the proxy asks for credentials, or others: give proxy_user and proxy_password_file \
+     (STORE_PROXY_USER and STORE_PROXY_PASSWORD_FILE), or both in the address that the environment has";
 
 /// An engine's answer.
 #[derive(Debug)]
@@ -69,6 +75,9 @@ impl Answer {
     pub(super) fn cause(&self) -> Cause {
         if (300..=399).contains(&self.status) {
             return self.redirect();
+        }
+        if self.status == 407 {
+            return Cause::new(self.status, format!("HTTP 407: {PROXY_ADVICE}"));
         }
         let json = self.json();
         let error = &json["error"];
@@ -117,7 +126,8 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(addresses: &[Url], settings: &EngineSettings) -> Result<Self, OpenError> {
-        let node = |address: &Url| Node::new(address, settings);
+        let tls = tls::config(settings)?;
+        let node = |address: &Url| Node::new(address, settings, &tls);
         let nodes: Arc<[Node]> = addresses.iter().map(node).collect::<Result<_, OpenError>>()?;
         if nodes.is_empty() {
             return Err(OpenError::Client("no address is given".to_owned()));

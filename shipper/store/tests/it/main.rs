@@ -17,6 +17,7 @@ mod replaced;
 mod retaining;
 mod runs;
 mod shapes;
+mod tls;
 mod writing;
 
 use store::{EngineSettings, Scope, Search, Store, Target};

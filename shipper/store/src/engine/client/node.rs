@@ -1,8 +1,9 @@
 //! One node of the cluster, and how a request gets to it.
 //!
-//! What is put in place goes by the `elasticsearch` crate. It gives an answer's body only in whole, however long, so that
-//! there a body is read only if its length is stated and within the bound; the status says what matters. All other
-//! answers are read piece by piece, no further than their bound.
+//! What is put in place goes by the `elasticsearch` crate, unless certificates or a proxy are given: the crate can't be
+//! told to trust a server's own certificate, nor which hosts no proxy is for. It gives an answer's body only in whole,
+//! however long, so that there a body is read only if its length is stated and within the bound; the status says what
+//! matters. All other answers are read piece by piece, no further than their bound.
 //!
 //! A redirect is an answer like others, and not followed. The crate follows it, without the credentials, and what it then
 //! brings is taken for a redirect.
@@ -11,15 +12,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use elasticsearch::auth::Credentials as ClientCredentials;
-use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::Method;
 use elasticsearch::http::headers::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use rustls::ClientConfig;
 use url::Url;
 
 use super::reading::{failed, read_whole, too_long};
-use super::{Answer, NoAnswer};
+use super::{Answer, NoAnswer, PROXY_ADVICE};
 use crate::error::OpenError;
+use crate::proxy::Route;
 use crate::settings::{Credentials, EngineSettings};
 
 /// What an answer counts as that came from another place than was asked.
@@ -44,22 +46,27 @@ pub(super) struct Node {
     name: String,
     /// Ends with a slash: paths are joined to it.
     address: Url,
-    transport: Transport,
+    transport: Option<Transport>,
     http: reqwest::Client,
+    proxy: Option<Route>,
     credentials: Option<Credentials>,
 }
 
 impl Node {
-    pub(super) fn new(address: &Url, settings: &EngineSettings) -> Result<Self, OpenError> {
+    /// A node at `address`, which is spoken to by `tls` if the address is an HTTPS one.
+    pub(super) fn new(address: &Url, settings: &EngineSettings, tls: &ClientConfig) -> Result<Self, OpenError> {
         let mut joinable = address.clone();
         if !joinable.path().ends_with('/') {
             joinable.set_path(&format!("{}/", joinable.path()));
         }
+        let proxy = settings.proxy.route(address).map_err(|error| OpenError::Client(error.to_string()))?;
+        let is_plain = proxy.is_none() && settings.ca_certificate.is_none() && settings.client_certificate.is_none();
         Ok(Self {
             name: name(address),
             address: joinable,
-            transport: transport(address, settings)?,
-            http: http(settings)?,
+            transport: is_plain.then(|| transport(address, settings)).transpose()?,
+            http: http(tls, proxy.as_ref())?,
+            proxy,
             credentials: settings.credentials.clone(),
         })
     }
@@ -71,12 +78,31 @@ impl Node {
 
     /// Asks, and reads at most `max_bytes` of what is answered.
     pub(super) async fn ask(&self, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
-        match question.method {
-            Method::Put => self.put(question, max_bytes).await,
+        let answer = match question.method {
+            Method::Put => match &self.transport {
+                Some(transport) => self.put(transport, question, max_bytes).await,
+                None => self.send(reqwest::Method::PUT, question, max_bytes).await,
+            },
             Method::Get => self.send(reqwest::Method::GET, question, max_bytes).await,
             Method::Post => self.send(reqwest::Method::POST, question, max_bytes).await,
             Method::Delete => self.send(reqwest::Method::DELETE, question, max_bytes).await,
             Method::Head => self.send(reqwest::Method::HEAD, question, max_bytes).await,
+        };
+        answer.map_err(|error| self.with_proxy(error))
+    }
+
+    /// Names the proxy in a failure, which may be its own.
+    fn with_proxy(&self, error: NoAnswer) -> NoAnswer {
+        match (error, &self.proxy) {
+            (NoAnswer::Failed(mut cause), Some(proxy)) => {
+                // Its type is private to reqwest.
+                if cause.reason.contains("proxy authorization required") {
+                    cause.reason = PROXY_ADVICE.to_owned();
+                }
+                cause.reason = format!("through the proxy {}: {}", proxy.name(), cause.reason);
+                NoAnswer::Failed(cause)
+            }
+            (error, _) => error,
         }
     }
 
@@ -103,11 +129,11 @@ impl Node {
         Ok(Answer { status, body: read_whole(response, max_bytes).await?, location })
     }
 
-    async fn put(&self, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
+    async fn put(&self, transport: &Transport, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
         let Question { method, path, mut headers, query, body, timeout } = question;
         // Of a compressed answer the length is not known before it is read, and what it says of a refusal is wanted.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let sent = self.transport.send(method, path, headers, Some(query), body, Some(timeout)).await;
+        let sent = transport.send(method, path, headers, Some(query), body, Some(timeout)).await;
         let response = sent.map_err(|error| failed(&error, error.is_timeout()))?;
         // The crate follows redirects, though without credentials. What answers then was not asked.
         if !is_at(response.url(), &self.address, path) {
@@ -148,35 +174,24 @@ fn place(from: &Url, to: &str) -> Option<String> {
 fn transport(address: &Url, settings: &EngineSettings) -> Result<Transport, OpenError> {
     let pool = SingleNodeConnectionPool::new(address.clone());
     let mut builder = TransportBuilder::new(pool).disable_proxy().enable_meta_header(false);
-    let certificate = with_certificate(settings, |pem| Certificate::from_pem(pem).map_err(|error| error.to_string()))?;
-    if let Some(certificate) = certificate {
-        builder = builder.cert_validation(CertificateValidation::Full(certificate));
-    }
     if let Some(credentials) = &settings.credentials {
         builder = builder.auth(client_credentials(credentials)?);
     }
     builder.build().map_err(|error| OpenError::Client(error.to_string()))
 }
 
-/// A client that trusts what [`transport`] trusts.
-fn http(settings: &EngineSettings) -> Result<reqwest::Client, OpenError> {
+fn http(tls: &ClientConfig, proxy: Option<&Route>) -> Result<reqwest::Client, OpenError> {
+    let client = |error: reqwest::Error| OpenError::Client(error.to_string());
+    // The proxy is looked up here, once, and not by the client.
     let mut builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    let bundle = |pem: &[u8]| reqwest::Certificate::from_pem_bundle(pem).map_err(|error| error.to_string());
-    for certificate in with_certificate(settings, bundle)?.into_iter().flatten() {
-        builder = builder.add_root_certificate(certificate);
+    if let Some(route) = proxy {
+        let mut proxy = reqwest::Proxy::all(route.url.clone()).map_err(client)?;
+        if let Some((user, password)) = &route.credentials {
+            proxy = proxy.basic_auth(user, password);
+        }
+        builder = builder.proxy(proxy);
     }
-    builder.build().map_err(|error| OpenError::Client(error.to_string()))
-}
-
-/// What is made of the certificates' file, if there is one.
-fn with_certificate<T>(
-    settings: &EngineSettings,
-    make: impl FnOnce(&[u8]) -> Result<T, String>,
-) -> Result<Option<T>, OpenError> {
-    let Some(path) = &settings.ca_certificate else { return Ok(None) };
-    let unusable = |reason: String| OpenError::Certificate { path: path.clone(), reason };
-    let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    make(&pem).map(Some).map_err(unusable)
+    builder.use_preconfigured_tls(tls.clone()).build().map_err(client)
 }
 
 fn client_credentials(credentials: &Credentials) -> Result<ClientCredentials, OpenError> {

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use bytes::{Bytes, BytesMut};
 
-use super::NoAnswer;
+use super::{NoAnswer, handshake};
 use crate::disposition::{Cause, CauseKind};
 
 /// All of a body, as it is once it is decompressed.
@@ -43,5 +43,6 @@ pub(super) fn failed(error: &(dyn Error + 'static), is_timeout: bool) -> NoAnswe
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    NoAnswer::Failed(Cause::new(0, innermost.to_string()).of_kind(CauseKind::Unreachable))
+    let reason = handshake::cause(error).unwrap_or_else(|| innermost.to_string());
+    NoAnswer::Failed(Cause::new(0, reason).of_kind(CauseKind::Unreachable))
 }

@@ -1,0 +1,98 @@
+//! What a failed TLS handshake means, and what to do about it, for whoever reads the cause.
+
+use std::error::Error as StdError;
+use std::io;
+
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, Error};
+
+use super::tls::is_ca_as_end_entity;
+
+/// Where a certificate to trust is given.
+const CA_SETTING: &str = "as the CA certificate (ca_certificate, STORE_CA_CERTIFICATE)";
+
+/// Where a client certificate is given.
+const CLIENT_SETTING: &str = "client_certificate and client_key (STORE_CLIENT_CERTIFICATE and STORE_CLIENT_KEY)";
+
+/// What went wrong with TLS, if that is what an error is about.
+pub(super) fn cause(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<Error>() {
+            return Some(explain(found));
+        }
+        // An I/O error's source is that of the error within, which it leaves out.
+        let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = within.map(|within| within as &(dyn StdError + 'static)).or_else(|| error.source());
+    }
+    None
+}
+
+fn explain(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => of_the_server(error),
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            format!("the server asks for a client certificate: give {CLIENT_SETTING}")
+        }
+        Error::AlertReceived(
+            alert @ (AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::HandshakeFailure),
+        ) => format!("the server refuses the client certificate, or asks for one ({alert:?}): see {CLIENT_SETTING}"),
+        Error::InvalidMessage(_) => format!("the answer is not TLS: is the address one of http:// instead? ({error})"),
+        other => other.to_string(),
+    }
+}
+
+/// Why a server's certificate is not trusted.
+fn of_the_server(error: &CertificateError) -> String {
+    let why = match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired, or this machine's clock is wrong: renew it".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet: is this machine's clock right?".to_owned()
+        }
+        CertificateError::NotValidForName => format!("it is not for this host. {}", another(None)),
+        CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
+            let host = expected.to_str();
+            format!("it has no subjectAltName, and so is not for {host}. {}", another(Some(expected)))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let (host, names) = (expected.to_str(), presented.join(", "));
+            format!("it is not for {host}, only for {names}. {}", another(Some(expected)))
+        }
+        CertificateError::UnknownIssuer => {
+            format!("nobody who is trusted signed it: give the one that signed it, or itself, {CA_SETTING}")
+        }
+        CertificateError::BadSignature => {
+            format!("another key signed it than that of the CA certificate: give the one that signed it, {CA_SETTING}")
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            format!("it is not for servers (extendedKeyUsage). {}", another(None))
+        }
+        CertificateError::Other(cause) if is_ca_as_end_entity(cause) => {
+            format!("it is a CA certificate, and not one that is given: give exactly this one {CA_SETTING}")
+        }
+        other => format!("{other}. {}", another(None)),
+    };
+    format!("the server's certificate is refused: {why}")
+}
+
+/// How to make a certificate that is for a host.
+fn another(host: Option<&ServerName<'_>>) -> String {
+    let (kind, host) = match host {
+        Some(ServerName::IpAddress(_)) => ("IP", host.map_or_else(String::new, |host| host.to_str().into_owned())),
+        Some(name) => ("DNS", name.to_str().into_owned()),
+        None => ("DNS", "HOST".to_owned()),
+    };
+    format!(
+        "Make one that is: openssl req -x509 -newkey rsa:2048 -nodes -days 365 -keyout node.key -out node.crt -subj /CN={host} \
+         -addext subjectAltName={kind}:{host}"
+    )
+}

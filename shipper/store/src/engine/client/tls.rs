@@ -1,0 +1,233 @@
+//! Which servers are trusted, and how this client proves who it is.
+//!
+//! A server's certificate is judged by webpki, against the usual authorities and the certificates that are given. webpki
+//! refuses a CA certificate as a server's own, which is what a plain `openssl req -x509` makes. Such a one is trusted if
+//! it is, byte for byte, one of those given, and only for the hosts that its `subjectAltName` has.
+
+use std::error::Error as StdError;
+use std::path::Path;
+use std::sync::Arc;
+
+use memchr::memmem;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
+
+use crate::error::OpenError;
+use crate::settings::{ClientCertificate, EngineSettings};
+
+/// The extension `extendedKeyUsage`, and the usage `serverAuth` within it, as DER has them.
+const EXTENDED_KEY_USAGE: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x25];
+const SERVER_AUTH: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+
+/// The TLS settings of a client.
+pub(super) fn config(settings: &EngineSettings) -> Result<ClientConfig, OpenError> {
+    let provider = Arc::new(ring::default_provider());
+    let given = settings.ca_certificate.as_deref().map(authorities).transpose()?.unwrap_or_default();
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = &settings.ca_certificate {
+        for certificate in &given {
+            roots.add(certificate.clone()).map_err(|error| unusable(path, error.to_string()))?;
+        }
+    }
+    let client = |error: &dyn StdError| OpenError::Client(error.to_string());
+    let verifier = Verifier::new(roots, given, Arc::clone(&provider)).map_err(|error| client(&error))?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| client(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    match &settings.client_certificate {
+        None => Ok(builder.with_no_client_auth()),
+        Some(files) => {
+            let (chain, key) = identity(files)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                let reason = match error {
+                    Error::InconsistentKeys(_) => "it is not the key of the client certificate".to_owned(),
+                    other => other.to_string(),
+                };
+                unusable(&files.key, reason)
+            })
+        }
+    }
+}
+
+/// The certificates of a PEM file, at least one.
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let found = found.map_err(|error| unusable(path, error.to_string()))?;
+    if found.is_empty() {
+        let advice = "it holds no PEM certificate (BEGIN CERTIFICATE). If it is DER: openssl x509 -inform der -in FILE";
+        return Err(unusable(path, advice.to_owned()));
+    }
+    Ok(found)
+}
+
+/// The chain and the key that this client proves itself with.
+fn identity(files: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), OpenError> {
+    let chain = authorities(&files.certificate)?;
+    let pem = std::fs::read(&files.key).map_err(|error| unusable(&files.key, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        let is_encrypted = memmem::find(&pem, b"ENCRYPTED").is_some();
+        let advice = if is_encrypted {
+            "the key is encrypted: openssl pkey -in FILE -out FILE2 writes one that is not"
+        } else {
+            "it holds no PEM private key (BEGIN PRIVATE KEY)"
+        };
+        unusable(&files.key, advice.to_owned())
+    })?;
+    Ok((chain, key))
+}
+
+fn unusable(path: &Path, reason: String) -> OpenError {
+    OpenError::Certificate { path: path.to_owned(), reason }
+}
+
+/// webpki's judgement, but for a CA certificate that is given and is the server's own.
+#[derive(Debug)]
+struct Verifier {
+    usual: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl Verifier {
+    fn new(
+        roots: RootCertStore,
+        given: Vec<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, rustls::client::VerifierBuilderError> {
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        Ok(Self { usual, given })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let usual = self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let Err(Error::InvalidCertificate(CertificateError::Other(cause))) = &usual else { return usual };
+        // webpki has found it to be of this time before it says so.
+        if !is_ca_as_end_entity(cause) || !self.given.iter().any(|given| given == end_entity) {
+            return usual;
+        }
+        if !is_for_servers(end_entity) {
+            return Err(Error::InvalidCertificate(CertificateError::InvalidPurpose));
+        }
+        rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
+
+pub(super) fn is_ca_as_end_entity(cause: &OtherError) -> bool {
+    matches!(cause.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// Whether a certificate may be a server's: it has no list of usages, or one with that of servers.
+fn is_for_servers(certificate: &[u8]) -> bool {
+    memmem::find(certificate, EXTENDED_KEY_USAGE).is_none() || memmem::find(certificate, SERVER_AUTH).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Until when the certificates of the tests hold, and a moment within.
+    const NOW: Duration = Duration::from_secs(1_900_000_000);
+    const TOO_LATE: Duration = Duration::from_secs(5_000_000_000);
+
+    fn path(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
+    }
+
+    /// What is made of a server that shows a certificate, where `given` is the file of certificates to trust.
+    fn judged(given: &str, shown: &str, host: &str, at: Duration) -> Result<(), Error> {
+        let given = authorities(&path(given)).unwrap();
+        let mut roots = RootCertStore::empty();
+        given.iter().for_each(|certificate| roots.add(certificate.clone()).unwrap());
+        let verifier = Verifier::new(roots, given, Arc::new(ring::default_provider())).unwrap();
+        let shown = authorities(&path(shown)).unwrap();
+        let host = ServerName::try_from(host).unwrap();
+        let judged = verifier.verify_server_cert(&shown[0], &[], &host, &[], UnixTime::since_unix_epoch(at));
+        judged.map(|_| ())
+    }
+
+    #[test]
+    fn a_self_signed_certificate_that_is_given_holds_for_its_hosts_and_no_other() {
+        for (given, host) in [("ip.pem", "127.0.0.1"), ("name.pem", "engine.test"), ("server.pem", "127.0.0.1")] {
+            assert_eq!(judged(if given == "server.pem" { "authority.pem" } else { given }, given, host, NOW), Ok(()));
+        }
+        for (given, shown, host, at) in [
+            ("ip.pem", "ip.pem", "127.0.0.2", NOW),
+            ("ip.pem", "ip.pem", "localhost", NOW),
+            ("name.pem", "name.pem", "other.test", NOW),
+            ("name.pem", "name.pem", "a.engine.test", NOW),
+            ("only-cn.pem", "only-cn.pem", "engine.test", NOW),
+            ("ip.pem", "impostor.pem", "127.0.0.1", NOW),
+            ("authority.pem", "ip.pem", "127.0.0.1", NOW),
+            ("for-clients.pem", "for-clients.pem", "127.0.0.1", NOW),
+            ("ip.pem", "ip.pem", "127.0.0.1", TOO_LATE),
+            ("ip.pem", "ip.pem", "127.0.0.1", Duration::from_secs(1)),
+        ] {
+            assert!(judged(given, shown, host, at).is_err(), "{given} {shown} {host} {at:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_can_not_be_used_are_refused_with_what_to_do() {
+        let settings = |authority: Option<&str>, client: Option<(&str, &str)>| EngineSettings {
+            ca_certificate: authority.map(path),
+            client_certificate: client
+                .map(|(certificate, key)| ClientCertificate { certificate: path(certificate), key: path(key) }),
+            ..EngineSettings::default()
+        };
+        assert!(config(&settings(Some("ip.pem"), Some(("client.pem", "client.key")))).is_ok());
+        for (settings, words) in [
+            (settings(Some("none.pem"), None), "none.pem"),
+            (settings(Some("client.key"), None), "no PEM certificate"),
+            (settings(None, Some(("client.key", "client.key"))), "no PEM certificate"),
+            (settings(None, Some(("client.pem", "client.pem"))), "no PEM private key"),
+            (settings(None, Some(("client.pem", "client-encrypted.key"))), "openssl pkey"),
+            (settings(None, Some(("client.pem", "server.key"))), "not the key of the client certificate"),
+        ] {
+            let error = config(&settings).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Which proxy an engine's addresses are reached through: one that is given, or the one that the environment names.
+//!
+//! The variables mean what they mean to curl: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in lower or upper
+//! case. An HTTPS address is reached through a CONNECT tunnel, so that the proxy sees its host and port alone.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+/// Where the proxy comes from. Its `Debug` shows no password.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxy(Source);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Source {
+    #[default]
+    None,
+    Given(Route),
+    Environment(Variables),
+}
+
+/// What the environment says; empty where it says nothing.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Variables {
+    http: String,
+    https: String,
+    all: String,
+    except: String,
+}
+
+/// One proxy, and who asks it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// Without credentials.
+    pub(crate) url: Url,
+    /// User and password.
+    pub(crate) credentials: Option<(String, String)>,
+}
+
+/// A text that names no proxy. It shows no credentials.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{address:?} can't be used as a proxy: expected http://HOST:PORT or https://HOST:PORT")]
+pub struct ParseProxyError {
+    address: String,
+}
+
+impl Proxy {
+    /// No proxy, whatever the environment says.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Source::None)
+    }
+
+    /// The proxy at `address` for every address of the engine, whatever the environment says.
+    ///
+    /// # Errors
+    /// When the address is not `http(s)://HOST:PORT`, or holds credentials, which are given apart.
+    pub fn given(address: &str, credentials: Option<(String, String)>) -> Result<Self, ParseProxyError> {
+        let route = Route::parse(address)?;
+        if route.credentials.is_some() {
+            return Err(ParseProxyError { address: without_credentials(address).to_owned() });
+        }
+        Ok(Self(Source::Given(Route { credentials, ..route })))
+    }
+
+    /// The proxy that `http_proxy`, `https_proxy` or else `all_proxy` names, except for the hosts of `no_proxy`. `lookup`
+    /// finds a variable's value; the name in lower case is looked up first.
+    #[must_use]
+    pub fn from_environment(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| {
+            let found = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+            found(name).or_else(|| found(&name.to_uppercase())).unwrap_or_default()
+        };
+        Self(Source::Environment(Variables {
+            http: variable("http_proxy"),
+            https: variable("https_proxy"),
+            all: variable("all_proxy"),
+            except: variable("no_proxy"),
+        }))
+    }
+
+    /// The proxy for an address, or none where it is reached directly.
+    pub(crate) fn route(&self, address: &Url) -> Result<Option<Route>, ParseProxyError> {
+        match &self.0 {
+            Source::None => Ok(None),
+            Source::Given(route) => Ok(Some(route.clone())),
+            Source::Environment(variables) => variables.route(address),
+        }
+    }
+}
+
+impl Variables {
+    fn route(&self, address: &Url) -> Result<Option<Route>, ParseProxyError> {
+        let of_scheme = if address.scheme() == "https" { &self.https } else { &self.http };
+        let proxy = if of_scheme.is_empty() { &self.all } else { of_scheme };
+        if proxy.is_empty() || self.except.split([',', ' ']).any(|entry| is_excepted(entry.trim(), address)) {
+            return Ok(None);
+        }
+        Route::parse(proxy.trim()).map(Some)
+    }
+}
+
+impl Route {
+    fn parse(text: &str) -> Result<Self, ParseProxyError> {
+        let refuse = || ParseProxyError { address: without_credentials(text).to_owned() };
+        // curl takes an address without a scheme for one of an HTTP proxy.
+        let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let mut url = Url::parse(&with_scheme).map_err(|_| refuse())?;
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !is_bare {
+            return Err(refuse());
+        }
+        let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let credentials = (!url.username().is_empty())
+            .then(|| (decoded(url.username()), decoded(url.password().unwrap_or_default())));
+        // An address that can't have them has none.
+        let _ = (url.set_username(""), url.set_password(None));
+        Ok(Self { url, credentials })
+    }
+
+    /// Host and port.
+    pub(crate) fn name(&self) -> String {
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        format!("{}:{port}", self.url.host_str().unwrap_or_default())
+    }
+}
+
+/// Whether an entry of `no_proxy` covers an address: `*`, a network or an IP address, or a domain with all below it; each
+/// may be followed by a port.
+fn is_excepted(entry: &str, address: &Url) -> bool {
+    let (entry, port) = split_port(entry);
+    if port.is_some() && port != address.port_or_known_default() {
+        return false;
+    }
+    let host = address.host_str().unwrap_or_default().trim_end_matches('.');
+    let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let (entry, host) = (bare(entry), bare(host));
+    if entry == "*" {
+        return true;
+    }
+    if let Ok(host) = host.parse::<IpAddr>() {
+        let network = entry.parse().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from));
+        return network.is_ok_and(|network| network.contains(&host));
+    }
+    let domain = entry.trim_start_matches('*').trim_start_matches('.').trim_end_matches('.');
+    let below = host.strip_suffix(domain);
+    !domain.is_empty() && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+}
+
+/// Splits `HOST:PORT`. The colons of an IPv6 address separate no port, unless it stands in brackets.
+fn split_port(entry: &str) -> (&str, Option<u16>) {
+    match entry.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
+            Ok(port) => (host, Some(port)),
+            Err(_) => (entry, None),
+        },
+        _ => (entry, None),
+    }
+}
+
+fn without_credentials(address: &str) -> &str {
+    address.rsplit('@').next().unwrap_or_default()
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Route({}{})", self.url, if self.credentials.is_some() { ", credentials: …" } else { "" })
+    }
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value| without_credentials(value);
+        let Self { http, https, all, except } = self;
+        write!(formatter, "Variables({:?}, {:?}, {:?}, {except:?})", shown(http), shown(https), shown(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The proxy of an address, as `USER:PASSWORD@HOST:PORT`, where the environment has these variables.
+    fn route(variables: &[(&str, &str)], address: &str) -> Option<String> {
+        let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
+        let route = Proxy::from_environment(lookup).route(&Url::parse(address).unwrap()).unwrap()?;
+        let who = route.credentials.as_ref().map(|(user, password)| format!("{user}:{password}@"));
+        Some(format!("{}{}", who.unwrap_or_default(), route.name()))
+    }
+
+    #[test]
+    fn the_schemes_variable_names_the_proxy_and_all_proxy_the_rest() {
+        for (variables, address, expected) in [
+            (&[("https_proxy", "http://p:3128")][..], "https://e:9200", Some("p:3128")),
+            (&[("HTTPS_PROXY", "http://p:3128/")], "https://e:9200", Some("p:3128")),
+            (&[("HTTPS_PROXY", "http://p:3128")], "http://e:9200", None),
+            (&[("HTTP_PROXY", "p:3128")], "http://e:9200", Some("p:3128")),
+            (&[("http_proxy", "http://low"), ("HTTP_PROXY", "http://up")], "http://e", Some("low:80")),
+            (&[("ALL_PROXY", "https://p")], "http://e", Some("p:443")),
+            (&[("https_proxy", "http://u%40x:p%3Aw@p:1")], "https://e", Some("u@x:p:w@p:1")),
+            (&[("https_proxy", " "), ("no_proxy", "")], "https://e", None),
+        ] {
+            assert_eq!(route(variables, address).as_deref(), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn no_proxy_takes_domains_networks_ports_and_the_star() {
+        for (entries, address, is_direct) in [
+            ("*", "https://127.0.0.1:9200", true),
+            ("*", "https://e.example", true),
+            ("localhost,127.0.0.1", "http://127.0.0.1:9200", true),
+            ("localhost 127.0.0.1", "http://127.0.0.1:9200", true),
+            ("10.0.0.0/8, 192.168.0.0/16", "https://10.9.8.7", true),
+            ("10.0.0.0/8", "https://11.9.8.7", false),
+            ("fd00::/8", "https://[fd00::1]:9200", true),
+            ("[::1]", "https://[::1]:9200", true),
+            ("::1", "https://[::1]", true),
+            ("[::1]:9201", "https://[::1]:9200", false),
+            ("example.com", "https://a.Example.COM", true),
+            ("example.com", "https://example.com.", true),
+            ("example.com", "https://notexample.com", false),
+            (".example.com", "https://a.example.com", true),
+            ("*.example.com", "https://a.example.com", true),
+            ("example.com:9200", "https://a.example.com:9200", true),
+            ("example.com:9201", "https://a.example.com:9200", false),
+            ("example.com:443", "https://example.com", true),
+            ("127.0.0.1:9200", "http://127.0.0.1:9200", true),
+            (",,", "http://e", false),
+        ] {
+            let found = route(&[("ALL_PROXY", "http://p"), ("NO_PROXY", entries)], address);
+            assert_eq!(found.is_none(), is_direct, "{entries}: {address}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_refused_without_its_password() {
+        for address in ["socks5://u:secret@p:1080", "ftp://p", "http://", "http://p/path", "http://u:secret@p:99999"] {
+            let error = Proxy::given(address, None).unwrap_err().to_string();
+            assert!(!error.contains("secret") && error.contains("expected http://HOST:PORT"), "{error}");
+        }
+        assert!(Proxy::given("http://u:secret@p:1", None).is_err(), "a password in an address");
+        let proxy = Proxy::given("http://p:1", Some(("u".to_owned(), "secret".to_owned()))).unwrap();
+        let environment =
+            Proxy::from_environment(|name| (name != "no_proxy").then(|| "http://u:secret@p:1".to_owned()));
+        assert!(!format!("{proxy:?} {environment:?}").contains("secret"));
+    }
+}
