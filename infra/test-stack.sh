@@ -32,7 +32,7 @@ main() {
             address=${ENGINE_URL#http://}
             address=${address%/}
         fi
-        export "STACK_${service^^}=$address"
+        export "STACK_$(upper "$service")=$address"
         (exec 3<>"/dev/tcp/${address/://}") 2>/dev/null || silent+=", $service at $address ($name)"
     done < <(published)
     [[ -z $silent ]] || fail "$EX_TEMPFAIL" "nothing answers for ${silent:2}: make $([[ $stack == local ]] &&

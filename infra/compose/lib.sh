@@ -64,9 +64,19 @@ published() {
         }' "$STACK_FILE")
 }
 
-# Prints `SERVICE IMAGE` of each service of the stack's file. Images of this repository are called observability-….
+# Prints `SERVICE IMAGE` of each service of the stack's file, with the image that is in effect. Images of this repository
+# are called observability-….
 images() {
-    awk '/^  [a-z-]+:$/ { service = $1; sub(":", "", service) } /^    image:/ { print service, $2 }' "$STACK_FILE"
+    local service image name given
+    while read -r service image; do
+        if [[ $image == '${'*:-* ]]; then
+            name=${image%%:-*}
+            given=$(setting "${name:2}")
+            image=${image#*:-}
+            image=${given:-${image%\}}}
+        fi
+        printf '%s %s\n' "$service" "$image"
+    done < <(awk '/^  [a-z-]+:$/ { service = $1; sub(":", "", service) } /^    image:/ { print service, $2 }' "$STACK_FILE")
 }
 
 # Prints `SERVICE STATUS` of the project's containers, with Docker's words for the status.
@@ -80,6 +90,6 @@ require_docker() {
     command -v docker >/dev/null ||
         fail "$EX_MISSING" "missing: Docker. On Debian or Ubuntu: apt-get install docker.io. Without it: make up-local"
     reason=$(docker info -f '{{.ServerVersion}}' 2>&1 >/dev/null) || fail "$EX_MISSING" "Docker is not running, or you" \
-        "may not use it: ${reason%%$'\n'*} Start it (systemctl start docker, or Docker Desktop), or join its group." \
+        "may not use it: $(head -n 1 <<<"$reason") Start it (systemctl start docker, or Docker Desktop), or join its group." \
         "Without it: make up-local"
 }

@@ -3,25 +3,35 @@
 #
 #   infra/compose/up.sh [SERVICE…]      every service of docker-compose.observability.yml when none is named
 #
-# Looks first at what would make it fail: Docker, memory, the kernel's limit on mappings, ports. Then pulls, has Prometheus'
-# and Alertmanager's files checked, builds, starts, says in one line how far everything is, and prints the addresses. When a
-# service does not get healthy within UP_TIMEOUT_S, or keeps ending, its last lines are shown and all that was started here
-# is taken down again; volumes stay. A stack that ran before is brought up to date, and left as it is when that fails.
+# Looks first at what would make it fail: Docker, memory, files that containers can't read, ports. Then pulls, has
+# Prometheus' and Alertmanager's files checked, builds, starts, says in one line how far everything is, and prints the
+# addresses. When a service does not get healthy within UP_TIMEOUT_S, or keeps ending, its last lines are shown and all that
+# was started here is taken down again; volumes stay. A stack that ran before is brought up to date, and left as it is when
+# that fails. At last it looks whether the shipper reads the service's log; where it does not, the stack stays up.
 #
-# Exit codes: 0 all is healthy, 69 a program or Docker itself is missing, 71 the machine has too little of something or a
-# port is taken, 75 an image can't be pulled or built, or something did not start or get healthy; 78 a configuration file
-# has a mistake; 130 and 143 when ended by SIGINT and SIGTERM.
+# Exit codes: 0 all is healthy and logs are read, 69 a program or Docker itself is missing, 71 the machine has too little of
+# something or a port is taken, 74 all is healthy, and the shipper reads nothing of the service's log; 75 an image can't be
+# pulled or built, or something did not start or get healthy; 78 a configuration file has a mistake or can't be read; 130 and
+# 143 when ended by SIGINT and SIGTERM.
+#
+# It runs on bash 3.2, which macOS has.
 set -euo pipefail
 # shellcheck source=infra/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # How long all of it may take from the start of the first container. Two cores take one to three minutes.
 UP_TIMEOUT_S=${UP_TIMEOUT_S:-420}
+# How long the shipper may take to read a line that the service has written.
+READ_TIMEOUT_S=${READ_TIMEOUT_S:-30}
 # A service that was started anew so often does not get healthy by waiting.
 RESTARTS_MAX=3
 # What Elasticsearch asks of the kernel before it maps its files.
 MAP_COUNT_MIN=262144
+MAP_COUNT_FILE=${MAP_COUNT_FILE:-/proc/sys/vm/max_map_count}
+# Where Java died on a kernel that it does not know: part of what it says then.
+CGROUP_FAILURE='because "anyController" is null'
 EX_OSERR=71
+EX_IOERR=74
 
 services=()
 fresh=
@@ -36,7 +46,8 @@ main() {
     trap 'rm -rf "$work"' EXIT
     look_at_configuration
     require_memory
-    require_map_count
+    require_readable
+    look_at_map_count
     require_ports
     if [[ -z $(containers) ]]; then
         fresh=1
@@ -49,10 +60,12 @@ main() {
     start
     await_health
     print_addresses
+    require_logs
 }
 
 # The file as it is in effect, kept in $work/config; sets what depends on this machine's Docker.
 look_at_configuration() {
+    local service
     if [[ -z $(setting DOCKER_LOGS_DIR) ]]; then
         DOCKER_LOGS_DIR=$(docker info -f '{{.DockerRootDir}}')/containers
         export DOCKER_LOGS_DIR
@@ -60,7 +73,9 @@ look_at_configuration() {
     dc config >"$work/config" 2>"$work/words" ||
         fail "$EX_TEMPFAIL" "${STACK_FILE##*/} can't be used, Compose says: $(tail -n 3 "$work/words")"
     if ((${#services[@]} == 0)); then
-        mapfile -t services < <(dc config --services)
+        while read -r service; do
+            services+=("$service")
+        done < <(dc config --services)
     fi
 }
 
@@ -81,12 +96,24 @@ require_memory() {
         "ELASTICSEARCH_HEAP=512m ELASTICSEARCH_MEMORY=1g. Without Docker: make up-local"
 }
 
-require_map_count() {
+# A single node of Elasticsearch only warns of it; many open indices fail later.
+look_at_map_count() {
     local count
-    [[ $(setting ELASTICSEARCH_MMAP) != false && -r /proc/sys/vm/max_map_count ]] || return 0
-    count=$(</proc/sys/vm/max_map_count)
-    ((count >= MAP_COUNT_MIN)) || fail "$EX_OSERR" "vm.max_map_count is $count, Elasticsearch asks for $MAP_COUNT_MIN:" \
-        "sudo sysctl -w vm.max_map_count=$MAP_COUNT_MIN (in /etc/sysctl.d to keep it), or ELASTICSEARCH_MMAP=false"
+    [[ $(setting ELASTICSEARCH_MMAP) != false && -r $MAP_COUNT_FILE ]] || return 0
+    count=$(<"$MAP_COUNT_FILE")
+    ((count >= MAP_COUNT_MIN)) || say "warning: vm.max_map_count is $count, Elasticsearch asks for $MAP_COUNT_MIN and may" \
+        "run out of it with many indices: sudo sysctl -w vm.max_map_count=$MAP_COUNT_MIN (in /etc/sysctl.d to keep it)," \
+        "or ELASTICSEARCH_MMAP=false. It goes on"
+}
+
+# Programs in containers are other users, who must be able to read what is mounted. Docker Desktop sees to it by itself.
+require_readable() {
+    local file
+    [[ $(uname) == Linux ]] || return 0
+    file=$(cd "$ROOT" && find infra/prometheus infra/alertmanager infra/grafana infra/kibana \
+        '(' -type d ! -perm -005 -o -type f ! -perm -004 ')' -print | head -n 1)
+    [[ -z $file ]] || fail "$EX_CONFIG" "$file can't be read by the containers' users, as after a checkout with umask 077:" \
+        "chmod -R go+rX infra"
 }
 
 # No port may be another's. A port that this project published before is its own.
@@ -154,7 +181,7 @@ build() {
             built+=("$service")
         fi
     done
-    ((${#built[@]})) || return 0
+    ((${#built[@]} > 0)) || return 0
     say "building ${built[*]} …"
     run_in_background "$work/build" dc build "${built[@]}"
     wait "$up_pid" || {
@@ -277,6 +304,13 @@ give_up() { # SERVICE WHAT
     fi
     if [[ $1 == elasticsearch ]]; then
         advice=" It needs memory (ELASTICSEARCH_HEAP) and 2 GB free on Docker's disk."
+        # Not by a pipe to grep -q: it would end docker by SIGPIPE, which counts as a failure.
+        if [[ -n $id && $(docker logs --tail 200 "$id" 2>&1) == *"$CGROUP_FAILURE"* ]]; then
+            advice=" Its Java can't read this kernel's control groups (Linux 6.12 and later):"
+            advice+=" ELASTICSEARCH_JAVA_OPTS=-XX:-UseContainerSupport make up, which puts it into ES_JAVA_OPTS and"
+            advice+=" CLI_JAVA_OPTS. Or take a later 8.x: ELASTICSEARCH_IMAGE=docker.elastic.co/elasticsearch/elasticsearch:8.19.0"
+            advice+=" KIBANA_IMAGE=docker.elastic.co/kibana/kibana:8.19.0"
+        fi
     fi
     take_down
     fail "$EX_TEMPFAIL" "$1 $2; its last lines are above.$advice"
@@ -305,6 +339,44 @@ take_down() {
     fi
 }
 
+# Fails where the shipper reads nothing of what the service writes: Docker's logs are elsewhere, or it may not read them.
+require_logs() {
+    local began=$SECONDS folder
+    is_wanted backend && is_wanted shipper || return 0
+    # A request's line, where the service logs such: an old one may have been read before the shipper last started.
+    answers "$(port_of backend)" "/api/requests/make-up" || true
+    until shipper_has_read; do
+        if [[ -z $(docker logs --tail 1 "$(container_of backend)" 2>&1) ]]; then
+            say "the service has written no line yet (RUST_LOG): whether the shipper reads its log is not known"
+            return
+        fi
+        if ((SECONDS - began >= READ_TIMEOUT_S)); then
+            folder=$(setting DOCKER_LOGS_DIR)
+            say "the last lines of the shipper:"
+            docker logs --tail 5 "$(container_of shipper)" >&2 || true
+            fail "$EX_IOERR" "all is healthy, but after $READ_TIMEOUT_S s the shipper has read no line of the service:" \
+                "DOCKER_LOGS_DIR, $folder, must be where this Docker keeps its containers' json-file logs, and root in a" \
+                "container must be able to read it. Rootless Docker: DOCKER_LOGS_DIR=~/.local/share/docker/containers;" \
+                "another data-root: docker info -f '{{.DockerRootDir}}' names it; userns-remap: the folder with the" \
+                "user's numbers (/var/lib/docker/100000.100000/containers); Docker Desktop: the virtual machine's" \
+                "/var/lib/docker/containers; SELinux: see the quickstart. The stack stays up; then run make up again"
+        fi
+        sleep 0.5
+    done
+    say "the shipper reads the service's log"
+}
+
+# Whether the shipper's metrics count a line.
+shipper_has_read() {
+    local count
+    count=$(body_of "$(port_of shipper)" /metrics | sed -n 's/^shipper_lines_read_total \([0-9]*\).*/\1/p')
+    ((${count:-0} > 0))
+}
+
+port_of() { # SERVICE
+    published | sed -n "s/^$1 [^ ]* //p"
+}
+
 print_addresses() {
     local service name port
     printf '\n' >&2
@@ -318,7 +390,7 @@ print_addresses() {
 One request, and its story:
 
 TEXT
-    port=$(published | sed -n 's/^backend [^ ]* //p')
+    port=$(port_of backend)
     printf '%s\n' "  curl -i -H 'X-Request-Id: demo-1' http://127.0.0.1:$port/api/projects/p-1/logs" \
         "  curl -s http://127.0.0.1:$port/api/requests/demo-1" '' >&2
 }

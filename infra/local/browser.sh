@@ -67,7 +67,7 @@ unpack_browser() {
         sed -n 's/^Inst \([^ ]*\).*/\1/p' | grep -xE "$BROWSER_TAKEN" | grep -vxE "$BROWSER_LEFT" | sort -u)
     mkdir -p "$work/deb" "$home"
     # shellcheck disable=SC2086
-    (cd "$work/deb" && apt-get "${options[@]}" -qq download $packages) </dev/null >&2 ||
+    (cd "$work/deb" && apt-get ${options[@]+"${options[@]}"} -qq download $packages) </dev/null >&2 ||
         fail "$EX_TEMPFAIL" "apt did not bring Chromium; its words are above. If packages were not found there any" \
             "more: run 'apt-get update' as root, then this again."
     for package in "$work"/deb/*.deb; do

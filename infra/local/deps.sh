@@ -32,20 +32,22 @@ source "$(dirname "${BASH_SOURCE[0]}")/browser.sh"
 # Part of every stamp: raise it when what is made of the same artifacts changes.
 RECIPE=2
 # Of each archive, and of each module's jars one after the other by name.
-declare -A SHA256=(
-    [opensearch-2.19.1]=af7152d8b7f6f1cee09d47276b32b70479fe6dd8cdbb61213f84eb7f8098b261
-    [lang-painless-2.19.1]=df2a0fa9d1539b400df9c7f209ddd00de00aa32000d80c9d9f90b4c40a957ec1
-    [lang-mustache-2.19.1]=ecff96f5ca26ac17ad2b3d5acd25c080545b46d9f5b3747d85c64a4c31e76b16
-    [ingest-common-2.19.1]=247019f6d470b2998aa34e843321724cae2b49816e29f0706d02e66f64516a7f
-    [opensearch-3.4.0]=6540e95fe8bfaedc3eb1c58e829912ea2203af2ac1f88f76411c20a2fc5254a6
-    [lang-painless-3.4.0]=06cb235ba69904876e02fda5c36413c2fcf411265409013a369ba9937e69437d
-    [lang-mustache-3.4.0]=e098f2d43eeeffc8d1cf66de1cf202301e1e8c8168347376b2ac78f3a98902fb
-    [ingest-common-3.4.0]=448622349103417a47a18e57d710d018850caa883441410070b68b0bf38bbc02
-    [elasticsearch-7.17.10]=dc928ff2836450e8e330ee1c94c83d22f7974e44bba31056df14706ff33fc63a
-    [elasticsearch-8.8.0]=2cae9380e48695b2c226c7c46c6059775f2f307920747c8ca84d465461a31fac
-    [elasticsearch-8.19.0]=14833b2d86c30656901f92049f81fb5777a8e4545413c8656cd1a21b55173033
-    [elasticsearch-9.1.0]=be5c5440bb6344cee4070f8f77a6c3cd72363db494944047cdd93748c4e19111
-)
+sha256_of() { # NAME-VERSION
+    case $1 in
+        opensearch-2.19.1) printf 'af7152d8b7f6f1cee09d47276b32b70479fe6dd8cdbb61213f84eb7f8098b261\n' ;;
+        lang-painless-2.19.1) printf 'df2a0fa9d1539b400df9c7f209ddd00de00aa32000d80c9d9f90b4c40a957ec1\n' ;;
+        lang-mustache-2.19.1) printf 'ecff96f5ca26ac17ad2b3d5acd25c080545b46d9f5b3747d85c64a4c31e76b16\n' ;;
+        ingest-common-2.19.1) printf '247019f6d470b2998aa34e843321724cae2b49816e29f0706d02e66f64516a7f\n' ;;
+        opensearch-3.4.0) printf '6540e95fe8bfaedc3eb1c58e829912ea2203af2ac1f88f76411c20a2fc5254a6\n' ;;
+        lang-painless-3.4.0) printf '06cb235ba69904876e02fda5c36413c2fcf411265409013a369ba9937e69437d\n' ;;
+        lang-mustache-3.4.0) printf 'e098f2d43eeeffc8d1cf66de1cf202301e1e8c8168347376b2ac78f3a98902fb\n' ;;
+        ingest-common-3.4.0) printf '448622349103417a47a18e57d710d018850caa883441410070b68b0bf38bbc02\n' ;;
+        elasticsearch-7.17.10) printf 'dc928ff2836450e8e330ee1c94c83d22f7974e44bba31056df14706ff33fc63a\n' ;;
+        elasticsearch-8.8.0) printf '2cae9380e48695b2c226c7c46c6059775f2f307920747c8ca84d465461a31fac\n' ;;
+        elasticsearch-8.19.0) printf '14833b2d86c30656901f92049f81fb5777a8e4545413c8656cd1a21b55173033\n' ;;
+        elasticsearch-9.1.0) printf 'be5c5440bb6344cee4070f8f77a6c3cd72363db494944047cdd93748c4e19111\n' ;;
+    esac
+}
 DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
 
 main() {
@@ -78,20 +80,20 @@ main() {
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    for part in "${engines[@]}"; do
+    for part in ${engines[@]+"${engines[@]}"}; do
         is_ready "$part" && continue # made by the run that held the lock
         say "$part: fetching and unpacking …"
         "unpack_${part%%-*}" "$(engine_version "$part")"
         publish "$part"
         say "$part: ready in $(engine_home "$part")"
     done
-    for part in "${packages[@]}"; do
+    for part in ${packages[@]+"${packages[@]}"}; do
         has_programs "$part" && continue
         say "$part: fetching and unpacking …"
         unpack_package "$part"
         say "$part: ready in $MONITORING_DIR/$part"
     done
-    unpack_for_browser "${browser[@]}" "${axe[@]}"
+    unpack_for_browser ${browser[@]+"${browser[@]}"} ${axe[@]+"${axe[@]}"}
 }
 
 unpack_for_browser() { # [chromium] [axe-core]
@@ -147,8 +149,8 @@ require_apt() { # PART…
             fail "$EX_MISSING" "missing: alertmanager and amtool in ALERTMANAGER_HOME=$ALERTMANAGER_HOME"
         elif ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
             fail "$EX_MISSING" "missing: $(programs_of "$part"), and there is no apt to bring them. Install" \
-                "${part^} 2.42 or newer (Alertmanager: 0.25) so that both are on the PATH, or unpack its archive and" \
-                "set ${part^^}_HOME to the folder."
+                "$part 2.42 or newer (alertmanager: 0.25) so that both are on the PATH, or unpack its archive and" \
+                "set $(upper "$part")_HOME to the folder."
         elif [[ -z $(apt-cache --quiet=2 show "$package" 2>/dev/null) ]]; then
             fail "$EX_MISSING" "apt does not know the package $package: run 'apt-get update' as root, then this again." \
                 "(On Ubuntu it is in the component universe.)"
@@ -164,7 +166,7 @@ unpack_package() { # PART
     ((EUID)) || options=(-o APT::Sandbox::User=root)
     mkdir -p "$work/deb"
     # shellcheck disable=SC2046
-    (cd "$work/deb" && apt-get "${options[@]}" -q download "$(package_of "$1")" $(libraries_of "$1")) </dev/null >&2 ||
+    (cd "$work/deb" && apt-get ${options[@]+"${options[@]}"} -q download "$(package_of "$1")" $(libraries_of "$1")) </dev/null >&2 ||
         fail "$EX_TEMPFAIL" "apt did not bring the package $(package_of "$1"); its words are above. If it was not" \
             "found there any more: run 'apt-get update' as root, then this again."
     local deb
@@ -256,7 +258,7 @@ verify() { # SHA256 WHAT FILE…
 # Unpacks one distribution to $work/home.
 unpack_distribution() { # GROUP ARTIFACT VERSION
     maven copy -Dartifact="$1:$2:$3:zip" -DoutputDirectory="$work/zip"
-    verify "${SHA256[$2-$3]}" "$1:$2:$3:zip" "$work/zip/$2-$3.zip"
+    verify "$(sha256_of "$2-$3")" "$1:$2:$3:zip" "$work/zip/$2-$3.zip"
     unzip_into "$work/zip/$2-$3.zip" "$work/unpacked"
     mv "$work"/unpacked/* "$work/home"
     rm -rf "$work/zip" "$work/unpacked"
@@ -310,7 +312,7 @@ POM
             rm "$jar"
         fi
     done
-    verify "${SHA256[$name-$version]}" "the set of jars of org.opensearch.plugin:$artifact:$version" "$module"/*.jar
+    verify "$(sha256_of "$name-$version")" "the set of jars of org.opensearch.plugin:$artifact:$version" "$module"/*.jar
     cat >"$module/plugin-descriptor.properties" <<PROPERTIES
 description=OpenSearch module $name
 version=$version

@@ -71,7 +71,7 @@ SETTINGS
         [[ $engine == opensearch ]] || is_given "$given" xpack.security.enabled ||
             printf 'xpack.security.enabled: false\n'
     } >"$dir/config/$engine.yml"
-    if [[ ${as_user[*]} == *--reuid* ]]; then
+    if [[ ${as_user[*]-} == *--reuid* ]]; then
         chown -R 65534:65534 "$dir"
         chmod a+rx "$(dirname "$dir")"
         if ! "${as_user[@]}" test -r "$home/.stamp"; then
@@ -85,7 +85,7 @@ SETTINGS
         OPENSEARCH_PATH_CONF="$dir/config" ES_PATH_CONF="$dir/config"
         OPENSEARCH_TMPDIR="$dir/tmp" ES_TMPDIR="$dir/tmp"
         OPENSEARCH_JAVA_OPTS="-Xms$ENGINE_HEAP -Xmx$ENGINE_HEAP" ES_JAVA_OPTS="-Xms$ENGINE_HEAP -Xmx$ENGINE_HEAP"
-        "${as_user[@]}")
+        ${as_user[@]+"${as_user[@]}"})
     engine_command=("${engine_environment[@]}" "$home/bin/$engine")
 }
 

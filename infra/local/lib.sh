@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # What the scripts of this folder share: where things stand, which Java, which Prometheus, how to say what is missing.
 # Sourced, never run. The caller sets `set -euo pipefail`.
+#
+# This file and all that `make up` and `make up-local` run go by bash 3.2, which macOS has: an array that may be empty is
+# written ${array[@]+"${array[@]}"} there.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # All that is unpacked goes here; point several checkouts at one folder to unpack once.
@@ -16,6 +19,8 @@ EX_USAGE=64
 EX_MISSING=69  # a program that the user has to provide is not there
 EX_TEMPFAIL=75 # an engine did not start, a download failed
 EX_CONFIG=78   # a configuration file has a mistake
+
+upper() { tr '[:lower:]' '[:upper:]' <<<"$1"; } # TEXT
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
@@ -46,6 +51,19 @@ answers() { # PORT PATH
         exec 3>&-
     } 2>/dev/null
     [[ ${status:-} == 200 ]]
+}
+
+# Prints what a GET is answered with, head and lines of the body, or nothing.
+body_of() { # PORT PATH
+    local line
+    {
+        exec 3<>"/dev/tcp/127.0.0.1/$1" || return 0
+        printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' "$2" >&3
+        while IFS= read -r -t 5 line <&3; do
+            printf '%s\n' "$line"
+        done
+        exec 3>&-
+    } 2>/dev/null
 }
 
 # The engines of `make matrix`, beside the two that all tests use.

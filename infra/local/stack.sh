@@ -94,7 +94,7 @@ port_of() { # PART
 }
 
 port_variable_of() { # PART
-    [[ $1 == opensearch ]] && printf 'ELASTICSEARCH_PORT\n' || printf '%s_PORT\n' "${1^^}"
+    [[ $1 == opensearch ]] && printf 'ELASTICSEARCH_PORT\n' || printf '%s_PORT\n' "$(upper "$1")"
 }
 
 engine_url() {
@@ -131,13 +131,13 @@ up() {
     for part in $(parts); do
         [[ $part == backend || -n $(pid_of "$part") ]] || to_start+=("$part")
     done
-    check "${to_start[@]}"
+    check ${to_start[@]+"${to_start[@]}"}
     config
     trap 'give_up' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     for part in $(parts); do
-        if [[ " ${to_start[*]} " == *" $part "* ]]; then
+        if [[ " ${to_start[*]-} " == *" $part "* ]]; then
             "start_$part"
             printf '%s %s\n' "$started_pid" "$(began_at "$started_pid")" >"$LOCAL_DIR/$part.pid"
             started+=("$part")
@@ -214,7 +214,7 @@ config() {
 check_file() { # CHECKER…
     local said file=${*: -1}
     said=$("$@" 2>&1) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
-        "$(mistake_in "infra/${file#"$LOCAL_DIR/etc/"}" "${said//"$LOCAL_DIR/etc/"/infra/}")"
+        "$(mistake_in "infra/${file#"$LOCAL_DIR/etc/"}" "$(sed "s#$LOCAL_DIR/etc/#infra/#g" <<<"$said")")"
 }
 
 # Divides durations by ALERT_SPEEDUP: ranges such as [5m], and keys such as `for: 5m` and `group_wait: 5s`.
@@ -307,7 +307,7 @@ report_failure() { # PART WHAT
 give_up() {
     local code=$?
     trap '' INT TERM HUP
-    stop "${started[@]}"
+    stop ${started[@]+"${started[@]}"}
     [[ -z $failure ]] || say "$failure"
     exit "$code"
 }
@@ -327,7 +327,8 @@ down() {
 
 # Stops parts, the last started first: so the shipper has its store until it has shipped what is left.
 stop() { # PART…
-    local at pid parts=("$@")
+    local at pid parts
+    parts=(${@+"$@"})
     for ((at = ${#parts[@]} - 1; at >= 0; at--)); do
         if pid=$(pid_of "${parts[at]}"); then
             say "${parts[at]}: stopping …"

@@ -27,6 +27,7 @@ mod test_e2e_exec;
 mod test_e2e_metrics_logs;
 mod test_isolation;
 mod test_json_logs;
+mod test_kibana_links;
 mod test_load;
 mod test_local_stack;
 mod test_monitoring;

@@ -63,6 +63,17 @@ fn is_read_only_or_named(mount: &Value) -> bool {
 }
 
 #[test]
+fn grafana_has_its_documented_minimum_and_every_folder_that_its_image_has() {
+    let grafana = &services()["grafana"];
+    assert!(mebibytes(grafana["mem_limit"].as_str().unwrap()) >= 512.0);
+    assert!(grafana["volumes"].to_string().contains("./infra/grafana/provisioning:/etc/grafana/provisioning:ro"));
+    for folder in ["access-control", "alerting", "dashboards", "datasources", "notifiers", "plugins"] {
+        let path = repository().join("infra/grafana/provisioning").join(folder);
+        assert!(path.read_dir().is_ok_and(|mut entries| entries.next().is_some()), "git keeps no {folder}");
+    }
+}
+
+#[test]
 fn limits_fit_a_laptop_of_8_gib() {
     let sum: f64 = services().values().map(|service| mebibytes(service["mem_limit"].as_str().unwrap())).sum();
     assert!(sum <= 5.0 * 1024.0, "{sum} MiB leave the machine too little");

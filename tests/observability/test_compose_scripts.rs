@@ -2,6 +2,7 @@
 //! itself is played by a script that answers as these tests want.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
@@ -9,6 +10,8 @@ use std::process::{Command, Output};
 use observability_tests::port;
 use observability_tests::schema::repository;
 use tempfile::TempDir;
+
+use crate::stack_file::text;
 
 /// Answers what `up.sh` asks of Docker, by variables, and writes down what it was told to do.
 const DOCKER: &str = r#"#!/bin/sh
@@ -18,7 +21,7 @@ case "$*" in
     "info -f {{.ServerVersion}}") [ -z "$DOCKER_DOWN" ] || { echo "Cannot connect to the Docker daemon." >&2; exit 1; } ;;
     "info -f {{.MemTotal}}") echo "$DOCKER_MEMORY" ;;
     "info -f {{.DockerRootDir}}") echo /var/lib/docker ;;
-    *" config --services") printf 'backend\nprometheus\n' ;;
+    *" config --services") printf '%s\n' ${DOCKER_SERVICES:-backend prometheus} ;;
     *" config") printf '    mem_limit: 256m\n    mem_limit: "536870912"\n' ;;
     "image inspect "*) [ -z "$DOCKER_NO_IMAGE" ] ;;
     "run "*promtool*) [ -z "$DOCKER_MISTAKE" ] || {
@@ -29,10 +32,12 @@ case "$*" in
     *" build "*) exit "${DOCKER_BUILD:-0}" ;;
     *" up -d "*) touch "$DOCKER_CALLS.up"; exit "${DOCKER_UP:-0}" ;;
     *" down "*) rm -f "$DOCKER_CALLS.up" ;;
-    "ps -a --filter "*) [ ! -e "$DOCKER_CALLS.up" ] || printf '%s\n' "backend $DOCKER_STATUS" "prometheus Up 1 second (healthy)" ;;
+    "ps -a --filter "*) [ ! -e "$DOCKER_CALLS.up" ] || printf '%s\n' "backend $DOCKER_STATUS" "elasticsearch $DOCKER_STATUS" \
+        "shipper Up 1 second (healthy)" "prometheus Up 1 second (healthy)" ;;
+    "ps -q --filter publish=${DOCKER_PUBLISHES:-none} "*) echo 0123456789ab ;;
     "ps -aq "*) echo 0123456789ab ;;
     "inspect -f {{.RestartCount}} "*) echo "${DOCKER_RESTARTS:-0}" ;;
-    "logs "*) echo "what the container said" ;;
+    "logs "*) printf '%b\n' "${DOCKER_LOGS-what the container said}" | sed '/^$/d' ;;
 esac
 "#;
 
@@ -188,4 +193,133 @@ fn a_service_that_keeps_ending_is_given_up_at_once() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_RESTARTS", "3"), ("DOCKER_STATUS", "Restarting (1) 2 seconds ago")]);
     assert_refused(&machine, &output, 75, &["backend ended 3 times"]);
+}
+
+/// What Elasticsearch 8.8.0's Java says on a kernel that is newer than it.
+const CGROUP_FAILURE: &str = "Exception in thread \"main\" java.lang.NullPointerException: Cannot invoke \
+     \"jdk.internal.platform.CgroupInfo.getMountPoint()\" because \"anyController\" is null\\n\tat more lines";
+
+#[test]
+fn a_java_that_dies_on_a_new_kernel_is_recognised_with_what_helps() {
+    let machine = Machine::new();
+    let dying = [("DOCKER_SERVICES", "elasticsearch"), ("DOCKER_STATUS", "Restarting (1) 2 seconds ago")];
+    let answers = [&dying[..], &[("DOCKER_RESTARTS", "3"), ("DOCKER_LOGS", CGROUP_FAILURE)]].concat();
+    let words = ["-XX:-UseContainerSupport", "ES_JAVA_OPTS", "CLI_JAVA_OPTS", "ELASTICSEARCH_IMAGE=", "KIBANA_IMAGE="];
+    assert_refused(&machine, &machine.up(&answers), 75, &words);
+    // Another end has another reason.
+    let output = Machine::new().up(&[&dying[..], &[("DOCKER_RESTARTS", "3")]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("It needs memory") && !said.contains("UseContainerSupport"), "{said}");
+}
+
+#[test]
+fn the_images_of_variables_are_the_ones_that_are_pulled() {
+    let machine = Machine::new();
+    let image = "registry.example/elasticsearch:8.19.0";
+    let answers = [("DOCKER_SERVICES", "elasticsearch"), ("DOCKER_NO_IMAGE", "1"), ("ELASTICSEARCH_IMAGE", image)];
+    let output = machine.up(&answers);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(machine.calls().contains(&format!("pull --quiet {image}\n")), "{}", machine.calls());
+}
+
+#[test]
+fn too_few_mappings_are_a_warning() {
+    let machine = Machine::new();
+    let count = machine.folder.path().join("max_map_count");
+    fs::write(&count, "65530\n").unwrap();
+    let file = count.to_str().unwrap();
+    let output = machine.up(&[("MAP_COUNT_FILE", file), ("ELASTICSEARCH_MMAP", "true")]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("warning: vm.max_map_count is 65530") && said.contains("262144"), "{said}");
+    let output = machine.up(&[("MAP_COUNT_FILE", file)]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("max_map_count"));
+}
+
+/// Answers every request with the shipper's metrics, which count so many lines.
+fn metrics_of_a_shipper(lines: u32) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let request = BufReader::new(stream.try_clone().unwrap());
+            let _ = request.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).count();
+            let body = format!("# TYPE shipper_lines_read_total counter\nshipper_lines_read_total {lines}\n");
+            // Whoever has seen enough may have hung up.
+            let _ = stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes());
+        }
+    });
+    port
+}
+
+#[test]
+fn a_shipper_that_reads_nothing_of_the_service_is_said_with_what_to_do() {
+    let up = |lines: u32, logs: &str| {
+        let machine = Machine::new();
+        let port = metrics_of_a_shipper(lines).to_string();
+        let services = ("DOCKER_SERVICES", "backend shipper");
+        // The port is taken already: this project's own container has it.
+        let own = ("DOCKER_PUBLISHES", port.as_str());
+        let output =
+            machine.up(&[services, own, ("SHIPPER_PORT", &port), ("READ_TIMEOUT_S", "1"), ("DOCKER_LOGS", logs)]);
+        assert!(!machine.calls().contains(" down "), "the stack is healthy, and stays up");
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = up(1, "a line");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("the shipper reads the service's log"), "{said}");
+    let (code, said) = up(0, "a line");
+    assert_eq!(code, 74, "{said}");
+    let last = said.lines().last().unwrap();
+    for word in
+        ["DOCKER_LOGS_DIR", "/var/lib/docker/containers", "ootless", "data-root", "userns-remap", "Docker Desktop"]
+    {
+        assert!(last.contains(word), "{word}: {last}");
+    }
+    // Nothing is written, as with RUST_LOG=error: nothing can be read.
+    let (code, said) = up(0, "");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("has written no line yet"), "{said}");
+}
+
+/// What bash 3.2, which macOS has, does not know. That an empty array is an unbound variable there is not seen by this.
+const NEWER_BASH: [&str; 16] = [
+    "mapfile",
+    "readarray",
+    "declare -A",
+    "local -A",
+    "local -n",
+    "declare -n",
+    "^^}",
+    ",,}",
+    "^}",
+    "&>>",
+    "|&",
+    "wait -n",
+    "coproc",
+    "[-1]}",
+    "globstar",
+    "EPOCHSECONDS",
+];
+
+#[test]
+fn what_make_up_runs_goes_by_bash_3_2() {
+    let scripts = [
+        "infra/compose/compose.sh",
+        "infra/compose/lib.sh",
+        "infra/compose/up.sh",
+        "infra/local/browser.sh",
+        "infra/local/deps.sh",
+        "infra/local/engine.sh",
+        "infra/local/lib.sh",
+        "infra/local/stack.sh",
+        "infra/test-stack.sh",
+    ];
+    for script in scripts {
+        for (number, line) in text(script).lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#')) {
+            for construct in NEWER_BASH {
+                assert!(!line.contains(construct), "{script}:{}: {construct}: {line}", number + 1);
+            }
+        }
+    }
 }
