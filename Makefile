@@ -19,7 +19,7 @@ STORE_BENCH_MILLIONS ?= 1
 
 # The engines that `make matrix` tries; empty for all.
 MATRIX ?=
-MATRIX_ENGINES := elasticsearch-7.17.10 elasticsearch elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch opensearch-3.4.0
+MATRIX_ENGINES := elasticsearch-7.10.2 elasticsearch-7.17.10 elasticsearch elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch opensearch-3.4.0
 COMMA := ,
 
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --

@@ -10,7 +10,8 @@
 #
 #   OpenSearch     its bare distribution, plus the modules ingest-common, lang-painless and
 #                 lang-mustache, which every full distribution has, assembled from their jars
-#   Elasticsearch  its bare distribution: security, but no ingest processors
+#   Elasticsearch  its bare distribution: security, but no ingest processors; of 7.10.2 without security, plus ingest-common
+#                 and lang-painless
 #
 # Prometheus (with promtool), Alertmanager (with amtool) and logrotate are Debian's packages, downloaded by the machine's
 # own apt and unpacked: installing them would start daemons. On a machine without apt they have to be there: on the PATH, or in
@@ -42,6 +43,9 @@ sha256_of() { # NAME-VERSION
         lang-painless-3.4.0) printf '06cb235ba69904876e02fda5c36413c2fcf411265409013a369ba9937e69437d\n' ;;
         lang-mustache-3.4.0) printf 'e098f2d43eeeffc8d1cf66de1cf202301e1e8c8168347376b2ac78f3a98902fb\n' ;;
         ingest-common-3.4.0) printf '448622349103417a47a18e57d710d018850caa883441410070b68b0bf38bbc02\n' ;;
+        elasticsearch-7.10.2) printf '38a4232a9b8506235c8a2b6a24cdf3732b2c2aa4b8026c89063e038a610c9f4c\n' ;;
+        lang-painless-7.10.2) printf '5b17b9239769b001ea73e7888b3c4da19f11525111078b94b64a62bb3c1ef858\n' ;;
+        ingest-common-7.10.2) printf '06fdd9a9c06839b494289a29beaa97421e58b4cdb54ba257baf27bf196e86e7f\n' ;;
         elasticsearch-7.17.10) printf 'dc928ff2836450e8e330ee1c94c83d22f7974e44bba31056df14706ff33fc63a\n' ;;
         elasticsearch-8.8.0) printf '2cae9380e48695b2c226c7c46c6059775f2f307920747c8ca84d465461a31fac\n' ;;
         elasticsearch-8.19.0) printf '14833b2d86c30656901f92049f81fb5777a8e4545413c8656cd1a21b55173033\n' ;;
@@ -247,7 +251,7 @@ maven() { # GOAL OPTION…
 }
 
 # Fails unless the files, taken together in the order given, are those that this script was written for.
-verify() { # SHA256 WHAT FILE…
+verify() { # 06fdd9a9c06839b494289a29beaa97421e58b4cdb54ba257baf27bf196e86e7f56 WHAT FILE…
     local expected=$1 what=$2 found
     shift 2
     found=$(cat "$@" | sha256sum | cut -d ' ' -f 1)
@@ -265,8 +269,14 @@ unpack_distribution() { # GROUP ARTIFACT VERSION
     chmod +x "$work"/home/bin/*
 }
 
+# Of 7.10.2 the modules are to be had: Elasticsearch's own code, built and published by the CodeLibs project.
 unpack_elasticsearch() { # NAME-VERSION
-    unpack_distribution org.elasticsearch.distribution.integ-test-zip elasticsearch "${1#*-}"
+    local version=${1#*-}
+    unpack_distribution org.elasticsearch.distribution.integ-test-zip elasticsearch "$version"
+    [[ $version == 7.10.2 ]] || return 0
+    module_group=org.codelibs.elasticsearch.module module_engine=elasticsearch
+    add_module "$version" lang-painless lang-painless org.elasticsearch.painless.PainlessPlugin '' createClassLoader getClassLoader
+    add_module "$version" ingest-common ingest-common org.elasticsearch.ingest.common.IngestCommonPlugin lang-painless getClassLoader
 }
 
 unpack_opensearch() { # NAME-VERSION
@@ -280,12 +290,14 @@ unpack_opensearch() { # NAME-VERSION
             ;;
     esac
     unpack_distribution org.opensearch.distribution.integ-test-zip opensearch "$version"
+    module_group=org.opensearch.plugin module_engine=opensearch
     add_module "$version" lang-painless lang-painless "$painless" '' createClassLoader getClassLoader
     add_module "$version" ingest-common ingest-common "$ingest" lang-painless getClassLoader
     add_module "$version" lang-mustache lang-mustache-client "$mustache" '' accessDeclaredMembers
 }
 
-# Assembles an OpenSearch module: its jar and those it needs beyond the server's and the extended module's own.
+# Assembles a module of $module_engine out of $module_group: its jar and those it needs beyond the server's and the
+# extended module's own.
 add_module() { # VERSION NAME ARTIFACT CLASS EXTENDED PERMISSION…
     local version=$1 name=$2 artifact=$3 class=$4 extended=$5 module=$work/home/modules/$2 jar permission
     shift 5
@@ -299,7 +311,7 @@ add_module() { # VERSION NAME ARTIFACT CLASS EXTENDED PERMISSION…
   <packaging>pom</packaging>
   <dependencies>
     <dependency>
-      <groupId>org.opensearch.plugin</groupId>
+      <groupId>$module_group</groupId>
       <artifactId>$artifact</artifactId>
       <version>$version</version>
     </dependency>
@@ -312,14 +324,14 @@ POM
             rm "$jar"
         fi
     done
-    verify "$(sha256_of "$name-$version")" "the set of jars of org.opensearch.plugin:$artifact:$version" "$module"/*.jar
+    verify "$(sha256_of "$name-$version")" "the set of jars of $module_group:$artifact:$version" "$module"/*.jar
     cat >"$module/plugin-descriptor.properties" <<PROPERTIES
-description=OpenSearch module $name
+description=module $name
 version=$version
 name=$name
 classname=$class
 java.version=11
-opensearch.version=$version
+$module_engine.version=$version
 has.native.controller=false
 extended.plugins=$extended
 PROPERTIES

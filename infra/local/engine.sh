@@ -68,7 +68,7 @@ SETTINGS
         is_given "$given" node.name || printf 'node.name: %s\n' "$engine"
         is_given "$given" transport.port || printf 'transport.port: 0\n'
         is_given "$given" discovery.seed_hosts || printf 'discovery.type: single-node\n'
-        [[ $engine == opensearch ]] || is_given "$given" xpack.security.enabled ||
+        [[ $engine == opensearch || $1 == elasticsearch-7.10.2 ]] || is_given "$given" xpack.security.enabled ||
             printf 'xpack.security.enabled: false\n'
     } >"$dir/config/$engine.yml"
     if [[ ${as_user[*]-} == *--reuid* ]]; then

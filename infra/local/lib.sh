@@ -67,7 +67,7 @@ body_of() { # PORT PATH
 }
 
 # The engines of `make matrix`, beside the two that all tests use.
-OTHER_ENGINES=(elasticsearch-7.17.10 elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch-3.4.0)
+OTHER_ENGINES=(elasticsearch-7.10.2 elasticsearch-7.17.10 elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch-3.4.0)
 
 # The engine that a name without a version means, with its version.
 engine_version() { # NAME[-VERSION]

@@ -16,7 +16,8 @@ use observability_tests::{port, wait};
 use serde_json::json;
 use tempfile::TempDir;
 
-const ENGINES: [&str; 6] = [
+const ENGINES: [&str; 7] = [
+    "elasticsearch-7.10.2",
     "elasticsearch-7.17.10",
     "elasticsearch-8.8.0",
     "elasticsearch-8.19.0",

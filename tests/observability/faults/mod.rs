@@ -14,6 +14,7 @@ mod network;
 mod refusals;
 mod rotation;
 mod secured;
+mod self_signed;
 mod small_disk;
 
 use std::fs::OpenOptions;

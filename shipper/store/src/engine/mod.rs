@@ -21,6 +21,8 @@ mod search;
 mod tail;
 mod write;
 
+use std::sync::Arc;
+
 use url::Url;
 
 use crate::disposition::{Disposition, WriteError};
@@ -43,7 +45,7 @@ pub fn read_bulk_answer(body: &[u8], lines: usize) -> Result<Vec<Disposition>, W
 #[derive(Clone, Debug)]
 pub struct Engine {
     client: Client,
-    settings: EngineSettings,
+    settings: Arc<EngineSettings>,
     known: Known,
 }
 
@@ -52,7 +54,8 @@ impl Engine {
         for name in settings.pipeline.iter().chain([&settings.index_prefix]) {
             check_name(name)?;
         }
-        Ok(Self { client: Client::new(addresses, settings)?, settings: settings.clone(), known: Known::default() })
+        let client = Client::new(addresses, settings)?;
+        Ok(Self { client, settings: Arc::new(settings.clone()), known: Known::default() })
     }
 
     /// The nodes' names, by their places.

@@ -1,0 +1,95 @@
+//! A real Elasticsearch that shows a certificate as `openssl req -x509` makes it, and asks for a client's: the shipper and the
+//! explorer trust the one that is given, for its own host, and prove themselves.
+
+use std::fs;
+use std::path::PathBuf;
+
+use observability_tests::node::Node;
+use observability_tests::numbers::{line, now};
+use observability_tests::program::Start;
+use observability_tests::schema::repository;
+use observability_tests::{http, port, wait};
+
+use super::{following, shipper, wait_until_shipped};
+use crate::place::mark;
+
+const LINES: u64 = 200;
+
+/// A certificate or key of the store's own tests.
+fn certificate(name: &str) -> PathBuf {
+    repository().join("shipper/store/tests/certificates").join(name)
+}
+
+/// Elasticsearch with this certificate, which lets in whom `authority.pem` signed.
+#[track_caller]
+fn engine() -> Node {
+    let mut node = Node::new("elasticsearch");
+    for name in ["ip.pem", "ip.key", "authority.pem"] {
+        fs::copy(certificate(name), node.extra(&format!("certs/{name}"))).unwrap();
+    }
+    let settings = "xpack.security.enabled: true\n\
+         xpack.security.http.ssl.enabled: true\n\
+         xpack.security.http.ssl.certificate: certs/ip.pem\n\
+         xpack.security.http.ssl.key: certs/ip.key\n\
+         xpack.security.http.ssl.client_authentication: required\n\
+         xpack.security.http.ssl.certificate_authorities: [ certs/authority.pem ]\n";
+    fs::write(node.extra("settings.yml"), settings).unwrap();
+    fs::write(node.extra("users"), "admin:admin-password\n").unwrap();
+    fs::write(node.extra("users_roles"), "superuser:admin\n").unwrap();
+    node.begin();
+    node
+}
+
+#[test]
+fn a_self_signed_engine_that_asks_for_a_client_certificate_is_written_to_and_read() {
+    let (node, folder) = (engine(), tempfile::tempdir().unwrap());
+    let (address, name) = (node.address(), mark("self-signed"));
+    let password = folder.path().join("password");
+    fs::write(&password, "admin-password").unwrap();
+    let with = |start: Start, client: bool| {
+        let start = start.args(["--pipeline", "none", "--user", "admin", "--password-file"]).arg(&password);
+        let start = start.arg("--ca-certificate").arg(certificate("ip.pem"));
+        if !client {
+            return start;
+        }
+        let start = start.arg("--client-certificate").arg(certificate("client.pem"));
+        start.arg("--client-key").arg(certificate("client.key"))
+    };
+    let url = format!("https://{address}");
+    let preflight = |url: &str, client: bool| {
+        let mut program = with(Start::program("shipper").args(["preflight", "--to", url]), client).start();
+        let code = program.exit_code();
+        (code, format!("{}{}", program.stdout(), program.stderr()))
+    };
+    // What is said before it serves is that nothing is in place, or that it does not answer.
+    let state = folder.path().join("state");
+    let log = folder.path().join("app.log");
+    let timestamp = now();
+    fs::write(&log, (0..LINES).map(|n| line(&name, &timestamp, n)).collect::<String>()).unwrap();
+    let (mut program, admin) = following(with(shipper(&url, &state), true).arg("--file").arg(&log));
+    wait_until_shipped(admin, LINES);
+    assert_eq!(program.stop(), 0, "{}", program.stderr());
+
+    let (code, said) = preflight(&url, true);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = preflight(&url, false);
+    assert!(code != 0 && said.contains("client_certificate"), "{code}: {said}");
+    let (code, said) = preflight(&format!("https://localhost:{}", address.port()), true);
+    assert!(code != 0 && said.contains("not for localhost") && said.contains("subjectAltName"), "{code}: {said}");
+
+    // The explorer finds the lines by the same certificates.
+    let listen = port::free_address();
+    let backend = Start::program("backend")
+        .env("LISTEN", listen.to_string())
+        .env("STORE", &url)
+        .env("STORE_USER", "admin")
+        .env("STORE_PASSWORD_FILE", &password)
+        .env("STORE_CA_CERTIFICATE", certificate("ip.pem"))
+        .env("STORE_CLIENT_CERTIFICATE", certificate("client.pem"))
+        .env("STORE_CLIENT_KEY", certificate("client.key"));
+    let _backend = backend.start_healthy(listen);
+    wait::until("the explorer finds the lines", || {
+        let answer = http::get(listen, &format!("/api/projects/{name}/logs?limit=5"));
+        (answer.status == 200 && answer.text().contains(&name)).then_some(())
+    });
+}
