@@ -3,6 +3,7 @@
 use std::io::{Error, Result, Write as _};
 
 use shipper::document::{Documents, LineView, Place};
+use shipper::record::ChangeSet;
 use store::{BatchBuilder, GenerationId, Timestamp};
 
 /// Enough that the clock's ticks, of 10 ms for the most part, tell to a hundredth.
@@ -40,6 +41,7 @@ fn push(line: &str) -> Result<f64> {
             bytes: std::hint::black_box(line).as_bytes(),
             cut_bytes: 0,
             written: None,
+            changes: ChangeSet::default(),
         };
         documents.push(&mut batch, &origin, &line, arrived);
         if batch.bytes() >= BATCH_BYTES {

@@ -23,6 +23,7 @@ use store::Timestamp;
 use crate::disk::{DiskFile, path};
 use crate::document::{EARLIEST, LineView, Place};
 use crate::reader::{Chunk, Reader, SCAN_BYTES};
+use crate::record::ChangeSet;
 
 /// Bytes at a file's beginning that are looked at for its first entry. Docker's largest is 16 KiB of text, six times as
 /// long where every character is escaped, and its attributes.
@@ -107,12 +108,14 @@ struct Open {
     from: Option<u64>,
     /// When its first entry was written.
     written: Option<Timestamp>,
+    /// What was changed about its entries as they were read.
+    changes: ChangeSet,
     max_bytes: usize,
 }
 
 impl Open {
     fn new(max_bytes: usize) -> Self {
-        Self { text: Vec::new(), cut_bytes: 0, from: None, written: None, max_bytes }
+        Self { text: Vec::new(), cut_bytes: 0, from: None, written: None, changes: ChangeSet::default(), max_bytes }
     }
 
     fn add(&mut self, from: u64, text: &[u8], written: Option<Timestamp>) {
@@ -132,9 +135,10 @@ impl Open {
         take: &mut impl FnMut(LineView<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let (offset, length) = (*last, end - *last);
-        let flow =
-            take(LineView { offset, length, bytes: &self.text, cut_bytes: self.cut_bytes, written: self.written });
+        let Self { cut_bytes, written, changes, .. } = *self;
+        let flow = take(LineView { offset, length, bytes: &self.text, cut_bytes, written, changes });
         self.text.clear();
+        self.changes = ChangeSet::default();
         (self.cut_bytes, self.from, *last) = (0, None, end);
         flow
     }
@@ -236,6 +240,7 @@ fn read_entry(
             let _ = open.give(offset, raw.offset, take);
         }
         open.add(raw.offset, raw.bytes, None);
+        open.changes.add(raw.changes);
         open.cut_bytes += raw.cut_bytes;
         *lines += 1;
         return open.give(offset, end, take);
@@ -244,6 +249,7 @@ fn read_entry(
         return ControlFlow::Continue(());
     }
     let written = Timestamp::parse(entry.time.as_bytes()).filter(|time| *time >= EARLIEST);
+    open.changes.add(raw.changes);
     let whole = entry.log.strip_suffix('\n');
     open.add(raw.offset, whole.unwrap_or(&entry.log).as_bytes(), written);
     if whole.is_none() {

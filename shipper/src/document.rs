@@ -3,10 +3,12 @@
 //! A line that can be passed on stays as it is up to its closing brace; `origin` follows, which says where the line
 //! came from:
 //!
-//! `"origin":{"host","shipper","stream"|"file"[,"container"][,"compose_service"],"generation","offset","length"[,"received"][,"wrapped"][,"cut_bytes"]}`
+//! `"origin":{"host","shipper","stream"|"file"[,"container"][,"compose_service"],"generation","offset","length"[,"received"][,"wrapped"][,"changed"][,"replaced"][,"cut_bytes"]}`
 //!
-//! A line that can't becomes a record of its own, with the line as `message`, as well as UTF-8 can show it, and
-//! `origin.wrapped` naming the [flaw](Flaw). The same line, with the same arrival, always gives the same bytes.
+//! An object that can't be passed on as it is is changed until it can: `origin.changed` lists each [change](Change), with
+//! the key that it is about where there is one, and `origin.replaced` holds the values that made room. Any other line
+//! becomes the `message` of a record of its own, as well as UTF-8 can show it, and `origin.wrapped` names the
+//! [flaw](Flaw). The same line, with the same arrival, always gives the same bytes.
 //!
 //! A line's day, and with it its index, is that of its own time, unless it has none or an absurd one: before
 //! [`EARLIEST`], or more than [`AHEAD_MAX_DAYS`] after it arrived. Then it is the day of its arrival, which
@@ -16,7 +18,7 @@ use std::io::Write as _;
 
 use store::{BatchBuilder, GenerationId, LineId, Timestamp};
 
-use crate::record::{Check, Checker, Flaw, Object};
+use crate::record::{Change, ChangeSet, Changes, Check, Checker, Flaw, Object, repair};
 
 /// A time before this one, 2000-01-01, is absurd.
 pub const EARLIEST: Timestamp = Timestamp::from_unix_ms(946_684_800_000);
@@ -57,6 +59,8 @@ pub struct LineView<'a> {
     pub cut_bytes: u64,
     /// When it was written, where what carries it tells. It then counts as the time of arrival.
     pub written: Option<Timestamp>,
+    /// What was changed about it as it was read.
+    pub changes: ChangeSet,
 }
 
 /// A generation's part of `origin`, made once.
@@ -87,6 +91,8 @@ pub enum Kind {
 pub struct Pushed {
     /// What the line was.
     pub kind: Kind,
+    /// What was changed about it.
+    pub changes: ChangeSet,
     /// The document or its index relies on the time of arrival, which the line does not tell itself.
     pub used_arrival: bool,
 }
@@ -154,21 +160,105 @@ impl Documents {
     ) -> Pushed {
         let (arrived, is_told) = line.written.map_or((arrived, false), |written| (written, true));
         let check = if line.cut_bytes > 0 { Check::Wrap(Flaw::TooLong) } else { self.checker.check(line.bytes) };
+        let mut pushed = match check {
+            Check::Object(object) if line.changes.is_empty() => {
+                self.push_object(batch, origin, line, line.bytes, &object, arrived, &Changed::default())
+            }
+            check => self.push_changed(batch, origin, line, check, arrived),
+        };
+        pushed.used_arrival &= !is_told;
+        pushed
+    }
+
+    /// Adds a line that can be passed on, or its text as it was changed.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "it is one step of `push`, which most lines take")]
+    fn push_object(
+        &mut self,
+        batch: &mut BatchBuilder,
+        origin: &Origin,
+        line: &LineView<'_>,
+        text: &[u8],
+        object: &Object,
+        arrived: Timestamp,
+        changed: &Changed,
+    ) -> Pushed {
         let id = LineId { generation: origin.generation, offset: line.offset };
-        match check {
-            Check::Object(object) => {
-                let kind = if object.is_record { Kind::Record } else { Kind::Foreign };
-                let (own, used_arrival) = own_time(&object, origin, arrived);
-                let day = own.unwrap_or(arrived).day();
-                let received = if own.is_none() { Some(arrival_text(&mut self.arrival, arrived)) } else { None };
-                batch.push(id, line.length, day, |body| splice(body, line, &object, origin, received));
-                Pushed { kind, used_arrival: used_arrival && !is_told }
-            }
-            Check::Wrap(flaw) => {
-                let arrival = arrival_text(&mut self.arrival, arrived);
-                batch.push(id, line.length, arrived.day(), |body| wrap(body, line, flaw, origin, arrival));
-                Pushed { kind: Kind::Wrapped(flaw), used_arrival: !is_told }
-            }
+        let kind = if object.is_record { Kind::Record } else { Kind::Foreign };
+        let (own, used_arrival) = own_time(object, origin, arrived);
+        let day = own.unwrap_or(arrived).day();
+        let received = if own.is_none() { Some(arrival_text(&mut self.arrival, arrived)) } else { None };
+        batch.push(id, line.length, day, |body| splice(body, line, text, object, origin, received, changed));
+        Pushed { kind, changes: changed.changes.set(), used_arrival }
+    }
+
+    /// Adds a line that can't be passed on as it is.
+    #[cold]
+    fn push_changed(
+        &mut self,
+        batch: &mut BatchBuilder,
+        origin: &Origin,
+        line: &LineView<'_>,
+        check: Check,
+        arrived: Timestamp,
+    ) -> Pushed {
+        let mut changed = Changed { changes: Changes::from(line.changes), ..Changed::default() };
+        let (mut text, mut check) = (line.bytes, check);
+        if let Some(rest) = text.strip_prefix(BYTE_ORDER_MARK) {
+            changed.changes.note(Change::ByteOrderMark);
+            text = rest;
+            check = if line.cut_bytes > 0 { check } else { self.checker.check(text) };
+        }
+        let flaw = match check {
+            Check::Object(object) => return self.push_object(batch, origin, line, text, &object, arrived, &changed),
+            Check::Wrap(flaw) => flaw,
+        };
+        let mut of_text = Changes::default();
+        if let Some(repaired) = repair(text, line.cut_bytes > 0, &mut of_text)
+            && let Check::Object(object) = self.checker.check(&repaired.text)
+        {
+            changed.changes.extend(of_text);
+            changed.replaced = repaired.replaced;
+            changed.cut_bytes = line.cut_bytes + if line.cut_bytes > 0 { repaired.dropped as u64 } else { 0 };
+            return self.push_object(batch, origin, line, &repaired.text, &object, arrived, &changed);
+        }
+        changed.cut_bytes = line.cut_bytes;
+        let id = LineId { generation: origin.generation, offset: line.offset };
+        let arrival = arrival_text(&mut self.arrival, arrived);
+        batch.push(id, line.length, arrived.day(), |body| wrap(body, line, text, flaw, origin, arrival, &changed));
+        Pushed { kind: Kind::Wrapped(flaw), changes: changed.changes.set(), used_arrival: true }
+    }
+}
+
+/// What begins a file that some programs write as UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// What `origin` says of a line that is not passed on as it is.
+#[derive(Debug, Default)]
+struct Changed {
+    changes: Changes,
+    /// The text of an object of values that made room, or nothing.
+    replaced: String,
+    cut_bytes: u64,
+}
+
+impl Changed {
+    /// Writes `[,"changed":[…]][,"replaced":{…}][,"cut_bytes":…]`.
+    fn write(&self, body: &mut Vec<u8>) {
+        for (place, entry) in self.changes.entries().enumerate() {
+            body.extend_from_slice(if place == 0 { b",\"changed\":[\"" } else { b"\",\"" });
+            escape(entry, body);
+        }
+        if !self.changes.set().is_empty() {
+            body.extend_from_slice(b"\"]");
+        }
+        if !self.replaced.is_empty() {
+            body.extend_from_slice(b",\"replaced\":");
+            body.extend_from_slice(self.replaced.as_bytes());
+        }
+        if self.cut_bytes > 0 {
+            // Writing to memory does not fail.
+            let _ = write!(body, ",\"cut_bytes\":{}", self.cut_bytes);
         }
     }
 }
@@ -193,9 +283,17 @@ fn own_time(object: &Object, origin: &Origin, arrived: Timestamp) -> (Option<Tim
     (sane.then_some(time), true)
 }
 
-fn splice(body: &mut Vec<u8>, line: &LineView<'_>, object: &Object, origin: &Origin, received: Option<&str>) {
+fn splice(
+    body: &mut Vec<u8>,
+    line: &LineView<'_>,
+    text: &[u8],
+    object: &Object,
+    origin: &Origin,
+    received: Option<&str>,
+    changed: &Changed,
+) {
     body.reserve(object.closing_brace + origin.head.len() + TAIL_MAX_BYTES);
-    body.extend_from_slice(&line.bytes[..object.closing_brace]);
+    body.extend_from_slice(&text[..object.closing_brace]);
     let comma = usize::from(object.is_empty);
     body.extend_from_slice(&origin.head[comma..]);
     write_place(body, line);
@@ -204,16 +302,27 @@ fn splice(body: &mut Vec<u8>, line: &LineView<'_>, object: &Object, origin: &Ori
         body.extend_from_slice(received.as_bytes());
         body.push(b'"');
     }
+    if !changed.changes.set().is_empty() {
+        changed.write(body);
+    }
     body.extend_from_slice(b"}}");
 }
 
-fn wrap(body: &mut Vec<u8>, line: &LineView<'_>, flaw: Flaw, origin: &Origin, arrival: &str) {
-    body.reserve(origin.wrapped_middle.len() + line.bytes.len() + origin.head.len() + TAIL_MAX_BYTES);
+fn wrap(
+    body: &mut Vec<u8>,
+    line: &LineView<'_>,
+    text: &[u8],
+    flaw: Flaw,
+    origin: &Origin,
+    arrival: &str,
+    changed: &Changed,
+) {
+    body.reserve(origin.wrapped_middle.len() + text.len() + origin.head.len() + TAIL_MAX_BYTES);
     body.extend_from_slice(b"{\"timestamp\":\"");
     body.extend_from_slice(arrival.as_bytes());
     body.extend_from_slice(&origin.wrapped_middle);
     // What ends a cut line is not the line's end.
-    let text = if line.cut_bytes == 0 { line.bytes.strip_suffix(b"\r").unwrap_or(line.bytes) } else { line.bytes };
+    let text = if line.cut_bytes == 0 { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
     match std::str::from_utf8(text) {
         Ok(text) => escape(text, body),
         Err(_) => {
@@ -231,10 +340,7 @@ fn wrap(body: &mut Vec<u8>, line: &LineView<'_>, flaw: Flaw, origin: &Origin, ar
     body.extend_from_slice(b",\"wrapped\":\"");
     body.extend_from_slice(flaw.as_str().as_bytes());
     body.push(b'"');
-    if line.cut_bytes > 0 {
-        // Writing to memory does not fail.
-        let _ = write!(body, ",\"cut_bytes\":{}", line.cut_bytes);
-    }
+    changed.write(body);
     body.extend_from_slice(b"}}");
 }
 
@@ -266,7 +372,7 @@ fn write_number(text: &mut [u8], number: u64) -> usize {
 }
 
 /// Appends a text as it stands between the quotes of a JSON string, with every control character escaped.
-fn escape(text: &str, into: &mut Vec<u8>) {
+pub(crate) fn escape(text: &str, into: &mut Vec<u8>) {
     const BLOCK: usize = 32;
     let bytes = text.as_bytes();
     let mut plain = 0;
@@ -305,7 +411,8 @@ fn escaped_length(rest: &[u8]) -> usize {
     }
 }
 
-fn write_escape(byte: u8, into: &mut Vec<u8>) {
+/// Appends the escape of a control character, a quote or a backslash.
+pub(crate) fn write_escape(byte: u8, into: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {
         b'"' => into.extend_from_slice(b"\\\""),

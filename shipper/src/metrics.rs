@@ -12,7 +12,7 @@ use shipper::dead_letters;
 use shipper::delivery::hosts::HostReport;
 use shipper::ledger::Snapshot;
 use shipper::pipeline::Report;
-use shipper::record::Flaw;
+use shipper::record::{Change, Flaw};
 use shipper::shipper::Status;
 use store::{CauseKind, Timestamp};
 
@@ -120,9 +120,19 @@ const FIGURES: &[Figure] = &[
     })
     .by("kind"),
     counter("shipper_wrapped_total", "Lines wrapped as the message of a record, by why they were not one", |sight| {
-        Flaw::ALL.iter().zip(sight.report.kinds.wrapped).map(|(flaw, count)| (flaw.as_str().into(), count)).collect()
+        let wrapped = sight.report.kinds.wrapped;
+        Flaw::WRAPPED.iter().zip(wrapped).map(|(flaw, count)| (flaw.as_str().into(), count)).collect()
     })
     .by("reason"),
+    counter(
+        "shipper_lines_changed_total",
+        "Lines that were changed so that the store takes them with their meaning, by what was changed",
+        |sight| {
+            let changed = sight.report.kinds.changed;
+            Change::ALL.iter().zip(changed).map(|(change, count)| (change.as_str().into(), count)).collect()
+        },
+    )
+    .by("change"),
     counter("shipper_bytes_read_total", "Bytes of the lines taken", |sight| one(sight.books.read_bytes)),
     gauge("shipper_spool_bytes", "Bytes of the spool on disk", |sight| one(sight.books.spool_bytes)),
     gauge("shipper_spool_max_bytes", "Bytes that the spool may have", |sight| one(sight.spool_max_bytes)),

@@ -4,6 +4,10 @@
 //! cost no more memory than one; what was read of a line whose end is not there yet is read again. A line longer than
 //! the limit is given with its first bytes and the count of those cut; finding its end takes many calls, each of which
 //! looks at no more than [`SCAN_BYTES`].
+//!
+//! NUL bytes at a line's beginning are no part of its text: they are the hole that a writer leaves which goes on at its old
+//! offset after its file was truncated. Such a line is given without them, however many they are; its offset and length
+//! are those in the file.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -11,6 +15,7 @@ use std::sync::Arc;
 
 use crate::disk::DiskFile;
 use crate::document::LineView;
+use crate::record::{Change, ChangeSet};
 
 /// Bytes of one read.
 pub const CHUNK_BYTES: usize = 256 * 1024;
@@ -39,13 +44,15 @@ pub struct Reader<F> {
     offset: u64,
     /// No newline stands between `offset` and here; only ever ahead of it in a line longer than the limit.
     scanned: u64,
+    /// Nothing but NULs stands between `offset` and here, as far as `scanned` goes.
+    text: u64,
     line_max_bytes: usize,
 }
 
 impl<F: DiskFile> Reader<F> {
     /// A reader at `offset`, which must be the beginning of a line.
     pub fn new(file: Arc<F>, offset: u64, line_max_bytes: usize) -> Self {
-        Self { file, offset, scanned: offset, line_max_bytes }
+        Self { file, offset, scanned: offset, text: offset, line_max_bytes }
     }
 
     /// The beginning of the next line.
@@ -56,7 +63,7 @@ impl<F: DiskFile> Reader<F> {
 
     /// Goes back to `offset`, which must be the beginning of a line.
     pub fn rewind(&mut self, offset: u64) {
-        (self.offset, self.scanned) = (offset, offset);
+        (self.offset, self.scanned, self.text) = (offset, offset, offset);
     }
 
     /// Goes on in another file, which is the same up to here.
@@ -90,7 +97,7 @@ impl<F: DiskFile> Reader<F> {
         if self.scanned > self.offset {
             return self.read_long(buffer, end, ended, take);
         }
-        let got = self.fill(buffer, CHUNK_BYTES, end)?;
+        let got = self.fill(buffer, start, CHUNK_BYTES, end)?;
         let reached_end = start + got as u64 >= end;
         let mut at = 0;
         while let Some(length) = memchr::memchr(b'\n', &buffer[at..got]) {
@@ -107,12 +114,13 @@ impl<F: DiskFile> Reader<F> {
             self.offset = end;
             chunk.lines += 1;
         }
-        self.scanned = self.offset;
+        (self.scanned, self.text) = (self.offset, self.offset);
         chunk.end = self.offset;
         chunk.more = self.offset < end && (!reached_end || chunk.lines > 0 && at < got);
         if chunk.lines == 0 && !reached_end {
             // Not one newline in a whole chunk.
             self.scanned = start + got as u64;
+            self.text = start + nuls(&buffer[..got]) as u64;
             return self.read_long(buffer, end, ended, take);
         }
         Ok(chunk)
@@ -137,6 +145,9 @@ impl<F: DiskFile> Reader<F> {
             if got == 0 {
                 return Ok(chunk);
             }
+            if self.text == self.scanned {
+                self.text += nuls(&buffer[..got]) as u64;
+            }
             newline = memchr::memchr(b'\n', &buffer[..got]).map(|at| self.scanned + at as u64);
             self.scanned = newline.unwrap_or(self.scanned + got as u64);
         }
@@ -148,39 +159,53 @@ impl<F: DiskFile> Reader<F> {
                 return Ok(chunk);
             }
         };
-        let text_end = newline.unwrap_or(end);
-        let kept = usize::try_from(text_end - start).unwrap_or(usize::MAX).min(self.line_max_bytes);
-        let got = self.fill(buffer, kept, text_end)?;
+        let (text, text_end) = (self.text, newline.unwrap_or(end));
+        let kept = usize::try_from(text_end - text).unwrap_or(usize::MAX).min(self.line_max_bytes);
+        let got = self.fill(buffer, text, kept, text_end)?;
         if got < kept {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let cut_bytes = text_end - start - kept as u64;
-        let _ =
-            take(LineView { offset: start, length: next - start, bytes: &buffer[..kept], cut_bytes, written: None });
-        self.offset = next;
-        self.scanned = next;
+        let cut_bytes = text_end - text - kept as u64;
+        let mut changes = ChangeSet::default();
+        if text > start {
+            changes.insert(Change::LeadingNuls);
+        }
+        let bytes = &buffer[..kept];
+        let _ = take(LineView { offset: start, length: next - start, bytes, cut_bytes, written: None, changes });
+        self.rewind(next);
         Ok(Chunk { start, end: next, lines: 1, more: next < end })
     }
 
-    /// Reads up to `wanted` bytes before `end` from the reader's place on.
-    fn fill(&self, buffer: &mut Vec<u8>, wanted: usize, end: u64) -> io::Result<usize> {
-        let wanted = usize::try_from(end - self.offset).unwrap_or(usize::MAX).min(wanted);
+    /// Reads up to `wanted` bytes from `start` on that stand before `end`.
+    fn fill(&self, buffer: &mut Vec<u8>, start: u64, wanted: usize, end: u64) -> io::Result<usize> {
+        let wanted = usize::try_from(end - start).unwrap_or(usize::MAX).min(wanted);
         if buffer.len() < wanted {
             buffer.resize(wanted, 0);
         }
-        self.file.read_at(&mut buffer[..wanted], self.offset)
+        self.file.read_at(&mut buffer[..wanted], start)
     }
 
+    #[inline(always)]
     fn view<'a>(&self, line: &'a [u8], length: u64) -> LineView<'a> {
-        let kept = line.len().min(self.line_max_bytes);
-        LineView {
-            offset: self.offset,
-            length,
-            bytes: &line[..kept],
-            cut_bytes: (line.len() - kept) as u64,
-            written: None,
+        let (mut text, mut changes) = (line, ChangeSet::default());
+        if line.first() == Some(&0) {
+            text = &line[nuls(line)..];
+            changes.insert(Change::LeadingNuls);
         }
+        let kept = text.len().min(self.line_max_bytes);
+        let cut_bytes = (text.len() - kept) as u64;
+        LineView { offset: self.offset, length, bytes: &text[..kept], cut_bytes, written: None, changes }
     }
+}
+
+/// How many NULs `bytes` begins with.
+fn nuls(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 64;
+    // All bytes of a block at once, which compilers turn into vector instructions.
+    let blocks =
+        bytes.chunks_exact(BLOCK).take_while(|block| block.iter().fold(0, |any, byte| any | byte) == 0).count();
+    let start = blocks * BLOCK;
+    start + bytes[start..].iter().take_while(|byte| **byte == 0).count()
 }
 
 #[cfg(test)]
@@ -220,6 +245,7 @@ mod tests {
         split
             .map(|line| {
                 let text = line.strip_suffix(b"\n").unwrap_or(line);
+                let text = &text[text.iter().position(|byte| *byte != 0).unwrap_or(text.len())..];
                 let kept = text.len().min(line_max_bytes);
                 let start = offset;
                 offset += line.len() as u64;
@@ -242,10 +268,25 @@ mod tests {
         }
     }
 
+    /// A hole is no part of the line after it, however long it is and however the file grows.
+    #[test]
+    fn holes_are_left_out() {
+        for hole in [1, 63, 64, 65, 1_000, CHUNK_BYTES - 7, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
+            for text in [&b"payment failed"[..], b"", &[b'x'; 2_000], b"a\0\0b"] {
+                let bytes = [b"before\n", &vec![0; hole][..], text, b"\n\0\nafter\n\0\0open"].concat();
+                for steps in [&[][..], &[100, CHUNK_BYTES, CHUNK_BYTES], &[7 + hole], &[hole]] {
+                    let lines = read_all(&bytes, steps, 1_000);
+                    assert_eq!(lines, expected(&bytes, 1_000), "{hole} before {}", text.len());
+                    assert_eq!(lines[1].2, text[..text.len().min(1_000)]);
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn however_a_file_grows_its_lines_are_the_same(
-            lines in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..30), 0..20),
+            lines in proptest::collection::vec(proptest::collection::vec(prop_oneof![3 => any::<u8>(), 1 => Just(0)], 0..30), 0..20),
             steps in proptest::collection::vec(0_usize..50, 0..20),
             limit in 1_usize..40,
         ) {

@@ -4,13 +4,22 @@
 //! UTF-8, nesting without end. So a line is checked in full before it is passed on as it is: its bytes are
 //! marked, then read once by the grammar, with the keys and the contract's members looked at on
 //! the way. Checking does no I/O, takes no time from a clock and, once warm, allocates nothing.
+//!
+//! A line that is refused may still be one whose meaning is plain. [`repair`](mod@repair) makes it one that passes, and
+//! says what was changed.
 
+mod change;
 mod keys;
 mod marks;
 mod members;
+mod repair;
 mod scan;
 
 use store::Timestamp;
+
+pub(crate) use change::Changes;
+pub use change::{Change, ChangeSet};
+pub(crate) use repair::repair;
 
 use keys::Keys;
 use marks::Marks;
@@ -43,19 +52,19 @@ pub enum Flaw {
     TooDeep,
     /// It is longer than the limit, and was cut.
     TooLong,
+    /// A number in it is one that engines can't read: a whole one beyond 64 bits, or one that no double holds.
+    LargeNumber,
 }
 
 impl Flaw {
-    /// All flaws, in the order of their discriminants.
-    pub const ALL: [Self; 7] = [
-        Self::NotJson,
-        Self::NotObject,
-        Self::NotUtf8,
-        Self::DuplicateKey,
-        Self::ReservedKey,
-        Self::TooDeep,
-        Self::TooLong,
-    ];
+    /// Those for which a line is wrapped when it can't be repaired. An object with any other can always be.
+    pub const WRAPPED: [Self; 5] = [Self::NotJson, Self::NotObject, Self::NotUtf8, Self::TooDeep, Self::TooLong];
+
+    /// The place of the flaw in [`Flaw::WRAPPED`]. One that is never a reason to wrap counts as [`Flaw::NotJson`].
+    #[must_use]
+    pub fn wrapped_index(self) -> usize {
+        Self::WRAPPED.iter().position(|flaw| *flaw == self).unwrap_or(0)
+    }
 
     /// The flaw as documents and metrics name it.
     #[must_use]
@@ -68,6 +77,7 @@ impl Flaw {
             Self::ReservedKey => "reserved_key",
             Self::TooDeep => "too_deep",
             Self::TooLong => "too_long",
+            Self::LargeNumber => "large_number",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Documents as they go into a batch.
 
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn push(line: &[u8], cut_bytes: u64) -> (Pushed, String, String) {
     let origin = documents.origin(&Place::Stream("stdout".to_owned()), generation);
     let mut batch = BatchBuilder::new("app-logs");
     let length = line.len() as u64 + cut_bytes + 1;
-    let line = LineView { offset: 7, length, bytes: line, cut_bytes, written: None };
+    let line = LineView { offset: 7, length, bytes: line, cut_bytes, written: None, changes: ChangeSet::default() };
     let pushed = documents.push(&mut batch, &origin, &line, ARRIVED);
     let batch = batch.finish(0);
     let document = String::from_utf8(batch.document(0).to_vec()).unwrap();
@@ -23,7 +23,7 @@ fn push(line: &[u8], cut_bytes: u64) -> (Pushed, String, String) {
 #[test]
 fn a_line_passes_as_it_is_with_its_origin() {
     let (pushed, document, index) = push(b" {\"timestamp\":\"2026-11-23T18:51:20Z\", \"a\" : 1 } \r", 0);
-    assert_eq!(pushed, Pushed { kind: Kind::Foreign, used_arrival: false });
+    assert_eq!(pushed, Pushed { kind: Kind::Foreign, changes: ChangeSet::default(), used_arrival: false });
     assert_eq!(
         document,
         " {\"timestamp\":\"2026-11-23T18:51:20Z\", \"a\" : 1 ,\"origin\":{\"host\":\"ho\\\"st\",\"shipper\":\"edge\",\
@@ -37,7 +37,10 @@ fn a_line_passes_as_it_is_with_its_origin() {
 #[test]
 fn plain_text_is_wrapped() {
     let (pushed, document, index) = push(b"a \"b\"\x00\xff", 3);
-    assert_eq!(pushed, Pushed { kind: Kind::Wrapped(Flaw::TooLong), used_arrival: true });
+    assert_eq!(
+        pushed,
+        Pushed { kind: Kind::Wrapped(Flaw::TooLong), changes: ChangeSet::default(), used_arrival: true }
+    );
     let value: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(value["message"], "a \"b\"\u{0}\u{fffd}");
     assert_eq!((&value["service"], &value["level"]), (&"plain".into(), &"info".into()));
@@ -79,7 +82,14 @@ fn each_line_is_written_with_its_own_arrival() {
     let mut batch = BatchBuilder::new("app-logs");
     let times = [ARRIVED, Timestamp::from_unix_ms(0), ARRIVED];
     for (place, arrived) in times.iter().enumerate() {
-        let line = LineView { offset: place as u64, length: u64::MAX, bytes: b"x", cut_bytes: 0, written: None };
+        let line = LineView {
+            offset: place as u64,
+            length: u64::MAX,
+            bytes: b"x",
+            cut_bytes: 0,
+            written: None,
+            changes: ChangeSet::default(),
+        };
         documents.push(&mut batch, &origin, &line, *arrived);
     }
     let batch = batch.finish(0);
@@ -105,6 +115,128 @@ fn an_absurd_time_does_not_choose_the_index() {
     }
 }
 
+/// A record's text with another text in place of a part of it.
+fn record_with(from: &str, to: &str) -> String {
+    let record = r#"{"timestamp":"2026-01-01T00:00:00.000Z","service":"s","level":"error","message":"m","request_id":"r-1","project_id":"p-1","user":"a"}"#;
+    assert!(record.contains(from));
+    record.replacen(from, to, 1)
+}
+
+/// Lines that no store takes as they are, what is said to be changed, and what moved to make room.
+fn nearly_records() -> Vec<(Vec<u8>, Vec<&'static str>, Value)> {
+    let at_end = |member: &str| record_with("\"a\"}", &format!("\"a\",{member}}}")).into_bytes();
+    let none = || Value::Null;
+    let latin_1 = record_with("\"user\":\"a\"", "\"user\":\"?\"").replace('?', "\u{1}").into_bytes();
+    let latin_1 = latin_1.into_iter().map(|byte| if byte == 1 { 0xe9 } else { byte }).collect();
+    let deep = format!("\"deep\":{}1{}", "[".repeat(150), "]".repeat(150));
+    vec![
+        (record_with("{", "\u{feff}{").into_bytes(), vec!["byte_order_mark"], none()),
+        (at_end(r#""cut":"emoji \ud83d""#), vec!["lone_surrogate:cut"], none()),
+        (at_end(r#""cut":{"a":["\udc00\ud83d\ud83d\ude00"]}"#), vec!["lone_surrogate:cut.a"], none()),
+        (
+            at_end(r#""origin":"https://shop.example""#),
+            vec!["reserved_key:origin"],
+            json!({ "origin": "https://shop.example" }),
+        ),
+        (
+            at_end(r#""_id":"x","origin.file":{"a":1},"_id":2"#),
+            vec!["reserved_key:_id", "reserved_key:origin.file"],
+            json!({ "_id": ["x", 2], "origin.file": { "a": 1 } }),
+        ),
+        (at_end(r#""user":"b""#), vec!["duplicate_key:user"], json!({ "user": "a" })),
+        (at_end(r#""us\u0065r":"b","user":"c""#), vec!["duplicate_key:user"], json!({ "user": ["a", "b"] })),
+        (at_end(r#""in":{"a":1,"b":2,"a":3}"#), vec!["duplicate_key:in.a"], json!({ "in.a": 1 })),
+        (at_end(r#""request_id":null"#), vec!["duplicate_key:request_id"], json!({ "request_id": null })),
+        (at_end(r#""level":"gold""#), vec!["duplicate_key:level"], json!({ "level": "gold" })),
+        (at_end(r#""n":NaN,"i":-Infinity"#), vec!["not_a_number:n", "not_a_number:i"], none()),
+        (at_end(r#""n":18446744073709551615,"e":1e999"#), vec!["large_number:n", "large_number:e"], none()),
+        (at_end(&deep), vec!["too_deep:deep"], none()),
+        (at_end("\"a\":[1,2,],"), vec!["trailing_comma:a"], none()),
+        (at_end("\"a\":1,"), vec!["trailing_comma"], none()),
+        (at_end("\"tab\":\"a\tb\0\""), vec!["control_character:tab"], none()),
+        (at_end(r#""path":"C:\dir \x1b""#), vec!["invalid_escape:path"], none()),
+        (latin_1, vec!["invalid_utf8"], none()),
+    ]
+}
+
+#[test]
+fn a_line_that_parses_keeps_its_meaning() {
+    for (line, changed, replaced) in nearly_records() {
+        let text = String::from_utf8_lossy(&line).into_owned();
+        for ending in [&b""[..], b"\r"] {
+            let (pushed, document, index) = push(&[&line, ending].concat(), 0);
+            let value: Value = serde_json::from_str(&document).unwrap_or_else(|error| panic!("{document}: {error}"));
+            assert_eq!(pushed.kind, Kind::Record, "{text}");
+            let told: Vec<_> = value["origin"]["changed"].as_array().unwrap().iter().collect();
+            assert_eq!(told, changed, "{text}");
+            assert_eq!(value["origin"]["replaced"], replaced, "{text}");
+            assert_eq!((&value["level"], &value["request_id"]), (&"error".into(), &"r-1".into()), "{text}");
+            assert_eq!((&value["message"], &value["project_id"]), (&"m".into(), &"p-1".into()), "{text}");
+            assert_eq!(index, "app-logs-2026.01.01", "{text}");
+            assert_eq!(value["origin"]["length"], line.len() + ending.len() + 1);
+            let kinds: Vec<_> = pushed.changes.iter().map(Change::as_str).collect();
+            assert!(changed.iter().all(|entry| kinds.contains(&entry.split(':').next().unwrap())), "{kinds:?}");
+        }
+    }
+    let value: Value = serde_json::from_str(&push(&nearly_records()[1].0, 0).1).unwrap();
+    assert_eq!(value["cut"], "emoji \u{fffd}");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let (pushed, document, _) = push("\u{feff}plain".as_bytes(), 0);
+    let value: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!((&value["message"], &value["origin"]["changed"][0]), (&"plain".into(), &"byte_order_mark".into()));
+    assert_eq!(pushed.kind, Kind::Wrapped(Flaw::NotJson));
+}
+
+/// Wherever a record is cut, what its beginning says is kept, and nothing that it does not say is there.
+#[test]
+fn a_cut_record_keeps_what_stands_before_the_cut() {
+    let record = record_with("\"a\"}", r#""ä \ud83d\ude00 \n","list":[1,{"k":-2.5e3,"b":true}],"last":"x"}"#);
+    let whole: Value = serde_json::from_str(&record).unwrap();
+    for at in 0..record.len() {
+        let (pushed, document, _) = push(&record.as_bytes()[..at], (record.len() - at) as u64);
+        let value: Value = serde_json::from_str(&document).unwrap();
+        let has = |key: &str| at > record.find(&format!("\"{key}\"")).unwrap() + key.len() + 16;
+        if has("timestamp") && record[..at.min(40)].len() == 40 {
+            assert_eq!(value["timestamp"], "2026-01-01T00:00:00.000Z", "{document}");
+            assert_eq!(value["origin"]["changed"], json!(["too_long"]), "{document}");
+            let left = value["origin"]["cut_bytes"].as_u64().unwrap();
+            assert!(left >= (record.len() - at) as u64 && left < (record.len() - at) as u64 + 20, "{document}");
+        }
+        if has("request_id") {
+            assert_eq!((&value["level"], &value["message"]), (&whole["level"], &whole["message"]), "{document}");
+            assert_eq!((&value["request_id"], pushed.kind != Kind::Wrapped(Flaw::TooLong)), (&"r-1".into(), true));
+        }
+        if let Some(k) = value["list"][1].get("k") {
+            assert_eq!(k, -2.5e3, "{document}");
+        }
+    }
+    let (pushed, document, _) = push(b"{\"message\": a text that only begins like an object", 9);
+    assert_eq!(pushed.kind, Kind::Wrapped(Flaw::TooLong), "{document}");
+}
+
+/// A line made to be as large as it can be once it is changed stays within the room that its dead letter has.
+#[test]
+fn what_is_changed_grows_by_a_bounded_factor() {
+    let duplicates = |key: &str| (0..2_000).map(|_| format!("\"{key}\":1")).collect::<Vec<_>>().join(",");
+    let long_path = "k".repeat(50);
+    let nested = format!("{}{{{}}}{}", format!("{{\"{long_path}\":").repeat(90), duplicates(""), "}".repeat(90));
+    for line in [
+        nested.into_bytes(),
+        format!("{{{}}}", duplicates("_id")).into_bytes(),
+        [b"{\"a\":\"".as_slice(), &[0xff; 10_000], b"\"}"].concat(),
+        [b"{\"a\":\"".as_slice(), &[1; 10_000], b"\"}"].concat(),
+        format!("{{\"a\":{}", "[".repeat(10_000)).into_bytes(),
+    ] {
+        for cut_bytes in [0, 1] {
+            let (_, document, _) = push(&line, cut_bytes);
+            assert!(document.len() < 7 * line.len() + 8_000, "{} of {}", document.len(), line.len());
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_line_becomes_an_object_with_its_origin(line in prop_oneof![
@@ -118,7 +250,9 @@ proptest! {
         let origin = value.as_object_mut().unwrap().remove("origin").unwrap();
         prop_assert_eq!(&origin["length"], line.len() + 1);
         prop_assert_eq!(push(&line, 0).1, document);
-        if matches!(pushed.kind, Kind::Wrapped(_)) {
+        if !pushed.changes.is_empty() {
+            prop_assert!(!origin["changed"].as_array().unwrap().is_empty());
+        } else if matches!(pushed.kind, Kind::Wrapped(_)) {
             let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned();
             prop_assert_eq!(value["message"].as_str(), Some(&*text));
         } else {

@@ -9,7 +9,7 @@ use store::{Batch, BatchBuilder, Timestamp};
 use super::PipelineSettings;
 use crate::delivery::Delivery;
 use crate::disk::Disk;
-use crate::document::{Documents, Kind, LineView, Origin};
+use crate::document::{Documents, LineView, Origin, Pushed};
 use crate::journal::Journal;
 use crate::moment::Moment;
 use crate::spool::lock;
@@ -88,10 +88,10 @@ impl Assembly {
         origin: &Origin,
         line: &LineView<'_>,
         arrived: Timestamp,
-    ) -> Kind {
+    ) -> Pushed {
         let pushed = documents.push(&mut self.builder, origin, line, arrived);
         self.used_arrival |= pushed.used_arrival;
-        pushed.kind
+        pushed
     }
 
     /// Lines were pushed at `now`.

@@ -87,7 +87,8 @@ impl<D: Disk> Pipeline<D> {
                 dead.push((id, Fate::DeadLettered));
                 return ControlFlow::Continue(());
             }
-            kinds.add(assembly.push(documents, origin, &line, arrived));
+            let pushed = assembly.push(documents, origin, &line, arrived);
+            kinds.add(pushed.kind, pushed.changes);
             if assembly.is_full(batch_max_bytes) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let chunk = match chunk {

@@ -5,7 +5,7 @@ use crate::delivery::hosts::HostReport;
 use crate::delivery::{RetryCounts, ShutReport, Trouble};
 use crate::document::Kind;
 use crate::files::FileCounts;
-use crate::record::Flaw;
+use crate::record::{Change, ChangeSet, Flaw};
 
 /// Lines by what they were when they came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,8 +14,10 @@ pub struct KindCounts {
     pub record: u64,
     /// JSON objects of another shape.
     pub foreign: u64,
-    /// Wrapped, by flaw, in the order of [`Flaw::ALL`].
-    pub wrapped: [u64; Flaw::ALL.len()],
+    /// Wrapped, by flaw, in the order of [`Flaw::WRAPPED`].
+    pub wrapped: [u64; Flaw::WRAPPED.len()],
+    /// Changed, by change, in the order of [`Change::ALL`]; a line may have several.
+    pub changed: [u64; Change::ALL.len()],
 }
 
 /// What the pipeline tells of itself besides the ledger's books.
@@ -77,11 +79,15 @@ impl Report {
 }
 
 impl KindCounts {
-    pub(super) fn add(&mut self, kind: Kind) {
+    #[inline]
+    pub(super) fn add(&mut self, kind: Kind, changes: ChangeSet) {
+        if !changes.is_empty() {
+            changes.iter().for_each(|change| self.changed[change as usize] += 1);
+        }
         match kind {
             Kind::Record => self.record += 1,
             Kind::Foreign => self.foreign += 1,
-            Kind::Wrapped(flaw) => self.wrapped[flaw as usize] += 1,
+            Kind::Wrapped(flaw) => self.wrapped[flaw.wrapped_index()] += 1,
         }
     }
 }

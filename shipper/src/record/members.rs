@@ -19,8 +19,8 @@ pub(super) enum Field {
     Message,
     RequestId,
     ProjectId,
-    AtTimestamp,
-    Time,
+    /// Another key of a time, by its [place](store::time_key) among them.
+    Time(u8),
     /// The [shipper's own](super::RESERVED_KEY), one below it, or [the engines'](ENGINES_OWN).
     Reserved,
 }
@@ -59,7 +59,6 @@ impl Field {
     /// The field of a key, whose first eight bytes are `first`.
     #[inline(always)]
     pub(super) fn of(first: u64, key: &[u8]) -> Option<Self> {
-        const TIME: u64 = head(b"time");
         const LEVEL: u64 = head(b"level");
         const ORIGIN: u64 = head(super::RESERVED_KEY.as_bytes());
         const BELOW_ORIGIN: u64 = ORIGIN | (b'.' as u64) << (8 * super::RESERVED_KEY.len());
@@ -69,9 +68,7 @@ impl Field {
         const TIMESTAM: u64 = head(b"timestamp");
         const REQUEST: u64 = head(b"request_id");
         const PROJECT: u64 = head(b"project_id");
-        const AT_TIMES: u64 = head(b"@timestamp");
         match (key.len(), first) {
-            (4, TIME) => Some(Self::Time),
             (5, LEVEL) => Some(Self::Level),
             (6, ORIGIN) => Some(Self::Reserved),
             (7, SERVICE) => Some(Self::Service),
@@ -79,22 +76,60 @@ impl Field {
             (9, TIMESTAM) if key[8] == b'p' => Some(Self::Timestamp),
             (10, REQUEST) if key[8..] == *b"id" => Some(Self::RequestId),
             (10, PROJECT) if key[8..] == *b"id" => Some(Self::ProjectId),
-            (10, AT_TIMES) if key[8..] == *b"mp" => Some(Self::AtTimestamp),
+            (length, _) if length < 32 && TIME_LENGTHS >> length & 1 == 1 && TIME_HEADS.contains(&first) => {
+                Self::time(key)
+            }
             _ if first as u8 == b'_' && ENGINES_OWN.contains(&key) => Some(Self::Reserved),
             _ if first & SEVEN_BYTES == BELOW_ORIGIN => Some(Self::Reserved),
             _ => None,
         }
     }
+
+    #[inline(never)]
+    fn time(key: &[u8]) -> Option<Self> {
+        store::time_key(key).and_then(|place| u8::try_from(place).ok()).map(Self::Time)
+    }
+
+    /// The bit of a contract's field in [`Members::met`].
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Timestamp => 1,
+            Self::Service => 2,
+            Self::Level => 4,
+            Self::Message => 8,
+            Self::RequestId => 16,
+            Self::ProjectId => 32,
+            Self::Time(_) | Self::Reserved => 0,
+        }
+    }
 }
 
-/// The fields that a scan has seen as the contract wants them, and the times.
+/// The first eight bytes of the keys of a time, and bits for their lengths, by which most keys are known for others.
+const TIME_HEADS: [u64; store::TIME_KEYS.len()] = {
+    let mut heads = [0; store::TIME_KEYS.len()];
+    let mut place = 0;
+    while place < heads.len() {
+        heads[place] = head(store::TIME_KEYS[place].as_bytes());
+        place += 1;
+    }
+    heads
+};
+const TIME_LENGTHS: u32 = {
+    let (mut lengths, mut place) = (0, 0);
+    while place < store::TIME_KEYS.len() {
+        lengths |= 1 << store::TIME_KEYS[place].len();
+        place += 1;
+    }
+    lengths
+};
+
+/// The fields that a scan has seen as the contract wants them, and the time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Members {
     /// A bit for each field that is as the contract wants it.
     met: u8,
-    timestamp: Option<Timestamp>,
-    at_timestamp: Option<Timestamp>,
-    time: Option<Timestamp>,
+    /// The place of its key among those of a time, and the time.
+    time: Option<(u8, Timestamp)>,
     /// A reserved key was seen.
     pub(super) is_reserved_seen: bool,
 }
@@ -107,15 +142,17 @@ impl Members {
         self.met == Self::ALL
     }
 
-    /// The line's own time.
+    /// The line's own time: that under the first of the [keys of a time](store::TIME_KEYS) that can be read.
     pub(super) fn own_time(&self) -> Option<Timestamp> {
-        self.timestamp.or(self.at_timestamp).or(self.time)
+        self.time.map(|(_, time)| time)
     }
 
     /// Notes a field with its value as it is written.
     pub(super) fn note(&mut self, field: Field, value: &[u8]) {
         if field == Field::Reserved {
             self.is_reserved_seen = true;
+        } else if let Field::Time(place) = field {
+            self.note_time(place, value);
         } else if let [b'"', text @ .., b'"'] = value {
             // What is met as it is written is met as it is meant; only the rest may have to be decoded.
             if !self.note_text(field, text) && text.len() <= ESCAPED_MAX_BYTES && text.contains(&b'\\') {
@@ -123,8 +160,23 @@ impl Members {
                 decode(text, &mut decoded);
                 self.note_text(field, &decoded);
             }
+            if field == Field::Timestamp && self.met & field.bit() == 0 {
+                self.note_time(0, value);
+            }
+        } else if field == Field::Timestamp {
+            self.note_time(0, value);
         } else if matches!(field, Field::RequestId | Field::ProjectId) && value == b"null" {
             self.meet(field, true);
+        }
+    }
+
+    /// Notes what stands under a key of a time, in whatever notation.
+    #[inline(never)]
+    fn note_time(&mut self, place: u8, value: &[u8]) {
+        // Longer ones are none, however they are escaped.
+        if value.len() <= ESCAPED_MAX_BYTES && self.time.is_none_or(|(better, _)| place < better) {
+            let time = std::str::from_utf8(value).ok().and_then(store::read_time);
+            self.time = time.map(|time| (place, time)).or(self.time);
         }
     }
 
@@ -133,30 +185,21 @@ impl Members {
     fn note_text(&mut self, field: Field, text: &[u8]) -> bool {
         match field {
             Field::Timestamp => {
-                self.timestamp = Timestamp::parse(text);
-                let met = self.timestamp.is_some() && is_contract_time(text);
-                self.meet(field, met);
-                self.timestamp.is_some()
+                let time = if is_contract_time(text) { Timestamp::parse(text) } else { None };
+                self.time = time.map(|time| (0, time)).or(self.time);
+                self.meet(field, time.is_some())
             }
             Field::Service => self.meet(field, is_name(text)),
             Field::Level => self.meet(field, matches!(text, b"trace" | b"debug" | b"info" | b"warn" | b"error")),
             Field::Message => self.meet(field, true),
             Field::RequestId | Field::ProjectId => self.meet(field, is_id(text)),
-            Field::AtTimestamp => {
-                self.at_timestamp = Timestamp::parse(text);
-                self.at_timestamp.is_some()
-            }
-            Field::Time => {
-                self.time = Timestamp::parse(text);
-                self.time.is_some()
-            }
-            Field::Reserved => true,
+            Field::Time(_) | Field::Reserved => true,
         }
     }
 
     #[inline(always)]
     fn meet(&mut self, field: Field, met: bool) -> bool {
-        self.met |= u8::from(met) << field as u8;
+        self.met |= if met { field.bit() } else { 0 };
         met
     }
 }

@@ -15,12 +15,14 @@ pub(super) struct Scan<'a> {
     keys: &'a mut Keys,
     /// An object has a key twice.
     twice: bool,
+    /// A number is one that engines can't read.
+    has_large_number: bool,
     members: Members,
 }
 
 impl<'a> Scan<'a> {
     pub(super) fn new(line: &'a [u8], marks: &'a [u64], keys: &'a mut Keys) -> Self {
-        Self { line, marks, keys, twice: false, members: Members::default() }
+        Self { line, marks, keys, twice: false, has_large_number: false, members: Members::default() }
     }
 
     /// Checks the whole line.
@@ -39,6 +41,9 @@ impl<'a> Scan<'a> {
         }
         if self.members.is_reserved_seen {
             return Err(Flaw::ReservedKey);
+        }
+        if self.has_large_number {
+            return Err(Flaw::LargeNumber);
         }
         let is_empty = self.space(start + 1) == end - 1;
         let (time, is_record) = (self.members.own_time(), self.members.are_all_met());
@@ -178,17 +183,27 @@ impl<'a> Scan<'a> {
     }
 
     #[inline(always)]
-    fn number(&self, mut at: usize) -> Result<usize, Flaw> {
-        at += usize::from(self.byte(at) == b'-');
+    fn number(&mut self, start: usize) -> Result<usize, Flaw> {
+        let mut at = start + usize::from(self.byte(start) == b'-');
         at = if self.byte(at) == b'0' { at + 1 } else { self.digits(at)? };
         if self.byte(at) == b'.' {
             at = self.digits(at + 1)?;
         }
-        if matches!(self.byte(at), b'e' | b'E') {
+        let is_scaled = matches!(self.byte(at), b'e' | b'E');
+        if is_scaled {
             let signed = matches!(self.byte(at + 1), b'+' | b'-');
             at = self.digits(at + 1 + usize::from(signed))?;
         }
+        // A shorter one always fits.
+        if at - start > 18 || is_scaled {
+            self.note_size(start, at);
+        }
         Ok(at)
+    }
+
+    #[cold]
+    fn note_size(&mut self, start: usize, end: usize) {
+        self.has_large_number |= std::str::from_utf8(&self.line[start..end]).is_ok_and(|text| !is_readable(text));
     }
 
     #[inline(always)]
@@ -223,6 +238,14 @@ impl<'a> Scan<'a> {
     fn byte(&self, at: usize) -> u8 {
         self.line.get(at).copied().unwrap_or(0)
     }
+}
+
+/// Whether engines can read a number: a whole one has at most 64 bits, and any other is one that a double holds.
+pub(super) fn is_readable(number: &str) -> bool {
+    if number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+        return number.parse::<i64>().is_ok();
+    }
+    number.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
 /// The value of four hexadecimal digits.

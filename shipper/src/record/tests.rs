@@ -25,6 +25,33 @@ fn a_record_is_known() {
     assert_eq!(object.time, Timestamp::parse(b"2026-11-23T18:51:20.123Z"));
 }
 
+/// The keys and notations that give a line its day are those that the stores read its time by.
+#[test]
+fn a_line_has_its_time_in_every_notation() {
+    let time = Timestamp::parse(b"2018-07-09T21:17:54.600Z");
+    for key in store::TIME_KEYS {
+        for value in [
+            "1531171074600",
+            "1531171074.6",
+            "1.5311710746E9",
+            r#""1531171074600""#,
+            r#""2018-07-09 21:17:54,600""#,
+            r#""2018-07-09T22:17:54.6+0100""#,
+            r#""2018-07-09T21:17:54.600Z""#,
+            r#""2018-07-09T21:17:54.600\u005a""#,
+        ] {
+            assert_eq!(object(&format!("{{\"a\":1,\"{key}\":{value}}}")).time, time, "{key}: {value}");
+            let escaped = format!("\\u{:04x}{}", key.as_bytes()[0], &key[1..]);
+            assert_eq!(object(&format!("{{\"{escaped}\":{value}}}")).time, time, "{escaped}: {value}");
+        }
+    }
+    let ordered = r#"{"ts":1,"time":"no","@timestamp":2,"timestamp":null}"#;
+    assert_eq!(object(ordered).time, Some(Timestamp::from_unix_ms(2_000)));
+    for none in [r#"{"a":{"time":1}}"#, r#"{"Time":1}"#, r#"{"timestampx":1}"#, r#"{"timestamp":[1]}"#] {
+        assert_eq!(object(none).time, None, "{none}");
+    }
+}
+
 #[test]
 fn other_objects_are_not_records() {
     for (from, to) in [
@@ -113,13 +140,22 @@ fn what_is_wrong_with_the_form_comes_before_the_keys() {
 }
 
 #[test]
-fn depth_is_bounded_and_numbers_are_not() {
+fn depth_and_numbers_are_bounded() {
     let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
     object(&nested(MAX_DEPTH));
     assert_eq!(check(&nested(MAX_DEPTH + 1)), Check::Wrap(Flaw::TooDeep));
     assert_eq!(check(&"[".repeat(1_000_000)), Check::Wrap(Flaw::TooDeep));
     let digits = "9".repeat(100_000);
-    object(&format!("{{\"a\":-{digits}.{digits}E+{digits},\"b\":1e999}}"));
+    for number in
+        ["9223372036854775807", "-9223372036854775808", "1e308", "0.12345678901234567891", "-0", &format!("0.{digits}")]
+    {
+        object(&format!("{{\"a\":[{number}]}}"));
+    }
+    for number in
+        ["9223372036854775808", "-9223372036854775809", "1e309", &digits, &format!("-{digits}.{digits}E+{digits}")]
+    {
+        assert_eq!(check(&format!("{{\"a\":[{number}]}}")), Check::Wrap(Flaw::LargeNumber), "{number:.30}");
+    }
 }
 
 #[test]

@@ -56,15 +56,21 @@ impl Timestamp {
         }
         let (year, month, day) = (digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..10])?);
         let (hour, minute, second) = (digits(&text[11..13])?, digits(&text[14..16])?, digits(&text[17..19])?);
+        let (micros, zone) = fraction(&text[19..])?;
+        let east = offset(zone)?;
+        Self::from_parts([year, month, day], [hour, minute, second], micros, east)
+    }
+
+    /// The time of a date, a time of day and an offset in minutes east of UTC, if there is one.
+    pub(crate) fn from_parts(date: [i64; 3], time: [i64; 3], micros: i64, east: i64) -> Option<Self> {
+        let ([year, month, day], [hour, minute, second]) = (date, time);
         if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
             return None;
         }
         if hour > 23 || minute > 59 || second > 60 {
             return None;
         }
-        let (micros, zone) = fraction(&text[19..])?;
-        let offset_minutes = offset(zone)?;
-        let minutes = hour * 60 + minute - offset_minutes;
+        let minutes = hour * 60 + minute - east;
         let seconds = days_from_civil(year, month, day) * 86_400 + minutes * 60 + second.min(59);
         Some(Self(seconds * MICROS_PER_SECOND + micros))
     }

@@ -2,46 +2,17 @@
 
 use serde_json::Value;
 
-use crate::level::Level;
 use crate::normalise::Draft;
 use crate::normalise::object::Object;
+use crate::normalise::table::MESSAGE_KEYS;
 
 /// A text, or a whole number as one; empty texts say nothing.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => number.as_i64().map(|whole| whole.to_string()),
         _ => None,
     }
-}
-
-fn level(value: &Value) -> Option<Level> {
-    match value {
-        Value::String(text) => Level::from_spelling(text),
-        Value::Number(number) => Level::from_number(number.as_f64()?),
-        _ => None,
-    }
-}
-
-/// `level`; ECS `log.level`, dotted or nested; `severity`. What says no level that is known is `info`.
-pub(super) fn take_level(draft: &mut Draft<'_>) -> Level {
-    let mut taken = draft.document.scalar("level").as_ref().and_then(level);
-    if taken.is_some() {
-        draft.document.remove("level");
-    }
-    draft.replace("level");
-    for key in ["log.level", "severity"] {
-        if taken.is_none() {
-            taken = draft.document.scalar(key).as_ref().and_then(level);
-            if taken.is_some() {
-                draft.document.remove(key);
-            }
-        }
-    }
-    if taken.is_none() {
-        taken = take_nested(draft, "log", "level", level);
-    }
-    taken.unwrap_or(Level::Info)
 }
 
 /// `service`; ECS `service.name`, dotted or nested; bunyan's `name`; `service` in a tracing event's fields or spans.
@@ -63,7 +34,7 @@ pub(super) fn take_service(draft: &mut Draft<'_>) -> Option<String> {
     taken.or_else(|| in_context(&draft.document, "service"))
 }
 
-/// `message`; bunyan's `msg`; `message` in a tracing event's fields. Without any it is empty.
+/// `message`; bunyan's `msg`; `message` in a tracing event's fields; [`MESSAGE_KEYS`]. Without any it is empty.
 pub(super) fn take_message(draft: &mut Draft<'_>) -> String {
     let message = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
@@ -76,6 +47,11 @@ pub(super) fn take_message(draft: &mut Draft<'_>) -> String {
     }
     if taken.is_none() {
         taken = take_nested(draft, "fields", "message", message);
+    }
+    for key in MESSAGE_KEYS {
+        if taken.is_none() {
+            taken = take(draft, key, |value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned));
+        }
     }
     taken.unwrap_or_default()
 }
@@ -95,7 +71,7 @@ fn of_ecs(document: &Object<'_>) -> Option<String> {
 }
 
 /// Removes `key` if it has a usable value.
-fn take<T>(draft: &mut Draft<'_>, key: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+pub(super) fn take<T>(draft: &mut Draft<'_>, key: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
     let taken = draft.document.scalar(key).as_ref().and_then(read);
     if taken.is_some() {
         draft.document.remove(key);
@@ -104,7 +80,7 @@ fn take<T>(draft: &mut Draft<'_>, key: &str, read: impl Fn(&Value) -> Option<T>)
 }
 
 /// Removes `key` from the object under `outer` if it has a usable value, and the object if nothing is left.
-fn take_nested<T>(
+pub(super) fn take_nested<T>(
     draft: &mut Draft<'_>,
     outer: &'static str,
     key: &str,

@@ -6,37 +6,22 @@
 //! stands where a contract field belongs, and can't be it, moves to `origin.replaced`, so nothing is lost.
 
 mod fields;
+mod level;
 mod object;
-mod time;
+pub(crate) mod table;
+pub(crate) mod time;
+mod time_text;
 
 use std::borrow::Cow;
 
 use crate::id::GenerationId;
 use crate::level::Level;
 use crate::normalise::object::{Object, quoted};
+use crate::normalise::table::VALUES;
 use crate::record::Record;
 
 /// The service of lines that do not name theirs.
 const UNKNOWN_SERVICE: &str = "unknown";
-
-/// Fields that hold a value, so that nothing can stand below them, as in `service.version`.
-const VALUES: [&str; 15] = [
-    "timestamp",
-    "@timestamp",
-    "service",
-    "level",
-    "message",
-    "request_id",
-    "project_id",
-    "trace_id",
-    "span_id",
-    "target",
-    "method",
-    "endpoint",
-    "outcome",
-    "status",
-    "duration_ms",
-];
 
 /// A document under work.
 struct Draft<'a> {
@@ -46,10 +31,13 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// Removes `key` and keeps its value aside; a null is nothing to keep.
+    /// Removes `key` and keeps its value aside, beside one that is there; a null is nothing to keep.
     fn replace(&mut self, key: impl Into<Cow<'static, str>>) {
         let key = key.into();
-        if let Some(value) = self.document.remove(&key).filter(|value| value != "null") {
+        if let Some(mut value) = self.document.remove(&key).filter(|value| value != "null") {
+            if let Some(before) = self.replaced.text(&key) {
+                value = format!("[{before},{value}]").into();
+            }
             self.replaced.insert(key, value);
         }
     }
@@ -70,10 +58,13 @@ pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<
     let mut draft = Draft { document, replaced: Object::default() };
     let is_origin = draft.document.object("origin").is_some();
     let kept = if is_origin { draft.document.remove("origin") } else { None };
-    draft.replace("origin");
     let mut origin = kept.as_deref().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
+    // The shipper has moved values there too.
+    let before = origin.remove("replaced");
+    draft.replaced = before.as_deref().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
+    draft.replace("origin");
     let (time, timestamp) = time::take(&mut draft, &origin, generation);
-    let level = fields::take_level(&mut draft);
+    let level = level::take(&mut draft);
     let service = fields::take_service(&mut draft).unwrap_or_else(|| UNKNOWN_SERVICE.to_owned());
     let message = fields::take_message(&mut draft);
     let request_id = fields::take_id(&mut draft, "request_id");
@@ -94,6 +85,22 @@ pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<
         project_id: project_id.map(Cow::Owned),
     };
     Ok((record, text))
+}
+
+/// Whether a value under a key at a document's top, as JSON writes it, says what that key is for. Of most keys every
+/// value but null does; a level or a time has to be one that can be read, an id or a message a text or a whole number.
+#[must_use]
+pub fn is_usable(key: &str, value: &str) -> bool {
+    if table::LEVEL_KEYS.contains(&key) {
+        return level::read(&object::scalar(value), true).is_some();
+    }
+    if table::TIME_KEYS.contains(&key) {
+        return time::read(&object::scalar(value)).is_some();
+    }
+    match key {
+        "message" | "service" | "request_id" | "project_id" => fields::text(&object::scalar(value)).is_some(),
+        _ => value != "null",
+    }
 }
 
 /// The document's text: the contract's fields first, then the rest, then its origin.

@@ -95,7 +95,8 @@ pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn scalar(text: &str) -> Value {
+/// A value, if it is no object or array: those read as null.
+pub(super) fn scalar(text: &str) -> Value {
     match text.as_bytes().first() {
         Some(b'{' | b'[') | None => Value::Null,
         Some(b'"') => serde_json::from_str::<Lossy<'_>>(text)

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use crate::id::GenerationId;
 use crate::normalise::Draft;
-use crate::normalise::object::Object;
+use crate::normalise::object::{Object, scalar};
+use crate::normalise::table::TIME_KEYS;
+use crate::normalise::time_text;
 use crate::record::contract_time;
 use crate::timestamp::Timestamp;
 
@@ -14,11 +16,11 @@ const SECONDS_BELOW: i64 = 100_000_000_000;
 const MILLIS_BELOW: i64 = SECONDS_BELOW * 1_000;
 const MICROS_BELOW: i64 = MILLIS_BELOW * 1_000;
 
-/// Takes the time out of a document: of `timestamp`, `@timestamp`, `time` and `ts` the first that can be read, else
+/// Takes the time out of a document: of [`TIME_KEYS`] the first that can be read, else
 /// when the line was received, else when its generation was born. Its text is as the contract writes it.
 pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: GenerationId) -> (Timestamp, String) {
     let mut taken = None;
-    for key in ["timestamp", "@timestamp", "time", "ts"] {
+    for key in TIME_KEYS {
         if taken.is_none() {
             taken = draft.document.scalar(key).as_ref().and_then(read);
             if taken.is_some() {
@@ -26,7 +28,7 @@ pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: Gener
             }
         }
         // These two names are the contract's and the engine's; the others may mean anything.
-        if key.ends_with("timestamp") {
+        if matches!(key, "timestamp" | "@timestamp") {
             draft.replace(key);
         }
     }
@@ -37,14 +39,27 @@ pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: Gener
     })
 }
 
+/// The place of a key at a document's top among those that its time may stand under; the first readable one counts.
+#[must_use]
+pub fn time_key(key: &[u8]) -> Option<usize> {
+    TIME_KEYS.iter().position(|known| known.as_bytes() == key)
+}
+
+/// Reads the value of such a key, as JSON writes it: a text in any notation that is understood, or a number since the
+/// epoch. It is the time that the document will have in either store.
+#[must_use]
+pub fn read_time(value: &str) -> Option<Timestamp> {
+    read(&scalar(value)).map(|(time, _)| time)
+}
+
 /// A time and its text, which is kept where the contract allows it.
-fn read(value: &Value) -> Option<(Timestamp, String)> {
+pub(super) fn read(value: &Value) -> Option<(Timestamp, String)> {
     let time = match value {
         Value::String(text) => {
             if let Some(time) = contract_time(text) {
                 return Some((time, text.clone()));
             }
-            Timestamp::parse(text.as_bytes())?
+            time_text::parse(text.as_bytes())?
         }
         Value::Number(number) => match number.as_i64() {
             Some(whole) => from_whole(whole),
@@ -56,7 +71,7 @@ fn read(value: &Value) -> Option<(Timestamp, String)> {
     Some((time, time.to_string()))
 }
 
-fn from_whole(number: i64) -> Timestamp {
+pub(super) fn from_whole(number: i64) -> Timestamp {
     Timestamp::from_unix_micros(match number.saturating_abs() {
         magnitude if magnitude < SECONDS_BELOW => number * 1_000_000,
         magnitude if magnitude < MILLIS_BELOW => number * 1_000,
@@ -66,7 +81,7 @@ fn from_whole(number: i64) -> Timestamp {
 }
 
 /// Numbers with decimals are seconds, or milliseconds where they are too large for seconds.
-fn from_seconds(number: f64) -> Option<Timestamp> {
+pub(super) fn from_seconds(number: f64) -> Option<Timestamp> {
     #[expect(clippy::cast_precision_loss, reason = "the bounds are powers of ten that a double holds")]
     let (seconds_below, millis_below) = (SECONDS_BELOW as f64, MILLIS_BELOW as f64);
     let micros = if number.abs() < seconds_below {

@@ -1,7 +1,7 @@
 //! The ingest pipeline and the embedded store bring lines of other shapes into the contract's form alike.
 
 use serde_json::{Value, json};
-use store::{Disposition, EngineSettings, Order, Scope, Search, Store, Target, Timestamp};
+use store::{BatchBuilder, Disposition, EngineSettings, LineId, Order, Scope, Search, Store, Target, Timestamp};
 
 use crate::lines::{DAY, all_stored, batch, documents, generation, record};
 use crate::rig::Rig;
@@ -38,6 +38,170 @@ fn corpus() -> Vec<Value> {
         json!({ "timestamp": "2026-11-23T18:51:20.123Z", "service": "s", "level": "info", "message": "a record",
             "request_id": null, "project_id": "p", "extra": { "kept": [1, 2, null] } }),
     ]
+}
+
+/// A line of one shape, and the level, the message and the time that it must have.
+type Shape = (Value, &'static str, &'static str, &'static str);
+
+/// When a line arrived that has no time of its own.
+const ARRIVED: &str = "2026-11-23T12:00:00.000000Z";
+
+/// Lines of many loggers.
+fn shapes() -> Vec<Shape> {
+    let gelf =
+        json!({ "version": "1.1", "host": "h", "short_message": "gelf", "level": 3, "timestamp": 1_531_171_074.6 });
+    vec![
+        (json!({ "level": "\u{1b}[31merror\u{1b}[39m", "message": "winston" }), "error", "winston", ARRIVED),
+        (gelf, "error", "gelf", "2018-07-09T21:17:54.600000Z"),
+        (json!({ "version": "1.1", "host": "h", "level": 7, "message": "gelf" }), "debug", "gelf", ARRIVED),
+        (json!({ "level": 3, "message": "who knows" }), "info", "who knows", ARRIVED),
+        (
+            json!({ "levelname": "ERROR", "message": "python", "asctime": "2018-08-03 02:05:59,772" }),
+            "error",
+            "python",
+            "2018-08-03T02:05:59.772000Z",
+        ),
+        (
+            json!({ "timestamp": "2025-12-15T02:12:34.977+0100", "level": "info", "message": "icinga" }),
+            "info",
+            "icinga",
+            "2025-12-15T01:12:34.977000Z",
+        ),
+        (
+            json!({ "PRIORITY": "4", "MESSAGE": "journal", "__REALTIME_TIMESTAMP": "1531171074600001" }),
+            "warn",
+            "journal",
+            "2018-07-09T21:17:54.600001Z",
+        ),
+        (json!({ "SYSLOG_IDENTIFIER": "sshd", "level": "7", "MESSAGE": "journal" }), "debug", "journal", ARRIVED),
+        (
+            json!({ "@t": "2018-08-03T02:05:59.7721234Z", "@l": "Warning", "@mt": "{A}", "@m": "serilog" }),
+            "warn",
+            "serilog",
+            "2018-08-03T02:05:59.7721234Z",
+        ),
+        (
+            json!({ "Timestamp": "2018-08-03T02:05:59.7721234+02:00", "Level": "Fatal", "Message": "net" }),
+            "error",
+            "net",
+            "2018-08-03T00:05:59.772123Z",
+        ),
+        (
+            json!({ "level": "50", "time": "1531171074600", "msg": "pino" }),
+            "error",
+            "pino",
+            "2018-07-09T21:17:54.600000Z",
+        ),
+        (json!({ "level": "W", "ts": "1531171074.25", "msg": "glog" }), "warn", "glog", "2018-07-09T21:17:54.250000Z"),
+        (
+            json!({ "level": 200, "level_name": "INFO", "message": "monolog", "datetime": "2018-08-03 02:05:59.5 +0000 UTC" }),
+            "info",
+            "monolog",
+            "2018-08-03T02:05:59.500000Z",
+        ),
+        (
+            json!({ "severityNumber": 18, "body": "otel", "timeUnixNano": "1531171074600001999" }),
+            "error",
+            "otel",
+            "2018-07-09T21:17:54.600001Z",
+        ),
+        (
+            json!({ "severity_text": "DEBUG2", "body": { "stringValue": "x" }, "log": "a text" }),
+            "debug",
+            "a text",
+            ARRIVED,
+        ),
+        (
+            json!({ "event": "structlog", "level": "critical", "timestamp": "20180803T020559Z" }),
+            "error",
+            "structlog",
+            "2018-08-03T02:05:59.000000Z",
+        ),
+        (json!({ "event": { "kind": "x" }, "log": { "level": "[WARN]" }, "message": "" }), "warn", "", ARRIVED),
+        (
+            json!({ "log.level": "error", "@timestamp": "2018/08/03 02:05:59 GMT", "message": 7 }),
+            "error",
+            "7",
+            "2018-08-03T02:05:59.000000Z",
+        ),
+        (
+            json!({ "level": "x".repeat(70), "severity": "é", "LEVEL": "err", "@m": "", "Message": "m" }),
+            "error",
+            "m",
+            ARRIVED,
+        ),
+        (
+            json!({ "level": "\u{1b}[31", "lvl": "<error>", "time": "03/08/2018 02:05:59", "ts": "20180803", "msg": "m" }),
+            "error",
+            "m",
+            ARRIVED,
+        ),
+        (
+            json!({ "timestamp": "2018-08-03T02:05", "time": "2018-08-03T02:05:59 CEST", "ts": "2018-08-03 02:05:59+1",
+            "@t": "+1", "Timestamp": "2018-08-03T02:05:59-", "asctime": "", "datetime": " ", "eventTime": "2018-08-03T02:05:59 ",
+            "message": "trimmed" }),
+            "info",
+            "trimmed",
+            "2018-08-03T02:05:59.000000Z",
+        ),
+    ]
+}
+
+/// Every notation means the same to the pipeline and to the embedded store, and what it has to mean.
+#[tokio::test]
+async fn every_notation_means_the_same_in_both() {
+    let rig = Rig::full("notations");
+    let shapes = shapes();
+    let mut lines: Vec<Value> = shapes.iter().map(|(line, ..)| line.clone()).collect();
+    let moved = json!({ "level": "loud", "message": [1], "origin": { "replaced": { "level": "gold", "user": "a" } } });
+    lines.push(moved);
+    let mut batch = BatchBuilder::new(&rig.settings.index_prefix);
+    for (place, line) in lines.iter().enumerate() {
+        let mut line = line.clone();
+        let origin = line.as_object_mut().unwrap().entry("origin").or_insert_with(|| json!({}));
+        let origin = origin.as_object_mut().unwrap();
+        origin.extend([
+            ("offset".to_owned(), json!(place)),
+            ("length".to_owned(), json!(1)),
+            ("received".to_owned(), json!(ARRIVED)),
+        ]);
+        let id = LineId { generation: generation(1), offset: place as u64 };
+        let day = Timestamp::parse(ARRIVED.as_bytes()).unwrap().day();
+        batch.push(id, 1, day, |body| serde_json::to_writer(body, &line).unwrap());
+    }
+    let batch = batch.finish(0);
+    let engine = rig.ready_store().await;
+    assert_eq!(engine.write(&batch).await.unwrap(), all_stored(lines.len()));
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = Store::open_writer(&Target::Sqlite(dir.path().join("logs.db")), &EngineSettings::default()).await;
+    let embedded = embedded.unwrap();
+    assert_eq!(embedded.write(&batch).await.unwrap(), all_stored(lines.len()));
+    let search = Search { order: Order::OldestFirst, limit: 100, ..Search::default() };
+    let in_place = |page| {
+        let mut documents = documents(&page);
+        documents.sort_by_key(|document| document["origin"]["offset"].as_u64());
+        documents
+    };
+    let from_engine = in_place(rig.find(&engine, &search).await);
+    let from_embedded = in_place(embedded.search(&Scope::All, &search).await.unwrap());
+    assert_eq!(from_embedded.len(), lines.len());
+    for (document, (line, level, message, time)) in from_embedded.iter().zip(&shapes) {
+        let found = (&document["level"], &document["message"], &document["timestamp"]);
+        assert_eq!(found, (&json!(level), &json!(message), &json!(time)), "{line:.300}");
+        // The shipper tells a line's day by the same reader.
+        let own =
+            line.as_object().unwrap().iter().filter_map(|(key, value)| {
+                Some((store::time_key(key.as_bytes())?, store::read_time(&value.to_string())?))
+            });
+        let own = own.min().map(|(_, time)| time).or(Timestamp::parse(ARRIVED.as_bytes()));
+        assert_eq!(own, Timestamp::parse(time.as_bytes()), "{line:.300}");
+    }
+    let last = &from_embedded[lines.len() - 1];
+    assert_eq!(last["origin"]["replaced"], json!({ "level": ["gold", "loud"], "user": "a", "message": [1] }));
+    for (place, (one, other)) in from_engine.iter().zip(&from_embedded).enumerate() {
+        assert_eq!(one, other, "{:.300}", lines[place]);
+    }
+    rig.clean().await;
 }
 
 #[tokio::test]
@@ -124,13 +288,4 @@ async fn names_below_a_value_are_kept_aside() {
     let replaced: Vec<_> = documents(&found).iter().map(|document| document["origin"]["replaced"].clone()).collect();
     assert_eq!(replaced, extras);
     rig.clean().await;
-}
-
-/// The script stands in the pipeline as one JSON text, which nobody can read; beside it, it is kept as it was written.
-#[test]
-fn the_pipelines_script_is_the_one_to_read() {
-    let pipeline: Value =
-        serde_json::from_str(include_str!("../../../../infra/elasticsearch/ingest-pipeline.json")).unwrap();
-    let script = include_str!("../../../../infra/elasticsearch/normalise.painless");
-    assert_eq!(pipeline["processors"][0]["script"]["source"], script);
 }

@@ -1,6 +1,6 @@
 //! What must be true in the end: where every line rests, as which document, and that nothing else rests anywhere.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use shipper::document::EARLIEST;
@@ -137,7 +137,8 @@ impl Rest {
         let mut numbers: HashMap<u64, Vec<_>> = HashMap::new();
         for (id, sent) in &self.lines {
             // A hole joins lines that were sent by themselves before.
-            let is_hole = memchr::memmem::find(&sent[0].document, br"\u0000\u0000").is_some();
+            let has = |text: &[u8]| memchr::memmem::find(&sent[0].document, text).is_some();
+            let is_hole = has(br"\u0000\u0000") || has(b"\"leading_nuls\"");
             if let Some(number) = number_in(&sent[0].document).filter(|_| !is_hole) {
                 numbers.entry(number).or_default().push((*id, &sent[0]));
             }
@@ -200,13 +201,25 @@ pub(super) fn dead_letters(disk: &SimDisk) -> Vec<(LineId, engine::Held)> {
 
 /// A number of `origin`.
 pub(super) fn place(document: &[u8], key: &str) -> u64 {
-    number_after(document, &format!("\"{key}\":")).unwrap()
+    place_or_none(document, key).unwrap()
+}
+
+fn place_or_none(document: &[u8], key: &str) -> Option<u64> {
+    number_after(document, &format!("\"{key}\":"))
 }
 
 fn number_after(document: &[u8], key: &str) -> Option<u64> {
     let at = memchr::memmem::rfind(document, key.as_bytes())? + key.len();
     let digits = document[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(&document[at..at + digits]).ok()?.parse().ok()
+}
+
+/// What is in the list under a key of a document.
+fn list_after<'a>(document: &'a [u8], key: &str) -> Option<&'a str> {
+    let key = format!("\"{key}\":[");
+    let at = memchr::memmem::rfind(document, key.as_bytes())? + key.len();
+    let end = memchr::memchr(b']', &document[at..])?;
+    std::str::from_utf8(&document[at..at + end]).ok()
 }
 
 /// The text of a member of a document, the last of its name.
@@ -237,33 +250,34 @@ pub(super) struct Expected<'a> {
 impl Expected<'_> {
     /// Whether a document is it, but for the time of arrival, which it tells, and whether it is in the right index.
     pub(super) fn is_met(&self, document: &[u8], index: &str) -> bool {
-        let cut = self.text.len().saturating_sub(LINE_MAX_BYTES);
-        let kept = &self.text[..self.text.len() - cut];
+        let nuls = self.text.iter().take_while(|byte| **byte == 0).count();
+        let text = &self.text[nuls..];
+        let cut = text.len().saturating_sub(LINE_MAX_BYTES);
+        let kept = &text[..text.len() - cut];
         let origin = format!(
             "\"origin\":{{\"host\":\"host\",\"shipper\":\"shipper\",{},\"generation\":\"{}\",\"offset\":{},\"length\":{}",
             self.source, self.id.generation, self.id.offset, self.length
         );
-        let flaw = if cut > 0 { Some("too_long") } else { flaw(kept) };
-        let (expected, day) = match flaw {
-            Some(flaw) => {
+        let (expected, day) = match Passed::of(kept, cut, nuls > 0, document) {
+            Err(flaw) => {
                 let arrived = text_after_first(document, "timestamp");
-                let end = if cut > 0 { format!(",\"cut_bytes\":{cut}") } else { String::new() };
+                let mut end = if nuls > 0 { ",\"changed\":[\"leading_nuls\"]".to_owned() } else { String::new() };
+                end += &if cut > 0 { format!(",\"cut_bytes\":{cut}") } else { String::new() };
                 let kept = if cut > 0 { kept } else { kept.strip_suffix(b"\r").unwrap_or(kept) };
                 let expected = format!(
                     "{{\"timestamp\":\"{arrived}\",\"service\":\"service\",\"level\":\"info\",\"message\":{},\
                      \"request_id\":null,\"project_id\":null,{origin},\"wrapped\":\"{flaw}\"{end}}}}}",
                     quoted(&String::from_utf8_lossy(kept))
                 );
-                (expected, arrived)
+                (expected, arrived.to_owned())
             }
-            None => {
-                let text = std::str::from_utf8(kept).unwrap();
-                let head = text.trim_end().strip_suffix('}').unwrap();
+            Ok(passed) => {
+                let head = passed.text.trim_end().strip_suffix('}').unwrap();
                 let head = if head.trim_end() == "{" { head.to_owned() } else { format!("{head},") };
-                let own = own_time(text);
+                let own = own_time(&passed.text);
                 let received = text_after(document, "received").unwrap_or_default();
                 let end = if own.is_some() { String::new() } else { format!(",\"received\":\"{received}\"") };
-                (format!("{head}{origin}{end}}}}}"), own.unwrap_or(received))
+                (format!("{head}{origin}{end}{}}}}}", passed.changed), own.unwrap_or(received).to_owned())
             }
         };
         let day = Timestamp::parse(day.as_bytes()).map(|time| format!("app-logs-{}", time.day()));
@@ -271,16 +285,108 @@ impl Expected<'_> {
     }
 }
 
-/// Why a line can't pass as it is; of the lines that the services write.
-fn flaw(text: &[u8]) -> Option<&'static str> {
-    let Ok(text) = std::str::from_utf8(text) else { return Some("not_utf8") };
-    match serde_json::from_str::<serde_json::Value>(text) {
-        Err(_) => Some("not_json"),
-        Ok(serde_json::Value::Object(_)) if text.contains("\"twice\"") => Some("duplicate_key"),
-        Ok(serde_json::Value::Object(members)) if members.contains_key("origin") => Some("reserved_key"),
-        Ok(serde_json::Value::Object(_)) => None,
-        Ok(_) => Some("not_object"),
+/// A line that passes as an object; of the lines that the services write.
+struct Passed {
+    text: String,
+    /// The members of `origin` that tell what was changed.
+    changed: String,
+}
+
+impl Passed {
+    /// The line as it has to be passed on, else why it is wrapped.
+    fn of(kept: &[u8], cut: usize, has_hole: bool, document: &[u8]) -> Result<Self, &'static str> {
+        let otherwise = if cut > 0 { "too_long" } else { "not_json" };
+        let Ok(text) = std::str::from_utf8(kept) else { return Err(if cut > 0 { "too_long" } else { "not_utf8" }) };
+        let (mut text, mut changes, mut end) = (text.to_owned(), Vec::new(), String::new());
+        let mut note = |condition: bool, change: &'static str| {
+            if condition {
+                changes.push(change);
+            }
+        };
+        if cut > 0 && text.contains(|character| character < ' ') {
+            return Self::as_it_is(document).ok_or("too_long");
+        }
+        if cut > 0 {
+            text = closed(&text).ok_or(otherwise)?;
+            let told = place_or_none(document, "cut_bytes").ok_or(otherwise)?;
+            if !(cut as u64..cut as u64 + 40).contains(&told) {
+                return Err("cut_bytes");
+            }
+            end = format!(",\"cut_bytes\":{told}");
+        }
+        let before = text.strip_suffix('\r').map_or(text.len(), str::len);
+        let has_control = text[..before].contains(|character: char| character < ' ');
+        let escaped = |text: &str| {
+            text.chars()
+                .map(|c| if c < ' ' { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() })
+                .collect::<String>()
+        };
+        text = escaped(&text[..before]) + &text[before..];
+        let is_half = text.contains(r"\ud83d");
+        text = text.replace(r"\ud83d", "\u{fffd}");
+        match serde_json::from_str::<serde_json::Value>(&text) {
+            Err(_) => return Err(otherwise),
+            Ok(serde_json::Value::Object(_)) => {}
+            Ok(_) => return Err(if is_half { otherwise } else { "not_object" }),
+        }
+        let twice = text.split_once(",\"n\":\"twice\"").map(|(first, rest)| (first.to_owned(), rest.to_owned()));
+        note(has_hole, "leading_nuls");
+        note(cut > 0, "too_long");
+        note(has_control, "control_character:n");
+        note(is_half, "lone_surrogate:n");
+        if let Some((first, rest)) = twice {
+            note(true, "duplicate_key:n");
+            end = format!(",\"replaced\":{first}}}{end}");
+            text = format!("{{\"n\":\"twice\"{rest}");
+        } else if let Some(rest) = text.strip_prefix("{\"origin\":{},") {
+            note(true, "reserved_key:origin");
+            end = format!(",\"replaced\":{{\"origin\":{{}}}}{end}");
+            text = format!("{{{rest}");
+        }
+        let mut changed =
+            if changes.is_empty() { String::new() } else { format!(",\"changed\":[\"{}\"]", changes.join("\",\"")) };
+        if has_control {
+            // A hole may be in any of the line's texts: only the kinds are compared, not the keys.
+            let told = list_after(document, "changed").ok_or(otherwise)?;
+            let kinds = |list: &str| -> BTreeSet<String> {
+                list.split(',').map(|entry| entry.trim_matches('"').split(':').next().unwrap().to_owned()).collect()
+            };
+            if kinds(told) != kinds(&changes.join(",")) {
+                return Err("changed");
+            }
+            changed = format!(",\"changed\":[{told}]");
+        }
+        Ok(Self { text, changed: changed + &end })
     }
+}
+
+impl Passed {
+    /// A line with a hole in it that was cut: no more is said of it than that it is an object, and is said to be cut.
+    fn as_it_is(document: &[u8]) -> Option<Self> {
+        let document = std::str::from_utf8(document).ok()?;
+        let object = serde_json::from_str::<serde_json::Value>(document).ok()?;
+        if object["origin"]["wrapped"].is_string() || !list_after(document.as_bytes(), "changed")?.contains("too_long")
+        {
+            return None;
+        }
+        let (head, _) = document.rsplit_once("\"origin\":{\"host\"")?;
+        let (_, changed) = document.rsplit_once(",\"changed\"")?;
+        let changed = format!(",\"changed\"{}", changed.strip_suffix("}}")?);
+        Some(Self { text: format!("{}}}", head.strip_suffix(',').unwrap_or(head)), changed })
+    }
+}
+
+/// The object that the beginning of a cut line is, closed where it can be with the most of it kept.
+fn closed(text: &str) -> Option<String> {
+    (1..=text.len()).rev().filter_map(|at| text.get(..at)).find_map(|start| {
+        // A word that ends at the cut may go on.
+        let ends = if start.ends_with(['"', '}']) { ["\"}", "}"] } else { ["\"}", "\"}"] };
+        ends.into_iter().map(|end| format!("{start}{end}")).find(|text| {
+            let is_object =
+                |text: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok();
+            is_object(text)
+        })
+    })
 }
 
 /// A line's own time, unless it is absurd.

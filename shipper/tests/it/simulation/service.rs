@@ -50,6 +50,8 @@ impl Lines {
             3 if self.hopeless && random.one_in(4) => format!("{{\"n\":\"#{number}#\",\"note\":\"{SPOILER}\"}}"),
             4 => format!("{{\"n\":\"#{number}#\",\"n\":\"twice\"}}"),
             5 if random.one_in(3) => format!("#{number}# {}", "long ".repeat(random.between(30, 200))),
+            5 if random.one_in(2) => format!("{{\"n\":\"#{number}# {}\"}}", "long ".repeat(random.between(30, 60))),
+            5 => format!("{{\"n\":\"#{number}# cut \\ud83d\"}}"),
             6 => return (None, Vec::new()),
             7 => format!("{{\"n\":\"#{number}#\"}}"),
             8 => {

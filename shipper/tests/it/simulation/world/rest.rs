@@ -8,7 +8,7 @@ use shipper::spool::OnFull;
 use super::{Process, Stream, World};
 
 /// Once faults stop, everything has its disposition within this much model time.
-const REST_WITHIN: Duration = Duration::from_secs(600);
+const REST_WITHIN: Duration = Duration::from_secs(1_800);
 
 /// What is on its way from pipes and files is read within this.
 const SETTLE: Duration = Duration::from_secs(5);

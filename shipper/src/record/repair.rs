@@ -1,0 +1,354 @@
+//! Turns a line that is nearly an object, or is one that no store takes as it is, into one that every store takes.
+//!
+//! Only lines that the [strict scan](super::scan) refused come here, so this may allocate. What the line means is kept:
+//! each change is noted as a [`Change`], and a value that has to make room moves to `replaced`. Of a line that was cut,
+//! the object that its beginning is gets closed; what stands incomplete at the cut, and could be misread, is left out.
+//!
+//! The work is linear in the line's length but for duplicate keys, which cost a copy of their object for each level
+//! that has one, and there are at most [`MAX_DEPTH`] levels.
+
+mod replaced;
+mod text;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use self::replaced::Replaced;
+use super::MAX_DEPTH;
+use super::change::{Change, Changes};
+use super::keys::{decode, head};
+use super::members::Field;
+
+/// A line that was made an object.
+#[derive(Debug)]
+pub(crate) struct Repaired {
+    /// The object's text.
+    pub(crate) text: Vec<u8>,
+    /// The text of an object of the values that made room, by the path of their key; empty if there are none.
+    pub(crate) replaced: String,
+    /// Bytes at the end of a line that was cut which are not in the text.
+    pub(crate) dropped: usize,
+}
+
+/// What became of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    /// It is all there.
+    Whole,
+    /// The line's end cut it, and it was closed.
+    Cut,
+    /// The line's end cut it, and what is there says nothing.
+    Nothing,
+}
+
+/// The line is nothing that can be made an object.
+struct Hopeless;
+
+/// Makes an object of a line whose beginning is one, if it can be; `is_cut` if the line had more bytes.
+pub(crate) fn repair(line: &[u8], is_cut: bool, changes: &mut Changes) -> Option<Repaired> {
+    let start = line.iter().position(|byte| !byte.is_ascii_whitespace())?;
+    if line[start] != b'{' {
+        return None;
+    }
+    let (line, half) = if is_cut { without_half_a_character(line) } else { (line, 0) };
+    let text = String::from_utf8_lossy(line);
+    let mut own = Changes::default();
+    if matches!(text, Cow::Owned(_)) {
+        own.note(Change::InvalidUtf8);
+    }
+    if is_cut {
+        own.note(Change::TooLong);
+    }
+    let mut repair = Repair {
+        text: text.as_bytes(),
+        at: start,
+        is_cut,
+        out: Vec::with_capacity(text.len() + 64),
+        path: Vec::new(),
+        changes: own,
+        replaced: Replaced::new(line.len()),
+        depth: 1,
+        dropped_from: text.len(),
+    };
+    let read = repair.object().ok()?;
+    repair.skip_space();
+    if repair.at < repair.text.len() || read == Read::Nothing {
+        return None;
+    }
+    let dropped = half + text.len() - repair.dropped_from;
+    changes.extend(repair.changes);
+    Some(Repaired { text: repair.out, replaced: repair.replaced.into_json(), dropped })
+}
+
+/// A cut line without the first bytes of a character that the cut went through, and how many those are.
+fn without_half_a_character(line: &[u8]) -> (&[u8], usize) {
+    let tail = line.len().saturating_sub(3);
+    for start in tail..line.len() {
+        if line[start] >= 0xc0 {
+            let is_half = std::str::from_utf8(&line[start..]).is_err_and(|error| error.error_len().is_none());
+            return if is_half { (&line[..start], line.len() - start) } else { (line, 0) };
+        }
+    }
+    (line, 0)
+}
+
+/// A line under repair.
+struct Repair<'a> {
+    /// The line, as UTF-8.
+    text: &'a [u8],
+    at: usize,
+    is_cut: bool,
+    out: Vec<u8>,
+    /// The keys of the objects that `at` is in, outermost first.
+    path: Vec<String>,
+    changes: Changes,
+    replaced: Replaced,
+    /// How many objects and lists `at` is in.
+    depth: usize,
+    /// What stands at the cut from here on is left out.
+    dropped_from: usize,
+}
+
+/// A member as it was written to `out`.
+struct Member {
+    /// Where its key's quote is.
+    start: usize,
+    value: usize,
+    end: usize,
+    is_kept: bool,
+}
+
+impl Repair<'_> {
+    fn byte(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.byte(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// The line's end, which is a cut or else the end of all hope.
+    fn at_end(&self) -> Result<(), Hopeless> {
+        if self.is_cut { Ok(()) } else { Err(Hopeless) }
+    }
+
+    fn object(&mut self) -> Result<Read, Hopeless> {
+        self.at += 1;
+        let start = self.out.len();
+        self.out.push(b'{');
+        let mut members: Vec<Member> = Vec::new();
+        let mut kept: HashMap<String, usize> = HashMap::new();
+        let mut read = Read::Whole;
+        loop {
+            self.skip_space();
+            match self.byte() {
+                None => {
+                    self.at_end()?;
+                    read = if members.is_empty() { Read::Nothing } else { Read::Cut };
+                    break;
+                }
+                Some(b'}') => {
+                    if !members.is_empty() {
+                        self.changes.note(Change::TrailingComma);
+                    }
+                    self.at += 1;
+                    break;
+                }
+                Some(b'"') => {}
+                Some(_) => return Err(Hopeless),
+            }
+            let before = self.out.len();
+            if !members.is_empty() {
+                self.out.push(b',');
+            }
+            let Some((key, member, of_value)) = self.member()? else {
+                self.out.truncate(before);
+                read = if members.is_empty() { Read::Nothing } else { Read::Cut };
+                break;
+            };
+            self.choose(key, member, &mut members, &mut kept);
+            if of_value == Read::Cut {
+                read = Read::Cut;
+                break;
+            }
+            self.skip_space();
+            match self.byte() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    break;
+                }
+                None => {
+                    self.at_end()?;
+                    read = Read::Cut;
+                    break;
+                }
+                Some(_) => return Err(Hopeless),
+            }
+        }
+        self.write_members(start, &members);
+        self.out.push(b'}');
+        Ok(read)
+    }
+
+    /// Reads a member; none if the line's end leaves nothing of it. The value's path ends with its key while it is read.
+    fn member(&mut self) -> Result<Option<(String, Member, Read)>, Hopeless> {
+        let (from, start) = (self.at, self.out.len());
+        if self.string()? == Read::Cut {
+            return self.drop_from(from);
+        }
+        let mut key = Vec::new();
+        decode(&self.out[start + 1..self.out.len() - 1], &mut key);
+        let key = String::from_utf8_lossy(&key).into_owned();
+        self.skip_space();
+        match self.byte() {
+            Some(b':') => self.at += 1,
+            None => return self.drop_from(from),
+            Some(_) => return Err(Hopeless),
+        }
+        self.out.push(b':');
+        self.skip_space();
+        let value = self.out.len();
+        self.path.push(key);
+        let read = self.value();
+        let key = self.path.pop().unwrap_or_default();
+        let read = read?;
+        if read == Read::Nothing {
+            return self.drop_from(from);
+        }
+        let member = Member { start, value, end: self.out.len(), is_kept: true };
+        Ok(Some((key, member, read)))
+    }
+
+    /// Leaves out the member whose key begins at `from`.
+    fn drop_from<T>(&mut self, from: usize) -> Result<Option<T>, Hopeless> {
+        self.at_end()?;
+        self.dropped_from = self.dropped_from.min(from);
+        Ok(None)
+    }
+
+    /// Decides which of two members of the same key is kept, and leaves out what is reserved.
+    fn choose(
+        &mut self,
+        key: String,
+        mut member: Member,
+        members: &mut Vec<Member>,
+        kept: &mut HashMap<String, usize>,
+    ) {
+        let is_top = self.path.is_empty();
+        self.path.push(key);
+        let key = self.path.last().map_or("", String::as_str);
+        if is_top && Field::of(head(key.as_bytes()), key.as_bytes()) == Some(Field::Reserved) {
+            member.is_kept = false;
+            self.changes.note_at(Change::ReservedKey, &self.path);
+        } else if let Some(before) = kept.get_mut(key) {
+            let value = |member: &Member| std::str::from_utf8(&self.out[member.value..member.end]).unwrap_or_default();
+            let is_usable = |member: &Member| {
+                if is_top { store::is_usable(key, value(member)) } else { value(member) != "null" }
+            };
+            // The last one counts, as it does for most readers, unless it says nothing and the one before it does.
+            if !is_usable(&member) && is_usable(&members[*before]) {
+                member.is_kept = false;
+            } else {
+                members[*before].is_kept = false;
+                *before = members.len();
+            }
+            self.changes.note_at(Change::DuplicateKey, &self.path);
+        } else {
+            kept.insert(key.to_owned(), members.len());
+        }
+        self.path.pop();
+        members.push(member);
+    }
+
+    /// Writes the members that are kept after the brace at `start`, and moves the others to `replaced`.
+    fn write_members(&mut self, start: usize, members: &[Member]) {
+        if members.iter().all(|member| member.is_kept) {
+            return;
+        }
+        let first = start + 1;
+        let written = self.out.split_off(first);
+        let mut is_first = true;
+        for member in members {
+            let part = |from: usize, to: usize| &written[from - first..to - first];
+            if member.is_kept {
+                if !std::mem::take(&mut is_first) {
+                    self.out.push(b',');
+                }
+                self.out.extend_from_slice(part(member.start, member.end));
+            } else {
+                let value = String::from_utf8_lossy(part(member.value, member.end)).into_owned();
+                let mut key = Vec::new();
+                decode(part(member.start + 1, member.value - 2), &mut key);
+                self.replaced.add(&self.path, &String::from_utf8_lossy(&key), value);
+            }
+        }
+    }
+
+    fn array(&mut self) -> Result<Read, Hopeless> {
+        self.at += 1;
+        self.out.push(b'[');
+        let mut is_first = true;
+        let read = loop {
+            self.skip_space();
+            match self.byte() {
+                None => {
+                    self.at_end()?;
+                    break if is_first { Read::Nothing } else { Read::Cut };
+                }
+                Some(b']') => {
+                    if !is_first {
+                        self.changes.note_at(Change::TrailingComma, &self.path);
+                    }
+                    self.at += 1;
+                    break Read::Whole;
+                }
+                Some(_) => {}
+            }
+            let before = self.out.len();
+            if !is_first {
+                self.out.push(b',');
+            }
+            match self.value()? {
+                Read::Whole => is_first = false,
+                Read::Cut => break Read::Cut,
+                Read::Nothing => {
+                    self.out.truncate(before);
+                    break if is_first { Read::Nothing } else { Read::Cut };
+                }
+            }
+            self.skip_space();
+            match self.byte() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    break Read::Whole;
+                }
+                None => {
+                    self.at_end()?;
+                    break Read::Cut;
+                }
+                Some(_) => return Err(Hopeless),
+            }
+        };
+        self.out.push(b']');
+        Ok(read)
+    }
+
+    fn value(&mut self) -> Result<Read, Hopeless> {
+        match self.byte() {
+            None => self.at_end().map(|()| Read::Nothing),
+            Some(b'"') => self.string(),
+            Some(b'{' | b'[') if self.depth >= MAX_DEPTH => self.deep(),
+            Some(opening @ (b'{' | b'[')) => {
+                self.depth += 1;
+                let read = if opening == b'{' { self.object() } else { self.array() };
+                self.depth -= 1;
+                read
+            }
+            Some(_) => self.word(),
+        }
+    }
+}
