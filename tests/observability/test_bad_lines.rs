@@ -7,7 +7,7 @@ use std::path::Path;
 use observability_tests::engine::Engine;
 use observability_tests::scrape::Scrape;
 use observability_tests::{port, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::place::{Place, assert_accounts_balance, assert_each_once, disposed_of, mark, record, stored_lines};
 
@@ -98,26 +98,37 @@ fn bad_lines_stop_no_neighbour_in_the_embedded_store() {
 
 /// A key that engines take for their own must neither make a line look stored, nor hold it, nor change what it becomes.
 fn lines_with_an_engines_own_keys_are_stored(place: &Place, engine: &Engine) {
+    const VALUES: [&str; 4] = ["4", "\"4\"", "{\"a\":1}", "null"];
     let service = mark("own-keys");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.log");
     let mut lines = Vec::new();
     for key in OWN_KEYS {
-        for value in ["4", "\"4\"", "{\"a\":1}", "null"] {
-            let line = record("own-keys", lines.len());
+        for value in VALUES {
+            let line = record(&service, lines.len());
             lines.push(format!("{},\"{key}\":{value}}}", line.strip_suffix('}').unwrap()));
         }
     }
     std::fs::write(&file, lines.join("\n") + "\n").unwrap();
     let shipper = place.shipper("run", &folder.path().join("state"));
-    let mut shipper = shipper.args(["--until-idle", "--service", &service, "--file"]).arg(&file).start();
+    let mut shipper = shipper.args(["--until-idle", "--file"]).arg(&file).start();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
 
-    let hits = engine.search(&json!({ "term": { "service": service } }));
-    let found: BTreeSet<_> = hits.iter().map(|hit| hit["_source"]["message"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(found, lines.iter().cloned().collect(), "as they were written");
+    let hits = engine.search(&json!({ "term": { "project_id": service } }));
     assert_eq!(hits.len(), lines.len(), "each once");
-    assert!(hits.iter().all(|hit| hit["_source"]["origin"]["wrapped"] == "reserved_key"), "{hits:#?}");
+    for hit in hits {
+        let mut document = hit["_source"].clone();
+        let n = usize::try_from(document["n"].as_u64().unwrap()).unwrap();
+        let own: Value = serde_json::from_str(&lines[n]).unwrap();
+        let key = OWN_KEYS[n / VALUES.len()];
+        assert_eq!(document["origin"]["changed"], json!([format!("reserved_key:{key}")]));
+        assert_eq!(document["origin"]["replaced"][key], own[key], "{document}");
+        // All else is as it was written.
+        let object = document.as_object_mut().unwrap();
+        object.retain(|name, _| own.get(name).is_some());
+        object.insert(key.to_owned(), own[key].clone());
+        assert_eq!(document, own);
+    }
 }
 
 #[test]
@@ -258,7 +269,8 @@ fn a_line_of_a_gib_is_cut_in_bounded_memory() {
     let path = folder.path().join("app.log");
     let mut file = std::fs::File::create(&path).unwrap();
     file.write_all(format!("{}\n", record(&project, 0)).as_bytes()).unwrap();
-    // A hole in the file reads as NULs, and takes no room on the disk.
+    // A hole in the file reads as NULs, and takes no room on the disk. At a line's beginning it would be left out.
+    file.write_all(b"x").unwrap();
     let start = file.stream_position().unwrap();
     file.seek(SeekFrom::Start(start + LINE_BYTES)).unwrap();
     file.write_all(format!("\n{}\n", record(&project, 1)).as_bytes()).unwrap();
@@ -281,4 +293,39 @@ fn a_line_of_a_gib_is_cut_in_bounded_memory() {
     assert!(peak_kib <= MEMORY_MAX_KIB, "{peak_kib} KiB");
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     assert_each_once(&stored_lines(&place, &project), 2);
+}
+
+/// A writer that goes on at its old offset after its file was truncated leaves a hole; the line after it is whole.
+#[test]
+fn a_hole_of_a_gib_hides_no_line() {
+    const HOLE_BYTES: u64 = 1 << 30;
+    let place = Place::embedded();
+    let project = mark("hole");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.log");
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.seek(SeekFrom::Start(HOLE_BYTES)).unwrap();
+    file.write_all(format!("{}\n{}\n\0\0\n", record(&project, 0), record(&project, 1)).as_bytes()).unwrap();
+    let admin = port::free_address();
+    let state = folder.path().join("state");
+    let mut shipper = place
+        .shipper("run", &state)
+        .args(["--admin-listen", &admin.to_string(), "--file"])
+        .arg(&path)
+        .start_healthy(admin);
+    let scrape = wait::until("all lines are disposed of", || {
+        let scrape = Scrape::of(admin);
+        (disposed_of(&scrape, "stored") == 3.0).then_some(scrape)
+    });
+    assert_accounts_balance(&scrape);
+    assert_eq!(scrape.metric("shipper_lines_changed_total", &[("change", "leading_nuls")]), 2.0);
+    assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
+    let lines = stored_lines(&place, &project);
+    assert_each_once(&lines, 2);
+    let first = lines.iter().find(|line| line["n"] == 0).unwrap();
+    let length = HOLE_BYTES + record(&project, 0).len() as u64 + 1;
+    assert_eq!((&first["origin"]["offset"], &first["origin"]["length"]), (&json!(0), &json!(length)));
+    assert_eq!(first["origin"]["changed"], json!(["leading_nuls"]));
+    let mut verify = place.shipper("verify", &state).args(["--file"]).arg(&path).start();
+    assert_eq!(verify.exit_code(), 0, "{}", verify.stderr());
 }

@@ -35,13 +35,11 @@ pub enum Change {
     TooLong,
     /// A comma before a closing bracket was left out.
     TrailingComma,
-    /// Bytes that mean nothing in the file's encoding were replaced by U+FFFD.
-    Undecodable,
 }
 
 impl Change {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::ByteOrderMark,
         Self::ControlCharacter,
         Self::DuplicateKey,
@@ -55,7 +53,6 @@ impl Change {
         Self::TooDeep,
         Self::TooLong,
         Self::TrailingComma,
-        Self::Undecodable,
     ];
 
     /// The change as `origin.changed` and metrics name it.
@@ -75,7 +72,6 @@ impl Change {
             Self::TooDeep => "too_deep",
             Self::TooLong => "too_long",
             Self::TrailingComma => "trailing_comma",
-            Self::Undecodable => "undecodable",
         }
     }
 }

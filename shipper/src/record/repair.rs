@@ -19,6 +19,10 @@ use super::change::{Change, Changes};
 use super::keys::{decode, head};
 use super::members::Field;
 
+/// Of a line that is nested deeper than [`MAX_DEPTH`], what is nested deeper than this becomes a text: OpenSearch refuses
+/// more than 20 lists in each other.
+const SHALLOW_DEPTH: usize = 20;
+
 /// A line that was made an object.
 #[derive(Debug)]
 pub(crate) struct Repaired {
@@ -52,32 +56,21 @@ pub(crate) fn repair(line: &[u8], is_cut: bool, changes: &mut Changes) -> Option
     }
     let (line, half) = if is_cut { without_half_a_character(line) } else { (line, 0) };
     let text = String::from_utf8_lossy(line);
-    let mut own = Changes::default();
+    let read = |depth_max| Repair::new(&text, line.len(), start, is_cut, depth_max).read();
+    let mut read_line = read(MAX_DEPTH)?;
+    if read_line.changes.set().contains(Change::TooDeep) {
+        // Engines that take less would refuse what is kept of it.
+        read_line = read(SHALLOW_DEPTH)?;
+    }
     if matches!(text, Cow::Owned(_)) {
-        own.note(Change::InvalidUtf8);
+        read_line.changes.note(Change::InvalidUtf8);
     }
     if is_cut {
-        own.note(Change::TooLong);
+        read_line.changes.note(Change::TooLong);
     }
-    let mut repair = Repair {
-        text: text.as_bytes(),
-        at: start,
-        is_cut,
-        out: Vec::with_capacity(text.len() + 64),
-        path: Vec::new(),
-        changes: own,
-        replaced: Replaced::new(line.len()),
-        depth: 1,
-        dropped_from: text.len(),
-    };
-    let read = repair.object().ok()?;
-    repair.skip_space();
-    if repair.at < repair.text.len() || read == Read::Nothing {
-        return None;
-    }
-    let dropped = half + text.len() - repair.dropped_from;
-    changes.extend(repair.changes);
-    Some(Repaired { text: repair.out, replaced: repair.replaced.into_json(), dropped })
+    let dropped = half + text.len() - read_line.dropped_from;
+    changes.extend(read_line.changes);
+    Some(Repaired { text: read_line.out, replaced: read_line.replaced.into_json(), dropped })
 }
 
 /// A cut line without the first bytes of a character that the cut went through, and how many those are.
@@ -105,6 +98,8 @@ struct Repair<'a> {
     replaced: Replaced,
     /// How many objects and lists `at` is in.
     depth: usize,
+    /// What is nested deeper becomes a text.
+    depth_max: usize,
     /// What stands at the cut from here on is left out.
     dropped_from: usize,
 }
@@ -118,7 +113,29 @@ struct Member {
     is_kept: bool,
 }
 
-impl Repair<'_> {
+impl<'a> Repair<'a> {
+    fn new(text: &'a str, length: usize, at: usize, is_cut: bool, depth_max: usize) -> Self {
+        Self {
+            text: text.as_bytes(),
+            at,
+            is_cut,
+            out: Vec::with_capacity(text.len() + 64),
+            path: Vec::new(),
+            changes: Changes::default(),
+            replaced: Replaced::new(length),
+            depth: 1,
+            depth_max,
+            dropped_from: text.len(),
+        }
+    }
+
+    /// Reads the whole line.
+    fn read(mut self) -> Option<Self> {
+        let read = self.object().ok()?;
+        self.skip_space();
+        (self.at >= self.text.len() && read != Read::Nothing).then_some(self)
+    }
+
     fn byte(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
@@ -341,7 +358,7 @@ impl Repair<'_> {
         match self.byte() {
             None => self.at_end().map(|()| Read::Nothing),
             Some(b'"') => self.string(),
-            Some(b'{' | b'[') if self.depth >= MAX_DEPTH => self.deep(),
+            Some(b'{' | b'[') if self.depth >= self.depth_max => self.deep(),
             Some(opening @ (b'{' | b'[')) => {
                 self.depth += 1;
                 let read = if opening == b'{' { self.object() } else { self.array() };
