@@ -1,6 +1,5 @@
 //! Lines that are not as they should be: each is stored or kept aside, with its reason, and stops no neighbour.
 
-use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
