@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
-use store::Store;
+use store::{Absence, AbsenceKind, Store};
 
 use crate::problem::{Details, Problem};
 
@@ -13,20 +13,32 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: the store answers too.
+/// `GET /readyz`: the store answers too. A store that the shipper has not made yet is no failure, and a state of its own; one
+/// whose folder does not exist, or that was there and is missing, is a failure.
 ///
 /// # Errors
 /// 503 with the store's reason.
 #[utoipa::path(
     get, path = "/readyz", tag = "service",
     responses(
-        (status = 200, body = Object, description = "The store answers"),
+        (
+            status = 200, body = Object,
+            description = "`status` is `ready`, or `no_store_yet` while an embedded store's file does not exist in its folder"
+        ),
         (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
     )
 )]
 pub async fn readyz(store: web::Data<Store>) -> Result<HttpResponse, Problem> {
+    let unavailable = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    match store.absence().await.map_err(|error| unavailable(error.to_string()))? {
+        Some(Absence { kind: kind @ AbsenceKind::NotCreated, .. }) => {
+            return Ok(HttpResponse::Ok().json(json!({ "status": kind.as_str(), "detail": kind.to_string() })));
+        }
+        Some(absence) => return Err(unavailable(absence.kind.to_string())),
+        None => {}
+    }
     match store.ready().await {
         Ok(()) => Ok(HttpResponse::Ok().json(json!({ "status": "ready" }))),
-        Err(error) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        Err(error) => Err(unavailable(error.to_string())),
     }
 }

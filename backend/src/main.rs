@@ -57,6 +57,14 @@ async fn run(settings: Settings, tokens: Option<TokensFile>) -> anyhow::Result<(
     let listen = settings.listen;
     let obs = Observability::start(settings.observability.clone())?;
     let store = Store::open_reader(&settings.store, &settings.engine).await?;
+    for (name, path, bits) in settings.exposed_secrets() {
+        let mode = format!("{bits:04o}");
+        tracing::warn!(name, path = %path.display(), mode, "file open to others: take their rights away with chmod");
+    }
+    if let Some(absence) = store.absence().await? {
+        let (state, path) = (absence.kind.as_str(), absence.path.display());
+        tracing::warn!(state, %path, reason = %absence.kind, "no store yet");
+    }
     let (on_app, faults, stalled_after) = (obs.clone(), settings.faults, settings.stalled_client_timeout);
     let limits = Limits::register(&settings.observability.service, obs.registry())?;
     let AccessSettings { names, proxies, metrics_token, .. } = settings.access.clone();

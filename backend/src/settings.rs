@@ -85,6 +85,9 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "BACKEND_SHUTDOWN_TIMEOUT_S", help: "time for open requests at the end, 0-3600 (default 10)" },
 ];
 
+/// Variables that name files with secrets.
+const SECRET_FILES: [&str; 3] = ["TOKENS_FILE", "STORE_PASSWORD_FILE", "STORE_API_KEY_FILE"];
+
 /// Variables that begin like this are meant for the service: an unknown one is a mistake.
 const PREFIXES: [&str; 6] = ["BACKEND_", "STORE_", "METRICS_", "ADMIN_", "ACCESS_LOG_", "TRUSTED_"];
 
@@ -131,6 +134,8 @@ pub struct Settings {
     pub shipper_state_dir: Option<PathBuf>,
     /// Who may see what, and whom to believe.
     pub access: AccessSettings,
+    /// The files with secrets, by the variables that name them.
+    pub secret_files: Vec<(&'static str, PathBuf)>,
     /// Where people reach this service, for links that leave it.
     pub public: Option<Url>,
     /// Where Kibana is, for links.
@@ -203,6 +208,7 @@ impl Settings {
             engine: engine_settings(&lookup)?,
             shipper_state_dir: lookup("SHIPPER_STATE_DIR").map(PathBuf::from),
             access,
+            secret_files: SECRET_FILES.into_iter().filter_map(|name| Some((name, lookup(name)?.into()))).collect(),
             public,
             kibana,
             grafana,
@@ -212,6 +218,17 @@ impl Settings {
             shutdown_timeout,
             observability,
         })
+    }
+}
+
+impl Settings {
+    /// The files with secrets that others than their owner may read or write: variable, file and permission bits.
+    #[must_use]
+    pub fn exposed_secrets(&self) -> Vec<(&'static str, PathBuf, u32)> {
+        let exposed = |(name, path): &(&'static str, PathBuf)| {
+            Some((*name, path.clone(), store::file_mode::shared_with_others(path)?))
+        };
+        self.secret_files.iter().filter_map(exposed).collect()
     }
 }
 
@@ -289,6 +306,20 @@ mod tests {
         assert!(from(&[("LISTEN", "0.0.0.0:8000"), ("OPEN_LISTEN", "1")]).is_ok());
         let with_tokens = from(&[("LISTEN", "0.0.0.0:8000"), ("TOKENS_FILE", "tokens.toml")]).unwrap();
         assert_eq!(with_tokens.access.tokens_file, Some(PathBuf::from("tokens.toml")));
+    }
+
+    #[test]
+    fn secrets_that_others_may_read_are_named() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["TOKENS_FILE", "STORE_API_KEY_FILE"].map(|name| (name, folder.path().join(name)));
+        for (place, (_, path)) in files.iter().enumerate() {
+            std::fs::write(path, "secret").unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode([0o600, 0o604][place])).unwrap();
+        }
+        let variables = files.each_ref().map(|(name, path)| (*name, path.to_str().unwrap()));
+        let settings = from(&variables).unwrap();
+        assert_eq!(settings.exposed_secrets(), [("STORE_API_KEY_FILE", files[1].1.clone(), 0o604)]);
     }
 
     #[test]

@@ -52,7 +52,12 @@ fn a_store_that_has_nothing_yet_is_said_to_have_nothing_yet() {
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
         assert!(answer.text().contains(words), "{path}: {}", answer.text());
     }
-    assert_eq!(backend.get("/readyz").status, 200);
+    let ready = backend.get("/readyz");
+    assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("no_store_yet")), "{}", ready.text());
+    for path in ["/", "/search", "/tail", "/requests/r-1"] {
+        assert!(get(&backend, path).text().contains("no store yet: its file does not exist"), "{path}");
+    }
+    assert!(backend.program.stdout().contains("no store yet"), "{}", backend.program.stdout());
 }
 
 #[test]
@@ -86,4 +91,19 @@ fn a_store_that_can_not_be_read_is_said_to_be_down_and_why() {
     // It is looked at again each time.
     std::fs::remove_file(folder.path().join("logs.db")).unwrap();
     assert_eq!(get(&backend, "/search").status, 200);
+}
+
+#[test]
+fn a_store_without_a_folder_is_not_ready() {
+    let (folder, backend) = over_nothing();
+    std::fs::remove_dir(folder.path()).unwrap();
+    let ready = backend.get("/readyz");
+    assert!(
+        ready.status == 503 && ready.text().contains("no store yet: its folder does not exist"),
+        "{}",
+        ready.text()
+    );
+    assert!(get(&backend, "/").text().contains("no store yet: its folder does not exist"));
+    std::fs::create_dir(folder.path()).unwrap();
+    assert_eq!(backend.get("/readyz").status, 200);
 }

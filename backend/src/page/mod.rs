@@ -11,6 +11,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use askama::Template;
 use observability::RequestContext;
 use percent_encoding::utf8_percent_encode;
+use store::{AbsenceKind, Store};
 
 use crate::access::Reader;
 use crate::links::PLAIN;
@@ -45,6 +46,8 @@ pub struct Head<'a> {
     pub menu: Menu,
     /// Whose token the reader has.
     pub who: Option<&'a str>,
+    /// What is to be known on any page: that there is no store yet.
+    pub notice: Option<AbsenceKind>,
 }
 
 /// A page of the menu.
@@ -80,6 +83,14 @@ impl<'a> Head<'a> {
     #[must_use]
     pub fn with_query(self, query: &'a str) -> Self {
         Self { query, ..self }
+    }
+
+    /// With a notice while there is no store yet.
+    #[must_use]
+    pub async fn with_notice_of(self, store: &Store) -> Self {
+        // What else is wrong with the store is an error of what is asked of it.
+        let absence = store.absence().await.ok().flatten();
+        Self { notice: absence.map(|absence| absence.kind), ..self }
     }
 
     /// Whether the page has the menu.
@@ -183,9 +194,9 @@ impl ResponseError for Failure {
         let status = self.status_code();
         let detail = self.0.to_string();
         let hint = match status {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Some(
-                "The store does not answer as it should. Nothing is lost by that: the shipper keeps lines until it does.",
-            ),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Some("The store does not answer as it should. The shipper keeps the lines that come until it does.")
+            }
             _ => None,
         };
         let story = context.as_ref().map(|context| crate::links::page_path(context.request_id()));

@@ -164,7 +164,7 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
     let step_ms = asked.over_time.step.map_or(step_ms, |step| i64::try_from(step.as_millis()).unwrap_or(step_ms));
     let steps = Steps { stats: &asked.over_time, step_ms, within };
     let page = Page {
-        head: Head::of("Overview", Menu::Overview, &reader),
+        head: Head::of("Overview", Menu::Overview, &reader).with_notice_of(&store).await,
         ranges: RANGES.into_iter().map(|(name, words, _)| (name, words, name == last)).collect(),
         nothing: asked.volume.buckets.iter().all(|bucket| bucket.lines == 0),
         tiles: tiles(&asked, now.unix_ms() - from.unix_ms(), &params),

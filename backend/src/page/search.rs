@@ -107,7 +107,7 @@ pub async fn show(
         }
     };
     let page = Page {
-        head: Head::of("Search", Menu::Search, &reader).with_query(&params.q),
+        head: Head::of("Search", Menu::Search, &reader).with_query(&params.q).with_notice_of(&store).await,
         chosen: params.chosen(),
         ranges: ranges(),
         chips: params.chips("/search"),

@@ -77,7 +77,7 @@ pub async fn show(
     let wrong = fields.and_then(|fields| params.filter(&fields).err()).map(|problem| problem.to_string());
     let timeless = params.timeless();
     let page = Page {
-        head: Head::of("Live tail", Menu::Tail, &reader).with_query(&params.q),
+        head: Head::of("Live tail", Menu::Tail, &reader).with_query(&params.q).with_notice_of(&store).await,
         chips: timeless.chips("/tail"),
         source: timeless.href("/api/tail"),
         search: timeless.href("/search"),

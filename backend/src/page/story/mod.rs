@@ -83,6 +83,7 @@ pub async fn show(
         }
         None => {
             let head = page::Head::of("No such request", Menu::Other, &reader).with_query(&id);
+            let head = head.with_notice_of(&sources.store).await;
             page::html(StatusCode::NOT_FOUND, &NoStory { head, id: &id })
         }
     }
