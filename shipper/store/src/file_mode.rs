@@ -88,8 +88,9 @@ impl FileMode {
         if self == Self::default() {
             return Ok(());
         }
-        // The umask took the group's rights away.
-        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(self.folder()))
+        // The umask took the group's rights away. That files get the folder's group (set-group-ID) stays as above.
+        let inherited = std::fs::metadata(dir)?.permissions().mode() & 0o7000;
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(inherited | self.folder()))
     }
 
     #[cfg(not(unix))]
@@ -164,6 +165,17 @@ pub fn shared_with_others(path: &Path) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_is_made_keeps_the_set_group_id_of_the_one_above() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let base = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o2750)).unwrap();
+        let made = base.path().join("a/b");
+        FileMode::from_bits(0o640).create_dir_all(&made).unwrap();
+        assert_eq!(std::fs::metadata(&made).unwrap().permissions().mode() & 0o7777, 0o2750);
+    }
 
     #[test]
     fn modes_are_octal_and_leave_the_owner_his_rights() {
