@@ -57,6 +57,11 @@ function start() {
     say("Waiting for lines.");
   });
   source.addEventListener("trouble", (event) => say(event.data));
+  source.addEventListener("end", (event) => {
+    source.close();
+    retry = setTimeout(start, TRY_AGAIN_MS);
+    say(`${event.data} Trying again soon.`);
+  });
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) refused();
     else say("The connection is gone; trying again.");

@@ -5,12 +5,14 @@ use observability::ProjectFromPath;
 use store::Store;
 
 use crate::access::{Access, login};
+use crate::answers::Answers;
 use crate::api::{counts, description, logs, sources};
 use crate::dead_letters::DeadLetters;
 use crate::headers::{FORM, READS, TAKES};
 use crate::links::Links;
 use crate::page::tail::Tails;
 use crate::page::{around, assets, overview, search, story, tail};
+use crate::server::request::Bounds;
 use crate::{alerts, faults, health, problem, projects, requests};
 
 /// What the routes answer from. A copy is cheap and leads to the same.
@@ -20,6 +22,10 @@ pub struct Parts {
     pub store: Store,
     /// Who may see them.
     pub access: Access,
+    /// Answers in memory.
+    pub answers: Answers,
+    /// How long the body of a request may take.
+    pub bounds: Bounds,
     /// Live tails.
     pub tails: Tails,
     /// Where answers lead.
@@ -32,10 +38,12 @@ pub struct Parts {
 /// request passes [`crate::access::guard`] first, and answers get their `links` by [`crate::links::add`], outside all other middleware.
 pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig) {
     move |app| {
-        let Parts { store, access, tails, links, dead_letters } = parts;
+        let Parts { store, access, answers, bounds, tails, links, dead_letters } = parts;
         app.app_data(web::Data::new(story::Sources { store: store.clone(), dead_letters, links: links.clone() }));
         app.app_data(web::Data::new(store));
         app.app_data(web::Data::new(access));
+        app.app_data(web::Data::new(answers));
+        app.app_data(web::Data::new(bounds));
         app.app_data(web::Data::new(tails));
         app.app_data(web::Data::new(links));
         app.configure(problem::configure);
@@ -70,6 +78,19 @@ pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig
             app.service(resource("/api/faults/delay/{delay_ms}", READS).route(web::get().to(faults::delay)));
             app.service(resource("/api/faults/panic", READS).route(web::get().to(faults::panic)));
         }
+        app.default_service(web::to(problem::not_found));
+    }
+}
+
+/// Puts the routes of `ADMIN_LISTEN` on an app, beside `/metrics`: health, as it is on the service's own address.
+pub fn admin_routes(parts: Parts) -> impl FnOnce(&mut ServiceConfig) {
+    move |app| {
+        app.app_data(web::Data::new(parts.store));
+        app.app_data(web::Data::new(parts.access));
+        app.app_data(web::Data::new(parts.bounds));
+        app.configure(problem::configure);
+        app.service(resource("/healthz", READS).route(web::get().to(health::healthz)));
+        app.service(resource("/readyz", READS).route(web::get().to(health::readyz)));
         app.default_service(web::to(problem::not_found));
     }
 }

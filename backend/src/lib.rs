@@ -27,8 +27,10 @@ pub mod story;
 
 pub mod page;
 
+pub mod answers;
 pub mod headers;
 pub mod limits;
 pub mod links;
 pub mod problem;
+pub mod server;
 pub mod stalled;

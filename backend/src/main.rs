@@ -1,31 +1,41 @@
 //! The reference service, as a program: settings, build, run, a bounded end.
 
 use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actix_web::App;
+use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer};
 use anyhow::Context as _;
 use backend::access::door::Door;
 use backend::access::{self, Access, TokensFile};
+use backend::answers::{self, Answers};
 use backend::app::{self, Parts};
 use backend::dead_letters::DeadLetters;
+use backend::headers;
 use backend::limits::Limits;
 use backend::links::{self, Links};
 use backend::page::tail::Tails;
+use backend::server::connections::{Connections, Room};
+use backend::server::request::{self, Bounds};
+use backend::server::{self, Options, descriptors};
 use backend::settings::{AccessSettings, Settings, VARIABLES};
-use backend::{headers, stalled};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use observability::{Observability, ObservabilitySettings};
 use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Something went wrong that is not the settings' fault.
 const EXIT_FAILED: u8 = 1;
 
 /// A setting or an argument can't be used.
 const EXIT_SETTINGS: u8 = 2;
+
+/// Connections to `ADMIN_LISTEN`.
+const ADMIN_ROOM: Room = Room { connections: 24, reserve: 8 };
 
 /// Finds the story of a request by its id: a log explorer over an embedded store or an engine. Everything is set by
 /// environment variables.
@@ -53,10 +63,72 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(settings: Settings, tokens: Option<TokensFile>) -> anyhow::Result<()> {
-    let listen = settings.listen;
+async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Result<()> {
+    // The library's server there has metrics alone, and asks nobody for a token.
+    let admin_listen = settings.observability.admin_listen.take();
     let obs = Observability::start(settings.observability.clone())?;
+    let limit = descriptors::raise_limit();
     let store = Store::open_reader(&settings.store, &settings.engine).await?;
+    warn_of_files(&settings, &store).await?;
+    let limits = Limits::register(&settings.observability.service, obs.registry())?;
+    // Streams that would never end by themselves.
+    let (end_tails, ended) = tokio::sync::watch::channel(false);
+    let parts = parts(&settings, tokens, store, (&limits, ended));
+    if parts.access.shows_metrics_to_everyone() && admin_listen.is_none() {
+        tracing::warn!("/metrics names projects and needs no token: set METRICS_TOKEN or ADMIN_LISTEN");
+    }
+    let room = descriptors::room(limit, settings.connections);
+    if room.connections < settings.connections {
+        tracing::warn!(connections = room.connections, ?limit, "the open file limit leaves room for fewer connections");
+    }
+    let options = Options {
+        workers: settings.workers,
+        stall_timeout: settings.stalled_client_timeout,
+        shutdown_timeout: settings.shutdown_timeout,
+    };
+    let (on_app, on_admin, of_admin) = (obs.clone(), obs.clone(), parts.clone());
+    let (faults, has_metrics) = (settings.faults, admin_listen.is_none());
+    let new_app = move || {
+        let app = App::new().configure(|app| {
+            if has_metrics {
+                on_app.metrics_route()(app)
+            }
+        });
+        let app = app.configure(app::routes(parts.clone(), faults)).wrap(from_fn(answers::hold));
+        let app = app.wrap(from_fn(access::guard)).wrap(from_fn(request::bound)).wrap(from_fn(headers::answer_head));
+        let app = app.wrap(on_app.middleware().require_project_check()).wrap(from_fn(links::add));
+        app.wrap(from_fn(headers::add)).wrap(from_fn(request::track))
+    };
+    let new_admin = move || {
+        let app = App::new().configure(on_admin.metrics_route()).configure(app::admin_routes(of_admin.clone()));
+        let app = app.wrap(from_fn(access::guard)).wrap(from_fn(request::bound)).wrap(from_fn(headers::answer_head));
+        app.wrap(on_admin.middleware()).wrap(from_fn(headers::add)).wrap(from_fn(request::track))
+    };
+    let listener = listen("LISTEN", settings.listen)?;
+    let address = listener.local_addr().unwrap_or(settings.listen);
+    let connections = Connections::new(room, settings.request_timeout, limits.clone());
+    let main = server::start(listener, connections, &options, new_app)?;
+    let mut handles = vec![main.handle()];
+    if let Some(address) = admin_listen {
+        let listener = listen("ADMIN_LISTEN", address)?;
+        let address = listener.local_addr().unwrap_or(address);
+        // Its own room, and its own gauge of it that is shown nowhere.
+        let connections = Connections::new(ADMIN_ROOM, settings.request_timeout, Limits::default());
+        let admin = server::start(listener, connections, &Options { workers: Some(1), ..options }, new_admin)?;
+        handles.push(admin.handle());
+        actix_rt::spawn(admin);
+        tracing::info!(%address, "serving metrics and health");
+    }
+    tracing::info!(%address, store = %settings.store, faults, connections = room.connections, "serving");
+    actix_rt::spawn(stop_by_signal(handles, end_tails));
+    main.await.context("the server failed")?;
+    tracing::info!("stopped");
+    obs.flush(Duration::from_secs(2));
+    Ok(())
+}
+
+/// Says what is wrong with the files that the service was given.
+async fn warn_of_files(settings: &Settings, store: &Store) -> anyhow::Result<()> {
     for (name, path, bits) in settings.exposed_secrets() {
         let mode = format!("{bits:04o}");
         tracing::warn!(name, path = %path.display(), mode, "file open to others: take their rights away with chmod");
@@ -65,65 +137,48 @@ async fn run(settings: Settings, tokens: Option<TokensFile>) -> anyhow::Result<(
         let (state, path) = (absence.kind.as_str(), absence.path.display());
         tracing::warn!(state, %path, reason = %absence.kind, "no store yet");
     }
-    let (on_app, faults, stalled_after) = (obs.clone(), settings.faults, settings.stalled_client_timeout);
-    let limits = Limits::register(&settings.observability.service, obs.registry())?;
-    let AccessSettings { names, proxies, metrics_token, .. } = settings.access.clone();
-    let to_lines = Links::new(settings.public.clone(), settings.kibana.clone(), settings.grafana.clone())
-        .with_names(names.clone());
-    let access = Access::new(Door::new(names, proxies, metrics_token.as_deref(), limits.clone()), tokens);
-    if access.shows_metrics_to_everyone() && obs.admin_address().is_none() {
-        tracing::warn!("/metrics names projects and needs no token: set METRICS_TOKEN or ADMIN_LISTEN");
-    }
-    // Streams that would never end by themselves.
-    let (end_tails, ended) = tokio::sync::watch::channel(false);
-    let tails = Tails::until(ended, limits);
-    let dead_letters = DeadLetters::under(settings.shipper_state_dir.as_deref());
-    let parts = Parts { store, access, tails, links: to_lines, dead_letters };
-    let new_app = move || {
-        App::new()
-            .configure(on_app.metrics_route())
-            .configure(app::routes(parts.clone(), faults))
-            .wrap(from_fn(access::guard))
-            .wrap(from_fn(headers::answer_head))
-            .wrap(on_app.middleware().require_project_check())
-            .wrap(from_fn(links::add))
-            .wrap(from_fn(headers::add))
-    };
-    let mut server = HttpServer::new(new_app)
-        .disable_signals()
-        // Else a client that closes its connection is not noticed until its answer is due, and counts as answered.
-        .h1_allow_half_closed(false)
-        .on_connect(move |connection, _| stalled::give_up_after(stalled_after, connection))
-        .shutdown_timeout(settings.shutdown_timeout.as_secs())
-        .bind(listen)
-        .with_context(|| format!("can't listen on LISTEN={listen}"))?;
-    if let Some(workers) = settings.workers {
-        server = server.workers(workers);
-    }
-    let address = server.addrs().first().copied().unwrap_or(listen);
-    let server = server.run();
-    let handle = server.handle();
-    tracing::info!(%address, store = %settings.store, faults, "serving");
-    actix_rt::spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return;
-        };
-        for graceful in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            tracing::info!(graceful, "stopping");
-            end_tails.send_replace(true);
-            // The first signal lets open requests end; the second does not wait for them.
-            actix_rt::spawn(handle.stop(graceful));
-        }
-    });
-    server.await.context("the server failed")?;
-    tracing::info!("stopped");
-    obs.flush(Duration::from_secs(2));
     Ok(())
+}
+
+/// What the routes answer from.
+fn parts(
+    settings: &Settings,
+    tokens: Option<TokensFile>,
+    store: Store,
+    (limits, ended): (&Limits, watch::Receiver<bool>),
+) -> Parts {
+    let AccessSettings { names, proxies, metrics_token, .. } = settings.access.clone();
+    let links = Links::new(settings.public.clone(), settings.kibana.clone(), settings.grafana.clone());
+    Parts {
+        store,
+        links: links.with_names(names.clone()),
+        access: Access::new(Door::new(names, proxies, metrics_token.as_deref(), limits.clone()), tokens),
+        answers: Answers::new(limits.clone()),
+        bounds: Bounds { body_timeout: settings.request_timeout, limits: limits.clone() },
+        tails: Tails::until(ended, limits.clone()),
+        dead_letters: DeadLetters::under(settings.shipper_state_dir.as_deref()),
+    }
+}
+
+fn listen(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    server::listen(address).with_context(|| format!("can't listen on {name}={address}"))
+}
+
+/// Ends the servers by SIGINT or SIGTERM: the first lets open requests end, the second does not wait for them.
+async fn stop_by_signal(handles: Vec<ServerHandle>, end_tails: watch::Sender<bool>) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for graceful in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!(graceful, "stopping");
+        end_tails.send_replace(true);
+        handles.iter().for_each(|handle| drop(actix_rt::spawn(handle.stop(graceful))));
+    }
 }
 
 fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {

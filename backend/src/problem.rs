@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::access::login;
 use crate::links::story_path;
 use crate::page::{self, Failure};
+use crate::server::request;
 
 /// Media type of problem details.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -162,14 +163,30 @@ pub fn configure(app: &mut web::ServiceConfig) {
     }));
     app.app_data(web::JsonConfig::default().limit(BODY_MAX_BYTES).error_handler(
         |error: JsonPayloadError, request: &HttpRequest| {
-            told(request, Problem::new(error.status_code(), format!("the body can't be read: {error}")))
+            told(request, unreadable(of_json(&error), error.status_code(), format!("the body can't be read: {error}")))
         },
     ));
     app.app_data(web::FormConfig::default().limit(login::FORM_MAX_BYTES).error_handler(
         |error: UrlencodedError, request: &HttpRequest| {
-            told(request, Problem::new(error.status_code(), format!("the form can't be read: {error}")))
+            told(request, unreadable(of_form(&error), error.status_code(), format!("the form can't be read: {error}")))
         },
     ));
+}
+
+fn of_json(error: &JsonPayloadError) -> Option<StatusCode> {
+    if let JsonPayloadError::Payload(error) = error { request::status_of(error) } else { None }
+}
+
+fn of_form(error: &UrlencodedError) -> Option<StatusCode> {
+    if let UrlencodedError::Payload(error) = error { request::status_of(error) } else { None }
+}
+
+/// A body that can't be read; one that is `late` has a status of its own.
+fn unreadable(late: Option<StatusCode>, status: StatusCode, detail: String) -> Problem {
+    match late {
+        Some(late) => Problem::new(late, "the body was not whole in time (BACKEND_REQUEST_TIMEOUT_S)"),
+        None => Problem::new(status, detail),
+    }
 }
 
 /// A problem as who asks would rather have it: as a page, or as it is.

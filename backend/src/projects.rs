@@ -7,6 +7,7 @@ use store::{Field, Filter, Order, Search, Store};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
+use crate::answers::{self, A_PAGE};
 use crate::ask::{DEFAULT_LIMIT, check_id, parse_cursor, parse_levels, parse_range, within};
 use crate::problem::{Details, Problem};
 
@@ -64,7 +65,7 @@ pub async fn logs(
     query: web::Query<LogsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let search = parse(&project_id, query.into_inner())?;
-    let page = store.search(reader.scope(), &search).await?;
+    let page = answers::search(&store, reader.scope(), &search, A_PAGE).await?;
     tracing::info!(found = page.lines.len(), "searched a project's lines");
     let next = page.next.map(|cursor| cursor.to_string());
     Ok(HttpResponse::Ok().json(Logs { project_id: &project_id, lines: &page.lines, next }))

@@ -9,6 +9,7 @@ use store::{Filter, Order, Search, Store, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
+use crate::answers::{self, A_PAGE};
 use crate::ask::{check_id, parse_cursor};
 use crate::links::Links;
 use crate::problem::{Details, Problem};
@@ -64,7 +65,7 @@ pub async fn story(
         cursor: parse_cursor(query.cursor.as_deref())?,
         ..Search::default()
     };
-    let page = store.search(reader.scope(), &search).await?;
+    let page = answers::search(&store, reader.scope(), &search, A_PAGE).await?;
     tracing::info!(found = page.lines.len(), sought = %request_id, "searched for a request");
     let next = page.next.map(|cursor| cursor.to_string());
     let (first, last) =

@@ -79,6 +79,14 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: "BACKEND_FAULTS", help: "1 turns fault injection for drills on, under /api/faults (default 0)" },
     Variable { name: "BACKEND_WORKERS", help: "threads that serve, 1-64 (default: one a core)" },
     Variable {
+        name: "BACKEND_REQUEST_TIMEOUT_S",
+        help: "time for the whole head of a request, and then for its whole body, 1-3600 (default 10)",
+    },
+    Variable {
+        name: "BACKEND_CONNECTIONS",
+        help: "connections at a time, 8-65536; fewer where the open file limit leaves no room (default 1024)",
+    },
+    Variable {
         name: "BACKEND_STALL_TIMEOUT_S",
         help: "a client that takes nothing of its answer for so long is cut off, 1-3600 (default 60)",
     },
@@ -90,6 +98,8 @@ const SECRET_FILES: [&str; 3] = ["TOKENS_FILE", "STORE_PASSWORD_FILE", "STORE_AP
 
 /// Variables that begin like this are meant for the service: an unknown one is a mistake.
 const PREFIXES: [&str; 6] = ["BACKEND_", "STORE_", "METRICS_", "ADMIN_", "ACCESS_LOG_", "TRUSTED_"];
+
+const CONNECTIONS: &str = "a number from 8 to 65536";
 
 /// Name of the service in lines and metrics unless `SERVICE_NAME` says otherwise.
 pub const SERVICE: &str = "backend";
@@ -148,6 +158,10 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// A client that takes nothing of its answer for so long is cut off.
     pub stalled_client_timeout: Duration,
+    /// Time for the whole head of a request, and then for its whole body.
+    pub request_timeout: Duration,
+    /// Connections at a time.
+    pub connections: usize,
     /// Time for open requests at the end.
     pub shutdown_timeout: Duration,
     /// The library's own.
@@ -201,6 +215,11 @@ impl Settings {
             return Err(malformed("BACKEND_WORKERS", &workers.to_string(), "a number from 1 to 64"));
         }
         let shutdown_timeout = seconds(&lookup, "BACKEND_SHUTDOWN_TIMEOUT_S", 10, 0)?;
+        let request_timeout = seconds(&lookup, "BACKEND_REQUEST_TIMEOUT_S", 10, 1)?;
+        let connections = parse::<usize>(&lookup, "BACKEND_CONNECTIONS", CONNECTIONS)?.unwrap_or(1_024);
+        if !(8..=65_536).contains(&connections) {
+            return Err(malformed("BACKEND_CONNECTIONS", &connections.to_string(), CONNECTIONS));
+        }
         let stalled_client_timeout = seconds(&lookup, "BACKEND_STALL_TIMEOUT_S", 60, 1)?;
         Ok(Self {
             listen,
@@ -214,6 +233,8 @@ impl Settings {
             grafana,
             faults,
             workers,
+            request_timeout,
+            connections,
             stalled_client_timeout,
             shutdown_timeout,
             observability,
@@ -338,6 +359,8 @@ mod tests {
             ("BACKEND_WORKERS", "0"),
             ("BACKEND_SHUTDOWN_TIMEOUT_S", "-1"),
             ("BACKEND_STALL_TIMEOUT_S", "0"),
+            ("BACKEND_REQUEST_TIMEOUT_S", "0"),
+            ("BACKEND_CONNECTIONS", "7"),
             ("STORE_TIMEOUT_MS", "0"),
             ("STORE_USER", "only-a-user"),
             ("STORE_API_KEY_FILE", "/nowhere/key"),

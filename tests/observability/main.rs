@@ -28,6 +28,7 @@ mod test_e2e_metrics_logs;
 mod test_isolation;
 mod test_json_logs;
 mod test_kibana_links;
+mod test_limits;
 mod test_load;
 mod test_local_stack;
 mod test_monitoring;

@@ -23,6 +23,7 @@ use store::Scope;
 use crate::problem::Problem;
 
 pub mod door;
+pub mod lease;
 pub mod login;
 pub mod name;
 pub mod proxies;
@@ -32,6 +33,7 @@ pub mod tokens;
 pub mod tokens_file;
 
 use door::{Door, bearer, no_token};
+pub use lease::{Ended, Lease};
 use sessions::Sessions;
 use throttle::Purpose;
 use tokens::TokenHash;

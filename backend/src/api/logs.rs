@@ -8,10 +8,11 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::{Page, Scope, Search, Store};
+use store::{Page, Search, Store};
 use utoipa::ToSchema;
 
-use crate::access::Reader;
+use crate::access::{Access, Lease, Reader};
+use crate::answers::{self, A_PAGE, FIRST_STEP, TAKEN_BY_STREAM};
 use crate::api::parameters;
 use crate::ask::{DEFAULT_LIMIT, parse_cursor, parse_order, within};
 use crate::problem::{Details, Problem};
@@ -49,7 +50,8 @@ pub struct Lines<'a> {
 }
 
 /// The last line of a stream that ends before its lines do, alone under the key `stream`, which no record has alone: the
-/// store failed on the way, or there are more lines than a stream has.
+/// store failed on the way, the token or its session was good no more or its projects were changed, or there are more lines
+/// than a stream has.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StreamEnd {
     /// Always false: a stream that has all lines ends without this.
@@ -83,6 +85,7 @@ pub struct StreamEndLine {
 pub async fn logs(
     request: HttpRequest,
     store: web::Data<Store>,
+    access: web::Data<Access>,
     reader: Reader,
     query: web::Query<LogsQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -101,28 +104,31 @@ pub async fn logs(
         cursor: parse_cursor(query.cursor.as_deref())?,
     };
     // The first page is waited for, so that a question without an answer gets a problem.
-    let page = store.search(reader.scope(), &search).await?;
+    let step = if as_stream { (TAKEN_BY_STREAM, FIRST_STEP) } else { A_PAGE };
+    let page = answers::search(&store, reader.scope(), &search, step).await?;
     tracing::info!(found = page.lines.len(), as_stream, "searched");
     if !as_stream {
         let next = page.next.map(|cursor| cursor.to_string());
         return Ok(HttpResponse::Ok().json(Lines { lines: &page.lines, next }));
     }
     let store = store.get_ref().clone();
-    let scope = reader.scope().clone();
-    let stream =
-        Stream { store, scope, search, left: limit, given: 0, is_bounded: query.limit.is_none(), page: Some(page) };
+    let lease = Lease::new(&access, reader);
+    let is_bounded = query.limit.is_none();
+    let stream = Stream { store, lease, search, left: limit, given: 0, step: FIRST_STEP, is_bounded, page: Some(page) };
     Ok(HttpResponse::Ok().content_type(NDJSON).streaming(stream.parts()))
 }
 
 /// A stream of lines: one page of them is in memory.
 struct Stream {
     store: Store,
-    scope: Scope,
+    lease: Lease,
     search: Search,
     /// Lines that may still be given.
     left: usize,
     /// Lines that were.
     given: usize,
+    /// Lines that have room in memory, by those of the last page.
+    step: usize,
     /// The bound is the service's own: nobody asked for so few lines.
     is_bounded: bool,
     /// A page that is there already.
@@ -145,7 +151,14 @@ impl Stream {
             }
             None => {
                 self.search.limit = self.left.min(STREAM_PAGE_LINES);
-                match self.store.search(&self.scope, &self.search).await {
+                let scope = match self.lease.scope() {
+                    Ok(scope) => scope,
+                    Err(ended) => {
+                        tracing::info!(%ended, lines = self.given, "stream ended before its lines did");
+                        return Some(self.end(ended.to_string()));
+                    }
+                };
+                match answers::search(&self.store, scope, &self.search, (TAKEN_BY_STREAM, self.step)).await {
                     Ok(page) => page,
                     Err(error) => {
                         tracing::warn!(%error, lines = self.given, "a stream ended before its lines did");
@@ -162,6 +175,7 @@ impl Stream {
         self.left -= page.lines.len().min(self.left);
         self.given += page.lines.len();
         self.search.cursor = page.next;
+        self.step = (TAKEN_BY_STREAM / (body.len() / page.lines.len().max(1)).max(1)).max(1);
         if body.is_empty() { None } else { Some(body.into()) }
     }
 
@@ -177,7 +191,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt as _;
-    use store::{BatchBuilder, EngineSettings, GenerationId, LineId, Target, Timestamp};
+    use store::{BatchBuilder, EngineSettings, GenerationId, LineId, Scope, Target, Timestamp};
 
     use super::*;
 
@@ -201,7 +215,17 @@ mod tests {
     async fn stream(store: &Store, limit: usize, is_bounded: bool) -> Stream {
         let search = Search { limit: limit.min(STREAM_PAGE_LINES), ..Search::default() };
         let page = store.search(&Scope::All, &search).await.unwrap();
-        Stream { store: store.clone(), scope: Scope::All, search, left: limit, given: 0, is_bounded, page: Some(page) }
+        let lease = Lease::of_everyone();
+        Stream {
+            store: store.clone(),
+            lease,
+            search,
+            left: limit,
+            given: 0,
+            step: FIRST_STEP,
+            is_bounded,
+            page: Some(page),
+        }
     }
 
     async fn all(parts: impl futures_util::Stream<Item = Result<Bytes, Infallible>>) -> Vec<serde_json::Value> {

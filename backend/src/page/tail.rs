@@ -15,7 +15,7 @@ use store::{Filter, Scope, Store, TailPlace};
 use tokio::sync::watch;
 use utoipa::IntoParams;
 
-use crate::access::{Access, Reader};
+use crate::access::{Access, Lease, Reader};
 use crate::limits::Limits;
 use crate::line::Line;
 use crate::links::page_path;
@@ -139,7 +139,8 @@ struct Shown<'a> {
 /// `GET /api/tail`: server-sent events. `lines` carries an array of lines, at most 200, and `place` none; each has the place
 /// after it as its id. `anew` is a `place` of a tail that can't go on right after its own, which is not known any more, is of
 /// another store, or is of lines that were removed since: what came in meanwhile is left to a search. `trouble` says in words
-/// that the store does not answer, and the tail goes on trying.
+/// that the store does not answer, and the tail goes on trying. `end` is the last event of a tail whose token or session is
+/// good no more, or whose projects were changed, and says which.
 ///
 /// # Errors
 /// 400 for a wrong query or place, 503 when there are [`TAILS_MAX`](crate::page::seats::TAILS_MAX) already, or too many of this token.
@@ -187,9 +188,8 @@ pub async fn events(
     let seat = tails.seats.take(reader.token())?;
     let tail = Tail {
         store: store.get_ref().clone(),
-        access: access.get_ref().clone(),
+        lease: Lease::new(&access, reader),
         end: tails.end.clone(),
-        reader,
         filter,
         place,
         quiet: QUIET_ROUNDS,
@@ -197,6 +197,7 @@ pub async fn events(
         is_anew,
         more: true,
         in_trouble: false,
+        is_over: false,
         _seat: seat,
     };
     Ok(HttpResponse::Ok()
@@ -208,9 +209,8 @@ pub async fn events(
 /// One tail.
 struct Tail {
     store: Store,
-    access: Access,
+    lease: Lease,
     end: watch::Receiver<bool>,
-    reader: Reader,
     filter: Filter,
     place: Option<TailPlace>,
     /// What places are called, where they would tell too much.
@@ -222,6 +222,7 @@ struct Tail {
     /// There is more than was asked for yet, or nothing was.
     more: bool,
     in_trouble: bool,
+    is_over: bool,
     _seat: Seat,
 }
 
@@ -230,7 +231,7 @@ impl Tail {
         stream::unfold(self, |mut tail| async move { tail.next().await.map(|event| (Ok(event), tail)) })
     }
 
-    /// The next event; none when the service ends or the reader's token is good no more.
+    /// The next event; none when the service ends, and after the `end` of a tail that may not go on.
     async fn next(&mut self) -> Option<Bytes> {
         let mut end = self.end.clone();
         tokio::select! {
@@ -239,23 +240,32 @@ impl Tail {
         }
     }
 
-    /// The next event; none when the reader's token is good no more. What is there already is not waited for, so that a tail
+    /// The next event; none after the `end`. What is there already is not waited for, so that a tail
     /// that fell behind, or goes on after a pause, catches up as fast as its client takes lines.
     async fn next_of_store(&mut self) -> Option<Bytes> {
+        if self.is_over {
+            return None;
+        }
         loop {
             if !std::mem::take(&mut self.more) {
                 actix_rt::time::sleep(ASK_EVERY).await;
             }
-            self.reader = self.access.renewed(&self.reader)?;
-            if let Some(event) = self.ask().await {
+            let scope = match self.lease.scope() {
+                Ok(scope) => scope.clone(),
+                Err(ended) => {
+                    self.is_over = true;
+                    return Some(event("end", None, &format!("The tail ended: {ended}.")).into());
+                }
+            };
+            if let Some(event) = self.ask(&scope).await {
                 return Some(event);
             }
         }
     }
 
     /// What came in since the last time.
-    async fn ask(&mut self) -> Option<Bytes> {
-        let page = match self.store.tail(self.reader.scope(), &self.filter, self.place.as_ref(), EVENT_LINES).await {
+    async fn ask(&mut self, scope: &Scope) -> Option<Bytes> {
+        let page = match self.store.tail(scope, &self.filter, self.place.as_ref(), EVENT_LINES).await {
             Ok(page) => page,
             Err(_) if self.in_trouble => return None,
             Err(error) => {

@@ -1,0 +1,333 @@
+//! How much of answers is held in memory: of each token, and of all. Bytes are taken before an answer is put together, and
+//! given back as its client takes it; a large answer is handed over in pieces, so that it is held once.
+//!
+//! Pages of lines are read in steps ([`search`]), and end early, with a place to go on from, where their lines are long.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
+use bytes::Bytes;
+use store::{Page, Scope, Search, SearchError, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::access::Reader;
+use crate::access::tokens::TokenHash;
+use crate::limits::{Limit, Limits};
+use crate::problem::Problem;
+
+/// Bytes of all answers in memory.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of the answers of one token in memory. Without tokens only [`ANSWER_BYTES_MAX`] counts.
+pub const ANSWER_BYTES_PER_TOKEN: usize = 32 * 1024 * 1024;
+
+/// Bytes that an answer of lines takes until it is known how large it is.
+const TAKEN_FOR_LINES: usize = PAGE_BYTES_MAX;
+
+/// Bytes that any other answer takes until then.
+const TAKEN_FOR_COUNTS: usize = 1024 * 1024;
+
+/// Where answers are of lines.
+const OF_LINES: [&str; 6] =
+    ["/api/logs", "/api/projects/", "/api/requests/", "/api/sources/", "/requests/", "/sources/"];
+
+/// Bytes that a stream or a live tail takes, which has one page in memory at a time.
+pub const TAKEN_BY_STREAM: usize = 256 * 1024;
+
+/// Bytes of the lines of a page, after which it ends with its next step of lines.
+pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// An answer of at most so many bytes is not held: a connection writes it at once.
+const SMALL: usize = 64 * 1024;
+
+/// A page of lines: what [`search`] is to find.
+pub const A_PAGE: (usize, usize) = (PAGE_BYTES_MAX, FIRST_STEP);
+
+/// Bytes that are handed over at once.
+const PIECE: usize = 32 * 1024;
+
+/// Lines that a page begins with, while nothing is known of how long they are.
+pub const FIRST_STEP: usize = 64;
+
+/// A request waits this long for bytes before it is refused.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Seconds after which one that was refused may try again.
+const TRY_AGAIN_S: u64 = 2;
+
+/// Bytes are counted in these.
+const UNIT: usize = 4 * 1024;
+
+/// The answers in memory. A copy is cheap and the same.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    all: Arc<Semaphore>,
+    by_token: Arc<Mutex<HashMap<Option<TokenHash>, Arc<Semaphore>>>>,
+    limits: Limits,
+}
+
+/// The bytes of one answer, given back when it is dropped.
+#[derive(Debug)]
+struct Held {
+    of_token: OwnedSemaphorePermit,
+    of_all: OwnedSemaphorePermit,
+    bytes: usize,
+    limits: Limits,
+}
+
+impl Held {
+    /// Takes another part to this one.
+    fn add(&mut self, mut other: Self) {
+        let nothing = |permit: &mut OwnedSemaphorePermit| permit.split(permit.num_permits());
+        for (own, others) in [(&mut self.of_token, &mut other.of_token), (&mut self.of_all, &mut other.of_all)] {
+            nothing(others).into_iter().for_each(|permit| own.merge(permit));
+        }
+        let bytes = self.bytes + other.bytes;
+        other.count(0);
+        self.count(bytes);
+    }
+
+    /// Gives back what goes beyond so many bytes.
+    fn keep(&mut self, bytes: usize) {
+        let more_than = |permits: usize| permits.saturating_sub(bytes.div_ceil(UNIT));
+        let (of_token, of_all) = (more_than(self.of_token.num_permits()), more_than(self.of_all.num_permits()));
+        drop((self.of_token.split(of_token), self.of_all.split(of_all)));
+        self.count(bytes.min(self.bytes));
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.limits.answer_bytes().add(bytes as i64 - self.bytes as i64);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.count(0);
+    }
+}
+
+impl Answers {
+    /// Counts in these limits what is refused.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { all: Arc::new(Semaphore::new(ANSWER_BYTES_MAX / UNIT)), by_token: Arc::default(), limits }
+    }
+
+    fn of_token(&self, token: Option<TokenHash>) -> Arc<Semaphore> {
+        let mut by_token = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody holds a part of are as new.
+        by_token.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
+        let bytes = most(token);
+        by_token.entry(token).or_insert_with(|| Arc::new(Semaphore::new(bytes / UNIT))).clone()
+    }
+
+    /// Takes bytes for an answer, of the token first.
+    async fn take(&self, token: Option<TokenHash>, bytes: usize) -> Result<Held, Problem> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let wait = async |semaphore: Arc<Semaphore>, limit: Limit| {
+            let permit = tokio::time::timeout(PATIENCE, semaphore.acquire_many_owned(units)).await;
+            permit.ok().and_then(Result::ok).ok_or_else(|| {
+                self.limits.count(limit);
+                let detail = "too much of earlier answers is still to be taken; take them, or ask for less";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S)
+            })
+        };
+        let of_token = wait(self.of_token(token), Limit::AnswerBytesPerToken).await?;
+        let of_all = wait(self.all.clone(), Limit::AnswerBytes).await?;
+        self.limits.answer_bytes().add(bytes as i64);
+        Ok(Held { of_token, of_all, bytes, limits: self.limits.clone() })
+    }
+}
+
+/// Bytes that a token may hold.
+fn most(token: Option<TokenHash>) -> usize {
+    if token.is_some() { ANSWER_BYTES_PER_TOKEN } else { ANSWER_BYTES_MAX }
+}
+
+/// Middleware: takes bytes for what a reader asks for, and gives them back as the answer is taken. It belongs within
+/// [`crate::access::guard`].
+///
+/// # Errors
+/// Those of what it wraps; 503 where too much is in memory.
+pub async fn hold(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let token = request.extensions().get::<Reader>().map(Reader::token);
+    let answers = request.app_data::<web::Data<Answers>>().cloned();
+    let (Some(token), Some(answers)) = (token, answers) else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let path = request.match_info().as_str();
+    let taken =
+        if OF_LINES.iter().any(|of_lines| path.starts_with(of_lines)) { TAKEN_FOR_LINES } else { TAKEN_FOR_COUNTS };
+    let mut held = match answers.take(token, taken).await {
+        Ok(held) => held,
+        Err(problem) => return Ok(request.into_response(problem.error_response())),
+    };
+    let response = next.call(request).await?;
+    let size = match response.response().body().size() {
+        BodySize::None => 0,
+        BodySize::Sized(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        BodySize::Stream => {
+            held.keep(TAKEN_BY_STREAM);
+            return Ok(response.map_body(|_, body| BoxBody::new(Streamed { body: Box::pin(body), _held: held })));
+        }
+    };
+    if size <= SMALL {
+        return Ok(response.map_into_boxed_body());
+    }
+    // One that is larger than all that its token may hold is held with nothing beside it.
+    let size = size.min(most(token));
+    if size <= taken {
+        held.keep(size);
+    } else {
+        match answers.take(token, size - taken).await {
+            Ok(more) => held.add(more),
+            Err(problem) => return Ok(response.into_response(problem.error_response())),
+        }
+    }
+    Ok(response.map_body(|_, body| match body.try_into_bytes() {
+        Ok(bytes) => BoxBody::new(Pieces { left: bytes, _held: held }),
+        Err(body) => BoxBody::new(body),
+    }))
+}
+
+/// An answer that is in memory, handed over in pieces.
+struct Pieces {
+    left: Bytes,
+    _held: Held,
+}
+
+impl MessageBody for Pieces {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.left.len() as u64)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        if self.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.left.len().min(PIECE);
+        Poll::Ready(Some(Ok(self.left.split_to(length))))
+    }
+}
+
+/// A stream, which holds its part until it ends.
+struct Streamed<B> {
+    body: Pin<Box<B>>,
+    _held: Held,
+}
+
+impl<B: MessageBody> MessageBody for Streamed<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.body.as_mut().poll_next(context)
+    }
+}
+
+/// Searches a page of lines, in steps that begin with `step` lines and follow how long the lines are. It ends early, with the
+/// place of the rest, once it has `bytes_max` bytes of lines.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn search(
+    store: &Store,
+    scope: &Scope,
+    search: &Search,
+    (bytes_max, mut step): (usize, usize),
+) -> Result<Page, SearchError> {
+    let mut page = Page { lines: Vec::new(), next: search.cursor, first: None };
+    let mut bytes = 0;
+    loop {
+        let limit = step.min(search.limit - page.lines.len());
+        let found = store.search(scope, &Search { limit, cursor: page.next, ..search.clone() }).await?;
+        bytes += found.lines.iter().map(|line| line.get().len()).sum::<usize>();
+        page.first = page.first.or(found.first);
+        page.lines.extend(found.lines);
+        page.next = found.next;
+        if page.next.is_none() || page.lines.len() >= search.limit || bytes >= bytes_max {
+            return Ok(page);
+        }
+        let of_line = bytes.div_ceil(page.lines.len().max(1)).max(1);
+        step = ((bytes_max - bytes) / of_line).clamp(1, step * 16);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn a_token_takes_only_its_own_part_and_gives_it_back() {
+        let limits = Limits::default();
+        let answers = Answers::new(limits.clone());
+        let (one, other) = (Some(TokenHash::of(b"one")), Some(TokenHash::of(b"other")));
+        let mut of_one = answers.take(one, ANSWER_BYTES_PER_TOKEN).await.unwrap();
+        let refused = answers.take(one, 1).await.unwrap_err();
+        assert!(refused.is(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!((limits.reached(Limit::AnswerBytesPerToken), limits.reached(Limit::AnswerBytes)), (1, 0));
+        let of_other = answers.take(other, TAKEN_FOR_LINES).await.unwrap();
+        assert_eq!(limits.answer_bytes().get() as usize, ANSWER_BYTES_PER_TOKEN + TAKEN_FOR_LINES);
+        of_one.keep(100);
+        let more = answers.take(one, TAKEN_FOR_LINES).await.unwrap();
+        of_one.add(more);
+        assert_eq!(limits.answer_bytes().get() as usize, 100 + 2 * TAKEN_FOR_LINES);
+        drop((of_one, of_other));
+        assert_eq!(limits.answer_bytes().get(), 0);
+        assert_eq!(answers.all.available_permits(), ANSWER_BYTES_MAX / UNIT);
+        drop(answers.take(None, ANSWER_BYTES_MAX).await.unwrap());
+        assert!(answers.by_token.lock().unwrap().len() <= 1, "tokens that hold nothing are forgotten");
+    }
+
+    #[actix_rt::test]
+    async fn beyond_what_all_may_hold_the_next_is_refused_whoever_asks() {
+        let limits = Limits::default();
+        let answers = Answers::new(limits.clone());
+        let names: [&[u8]; 2] = [b"one", b"two"];
+        let mut held = Vec::new();
+        for name in names {
+            held.push(answers.take(Some(TokenHash::of(name)), ANSWER_BYTES_PER_TOKEN).await.unwrap());
+        }
+        assert!(answers.take(Some(TokenHash::of(b"three")), 1).await.is_err());
+        assert_eq!(limits.reached(Limit::AnswerBytes), 1);
+        held.pop();
+        assert!(answers.take(Some(TokenHash::of(b"three")), 1).await.is_ok());
+    }
+
+    #[test]
+    fn a_large_answer_is_handed_over_in_pieces() {
+        let answers = Answers::new(Limits::default());
+        let semaphore = |units: usize| {
+            let semaphore = Arc::new(Semaphore::new(units));
+            semaphore.try_acquire_many_owned(units as u32).unwrap()
+        };
+        let held = Held { of_token: semaphore(1), of_all: semaphore(1), bytes: 0, limits: answers.limits };
+        let bytes = Bytes::from(vec![7; 3 * PIECE + 5]);
+        let mut pieces = Pieces { left: bytes.clone(), _held: held };
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(pieces.size(), BodySize::Sized(bytes.len() as u64));
+        let mut got = Vec::new();
+        while let Poll::Ready(Some(Ok(piece))) = Pin::new(&mut pieces).poll_next(&mut context) {
+            assert!(piece.len() <= PIECE);
+            got.extend_from_slice(&piece);
+        }
+        assert_eq!(got, bytes);
+    }
+}

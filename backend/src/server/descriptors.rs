@@ -1,0 +1,62 @@
+//! How many connections the process's open file limit leaves room for.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::server::connections::Room;
+
+/// Descriptors that are kept for the store, the log, listeners and workers.
+pub const KEPT: u64 = 64;
+
+/// Connections that are kept for health checks and scrapes, at most.
+pub const RESERVE_MAX: usize = 32;
+
+/// There is room for so many connections, whatever the limit is.
+const LEAST: usize = 8;
+
+/// A soft limit is raised to no more than this.
+const RAISED_MAX: u64 = 65_536;
+
+/// Raises the soft limit of open files as far as the hard one lets it, as servers do; the limit that then holds, none where
+/// there is none.
+#[must_use]
+pub fn raise_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(RAISED_MAX).min(RAISED_MAX);
+    let current = limit.current?;
+    if current >= wanted {
+        return Some(current);
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }) {
+        Ok(()) => Some(wanted),
+        Err(error) => {
+            tracing::warn!(%error, "the open file limit can't be raised");
+            Some(current)
+        }
+    }
+}
+
+/// The room that a limit of open files leaves for connections, of which `wanted` are asked for. A request may need a
+/// descriptor besides its connection's, to ask an engine.
+#[must_use]
+pub fn room(limit: Option<u64>, wanted: usize) -> Room {
+    let Some(limit) = limit else { return Room { connections: wanted, reserve: RESERVE_MAX } };
+    let all = usize::try_from(limit.saturating_sub(KEPT) / 2).unwrap_or(usize::MAX).max(LEAST);
+    let reserve = RESERVE_MAX.min(all / 4);
+    Room { connections: wanted.min(all - reserve), reserve }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_leaves_room_for_connections_and_a_reserve() {
+        let of = |limit: u64| room(Some(limit), 1_024);
+        assert_eq!(of(65_536), Room { connections: 1_024, reserve: 32 });
+        assert_eq!(of(1_024), Room { connections: 448, reserve: 32 });
+        assert_eq!(of(128), Room { connections: 24, reserve: 8 });
+        assert_eq!(of(0), Room { connections: 6, reserve: 2 });
+        assert_eq!(room(None, 1_024), Room { connections: 1_024, reserve: 32 });
+        assert_eq!(room(Some(65_536), 10), Room { connections: 10, reserve: 32 });
+    }
+}

@@ -1,0 +1,165 @@
+//! Middleware that tells a connection when its request begins and ends, and bounds the time that the whole body of a request
+//! may take to arrive, on every route.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::rt::time::{Sleep, sleep};
+use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::limits::{Limit, Limits};
+use crate::problem::Problem;
+use crate::server::connection::State;
+
+/// Paths that connections of the reserve are for.
+pub const RESERVED_FOR: [&str; 3] = ["/healthz", "/readyz", observability::METRICS_PATH];
+
+/// Seconds after which a request that found no connection may find one.
+const TRY_AGAIN_S: u64 = 5;
+
+/// What [`bound`] holds requests to.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Time for the whole body.
+    pub body_timeout: Duration,
+    /// What counts those that met a bound.
+    pub limits: Limits,
+}
+
+/// A request that is being answered, until it is dropped.
+struct Answering(Arc<State>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.request_ends();
+    }
+}
+
+/// Middleware that goes outside of all others.
+///
+/// # Errors
+/// Those of what it wraps.
+pub async fn track(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<Answered<impl MessageBody>>, Error> {
+    let state = request.conn_data::<Arc<State>>().cloned();
+    let answering = state.clone().map(|state| {
+        state.request_begins();
+        Answering(state)
+    });
+    let mut response = next.call(request).await?;
+    if state.is_some_and(|state| state.is_reserved()) {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response.map_body(|_, body| Answered { body: Box::pin(body), _answering: answering }))
+}
+
+/// An answer's body. The connection waits for its client again when it is dropped.
+pub struct Answered<B> {
+    body: Pin<Box<B>>,
+    _answering: Option<Answering>,
+}
+
+impl<B: MessageBody> MessageBody for Answered<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.body.as_mut().poll_next(context)
+    }
+}
+
+/// Middleware that bounds the time of a request's body, and keeps the reserve for what it is for. It belongs within what
+/// gives requests their ids.
+///
+/// # Errors
+/// Those of what it wraps.
+pub async fn bound(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let Some(bounds) = request.app_data::<web::Data<Bounds>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_left_body);
+    };
+    let Bounds { body_timeout, limits } = bounds.get_ref().clone();
+    let state = request.conn_data::<Arc<State>>().cloned();
+    let is_reserved = state.as_ref().is_some_and(|state| state.is_reserved());
+    if is_reserved && !RESERVED_FOR.contains(&request.match_info().as_str()) {
+        limits.count(Limit::ConnectionReserved);
+        let detail = "all connections are in use; try again soon";
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S);
+        return Ok(request.into_response(problem.error_response()).map_into_right_body());
+    }
+    let payload = request.take_payload();
+    request.set_payload(match payload {
+        Payload::None => Payload::None,
+        payload => {
+            let body =
+                TimedBody { payload, timer: Box::pin(sleep(body_timeout)), begun: Instant::now(), state, limits };
+            Payload::Stream { payload: Box::pin(body) }
+        }
+    });
+    next.call(request).await.map(ServiceResponse::map_into_left_body)
+}
+
+/// A request's body, which has to be whole in time.
+struct TimedBody {
+    payload: Payload,
+    timer: Pin<Box<Sleep>>,
+    begun: Instant,
+    state: Option<Arc<State>>,
+    limits: Limits,
+}
+
+impl TimedBody {
+    fn waits(&self, since: Option<Instant>) {
+        if let Some(state) = &self.state {
+            state.waits_for_body(since);
+        }
+    }
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        self.waits(None);
+    }
+}
+
+impl Stream for TimedBody {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.timer.as_mut().poll(context).is_ready() {
+            self.limits.count(Limit::RequestBodyTimeout);
+            self.waits(None);
+            return Poll::Ready(Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))));
+        }
+        let polled = Pin::new(&mut self.payload).poll_next(context);
+        self.waits(polled.is_pending().then_some(self.begun));
+        polled
+    }
+}
+
+/// The status of a request whose body can't be read, if it is not what the reader of the body says.
+#[must_use]
+pub fn status_of(error: &PayloadError) -> Option<StatusCode> {
+    match error {
+        PayloadError::Io(error) if error.kind() == io::ErrorKind::TimedOut => Some(StatusCode::REQUEST_TIMEOUT),
+        _ => None,
+    }
+}

@@ -1,0 +1,270 @@
+//! What callers may take: connections of those who send half a request, and the memory of those who ask for large answers and
+//! take nothing. A long answer ends when its token, its session or its projects do.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use observability_tests::program::{Program, Start, executable};
+use observability_tests::scrape::Scrape;
+use observability_tests::{http, port, wait};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
+
+use crate::rig::Backend;
+use crate::test_access::{TOKEN_OF_A, TOKEN_OF_ALL, TokensFile, log_in};
+
+/// Requests that never become whole, each cut at another place.
+const HALVES: [&str; 5] = [
+    "",
+    "GET /healthz HTTP/1.1\r\nHo",
+    "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ntoken=",
+    "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ntoken=\r\n",
+    "GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+];
+
+/// Bytes of lines of the store.
+const LINES: usize = 20_000;
+const LINE_BYTES: usize = 4_000;
+
+/// What 80 clients that take nothing may cost, in KiB.
+const GROWTH_MAX_KIB: u64 = 160 * 1024;
+
+#[track_caller]
+fn half(address: SocketAddr, number: usize) -> TcpStream {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(20)).unwrap();
+    // Who was let go is let go.
+    let _ = stream.write_all(HALVES[number % HALVES.len()].as_bytes());
+    stream
+}
+
+fn raise_own_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
+/// The service with at most so many descriptors.
+#[track_caller]
+fn with_descriptors(descriptors: u32, address: SocketAddr, folder: &Path) -> Program {
+    let command = format!("ulimit -n {descriptors}; exec \"$0\"");
+    let start = Start::at(Path::new("/bin/sh")).args(["-c", &command]).arg(executable("backend"));
+    let start = start.env("LISTEN", address.to_string()).env("BACKEND_REQUEST_TIMEOUT_S", "60");
+    start.env("STORE", format!("sqlite:{}", folder.join("logs.db").display())).start_healthy(address)
+}
+
+/// Answers within a time in which nobody calls a service dead.
+#[track_caller]
+fn is_alive(address: SocketAddr, readiness: u16) {
+    for (path, status) in [("/healthz", 200), ("/readyz", readiness), ("/metrics", 200)] {
+        let begun = Instant::now();
+        assert_eq!(http::get(address, path).status, status, "{path}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{path}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn whoever_sends_half_a_request_keeps_nobody_from_health_and_metrics() {
+    raise_own_limit();
+    let folder = tempfile::tempdir().unwrap();
+    for (descriptors, clients) in [(128, 400), (20_000, 2_000)] {
+        let address = port::free_address();
+        let _program = with_descriptors(descriptors, address, folder.path());
+        let readiness = http::get(address, "/readyz").status;
+        let mut halves = Vec::new();
+        for number in 0..clients {
+            halves.push(half(address, number));
+            if number % 100 == 99 {
+                is_alive(address, readiness);
+            }
+        }
+        is_alive(address, readiness);
+        assert_eq!(http::get(address, "/api/logs").status, http::get(address, "/api/logs").status);
+        let scrape = Scrape::of(address);
+        assert!(scrape.metric("process_open_fds", &[]) < f64::from(descriptors), "{descriptors}");
+        assert!(scrape.metric("limits_reached_total", &[("limit", "connection_evicted")]) > 0.0);
+        assert_eq!(scrape.metric("limits_reached_total", &[("limit", "connection_refused")]), 0.0);
+    }
+}
+
+/// Sends a byte each 50 ms until there is an answer or an end; what was answered.
+fn trickle(stream: &mut TcpStream, byte: &[u8]) -> String {
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let (begun, mut answer, mut part) = (Instant::now(), Vec::new(), [0; 4_096]);
+    while begun.elapsed() < Duration::from_secs(20) {
+        match stream.read(&mut part) {
+            Ok(0) => return String::from_utf8(answer).unwrap(),
+            Ok(length) => answer.extend_from_slice(&part[..length]),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                // A service that closed its side says so with the next read.
+                let _ = stream.write_all(byte);
+            }
+            Err(_) => return String::from_utf8(answer).unwrap(),
+        }
+    }
+    panic!("it goes on: {}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn a_request_that_is_not_whole_in_time_is_answered_with_408_and_counted() {
+    let tokens = TokensFile::new();
+    let backend =
+        Backend::start(&[("BACKEND_REQUEST_TIMEOUT_S", "2"), ("TOKENS_FILE", tokens.path().to_str().unwrap())]);
+    let address = backend.address;
+    let alert = "POST /api/alerts HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a-token-that-alerts-come-with\r\n\
+                 Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    for (request, byte) in [(HALVES[2], "a"), (HALVES[3], "1\r\na\r\n"), (alert, " ")] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let answer = trickle(&mut stream, byte.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("not whole in time"), "{request}: {answer}");
+        assert!(answer.to_ascii_lowercase().contains("x-request-id: "), "{answer}");
+    }
+    let reached = |limit: &str| backend.scrape().metric("limits_reached_total", &[("limit", limit)]);
+    assert_eq!(reached("request_body_timeout"), 3.0);
+
+    // The head, of the first request and of the next one on the same connection.
+    let mut first = TcpStream::connect(address).unwrap();
+    first.write_all(HALVES[1].as_bytes()).unwrap();
+    assert!(trickle(&mut first, b"x").starts_with("HTTP/1.1 408"));
+    let mut second = TcpStream::connect(address).unwrap();
+    second.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHo").unwrap();
+    let answer = trickle(&mut second, b"x");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("HTTP/1.1 408"), "{answer}");
+    assert_eq!(reached("request_head_timeout"), 2.0);
+
+    // What nobody reads of a body holds no connection, nor does one on which nothing is asked.
+    for more in [&b"1\r\na\r\n"[..], b""] {
+        let mut unread = TcpStream::connect(address).unwrap();
+        unread.write_all(HALVES[4].as_bytes()).unwrap();
+        assert!(trickle(&mut unread, more).starts_with("HTTP/1.1 200"));
+    }
+    let mut idle = TcpStream::connect(address).unwrap();
+    assert_eq!(trickle(&mut idle, b""), "");
+    assert_eq!(backend.get("/healthz").status, 200);
+}
+
+/// A store of long lines of project `a`.
+fn store() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut text, filling) = (String::new(), "all of it was paid in time ".repeat(LINE_BYTES / 27));
+    for line in 0..LINES {
+        let (minute, second) = (line / 60 % 60, line % 60);
+        writeln!(
+            text,
+            r#"{{"timestamp":"2026-11-23T12:{minute:02}:{second:02}.000Z","service":"shop","level":"info","message":"order {line}: {filling}","request_id":null,"project_id":"a"}}"#
+        )
+        .unwrap();
+    }
+    std::fs::write(folder.path().join("lines"), text).unwrap();
+    let store = format!("sqlite:{}", folder.path().join("logs.db").display());
+    let shipped = Command::new(executable("shipper"))
+        .args(["run", "--until-idle", "--to", &store, "--state-dir", "state", "--file", "lines"])
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .status();
+    assert!(shipped.unwrap().success());
+    (folder, store)
+}
+
+/// A stream of all lines, of which the first is read.
+fn begun(address: SocketAddr, header: (&str, &str)) -> BufReader<TcpStream> {
+    let headers: [(&str, &[u8]); 2] = [("Accept", b"application/x-ndjson"), (header.0, header.1.as_bytes())];
+    let mut stream = BufReader::new(http::open(address, "GET", "/api/logs", &headers, b"").unwrap());
+    let mut line = String::new();
+    while !line.starts_with('{') {
+        line.clear();
+        assert_ne!(stream.read_line(&mut line).unwrap(), 0);
+    }
+    stream
+}
+
+/// How many lines come after the first, and what the last one says of the stream's end.
+fn rest(stream: BufReader<TcpStream>) -> (usize, Value) {
+    let lines: Vec<_> = stream.lines().map(Result::unwrap).filter(|line| line.starts_with('{')).collect();
+    let end: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+    (lines.len() - 1, end["stream"].clone())
+}
+
+#[test]
+fn a_stream_ends_with_its_session_its_projects_and_its_token_and_says_so() {
+    let ((_folder, store), tokens) = (store(), TokensFile::new());
+    let backend = Backend::start(&[("STORE", &store), ("TOKENS_FILE", tokens.path().to_str().unwrap())]);
+    let (of_a, of_all) = (format!("Bearer {TOKEN_OF_A}"), format!("Bearer {TOKEN_OF_ALL}"));
+    let answer = log_in(backend.address, TOKEN_OF_A, &[]);
+    let session = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let by_session = begun(backend.address, ("Cookie", &session));
+    assert_eq!(http::send(backend.address, "POST", "/logout", &[("Cookie", session.as_bytes())], b"").status, 303);
+    let by_token = begun(backend.address, ("Authorization", &of_a));
+    let narrowed = begun(backend.address, ("Authorization", &of_all));
+    tokens.write(&format!("[[token]]\nname = \"all\"\ntoken = \"{TOKEN_OF_ALL}\"\nprojects = [\"b\"]\n"));
+    wait::until("the file is read again", || {
+        (backend.get_with("/api/requests/x", &[("Authorization", &of_a)]).status == 401).then_some(())
+    });
+    for (stream, why) in [(by_session, "session"), (by_token, "revoked"), (narrowed, "projects were changed")] {
+        let (lines, end) = rest(stream);
+        assert!(lines < LINES / 2, "{why}: {lines} lines came after that");
+        assert_eq!(end["complete"], false, "{why}: {end}");
+        assert!(end["detail"].as_str().unwrap().contains(why), "{why}: {end}");
+        assert_eq!(end["lines"], lines + 1, "{why}: {end}");
+    }
+}
+
+/// A figure of the service's memory, in KiB.
+fn memory(backend: &Backend, figure: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", backend.program.pid().as_raw_nonzero())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn clients_that_take_nothing_of_large_answers_cost_bounded_memory_and_starve_no_other_token() {
+    let ((_folder, store), tokens) = (store(), TokensFile::new());
+    let backend = Backend::start(&[("STORE", &store), ("TOKENS_FILE", tokens.path().to_str().unwrap())]);
+    let (of_a, of_all) = (format!("Bearer {TOKEN_OF_A}"), format!("Bearer {TOKEN_OF_ALL}"));
+    let get = |path: &str, token: &str| backend.get_with(path, &[("Authorization", token)]);
+    let page = get("/api/logs?limit=1000", &of_all).json();
+    assert_eq!(page["lines"].as_array().unwrap().len(), 1_000, "a page of 4 MB is whole");
+    let before = memory(&backend, "VmRSS");
+    let paths = ["/api/logs?limit=1000", "/api/projects/a/logs?limit=1000"];
+    let clients: Vec<_> = (0..80)
+        .map(|number| {
+            let headers: [(&str, &[u8]); 1] = [("Authorization", of_a.as_bytes())];
+            http::open(backend.address, "GET", paths[number % 2], &headers, b"").unwrap()
+        })
+        .collect();
+    let refused = [("limit", "answer_bytes_per_token")];
+    wait::until("those beyond are refused", || {
+        (backend.scrape().metric("limits_reached_total", &refused) >= 40.0).then_some(())
+    });
+    // Another token is answered meanwhile; this one is told when to try again.
+    let begun = Instant::now();
+    assert_eq!(get("/api/logs?limit=1000", &of_all).status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let answer = get("/api/logs?limit=1000", &of_a);
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{}", answer.text());
+    let growth = memory(&backend, "VmHWM").saturating_sub(before);
+    eprintln!("80 clients that take nothing: {before} KiB before, {growth} KiB more at most");
+    assert!(growth < GROWTH_MAX_KIB, "from {before} KiB by {growth} KiB");
+    drop(clients);
+    wait::until("there is room again", || (get("/api/logs?limit=1000", &of_a).status == 200).then_some(()));
+    wait::until("nothing is held", || (backend.scrape().metric("answer_bytes_held", &[]) == 0.0).then_some(()));
+}
+
+#[test]
+fn an_admin_address_has_metrics_and_health_and_the_services_own_has_no_metrics() {
+    let (admin, tokens) = (port::free_address(), TokensFile::new());
+    let admin_listen = admin.to_string();
+    let backend = Backend::start(&[("ADMIN_LISTEN", &admin_listen), ("TOKENS_FILE", tokens.path().to_str().unwrap())]);
+    assert!(!backend.program.stdout().contains("set METRICS_TOKEN or ADMIN_LISTEN"));
+    assert_eq!(backend.get("/metrics").status, 404);
+    let status = |path: &str, host: &str| http::get_with(admin, path, &[("Host", host.as_bytes())]).status;
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        assert_eq!(status(path, "127.0.0.1"), 200, "{path}");
+    }
+    assert_eq!([status("/metrics", "evil.example"), status("/api/logs", "127.0.0.1")], [403, 401]);
+    assert!(Scrape::of(admin).metric("connections_open", &[]) >= 0.0);
+    assert_eq!(backend.get("/healthz").status, 200);
+}
