@@ -77,7 +77,7 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     if parts.access.shows_metrics_to_everyone() && admin_listen.is_none() {
         tracing::warn!("/metrics names projects and needs no token: set METRICS_TOKEN or ADMIN_LISTEN");
     }
-    let room = descriptors::room(limit, settings.connections);
+    let room = descriptors::room(limit, workers(&settings), settings.connections);
     if room.connections < settings.connections {
         tracing::warn!(connections = room.connections, ?limit, "the open file limit leaves room for fewer connections");
     }
@@ -158,6 +158,12 @@ fn parts(
         tails: Tails::until(ended, limits.clone()),
         dead_letters: DeadLetters::under(settings.shipper_state_dir.as_deref()),
     }
+}
+
+/// Threads that serve.
+fn workers(settings: &Settings) -> u64 {
+    let cores = || std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+    settings.workers.unwrap_or_else(cores) as u64
 }
 
 fn listen(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -4,8 +4,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::server::connections::Room;
 
-/// Descriptors that are kept for the store, the log, listeners and workers.
-pub const KEPT: u64 = 64;
+/// Descriptors that are kept for the store, the log and listeners.
+pub const KEPT: u64 = 32;
+
+/// Descriptors that are kept for each worker.
+pub const KEPT_PER_WORKER: u64 = 4;
 
 /// Connections that are kept for health checks and scrapes, at most.
 pub const RESERVE_MAX: usize = 32;
@@ -38,9 +41,10 @@ pub fn raise_limit() -> Option<u64> {
 /// The room that a limit of open files leaves for connections, of which `wanted` are asked for. A request may need a
 /// descriptor besides its connection's, to ask an engine.
 #[must_use]
-pub fn room(limit: Option<u64>, wanted: usize) -> Room {
+pub fn room(limit: Option<u64>, workers: u64, wanted: usize) -> Room {
     let Some(limit) = limit else { return Room { connections: wanted, reserve: RESERVE_MAX } };
-    let all = usize::try_from(limit.saturating_sub(KEPT) / 2).unwrap_or(usize::MAX).max(LEAST);
+    let all =
+        usize::try_from(limit.saturating_sub(KEPT + KEPT_PER_WORKER * workers) / 2).unwrap_or(usize::MAX).max(LEAST);
     let reserve = RESERVE_MAX.min(all / 4);
     Room { connections: wanted.min(all - reserve), reserve }
 }
@@ -51,12 +55,12 @@ mod tests {
 
     #[test]
     fn the_limit_leaves_room_for_connections_and_a_reserve() {
-        let of = |limit: u64| room(Some(limit), 1_024);
+        let of = |limit: u64| room(Some(limit), 2, 1_024);
         assert_eq!(of(65_536), Room { connections: 1_024, reserve: 32 });
-        assert_eq!(of(1_024), Room { connections: 448, reserve: 32 });
-        assert_eq!(of(128), Room { connections: 24, reserve: 8 });
+        assert_eq!(of(1_024), Room { connections: 460, reserve: 32 });
+        assert_eq!(of(128), Room { connections: 33, reserve: 11 });
         assert_eq!(of(0), Room { connections: 6, reserve: 2 });
-        assert_eq!(room(None, 1_024), Room { connections: 1_024, reserve: 32 });
-        assert_eq!(room(Some(65_536), 10), Room { connections: 10, reserve: 32 });
+        assert_eq!(room(None, 2, 1_024), Room { connections: 1_024, reserve: 32 });
+        assert_eq!(room(Some(65_536), 2, 10), Room { connections: 10, reserve: 32 });
     }
 }
