@@ -216,7 +216,7 @@ fn a_log_filter_is_read_in_any_spelling_or_refused_by_name() {
     {
         let place = Place::new();
         std::fs::write(place.path("app.log"), "a line\n").unwrap();
-        let mut command = place.ship(&["run", "--until-idle", "--files", "app.log"]);
+        let mut command = place.ship(&["run", "--until-idle", "--file", "app.log"]);
         command.env("SHIPPER_LOG_FILTER", filter);
         let (code, stderr) = finish(&place, command);
         assert!(
