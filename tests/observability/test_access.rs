@@ -57,6 +57,47 @@ pub(crate) fn log_in(address: SocketAddr, token: &str, headers: &[(&str, &[u8])]
 }
 
 #[test]
+fn what_callers_invent_takes_no_label_set_and_gets_into_no_projects_lines() {
+    let tokens = TokensFile::new();
+    let path = tokens.path();
+    let backend =
+        Backend::start(&[("TOKENS_FILE", path.to_str().unwrap()), ("METRICS_LABEL_SETS", "64"), ("RUST_LOG", "info")]);
+    let of_a = format!("Bearer {TOKEN_OF_A}");
+    for n in 0..200 {
+        let invented = format!("invented-{n}");
+        // nobody, and someone who may not speak for that project
+        backend.get_with("/login", &[("X-Project-Id", &invented)]);
+        backend.get_with(&format!("/api/projects/{invented}/logs"), &[("X-Project-Id", &invented)]);
+        backend.get_with("/api/requests/x", &[("X-Project-Id", &invented), ("Authorization", &of_a)]);
+        backend.get_with(&format!("/api/projects/{invented}/logs"), &[("Authorization", &of_a)]);
+    }
+    let scrape = backend.scrape_until("request_count", &[], 800.0);
+    let projects: Vec<_> = scrape.label_values("request_count", "project_id").into_iter().collect();
+    assert_eq!(projects, ["none"]);
+    assert_eq!(scrape.metric("label_sets_folded_total", &[]), 0.0);
+    // someone who may speak for any project
+    for n in 0..200 {
+        let headers = [("X-Project-Id", format!("any-{n}")), ("Authorization", format!("Bearer {TOKEN_OF_ALL}"))];
+        backend.get_with("/api/requests/x", &headers.each_ref().map(|(name, value)| (*name, value.as_str())));
+    }
+    let scrape = backend.scrape_until("request_count", &[], 1_000.0);
+    assert!(scrape.metric("label_sets_folded_total", &[]) > 100.0);
+    backend.get_with("/api/requests/x", &[("X-Project-Id", "a"), ("Authorization", &of_a), ("X-Request-Id", "last")]);
+    backend.scrape_until("request_count", &[("project_id", "a")], 1.0);
+    assert_eq!(backend.access_line("last")["project_id"], "a");
+    let lines = backend.program.lines();
+    let invented = lines.iter().filter(|line| line["project_id"].as_str().is_some_and(|id| id.starts_with("invented")));
+    assert_eq!(invented.count(), 0);
+}
+
+#[test]
+fn at_the_edge_a_callers_request_id_is_not_kept() {
+    let backend = Backend::start(&[("TRUST_REQUEST_ID", "0")]);
+    let answer = backend.get_with("/api/requests/x", &[("X-Request-Id", "made-up")]);
+    assert_ne!(answer.request_id(), "made-up");
+}
+
+#[test]
 fn only_health_and_metrics_are_there_for_everyone() {
     let tokens = TokensFile::new();
     let backend = start(&tokens);
