@@ -62,12 +62,10 @@ impl RequestContext {
         let trusted = settings.trust_request_id;
         let request_id = only_valid(headers, &REQUEST_ID_HEADER).filter(|_| trusted);
         let project = only_valid(headers, &PROJECT_ID_HEADER).cloned();
-        let matches_route =
-            project.is_some() && !check_required && request.resource_map().has_resource(request.match_info().as_str());
         let baggage = (trusted && settings.forward_baggage).then(|| trace_context::baggage(headers)).flatten();
         Self(Arc::new(Ids {
             request: request_id.cloned().unwrap_or_else(new_id),
-            project: ClaimedProject::new(project, check_required, matches_route),
+            project: ClaimedProject::new(project, check_required),
             trace: if trusted { TraceContext::from_headers(headers) } else { None },
             baggage,
             format: settings.log_format,
@@ -123,9 +121,6 @@ impl RequestContext {
             && let Some(pattern) = route::taken(request)
         {
             self.0.route.get_or_init(|| pattern);
-        }
-        if self.0.route.get().is_some() {
-            self.0.project.route_taken();
         }
     }
 

@@ -42,9 +42,10 @@ pub(crate) struct ClaimedProject {
 }
 
 impl ClaimedProject {
-    /// `matches_route`: whether the path is one of a route, as far as can be known before routing.
-    pub(crate) fn new(in_header: Option<HeaderValue>, check_required: bool, matches_route: bool) -> Self {
-        let claim = if check_required || !matches_route { ProjectClaim::Refused } else { ProjectClaim::Unverified };
+    /// Where no check is required, the header counts until it is known that no route takes the request: to look the
+    /// path up before routing would cost as much as half of everything else here.
+    pub(crate) fn new(in_header: Option<HeaderValue>, check_required: bool) -> Self {
+        let claim = if check_required { ProjectClaim::Refused } else { ProjectClaim::Unverified };
         Self {
             in_header,
             in_path: OnceLock::new(),
@@ -80,13 +81,6 @@ impl ClaimedProject {
     pub(crate) fn set_in_path(&self, project: &str) {
         if is_valid_id(project.as_bytes()) && self.in_path.set(project.into()).is_ok() {
             self.path_claim.set(self.judge(project));
-        }
-    }
-
-    /// A route has taken the request.
-    pub(crate) fn route_taken(&self) {
-        if !self.check_required && self.check.get().is_none() {
-            self.header_claim.set(ProjectClaim::Unverified);
         }
     }
 
