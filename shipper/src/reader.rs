@@ -9,6 +9,8 @@
 //! offset after its file was truncated. Such a line is given without them, however many they are; its offset and length
 //! are those in the file.
 
+pub(crate) mod utf16;
+
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;

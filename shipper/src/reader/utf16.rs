@@ -1,0 +1,280 @@
+//! Lines out of a file that is UTF-16, as its byte order mark says.
+//!
+//! Offsets and lengths are those of the bytes in the file. The limit of a line applies to those bytes too. A newline whose
+//! second byte is not there yet is waited for. The byte order is read from the file's first bytes whenever it is opened,
+//! so that it is known wherever in the file a reader begins.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::{CHUNK_BYTES, Chunk, SCAN_BYTES};
+use crate::disk::DiskFile;
+use crate::document::LineView;
+use crate::record::{Change, ChangeSet};
+
+/// Bytes of a code unit.
+const UNIT: usize = 2;
+
+/// Which byte of a code unit comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ByteOrder {
+    Little,
+    Big,
+}
+
+impl ByteOrder {
+    /// The byte order that a file's first two bytes tell, if they are UTF-16's byte order mark.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub(crate) fn of(file: &impl DiskFile) -> io::Result<Option<Self>> {
+        let mut mark = [0; UNIT];
+        let got = file.read_at(&mut mark, 0)?;
+        Ok(match mark[..got] {
+            [0xff, 0xfe] => Some(Self::Little),
+            [0xfe, 0xff] => Some(Self::Big),
+            _ => None,
+        })
+    }
+
+    fn unit(self, bytes: [u8; UNIT]) -> u16 {
+        match self {
+            Self::Little => u16::from_le_bytes(bytes),
+            Self::Big => u16::from_be_bytes(bytes),
+        }
+    }
+
+    /// Where in `bytes`, which begin with a whole unit, the first newline is.
+    fn newline(self, bytes: &[u8]) -> Option<usize> {
+        let (units, _) = bytes.as_chunks::<UNIT>();
+        units.iter().position(|unit| self.unit(*unit) == u16::from(b'\n')).map(|place| place * UNIT)
+    }
+
+    /// The text of a line without its newline, and what was changed about it.
+    fn decode(self, bytes: &[u8]) -> (String, ChangeSet) {
+        let (units, half) = bytes.as_chunks::<UNIT>();
+        let first = units.iter().position(|unit| *unit != [0; UNIT]).unwrap_or(units.len());
+        let mut changes = ChangeSet::default();
+        if first > 0 {
+            changes.insert(Change::LeadingNuls);
+        }
+        let mut text = String::with_capacity(bytes.len());
+        for unit in char::decode_utf16(units[first..].iter().map(|unit| self.unit(*unit))) {
+            text.push(unit.unwrap_or_else(|_| {
+                changes.insert(Change::LoneSurrogate);
+                char::REPLACEMENT_CHARACTER
+            }));
+        }
+        if !half.is_empty() {
+            changes.insert(Change::InvalidUtf8);
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+        (text, changes)
+    }
+}
+
+/// A place in a file that is UTF-16. As a [`Reader`](super::Reader), it keeps nothing of a line between two calls.
+#[derive(Debug)]
+pub(crate) struct Utf16Reader<F> {
+    file: Arc<F>,
+    order: ByteOrder,
+    /// The beginning of the next line.
+    offset: u64,
+    /// No newline stands between `offset` and here.
+    scanned: u64,
+    /// Bytes of a line that are kept, a whole number of units.
+    line_max_bytes: usize,
+}
+
+impl<F: DiskFile> Utf16Reader<F> {
+    /// A reader at `offset`, which must be the beginning of a line.
+    pub(crate) fn new(file: Arc<F>, order: ByteOrder, offset: u64, line_max_bytes: usize) -> Self {
+        let line_max_bytes = line_max_bytes.max(UNIT) / UNIT * UNIT;
+        Self { file, order, offset, scanned: offset, line_max_bytes }
+    }
+
+    /// The beginning of the next line.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Goes on in another file, which is the same up to here.
+    pub(crate) fn move_to(&mut self, file: Arc<F>) {
+        (self.file, self.scanned) = (file, self.offset);
+    }
+
+    /// The file that it reads.
+    pub(crate) fn file(&self) -> &Arc<F> {
+        &self.file
+    }
+
+    /// Gives lines to `take`, as [`Reader::read`](super::Reader::read) says.
+    ///
+    /// # Errors
+    /// As the file system says; the reader stays where it is.
+    pub(crate) fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        end: u64,
+        ended: bool,
+        mut take: impl FnMut(LineView<'_>) -> ControlFlow<()>,
+    ) -> io::Result<Chunk> {
+        let start = self.offset;
+        let mut chunk = Chunk { start, end: start, ..Chunk::default() };
+        let stop = end.min(self.scanned + SCAN_BYTES);
+        let (mut is_broken, mut is_short) = (false, false);
+        while chunk.lines == 0 && self.scanned < stop {
+            let from = self.scanned;
+            let got = self.fill(buffer, from, CHUNK_BYTES, stop)?;
+            let mut at = 0;
+            while !is_broken && let Some(length) = self.order.newline(&buffer[at..got]) {
+                let text_end = from + (at + length) as u64;
+                at += length + UNIT;
+                is_broken = if self.offset >= from {
+                    let place = usize::try_from(self.offset - from).unwrap_or(usize::MAX);
+                    self.give(&buffer[place..at - UNIT], text_end + UNIT as u64, 0, &mut take)
+                } else {
+                    self.give_long(text_end, text_end + UNIT as u64, &mut take)?
+                };
+                chunk.lines += 1;
+            }
+            // A unit of which one byte is there is looked at again.
+            self.scanned = if is_broken { self.offset } else { from + (got / UNIT * UNIT) as u64 };
+            // What was there is not there any more, or is half a unit.
+            is_short = got < UNIT;
+            if is_short {
+                break;
+            }
+        }
+        let is_all = self.scanned + (UNIT as u64) > end;
+        if ended && is_all && !is_broken && self.offset < end {
+            self.give_long(end, end, &mut take)?;
+            self.scanned = end;
+            chunk.lines += 1;
+        }
+        chunk.end = self.offset;
+        chunk.more = self.offset < end && (is_broken || !is_all && !is_short);
+        Ok(chunk)
+    }
+
+    /// Gives the line from `offset` to `text_end`, of which no more than its beginning is read.
+    fn give_long(
+        &mut self,
+        text_end: u64,
+        next: u64,
+        take: &mut impl FnMut(LineView<'_>) -> ControlFlow<()>,
+    ) -> io::Result<bool> {
+        let mut beginning = Vec::new();
+        let got = self.fill(&mut beginning, self.offset, self.line_max_bytes, text_end)?;
+        if got < usize::try_from(text_end - self.offset).unwrap_or(usize::MAX).min(self.line_max_bytes) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let cut_bytes = text_end - self.offset - got as u64;
+        Ok(self.give(&beginning[..got], next, cut_bytes, take))
+    }
+
+    /// Gives a line; whether that breaks.
+    fn give(
+        &mut self,
+        bytes: &[u8],
+        next: u64,
+        cut_bytes: u64,
+        take: &mut impl FnMut(LineView<'_>) -> ControlFlow<()>,
+    ) -> bool {
+        let kept = bytes.len().min(self.line_max_bytes);
+        let (text, changes) = self.order.decode(&bytes[..kept]);
+        let cut_bytes = cut_bytes + (bytes.len() - kept) as u64;
+        let length = next - self.offset;
+        let view = LineView { offset: self.offset, length, bytes: text.as_bytes(), cut_bytes, written: None, changes };
+        let flow = take(view);
+        self.offset = next;
+        flow.is_break()
+    }
+
+    /// Reads up to `wanted` bytes from `start` on that stand before `end`.
+    fn fill(&self, buffer: &mut Vec<u8>, start: u64, wanted: usize, end: u64) -> io::Result<usize> {
+        let wanted = usize::try_from(end - start).unwrap_or(usize::MAX).min(wanted);
+        if buffer.len() < wanted {
+            buffer.resize(wanted, 0);
+        }
+        self.file.read_at(&mut buffer[..wanted], start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn encoded(text: &str, order: ByteOrder) -> Vec<u8> {
+        let bytes = |unit: u16| if order == ByteOrder::Little { unit.to_le_bytes() } else { unit.to_be_bytes() };
+        text.encode_utf16().flat_map(bytes).collect()
+    }
+
+    /// Every line of `bytes`, read from `offset` on while the file's visible end grows by `step`.
+    fn read_all(bytes: &[u8], offset: u64, step: usize, limit: usize) -> Vec<(u64, u64, String, u64)> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        let order = ByteOrder::of(&file).unwrap().unwrap();
+        let mut reader = Utf16Reader::new(Arc::new(file), order, offset, limit);
+        let (mut lines, mut buffer, mut end) = (Vec::new(), Vec::new(), usize::try_from(offset).unwrap());
+        while end < bytes.len() {
+            end = (end + step).min(bytes.len());
+            loop {
+                let take = |line: LineView<'_>| {
+                    let text = String::from_utf8(line.bytes.to_vec()).unwrap();
+                    lines.push((line.offset, line.length, text, line.cut_bytes));
+                    if lines.len().is_multiple_of(3) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                };
+                if !reader.read(&mut buffer, end as u64, end == bytes.len(), take).unwrap().more {
+                    break;
+                }
+            }
+        }
+        assert_eq!(reader.offset(), bytes.len() as u64);
+        lines
+    }
+
+    #[test]
+    fn lines_stand_end_to_end_however_the_file_grows() {
+        // A character of which one byte is a newline's, one of two units, and a line longer than a chunk.
+        let long = "ä".repeat(CHUNK_BYTES);
+        let texts = ["\u{feff}first\r", "\u{0a0a}\u{010a}", "", "\u{1f600} second", &long, "after", "open"];
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let bytes = encoded(&texts.join("\n"), order);
+            let mut offsets = Vec::new();
+            for step in [101, CHUNK_BYTES - 1, bytes.len()] {
+                let lines = read_all(&bytes, 0, step.max(bytes.len() / 500), 4 * CHUNK_BYTES);
+                let found: Vec<_> = lines.iter().map(|line| line.2.as_str()).collect();
+                assert!(found == texts, "{order:?} by {step}: {} lines", found.len());
+                let mut end = 0;
+                for (offset, length, _, cut_bytes) in &lines {
+                    assert_eq!((*offset, *cut_bytes), (end, 0));
+                    end += length;
+                }
+                assert_eq!(end, bytes.len() as u64);
+                offsets = lines.iter().map(|line| line.0).collect();
+            }
+            // A process that begins at a checkpoint knows the encoding from the file's first bytes.
+            for (place, offset) in offsets.into_iter().enumerate() {
+                let lines = read_all(&bytes, offset, bytes.len(), 4 * CHUNK_BYTES);
+                assert!(lines.iter().map(|line| line.2.as_str()).eq(texts[place..].iter().copied()), "from {offset}");
+            }
+            let cut = read_all(&bytes, 0, bytes.len(), 1_000);
+            assert_eq!((cut[4].2.chars().count(), cut[4].3), (500, 2 * CHUNK_BYTES as u64 - 1_000));
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_replaced() {
+        let mut bytes = encoded("\u{feff}a\n\0\0b?c\n", ByteOrder::Little);
+        let place = bytes.iter().rposition(|byte| *byte == b'?').unwrap();
+        bytes[place + 1] = 0xd8;
+        bytes.push(b'x');
+        let lines = read_all(&bytes, 0, bytes.len(), 1_000);
+        let texts: Vec<_> = lines.iter().map(|line| line.2.as_str()).collect();
+        assert_eq!(texts, ["\u{feff}a", "b\u{fffd}c", "\u{fffd}"]);
+    }
+}
