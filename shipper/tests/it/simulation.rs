@@ -6,6 +6,7 @@
 
 mod checkpoints;
 mod disk;
+mod durable;
 mod engine;
 mod files;
 mod full;
@@ -13,6 +14,7 @@ mod oracle;
 mod plan;
 mod random;
 mod service;
+mod tally;
 mod world;
 
 use std::ops::Range;

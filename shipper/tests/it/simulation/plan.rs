@@ -95,6 +95,11 @@ impl Plan {
             hopeless,
         }
     }
+
+    /// No segment is removed before a note tells of it: none is given up, and no note lacks room.
+    pub(super) fn notes_are_whole(&self) -> bool {
+        self.spool.on_full == OnFull::Wait && self.full_spells == 0 && self.faults.full == 0 && !self.stays_full
+    }
 }
 
 /// How indices are shut in a quarter of the seeds, by a random of its own: how often, which for good, and whether there is

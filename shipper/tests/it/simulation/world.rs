@@ -21,12 +21,14 @@ use store::{Batch, GenerationId, Timestamp, WriteError};
 use super::STATE;
 use super::checkpoints::Checkpoints;
 use super::disk::{Crash, Faults, SimDisk};
+use super::durable;
 use super::engine::{Engine, Shuts};
 use super::files::{Kind, LOGS, Logs};
 use super::oracle::{Rest, judge_reasons};
 use super::plan::Plan;
 use super::random::Random;
 use super::service::{Lines, number_in};
+use super::tally::Tally;
 
 /// What one more line adds to a batch at most: its action, and a document of which every byte is escaped.
 const LINE_ADDS_MAX_BYTES: usize = 2_000;
@@ -50,6 +52,7 @@ pub(super) struct Process {
     /// The smallest request that was found too large.
     too_large: Option<usize>,
     checkpoints: Checkpoints,
+    tally: Tally,
 }
 
 /// Everything that outlives a process.
@@ -105,7 +108,11 @@ impl World {
             drop(process);
             self.ended_unasked = true;
             let power_lost = self.plan.power_losses && self.random.one_in(2);
+            self.disk.set_faults(Faults::default());
             self.disk.crash(if power_lost { Crash::PowerLoss } else { Crash::Kill });
+            if self.plan.notes_are_whole() {
+                durable::judge_removed(&self.disk);
+            }
         }
         self.disk.set_faults(self.plan.faults);
         let process = self.open();
@@ -118,7 +125,11 @@ impl World {
         };
         self.come_to_rest(&mut process);
         self.lost += process.counts().lost;
+        process.tally.judge_dead_letters(&process.counts(), &self.disk);
         drop(process);
+        if !self.plan.stays_full {
+            durable::judge_end(&self.disk);
+        }
         self.judge();
     }
 
@@ -181,8 +192,8 @@ impl World {
         let stream = |number| Stream { writer: spool.writer(&format!("stdout-{number}")), pipe: Vec::new() };
         let streams = (0..self.plan.streams).map(stream).collect();
         let checkpoints = Checkpoints::default();
-        let requests = Vec::new();
-        Some(Process { ledger, journal, spool, streams, pipeline, requests, too_large: None, checkpoints })
+        let (requests, tally) = (Vec::new(), Tally::new(&self.disk));
+        Some(Process { tally, ledger, journal, spool, streams, pipeline, requests, too_large: None, checkpoints })
     }
 
     /// One step of the program, or of the world around it.
@@ -254,6 +265,7 @@ impl World {
             let known = process.too_large.unwrap_or(usize::MAX);
             assert!(lines == 1 || size < known, "{size} bytes were sent, of which {known} were too large");
         }
+        process.tally.sent(requests.len());
         process.requests.extend(requests);
         self.judge_hosts(process);
         let held = process.pipeline.bytes_in_flight();
@@ -285,7 +297,10 @@ impl World {
             let size = request.batch.body().len();
             process.too_large = Some(process.too_large.map_or(size, |known| known.min(size)));
         }
+        process.tally.answered(request.batch.lines().len(), &answer);
         process.pipeline.answer(request.id, answer, self.now);
+        let may_lose = self.plan.spool.on_full == OnFull::DropOldest;
+        process.tally.judge(&process.counts(), &process.pipeline.report(), may_lose);
     }
 
     fn sync(&mut self, process: &Process) {
