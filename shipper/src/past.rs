@@ -95,6 +95,8 @@ impl<D: Disk> Past<D> {
         let mut past = Self { disk, dir, sequences, active: None, is_suspect: true, unwritten: Vec::new() };
         if let Some(last) = past.sequences.last() {
             let file = past.disk.open_append(&past.path(*last))?;
+            // The process that made it may have ended before it made its name durable.
+            past.disk.sync_dir(&past.dir)?;
             let len = file.stat()?.len;
             past.active = Some((file, len));
         }

@@ -20,7 +20,9 @@ pub(super) fn judge_end(disk: &SimDisk) {
     disk.crash(Crash::PowerLoss);
     let (entries_after, notes_after) = read();
     assert_eq!(entries_after, entries, "the journal that was closed lost something");
-    assert_eq!(notes_after, notes, "the notes of what is done lost something");
+    // A note whose sync failed is written again, and the first writing may go.
+    let lost: Vec<_> = notes.iter().filter(|note| !notes_after.contains(note)).collect();
+    assert!(lost.is_empty(), "lost of the notes of what is done: {lost:#?}");
 }
 
 /// That of each segment that was removed, since all of it was disposed of, something tells how far it went.
