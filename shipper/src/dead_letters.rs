@@ -342,6 +342,8 @@ mod tests {
             seen.clone()
         };
         assert_eq!(look(), first[1..]);
+        let letters = DeadLetters::open(RealDisk, dir.path(), 900).unwrap();
+        assert_eq!(letters.counts().letters, first.len() as u64 - 1, "one that was replayed is no letter");
         marks.mark(0, &ids[1..], Timestamp::from_unix_ms(0)).unwrap();
         assert_eq!(look(), []);
         marks.remove_done().unwrap();

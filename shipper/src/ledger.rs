@@ -371,4 +371,16 @@ mod tests {
         ledger.settle([at(0, Fate::Stored)]);
         assert_eq!(ledger.snapshot(), Snapshot::default());
     }
+
+    #[test]
+    fn bytes_are_read_once() {
+        let mut ledger = Ledger::default();
+        // Of a segment from before the start, what is disposed of was read by the process before.
+        ledger.open(generation(), 10, 25, 2);
+        assert_eq!(ledger.snapshot().read_bytes, 15);
+        ledger.open(GenerationId::new(2, &[0; 10]), 30, 25, 0);
+        assert_eq!(ledger.snapshot().read_bytes, 15);
+        ledger.give_up(7, 1);
+        assert_eq!(ledger.snapshot().read_bytes, 22);
+    }
 }

@@ -129,3 +129,27 @@ pub(super) fn read<D: Disk>(disk: &D, dir: &Path, sequence: u64) -> io::Result<H
 fn marks_of(dir: &Path, sequence: u64) -> PathBuf {
     dir.join(format!("{sequence:08}.replayed"))
 }
+
+#[cfg(test)]
+mod tests {
+    use store::GenerationId;
+
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn a_mark_behind_a_torn_one_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let letters = dir.path().join(DIR);
+        std::fs::create_dir(&letters).unwrap();
+        let ids = [0, 7].map(|offset| LineId { generation: GenerationId::new(1, &[0; 10]), offset });
+        let at = Timestamp::from_unix_ms(0);
+        Marks::open(RealDisk, dir.path()).mark(0, &[(ids[0], Outcome::Stored)], at).unwrap();
+        let path = letters.join("00000000.replayed");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}{}", &text[..text.len() - 9])).unwrap();
+        Marks::open(RealDisk, dir.path()).mark(0, &[(ids[1], Outcome::AlreadyStored)], at).unwrap();
+        let marked = read(&RealDisk, &letters, 0).unwrap();
+        assert!(ids.iter().all(|id| marked.contains(id)), "{marked:?}");
+    }
+}

@@ -102,4 +102,26 @@ mod tests {
         assert_eq!(evidence.by_index.len(), INDICES_MAX);
         assert!(evidence.is_sound_since(0, "index-99") && !evidence.is_sound_since(0, "index-1"));
     }
+
+    #[test]
+    fn an_early_request_that_is_answered_late_takes_nothing_back() {
+        let mut evidence = Evidence::default();
+        for request in [9, 4] {
+            evidence.took(request);
+            evidence.took_in(request, "a");
+        }
+        assert!(evidence.is_taking_since(9) && evidence.is_sound_since(9, "a"));
+    }
+
+    #[test]
+    fn the_index_that_took_nothing_for_longest_is_forgotten() {
+        let mut evidence = Evidence::default();
+        for (request, index) in [(0, "kept"), (1, "forgotten"), (2, "kept")] {
+            evidence.took_in(request, index);
+        }
+        for request in 3..2 + INDICES_MAX as u64 {
+            evidence.took_in(request, &format!("index-{request}"));
+        }
+        assert!(evidence.is_sound_since(0, "kept") && !evidence.is_sound_since(0, "forgotten"));
+    }
 }

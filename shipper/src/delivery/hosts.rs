@@ -323,4 +323,21 @@ mod tests {
         let other = hosts.choose(Duration::ZERO, true, Some(ticket.host)).unwrap();
         assert_ne!(other, ticket.host);
     }
+
+    #[test]
+    fn what_was_sent_before_an_ejection_is_no_answer_to_the_probe() {
+        let mut hosts = hosts(1, 2);
+        for _ in 0..4 {
+            let ticket = send(&mut hosts, Duration::ZERO).unwrap();
+            hosts.took(ticket);
+        }
+        let (early, late) = (send(&mut hosts, Duration::ZERO).unwrap(), send(&mut hosts, Duration::ZERO).unwrap());
+        hosts.failed(early, down(), Duration::ZERO, u64::MAX);
+        let probe = send(&mut hosts, Duration::from_millis(100)).unwrap();
+        hosts.took(late);
+        assert!(send(&mut hosts, Duration::from_millis(100)).is_none(), "one probe at a time");
+        // A probe that fails is no second ejection.
+        hosts.failed(probe, down(), Duration::from_millis(100), u64::MAX);
+        assert_eq!(hosts.report()[0].ejections, 1);
+    }
 }

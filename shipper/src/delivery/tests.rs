@@ -295,3 +295,64 @@ fn after_an_answer_that_is_too_long_to_read_smaller_requests_go_and_nothing_is_g
     let fates = deliver(&mut delivery, seconds(600)..seconds(900), false, |batch, _| stored(batch));
     assert_eq!((fates.stored.len(), fates.dead.len()), (1_000, 0));
 }
+
+#[test]
+fn a_busy_store_is_left_alone_whatever_failed_before() {
+    let mut delivery = Delivery::new(settings());
+    delivery.offer(batch(0..1));
+    // It fails by its own fault: others get through.
+    deliver(
+        &mut delivery,
+        seconds(0)..seconds(20),
+        true,
+        |batch, _| {
+            if has(batch, 0) { unavailable(500) } else { stored(batch) }
+        },
+    );
+    assert!(delivery.trouble().is_none());
+    let at = delivery.next_at().unwrap().max(seconds(20));
+    let request = delivery.next(at).unwrap();
+    assert!(has(&request.batch, 0));
+    assert!(delivery.answer(request.id, unavailable(429), at, u64::MAX).is_none());
+    assert!(delivery.trouble().is_some_and(|trouble| trouble.cause.kind == CauseKind::Busy));
+}
+
+#[test]
+fn a_store_that_is_down_now_and_then_makes_no_line_poison() {
+    let mut delivery = Delivery::new(settings());
+    delivery.offer(batch(0..1));
+    let fates = deliver(&mut delivery, seconds(0)..seconds(3_600), true, |batch, now| match now.as_secs() % 30 {
+        0 => unavailable(503),
+        _ if has(batch, 0) => unavailable(500),
+        _ => stored(batch),
+    });
+    assert!(fates.dead.is_empty(), "{:?}", fates.dead);
+}
+
+#[test]
+fn a_line_that_the_store_fails_over_has_its_time() {
+    let mut delivery = Delivery::new(DeliverySettings { poison_span: seconds(1_800), ..settings() });
+    delivery.offer(batch(0..1));
+    let fails = |batch: &Batch, _: Duration| if has(batch, 0) { unavailable(500) } else { stored(batch) };
+    let fates = deliver(&mut delivery, seconds(0)..seconds(1_700), true, fails);
+    assert!(fates.dead.is_empty());
+    let fates = deliver(&mut delivery, seconds(1_700)..seconds(3_600), true, fails);
+    assert_eq!(fates.dead, [0]);
+}
+
+#[test]
+fn a_host_that_is_busy_for_some_lines_gets_half_as_many_requests() {
+    let mut delivery = Delivery::new(DeliverySettings { requests_in_flight: 8, ..settings() });
+    for offset in 0..100 {
+        delivery.offer(batch(offset * 2..offset * 2 + 2));
+    }
+    for _ in 0..50 {
+        let request = delivery.next(Duration::ZERO).unwrap();
+        delivery.answer(request.id, stored(&request.batch), Duration::ZERO, 0).unwrap();
+    }
+    assert_eq!(delivery.hosts()[0].in_flight_max, 8);
+    let request = delivery.next(Duration::ZERO).unwrap();
+    let answer = vec![Disposition::Stored, Disposition::Retry(cause(429))];
+    delivery.answer(request.id, Ok(answer), Duration::ZERO, 0).unwrap();
+    assert_eq!(delivery.hosts()[0].in_flight_max, 4);
+}

@@ -169,6 +169,47 @@ fn marks_are_bounded_and_say_the_same_for_ever() {
     }
 }
 
+#[test]
+fn a_checkpoint_does_not_go_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
+    journal.checkpoint(generation(1), 500);
+    journal.checkpoint(generation(1), 300);
+    assert_eq!(journal.get(&generation(1)).checkpoint, 500);
+    journal.sync().unwrap();
+    assert_eq!(Journal::open(RealDisk, dir.path()).unwrap().get(&generation(1)).checkpoint, 500);
+}
+
+#[test]
+fn what_is_written_anew_says_all_that_was_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
+    journal.checkpoint(generation(1), 500);
+    journal.horizon(generation(1), 700);
+    journal.mark(generation(1), 600, Timestamp::from_unix_ms(8_000));
+    journal.rewrite().unwrap();
+    let entry = journal.get(&generation(1));
+    assert_eq!(entry.horizon, Some(700));
+    assert_eq!(Journal::open(RealDisk, dir.path()).unwrap().get(&generation(1)), entry);
+}
+
+#[test]
+fn more_than_is_kept_unwritten_is_written_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
+    journal.checkpoint(generation(1), 500);
+    let mut bytes = 0;
+    for offset in 0.. {
+        journal.checkpoint(generation(2), offset);
+        bytes += 80;
+        if bytes > 2 * UNWRITTEN_MAX_BYTES {
+            break;
+        }
+    }
+    journal.sync().unwrap();
+    assert_eq!(Journal::open(RealDisk, dir.path()).unwrap().get(&generation(1)).checkpoint, 500);
+}
+
 proptest! {
     #[test]
     fn any_bytes_open(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

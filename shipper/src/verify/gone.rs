@@ -112,6 +112,7 @@ mod tests {
         let gone = |before, after| indices.gone_between((before, after), at("18"), at("25"));
         let [twentieth, third, fourth] = present.each_ref().map(|name| Some(name.as_str()));
         assert_eq!(gone(twentieth, third).unwrap(), "logs-2026.11.21 to logs-2026.11.22");
+        assert_eq!(gone(third, twentieth), gone(twentieth, third), "lines may come in any order of their times");
         assert_eq!(gone(third, fourth), None);
         assert_eq!(gone(fourth, None).unwrap(), "logs-2026.11.25");
         assert_eq!(gone(None, twentieth).unwrap(), "logs-2026.11.18 to logs-2026.11.19");

@@ -99,7 +99,7 @@ impl Known {
         Ok(known)
     }
 
-    fn note(&mut self, note: Note) {
+    pub(super) fn note(&mut self, note: Note) {
         match note {
             Note::Skipped { generation, from, to } => {
                 let known = self.generations.entry(generation).or_insert_with(|| Generation::of(Entry::default()));

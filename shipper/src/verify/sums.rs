@@ -320,4 +320,20 @@ mod tests {
         let mut same: Vec<_> = (0..MAX_SPANS).map(|_| span(7)).collect();
         assert_eq!(next_page(&mut same, 100), 8);
     }
+
+    #[test]
+    fn what_rests_elsewhere_is_skipped_dead_or_discarded() {
+        let mut known = crate::verify::known::Known::default();
+        let id = GenerationId::new(1, &[0; 10]);
+        // The same bytes may be passed over again after a restart.
+        for _ in 0..2 {
+            known.note(crate::past::Note::Skipped { generation: id, from: 0, to: 5 });
+        }
+        let generation = known.generations.get_mut(&id).unwrap();
+        generation.proven_to = 30;
+        generation.dead.insert(5, 10);
+        generation.discarded.insert(15, 15);
+        assert_eq!(known_bytes(generation), 30);
+        assert_eq!(elsewhere(generation, &(10..30)).collect::<Vec<_>>(), [(15, 15)]);
+    }
 }

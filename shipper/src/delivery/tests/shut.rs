@@ -167,3 +167,31 @@ fn a_probe_without_a_word_on_its_index_loses_nothing_and_tells_nothing() {
         }
     }
 }
+
+#[test]
+fn after_a_rest_each_shut_index_is_asked_again() {
+    let mut shut = Shut::new(Backoff { min: seconds(1), max: seconds(30) });
+    for name in [FIRST, SECOND] {
+        shut.shut(name, cause(403), 0, Duration::ZERO, u64::MAX);
+        assert!(shut.keep(name, Parcel::new(batch(0..3))).is_none());
+    }
+    let mut now = shut.probe_at().unwrap();
+    for rest in 0..3 {
+        for _ in [FIRST, SECOND] {
+            let (name, line) = shut.take_probe(now).unwrap_or_else(|| panic!("after rest {rest} only one was asked"));
+            assert!(shut.keep(&name, line).is_none());
+            shut.judge(&name, crate::delivery::shut::Probed::Refused(cause(403)), now, u64::MAX);
+        }
+        assert!(shut.probe_at().is_some_and(|at| at > now), "rest {rest}");
+        now = shut.probe_at().unwrap();
+    }
+}
+
+#[test]
+fn the_cause_of_a_shut_index_is_the_last_one() {
+    let mut shut = Shut::new(Backoff { min: seconds(1), max: seconds(30) });
+    for reason in ["closed", "read-only"] {
+        shut.shut(FIRST, Cause::new(403, reason), 0, Duration::ZERO, 0);
+    }
+    assert!(shut.report().is_some_and(|shut| shut.trouble.cause.reason.ends_with("read-only")));
+}
