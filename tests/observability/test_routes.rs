@@ -25,7 +25,11 @@ fn routes() -> Vec<Route> {
             routes.push(route(path, rest.split_once(')').unwrap().0));
         }
     }
-    let found = app.matches("resource(\"").count() - app.matches("web::resource(\"").count();
+    // Those of fault injection that take any method stand as what the framework calls a resource.
+    let paths = |before: &str| -> BTreeSet<_> {
+        app.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    };
+    let found = paths("resource(\"").len() - paths("web::resource(\"").len();
     let listed: BTreeSet<_> = routes.iter().map(|route| route.path.as_str()).collect();
     assert_eq!(listed.len(), found + 2, "a route is not found: {listed:?}");
     routes

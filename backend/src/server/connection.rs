@@ -42,13 +42,15 @@ struct Waiting {
     body: Option<Instant>,
     /// Room to write to.
     room: Option<Instant>,
+    /// What comes is the rest of a body that nobody read; whether that is to be counted when it takes too long.
+    unread: Option<bool>,
 }
 
 impl State {
     /// A connection that was just taken; one of the `reserved` answers nothing but health checks and scrapes.
     #[must_use]
     pub fn new(reserved: bool) -> Self {
-        let waiting = Waiting { head: Some(Instant::now()), has_begun: false, body: None, room: None };
+        let waiting = Waiting { head: Some(Instant::now()), has_begun: false, body: None, room: None, unread: None };
         Self { waiting: Mutex::new(waiting), closing: AtomicBool::new(false), reserved, waker: AtomicWaker::new() }
     }
 
@@ -81,7 +83,7 @@ impl State {
     /// A request's head is whole.
     pub(super) fn request_begins(&self) {
         let mut waiting = self.lock();
-        (waiting.head, waiting.has_begun) = (None, false);
+        (waiting.head, waiting.has_begun, waiting.unread) = (None, false, None);
     }
 
     /// An answer has been handed over.
@@ -96,6 +98,11 @@ impl State {
     /// Since when the rest of a body is waited for.
     pub(super) fn waits_for_body(&self, since: Option<Instant>) {
         self.lock().body = since;
+    }
+
+    /// A body was dropped before its end; `is_late` where that was counted.
+    pub(super) fn body_is_left(&self, is_late: bool) {
+        self.lock().unread = Some(!is_late);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -143,7 +150,10 @@ impl Connection {
         if self.timer.as_mut().poll(context).is_pending() {
             return Ok(());
         }
-        if waiting.has_begun {
+        if waiting.unread == Some(true) {
+            self.limits.count(Limit::RequestBodyTimeout);
+        }
+        if waiting.has_begun && waiting.unread.is_none() {
             self.limits.count(Limit::RequestHeadTimeout);
             // Who does not take it either is not told.
             let _ = self.stream.try_write(TIMED_OUT);

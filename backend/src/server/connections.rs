@@ -5,11 +5,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
+use tokio::sync::Notify;
 
 use crate::limits::{Limit, Limits};
 use crate::server::connection::{Connection, State};
@@ -24,6 +25,25 @@ pub struct Room {
     pub reserve: usize,
 }
 
+impl Room {
+    /// Places of both kinds.
+    fn all(self) -> usize {
+        self.connections + self.reserve
+    }
+}
+
+/// A connection waits this long for a place.
+pub const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One that waits for a place, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The connections of a listener. A copy is cheap and the same.
 #[derive(Clone, Debug)]
 pub struct Connections(Arc<Inner>);
@@ -35,6 +55,10 @@ struct Inner {
     limits: Limits,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Arc<State>>>,
+    /// Is told when a place is given back.
+    freed: Notify,
+    /// Connections that wait for one.
+    waiting: AtomicUsize,
 }
 
 /// The place of a connection, given back when it is dropped.
@@ -58,6 +82,8 @@ impl Drop for Place {
         let mut open = self.connections.lock();
         open.remove(&self.number);
         self.connections.count(open.len());
+        drop(open);
+        self.connections.0.freed.notify_one();
     }
 }
 
@@ -65,28 +91,64 @@ impl Connections {
     /// So many at most; the head of each request has to be whole within `head_timeout`.
     #[must_use]
     pub fn new(room: Room, head_timeout: Duration, limits: Limits) -> Self {
-        Self(Arc::new(Inner { room, head_timeout, limits, next: AtomicU64::new(0), open: Mutex::default() }))
+        let (next, waiting) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Self(Arc::new(Inner {
+            room,
+            head_timeout,
+            limits,
+            next,
+            open: Mutex::default(),
+            freed: Notify::new(),
+            waiting,
+        }))
     }
 
-    /// Takes a connection, and says where it comes from.
+    /// Takes a connection, and says where it comes from. Where there is no place for it, it waits for one for
+    /// [`PLACE_TIMEOUT`].
     ///
     /// # Errors
-    /// There is no place for it.
-    pub fn take(&self, stream: TcpStream, stall_timeout: Duration) -> io::Result<(Connection, Option<SocketAddr>)> {
+    /// There is none.
+    pub async fn take(
+        &self,
+        stream: TcpStream,
+        stall_timeout: Duration,
+    ) -> io::Result<(Connection, Option<SocketAddr>)> {
         let peer = stream.peer_addr().ok();
-        let place = self.place().ok_or_else(|| io::Error::other("no place for another connection"))?;
+        let place = match self.place() {
+            Some(place) => Some(place),
+            None => self.wait_for_place().await,
+        };
+        let Some(place) = place else {
+            self.0.limits.count(Limit::ConnectionRefused);
+            return Err(io::Error::other("no place for another connection"));
+        };
         stalled::give_up_after(stall_timeout, &stream);
         Ok((Connection::new(stream, place, self.0.head_timeout, self.0.limits.clone()), peer))
     }
 
+    /// Waits for a place: those that were closed to make room are still to be looked at. Half as many wait as there are
+    /// places.
+    async fn wait_for_place(&self) -> Option<Place> {
+        let waiting = Waiting(&self.0.waiting);
+        if waiting.0.fetch_add(1, Ordering::Relaxed) >= self.0.room.all() / 2 {
+            return None;
+        }
+        let deadline = tokio::time::Instant::now() + PLACE_TIMEOUT;
+        loop {
+            tokio::time::timeout_at(deadline, self.0.freed.notified()).await.ok()?;
+            if let Some(place) = self.place() {
+                return Some(place);
+            }
+        }
+    }
+
     /// A place for one more, made where need be.
     fn place(&self) -> Option<Place> {
-        let Room { connections, reserve } = self.0.room;
+        let Room { connections, .. } = self.0.room;
         let mut open = self.lock();
         let alive = open.values().filter(|state| !state.is_closing()).count();
-        // Those that are closing hold their descriptors until they are looked at; half of the descriptors are theirs.
-        if alive >= connections + reserve || open.len() >= 2 * (connections + reserve) {
-            self.0.limits.count(Limit::ConnectionRefused);
+        // Those that are closing hold their descriptors until they are looked at.
+        if alive >= self.0.room.all() || open.len() >= self.0.room.all() * 3 / 2 {
             return None;
         }
         let mut reserved = false;
@@ -145,11 +207,15 @@ mod tests {
         let connections = connections(&limits);
         let places: Vec<_> = (0..3).map(|_| connections.place().unwrap()).collect();
         places.iter().for_each(|place| place.state.request_begins());
-        let kept: Vec<_> = (0..2).map(|_| connections.place().unwrap()).collect();
-        kept.iter().for_each(|place| place.state.request_begins());
+        let answered = || {
+            let place = connections.place().unwrap();
+            place.state.request_begins();
+            place
+        };
+        let kept = [answered(), answered()];
         assert!(kept.iter().all(|place| place.state.is_reserved()));
         assert!(connections.place().is_none());
-        assert_eq!((limits.reached(Limit::ConnectionRefused), limits.reached(Limit::ConnectionEvicted)), (1, 0));
+        assert_eq!((connections.lock().len(), limits.reached(Limit::ConnectionEvicted)), (5, 0));
         // A request whose body is awaited makes room as one whose head is.
         places[1].state.waits_for_body(Some(std::time::Instant::now()));
         drop(kept);

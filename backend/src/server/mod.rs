@@ -109,9 +109,9 @@ where
             .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.state())))
             .finish(map_config(app, |()| AppConfig::default()));
         fn_service(move |stream: TcpStream| {
-            let taken = connections.take(stream, stall_timeout);
+            let connections = connections.clone();
             async move {
-                let (connection, peer) = taken.map_err(DispatchError::Io)?;
+                let (connection, peer) = connections.take(stream, stall_timeout).await.map_err(DispatchError::Io)?;
                 Ok((connection, Protocol::Http1, peer))
             }
         })

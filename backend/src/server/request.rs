@@ -109,8 +109,8 @@ pub async fn bound(
     request.set_payload(match payload {
         Payload::None => Payload::None,
         payload => {
-            let body =
-                TimedBody { payload, timer: Box::pin(sleep(body_timeout)), begun: Instant::now(), state, limits };
+            let (timer, begun) = (Box::pin(sleep(body_timeout)), Instant::now());
+            let body = TimedBody { payload, timer, begun, is_whole: false, is_late: false, state, limits };
             Payload::Stream { payload: Box::pin(body) }
         }
     });
@@ -122,6 +122,8 @@ struct TimedBody {
     payload: Payload,
     timer: Pin<Box<Sleep>>,
     begun: Instant,
+    is_whole: bool,
+    is_late: bool,
     state: Option<Arc<State>>,
     limits: Limits,
 }
@@ -137,6 +139,9 @@ impl TimedBody {
 impl Drop for TimedBody {
     fn drop(&mut self) {
         self.waits(None);
+        if let Some(state) = self.state.as_ref().filter(|_| !self.is_whole) {
+            state.body_is_left(self.is_late);
+        }
     }
 }
 
@@ -146,10 +151,12 @@ impl Stream for TimedBody {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.timer.as_mut().poll(context).is_ready() {
             self.limits.count(Limit::RequestBodyTimeout);
+            self.is_late = true;
             self.waits(None);
             return Poll::Ready(Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))));
         }
         let polled = Pin::new(&mut self.payload).poll_next(context);
+        self.is_whole |= matches!(polled, Poll::Ready(None));
         self.waits(polled.is_pending().then_some(self.begun));
         polled
     }
