@@ -6,11 +6,13 @@
 mod matching;
 pub mod path;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use store::FileMode;
 
@@ -37,10 +39,10 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// As the file system says.
     fn paths(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// The paths that a shell's pattern matches, in no order; none for what is no pattern or may not be looked at.
+    /// The paths that a shell's pattern matches, in no order; none for what is no pattern.
     ///
     /// # Errors
-    /// As the file system says of a folder that it can't read at the moment.
+    /// As the file system says of a folder that can't be read.
     fn matching(&self, pattern: &str) -> io::Result<Vec<PathBuf>>;
 
     /// The path without links and dots, where there is something.
@@ -51,6 +53,18 @@ pub trait Disk: Clone + Send + Sync + 'static {
 
     /// Whether it is a folder.
     fn is_dir(&self, path: &Path) -> bool;
+
+    /// What is known of the file at a path, without opening it; of a link, of what it leads to.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn stat(&self, path: &Path) -> io::Result<Stat>;
+
+    /// The present path of an open file, however it was renamed; `None` once it is removed, or where nobody knows.
+    fn path_of(&self, file: &Self::File) -> Option<PathBuf>;
+
+    /// What names this run of the machine; `None` where nobody knows.
+    fn boot_id(&self) -> Option<String>;
 
     /// Opens a file that exists, for reading.
     ///
@@ -116,17 +130,60 @@ pub trait DiskFile: Send + Sync + 'static {
     fn stat(&self) -> io::Result<Stat>;
 }
 
-/// A file's identity and size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileKind {
+    /// Bytes on a disk.
+    #[default]
+    Regular,
+    /// A folder.
+    Folder,
+    /// A pipe, a socket or a device.
+    Special,
+}
+
+/// A file's identity, size and times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
     /// The device that it is on.
     pub device: u64,
     /// Its number there, reused after its removal.
     pub inode: u64,
+    /// When it was created, in nanoseconds since the Unix epoch, where the file system knows.
+    pub born_ns: Option<i64>,
+    /// When its content was last written, in nanoseconds since the Unix epoch.
+    pub written_ns: i64,
+    /// When its content, name or rights last changed, in nanoseconds since the Unix epoch.
+    pub changed_ns: i64,
     /// How many names it has; 0 once it is removed.
     pub links: u64,
     /// Its size in bytes.
     pub len: u64,
+    /// What it is.
+    pub kind: FileKind,
+}
+
+impl Stat {
+    fn of(metadata: &Metadata) -> Self {
+        let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
+        let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let born = metadata.created().ok().and_then(since_epoch);
+        let kind = match metadata.file_type() {
+            kind if kind.is_file() => FileKind::Regular,
+            kind if kind.is_dir() => FileKind::Folder,
+            _ => FileKind::Special,
+        };
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            born_ns: born.and_then(|born| i64::try_from(born.as_nanos()).ok()),
+            written_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+            links: metadata.nlink(),
+            len: metadata.len(),
+            kind,
+        }
+    }
 }
 
 /// The machine's file system.
@@ -187,6 +244,23 @@ impl Disk for RealDisk {
         path.is_dir()
     }
 
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        Ok(Stat::of(&std::fs::metadata(path)?))
+    }
+
+    fn path_of(&self, file: &File) -> Option<PathBuf> {
+        // Of a removed file the link says so behind its last name.
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+        let stat = file.stat().ok()?;
+        let named = self.stat(&path).ok()?;
+        ((named.device, named.inode) == (stat.device, stat.inode)).then_some(path)
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+    }
+
     fn open(&self, path: &Path) -> io::Result<File> {
         File::open(path)
     }
@@ -240,8 +314,7 @@ impl DiskFile for File {
     }
 
     fn stat(&self) -> io::Result<Stat> {
-        let metadata = self.metadata()?;
-        Ok(Stat { device: metadata.dev(), inode: metadata.ino(), links: metadata.nlink(), len: metadata.len() })
+        Ok(Stat::of(&self.metadata()?))
     }
 }
 

@@ -1,84 +1,76 @@
 //! Files that others write and rotate: which of them are there, which life of which file each is, and how far it goes.
 //!
-//! A life of a file is a generation. It is known again by device, number and a fingerprint of its first bytes, so a
-//! rename does not end it; a truncation does, and so does another beginning under the same number. What was written
-//! to a file after the last look and before a `copytruncate` is looked for in the copy, which is known by the
-//! fingerprint; it stands in the same folder. Bytes that were destroyed before any copy held them can be seen by nobody.
+//! A life of a file is a generation. It is known again by [identity](identity): device, inode, birth time, a fingerprint
+//! of its first bytes and one of the bytes right before what was read. A rename does not end it; a truncation does, and so
+//! does other content under the same inode. The unread rest of a truncated file is looked for in its rotated copy
+//! ([`copies`]). Bytes that were destroyed before any copy held them can be seen by nobody; they are counted as a
+//! suspected loss.
 //!
-//! A file that can't be read at the moment holds up no other: it keeps its generation, and is asked again.
+//! At most [`FileSettings::max_open_files`] files are open. Others are parked: they were read to their end, hold no
+//! descriptor, and are opened again when a scan finds them changed. What can't be read is [named and counted](unread),
+//! and holds up no other file.
 //!
 //! Nothing here reads lines: [`Files::poll`] tells the pipeline what there is to read.
 
+mod copies;
 mod event;
+mod followed;
 mod identity;
 mod lives;
 mod lookup;
+mod places;
+mod rotated;
+mod scan;
 mod settings;
-mod unreadable;
+mod unread;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use store::GenerationId;
+use store::{GenerationId, Timestamp};
 
-use crate::disk::{Disk, DiskFile, Stat};
+use crate::disk::{Disk, DiskFile as _, Stat};
 use crate::journal::{Entry, FileIdentity, Journal};
 use crate::moment::Moment;
 use crate::spool::{Random, lock};
 
-pub use event::{FileCounts, FileEvent};
+pub use event::{FileCounts, FileEvent, FileReport, Reading};
+use followed::{Followed, Name};
 pub use identity::FINGERPRINT_BYTES;
+use identity::Inode;
 pub use lookup::find;
 pub use settings::{FileSettings, Format, ReadFrom};
-use unreadable::Unreadable;
+use unread::Unread;
+pub use unread::{Reason, UnreadCounts};
 
-/// Files followed at once; further ones are left alone, and said to be, until others are gone.
-pub const MAX_FILES: usize = 1_000;
+/// Files that are known at once, parked ones among them. Of more, the rest waits, and is counted as unread.
+pub const MAX_FOLLOWED: usize = 200_000;
 
-/// How often files are asked for their size.
+/// How often open files are looked at.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A file that lost its name, or the name that the patterns match, is followed so long after its last growth; and so long
-/// the copy of one that was cut is looked for among files that can't be read at the moment.
+/// How long a file that lost its name, or the name that the patterns match, is followed after its last growth; and how
+/// long a file that is missing, or can't be read at the moment, is looked for.
 const ROTATED_GRACE: Duration = Duration::from_secs(60);
 
-/// With `until_idle`, a last line without a newline is a line once nothing was added to its file for so long. Until then
-/// somebody may be writing it, and what is added shows that.
+/// With `until_idle`, a last line without a newline is a line once nothing was added to its file for this long. Until
+/// then somebody may be writing it, and what is added shows that.
 const OPEN_LINE_GRACE: Duration = Duration::from_secs(2);
 
-/// How far apart two arrival marks are at least.
+/// Minimum distance of two arrival marks.
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
-struct Tracked<F> {
-    identity: FileIdentity,
-    file: Arc<F>,
-    len: u64,
-    grown_at: Duration,
-    marked_at: Duration,
-    /// The patterns do not match its name any more, or it has none.
-    rotated: bool,
-    /// Since when it is known to be cut, while its copy can't be looked for.
-    cut_at: Option<Duration>,
-    ended: bool,
-}
-
-impl<F> Tracked<F> {
-    /// With `until_idle`: whether the last line, which has no newline, is one. If its file grows it is being written, and
-    /// is left to the next start.
-    fn end_open_line(&mut self, generation: GenerationId, len: u64, now: Moment, events: &mut Vec<FileEvent<F>>) {
-        let is_written = len > self.len;
-        if !is_written && now.elapsed < self.grown_at + OPEN_LINE_GRACE {
-            return;
-        }
-        if !is_written {
-            events.push(FileEvent::Grown { generation, end: self.len });
-        }
-        events.push(FileEvent::Ended { generation, forget: false });
-        self.ended = true;
-    }
+/// What one look finds, until it is durable.
+struct Look<F> {
+    now: Moment,
+    events: Vec<FileEvent<F>>,
+    /// Generations that begin with this look.
+    begun: Vec<GenerationId>,
+    /// Identities that cover more than before, with what was known of them.
+    grown: Vec<(GenerationId, FileIdentity, u64)>,
 }
 
 /// The files that are followed.
@@ -87,20 +79,41 @@ pub struct Files<D: Disk> {
     settings: FileSettings,
     journal: Arc<Mutex<Journal<D>>>,
     random: Random,
-    tracked: BTreeMap<GenerationId, Tracked<D::File>>,
-    /// What was seen before the file system said no, for the next look to tell.
-    untold: Vec<FileEvent<D::File>>,
+    followed: BTreeMap<GenerationId, Followed<D::File>>,
+    by_inode: HashMap<Inode, GenerationId>,
+    /// Generations that hold a file until their last line has its outcome, though they are not followed any more.
+    closing: Vec<GenerationId>,
+    /// Parked files that changed and wait for a place.
+    reopen: BTreeSet<GenerationId>,
+    /// New files that wait for a place.
+    backlog: VecDeque<PathBuf>,
+    /// New files that may be copies of what is followed, since when and how they were seen last.
+    held: HashMap<Inode, (Stat, Duration)>,
+    /// Files that are left alone as long as they stay as they are.
+    left_alone: HashMap<Inode, (Stat, Option<Reason>)>,
+    /// What was seen before the file system said no, for the next look to report.
+    unreported: Vec<FileEvent<D::File>>,
     /// Generations of an earlier process that no file was found for yet.
     unclaimed: BTreeMap<GenerationId, Entry>,
+    /// The journal holds identities that may not be durable yet, those that an earlier process wrote among them.
+    is_unsynced: bool,
+    /// Files that were there at the first scan of the very first start, and were not met yet.
+    there_at_first: HashSet<Inode>,
+    /// No process followed a file before, and no scan was made.
+    is_first_scan: bool,
+    /// When the process before this one last looked at files, in nanoseconds since the Unix epoch, as far as it wrote that
+    /// down.
+    stopped_ns: i64,
     scanned: bool,
     scan_due: Duration,
     poll_due: Duration,
     last_born_ms: u64,
     counts: FileCounts,
-    too_many_told: bool,
-    unreadable: Unreadable,
-    /// Device and number of the file that this process's standard error goes to.
-    own_log: Option<(u64, u64)>,
+    unread: Unread,
+    /// Literal patterns that name a folder or nothing, as already logged.
+    useless_patterns: BTreeSet<String>,
+    /// Device and inode of the file that this process's standard error goes to.
+    own_log: Option<Inode>,
 }
 
 impl<D: Disk> Files<D> {
@@ -109,36 +122,65 @@ impl<D: Disk> Files<D> {
     pub fn new(disk: D, settings: FileSettings, journal: Arc<Mutex<Journal<D>>>, random: Random) -> Self {
         let of_files =
             |(generation, entry): (&GenerationId, &Entry)| entry.file.is_some().then(|| (*generation, entry.clone()));
-        let unclaimed = lock(&journal).entries().filter_map(of_files).collect();
+        let (unclaimed, stopped_ns) = {
+            let journal = lock(&journal);
+            (journal.entries().filter_map(of_files).collect::<BTreeMap<_, _>>(), journal.looked_ns())
+        };
         Self {
             disk,
             settings,
             journal,
             random,
-            tracked: BTreeMap::new(),
-            untold: Vec::new(),
+            followed: BTreeMap::new(),
+            by_inode: HashMap::new(),
+            closing: Vec::new(),
+            reopen: BTreeSet::new(),
+            backlog: VecDeque::new(),
+            held: HashMap::new(),
+            left_alone: HashMap::new(),
+            unreported: Vec::new(),
+            is_unsynced: !unclaimed.is_empty(),
+            there_at_first: HashSet::new(),
+            is_first_scan: unclaimed.is_empty(),
             unclaimed,
+            stopped_ns,
             scanned: false,
             scan_due: Duration::ZERO,
             poll_due: Duration::ZERO,
             last_born_ms: 0,
             counts: FileCounts::default(),
-            too_many_told: false,
-            unreadable: Unreadable::default(),
+            unread: Unread::default(),
+            useless_patterns: BTreeSet::new(),
             own_log: rustix::fs::fstat(std::io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino)),
         }
     }
 
     /// What was seen so far.
     #[must_use]
-    pub fn counts(&self) -> FileCounts {
-        self.counts
+    pub fn report(&self) -> FileReport {
+        let mut unread = self.unread.counts();
+        unread[Reason::Limit as usize] += (self.backlog.len() + self.reopen.len()) as u64;
+        FileReport {
+            counts: self.counts,
+            followed: self.followed.len() as u64,
+            open: self.open_files() as u64,
+            unread,
+            named: self.unread.named(NAMED_MAX),
+            looked_at: self.looked_at(),
+        }
+    }
+
+    /// When every file was last seen to hold what was read of it; `None` while that is not known of all.
+    #[must_use]
+    pub fn looked_at(&self) -> Option<Timestamp> {
+        let seen_at = || self.followed.values().map(|followed| followed.seen_at).min();
+        if self.unclaimed.is_empty() { seen_at() } else { None }
     }
 
     /// When there is something to look at.
     #[must_use]
     pub fn poll_at(&self) -> Option<Duration> {
-        let finished = self.settings.until_idle && self.scanned && self.tracked.values().all(|tracked| tracked.ended);
+        let finished = self.settings.until_idle && self.scanned && self.followed.values().all(Followed::is_at_rest);
         (!self.settings.patterns.is_empty() && !finished).then_some(self.poll_due)
     }
 
@@ -148,158 +190,144 @@ impl<D: Disk> Files<D> {
         self.scanned || self.settings.patterns.is_empty()
     }
 
-    /// Looks at the files. `position` says how far a generation is read.
+    /// Looks at the files. `reading` says how far a generation is read, while it is being read.
     ///
     /// # Errors
-    /// As the file system says of the journal; a file that can't be read is told in the log and asked again later.
-    pub fn poll(
+    /// As the file system says of the journal; a file that can't be read is reported and tried again later.
+    pub fn poll<'a>(
         &mut self,
         now: Moment,
-        position: impl Fn(&GenerationId) -> u64,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
     ) -> io::Result<Vec<FileEvent<D::File>>> {
         if self.poll_at().is_none_or(|at| at > now.elapsed) {
             return Ok(Vec::new());
         }
         self.poll_due = now.elapsed + POLL_INTERVAL;
-        let mut events = std::mem::take(&mut self.untold);
-        match self.look(now, &position, &mut events) {
-            Ok(()) => Ok(events),
-            Err(error) => {
-                self.untold = events;
-                Err(error)
+        let mut look = Look { now, events: Vec::new(), begun: Vec::new(), grown: Vec::new() };
+        let looked = self.look(reading, &mut look).and_then(|()| self.make_durable(&mut look));
+        self.unreported.append(&mut look.events);
+        looked.map(|()| std::mem::take(&mut self.unreported))
+    }
+
+    fn look<'a>(
+        &mut self,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        look: &mut Look<D::File>,
+    ) -> io::Result<()> {
+        self.closing.retain(|generation| reading(generation).is_some());
+        self.look_at_open(reading, look)?;
+        if self.scan_due <= look.now.elapsed {
+            let is_whole = self.scan(look)?;
+            self.scanned |= is_whole && self.backlog.is_empty();
+            self.scan_due = look.now.elapsed + self.settings.scan_interval;
+        }
+        self.give_places(reading, look)
+    }
+
+    /// Syncs the journal where a line could be sent that relies on what this look found: a process that knows less of a
+    /// file would take what follows for another life. Where that fails, what relies on it is taken back.
+    fn make_durable(&mut self, look: &mut Look<D::File>) -> io::Result<()> {
+        self.is_unsynced |= !look.begun.is_empty() || !look.grown.is_empty();
+        if !self.is_unsynced {
+            return Ok(());
+        }
+        let mut journal = lock(&self.journal);
+        let Err(error) = journal.sync() else {
+            self.is_unsynced = false;
+            return Ok(());
+        };
+        for generation in &look.begun {
+            // The file gets another generation; a later process must not take it for this one's.
+            journal.retire(*generation);
+            if let Some(followed) = self.followed.remove(generation) {
+                self.by_inode.remove(&followed.identity.key());
             }
         }
-    }
-
-    fn look(
-        &mut self,
-        now: Moment,
-        position: &impl Fn(&GenerationId) -> u64,
-        events: &mut Vec<FileEvent<D::File>>,
-    ) -> io::Result<()> {
-        self.look_at_known(now, position, events)?;
-        if self.scan_due <= now.elapsed {
-            self.scanned |= self.scan(now, events)?;
-            self.scan_due = now.elapsed + self.settings.scan_interval;
+        drop(journal);
+        for (generation, identity, len) in look.grown.drain(..) {
+            if let Some(followed) = self.followed.get_mut(&generation) {
+                followed.identity = identity;
+                followed.seen = Stat::default();
+                followed.open.iter_mut().for_each(|open| open.len = len);
+            }
+            look.events.retain(|event| !matches!(event, FileEvent::Grown { generation: of, .. } if *of == generation));
         }
-        Ok(())
+        look.events.retain(|event| !look.begun.contains(&event.generation()));
+        Err(error)
     }
 
-    fn look_at_known(
+    fn look_at_open<'a>(
         &mut self,
-        now: Moment,
-        position: &impl Fn(&GenerationId) -> u64,
-        events: &mut Vec<FileEvent<D::File>>,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        look: &mut Look<D::File>,
     ) -> io::Result<()> {
-        let generations: Vec<_> = self.tracked.keys().copied().collect();
+        let open = self.followed.iter().filter(|(_, followed)| followed.open.is_some());
+        let generations: Vec<_> = open.map(|(generation, _)| *generation).collect();
         for generation in generations {
-            let Some(tracked) = self.tracked.get_mut(&generation) else { continue };
-            if tracked.ended {
-                continue;
-            }
-            let Ok(stat) = tracked.file.stat() else { continue };
-            let read_to = position(&generation);
-            let is_cut = stat.len < read_to || stat.len < tracked.len;
-            // A file that can't be read for the moment is not another one.
-            let Ok(begins_alike) = tracked.identity.begins_alike(&*tracked.file) else { continue };
-            if is_cut || !begins_alike {
-                self.end_life(generation, read_to, now, events)?;
-                continue;
-            }
-            if self.settings.until_idle {
-                tracked.end_open_line(generation, stat.len, now, events);
-                continue;
-            }
-            if tracked.identity.can_grow(stat.len) {
-                let Ok(longer) = FileIdentity::of(&*tracked.file, &tracked.identity.path, &stat) else { continue };
-                // Durable before a line that it does not cover yet can be sent: a process that knows less of the file
-                // would take what follows a cut for the same life.
-                let mut journal = lock(&self.journal);
-                journal.file(generation, longer.clone());
-                journal.sync()?;
-                tracked.identity = longer;
-            }
-            if stat.len > tracked.len {
-                if now.elapsed >= tracked.marked_at + MARK_INTERVAL {
-                    tracked.marked_at = now.elapsed;
-                    lock(&self.journal).mark(generation, tracked.len, now.wall);
-                }
-                tracked.len = stat.len;
-                tracked.grown_at = now.elapsed;
-                events.push(FileEvent::Grown { generation, end: stat.len });
-            }
-            tracked.rotated |= stat.links == 0;
-            if tracked.rotated && now.elapsed >= tracked.grown_at + ROTATED_GRACE {
-                tracked.ended = true;
-                events.push(FileEvent::Ended { generation, forget: true });
-                self.tracked.remove(&generation);
-            }
+            self.look_at(generation, reading(&generation), look)?;
         }
         Ok(())
     }
 
-    /// Looks up what the patterns match; says whether everything could be looked at.
-    fn scan(&mut self, now: Moment, events: &mut Vec<FileEvent<D::File>>) -> io::Result<bool> {
-        let (paths, failed) = lookup::matching(&self.disk, &self.settings.patterns, &self.settings.state_dir);
-        self.unreadable.begin_look();
-        for (pattern, error) in &failed {
-            self.unreadable.add(pattern, error);
-        }
-        let mut named = HashSet::new();
-        for path in &paths {
-            match lookup::open_regular(&self.disk, path) {
-                Ok(None) => {}
-                Ok(Some((file, stat))) => {
-                    named.insert((stat.device, stat.inode));
-                    self.meet(path, file, &stat, now, events)?;
-                }
-                Err(error) => self.unreadable.add(path, &error),
-            }
-        }
-        for tracked in self.tracked.values_mut() {
-            // A name that can't be looked at is still there.
-            let is_named = named.contains(&(tracked.identity.device, tracked.identity.inode))
-                || self.unreadable.contains(&tracked.identity.path);
-            tracked.rotated = !is_named && failed.is_empty();
-        }
-        self.look_for_the_unclaimed(now, events)?;
-        Ok(self.unreadable.is_empty() && self.unclaimed.is_empty())
-    }
-
-    /// A file that the patterns match.
-    fn meet(
+    /// Looks at an open file.
+    fn look_at(
         &mut self,
-        path: &Path,
-        file: D::File,
-        stat: &Stat,
-        now: Moment,
-        events: &mut Vec<FileEvent<D::File>>,
+        generation: GenerationId,
+        reading: Option<Reading<'_>>,
+        look: &mut Look<D::File>,
     ) -> io::Result<()> {
-        // Its own log would be shipped, which is logged, which would be shipped.
-        if self.own_log.is_some_and(|own| own == (stat.device, stat.inode)) {
-            return Ok(());
-        }
-        if let Some((&generation, tracked)) = self.tracked.iter().find(|(_, tracked)| tracked.identity.is_same(stat)) {
-            if tracked.identity.path != *path {
-                self.rename(generation, path);
+        let now = look.now;
+        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
+        let Some(open) = &mut followed.open else { return Ok(()) };
+        if open.ended {
+            if reading.is_none() {
+                followed.open = None;
             }
             return Ok(());
         }
-        if self.settings.format.place(path, &file).is_none() {
-            return Ok(());
-        }
-        if self.tracked.len() >= MAX_FILES {
-            if !std::mem::replace(&mut self.too_many_told, true) {
-                tracing::error!(max_files = MAX_FILES, path = %path.display(), "too many files: some are left alone");
+        let Ok(stat) = open.file.stat() else { return Ok(()) };
+        let read_to = reading.map_or(0, |reading| reading.read_to);
+        if !stat.is_unchanged(&followed.seen) || stat.len < read_to {
+            // A file that can't be read for the moment is not another one.
+            let holds = match reading {
+                Some(reading) => followed.identity.holds(&*open.file, stat.len, read_to, reading.trail, false),
+                None => followed.identity.begins_alike(&*open.file),
+            };
+            let Ok(holds) = holds else { return Ok(()) };
+            if !holds || stat.len < open.len {
+                return self.end_life(generation, reading, look);
             }
+        }
+        followed.seen_at = now.wall;
+        if self.settings.until_idle {
+            followed.seen = stat;
+            followed.end_open_line(generation, stat.len, now, &mut look.events);
             return Ok(());
         }
-        let claimed = self.claim(&file, stat);
-        match claimed.and_then(|claimed| Ok((claimed, FileIdentity::of(&file, path, stat)?))) {
-            Ok((Some(generation), identity)) => self.resume(generation, identity, file, stat.len, now, events),
-            Ok((None, identity)) => self.begin_life(identity, Arc::new(file), stat.len, now, events)?,
-            Err(error) => self.unreadable.add(path, &error),
+        if followed.identity.can_grow(stat.len) {
+            let Ok(longer) = followed.identity.longer(&*open.file, &stat) else { return Ok(()) };
+            lock(&self.journal).file(generation, longer.clone());
+            look.grown.push((generation, std::mem::replace(&mut followed.identity, longer), open.len));
+        }
+        followed.seen = stat;
+        if stat.len > open.len {
+            if now.elapsed >= open.marked_at + MARK_INTERVAL {
+                open.marked_at = now.elapsed;
+                lock(&self.journal).mark(generation, open.len, now.wall);
+            }
+            open.len = stat.len;
+            open.grown_at = now.elapsed;
+            look.events.push(FileEvent::Grown { generation, end: stat.len });
+        }
+        if stat.links == 0 {
+            followed.name = Name::Lost;
+        }
+        if followed.name != Name::Matched && now.elapsed >= open.grown_at + ROTATED_GRACE {
+            self.end_rotated(generation, look);
         }
         Ok(())
     }
 }
+
+/// Unread files that a report names.
+const NAMED_MAX: usize = 10;

@@ -25,6 +25,7 @@ mod found;
 mod record;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ use self::found::replay;
 pub use self::found::{Bad, Found, Harm, entries, read};
 use self::record::Record;
 pub use self::record::{MAX_RECORD_BYTES, VERSION};
+pub use self::trail::{TAIL_BYTES, TRAIL_MAX, Tail, Trail};
 use crate::disk::{Disk, DiskFile, append_whole, is_full, is_whole};
 
 /// The journal is not written anew before it has this size.
@@ -106,6 +108,8 @@ pub struct Journal<D: Disk> {
     unwritten: Vec<u8>,
     /// Marks or identities are among it.
     has_unwritten_marks: bool,
+    looked_ns: i64,
+    has_rebooted: bool,
 }
 
 impl<D: Disk> Journal<D> {
@@ -118,7 +122,7 @@ impl<D: Disk> Journal<D> {
         let failed = |error| JournalError::Io { path: path.clone(), error };
         let file = disk.open_append(&path).map_err(failed)?;
         let bytes = read_whole(&file).map_err(failed)?;
-        let Found { entries, bad, lacks_head } = {
+        let Found { entries, bad, lacks_head, boot_id, looked_ns } = {
             let found = replay(&bytes, &path)?;
             found.check(&path)?;
             found
@@ -134,6 +138,8 @@ impl<D: Disk> Journal<D> {
             is_suspect: false,
             unwritten: Vec::new(),
             has_unwritten_marks: false,
+            looked_ns,
+            has_rebooted: true,
         };
         journal.len = bytes.len() as u64;
         for Bad { offset, bytes: bad_bytes, harm } in &bad {
@@ -155,6 +161,11 @@ impl<D: Disk> Journal<D> {
         journal.is_suspect = lacks_head || bad.iter().any(|bad| bad.harm == Harm::Hole);
         if journal.len == 0 {
             journal.rewrite().map_err(failed)?;
+        }
+        let this_boot = journal.disk.boot_id();
+        journal.has_rebooted = this_boot.is_none() || boot_id != this_boot;
+        if let Some(id) = this_boot.filter(|_| journal.has_rebooted) {
+            journal.push(Record::Boot { id });
         }
         Ok(journal)
     }
@@ -212,9 +223,45 @@ impl<D: Disk> Journal<D> {
         self.push(Record::Horizon { generation, offset });
     }
 
-    /// Notes that every line before `offset` is disposed of.
+    /// Notes that every line before `offset` has its outcome.
     pub fn checkpoint(&mut self, generation: GenerationId, offset: u64) {
-        self.push(Record::Checkpoint { generation, offset });
+        self.push(Record::Checkpoint { generation, offset, tail: None });
+    }
+
+    /// As [`Journal::checkpoint`], of a file, with the fingerprint of the bytes right before as they were when they were
+    /// read.
+    pub fn file_checkpoint(&mut self, generation: GenerationId, offset: u64, tail: Option<Tail>) {
+        self.push(Record::Checkpoint { generation, offset, tail });
+    }
+
+    /// Whether the machine may have been started again, and may have lost power, since the process before this one wrote.
+    #[must_use]
+    pub fn has_rebooted(&self) -> bool {
+        self.has_rebooted
+    }
+
+    /// Notes, so that it survives the process, that a file was read up to `tail`.
+    ///
+    /// # Errors
+    /// As the file system says; what it does not take is kept for the next call.
+    pub fn write_read(&mut self, generation: GenerationId, tail: Tail) -> io::Result<()> {
+        self.push(Record::Read { generation, tail });
+        self.write()
+    }
+
+    /// When files were last looked at, in nanoseconds since the Unix epoch; 0 if that is not known.
+    #[must_use]
+    pub fn looked_ns(&self) -> i64 {
+        self.looked_ns
+    }
+
+    /// Notes when files were last looked at, if anything else is to be written.
+    pub fn looked(&mut self, at: Timestamp) {
+        let unix_ns = at.unix_micros().saturating_mul(1_000);
+        if !self.unwritten.is_empty() && self.looked_ns != unix_ns {
+            self.looked_ns = unix_ns;
+            self.push(Record::Looked { unix_ns });
+        }
     }
 
     /// Forgets a generation of which nothing is left to do.
@@ -295,6 +342,10 @@ impl<D: Disk> Journal<D> {
         let (path, new_path) = (self.dir.join(NAME), self.dir.join("journal.new"));
         let mut bytes = Vec::new();
         Record::Journal { version: VERSION }.encode(&mut bytes);
+        Record::Looked { unix_ns: self.looked_ns }.encode(&mut bytes);
+        if let Some(id) = self.disk.boot_id() {
+            Record::Boot { id }.encode(&mut bytes);
+        }
         for (generation, entry) in &self.entries {
             encode_entry(*generation, entry, &mut bytes);
         }

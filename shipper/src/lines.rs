@@ -51,14 +51,18 @@ impl<F: DiskFile> Lines<F> {
         }
     }
 
+    /// The file that it reads.
+    pub(crate) fn file(&self) -> &Arc<F> {
+        match self {
+            Self::Plain(reader) | Self::Begun(reader, _) => reader.file(),
+            Self::Utf16(reader) => reader.file(),
+            Self::Container(reader) => reader.file(),
+        }
+    }
+
     /// The file's length now.
     pub(crate) fn file_len(&self) -> io::Result<u64> {
-        let stat = match self {
-            Self::Plain(reader) | Self::Begun(reader, _) => reader.file().stat(),
-            Self::Utf16(reader) => reader.file().stat(),
-            Self::Container(reader) => reader.file().stat(),
-        };
-        Ok(stat?.len)
+        Ok(self.file().stat()?.len)
     }
 
     /// Gives lines to `take`, as [`Reader::read`] says.

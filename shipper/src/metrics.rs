@@ -238,7 +238,7 @@ const FIGURES: &[Figure] = &[
         |sight| one(sight.store_file_changes),
     ),
     counter("shipper_files_total", "Files that were cut or gone before they were read to their end", |sight| {
-        let files = sight.report.files;
+        let files = sight.report.files.counts;
         by([("truncated", files.truncated), ("suspected_loss", files.suspected_losses), ("vanished", files.vanished)])
     })
     .by("event"),

@@ -209,7 +209,7 @@ impl<D: Disk> Pipeline<D> {
             shut: self.delivery.shut(),
             hosts: self.delivery.hosts(),
             in_flight_bytes: self.bytes_in_flight(),
-            files: self.files.counts(),
+            files: self.files.report(),
             disk_error: self.report.disk_error.clone(),
             dead_letters: self.dead_letters.counts(),
         }
@@ -232,6 +232,7 @@ impl<D: Disk> Pipeline<D> {
         let written = self.write_checkpoints();
         let mut journal = lock(&self.shared.journal);
         self.sources.note_horizons(&mut journal);
+        self.files.looked_at().into_iter().for_each(|at| journal.looked(at));
         settled.and(retired).and(written).and(journal.sync())
     }
 
@@ -247,6 +248,7 @@ impl<D: Disk> Pipeline<D> {
         self.shared.sync_past()?;
         let mut journal = lock(&self.shared.journal);
         self.sources.note_checkpoints(&lock(&self.shared.ledger), &mut journal);
+        self.files.looked_at().into_iter().for_each(|at| journal.looked(at));
         journal.write()
     }
 }

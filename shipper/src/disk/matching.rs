@@ -9,11 +9,10 @@ use glob::Pattern;
 /// Any folders, at any depth.
 const ANY_DEPTH: &str = "**";
 
-/// The paths that `pattern` matches, in no order; none for what is no pattern. What is not there, or may not be looked at,
-/// matches nothing.
+/// The paths that `pattern` matches, in no order; none for what is no pattern. What is not there matches nothing.
 ///
 /// # Errors
-/// As the file system says of a folder that it can't read at the moment.
+/// As the file system says of a folder that can't be read.
 pub(super) fn matching(pattern: &str) -> io::Result<Vec<PathBuf>> {
     let root = if pattern.starts_with('/') { "/" } else { "" };
     let mut paths = vec![PathBuf::from(root)];
@@ -28,7 +27,14 @@ pub(super) fn matching(pattern: &str) -> io::Result<Vec<PathBuf>> {
                         |path: &PathBuf| path.file_name().is_some_and(|name| part.matches(&name.to_string_lossy()));
                     next.extend(entries(path)?.into_iter().filter(is_match));
                 }
-                part => next.extend(Some(path.join(part)).filter(|path| path.symlink_metadata().is_ok())),
+                part => {
+                    let path = path.join(part);
+                    match path.symlink_metadata() {
+                        Ok(_) => next.push(path),
+                        Err(error) if is_passed_over(&error) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
             }
         }
         paths = next;
@@ -61,7 +67,7 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn is_passed_over(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory)
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

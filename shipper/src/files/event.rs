@@ -1,11 +1,24 @@
-//! What is told of files: to the pipeline as it happens, and in counts.
+//! What is reported of files: to the pipeline as it happens, and in counts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use store::GenerationId;
+use store::{GenerationId, Timestamp};
 
+use super::{Reason, UnreadCounts};
 use crate::document::Place;
+use crate::journal::Trail;
+
+/// How far a generation is read, while it is being read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// Every line before it was read.
+    pub read_to: u64,
+    /// Every line before it has its outcome.
+    pub checkpoint: u64,
+    /// Fingerprints of what was read.
+    pub trail: &'a Trail,
+}
 
 /// Something the pipeline has to know.
 #[derive(Debug)]
@@ -18,8 +31,10 @@ pub enum FileEvent<F> {
         file: Arc<F>,
         /// What it is.
         place: Place,
-        /// Every line before it is disposed of.
+        /// Every line before it has its outcome.
         offset: u64,
+        /// Fingerprints of what was read before.
+        trail: Trail,
     },
     /// A generation can be read up to here.
     Grown {
@@ -35,31 +50,77 @@ pub enum FileEvent<F> {
         /// The copy.
         file: Arc<F>,
     },
-    /// A generation is at its end, for good; a last line without a newline is a line.
+    /// A generation is at its end, for now or for good; a last line without a newline is a line.
     Ended {
         /// The life of the file.
         generation: GenerationId,
-        /// Whether the file is gone, so that the journal may forget it once all is disposed of.
+        /// Whether the file is deleted or will not be followed, so that the journal may forget it once every line has
+        /// its outcome.
         forget: bool,
     },
-    /// What an earlier process read is gone with what was unread of it. The journal may forget it.
+    /// Nothing is left to read of a generation that no one reads: its file is deleted. The journal may forget it.
     Vanished {
         /// The life of the file.
         generation: GenerationId,
         /// Where it stood.
         file: PathBuf,
-        /// Every line before it is disposed of.
+        /// Every line before it has its outcome.
         end: u64,
     },
 }
 
-/// What was seen of files that can't be counted in lines.
+impl<F> FileEvent<F> {
+    /// The generation that it is about.
+    #[must_use]
+    pub fn generation(&self) -> GenerationId {
+        match self {
+            Self::Opened { generation, .. }
+            | Self::Grown { generation, .. }
+            | Self::Moved { generation, .. }
+            | Self::Ended { generation, .. }
+            | Self::Vanished { generation, .. } => *generation,
+        }
+    }
+}
+
+/// What happened to files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileCounts {
     /// Files that were cut while they were followed.
     pub truncated: u64,
     /// Of those, the ones whose copy was not found: bytes may have been destroyed unread.
     pub suspected_losses: u64,
-    /// Files whose unread end was gone after a restart.
+    /// Files whose unread end was deleted while no one could read it.
     pub vanished: u64,
+    /// Files that were renamed or moved to where they are not followed, after their last line was read.
+    pub given_up: u64,
+    /// Copies of followed files, of which only what was unread was read.
+    pub copies: u64,
+    /// Files that were left at their end when they were first met, by `read_from` or `ignore_older`.
+    pub skipped: u64,
+}
+
+/// The files as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileReport {
+    /// What happened to files.
+    pub counts: FileCounts,
+    /// Files that are known, parked ones among them.
+    pub followed: u64,
+    /// Files that are open.
+    pub open: u64,
+    /// Files that the patterns name and that are not read, by [`Reason`].
+    pub unread: UnreadCounts,
+    /// Some of those that need attention.
+    pub named: Vec<(PathBuf, Reason)>,
+    /// When every file was last seen to hold what was read of it.
+    pub looked_at: Option<Timestamp>,
+}
+
+impl FileReport {
+    /// Files that are not read and need attention.
+    #[must_use]
+    pub fn unread_files(&self) -> u64 {
+        Reason::ALL.iter().zip(self.unread).filter(|(reason, _)| !reason.is_chosen()).map(|(_, count)| count).sum()
+    }
 }

@@ -1,13 +1,29 @@
-//! What tells one file, and one life of it, from others: device, number, and a fingerprint of its first bytes.
+//! What tells one file, and one life of it, from others: device, inode, birth time, and a fingerprint of its first bytes.
+//! The fingerprints of what was read further on are the [trail](crate::journal::Trail)'s.
 
 use std::io;
 use std::path::Path;
 
 use crate::disk::{DiskFile, Stat};
-use crate::journal::FileIdentity;
+use crate::journal::{FileIdentity, Trail};
 
 /// Bytes at the beginning of a file that tell it from others.
 pub const FINGERPRINT_BYTES: u64 = 1024;
+
+/// A number that no two files of a device have at the same time.
+pub(super) type Inode = (u64, u64);
+
+impl Stat {
+    /// Device and inode.
+    pub(super) fn key(&self) -> Inode {
+        (self.device, self.inode)
+    }
+
+    /// Whether nothing seems to have been done to the file since.
+    pub(super) fn is_unchanged(&self, since: &Self) -> bool {
+        (self.len, self.written_ns, self.changed_ns) == (since.len, since.written_ns, since.changed_ns)
+    }
+}
 
 impl FileIdentity {
     /// The identity of a file that was opened by this name.
@@ -21,9 +37,24 @@ impl FileIdentity {
             path: path.to_owned(),
             device: stat.device,
             inode: stat.inode,
+            born_ns: stat.born_ns,
+            start: 0,
             fingerprint_len: got as u64,
             fingerprint: crc32fast::hash(&beginning[..got]),
         })
+    }
+
+    /// The same with what a file now shows of itself, whose beginning was longer than the fingerprint.
+    ///
+    /// # Errors
+    /// As the file system says of the file.
+    pub(super) fn longer(&self, file: &impl DiskFile, stat: &Stat) -> io::Result<Self> {
+        Ok(Self { start: self.start, ..Self::of(file, &self.path, stat)? })
+    }
+
+    /// Device and inode.
+    pub(super) fn key(&self) -> Inode {
+        (self.device, self.inode)
     }
 
     /// Whether a file of this length has more beginning than the fingerprint covers.
@@ -31,9 +62,15 @@ impl FileIdentity {
         self.fingerprint_len < FINGERPRINT_BYTES.min(len)
     }
 
-    /// Whether it is the same file, whatever life of it.
+    /// Whether it is the same file, whatever life of it. An inode is reused; its birth time tells.
     pub(super) fn is_same(&self, stat: &Stat) -> bool {
-        (self.device, self.inode) == (stat.device, stat.inode)
+        self.key() == stat.key() && self.born_ns.zip(stat.born_ns).is_none_or(|(then, now)| then == now)
+    }
+
+    /// As [`FileIdentity::is_same`], where a restart may have given the device another number: then only a birth time
+    /// shows that it is the same file.
+    pub(super) fn is_same_after_restart(&self, stat: &Stat) -> bool {
+        self.is_same(stat) || self.inode == stat.inode && self.born_ns.is_some() && self.born_ns == stat.born_ns
     }
 
     /// Whether a file's first bytes are those that the fingerprint was made of.
@@ -45,5 +82,25 @@ impl FileIdentity {
         let wanted = usize::try_from(self.fingerprint_len).unwrap_or(0).min(beginning.len());
         let got = file.read_at(&mut beginning[..wanted], 0)?;
         Ok(got == wanted && crc32fast::hash(&beginning[..got]) == self.fingerprint)
+    }
+
+    /// Whether a file still holds what was read of this life, up to `read_to` at least, as far as fingerprints show. One
+    /// that is shorter than what was read beyond was cut, unless a power loss took its end, which `may_be_shorter` says.
+    ///
+    /// # Errors
+    /// As the file system says of the file.
+    pub(super) fn holds(
+        &self,
+        file: &impl DiskFile,
+        len: u64,
+        read_to: u64,
+        trail: &Trail,
+        may_be_shorter: bool,
+    ) -> io::Result<bool> {
+        let is_shorter = trail.last().is_some_and(|tail| tail.end > len);
+        if len < read_to || is_shorter && !may_be_shorter || !self.begins_alike(file)? {
+            return Ok(false);
+        }
+        trail.before(len).map_or(Ok(true), |tail| tail.matches(file))
     }
 }

@@ -6,157 +6,295 @@ use std::sync::Arc;
 
 use store::GenerationId;
 
-use super::{FileEvent, Files, ROTATED_GRACE, Tracked, lookup};
+use super::copies::{Copy, Extent};
+use super::followed::{Followed, Name, Open};
+use super::lookup::{self, Folders};
+use super::{FileEvent, Files, Look, ROTATED_GRACE, Reading};
 use crate::disk::{Disk, DiskFile as _, Stat, path};
 use crate::document::Place;
-use crate::journal::FileIdentity;
-use crate::moment::Moment;
+use crate::journal::{Entry, FileIdentity, Tail, Trail};
 use crate::spool::lock;
 
 impl<D: Disk> Files<D> {
-    /// A file was cut: its life ends, the unread rest of it is looked for in a copy, and another life begins.
+    /// An open file was cut: its life ends, the unread rest of it is looked for in a copy, and another life begins.
     pub(super) fn end_life(
         &mut self,
         generation: GenerationId,
-        read_to: u64,
-        now: Moment,
-        events: &mut Vec<FileEvent<D::File>>,
+        reading: Option<Reading<'_>>,
+        look: &mut Look<D::File>,
     ) -> io::Result<()> {
-        let Self { disk, tracked, .. } = self;
-        let Some(cut) = tracked.get(&generation) else { return Ok(()) };
-        let known = |stat: &Stat| tracked.values().any(|tracked| tracked.identity.is_same(stat));
-        let copy = lookup::copy(disk, &cut.identity, read_to, known);
-        let Some(cut) = tracked.get_mut(&generation) else { return Ok(()) };
-        if copy.is_err() && now.elapsed < *cut.cut_at.get_or_insert(now.elapsed) + ROTATED_GRACE {
+        let now = look.now;
+        let entry = lock(&self.journal).get(&generation);
+        let (read_to, trail) = match reading {
+            Some(reading) => (reading.read_to, reading.trail.clone()),
+            None => (entry.checkpoint, entry.trail.clone()),
+        };
+        let Some(cut) = self.followed.get(&generation) else { return Ok(()) };
+        let (identity, since) = (cut.identity.clone(), cut.seen_at);
+        let since_ns = since.unix_micros().saturating_mul(1_000);
+        let copies = self.copies_of(&identity, read_to, &trail, since_ns, &mut Folders::default());
+        let Some(open) = self.followed.get_mut(&generation).and_then(|cut| cut.open.as_mut()) else { return Ok(()) };
+        if copies.is_err() && now.elapsed < *open.cut_at.get_or_insert(now.elapsed) + ROTATED_GRACE {
             // The copy may be what can't be read. What stands in the file itself is another life's.
-            events.push(FileEvent::Grown { generation, end: read_to });
+            look.events.push(FileEvent::Grown { generation, end: read_to });
             return Ok(());
         }
-        let Some(old) = tracked.remove(&generation) else { return Ok(()) };
+        let Some(mut old) = self.followed.remove(&generation) else { return Ok(()) };
+        let Some(open) = old.open.take() else { return Ok(()) };
+        if self.by_inode.get(&identity.key()) == Some(&generation) {
+            self.by_inode.remove(&identity.key());
+        }
         self.counts.truncated += 1;
-        match copy {
-            Ok(Some((file, end))) => {
-                events.push(FileEvent::Moved { generation, file: Arc::new(file) });
-                events.push(FileEvent::Grown { generation, end });
+        let mut copies = copies.unwrap_or_default().into_iter();
+        match copies.next() {
+            Some(copy) => {
+                self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look)
             }
-            Ok(None) | Err(_) => {
+            None => {
                 self.counts.suspected_losses += 1;
                 tracing::warn!(
-                    path = %old.identity.path.display(), %generation, read_bytes = read_to,
-                    "a file was cut while it was followed and no copy of it was found: \
-                     what was written since the last look may be gone"
+                    path = %identity.path.display(), %generation, read_bytes = read_to,
+                    "file truncated and no rotated copy of it found: what was written since the last look may be lost"
                 );
+                if reading.is_none() {
+                    look.events.push(FileEvent::Vanished { generation, file: identity.path.clone(), end: read_to });
+                } else {
+                    look.events.push(FileEvent::Grown { generation, end: read_to });
+                    look.events.push(FileEvent::Ended { generation, forget: true });
+                    self.closing.push(generation);
+                }
             }
         }
-        events.push(FileEvent::Ended { generation, forget: true });
-        let path = &old.identity.path;
-        let seen = old.file.stat().and_then(|stat| Ok((FileIdentity::of(&*old.file, path, &stat)?, stat.len)));
+        for copy in copies.filter(|copy| copy.is_named) {
+            self.begin_read_copy(&copy, look)?;
+        }
+        let seen = open.file.stat().and_then(|stat| Ok((FileIdentity::of(&*open.file, &identity.path, &stat)?, stat)));
         match seen {
-            Ok((identity, len)) => self.begin_life(identity, old.file, len, now, events),
-            Err(error) => {
-                // The next look-up meets it as a new file.
-                self.unreadable.add(path, &error);
-                Ok(())
-            }
-        }
-    }
-
-    pub(super) fn rename(&mut self, generation: GenerationId, path: &Path) {
-        if let Some(tracked) = self.tracked.get_mut(&generation) {
-            path.clone_into(&mut tracked.identity.path);
-            lock(&self.journal).file(generation, tracked.identity.clone());
-        }
-    }
-
-    /// The generation of an earlier process that this file is the life of.
-    pub(super) fn claim(&self, file: &D::File, stat: &Stat) -> io::Result<Option<GenerationId>> {
-        for (generation, entry) in &self.unclaimed {
-            let Some(identity) = &entry.file else { continue };
-            if identity.is_same(stat) && stat.len >= entry.checkpoint && identity.begins_alike(file)? {
-                return Ok(Some(*generation));
-            }
-        }
-        Ok(None)
-    }
-
-    /// After a restart: files that were renamed out of the patterns, or copied and cut, while nobody looked.
-    pub(super) fn look_for_the_unclaimed(
-        &mut self,
-        now: Moment,
-        events: &mut Vec<FileEvent<D::File>>,
-    ) -> io::Result<()> {
-        let generations: Vec<_> = self.unclaimed.keys().copied().collect();
-        for generation in generations {
-            let Some(entry) = self.unclaimed.get(&generation).cloned() else { continue };
-            let Some(identity) = &entry.file else { continue };
-            let known = |stat: &Stat| self.tracked.values().any(|tracked| tracked.identity.is_same(stat));
-            let found = lookup::by_number(&self.disk, identity, entry.checkpoint).and_then(|found| {
-                let Some((path, file, stat)) = found else { return Ok(None) };
-                let identity = FileIdentity::of(&file, &path, &stat)?;
-                Ok(Some((identity, file, stat.len)))
-            });
-            match found {
-                Ok(Some((identity, file, len))) => {
-                    self.resume(generation, identity, file, len, now, events);
-                    if let Some(tracked) = self.tracked.get_mut(&generation) {
-                        tracked.rotated = true;
-                    }
-                    continue;
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.unreadable.add(&identity.path, &error);
-                    continue;
-                }
-            }
-            match lookup::copy(&self.disk, identity, entry.checkpoint, known) {
-                Ok(Some((file, end))) => {
-                    let file = Arc::new(file);
-                    let place = self.place(&identity.path, &*file);
-                    events.push(FileEvent::Opened { generation, file, place, offset: entry.checkpoint });
-                    events.push(FileEvent::Grown { generation, end });
-                    events.push(FileEvent::Ended { generation, forget: true });
-                }
-                Ok(None) => {
-                    self.counts.vanished += 1;
-                    tracing::warn!(
-                        path = %identity.path.display(), %generation, checkpoint = entry.checkpoint,
-                        "a file that was being read is gone: what was unread of it can't be read any more"
-                    );
-                    events.push(FileEvent::Vanished { generation, file: identity.path.clone(), end: entry.checkpoint });
-                }
-                Err(error) => {
-                    self.unreadable.add(&identity.path, &error);
-                    continue;
-                }
-            }
-            self.unclaimed.remove(&generation);
+            // A file that was cut and then deleted has no other life.
+            Ok((_, stat)) if stat.links == 0 && stat.len == 0 => {}
+            Ok((identity, stat)) => self.begin_life(identity, open.file, &stat, look),
+            // The next scan meets it as a new file.
+            Err(error) => self.unread.add_error(&identity.path, &error, now.elapsed),
         }
         Ok(())
     }
 
-    /// A life that an earlier process began goes on.
+    /// No file is the life any more that a generation of an earlier process was of: what is unread of it is in a copy, or
+    /// nowhere.
+    pub(super) fn end_unclaimed(
+        &mut self,
+        generation: GenerationId,
+        entry: &Entry,
+        copies: Vec<Copy<D::File>>,
+        look: &mut Look<D::File>,
+    ) -> io::Result<()> {
+        let Some(identity) = &entry.file else { return Ok(()) };
+        let mut copies = copies.into_iter();
+        match copies.next() {
+            Some(copy) => self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look),
+            None => {
+                self.counts.vanished += 1;
+                tracing::warn!(
+                    path = %identity.path.display(), %generation, checkpoint = entry.checkpoint,
+                    "file deleted or rewritten while the shipper was stopped: what was unread of it is lost"
+                );
+                look.events.push(FileEvent::Vanished {
+                    generation,
+                    file: identity.path.clone(),
+                    end: entry.checkpoint,
+                });
+            }
+        }
+        for copy in copies.filter(|copy| copy.is_named) {
+            self.begin_read_copy(&copy, look)?;
+        }
+        Ok(())
+    }
+
+    /// What is unread of a generation is read from a copy of its file; `entry` if nobody reads it yet. A copy that the
+    /// patterns name is followed from now on.
+    fn go_on_in(
+        &mut self,
+        generation: GenerationId,
+        cut: &FileIdentity,
+        read_to: u64,
+        copy: Copy<D::File>,
+        entry: Option<&Entry>,
+        look: &mut Look<D::File>,
+    ) {
+        let Copy { path, file, stat, is_named, extent } = copy;
+        self.counts.copies += 1;
+        let identity = FileIdentity {
+            // The name that the patterns match: the copy's is a rotated one of it.
+            path: if is_named { path } else { cut.path.clone() },
+            device: stat.device,
+            inode: stat.inode,
+            born_ns: stat.born_ns,
+            start: cut.start,
+            ..cut.clone()
+        };
+        // A process that follows this one finds the rest there.
+        lock(&self.journal).file(generation, identity.clone());
+        let file = Arc::new(file);
+        look.events.push(match entry {
+            Some(entry) => FileEvent::Opened {
+                generation,
+                file: Arc::clone(&file),
+                place: self.place(&cut.path, &file),
+                offset: entry.checkpoint,
+                trail: entry.trail.clone(),
+            },
+            None => FileEvent::Moved { generation, file: Arc::clone(&file) },
+        });
+        let end = stat.len.max(read_to);
+        if !is_named {
+            look.events.push(FileEvent::Grown { generation, end });
+            look.events.push(FileEvent::Ended { generation, forget: true });
+            self.closing.push(generation);
+            return;
+        }
+        self.by_inode.insert(identity.key(), generation);
+        let open = Open::new(file, stat.len, look.now);
+        let mut followed = Followed::new(identity, stat, Some(open), look.now);
+        match extent {
+            // What was read behind its end was written after it was copied.
+            Extent::Shorter => followed.end(generation, end, false, &mut look.events),
+            Extent::Read | Extent::Longer => look.events.push(FileEvent::Grown { generation, end }),
+        }
+        self.followed.insert(generation, followed);
+    }
+
+    /// A file without a name that the patterns match has not grown for long. Under a rotated name it stays known, and is
+    /// read again should it grow; otherwise it is given up.
+    pub(super) fn end_rotated(&mut self, generation: GenerationId, look: &mut Look<D::File>) {
+        let Some(followed) = self.followed.get_mut(&generation) else { return };
+        let Some(open) = &followed.open else { return };
+        let end = open.len;
+        if let Name::Rotated(_) = followed.name {
+            followed.end(generation, end, false, &mut look.events);
+            return;
+        }
+        if followed.seen.links > 0 {
+            self.counts.given_up += 1;
+            let path = &followed.identity.path;
+            tracing::warn!(
+                path = %path.display(), %generation, read_bytes = end,
+                "file renamed or moved to a name that is not followed; what is written to it from now on is not read"
+            );
+        }
+        followed.end(generation, end, true, &mut look.events);
+        self.forget(generation);
+        self.closing.push(generation);
+    }
+
+    /// Follows a generation no more.
+    pub(super) fn forget(&mut self, generation: GenerationId) -> Option<Followed<D::File>> {
+        let followed = self.followed.remove(&generation)?;
+        let key = followed.identity.key();
+        if self.by_inode.get(&key) == Some(&generation) {
+            self.by_inode.remove(&key);
+        }
+        self.reopen.remove(&generation);
+        Some(followed)
+    }
+
+    pub(super) fn rename(&mut self, generation: GenerationId, path: &Path) {
+        if let Some(followed) = self.followed.get_mut(&generation) {
+            path.clone_into(&mut followed.identity.path);
+            lock(&self.journal).file(generation, followed.identity.clone());
+        }
+    }
+
+    /// A life goes on that an earlier process began, or that was parked. Where nothing is unread the file is not opened.
     pub(super) fn resume(
         &mut self,
         generation: GenerationId,
         identity: FileIdentity,
         file: D::File,
-        len: u64,
-        now: Moment,
-        events: &mut Vec<FileEvent<D::File>>,
+        stat: &Stat,
+        entry: &Entry,
+        look: &mut Look<D::File>,
     ) {
-        let entry = self.unclaimed.remove(&generation).unwrap_or_default();
+        let is_known = entry.file.as_ref() == Some(&identity);
         {
             let mut journal = lock(&self.journal);
             // What lies between the last mark and here may have been sent under that mark, so it keeps it; only an
             // orderly end knows where nothing was.
             if let Some(horizon) = entry.horizon {
-                journal.mark(generation, horizon, now.wall);
+                journal.mark(generation, horizon, look.now.wall);
             }
-            journal.mark(generation, len, now.wall);
-            journal.file(generation, identity.clone());
+            if stat.len > entry.checkpoint {
+                journal.mark(generation, stat.len, look.now.wall);
+            }
+            if !is_known {
+                journal.file(generation, identity.clone());
+            }
         }
-        self.track(generation, identity, Arc::new(file), entry.checkpoint, len, now, events);
+        self.by_inode.insert(identity.key(), generation);
+        if stat.len == entry.checkpoint {
+            self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
+            return;
+        }
+        self.track(generation, identity, Arc::new(file), entry.checkpoint, entry.trail.clone(), stat, look);
+    }
+
+    /// A parked file that changed is opened again; says whether it is.
+    pub(super) fn reopen(&mut self, generation: GenerationId, look: &mut Look<D::File>) -> io::Result<bool> {
+        let is_its = |followed: &&Followed<D::File>| self.by_inode.get(&followed.identity.key()) == Some(&generation);
+        let parked = self.followed.get(&generation).filter(|followed| followed.open.is_none());
+        let Some(followed) = parked.filter(is_its) else { return Ok(false) };
+        let Some(path) = followed.path().cloned() else { return Ok(false) };
+        let entry = lock(&self.journal).get(&generation);
+        let opened = lookup::open_regular(&self.disk, &path).and_then(|opened| {
+            let Some((file, stat)) = opened.filter(|(_, stat)| followed.identity.is_same(stat)) else {
+                return Ok(None);
+            };
+            let holds = followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, false)?;
+            let longer = if holds { followed.identity.longer(&file, &stat)? } else { followed.identity.clone() };
+            Ok(Some((file, stat, holds, longer)))
+        });
+        let (file, stat, holds, longer) = match opened {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                self.unread.add_error(&path, &error, look.now.elapsed);
+                return Ok(false);
+            }
+        };
+        if holds {
+            let name = followed.name.clone();
+            {
+                let mut journal = lock(&self.journal);
+                // Nothing from here on was ever handed on.
+                journal.mark(generation, entry.checkpoint, look.now.wall);
+            }
+            let mut entry = entry;
+            entry.horizon = None;
+            self.resume(generation, longer, file, &stat, &entry, look);
+            if let Some(followed) = self.followed.get_mut(&generation) {
+                followed.name = name;
+            }
+            return Ok(true);
+        }
+        if let Some(followed) = self.followed.get_mut(&generation) {
+            followed.open = Some(Open::new(Arc::new(file), stat.len, look.now));
+        }
+        self.end_life(generation, None, look)?;
+        Ok(true)
+    }
+
+    /// A generation that no process knew.
+    fn begin(&mut self, identity: &FileIdentity, look: &mut Look<D::File>) -> GenerationId {
+        let born = u64::try_from(look.now.wall.unix_ms()).unwrap_or(0).max(self.last_born_ms + 1);
+        self.last_born_ms = born;
+        let mut entropy = [0; 10];
+        entropy[..8].copy_from_slice(&(self.random)().to_le_bytes());
+        entropy[8..].copy_from_slice(&(self.random)().to_le_bytes()[..2]);
+        let generation = GenerationId::new(born, &entropy);
+        lock(&self.journal).file(generation, identity.clone());
+        self.by_inode.insert(identity.key(), generation);
+        look.begun.push(generation);
+        generation
     }
 
     /// A life begins that no process knew.
@@ -164,28 +302,27 @@ impl<D: Disk> Files<D> {
         &mut self,
         identity: FileIdentity,
         file: Arc<D::File>,
-        len: u64,
-        now: Moment,
-        events: &mut Vec<FileEvent<D::File>>,
-    ) -> io::Result<()> {
-        let born = u64::try_from(now.wall.unix_ms()).unwrap_or(0).max(self.last_born_ms + 1);
-        self.last_born_ms = born;
-        let mut entropy = [0; 10];
-        entropy[..8].copy_from_slice(&(self.random)().to_le_bytes());
-        entropy[8..].copy_from_slice(&(self.random)().to_le_bytes()[..2]);
-        let generation = GenerationId::new(born, &entropy);
-        {
-            let mut journal = lock(&self.journal);
-            journal.file(generation, identity.clone());
-            // Durable before its first line is sent.
-            if let Err(error) = journal.sync() {
-                // The file gets another generation; a later process must not take it for this one's.
-                journal.retire(generation);
-                return Err(error);
-            }
-        }
-        self.track(generation, identity, file, 0, len, now, events);
-        Ok(())
+        stat: &Stat,
+        look: &mut Look<D::File>,
+    ) {
+        let generation = self.begin(&identity, look);
+        self.track(generation, identity, file, 0, Trail::default(), stat, look);
+    }
+
+    /// A life begins of which nothing before `start` is to be read, and is parked.
+    pub(super) fn begin_parked(
+        &mut self,
+        identity: FileIdentity,
+        file: &D::File,
+        stat: &Stat,
+        start: u64,
+        look: &mut Look<D::File>,
+    ) {
+        let identity = FileIdentity { start, ..identity };
+        let generation = self.begin(&identity, look);
+        let tail = Tail::read(file, start).unwrap_or(None);
+        lock(&self.journal).file_checkpoint(generation, start, tail);
+        self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
     }
 
     #[expect(clippy::too_many_arguments, reason = "one file's facts, each used once")]
@@ -195,29 +332,32 @@ impl<D: Disk> Files<D> {
         identity: FileIdentity,
         file: Arc<D::File>,
         offset: u64,
-        len: u64,
-        now: Moment,
-        events: &mut Vec<FileEvent<D::File>>,
+        trail: Trail,
+        stat: &Stat,
+        look: &mut Look<D::File>,
     ) {
         let place = self.place(&identity.path, &*file);
-        events.push(FileEvent::Opened { generation, file: Arc::clone(&file), place, offset });
+        let mut trail = trail;
+        // Of a file of which nothing was read the beginning tells whether it is cut before it is.
+        if trail.last().is_none() {
+            trail.extend(Tail::read(&*file, identity.fingerprint_len).unwrap_or(None));
+        }
+        look.events.push(FileEvent::Opened { generation, file: Arc::clone(&file), place, offset, trail });
         // What can't be read here can't be read by the pipeline either, which says so.
+        let len = stat.len;
         let whole =
             if self.settings.until_idle { lookup::whole_lines(&*file, offset, len).unwrap_or(offset) } else { len };
-        events.push(FileEvent::Grown { generation, end: whole });
+        look.events.push(FileEvent::Grown { generation, end: whole });
         let ended = self.settings.until_idle && whole == len;
         if ended {
-            events.push(FileEvent::Ended { generation, forget: false });
+            look.events.push(FileEvent::Ended { generation, forget: false });
         }
-        let (grown_at, marked_at) = (now.elapsed, now.elapsed);
-        self.tracked.insert(
-            generation,
-            Tracked { identity, file, len, grown_at, marked_at, rotated: false, cut_at: None, ended },
-        );
+        let open = Open { ended, ..Open::new(file, len, look.now) };
+        self.followed.insert(generation, Followed::new(identity, *stat, Some(open), look.now));
     }
 
     /// What a file is that was chosen before. Docker's entries stay Docker's, also when they can't be read any more.
-    fn place(&self, path: &Path, file: &D::File) -> Place {
+    pub(super) fn place(&self, path: &Path, file: &D::File) -> Place {
         let file_name = || path::text(path);
         let unreadable = || Place::Container { file: file_name(), container: None, compose_service: None };
         self.settings.format.place(path, file).unwrap_or_else(unreadable)

@@ -1,100 +1,109 @@
-//! Finding files on the disk: by the patterns, by number, as the copy of one that was cut.
+//! Finding files on the disk: by the patterns, and by number or rotated name in a folder.
 //!
 //! What can't be read at the moment is not taken for missing: each answer is yes, no, or an error that may pass, and then
-//! is asked again. A file or folder that may not be read at all is passed over.
+//! the question is put again.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use crate::disk::{Disk, DiskFile, Stat};
-use crate::journal::FileIdentity;
-
-/// A shorter fingerprint is not taken for proof that one file is a copy of another.
-const COPY_FINGERPRINT_MIN_BYTES: u64 = 16;
+use super::FileSettings;
+use super::copies::{Extent, extent};
+use super::identity::Inode;
+use super::rotated::originals;
+use crate::disk::{Disk, DiskFile, FileKind, Stat};
+use crate::journal::Entry;
 
 /// How much is read at once to find the last newline of a file.
 const LOOK_BACK_BYTES: usize = 64 * 1024;
 
-/// A pattern that can't be looked up at the moment.
-pub(super) type Failed = (PathBuf, io::Error);
+/// What the patterns match.
+#[derive(Debug, Default)]
+pub(super) struct Matching {
+    /// The paths that a pattern names and none excludes, in order and once each.
+    pub(super) paths: Vec<PathBuf>,
+    /// Patterns that gave none, since a folder of theirs can't be read.
+    pub(super) failed: Vec<(PathBuf, io::Error)>,
+    /// Patterns that match nothing.
+    pub(super) empty: Vec<String>,
+}
 
-/// The paths that the patterns match, in order and once each, but for what lies under `state_dir`; and the patterns that
-/// gave none, since a folder of theirs can't be read at the moment.
-pub(super) fn matching(disk: &impl Disk, patterns: &[String], state_dir: &Path) -> (Vec<PathBuf>, Vec<Failed>) {
-    let own = disk.canonical(state_dir);
-    let is_own = |path: &PathBuf| {
-        let path = disk.canonical(path);
-        own.as_ref().zip(path).is_some_and(|(own, path)| path.starts_with(own))
-    };
-    let (mut paths, mut failed) = (Vec::new(), Vec::new());
-    for pattern in patterns {
+/// What the patterns match.
+pub(super) fn matching(disk: &impl Disk, settings: &FileSettings) -> Matching {
+    let mut matched = Matching::default();
+    for pattern in &settings.patterns {
         match disk.matching(pattern) {
-            Ok(matching) => paths.extend(matching),
-            Err(error) => failed.push((PathBuf::from(pattern), error)),
+            Ok(paths) if paths.is_empty() => matched.empty.push(pattern.to_owned()),
+            Ok(paths) => matched.paths.extend(paths.into_iter().filter(|path| !settings.is_excluded(path))),
+            Err(error) => matched.failed.push((PathBuf::from(pattern), error)),
         }
     }
-    paths.retain(|path| !is_own(path));
-    paths.sort_unstable();
-    paths.dedup();
-    (paths, failed)
+    matched.paths.sort_unstable();
+    matched.paths.dedup();
+    matched
 }
 
-/// A file to be read, if it is one and may be read.
+/// Where a file lies: the path without links, of its folder at least if it is not there.
+pub(super) fn base(disk: &impl Disk, path: &Path) -> PathBuf {
+    let named = named(path);
+    let in_folder = || {
+        let (dir, name) = named.parent().zip(named.file_name())?;
+        Some(disk.canonical(dir)?.join(name))
+    };
+    disk.canonical(&named).or_else(in_folder).unwrap_or(named)
+}
+
+/// Whether a path leads into `state_dir`, whose files are the shipper's own.
+pub(super) fn is_own(disk: &impl Disk, state_dir: &Path, path: &Path) -> bool {
+    let own = disk.canonical(state_dir);
+    own.zip(disk.canonical(path)).is_some_and(|(own, path)| path.starts_with(own))
+}
+
+/// A file to be read, if it is one and is there.
+///
+/// # Errors
+/// As the file system says.
 pub(super) fn open_regular<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<(D::File, Stat)>> {
-    if !disk.is_file(path) {
-        return Ok(None);
-    }
-    match disk.open(path).and_then(|file| file.stat().map(|stat| (file, stat))) {
-        Ok(opened) => Ok(Some(opened)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            tracing::warn!(path = %path.display(), %error, "can't read a file that the patterns match");
-            Ok(None)
+    let opened = || -> io::Result<_> {
+        // A pipe would keep whoever opens it waiting.
+        if disk.stat(path)?.kind != FileKind::Regular {
+            return Ok(None);
         }
-        Err(error) => Err(error),
+        let file = disk.open(path)?;
+        let stat = file.stat()?;
+        Ok((stat.kind == FileKind::Regular).then_some((file, stat)))
+    };
+    match opened() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened,
     }
 }
 
-/// The file that a life was of, which goes at least as far as `to`: under its own name or another in its folder, or
-/// copied there and cut.
+/// The file that a life was of, which goes at least as far as `to`: under its own name or a rotated one, or copied there
+/// and cut.
 ///
 /// # Errors
 /// As the file system says of what can't be read at the moment.
-pub fn find<D: Disk>(disk: &D, identity: &FileIdentity, to: u64) -> io::Result<Option<D::File>> {
-    if let Some((_, file, _)) = by_number(disk, identity, to)? {
+pub fn find<D: Disk>(disk: &D, entry: &Entry, to: u64) -> io::Result<Option<D::File>> {
+    let Some(identity) = &entry.file else { return Ok(None) };
+    if let Some((file, stat)) = open_regular(disk, &identity.path)?
+        && identity.is_same_after_restart(&stat)
+        && identity.holds(&file, stat.len, to, &entry.trail, true)?
+    {
         return Ok(Some(file));
     }
-    Ok(copy(disk, identity, to, |_| false)?.map(|(file, _)| file))
-}
-
-/// The life of a file that is disposed of up to `checkpoint`, under whatever name in its folder.
-pub(super) fn by_number<D: Disk>(
-    disk: &D,
-    identity: &FileIdentity,
-    checkpoint: u64,
-) -> io::Result<Option<(PathBuf, D::File, Stat)>> {
-    let Some(dir) = folder(&identity.path) else { return Ok(None) };
-    first(disk, dir, |path, file, stat| {
-        let fits = identity.is_same(&stat) && stat.len >= checkpoint;
-        Ok((fits && identity.begins_alike(&file)?).then_some((path, file, stat)))
-    })
-}
-
-/// A file in the same folder that begins as the one that was cut did, goes at least as far as that was read, and is
-/// not `known` as another one.
-pub(super) fn copy<D: Disk>(
-    disk: &D,
-    cut: &FileIdentity,
-    read_to: u64,
-    known: impl Fn(&Stat) -> bool,
-) -> io::Result<Option<(D::File, u64)>> {
-    let Some(dir) = folder(&cut.path).filter(|_| cut.fingerprint_len >= COPY_FINGERPRINT_MIN_BYTES) else {
-        return Ok(None);
-    };
-    first(disk, dir, |_, file, stat| {
-        let fits = !cut.is_same(&stat) && !known(&stat) && stat.len >= read_to.max(cut.fingerprint_len);
-        Ok((fits && cut.begins_alike(&file)?).then_some((file, stat.len)))
-    })
+    let mut folders = Folders::default();
+    let base = base(disk, &identity.path);
+    let folder = folders.of(disk, &base)?;
+    let by_number = folder.with_inode(identity.key()).map(|(path, _)| path);
+    for path in by_number.chain(folder.rotated(&base).map(|(path, _)| path)) {
+        let Some((file, stat)) = open_regular(disk, path)? else { continue };
+        if extent(identity, &file, stat.len, to, &entry.trail)?.is_some_and(|extent| extent != Extent::Shorter) {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
 /// Where the last line that ends with a newline before `to` ends; `from` if there is none.
@@ -113,30 +122,74 @@ pub(super) fn whole_lines(file: &impl DiskFile, from: u64, to: u64) -> io::Resul
     Ok(from)
 }
 
-/// The folder that a path lies in, also where the path has nothing but a name.
-fn folder(path: &Path) -> Option<&Path> {
-    path.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
+/// The files of a folder, as they were when it was read.
+#[derive(Debug, Default)]
+pub(super) struct Folder {
+    files: Vec<(PathBuf, Stat)>,
+    by_inode: HashMap<Inode, Vec<usize>>,
+    by_original: HashMap<PathBuf, Vec<usize>>,
 }
 
-/// The first file of a folder that is what is looked for. Where none is, and one could not be asked, that is the answer.
-fn first<D: Disk, T>(
-    disk: &D,
-    dir: &Path,
-    is_it: impl Fn(PathBuf, D::File, Stat) -> io::Result<Option<T>>,
-) -> io::Result<Option<T>> {
-    let paths = match disk.paths(dir) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-        listed => listed?,
-    };
-    let mut failed = None;
-    for path in paths {
-        let opened = open_regular(disk, &path);
-        let asked = opened.and_then(|opened| opened.map_or(Ok(None), |(file, stat)| is_it(path, file, stat)));
-        match asked {
-            Ok(None) => {}
-            Ok(found) => return Ok(found),
-            Err(error) => failed = failed.or(Some(error)),
+impl Folder {
+    fn read(disk: &impl Disk, dir: &Path) -> io::Result<Self> {
+        let mut folder = Self::default();
+        for path in disk.paths(dir)? {
+            let stat = match disk.stat(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                stat => stat?,
+            };
+            if stat.kind != FileKind::Regular {
+                continue;
+            }
+            let index = folder.files.len();
+            folder.by_inode.entry(stat.key()).or_default().push(index);
+            for original in originals(&path) {
+                folder.by_original.entry(original).or_default().push(index);
+            }
+            folder.files.push((path, stat));
         }
+        Ok(folder)
     }
-    failed.map_or(Ok(None), Err)
+
+    /// The files with this number.
+    pub(super) fn with_inode(&self, inode: Inode) -> impl Iterator<Item = &(PathBuf, Stat)> {
+        self.by_inode.get(&inode).into_iter().flatten().map(|index| &self.files[*index])
+    }
+
+    /// The files whose names are rotated ones of `original`.
+    pub(super) fn rotated(&self, original: &Path) -> impl Iterator<Item = &(PathBuf, Stat)> {
+        self.by_original.get(original).into_iter().flatten().map(|index| &self.files[*index])
+    }
+}
+
+/// Folders that were read during one look, each once.
+#[derive(Debug, Default)]
+pub(super) struct Folders(HashMap<PathBuf, Rc<Folder>>);
+
+impl Folders {
+    /// The folder that a file lies in, by its [`base`] path; one that may not be read, or is not there, has no files.
+    ///
+    /// # Errors
+    /// As the file system says of a folder, or a file in it, that can't be looked at at the moment.
+    pub(super) fn of(&mut self, disk: &impl Disk, path: &Path) -> io::Result<Rc<Folder>> {
+        let Some(dir) = path.parent() else { return Ok(Rc::default()) };
+        if let Some(folder) = self.0.get(dir) {
+            return Ok(Rc::clone(folder));
+        }
+        let folder = match Folder::read(disk, dir) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Folder::default(),
+            folder => folder?,
+        };
+        let folder = Rc::new(folder);
+        self.0.insert(dir.to_owned(), Rc::clone(&folder));
+        Ok(folder)
+    }
+}
+
+/// A path with its folder, also where it has nothing but a name.
+fn named(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(dir) if dir.as_os_str().is_empty() => Path::new(".").join(path),
+        _ => path.to_owned(),
+    }
 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use glob::{MatchOptions, Pattern};
+
 use crate::disk::{DiskFile, path};
 use crate::docker::Labels;
 use crate::document::Place;
@@ -32,6 +34,23 @@ pub struct FileSettings {
     pub read_from: ReadFrom,
     /// Files not modified for this long are left at their end when they are first met, until they grow.
     pub ignore_older: Option<Duration>,
+}
+
+impl FileSettings {
+    /// Whether a pattern of `exclude` names a file.
+    pub(super) fn is_excluded(&self, path: &Path) -> bool {
+        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
+        self.exclude.iter().any(|pattern| {
+            let subject = match pattern.contains('/') {
+                true => Some(path.to_string_lossy()),
+                false => path.file_name().map(|name| name.to_string_lossy()),
+            };
+            let pattern = Pattern::new(pattern.strip_prefix("./").unwrap_or(pattern)).ok();
+            pattern.zip(subject).is_some_and(|(pattern, subject)| {
+                pattern.matches_with(subject.strip_prefix("./").unwrap_or(&subject), options)
+            })
+        })
+    }
 }
 
 /// Where to begin with files that are there at the very first start. Files that appear later are read from the beginning.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::{GenerationId, Timestamp};
 
 use super::record::Record;
+use super::trail::Trail;
 
 /// Arrival marks of one generation beyond its checkpoint, and one before. Of more, none is noted, and what comes then has
 /// arrived with the last. In the journal they take some 400 KiB, and until it is written anew four times as much.
@@ -26,10 +27,20 @@ pub struct FileIdentity {
     pub device: u64,
     /// Its number there.
     pub inode: u64,
+    /// When it was created, in nanoseconds since the Unix epoch, where the file system knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born_ns: Option<i64>,
+    /// Bytes before are not lines of this generation: another one has them, or nobody asked for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub start: u64,
     /// How many of its first bytes the fingerprint covers.
     pub fingerprint_len: u64,
     /// CRC-32 of those bytes.
     pub fingerprint: u32,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What the journal knows of one generation.
@@ -43,6 +54,8 @@ pub struct Entry {
     pub horizon: Option<u64>,
     /// Arrival marks after the one that the generation's birth is: offset and milliseconds since the Unix epoch.
     marks: Vec<(u64, i64)>,
+    /// Fingerprints of the bytes right before earlier checkpoints, and of what was read beyond, of a file.
+    pub trail: Trail,
 }
 
 impl Entry {
@@ -89,7 +102,8 @@ pub(super) type Entries = BTreeMap<GenerationId, Entry>;
 /// Adds a record to what is known.
 pub(super) fn apply(record: Record, entries: &mut Entries) {
     match record {
-        Record::Journal { .. } => {}
+        Record::Journal { .. } | Record::Looked { .. } | Record::Boot { .. } => {}
+        Record::Read { generation, tail } => entries.entry(generation).or_default().trail.push(tail),
         Record::File { generation, identity } => entries.entry(generation).or_default().file = Some(identity),
         Record::Mark { generation, offset, unix_ms } => {
             let entry = entries.entry(generation).or_default();
@@ -98,9 +112,12 @@ pub(super) fn apply(record: Record, entries: &mut Entries) {
             }
         }
         Record::Horizon { generation, offset } => entries.entry(generation).or_default().horizon = Some(offset),
-        Record::Checkpoint { generation, offset } => {
+        Record::Checkpoint { generation, offset, tail } => {
             let entry = entries.entry(generation).or_default();
             entry.checkpoint = entry.checkpoint.max(offset);
+            if let Some(tail) = tail {
+                entry.trail.push(tail);
+            }
             entry.prune();
         }
         Record::Retired { generation } => {
@@ -121,7 +138,10 @@ pub(super) fn encode_entry(generation: GenerationId, entry: &Entry, bytes: &mut 
     if let Some(identity) = &entry.file {
         Record::File { generation, identity: identity.clone() }.encode(bytes);
     }
-    Record::Checkpoint { generation, offset: entry.checkpoint }.encode(bytes);
+    for tail in entry.trail.iter() {
+        Record::Read { generation, tail: *tail }.encode(bytes);
+    }
+    Record::Checkpoint { generation, offset: entry.checkpoint, tail: None }.encode(bytes);
     if let Some(offset) = entry.horizon {
         Record::Horizon { generation, offset }.encode(bytes);
     }

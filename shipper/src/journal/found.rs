@@ -39,9 +39,13 @@ pub struct Bad {
 pub struct Found {
     /// What it knows of each generation.
     pub entries: Entries,
+    /// What named the run of the machine in which it was last written.
+    pub(super) boot_id: Option<String>,
+    /// When files were last looked at, in nanoseconds since the Unix epoch; 0 if that is not known.
+    pub(super) looked_ns: i64,
     /// What of it is no record, in its order.
     pub bad: Vec<Bad>,
-    /// It does not begin with its version.
+    /// It does not begin with the version that this program writes.
     pub(super) lacks_head: bool,
 }
 
@@ -95,10 +99,16 @@ pub(super) fn replay(bytes: &[u8], path: &Path) -> Result<Found, JournalError> {
                 return Err(JournalError::Newer { path: path.to_owned(), found: version });
             }
             Some(record) => {
-                found.lacks_head |= at == 0 && !matches!(record, Record::Journal { .. });
+                // An older one is written again with its new version, before a record that older programs can't read.
+                found.lacks_head |= at == 0 && !matches!(record, Record::Journal { version: VERSION });
                 if let Some(from) = bad_from.take() {
                     let harm = if bytes[from..at].contains(&0) { Harm::Hole } else { Harm::Damage };
                     found.bad.push(bad(from, at, harm));
+                }
+                match &record {
+                    Record::Looked { unix_ns } => found.looked_ns = *unix_ns,
+                    Record::Boot { id } => found.boot_id = Some(id.clone()),
+                    _ => {}
                 }
                 apply(record, &mut found.entries);
             }

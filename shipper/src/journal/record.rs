@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use store::GenerationId;
 
 use super::entry::FileIdentity;
+use super::trail::Tail;
 
 /// The version of the state directory that this program writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A longer record is a torn one.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
@@ -24,8 +25,19 @@ pub(super) enum Record {
     Mark { generation: GenerationId, offset: u64, unix_ms: i64 },
     /// No line that begins at or after `offset` was handed on: the process before this ended in order.
     Horizon { generation: GenerationId, offset: u64 },
-    /// Every line before `offset` is stored or dead-lettered.
-    Checkpoint { generation: GenerationId, offset: u64 },
+    /// Every line before `offset` has its outcome. `tail` is the fingerprint of a file's bytes right before.
+    Checkpoint {
+        generation: GenerationId,
+        offset: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tail: Option<Tail>,
+    },
+    /// The machine has run since its start as `id`.
+    Boot { id: String },
+    /// A file was read up to `tail`, and not all lines before have their outcome.
+    Read { generation: GenerationId, tail: Tail },
+    /// Files were last looked at then, in nanoseconds since the Unix epoch.
+    Looked { unix_ns: i64 },
     /// Nothing of it is left to do.
     Retired { generation: GenerationId },
 }

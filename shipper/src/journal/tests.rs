@@ -54,6 +54,8 @@ fn behind_a_hole_of_zeros_all_records_hold() {
     let path = dir.path().join(NAME);
     let mut bytes = std::fs::read(&path).unwrap();
     let ends: Vec<_> = memchr::memchr_iter(b'\n', &bytes).collect();
+    // The records before the first checkpoint tell of the journal itself.
+    let ends = &ends[ends.len() - 5..];
     bytes[ends[1] - 20..ends[2] - 20].fill(0);
     let tail = &b"torn"[..];
     std::fs::write(&path, [&bytes[..], tail].concat()).unwrap();

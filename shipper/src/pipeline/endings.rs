@@ -122,14 +122,17 @@ impl<D: Disk> Pipeline<D> {
             }
             self.shared.spool.remove(&generation)?;
             let kept = self.sources.is_kept(&generation);
+            let checkpoint = lock(&self.shared.ledger).progress(&generation).map_or(0, |progress| progress.checkpoint);
+            let tail = self.sources.tail_at(&generation, checkpoint);
             self.sources.remove(&generation);
             self.endings.forget(&generation);
             self.dead_letters.forget(&generation);
             let mut journal = lock(&self.shared.journal);
             let mut ledger = lock(&self.shared.ledger);
-            match ledger.progress(&generation) {
-                Some(progress) if kept => journal.checkpoint(generation, progress.checkpoint),
-                _ => journal.retire(generation),
+            if kept {
+                journal.file_checkpoint(generation, checkpoint, tail);
+            } else {
+                journal.retire(generation);
             }
             ledger.close(&generation);
         }

@@ -42,9 +42,8 @@ impl<D: Disk> Pipeline<D> {
         if self.files_closed {
             return Ok(());
         }
-        let sources = &self.sources;
-        let position = |generation: &GenerationId| sources.read_to(generation).unwrap_or(0);
-        for event in self.files.poll(now, position)? {
+        let (sources, ledger) = (&self.sources, &self.shared.ledger);
+        for event in self.files.poll(now, &|generation| sources.reading(generation, ledger))? {
             match event {
                 FileEvent::Vanished { generation, file, end } => self.note_vanished(generation, &file, end, now.wall),
                 event => self.sources.apply(event, &self.shared, &self.documents),
@@ -68,6 +67,9 @@ impl<D: Disk> Pipeline<D> {
             if source.file.is_some() && ended && !progress.sealed {
                 lock(&self.shared.ledger).seal(generation, 0);
             }
+            return Ok(false);
+        }
+        if !source.is_intact().unwrap_or(false) {
             return Ok(false);
         }
         let entry = lock(&self.shared.journal).get(&generation);
@@ -103,6 +105,11 @@ impl<D: Disk> Pipeline<D> {
         };
         source.is_unreadable = false;
         if chunk.end > chunk.start {
+            // Before these lines can be sent, so that a later process knows this life from another one. What the disk does
+            // not take now goes with the next record.
+            if let Some(tail) = source.note_read(now.elapsed) {
+                let _ = lock(&self.shared.journal).write_read(generation, tail);
+            }
             let mut ledger = lock(&self.shared.ledger);
             match source.file {
                 Some(_) => ledger.read(generation, chunk.start, chunk.end, chunk.lines),

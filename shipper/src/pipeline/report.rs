@@ -4,7 +4,7 @@ use crate::dead_letters::{self, DeadLetterCounts};
 use crate::delivery::hosts::HostReport;
 use crate::delivery::{RetryCounts, ShutReport, Trouble};
 use crate::document::Kind;
-use crate::files::FileCounts;
+use crate::files::FileReport;
 use crate::record::{Change, ChangeSet, Flaw};
 
 /// Lines by what they were when they came.
@@ -37,8 +37,8 @@ pub struct Report {
     pub hosts: Vec<HostReport>,
     /// Bytes of all batches that are built or under way.
     pub in_flight_bytes: usize,
-    /// What was seen of files that can't be counted in lines.
-    pub files: FileCounts,
+    /// The files that are followed, and those that are not read.
+    pub files: FileReport,
     /// What the disk said last, while it says no.
     pub disk_error: Option<String>,
     /// The dead letters at rest, and their bound; at it nothing is sent.

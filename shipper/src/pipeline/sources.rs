@@ -1,17 +1,23 @@
 //! The generations that are being read: segments and files, how far each was read, and where each ends.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use store::GenerationId;
 
 use super::Shared;
 use crate::disk::{Disk, DiskFile};
 use crate::document::{Documents, Origin, Place};
-use crate::files::FileEvent;
-use crate::journal::Journal;
+use crate::files::{FileEvent, Reading};
+use crate::journal::{Journal, Tail, Trail};
 use crate::ledger::Ledger;
 use crate::lines::Lines;
 use crate::spool::lock;
+
+/// Minimum distance of two notes in the journal of how far a file was read.
+const READ_NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A generation that is being read.
 pub(super) struct Source<F> {
@@ -21,8 +27,43 @@ pub(super) struct Source<F> {
     journaled: u64,
     /// How far a file goes; `None` for a spool segment, whose end the ledger knows.
     pub(super) file: Option<FileEnd>,
-    /// The last read failed, and that was told.
+    /// Fingerprints of what was read of a file.
+    pub(super) trail: Trail,
+    /// When how far the file was read was last noted in the journal.
+    read_noted_at: Option<Duration>,
+    /// The last read failed, and that was logged.
     pub(super) is_unreadable: bool,
+}
+
+impl<F: DiskFile> Source<F> {
+    /// Whether the file still holds, right before the reader's place, what was read there. A file that was cut and written
+    /// again does not, and is not read until the next look at it.
+    pub(super) fn is_intact(&self) -> io::Result<bool> {
+        let offset = self.lines.offset();
+        let tail = self.trail.before(offset).or_else(|| self.trail.first()).filter(|_| self.file.is_some());
+        tail.map_or(Ok(true), |tail| tail.matches(&**self.lines.file()))
+    }
+
+    /// Notes what a file was just read up to; gives what the journal should know of it, now and then.
+    pub(super) fn note_read(&mut self, now: Duration) -> Option<Tail> {
+        let file = self.file.is_some().then(|| self.lines.file())?;
+        let tail = Tail::read(&**file, self.lines.offset()).ok()??;
+        self.trail.push(tail);
+        let is_due = self.read_noted_at.is_none_or(|at| now >= at + READ_NOTE_INTERVAL);
+        is_due.then(|| {
+            self.read_noted_at = Some(now);
+            tail
+        })
+    }
+
+    /// The fingerprint of the bytes before a checkpoint, if the file still is the one that was read.
+    fn tail_at(&self, checkpoint: u64) -> Option<Tail> {
+        let known = self.trail.before(checkpoint).filter(|tail| tail.end == checkpoint);
+        known.copied().or_else(|| {
+            let tail = Tail::read(&**self.lines.file(), checkpoint).ok()??;
+            self.is_intact().is_ok_and(|is_intact| is_intact).then_some(tail)
+        })
+    }
 }
 
 /// How far a file goes.
@@ -65,6 +106,18 @@ impl<F: DiskFile> Sources<F> {
         self.by_generation.remove(generation);
     }
 
+    /// How far a file's generation is, if it is being read.
+    pub(super) fn reading(&self, generation: &GenerationId, ledger: &Mutex<Ledger>) -> Option<Reading<'_>> {
+        let source = self.by_generation.get(generation)?;
+        let checkpoint = lock(ledger).progress(generation)?.checkpoint;
+        Some(Reading { read_to: source.lines.offset(), checkpoint, trail: &source.trail })
+    }
+
+    /// The fingerprint of the bytes before a checkpoint of a file.
+    pub(super) fn tail_at(&self, generation: &GenerationId, checkpoint: u64) -> Option<Tail> {
+        self.by_generation.get(generation).filter(|source| source.file.is_some())?.tail_at(checkpoint)
+    }
+
     /// How far a generation was read, if it is being read.
     pub(super) fn read_to(&self, generation: &GenerationId) -> Option<u64> {
         self.by_generation.get(generation).map(|source| source.lines.offset())
@@ -92,7 +145,15 @@ impl<F: DiskFile> Sources<F> {
             let origin = documents.origin(&place, generation);
             let lines = Lines::new(&place, segment.file, progress.checkpoint, self.line_max_bytes);
             let journaled = progress.checkpoint;
-            let source = Source { lines, origin, journaled, file: None, is_unreadable: false };
+            let source = Source {
+                lines,
+                origin,
+                journaled,
+                file: None,
+                trail: Trail::default(),
+                read_noted_at: None,
+                is_unreadable: false,
+            };
             self.by_generation.insert(generation, source);
         }
     }
@@ -100,12 +161,13 @@ impl<F: DiskFile> Sources<F> {
     /// Does as a look at the files says.
     pub(super) fn apply<D: Disk<File = F>>(&mut self, event: FileEvent<F>, shared: &Shared<D>, documents: &Documents) {
         match event {
-            FileEvent::Opened { generation, file, place, offset } => {
+            FileEvent::Opened { generation, file, place, offset, trail } => {
                 let origin = documents.origin(&place, generation);
                 let lines = Lines::new(&place, file, offset, self.line_max_bytes);
                 let file = Some(FileEnd { end: offset, ended: None });
                 lock(&shared.ledger).open(generation, offset, offset, 0);
-                let source = Source { lines, origin, journaled: offset, file, is_unreadable: false };
+                let source =
+                    Source { lines, origin, journaled: offset, file, trail, read_noted_at: None, is_unreadable: false };
                 self.by_generation.insert(generation, source);
             }
             FileEvent::Grown { generation, end } => {
@@ -145,7 +207,12 @@ impl<F: DiskFile> Sources<F> {
         for (generation, source) in &mut self.by_generation {
             let Some(progress) = ledger.progress(generation) else { continue };
             if progress.checkpoint > source.journaled {
-                journal.checkpoint(*generation, progress.checkpoint);
+                match source.file {
+                    Some(_) => {
+                        journal.file_checkpoint(*generation, progress.checkpoint, source.tail_at(progress.checkpoint))
+                    }
+                    None => journal.checkpoint(*generation, progress.checkpoint),
+                }
                 source.journaled = progress.checkpoint;
             }
         }

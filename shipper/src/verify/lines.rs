@@ -121,7 +121,8 @@ impl<D: Disk> Check<'_, D> {
                 }
             },
             Lies::File(identity) => {
-                let found = files::find(&self.disk, identity, generation.proven_to).map_err(failed(&identity.path))?;
+                let found =
+                    files::find(&self.disk, &generation.entry, generation.proven_to).map_err(failed(&identity.path))?;
                 let Some(file) = found else { return Ok(None) };
                 let place = match &self.settings.files().format {
                     Format::Lines => Place::File(path::text(&identity.path)),

@@ -172,7 +172,7 @@ fn a_renamed_file_is_read_to_its_end_and_the_new_one_from_its_beginning() {
     append(&rotated, "late\n");
     world.run(&mut rig, A_WHILE);
     assert_eq!(world.messages(), ["late", "one", "three", "two"]);
-    assert_eq!(rig.report().files.truncated, 0);
+    assert_eq!(rig.report().files.counts.truncated, 0);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn what_copytruncate_took_away_is_found_in_the_copy() {
     world.run(&mut rig, A_WHILE);
     let expected = ["a first line that is long enough to tell", "new", "unread when it was copied"];
     assert_eq!(world.messages(), expected);
-    assert_eq!((rig.report().files.truncated, rig.report().files.suspected_losses), (1, 0));
+    assert_eq!((rig.report().files.counts.truncated, rig.report().files.counts.suspected_losses), (1, 0));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_file_cut_without_a_copy_is_counted() {
         .unwrap();
     world.run(&mut rig, A_WHILE);
     assert_eq!(world.messages().len(), 2);
-    assert_eq!(rig.report().files.suspected_losses, 1);
+    assert_eq!(rig.report().files.counts.suspected_losses, 1);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use store::GenerationId;
+use store::{GenerationId, Timestamp};
 
 use super::random::Random;
 use inode::Inode;
@@ -57,6 +57,10 @@ enum Change {
 }
 
 struct State {
+    /// The time of what is written, in nanoseconds since the Unix epoch.
+    now_ns: i64,
+    has_births: bool,
+    boots: u64,
     inodes: Vec<Inode>,
     names: BTreeMap<String, Node>,
     /// The names on the platter, and what was changed since.
@@ -94,6 +98,9 @@ impl SimDisk {
     pub(super) fn new(random: Random, dirs: &[&str]) -> Self {
         let names: BTreeMap<_, _> = dirs.iter().map(|dir| ((*dir).to_owned(), Node::Dir)).collect();
         Self(Arc::new(Mutex::new(State {
+            now_ns: 0,
+            has_births: true,
+            boots: 0,
             inodes: Vec::new(),
             durable_names: names.clone(),
             names,
@@ -104,6 +111,28 @@ impl SimDisk {
             is_full: false,
             capacity: usize::MAX,
         })))
+    }
+
+    /// What is written from now on is written at this time.
+    ///
+    /// The file system's clock does not go back.
+    pub(super) fn set_time(&self, now: Timestamp) {
+        let mut state = self.state();
+        state.now_ns = state.now_ns.max(now.unix_micros() * 1_000);
+    }
+
+    /// The file system tells no birth times.
+    pub(super) fn forget_births(&self) {
+        self.state().has_births = false;
+    }
+
+    /// A file's rights forbid to read it, or allow it again.
+    pub(super) fn put_rights(&self, path: &str, is_readable: bool) {
+        let mut state = self.state();
+        if let Some(Node::File(inode)) = state.names.get(path).copied() {
+            state.inodes[inode].is_readable = is_readable;
+            state.touch(inode, false);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -194,6 +223,7 @@ impl SimDisk {
         state.steps_left = None;
         state.is_full = false;
         if crash == Crash::PowerLoss {
+            state.boots += 1;
             state.lose_power();
         }
         state.inodes.iter_mut().for_each(Inode::outlive_process);
@@ -210,6 +240,7 @@ impl SimDisk {
             _ => state.make(path),
         };
         state.inodes[inode].bytes.extend_from_slice(bytes);
+        state.touch(inode, true);
         state.settle_outside();
     }
 
@@ -217,6 +248,9 @@ impl SimDisk {
         let mut state = self.state();
         if let Some(node) = state.names.remove(from) {
             state.names.insert(to.to_owned(), node);
+            if let Node::File(inode) = node {
+                state.touch(inode, false);
+            }
         }
         state.settle_outside();
     }
@@ -230,6 +264,7 @@ impl SimDisk {
         let mut state = self.state();
         if let Some(Node::File(inode)) = state.names.get(path).copied() {
             state.inodes[inode].bytes.clear();
+            state.touch(inode, true);
         }
         state.settle_outside();
     }
@@ -265,11 +300,40 @@ impl State {
         if self.random.one_in(self.faults.error) { Err(io::Error::other("a simulated bad disk")) } else { Ok(()) }
     }
 
+    /// Something was done to a file: its content was written, or its name or rights changed.
+    fn touch(&mut self, inode: usize, is_written: bool) {
+        // No two changes look the same, however little time lies between them.
+        self.now_ns += 1;
+        let inode = &mut self.inodes[inode];
+        inode.changed_ns = self.now_ns;
+        if is_written {
+            inode.written_ns = self.now_ns;
+        }
+    }
+
+    /// The number of a new file of a service: often that of one that was removed.
+    fn number(&mut self, path: &str) -> u64 {
+        let is_free = |(inode, known): (usize, &Inode)| {
+            let is_outside = known.generation.is_none() && self.links(inode) == 0 && known.is_closed();
+            let is_latest = self.inodes[inode + 1..].iter().all(|later| later.number != known.number);
+            (is_outside && is_latest).then_some(known.number)
+        };
+        let free = self.inodes.iter().enumerate().filter_map(is_free).next_back();
+        let reused = free.filter(|_| !path.starts_with(super::STATE));
+        match reused {
+            Some(number) if self.random.one_in(2) => number,
+            _ => self.inodes.len() as u64,
+        }
+    }
+
     fn make(&mut self, path: &str) -> usize {
         let inode = self.inodes.len();
+        let number = self.number(path);
         let name = Path::new(path).file_name().unwrap().to_str().unwrap();
         let generation = name.strip_suffix(".log").filter(|_| path.starts_with(super::STATE));
-        self.inodes.push(Inode::new(generation.and_then(|name| name.parse().ok())));
+        let born_ns = self.has_births.then_some(self.now_ns);
+        self.inodes.push(Inode::new(generation.and_then(|name| name.parse().ok()), number, born_ns));
+        self.touch(inode, true);
         self.names.insert(path.to_owned(), Node::File(inode));
         self.changes.push(Change::Made(path.to_owned(), Node::File(inode)));
         inode

@@ -1,8 +1,9 @@
 //! Files that services write and rotate while the shipper follows them, and what must become of their lines.
 //!
 //! Only what somebody could have read is asked for: a file is cut when a line of its present life is known to the store,
-//! so that the shipper has seen that life, and removed when all its lines rest. Nothing is written after a cut until the
-//! shipper has seen that too. Whatever else is done to a file may be done at any moment, also while no shipper runs.
+//! so that the shipper has seen that life, and removed when all its lines rest. Whatever else is done to a file may be done
+//! at any moment, also while no shipper runs: written to right after a cut, unreadable for a while, or copied by somebody
+//! who writes notes of his own to the copy, which no pattern names and nobody may read.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,6 +12,7 @@ use store::{GenerationId, LineId, Timestamp};
 use super::disk::SimDisk;
 use super::engine;
 use super::oracle::{Expected, Rest, place, text_after};
+use super::plan::Plan;
 use super::random::Random;
 use super::service::Lines;
 
@@ -21,22 +23,35 @@ pub(super) enum Kind {
     Renamed,
     /// Lines; copied and cut, and only the first name is followed.
     CopiedAndCut,
+    /// Lines; copied and cut, and all names are followed.
+    CopiedAndNamed,
     /// Docker's entries; renamed, and all names are followed.
     Docker,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Renamed, Self::CopiedAndCut, Self::Docker];
+    pub(super) const ALL: [Self; 4] = [Self::Renamed, Self::CopiedAndCut, Self::CopiedAndNamed, Self::Docker];
+
+    fn is_cut(self) -> bool {
+        matches!(self, Self::CopiedAndCut | Self::CopiedAndNamed)
+    }
 
     pub(super) fn pattern(self) -> String {
         match self {
-            Self::Renamed | Self::Docker => format!("{LOGS}/*.log*"),
+            Self::Renamed | Self::CopiedAndNamed | Self::Docker => format!("{LOGS}/*.log*"),
             Self::CopiedAndCut => format!("{LOGS}/*.log"),
         }
     }
 }
 
 pub(super) const LOGS: &str = "/logs";
+
+/// What is in files that no pattern names.
+pub(super) const SECRET: &str = "secret";
+
+/// Lines with which every life of a file begins, where lives begin alike: more than a fingerprint covers.
+const BANNER: &str = "service starting, version 1.0, with the same configuration as before\n";
+const BANNER_LINES: usize = 16;
 
 /// A line as it was written.
 struct Written {
@@ -58,6 +73,10 @@ struct Log {
     /// The generation of the present life, as far as the shipper has said.
     generation: Option<GenerationId>,
     rotated: u32,
+    /// Its rights forbid to read it.
+    is_unreadable: bool,
+    /// Since when somebody's notes stand beside it.
+    noted_at: Option<Timestamp>,
     /// Rotated names that are still there, with the lines in them.
     old: Vec<(String, Vec<Option<u64>>)>,
 }
@@ -65,13 +84,17 @@ struct Log {
 /// All files of a seed.
 pub(super) struct Logs {
     kind: Kind,
+    /// Every life of a file begins alike.
+    begin_alike: bool,
+    /// Somebody writes notes beside the files.
+    has_notes: bool,
     logs: Vec<Log>,
     lines: BTreeMap<u64, Written>,
     random: Random,
 }
 
 impl Logs {
-    pub(super) fn new(kind: Kind, mut random: Random) -> Self {
+    pub(super) fn new(kind: Kind, plan: &Plan, mut random: Random) -> Self {
         let log = |number| Log {
             name: format!("{LOGS}/service-{number}.log"),
             rest: None,
@@ -79,10 +102,15 @@ impl Logs {
             cut: None,
             generation: None,
             rotated: 0,
+            is_unreadable: false,
+            noted_at: None,
             old: Vec::new(),
         };
         let logs = (0..random.between(1, 3)).map(log).collect();
-        Self { kind, logs, lines: BTreeMap::new(), random }
+        // After a power loss a file may be shorter than it was, so that one that was cut and begins alike looks the same.
+        let begin_alike = kind != Kind::Docker && random.one_in(4) && !plan.power_losses;
+        let has_notes = plan.has_notes() && kind == Kind::CopiedAndCut;
+        Self { kind, begin_alike, has_notes, logs, lines: BTreeMap::new(), random }
     }
 
     /// Tells which generation the shipper takes each file for at the moment.
@@ -102,27 +130,65 @@ impl Logs {
         disk: &SimDisk,
         lines: &mut Lines,
         wall: Timestamp,
+        looked_at: Option<Timestamp>,
         is_at_rest: impl Fn(u64) -> bool,
     ) {
         let chosen = self.random.between(0, self.logs.len() - 1);
-        if self.logs[chosen].cut.is_some() {
-            return;
-        }
         match self.random.between(0, 30) {
-            0 => self.rotate(chosen, disk, is_at_rest),
+            0 if self.logs[chosen].cut.is_none() && self.may_be_cut(chosen, looked_at) => {
+                self.rotate(chosen, disk, is_at_rest);
+            }
             1 => self.remove_old(chosen, disk, is_at_rest),
+            2 => self.change_rights(chosen, disk),
+            3 if self.has_notes => self.write_notes(chosen, disk, wall),
             _ => self.write(chosen, disk, lines, wall),
         }
     }
 
     /// Ends what was begun.
     pub(super) fn finish(&mut self, disk: &SimDisk) {
-        (0..self.logs.len()).for_each(|chosen| self.finish_line(chosen, disk));
+        for chosen in 0..self.logs.len() {
+            self.finish_line(chosen, disk);
+            disk.put_rights(&self.logs[chosen].name, true);
+        }
+    }
+
+    /// A process ended unasked: when it last looked may not be written down, and notes from then on could be a copy.
+    pub(super) fn forget_notes(&mut self, disk: &SimDisk) {
+        for log in &mut self.logs {
+            if log.noted_at.take().is_some() {
+                disk.put_removal(&format!("{}.notes", log.name));
+            }
+        }
+    }
+
+    /// A copy that was made right before the cut, and goes on, can't be told from a rotated one.
+    fn may_be_cut(&self, chosen: usize, looked_at: Option<Timestamp>) -> bool {
+        let after = |noted: Timestamp| Timestamp::from_unix_micros(noted.unix_micros() + 300_000);
+        let log = &self.logs[chosen];
+        // What is cut while nobody can read it, nobody has seen.
+        !log.is_unreadable && log.noted_at.is_none_or(|noted| looked_at.is_some_and(|looked| looked > after(noted)))
+    }
+
+    fn change_rights(&mut self, chosen: usize, disk: &SimDisk) {
+        let log = &mut self.logs[chosen];
+        log.is_unreadable = !log.is_unreadable && self.random.one_in(3);
+        disk.put_rights(&log.name, !log.is_unreadable);
+    }
+
+    fn write_notes(&mut self, chosen: usize, disk: &SimDisk, wall: Timestamp) {
+        let log = &mut self.logs[chosen];
+        if log.noted_at.is_none() {
+            let notes = format!("{}.notes", log.name);
+            disk.put_copy(&log.name, &notes);
+            disk.put(&notes, format!("{SECRET}\n").as_bytes());
+            log.noted_at = Some(wall);
+        }
     }
 
     fn write(&mut self, chosen: usize, disk: &SimDisk, lines: &mut Lines, wall: Timestamp) {
         if self.logs[chosen].rest.is_none() {
-            self.begin_line(chosen, lines, wall);
+            self.begin_line(chosen, disk, lines, wall);
         }
         let Self { logs, random, .. } = self;
         let log = &mut logs[chosen];
@@ -136,8 +202,12 @@ impl Logs {
         }
     }
 
-    fn begin_line(&mut self, chosen: usize, lines: &mut Lines, wall: Timestamp) {
+    fn begin_line(&mut self, chosen: usize, disk: &SimDisk, lines: &mut Lines, wall: Timestamp) {
         let is_docker = self.kind == Kind::Docker;
+        if self.begin_alike && disk.bytes_of(&self.logs[chosen].name).is_empty() {
+            disk.put(&self.logs[chosen].name, BANNER.repeat(BANNER_LINES).as_bytes());
+            self.logs[chosen].life.push(None);
+        }
         let (number, mut text) = lines.line(wall, is_docker);
         let bytes = if is_docker {
             self.entries(&text, wall)
@@ -182,22 +252,28 @@ impl Logs {
 
     fn rotate(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
         // A service writes a line to one file, not to two.
-        if self.kind != Kind::CopiedAndCut {
+        if !self.kind.is_cut() {
             self.finish_line(chosen, disk);
         }
         let log = &mut self.logs[chosen];
         // A shorter beginning is not taken for proof that a copy is one.
         let tells = |number: &u64| self.lines[number].text.len() >= 16 && is_at_rest(*number);
         let was_seen = log.rest.is_none() && log.life.iter().flatten().any(tells);
-        if log.life.is_empty() || self.kind == Kind::CopiedAndCut && !was_seen {
+        if log.life.is_empty() || self.kind.is_cut() && !was_seen {
             return;
         }
         log.rotated += 1;
+        log.is_unreadable = false;
+        disk.put_rights(&log.name, true);
         let old = format!("{}.{}", log.name, log.rotated);
-        if self.kind == Kind::CopiedAndCut {
+        if self.kind.is_cut() {
             disk.put_copy(&log.name, &old);
             disk.put_cut(&log.name);
             log.cut = Some(log.generation);
+            // The notes are of the life that ended.
+            if log.noted_at.take().is_some() {
+                disk.put_removal(&format!("{}.notes", log.name));
+            }
         } else {
             disk.put_rename(&log.name, &old);
         }

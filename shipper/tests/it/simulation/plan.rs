@@ -33,6 +33,10 @@ pub(super) struct Plan {
     pub(super) streams: usize,
     /// Files that are followed, by what is done to them.
     pub(super) files: Option<Kind>,
+    /// Files that may be open at once: often fewer than there are.
+    pub(super) max_open_files: usize,
+    /// The file system tells no birth times.
+    pub(super) lacks_births: bool,
     /// Once in so many moves the calendar's clock jumps back.
     pub(super) clock_jumps: u64,
     pub(super) steps: usize,
@@ -88,6 +92,8 @@ impl Plan {
             request_max_bytes: if hopeless && random.one_in(3) { random.between(500, 2_000) } else { usize::MAX },
             streams: random.between(0, 2).max(usize::from(stays_full || on_full == OnFull::DropOldest)),
             files: (!stays_full && random.one_in(2)).then(|| Kind::ALL[random.between(0, Kind::ALL.len() - 1)]),
+            max_open_files: if random.one_in(3) { random.between(1, 2) } else { 1_000 },
+            lacks_births: random.one_in(2),
             clock_jumps: some(random, 5, 20),
             steps: random.between(50, 400),
             shuts,
@@ -99,6 +105,14 @@ impl Plan {
     /// No segment is removed before a note tells of it: none is given up, and no note lacks room.
     pub(super) fn notes_are_whole(&self) -> bool {
         self.spool.on_full == OnFull::Wait && self.full_spells == 0 && self.faults.full == 0 && !self.stays_full
+    }
+}
+
+impl Plan {
+    /// Whether somebody may write notes beside files: that those are no copies is told by when they were written, which a
+    /// clock that jumps and a disk that fails leave open.
+    pub(super) fn has_notes(&self) -> bool {
+        self.clock_jumps == 0 && self.faults.error == 0
     }
 }
 

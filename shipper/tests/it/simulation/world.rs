@@ -78,11 +78,16 @@ impl World {
         let plan = Plan::new(seed, &mut random);
         let wall = Timestamp::parse(b"2026-11-23T23:59:50Z").unwrap();
         let shuts = Shuts::new(Random::new(!seed), plan.shuts, plan.shut_for_good);
+        let disk = SimDisk::new(random.fork(), &[STATE, LOGS]);
+        disk.set_time(wall);
+        if plan.lacks_births {
+            disk.forget_births();
+        }
         Self {
-            disk: SimDisk::new(random.fork(), &[STATE, LOGS]),
+            disk,
             engine: Engine::new(plan.weather, plan.request_max_bytes, plan.pipeline.delivery.hosts.len(), shuts),
             lines: Lines::new(random.fork(), plan.hopeless, !plan.stays_full),
-            logs: plan.files.map(|kind| Logs::new(kind, random.fork())),
+            logs: plan.files.map(|kind| Logs::new(kind, &plan, random.fork())),
             now: Moment { wall, elapsed: Duration::ZERO },
             lost: 0,
             never_taken: 0,
@@ -107,6 +112,9 @@ impl World {
             }
             drop(process);
             self.ended_unasked = true;
+            if let Some(logs) = &mut self.logs {
+                logs.forget_notes(&self.disk);
+            }
             let power_lost = self.plan.power_losses && self.random.one_in(2);
             self.disk.set_faults(Faults::default());
             self.disk.crash(if power_lost { Crash::PowerLoss } else { Crash::Kill });
@@ -175,7 +183,7 @@ impl World {
             format,
             exclude: Vec::new(),
             read_compressed: false,
-            max_open_files: 1_000,
+            max_open_files: self.plan.max_open_files,
             read_from: ReadFrom::Beginning,
             ignore_older: None,
         };
@@ -233,7 +241,8 @@ impl World {
             });
             drop(journal);
             let rests = |number| engine.documents.values().any(|sent| number_in(&sent[0].document) == Some(number));
-            logs.step(disk, lines, now.wall, rests);
+            let looked_at = process.pipeline.report().files.looked_at;
+            logs.step(disk, lines, now.wall, looked_at, rests);
         } else if !process.streams.is_empty() {
             let chosen = random.between(0, process.streams.len() - 1);
             let pipe = &mut process.streams[chosen].pipe;
@@ -316,6 +325,7 @@ impl World {
         let back = self.random.one_in(self.plan.clock_jumps);
         let moved = i64::try_from(millis).unwrap() * if back { -3_000 } else { 1_000 };
         self.now.wall = Timestamp::from_unix_micros(self.now.wall.unix_micros() + moved);
+        self.disk.set_time(self.now.wall);
     }
 
     fn judge(self) {
@@ -331,6 +341,7 @@ impl World {
             assert_eq!(missing.len() as u64, lost - never_taken, "lines without a disposition: {missing:?}");
         }
         rest.judge_known(&disk);
+        rest.judge_secrets();
         let numbers = rest.numbers();
         for (number, places) in &numbers {
             let told =

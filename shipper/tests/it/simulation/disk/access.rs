@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use shipper::disk::{Disk, DiskFile, Stat};
+use shipper::disk::{Disk, DiskFile, FileKind, Stat};
 
 use super::{Change, Node, SimDisk, State, parent, paths, text};
 
@@ -15,6 +16,29 @@ const DEVICE: u64 = u64::MAX;
 pub(in crate::simulation) struct SimFile {
     disk: SimDisk,
     inode: usize,
+    _handle: Arc<()>,
+}
+
+impl SimFile {
+    fn of(disk: &SimDisk, state: &State, inode: usize) -> Self {
+        Self { disk: disk.clone(), inode, _handle: Arc::clone(&state.inodes[inode].handle) }
+    }
+}
+
+impl State {
+    fn stat(&self, inode: usize) -> Stat {
+        let known = &self.inodes[inode];
+        Stat {
+            device: DEVICE,
+            inode: known.number,
+            born_ns: known.born_ns,
+            written_ns: known.written_ns,
+            changed_ns: known.changed_ns,
+            links: self.links(inode),
+            len: known.bytes.len() as u64,
+            kind: FileKind::Regular,
+        }
+    }
 }
 
 impl std::fmt::Debug for SimDisk {
@@ -77,9 +101,30 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.step()?;
         match state.names.get(text(path)) {
-            Some(Node::File(inode)) => Ok(SimFile { disk: self.clone(), inode: *inode }),
+            Some(Node::File(inode)) if !state.inodes[*inode].is_readable => Err(io::ErrorKind::PermissionDenied.into()),
+            Some(Node::File(inode)) => Ok(SimFile::of(self, &state, *inode)),
             _ => Err(missing()),
         }
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let mut state = self.state();
+        state.step()?;
+        match state.names.get(text(path)) {
+            Some(Node::File(inode)) => Ok(state.stat(*inode)),
+            Some(Node::Dir) => Ok(Stat { device: DEVICE, kind: FileKind::Folder, ..Stat::default() }),
+            None => Err(missing()),
+        }
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        Some(self.state().boots.to_string())
+    }
+
+    fn path_of(&self, file: &SimFile) -> Option<PathBuf> {
+        let state = self.state();
+        let path = state.names.iter().find(|(_, node)| **node == Node::File(file.inode)).map(|(path, _)| path);
+        path.map(PathBuf::from)
     }
 
     fn open_append(&self, path: &Path) -> io::Result<SimFile> {
@@ -102,7 +147,7 @@ impl Disk for SimDisk {
             }
         };
         stepped?;
-        Ok(SimFile { disk: self.clone(), inode })
+        Ok(SimFile::of(self, &state, inode))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -163,6 +208,7 @@ impl DiskFile for SimFile {
             let least = usize::from(stepped.is_ok());
             let count = if whole { bytes.len() } else { state.random.between(least, bytes.len()) };
             state.inodes[self.inode].bytes.extend_from_slice(&bytes[..count]);
+            state.touch(self.inode, true);
             stepped.map(|()| count)
         })
     }
@@ -203,8 +249,7 @@ impl DiskFile for SimFile {
     fn stat(&self) -> io::Result<Stat> {
         self.with(|state| {
             state.step()?;
-            let len = state.inodes[self.inode].bytes.len() as u64;
-            Ok(Stat { device: DEVICE, inode: self.inode as u64, links: state.links(self.inode), len })
+            Ok(state.stat(self.inode))
         })
     }
 }

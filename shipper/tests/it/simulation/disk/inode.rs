@@ -1,5 +1,7 @@
 //! One file's two contents: the cache and the platter.
 
+use std::sync::Arc;
+
 use store::GenerationId;
 
 use crate::simulation::random::Random;
@@ -21,10 +23,18 @@ pub(super) struct Inode {
     pub(super) promised: usize,
     pub(super) before: Vec<Vec<u8>>,
     pub(super) is_gone: bool,
+    /// Its number, which another file had before if that was removed.
+    pub(super) number: u64,
+    pub(super) born_ns: Option<i64>,
+    pub(super) written_ns: i64,
+    pub(super) changed_ns: i64,
+    pub(super) is_readable: bool,
+    /// Whoever has it open holds this too.
+    pub(super) handle: Arc<()>,
 }
 
 impl Inode {
-    pub(super) fn new(generation: Option<GenerationId>) -> Self {
+    pub(super) fn new(generation: Option<GenerationId>, number: u64, born_ns: Option<i64>) -> Self {
         Self {
             bytes: Vec::new(),
             platter: Vec::new(),
@@ -34,7 +44,18 @@ impl Inode {
             promised: 0,
             before: Vec::new(),
             is_gone: false,
+            number,
+            born_ns,
+            written_ns: 0,
+            changed_ns: 0,
+            is_readable: true,
+            handle: Arc::default(),
         }
+    }
+
+    /// Whether nobody has it open.
+    pub(super) fn is_closed(&self) -> bool {
+        Arc::strong_count(&self.handle) == 1
     }
 
     pub(super) fn truncate(&mut self, len: usize) {

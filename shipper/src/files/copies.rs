@@ -1,0 +1,250 @@
+//! Which file is the rotated copy of another, and what of it is unread.
+//!
+//! A copy is proven by its content: it begins as the original did and holds, right before the end of what was read or of
+//! itself, the bytes that were read there. And its name is a [rotated](super::rotated) one of the original's. A copy that
+//! no pattern names must also have been written since the original was last seen whole: what lay there before is
+//! somebody else's.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use store::GenerationId;
+
+use super::followed::Followed;
+use super::lookup::{Folders, Matching, base, matching, open_regular};
+use super::rotated::originals;
+use super::{Files, Look, ROTATED_GRACE, Reading};
+use crate::disk::{Disk, DiskFile, Stat};
+use crate::journal::{Entry, FileIdentity, Trail};
+use crate::spool::lock;
+
+/// A shorter fingerprint is no proof that one file is a copy of another.
+const FINGERPRINT_MIN_BYTES: u64 = 16;
+
+/// Bytes at the end of a possible copy that are compared with its original's.
+const COMPARED_BYTES: u64 = 4 * 1024;
+
+/// A copy that no pattern names was written no longer than this before its original was last seen whole.
+const WRITTEN_WITHIN_NS: i64 = 100_000_000;
+
+/// How far a copy goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Extent {
+    /// It ends before what was read of the original.
+    Shorter,
+    /// It holds what was read and no more.
+    Read,
+    /// It goes on beyond what was read.
+    Longer,
+}
+
+/// How far a file goes that is a copy of what `cut` was, which was read up to `read_to`; `None` if it is no copy.
+///
+/// # Errors
+/// As the file system says of the file, which is then neither.
+pub(super) fn extent(
+    cut: &FileIdentity,
+    file: &impl DiskFile,
+    len: u64,
+    read_to: u64,
+    trail: &Trail,
+) -> io::Result<Option<Extent>> {
+    if cut.fingerprint_len < FINGERPRINT_MIN_BYTES.min(len) || !cut.begins_alike(file)? {
+        return Ok(None);
+    }
+    if let Some(tail) = trail.before(read_to.min(len))
+        && !tail.matches(file)?
+    {
+        return Ok(None);
+    }
+    Ok(Some(match len.cmp(&read_to) {
+        std::cmp::Ordering::Less => Extent::Shorter,
+        std::cmp::Ordering::Equal => Extent::Read,
+        std::cmp::Ordering::Greater => Extent::Longer,
+    }))
+}
+
+/// A copy of a file that was cut.
+pub(super) struct Copy<F> {
+    pub(super) path: PathBuf,
+    pub(super) file: F,
+    pub(super) stat: Stat,
+    /// The patterns match it.
+    pub(super) is_named: bool,
+    pub(super) extent: Extent,
+}
+
+/// Whether a new file is a copy.
+pub(super) enum Judgement {
+    /// It is a file of its own.
+    New,
+    /// It is like the beginning of a followed file, of which everything up to the new file's end has its outcome.
+    Read,
+    /// It is like the beginning of a followed file so far.
+    Undecided,
+}
+
+impl<D: Disk> Files<D> {
+    /// Whether a file is one that is followed. A number that a parked file had may be another's by now.
+    pub(super) fn is_followed(&self, stat: &Stat) -> bool {
+        let followed = self.by_inode.get(&stat.key()).and_then(|of| self.followed.get(of));
+        let is_it = |known: &Followed<D::File>| known.open.is_some() || stat.is_unchanged(&known.seen);
+        followed.is_some_and(|known| known.identity.is_same(stat) && is_it(known))
+    }
+
+    /// The copies of a file that was cut, the one that goes farthest first; one that no pattern names only if it holds all
+    /// that was read. `since_ns`: when the file was last seen whole.
+    ///
+    /// # Errors
+    /// As the file system says of what can't be looked at at the moment, if no copy was found.
+    pub(super) fn copies_of(
+        &self,
+        cut: &FileIdentity,
+        read_to: u64,
+        trail: &Trail,
+        since_ns: i64,
+        folders: &mut Folders,
+    ) -> io::Result<Vec<Copy<D::File>>> {
+        let mut copies = Vec::new();
+        if cut.fingerprint_len < FINGERPRINT_MIN_BYTES {
+            return Ok(copies);
+        }
+        let (mut named, mut failed) = (None, None);
+        let original = base(&self.disk, &cut.path);
+        for (path, stat) in folders.of(&self.disk, &original)?.rotated(&original) {
+            if cut.is_same(stat) || self.is_followed(stat) {
+                continue;
+            }
+            if named.is_none() {
+                let Matching { paths, failed, .. } = matching(&self.disk, &self.settings);
+                if let Some((_, error)) = failed.into_iter().next() {
+                    return Err(error);
+                }
+                named = Some(paths);
+            }
+            let is_it = |named: &&PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
+            let named = named.iter().flatten().find(is_it);
+            if named.is_none() && stat.changed_ns < since_ns.saturating_sub(WRITTEN_WITHIN_NS) {
+                continue;
+            }
+            let judged = open_regular(&self.disk, path).and_then(|opened| {
+                let Some((file, stat)) = opened else { return Ok(None) };
+                Ok(extent(cut, &file, stat.len, read_to, trail)?.map(|extent| (extent, file, stat)))
+            });
+            match judged {
+                Ok(Some((extent, file, stat))) if named.is_some() || extent != Extent::Shorter => {
+                    let path = named.unwrap_or(path).clone();
+                    copies.push(Copy { path, file, stat, is_named: named.is_some(), extent });
+                }
+                Ok(_) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        copies.sort_by_key(|copy: &Copy<_>| std::cmp::Reverse((copy.extent, copy.is_named)));
+        match failed {
+            Some(error) if copies.is_empty() => Err(error),
+            _ => Ok(copies),
+        }
+    }
+
+    /// Whether a new file that the patterns match is a copy of one that is followed.
+    ///
+    /// # Errors
+    /// As the file system says of either file.
+    pub(super) fn judge<'a>(
+        &self,
+        path: &Path,
+        file: &D::File,
+        stat: &Stat,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        paths: &HashMap<PathBuf, GenerationId>,
+    ) -> io::Result<Judgement> {
+        // What is there at the very first look is nobody's copy yet: nothing was read.
+        if self.there_at_first.contains(&stat.key()) || stat.len < FINGERPRINT_MIN_BYTES {
+            return Ok(Judgement::New);
+        }
+        for original in originals(path) {
+            let is_it = |entry: &Entry| entry.file.as_ref().is_some_and(|file| file.path == original);
+            if self.unclaimed.values().any(is_it) {
+                return Ok(Judgement::Undecided);
+            }
+            let Some((generation, followed)) = paths.get(&original).and_then(|of| Some((of, self.followed.get(of)?)))
+            else {
+                continue;
+            };
+            if followed.identity.fingerprint_len < FINGERPRINT_MIN_BYTES {
+                continue;
+            }
+            if self.is_cut_pending(generation, followed) {
+                return Ok(Judgement::Undecided);
+            }
+            let entry = lock(&self.journal).get(generation);
+            let (read_to, checkpoint, trail) = match reading(generation) {
+                Some(reading) => (reading.read_to, reading.checkpoint, reading.trail),
+                None => (entry.checkpoint, entry.checkpoint, &entry.trail),
+            };
+            let opened = match (&followed.open, followed.path()) {
+                (None, Some(path)) => open_regular(&self.disk, path)?,
+                _ => None,
+            };
+            let of_parked = opened.filter(|(_, now)| followed.identity.is_same(now)).map(|(original, _)| original);
+            let Some(original) = followed.open.as_ref().map(|open| &*open.file).or(of_parked.as_ref()) else {
+                continue;
+            };
+            if is_beginning_of(file, stat.len, original)? {
+                return Ok(if stat.len <= checkpoint { Judgement::Read } else { Judgement::Undecided });
+            }
+            // It was cut since the last look at it.
+            if !followed.identity.holds(original, original.stat()?.len, read_to, trail, false)? {
+                return Ok(Judgement::Undecided);
+            }
+        }
+        Ok(Judgement::New)
+    }
+
+    /// Whether a file was cut, or may have been, and its copies were not looked for yet.
+    fn is_cut_pending(&self, generation: &GenerationId, followed: &Followed<D::File>) -> bool {
+        self.reopen.contains(generation) || followed.open.as_ref().is_some_and(|open| open.cut_at.is_some())
+    }
+
+    /// Leaves a possible copy alone for now. One that stays as it is, and of which everything `is_read`, becomes a
+    /// generation of its own: what is added to it later is read.
+    pub(super) fn hold(&mut self, copy: &Copy<D::File>, is_read: bool, look: &mut Look<D::File>) -> io::Result<()> {
+        let now = look.now.elapsed;
+        let (seen, since) = self.held.entry(copy.stat.key()).or_insert((copy.stat, now));
+        if !copy.stat.is_unchanged(seen) {
+            (*seen, *since) = (copy.stat, now);
+        }
+        let settled = if self.settings.until_idle { Duration::ZERO } else { ROTATED_GRACE };
+        if is_read && now >= *since + settled {
+            self.held.remove(&copy.stat.key());
+            self.begin_read_copy(copy, look)?;
+        }
+        Ok(())
+    }
+
+    /// A copy of which everything was read begins a generation at its end.
+    pub(super) fn begin_read_copy(&mut self, copy: &Copy<D::File>, look: &mut Look<D::File>) -> io::Result<()> {
+        self.counts.copies += 1;
+        tracing::info!(path = %copy.path.display(), bytes = copy.stat.len, "rotated copy: everything in it was read");
+        let identity = FileIdentity::of(&copy.file, &copy.path, &copy.stat)?;
+        self.begin_parked(identity, &copy.file, &copy.stat, copy.stat.len, look);
+        Ok(())
+    }
+}
+
+/// Whether all of a file, `len` bytes, is the beginning of another, as far as its first and last bytes show.
+fn is_beginning_of(file: &impl DiskFile, len: u64, other: &impl DiskFile) -> io::Result<bool> {
+    if other.stat()?.len < len {
+        return Ok(false);
+    }
+    let is_alike = |from: u64, to: u64| {
+        let wanted = usize::try_from(to - from).unwrap_or(0);
+        let (mut one, mut two) = (vec![0; wanted], vec![0; wanted]);
+        let got = (file.read_at(&mut one, from)?, other.read_at(&mut two, from)?);
+        io::Result::Ok(got == (wanted, wanted) && one == two)
+    };
+    Ok(is_alike(0, len.min(COMPARED_BYTES))? && is_alike(len.saturating_sub(COMPARED_BYTES), len)?)
+}

@@ -1,0 +1,106 @@
+//! One file that is followed: open, or parked without a descriptor.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{GenerationId, Timestamp};
+
+use super::{FileEvent, OPEN_LINE_GRACE};
+use crate::disk::Stat;
+use crate::journal::FileIdentity;
+use crate::moment::Moment;
+
+/// What the file is called now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// As its identity says, which the patterns match.
+    Matched,
+    /// A name that rotation gave it, which the patterns do not match.
+    Rotated(PathBuf),
+    /// None, or one that nobody knows or that is no rotated name.
+    Lost,
+}
+
+/// A file that is followed.
+pub(super) struct Followed<F> {
+    pub(super) identity: FileIdentity,
+    /// The file as it was at the last look.
+    pub(super) seen: Stat,
+    /// When it was last seen to hold what was read of it.
+    pub(super) seen_at: Timestamp,
+    /// `None` while it is parked.
+    pub(super) open: Option<Open<F>>,
+    pub(super) name: Name,
+    /// Since when a parked file is not found.
+    pub(super) missing_since: Option<Duration>,
+}
+
+/// A file that is open.
+pub(super) struct Open<F> {
+    pub(super) file: Arc<F>,
+    /// Its length as the pipeline knows it.
+    pub(super) len: u64,
+    pub(super) grown_at: Duration,
+    pub(super) marked_at: Duration,
+    /// Since when it is known to be cut, while its copy can't be looked for.
+    pub(super) cut_at: Option<Duration>,
+    /// The pipeline reads it to its end and then lets it go.
+    pub(super) ended: bool,
+}
+
+impl<F> Open<F> {
+    /// A file that was opened just now.
+    pub(super) fn new(file: Arc<F>, len: u64, now: Moment) -> Self {
+        Self { file, len, grown_at: now.elapsed, marked_at: now.elapsed, cut_at: None, ended: false }
+    }
+}
+
+impl<F> Followed<F> {
+    /// A file as it was seen just now, under a name that the patterns match.
+    pub(super) fn new(identity: FileIdentity, seen: Stat, open: Option<Open<F>>, now: Moment) -> Self {
+        Self { identity, seen, seen_at: now.wall, open, name: Name::Matched, missing_since: None }
+    }
+
+    /// Whether nothing more is expected of it, with `until_idle`.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.ended)
+    }
+
+    /// Where the file is, if its path is known.
+    pub(super) fn path(&self) -> Option<&PathBuf> {
+        match &self.name {
+            Name::Matched => Some(&self.identity.path),
+            Name::Rotated(path) => Some(path),
+            Name::Lost => None,
+        }
+    }
+
+    /// Reads no further than `end`, and then lets the file go.
+    pub(super) fn end(&mut self, generation: GenerationId, end: u64, forget: bool, events: &mut Vec<FileEvent<F>>) {
+        events.push(FileEvent::Grown { generation, end });
+        events.push(FileEvent::Ended { generation, forget });
+        self.open.iter_mut().for_each(|open| open.ended = true);
+    }
+
+    /// With `until_idle`: whether the last line, which has no newline, is one. If its file grows it is being written, and
+    /// is left to the next start.
+    pub(super) fn end_open_line(
+        &mut self,
+        generation: GenerationId,
+        len: u64,
+        now: Moment,
+        events: &mut Vec<FileEvent<F>>,
+    ) {
+        let Some(open) = &mut self.open else { return };
+        let is_written = len > open.len;
+        if !is_written && now.elapsed < open.grown_at + OPEN_LINE_GRACE {
+            return;
+        }
+        if !is_written {
+            events.push(FileEvent::Grown { generation, end: open.len });
+        }
+        events.push(FileEvent::Ended { generation, forget: false });
+        open.ended = true;
+    }
+}

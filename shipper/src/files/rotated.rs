@@ -1,0 +1,70 @@
+//! Which names a file has after its rotation.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+/// What replaces an extension when a file is put aside by hand.
+const PUT_ASIDE: [&[u8]; 4] = [b"old", b"bak", b"prev", b"orig"];
+
+/// Whether `name` is one that rotation gives to the file at `original`, in the same folder: its name and more
+/// (`app.log.1`, `app.log-20261130.gz`), a date or number before its extension (`app-20261130.log`, `app.1.log`), or
+/// another extension that says so (`app.old`).
+pub(super) fn is_rotated_name(original: &Path, name: &Path) -> bool {
+    originals(name).any(|path| path == original) || is_put_aside(original, name)
+}
+
+fn is_put_aside(original: &Path, name: &Path) -> bool {
+    let extension = name.extension().map(|extension| extension.as_bytes());
+    let has_extension = original.extension().is_some() && extension.is_some_and(|it| PUT_ASIDE.contains(&it));
+    has_extension && original.parent() == name.parent() && original.file_stem() == name.file_stem()
+}
+
+/// The files that a file of this name may be a rotated copy of, nearest first.
+pub(super) fn originals(name: &Path) -> impl Iterator<Item = PathBuf> + '_ {
+    let file_name = name.file_name().map_or(&[][..], |name| name.as_bytes());
+    let in_folder = move |bytes: Vec<u8>| name.with_file_name(OsString::from_vec(bytes));
+    let shorter = (1..file_name.len()).rev().map(move |len| file_name[..len].to_vec());
+    let extension = file_name.iter().rposition(|byte| *byte == b'.').unwrap_or(file_name.len());
+    let (stem, extension) = file_name.split_at(extension);
+    let undated = (1..stem.len()).rev().filter(move |len| is_date_or_number(&stem[*len..]));
+    let undated = undated.filter(move |_| !extension.is_empty()).map(move |len| [&stem[..len], extension].concat());
+    shorter.chain(undated).map(in_folder)
+}
+
+/// Whether this is a separator and then digits, with separators and the letters of a time among them.
+fn is_date_or_number(bytes: &[u8]) -> bool {
+    let is_separator = |byte: &u8| matches!(byte, b'-' | b'_' | b'.');
+    let is_part = |byte: &u8| byte.is_ascii_digit() || is_separator(byte) || matches!(byte, b'T' | b'Z' | b':');
+    bytes.first().is_some_and(is_separator) && bytes.iter().all(is_part) && bytes.iter().any(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotated_names_extend_the_original_or_date_it() {
+        let is_rotated = |name: &str| is_rotated_name(Path::new("/d/app.log"), &Path::new("/d").join(name));
+        let rotated = [
+            "app.log.1",
+            "app.log-20261130",
+            "app.log.2.gz",
+            "app.log~",
+            "app-20261130.log",
+            "app.1.log",
+            "app_2026-11-30T10:00Z.log",
+            "app.old",
+        ];
+        for name in rotated {
+            assert!(is_rotated(name), "{name}");
+        }
+        for name in
+            ["app.log", "admin-notes.txt", "app.lo", "xapp.log.1", "app-notes.log", "app.txt", "app1.log", "app-1.txt"]
+        {
+            assert!(!is_rotated(name), "{name}");
+        }
+        assert!(!is_rotated_name(Path::new("/d/app.log"), Path::new("/e/app.log.1")));
+        assert!(is_rotated_name(Path::new("app"), Path::new("app.1")));
+    }
+}

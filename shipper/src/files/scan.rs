@@ -1,0 +1,391 @@
+//! The scan: what the patterns name now, against what is followed.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use store::GenerationId;
+
+use super::copies::{Copy, Extent, Judgement};
+use super::followed::{Followed, Name};
+use super::identity::Inode;
+use super::lookup::{self, Folders, Matching, base};
+use super::rotated::is_rotated_name;
+use super::{FileEvent, Files, Look, MAX_FOLLOWED, ROTATED_GRACE, ReadFrom, Reading, Reason};
+use crate::disk::{Disk, FileKind, Stat};
+use crate::journal::FileIdentity;
+use crate::spool::lock;
+
+/// Files of a scan by number, each with all of its paths.
+type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;
+
+impl<D: Disk> Files<D> {
+    /// Looks up what the patterns name; says whether everything could be looked at.
+    pub(super) fn scan(&mut self, look: &mut Look<D::File>) -> io::Result<bool> {
+        let now = look.now.elapsed;
+        self.unread.begin_look();
+        let Matching { paths, failed, empty } = lookup::matching(&self.disk, &self.settings);
+        for (pattern, error) in &failed {
+            self.unread.add_error(pattern, error, now);
+        }
+        self.name_useless_patterns(empty);
+        let (named, mut new) = self.look_up(paths, look);
+        for (inode, (stat, paths)) in &named {
+            self.see_again(*inode, stat, paths, look);
+        }
+        if self.is_first_scan && failed.is_empty() {
+            self.is_first_scan = false;
+            self.there_at_first = named.keys().copied().collect();
+        }
+        let mut folders = Folders::default();
+        if failed.is_empty() {
+            self.look_for_unnamed(&named, &mut folders, look);
+        }
+        self.claim(&mut new, look);
+        // A file in a folder that can't be read is not missing.
+        if failed.is_empty() {
+            self.look_for_unclaimed(&mut folders, look)?;
+        }
+        self.held.retain(|inode, _| named.contains_key(inode));
+        self.left_alone.retain(|inode, _| named.contains_key(inode));
+        self.there_at_first.retain(|inode| named.contains_key(inode));
+        self.backlog = new.into_iter().map(|(path, _)| path).collect();
+        Ok(self.unread.is_settled(now) && self.unclaimed.is_empty() && self.held.is_empty())
+    }
+
+    /// What is there of the paths, by number, and which of it no generation is known of.
+    fn look_up(&mut self, paths: Vec<PathBuf>, look: &Look<D::File>) -> (Named, Vec<(PathBuf, Stat)>) {
+        let (mut named, mut new) = (Named::new(), Vec::new());
+        for path in paths {
+            let stat = match self.disk.stat(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    self.unread.add_error(&path, &error, look.now.elapsed);
+                    continue;
+                }
+                Ok(stat) => stat,
+            };
+            match stat.kind {
+                FileKind::Folder => continue,
+                FileKind::Special => {
+                    if self.unread.add(&path, Reason::Type, look.now.elapsed) {
+                        tracing::warn!(path = %path.display(), "pattern names a pipe, socket or device, which is not read");
+                    }
+                    continue;
+                }
+                FileKind::Regular => {}
+            }
+            // Its own log would be shipped, which is logged, which would be shipped.
+            if self.own_log.is_some_and(|own| own == stat.key()) {
+                continue;
+            }
+            if let Some((seen, reason)) = self.left_alone.get(&stat.key())
+                && stat.is_unchanged(seen)
+            {
+                if let Some(reason) = *reason {
+                    self.unread.add(&path, reason, look.now.elapsed);
+                }
+                named.entry(stat.key()).or_insert((stat, Vec::new()));
+                continue;
+            }
+            let (_, paths) = named.entry(stat.key()).or_insert((stat, Vec::new()));
+            paths.push(path.clone());
+            let is_first_path = paths.len() == 1;
+            let known = self.by_inode.get(&stat.key()).and_then(|generation| self.followed.get(generation));
+            if is_first_path && known.is_none_or(|followed| !followed.identity.is_same(&stat)) {
+                new.push((path, stat));
+            }
+        }
+        (named, new)
+    }
+
+    /// A followed file has these names now.
+    fn see_again(&mut self, inode: Inode, stat: &Stat, paths: &[PathBuf], look: &Look<D::File>) {
+        let Some(&generation) = self.by_inode.get(&inode) else { return };
+        let Some(followed) = self.followed.get_mut(&generation).filter(|known| known.identity.is_same(stat)) else {
+            return;
+        };
+        followed.missing_since = None;
+        followed.name = Name::Matched;
+        if followed.open.is_none() {
+            if stat.is_unchanged(&followed.seen) {
+                followed.seen_at = look.now.wall;
+            } else if !self.settings.until_idle {
+                self.reopen.insert(generation);
+            }
+        }
+        if !paths.contains(&followed.identity.path)
+            && let Some(path) = paths.first().cloned()
+        {
+            self.rename(generation, &path);
+        }
+    }
+
+    /// Followed files that no pattern names any more: where they are now.
+    fn look_for_unnamed(&mut self, named: &Named, folders: &mut Folders, look: &mut Look<D::File>) {
+        let is_named = |generation: &GenerationId, followed: &Followed<D::File>| {
+            let key = followed.identity.key();
+            let is_its = self.by_inode.get(&key) == Some(generation);
+            is_its && named.get(&key).is_some_and(|(stat, _)| followed.identity.is_same(stat))
+                // A name that can't be looked at is still there.
+                || self.unread.contains(&followed.identity.path)
+        };
+        let unnamed = self.followed.iter().filter(|(generation, followed)| !is_named(generation, followed));
+        let unnamed: Vec<_> = unnamed.map(|(generation, _)| *generation).collect();
+        for generation in unnamed {
+            let Some(followed) = self.followed.get_mut(&generation) else { continue };
+            if let Some(open) = &followed.open {
+                let path = self.disk.path_of(&open.file);
+                let original = base(&self.disk, &followed.identity.path);
+                let rotated = path.filter(|path| is_rotated_name(&original, path));
+                followed.name = rotated.map_or(Name::Lost, Name::Rotated);
+                continue;
+            }
+            match self.find_parked(generation, folders, look) {
+                Ok(true) => {}
+                Ok(false) => self.miss(generation, look),
+                Err(error) => {
+                    let Some(followed) = self.followed.get(&generation) else { continue };
+                    self.unread.add_error(&followed.identity.path, &error, look.now.elapsed);
+                }
+            }
+        }
+    }
+
+    /// Looks for a parked file under its rotated names; says whether it is there.
+    fn find_parked(
+        &mut self,
+        generation: GenerationId,
+        folders: &mut Folders,
+        look: &Look<D::File>,
+    ) -> io::Result<bool> {
+        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(false) };
+        let identity = &followed.identity;
+        let original = base(&self.disk, &identity.path);
+        let folder = folders.of(&self.disk, &original)?;
+        let mut candidates = folder.with_inode(identity.key());
+        let is_its = self.by_inode.get(&identity.key()) == Some(&generation);
+        let found =
+            candidates.find(|(path, stat)| is_its && identity.is_same(stat) && is_rotated_name(&original, path));
+        let Some((path, stat)) = found else { return Ok(false) };
+        followed.missing_since = None;
+        followed.name = Name::Rotated(path.clone());
+        if stat.is_unchanged(&followed.seen) {
+            followed.seen_at = look.now.wall;
+        } else if !self.settings.until_idle {
+            self.reopen.insert(generation);
+        }
+        Ok(true)
+    }
+
+    /// A parked file is not there. It is forgotten once it was missing for long.
+    fn miss(&mut self, generation: GenerationId, look: &mut Look<D::File>) {
+        let now = look.now.elapsed;
+        let Some(followed) = self.followed.get_mut(&generation) else { return };
+        if now < *followed.missing_since.get_or_insert(now) + ROTATED_GRACE && !self.settings.until_idle {
+            return;
+        }
+        let Some(followed) = self.forget(generation) else { return };
+        let checkpoint = lock(&self.journal).get(&generation).checkpoint;
+        let path = followed.identity.path;
+        if followed.seen.len > checkpoint {
+            self.counts.vanished += 1;
+            tracing::warn!(
+                path = %path.display(), %generation, checkpoint, bytes = followed.seen.len - checkpoint,
+                "file deleted before its last line was read"
+            );
+        }
+        look.events.push(FileEvent::Vanished { generation, file: path, end: checkpoint });
+    }
+
+    /// New files that an earlier process read go on where it was.
+    fn claim(&mut self, new: &mut Vec<(PathBuf, Stat)>, look: &mut Look<D::File>) {
+        let mut by_inode: HashMap<u64, Vec<GenerationId>> = HashMap::new();
+        for (generation, entry) in &self.unclaimed {
+            if let Some(identity) = &entry.file {
+                by_inode.entry(identity.inode).or_default().push(*generation);
+            }
+        }
+        new.retain(|(path, stat)| {
+            let candidates = by_inode.get(&stat.inode).map_or(&[][..], Vec::as_slice);
+            for generation in candidates {
+                match self.claim_as(*generation, path, look) {
+                    Ok(true) => return false,
+                    Ok(false) => {}
+                    Err(error) => {
+                        self.unread.add_error(path, &error, look.now.elapsed);
+                        return false;
+                    }
+                }
+            }
+            true
+        });
+    }
+
+    /// Whether a file is the life that a generation of an earlier process was of; then it goes on.
+    fn claim_as(&mut self, generation: GenerationId, path: &Path, look: &mut Look<D::File>) -> io::Result<bool> {
+        let Some(entry) = self.unclaimed.get(&generation) else { return Ok(false) };
+        let Some(identity) = &entry.file else { return Ok(false) };
+        let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(false) };
+        let has_rebooted = lock(&self.journal).has_rebooted();
+        if !identity.is_same_after_restart(&stat)
+            || !identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, has_rebooted)?
+        {
+            return Ok(false);
+        }
+        let identity = FileIdentity { start: identity.start, ..FileIdentity::of(&file, path, &stat)? };
+        let Some(entry) = self.unclaimed.remove(&generation) else { return Ok(false) };
+        self.resume(generation, identity, file, &stat, &entry, look);
+        Ok(true)
+    }
+
+    /// After a restart: files that were renamed out of the patterns, or copied and cut, while nobody looked.
+    fn look_for_unclaimed(&mut self, folders: &mut Folders, look: &mut Look<D::File>) -> io::Result<()> {
+        let generations: Vec<_> = self.unclaimed.keys().copied().collect();
+        for generation in generations {
+            let Some(entry) = self.unclaimed.get(&generation).cloned() else { continue };
+            let Some(identity) = &entry.file else { continue };
+            // What can't be looked at may yet be it.
+            if self.unread.contains(&identity.path) {
+                continue;
+            }
+            let found = self.find_unclaimed(generation, identity, folders, look).and_then(|found| match found {
+                true => Ok(None),
+                false => {
+                    let trail = &entry.trail;
+                    self.copies_of(identity, entry.checkpoint, trail, self.stopped_ns, folders).map(Some)
+                }
+            });
+            let copies = match found {
+                Ok(Some(copies)) => copies,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.unread.add_error(&identity.path, &error, look.now.elapsed);
+                    continue;
+                }
+            };
+            self.unclaimed.remove(&generation);
+            self.end_unclaimed(generation, &entry, copies, look)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file with a rotated name is the life of a generation of an earlier process; then it goes on.
+    fn find_unclaimed(
+        &mut self,
+        generation: GenerationId,
+        identity: &FileIdentity,
+        folders: &mut Folders,
+        look: &mut Look<D::File>,
+    ) -> io::Result<bool> {
+        let original = base(&self.disk, &identity.path);
+        let folder = folders.of(&self.disk, &original)?;
+        for (path, stat) in folder.with_inode(identity.key()) {
+            if self.is_followed(stat) {
+                continue;
+            }
+            // As the patterns would name it.
+            let named = path.file_name().map_or_else(|| path.clone(), |name| identity.path.with_file_name(name));
+            if is_rotated_name(&original, path) && self.claim_as(generation, &named, look)? {
+                if let Some(followed) = self.followed.get_mut(&generation) {
+                    followed.identity.path.clone_from(&identity.path);
+                    followed.name = Name::Rotated(path.clone());
+                    lock(&self.journal).file(generation, followed.identity.clone());
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// New files are met: each begins a life, or is held as a possible copy, or is left alone; says whether it took a place.
+    pub(super) fn meet<'a>(
+        &mut self,
+        path: &Path,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        paths: &HashMap<PathBuf, GenerationId>,
+        look: &mut Look<D::File>,
+    ) -> io::Result<bool> {
+        match self.try_to_meet(path, reading, paths, look) {
+            Err(error) => {
+                self.unread.add_error(path, &error, look.now.elapsed);
+                Ok(false)
+            }
+            met => met,
+        }
+    }
+
+    fn try_to_meet<'a>(
+        &mut self,
+        path: &Path,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        paths: &HashMap<PathBuf, GenerationId>,
+        look: &mut Look<D::File>,
+    ) -> io::Result<bool> {
+        let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(false) };
+        let known = self.by_inode.get(&stat.key()).and_then(|generation| self.followed.get(generation));
+        let is_known = known.is_some_and(|followed| followed.identity.is_same(&stat));
+        if is_known || lookup::is_own(&self.disk, &self.settings.state_dir, path) {
+            return Ok(false);
+        }
+        if self.settings.format.place(path, &file).is_none() {
+            self.left_alone.insert(stat.key(), (stat, None));
+            return Ok(false);
+        }
+        if self.followed.len() >= MAX_FOLLOWED {
+            if self.unread.add(path, Reason::Limit, look.now.elapsed) {
+                tracing::error!(max_followed = MAX_FOLLOWED, path = %path.display(), "file limit reached");
+            }
+            return Ok(false);
+        }
+        let judgement = self.judge(path, &file, &stat, reading, paths)?;
+        let is_to_skip = self.is_to_skip(&stat, look);
+        self.there_at_first.remove(&stat.key());
+        let copy = Copy { path: path.to_owned(), file, stat, is_named: true, extent: Extent::Read };
+        let identity = FileIdentity::of(&copy.file, path, &stat)?;
+        if is_to_skip {
+            let start = lookup::whole_lines(&copy.file, 0, stat.len)?;
+            self.counts.skipped += 1;
+            tracing::info!(path = %path.display(), bytes = start, "file left at its end");
+            self.begin_parked(identity, &copy.file, &stat, start, look);
+            return Ok(false);
+        }
+        match judgement {
+            Judgement::New => {
+                self.held.remove(&stat.key());
+                self.begin_life(identity, Arc::new(copy.file), &stat, look);
+                Ok(true)
+            }
+            Judgement::Read => self.hold(&copy, true, look).map(|()| false),
+            Judgement::Undecided => self.hold(&copy, false, look).map(|()| false),
+        }
+    }
+
+    /// Whether a file that was never met is left at its end.
+    fn is_to_skip(&self, stat: &Stat, look: &Look<D::File>) -> bool {
+        let is_old = self.settings.ignore_older.is_some_and(|age| {
+            let age_ns = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+            let now_ns = look.now.wall.unix_micros().saturating_mul(1_000);
+            stat.written_ns < now_ns.saturating_sub(age_ns)
+        });
+        is_old || self.there_at_first.contains(&stat.key()) && self.settings.read_from == ReadFrom::End
+    }
+
+    /// Names patterns that match nothing, and those that name a folder, once each.
+    fn name_useless_patterns(&mut self, empty: Vec<String>) {
+        for pattern in empty {
+            if self.useless_patterns.insert(pattern.clone()) {
+                tracing::warn!(pattern, "no file matches the pattern yet");
+            }
+        }
+        for pattern in &self.settings.patterns {
+            if self.disk.is_dir(Path::new(pattern)) && self.useless_patterns.insert(pattern.clone()) {
+                tracing::warn!(
+                    pattern,
+                    "pattern names a folder, which is not read; give its files, as in FOLDER/*.log"
+                );
+            }
+        }
+    }
+}

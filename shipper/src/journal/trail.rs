@@ -1,0 +1,125 @@
+//! Fingerprints of what was read of a file: evidence, later, that a file still is the one that was read, or a copy of it.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::DiskFile;
+
+/// Bytes that a fingerprint of what was read covers at most.
+pub const TAIL_BYTES: u64 = 256;
+
+/// Fingerprints kept of one generation.
+pub const TRAIL_MAX: usize = 16;
+
+/// A fingerprint of the bytes right before an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tail {
+    /// Offset behind the last of the bytes.
+    pub end: u64,
+    /// How many bytes it covers: [`TAIL_BYTES`], or all where there are fewer.
+    pub len: u64,
+    /// CRC-32 of those bytes.
+    pub crc: u32,
+}
+
+impl Tail {
+    /// The fingerprint of a file's bytes before `end`; `None` where the file does not reach that far.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn read(file: &impl DiskFile, end: u64) -> io::Result<Option<Self>> {
+        let mut bytes = [0; TAIL_BYTES as usize];
+        let len = end.min(TAIL_BYTES);
+        let wanted = usize::try_from(len).unwrap_or(0);
+        let got = file.read_at(&mut bytes[..wanted], end - len)?;
+        Ok((got == wanted).then(|| Self { end, len, crc: crc32fast::hash(&bytes[..got]) }))
+    }
+
+    /// Whether a file has these bytes at their place.
+    ///
+    /// # Errors
+    /// As the file system says, which is neither a yes nor a no.
+    pub fn matches(&self, file: &impl DiskFile) -> io::Result<bool> {
+        Ok(Self::read(file, self.end)?.is_some_and(|tail| tail == *self))
+    }
+}
+
+/// Fingerprints at growing offsets, dense near the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail(Vec<Tail>);
+
+impl Trail {
+    /// Adds a fingerprint, in its place. Beyond [`TRAIL_MAX`] the one is forgotten that stands closest to its neighbours,
+    /// measured by how far it is from the end.
+    pub fn push(&mut self, tail: Tail) {
+        self.0.retain(|known| known.end != tail.end);
+        self.0.insert(self.0.partition_point(|known| known.end < tail.end), tail);
+        if self.0.len() > TRAIL_MAX {
+            let last = self.0.last().map_or(0, |last| last.end);
+            let gap = |index: &usize| self.0[index + 1].end - self.0[index - 1].end;
+            let closeness = |index: &usize| u128::from(gap(index)) * 1_000 / u128::from(last - self.0[*index].end);
+            if let Some(index) = (1..self.0.len() - 1).min_by_key(closeness) {
+                self.0.remove(index);
+            }
+        }
+    }
+
+    /// Adds a fingerprint, if there is one of any bytes.
+    pub fn extend(&mut self, tail: Option<Tail>) {
+        tail.filter(|tail| tail.len > 0).into_iter().for_each(|tail| self.push(tail));
+    }
+
+    /// The first fingerprint.
+    #[must_use]
+    pub fn first(&self) -> Option<&Tail> {
+        self.0.first()
+    }
+
+    /// The last fingerprint that ends at or before `offset`.
+    #[must_use]
+    pub fn before(&self, offset: u64) -> Option<&Tail> {
+        self.0.iter().rfind(|tail| tail.end <= offset)
+    }
+
+    /// The last fingerprint.
+    #[must_use]
+    pub fn last(&self) -> Option<&Tail> {
+        self.0.last()
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Tail> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trail_is_bounded_and_dense_near_its_end() {
+        let mut trail = Trail::default();
+        for end in 1..=1_000 {
+            trail.push(Tail { end, len: 1, crc: 0 });
+        }
+        let ends: Vec<_> = trail.iter().map(|tail| tail.end).collect();
+        assert!(ends.len() <= TRAIL_MAX && ends.is_sorted());
+        assert_eq!(ends[ends.len() - 4..], [997, 998, 999, 1_000]);
+        assert!(ends[0] < 800, "{ends:?}");
+        assert_eq!(trail.before(998).map(|tail| tail.end), Some(998));
+    }
+
+    #[test]
+    fn a_tail_tells_a_rewritten_file_from_the_one_that_was_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "one\ntwo\n").unwrap();
+        let open = std::fs::File::open(file.path()).unwrap();
+        let tail = Tail::read(&open, 8).unwrap().unwrap();
+        assert!(tail.matches(&open).unwrap());
+        assert_eq!(Tail::read(&open, 9).unwrap(), None);
+        std::fs::write(file.path(), "one\ntwO\nthree\n").unwrap();
+        assert!(!tail.matches(&open).unwrap());
+    }
+}
