@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use store::{EngineSettings, FileMode, Keep, Target};
 
+use crate::encoding::LineEncoding;
 use crate::files::FileSettings;
 use crate::pipeline::PipelineSettings;
 use crate::spool::{self, SpoolSettings};
@@ -246,6 +247,12 @@ impl Settings {
     #[must_use]
     pub fn log_filter(&self) -> &str {
         &self.log_filter
+    }
+
+    /// The encoding of files and streams that begin with no byte order mark.
+    #[must_use]
+    pub fn encoding(&self) -> LineEncoding {
+        self.pipeline.encoding
     }
 
     /// Which files to follow; no patterns where there are none to follow.

@@ -1,7 +1,9 @@
 //! A log shipper that loses and doubles nothing.
 //!
 //! The modules, in flow order: bytes of a stream are appended to the [`spool`], and [`files`] are read where they lie;
-//! the [`reader`] splits both into lines, with [`docker`] where Docker stands between a container and its file; a [`record`] check and the [`document`] splice put each line into a batch;
+//! the [`reader`] splits both into lines, with [`docker`] where Docker stands
+//! between a container and its file, and [`encoding`] makes them UTF-8; a [`record`] check and the [`document`] splice put each
+//! line into a batch;
 //! [`delivery`] sees batches to their store, and what no store takes becomes [`dead_letters`]. The [`ledger`] knows at
 //! every moment where each line is, the [`journal`] what of it must be known after a crash, and the [`past`] what of it
 //! may be asked long after. All of them stand on a
@@ -17,6 +19,7 @@ pub mod delivery;
 pub mod disk;
 pub mod docker;
 pub mod document;
+pub mod encoding;
 pub mod files;
 pub mod inspect;
 pub mod journal;

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use crate::disk::DiskFile;
 use crate::docker::ContainerReader;
 use crate::document::{LineView, Place};
-use crate::reader::utf16::{ByteOrder, Utf16Reader};
+use crate::encoding::LineEncoding;
+use crate::reader::utf16::Utf16Reader;
 use crate::reader::{Chunk, Reader};
 
 /// A place in a generation.
 #[derive(Debug)]
 pub(crate) enum Lines<F> {
-    /// As they were written.
+    /// As they were written, in UTF-8.
     Plain(Reader<F>),
-    /// As they were written to a file, whose encoding its first bytes tell; nothing of it was read yet.
-    Begun(Reader<F>, usize),
+    /// As they were written to a file. Its first bytes, which were not read yet, may name another encoding than the one set.
+    Begun(Reader<F>, usize, LineEncoding),
+    /// As they were written, in an encoding whose newlines are UTF-8's.
+    Decoded(Reader<F>, LineEncoding),
     /// As they were written, in UTF-16.
     Utf16(Utf16Reader<F>),
     /// In the entries that Docker made of them.
@@ -24,11 +27,11 @@ pub(crate) enum Lines<F> {
 }
 
 impl<F: DiskFile> Lines<F> {
-    /// The lines of what lies at `place`, from `offset` on.
-    pub(crate) fn new(place: &Place, file: Arc<F>, offset: u64, line_max_bytes: usize) -> Self {
+    /// The lines of what lies at `place`, from `offset` on. Files are in `encoding` unless they begin with a byte order mark.
+    pub(crate) fn new(place: &Place, file: Arc<F>, offset: u64, line_max_bytes: usize, encoding: LineEncoding) -> Self {
         match place {
             Place::Stream(_) => Self::Plain(Reader::new(file, offset, line_max_bytes)),
-            Place::File(_) => Self::Begun(Reader::new(file, offset, line_max_bytes), line_max_bytes),
+            Place::File(_) => Self::Begun(Reader::new(file, offset, line_max_bytes), line_max_bytes, encoding),
             Place::Container { .. } => Self::Container(ContainerReader::new(file, offset, line_max_bytes)),
         }
     }
@@ -36,7 +39,7 @@ impl<F: DiskFile> Lines<F> {
     /// Goes on in another file, which is the same up to here.
     pub(crate) fn move_to(&mut self, file: Arc<F>) {
         match self {
-            Self::Plain(reader) | Self::Begun(reader, _) => reader.move_to(file),
+            Self::Plain(reader) | Self::Begun(reader, ..) | Self::Decoded(reader, _) => reader.move_to(file),
             Self::Utf16(reader) => reader.move_to(file),
             Self::Container(reader) => reader.move_to(file),
         }
@@ -45,7 +48,7 @@ impl<F: DiskFile> Lines<F> {
     /// Where the next line begins.
     pub(crate) fn offset(&self) -> u64 {
         match self {
-            Self::Plain(reader) | Self::Begun(reader, _) => reader.offset(),
+            Self::Plain(reader) | Self::Begun(reader, ..) | Self::Decoded(reader, _) => reader.offset(),
             Self::Utf16(reader) => reader.offset(),
             Self::Container(reader) => reader.offset(),
         }
@@ -54,7 +57,7 @@ impl<F: DiskFile> Lines<F> {
     /// The file that it reads.
     pub(crate) fn file(&self) -> &Arc<F> {
         match self {
-            Self::Plain(reader) | Self::Begun(reader, _) => reader.file(),
+            Self::Plain(reader) | Self::Begun(reader, ..) | Self::Decoded(reader, _) => reader.file(),
             Self::Utf16(reader) => reader.file(),
             Self::Container(reader) => reader.file(),
         }
@@ -72,29 +75,38 @@ impl<F: DiskFile> Lines<F> {
         buffer: &mut Vec<u8>,
         end: u64,
         ended: bool,
-        take: impl FnMut(LineView<'_>) -> ControlFlow<()>,
+        mut take: impl FnMut(LineView<'_>) -> ControlFlow<()>,
     ) -> io::Result<Chunk> {
         if matches!(self, Self::Begun(..)) {
             self.find_encoding(end, ended)?;
         }
         match self {
-            Self::Plain(reader) | Self::Begun(reader, _) => reader.read(buffer, end, ended, take),
+            Self::Plain(reader) => reader.read(buffer, end, ended, take),
+            // Not enough bytes to tell the encoding, and so no whole line.
+            Self::Begun(reader, ..) => {
+                let start = reader.offset();
+                Ok(Chunk { start, end: start, ..Chunk::default() })
+            }
+            Self::Decoded(reader, encoding) => {
+                let encoding = *encoding;
+                reader.read(buffer, end, ended, |line| encoding.decode(line, &mut take))
+            }
             Self::Utf16(reader) => reader.read(buffer, end, ended, take),
             Self::Container(reader) => reader.read(buffer, end, ended, take),
         }
     }
 
-    /// Finds out a file's encoding by its first bytes, once they are there.
+    /// Finds out a file's encoding, once its first bytes are there.
     #[cold]
     fn find_encoding(&mut self, end: u64, ended: bool) -> io::Result<()> {
-        let Self::Begun(reader, line_max_bytes) = self else { return Ok(()) };
-        let order = if end < 2 { None } else { ByteOrder::of(&**reader.file())? };
+        let Self::Begun(reader, line_max_bytes, encoding) = self else { return Ok(()) };
         let (file, offset) = (Arc::clone(reader.file()), reader.offset());
-        if let Some(order) = order {
-            *self = Self::Utf16(Utf16Reader::new(file, order, offset, *line_max_bytes));
-        } else if end >= 2 || ended {
-            *self = Self::Plain(Reader::new(file, offset, *line_max_bytes));
-        }
+        let Some(encoding) = encoding.for_file(&*file, end, ended)? else { return Ok(()) };
+        *self = match encoding.utf16() {
+            Some(order) => Self::Utf16(Utf16Reader::new(file, order, offset, *line_max_bytes)),
+            None if encoding.is_utf8() => Self::Plain(Reader::new(file, offset, *line_max_bytes)),
+            None => Self::Decoded(Reader::new(file, offset, *line_max_bytes), encoding),
+        };
         Ok(())
     }
 }

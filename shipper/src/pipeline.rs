@@ -84,7 +84,7 @@ impl<D: Disk> Pipeline<D> {
         dead_letters: DeadLetters<D>,
         random: Random,
     ) -> Self {
-        let sources = Sources::new(settings.line_max_bytes);
+        let sources = Sources::new(settings.line_max_bytes, settings.encoding);
         let assembly = Assembly::new(&settings);
         let delivery = Delivery::new(settings.delivery.clone());
         let pipeline = Self {

@@ -24,6 +24,7 @@ use crate::config::Settings;
 use crate::dead_letters::DeadLetters;
 use crate::disk::RealDisk;
 use crate::document::Documents;
+use crate::encoding::{LineEncoding, StreamDecoder};
 use crate::files::Files;
 use crate::journal::{Journal, JournalError};
 use crate::ledger::Ledger;
@@ -69,6 +70,7 @@ pub struct Shipper {
     bell: Bell,
     stopping: Arc<AtomicBool>,
     until_idle: bool,
+    encoding: LineEncoding,
     threads: Vec<JoinHandle<()>>,
     _held: Held,
 }
@@ -132,13 +134,19 @@ impl Shipper {
             spawn_syncer(Arc::clone(&spool), Arc::clone(&stopping), settings.spool_sync_interval()).map_err(io)?,
         ];
         let until_idle = settings.files().until_idle;
-        Ok(Self { status, spool, bell, stopping, until_idle, threads, _held: held })
+        let encoding = settings.encoding();
+        Ok(Self { status, spool, bell, stopping, until_idle, encoding, threads, _held: held })
     }
 
     /// A writer for a stream of this name. A stream has one at a time.
     #[must_use]
     pub fn stream(&self, name: &str) -> StreamWriter {
-        StreamWriter { writer: self.spool.writer(name), bell: self.bell.clone(), stopping: Arc::clone(&self.stopping) }
+        StreamWriter {
+            writer: self.spool.writer(name),
+            decoder: StreamDecoder::new(self.encoding),
+            bell: self.bell.clone(),
+            stopping: Arc::clone(&self.stopping),
+        }
     }
 
     /// What everyone may ask.

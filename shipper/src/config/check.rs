@@ -130,6 +130,7 @@ fn pipeline(options: &Options, line_max_bytes: u64) -> Checked<PipelineSettings>
         batch_max_age: duration("batch_max_age_ms", options.batch_max_age_ms, 1, HOUR_MS)?,
         in_flight_max_bytes: size("in_flight_max_bytes", in_flight_max_bytes)?,
         line_max_bytes: size("line_max_bytes", line_max_bytes)?,
+        encoding: files::encoding(options)?,
         checkpoint_interval: duration("checkpoint_interval_ms", options.checkpoint_interval_ms, 1, HOUR_MS)?,
         delivery: delivery(options)?,
     })

@@ -3,6 +3,7 @@
 use super::check::{Checked, HOUR_MS, duration, number, required, size, state_dir, value};
 use super::{Format, Options, ReadFrom, amounts};
 use crate::docker::Labels;
+use crate::encoding::LineEncoding;
 use crate::files::{self, FileSettings};
 
 /// The greatest limit on open files that can be asked for; the system's own is applied where files are opened.
@@ -18,6 +19,7 @@ pub(super) fn settings(options: &Options) -> Checked<FileSettings> {
         until_idle: options.until_idle.unwrap_or_default(),
         state_dir: state_dir(options)?,
         format: format(options)?,
+        encoding: encoding(options)?,
         exclude: patterns("exclude", options.exclude.as_deref())?,
         read_compressed: options.read_compressed.unwrap_or_default(),
         max_open_files: size("max_open_files", max_open_files)?,
@@ -35,6 +37,16 @@ fn patterns(key: &'static str, given: Option<&[String]>) -> Checked<Vec<String>>
         glob::Pattern::new(pattern).map_err(|error| value(key, format!("{pattern:?} is no pattern: {error}")))?;
     }
     Ok(patterns.to_vec())
+}
+
+/// The encoding of files and streams.
+pub(super) fn encoding(options: &Options) -> Checked<LineEncoding> {
+    let label = required("encoding", options.encoding.as_deref())?;
+    let encoding = LineEncoding::parse(label).map_err(|message| value("encoding", message))?;
+    if !encoding.is_utf8() && options.format == Some(Format::Docker) {
+        return Err(value("encoding", "Docker's log files are always UTF-8: leave it unset with format docker"));
+    }
+    Ok(encoding)
 }
 
 fn format(options: &Options) -> Checked<files::Format> {

@@ -76,6 +76,10 @@ pub struct Options {
     /// Names lines that do not name their service [default: the command's name, else unknown]
     #[arg(long, env = "SHIPPER_SERVICE", hide_env_values = true, value_name = "NAME")]
     pub service: Option<String>,
+    /// Encoding of files and streams without a byte order mark, such as windows-1252, shift_jis or utf-16le: a label of the
+    /// WHATWG Encoding Standard
+    #[arg(long, env = "SHIPPER_ENCODING", hide_env_values = true, value_name = "LABEL")]
+    pub encoding: Option<String>,
     /// Files to follow, as shell patterns; by comma in the variable
     #[arg(
         long = "file", env = "SHIPPER_FILES", hide_env_values = true,
@@ -344,7 +348,7 @@ impl Options {
     #[must_use]
     pub fn or(self, lower: Self) -> Self {
         layer!(self, lower;
-            to, state_dir, file_mode, service, files, exclude, format, docker_labels, until_idle, allow_empty, read_from, ignore_older,
+            to, state_dir, file_mode, service, encoding, files, exclude, format, docker_labels, until_idle, allow_empty, read_from, ignore_older,
             read_compressed, max_open_files, wait_for_eof,
             scan_interval_ms, bootstrap, pipeline, index_prefix, keep, keep_size,
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, client_certificate, client_key,
@@ -360,6 +364,7 @@ impl Options {
         Self {
             state_dir: Some("shipper-state".into()),
             file_mode: Some("0600".to_owned()),
+            encoding: Some("utf-8".to_owned()),
             format: Some(Format::Lines),
             until_idle: Some(false),
             allow_empty: Some(false),

@@ -345,8 +345,11 @@ impl<D: Disk> Files<D> {
         look.events.push(FileEvent::Opened { generation, file: Arc::clone(&file), place, offset, trail });
         // What can't be read here can't be read by the pipeline either, which says so.
         let len = stat.len;
-        let whole =
-            if self.settings.until_idle { lookup::whole_lines(&*file, offset, len).unwrap_or(offset) } else { len };
+        let whole = if self.settings.until_idle {
+            lookup::whole_lines(&*file, offset, len, self.settings.encoding).unwrap_or(offset)
+        } else {
+            len
+        };
         look.events.push(FileEvent::Grown { generation, end: whole });
         let ended = self.settings.until_idle && whole == len;
         if ended {

@@ -13,6 +13,7 @@ use super::copies::{Extent, extent};
 use super::identity::Inode;
 use super::rotated::originals;
 use crate::disk::{Disk, DiskFile, FileKind, Stat};
+use crate::encoding::LineEncoding;
 use crate::journal::Entry;
 
 /// How much is read at once to find the last newline of a file.
@@ -106,16 +107,23 @@ pub fn find<D: Disk>(disk: &D, entry: &Entry, to: u64) -> io::Result<Option<D::F
     Ok(None)
 }
 
-/// Where the last line that ends with a newline before `to` ends; `from` if there is none.
-pub(super) fn whole_lines(file: &impl DiskFile, from: u64, to: u64) -> io::Result<u64> {
+/// Where the last line that ends with a newline before `to` ends; `from`, where a line begins, if there is none. The file is
+/// in `encoding` unless it begins with a byte order mark.
+pub(super) fn whole_lines(file: &impl DiskFile, from: u64, to: u64, encoding: LineEncoding) -> io::Result<u64> {
+    let order = encoding.for_file(file, to, true)?.and_then(LineEncoding::utf16);
     let mut buffer = vec![0; usize::try_from(to - from).map_or(LOOK_BACK_BYTES, |len| len.min(LOOK_BACK_BYTES))];
-    let mut end = to;
+    // Half a unit of UTF-16 is no newline.
+    let mut end = if order.is_some() { to - (to - from) % 2 } else { to };
     while end > from {
         let start = end.saturating_sub(buffer.len() as u64).max(from);
         let piece = &mut buffer[..usize::try_from(end - start).unwrap_or(0)];
         let filled = file.read_at(piece, start)?;
-        if let Some(at) = piece[..filled].iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + at as u64 + 1);
+        let after_newline = match order {
+            Some(order) => order.after_last_newline(&piece[..filled]),
+            None => memchr::memrchr(b'\n', &piece[..filled]).map(|at| at + 1),
+        };
+        if let Some(at) = after_newline {
+            return Ok(start + at as u64);
         }
         end = start;
     }
@@ -191,5 +199,38 @@ fn named(path: &Path) -> PathBuf {
     match path.parent() {
         Some(dir) if dir.as_os_str().is_empty() => Path::new(".").join(path),
         _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn whole_lines_end_after_a_newline_of_the_encoding() {
+        // 0x0A is a part of these characters, and the text before is longer than one look.
+        let texts = ["", "\n", "one\ntwo\n", "one\n\u{0a41}\u{410a}", &"\u{0a0a}".repeat(LOOK_BACK_BYTES)];
+        for (label, is_big) in [("utf-16le", false), ("utf-16be", true)] {
+            let encoding = LineEncoding::parse(label).unwrap();
+            let encoded = |text: &str| -> Vec<u8> {
+                text.encode_utf16()
+                    .flat_map(|unit| if is_big { unit.to_be_bytes() } else { unit.to_le_bytes() })
+                    .collect()
+            };
+            for text in texts {
+                let whole = &text[..text.rfind('\n').map_or(0, |at| at + 1)];
+                for (mark, encoding) in [("", encoding), ("\u{feff}", LineEncoding::default())] {
+                    let bytes = encoded(&format!("{mark}{text}"));
+                    let expected = if whole.is_empty() { 0 } else { encoded(&format!("{mark}{whole}")).len() as u64 };
+                    let mut file = tempfile::tempfile().unwrap();
+                    file.write_all(&[&bytes[..], b"\n"].concat()).unwrap();
+                    for to in [bytes.len() as u64, bytes.len() as u64 + 1] {
+                        assert_eq!(whole_lines(&file, 0, to, encoding).unwrap(), expected, "{label} {}", text.len());
+                    }
+                }
+            }
+        }
     }
 }

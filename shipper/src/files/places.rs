@@ -74,7 +74,8 @@ impl<D: Disk> Files<D> {
             let has_open_line = followed.seen.len > reading.read_to;
             let is_idle = || look.now.elapsed >= open.grown_at + OPEN_LINE_GRACE;
             let ends_open = || {
-                let whole = lookup::whole_lines(&*open.file, reading.read_to, followed.seen.len);
+                let whole =
+                    lookup::whole_lines(&*open.file, reading.read_to, followed.seen.len, self.settings.encoding);
                 whole.is_ok_and(|whole| whole == reading.read_to)
             };
             if !has_open_line || is_idle() && ends_open() {

@@ -345,7 +345,7 @@ impl<D: Disk> Files<D> {
         let copy = Copy { path: path.to_owned(), file, stat, is_named: true, extent: Extent::Read };
         let identity = FileIdentity::of(&copy.file, path, &stat)?;
         if is_to_skip {
-            let start = lookup::whole_lines(&copy.file, 0, stat.len)?;
+            let start = lookup::whole_lines(&copy.file, 0, stat.len, self.settings.encoding)?;
             self.counts.skipped += 1;
             tracing::info!(path = %path.display(), bytes = start, "file left at its end");
             self.begin_parked(identity, &copy.file, &stat, start, look);

@@ -8,6 +8,7 @@ use glob::{MatchOptions, Pattern};
 use crate::disk::{DiskFile, path};
 use crate::docker::Labels;
 use crate::document::Place;
+use crate::encoding::LineEncoding;
 
 /// Which files, and how.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct FileSettings {
     pub state_dir: PathBuf,
     /// What the files are made of.
     pub format: Format,
+    /// The encoding of files that begin with no byte order mark.
+    pub encoding: LineEncoding,
     /// Patterns of files that are never read, in the syntax of `patterns`. One without a slash matches the file name in
     /// any folder.
     pub exclude: Vec<String>,

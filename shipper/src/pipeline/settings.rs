@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::delivery::DeliverySettings;
+use crate::encoding::LineEncoding;
 
 /// What shapes the pipeline.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct PipelineSettings {
     pub in_flight_max_bytes: usize,
     /// Of a longer line, so many bytes are kept.
     pub line_max_bytes: usize,
+    /// The encoding of files that begin with no byte order mark.
+    pub encoding: LineEncoding,
     /// How often checkpoints are written down.
     pub checkpoint_interval: Duration,
     /// When batches go and go again.

@@ -10,6 +10,7 @@ use store::GenerationId;
 use super::Shared;
 use crate::disk::{Disk, DiskFile};
 use crate::document::{Documents, Origin, Place};
+use crate::encoding::LineEncoding;
 use crate::files::{FileEvent, Reading};
 use crate::journal::{Journal, Tail, Trail};
 use crate::ledger::Ledger;
@@ -86,12 +87,13 @@ pub(super) enum Ended {
 /// All generations that are being read, oldest first.
 pub(super) struct Sources<F> {
     line_max_bytes: usize,
+    encoding: LineEncoding,
     by_generation: BTreeMap<GenerationId, Source<F>>,
 }
 
 impl<F: DiskFile> Sources<F> {
-    pub(super) fn new(line_max_bytes: usize) -> Self {
-        Self { line_max_bytes, by_generation: BTreeMap::new() }
+    pub(super) fn new(line_max_bytes: usize, encoding: LineEncoding) -> Self {
+        Self { line_max_bytes, encoding, by_generation: BTreeMap::new() }
     }
 
     pub(super) fn generations(&self) -> Vec<GenerationId> {
@@ -143,7 +145,7 @@ impl<F: DiskFile> Sources<F> {
             let Some(progress) = lock(&shared.ledger).progress(&generation) else { continue };
             let place = Place::Stream(segment.stream);
             let origin = documents.origin(&place, generation);
-            let lines = Lines::new(&place, segment.file, progress.checkpoint, self.line_max_bytes);
+            let lines = Lines::new(&place, segment.file, progress.checkpoint, self.line_max_bytes, self.encoding);
             let journaled = progress.checkpoint;
             let source = Source {
                 lines,
@@ -163,7 +165,7 @@ impl<F: DiskFile> Sources<F> {
         match event {
             FileEvent::Opened { generation, file, place, offset, trail } => {
                 let origin = documents.origin(&place, generation);
-                let lines = Lines::new(&place, file, offset, self.line_max_bytes);
+                let lines = Lines::new(&place, file, offset, self.line_max_bytes, self.encoding);
                 let file = Some(FileEnd { end: offset, ended: None });
                 lock(&shared.ledger).open(generation, offset, offset, 0);
                 let source =

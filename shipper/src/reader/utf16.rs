@@ -1,8 +1,8 @@
-//! Lines out of a file that is UTF-16, as its byte order mark says.
+//! Lines out of a file that is UTF-16, as its byte order mark or the setting says.
 //!
 //! Offsets and lengths are those of the bytes in the file. The limit of a line applies to those bytes too. A newline whose
-//! second byte is not there yet is waited for. The byte order is read from the file's first bytes whenever it is opened,
-//! so that it is known wherever in the file a reader begins.
+//! second byte is not there yet is waited for. The byte order mark is read whenever the file is opened, so that the byte order
+//! is known wherever in the file a reader begins.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -24,20 +24,6 @@ pub(crate) enum ByteOrder {
 }
 
 impl ByteOrder {
-    /// The byte order that a file's first two bytes tell, if they are UTF-16's byte order mark.
-    ///
-    /// # Errors
-    /// As the file system says.
-    pub(crate) fn of(file: &impl DiskFile) -> io::Result<Option<Self>> {
-        let mut mark = [0; UNIT];
-        let got = file.read_at(&mut mark, 0)?;
-        Ok(match mark[..got] {
-            [0xff, 0xfe] => Some(Self::Little),
-            [0xfe, 0xff] => Some(Self::Big),
-            _ => None,
-        })
-    }
-
     fn unit(self, bytes: [u8; UNIT]) -> u16 {
         match self {
             Self::Little => u16::from_le_bytes(bytes),
@@ -49,6 +35,12 @@ impl ByteOrder {
     fn newline(self, bytes: &[u8]) -> Option<usize> {
         let (units, _) = bytes.as_chunks::<UNIT>();
         units.iter().position(|unit| self.unit(*unit) == u16::from(b'\n')).map(|place| place * UNIT)
+    }
+
+    /// Where in `bytes`, which begin with a whole unit, what follows the last newline begins.
+    pub(crate) fn after_last_newline(self, bytes: &[u8]) -> Option<usize> {
+        let (units, _) = bytes.as_chunks::<UNIT>();
+        units.iter().rposition(|unit| self.unit(*unit) == u16::from(b'\n')).map(|place| (place + 1) * UNIT)
     }
 
     /// The text of a line without its newline, and what was changed about it.
@@ -67,7 +59,7 @@ impl ByteOrder {
             }));
         }
         if !half.is_empty() {
-            changes.insert(Change::InvalidUtf8);
+            changes.insert(Change::UndecodableBytes);
             text.push(char::REPLACEMENT_CHARACTER);
         }
         (text, changes)
@@ -207,6 +199,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::encoding::LineEncoding;
 
     fn encoded(text: &str, order: ByteOrder) -> Vec<u8> {
         let bytes = |unit: u16| if order == ByteOrder::Little { unit.to_le_bytes() } else { unit.to_be_bytes() };
@@ -217,7 +210,8 @@ mod tests {
     fn read_all(bytes: &[u8], offset: u64, step: usize, limit: usize) -> Vec<(u64, u64, String, u64)> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        let order = ByteOrder::of(&file).unwrap().unwrap();
+        let encoding = LineEncoding::default().for_file(&file, bytes.len() as u64, true).unwrap().unwrap();
+        let order = encoding.utf16().unwrap();
         let mut reader = Utf16Reader::new(Arc::new(file), order, offset, limit);
         let (mut lines, mut buffer, mut end) = (Vec::new(), Vec::new(), usize::try_from(offset).unwrap());
         while end < bytes.len() {

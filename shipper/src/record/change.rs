@@ -35,11 +35,13 @@ pub enum Change {
     TooLong,
     /// A comma before a closing bracket was left out.
     TrailingComma,
+    /// Bytes that are not text in the encoding of the file were replaced by U+FFFD.
+    UndecodableBytes,
 }
 
 impl Change {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ByteOrderMark,
         Self::ControlCharacter,
         Self::DuplicateKey,
@@ -53,6 +55,7 @@ impl Change {
         Self::TooDeep,
         Self::TooLong,
         Self::TrailingComma,
+        Self::UndecodableBytes,
     ];
 
     /// The change as `origin.changed` and metrics name it.
@@ -72,6 +75,7 @@ impl Change {
             Self::TooDeep => "too_deep",
             Self::TooLong => "too_long",
             Self::TrailingComma => "trailing_comma",
+            Self::UndecodableBytes => "undecodable_bytes",
         }
     }
 }

@@ -9,6 +9,7 @@ use store::Timestamp;
 
 use super::runner::Bell;
 use crate::disk::RealDisk;
+use crate::encoding::StreamDecoder;
 use crate::spool::{Appended, Writer};
 
 /// How long a writer that found no room, or a disk that said no, waits before it asks again.
@@ -17,6 +18,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(250);
 /// Appends a stream to the spool.
 pub struct StreamWriter {
     pub(super) writer: Writer<RealDisk>,
+    pub(super) decoder: StreamDecoder,
     pub(super) bell: Bell,
     pub(super) stopping: Arc<AtomicBool>,
 }
@@ -26,7 +28,12 @@ impl StreamWriter {
     ///
     /// # Errors
     /// The shipper is stopping and there is no room for the rest.
-    pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let text = self.decoder.decode(bytes);
+        self.append_text(&text)
+    }
+
+    fn append_text(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let mut told = false;
         while !bytes.is_empty() {
             let appended = self.writer.append(bytes, Timestamp::now());
@@ -53,6 +60,13 @@ impl StreamWriter {
 
     /// The stream is at its end.
     pub fn finish(mut self) {
+        let rest = self.decoder.finish();
+        if self.append_text(&rest).is_err() {
+            tracing::error!(
+                bytes = rest.len(),
+                "no room for the last character of the input, which is incomplete: lost"
+            );
+        }
         self.writer.seal();
         self.bell.ring();
     }

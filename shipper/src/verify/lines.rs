@@ -150,7 +150,8 @@ impl<D: Disk> Check<'_, D> {
         let origin = documents.origin(&source.place, id);
         let len = source.file.stat().map_err(failed)?.len;
         let end = source.generation.proven_to.min(len);
-        let mut reading = Reading::new(&source.place, Arc::clone(&source.file), 0, shape.line_max_bytes);
+        let file = Arc::clone(&source.file);
+        let mut reading = Reading::new(&source.place, file, 0, shape.line_max_bytes, shape.encoding);
         let mut builder = BatchBuilder::new(&shape.index_prefix);
         let mut buffer = Vec::new();
         loop {

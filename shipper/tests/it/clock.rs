@@ -12,6 +12,7 @@ use shipper::dead_letters::DeadLetters;
 use shipper::delivery::Request;
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
+use shipper::encoding::LineEncoding;
 use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::{self, Journal};
 use shipper::ledger::Ledger;
@@ -83,6 +84,7 @@ impl World {
         let (books, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
         let spool = Arc::new(Spool::open(RealDisk, &state, bounds, books, notes, self.random()).unwrap());
         let files = FileSettings {
+            encoding: LineEncoding::default(),
             patterns: vec![self.dir.path().join("*.log").display().to_string()],
             scan_interval: Duration::from_millis(100),
             until_idle: false,

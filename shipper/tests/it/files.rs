@@ -12,6 +12,7 @@ use shipper::dead_letters::DeadLetters;
 use shipper::delivery::Request;
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
+use shipper::encoding::LineEncoding;
 use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::Journal;
 use shipper::ledger::{Ledger, Snapshot};
@@ -67,6 +68,7 @@ impl World {
         let (books, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
         let spool = Spool::open(RealDisk, &state, spool_settings, books, notes, random()).unwrap();
         let settings = FileSettings {
+            encoding: LineEncoding::default(),
             patterns: vec![log.with_file_name("*.log").display().to_string()],
             scan_interval: Duration::from_secs(1),
             until_idle,

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod daemons;
 mod descriptors;
+mod encoding;
 mod exec;
 mod export;
 mod files;

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use shipper::delivery::DeliverySettings;
+use shipper::encoding::LineEncoding;
 use shipper::pipeline::PipelineSettings;
 
 /// One request at a time, of so many lines at most, that goes again at once.
 pub(crate) fn pipeline_settings(batch_max_lines: usize) -> PipelineSettings {
     PipelineSettings {
+        encoding: LineEncoding::default(),
         index_prefix: "app-logs".to_owned(),
         batch_max_lines,
         batch_max_bytes: 1 << 20,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use shipper::delivery::DeliverySettings;
+use shipper::encoding::LineEncoding;
 use shipper::pipeline::PipelineSettings;
 use shipper::spool::{OnFull, SpoolSettings};
 
@@ -147,6 +148,7 @@ fn weather(random: &mut Random) -> Weather {
 fn pipeline(random: &mut Random, hopeless: bool) -> PipelineSettings {
     let batch_max_bytes = random.between(200, 4_000);
     PipelineSettings {
+        encoding: LineEncoding::default(),
         index_prefix: "app-logs".to_owned(),
         batch_max_lines: random.between(1, 8),
         batch_max_bytes,

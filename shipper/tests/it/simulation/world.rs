@@ -9,6 +9,7 @@ use std::time::Duration;
 use shipper::dead_letters::DeadLetters;
 use shipper::delivery::Request;
 use shipper::document::Documents;
+use shipper::encoding::LineEncoding;
 use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::{Entry, Journal};
 use shipper::ledger::{Ledger, Snapshot};
@@ -176,6 +177,7 @@ impl World {
             _ => Format::Lines,
         };
         let settings = FileSettings {
+            encoding: LineEncoding::default(),
             patterns: self.plan.files.iter().map(|kind| kind.pattern()).collect(),
             scan_interval: Duration::from_secs(1),
             until_idle: false,
