@@ -104,6 +104,8 @@ pub struct Files<D: Disk> {
     /// When the process before this one last looked at files, in nanoseconds since the Unix epoch, as far as it wrote that
     /// down.
     stopped_ns: i64,
+    /// Files that the patterns named at the last scan.
+    named_files: u64,
     scanned: bool,
     scan_due: Duration,
     poll_due: Duration,
@@ -144,6 +146,7 @@ impl<D: Disk> Files<D> {
             is_first_scan: unclaimed.is_empty(),
             unclaimed,
             stopped_ns,
+            named_files: 0,
             scanned: false,
             scan_due: Duration::ZERO,
             poll_due: Duration::ZERO,
@@ -159,13 +162,15 @@ impl<D: Disk> Files<D> {
     #[must_use]
     pub fn report(&self) -> FileReport {
         let mut unread = self.unread.counts();
-        unread[Reason::Limit as usize] += (self.backlog.len() + self.reopen.len()) as u64;
+        unread[Reason::Limit as usize] += self.backlog.len() as u64;
         FileReport {
             counts: self.counts,
+            named: self.named_files,
+            waiting: (self.backlog.len() + self.reopen.len()) as u64,
             followed: self.followed.len() as u64,
             open: self.open_files() as u64,
             unread,
-            named: self.unread.named(NAMED_MAX),
+            unread_examples: self.unread.named(NAMED_MAX),
             looked_at: self.looked_at(),
         }
     }

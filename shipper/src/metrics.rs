@@ -10,6 +10,7 @@ use observability::prometheus::proto::MetricFamily;
 use observability::prometheus::{CounterVec, GaugeVec, Opts};
 use shipper::dead_letters;
 use shipper::delivery::hosts::HostReport;
+use shipper::files::Reason;
 use shipper::ledger::Snapshot;
 use shipper::pipeline::Report;
 use shipper::record::{Change, Flaw};
@@ -237,11 +238,25 @@ const FIGURES: &[Figure] = &[
         "Times that the embedded store's file was found deleted, moved or replaced while it was open",
         |sight| one(sight.store_file_changes),
     ),
-    counter("shipper_files_total", "Files that were cut or gone before they were read to their end", |sight| {
+    counter("shipper_files_total", "Events of followed files, such as truncations and suspected losses", |sight| {
         let files = sight.report.files.counts;
-        by([("truncated", files.truncated), ("suspected_loss", files.suspected_losses), ("vanished", files.vanished)])
+        by([
+            ("truncated", files.truncated),
+            ("suspected_loss", files.suspected_losses),
+            ("vanished", files.vanished),
+            ("given_up", files.given_up),
+            ("copy", files.copies),
+            ("skipped", files.skipped),
+        ])
     })
     .by("event"),
+    gauge("shipper_files_followed", "Files that are followed, open or not", |sight| one(sight.report.files.followed)),
+    gauge("shipper_files_open", "Followed files that are open", |sight| one(sight.report.files.open)),
+    gauge("shipper_files_unread", "Files that the patterns name and that are not read, by reason", |sight| {
+        let unread = sight.report.files.unread;
+        Reason::ALL.iter().zip(unread).map(|(reason, count)| (reason.as_str().into(), count)).collect()
+    })
+    .by("reason"),
 ];
 
 /// Makes the metrics of one look, whenever they are scraped.

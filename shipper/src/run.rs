@@ -2,15 +2,17 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use observability::Observability;
 use shipper::config::Settings;
+use shipper::files::{FileReport, Reason};
 use shipper::shipper::Shipper;
 
 use crate::admin::Admin;
 use crate::drain::{Drain, Limit};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, tell};
 use crate::signals::{STOP, Signals};
 use crate::source::Source;
 
@@ -27,7 +29,8 @@ pub(crate) async fn run(settings: &Settings, observability: &Observability) -> R
         // Nothing was read.
         _ = signals.stop() => return Ok(if files.until_idle { Exit::Incomplete } else { Exit::Success }),
     };
-    admin.show(shipper.status());
+    let status = shipper.status();
+    admin.show(Arc::clone(&status));
     let mut input = if files.patterns.is_empty() { Some(read_stdin(&shipper)?) } else { None };
     let mut drain = Drain::new(signals, false);
     take(input.as_mut(), &mut drain, files.until_idle, settings.shutdown_timeout()).await;
@@ -43,7 +46,30 @@ pub(crate) async fn run(settings: &Settings, observability: &Observability) -> R
     };
     drained.report(untaken_bytes, settings.state_dir());
     let all_read = untaken_bytes == 0 && !(files.until_idle && drain.is_stopped());
-    Ok(if drained.complete && all_read { Exit::Success } else { Exit::Incomplete })
+    if !drained.complete || !all_read {
+        return Ok(Exit::Incomplete);
+    }
+    let looks_for_files = files.until_idle && !files.patterns.is_empty();
+    Ok(if looks_for_files { judge_files(&status.report().files, settings.allow_empty()) } else { Exit::Success })
+}
+
+/// Whether all files were read that the patterns name, and whether there were any.
+fn judge_files(files: &FileReport, allow_empty: bool) -> Exit {
+    let compressed = files.unread[Reason::Compressed as usize];
+    if compressed > 0 {
+        tell(format_args!(
+            "shipper: {compressed} compressed files were left alone; --read-compressed reads gzip and zstd"
+        ));
+    }
+    if let Some(notice) = files.unread_notice() {
+        tell(format_args!("shipper: {notice}"));
+        return Exit::FilesUnread;
+    }
+    if files.named == 0 && !allow_empty {
+        tell(format_args!("shipper: the patterns match no file; give --allow-empty if that is fine"));
+        return Exit::NothingToRead;
+    }
+    Exit::Success
 }
 
 fn read_stdin(shipper: &Shipper) -> Result<Source, Failure> {

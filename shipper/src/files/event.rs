@@ -105,14 +105,18 @@ pub struct FileCounts {
 pub struct FileReport {
     /// What happened to files.
     pub counts: FileCounts,
+    /// Files that the patterns named at the last scan.
+    pub named: u64,
     /// Files that are known, parked ones among them.
     pub followed: u64,
     /// Files that are open.
     pub open: u64,
+    /// Files, new ones and such that were read before, that wait for one of the open files to be parked.
+    pub waiting: u64,
     /// Files that the patterns name and that are not read, by [`Reason`].
     pub unread: UnreadCounts,
     /// Some of those that need attention.
-    pub named: Vec<(PathBuf, Reason)>,
+    pub unread_examples: Vec<(PathBuf, Reason)>,
     /// When every file was last seen to hold what was read of it.
     pub looked_at: Option<Timestamp>,
 }
@@ -122,5 +126,14 @@ impl FileReport {
     #[must_use]
     pub fn unread_files(&self) -> u64 {
         Reason::ALL.iter().zip(self.unread).filter(|(reason, _)| !reason.is_chosen()).map(|(_, count)| count).sum()
+    }
+
+    /// That files are not read, in a sentence with some of their names; `None` if all are.
+    #[must_use]
+    pub fn unread_notice(&self) -> Option<String> {
+        let count = self.unread_files();
+        let name = |(path, reason): &(PathBuf, Reason)| format!("{} ({})", path.display(), reason.as_str());
+        let names: Vec<_> = self.unread_examples.iter().map(name).collect();
+        (count > 0).then(|| format!("{count} files that the patterns name are not read: {}", names.join(", ")))
     }
 }

@@ -13,9 +13,17 @@ use super::identity::Inode;
 use super::lookup::{self, Folders, Matching, base};
 use super::rotated::is_rotated_name;
 use super::{FileEvent, Files, Look, MAX_FOLLOWED, ROTATED_GRACE, ReadFrom, Reading, Reason};
-use crate::disk::{Disk, FileKind, Stat};
+use crate::compressed::{MAGIC_BYTES, Magic, magic};
+use crate::disk::{Disk, DiskFile, FileKind, Stat};
 use crate::journal::FileIdentity;
 use crate::spool::lock;
+
+/// How a file is compressed, by its first bytes.
+fn compressed_kind(file: &impl DiskFile) -> io::Result<Option<&'static str>> {
+    let mut first = [0; MAGIC_BYTES];
+    let got = file.read_at(&mut first, 0)?;
+    Ok(magic(&first[..got]).map(Magic::name))
+}
 
 /// Files of a scan by number, each with all of its paths.
 type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;
@@ -34,6 +42,7 @@ impl<D: Disk> Files<D> {
         for (inode, (stat, paths)) in &named {
             self.see_again(*inode, stat, paths, look);
         }
+        self.named_files = named.len() as u64;
         if self.is_first_scan && failed.is_empty() {
             self.is_first_scan = false;
             self.there_at_first = named.keys().copied().collect();
@@ -327,6 +336,13 @@ impl<D: Disk> Files<D> {
         let known = self.by_inode.get(&stat.key()).and_then(|generation| self.followed.get(generation));
         let is_known = known.is_some_and(|followed| followed.identity.is_same(&stat));
         if is_known || lookup::is_own(&self.disk, &self.settings.state_dir, path) {
+            return Ok(false);
+        }
+        if let Some(kind) = compressed_kind(&file)? {
+            self.left_alone.insert(stat.key(), (stat, Some(Reason::Compressed)));
+            if self.unread.add(path, Reason::Compressed, look.now.elapsed) {
+                tracing::info!(path = %path.display(), kind, "compressed file left alone");
+            }
             return Ok(false);
         }
         if self.settings.format.place(path, &file).is_none() {

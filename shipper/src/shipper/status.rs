@@ -114,14 +114,16 @@ impl Status {
         self.in_flight_max_bytes
     }
 
-    /// Whether all lines get to their store.
+    /// Whether all lines get to their store, and all files that the patterns name are read.
     ///
     /// # Errors
     /// Why they do not, in a sentence, and in the word of metrics and log.
     pub fn ready(&self) -> Result<(), String> {
-        match self.report().obstacle() {
-            Some(Obstacle { cause, reason }) => Err(format!("{reason} [{cause}]")),
-            None => Ok(()),
+        let report = self.report();
+        match (report.obstacle(), report.files.unread_notice()) {
+            (Some(Obstacle { cause, reason }), _) => Err(format!("{reason} [{cause}]")),
+            (None, Some(notice)) => Err(format!("{notice} [files_unread]")),
+            (None, None) => Ok(()),
         }
     }
 }

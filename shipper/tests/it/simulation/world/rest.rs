@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use shipper::disk::is_full;
-use shipper::files::Reason;
 use shipper::spool::OnFull;
 
 use super::{Process, Stream, World};
@@ -51,8 +50,7 @@ impl World {
             self.now.elapsed += Duration::from_millis(100);
             let counts = process.counts();
             assert!(counts.is_balanced(), "{counts:?}");
-            let files = process.pipeline.report().files;
-            let wait_for_a_place = files.unread[Reason::Limit as usize] > 0;
+            let wait_for_a_place = process.pipeline.report().files.waiting > 0;
             if before != counts || counts.waiting > 0 || !is_written || wait_for_a_place {
                 quiet_since = self.now.elapsed;
             }
