@@ -238,7 +238,10 @@ impl<D: Disk> Files<D> {
         let Some(identity) = &entry.file else { return Ok(false) };
         let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(false) };
         let has_rebooted = lock(&self.journal).has_rebooted();
-        if !identity.is_same_after_restart(&stat)
+        // Only a power loss makes a file shorter that nobody cut.
+        let was_cut = stat.len < entry.known_len() && !has_rebooted;
+        if was_cut
+            || !identity.is_same_after_restart(&stat)
             || !identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, has_rebooted)?
         {
             return Ok(false);

@@ -70,6 +70,13 @@ impl Entry {
         Timestamp::from_unix_ms(unix_ms)
     }
 
+    /// How long the file was at least when it was last looked at.
+    #[must_use]
+    pub fn known_len(&self) -> u64 {
+        let marked = self.marks.last().map_or(0, |mark| mark.0);
+        marked.max(self.trail.last().map_or(0, |tail| tail.end))
+    }
+
     /// Where the first mark after `offset` stands.
     #[must_use]
     pub fn next_mark(&self, offset: u64) -> Option<u64> {
