@@ -23,6 +23,7 @@ mod rotated;
 mod scan;
 mod settings;
 mod unread;
+mod unread_note;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
@@ -45,6 +46,7 @@ pub use lookup::find;
 pub use settings::{FileSettings, Format, ReadFrom};
 use unread::Unread;
 pub use unread::{Reason, UnreadCounts};
+pub use unread_note::UnreadNote;
 
 /// Files that are known at once, parked ones among them. Of more, the rest waits, and is counted as unread.
 pub const MAX_FOLLOWED: usize = 200_000;
@@ -165,6 +167,7 @@ impl<D: Disk> Files<D> {
         unread[Reason::Limit as usize] += self.backlog.len() as u64;
         FileReport {
             counts: self.counts,
+            is_scanned: self.is_scanned(),
             named: self.named_files,
             waiting: (self.backlog.len() + self.reopen.len()) as u64,
             followed: self.followed.len() as u64,

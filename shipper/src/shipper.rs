@@ -25,7 +25,7 @@ use crate::dead_letters::DeadLetters;
 use crate::disk::RealDisk;
 use crate::document::Documents;
 use crate::encoding::{LineEncoding, StreamDecoder};
-use crate::files::Files;
+use crate::files::{Files, UnreadNote};
 use crate::journal::{Journal, JournalError};
 use crate::ledger::Ledger;
 use crate::past::Past;
@@ -127,7 +127,7 @@ impl Shipper {
         let pipeline = Pipeline::new(shape, shared, files, documents, dead_letters, random());
 
         let status = Arc::new(Status::new(ledger, journal, removals, watch, settings));
-        let (runner, bell) = Runner::new(pipeline, sink, Arc::clone(&status));
+        let (runner, bell) = Runner::new(pipeline, sink, Arc::clone(&status), UnreadNote::new(state_dir));
         let stopping = Arc::new(AtomicBool::new(false));
         let threads = vec![
             spawn("pipeline", move || runner.run()).map_err(io)?,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use shipper::config::Settings;
 use shipper::dead_letters::DeadLetters;
 use shipper::disk::RealDisk;
+use shipper::files::UnreadNote;
 use shipper::resend::Resender;
 use shipper::shipper::{Held, StartError};
 use shipper::verify::gone::{Indices, WithIndex};
@@ -37,6 +38,8 @@ struct Report {
     sums: Sums,
     lines: Option<Lines>,
     resent: Option<ResentCounts>,
+    /// Files that the patterns name and that were not read when the shipper last looked, in a sentence.
+    unread: Option<String>,
     proven: bool,
     /// No line is known of that the store should hold.
     nothing_to_verify: bool,
@@ -77,6 +80,7 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
     let lines =
         if sums_only { None } else { Some(by_lines(&settings, &store, &indices, &known, resent.as_mut()).await?) };
     let resent = resent.map(|resend| resend.counts);
+    let unread = UnreadNote::read(state_dir).map_err(|error| unusable(state_dir, &error))?;
     let is_right = sums.are_right() && lines.as_ref().is_none_or(Lines::are_right);
     let report = Report {
         store: settings.to().to_string(),
@@ -84,8 +88,11 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         live,
         refreshed,
         bad_notes: known.bad_notes,
-        proven: !nothing_to_verify && (is_right || is_mended(&sums, lines.as_ref(), resent.as_ref())),
+        proven: !nothing_to_verify
+            && unread.is_none()
+            && (is_right || is_mended(&sums, lines.as_ref(), resent.as_ref())),
         nothing_to_verify,
+        unread,
         sums,
         lines,
         resent,
@@ -238,6 +245,9 @@ impl Report {
                 "sent      {} lines stored, {} already there, {} dead letters",
                 resent.stored, resent.already_stored, resent.dead_lettered
             );
+        }
+        if let Some(unread) = &self.unread {
+            let _ = writeln!(text, "unread    {unread}");
         }
         text += match (self.proven, &self.resent) {
             _ if self.nothing_to_verify => {

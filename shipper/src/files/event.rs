@@ -105,6 +105,8 @@ pub struct FileCounts {
 pub struct FileReport {
     /// What happened to files.
     pub counts: FileCounts,
+    /// All files that there are were looked up at least once.
+    pub is_scanned: bool,
     /// Files that the patterns named at the last scan.
     pub named: u64,
     /// Files that are known, parked ones among them.

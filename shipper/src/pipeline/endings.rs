@@ -9,7 +9,7 @@ use store::{GenerationId, Timestamp};
 
 use super::{Pipeline, Shared};
 use crate::disk::{Disk, is_full, path};
-use crate::journal::Entry;
+use crate::journal::{Entry, FileIdentity};
 use crate::ledger::Progress;
 use crate::past::Note;
 use crate::spool::lock;
@@ -43,6 +43,7 @@ impl Endings {
         let segment = shared.spool.segment(&generation).map(|segment| segment.stream);
         let stream = segment.or_else(|| given_up.as_ref().map(|(_, stream)| stream.clone()));
         let file = lock(&shared.journal).get(&generation).file;
+        shared.note_start(generation, file.as_ref());
         let source = match (stream, file) {
             (Some(stream), _) => format!("stream {stream}"),
             (None, file) => format!("file {}", file.map_or_else(String::new, |file| path::text(&file.path))),
@@ -56,6 +57,13 @@ impl Endings {
 }
 
 impl<D: Disk> Shared<D> {
+    /// Notes the bytes at a file's beginning that are not this generation's.
+    fn note_start(&mut self, generation: GenerationId, file: Option<&FileIdentity>) {
+        if let Some(to) = file.map(|file| file.start).filter(|start| *start > 0) {
+            self.past.note(&Note::Skipped { generation, from: 0, to });
+        }
+    }
+
     /// Makes the notes durable. A full disk takes them later: what is removed meanwhile makes room for them.
     pub(super) fn sync_past(&mut self) -> io::Result<()> {
         match self.past.sync() {
@@ -81,6 +89,8 @@ impl<D: Disk> Pipeline<D> {
     pub(super) fn note_vanished(&mut self, generation: GenerationId, file: &Path, end: u64, now: Timestamp) {
         let source = format!("file {}", path::text(file));
         let unix_ms = now.unix_ms();
+        let identity = lock(&self.shared.journal).get(&generation).file;
+        self.shared.note_start(generation, identity.as_ref());
         self.shared.past.note(&Note::Ended { generation, source, end, given_up_from: None, unix_ms });
         // What the disk does not take now stays to be written, and the journal's own trouble is told.
         let _ = self.shared.sync_past();

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 use super::status::Status;
 use crate::delivery::{ParcelId, Request};
 use crate::disk::RealDisk;
+use crate::files::UnreadNote;
 use crate::moment::Clock;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Report};
 use crate::sink::Sink;
 use crate::told::{tell_of_hosts, tell_of_trouble};
 
@@ -68,16 +69,22 @@ pub(super) struct Runner {
     sink: Arc<Sink>,
     runtime: tokio::runtime::Handle,
     status: Arc<Status>,
+    unread_note: UnreadNote,
     finishing: Option<oneshot::Sender<()>>,
 }
 
 impl Runner {
     /// A runner within the caller's Tokio runtime, and how to reach it.
-    pub(super) fn new(pipeline: Pipeline<RealDisk>, sink: Arc<Sink>, status: Arc<Status>) -> (Self, Bell) {
+    pub(super) fn new(
+        pipeline: Pipeline<RealDisk>,
+        sink: Arc<Sink>,
+        status: Arc<Status>,
+        unread_note: UnreadNote,
+    ) -> (Self, Bell) {
         let (news, inbox) = mpsc::channel();
         let bell = Bell { news, rung: Arc::new(AtomicBool::new(false)) };
         let runtime = tokio::runtime::Handle::current();
-        (Self { pipeline, inbox, bell: bell.clone(), sink, runtime, status, finishing: None }, bell)
+        (Self { pipeline, inbox, bell: bell.clone(), sink, runtime, status, unread_note, finishing: None }, bell)
     }
 
     pub(super) fn run(mut self) {
@@ -92,6 +99,7 @@ impl Runner {
             let report = self.pipeline.report();
             tell_of_trouble(&mut trouble, &report);
             tell_of_hosts(&mut ejected, &report);
+            self.note_unread(&report);
             self.status.set_report(report);
             if self.finishing.is_some() && self.pipeline.is_done() {
                 // Nobody waits for it any more if the deadline came first.
@@ -112,6 +120,14 @@ impl Runner {
             tracing::error!(%error, "the last checkpoints could not be written: their lines will be sent again");
         }
         self.status.set_report(self.pipeline.report());
+    }
+
+    /// Writes down which files are not read. A disk that takes no note is tried again at the next look.
+    fn note_unread(&mut self, report: &Report) {
+        let notice = report.files.unread_notice();
+        if notice.is_some() || report.files.is_scanned {
+            let _ = self.unread_note.update(notice);
+        }
     }
 
     /// Takes news, and all that came with it; false to end.

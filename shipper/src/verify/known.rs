@@ -139,6 +139,7 @@ impl Known {
 
 impl Generation {
     fn of(entry: Entry) -> Self {
+        let start = entry.file.as_ref().map_or(0, |file| file.start);
         let (source, lies) = match &entry.file {
             Some(file) => (format!("file {}", path::text(&file.path)), Lies::File(file.clone())),
             None => ("a spool segment".to_owned(), Lies::Gone),
@@ -149,7 +150,8 @@ impl Generation {
             given_up_bytes: 0,
             waiting_bytes: 0,
             ended_unix_ms: None,
-            skipped: Vec::new(),
+            // Bytes before are another generation's, or nobody asked for them.
+            skipped: Some(0..start).filter(|range| !range.is_empty()).into_iter().collect(),
             dead: BTreeMap::new(),
             discarded: BTreeMap::new(),
             lies,

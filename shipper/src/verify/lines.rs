@@ -151,7 +151,8 @@ impl<D: Disk> Check<'_, D> {
         let len = source.file.stat().map_err(failed)?.len;
         let end = source.generation.proven_to.min(len);
         let file = Arc::clone(&source.file);
-        let mut reading = Reading::new(&source.place, file, 0, shape.line_max_bytes, shape.encoding);
+        let start = entry.file.as_ref().map_or(0, |file| file.start);
+        let mut reading = Reading::new(&source.place, file, start, shape.line_max_bytes, shape.encoding);
         let mut builder = BatchBuilder::new(&shape.index_prefix);
         let mut buffer = Vec::new();
         loop {

@@ -24,3 +24,4 @@ mod simulation;
 mod start;
 mod state;
 mod store_file;
+mod unread;
