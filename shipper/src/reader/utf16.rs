@@ -43,16 +43,18 @@ impl ByteOrder {
         units.iter().rposition(|unit| self.unit(*unit) == u16::from(b'\n')).map(|place| (place + 1) * UNIT)
     }
 
-    /// The text of a line without its newline, and what was changed about it.
+    /// Whether the last unit of `bytes`, which are whole units, is the first half of a surrogate pair.
+    fn ends_in_pair(self, bytes: &[u8]) -> bool {
+        let (units, _) = bytes.as_chunks::<UNIT>();
+        units.last().is_some_and(|unit| (0xd800..0xdc00).contains(&self.unit(*unit)))
+    }
+
+    /// The text of a line without its newline and the NULs before it, and what was changed about it.
     fn decode(self, bytes: &[u8]) -> (String, ChangeSet) {
         let (units, half) = bytes.as_chunks::<UNIT>();
-        let first = units.iter().position(|unit| *unit != [0; UNIT]).unwrap_or(units.len());
         let mut changes = ChangeSet::default();
-        if first > 0 {
-            changes.insert(Change::LeadingNuls);
-        }
         let mut text = String::with_capacity(bytes.len());
-        for unit in char::decode_utf16(units[first..].iter().map(|unit| self.unit(*unit))) {
+        for unit in char::decode_utf16(units.iter().map(|unit| self.unit(*unit))) {
             text.push(unit.unwrap_or_else(|_| {
                 changes.insert(Change::LoneSurrogate);
                 char::REPLACEMENT_CHARACTER
@@ -75,6 +77,8 @@ pub(crate) struct Utf16Reader<F> {
     offset: u64,
     /// No newline stands between `offset` and here.
     scanned: u64,
+    /// Nothing but NULs stands between `offset` and here, as far as `scanned` goes.
+    text: u64,
     /// Bytes of a line that are kept, a whole number of units.
     line_max_bytes: usize,
 }
@@ -83,7 +87,7 @@ impl<F: DiskFile> Utf16Reader<F> {
     /// A reader at `offset`, which must be the beginning of a line.
     pub(crate) fn new(file: Arc<F>, order: ByteOrder, offset: u64, line_max_bytes: usize) -> Self {
         let line_max_bytes = line_max_bytes.max(UNIT) / UNIT * UNIT;
-        Self { file, order, offset, scanned: offset, line_max_bytes }
+        Self { file, order, offset, scanned: offset, text: offset, line_max_bytes }
     }
 
     /// The beginning of the next line.
@@ -93,7 +97,7 @@ impl<F: DiskFile> Utf16Reader<F> {
 
     /// Goes on in another file, which is the same up to here.
     pub(crate) fn move_to(&mut self, file: Arc<F>) {
-        (self.file, self.scanned) = (file, self.offset);
+        (self.file, self.scanned, self.text) = (file, self.offset, self.offset);
     }
 
     /// The file that it reads.
@@ -122,6 +126,7 @@ impl<F: DiskFile> Utf16Reader<F> {
             let mut at = 0;
             while !is_broken && let Some(length) = self.order.newline(&buffer[at..got]) {
                 let text_end = from + (at + length) as u64;
+                self.note_nuls(from, &buffer[..at + length]);
                 at += length + UNIT;
                 is_broken = if self.offset >= from {
                     let place = usize::try_from(self.offset - from).unwrap_or(usize::MAX);
@@ -131,6 +136,7 @@ impl<F: DiskFile> Utf16Reader<F> {
                 };
                 chunk.lines += 1;
             }
+            self.note_nuls(from, &buffer[..got]);
             // A unit of which one byte is there is looked at again.
             self.scanned = if is_broken { self.offset } else { from + (got / UNIT * UNIT) as u64 };
             // What was there is not there any more, or is half a unit.
@@ -150,6 +156,15 @@ impl<F: DiskFile> Utf16Reader<F> {
         Ok(chunk)
     }
 
+    /// Goes past NULs that begin a line, as far as `bytes`, which were read from `from` on, show it.
+    fn note_nuls(&mut self, from: u64, bytes: &[u8]) {
+        self.text = self.text.max(self.offset);
+        // Before `from` there is text already.
+        let Some(known) = self.text.checked_sub(from) else { return };
+        let rest = bytes.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
+        self.text += nuls(rest) as u64;
+    }
+
     /// Gives the line from `offset` to `text_end`, of which no more than its beginning is read.
     fn give_long(
         &mut self,
@@ -158,11 +173,12 @@ impl<F: DiskFile> Utf16Reader<F> {
         take: &mut impl FnMut(LineView<'_>) -> ControlFlow<()>,
     ) -> io::Result<bool> {
         let mut beginning = Vec::new();
-        let got = self.fill(&mut beginning, self.offset, self.line_max_bytes, text_end)?;
-        if got < usize::try_from(text_end - self.offset).unwrap_or(usize::MAX).min(self.line_max_bytes) {
+        let start = self.text.clamp(self.offset, text_end);
+        let got = self.fill(&mut beginning, start, self.line_max_bytes, text_end)?;
+        if got < usize::try_from(text_end - start).unwrap_or(usize::MAX).min(self.line_max_bytes) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let cut_bytes = text_end - self.offset - got as u64;
+        let cut_bytes = text_end - start - got as u64;
         Ok(self.give(&beginning[..got], next, cut_bytes, take))
     }
 
@@ -174,8 +190,16 @@ impl<F: DiskFile> Utf16Reader<F> {
         cut_bytes: u64,
         take: &mut impl FnMut(LineView<'_>) -> ControlFlow<()>,
     ) -> bool {
-        let kept = bytes.len().min(self.line_max_bytes);
-        let (text, changes) = self.order.decode(&bytes[..kept]);
+        let is_hole = self.text > self.offset;
+        let bytes = &bytes[nuls(bytes)..];
+        let mut kept = bytes.len().min(self.line_max_bytes);
+        if (cut_bytes > 0 || kept < bytes.len()) && self.order.ends_in_pair(&bytes[..kept]) {
+            kept -= UNIT;
+        }
+        let (text, mut changes) = self.order.decode(&bytes[..kept]);
+        if is_hole {
+            changes.insert(Change::LeadingNuls);
+        }
         let cut_bytes = cut_bytes + (bytes.len() - kept) as u64;
         let length = next - self.offset;
         let view = LineView { offset: self.offset, length, bytes: text.as_bytes(), cut_bytes, written: None, changes };
@@ -192,6 +216,12 @@ impl<F: DiskFile> Utf16Reader<F> {
         }
         self.file.read_at(&mut buffer[..wanted], start)
     }
+}
+
+/// How many bytes the NULs have that `bytes` begins with.
+fn nuls(bytes: &[u8]) -> usize {
+    let (units, _) = bytes.as_chunks::<UNIT>();
+    units.iter().take_while(|unit| **unit == [0; UNIT]).count() * UNIT
 }
 
 #[cfg(test)]
@@ -270,5 +300,33 @@ mod tests {
         let lines = read_all(&bytes, 0, bytes.len(), 1_000);
         let texts: Vec<_> = lines.iter().map(|line| line.2.as_str()).collect();
         assert_eq!(texts, ["\u{feff}a", "b\u{fffd}c", "\u{fffd}"]);
+    }
+    #[test]
+    fn holes_are_left_out_before_the_limit_applies() {
+        for units in [1, 400, 600, CHUNK_BYTES / 2, CHUNK_BYTES - 1, 3 * CHUNK_BYTES + 1] {
+            let hole = "\0".repeat(units);
+            let bytes = encoded(&format!("\u{feff}a\n{hole}after\n{hole}\n{hole}op\0en"), ByteOrder::Big);
+            for step in [bytes.len(), CHUNK_BYTES - 1, (bytes.len() / 50).max(3)] {
+                let lines = read_all(&bytes, 0, step, 1_000);
+                let found: Vec<_> = lines.iter().map(|line| (&*line.2, line.3)).collect();
+                assert_eq!(found, [("\u{feff}a", 0), ("after", 0), ("", 0), ("op\0en", 0)], "{units} by {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_is_cut_at_a_whole_character() {
+        for filler in [400, 2 * CHUNK_BYTES] {
+            let text = format!("\u{feff}a\u{1f600}\u{1f600}{}\nb", "x".repeat(filler));
+            let bytes = encoded(&text, ByteOrder::Little);
+            for (limit, kept) in
+                [(5, "\u{feff}a"), (6, "\u{feff}a"), (8, "\u{feff}a\u{1f600}"), (10, "\u{feff}a\u{1f600}")]
+            {
+                let lines = read_all(&bytes, 0, bytes.len(), limit);
+                let whole = encoded(kept, ByteOrder::Little).len() as u64;
+                assert_eq!(lines[0].2, kept, "{limit}");
+                assert_eq!(lines[0].3, lines[0].1 - 2 - whole, "{limit}");
+            }
+        }
     }
 }
