@@ -175,7 +175,8 @@ impl fmt::Debug for Variables {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |value| without_credentials(value);
         let Self { http, https, all, except } = self;
-        write!(formatter, "Variables({:?}, {:?}, {:?}, {except:?})", shown(http), shown(https), shown(all))
+        write!(formatter, "Variables({:?}, {:?}, {:?}, ", shown(http), shown(https), shown(all))?;
+        write!(formatter, "{:?})", shown(except))
     }
 }
 
