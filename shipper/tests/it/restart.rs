@@ -1,7 +1,7 @@
 //! A shipper that was killed can be started again at once: nothing that it held is held any longer.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -35,6 +35,18 @@ fn children(pid: Pid) -> Vec<String> {
     names(Path::new("/proc")).into_iter().filter(is_child).map(arguments).collect()
 }
 
+/// Whether it is the shipper, and no other test, that has the port open.
+fn listens(shipper: &Running, address: SocketAddr) -> bool {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let inode = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|columns| {
+        let is_it = columns[1].ends_with(&format!(":{:04X}", address.port())) && columns[3] == "0A";
+        is_it.then(|| format!("socket:[{}]", columns[9]))
+    });
+    let folder = format!("/proc/{}/fd", shipper.pid());
+    let opened = names(Path::new(&folder)).into_iter().map(|name| std::fs::read_link(format!("{folder}/{name}")));
+    inode.is_some_and(|inode| opened.flatten().any(|link| link == Path::new(&inode)))
+}
+
 /// Both helpers are started, and are what they are to become.
 fn has_helpers(shipper: &Running) -> Option<()> {
     let children = children(shipper.pid());
@@ -61,7 +73,7 @@ fn no_process_is_started_while_the_port_is_open() {
     let held = hold(&place.path("shipper-state"));
     let command = ["exec", "--admin-listen", &address.to_string(), "--", "/bin/true"].map(str::to_owned);
     let mut shipper = start(&place, place.ship(&command.each_ref().map(String::as_str)));
-    until("the port is open", || TcpListener::bind(address).is_err().then_some(()));
+    until("the port is open", || listens(&shipper, address).then_some(()));
     has_helpers(&shipper).expect("the helpers were started before");
     drop(held);
     assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
