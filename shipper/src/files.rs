@@ -1,13 +1,13 @@
 //! Files that others write and rotate: which of them are there, which life of which file each is, and how far it goes.
 //!
-//! A life of a file is a generation. It is known again by [identity](identity): device, inode, birth time, a fingerprint
+//! A life of a file is a generation. It is known again by identity: device, inode, birth time, a fingerprint
 //! of its first bytes and one of the bytes right before what was read. A rename does not end it; a truncation does, and so
 //! does other content under the same inode. The unread rest of a truncated file is looked for in its rotated copy
-//! ([`copies`]). Bytes that were destroyed before any copy held them can be seen by nobody; they are counted as a
+//! (`copies`). Bytes that were destroyed before any copy held them can be seen by nobody; they are counted as a
 //! suspected loss.
 //!
 //! At most [`FileSettings::max_open_files`] files are open. Others are parked: they were read to their end, hold no
-//! descriptor, and are opened again when a scan finds them changed. What can't be read is [named and counted](unread),
+//! descriptor, and are opened again when a scan finds them changed. What can't be read is named and counted,
 //! and holds up no other file.
 //!
 //! Nothing here reads lines: [`Files::poll`] tells the pipeline what there is to read.

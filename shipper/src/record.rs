@@ -5,7 +5,7 @@
 //! marked, then read once by the grammar, with the keys and the contract's members looked at on
 //! the way. Checking does no I/O, takes no time from a clock and, once warm, allocates nothing.
 //!
-//! A line that is refused may still be one whose meaning is plain. [`repair`](mod@repair) makes it one that passes, and
+//! A line that is refused may still be one whose meaning is plain. `repair` makes it one that passes, and
 //! says what was changed.
 
 mod change;
