@@ -11,7 +11,6 @@
 //! runs it, by what [`config`] says. [`verify`] proves afterwards, or meanwhile, that a store holds what was taken, and
 //! [`resend`] sends what does not come from the pipeline; [`inspect`] names what is torn in a state directory.
 
-#[cfg_attr(not(test), allow(dead_code, reason = "files are read through it with read_compressed"))]
 mod compressed;
 pub mod config;
 pub mod dead_letters;

@@ -21,7 +21,6 @@ pub(super) fn settings(options: &Options) -> Checked<FileSettings> {
         format: format(options)?,
         encoding: encoding(options)?,
         exclude: patterns("exclude", options.exclude.as_deref())?,
-        read_compressed: options.read_compressed.unwrap_or_default(),
         max_open_files: size("max_open_files", max_open_files)?,
         read_from: required("read_from", options.read_from)?.into(),
         ignore_older: ignore_older.map_err(|advice| value("ignore_older", advice))?,

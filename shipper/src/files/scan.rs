@@ -13,7 +13,7 @@ use super::identity::Inode;
 use super::lookup::{self, Folders, Matching, base};
 use super::rotated::is_rotated_name;
 use super::{FileEvent, Files, Look, MAX_FOLLOWED, ROTATED_GRACE, ReadFrom, Reading, Reason};
-use crate::compressed::{MAGIC_BYTES, Magic, magic};
+use crate::compressed::{MAGIC_BYTES, magic};
 use crate::disk::{Disk, DiskFile, FileKind, Stat};
 use crate::journal::FileIdentity;
 use crate::spool::lock;
@@ -22,7 +22,7 @@ use crate::spool::lock;
 fn compressed_kind(file: &impl DiskFile) -> io::Result<Option<&'static str>> {
     let mut first = [0; MAGIC_BYTES];
     let got = file.read_at(&mut first, 0)?;
-    Ok(magic(&first[..got]).map(Magic::name))
+    Ok(magic(&first[..got]))
 }
 
 /// Files of a scan by number, each with all of its paths.

@@ -29,8 +29,6 @@ pub struct FileSettings {
     /// Patterns of files that are never read, in the syntax of `patterns`. One without a slash matches the file name in
     /// any folder.
     pub exclude: Vec<String>,
-    /// Whether files that gzip or zstd wrote are read, each once and whole. All other compressed files are left alone.
-    pub read_compressed: bool,
     /// Maximum number of files held open at once; not a bound on the files that are followed.
     pub max_open_files: usize,
     /// Where to begin with files that are there at the very first start.

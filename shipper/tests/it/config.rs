@@ -22,7 +22,6 @@ const VALUES: &[(&str, &str)] = &[
     ("allow_empty", "true"),
     ("read_from", "'end'"),
     ("ignore_older", "'24h'"),
-    ("read_compressed", "true"),
     ("max_open_files", "1012"),
     ("wait_for_eof", "true"),
     ("scan_interval_ms", "1001"),

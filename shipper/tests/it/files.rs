@@ -75,7 +75,6 @@ impl World {
             state_dir: state.clone(),
             format: Format::Lines,
             exclude: Vec::new(),
-            read_compressed: false,
             max_open_files: 1_000,
             read_from: ReadFrom::Beginning,
             ignore_older: None,

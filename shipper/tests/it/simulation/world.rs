@@ -184,7 +184,6 @@ impl World {
             state_dir: state.to_owned(),
             format,
             exclude: Vec::new(),
-            read_compressed: false,
             max_open_files: self.plan.max_open_files,
             read_from: ReadFrom::Beginning,
             ignore_older: None,
