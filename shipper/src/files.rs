@@ -226,7 +226,7 @@ impl<D: Disk> Files<D> {
         self.look_at_open(reading, look)?;
         if self.scan_due <= look.now.elapsed {
             let is_whole = self.scan(look)?;
-            self.scanned |= is_whole && self.backlog.is_empty();
+            self.scanned |= is_whole && self.backlog.is_empty() && self.reopen.is_empty();
             self.scan_due = look.now.elapsed + self.settings.scan_interval;
         }
         self.give_places(reading, look)

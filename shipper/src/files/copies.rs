@@ -20,7 +20,7 @@ use crate::disk::{Disk, DiskFile, Stat};
 use crate::journal::{Entry, FileIdentity, Trail};
 use crate::spool::lock;
 
-/// A shorter fingerprint is no proof that one file is a copy of another.
+/// A shorter fingerprint is no proof that a file is a copy that no pattern names.
 const FINGERPRINT_MIN_BYTES: u64 = 16;
 
 /// Bytes at the end of a possible copy that are compared with its original's.
@@ -51,7 +51,7 @@ pub(super) fn extent(
     read_to: u64,
     trail: &Trail,
 ) -> io::Result<Option<Extent>> {
-    if cut.fingerprint_len < FINGERPRINT_MIN_BYTES.min(len) || !cut.begins_alike(file)? {
+    if cut.fingerprint_len == 0 || !cut.begins_alike(file)? {
         return Ok(None);
     }
     if let Some(tail) = trail.before(read_to.min(len))
@@ -108,7 +108,7 @@ impl<D: Disk> Files<D> {
         folders: &mut Folders,
     ) -> io::Result<Vec<Copy<D::File>>> {
         let mut copies = Vec::new();
-        if cut.fingerprint_len < FINGERPRINT_MIN_BYTES {
+        if cut.fingerprint_len == 0 {
             return Ok(copies);
         }
         let (mut named, mut failed) = (None, None);
@@ -126,7 +126,8 @@ impl<D: Disk> Files<D> {
             }
             let is_it = |named: &&PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
             let named = named.iter().flatten().find(is_it);
-            if named.is_none() && stat.changed_ns < since_ns.saturating_sub(WRITTEN_WITHIN_NS) {
+            let is_recent = stat.changed_ns >= since_ns.saturating_sub(WRITTEN_WITHIN_NS);
+            if named.is_none() && (cut.fingerprint_len < FINGERPRINT_MIN_BYTES || !is_recent) {
                 continue;
             }
             let judged = open_regular(&self.disk, path).and_then(|opened| {
@@ -162,7 +163,7 @@ impl<D: Disk> Files<D> {
         paths: &HashMap<PathBuf, GenerationId>,
     ) -> io::Result<Judgement> {
         // What is there at the very first look is nobody's copy yet: nothing was read.
-        if self.there_at_first.contains(&stat.key()) || stat.len < FINGERPRINT_MIN_BYTES {
+        if self.there_at_first.contains(&stat.key()) || stat.len == 0 {
             return Ok(Judgement::New);
         }
         for original in originals(path) {
@@ -174,7 +175,7 @@ impl<D: Disk> Files<D> {
             else {
                 continue;
             };
-            if followed.identity.fingerprint_len < FINGERPRINT_MIN_BYTES {
+            if followed.identity.fingerprint_len == 0 {
                 continue;
             }
             if self.is_cut_pending(generation, followed) {

@@ -32,6 +32,8 @@ pub(super) struct Followed<F> {
     /// `None` while it is parked.
     pub(super) open: Option<Open<F>>,
     pub(super) name: Name,
+    /// It is parked before everything in it was read, since there was no place for it.
+    pub(super) is_unread: bool,
     /// Since when a parked file is not found.
     pub(super) missing_since: Option<Duration>,
 }
@@ -59,12 +61,12 @@ impl<F> Open<F> {
 impl<F> Followed<F> {
     /// A file as it was seen just now, under a name that the patterns match.
     pub(super) fn new(identity: FileIdentity, seen: Stat, open: Option<Open<F>>, now: Moment) -> Self {
-        Self { identity, seen, seen_at: now.wall, open, name: Name::Matched, missing_since: None }
+        Self { identity, seen, seen_at: now.wall, open, name: Name::Matched, is_unread: false, missing_since: None }
     }
 
     /// Whether nothing more is expected of it, with `until_idle`.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.open.as_ref().is_none_or(|open| open.ended)
+        !self.is_unread && self.open.as_ref().is_none_or(|open| open.ended)
     }
 
     /// Where the file is, if its path is known.

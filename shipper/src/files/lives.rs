@@ -48,7 +48,7 @@ impl<D: Disk> Files<D> {
         let mut copies = copies.unwrap_or_default().into_iter();
         match copies.next() {
             Some(copy) => {
-                self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look)
+                self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look)?;
             }
             None => {
                 self.counts.suspected_losses += 1;
@@ -91,7 +91,7 @@ impl<D: Disk> Files<D> {
         let Some(identity) = &entry.file else { return Ok(()) };
         let mut copies = copies.into_iter();
         match copies.next() {
-            Some(copy) => self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look),
+            Some(copy) => self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look)?,
             None => {
                 self.counts.vanished += 1;
                 tracing::warn!(
@@ -121,8 +121,19 @@ impl<D: Disk> Files<D> {
         copy: Copy<D::File>,
         entry: Option<&Entry>,
         look: &mut Look<D::File>,
-    ) {
-        let Copy { path, file, stat, is_named, extent } = copy;
+    ) -> io::Result<()> {
+        // What was read behind the copy's end was written after it was copied: it is no longer this life's file.
+        if copy.extent == Extent::Shorter {
+            if entry.is_some() {
+                look.events.push(FileEvent::Vanished { generation, file: cut.path.clone(), end: read_to });
+            } else {
+                look.events.push(FileEvent::Grown { generation, end: read_to });
+                look.events.push(FileEvent::Ended { generation, forget: true });
+                self.closing.push(generation);
+            }
+            return self.begin_read_copy(&copy, look);
+        }
+        let Copy { path, file, stat, is_named, extent: _ } = copy;
         self.counts.copies += 1;
         let identity = FileIdentity {
             // The name that the patterns match: the copy's is a rotated one of it.
@@ -151,17 +162,13 @@ impl<D: Disk> Files<D> {
             look.events.push(FileEvent::Grown { generation, end });
             look.events.push(FileEvent::Ended { generation, forget: true });
             self.closing.push(generation);
-            return;
+            return Ok(());
         }
         self.by_inode.insert(identity.key(), generation);
         let open = Open::new(file, stat.len, look.now);
-        let mut followed = Followed::new(identity, stat, Some(open), look.now);
-        match extent {
-            // What was read behind its end was written after it was copied.
-            Extent::Shorter => followed.end(generation, end, false, &mut look.events),
-            Extent::Read | Extent::Longer => look.events.push(FileEvent::Grown { generation, end }),
-        }
-        self.followed.insert(generation, followed);
+        look.events.push(FileEvent::Grown { generation, end });
+        self.followed.insert(generation, Followed::new(identity, stat, Some(open), look.now));
+        Ok(())
     }
 
     /// A file without a name that the patterns match has not grown for long. Under a rotated name it stays known, and is
@@ -215,7 +222,41 @@ impl<D: Disk> Files<D> {
         entry: &Entry,
         look: &mut Look<D::File>,
     ) {
-        let is_known = entry.file.as_ref() == Some(&identity);
+        self.note_resumed(generation, &identity, stat, entry, look);
+        if stat.len == entry.checkpoint {
+            self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
+            return;
+        }
+        self.track(generation, identity, Arc::new(file), entry.checkpoint, entry.trail.clone(), stat, look);
+    }
+
+    /// As [`Files::resume`], where there is no place for an open file: what is unread is read once there is.
+    pub(super) fn resume_parked(
+        &mut self,
+        generation: GenerationId,
+        identity: FileIdentity,
+        stat: &Stat,
+        entry: &Entry,
+        look: &Look<D::File>,
+    ) {
+        self.note_resumed(generation, &identity, stat, entry, look);
+        let is_unread = stat.len != entry.checkpoint;
+        if is_unread {
+            self.reopen.insert(generation);
+        }
+        let parked = Followed { is_unread, ..Followed::new(identity, *stat, None, look.now) };
+        self.followed.insert(generation, parked);
+    }
+
+    fn note_resumed(
+        &mut self,
+        generation: GenerationId,
+        identity: &FileIdentity,
+        stat: &Stat,
+        entry: &Entry,
+        look: &Look<D::File>,
+    ) {
+        let is_known = entry.file.as_ref() == Some(identity);
         {
             let mut journal = lock(&self.journal);
             // What lies between the last mark and here may have been sent under that mark, so it keeps it; only an
@@ -231,11 +272,6 @@ impl<D: Disk> Files<D> {
             }
         }
         self.by_inode.insert(identity.key(), generation);
-        if stat.len == entry.checkpoint {
-            self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
-            return;
-        }
-        self.track(generation, identity, Arc::new(file), entry.checkpoint, entry.trail.clone(), stat, look);
     }
 
     /// A parked file that changed is opened again; says whether it is.
@@ -249,7 +285,8 @@ impl<D: Disk> Files<D> {
             let Some((file, stat)) = opened.filter(|(_, stat)| followed.identity.is_same(stat)) else {
                 return Ok(None);
             };
-            let holds = followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, false)?;
+            let may_be_shorter = followed.is_unread && lock(&self.journal).has_rebooted();
+            let holds = followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, may_be_shorter)?;
             let longer = if holds { followed.identity.longer(&file, &stat)? } else { followed.identity.clone() };
             Ok(Some((file, stat, holds, longer)))
         });

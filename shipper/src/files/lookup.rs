@@ -8,10 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::FileSettings;
 use super::copies::{Extent, extent};
 use super::identity::Inode;
 use super::rotated::originals;
+use super::{FileSettings, Files};
 use crate::disk::{Disk, DiskFile, FileKind, Stat};
 use crate::encoding::LineEncoding;
 use crate::journal::Entry;
@@ -43,6 +43,14 @@ pub(super) fn matching(disk: &impl Disk, settings: &FileSettings) -> Matching {
     matched.paths.sort_unstable();
     matched.paths.dedup();
     matched
+}
+
+impl<D: Disk> Files<D> {
+    /// Whether the patterns match a file now, by its [`base`] path.
+    pub(super) fn is_matched(&self, path: &Path) -> bool {
+        let is_it = |named: &PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
+        matching(&self.disk, &self.settings).paths.iter().any(is_it)
+    }
 }
 
 /// Where a file lies: the path without links, of its folder at least if it is not there.

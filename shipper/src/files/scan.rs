@@ -118,9 +118,11 @@ impl<D: Disk> Files<D> {
         followed.missing_since = None;
         followed.name = Name::Matched;
         if followed.open.is_none() {
-            if stat.is_unchanged(&followed.seen) {
+            let is_unchanged = stat.is_unchanged(&followed.seen);
+            if is_unchanged {
                 followed.seen_at = look.now.wall;
-            } else if !self.settings.until_idle {
+            }
+            if followed.is_unread || !is_unchanged && !self.settings.until_idle {
                 self.reopen.insert(generation);
             }
         }
@@ -180,9 +182,11 @@ impl<D: Disk> Files<D> {
         let Some((path, stat)) = found else { return Ok(false) };
         followed.missing_since = None;
         followed.name = Name::Rotated(path.clone());
-        if stat.is_unchanged(&followed.seen) {
+        let is_unchanged = stat.is_unchanged(&followed.seen);
+        if is_unchanged {
             followed.seen_at = look.now.wall;
-        } else if !self.settings.until_idle {
+        }
+        if followed.is_unread || !is_unchanged && !self.settings.until_idle {
             self.reopen.insert(generation);
         }
         Ok(true)
@@ -248,7 +252,11 @@ impl<D: Disk> Files<D> {
         }
         let identity = FileIdentity { start: identity.start, ..FileIdentity::of(&file, path, &stat)? };
         let Some(entry) = self.unclaimed.remove(&generation) else { return Ok(false) };
-        self.resume(generation, identity, file, &stat, &entry, look);
+        if self.reopen.is_empty() && self.open_files() < self.settings.max_open_files {
+            self.resume(generation, identity, file, &stat, &entry, look);
+        } else {
+            self.resume_parked(generation, identity, &stat, &entry, look);
+        }
         Ok(true)
     }
 
@@ -299,12 +307,17 @@ impl<D: Disk> Files<D> {
             }
             // As the patterns would name it.
             let named = path.file_name().map_or_else(|| path.clone(), |name| identity.path.with_file_name(name));
-            if is_rotated_name(&original, path) && self.claim_as(generation, &named, look)? {
-                if let Some(followed) = self.followed.get_mut(&generation) {
-                    followed.identity.path.clone_from(&identity.path);
-                    followed.name = Name::Rotated(path.clone());
-                    lock(&self.journal).file(generation, followed.identity.clone());
+            if is_rotated_name(&original, path) {
+                if self.claim_as(generation, &named, look)? {
+                    if let Some(followed) = self.followed.get_mut(&generation) {
+                        followed.identity.path.clone_from(&identity.path);
+                        followed.name = Name::Rotated(path.clone());
+                        lock(&self.journal).file(generation, followed.identity.clone());
+                    }
+                    return Ok(true);
                 }
+            } else if self.is_matched(path) && self.claim_as(generation, &named, look)? {
+                // It was renamed, `app.log.1` to `app.log.2`, between the lookup of the patterns and this one.
                 return Ok(true);
             }
         }

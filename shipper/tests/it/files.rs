@@ -177,6 +177,49 @@ fn a_renamed_file_is_read_to_its_end_and_the_new_one_from_its_beginning() {
 }
 
 #[test]
+fn a_file_renamed_out_of_the_pattern_is_read_however_late_it_grows() {
+    let mut world = World::new();
+    append(&world.log(), "one\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    let rotated = world.dir.path().join("app.log.1");
+    // Whoever writes it keeps its descriptor.
+    let mut writer = OpenOptions::new().append(true).open(world.log()).unwrap();
+    std::fs::rename(world.log(), &rotated).unwrap();
+    world.run(&mut rig, A_WHILE);
+    append(&world.log(), "two\n");
+    for late in ["late 1\n", "late 2\n"] {
+        world.run(&mut rig, Duration::from_secs(90));
+        writer.write_all(late.as_bytes()).unwrap();
+        world.run(&mut rig, A_WHILE);
+    }
+    assert_eq!(world.messages(), ["late 1", "late 2", "one", "two"]);
+    // Once more, with another process, and under the next name.
+    rig.close();
+    std::fs::rename(&rotated, world.dir.path().join("app.log.2")).unwrap();
+    let mut rig = world.start(false);
+    world.run(&mut rig, Duration::from_secs(90));
+    writer.write_all(b"late 3\n").unwrap();
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), ["late 1", "late 2", "late 3", "one", "two"]);
+    assert_eq!(rig.report().files.counts.given_up, 0);
+}
+
+#[test]
+fn a_file_that_is_given_up_after_a_rename_is_counted() {
+    let mut world = World::new();
+    append(&world.log(), "one\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    std::fs::rename(world.log(), world.dir.path().join("elsewhere.txt")).unwrap();
+    world.run(&mut rig, A_WHILE);
+    append(&world.dir.path().join("elsewhere.txt"), "two\n");
+    world.run(&mut rig, Duration::from_secs(90));
+    assert_eq!(world.messages(), ["one", "two"]);
+    assert_eq!(rig.report().files.counts.given_up, 1);
+}
+
+#[test]
 fn what_copytruncate_took_away_is_found_in_the_copy() {
     let mut world = World::new();
     append(&world.log(), "a first line that is long enough to tell\n");

@@ -14,6 +14,7 @@ mod exec;
 mod export;
 mod files;
 mod fuzz;
+mod identity;
 mod memory;
 mod program;
 mod proof;

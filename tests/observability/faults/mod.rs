@@ -13,6 +13,7 @@ mod limits;
 mod network;
 mod refusals;
 mod rotation;
+mod rotation_matrix;
 mod secured;
 mod self_signed;
 mod small_disk;

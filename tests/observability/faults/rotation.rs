@@ -15,7 +15,7 @@ use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
 
 /// Debian's logrotate as `infra/local/deps.sh` unpacked it, or the system's.
 #[track_caller]
-fn logrotate() -> PathBuf {
+pub(super) fn logrotate() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let script = "source infra/local/lib.sh && find_program logrotate";
     let found = Command::new("bash").args(["-euo", "pipefail", "-c", script]).current_dir(root).output().unwrap();
@@ -24,29 +24,35 @@ fn logrotate() -> PathBuf {
     path
 }
 
-/// Rotates a file now, whatever its age and size.
-fn rotate(program: &Path, folder: &Path, how: &str) {
+/// Logrotate over the file in a folder, now, whatever its age and size; `how` is directives.
+pub(super) fn rotation(program: &Path, folder: &Path, how: &str) -> Command {
     let (config, state) = (folder.join("rotate.conf"), folder.join("rotate.state"));
     let file = folder.join("app.log");
-    fs::write(&config, format!("{} {{\n  {how}\n  rotate 10000\n  nocompress\n  missingok\n}}\n", file.display()))
-        .unwrap();
-    let output = Command::new(program).args(["--force", "--state"]).arg(&state).arg(&config).output().unwrap();
+    let directives = format!("{} {{\n  {how}\n  rotate 10000\n  missingok\n}}\n", file.display());
+    fs::write(&config, directives).unwrap();
+    let mut command = Command::new(program);
+    command.args(["--force", "--state"]).arg(&state).arg(&config);
+    command
+}
+
+fn rotate(program: &Path, folder: &Path, how: &str) {
+    let output = rotation(program, folder, how).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A service's log file, opened anew when it was renamed, as services do when they are told of it.
-struct Reopened {
+pub(super) struct Reopened {
     path: PathBuf,
     file: File,
 }
 
 impl Reopened {
-    fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf) -> Self {
         let file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
         Self { path, file }
     }
 
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let ours = self.file.metadata()?.ino();
         if fs::metadata(&self.path).map_or(true, |there| there.ino() != ours) {
             self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;

@@ -1,0 +1,271 @@
+//! Which file is which, with the real program: copies and strangers, other content under an old name, links, and more files
+//! than may be open.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::program::{Place, Running, finish, free_address, get, run, start, until};
+use crate::run::metric;
+
+/// Files of the test of open files, and how many of them may be open.
+const FILES: usize = 300;
+const OPEN_FILES: usize = 20;
+
+/// A shipper that follows a pattern, as a test restarts it.
+struct Follower {
+    place: Place,
+    admin: SocketAddr,
+    pattern: &'static str,
+    shipper: Running,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    None,
+    Orderly,
+    Kill,
+}
+
+const ENDS: [End; 3] = [End::None, End::Orderly, End::Kill];
+
+fn follow(place: &Place, admin: SocketAddr, pattern: &str, options: &[&str]) -> Running {
+    let admin = admin.to_string();
+    let run = ["run", "--file", pattern, "--scan-interval-ms", "50", "--admin-listen", &admin];
+    start(place, place.ship(&[&run[..], options].concat()))
+}
+
+impl Follower {
+    fn new(place: Place, pattern: &'static str) -> Self {
+        let admin = free_address();
+        let shipper = follow(&place, admin, pattern, &[]);
+        Self { place, admin, pattern, shipper }
+    }
+
+    /// Lets it stand still while `change` is made, or end before and start after it.
+    fn while_away(&mut self, end: End, change: impl FnOnce(&Place)) {
+        match end {
+            End::None => {}
+            End::Orderly => {
+                self.shipper.signal(Signal::TERM);
+                assert_eq!(self.shipper.code(), 0, "{}", self.shipper.stderr());
+            }
+            End::Kill => self.shipper.kill(),
+        }
+        change(&self.place);
+        if !matches!(end, End::None) {
+            self.shipper = follow(&self.place, self.admin, self.pattern, &[]);
+        }
+    }
+
+    /// Waits until the store holds these messages, sorted, and nothing else; and they stay so.
+    #[track_caller]
+    fn until_stored(&self, wanted: &[&str]) {
+        let mut wanted = wanted.to_vec();
+        wanted.sort_unstable();
+        let mut seen = Vec::new();
+        until(&format!("{wanted:?} are stored"), || {
+            seen = sorted(&self.place);
+            assert!(seen.len() <= wanted.len(), "{seen:#?}\n{}", self.shipper.stderr());
+            (seen == wanted).then_some(())
+        });
+    }
+
+    fn event(&self, event: &str) -> f64 {
+        metric(&get(self.admin, "/metrics").unwrap().1, &format!("shipper_files_total{{event=\"{event}\"}}"))
+    }
+
+    /// Ends it, and asks `verify`.
+    #[track_caller]
+    fn end(mut self) {
+        self.shipper.signal(Signal::TERM);
+        assert_eq!(self.shipper.code(), 0, "{}", self.shipper.stderr());
+        let (code, said) = run(&self.place, &["verify"]);
+        assert_eq!(code, 0, "{said}");
+    }
+}
+
+fn sorted(place: &Place) -> Vec<String> {
+    let is_there = place.path("logs.db").exists();
+    let mut stored = if is_there { place.stored() } else { Vec::new() };
+    stored.sort();
+    stored
+}
+
+fn append(path: &Path, text: &str) {
+    OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+fn truncate(path: &Path) {
+    OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+}
+
+/// As logrotate does with `copytruncate`.
+fn copy_and_truncate(place: &Place, copy: &str) {
+    fs::copy(place.path("app.log"), place.path(copy)).unwrap();
+    truncate(&place.path("app.log"));
+}
+
+/// A first line that is longer than a fingerprint.
+fn banner() -> String {
+    format!("banner {}\n", "x".repeat(1_100))
+}
+
+#[test]
+fn a_strangers_lines_are_never_taken_for_the_rest_of_a_truncated_file() {
+    const READ: &str = "started the nightly job\nfinished the nightly job\n";
+    for end in ENDS {
+        for stranger in ["admin-notes.txt", "app.txt", "app.log.notes", "app.log-own"] {
+            let place = Place::new();
+            let (log, notes) = (place.path("app.log"), place.path(stranger));
+            fs::write(&notes, format!("{READ}secret\n")).unwrap();
+            // What was written right before the last look may be a copy that was made then.
+            until("the notes are old", || {
+                let age = fs::metadata(&notes).unwrap().modified().unwrap().elapsed().unwrap();
+                (age > Duration::from_millis(200)).then_some(())
+            });
+            fs::write(&log, READ).unwrap();
+            let mut follower = Follower::new(place, "app.log");
+            follower.until_stored(&["started the nightly job", "finished the nightly job"]);
+            follower.while_away(end, |_| truncate(&log));
+            if matches!(end, End::None) {
+                until("the truncation is noticed", || (follower.event("truncated") == 1.0).then_some(()));
+                assert_eq!(follower.event("suspected_loss"), 1.0, "{stranger}");
+            }
+            append(&log, "next\n");
+            follower.until_stored(&["started the nightly job", "finished the nightly job", "next"]);
+            follower.end();
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_the_pattern_matches_is_read_from_where_its_original_was_cut() {
+    for end in ENDS {
+        let place = Place::new();
+        let log = place.path("app.log");
+        append(&log, "one, which is long enough to tell\n");
+        let mut follower = Follower::new(place, "app.log*");
+        follower.until_stored(&["one, which is long enough to tell"]);
+        follower.while_away(end, |place| {
+            append(&log, "two\n");
+            copy_and_truncate(place, "app.log.1");
+            append(&log, "three, which is long enough to tell\n");
+        });
+        let mut wanted = vec!["one, which is long enough to tell", "two", "three, which is long enough to tell"];
+        follower.until_stored(&wanted);
+        // Again, as soon as it can be; the older copy is renamed.
+        follower.while_away(end, |place| {
+            append(&log, "four\n");
+            fs::rename(place.path("app.log.1"), place.path("app.log.2")).unwrap();
+            copy_and_truncate(place, "app.log.1");
+            append(&log, "five\n");
+        });
+        wanted.extend(["four", "five"]);
+        follower.until_stored(&wanted);
+        // What is there when nothing was cut yet, and when it is.
+        follower.while_away(End::None, |place| {
+            fs::copy(&log, place.path("app.log.copy")).unwrap();
+        });
+        append(&log, "six\n");
+        wanted.push("six");
+        follower.until_stored(&wanted);
+        assert_eq!(follower.event("suspected_loss"), 0.0, "{end:?}");
+        follower.end();
+    }
+}
+
+#[test]
+fn another_file_with_the_same_beginning_is_read_from_its_beginning() {
+    let banner = banner();
+    let first = banner.trim_end();
+    for end in [End::Orderly, End::Kill] {
+        for is_deleted in [false, true] {
+            let place = Place::new();
+            let log = place.path("app.log");
+            fs::write(&log, format!("{banner}old 1\nold 2\n")).unwrap();
+            let mut follower = Follower::new(place, "app.log");
+            follower.until_stored(&[first, "old 1", "old 2"]);
+            follower.while_away(end, |_| {
+                if is_deleted {
+                    fs::remove_file(&log).unwrap();
+                }
+                fs::write(&log, format!("{banner}new, and longer 1\nnew, and longer 2\n")).unwrap();
+            });
+            follower.until_stored(&[first, first, "new, and longer 1", "new, and longer 2", "old 1", "old 2"]);
+            follower.end();
+        }
+    }
+}
+
+#[test]
+fn a_file_under_two_names_is_read_once_and_costs_nothing_while_it_is_idle() {
+    let place = Place::new();
+    let log = place.path("app.log");
+    append(&log, "one\n");
+    std::os::unix::fs::symlink("app.log", place.path("app.log.link")).unwrap();
+    fs::hard_link(&log, place.path("app.log.hard")).unwrap();
+    let journal = place.path("shipper-state/journal");
+    let follower = Follower::new(place, "app.log*");
+    follower.until_stored(&["one"]);
+    let len = || fs::metadata(&journal).unwrap().len();
+    // The checkpoint is noted some time after the line is stored.
+    let size = until("the journal stays as it is", || {
+        let before = len();
+        std::thread::sleep(Duration::from_millis(1_500));
+        (len() == before).then_some(before)
+    });
+    append(&log, "two\n");
+    follower.until_stored(&["one", "two"]);
+    assert!(len() < size + 2_000, "{size} bytes, then {}", len());
+    follower.end();
+}
+
+/// How many of the test's files a process has open.
+fn open_logs(shipper: &Running) -> usize {
+    let folder = format!("/proc/{}/fd", shipper.pid().as_raw_pid());
+    let links = fs::read_dir(folder).unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links.filter(|path| path.extension().is_some_and(|extension| extension == "log")).count()
+}
+
+#[test]
+fn more_files_than_may_be_open_are_read_to_their_ends() {
+    let place = Place::new();
+    for number in 0..FILES {
+        fs::write(place.path(&format!("{number:03}.log")), format!("{number:03}\n")).unwrap();
+    }
+    let max = OPEN_FILES.to_string();
+    let command = place.ship(&["run", "--file", "*.log", "--until-idle", "--max-open-files", &max]);
+    let (code, stderr) = finish(&place, command);
+    assert_eq!(code, 0, "{stderr}");
+    let mut wanted: Vec<_> = (0..FILES).map(|number| format!("{number:03}")).collect();
+    assert_eq!(sorted(&place), wanted);
+
+    let admin = free_address();
+    let mut shipper = follow(&place, admin, "*.log", &["--max-open-files", &max]);
+    let until_stored = |wanted: &mut Vec<String>, more: Vec<String>| {
+        wanted.extend(more);
+        wanted.sort_unstable();
+        until("everything is stored, and nothing twice", || {
+            let open = open_logs(&shipper);
+            assert!(open <= OPEN_FILES, "{open} files are open");
+            (sorted(&place) == *wanted).then_some(())
+        });
+    };
+    // To files that are parked, all at once; then to new ones; then to one of each.
+    (0..FILES).step_by(3).for_each(|number| append(&place.path(&format!("{number:03}.log")), "again\n"));
+    until_stored(&mut wanted, vec!["again".to_owned(); FILES / 3]);
+    (0..3 * OPEN_FILES).for_each(|number| append(&place.path(&format!("new-{number}.log")), "new\n"));
+    until_stored(&mut wanted, vec!["new".to_owned(); 3 * OPEN_FILES]);
+    append(&place.path("001.log"), "late\n");
+    append(&place.path("new-0.log"), "late\n");
+    until_stored(&mut wanted, vec!["late".to_owned(); 2]);
+    shipper.signal(Signal::TERM);
+    assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
+    let (code, said) = run(&place, &["verify"]);
+    assert_eq!(code, 0, "{said}");
+}

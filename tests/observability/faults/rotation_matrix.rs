@@ -1,0 +1,253 @@
+//! The real logrotate in every combination of how it rotates, what it does to rotated files, and what the pattern names,
+//! under load, while the shipper is killed, stopped and started again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use observability_tests::numbers::Load;
+use observability_tests::program::{Program, Start};
+use observability_tests::wait;
+use serde_json::Value;
+
+use super::rotation::{Reopened, logrotate, rotation};
+use super::{Bench, Soak, shipper, verify};
+
+const LINES_PER_SECOND: u64 = 150;
+
+/// Log messages of which each stands for a file whose unread end may be lost.
+const LOSSES: [&str; 3] = [
+    "file truncated and no rotated copy of it found",
+    "file deleted or rewritten while the shipper was stopped",
+    "file deleted before its last line was read",
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Combination {
+    copies: bool,
+    /// `compress`, `delaycompress`, `dateext` or nothing.
+    rotated: &'static str,
+    pattern: &'static str,
+}
+
+impl Combination {
+    fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for copies in [false, true] {
+            for rotated in ["compress", "delaycompress", "dateext", ""] {
+                for pattern in ["app.log", "app.log*"] {
+                    all.push(Self { copies, rotated, pattern });
+                }
+            }
+        }
+        all
+    }
+
+    fn directives(self) -> String {
+        let how = if self.copies { "copytruncate" } else { "create" };
+        let rotated = match self.rotated {
+            "delaycompress" => "compress\n  delaycompress",
+            "dateext" => "nocompress\n  dateext\n  dateformat -%Y%m%d-%s",
+            "" => "nocompress",
+            other => other,
+        };
+        format!("{how}\n  {rotated}")
+    }
+
+    /// Whether logrotate itself destroys lines: those written after it read the file, and before it cut or deleted it.
+    fn destroys(self) -> bool {
+        self.copies || self.rotated == "compress"
+    }
+}
+
+/// One combination under load.
+struct Case {
+    combination: Combination,
+    bench: Bench,
+    logrotate: PathBuf,
+    program: Program,
+    /// Warnings of possible losses, by every process so far.
+    losses: usize,
+}
+
+impl Case {
+    fn new(combination: Combination, logrotate: &Path) -> Self {
+        let bench = Bench::new("rotation-matrix");
+        let program = Self::command(&bench, combination).start();
+        Self { combination, bench, logrotate: logrotate.to_owned(), program, losses: 0 }
+    }
+
+    fn command(bench: &Bench, combination: Combination) -> Start {
+        let pattern = bench.folder.path().join(combination.pattern);
+        let start = shipper(&Self::store(bench), &bench.state()).args(["--scan-interval-ms", "200", "--file"]);
+        start.arg(pattern)
+    }
+
+    fn store(bench: &Bench) -> String {
+        format!("sqlite:{}", bench.folder.path().join("logs.db").display())
+    }
+
+    fn load(&self) -> Load {
+        let mut file = Reopened::new(self.bench.file());
+        if self.combination.copies {
+            return self.bench.load(LINES_PER_SECOND);
+        }
+        Load::start(&self.bench.project, LINES_PER_SECOND, move |lines| file.write(lines))
+    }
+
+    fn take_losses(&mut self) {
+        let log = self.program.stderr();
+        self.losses += log.lines().filter(|line| LOSSES.iter().any(|loss| line.contains(loss))).count();
+    }
+
+    fn end(&mut self, orderly: bool) {
+        if orderly {
+            assert_eq!(self.program.stop(), 0, "{:?}: {}", self.combination, self.program.stderr());
+        } else {
+            self.program.kill();
+        }
+        self.take_losses();
+    }
+
+    fn restart(&mut self) {
+        self.program = Self::command(&self.bench, self.combination).start();
+    }
+
+    /// A rotation, with or without an end of the shipper before it, during it, or after it.
+    fn round(&mut self, soak: &mut Soak, load: &Load) {
+        let (when, orderly) = (soak.random.within(0..4), soak.random.within(0..3) == 0);
+        if when == 0 {
+            self.end(orderly);
+        }
+        let directives = self.combination.directives();
+        let command = &mut rotation(&self.logrotate, self.bench.folder.path(), &directives);
+        let rotation = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        if when == 1 {
+            soak.pause_ms(0..30);
+            self.end(orderly);
+        }
+        let output = rotation.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rotated_at = load.written();
+        if when == 2 {
+            soak.pause_ms(0..400);
+            self.end(orderly);
+        }
+        if when < 3 {
+            self.restart();
+        }
+        // A file that no scan sees before it is rotated out of the pattern is nobody's. That is not tried here.
+        let (deadline, next) = (Duration::from_secs(60), rotated_at + LINES_PER_SECOND / 5);
+        wait::until_within(deadline, &format!("{:?}: lines after a rotation are stored", self.combination), || {
+            self.stored().keys().next_back().is_some_and(|last| *last >= next).then_some(())
+        });
+    }
+
+    /// How often the store holds each line; asserts that it holds nothing that is no line. The last line in a copy that
+    /// was made while it was written may be torn.
+    fn stored(&self) -> BTreeMap<u64, u64> {
+        let store = Self::store(&self.bench);
+        if !self.bench.folder.path().join("logs.db").exists() {
+            return BTreeMap::new();
+        }
+        let mut export = Start::program("shipper").args(["export", &store]).start();
+        assert_eq!(export.exit_code(), 0, "{}", export.stderr());
+        let mut counts = BTreeMap::new();
+        for line in export.stdout().lines() {
+            let document: Value = serde_json::from_str(line).unwrap();
+            let message = document["message"].as_str().unwrap_or_default();
+            let is_torn = self.combination.copies && message.starts_with("{\"timestamp\":\"");
+            match document["status"].as_u64() {
+                Some(number) if document["project_id"] == *self.bench.project => {
+                    *counts.entry(number).or_default() += 1
+                }
+                _ => assert!(is_torn, "{:?}: this is no line: {line}", self.combination),
+            }
+        }
+        counts
+    }
+
+    /// All is stored that is left in files, nothing twice, and what is missing was warned of.
+    fn judge(mut self, lines: u64) -> String {
+        let combination = self.combination;
+        let files = numbers_by_file(self.bench.folder.path());
+        let is_packed = |path: &Path| path.extension().is_some_and(|extension| extension == "gz");
+        let plain: BTreeSet<u64> =
+            files.iter().filter(|(path, _)| !is_packed(path)).flat_map(|(_, numbers)| numbers).copied().collect();
+        wait::until_within(Duration::from_secs(60), &format!("{combination:?}: what is in files is stored"), || {
+            let stored = self.stored();
+            plain.iter().all(|number| stored.contains_key(number)).then_some(())
+        });
+        self.end(true);
+        // Another process finds nothing that was not read.
+        let mut last = Self::command(&self.bench, combination).arg("--until-idle").start();
+        assert_eq!(last.exit_code(), 0, "{combination:?}: {}", last.stderr());
+        self.losses += LOSSES.iter().map(|loss| last.stderr().matches(loss).count()).sum::<usize>();
+        verify(&Self::store(&self.bench), &self.bench.state());
+        let stored = self.stored();
+        let doubled: Vec<_> = stored.iter().filter(|(_, count)| **count > 1).map(|(number, _)| *number).collect();
+        assert_eq!(doubled, [0_u64; 0], "{combination:?}: stored twice");
+        let missing: BTreeSet<u64> = (0..lines).filter(|number| !stored.contains_key(number)).collect();
+        let packed_missing =
+            files.values().filter(|numbers| numbers.iter().any(|number| missing.contains(number))).count();
+        assert!(
+            packed_missing <= self.losses,
+            "{combination:?}: {packed_missing} compressed files hold lines that are missing, {} losses are logged",
+            self.losses
+        );
+        let in_files: BTreeSet<u64> = files.values().flatten().copied().collect();
+        let destroyed = missing.difference(&in_files).count();
+        assert!(destroyed == 0 || combination.destroys(), "{combination:?}: lines are missing: {missing:?}");
+        format!("{combination:?}: {} of {lines} lines, {} losses logged", stored.len(), self.losses)
+    }
+}
+
+/// The numbers of the whole lines in each of a folder's logs, compressed or not.
+fn numbers_by_file(folder: &Path) -> BTreeMap<PathBuf, BTreeSet<u64>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.file_name().unwrap().to_string_lossy().starts_with("app.log") {
+            continue;
+        }
+        let output = Command::new("gzip").args(["-dcf"]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = output.stdout.split_inclusive(|byte| *byte == b'\n');
+        let whole = lines.filter_map(|line| serde_json::from_slice::<Value>(line.strip_suffix(b"\n")?).ok());
+        files.insert(path, whole.filter_map(|line| line["status"].as_u64()).collect());
+    }
+    files
+}
+
+fn try_combination(combination: Combination, logrotate: &Path) -> String {
+    let mut soak = Soak::new("logrotate in combination", 4, 40);
+    let mut case = Case::new(combination, logrotate);
+    let load = case.load();
+    while soak.goes_on() {
+        let began = Instant::now();
+        soak.pause_ms(300..900);
+        // The date in a rotated name has whole seconds.
+        std::thread::sleep(Duration::from_millis(1_050).saturating_sub(began.elapsed()));
+        case.round(&mut soak, &load);
+    }
+    let lines = load.stop();
+    let judged = case.judge(lines);
+    soak.report(lines, &format!(" that were left: {judged}"));
+    judged
+}
+
+#[test]
+fn of_each_combination_of_logrotates_directives_each_line_that_is_left_is_stored_once() {
+    let logrotate = logrotate();
+    let failed: Vec<Combination> = std::thread::scope(|scope| {
+        let tried = Combination::all().into_iter().map(|combination| {
+            let logrotate = &logrotate;
+            (combination, scope.spawn(move || try_combination(combination, logrotate)))
+        });
+        let tried: Vec<_> = tried.collect();
+        tried.into_iter().filter_map(|(combination, tried)| tried.join().err().map(|_| combination)).collect()
+    });
+    assert!(failed.is_empty(), "{failed:?}");
+}
