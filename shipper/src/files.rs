@@ -239,7 +239,9 @@ impl<D: Disk> Files<D> {
         if !self.is_unsynced {
             return Ok(());
         }
+        let looked_at = self.looked_at();
         let mut journal = lock(&self.journal);
+        looked_at.into_iter().for_each(|at| journal.looked(at));
         let Err(error) = journal.sync() else {
             self.is_unsynced = false;
             return Ok(());

@@ -119,7 +119,9 @@ impl Runner {
         if let Err(error) = self.pipeline.close(clock.now()) {
             tracing::error!(%error, "the last checkpoints could not be written: their lines will be sent again");
         }
-        self.status.set_report(self.pipeline.report());
+        let report = self.pipeline.report();
+        self.note_unread(&report);
+        self.status.set_report(report);
     }
 
     /// Writes down which files are not read. A disk that takes no note is tried again at the next look.

@@ -252,7 +252,8 @@ fn more_files_than_may_be_open_are_read_to_their_ends() {
         wanted.sort_unstable();
         until("everything is stored, and nothing twice", || {
             let open = open_logs(&shipper);
-            assert!(open <= OPEN_FILES, "{open} files are open");
+            // One more while it is looked at.
+            assert!(open <= OPEN_FILES + 1, "{open} files are open");
             (sorted(&place) == *wanted).then_some(())
         });
     };
