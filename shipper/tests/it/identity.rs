@@ -265,6 +265,7 @@ fn more_files_than_may_be_open_are_read_to_their_ends() {
     append(&place.path("001.log"), "late\n");
     append(&place.path("new-0.log"), "late\n");
     until_stored(&mut wanted, vec!["late".to_owned(); 2]);
+    until("the note of what waits is removed", || (!place.path("shipper-state/unread").exists()).then_some(()));
     shipper.signal(Signal::TERM);
     assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
     let (code, said) = run(&place, &["verify"]);
