@@ -9,6 +9,7 @@ use std::process::Command;
 
 use observability_tests::engine::Engine;
 use observability_tests::numbers::{Load, Tally};
+use observability_tests::scrape::Scrape;
 use serde_json::Value;
 
 use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
@@ -91,6 +92,10 @@ fn of_a_file_that_logrotate_copies_and_cuts_each_line_that_is_left_is_stored_onc
     let bench = Bench::new("copytruncate");
     let load = bench.load(1_000);
     let (mut program, admin) = following(bench.shipper(&engine.url));
+    // A life of the file that ends before the first look, while the store is waited for, nobody has seen.
+    observability_tests::wait::until("the file is followed", || {
+        (Scrape::of(admin).metric("shipper_files_followed", &[]) >= 1.0).then_some(())
+    });
     while soak.goes_on() {
         soak.pause_ms(500..1_500);
         rotate(&logrotate, bench.folder.path(), "copytruncate");
@@ -101,7 +106,7 @@ fn of_a_file_that_logrotate_copies_and_cuts_each_line_that_is_left_is_stored_onc
         let tally = Tally::of(&engine, &bench.project);
         left.iter().all(|n| tally.counts.contains_key(n)).then_some(tally)
     });
-    let scrape = observability_tests::scrape::Scrape::of(admin);
+    let scrape = Scrape::of(admin);
     crate::place::assert_accounts_balance(&scrape);
     assert_eq!(program.stop(), 0, "{}", program.stderr());
     verify(&engine.url, &bench.state());
