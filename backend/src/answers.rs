@@ -45,7 +45,7 @@ pub const TAKEN_BY_STREAM: usize = 256 * 1024;
 /// Bytes of the lines of a page, after which it ends with its next step of lines.
 pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// An answer of at most so many bytes is not held: a connection writes it at once.
+/// Maximum bytes of an answer that is not counted as held: a connection writes it at once.
 const SMALL: usize = 64 * 1024;
 
 /// A page of lines: what [`search`] is to find.
@@ -95,7 +95,7 @@ impl Held {
         self.count(bytes);
     }
 
-    /// Gives back what goes beyond so many bytes.
+    /// Gives back what is reserved beyond this many bytes.
     fn keep(&mut self, bytes: usize) {
         let more_than = |permits: usize| permits.saturating_sub(bytes.div_ceil(UNIT));
         let (of_token, of_all) = (more_than(self.of_token.num_permits()), more_than(self.of_all.num_permits()));

@@ -4,7 +4,7 @@
 //! module: [`requests`] (the story of a request), [`projects`] (a project's lines), [`api`] (searches and counts, asked
 //! by [`ask`]), [`alerts`] (what Alertmanager says, as log lines), [`health`], and [`faults`] for drills; [`page`] is what
 //! a person looks at, of each [`line`](mod@line) and of the [`story`] that lines tell together, with the shipper's [`dead_letters`] where they are
-//! at hand. Errors are [`problem`] details; [`links`] lead from an answer to its request's lines, and every answer
+//! at present. Errors are [`problem`] details; [`links`] lead from an answer to its request's lines, and every answer
 //! has the same [`headers`]. What callers may take is bounded, and [`limits`] counts what meets a bound.
 
 pub mod settings;

@@ -14,7 +14,7 @@ pub enum Limit {
     RequestBodyTimeout,
     /// A connection that waited for its client was closed to make room for another.
     ConnectionEvicted,
-    /// A connection of the reserve asked for more than health or metrics.
+    /// A connection of the reserve requested something other than health or metrics.
     ConnectionReserved,
     /// There was no room for a connection, not even in the reserve.
     ConnectionRefused,

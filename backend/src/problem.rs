@@ -200,7 +200,7 @@ pub fn nothing_here() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is nothing here; the README lists the routes")
 }
 
-/// Answers what no route matches, with a page where one is asked for.
+/// Answers what no route matches, with a page where the client accepts one.
 ///
 /// # Errors
 /// Always.
@@ -208,7 +208,7 @@ pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, actix_web::
     Err(told(&request, nothing_here()))
 }
 
-/// Answers a method that a route does not take with those that it does, with a page where one is asked for.
+/// Answers a method that a route does not take with those that it does, with a page where the client accepts one.
 ///
 /// # Errors
 /// Always.

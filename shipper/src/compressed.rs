@@ -50,7 +50,7 @@ fn is_gzip(first: &[u8]) -> bool {
     matches!(first, [0x1f, 0x8b, 8, flags, ..] if flags & 0xe0 == 0)
 }
 
-/// Frames that zstd and lz4 skip: `5? 2A 4D 18`, a length, and so many bytes. What follows them decides, where it can be
+/// Frames that zstd and lz4 skip: `5? 2A 4D 18`, a length, and that many bytes. What follows them decides, where it can be
 /// seen; tools that write such a frame first are zstd's. The outer `None` is for what is no such frame.
 fn skippable(first: &[u8]) -> Option<Option<&'static str>> {
     let mut rest = first;

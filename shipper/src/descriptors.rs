@@ -18,7 +18,7 @@ pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// directory's lock and journals, dead letters, the embedded store, name resolution, a folder being listed.
 const OWN_DESCRIPTORS: u64 = 64;
 
-/// The soft limit that this process was started with, once it was asked for.
+/// The soft limit that this process was started with, once it was read.
 static INHERITED: OnceLock<Option<u64>> = OnceLock::new();
 
 /// The soft limit on open files that this process was started with; `None` if there is none.

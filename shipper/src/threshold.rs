@@ -2,7 +2,7 @@
 //!
 //! `exec` does not start the command but this program once more, with [`ARGUMENT`] and the command, as leader of a process
 //! group. Before the command stands the soft limit on open files that it is to have, which the shipper has raised for
-//! itself. It waits at one end of a socket. Once the guard has been told of the group, [`GO`] comes over it and with that
+//! itself. It waits at one end of a socket. Once the guard knows the group, [`GO`] comes over it and with that
 //! the command's standard output; then the process becomes the command, which so is the leader of its group, with the
 //! arguments, the environment and the files that it would have had at once. Where it can't become the command, the system's
 //! error goes back, four bytes, little-endian; where it can, the socket just ends. A socket that ends without a [`GO`] means

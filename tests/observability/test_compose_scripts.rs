@@ -236,7 +236,7 @@ fn too_few_mappings_are_a_warning() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("max_map_count"));
 }
 
-/// Answers every request with the shipper's metrics, which count so many lines.
+/// Answers every request with the shipper's metrics, which count this many lines.
 fn metrics_of_a_shipper(lines: u32) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -46,7 +46,7 @@ fn raise_own_limit() {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
-/// The service with at most so many descriptors.
+/// The service with at most this many descriptors.
 #[track_caller]
 fn with_descriptors(descriptors: u32, address: SocketAddr, folder: &Path) -> Program {
     let command = format!("ulimit -n {descriptors}; exec \"$0\"");
@@ -239,7 +239,7 @@ fn clients_that_take_nothing_of_large_answers_cost_bounded_memory_and_starve_no_
     wait::until("those beyond are refused", || {
         (backend.scrape().metric("limits_reached_total", &refused) >= 40.0).then_some(())
     });
-    // Another token is answered meanwhile; this one is told when to try again.
+    // Another token is answered meanwhile; this one gets a Retry-After.
     let begun = Instant::now();
     assert_eq!(get("/api/logs?limit=1000", &of_all).status, 200);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());

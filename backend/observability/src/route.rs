@@ -1,6 +1,6 @@
 //! The pattern of the route that took a request.
 //!
-//! A request that ended early (a panic, a client that is gone, a middleware's error) takes with it what routing
+//! A request that ended early (a panic, a client that disconnected, a middleware's error) takes with it what routing
 //! decided. Its pattern is then the only one that can take its path; where there are several, it is not known.
 
 use actix_web::HttpRequest;

@@ -18,7 +18,7 @@ where
     actix_rt::spawn(task.in_current_span())
 }
 
-/// Runs blocking code on the thread pool, with the ids of the request at hand. In place of `actix_web::web::block`,
+/// Runs blocking code on the thread pool, with the ids of the present request. In place of `actix_web::web::block`,
 /// which leaves them behind: what is logged in there has no request id.
 ///
 /// # Panics

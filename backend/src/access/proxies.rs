@@ -4,7 +4,7 @@
 //! The entries of all `X-Forwarded-For` headers are read from right to left, since each proxy appends the address that it
 //! took a request from. The client is the first that is not a trusted proxy; what stands left of it is the client's own
 //! claim. An entry that is no address ends the walk: the client is then the proxy that wrote it. `Forwarded` (RFC 7239) is
-//! not read: a proxy passes on one that its client sent unless it is told not to.
+//! not read: a proxy passes on one that its client sent unless its configuration forbids it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;

@@ -155,7 +155,7 @@ impl Connection {
         }
         if waiting.has_begun && waiting.unread.is_none() {
             self.limits.count(Limit::RequestHeadTimeout);
-            // Who does not take it either is not told.
+            // A client that does not read that either gets no answer.
             let _ = self.stream.try_write(TIMED_OUT);
         }
         Err(io::ErrorKind::TimedOut.into())

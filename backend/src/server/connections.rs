@@ -55,7 +55,7 @@ struct Inner {
     limits: Limits,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Arc<State>>>,
-    /// Is told when a place is given back.
+    /// Notified when a place is given back.
     freed: Notify,
     /// Connections that wait for one.
     waiting: AtomicUsize,
@@ -88,7 +88,7 @@ impl Drop for Place {
 }
 
 impl Connections {
-    /// So many at most; the head of each request has to be whole within `head_timeout`.
+    /// At most `max` connections; the head of each request has to be whole within `head_timeout`.
     #[must_use]
     pub fn new(room: Room, head_timeout: Duration, limits: Limits) -> Self {
         let (next, waiting) = (AtomicU64::new(0), AtomicUsize::new(0));

@@ -13,7 +13,7 @@ pub const KEPT_PER_WORKER: u64 = 4;
 /// Connections that are kept for health checks and scrapes, at most.
 pub const RESERVE_MAX: usize = 32;
 
-/// There is room for so many connections, whatever the limit is.
+/// Minimum number of connections, whatever the limit is.
 const LEAST: usize = 8;
 
 /// A soft limit is raised to no more than this.
@@ -38,7 +38,7 @@ pub fn raise_limit() -> Option<u64> {
     }
 }
 
-/// The room that a limit of open files leaves for connections, of which `wanted` are asked for. A request may need a
+/// The room that a limit of open files leaves for connections, of which `wanted` are configured. A request may need a
 /// descriptor besides its connection's, to ask an engine.
 #[must_use]
 pub fn room(limit: Option<u64>, workers: u64, wanted: usize) -> Room {

@@ -25,7 +25,7 @@ pub mod request;
 use connection::Connection;
 use connections::Connections;
 
-/// A connection on which nothing was asked for this long is closed.
+/// Idle timeout of a connection between two requests.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// What is unread of a request is taken for this long after its answer, so that the answer arrives.
@@ -39,7 +39,7 @@ const BACKLOG: i32 = 1_024;
 pub struct Options {
     /// Threads; none for one a core.
     pub workers: Option<usize>,
-    /// A client that takes nothing of its answer for this long is cut off.
+    /// A client that reads nothing of its answer for this long is disconnected.
     pub stall_timeout: Duration,
     /// Time for open requests at the end.
     pub shutdown_timeout: Duration,

@@ -6,7 +6,7 @@ use crate::docker::Labels;
 use crate::encoding::LineEncoding;
 use crate::files::{self, FileSettings};
 
-/// The greatest limit on open files that can be asked for; the system's own is applied where files are opened.
+/// Upper bound of the setting `max_open_files`; the system's own limit is applied where files are opened.
 const OPEN_FILES_MAX: u64 = 1_000_000;
 
 /// The settings that `options` are, where every key with a default has its value.

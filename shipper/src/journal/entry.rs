@@ -30,7 +30,7 @@ pub struct FileIdentity {
     /// When it was created, in nanoseconds since the Unix epoch, where the file system knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub born_ns: Option<i64>,
-    /// Bytes before are not lines of this generation: another one has them, or nobody asked for them.
+    /// Bytes before are not lines of this generation: another generation has them, or the settings skip them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub start: u64,
     /// How many of its first bytes the fingerprint covers.

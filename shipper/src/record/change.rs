@@ -118,7 +118,7 @@ impl ChangeSet {
 pub(crate) struct Changes {
     set: ChangeSet,
     /// Kinds of which an entry of `named` tells.
-    told: ChangeSet,
+    reported: ChangeSet,
     named: Vec<String>,
 }
 
@@ -142,7 +142,7 @@ impl Changes {
     /// Adds another's changes.
     pub(crate) fn extend(&mut self, other: Self) {
         self.set.0 |= other.set.0;
-        self.told.0 |= other.told.0;
+        self.reported.0 |= other.reported.0;
         self.named.extend(other.named);
     }
 
@@ -165,13 +165,13 @@ impl Changes {
         if !self.named.contains(&entry) {
             self.named.push(entry);
         }
-        self.told.insert(change);
+        self.reported.insert(change);
     }
 
     /// The entries of `origin.changed`.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &str> {
-        let untold =
-            self.set.iter().filter(|change| !self.told.contains(*change)).map(|change| -> &str { change.as_str() });
-        untold.chain(self.named.iter().map(String::as_str))
+        let unreported =
+            self.set.iter().filter(|change| !self.reported.contains(*change)).map(|change| -> &str { change.as_str() });
+        unreported.chain(self.named.iter().map(String::as_str))
     }
 }

@@ -150,7 +150,7 @@ impl Generation {
             given_up_bytes: 0,
             waiting_bytes: 0,
             ended_unix_ms: None,
-            // Bytes before are another generation's, or nobody asked for them.
+            // Bytes before are another generation's, or the settings skip them.
             skipped: Some(0..start).filter(|range| !range.is_empty()).into_iter().collect(),
             dead: BTreeMap::new(),
             discarded: BTreeMap::new(),

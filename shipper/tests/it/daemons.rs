@@ -149,7 +149,7 @@ fn a_killed_shipper_takes_those_along_that_it_waits_for() {
     let daemon = Stray(place.pid("daemon"));
     until_it_waits(&shipper);
     shipper.kill();
-    until("the daemon is gone", || is_gone(daemon.0).then_some(()));
+    until("the daemon has ended", || is_gone(daemon.0).then_some(()));
 }
 
 #[test]

@@ -30,7 +30,7 @@ enum Failed {
 
 impl ResponseError for Failed {}
 
-/// Of a type that the library is not told of.
+/// A type that the library does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("can't load the page")]
 struct Unnamed(#[source] Unreachable);
@@ -40,7 +40,7 @@ impl ResponseError for Unnamed {}
 /// Says itself what its cause says.
 #[derive(Debug, thiserror::Error)]
 #[error("can't load: {0}")]
-struct Told(#[source] Unreachable);
+struct Unlisted(#[source] Unreachable);
 
 /// An error whose `Debug` is a report, as those of `anyhow` are.
 struct Report;
@@ -140,11 +140,11 @@ fn a_chain_is_one_field_through_whatever_made_it_a_response() {
 
 #[test]
 fn what_a_text_says_already_is_not_repeated() {
-    let told = || -> Box<dyn StdError> { Box::new(Told(Unreachable(refused()))) };
-    assert_eq!(error_of(move || told().into()), "can't load: can't reach the store: connection refused");
+    let unlisted = || -> Box<dyn StdError> { Box::new(Unlisted(Unreachable(refused()))) };
+    assert_eq!(error_of(move || unlisted().into()), "can't load: can't reach the store: connection refused");
     let rig = Rig::new();
     with_default(&rig.dispatch, || {
-        tracing::error!(error = &Told(Unreachable(refused())) as &dyn StdError, "failed");
+        tracing::error!(error = &Unlisted(Unreachable(refused())) as &dyn StdError, "failed");
     });
     assert_eq!(rig.lines()[0]["error"], "can't load: can't reach the store: connection refused");
 }

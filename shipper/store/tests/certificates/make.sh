@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the certificates of these tests anew, by the OpenSSL of this machine; nothing else uses them or their keys.
+# Makes the certificates of these tests again, by the OpenSSL of this machine; nothing else uses them or their keys.
 # Self-signed ones are what a plain `openssl req -x509` makes: CA certificates, by OpenSSL's own default.
 set -eu
 cd "$(dirname "$0")"

@@ -35,7 +35,7 @@ async fn open(base: &Path) -> Store {
     Store::open_writer(&Target::Sqlite(file(base)), &EngineSettings::default()).await.unwrap()
 }
 
-/// Lines of a generation, as many as asked for.
+/// `count` lines of a generation.
 fn lines(number: u8, count: u32) -> store::Batch {
     let records: Vec<_> = (0..count).map(|second| record(second % 60, &format!("{number}"), None)).collect();
     batch("x", generation(number), &records)

@@ -110,7 +110,7 @@ impl Plan {
 }
 
 impl Plan {
-    /// Whether somebody may write notes beside files: that those are no copies is told by when they were written, which a
+    /// Whether somebody may write notes beside files: that those are no copies follows from when they were written, which a
     /// clock that jumps and a disk that fails leave open.
     pub(super) fn has_notes(&self) -> bool {
         self.clock_jumps == 0 && self.faults.error == 0

@@ -31,7 +31,7 @@ impl Tally {
         self.requests += requests as u64;
     }
 
-    /// The answer to a request of so many lines.
+    /// The answer to a request of `lines` lines.
     pub(super) fn answered(&mut self, lines: usize, answer: &Result<Vec<Disposition>, WriteError>) {
         match answer {
             Ok(dispositions) if dispositions.len() == lines => self.settled(dispositions),

@@ -1,7 +1,7 @@
 //! One node of the cluster, and how a request gets to it.
 //!
 //! What is put in place goes by the `elasticsearch` crate, unless certificates or a proxy are given: the crate can't be
-//! told to trust a server's own certificate, nor which hosts no proxy is for. It gives an answer's body only in whole,
+//! configured to trust a server's own certificate, nor which hosts no proxy is for. It gives an answer's body only in whole,
 //! however long, so that there a body is read only if its length is stated and within the bound; the status says what
 //! matters. All other answers are read piece by piece, no further than their bound.
 //!
