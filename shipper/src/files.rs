@@ -19,6 +19,7 @@ mod identity;
 mod lives;
 mod lookup;
 mod places;
+mod restart;
 mod rotated;
 mod scan;
 mod settings;

@@ -80,7 +80,9 @@ fn what_an_engine_lost_or_has_twice_is_found(place: &Place, engine: &Engine) {
 
     // What was stored of a file can be asked for when the file is gone, and so when a shipper started without it.
     std::fs::remove_file(&file).unwrap();
-    ship(place, &state, &file);
+    let path_of_file = file.display().to_string();
+    let (code, said) = run(place, "run", &state, &["--until-idle", "--allow-empty", "--file", &path_of_file]);
+    assert_eq!(code, 0, "{said}");
     let (code, said) = run(place, "verify", &state, &[]);
     assert!(code == 0 && said.contains("3000 lines in"), "{said}");
     assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);

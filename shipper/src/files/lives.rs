@@ -79,41 +79,9 @@ impl<D: Disk> Files<D> {
         Ok(())
     }
 
-    /// No file is the life any more that a generation of an earlier process was of: what is unread of it is in a copy, or
-    /// nowhere.
-    pub(super) fn end_unclaimed(
-        &mut self,
-        generation: GenerationId,
-        entry: &Entry,
-        copies: Vec<Copy<D::File>>,
-        look: &mut Look<D::File>,
-    ) -> io::Result<()> {
-        let Some(identity) = &entry.file else { return Ok(()) };
-        let mut copies = copies.into_iter();
-        match copies.next() {
-            Some(copy) => self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look)?,
-            None => {
-                self.counts.vanished += 1;
-                tracing::warn!(
-                    path = %identity.path.display(), %generation, checkpoint = entry.checkpoint,
-                    "file deleted or rewritten while the shipper was stopped: what was unread of it is lost"
-                );
-                look.events.push(FileEvent::Vanished {
-                    generation,
-                    file: identity.path.clone(),
-                    end: entry.checkpoint,
-                });
-            }
-        }
-        for copy in copies.filter(|copy| copy.is_named) {
-            self.begin_read_copy(&copy, look)?;
-        }
-        Ok(())
-    }
-
     /// What is unread of a generation is read from a copy of its file; `entry` if nobody reads it yet. A copy that the
     /// patterns name is followed from now on.
-    fn go_on_in(
+    pub(super) fn go_on_in(
         &mut self,
         generation: GenerationId,
         cut: &FileIdentity,

@@ -139,9 +139,14 @@ impl Case {
             self.restart();
         }
         // A file that no scan sees before it is rotated out of the pattern is nobody's. That is not tried here.
-        let (deadline, next) = (Duration::from_secs(60), rotated_at + LINES_PER_SECOND / 5);
-        wait::until_within(deadline, &format!("{:?}: lines after a rotation are stored", self.combination), || {
-            self.stored().keys().next_back().is_some_and(|last| *last >= next).then_some(())
+        self.until_stored(rotated_at + LINES_PER_SECOND / 5);
+    }
+
+    /// Until a line of this number or a later one is stored: the file in which it stands has been seen.
+    fn until_stored(&self, number: u64) {
+        let what = format!("{:?}: line {number} or a later one is stored", self.combination);
+        wait::until_within(Duration::from_secs(60), &what, || {
+            self.stored().keys().next_back().is_some_and(|last| *last >= number).then_some(())
         });
     }
 
@@ -225,6 +230,7 @@ fn try_combination(combination: Combination, logrotate: &Path) -> String {
     let mut soak = Soak::new("logrotate in combination", 4, 40);
     let mut case = Case::new(combination, logrotate);
     let load = case.load();
+    case.until_stored(0);
     while soak.goes_on() {
         let began = Instant::now();
         soak.pause_ms(300..900);

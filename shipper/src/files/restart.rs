@@ -1,0 +1,163 @@
+//! After a restart: which file each generation of the process before goes on in, and where the unread rest of the others is.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use store::GenerationId;
+
+use super::copies::Copy;
+use super::followed::Name;
+use super::lookup::{self, Folders, base};
+use super::rotated::is_rotated_name;
+use super::{FileEvent, Files, Look};
+use crate::disk::{Disk, Stat};
+use crate::journal::{Entry, FileIdentity};
+use crate::spool::lock;
+
+impl<D: Disk> Files<D> {
+    /// New files that an earlier process read go on where it was.
+    pub(super) fn claim(&mut self, new: &mut Vec<(PathBuf, Stat)>, look: &mut Look<D::File>) {
+        let mut by_inode: HashMap<u64, Vec<GenerationId>> = HashMap::new();
+        for (generation, entry) in &self.unclaimed {
+            if let Some(identity) = &entry.file {
+                by_inode.entry(identity.inode).or_default().push(*generation);
+            }
+        }
+        new.retain(|(path, stat)| {
+            let candidates = by_inode.get(&stat.inode).map_or(&[][..], Vec::as_slice);
+            for generation in candidates {
+                match self.claim_as(*generation, path, look) {
+                    Ok(true) => return false,
+                    Ok(false) => {}
+                    Err(error) => {
+                        self.unread.add_error(path, &error, look.now.elapsed);
+                        return false;
+                    }
+                }
+            }
+            true
+        });
+    }
+
+    /// Whether a file is the life that a generation of an earlier process was of; then it goes on.
+    fn claim_as(&mut self, generation: GenerationId, path: &Path, look: &mut Look<D::File>) -> io::Result<bool> {
+        let Some(entry) = self.unclaimed.get(&generation) else { return Ok(false) };
+        let Some(identity) = &entry.file else { return Ok(false) };
+        let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(false) };
+        let has_rebooted = lock(&self.journal).has_rebooted();
+        // Only a power loss makes a file shorter that nobody cut.
+        let was_cut = stat.len < entry.known_len() && !has_rebooted;
+        if was_cut
+            || !identity.is_same_after_restart(&stat)
+            || !identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, has_rebooted)?
+        {
+            return Ok(false);
+        }
+        let identity = FileIdentity { start: identity.start, ..FileIdentity::of(&file, path, &stat)? };
+        let Some(entry) = self.unclaimed.remove(&generation) else { return Ok(false) };
+        let needs_no_place = stat.len == entry.checkpoint;
+        if needs_no_place || self.reopen.is_empty() && self.open_files() < self.settings.max_open_files {
+            self.resume(generation, identity, file, &stat, &entry, look);
+        } else {
+            self.resume_parked(generation, identity, &stat, &entry, look);
+        }
+        Ok(true)
+    }
+
+    /// After a restart: files that were renamed out of the patterns, or copied and cut, while nobody looked.
+    pub(super) fn look_for_unclaimed(&mut self, folders: &mut Folders, look: &mut Look<D::File>) -> io::Result<()> {
+        let generations: Vec<_> = self.unclaimed.keys().copied().collect();
+        for generation in generations {
+            let Some(entry) = self.unclaimed.get(&generation).cloned() else { continue };
+            let Some(identity) = &entry.file else { continue };
+            // What can't be looked at may yet be it.
+            if self.unread.contains(&identity.path) {
+                continue;
+            }
+            let found = self.find_unclaimed(generation, identity, folders, look).and_then(|found| match found {
+                true => Ok(None),
+                false => {
+                    let trail = &entry.trail;
+                    self.copies_of(identity, entry.checkpoint, trail, self.stopped_ns, folders).map(Some)
+                }
+            });
+            let copies = match found {
+                Ok(Some(copies)) => copies,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.unread.add_error(&identity.path, &error, look.now.elapsed);
+                    continue;
+                }
+            };
+            self.unclaimed.remove(&generation);
+            self.end_unclaimed(generation, &entry, copies, look)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file with a rotated name is the life of a generation of an earlier process; then it goes on.
+    fn find_unclaimed(
+        &mut self,
+        generation: GenerationId,
+        identity: &FileIdentity,
+        folders: &mut Folders,
+        look: &mut Look<D::File>,
+    ) -> io::Result<bool> {
+        let original = base(&self.disk, &identity.path);
+        let folder = folders.of(&self.disk, &original)?;
+        for (path, stat) in folder.with_inode(identity.key()) {
+            if self.is_followed(stat) {
+                continue;
+            }
+            // As the patterns would name it.
+            let named = path.file_name().map_or_else(|| path.clone(), |name| identity.path.with_file_name(name));
+            if is_rotated_name(&original, path) {
+                if self.claim_as(generation, &named, look)? {
+                    if let Some(followed) = self.followed.get_mut(&generation) {
+                        followed.identity.path.clone_from(&identity.path);
+                        followed.name = Name::Rotated(path.clone());
+                        lock(&self.journal).file(generation, followed.identity.clone());
+                    }
+                    return Ok(true);
+                }
+            } else if self.is_matched(path) && self.claim_as(generation, &named, look)? {
+                // It was renamed, `app.log.1` to `app.log.2`, between the lookup of the patterns and this one.
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// No file is the life any more that a generation of an earlier process was of: what is unread of it is in a copy, or
+    /// nowhere.
+    fn end_unclaimed(
+        &mut self,
+        generation: GenerationId,
+        entry: &Entry,
+        copies: Vec<Copy<D::File>>,
+        look: &mut Look<D::File>,
+    ) -> io::Result<()> {
+        let Some(identity) = &entry.file else { return Ok(()) };
+        let mut copies = copies.into_iter();
+        match copies.next() {
+            Some(copy) => self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look)?,
+            None => {
+                self.counts.vanished += 1;
+                tracing::warn!(
+                    path = %identity.path.display(), %generation, checkpoint = entry.checkpoint,
+                    "file deleted or rewritten while the shipper was stopped: what was unread of it is lost"
+                );
+                look.events.push(FileEvent::Vanished {
+                    generation,
+                    file: identity.path.clone(),
+                    end: entry.checkpoint,
+                });
+            }
+        }
+        for copy in copies.filter(|copy| copy.is_named) {
+            self.begin_read_copy(&copy, look)?;
+        }
+        Ok(())
+    }
+}
