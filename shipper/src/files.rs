@@ -225,12 +225,15 @@ impl<D: Disk> Files<D> {
     ) -> io::Result<()> {
         self.closing.retain(|generation| reading(generation).is_some());
         self.look_at_open(reading, look)?;
-        if self.scan_due <= look.now.elapsed {
-            let is_whole = self.scan(look)?;
-            self.scanned |= is_whole && self.backlog.is_empty() && self.reopen.is_empty();
+        let is_scan = self.scan_due <= look.now.elapsed;
+        if is_scan {
+            self.scan(look)?;
             self.scan_due = look.now.elapsed + self.settings.scan_interval;
         }
-        self.give_places(reading, look)
+        self.give_places(reading, look)?;
+        let is_everything_known = self.unclaimed.is_empty() && self.held.is_empty() && self.backlog.is_empty();
+        self.scanned |= is_scan && is_everything_known && self.unread.is_settled(look.now.elapsed);
+        Ok(())
     }
 
     /// Syncs the journal where a line could be sent that relies on what this look found: a process that knows less of a
@@ -313,6 +316,14 @@ impl<D: Disk> Files<D> {
         if self.settings.until_idle {
             followed.seen = stat;
             followed.end_open_line(generation, stat.len, now, &mut look.events);
+            return Ok(());
+        }
+        if let Ok(Some(kind)) = lookup::became_compressed(&followed.identity, read_to, &*open.file) {
+            let path = followed.identity.path.clone();
+            followed.end(generation, 0, true, &mut look.events);
+            self.forget(generation);
+            self.closing.push(generation);
+            self.leave_compressed(&path, &stat, kind, look);
             return Ok(());
         }
         if followed.identity.can_grow(stat.len) {

@@ -8,7 +8,7 @@ use store::GenerationId;
 
 use super::copies::{Copy, Extent};
 use super::followed::{Followed, Name, Open};
-use super::lookup::{self, Folders};
+use super::lookup::{self, Folders, became_compressed};
 use super::{FileEvent, Files, Look, ROTATED_GRACE, Reading};
 use crate::disk::{Disk, DiskFile as _, Stat, path};
 use crate::document::Place;
@@ -255,10 +255,11 @@ impl<D: Disk> Files<D> {
             };
             let may_be_shorter = followed.is_unread && lock(&self.journal).has_rebooted();
             let holds = followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, may_be_shorter)?;
+            let compressed = became_compressed(&followed.identity, entry.checkpoint, &file)?;
             let longer = if holds { followed.identity.longer(&file, &stat)? } else { followed.identity.clone() };
-            Ok(Some((file, stat, holds, longer)))
+            Ok(Some((file, stat, holds, longer, compressed)))
         });
-        let (file, stat, holds, longer) = match opened {
+        let (file, stat, holds, longer, compressed) = match opened {
             Ok(Some(opened)) => opened,
             Ok(None) => return Ok(false),
             Err(error) => {
@@ -266,6 +267,12 @@ impl<D: Disk> Files<D> {
                 return Ok(false);
             }
         };
+        if let Some(kind) = compressed {
+            self.forget(generation);
+            look.events.push(FileEvent::Vanished { generation, file: path.clone(), end: 0 });
+            self.leave_compressed(&path, &stat, kind, look);
+            return Ok(false);
+        }
         if holds {
             let name = followed.name.clone();
             {

@@ -12,9 +12,10 @@ use super::copies::{Extent, extent};
 use super::identity::Inode;
 use super::rotated::originals;
 use super::{FileSettings, Files};
+use crate::compressed::{MAGIC_BYTES, magic};
 use crate::disk::{Disk, DiskFile, FileKind, Stat};
 use crate::encoding::LineEncoding;
-use crate::journal::Entry;
+use crate::journal::{Entry, FileIdentity};
 
 /// How much is read at once to find the last newline of a file.
 const LOOK_BACK_BYTES: usize = 64 * 1024;
@@ -87,6 +88,28 @@ pub(super) fn open_regular<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         opened => opened,
     }
+}
+
+/// How a file is compressed, by its first bytes.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn compressed_kind(file: &impl DiskFile) -> io::Result<Option<&'static str>> {
+    let mut first = [0; MAGIC_BYTES];
+    let got = file.read_at(&mut first, 0)?;
+    Ok(magic(&first[..got]))
+}
+
+/// How a file is compressed that was met before its writer began, when its first bytes did not show that.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn became_compressed(
+    met: &FileIdentity,
+    read_to: u64,
+    file: &impl DiskFile,
+) -> io::Result<Option<&'static str>> {
+    if read_to > 0 || met.fingerprint_len >= MAGIC_BYTES as u64 { Ok(None) } else { compressed_kind(file) }
 }
 
 /// The file that a life was of, which goes at least as far as `to`: under its own name or a rotated one, or copied there

@@ -8,7 +8,7 @@ use store::GenerationId;
 
 use super::copies::Copy;
 use super::followed::Name;
-use super::lookup::{self, Folders, base};
+use super::lookup::{self, Folders, base, became_compressed};
 use super::rotated::is_rotated_name;
 use super::{FileEvent, Files, Look};
 use crate::disk::{Disk, Stat};
@@ -53,6 +53,12 @@ impl<D: Disk> Files<D> {
             || !identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, has_rebooted)?
         {
             return Ok(false);
+        }
+        if let Some(kind) = became_compressed(identity, entry.checkpoint, &file)? {
+            self.unclaimed.remove(&generation);
+            look.events.push(FileEvent::Vanished { generation, file: path.to_owned(), end: 0 });
+            self.leave_compressed(path, &stat, kind, look);
+            return Ok(true);
         }
         let identity = FileIdentity { start: identity.start, ..FileIdentity::of(&file, path, &stat)? };
         let Some(entry) = self.unclaimed.remove(&generation) else { return Ok(false) };

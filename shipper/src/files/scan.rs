@@ -10,27 +10,19 @@ use store::GenerationId;
 use super::copies::{Copy, Extent, Judgement};
 use super::followed::{Followed, Name};
 use super::identity::Inode;
-use super::lookup::{self, Folders, Matching, base};
+use super::lookup::{self, Folders, Matching, base, compressed_kind};
 use super::rotated::is_rotated_name;
 use super::{FileEvent, Files, Look, MAX_FOLLOWED, ROTATED_GRACE, ReadFrom, Reading, Reason};
-use crate::compressed::{MAGIC_BYTES, magic};
-use crate::disk::{Disk, DiskFile, FileKind, Stat};
+use crate::disk::{Disk, FileKind, Stat};
 use crate::journal::FileIdentity;
 use crate::spool::lock;
-
-/// How a file is compressed, by its first bytes.
-fn compressed_kind(file: &impl DiskFile) -> io::Result<Option<&'static str>> {
-    let mut first = [0; MAGIC_BYTES];
-    let got = file.read_at(&mut first, 0)?;
-    Ok(magic(&first[..got]))
-}
 
 /// Files of a scan by number, each with all of its paths.
 type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;
 
 impl<D: Disk> Files<D> {
-    /// Looks up what the patterns name; says whether everything could be looked at.
-    pub(super) fn scan(&mut self, look: &mut Look<D::File>) -> io::Result<bool> {
+    /// Looks up what the patterns name.
+    pub(super) fn scan(&mut self, look: &mut Look<D::File>) -> io::Result<()> {
         let now = look.now.elapsed;
         self.unread.begin_look();
         let Matching { paths, failed, empty } = lookup::matching(&self.disk, &self.settings);
@@ -60,7 +52,7 @@ impl<D: Disk> Files<D> {
         self.left_alone.retain(|inode, _| named.contains_key(inode));
         self.there_at_first.retain(|inode| named.contains_key(inode));
         self.backlog = new.into_iter().map(|(path, _)| path).collect();
-        Ok(self.unread.is_settled(now) && self.unclaimed.is_empty() && self.held.is_empty())
+        Ok(())
     }
 
     /// What is there of the paths, by number, and which of it no generation is known of.
@@ -243,10 +235,7 @@ impl<D: Disk> Files<D> {
             return Ok(false);
         }
         if let Some(kind) = compressed_kind(&file)? {
-            self.left_alone.insert(stat.key(), (stat, Some(Reason::Compressed)));
-            if self.unread.add(path, Reason::Compressed, look.now.elapsed) {
-                tracing::info!(path = %path.display(), kind, "compressed file left alone");
-            }
+            self.leave_compressed(path, &stat, kind, look);
             return Ok(false);
         }
         if self.settings.format.place(path, &file).is_none() {
@@ -279,6 +268,14 @@ impl<D: Disk> Files<D> {
             }
             Judgement::Read => self.hold(&copy, true, look).map(|()| false),
             Judgement::Undecided => self.hold(&copy, false, look).map(|()| false),
+        }
+    }
+
+    /// A compressed file is left alone as long as it stays as it is.
+    pub(super) fn leave_compressed(&mut self, path: &Path, stat: &Stat, kind: &str, look: &Look<D::File>) {
+        self.left_alone.insert(stat.key(), (*stat, Some(Reason::Compressed)));
+        if self.unread.add(path, Reason::Compressed, look.now.elapsed) {
+            tracing::info!(path = %path.display(), kind, "compressed file left alone");
         }
     }
 

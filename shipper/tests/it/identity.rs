@@ -271,3 +271,31 @@ fn more_files_than_may_be_open_are_read_to_their_ends() {
     let (code, said) = run(&place, &["verify"]);
     assert_eq!(code, 0, "{said}");
 }
+
+/// gzip makes its file first and writes it then: whoever looks in between sees an empty file.
+#[test]
+fn a_compressed_file_that_was_met_empty_is_left_alone() {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(b"packed\n").unwrap();
+    let gzip = gzip.finish().unwrap();
+    for (end, max_open_files) in ENDS.into_iter().zip(["100"; 3]).chain([(End::None, "1")]) {
+        let place = Place::new();
+        fs::write(place.path("app.log.1.gz"), "").unwrap();
+        fs::write(place.path("app.log"), "").unwrap();
+        let admin = free_address();
+        let options = ["--max-open-files", max_open_files];
+        let shipper = follow(&place, admin, "app.log*", &options);
+        let mut follower = Follower { place, admin, pattern: "app.log*", shipper };
+        let metrics = || get(admin, "/metrics").map_or(String::new(), |(_, text)| text);
+        until("both are followed", || metrics().contains("\nshipper_files_followed 2\n").then_some(()));
+        append(&follower.place.path("app.log"), "plain\n");
+        follower.until_stored(&["plain"]);
+        follower.while_away(end, |place| fs::write(place.path("app.log.1.gz"), &gzip).unwrap());
+        until("it is left alone", || {
+            metrics().contains("\nshipper_files_unread{reason=\"compressed\"} 1\n").then_some(())
+        });
+        append(&follower.place.path("app.log"), "more\n");
+        follower.until_stored(&["more", "plain"]);
+        follower.end();
+    }
+}
