@@ -252,7 +252,7 @@ pub(crate) fn command() -> Command {
 }
 
 /// Options that are of use to `run` only.
-const OF_FILES: [&str; 10] = [
+const OF_FILES: [&str; 11] = [
     "files",
     "exclude",
     "format",
@@ -261,6 +261,7 @@ const OF_FILES: [&str; 10] = [
     "allow_empty",
     "read_from",
     "ignore_older",
+    "read_compressed",
     "max_open_files",
     "scan_interval_ms",
 ];

@@ -1,172 +1,268 @@
-//! Which kind of compressed file one is, by its first bytes. Nothing that could be a text is taken for one: each kind is
-//! known by bytes that no text holds.
+//! Files that gzip or zstd wrote, read as if they were plain: [`magic`] knows them, [`Unpacked`] reads them, and
+//! [`Content`] is either kind of file.
+//!
+//! # Limits
+//! - Memory of an open file, whatever it holds: up to 3 MiB of content to go back in, and for each of the two decoders, the
+//!   one that reads and the one that measures, 100 KiB (gzip) or up to 9 MiB (zstd). A zstd frame that needs a window of more
+//!   than 8 MiB is refused. The measuring decoder is freed when the length is known.
+//! - Reading is forward. Going back by no more than [`BACK_BYTES`], or within the first [`HEAD_BYTES`], costs nothing; going
+//!   back farther decodes the file from its beginning. A read far ahead decodes all that lies between.
+//! - The file must be as it was: one that is replaced or cut under a decoder gives an error, or content of both.
+//!
+//! # Ends
+//! A gzip file ends with its last member, but for zeros after it, which are padding; anything else after it is damage. A
+//! zstd file ends with its last frame; anything after it is damage. The content before a damaged place can be read. A
+//! file that ends within a member or a frame may still be being written: what is added to it is read.
 
-/// How many first bytes [`magic`] looks at. With fewer, it may not yet know a kind that it knows with more.
-pub(crate) const MAGIC_BYTES: usize = 64;
+mod content;
+mod decoder;
+mod magic;
+#[cfg(test)]
+mod tests;
 
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-const LZ4: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+use std::io;
+use std::sync::{Arc, Mutex};
 
-/// Kinds that are known by their first bytes alone: each has bytes that are neither text nor UTF-8.
-const OTHERS: [(&[u8], &str); 11] = [
-    (b"\xfd7zXZ\0", "xz"),
-    (b"7z\xbc\xaf\x27\x1c", "7z"),
-    (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),
-    (b"PK\x07\x08", "zip"),
-    (&LZ4, "lz4"),
-    (b"\x02\x21\x4c\x18", "lz4"),
-    (b"LZIP\x01", "lzip"),
-    (b"\x89LZO\0\r\n\x1a\n", "lzop"),
-    (b"\xff\x06\0\0sNaPpY", "snappy"),
-    (b"Rar!\x1a\x07", "rar"),
-];
+pub use self::content::Content;
+use self::decoder::{Decoder, Step};
+pub(crate) use self::magic::{Compression, MAGIC_BYTES, Magic, magic};
+use crate::disk::DiskFile;
+use crate::journal::TAIL_BYTES;
+use crate::spool::lock;
 
-/// The name of the kind of compressed file that begins with `first`; `None` for everything else.
-pub(crate) fn magic(first: &[u8]) -> Option<&'static str> {
-    if is_gzip(first) {
-        return Some("gzip");
-    }
-    if first.starts_with(&ZSTD) {
-        return Some("zstd");
-    }
-    if let Some((_, name)) = OTHERS.iter().find(|(magic, _)| first.starts_with(magic)) {
-        return Some(name);
-    }
-    if let Some(after) = skippable(first) {
-        return after;
-    }
-    let other = match first {
-        first if is_bzip2(first) => "bzip2",
-        first if is_compress(first) => "compress",
-        first if is_lzma(first) => "lzma",
-        _ => return None,
-    };
-    Some(other)
+/// A read may go back by this much from the furthest one without decoding anything again: more than a line that is not cut.
+pub(crate) const BACK_BYTES: usize = 1536 * 1024;
+
+/// The beginning of the content is kept, for whoever looks whether a file is still the same.
+pub(crate) const HEAD_BYTES: usize = 4 * 1024;
+
+/// Content decoded at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How far a file was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The content goes at least this many bytes, and on.
+    Partial(u64),
+    /// The content has exactly this many bytes, with all its checksums right.
+    Complete(u64),
 }
 
-/// The method is deflate, and no flag is set that has no meaning.
-fn is_gzip(first: &[u8]) -> bool {
-    matches!(first, [0x1f, 0x8b, 8, flags, ..] if flags & 0xe0 == 0)
+/// The content of a compressed file. Reads have the contract of [`DiskFile::read_at`], in offsets of the content.
+///
+/// Errors are [`io::ErrorKind::UnexpectedEof`] where the file ends before its content does, [`io::ErrorKind::InvalidData`]
+/// where it is damaged, [`io::ErrorKind::Unsupported`] where it needs what is not there (a large window, a dictionary), and
+/// others as the file system says.
+pub struct Unpacked<F> {
+    file: Arc<F>,
+    compression: Compression,
+    state: Mutex<State<F>>,
 }
 
-/// Frames that zstd and lz4 skip: `5? 2A 4D 18`, a length, and that many bytes. What follows them decides, where it can be
-/// seen; tools that write such a frame first are zstd's. The outer `None` is for what is no such frame.
-fn skippable(first: &[u8]) -> Option<Option<&'static str>> {
-    let mut rest = first;
-    loop {
-        match rest {
-            [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, after @ ..] => {
-                let len = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX);
-                match after.get(len..) {
-                    Some(next) => rest = next,
-                    None => return Some(Some("zstd")),
+struct State<F> {
+    /// The beginning of the content, as far as it was decoded.
+    head: Vec<u8>,
+    reading: Option<Reading<F>>,
+    /// The decoder that measures; `None` before it begins, and once it has ended.
+    measuring: Option<Decoder<F>>,
+    measured: u64,
+    len: Option<u64>,
+}
+
+impl<F: DiskFile> Unpacked<F> {
+    /// The content of `file`, of which nothing is read yet.
+    pub(crate) fn new(file: Arc<F>, compression: Compression) -> Self {
+        let state = State { head: Vec::new(), reading: None, measuring: None, measured: 0, len: None };
+        Self { file, compression, state: Mutex::new(state) }
+    }
+
+    /// The file itself.
+    pub(crate) fn file(&self) -> &Arc<F> {
+        &self.file
+    }
+
+    /// Fills `buffer` from `offset` of the content on, as far as it goes, and returns how many bytes it got. Where the
+    /// content is damaged or incomplete, that is as far as it goes; a read of nothing but what lies behind is an error.
+    ///
+    /// # Errors
+    /// As of [`Unpacked`].
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = &mut *lock(&self.state);
+        let end = usize::try_from(offset).ok().and_then(|start| Some(start..start.checked_add(buffer.len())?));
+        if let Some(head) = end.and_then(|range| state.head.get(range)) {
+            buffer.copy_from_slice(head);
+            return Ok(buffer.len());
+        }
+        let reading = match state.reading.take() {
+            Some(reading) if reading.start <= offset => reading,
+            _ => Reading::new(&self.file, self.compression)?,
+        };
+        let reading = state.reading.insert(reading);
+        let read = reading.read(buffer, offset, &mut state.head);
+        if reading.decoder.is_broken() {
+            state.reading = None;
+        }
+        read
+    }
+
+    /// Measures on, by up to about `max_bytes` of content, or of the file where that has little content. Once the length is
+    /// known, it stays.
+    ///
+    /// # Errors
+    /// As of [`Unpacked`]. [`Unpacked::measured`] tells how far the content goes nevertheless.
+    pub(crate) fn advance(&self, max_bytes: u64) -> io::Result<Progress> {
+        let state = &mut *lock(&self.state);
+        state.advance(&self.file, self.compression, max_bytes)
+    }
+
+    /// Decodes on towards `offset`, so that a read there, or of the few bytes before, decodes little; says whether it is
+    /// there. Takes what it decodes from `budget`, in bytes of content, and stops where that is used up.
+    ///
+    /// # Errors
+    /// As of [`Unpacked`].
+    pub(crate) fn seek(&self, offset: u64, budget: &mut u64) -> io::Result<bool> {
+        let state = &mut *lock(&self.state);
+        if offset <= state.head.len() as u64 {
+            return Ok(true);
+        }
+        let reading = match state.reading.take() {
+            Some(reading) if reading.start <= offset.saturating_sub(TAIL_BYTES) => reading,
+            _ => Reading::new(&self.file, self.compression)?,
+        };
+        let reading = state.reading.insert(reading);
+        while reading.start + (reading.window.len() as u64) < offset {
+            if *budget == 0 {
+                return Ok(false);
+            }
+            match reading.decode(&mut state.head) {
+                Ok(Step::Decoded(count)) => {
+                    *budget = budget.saturating_sub(if count == 0 { CHUNK_BYTES } else { count } as u64);
+                }
+                Ok(Step::End) => break,
+                Err(error) => {
+                    if reading.decoder.is_broken() {
+                        state.reading = None;
+                    }
+                    return Err(error);
                 }
             }
-            rest if rest.len() == first.len() => return None,
-            next if next.len() < ZSTD.len() || next.starts_with(&ZSTD) => {
-                return Some(Some("zstd"));
+        }
+        Ok(true)
+    }
+
+    /// How many bytes of content were found so far.
+    pub(crate) fn measured(&self) -> u64 {
+        lock(&self.state).measured
+    }
+
+    /// How many bytes of content there are. Measures all that is not yet measured, which takes as long as it takes:
+    /// [`Unpacked::advance`] does the same in steps.
+    ///
+    /// # Errors
+    /// As of [`Unpacked`].
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        loop {
+            if let Progress::Complete(len) = self.advance(u64::MAX)? {
+                return Ok(len);
             }
-            next if next.starts_with(&LZ4) => return Some(Some("lz4")),
-            _ => return Some(None),
         }
     }
 }
 
-/// The block size and the magic of a block or of the end are printable, so what follows must show that it is no text.
-fn is_bzip2(first: &[u8]) -> bool {
-    const BLOCK: &[u8] = b"1AY&SY";
-    const END: &[u8] = b"\x17\x72\x45\x38\x50\x90";
-    let [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] = first else { return false };
-    let no_text = |byte: &u8| !matches!(byte, b'\t' | b'\n' | b'\r' | 0x1b | 0x20..=0x7e);
-    match rest.strip_prefix(BLOCK) {
-        Some(block) => block.iter().any(no_text),
-        None => rest.starts_with(END),
+impl<F> std::fmt::Debug for Unpacked<F> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Unpacked").field("compression", &self.compression).finish_non_exhaustive()
     }
 }
 
-/// compress(1), `.Z`: 9 to 16 bits, and no flag that has no meaning.
-fn is_compress(first: &[u8]) -> bool {
-    matches!(first, [0x1f, 0x9d, flags, ..] if flags & 0x60 == 0 && (9..=16).contains(&(flags & 0x1f)))
+impl<F: DiskFile> State<F> {
+    fn advance(&mut self, file: &Arc<F>, compression: Compression, max_bytes: u64) -> io::Result<Progress> {
+        if let Some(len) = self.len {
+            return Ok(Progress::Complete(len));
+        }
+        let mut decoder = match self.measuring.take() {
+            Some(decoder) => decoder,
+            None => {
+                self.measured = 0;
+                Decoder::new(file, compression)?
+            }
+        };
+        let mut scratch = vec![0; CHUNK_BYTES];
+        let mut left = max_bytes.max(1);
+        while left > 0 {
+            match decoder.step(&mut scratch) {
+                // A step without content has read what a step may.
+                Ok(Step::Decoded(count)) => {
+                    self.measured += count as u64;
+                    left = left.saturating_sub(if count == 0 { CHUNK_BYTES as u64 } else { count as u64 });
+                }
+                Ok(Step::End) => {
+                    self.len = Some(self.measured);
+                    return Ok(Progress::Complete(self.measured));
+                }
+                Err(error) => {
+                    // A broken one is not kept: the error may pass, and then all is measured again.
+                    self.measuring = Some(decoder).filter(|decoder| !decoder.is_broken());
+                    return Err(error);
+                }
+            }
+        }
+        self.measuring = Some(decoder);
+        Ok(Progress::Partial(self.measured))
+    }
 }
 
-/// The format of lzma before xz has no magic: the usual properties, a possible size of the dictionary, a possible length
-/// and the first byte of the range coder, which is always 0, are enough together.
-fn is_lzma(first: &[u8]) -> bool {
-    let [0x5d, a, b, c, d, length @ ..] = first else { return false };
-    let Some(([length @ .., high, highest], [0, ..])) = length.split_first_chunk::<8>() else { return false };
-    let dictionary = u32::from_le_bytes([*a, *b, *c, *d]);
-    let is_power = dictionary.is_power_of_two() || (dictionary % 3 == 0 && (dictionary / 3).is_power_of_two());
-    let is_unknown = length.iter().chain([high, highest]).all(|byte| *byte == 0xff);
-    dictionary >= 1 << 12 && is_power && (is_unknown || (*high == 0 && *highest == 0))
+/// A decoder, and the last of what it decoded.
+struct Reading<F> {
+    decoder: Decoder<F>,
+    window: Vec<u8>,
+    /// Where in the content the window begins.
+    start: u64,
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn each_kind_is_known_by_its_first_bytes() {
-        let bzip2 = b"BZh91AY&SY\xa9\x01\x02\x03\0\0\0\x01";
-        let kinds: &[(&[u8], &str)] = &[
-            (b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "gzip"),
-            (b"\x1f\x8b\x08\x08", "gzip"),
-            (b"\x28\xb5\x2f\xfd\x24", "zstd"),
-            (b"\x50\x2a\x4d\x18\x04\0\0\0\x05\0\0\0\x28\xb5\x2f\xfd", "zstd"),
-            (b"\x5e\x2a\x4d\x18\xff\xff\0\0\x05", "zstd"),
-            (b"\x51\x2a\x4d\x18\0\0\0\0\x50\x2a\x4d\x18\x01\0\0\0x\x04\x22\x4d\x18", "lz4"),
-            (b"\x04\x22\x4d\x18\x64", "lz4"),
-            (b"\xfd7zXZ\0\0\x04", "xz"),
-            (bzip2, "bzip2"),
-            (b"BZh1\x17\x72\x45\x38\x50\x90\0\0\0\0", "bzip2"),
-            (b"\x1f\x9d\x90a", "compress"),
-            (b"PK\x03\x04\x14\0", "zip"),
-            (b"7z\xbc\xaf\x27\x1c\0\x04", "7z"),
-            (b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0\x34", "lzma"),
-            (b"\x5d\0\0\x80\0\x10\0\0\0\0\0\0\0\0\x34", "lzma"),
-        ];
-        for (first, name) in kinds {
-            assert_eq!(magic(first), Some(*name), "{first:02x?}");
-        }
+impl<F: DiskFile> Reading<F> {
+    fn new(file: &Arc<F>, compression: Compression) -> io::Result<Self> {
+        Ok(Self { decoder: Decoder::new(file, compression)?, window: Vec::new(), start: 0 })
     }
 
-    #[test]
-    fn what_only_looks_like_one_is_none() {
-        let others: &[&[u8]] = &[
-            b"",
-            b"\x1f",
-            b"\x1f\x8b",
-            b"\x1f\x8b\x08\xe0",
-            b"\x1f\x8b\x09\0",
-            b"BZh0",
-            b"BZh91AY&SY",
-            b"BZh91AY&SY is how bzip2 files begin, says this line\n",
-            b"PK\n",
-            b"\x1f\x9d\x08",
-            b"\x5d\n",
-            b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\x01",
-            b"P*M\x18\x01\0\0\0x{\"a\":1}\n",
-            b"\xef\xbb\xbf{}\n",
-            b"\xff\xfe{\0}\0",
-            b"{\"level\":\"info\"}\n",
-            &[0; MAGIC_BYTES],
-        ];
-        for first in others {
-            assert_eq!(magic(first), None, "{first:02x?}");
+    fn read(&mut self, buffer: &mut [u8], offset: u64, head: &mut Vec<u8>) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let at = usize::try_from(offset + filled as u64 - self.start).unwrap_or(usize::MAX);
+            if let Some(held) = self.window.get(at..).filter(|held| !held.is_empty()) {
+                let count = held.len().min(buffer.len() - filled);
+                buffer[filled..filled + count].copy_from_slice(&held[..count]);
+                filled += count;
+                continue;
+            }
+            match self.decode(head) {
+                Ok(Step::Decoded(_)) => {}
+                Ok(Step::End) => break,
+                // What was read before is content.
+                Err(_) if filled > 0 => break,
+                Err(error) => return Err(error),
+            }
         }
+        Ok(filled)
     }
 
-    proptest! {
-        #[test]
-        fn no_text_is_compressed(
-            start in prop::sample::select(vec!["", "BZh9", "BZh91AY&SY", "PK", "7z", "LZIP", "Rar!", "P*M", "]", "(", "1AY"]),
-            text in "[\\x09\\x0a\\x0d\\x1b\\x20-\\x7e]{0,80}",
-            other in "\\PC{0,20}",
-        ) {
-            prop_assert_eq!(magic(format!("{start}{text}").as_bytes()), None);
-            prop_assert_eq!(magic(format!("{other}{text}").as_bytes()), None);
+    /// Decodes a chunk behind the window, which keeps no more before it than a read may go back.
+    fn decode(&mut self, head: &mut Vec<u8>) -> io::Result<Step> {
+        if self.window.len() + CHUNK_BYTES > 2 * BACK_BYTES {
+            let dropped = self.window.len() - BACK_BYTES;
+            self.window.drain(..dropped);
+            self.start += dropped as u64;
         }
+        let len = self.window.len();
+        self.window.reserve_exact(CHUNK_BYTES);
+        self.window.resize(len + CHUNK_BYTES, 0);
+        let step = self.decoder.step(&mut self.window[len..]);
+        let count = if let Ok(Step::Decoded(count)) = step { count } else { 0 };
+        self.window.truncate(len + count);
+        if self.start == 0 && head.len() < HEAD_BYTES {
+            let known = head.len().min(self.window.len());
+            head.extend_from_slice(&self.window[known..self.window.len().min(HEAD_BYTES)]);
+        }
+        step
     }
 }

@@ -128,6 +128,11 @@ pub trait DiskFile: Send + Sync + 'static {
     /// # Errors
     /// As the file system says.
     fn stat(&self) -> io::Result<Stat>;
+
+    /// Whether to read far behind the furthest read costs as much as to read all that lies before.
+    fn is_read_forward(&self) -> bool {
+        false
+    }
 }
 
 /// What a path leads to.
@@ -157,13 +162,25 @@ pub struct Stat {
     pub changed_ns: i64,
     /// How many names it has; 0 once it is removed.
     pub links: u64,
-    /// Its size in bytes.
+    /// Its size in bytes; of a compressed file that is read, its content's.
     pub len: u64,
+    /// The size on the disk of a compressed file that is read.
+    pub packed_len: Option<u64>,
     /// What it is.
     pub kind: FileKind,
 }
 
 impl Stat {
+    /// Of a compressed file, the same with the length of its content.
+    pub(crate) fn unpacked(self, len: u64) -> Self {
+        Self { len, packed_len: Some(self.disk_len()), ..self }
+    }
+
+    /// Its size on the disk.
+    pub(crate) fn disk_len(&self) -> u64 {
+        self.packed_len.unwrap_or(self.len)
+    }
+
     fn of(metadata: &Metadata) -> Self {
         let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
         let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
@@ -181,6 +198,7 @@ impl Stat {
             changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
             links: metadata.nlink(),
             len: metadata.len(),
+            packed_len: None,
             kind,
         }
     }

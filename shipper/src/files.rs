@@ -10,6 +10,9 @@
 //! descriptor, and are opened again when a scan finds them changed. What can't be read is named and counted,
 //! and holds up no other file.
 //!
+//! Compressed files are read for the unread rest of what they are a copy of, and with `read_compressed` for all that is in
+//! them (`packed`, `unpacking`).
+//!
 //! Nothing here reads lines: [`Files::poll`] tells the pipeline what there is to read.
 
 mod copies;
@@ -18,11 +21,13 @@ mod followed;
 mod identity;
 mod lives;
 mod lookup;
+mod packed;
 mod places;
 mod restart;
 mod rotated;
 mod scan;
 mod settings;
+mod unpacking;
 mod unread;
 mod unread_note;
 
@@ -34,17 +39,19 @@ use std::time::Duration;
 
 use store::{GenerationId, Timestamp};
 
+pub use crate::compressed::Content;
 use crate::disk::{Disk, DiskFile as _, Stat};
 use crate::journal::{Entry, FileIdentity, Journal};
 use crate::moment::Moment;
 use crate::spool::{Random, lock};
 
 pub use event::{FileCounts, FileEvent, FileReport, Reading};
-use followed::{Followed, Name};
+use followed::{Closing, Followed, Name};
 pub use identity::FINGERPRINT_BYTES;
 use identity::Inode;
 pub use lookup::find;
 pub use settings::{FileSettings, Format, ReadFrom};
+use unpacking::Unpacking;
 use unread::Unread;
 pub use unread::{Reason, UnreadCounts};
 pub use unread_note::UnreadNote;
@@ -66,10 +73,13 @@ const OPEN_LINE_GRACE: Duration = Duration::from_secs(2);
 /// Minimum distance of two arrival marks.
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What is read of the files of a disk.
+pub type ContentOf<D> = Content<<D as Disk>::File>;
+
 /// What one look finds, until it is durable.
-struct Look<F> {
+struct Look<D: Disk> {
     now: Moment,
-    events: Vec<FileEvent<F>>,
+    events: Vec<FileEvent<ContentOf<D>>>,
     /// Generations that begin with this look.
     begun: Vec<GenerationId>,
     /// Identities that cover more than before, with what was known of them.
@@ -82,20 +92,25 @@ pub struct Files<D: Disk> {
     settings: FileSettings,
     journal: Arc<Mutex<Journal<D>>>,
     random: Random,
-    followed: BTreeMap<GenerationId, Followed<D::File>>,
+    followed: BTreeMap<GenerationId, Followed<ContentOf<D>>>,
     by_inode: HashMap<Inode, GenerationId>,
     /// Generations that hold a file until their last line has its outcome, though they are not followed any more.
-    closing: Vec<GenerationId>,
+    closing: Vec<Closing<ContentOf<D>>>,
     /// Parked files that changed and wait for a place.
     reopen: BTreeSet<GenerationId>,
     /// New files that wait for a place.
     backlog: VecDeque<PathBuf>,
+    /// New compressed files that wait until they were decoded, or for one that is read.
+    compressed: VecDeque<PathBuf>,
+    unpacking: Unpacking<D::File>,
     /// New files that may be copies of what is followed, since when and how they were seen last.
     held: HashMap<Inode, (Stat, Duration)>,
+    /// Compressed files that are copies of deleted ones that are still open, or are looked for.
+    of_deleted: HashMap<Inode, (Stat, GenerationId)>,
     /// Files that are left alone as long as they stay as they are.
     left_alone: HashMap<Inode, (Stat, Option<Reason>)>,
     /// What was seen before the file system said no, for the next look to report.
-    unreported: Vec<FileEvent<D::File>>,
+    unreported: Vec<FileEvent<ContentOf<D>>>,
     /// Generations of an earlier process that no file was found for yet.
     unclaimed: BTreeMap<GenerationId, Entry>,
     /// The journal holds identities that may not be durable yet, those that an earlier process wrote among them.
@@ -131,6 +146,7 @@ impl<D: Disk> Files<D> {
             let journal = lock(&journal);
             (journal.entries().filter_map(of_files).collect::<BTreeMap<_, _>>(), journal.looked_ns())
         };
+        let until_idle = settings.until_idle;
         Self {
             disk,
             settings,
@@ -141,7 +157,10 @@ impl<D: Disk> Files<D> {
             closing: Vec::new(),
             reopen: BTreeSet::new(),
             backlog: VecDeque::new(),
+            compressed: VecDeque::new(),
+            unpacking: Unpacking::new(if until_idle { unread::GIVE_UP_AFTER } else { Duration::MAX }),
             held: HashMap::new(),
+            of_deleted: HashMap::new(),
             left_alone: HashMap::new(),
             unreported: Vec::new(),
             is_unsynced: !unclaimed.is_empty(),
@@ -165,12 +184,13 @@ impl<D: Disk> Files<D> {
     #[must_use]
     pub fn report(&self) -> FileReport {
         let mut unread = self.unread.counts();
-        unread[Reason::Limit as usize] += self.backlog.len() as u64;
+        let not_met = (self.backlog.len() + self.compressed.len()) as u64;
+        unread[Reason::Limit as usize] += not_met;
         FileReport {
             counts: self.counts,
             is_scanned: self.is_scanned(),
             named: self.named_files,
-            waiting: (self.backlog.len() + self.reopen.len()) as u64,
+            waiting: not_met + self.reopen.len() as u64,
             followed: self.followed.len() as u64,
             open: self.open_files() as u64,
             unread,
@@ -182,8 +202,9 @@ impl<D: Disk> Files<D> {
     /// When every file was last seen to hold what was read of it; `None` while that is not known of all.
     #[must_use]
     pub fn looked_at(&self) -> Option<Timestamp> {
-        let seen_at = || self.followed.values().map(|followed| followed.seen_at).min();
-        if self.unclaimed.is_empty() { seen_at() } else { None }
+        let of_closing = self.closing.iter().map(|closing| closing.seen_at);
+        let seen_at = self.followed.values().map(|followed| followed.seen_at).chain(of_closing).min();
+        seen_at.filter(|_| self.unclaimed.is_empty())
     }
 
     /// When there is something to look at.
@@ -207,7 +228,7 @@ impl<D: Disk> Files<D> {
         &mut self,
         now: Moment,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
-    ) -> io::Result<Vec<FileEvent<D::File>>> {
+    ) -> io::Result<Vec<FileEvent<ContentOf<D>>>> {
         if self.poll_at().is_none_or(|at| at > now.elapsed) {
             return Ok(Vec::new());
         }
@@ -221,24 +242,32 @@ impl<D: Disk> Files<D> {
     fn look<'a>(
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) -> io::Result<()> {
-        self.closing.retain(|generation| reading(generation).is_some());
+        self.closing.retain_mut(|closing| {
+            closing.look(look.now.wall);
+            reading(&closing.generation).is_some()
+        });
+        let is_decoded = self.unpacking.decode(look.now);
         self.look_at_open(reading, look)?;
-        let is_scan = self.scan_due <= look.now.elapsed;
+        let is_scan = self.scan_due <= look.now.elapsed || is_decoded && !self.unclaimed.is_empty();
         if is_scan {
-            self.scan(look)?;
+            self.scan(reading, look)?;
             self.scan_due = look.now.elapsed + self.settings.scan_interval;
         }
         self.give_places(reading, look)?;
-        let is_everything_known = self.unclaimed.is_empty() && self.held.is_empty() && self.backlog.is_empty();
+        if is_scan {
+            self.unpacking.forget_unasked();
+        }
+        let is_met = self.backlog.is_empty() && self.compressed.is_empty() && self.of_deleted.is_empty();
+        let is_everything_known = self.unclaimed.is_empty() && self.held.is_empty() && is_met;
         self.scanned |= is_scan && is_everything_known && self.unread.is_settled(look.now.elapsed);
         Ok(())
     }
 
     /// Syncs the journal where a line could be sent that relies on what this look found: a process that knows less of a
     /// file would take what follows for another life. Where that fails, what relies on it is taken back.
-    fn make_durable(&mut self, look: &mut Look<D::File>) -> io::Result<()> {
+    fn make_durable(&mut self, look: &mut Look<D>) -> io::Result<()> {
         self.is_unsynced |= !look.begun.is_empty() || !look.grown.is_empty();
         if !self.is_unsynced {
             return Ok(());
@@ -273,7 +302,7 @@ impl<D: Disk> Files<D> {
     fn look_at_open<'a>(
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) -> io::Result<()> {
         let open = self.followed.iter().filter(|(_, followed)| followed.open.is_some());
         let generations: Vec<_> = open.map(|(generation, _)| *generation).collect();
@@ -288,19 +317,24 @@ impl<D: Disk> Files<D> {
         &mut self,
         generation: GenerationId,
         reading: Option<Reading<'_>>,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) -> io::Result<()> {
         let now = look.now;
         let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
         let Some(open) = &mut followed.open else { return Ok(()) };
+        let read_to = reading.map_or(0, |reading| reading.read_to);
         if open.ended {
             if reading.is_none() {
                 followed.open = None;
+            } else if open.file.is_unpacked()
+                && open.file.stat().is_ok_and(|stat| followed.identity.as_unpacked(&stat).is_none())
+            {
+                // It was written to, so that the rest can't be decoded. What is there now is looked at once it is closed.
+                followed.end(generation, read_to, false, &mut look.events);
             }
             return Ok(());
         }
         let Ok(stat) = open.file.stat() else { return Ok(()) };
-        let read_to = reading.map_or(0, |reading| reading.read_to);
         if !stat.is_unchanged(&followed.seen) || stat.len < read_to {
             // A file that can't be read for the moment is not another one.
             let holds = match reading {
@@ -312,7 +346,10 @@ impl<D: Disk> Files<D> {
                 return self.end_life(generation, reading, look);
             }
         }
-        followed.seen_at = now.wall;
+        // A deleted file may have been compressed before, and no later.
+        if stat.links > 0 {
+            followed.seen_at = now.wall;
+        }
         if self.settings.until_idle {
             followed.seen = stat;
             followed.end_open_line(generation, stat.len, now, &mut look.events);
@@ -322,11 +359,14 @@ impl<D: Disk> Files<D> {
             let path = followed.identity.path.clone();
             followed.end(generation, 0, true, &mut look.events);
             self.forget(generation);
-            self.closing.push(generation);
-            self.leave_compressed(&path, &stat, kind, look);
+            self.closing.push(Closing { generation, file: None, seen_at: now.wall });
+            if !self.reads(kind) {
+                self.leave_compressed(&path, &stat, kind, look);
+            }
             return Ok(());
         }
-        if followed.identity.can_grow(stat.len) {
+        // What is added to a deleted file is in no copy of it.
+        if followed.identity.can_grow(stat.len) && stat.links > 0 {
             let Ok(longer) = followed.identity.longer(&*open.file, &stat) else { return Ok(()) };
             lock(&self.journal).file(generation, longer.clone());
             look.grown.push((generation, std::mem::replace(&mut followed.identity, longer), open.len));
@@ -344,7 +384,9 @@ impl<D: Disk> Files<D> {
         if stat.links == 0 {
             followed.name = Name::Lost;
         }
-        if followed.name != Name::Matched && now.elapsed >= open.grown_at + ROTATED_GRACE {
+        // One that was deleted may go on in a compressed one, for which a scan looks.
+        let is_left_to_scan = stat.links == 0 && self.settings.read_compressed;
+        if followed.name != Name::Matched && now.elapsed >= open.grown_at + ROTATED_GRACE && !is_left_to_scan {
             self.end_rotated(generation, look);
         }
         Ok(())

@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use store::{GenerationId, Timestamp};
 
 use self::entry::{Entries, apply, encode_entry, unmark};
-pub use self::entry::{Entry, FileIdentity, MARKS_MAX};
+pub use self::entry::{Entry, FileIdentity, MARKS_MAX, Packed};
 use self::found::replay;
 pub use self::found::{Bad, Found, Harm, entries, read};
 use self::record::Record;

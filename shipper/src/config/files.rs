@@ -24,6 +24,7 @@ pub(super) fn settings(options: &Options) -> Checked<FileSettings> {
         max_open_files: size("max_open_files", max_open_files)?,
         read_from: required("read_from", options.read_from)?.into(),
         ignore_older: ignore_older.map_err(|advice| value("ignore_older", advice))?,
+        read_compressed: options.read_compressed.unwrap_or_default(),
     })
 }
 

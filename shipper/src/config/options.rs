@@ -123,6 +123,12 @@ pub struct Options {
     /// Skip what is in files not modified for this long when first seen, such as 24h; what is added is read [default: off]
     #[arg(long, env = "SHIPPER_IGNORE_OLDER", hide_env_values = true, value_name = "AGE", help_heading = "Files")]
     pub ignore_older: Option<String>,
+    /// Read gzip and zstd files too, each once, whole; otherwise they are left alone
+    #[arg(
+        long, env = "SHIPPER_READ_COMPRESSED", hide_env_values = true, value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Files"
+    )]
+    pub read_compressed: Option<bool>,
     /// Maximum number of files held open at once; not a bound on the files that are followed
     #[arg(long, env = "SHIPPER_MAX_OPEN_FILES", hide_env_values = true, value_name = "N", help_heading = "Files")]
     pub max_open_files: Option<u64>,
@@ -343,7 +349,7 @@ impl Options {
     pub fn or(self, lower: Self) -> Self {
         layer!(self, lower;
             to, state_dir, file_mode, service, encoding, files, exclude, format, docker_labels, until_idle, allow_empty, read_from, ignore_older,
-            max_open_files, wait_for_eof,
+            read_compressed, max_open_files, wait_for_eof,
             scan_interval_ms, bootstrap, pipeline, index_prefix, keep, keep_size,
             request_timeout_ms, user, password_file, api_key_file, ca_certificate, client_certificate, client_key,
             proxy, proxy_user, proxy_password_file, compression, line_max_bytes, batch_max_lines,
@@ -363,6 +369,7 @@ impl Options {
             until_idle: Some(false),
             allow_empty: Some(false),
             read_from: Some(ReadFrom::Beginning),
+            read_compressed: Some(false),
             max_open_files: Some(1_000),
             wait_for_eof: Some(false),
             log_filter: Some("info,actix_server=warn".to_owned()),

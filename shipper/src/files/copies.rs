@@ -4,6 +4,8 @@
 //! itself, the bytes that were read there. And its name is a [rotated](super::rotated) one of the original's. A copy that
 //! no pattern names must also have been written since the original was last seen whole: what lay there before is
 //! somebody else's.
+//!
+//! A compressed copy is held to the same by its content. Without `read_compressed` it counts as one that no pattern names.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,9 +15,11 @@ use std::time::Duration;
 use store::GenerationId;
 
 use super::followed::Followed;
-use super::lookup::{Folders, Matching, base, matching, open_regular};
+use super::lookup::{Folders, base, compressed_kind, open_regular};
 use super::rotated::originals;
-use super::{Files, Look, ROTATED_GRACE, Reading};
+use super::unpacking::{is_damage, is_pending, pending};
+use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading};
+use crate::compressed::{Content, Magic};
 use crate::disk::{Disk, DiskFile, Stat};
 use crate::journal::{Entry, FileIdentity, Trail};
 use crate::spool::lock;
@@ -24,7 +28,7 @@ use crate::spool::lock;
 const FINGERPRINT_MIN_BYTES: u64 = 16;
 
 /// Bytes at the end of a possible copy that are compared with its original's.
-const COMPARED_BYTES: u64 = 4 * 1024;
+pub(super) const COMPARED_BYTES: u64 = 4 * 1024;
 
 /// A copy that no pattern names was written no longer than this before its original was last seen whole.
 const WRITTEN_WITHIN_NS: i64 = 100_000_000;
@@ -84,70 +88,100 @@ pub(super) enum Judgement {
     Read,
     /// It is like the beginning of a followed file so far.
     Undecided,
+    /// It holds what was read of a followed file that seems to be deleted.
+    OfDeleted(GenerationId),
 }
 
 impl<D: Disk> Files<D> {
     /// Whether a file is one that is followed. A number that a parked file had may be another's by now.
     pub(super) fn is_followed(&self, stat: &Stat) -> bool {
         let followed = self.by_inode.get(&stat.key()).and_then(|of| self.followed.get(of));
-        let is_it = |known: &Followed<D::File>| known.open.is_some() || stat.is_unchanged(&known.seen);
+        let is_it = |known: &Followed<ContentOf<D>>| {
+            known.open.is_some() || stat.is_unchanged(&known.seen) || known.identity.as_unpacked(stat).is_some()
+        };
         followed.is_some_and(|known| known.identity.is_same(stat) && is_it(known))
     }
 
-    /// The copies of a file that was cut, the one that goes farthest first; one that no pattern names only if it holds all
-    /// that was read. `since_ns`: when the file was last seen whole.
+    /// The copies of a file that was cut or is gone, the one that goes farthest first; one that no pattern names only if it
+    /// holds all that was read. `since_ns`: when the file was last seen whole.
     ///
     /// # Errors
-    /// As the file system says of what can't be looked at at the moment, if no copy was found.
+    /// As the file system says of what can't be looked at at the moment, if no copy was found that goes on; among it
+    /// [`pending`], while a compressed file is decoded.
     pub(super) fn copies_of(
-        &self,
+        &mut self,
         cut: &FileIdentity,
         read_to: u64,
         trail: &Trail,
         since_ns: i64,
         folders: &mut Folders,
-    ) -> io::Result<Vec<Copy<D::File>>> {
+        look: &Look<D>,
+    ) -> io::Result<Vec<Copy<ContentOf<D>>>> {
         let mut copies = Vec::new();
         if cut.fingerprint_len == 0 {
             return Ok(copies);
         }
-        let (mut named, mut failed) = (None, None);
         let original = base(&self.disk, &cut.path);
-        for (path, stat) in folders.of(&self.disk, &original)?.rotated(&original) {
-            if cut.is_same(stat) || self.is_followed(stat) {
+        let folder = folders.of(&self.disk, &original)?;
+        let mut failed = folder.may_lack(&original).then(pending);
+        for (path, stat) in folder.candidates(&original) {
+            if self.is_followed(stat) {
                 continue;
             }
-            if named.is_none() {
-                let Matching { paths, failed, .. } = matching(&self.disk, &self.settings);
-                if let Some((_, error)) = failed.into_iter().next() {
-                    return Err(error);
-                }
-                named = Some(paths);
-            }
+            let named = folders.named(&self.disk, &self.settings)?;
             let is_it = |named: &&PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
-            let named = named.iter().flatten().find(is_it);
+            let named = named.iter().find(is_it);
             let is_recent = stat.changed_ns >= since_ns.saturating_sub(WRITTEN_WITHIN_NS);
-            if named.is_none() && (cut.fingerprint_len < FINGERPRINT_MIN_BYTES || !is_recent) {
+            let may_be_unnamed = cut.fingerprint_len >= FINGERPRINT_MIN_BYTES && is_recent;
+            if named.is_none() && !may_be_unnamed {
                 continue;
             }
-            let judged = open_regular(&self.disk, path).and_then(|opened| {
-                let Some((file, stat)) = opened else { return Ok(None) };
-                Ok(extent(cut, &file, stat.len, read_to, trail)?.map(|extent| (extent, file, stat)))
-            });
-            match judged {
-                Ok(Some((extent, file, stat))) if named.is_some() || extent != Extent::Shorter => {
-                    let path = named.unwrap_or(path).clone();
-                    copies.push(Copy { path, file, stat, is_named: named.is_some(), extent });
+            let is_rotated = originals(path).any(|of| of == original);
+            match self.copy_at((path, stat), is_rotated, cut, read_to, trail, look) {
+                Ok(Some((extent, file, stat))) => {
+                    let is_named = named.is_some() && (!file.is_unpacked() || self.settings.read_compressed);
+                    if is_named || may_be_unnamed && extent != Extent::Shorter {
+                        let path = named.unwrap_or(path).clone();
+                        copies.push(Copy { path, file, stat, is_named, extent });
+                    }
                 }
-                Ok(_) => {}
+                Ok(None) => {}
+                // One that is to be read is named where it is met.
+                Err(error) if is_damage(&error) && self.settings.read_compressed && named.is_some() => {}
+                Err(error) if is_damage(&error) => self.unread.add_error(path, &error, look.now.elapsed),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
         copies.sort_by_key(|copy: &Copy<_>| std::cmp::Reverse((copy.extent, copy.is_named)));
+        let goes_on = copies.first().is_some_and(|copy| copy.extent == Extent::Longer);
         match failed {
-            Some(error) if copies.is_empty() => Err(error),
+            Some(error) if copies.is_empty() || is_pending(&error) && !goes_on => Err(error),
             _ => Ok(copies),
         }
+    }
+
+    /// The content of a file that may be a copy, and how far it goes, if it is one. If its name is no rotated one of the
+    /// original's, it is one only if it is compressed.
+    fn copy_at(
+        &mut self,
+        (path, listed): (&Path, &Stat),
+        is_rotated: bool,
+        cut: &FileIdentity,
+        read_to: u64,
+        trail: &Trail,
+        look: &Look<D>,
+    ) -> io::Result<Option<(Extent, ContentOf<D>, Stat)>> {
+        // What was renamed meanwhile has another name, and what was removed may be compressed by now.
+        let opened = open_regular(&self.disk, path)?.filter(|(_, stat)| stat.key() == listed.key());
+        let Some((file, stat)) = opened else { return Err(pending()) };
+        let Some(Magic::Readable(compression)) = compressed_kind(&file)? else {
+            if !is_rotated || cut.packed.is_none() && cut.is_same(&stat) {
+                return Ok(None);
+            }
+            let extent = extent(cut, &file, stat.len, read_to, trail)?;
+            return Ok(extent.map(|extent| (extent, Content::plain(file), stat)));
+        };
+        self.compressed_copy(file, stat, compression, (cut, read_to, trail), look)
     }
 
     /// Whether a new file that the patterns match is a copy of one that is followed.
@@ -157,7 +191,7 @@ impl<D: Disk> Files<D> {
     pub(super) fn judge<'a>(
         &self,
         path: &Path,
-        file: &D::File,
+        file: &ContentOf<D>,
         stat: &Stat,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         paths: &HashMap<PathBuf, GenerationId>,
@@ -175,7 +209,7 @@ impl<D: Disk> Files<D> {
             else {
                 continue;
             };
-            if followed.identity.fingerprint_len == 0 {
+            if followed.identity.fingerprint_len == 0 || followed.identity.packed.is_some() {
                 continue;
             }
             if self.is_cut_pending(generation, followed) {
@@ -190,7 +224,8 @@ impl<D: Disk> Files<D> {
                 (None, Some(path)) => open_regular(&self.disk, path)?,
                 _ => None,
             };
-            let of_parked = opened.filter(|(_, now)| followed.identity.is_same(now)).map(|(original, _)| original);
+            let of_parked = opened.filter(|(_, now)| followed.identity.is_same(now));
+            let of_parked = of_parked.map(|(original, _)| Content::plain(original));
             let Some(original) = followed.open.as_ref().map(|open| &*open.file).or(of_parked.as_ref()) else {
                 continue;
             };
@@ -206,19 +241,20 @@ impl<D: Disk> Files<D> {
     }
 
     /// Whether a file was cut, or may have been, and its copies were not looked for yet.
-    fn is_cut_pending(&self, generation: &GenerationId, followed: &Followed<D::File>) -> bool {
+    pub(super) fn is_cut_pending(&self, generation: &GenerationId, followed: &Followed<ContentOf<D>>) -> bool {
         self.reopen.contains(generation) || followed.open.as_ref().is_some_and(|open| open.cut_at.is_some())
     }
 
     /// Leaves a possible copy alone for now. One that stays as it is, and of which everything `is_read`, becomes a
-    /// generation of its own: what is added to it later is read.
-    pub(super) fn hold(&mut self, copy: &Copy<D::File>, is_read: bool, look: &mut Look<D::File>) -> io::Result<()> {
+    /// generation of its own: what is added to it later is read. A compressed one is whole.
+    pub(super) fn hold(&mut self, copy: &Copy<ContentOf<D>>, is_read: bool, look: &mut Look<D>) -> io::Result<()> {
         let now = look.now.elapsed;
         let (seen, since) = self.held.entry(copy.stat.key()).or_insert((copy.stat, now));
         if !copy.stat.is_unchanged(seen) {
             (*seen, *since) = (copy.stat, now);
         }
-        let settled = if self.settings.until_idle { Duration::ZERO } else { ROTATED_GRACE };
+        let is_whole = self.settings.until_idle || copy.file.is_unpacked();
+        let settled = if is_whole { Duration::ZERO } else { ROTATED_GRACE };
         if is_read && now >= *since + settled {
             self.held.remove(&copy.stat.key());
             self.begin_read_copy(copy, look)?;
@@ -227,7 +263,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// A copy of which everything was read begins a generation at its end.
-    pub(super) fn begin_read_copy(&mut self, copy: &Copy<D::File>, look: &mut Look<D::File>) -> io::Result<()> {
+    pub(super) fn begin_read_copy(&mut self, copy: &Copy<ContentOf<D>>, look: &mut Look<D>) -> io::Result<()> {
         self.counts.copies += 1;
         tracing::info!(path = %copy.path.display(), bytes = copy.stat.len, "rotated copy: everything in it was read");
         let identity = FileIdentity::of(&copy.file, &copy.path, &copy.stat)?;
@@ -237,7 +273,7 @@ impl<D: Disk> Files<D> {
 }
 
 /// Whether all of a file, `len` bytes, is the beginning of another, as far as its first and last bytes show.
-fn is_beginning_of(file: &impl DiskFile, len: u64, other: &impl DiskFile) -> io::Result<bool> {
+pub(super) fn is_beginning_of(file: &impl DiskFile, len: u64, other: &impl DiskFile) -> io::Result<bool> {
     if other.stat()?.len < len {
         return Ok(false);
     }

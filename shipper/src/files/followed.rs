@@ -7,7 +7,7 @@ use std::time::Duration;
 use store::{GenerationId, Timestamp};
 
 use super::{FileEvent, OPEN_LINE_GRACE};
-use crate::disk::Stat;
+use crate::disk::{DiskFile, Stat};
 use crate::journal::FileIdentity;
 use crate::moment::Moment;
 
@@ -49,6 +49,24 @@ pub(super) struct Open<F> {
     pub(super) cut_at: Option<Duration>,
     /// The pipeline reads it to its end and then lets it go.
     pub(super) ended: bool,
+}
+
+/// A generation that is followed no more, and holds its file until its last line has its outcome.
+pub(super) struct Closing<F> {
+    pub(super) generation: GenerationId,
+    /// The file, unless it was cut.
+    pub(super) file: Option<Arc<F>>,
+    /// When the file, with what was read of it, was last seen under a name.
+    pub(super) seen_at: Timestamp,
+}
+
+impl<F: DiskFile> Closing<F> {
+    /// Looks whether the file has a name.
+    pub(super) fn look(&mut self, now: Timestamp) {
+        if self.file.as_ref().is_some_and(|file| file.stat().is_ok_and(|stat| stat.links > 0)) {
+            self.seen_at = now;
+        }
+    }
 }
 
 impl<F> Open<F> {

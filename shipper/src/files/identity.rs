@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::disk::{DiskFile, Stat};
-use crate::journal::{FileIdentity, Trail};
+use crate::journal::{FileIdentity, Packed, Trail};
 
 /// Bytes at the beginning of a file that tell it from others.
 pub const FINGERPRINT_BYTES: u64 = 1024;
@@ -21,7 +21,19 @@ impl Stat {
 
     /// Whether nothing seems to have been done to the file since.
     pub(super) fn is_unchanged(&self, since: &Self) -> bool {
-        (self.len, self.written_ns, self.changed_ns) == (since.len, since.written_ns, since.changed_ns)
+        let seen = |stat: &Self| (stat.disk_len(), stat.written_ns, stat.changed_ns);
+        seen(self) == seen(since)
+    }
+
+    /// Whether it is the same file and nothing was written to it since, whatever it is called now.
+    pub(super) fn has_same_content(&self, since: &Self) -> bool {
+        let seen = |stat: &Self| (stat.key(), stat.born_ns, stat.disk_len(), stat.written_ns);
+        seen(self) == seen(since)
+    }
+
+    /// What a compressed file that is read is like.
+    fn packed(&self) -> Option<Packed> {
+        self.packed_len.map(|disk_len| Packed { disk_len, written_ns: self.written_ns, len: self.len })
     }
 }
 
@@ -41,7 +53,27 @@ impl FileIdentity {
             start: 0,
             fingerprint_len: got as u64,
             fingerprint: crc32fast::hash(&beginning[..got]),
+            packed: stat.packed(),
         })
+    }
+
+    /// The same life in another file.
+    pub(super) fn moved_to(&self, path: &Path, stat: &Stat) -> Self {
+        Self {
+            path: path.to_owned(),
+            device: stat.device,
+            inode: stat.inode,
+            born_ns: stat.born_ns,
+            packed: stat.packed(),
+            ..self.clone()
+        }
+    }
+
+    /// What is known of a compressed file, as it is on the disk, with its content's length, if it was not written to since it
+    /// was decoded.
+    pub(super) fn as_unpacked(&self, stat: &Stat) -> Option<Stat> {
+        let packed = self.packed.filter(|it| (it.disk_len, it.written_ns) == (stat.disk_len(), stat.written_ns))?;
+        Some(stat.unpacked(packed.len))
     }
 
     /// The same with what a file now shows of itself, whose beginning was longer than the fingerprint.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use store::GenerationId;
 
 use super::copies::{Copy, Extent};
-use super::followed::{Followed, Name, Open};
+use super::followed::{Closing, Followed, Name, Open};
 use super::lookup::{self, Folders, became_compressed};
-use super::{FileEvent, Files, Look, ROTATED_GRACE, Reading};
+use super::unpacking::{is_pending, pending};
+use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
+use crate::compressed::Content;
 use crate::disk::{Disk, DiskFile as _, Stat, path};
 use crate::document::Place;
 use crate::journal::{Entry, FileIdentity, Tail, Trail};
@@ -21,7 +23,7 @@ impl<D: Disk> Files<D> {
         &mut self,
         generation: GenerationId,
         reading: Option<Reading<'_>>,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) -> io::Result<()> {
         let now = look.now;
         let entry = lock(&self.journal).get(&generation);
@@ -32,8 +34,11 @@ impl<D: Disk> Files<D> {
         let Some(cut) = self.followed.get(&generation) else { return Ok(()) };
         let (identity, since) = (cut.identity.clone(), cut.seen_at);
         let since_ns = since.unix_micros().saturating_mul(1_000);
-        let copies = self.copies_of(&identity, read_to, &trail, since_ns, &mut Folders::default());
+        let copies = self.copies_of(&identity, read_to, &trail, since_ns, &mut Folders::default(), look);
         let Some(open) = self.followed.get_mut(&generation).and_then(|cut| cut.open.as_mut()) else { return Ok(()) };
+        if copies.as_ref().is_err_and(is_pending) {
+            open.cut_at = Some(now.elapsed);
+        }
         if copies.is_err() && now.elapsed < *open.cut_at.get_or_insert(now.elapsed) + ROTATED_GRACE {
             // The copy may be what can't be read. What stands in the file itself is another life's.
             look.events.push(FileEvent::Grown { generation, end: read_to });
@@ -61,7 +66,7 @@ impl<D: Disk> Files<D> {
                 } else {
                     look.events.push(FileEvent::Grown { generation, end: read_to });
                     look.events.push(FileEvent::Ended { generation, forget: true });
-                    self.closing.push(generation);
+                    self.closing.push(Closing { generation, file: None, seen_at: since });
                 }
             }
         }
@@ -72,6 +77,8 @@ impl<D: Disk> Files<D> {
         match seen {
             // A file that was cut and then deleted has no other life.
             Ok((_, stat)) if stat.links == 0 && stat.len == 0 => {}
+            // Nor is what now has the number of a file that was renamed out of the patterns.
+            Ok(_) if old.name != Name::Matched => {}
             Ok((identity, stat)) => self.begin_life(identity, open.file, &stat, look),
             // The next scan meets it as a new file.
             Err(error) => self.unread.add_error(&identity.path, &error, now.elapsed),
@@ -86,9 +93,9 @@ impl<D: Disk> Files<D> {
         generation: GenerationId,
         cut: &FileIdentity,
         read_to: u64,
-        copy: Copy<D::File>,
+        copy: Copy<ContentOf<D>>,
         entry: Option<&Entry>,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) -> io::Result<()> {
         // What was read behind the copy's end was written after it was copied: it is no longer this life's file.
         if copy.extent == Extent::Shorter {
@@ -97,23 +104,25 @@ impl<D: Disk> Files<D> {
             } else {
                 look.events.push(FileEvent::Grown { generation, end: read_to });
                 look.events.push(FileEvent::Ended { generation, forget: true });
-                self.closing.push(generation);
+                self.closing.push(Closing { generation, file: None, seen_at: look.now.wall });
             }
             return self.begin_read_copy(&copy, look);
         }
-        let Copy { path, file, stat, is_named, extent: _ } = copy;
+        let Copy { path, file, stat, is_named, extent } = copy;
         self.counts.copies += 1;
-        let identity = FileIdentity {
-            // The name that the patterns match: the copy's is a rotated one of it.
-            path: if is_named { path } else { cut.path.clone() },
-            device: stat.device,
-            inode: stat.inode,
-            born_ns: stat.born_ns,
-            start: cut.start,
-            ..cut.clone()
-        };
+        // The name that the patterns match: the copy's may be a rotated one of it.
+        let identity = cut.moved_to(if is_named { &path } else { &cut.path }, &stat);
         // A process that follows this one finds the rest there.
         lock(&self.journal).file(generation, identity.clone());
+        let is_compressed = file.is_unpacked();
+        if is_named {
+            self.by_inode.insert(identity.key(), generation);
+            if is_compressed && extent == Extent::Read && entry.is_some() {
+                self.followed.insert(generation, Followed::new(identity, stat, None, look.now));
+                return Ok(());
+            }
+        }
+        self.unpacking.hand_over(&file);
         let file = Arc::new(file);
         look.events.push(match entry {
             Some(entry) => FileEvent::Opened {
@@ -126,22 +135,22 @@ impl<D: Disk> Files<D> {
             None => FileEvent::Moved { generation, file: Arc::clone(&file) },
         });
         let end = stat.len.max(read_to);
+        look.events.push(FileEvent::Grown { generation, end });
+        if is_compressed || !is_named {
+            look.events.push(FileEvent::Ended { generation, forget: !is_named });
+        }
         if !is_named {
-            look.events.push(FileEvent::Grown { generation, end });
-            look.events.push(FileEvent::Ended { generation, forget: true });
-            self.closing.push(generation);
+            self.closing.push(Closing { generation, file: Some(file), seen_at: look.now.wall });
             return Ok(());
         }
-        self.by_inode.insert(identity.key(), generation);
-        let open = Open::new(file, stat.len, look.now);
-        look.events.push(FileEvent::Grown { generation, end });
+        let open = Open { ended: is_compressed, ..Open::new(file, stat.len, look.now) };
         self.followed.insert(generation, Followed::new(identity, stat, Some(open), look.now));
         Ok(())
     }
 
     /// A file without a name that the patterns match has not grown for long. Under a rotated name it stays known, and is
     /// read again should it grow; otherwise it is given up.
-    pub(super) fn end_rotated(&mut self, generation: GenerationId, look: &mut Look<D::File>) {
+    pub(super) fn end_rotated(&mut self, generation: GenerationId, look: &mut Look<D>) {
         let Some(followed) = self.followed.get_mut(&generation) else { return };
         let Some(open) = &followed.open else { return };
         let end = open.len;
@@ -158,12 +167,13 @@ impl<D: Disk> Files<D> {
             );
         }
         followed.end(generation, end, true, &mut look.events);
-        self.forget(generation);
-        self.closing.push(generation);
+        let seen_at = followed.seen_at;
+        let file = self.forget(generation).and_then(|followed| followed.open).map(|open| open.file);
+        self.closing.push(Closing { generation, file, seen_at });
     }
 
     /// Follows a generation no more.
-    pub(super) fn forget(&mut self, generation: GenerationId) -> Option<Followed<D::File>> {
+    pub(super) fn forget(&mut self, generation: GenerationId) -> Option<Followed<ContentOf<D>>> {
         let followed = self.followed.remove(&generation)?;
         let key = followed.identity.key();
         if self.by_inode.get(&key) == Some(&generation) {
@@ -185,10 +195,10 @@ impl<D: Disk> Files<D> {
         &mut self,
         generation: GenerationId,
         identity: FileIdentity,
-        file: D::File,
+        file: ContentOf<D>,
         stat: &Stat,
         entry: &Entry,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) {
         self.note_resumed(generation, &identity, stat, entry, look);
         if stat.len == entry.checkpoint {
@@ -205,7 +215,7 @@ impl<D: Disk> Files<D> {
         identity: FileIdentity,
         stat: &Stat,
         entry: &Entry,
-        look: &Look<D::File>,
+        look: &Look<D>,
     ) {
         self.note_resumed(generation, &identity, stat, entry, look);
         let is_unread = stat.len != entry.checkpoint;
@@ -222,7 +232,7 @@ impl<D: Disk> Files<D> {
         identity: &FileIdentity,
         stat: &Stat,
         entry: &Entry,
-        look: &Look<D::File>,
+        look: &Look<D>,
     ) {
         let is_known = entry.file.as_ref() == Some(identity);
         {
@@ -243,25 +253,38 @@ impl<D: Disk> Files<D> {
     }
 
     /// A parked file that changed is opened again; says whether it is.
-    pub(super) fn reopen(&mut self, generation: GenerationId, look: &mut Look<D::File>) -> io::Result<bool> {
-        let is_its = |followed: &&Followed<D::File>| self.by_inode.get(&followed.identity.key()) == Some(&generation);
+    pub(super) fn reopen(&mut self, generation: GenerationId, look: &mut Look<D>) -> io::Result<bool> {
+        let is_its =
+            |followed: &&Followed<ContentOf<D>>| self.by_inode.get(&followed.identity.key()) == Some(&generation);
         let parked = self.followed.get(&generation).filter(|followed| followed.open.is_none());
         let Some(followed) = parked.filter(is_its) else { return Ok(false) };
         let Some(path) = followed.path().cloned() else { return Ok(false) };
+        let identity = followed.identity.clone();
+        let is_compressed = identity.packed.is_some();
+        if is_compressed && !self.unpacking.has_place() {
+            return Err(pending());
+        }
+        let may_be_shorter = followed.is_unread && lock(&self.journal).has_rebooted();
         let entry = lock(&self.journal).get(&generation);
         let opened = lookup::open_regular(&self.disk, &path).and_then(|opened| {
-            let Some((file, stat)) = opened.filter(|(_, stat)| followed.identity.is_same(stat)) else {
-                return Ok(None);
-            };
-            let may_be_shorter = followed.is_unread && lock(&self.journal).has_rebooted();
-            let holds = followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, may_be_shorter)?;
-            let compressed = became_compressed(&followed.identity, entry.checkpoint, &file)?;
-            let longer = if holds { followed.identity.longer(&file, &stat)? } else { followed.identity.clone() };
+            let Some((file, stat)) = opened.filter(|(_, stat)| identity.is_same(stat)) else { return Ok(None) };
+            if is_compressed {
+                let resumed = self.resume_compressed(&identity, file, stat, &entry, look)?;
+                return Ok(Some((resumed.0, resumed.1, resumed.2, None)));
+            }
+            let holds = identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, may_be_shorter)?;
+            let compressed = became_compressed(&identity, entry.checkpoint, &file)?;
+            Ok(Some((Content::plain(file), stat, holds, compressed)))
+        });
+        let opened = opened.and_then(|opened| {
+            let Some((file, stat, holds, compressed)) = opened else { return Ok(None) };
+            let longer = if holds { identity.longer(&file, &stat)? } else { identity.clone() };
             Ok(Some((file, stat, holds, longer, compressed)))
         });
         let (file, stat, holds, longer, compressed) = match opened {
             Ok(Some(opened)) => opened,
             Ok(None) => return Ok(false),
+            Err(error) if is_pending(&error) => return Err(error),
             Err(error) => {
                 self.unread.add_error(&path, &error, look.now.elapsed);
                 return Ok(false);
@@ -270,11 +293,13 @@ impl<D: Disk> Files<D> {
         if let Some(kind) = compressed {
             self.forget(generation);
             look.events.push(FileEvent::Vanished { generation, file: path.clone(), end: 0 });
-            self.leave_compressed(&path, &stat, kind, look);
+            if !self.reads(kind) {
+                self.leave_compressed(&path, &stat, kind, look);
+            }
             return Ok(false);
         }
         if holds {
-            let name = followed.name.clone();
+            let name = self.followed.get(&generation).map_or(Name::Lost, |followed| followed.name.clone());
             {
                 let mut journal = lock(&self.journal);
                 // Nothing from here on was ever handed on.
@@ -296,7 +321,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// A generation that no process knew.
-    fn begin(&mut self, identity: &FileIdentity, look: &mut Look<D::File>) -> GenerationId {
+    fn begin(&mut self, identity: &FileIdentity, look: &mut Look<D>) -> GenerationId {
         let born = u64::try_from(look.now.wall.unix_ms()).unwrap_or(0).max(self.last_born_ms + 1);
         self.last_born_ms = born;
         let mut entropy = [0; 10];
@@ -313,9 +338,9 @@ impl<D: Disk> Files<D> {
     pub(super) fn begin_life(
         &mut self,
         identity: FileIdentity,
-        file: Arc<D::File>,
+        file: Arc<ContentOf<D>>,
         stat: &Stat,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) {
         let generation = self.begin(&identity, look);
         self.track(generation, identity, file, 0, Trail::default(), stat, look);
@@ -325,14 +350,15 @@ impl<D: Disk> Files<D> {
     pub(super) fn begin_parked(
         &mut self,
         identity: FileIdentity,
-        file: &D::File,
+        file: &ContentOf<D>,
         stat: &Stat,
         start: u64,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) {
         let identity = FileIdentity { start, ..identity };
         let generation = self.begin(&identity, look);
-        let tail = Tail::read(file, start).unwrap_or(None);
+        // To read the end of a compressed one takes as long as to decode it, and it is told by its size and time.
+        let tail = if file.is_unpacked() { None } else { Tail::read(file, start).unwrap_or(None) };
         lock(&self.journal).file_checkpoint(generation, start, tail);
         self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
     }
@@ -342,13 +368,14 @@ impl<D: Disk> Files<D> {
         &mut self,
         generation: GenerationId,
         identity: FileIdentity,
-        file: Arc<D::File>,
+        file: Arc<ContentOf<D>>,
         offset: u64,
         trail: Trail,
         stat: &Stat,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) {
         let place = self.place(&identity.path, &*file);
+        self.unpacking.hand_over(&file);
         let mut trail = trail;
         // Of a file of which nothing was read the beginning tells whether it is cut before it is.
         if trail.last().is_none() {
@@ -357,13 +384,15 @@ impl<D: Disk> Files<D> {
         look.events.push(FileEvent::Opened { generation, file: Arc::clone(&file), place, offset, trail });
         // What can't be read here can't be read by the pipeline either, which says so.
         let len = stat.len;
-        let whole = if self.settings.until_idle {
+        // A compressed file is whole, its last line too.
+        let is_compressed = file.is_unpacked();
+        let whole = if self.settings.until_idle && !is_compressed {
             lookup::whole_lines(&*file, offset, len, self.settings.encoding).unwrap_or(offset)
         } else {
             len
         };
         look.events.push(FileEvent::Grown { generation, end: whole });
-        let ended = self.settings.until_idle && whole == len;
+        let ended = is_compressed || self.settings.until_idle && whole == len;
         if ended {
             look.events.push(FileEvent::Ended { generation, forget: false });
         }
@@ -372,7 +401,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// What a file is that was chosen before. Docker's entries stay Docker's, also when they can't be read any more.
-    pub(super) fn place(&self, path: &Path, file: &D::File) -> Place {
+    pub(super) fn place(&self, path: &Path, file: &ContentOf<D>) -> Place {
         let file_name = || path::text(path);
         let unreadable = || Place::Container { file: file_name(), container: None, compose_service: None };
         self.settings.format.place(path, file).unwrap_or_else(unreadable)

@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::copies::{Extent, extent};
 use super::identity::Inode;
-use super::rotated::originals;
-use super::{FileSettings, Files};
-use crate::compressed::{MAGIC_BYTES, magic};
+use super::rotated::{is_rotated_name, originals, unnumbered};
+use super::unpacking::is_damage;
+use super::{ContentOf, FileSettings, Files, Look};
+use crate::compressed::{Content, MAGIC_BYTES, Magic, Unpacked, magic};
 use crate::disk::{Disk, DiskFile, FileKind, Stat};
 use crate::encoding::LineEncoding;
 use crate::journal::{Entry, FileIdentity};
@@ -47,6 +49,25 @@ pub(super) fn matching(disk: &impl Disk, settings: &FileSettings) -> Matching {
 }
 
 impl<D: Disk> Files<D> {
+    /// The content of a file that was opened: of a compressed one, once it was measured or is known to be as it was when
+    /// it was a file of `identity`'s.
+    ///
+    /// # Errors
+    /// As the file system says; [`pending`]; and for [damage](is_damage).
+    pub(super) fn unpack(
+        &mut self,
+        file: D::File,
+        stat: Stat,
+        identity: Option<&FileIdentity>,
+        look: &Look<D>,
+    ) -> io::Result<(ContentOf<D>, Stat)> {
+        let Some(Magic::Readable(compression)) = compressed_kind(&file)? else {
+            return Ok((Content::plain(file), stat));
+        };
+        let len = identity.and_then(|identity| identity.as_unpacked(&stat)).map(|stat| stat.len);
+        self.unpacking.open(Arc::new(file), stat, compression, len, look.now)
+    }
+
     /// Whether the patterns match a file now, by its [`base`] path.
     pub(super) fn is_matched(&self, path: &Path) -> bool {
         let is_it = |named: &PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
@@ -94,7 +115,7 @@ pub(super) fn open_regular<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<
 ///
 /// # Errors
 /// As the file system says.
-pub(super) fn compressed_kind(file: &impl DiskFile) -> io::Result<Option<&'static str>> {
+pub(super) fn compressed_kind(file: &impl DiskFile) -> io::Result<Option<Magic>> {
     let mut first = [0; MAGIC_BYTES];
     let got = file.read_at(&mut first, 0)?;
     Ok(magic(&first[..got]))
@@ -104,24 +125,25 @@ pub(super) fn compressed_kind(file: &impl DiskFile) -> io::Result<Option<&'stati
 ///
 /// # Errors
 /// As the file system says.
-pub(super) fn became_compressed(
-    met: &FileIdentity,
-    read_to: u64,
-    file: &impl DiskFile,
-) -> io::Result<Option<&'static str>> {
-    if read_to > 0 || met.fingerprint_len >= MAGIC_BYTES as u64 { Ok(None) } else { compressed_kind(file) }
+pub(super) fn became_compressed(met: &FileIdentity, read_to: u64, file: &impl DiskFile) -> io::Result<Option<Magic>> {
+    if read_to > 0 || met.packed.is_some() || met.fingerprint_len >= MAGIC_BYTES as u64 {
+        Ok(None)
+    } else {
+        compressed_kind(file)
+    }
 }
 
-/// The file that a life was of, which goes at least as far as `to`: under its own name or a rotated one, or copied there
-/// and cut.
+/// The file that a life was of, which goes at least as far as `to`: under its own name or a rotated one, copied there and
+/// cut, or compressed. A compressed one is decoded to its end.
 ///
 /// # Errors
 /// As the file system says of what can't be read at the moment.
-pub fn find<D: Disk>(disk: &D, entry: &Entry, to: u64) -> io::Result<Option<D::File>> {
+pub fn find<D: Disk>(disk: &D, entry: &Entry, to: u64) -> io::Result<Option<ContentOf<D>>> {
     let Some(identity) = &entry.file else { return Ok(None) };
     if let Some((file, stat)) = open_regular(disk, &identity.path)?
         && identity.is_same_after_restart(&stat)
-        && identity.holds(&file, stat.len, to, &entry.trail, true)?
+        && let Some((file, len)) = content_alike(identity, file, &stat)?
+        && identity.holds(&file, len, to, &entry.trail, true)?
     {
         return Ok(Some(file));
     }
@@ -129,13 +151,30 @@ pub fn find<D: Disk>(disk: &D, entry: &Entry, to: u64) -> io::Result<Option<D::F
     let base = base(disk, &identity.path);
     let folder = folders.of(disk, &base)?;
     let by_number = folder.with_inode(identity.key()).map(|(path, _)| path);
-    for path in by_number.chain(folder.rotated(&base).map(|(path, _)| path)) {
+    for path in by_number.chain(folder.candidates(&base).map(|(path, _)| path)) {
         let Some((file, stat)) = open_regular(disk, path)? else { continue };
-        if extent(identity, &file, stat.len, to, &entry.trail)?.is_some_and(|extent| extent != Extent::Shorter) {
+        let Some((file, len)) = content_alike(identity, file, &stat)? else { continue };
+        if extent(identity, &file, len, to, &entry.trail)?.is_some_and(|extent| extent != Extent::Shorter) {
             return Ok(Some(file));
         }
     }
     Ok(None)
+}
+
+/// The content of a file, and its length, if it begins as a life did.
+fn content_alike<F: DiskFile>(identity: &FileIdentity, file: F, stat: &Stat) -> io::Result<Option<(Content<F>, u64)>> {
+    let Some(Magic::Readable(compression)) = compressed_kind(&file)? else {
+        return Ok(Some((Content::plain(file), stat.len)));
+    };
+    let file = Arc::new(Unpacked::new(Arc::new(file), compression));
+    let len = identity
+        .begins_alike(&Content::Unpacked { file: Arc::clone(&file), len: 0 })
+        .and_then(|is_alike| is_alike.then(|| file.len()).transpose());
+    match len {
+        Ok(len) => Ok(len.map(|len| (Content::Unpacked { file, len }, len))),
+        Err(error) if is_damage(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Where the last line that ends with a newline before `to` ends; `from`, where a line begins, if there is none. The file is
@@ -167,6 +206,8 @@ pub(super) struct Folder {
     files: Vec<(PathBuf, Stat)>,
     by_inode: HashMap<Inode, Vec<usize>>,
     by_original: HashMap<PathBuf, Vec<usize>>,
+    /// Files that were removed or renamed while the folder was read.
+    missed: Vec<PathBuf>,
 }
 
 impl Folder {
@@ -174,7 +215,10 @@ impl Folder {
         let mut folder = Self::default();
         for path in disk.paths(dir)? {
             let stat = match disk.stat(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    folder.missed.push(path);
+                    continue;
+                }
                 stat => stat?,
             };
             if stat.kind != FileKind::Regular {
@@ -195,24 +239,53 @@ impl Folder {
         self.by_inode.get(&inode).into_iter().flatten().map(|index| &self.files[*index])
     }
 
-    /// The files whose names are rotated ones of `original`.
-    pub(super) fn rotated(&self, original: &Path) -> impl Iterator<Item = &(PathBuf, Stat)> {
-        self.by_original.get(original).into_iter().flatten().map(|index| &self.files[*index])
+    /// The files whose names are rotated ones of `original`; and, for what was compressed since, of what `original` is a
+    /// rotated name of.
+    pub(super) fn candidates(&self, original: &Path) -> impl Iterator<Item = &(PathBuf, Stat)> {
+        let of = |original: &Path| self.by_original.get(original).into_iter().flatten().copied();
+        let nearest: Vec<_> = of(original).collect();
+        let others = unnumbered(original).map(|base| of(&base).filter(|index| !nearest.contains(index)).collect());
+        let others: Vec<_> = others.unwrap_or_default();
+        nearest.into_iter().chain(others).map(|index| &self.files[index]).filter(move |(path, _)| path != original)
+    }
+
+    /// Whether a file that had a rotated name of `original` may have another one by now, or be compressed.
+    pub(super) fn may_lack(&self, original: &Path) -> bool {
+        self.missed.iter().any(|path| is_rotated_name(original, path))
     }
 }
 
 /// Folders that were read during one look, each once.
 #[derive(Debug, Default)]
-pub(super) struct Folders(HashMap<PathBuf, Rc<Folder>>);
+pub(super) struct Folders {
+    folders: HashMap<PathBuf, Rc<Folder>>,
+    /// What the patterns match, if that was asked.
+    named: Option<Rc<Vec<PathBuf>>>,
+}
 
 impl Folders {
+    /// What the patterns match.
+    ///
+    /// # Errors
+    /// As the file system says of a folder that can't be read.
+    pub(super) fn named(&mut self, disk: &impl Disk, settings: &FileSettings) -> io::Result<Rc<Vec<PathBuf>>> {
+        if let Some(named) = &self.named {
+            return Ok(Rc::clone(named));
+        }
+        let Matching { paths, failed, .. } = matching(disk, settings);
+        if let Some((_, error)) = failed.into_iter().next() {
+            return Err(error);
+        }
+        Ok(Rc::clone(self.named.insert(Rc::new(paths))))
+    }
+
     /// The folder that a file lies in, by its [`base`] path; one that may not be read, or is not there, has no files.
     ///
     /// # Errors
     /// As the file system says of a folder, or a file in it, that can't be looked at at the moment.
     pub(super) fn of(&mut self, disk: &impl Disk, path: &Path) -> io::Result<Rc<Folder>> {
         let Some(dir) = path.parent() else { return Ok(Rc::default()) };
-        if let Some(folder) = self.0.get(dir) {
+        if let Some(folder) = self.folders.get(dir) {
             return Ok(Rc::clone(folder));
         }
         let folder = match Folder::read(disk, dir) {
@@ -220,7 +293,7 @@ impl Folders {
             folder => folder?,
         };
         let folder = Rc::new(folder);
-        self.0.insert(dir.to_owned(), Rc::clone(&folder));
+        self.folders.insert(dir.to_owned(), Rc::clone(&folder));
         Ok(folder)
     }
 }

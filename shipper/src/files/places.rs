@@ -10,8 +10,12 @@ use std::time::Duration;
 
 use store::GenerationId;
 
+use super::unpacking::is_pending;
 use super::{Files, Look, OPEN_LINE_GRACE, Reading, lookup};
 use crate::disk::Disk;
+
+/// Compressed files that wait and are tried again in one look.
+const TRIED_MAX: usize = 4;
 
 impl<D: Disk> Files<D> {
     /// Files that are open, those among them that are only held until their last line has its outcome.
@@ -23,28 +27,46 @@ impl<D: Disk> Files<D> {
     pub(super) fn give_places<'a>(
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) -> io::Result<()> {
-        let wanted = self.backlog.len() + self.reopen.len();
+        let wanted = self.backlog.len() + self.reopen.len() + self.compressed.len().min(TRIED_MAX);
         if wanted == 0 {
             return Ok(());
         }
         let mut free = self.settings.max_open_files.saturating_sub(self.open_files());
         self.park(wanted.saturating_sub(free), reading, look);
-        let paths = if self.backlog.is_empty() { HashMap::new() } else { self.paths() };
-        while free > 0 && !(self.backlog.is_empty() && self.reopen.is_empty()) {
-            if let Some(generation) = self.reopen.pop_first()
-                && self.reopen(generation, look)?
-            {
-                free -= 1;
+        let is_any_new = !(self.backlog.is_empty() && self.compressed.is_empty());
+        let paths = if is_any_new { self.paths() } else { HashMap::new() };
+        let (mut tried, mut later) = (0, Vec::new());
+        while free > 0 {
+            let generation = self.reopen.pop_first();
+            if let Some(generation) = generation {
+                match self.reopen(generation, look) {
+                    Ok(is_open) => free -= usize::from(is_open),
+                    Err(error) if is_pending(&error) => later.push(generation),
+                    Err(error) => return Err(error),
+                }
             }
-            if free > 0
-                && let Some(path) = self.backlog.pop_front()
-                && self.meet(&path, reading, &paths, look)?
-            {
-                free -= 1;
+            if free == 0 {
+                break;
+            }
+            let waits = || {
+                tried += 1;
+                if tried <= TRIED_MAX { self.compressed.pop_front() } else { None }
+            };
+            let path = self.backlog.pop_front().or_else(waits);
+            if let Some(path) = &path {
+                match self.meet(path, reading, &paths, look) {
+                    Ok(is_open) => free -= usize::from(is_open),
+                    Err(error) if is_pending(&error) => self.compressed.push_back(path.clone()),
+                    Err(error) => return Err(error),
+                }
+            }
+            if generation.is_none() && path.is_none() {
+                break;
             }
         }
+        self.reopen.extend(later);
         Ok(())
     }
 
@@ -54,12 +76,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// Parks up to `count` files; their places are free once the pipeline lets them go.
-    fn park<'a>(
-        &mut self,
-        count: usize,
-        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
-        look: &mut Look<D::File>,
-    ) {
+    fn park<'a>(&mut self, count: usize, reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>, look: &mut Look<D>) {
         if count == 0 {
             return;
         }

@@ -10,14 +10,15 @@ use super::copies::Copy;
 use super::followed::Name;
 use super::lookup::{self, Folders, base, became_compressed};
 use super::rotated::is_rotated_name;
-use super::{FileEvent, Files, Look};
+use super::{ContentOf, FileEvent, Files, Look};
+use crate::compressed::Content;
 use crate::disk::{Disk, Stat};
 use crate::journal::{Entry, FileIdentity};
 use crate::spool::lock;
 
 impl<D: Disk> Files<D> {
     /// New files that an earlier process read go on where it was.
-    pub(super) fn claim(&mut self, new: &mut Vec<(PathBuf, Stat)>, look: &mut Look<D::File>) {
+    pub(super) fn claim(&mut self, new: &mut Vec<(PathBuf, Stat)>, look: &mut Look<D>) {
         let mut by_inode: HashMap<u64, Vec<GenerationId>> = HashMap::new();
         for (generation, entry) in &self.unclaimed {
             if let Some(identity) = &entry.file {
@@ -41,10 +42,13 @@ impl<D: Disk> Files<D> {
     }
 
     /// Whether a file is the life that a generation of an earlier process was of; then it goes on.
-    fn claim_as(&mut self, generation: GenerationId, path: &Path, look: &mut Look<D::File>) -> io::Result<bool> {
+    fn claim_as(&mut self, generation: GenerationId, path: &Path, look: &mut Look<D>) -> io::Result<bool> {
         let Some(entry) = self.unclaimed.get(&generation) else { return Ok(false) };
         let Some(identity) = &entry.file else { return Ok(false) };
         let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(false) };
+        if identity.packed.is_some() {
+            return self.claim_compressed(generation, path, file, stat, look);
+        }
         let has_rebooted = lock(&self.journal).has_rebooted();
         // Only a power loss makes a file shorter that nobody cut.
         let was_cut = stat.len < entry.known_len() && !has_rebooted;
@@ -57,10 +61,14 @@ impl<D: Disk> Files<D> {
         if let Some(kind) = became_compressed(identity, entry.checkpoint, &file)? {
             self.unclaimed.remove(&generation);
             look.events.push(FileEvent::Vanished { generation, file: path.to_owned(), end: 0 });
+            if self.reads(kind) {
+                return Ok(false);
+            }
             self.leave_compressed(path, &stat, kind, look);
             return Ok(true);
         }
         let identity = FileIdentity { start: identity.start, ..FileIdentity::of(&file, path, &stat)? };
+        let file = Content::plain(file);
         let Some(entry) = self.unclaimed.remove(&generation) else { return Ok(false) };
         let needs_no_place = stat.len == entry.checkpoint;
         if needs_no_place || self.reopen.is_empty() && self.open_files() < self.settings.max_open_files {
@@ -71,8 +79,33 @@ impl<D: Disk> Files<D> {
         Ok(true)
     }
 
+    /// As [`Files::claim_as`], of a compressed file. One that is as it was is not decoded.
+    fn claim_compressed(
+        &mut self,
+        generation: GenerationId,
+        path: &Path,
+        file: D::File,
+        stat: Stat,
+        look: &mut Look<D>,
+    ) -> io::Result<bool> {
+        let Some(entry) = self.unclaimed.get(&generation).cloned() else { return Ok(false) };
+        let Some(identity) = entry.file.as_ref().filter(|identity| identity.is_same_after_restart(&stat)) else {
+            return Ok(false);
+        };
+        let stat = match identity.as_unpacked(&stat) {
+            Some(stat) => stat,
+            None => match self.resume_compressed(identity, file, stat, &entry, look)? {
+                (_, stat, true) => stat,
+                _ => return Ok(false),
+            },
+        };
+        self.unclaimed.remove(&generation);
+        self.resume_parked(generation, identity.moved_to(path, &stat), &stat, &entry, look);
+        Ok(true)
+    }
+
     /// After a restart: files that were renamed out of the patterns, or copied and cut, while nobody looked.
-    pub(super) fn look_for_unclaimed(&mut self, folders: &mut Folders, look: &mut Look<D::File>) -> io::Result<()> {
+    pub(super) fn look_for_unclaimed(&mut self, folders: &mut Folders, look: &mut Look<D>) -> io::Result<()> {
         let generations: Vec<_> = self.unclaimed.keys().copied().collect();
         for generation in generations {
             let Some(entry) = self.unclaimed.get(&generation).cloned() else { continue };
@@ -84,8 +117,8 @@ impl<D: Disk> Files<D> {
             let found = self.find_unclaimed(generation, identity, folders, look).and_then(|found| match found {
                 true => Ok(None),
                 false => {
-                    let trail = &entry.trail;
-                    self.copies_of(identity, entry.checkpoint, trail, self.stopped_ns, folders).map(Some)
+                    let (trail, since_ns) = (&entry.trail, self.stopped_ns);
+                    self.copies_of(identity, entry.checkpoint, trail, since_ns, folders, look).map(Some)
                 }
             });
             let copies = match found {
@@ -108,7 +141,7 @@ impl<D: Disk> Files<D> {
         generation: GenerationId,
         identity: &FileIdentity,
         folders: &mut Folders,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) -> io::Result<bool> {
         let original = base(&self.disk, &identity.path);
         let folder = folders.of(&self.disk, &original)?;
@@ -141,8 +174,8 @@ impl<D: Disk> Files<D> {
         &mut self,
         generation: GenerationId,
         entry: &Entry,
-        copies: Vec<Copy<D::File>>,
-        look: &mut Look<D::File>,
+        copies: Vec<Copy<ContentOf<D>>>,
+        look: &mut Look<D>,
     ) -> io::Result<()> {
         let Some(identity) = &entry.file else { return Ok(()) };
         let mut copies = copies.into_iter();

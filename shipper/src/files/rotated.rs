@@ -32,6 +32,25 @@ pub(super) fn originals(name: &Path) -> impl Iterator<Item = PathBuf> + '_ {
     shorter.chain(undated).map(in_folder)
 }
 
+/// What a file was called before it had a number: `app.log` of `app.log.1`, and of `app.1.log`. Rotation gives it other
+/// numbers later, also when it is compressed.
+pub(super) fn unnumbered(name: &Path) -> Option<PathBuf> {
+    let file_name = name.file_name()?.as_bytes();
+    let without_number = |bytes: &[u8]| {
+        let digits = bytes.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let rest = bytes.len() - digits;
+        let is_numbered = digits > 0 && rest > 1 && matches!(bytes[rest - 1], b'.' | b'-' | b'_');
+        is_numbered.then(|| bytes[..rest - 1].to_vec())
+    };
+    let in_stem = || {
+        let extension = file_name.iter().rposition(|byte| *byte == b'.')?;
+        let (stem, extension) = file_name.split_at(extension);
+        Some([&without_number(stem)?, extension].concat())
+    };
+    let bytes = without_number(file_name).or_else(in_stem)?;
+    Some(name.with_file_name(OsString::from_vec(bytes)))
+}
+
 /// Whether this is a separator and then digits, with separators and the letters of a time among them.
 fn is_date_or_number(bytes: &[u8]) -> bool {
     let is_separator = |byte: &u8| matches!(byte, b'-' | b'_' | b'.');
@@ -66,5 +85,16 @@ mod tests {
         }
         assert!(!is_rotated_name(Path::new("/d/app.log"), Path::new("/e/app.log.1")));
         assert!(is_rotated_name(Path::new("app"), Path::new("app.1")));
+    }
+
+    #[test]
+    fn a_number_is_no_part_of_a_name() {
+        let bare = |name: &str| unnumbered(Path::new(name)).map(|path| path.display().to_string());
+        assert_eq!(bare("/d/app.log.12").as_deref(), Some("/d/app.log"));
+        assert_eq!(bare("/d/app.1.log").as_deref(), Some("/d/app.log"));
+        assert_eq!(bare("/d/app-20261130.log").as_deref(), Some("/d/app.log"));
+        for name in ["/d/app.log", "/d/app1.log", "/d/.1", "/d/1"] {
+            assert_eq!(bare(name), None, "{name}");
+        }
     }
 }

@@ -12,7 +12,8 @@ use super::followed::{Followed, Name};
 use super::identity::Inode;
 use super::lookup::{self, Folders, Matching, base, compressed_kind};
 use super::rotated::is_rotated_name;
-use super::{FileEvent, Files, Look, MAX_FOLLOWED, ROTATED_GRACE, ReadFrom, Reading, Reason};
+use super::unpacking::{is_pending, pending};
+use super::{ContentOf, FileEvent, Files, Look, MAX_FOLLOWED, ROTATED_GRACE, ReadFrom, Reading, Reason};
 use crate::disk::{Disk, FileKind, Stat};
 use crate::journal::FileIdentity;
 use crate::spool::lock;
@@ -22,7 +23,11 @@ type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;
 
 impl<D: Disk> Files<D> {
     /// Looks up what the patterns name.
-    pub(super) fn scan(&mut self, look: &mut Look<D::File>) -> io::Result<()> {
+    pub(super) fn scan<'a>(
+        &mut self,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        look: &mut Look<D>,
+    ) -> io::Result<()> {
         let now = look.now.elapsed;
         self.unread.begin_look();
         let Matching { paths, failed, empty } = lookup::matching(&self.disk, &self.settings);
@@ -41,22 +46,27 @@ impl<D: Disk> Files<D> {
         }
         let mut folders = Folders::default();
         if failed.is_empty() {
-            self.look_for_unnamed(&named, &mut folders, look);
+            self.look_for_unnamed(&named, reading, &mut folders, look)?;
         }
         self.claim(&mut new, look);
         // A file in a folder that can't be read is not missing.
         if failed.is_empty() {
             self.look_for_unclaimed(&mut folders, look)?;
         }
-        self.held.retain(|inode, _| named.contains_key(inode));
+        let (followed, by_inode) = (&self.followed, &self.by_inode);
+        self.held.retain(|inode, _| named.contains_key(inode) && !by_inode.contains_key(inode));
+        self.of_deleted.retain(|inode, (_, generation)| {
+            named.contains_key(inode) && followed.contains_key(generation) && !by_inode.contains_key(inode)
+        });
         self.left_alone.retain(|inode, _| named.contains_key(inode));
         self.there_at_first.retain(|inode| named.contains_key(inode));
         self.backlog = new.into_iter().map(|(path, _)| path).collect();
+        self.compressed.clear();
         Ok(())
     }
 
     /// What is there of the paths, by number, and which of it no generation is known of.
-    fn look_up(&mut self, paths: Vec<PathBuf>, look: &Look<D::File>) -> (Named, Vec<(PathBuf, Stat)>) {
+    fn look_up(&mut self, paths: Vec<PathBuf>, look: &Look<D>) -> (Named, Vec<(PathBuf, Stat)>) {
         let (mut named, mut new) = (Named::new(), Vec::new());
         for path in paths {
             let stat = match self.disk.stat(&path) {
@@ -102,7 +112,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// A followed file has these names now.
-    fn see_again(&mut self, inode: Inode, stat: &Stat, paths: &[PathBuf], look: &Look<D::File>) {
+    fn see_again(&mut self, inode: Inode, stat: &Stat, paths: &[PathBuf], look: &Look<D>) {
         let Some(&generation) = self.by_inode.get(&inode) else { return };
         let Some(followed) = self.followed.get_mut(&generation).filter(|known| known.identity.is_same(stat)) else {
             return;
@@ -110,6 +120,10 @@ impl<D: Disk> Files<D> {
         followed.missing_since = None;
         followed.name = Name::Matched;
         if followed.open.is_none() {
+            // A compressed one that was only renamed is not decoded again.
+            if let Some(stat) = followed.identity.as_unpacked(stat) {
+                followed.seen = stat;
+            }
             let is_unchanged = stat.is_unchanged(&followed.seen);
             if is_unchanged {
                 followed.seen_at = look.now.wall;
@@ -126,8 +140,14 @@ impl<D: Disk> Files<D> {
     }
 
     /// Followed files that no pattern names any more: where they are now.
-    fn look_for_unnamed(&mut self, named: &Named, folders: &mut Folders, look: &mut Look<D::File>) {
-        let is_named = |generation: &GenerationId, followed: &Followed<D::File>| {
+    fn look_for_unnamed<'a>(
+        &mut self,
+        named: &Named,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        folders: &mut Folders,
+        look: &mut Look<D>,
+    ) -> io::Result<()> {
+        let is_named = |generation: &GenerationId, followed: &Followed<ContentOf<D>>| {
             let key = followed.identity.key();
             let is_its = self.by_inode.get(&key) == Some(generation);
             is_its && named.get(&key).is_some_and(|(stat, _)| followed.identity.is_same(stat))
@@ -139,30 +159,29 @@ impl<D: Disk> Files<D> {
         for generation in unnamed {
             let Some(followed) = self.followed.get_mut(&generation) else { continue };
             if let Some(open) = &followed.open {
-                let path = self.disk.path_of(&open.file);
+                let path = self.disk.path_of(open.file.file());
                 let original = base(&self.disk, &followed.identity.path);
                 let rotated = path.filter(|path| is_rotated_name(&original, path));
                 followed.name = rotated.map_or(Name::Lost, Name::Rotated);
+                if self.settings.read_compressed {
+                    self.end_deleted(generation, reading(&generation), folders, look)?;
+                }
                 continue;
             }
             match self.find_parked(generation, folders, look) {
                 Ok(true) => {}
-                Ok(false) => self.miss(generation, look),
+                Ok(false) => self.miss(generation, folders, look)?,
                 Err(error) => {
                     let Some(followed) = self.followed.get(&generation) else { continue };
                     self.unread.add_error(&followed.identity.path, &error, look.now.elapsed);
                 }
             }
         }
+        Ok(())
     }
 
     /// Looks for a parked file under its rotated names; says whether it is there.
-    fn find_parked(
-        &mut self,
-        generation: GenerationId,
-        folders: &mut Folders,
-        look: &Look<D::File>,
-    ) -> io::Result<bool> {
+    fn find_parked(&mut self, generation: GenerationId, folders: &mut Folders, look: &Look<D>) -> io::Result<bool> {
         let Some(followed) = self.followed.get_mut(&generation) else { return Ok(false) };
         let identity = &followed.identity;
         let original = base(&self.disk, &identity.path);
@@ -174,6 +193,9 @@ impl<D: Disk> Files<D> {
         let Some((path, stat)) = found else { return Ok(false) };
         followed.missing_since = None;
         followed.name = Name::Rotated(path.clone());
+        if let Some(stat) = followed.identity.as_unpacked(stat) {
+            followed.seen = stat;
+        }
         let is_unchanged = stat.is_unchanged(&followed.seen);
         if is_unchanged {
             followed.seen_at = look.now.wall;
@@ -184,15 +206,33 @@ impl<D: Disk> Files<D> {
         Ok(true)
     }
 
-    /// A parked file is not there. It is forgotten once it was missing for long.
-    fn miss(&mut self, generation: GenerationId, look: &mut Look<D::File>) {
+    /// A parked file is not there. What is unread of it may be in a copy; otherwise it is forgotten once it was missing for
+    /// long.
+    fn miss(&mut self, generation: GenerationId, folders: &mut Folders, look: &mut Look<D>) -> io::Result<()> {
         let now = look.now.elapsed;
-        let Some(followed) = self.followed.get_mut(&generation) else { return };
-        if now < *followed.missing_since.get_or_insert(now) + ROTATED_GRACE && !self.settings.until_idle {
-            return;
+        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
+        let missing_since = *followed.missing_since.get_or_insert(now);
+        let (identity, since) = (followed.identity.clone(), followed.seen_at);
+        let entry = lock(&self.journal).get(&generation);
+        let (checkpoint, since_ns) = (entry.checkpoint, since.unix_micros().saturating_mul(1_000));
+        let goes_on =
+            |copy: &Copy<ContentOf<D>>| copy.extent == Extent::Longer || copy.file.is_unpacked() && copy.is_named;
+        match self.copies_of(&identity, checkpoint, &entry.trail, since_ns, folders, look) {
+            Ok(copies) if copies.first().is_some_and(goes_on) => {
+                self.forget(generation);
+                let mut copies = copies.into_iter();
+                if let Some(copy) = copies.next() {
+                    self.go_on_in(generation, &identity, checkpoint, copy, Some(&entry), look)?;
+                }
+                return copies.filter(|copy| copy.is_named).try_for_each(|copy| self.begin_read_copy(&copy, look));
+            }
+            Err(error) if is_pending(&error) => return Ok(()),
+            _ => {}
         }
-        let Some(followed) = self.forget(generation) else { return };
-        let checkpoint = lock(&self.journal).get(&generation).checkpoint;
+        if now < missing_since + ROTATED_GRACE && !self.settings.until_idle {
+            return Ok(());
+        }
+        let Some(followed) = self.forget(generation) else { return Ok(()) };
         let path = followed.identity.path;
         if followed.seen.len > checkpoint {
             self.counts.vanished += 1;
@@ -202,18 +242,22 @@ impl<D: Disk> Files<D> {
             );
         }
         look.events.push(FileEvent::Vanished { generation, file: path, end: checkpoint });
+        Ok(())
     }
 
     /// New files are met: each begins a life, or is held as a possible copy, or is left alone; says whether it took a place.
+    ///
+    /// # Errors
+    /// [Pending](is_pending), of a compressed one.
     pub(super) fn meet<'a>(
         &mut self,
         path: &Path,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         paths: &HashMap<PathBuf, GenerationId>,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) -> io::Result<bool> {
         match self.try_to_meet(path, reading, paths, look) {
-            Err(error) => {
+            Err(error) if !is_pending(&error) => {
                 self.unread.add_error(path, &error, look.now.elapsed);
                 Ok(false)
             }
@@ -226,7 +270,7 @@ impl<D: Disk> Files<D> {
         path: &Path,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         paths: &HashMap<PathBuf, GenerationId>,
-        look: &mut Look<D::File>,
+        look: &mut Look<D>,
     ) -> io::Result<bool> {
         let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(false) };
         let known = self.by_inode.get(&stat.key()).and_then(|generation| self.followed.get(generation));
@@ -235,9 +279,18 @@ impl<D: Disk> Files<D> {
             return Ok(false);
         }
         if let Some(kind) = compressed_kind(&file)? {
-            self.leave_compressed(path, &stat, kind, look);
-            return Ok(false);
+            if !self.reads(kind) {
+                self.leave_compressed(path, &stat, kind, look);
+                return Ok(false);
+            }
+            if self.is_of_deleted(&stat) {
+                return Ok(false);
+            }
+            if !self.unpacking.has_place() {
+                return Err(pending());
+            }
         }
+        let (file, stat) = self.unpack(file, stat, None, look)?;
         if self.settings.format.place(path, &file).is_none() {
             self.left_alone.insert(stat.key(), (stat, None));
             return Ok(false);
@@ -248,13 +301,19 @@ impl<D: Disk> Files<D> {
             }
             return Ok(false);
         }
-        let judgement = self.judge(path, &file, &stat, reading, paths)?;
+        let judgement = match file.is_unpacked() {
+            true => self.judge_compressed(path, &file, &stat, reading, look)?,
+            false => self.judge(path, &file, &stat, reading, paths)?,
+        };
         let is_to_skip = self.is_to_skip(&stat, look);
         self.there_at_first.remove(&stat.key());
         let copy = Copy { path: path.to_owned(), file, stat, is_named: true, extent: Extent::Read };
         let identity = FileIdentity::of(&copy.file, path, &stat)?;
         if is_to_skip {
-            let start = lookup::whole_lines(&copy.file, 0, stat.len, self.settings.encoding)?;
+            let start = match copy.file.is_unpacked() {
+                true => stat.len,
+                false => lookup::whole_lines(&copy.file, 0, stat.len, self.settings.encoding)?,
+            };
             self.counts.skipped += 1;
             tracing::info!(path = %path.display(), bytes = start, "file left at its end");
             self.begin_parked(identity, &copy.file, &stat, start, look);
@@ -268,19 +327,15 @@ impl<D: Disk> Files<D> {
             }
             Judgement::Read => self.hold(&copy, true, look).map(|()| false),
             Judgement::Undecided => self.hold(&copy, false, look).map(|()| false),
-        }
-    }
-
-    /// A compressed file is left alone as long as it stays as it is.
-    pub(super) fn leave_compressed(&mut self, path: &Path, stat: &Stat, kind: &str, look: &Look<D::File>) {
-        self.left_alone.insert(stat.key(), (*stat, Some(Reason::Compressed)));
-        if self.unread.add(path, Reason::Compressed, look.now.elapsed) {
-            tracing::info!(path = %path.display(), kind, "compressed file left alone");
+            Judgement::OfDeleted(generation) => {
+                self.of_deleted.insert(stat.key(), (stat, generation));
+                Ok(false)
+            }
         }
     }
 
     /// Whether a file that was never met is left at its end.
-    fn is_to_skip(&self, stat: &Stat, look: &Look<D::File>) -> bool {
+    fn is_to_skip(&self, stat: &Stat, look: &Look<D>) -> bool {
         let is_old = self.settings.ignore_older.is_some_and(|age| {
             let age_ns = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
             let now_ns = look.now.wall.unix_micros().saturating_mul(1_000);

@@ -35,6 +35,8 @@ pub struct FileSettings {
     pub read_from: ReadFrom,
     /// Files not modified for this long are left at their end when they are first met, until they grow.
     pub ignore_older: Option<Duration>,
+    /// gzip and zstd files are read too, each once, whole. Otherwise they are left alone.
+    pub read_compressed: bool,
 }
 
 impl FileSettings {

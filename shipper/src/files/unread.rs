@@ -5,11 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::unpacking::{is_damage, is_pending};
+
 /// Files that are remembered by name; more are counted, and named in the log each time.
 pub(super) const NAMES_MAX: usize = 1_000;
 
 /// With `until_idle`, a file that can't be read for this long is left unread.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a file is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,17 +20,19 @@ pub enum Reason {
     Permission,
     /// The file system fails.
     Io,
-    /// More files are open than may be.
+    /// It waits for a place: others are open, or decoded.
     Limit,
     /// It is a pipe, a socket or a device.
     Type,
-    /// It is compressed, and not a copy of what was read.
+    /// It is compressed, and left alone.
     Compressed,
+    /// It is compressed, was to be read, and is damaged, incomplete, or needs what is not there.
+    Damaged,
 }
 
 impl Reason {
     /// All of them, in the order of [`UnreadCounts`].
-    pub const ALL: [Self; 5] = [Self::Permission, Self::Io, Self::Limit, Self::Type, Self::Compressed];
+    pub const ALL: [Self; 6] = [Self::Permission, Self::Io, Self::Limit, Self::Type, Self::Compressed, Self::Damaged];
 
     /// The word for it in metrics and log.
     #[must_use]
@@ -39,12 +43,17 @@ impl Reason {
             Self::Limit => "limit",
             Self::Type => "type",
             Self::Compressed => "compressed",
+            Self::Damaged => "damaged",
         }
     }
 
     /// Why an error keeps a file from being read.
     pub(super) fn of(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::PermissionDenied { Self::Permission } else { Self::Io }
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::Permission,
+            _ if is_damage(error) => Self::Damaged,
+            _ => Self::Io,
+        }
     }
 
     /// Whether it is an operator's choice, which needs no attention.
@@ -72,8 +81,11 @@ impl Unread {
         self.beyond = UnreadCounts::default();
     }
 
-    /// A file, or what a pattern names, can't be read because of `error`.
+    /// A file, or what a pattern names, can't be read because of `error`. What is [pending](is_pending) waits elsewhere.
     pub(super) fn add_error(&mut self, path: &Path, error: &io::Error, now: Duration) {
+        if is_pending(error) {
+            return;
+        }
         let reason = Reason::of(error);
         if self.add(path, reason, now) {
             tracing::warn!(
@@ -105,7 +117,7 @@ impl Unread {
         let may_change = |(reason, since): &(Reason, Duration)| match reason {
             Reason::Io => now < *since + GIVE_UP_AFTER,
             Reason::Limit => true,
-            Reason::Permission | Reason::Type | Reason::Compressed => false,
+            Reason::Permission | Reason::Type | Reason::Compressed | Reason::Damaged => false,
         };
         !self.present.values().any(may_change)
     }

@@ -37,6 +37,21 @@ pub struct FileIdentity {
     pub fingerprint_len: u64,
     /// CRC-32 of those bytes.
     pub fingerprint: u32,
+    /// Of a compressed file; everything else that is known of it, but for device, number and birth, is its content's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<Packed>,
+}
+
+/// A compressed file as it was when it was decoded to its end. While it stays so its content does, and is not measured
+/// again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packed {
+    /// Its size on the disk.
+    pub disk_len: u64,
+    /// When it was last written, in nanoseconds since the Unix epoch.
+    pub written_ns: i64,
+    /// The length of its content.
+    pub len: u64,
 }
 
 fn is_zero(number: &u64) -> bool {

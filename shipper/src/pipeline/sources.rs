@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use store::GenerationId;
@@ -11,7 +11,7 @@ use super::Shared;
 use crate::disk::{Disk, DiskFile};
 use crate::document::{Documents, Origin, Place};
 use crate::encoding::LineEncoding;
-use crate::files::{FileEvent, Reading};
+use crate::files::{Content, FileEvent, Reading};
 use crate::journal::{Journal, Tail, Trail};
 use crate::ledger::Ledger;
 use crate::lines::Lines;
@@ -61,7 +61,8 @@ impl<F: DiskFile> Source<F> {
     fn tail_at(&self, checkpoint: u64) -> Option<Tail> {
         let known = self.trail.before(checkpoint).filter(|tail| tail.end == checkpoint);
         known.copied().or_else(|| {
-            let tail = Tail::read(&**self.lines.file(), checkpoint).ok()??;
+            let file = Some(self.lines.file()).filter(|file| !file.is_read_forward())?;
+            let tail = Tail::read(&**file, checkpoint).ok()??;
             self.is_intact().is_ok_and(|is_intact| is_intact).then_some(tail)
         })
     }
@@ -88,7 +89,7 @@ pub(super) enum Ended {
 pub(super) struct Sources<F> {
     line_max_bytes: usize,
     encoding: LineEncoding,
-    by_generation: BTreeMap<GenerationId, Source<F>>,
+    by_generation: BTreeMap<GenerationId, Source<Content<F>>>,
 }
 
 impl<F: DiskFile> Sources<F> {
@@ -100,7 +101,7 @@ impl<F: DiskFile> Sources<F> {
         self.by_generation.keys().copied().collect()
     }
 
-    pub(super) fn get_mut(&mut self, generation: &GenerationId) -> Option<&mut Source<F>> {
+    pub(super) fn get_mut(&mut self, generation: &GenerationId) -> Option<&mut Source<Content<F>>> {
         self.by_generation.get_mut(generation)
     }
 
@@ -145,7 +146,8 @@ impl<F: DiskFile> Sources<F> {
             let Some(progress) = lock(&shared.ledger).progress(&generation) else { continue };
             let place = Place::Stream(segment.stream);
             let origin = documents.origin(&place, generation);
-            let lines = Lines::new(&place, segment.file, progress.checkpoint, self.line_max_bytes, self.encoding);
+            let file = Arc::new(Content::Plain(segment.file));
+            let lines = Lines::new(&place, file, progress.checkpoint, self.line_max_bytes, self.encoding);
             let journaled = progress.checkpoint;
             let source = Source {
                 lines,
@@ -161,7 +163,12 @@ impl<F: DiskFile> Sources<F> {
     }
 
     /// Does as a look at the files says.
-    pub(super) fn apply<D: Disk<File = F>>(&mut self, event: FileEvent<F>, shared: &Shared<D>, documents: &Documents) {
+    pub(super) fn apply<D: Disk<File = F>>(
+        &mut self,
+        event: FileEvent<Content<F>>,
+        shared: &Shared<D>,
+        documents: &Documents,
+    ) {
         match event {
             FileEvent::Opened { generation, file, place, offset, trail } => {
                 let origin = documents.origin(&place, generation);
@@ -198,7 +205,7 @@ impl<F: DiskFile> Sources<F> {
 
     /// Whether a checkpoint moved that the journal does not have yet.
     pub(super) fn has_unwritten_checkpoint(&self, ledger: &Ledger) -> bool {
-        let moved = |(generation, source): (&GenerationId, &Source<F>)| {
+        let moved = |(generation, source): (&GenerationId, &Source<Content<F>>)| {
             ledger.progress(generation).is_some_and(|progress| progress.checkpoint > source.journaled)
         };
         self.by_generation.iter().any(moved)

@@ -19,7 +19,7 @@ use super::{Listed, Missing, Twice, VerifyError};
 use crate::config::Settings;
 use crate::disk::{Disk, DiskFile as _, path};
 use crate::document::{Documents, Place};
-use crate::files::{self, Format};
+use crate::files::{self, Content, ContentOf, Format};
 use crate::lines::Lines as Reading;
 
 /// What the proof by lines found.
@@ -106,7 +106,7 @@ impl<D: Disk> Check<'_, D> {
         Ok(found)
     }
 
-    fn open(&self, generation: &Generation) -> Result<Option<Opened<D::File>>, VerifyError> {
+    fn open(&self, generation: &Generation) -> Result<Option<Opened<ContentOf<D>>>, VerifyError> {
         let failed = |path: &PathBuf| {
             let path = path.clone();
             move |error: io::Error| VerifyError::Io { path, error }
@@ -116,7 +116,7 @@ impl<D: Disk> Check<'_, D> {
             Lies::Segment { stream, path } => match self.disk.open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 opened => {
-                    let file = Arc::new(opened.map_err(failed(path))?);
+                    let file = Arc::new(Content::plain(opened.map_err(failed(path))?));
                     Ok(Some((Place::Stream(stream.clone()), file)))
                 }
             },
@@ -139,7 +139,7 @@ impl<D: Disk> Check<'_, D> {
 
     async fn read<E: From<VerifyError>>(
         &self,
-        source: &Source<'_, D::File>,
+        source: &Source<'_, ContentOf<D>>,
         documents: &mut Documents,
         found: &mut Lines,
         resend: &mut impl AsyncFnMut(Batch) -> Result<(), E>,

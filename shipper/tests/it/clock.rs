@@ -94,6 +94,7 @@ impl World {
             max_open_files: 1_000,
             read_from: ReadFrom::Beginning,
             ignore_older: None,
+            read_compressed: false,
         };
         let files = Files::new(RealDisk, files, Arc::clone(&journal), self.random());
         let past = Past::open(RealDisk, &state).unwrap();

@@ -22,6 +22,7 @@ const VALUES: &[(&str, &str)] = &[
     ("allow_empty", "true"),
     ("read_from", "'end'"),
     ("ignore_older", "'24h'"),
+    ("read_compressed", "true"),
     ("max_open_files", "1012"),
     ("wait_for_eof", "true"),
     ("scan_interval_ms", "1001"),

@@ -38,12 +38,14 @@ struct World {
     stored: Stored,
     now: Moment,
     random: u64,
+    /// All rotated names are followed, compressed ones too.
+    reads_compressed: bool,
 }
 
 impl World {
     fn new() -> Self {
         let now = Moment { wall: Timestamp::parse(b"2026-11-23T12:00:00Z").unwrap(), elapsed: Duration::ZERO };
-        Self { dir: tempfile::tempdir().unwrap(), stored: Stored::new(), now, random: 1 }
+        Self { dir: tempfile::tempdir().unwrap(), stored: Stored::new(), now, random: 1, reads_compressed: false }
     }
 
     fn log(&self) -> PathBuf {
@@ -67,9 +69,10 @@ impl World {
         let spool_settings = SpoolSettings { max_bytes: 1 << 20, segment_bytes: 1 << 18, on_full: OnFull::Wait };
         let (books, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
         let spool = Spool::open(RealDisk, &state, spool_settings, books, notes, random()).unwrap();
+        let pattern = if self.reads_compressed { "*.log*" } else { "*.log" };
         let settings = FileSettings {
             encoding: LineEncoding::default(),
-            patterns: vec![log.with_file_name("*.log").display().to_string()],
+            patterns: vec![log.with_file_name(pattern).display().to_string()],
             scan_interval: Duration::from_secs(1),
             until_idle,
             state_dir: state.clone(),
@@ -78,6 +81,7 @@ impl World {
             max_open_files: 1_000,
             read_from: ReadFrom::Beginning,
             ignore_older: None,
+            read_compressed: self.reads_compressed,
         };
         let files = Files::new(RealDisk, settings, Arc::clone(&journal), random());
         let shared = Shared {
@@ -233,6 +237,49 @@ fn what_copytruncate_took_away_is_found_in_the_copy() {
     let expected = ["a first line that is long enough to tell", "new", "unread when it was copied"];
     assert_eq!(world.messages(), expected);
     assert_eq!((rig.report().files.counts.truncated, rig.report().files.counts.suspected_losses), (1, 0));
+}
+
+fn gzip(path: &Path) {
+    let status = std::process::Command::new("gzip").arg(path).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn what_was_read_is_not_read_again_out_of_the_compressed_file() {
+    let mut world = World::new();
+    world.reads_compressed = true;
+    append(&world.log(), "one, which is long enough to tell\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    for (number, late) in [(1, Duration::ZERO), (2, Duration::from_secs(200))] {
+        let rotated = world.dir.path().join("app.log.1");
+        std::fs::rename(world.log(), &rotated).unwrap();
+        append(&world.log(), &format!("{number}, which is long enough to tell\n"));
+        world.run(&mut rig, A_WHILE + late);
+        let mut writer = OpenOptions::new().append(true).open(&rotated).unwrap();
+        gzip(&rotated);
+        // It keeps its descriptor, and nobody told it.
+        writer.write_all(format!("{number}, written to a deleted file\n").as_bytes()).unwrap();
+        std::fs::rename(
+            world.dir.path().join("app.log.1.gz"),
+            world.dir.path().join(format!("app.log.{}.gz", number + 1)),
+        )
+        .unwrap();
+        world.run(&mut rig, Duration::from_secs(300));
+    }
+    let expected = [
+        "1, which is long enough to tell",
+        "1, written to a deleted file",
+        "2, which is long enough to tell",
+        "2, written to a deleted file",
+        "one, which is long enough to tell",
+    ];
+    assert_eq!(world.messages(), expected);
+    assert_eq!((rig.counts().read, rig.report().files.counts.given_up), (5, 0));
+    rig.close();
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    assert_eq!((world.messages().len(), rig.counts().read), (5, 0));
 }
 
 #[test]

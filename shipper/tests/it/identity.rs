@@ -17,21 +17,22 @@ const FILES: usize = 300;
 const OPEN_FILES: usize = 20;
 
 /// A shipper that follows a pattern, as a test restarts it.
-struct Follower {
-    place: Place,
+pub(crate) struct Follower {
+    pub(crate) place: Place,
     admin: SocketAddr,
     pattern: &'static str,
-    shipper: Running,
+    options: &'static [&'static str],
+    pub(crate) shipper: Running,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum End {
+pub(crate) enum End {
     None,
     Orderly,
     Kill,
 }
 
-const ENDS: [End; 3] = [End::None, End::Orderly, End::Kill];
+pub(crate) const ENDS: [End; 3] = [End::None, End::Orderly, End::Kill];
 
 fn follow(place: &Place, admin: SocketAddr, pattern: &str, options: &[&str]) -> Running {
     let admin = admin.to_string();
@@ -40,14 +41,18 @@ fn follow(place: &Place, admin: SocketAddr, pattern: &str, options: &[&str]) -> 
 }
 
 impl Follower {
-    fn new(place: Place, pattern: &'static str) -> Self {
+    pub(crate) fn new(place: Place, pattern: &'static str) -> Self {
+        Self::with_options(place, pattern, &[])
+    }
+
+    pub(crate) fn with_options(place: Place, pattern: &'static str, options: &'static [&'static str]) -> Self {
         let admin = free_address();
-        let shipper = follow(&place, admin, pattern, &[]);
-        Self { place, admin, pattern, shipper }
+        let shipper = follow(&place, admin, pattern, options);
+        Self { place, admin, pattern, options, shipper }
     }
 
     /// Lets it stand still while `change` is made, or end before and start after it.
-    fn while_away(&mut self, end: End, change: impl FnOnce(&Place)) {
+    pub(crate) fn while_away(&mut self, end: End, change: impl FnOnce(&Place)) {
         match end {
             End::None => {}
             End::Orderly => {
@@ -58,13 +63,13 @@ impl Follower {
         }
         change(&self.place);
         if !matches!(end, End::None) {
-            self.shipper = follow(&self.place, self.admin, self.pattern, &[]);
+            self.shipper = follow(&self.place, self.admin, self.pattern, self.options);
         }
     }
 
     /// Waits until the store holds these messages, sorted, and nothing else; and they stay so.
     #[track_caller]
-    fn until_stored(&self, wanted: &[&str]) {
+    pub(crate) fn until_stored(&self, wanted: &[&str]) {
         let mut wanted = wanted.to_vec();
         wanted.sort_unstable();
         let mut seen = Vec::new();
@@ -75,32 +80,38 @@ impl Follower {
         });
     }
 
-    fn event(&self, event: &str) -> f64 {
+    pub(crate) fn event(&self, event: &str) -> f64 {
         metric(&get(self.admin, "/metrics").unwrap().1, &format!("shipper_files_total{{event=\"{event}\"}}"))
     }
 
     /// Ends it, and asks `verify`.
     #[track_caller]
-    fn end(mut self) {
+    pub(crate) fn end(mut self) -> Place {
         self.shipper.signal(Signal::TERM);
         assert_eq!(self.shipper.code(), 0, "{}", self.shipper.stderr());
         let (code, said) = run(&self.place, &["verify"]);
         assert_eq!(code, 0, "{said}");
+        self.place
+    }
+
+    /// The metrics; nothing while it does not answer.
+    pub(crate) fn metrics(&self) -> String {
+        get(self.admin, "/metrics").map_or(String::new(), |(_, text)| text)
     }
 }
 
-fn sorted(place: &Place) -> Vec<String> {
+pub(crate) fn sorted(place: &Place) -> Vec<String> {
     let is_there = place.path("logs.db").exists();
     let mut stored = if is_there { place.stored() } else { Vec::new() };
     stored.sort();
     stored
 }
 
-fn append(path: &Path, text: &str) {
+pub(crate) fn append(path: &Path, text: &str) {
     OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-fn truncate(path: &Path) {
+pub(crate) fn truncate(path: &Path) {
     OpenOptions::new().write(true).truncate(true).open(path).unwrap();
 }
 
@@ -282,10 +293,12 @@ fn a_compressed_file_that_was_met_empty_is_left_alone() {
         let place = Place::new();
         fs::write(place.path("app.log.1.gz"), "").unwrap();
         fs::write(place.path("app.log"), "").unwrap();
-        let admin = free_address();
-        let options = ["--max-open-files", max_open_files];
-        let shipper = follow(&place, admin, "app.log*", &options);
-        let mut follower = Follower { place, admin, pattern: "app.log*", shipper };
+        let options = match max_open_files {
+            "1" => &["--max-open-files", "1"],
+            _ => &["--max-open-files", "100"],
+        };
+        let mut follower = Follower::with_options(place, "app.log*", options);
+        let admin = follower.admin;
         let metrics = || get(admin, "/metrics").map_or(String::new(), |(_, text)| text);
         until("both are followed", || metrics().contains("\nshipper_files_followed 2\n").then_some(()));
         append(&follower.place.path("app.log"), "plain\n");

@@ -6,6 +6,7 @@
 mod causes;
 mod cli;
 mod clock;
+mod compressed;
 mod config;
 mod daemons;
 mod descriptors;

@@ -6,7 +6,10 @@
 //! who writes notes of his own to the copy, which no pattern names and nobody may read.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use store::{GenerationId, LineId, Timestamp};
 
 use super::disk::SimDisk;
@@ -141,6 +144,7 @@ impl Logs {
             1 => self.remove_old(chosen, disk, is_at_rest),
             2 => self.change_rights(chosen, disk),
             3 if self.has_notes => self.write_notes(chosen, disk, wall),
+            4 => self.compress_old(chosen, disk, is_at_rest),
             _ => self.write(chosen, disk, lines, wall),
         }
     }
@@ -278,6 +282,25 @@ impl Logs {
             disk.put_rename(&log.name, &old);
         }
         log.old.push((old, std::mem::take(&mut log.life)));
+    }
+
+    /// As logrotate does: a rotated file is replaced by a compressed one, in which its rest may still be unread. One of which
+    /// the shipper has read nothing is nobody's rest.
+    fn compress_old(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
+        let Self { logs, lines, .. } = self;
+        let tells = |number: &u64| lines[number].text.len() >= 16 && is_at_rest(*number);
+        let old = logs[chosen]
+            .old
+            .iter_mut()
+            .find(|(name, numbers)| !name.ends_with(".gz") && numbers.iter().flatten().any(tells));
+        if let Some((name, _)) = old {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            gzip.write_all(&disk.bytes_of(name)).unwrap();
+            let compressed = format!("{name}.gz");
+            disk.put(&compressed, &gzip.finish().unwrap());
+            disk.put_removal(name);
+            *name = compressed;
+        }
     }
 
     fn remove_old(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {

@@ -187,6 +187,7 @@ impl World {
             max_open_files: self.plan.max_open_files,
             read_from: ReadFrom::Beginning,
             ignore_older: None,
+            read_compressed: false,
         };
         let files = Files::new(self.disk.clone(), settings, Arc::clone(&journal), boxed());
         let shared = Shared {

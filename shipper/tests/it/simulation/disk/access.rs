@@ -36,6 +36,7 @@ impl State {
             changed_ns: known.changed_ns,
             links: self.links(inode),
             len: known.bytes.len() as u64,
+            packed_len: None,
             kind: FileKind::Regular,
         }
     }

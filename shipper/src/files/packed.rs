@@ -1,0 +1,237 @@
+//! What becomes of compressed files: left alone, a copy of what is followed, or the place where the life of a deleted file
+//! goes on.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use store::GenerationId;
+
+use super::copies::{COMPARED_BYTES, Extent, Judgement, extent, is_beginning_of};
+use super::followed::Followed;
+use super::lookup::{Folders, open_regular};
+use super::rotated::{originals, unnumbered};
+use super::unpacking::{begins_alike, is_pending, pending};
+use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading, Reason};
+use crate::compressed::{Compression, Content, Magic};
+use crate::disk::{Disk, DiskFile as _, Stat};
+use crate::journal::{Entry, FileIdentity, Trail};
+use crate::spool::lock;
+
+impl<D: Disk> Files<D> {
+    /// Whether a compressed file is known to be the copy of a deleted file whose life did not go on there yet.
+    pub(super) fn is_of_deleted(&mut self, stat: &Stat) -> bool {
+        let known = self.of_deleted.get(&stat.key()).filter(|(seen, _)| seen.has_same_content(stat));
+        let waits = known.is_some_and(|(_, generation)| self.followed.contains_key(generation));
+        if waits {
+            self.unpacking.keep(stat);
+        }
+        waits
+    }
+
+    /// Whether the content of such files is read.
+    pub(super) fn reads(&self, kind: Magic) -> bool {
+        self.settings.read_compressed && matches!(kind, Magic::Readable(_))
+    }
+
+    /// A compressed file is left alone as long as it stays as it is.
+    pub(super) fn leave_compressed(&mut self, path: &Path, stat: &Stat, kind: Magic, look: &Look<D>) {
+        self.left_alone.insert(stat.key(), (*stat, Some(Reason::Compressed)));
+        if self.unread.add(path, Reason::Compressed, look.now.elapsed) {
+            tracing::info!(path = %path.display(), kind = kind.name(), "compressed file left alone");
+        }
+    }
+
+    /// The content of a compressed file that may be a copy, and how far it goes, if it is one.
+    pub(super) fn compressed_copy(
+        &mut self,
+        file: D::File,
+        stat: Stat,
+        compression: Compression,
+        (cut, read_to, trail): (&FileIdentity, u64, &Trail),
+        look: &Look<D>,
+    ) -> io::Result<Option<(Extent, ContentOf<D>, Stat)>> {
+        let file = Arc::new(file);
+        if cut.packed.is_some() && cut.is_same(&stat) || !begins_alike(cut, &file, &stat, compression, look.now)? {
+            return Ok(None);
+        }
+        let (file, stat) = self.unpacking.open(file, stat, compression, None, look.now)?;
+        let extent = self.compressed_extent(cut, &file, stat.len, read_to, trail, look)?;
+        if extent == Some(Extent::Longer) && !self.unpacking.has_place() {
+            return Err(pending());
+        }
+        Ok(extent.map(|extent| (extent, file, stat)))
+    }
+
+    /// As [`extent`], in steps. What is shorter must be like more than the beginning: lives begin alike.
+    fn compressed_extent(
+        &mut self,
+        cut: &FileIdentity,
+        file: &ContentOf<D>,
+        len: u64,
+        read_to: u64,
+        trail: &Trail,
+        look: &Look<D>,
+    ) -> io::Result<Option<Extent>> {
+        let tail = trail.before(read_to.min(len));
+        if let Some(tail) = tail {
+            self.unpacking.go_to(file, tail.end, look.now)?;
+        }
+        let is_proven = len <= cut.fingerprint_len || tail.is_some_and(|tail| tail.end > cut.fingerprint_len);
+        let extent = extent(cut, file, len, read_to, trail)?;
+        Ok(extent.filter(|extent| *extent != Extent::Shorter || is_proven))
+    }
+
+    /// Whether a compressed file that the patterns match is a copy of one that is followed. When that was compressed it may
+    /// have had another number than this has now.
+    ///
+    /// # Errors
+    /// As the file system says of either file, and [pending](is_pending).
+    pub(super) fn judge_compressed<'a>(
+        &mut self,
+        path: &Path,
+        file: &ContentOf<D>,
+        stat: &Stat,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        look: &Look<D>,
+    ) -> io::Result<Judgement> {
+        // What is there at the very first look is nobody's copy yet: nothing was read.
+        if self.there_at_first.contains(&stat.key()) || stat.len == 0 {
+            return Ok(Judgement::New);
+        }
+        let originals: HashSet<PathBuf> = originals(path).collect();
+        let is_original = |of: &Path| {
+            let is_beside = of.parent() == path.parent();
+            is_beside && (originals.contains(of) || unnumbered(of).is_some_and(|of| originals.contains(&of)))
+        };
+        let is_of = |entry: &Entry| entry.file.as_ref().is_some_and(|file| is_original(&file.path));
+        if self.unclaimed.values().any(is_of) {
+            return Ok(Judgement::Undecided);
+        }
+        let known = self.followed.iter().filter(|(_, followed)| is_original(&followed.identity.path));
+        let known: Vec<_> = known.map(|(generation, _)| *generation).collect();
+        for generation in known {
+            let Some(followed) = self.followed.get(&generation) else { continue };
+            let identity = followed.identity.clone();
+            if identity.fingerprint_len == 0 || !identity.begins_alike(file)? {
+                continue;
+            }
+            if self.is_cut_pending(&generation, followed) {
+                return Ok(Judgement::Undecided);
+            }
+            let original = self.present(followed)?;
+            let entry = lock(&self.journal).get(&generation);
+            let (read_to, checkpoint, trail) = match reading(&generation) {
+                Some(reading) => (reading.read_to, reading.checkpoint, reading.trail),
+                None => (entry.checkpoint, entry.checkpoint, &entry.trail),
+            };
+            let is_read = stat.len <= checkpoint;
+            match original {
+                Some(original) if identity.packed.is_none() => {
+                    self.unpacking.go_to(file, stat.len.saturating_sub(COMPARED_BYTES), look.now)?;
+                    if is_beginning_of(file, stat.len, &original)? {
+                        return Ok(if is_read { Judgement::Read } else { Judgement::Undecided });
+                    }
+                    // It was cut since the last look at it.
+                    if !identity.holds(&original, original.stat()?.len, read_to, trail, false)? {
+                        return Ok(Judgement::Undecided);
+                    }
+                }
+                // Once that is known to be deleted, its life goes on in this file.
+                original => match self.compressed_extent(&identity, file, stat.len, read_to, trail, look)? {
+                    Some(Extent::Read) if original.is_some() && is_read => return Ok(Judgement::Read),
+                    Some(Extent::Read) if original.is_some() => return Ok(Judgement::Undecided),
+                    Some(extent) if original.is_none() && (extent == Extent::Read || identity.packed.is_none()) => {
+                        return Ok(Judgement::OfDeleted(generation));
+                    }
+                    _ => {}
+                },
+            }
+        }
+        Ok(Judgement::New)
+    }
+
+    /// A compressed file that is read on: its content, at the checkpoint, and whether that is the one that was read.
+    ///
+    /// # Errors
+    /// [pending](is_pending); and as the file system, and the content, says.
+    pub(super) fn resume_compressed(
+        &mut self,
+        identity: &FileIdentity,
+        file: D::File,
+        stat: Stat,
+        entry: &Entry,
+        look: &Look<D>,
+    ) -> io::Result<(ContentOf<D>, Stat, bool)> {
+        let is_as_it_was = identity.as_unpacked(&stat).is_some();
+        let (file, stat) = self.unpack(file, stat, Some(identity), look)?;
+        if !is_as_it_was {
+            if let Some(tail) = entry.trail.before(stat.len) {
+                self.unpacking.go_to(&file, tail.end, look.now)?;
+            }
+            if !identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, false)? {
+                return Ok((file, stat, false));
+            }
+        }
+        if stat.len > entry.checkpoint {
+            // The pipeline looks there before it reads on.
+            let place = entry.trail.before(entry.checkpoint).map_or(entry.checkpoint, |tail| tail.end);
+            self.unpacking.go_to(&file, place, look.now)?;
+        }
+        Ok((file, stat, true))
+    }
+
+    /// A followed file, if it is not deleted.
+    fn present(&self, followed: &Followed<ContentOf<D>>) -> io::Result<Option<ContentOf<D>>> {
+        if let Some(open) = &followed.open {
+            return Ok((open.file.stat()?.links > 0).then(|| (*open.file).clone()));
+        }
+        let Some(path) = followed.path() else { return Ok(None) };
+        let opened = open_regular(&self.disk, path)?.filter(|(_, stat)| followed.identity.is_same(stat));
+        Ok(opened.map(|(file, _)| Content::plain(file)))
+    }
+
+    /// An open file is deleted, and was not written to for long. Where it was compressed before, its life goes on there;
+    /// otherwise it ends.
+    pub(super) fn end_deleted(
+        &mut self,
+        generation: GenerationId,
+        reading: Option<Reading<'_>>,
+        folders: &mut Folders,
+        look: &mut Look<D>,
+    ) -> io::Result<()> {
+        let now = look.now.elapsed;
+        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
+        let Some(open) = followed.open.as_ref().filter(|open| !open.ended && open.cut_at.is_none()) else {
+            return Ok(());
+        };
+        if followed.seen.links > 0 || now < open.grown_at + ROTATED_GRACE {
+            return Ok(());
+        }
+        let missing_since = *followed.missing_since.get_or_insert(now);
+        let identity = followed.identity.clone();
+        let entry = lock(&self.journal).get(&generation);
+        let (read_to, trail) = match reading {
+            Some(reading) => (reading.read_to, reading.trail),
+            None => (entry.checkpoint, &entry.trail),
+        };
+        match self.copies_of(&identity, read_to, trail, i64::MAX, folders, look) {
+            Ok(copies) if copies.first().is_some_and(|copy| copy.file.is_unpacked()) => {
+                self.forget(generation);
+                let mut copies = copies.into_iter();
+                if let Some(copy) = copies.next() {
+                    self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look)?;
+                }
+                copies.filter(|copy| copy.is_named).try_for_each(|copy| self.begin_read_copy(&copy, look))
+            }
+            Err(error) if is_pending(&error) => Ok(()),
+            // It may be compressed elsewhere, and moved here then.
+            _ if now < missing_since + ROTATED_GRACE => Ok(()),
+            _ => {
+                self.end_rotated(generation, look);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Compressed files: which of them are being decoded, and how far.
+//!
+//! Nothing of a compressed file is read before it was decoded to its end once, with all its checksums right. That, and
+//! getting to a place in the middle, is done in steps, so that no look takes long: what is not known yet is a
+//! [pending](is_pending) error, and the question is put again.
+//!
+//! # Limits
+//! - A look decodes up to [`STEP_BYTES`] of content.
+//! - Up to [`DECODED_MAX`] files are measured at once, and up to [`READ_MAX`] are read; others wait. Each takes the memory
+//!   that [`Unpacked`] says.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::identity::Inode;
+use crate::compressed::{Compression, Content, Progress, Unpacked};
+use crate::disk::{DiskFile, Stat};
+use crate::journal::FileIdentity;
+use crate::moment::Moment;
+
+/// Content that a look decodes.
+const STEP_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Files that are measured, or compared with others, at once.
+const DECODED_MAX: usize = 2;
+
+/// Compressed files that are read at once.
+const READ_MAX: usize = 4;
+
+/// A file that was written within this time may not be whole yet.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// What was not whole is decoded again, once it has changed, after this many times the time that it took.
+const RETRY_FACTOR: u32 = 10;
+
+/// The answer is not known yet. It is once the question was put often enough.
+pub(super) fn pending() -> io::Error {
+    io::ErrorKind::WouldBlock.into()
+}
+
+/// Whether an error is [`pending`].
+pub(super) fn is_pending(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Whether an error says that a compressed file has no content that could be read.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, UnexpectedEof, Unsupported};
+    matches!(error.kind(), InvalidData | UnexpectedEof | Unsupported)
+}
+
+/// A file that was decoded to its end, or as far as it can be.
+struct Known {
+    stat: Stat,
+    len: Result<u64, (io::ErrorKind, String)>,
+    failed_since: Duration,
+    retry_at: Duration,
+    is_asked: bool,
+}
+
+/// A file that is being decoded.
+struct Decoded<F> {
+    stat: Stat,
+    file: Arc<Unpacked<F>>,
+    began_at: Duration,
+    /// Where in the content it is going.
+    goal: Option<u64>,
+    is_asked: bool,
+}
+
+/// The compressed files.
+pub(super) struct Unpacking<F> {
+    known: HashMap<Inode, Known>,
+    decoded: Vec<Decoded<F>>,
+    read: Vec<Weak<Unpacked<F>>>,
+    /// How long a file that is being written to is waited for.
+    patience: Duration,
+    /// Content that this look may still decode.
+    budget: u64,
+    is_news: bool,
+}
+
+impl<F: DiskFile> Unpacking<F> {
+    pub(super) fn new(patience: Duration) -> Self {
+        let (known, decoded, read) = (HashMap::new(), Vec::new(), Vec::new());
+        Self { known, decoded, read, patience, budget: STEP_BYTES, is_news: false }
+    }
+
+    /// The content of a file, whose length is `len` if that is known already.
+    ///
+    /// # Errors
+    /// [`pending`] while it is measured, or others are; [damage](is_damage); and as the file system says.
+    pub(super) fn open(
+        &mut self,
+        file: Arc<F>,
+        stat: Stat,
+        compression: Compression,
+        len: Option<u64>,
+        now: Moment,
+    ) -> io::Result<(Content<F>, Stat)> {
+        let index = self.decoded.iter_mut().position(|decoded| decoded.stat.has_same_content(&stat));
+        let known = self.known.get_mut(&stat.key()).map(|known| {
+            known.is_asked = true;
+            &*known
+        });
+        let patience = self.patience;
+        let result = len.map(Ok).or_else(|| match &known?.len {
+            Ok(len) => known?.stat.has_same_content(&stat).then_some(Ok(*len)),
+            Err(failed) => {
+                let has_patience = now.elapsed < known?.failed_since.saturating_add(patience);
+                let is_changed = !known?.stat.has_same_content(&stat);
+                if is_changed && now.elapsed >= known?.retry_at {
+                    return None;
+                }
+                Some(Err(failure(failed, &stat, now, has_patience, is_changed)))
+            }
+        });
+        match result {
+            Some(Ok(len)) => {
+                let file = match index {
+                    Some(index) => {
+                        self.decoded[index].is_asked = true;
+                        Arc::clone(&self.decoded[index].file)
+                    }
+                    None => Arc::new(Unpacked::new(file, compression)),
+                };
+                return Ok((Content::Unpacked { file, len }, stat.unpacked(len)));
+            }
+            Some(Err(error)) => return Err(error),
+            None => {}
+        }
+        match index {
+            Some(index) => self.decoded[index].is_asked = true,
+            None if self.decoded.len() < DECODED_MAX => {
+                let file = Arc::new(Unpacked::new(file, compression));
+                self.decoded.push(Decoded { stat, file, began_at: now.elapsed, goal: None, is_asked: true });
+            }
+            None => return Err(pending()),
+        }
+        let index = index.unwrap_or(self.decoded.len() - 1);
+        let file = Arc::clone(&self.decoded[index].file);
+        match self.measure(index, now)? {
+            Some(len) => Ok((Content::Unpacked { file, len }, stat.unpacked(len))),
+            None => Err(pending()),
+        }
+    }
+
+    /// The length of a file's content will be asked for.
+    pub(super) fn keep(&mut self, stat: &Stat) {
+        self.known.get_mut(&stat.key()).into_iter().for_each(|known| known.is_asked = true);
+    }
+
+    /// Goes to a place in a file's content, so that a read there decodes little.
+    ///
+    /// # Errors
+    /// [`pending`] until it is there; as of [`Unpacked`].
+    pub(super) fn go_to(&mut self, content: &Content<F>, offset: u64, now: Moment) -> io::Result<()> {
+        let Content::Unpacked { file, .. } = content else { return Ok(()) };
+        if file.seek(offset, &mut self.budget)? {
+            return Ok(());
+        }
+        let index = match self.decoded.iter().position(|decoded| Arc::ptr_eq(&decoded.file, file)) {
+            Some(index) => index,
+            None if self.decoded.len() < DECODED_MAX => {
+                let stat = file.file().stat()?;
+                let file = Arc::clone(file);
+                self.decoded.push(Decoded { stat, file, began_at: now.elapsed, goal: None, is_asked: true });
+                self.decoded.len() - 1
+            }
+            None => return Err(pending()),
+        };
+        self.decoded[index].goal = Some(offset);
+        Err(pending())
+    }
+
+    /// Whether one more compressed file may be read.
+    pub(super) fn has_place(&mut self) -> bool {
+        self.read.retain(|file| file.strong_count() > 0);
+        self.read.len() < READ_MAX
+    }
+
+    /// A file's content is read from now on.
+    pub(super) fn hand_over(&mut self, content: &Content<F>) {
+        let Content::Unpacked { file, .. } = content else { return };
+        self.decoded.retain(|decoded| !Arc::ptr_eq(&decoded.file, file));
+        self.read.push(Arc::downgrade(file));
+    }
+
+    /// A look begins: what was begun is decoded on. Says whether something is known now for which somebody waits.
+    pub(super) fn decode(&mut self, now: Moment) -> bool {
+        self.budget = STEP_BYTES;
+        for index in (0..self.decoded.len()).rev() {
+            let decoded = &self.decoded[index];
+            let is_measured = self
+                .known
+                .get(&decoded.stat.key())
+                .is_some_and(|known| known.len.is_ok() && known.stat.has_same_content(&decoded.stat));
+            let goal = decoded.goal;
+            let done = match goal {
+                Some(goal) => decoded.file.seek(goal, &mut self.budget),
+                None if is_measured => continue,
+                None => self.measure(index, now).map(|len| len.is_some()),
+            };
+            match done {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.decoded[index].goal = None;
+                    self.is_news = true;
+                }
+                Err(_) => {
+                    // Whoever asks again begins again, or is told.
+                    if goal.is_some() {
+                        self.decoded.remove(index);
+                    }
+                    self.is_news = true;
+                }
+            }
+        }
+        std::mem::take(&mut self.is_news)
+    }
+
+    /// A scan is done: what nobody asked for since the last one is forgotten.
+    pub(super) fn forget_unasked(&mut self) {
+        self.known.retain(|_, known| std::mem::take(&mut known.is_asked));
+        self.decoded.retain_mut(|decoded| std::mem::take(&mut decoded.is_asked));
+    }
+
+    /// Measures on; gives the length of the content once it is known. A file whose content can't be read is let go.
+    fn measure(&mut self, index: usize, now: Moment) -> io::Result<Option<u64>> {
+        let decoded = &self.decoded[index];
+        if self.budget == 0 {
+            return Ok(None);
+        }
+        let before = decoded.file.measured();
+        let progress = decoded.file.advance(self.budget);
+        self.budget = self.budget.saturating_sub(decoded.file.measured().saturating_sub(before).max(1));
+        let len = match progress {
+            Ok(Progress::Partial(_)) => return Ok(None),
+            Ok(Progress::Complete(len)) => len,
+            Err(error) => {
+                let decoded = self.decoded.remove(index);
+                if !is_damage(&error) {
+                    return Err(error);
+                }
+                let took = now.elapsed.saturating_sub(decoded.began_at).max(Duration::from_millis(100));
+                let failed = (error.kind(), error.to_string());
+                let before = self.known.get(&decoded.stat.key()).filter(|known| known.len.is_err());
+                let failed_since = before.map_or(now.elapsed, |known| known.failed_since);
+                let error = failure(
+                    &failed,
+                    &decoded.stat,
+                    now,
+                    now.elapsed < failed_since.saturating_add(self.patience),
+                    false,
+                );
+                let retry_at = now.elapsed + took * RETRY_FACTOR;
+                let known = Known { stat: decoded.stat, len: Err(failed), failed_since, retry_at, is_asked: true };
+                self.known.insert(decoded.stat.key(), known);
+                return Err(error);
+            }
+        };
+        let (stat, retry_at) = (decoded.stat, Duration::ZERO);
+        self.known.insert(stat.key(), Known { stat, len: Ok(len), failed_since: retry_at, retry_at, is_asked: true });
+        Ok(Some(len))
+    }
+}
+
+/// Whether the content of a file begins as a life did.
+///
+/// # Errors
+/// [`pending`], where too little of it is there yet; [damage](is_damage); and as the file system says.
+pub(super) fn begins_alike<F: DiskFile>(
+    identity: &FileIdentity,
+    file: &Arc<F>,
+    stat: &Stat,
+    compression: Compression,
+    now: Moment,
+) -> io::Result<bool> {
+    let file = Arc::new(Unpacked::new(Arc::clone(file), compression));
+    let begins_alike = identity.begins_alike(&Content::Unpacked { file, len: 0 });
+    begins_alike.map_err(|error| match is_damage(&error) {
+        true => failure(&(error.kind(), error.to_string()), stat, now, true, false),
+        false => error,
+    })
+}
+
+/// What kept a file from being decoded. One that was written just now, or since, may not be whole yet.
+fn failure(
+    (kind, message): &(io::ErrorKind, String),
+    stat: &Stat,
+    now: Moment,
+    has_patience: bool,
+    is_changed: bool,
+) -> io::Error {
+    let since_written = now.wall.unix_micros().saturating_mul(1_000).saturating_sub(stat.written_ns);
+    let is_quiet = i64::try_from(QUIET.as_nanos()).is_ok_and(|quiet| !(0..quiet).contains(&since_written));
+    let may_become_whole = is_changed || !is_quiet && *kind != io::ErrorKind::Unsupported;
+    if has_patience && may_become_whole { pending() } else { io::Error::new(*kind, message.as_str()) }
+}
