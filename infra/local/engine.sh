@@ -80,7 +80,10 @@ SETTINGS
             home=$dir/home
         fi
     fi
-    engine_environment=(env -u JAVA_HOME -u JAVA_TOOL_OPTIONS
+    # 7.10 knows no variable of its own, and newer ones warn of the general one.
+    local java=(-u JAVA_HOME)
+    [[ $1 != elasticsearch-7.10.2 ]] || java=(JAVA_HOME="$java_home")
+    engine_environment=(env -u JAVA_TOOL_OPTIONS "${java[@]}"
         OPENSEARCH_JAVA_HOME="$java_home" ES_JAVA_HOME="$java_home"
         OPENSEARCH_PATH_CONF="$dir/config" ES_PATH_CONF="$dir/config"
         OPENSEARCH_TMPDIR="$dir/tmp" ES_TMPDIR="$dir/tmp"

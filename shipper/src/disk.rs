@@ -16,6 +16,8 @@ use std::time::SystemTime;
 
 use store::FileMode;
 
+pub use matching::Matched;
+
 /// A file system.
 pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file.
@@ -39,11 +41,8 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// As the file system says.
     fn paths(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// The paths that a shell's pattern matches, in no order; none for what is no pattern.
-    ///
-    /// # Errors
-    /// As the file system says of a folder that can't be read.
-    fn matching(&self, pattern: &str) -> io::Result<Vec<PathBuf>>;
+    /// What a shell's pattern matches; nothing for what is no pattern.
+    fn matching(&self, pattern: &str) -> Matched;
 
     /// The path without links and dots, where there is something.
     fn canonical(&self, path: &Path) -> Option<PathBuf>;
@@ -246,7 +245,7 @@ impl Disk for RealDisk {
         Ok(paths)
     }
 
-    fn matching(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
+    fn matching(&self, pattern: &str) -> Matched {
         matching::matching(pattern)
     }
 

@@ -113,6 +113,8 @@ pub struct Files<D: Disk> {
     unreported: Vec<FileEvent<ContentOf<D>>>,
     /// Generations of an earlier process that no file was found for yet.
     unclaimed: BTreeMap<GenerationId, Entry>,
+    /// How many of them may be what can't be looked at, which is among what is unread.
+    hidden: usize,
     /// The journal holds identities that may not be durable yet, those that an earlier process wrote among them.
     is_unsynced: bool,
     /// Files that were there at the first scan of the very first start, and were not met yet.
@@ -167,6 +169,7 @@ impl<D: Disk> Files<D> {
             there_at_first: HashSet::new(),
             is_first_scan: unclaimed.is_empty(),
             unclaimed,
+            hidden: 0,
             stopped_ns,
             named_files: 0,
             scanned: false,
@@ -260,7 +263,7 @@ impl<D: Disk> Files<D> {
             self.unpacking.forget_unasked();
         }
         let is_met = self.backlog.is_empty() && self.compressed.is_empty() && self.of_deleted.is_empty();
-        let is_everything_known = self.unclaimed.is_empty() && self.held.is_empty() && is_met;
+        let is_everything_known = self.unclaimed.len() == self.hidden && self.held.is_empty() && is_met;
         self.scanned |= is_scan && is_everything_known && self.unread.is_settled(look.now.elapsed);
         Ok(())
     }

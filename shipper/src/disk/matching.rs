@@ -9,60 +9,68 @@ use glob::Pattern;
 /// Any folders, at any depth.
 const ANY_DEPTH: &str = "**";
 
-/// The paths that `pattern` matches, in no order; none for what is no pattern. What is not there matches nothing.
-///
-/// # Errors
-/// As the file system says of a folder that can't be read.
-pub(super) fn matching(pattern: &str) -> io::Result<Vec<PathBuf>> {
+/// What a pattern matches.
+#[derive(Debug, Default)]
+pub struct Matched {
+    /// The paths, in no order.
+    pub paths: Vec<PathBuf>,
+    /// Folders that can't be read, and files that can't be looked up. What is in other folders is matched nevertheless.
+    pub failed: Vec<(PathBuf, io::Error)>,
+}
+
+/// What `pattern` matches; nothing for what is no pattern. What is not there matches nothing.
+pub(super) fn matching(pattern: &str) -> Matched {
     let root = if pattern.starts_with('/') { "/" } else { "" };
-    let mut paths = vec![PathBuf::from(root)];
+    let mut matched = Matched { paths: vec![PathBuf::from(root)], failed: Vec::new() };
     for part in pattern.split('/').filter(|part| !matches!(*part, "" | ".")) {
-        let mut next = Vec::new();
-        for path in &paths {
+        for path in std::mem::take(&mut matched.paths) {
             match part {
-                ANY_DEPTH => folders_under(path, &mut next)?,
+                ANY_DEPTH => matched.add_folders_under(path),
                 part if part.contains(['*', '?', '[']) => {
-                    let Ok(part) = Pattern::new(part) else { return Ok(Vec::new()) };
+                    let Ok(part) = Pattern::new(part) else { return Matched::default() };
                     let is_match =
                         |path: &PathBuf| path.file_name().is_some_and(|name| part.matches(&name.to_string_lossy()));
-                    next.extend(entries(path)?.into_iter().filter(is_match));
+                    let entries = matched.entries(&path).into_iter().filter(is_match);
+                    matched.paths.extend(entries);
                 }
                 part => {
                     let path = path.join(part);
                     match path.symlink_metadata() {
-                        Ok(_) => next.push(path),
+                        Ok(_) => matched.paths.push(path),
                         Err(error) if is_passed_over(&error) => {}
-                        Err(error) => return Err(error),
+                        Err(error) => matched.failed.push((path, error)),
                     }
                 }
             }
         }
-        paths = next;
     }
-    Ok(paths)
+    matched
 }
 
-/// A folder and all that are in it, at any depth. Those that a link leads to are not gone into, as by a shell: it may lead
-/// back up.
-fn folders_under(folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<()> {
-    let mut open = vec![folder.to_owned()];
-    while let Some(folder) = open.pop() {
-        open.extend(
-            entries(&folder)?.into_iter().filter(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir())),
-        );
-        folders.push(folder);
+impl Matched {
+    /// Adds a folder and all that are in it, at any depth. Those that a link leads to are not gone into, as by a shell: it
+    /// may lead back up.
+    fn add_folders_under(&mut self, folder: PathBuf) {
+        let mut open = vec![folder];
+        while let Some(folder) = open.pop() {
+            let is_folder = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+            open.extend(self.entries(&folder).into_iter().filter(is_folder));
+            self.paths.push(folder);
+        }
     }
-    Ok(())
-}
 
-/// What lies in a folder; the path without a name is the one that programs run in.
-fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let is_here = folder.as_os_str().is_empty();
-    let read = || std::fs::read_dir(if is_here { Path::new(".") } else { folder })?.collect::<io::Result<Vec<_>>>();
-    match read() {
-        Ok(entries) => Ok(entries.into_iter().map(|entry| folder.join(entry.file_name())).collect()),
-        Err(error) if is_passed_over(&error) => Ok(Vec::new()),
-        Err(error) => Err(error),
+    /// What lies in a folder; the path without a name is the one that programs run in.
+    fn entries(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let is_here = folder.as_os_str().is_empty();
+        let read = || std::fs::read_dir(if is_here { Path::new(".") } else { folder })?.collect::<io::Result<Vec<_>>>();
+        match read() {
+            Ok(entries) => return entries.into_iter().map(|entry| folder.join(entry.file_name())).collect(),
+            Err(error) if is_passed_over(&error) => {}
+            // `**` and what follows it may both look into a folder.
+            Err(_) if self.failed.iter().any(|(failed, _)| failed == folder) => {}
+            Err(error) => self.failed.push((folder.to_owned(), error)),
+        }
+        Vec::new()
     }
 }
 
@@ -92,7 +100,7 @@ mod tests {
         let strange = dir.path().join("d").join(OsStr::from_bytes(b"s\xe9x.log"));
         fs::write(&strange, "").unwrap();
         let found = |pattern: &str| {
-            let mut found = matching(&format!("{root}/{pattern}")).unwrap();
+            let mut found = matching(&format!("{root}/{pattern}")).paths;
             found.retain(|path| path.is_file());
             found.sort();
             found.iter().map(|path| super::super::path::text(path)[root.len() + 1..].to_owned()).collect::<Vec<_>>()

@@ -7,7 +7,7 @@
 //!
 //! A compressed copy is held to the same by its content. Without `read_compressed` it counts as one that no pattern names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -102,6 +102,23 @@ impl<D: Disk> Files<D> {
         followed.is_some_and(|known| known.identity.is_same(stat) && is_it(known))
     }
 
+    /// Whether a followed file no longer holds what was read of it: a copy that each rotation makes anew, under one name.
+    fn is_overwritten(&self, path: &Path, stat: &Stat) -> io::Result<bool> {
+        let followed = self.by_inode.get(&stat.key()).and_then(|of| Some((of, self.followed.get(of)?)));
+        let Some((generation, followed)) = followed.filter(|(_, followed)| !stat.is_unchanged(&followed.seen)) else {
+            return Ok(false);
+        };
+        let entry = lock(&self.journal).get(generation);
+        let Some((file, stat)) = open_regular(&self.disk, path)? else { return Ok(false) };
+        Ok(!followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, false)?)
+    }
+
+    /// Whether a path is a rotated name of a file that is followed, so that what is there may be its copy.
+    pub(super) fn may_be_copy(&self, path: &Path) -> bool {
+        let originals: HashSet<_> = originals(path).collect();
+        self.followed.values().any(|followed| originals.contains(&followed.identity.path))
+    }
+
     /// The copies of a file that was cut or is gone, the one that goes farthest first; one that no pattern names only if it
     /// holds all that was read. `since_ns`: when the file was last seen whole.
     ///
@@ -125,12 +142,12 @@ impl<D: Disk> Files<D> {
         let folder = folders.of(&self.disk, &original)?;
         let mut failed = folder.may_lack(&original).then(pending);
         for (path, stat) in folder.candidates(&original) {
-            if self.is_followed(stat) {
+            if self.is_followed(stat) && !self.is_overwritten(path, stat)? {
                 continue;
             }
-            let named = folders.named(&self.disk, &self.settings)?;
+            let named = folders.named(&self.disk, &self.settings, &cut.path)?;
             let is_it = |named: &&PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
-            let named = named.iter().find(is_it);
+            let named = named.paths.iter().find(is_it);
             let is_recent = stat.changed_ns >= since_ns.saturating_sub(WRITTEN_WITHIN_NS);
             let may_be_unnamed = cut.fingerprint_len >= FINGERPRINT_MIN_BYTES && is_recent;
             if named.is_none() && !may_be_unnamed {
@@ -203,7 +220,10 @@ impl<D: Disk> Files<D> {
         for original in originals(path) {
             let is_it = |entry: &Entry| entry.file.as_ref().is_some_and(|file| file.path == original);
             if self.unclaimed.values().any(is_it) {
-                return Ok(Judgement::Undecided);
+                return match self.unread.may_hide(&original) {
+                    true => Err(io::Error::other("the file that it may be a copy of can't be read")),
+                    false => Ok(Judgement::Undecided),
+                };
             }
             let Some((generation, followed)) = paths.get(&original).and_then(|of| Some((of, self.followed.get(of)?)))
             else {

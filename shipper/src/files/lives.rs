@@ -50,17 +50,21 @@ impl<D: Disk> Files<D> {
             self.by_inode.remove(&identity.key());
         }
         self.counts.truncated += 1;
+        // Nobody adds to a rotated copy: what was written since the last look is the next copy.
+        let is_copy = self.may_be_copy(&identity.path);
         let mut copies = copies.unwrap_or_default().into_iter();
         match copies.next() {
             Some(copy) => {
                 self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look)?;
             }
             None => {
-                self.counts.suspected_losses += 1;
-                tracing::warn!(
-                    path = %identity.path.display(), %generation, read_bytes = read_to,
-                    "file truncated and no rotated copy of it found: what was written since the last look may be lost"
-                );
+                if !is_copy || read_to < open.len {
+                    self.counts.suspected_losses += 1;
+                    tracing::warn!(
+                        path = %identity.path.display(), %generation, read_bytes = read_to,
+                        "file truncated and no rotated copy of it found: what was written since the last look may be lost"
+                    );
+                }
                 if reading.is_none() {
                     look.events.push(FileEvent::Vanished { generation, file: identity.path.clone(), end: read_to });
                 } else {
@@ -79,6 +83,8 @@ impl<D: Disk> Files<D> {
             Ok((_, stat)) if stat.links == 0 && stat.len == 0 => {}
             // Nor is what now has the number of a file that was renamed out of the patterns.
             Ok(_) if old.name != Name::Matched => {}
+            // The next scan finds out what it is a copy of.
+            Ok(_) if is_copy => {}
             Ok((identity, stat)) => self.begin_life(identity, open.file, &stat, look),
             // The next scan meets it as a new file.
             Err(error) => self.unread.add_error(&identity.path, &error, now.elapsed),

@@ -15,7 +15,7 @@ use super::rotated::{is_rotated_name, originals, unnumbered};
 use super::unpacking::is_damage;
 use super::{ContentOf, FileSettings, Files, Look};
 use crate::compressed::{Content, MAGIC_BYTES, Magic, Unpacked, magic};
-use crate::disk::{Disk, DiskFile, FileKind, Stat};
+use crate::disk::{Disk, DiskFile, FileKind, Matched, Stat};
 use crate::encoding::LineEncoding;
 use crate::journal::{Entry, FileIdentity};
 
@@ -27,21 +27,33 @@ const LOOK_BACK_BYTES: usize = 64 * 1024;
 pub(super) struct Matching {
     /// The paths that a pattern names and none excludes, in order and once each.
     pub(super) paths: Vec<PathBuf>,
-    /// Patterns that gave none, since a folder of theirs can't be read.
+    /// Folders that can't be read, and files that can't be looked up.
     pub(super) failed: Vec<(PathBuf, io::Error)>,
     /// Patterns that match nothing.
     pub(super) empty: Vec<String>,
+}
+
+impl Matching {
+    /// Whether a path that is not among the matches may be there nevertheless, in a folder that can't be read.
+    pub(super) fn is_hidden(&self, path: &Path) -> bool {
+        self.hiding(path).is_some()
+    }
+
+    fn hiding(&self, path: &Path) -> Option<&io::Error> {
+        self.failed.iter().find(|(failed, _)| path.starts_with(failed)).map(|(_, error)| error)
+    }
 }
 
 /// What the patterns match.
 pub(super) fn matching(disk: &impl Disk, settings: &FileSettings) -> Matching {
     let mut matched = Matching::default();
     for pattern in &settings.patterns {
-        match disk.matching(pattern) {
-            Ok(paths) if paths.is_empty() => matched.empty.push(pattern.to_owned()),
-            Ok(paths) => matched.paths.extend(paths.into_iter().filter(|path| !settings.is_excluded(path))),
-            Err(error) => matched.failed.push((PathBuf::from(pattern), error)),
+        let Matched { paths, failed } = disk.matching(pattern);
+        if paths.is_empty() && failed.is_empty() {
+            matched.empty.push(pattern.to_owned());
         }
+        matched.paths.extend(paths.into_iter().filter(|path| !settings.is_excluded(path)));
+        matched.failed.extend(failed);
     }
     matched.paths.sort_unstable();
     matched.paths.dedup();
@@ -260,23 +272,20 @@ impl Folder {
 pub(super) struct Folders {
     folders: HashMap<PathBuf, Rc<Folder>>,
     /// What the patterns match, if that was asked.
-    named: Option<Rc<Vec<PathBuf>>>,
+    named: Option<Rc<Matching>>,
 }
 
 impl Folders {
     /// What the patterns match.
     ///
     /// # Errors
-    /// As the file system says of a folder that can't be read.
-    pub(super) fn named(&mut self, disk: &impl Disk, settings: &FileSettings) -> io::Result<Rc<Vec<PathBuf>>> {
-        if let Some(named) = &self.named {
-            return Ok(Rc::clone(named));
+    /// As the file system says of a folder that `path` lies in.
+    pub(super) fn named(&mut self, disk: &impl Disk, settings: &FileSettings, path: &Path) -> io::Result<Rc<Matching>> {
+        let named = Rc::clone(self.named.get_or_insert_with(|| Rc::new(matching(disk, settings))));
+        match named.hiding(path) {
+            Some(error) => Err(error.kind().into()),
+            None => Ok(named),
         }
-        let Matching { paths, failed, .. } = matching(disk, settings);
-        if let Some((_, error)) = failed.into_iter().next() {
-            return Err(error);
-        }
-        Ok(Rc::clone(self.named.insert(Rc::new(paths))))
     }
 
     /// The folder that a file lies in, by its [`base`] path; one that may not be read, or is not there, has no files.

@@ -8,7 +8,7 @@ use store::GenerationId;
 
 use super::copies::Copy;
 use super::followed::Name;
-use super::lookup::{self, Folders, base, became_compressed};
+use super::lookup::{self, Folders, Matching, base, became_compressed};
 use super::rotated::is_rotated_name;
 use super::{ContentOf, FileEvent, Files, Look};
 use crate::compressed::Content;
@@ -105,13 +105,20 @@ impl<D: Disk> Files<D> {
     }
 
     /// After a restart: files that were renamed out of the patterns, or copied and cut, while nobody looked.
-    pub(super) fn look_for_unclaimed(&mut self, folders: &mut Folders, look: &mut Look<D>) -> io::Result<()> {
+    pub(super) fn look_for_unclaimed(
+        &mut self,
+        matching: &Matching,
+        folders: &mut Folders,
+        look: &mut Look<D>,
+    ) -> io::Result<()> {
         let generations: Vec<_> = self.unclaimed.keys().copied().collect();
+        self.hidden = 0;
         for generation in generations {
             let Some(entry) = self.unclaimed.get(&generation).cloned() else { continue };
             let Some(identity) = &entry.file else { continue };
             // What can't be looked at may yet be it.
-            if self.unread.contains(&identity.path) {
+            if self.unread.may_hide(&identity.path) || matching.is_hidden(&identity.path) {
+                self.hidden += 1;
                 continue;
             }
             let found = self.find_unclaimed(generation, identity, folders, look).and_then(|found| match found {
@@ -126,6 +133,7 @@ impl<D: Disk> Files<D> {
                 Ok(None) => continue,
                 Err(error) => {
                     self.unread.add_error(&identity.path, &error, look.now.elapsed);
+                    self.hidden += usize::from(self.unread.may_hide(&identity.path));
                     continue;
                 }
             };
@@ -149,10 +157,11 @@ impl<D: Disk> Files<D> {
             if self.is_followed(stat) {
                 continue;
             }
-            // As the patterns would name it.
+            // As the patterns would name it; where a link does, its target's other names are no links.
             let named = path.file_name().map_or_else(|| path.clone(), |name| identity.path.with_file_name(name));
             if is_rotated_name(&original, path) {
-                if self.claim_as(generation, &named, look)? {
+                let is_it = self.disk.stat(&named).is_ok_and(|named| named.key() == stat.key());
+                if self.claim_as(generation, if is_it { &named } else { path }, look)? {
                     if let Some(followed) = self.followed.get_mut(&generation) {
                         followed.identity.path.clone_from(&identity.path);
                         followed.name = Name::Rotated(path.clone());
@@ -160,7 +169,9 @@ impl<D: Disk> Files<D> {
                     }
                     return Ok(true);
                 }
-            } else if self.is_matched(path) && self.claim_as(generation, &named, look)? {
+                continue;
+            }
+            if self.is_matched(path) && self.claim_as(generation, &named, look)? {
                 // It was renamed, `app.log.1` to `app.log.2`, between the lookup of the patterns and this one.
                 return Ok(true);
             }

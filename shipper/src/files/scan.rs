@@ -30,29 +30,24 @@ impl<D: Disk> Files<D> {
     ) -> io::Result<()> {
         let now = look.now.elapsed;
         self.unread.begin_look();
-        let Matching { paths, failed, empty } = lookup::matching(&self.disk, &self.settings);
-        for (pattern, error) in &failed {
-            self.unread.add_error(pattern, error, now);
+        let mut matching = lookup::matching(&self.disk, &self.settings);
+        for (path, error) in &matching.failed {
+            self.unread.add_error(path, error, now);
         }
-        self.name_useless_patterns(empty);
-        let (named, mut new) = self.look_up(paths, look);
+        self.name_useless_patterns(std::mem::take(&mut matching.empty));
+        let (named, mut new) = self.look_up(std::mem::take(&mut matching.paths), look);
         for (inode, (stat, paths)) in &named {
             self.see_again(*inode, stat, paths, look);
         }
         self.named_files = named.len() as u64;
-        if self.is_first_scan && failed.is_empty() {
+        if self.is_first_scan {
             self.is_first_scan = false;
             self.there_at_first = named.keys().copied().collect();
         }
         let mut folders = Folders::default();
-        if failed.is_empty() {
-            self.look_for_unnamed(&named, reading, &mut folders, look)?;
-        }
+        self.look_for_unnamed(&named, &matching, reading, &mut folders, look)?;
         self.claim(&mut new, look);
-        // A file in a folder that can't be read is not missing.
-        if failed.is_empty() {
-            self.look_for_unclaimed(&mut folders, look)?;
-        }
+        self.look_for_unclaimed(&matching, &mut folders, look)?;
         let (followed, by_inode) = (&self.followed, &self.by_inode);
         self.held.retain(|inode, _| named.contains_key(inode) && !by_inode.contains_key(inode));
         self.of_deleted.retain(|inode, (_, generation)| {
@@ -143,6 +138,7 @@ impl<D: Disk> Files<D> {
     fn look_for_unnamed<'a>(
         &mut self,
         named: &Named,
+        matching: &Matching,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         folders: &mut Folders,
         look: &mut Look<D>,
@@ -151,8 +147,9 @@ impl<D: Disk> Files<D> {
             let key = followed.identity.key();
             let is_its = self.by_inode.get(&key) == Some(generation);
             is_its && named.get(&key).is_some_and(|(stat, _)| followed.identity.is_same(stat))
-                // A name that can't be looked at is still there.
-                || self.unread.contains(&followed.identity.path)
+                // A name that can't be looked at may still be there.
+                || matching.is_hidden(&followed.identity.path)
+                || self.unread.may_hide(&followed.identity.path)
         };
         let unnamed = self.followed.iter().filter(|(generation, followed)| !is_named(generation, followed));
         let unnamed: Vec<_> = unnamed.map(|(generation, _)| *generation).collect();

@@ -108,8 +108,9 @@ impl Unread {
         is_news
     }
 
-    pub(super) fn contains(&self, path: &Path) -> bool {
-        self.present.contains_key(path)
+    /// Whether a path can't be looked at, so that what was there may still be.
+    pub(super) fn may_hide(&self, path: &Path) -> bool {
+        self.present.get(path).is_some_and(|(reason, _)| matches!(reason, Reason::Permission | Reason::Io))
     }
 
     /// Whether there is nothing that a later look may be able to read, with `until_idle` at least.

@@ -312,3 +312,55 @@ fn a_compressed_file_that_was_met_empty_is_left_alone() {
         follower.end();
     }
 }
+
+/// As `cp app.log app.log.bak; : >app.log` does each night: the copy's second content is no life of its own.
+#[test]
+fn a_copy_that_each_rotation_makes_anew_under_one_name_doubles_nothing() {
+    for end in ENDS {
+        let place = Place::new();
+        let log = place.path("app.log");
+        fs::write(&log, "").unwrap();
+        let mut follower = Follower::new(place, "app.log*");
+        let mut wanted = Vec::new();
+        for rotation in 0..4 {
+            let lines: Vec<_> = (0..20).map(|number| format!("line {number} of {rotation}")).collect();
+            append(&log, &(lines.join("\n") + "\n"));
+            wanted.extend(lines);
+            follower.until_stored(&wanted.iter().map(String::as_str).collect::<Vec<_>>());
+            follower.while_away(end, |place| {
+                let unread = format!("unread of {rotation}");
+                append(&log, &(unread.clone() + "\n"));
+                wanted.push(unread);
+                copy_and_truncate(place, "app.log.bak");
+            });
+            follower.until_stored(&wanted.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        if matches!(end, End::None) {
+            assert_eq!(follower.event("suspected_loss"), 0.0);
+        }
+        follower.end();
+    }
+}
+
+/// As Kubernetes names containers' logs: the patterns match links alone, and what they lead to is rotated.
+#[test]
+fn the_rest_of_a_file_that_only_a_link_names_is_read_after_its_rotation() {
+    for end in ENDS {
+        let place = Place::new();
+        fs::create_dir(place.path("pods")).unwrap();
+        let (log, rotated) = (place.path("pods/0.log"), place.path("pods/0.log.1"));
+        fs::write(&log, "one\n").unwrap();
+        std::os::unix::fs::symlink("pods/0.log", place.path("app.log")).unwrap();
+        let mut follower = Follower::new(place, "*.log");
+        follower.until_stored(&["one"]);
+        follower.while_away(end, |_| {
+            append(&log, "two\n");
+            fs::rename(&log, &rotated).unwrap();
+            fs::write(&log, "three\n").unwrap();
+        });
+        follower.until_stored(&["one", "two", "three"]);
+        append(&rotated, "late\n");
+        follower.until_stored(&["one", "two", "three", "late"]);
+        follower.end();
+    }
+}

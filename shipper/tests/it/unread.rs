@@ -3,10 +3,13 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::program::{Place, run};
+use crate::program::{Place, finish, run};
 
 const SHIP: [&str; 4] = ["run", "--file", "*.log*", "--until-idle"];
 
@@ -25,6 +28,58 @@ fn a_file_that_is_not_read_is_named_and_keeps_verify_from_a_proof() {
     assert_eq!(run(&place, &SHIP).0, 0);
     let (code, text) = run(&place, &["verify"]);
     assert!(code == 0 && text.contains("proven"), "{text}");
+}
+
+/// The program without root's right to read everything.
+fn run_as_others(place: &Place, arguments: &[&str]) -> (i32, String) {
+    let command = place.ship(arguments);
+    if !rustix::process::geteuid().is_root() {
+        return finish(place, command);
+    }
+    let mut without = Command::new("setpriv");
+    without.arg("--bounding-set=-dac_override,-dac_read_search").arg(command.get_program()).args(command.get_args());
+    without.current_dir(&place.folder).env("SHIPPER_TO", "sqlite:logs.db");
+    finish(place, without)
+}
+
+/// What an earlier run read may be behind what can't be looked at now, and is not waited for without end.
+#[test]
+fn a_file_of_an_earlier_run_that_can_not_be_read_ends_until_idle() {
+    let obstruct: [fn(&Path); 2] = [
+        |path| {
+            fs::remove_file(path).unwrap();
+            mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        },
+        |path| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap(),
+    ];
+    for obstruct in obstruct {
+        let place = Place::new();
+        fs::write(place.path("app.log"), "one\n").unwrap();
+        assert_eq!(run_as_others(&place, &SHIP).0, 0);
+        obstruct(&place.path("app.log"));
+        fs::write(place.path("other.log"), "other\n").unwrap();
+        let (code, text) = run_as_others(&place, &SHIP);
+        assert!(code == 16 && text.contains("app.log ("), "{text}");
+        assert_eq!(place.stored(), ["one", "other"], "{text}");
+    }
+}
+
+#[test]
+fn a_folder_without_rights_hides_no_file_in_another() {
+    let place = Place::new();
+    for folder in ["open", "private"] {
+        fs::create_dir(place.path(folder)).unwrap();
+        fs::write(place.path(folder).join("app.log"), format!("{folder}\n")).unwrap();
+    }
+    fs::set_permissions(place.path("private"), fs::Permissions::from_mode(0o000)).unwrap();
+    for pattern in ["*/*.log", "**/app.log", "*/app.log"] {
+        let (code, text) = run_as_others(&place, &["run", "--file", pattern, "--until-idle"]);
+        assert!(code == 16 && text.contains("private") && text.contains("(permission)"), "{text}");
+        assert_eq!(place.stored(), ["open"], "{text}");
+    }
+    fs::set_permissions(place.path("private"), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(run_as_others(&place, &["run", "--file", "*/*.log", "--until-idle"]).0, 0);
+    assert_eq!(place.stored(), ["open", "private"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shipper::disk::{Disk, DiskFile, FileKind, Stat};
+use shipper::disk::{Disk, DiskFile, FileKind, Matched, Stat};
 
 use super::{Change, Node, SimDisk, State, parent, paths, text};
 
@@ -77,13 +77,15 @@ impl Disk for SimDisk {
         Ok(self.list(dir)?.into_iter().map(|name| dir.join(name)).collect())
     }
 
-    fn matching(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
+    fn matching(&self, pattern: &str) -> Matched {
         let mut state = self.state();
-        state.step()?;
         let (dir, name) = pattern.rsplit_once('/').unwrap();
+        if let Err(error) = state.step() {
+            return Matched { paths: Vec::new(), failed: vec![(PathBuf::from(dir), error)] };
+        }
         let pattern = glob::Pattern::new(name).unwrap();
         let matches = |path: &&String| parent(path) == dir && pattern.matches(&path[dir.len() + 1..]);
-        Ok(paths(state.names.keys().filter(matches).cloned()))
+        Matched { paths: paths(state.names.keys().filter(matches).cloned()), failed: Vec::new() }
     }
 
     fn canonical(&self, path: &Path) -> Option<PathBuf> {
