@@ -266,15 +266,14 @@ impl<D: Disk> Files<D> {
     }
 
     /// Leaves a possible copy alone for now. One that stays as it is, and of which everything `is_read`, becomes a
-    /// generation of its own: what is added to it later is read. A compressed one is whole.
+    /// generation of its own: what is added to it later is read.
     pub(super) fn hold(&mut self, copy: &Copy<ContentOf<D>>, is_read: bool, look: &mut Look<D>) -> io::Result<()> {
         let now = look.now.elapsed;
         let (seen, since) = self.held.entry(copy.stat.key()).or_insert((copy.stat, now));
         if !copy.stat.is_unchanged(seen) {
             (*seen, *since) = (copy.stat, now);
         }
-        let is_whole = self.settings.until_idle || copy.file.is_unpacked();
-        let settled = if is_whole { Duration::ZERO } else { ROTATED_GRACE };
+        let settled = if self.settings.until_idle { Duration::ZERO } else { ROTATED_GRACE };
         if is_read && now >= *since + settled {
             self.held.remove(&copy.stat.key());
             self.begin_read_copy(copy, look)?;
