@@ -167,7 +167,7 @@ impl<D: Disk> Files<D> {
             unreported: Vec::new(),
             is_unsynced: !unclaimed.is_empty(),
             there_at_first: HashSet::new(),
-            is_first_scan: unclaimed.is_empty(),
+            is_first_scan: unclaimed.is_empty() && stopped_ns == 0,
             unclaimed,
             hidden: 0,
             stopped_ns,

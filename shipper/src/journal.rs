@@ -255,6 +255,12 @@ impl<D: Disk> Journal<D> {
         self.looked_ns
     }
 
+    /// Notes that files were looked at for the first time: none that appears from now on was there before.
+    pub fn first_looked(&mut self, at: Timestamp) {
+        self.looked_ns = at.unix_micros().saturating_mul(1_000);
+        self.push(Record::Looked { unix_ns: self.looked_ns });
+    }
+
     /// Notes when files were last looked at, if anything else is to be written.
     pub fn looked(&mut self, at: Timestamp) {
         let unix_ns = at.unix_micros().saturating_mul(1_000);

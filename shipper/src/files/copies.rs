@@ -148,7 +148,9 @@ impl<D: Disk> Files<D> {
             let named = folders.named(&self.disk, &self.settings, &cut.path)?;
             let is_it = |named: &&PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
             let named = named.paths.iter().find(is_it);
-            let is_recent = stat.changed_ns >= since_ns.saturating_sub(WRITTEN_WITHIN_NS);
+            // A change of rights or of names alone moves neither.
+            let appeared_ns = stat.born_ns.unwrap_or(stat.changed_ns).max(stat.written_ns);
+            let is_recent = appeared_ns >= since_ns.saturating_sub(WRITTEN_WITHIN_NS);
             let may_be_unnamed = cut.fingerprint_len >= FINGERPRINT_MIN_BYTES && is_recent;
             if named.is_none() && !may_be_unnamed {
                 continue;

@@ -193,11 +193,14 @@ impl<D: Disk> Files<D> {
         match copies.next() {
             Some(copy) => self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look)?,
             None => {
-                self.counts.vanished += 1;
-                tracing::warn!(
-                    path = %identity.path.display(), %generation, checkpoint = entry.checkpoint,
-                    "file deleted or rewritten while the shipper was stopped: what was unread of it is lost"
-                );
+                // Nobody adds to a rotated copy, and all that was seen of it was read.
+                if entry.known_len() > entry.checkpoint || !self.may_be_copy(&identity.path) {
+                    self.counts.vanished += 1;
+                    tracing::warn!(
+                        path = %identity.path.display(), %generation, checkpoint = entry.checkpoint,
+                        "file deleted or rewritten while the shipper was stopped: what was unread of it is lost"
+                    );
+                }
                 look.events.push(FileEvent::Vanished {
                     generation,
                     file: identity.path.clone(),

@@ -42,6 +42,8 @@ impl<D: Disk> Files<D> {
         self.named_files = named.len() as u64;
         if self.is_first_scan {
             self.is_first_scan = false;
+            lock(&self.journal).first_looked(look.now.wall);
+            self.is_unsynced = true;
             self.there_at_first = named.keys().copied().collect();
         }
         let mut folders = Folders::default();

@@ -125,3 +125,14 @@ fn a_first_start_at_the_end_reads_what_is_added() {
     let (code, text) = run(&place, &["verify"]);
     assert_eq!(code, 0, "{text}");
 }
+
+/// There was nothing at the first start, so that nothing is history.
+#[test]
+fn a_file_that_appears_after_a_first_start_without_any_is_read_whole() {
+    let from_end = [&SHIP[..], &["--read-from", "end", "--allow-empty"]].concat();
+    let place = Place::new();
+    assert_eq!(run(&place, &from_end).0, 0);
+    fs::write(place.path("app.log"), "first\n").unwrap();
+    assert_eq!(run(&place, &from_end).0, 0);
+    assert_eq!(place.stored(), ["first"]);
+}
