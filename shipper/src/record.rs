@@ -12,6 +12,7 @@ mod change;
 mod keys;
 mod marks;
 mod members;
+mod refused;
 mod repair;
 mod scan;
 
@@ -46,8 +47,8 @@ pub enum Flaw {
     NotUtf8,
     /// An object in it has a key twice.
     DuplicateKey,
-    /// It has the key `origin` itself, or one that engines take for their own, such as `_id`.
-    ReservedKey,
+    /// It has the key `origin` itself, or one that engines refuse or take for their own, such as `_id` or `a..b`.
+    RefusedKey,
     /// It is nested deeper than [`MAX_DEPTH`].
     TooDeep,
     /// It is longer than the limit, and was cut.
@@ -74,7 +75,7 @@ impl Flaw {
             Self::NotObject => "not_object",
             Self::NotUtf8 => "not_utf8",
             Self::DuplicateKey => "duplicate_key",
-            Self::ReservedKey => "reserved_key",
+            Self::RefusedKey => "refused_key",
             Self::TooDeep => "too_deep",
             Self::TooLong => "too_long",
             Self::LargeNumber => "large_number",

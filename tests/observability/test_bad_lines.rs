@@ -140,6 +140,130 @@ fn lines_with_an_engines_own_keys_are_stored_by_an_engine_without_processors() {
     lines_with_an_engines_own_keys_are_stored(&Place::bare_engine(), &Engine::bare());
 }
 
+/// Keys of every shape: those that engines are known to refuse, and what is made of parts of them.
+fn strange_keys() -> Vec<String> {
+    let parts = [
+        "",
+        " ",
+        "\t",
+        "\u{0}",
+        "\u{1}",
+        "\u{1f}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{a0}",
+        "\u{2007}",
+        "\u{2028}",
+        "\u{3000}",
+        "\u{200b}",
+        "\u{feff}",
+        "*",
+        "?",
+        "_",
+        "_id",
+        "_source",
+        "_routing",
+        "origin",
+        "event",
+        "ingested",
+        "NET",
+        "a b",
+        "-",
+        "#",
+        "\"",
+        "\\",
+        "/",
+        "<",
+        ",",
+        ":",
+        "$",
+        "@",
+        "[0]",
+        "0",
+        "…",
+        "é",
+        "\u{1f600}",
+        "properties",
+        "constructor",
+    ];
+    let mut keys: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+    for first in parts {
+        for second in parts {
+            keys.push(format!("{first}.{second}"));
+        }
+        keys.extend([format!("a.{first}.b"), format!("{first}.."), format!("..{first}"), format!("{first}{first}")]);
+    }
+    keys.extend(["x".repeat(40_000), "x.".repeat(200) + "x", ".".repeat(100), " ".repeat(100), "a.".repeat(50)]);
+    keys.sort();
+    keys.dedup();
+    // The shipper adds these itself, or they are the contract's.
+    keys.retain(|key| key != "origin" && key != "event");
+    keys
+}
+
+/// Every object is stored, whatever its keys are, at the top and deeper, and nothing of it is lost.
+fn lines_with_strange_keys_are_stored(place: &Place) {
+    let project = mark("keys");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.log");
+    let mut lines = Vec::new();
+    let mut own = Vec::new();
+    for key in strange_keys() {
+        for value in [json!(4), json!("4"), json!({ "a": 1 }), json!([{ "": 1 }]), json!(null)] {
+            for form in ["top", "event", "events", "nested", "replaced"] {
+                let inner = json!({ &key: value });
+                let (at, member) = match form {
+                    "top" => (key.clone(), value.clone()),
+                    "event" => ("event".to_owned(), inner),
+                    "events" => ("event".to_owned(), json!([inner])),
+                    "nested" => ("nested".to_owned(), inner),
+                    _ => ("origin".to_owned(), json!({ "replaced": inner })),
+                };
+                let line = record(&project, lines.len());
+                lines.push(format!("{},{}:{member}}}", line.strip_suffix('}').unwrap(), json!(at)));
+                own.push((form, key.clone(), value.clone()));
+            }
+        }
+    }
+    std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+    let state = folder.path().join("state");
+    let shipper = place.shipper("run", &state);
+    let mut shipper = shipper.args(["--until-idle", "--file"]).arg(&file).start();
+    let code = shipper.exit_code();
+    assert_eq!((code, dead_letters(&state).as_str()), (0, ""), "{}", shipper.stderr());
+    let stored = stored_lines(place, &project);
+    assert_each_once(&stored, lines.len());
+    for document in stored {
+        let (form, key, value) = &own[usize::try_from(document["n"].as_u64().unwrap()).unwrap()];
+        let origin = &document["origin"];
+        let (there, moved) = match *form {
+            "top" => (&document[key], &origin["replaced"][key]),
+            "event" => (&document["event"][key], &origin["replaced"][format!("event.{key}")]),
+            "events" => (&document["event"][0][key], &origin["replaced"][format!("event.{key}")]),
+            "nested" => (&document["nested"][key], &Value::Null),
+            _ => (&Value::Null, &origin["replaced"]["origin"]["replaced"][key]),
+        };
+        assert!(there == value || moved == value, "{form} {key:?}: {document}");
+        let is_changed = !origin["changed"].is_null();
+        assert!(is_changed || *form != "top" || there == value, "{form} {key:?}: {document}");
+    }
+}
+
+#[test]
+fn lines_with_strange_keys_are_stored_through_the_pipeline() {
+    lines_with_strange_keys_are_stored(&Place::engine());
+}
+
+#[test]
+fn lines_with_strange_keys_are_stored_by_an_engine_without_processors() {
+    lines_with_strange_keys_are_stored(&Place::bare_engine());
+}
+
+#[test]
+fn lines_with_strange_keys_are_stored_in_the_embedded_store() {
+    lines_with_strange_keys_are_stored(&Place::embedded());
+}
+
 /// Lines that are JSON, or nearly, and that a careless reader stumbles over.
 fn strange_lines() -> Vec<Vec<u8>> {
     let at = |timestamp: &str| {

@@ -143,6 +143,16 @@ fn nearly_records() -> Vec<(Vec<u8>, Vec<&'static str>, Value)> {
             vec!["reserved_key:_id", "reserved_key:origin.file"],
             json!({ "_id": ["x", 2], "origin.file": { "a": 1 } }),
         ),
+        (
+            at_end(r#""_id.x":1,"event":{"ingested":2,"kind":"event"},"event.ingested.x":3"#),
+            vec!["reserved_key:_id.x", "reserved_key:event.ingested", "reserved_key:event.ingested.x"],
+            json!({ "_id.x": 1, "event.ingested": 2, "event.ingested.x": 3 }),
+        ),
+        (
+            at_end(r#""":{"a..b":1},".NET":"9.0","\u0009":null,"a.":4,"event":[{"..":5}],"in":{"":6}"#),
+            vec!["invalid_key:", "invalid_key:.NET", "invalid_key:\t", "invalid_key:a.", "invalid_key:event..."],
+            json!({ "": { "a..b": 1 }, ".NET": "9.0", "\t": null, "a.": 4, "event...": 5 }),
+        ),
         (at_end(r#""user":"b""#), vec!["duplicate_key:user"], json!({ "user": "a" })),
         (at_end(r#""us\u0065r":"b","user":"c""#), vec!["duplicate_key:user"], json!({ "user": ["a", "b"] })),
         (at_end(r#""in":{"a":1,"b":2,"a":3}"#), vec!["duplicate_key:in.a"], json!({ "in.a": 1 })),

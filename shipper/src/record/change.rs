@@ -17,6 +17,8 @@ pub enum Change {
     DuplicateKey,
     /// A backslash that begins no escape was taken for itself.
     InvalidEscape,
+    /// A key that engines can't read moved to `origin.replaced`.
+    InvalidKey,
     /// Bytes that are not UTF-8 were replaced by U+FFFD.
     InvalidUtf8,
     /// A number that engines can't read became a string: a whole one beyond 64 bits, or one that no double holds.
@@ -41,11 +43,12 @@ pub enum Change {
 
 impl Change {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ByteOrderMark,
         Self::ControlCharacter,
         Self::DuplicateKey,
         Self::InvalidEscape,
+        Self::InvalidKey,
         Self::InvalidUtf8,
         Self::LargeNumber,
         Self::LeadingNuls,
@@ -66,6 +69,7 @@ impl Change {
             Self::ControlCharacter => "control_character",
             Self::DuplicateKey => "duplicate_key",
             Self::InvalidEscape => "invalid_escape",
+            Self::InvalidKey => "invalid_key",
             Self::InvalidUtf8 => "invalid_utf8",
             Self::LargeNumber => "large_number",
             Self::LeadingNuls => "leading_nuls",

@@ -3,6 +3,7 @@
 use store::Timestamp;
 
 use super::keys::{decode, head};
+use super::refused;
 
 /// How long a service's name or an id may be, in characters.
 const NAME_MAX_CHARS: usize = 128;
@@ -21,39 +22,11 @@ pub(super) enum Field {
     ProjectId,
     /// Another key of a time, by its [place](store::time_key) among them.
     Time(u8),
-    /// The [shipper's own](super::RESERVED_KEY), one below it, or [the engines'](ENGINES_OWN).
-    Reserved,
+    /// The object in which engines look for keys of their own, as they do at the top.
+    Event,
+    /// One that some store [refuses](refused) or takes for its own.
+    Refused,
 }
-
-/// What Elasticsearch or OpenSearch takes for its own at the top of a document, in one of the versions 7 to 9. With an
-/// ingest pipeline `_if_seq_no` makes a new line look like one that is stored already, `_routing` that is no text fails
-/// the whole request, `_id` is overwritten; without one, most of them are refused; `_doc_count` falsifies every count.
-const ENGINES_OWN: [&[u8]; 24] = [
-    b"_data_stream_timestamp",
-    b"_doc_count",
-    b"_dynamic_templates",
-    b"_feature",
-    b"_field_names",
-    b"_id",
-    b"_if_primary_term",
-    b"_if_seq_no",
-    b"_ignored",
-    b"_ignored_source",
-    b"_index",
-    b"_ingest",
-    b"_nested_path",
-    b"_op_type",
-    b"_primary_term",
-    b"_routing",
-    b"_seq_no",
-    b"_size",
-    b"_source",
-    b"_tier",
-    b"_tsid",
-    b"_type",
-    b"_version",
-    b"_version_type",
-];
 
 impl Field {
     /// The field of a key, whose first eight bytes are `first`.
@@ -63,6 +36,7 @@ impl Field {
         const ORIGIN: u64 = head(super::RESERVED_KEY.as_bytes());
         const BELOW_ORIGIN: u64 = ORIGIN | (b'.' as u64) << (8 * super::RESERVED_KEY.len());
         const SEVEN_BYTES: u64 = u64::MAX >> 8;
+        const EVENT: u64 = head(b"event");
         const SERVICE: u64 = head(b"service");
         const MESSAGE: u64 = head(b"message");
         const TIMESTAM: u64 = head(b"timestamp");
@@ -70,7 +44,8 @@ impl Field {
         const PROJECT: u64 = head(b"project_id");
         match (key.len(), first) {
             (5, LEVEL) => Some(Self::Level),
-            (6, ORIGIN) => Some(Self::Reserved),
+            (5, EVENT) => Some(Self::Event),
+            (6, ORIGIN) => Some(Self::Refused),
             (7, SERVICE) => Some(Self::Service),
             (7, MESSAGE) => Some(Self::Message),
             (9, TIMESTAM) if key[8] == b'p' => Some(Self::Timestamp),
@@ -79,8 +54,8 @@ impl Field {
             (length, _) if length < 32 && TIME_LENGTHS >> length & 1 == 1 && TIME_HEADS.contains(&first) => {
                 Self::time(key)
             }
-            _ if first as u8 == b'_' && ENGINES_OWN.contains(&key) => Some(Self::Reserved),
-            _ if first & SEVEN_BYTES == BELOW_ORIGIN => Some(Self::Reserved),
+            _ if first & SEVEN_BYTES == BELOW_ORIGIN => Some(Self::Refused),
+            _ if refused::may_be(first, key) && refused::at_top(key).is_some() => Some(Self::Refused),
             _ => None,
         }
     }
@@ -99,7 +74,7 @@ impl Field {
             Self::Message => 8,
             Self::RequestId => 16,
             Self::ProjectId => 32,
-            Self::Time(_) | Self::Reserved => 0,
+            Self::Time(_) | Self::Event | Self::Refused => 0,
         }
     }
 }
@@ -130,8 +105,8 @@ pub(super) struct Members {
     met: u8,
     /// The place of its key among those of a time, and the time.
     time: Option<(u8, Timestamp)>,
-    /// A reserved key was seen.
-    pub(super) is_reserved_seen: bool,
+    /// A key that some store refuses was seen.
+    pub(super) is_refused_seen: bool,
 }
 
 impl Members {
@@ -149,8 +124,10 @@ impl Members {
 
     /// Notes a field with its value as it is written.
     pub(super) fn note(&mut self, field: Field, value: &[u8]) {
-        if field == Field::Reserved {
-            self.is_reserved_seen = true;
+        if field == Field::Refused {
+            self.is_refused_seen = true;
+        } else if field == Field::Event {
+            self.is_refused_seen |= refused::is_in_event(value);
         } else if let Field::Time(place) = field {
             self.note_time(place, value);
         } else if let [b'"', text @ .., b'"'] = value {
@@ -193,7 +170,7 @@ impl Members {
             Field::Level => self.meet(field, matches!(text, b"trace" | b"debug" | b"info" | b"warn" | b"error")),
             Field::Message => self.meet(field, true),
             Field::RequestId | Field::ProjectId => self.meet(field, is_id(text)),
-            Field::Time(_) | Field::Reserved => true,
+            Field::Time(_) | Field::Event | Field::Refused => true,
         }
     }
 

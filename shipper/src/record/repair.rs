@@ -16,8 +16,8 @@ use std::collections::HashMap;
 use self::replaced::Replaced;
 use super::MAX_DEPTH;
 use super::change::{Change, Changes};
-use super::keys::{decode, head};
-use super::members::Field;
+use super::keys::decode;
+use super::refused;
 
 /// Of a line that is nested deeper than [`MAX_DEPTH`], what is nested deeper than this becomes a text: OpenSearch refuses
 /// more than 20 lists in each other.
@@ -246,7 +246,7 @@ impl<'a> Repair<'a> {
         Ok(None)
     }
 
-    /// Decides which of two members of the same key is kept, and leaves out what is reserved.
+    /// Decides which of two members of the same key is kept, and leaves out what a store refuses.
     fn choose(
         &mut self,
         key: String,
@@ -257,9 +257,9 @@ impl<'a> Repair<'a> {
         let is_top = self.path.is_empty();
         self.path.push(key);
         let key = self.path.last().map_or("", String::as_str);
-        if is_top && Field::of(head(key.as_bytes()), key.as_bytes()) == Some(Field::Reserved) {
+        if let Some(change) = refused::at(&self.path) {
             member.is_kept = false;
-            self.changes.note_at(Change::ReservedKey, &self.path);
+            self.changes.note_at(change, &self.path);
         } else if let Some(before) = kept.get_mut(key) {
             let value = |member: &Member| std::str::from_utf8(&self.out[member.value..member.end]).unwrap_or_default();
             let is_usable = |member: &Member| {

@@ -39,8 +39,8 @@ impl<'a> Scan<'a> {
         if self.twice {
             return Err(Flaw::DuplicateKey);
         }
-        if self.members.is_reserved_seen {
-            return Err(Flaw::ReservedKey);
+        if self.members.is_refused_seen {
+            return Err(Flaw::RefusedKey);
         }
         if self.has_large_number {
             return Err(Flaw::LargeNumber);

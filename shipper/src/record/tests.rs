@@ -100,11 +100,17 @@ fn flaws_are_named() {
         (r#"{"a":1,"\u0061":2}"#, Flaw::DuplicateKey),
         (r#"{"b":[{"😀":1,"\ud83d\ude00":2}]}"#, Flaw::DuplicateKey),
         (r#"{"long_key_name":1,"long_key_namf":1,"long_key_name":2}"#, Flaw::DuplicateKey),
-        (r#"{"origin":1}"#, Flaw::ReservedKey),
-        (r#"{"origin.offset":1}"#, Flaw::ReservedKey),
-        (r#"{"a":1,"_id":"x"}"#, Flaw::ReservedKey),
-        (r#"{"\u005frouting":5}"#, Flaw::ReservedKey),
-        (r#"{"or\u0069gin":1}"#, Flaw::ReservedKey),
+        (r#"{"origin":1}"#, Flaw::RefusedKey),
+        (r#"{"origin.offset":1}"#, Flaw::RefusedKey),
+        (r#"{"a":1,"_id":"x"}"#, Flaw::RefusedKey),
+        (r#"{"\u005frouting":5}"#, Flaw::RefusedKey),
+        (r#"{"or\u0069gin":1}"#, Flaw::RefusedKey),
+        (r#"{"_source.x":1}"#, Flaw::RefusedKey),
+        (r#"{"":1}"#, Flaw::RefusedKey),
+        (r#"{".NET":1}"#, Flaw::RefusedKey),
+        (r#"{"a longer one. .b":1}"#, Flaw::RefusedKey),
+        (r#"{"a.\u002eb":1}"#, Flaw::RefusedKey),
+        (r#"{"event":{"":1}}"#, Flaw::RefusedKey),
         (&deep, Flaw::NotJson),
         (&too_deep, Flaw::TooDeep),
     ] {
@@ -181,6 +187,11 @@ fn keys_of_many_objects_are_told_apart() {
 #[test]
 fn a_nested_key_may_repeat_an_outer_one() {
     object(r#"{"a":{"a":{"a":1},"b":1},"b":{"a":1,"origin":2,"_id":3},"original":4,"_pid":5,"_id_":6,"origins.a":7}"#);
+}
+
+#[test]
+fn keys_that_only_look_like_refused_ones_are_taken() {
+    object(r#"{"a":{"":1,".":2,"a..b":3},"event":{"x":{"":1}},"event.x":{"":1},"a.b":1," a":2,"\u00a0":3,"*":4}"#);
 }
 
 #[test]
