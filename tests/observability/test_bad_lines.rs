@@ -147,44 +147,25 @@ fn strange_keys() -> Vec<String> {
         " ",
         "\t",
         "\u{0}",
-        "\u{1}",
         "\u{1f}",
-        "\u{7f}",
         "\u{85}",
         "\u{a0}",
-        "\u{2007}",
         "\u{2028}",
         "\u{3000}",
-        "\u{200b}",
         "\u{feff}",
         "*",
-        "?",
         "_",
         "_id",
         "_source",
-        "_routing",
         "origin",
         "event",
         "ingested",
         "NET",
         "a b",
-        "-",
-        "#",
         "\"",
         "\\",
-        "/",
-        "<",
-        ",",
-        ":",
-        "$",
-        "@",
         "[0]",
-        "0",
-        "…",
-        "é",
         "\u{1f600}",
-        "properties",
-        "constructor",
     ];
     let mut keys: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
     for first in parts {
@@ -209,7 +190,7 @@ fn lines_with_strange_keys_are_stored(place: &Place) {
     let mut lines = Vec::new();
     let mut own = Vec::new();
     for key in strange_keys() {
-        for value in [json!(4), json!("4"), json!({ "a": 1 }), json!([{ "": 1 }]), json!(null)] {
+        for value in [json!(4), json!({ "a": { "": 1 } }), json!(null)] {
             for form in ["top", "event", "events", "nested", "replaced"] {
                 let inner = json!({ &key: value });
                 let (at, member) = match form {
