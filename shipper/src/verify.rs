@@ -87,6 +87,17 @@ pub struct Missing {
     pub index_gone: Option<String>,
 }
 
+/// A source that is still there and can't be read: only sums prove its lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    /// The generation.
+    pub generation: GenerationId,
+    /// What it is a life or a part of.
+    pub source: String,
+    /// The system's words.
+    pub reason: String,
+}
+
 /// A line that rests more than once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Twice {

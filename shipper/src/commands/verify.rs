@@ -14,7 +14,7 @@ use shipper::verify::gone::{Indices, WithIndex};
 use shipper::verify::known::Known;
 use shipper::verify::lines::{self, Check, Lines};
 use shipper::verify::sums::{self, Sums};
-use shipper::verify::{Listed, Missing, Twice};
+use shipper::verify::{Listed, Missing, Twice, Unreadable};
 use store::{Batch, Disposition, Store, Timestamp};
 
 use super::args::{VerifyArgs, hold};
@@ -72,10 +72,10 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         removal_is_expected: args.expect_removed,
     };
     let total = known.generations.values().map(|generation| generation.proven_to).sum();
-    let nothing_to_verify = total == 0;
     let bar = progress::bytes(total, "by sums");
     let sums = sums::check(&known, &store, &indices, since.map(Timestamp::unix_ms), &|bytes| bar.inc(bytes)).await?;
     bar.finish_and_clear();
+    let nothing_to_verify = total == 0 || !sums.have_lines();
     let mut resent = held.filter(|_| resend).map(|held| Resend::new(&settings, &store, held)).transpose()?;
     let lines =
         if sums_only { None } else { Some(by_lines(&settings, &store, &indices, &known, resent.as_mut()).await?) };
@@ -113,7 +113,8 @@ fn is_mended(sums: &Sums, lines: Option<&Lines>, resent: Option<&ResentCounts>) 
         && lines.missing.count == lines.missing.listed.len() as u64;
     let sent = resent.stored + resent.already_stored + resent.dead_lettered;
     let by_sums_too = all_listed && missing(&sums.missing) == missing(&lines.missing);
-    sums.twice.count == 0 && lines.twice.count == 0 && sent == lines.missing.count && by_sums_too
+    let is_otherwise_right = sums.twice.count == 0 && lines.twice.count == 0 && lines.unreadable.count == 0;
+    is_otherwise_right && sent == lines.missing.count && by_sums_too
 }
 
 async fn by_lines(
@@ -236,6 +237,7 @@ impl Report {
             if lines.gone > 0 {
                 let _ = writeln!(text, "          {} more are not where they were: only sums prove them", lines.gone);
             }
+            unreadable(&mut text, &lines.unreadable);
             gone(&mut text, &lines.with_index);
             findings(&mut text, &lines.missing, &lines.twice);
         }
@@ -250,6 +252,9 @@ impl Report {
             let _ = writeln!(text, "unread    {unread}");
         }
         text += match (self.proven, &self.resent) {
+            _ if self.nothing_to_verify && sums.skipped_bytes > 0 => {
+                "nothing   all that is done with was skipped, as read_from or ignore_older have it, so there is nothing to verify\n"
+            }
             _ if self.nothing_to_verify => {
                 "nothing   no line that was taken here is done with yet, so there is nothing to verify: is it the right state \
                  directory?\n"
@@ -262,6 +267,13 @@ impl Report {
         };
         text
     }
+}
+
+fn unreadable(text: &mut String, unreadable: &Listed<Unreadable>) {
+    for Unreadable { source, reason, .. } in unreadable.listed.iter().take(SHOWN_MAX) {
+        let _ = writeln!(text, "unread    {source} can't be read: {reason}; its lines are not looked for one by one");
+    }
+    more(text, unreadable.count);
 }
 
 /// What went with its index.

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -15,7 +14,7 @@ use store::{Batch, BatchBuilder, GenerationId, Store};
 
 use super::gone::{self, Indices, WithIndex};
 use super::known::{Generation, Known, Lies};
-use super::{Listed, Missing, Twice, VerifyError};
+use super::{Listed, Missing, Twice, Unreadable, VerifyError};
 use crate::config::Settings;
 use crate::disk::{Disk, DiskFile as _, path};
 use crate::document::{Documents, Place};
@@ -39,6 +38,8 @@ pub struct Lines {
     pub discarded: u64,
     /// Those that rest nowhere and whose index is gone, by its name; where that is expected they are not missing.
     pub with_index: WithIndex,
+    /// Segments and files that are there and can't be read, or not to their end.
+    pub unreadable: Listed<Unreadable>,
     /// Those that rest nowhere.
     pub missing: Listed<Missing>,
     /// Those that rest in more than one index.
@@ -46,10 +47,15 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Whether nothing is missing and nothing is there twice.
+    /// Whether all could be read, nothing is missing and nothing is there twice.
     #[must_use]
     pub fn are_right(&self) -> bool {
-        self.missing.count == 0 && self.twice.count == 0
+        self.unreadable.count == 0 && self.missing.count == 0 && self.twice.count == 0
+    }
+
+    fn could_not_read(&mut self, id: GenerationId, generation: &Generation, error: &io::Error) {
+        let source = generation.source.clone();
+        self.unreadable.push(Unreadable { generation: id, source, reason: error.to_string() });
     }
 }
 
@@ -91,13 +97,17 @@ impl<D: Disk> Check<'_, D> {
                 continue;
             }
             let is_whole = self.store.removed(*id).await.map_err(VerifyError::from)?.lines == 0;
-            match self.open(generation)?.filter(|_| is_whole) {
-                Some((place, file)) => {
+            match self.open(generation) {
+                Err(error) => {
+                    found.could_not_read(*id, generation, &error);
+                    (self.progress)(generation.proven_to);
+                }
+                Ok(Some((place, file))) if is_whole => {
                     found.sources += 1;
                     let source = Source { id: *id, generation, place, file };
                     self.read(&source, &mut documents, &mut found, &mut resend).await?;
                 }
-                None => {
+                Ok(_) => {
                     found.gone += 1;
                     (self.progress)(generation.proven_to);
                 }
@@ -106,23 +116,15 @@ impl<D: Disk> Check<'_, D> {
         Ok(found)
     }
 
-    fn open(&self, generation: &Generation) -> Result<Option<Opened<ContentOf<D>>>, VerifyError> {
-        let failed = |path: &PathBuf| {
-            let path = path.clone();
-            move |error: io::Error| VerifyError::Io { path, error }
-        };
+    fn open(&self, generation: &Generation) -> io::Result<Option<Opened<ContentOf<D>>>> {
         match &generation.lies {
             Lies::Gone => Ok(None),
             Lies::Segment { stream, path } => match self.disk.open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                opened => {
-                    let file = Arc::new(Content::plain(opened.map_err(failed(path))?));
-                    Ok(Some((Place::Stream(stream.clone()), file)))
-                }
+                opened => Ok(Some((Place::Stream(stream.clone()), Arc::new(Content::plain(opened?))))),
             },
             Lies::File(identity) => {
-                let found =
-                    files::find(&self.disk, &generation.entry, generation.proven_to).map_err(failed(&identity.path))?;
+                let found = files::find(&self.disk, &generation.entry, generation.proven_to)?;
                 let Some(file) = found else { return Ok(None) };
                 let place = match &self.settings.files().format {
                     Format::Lines => Place::File(path::text(&identity.path)),
@@ -146,9 +148,14 @@ impl<D: Disk> Check<'_, D> {
     ) -> Result<(), E> {
         let shape = self.settings.pipeline();
         let (id, entry) = (source.id, &source.generation.entry);
-        let failed = |error: io::Error| VerifyError::Io { path: PathBuf::from(&source.generation.source), error };
         let origin = documents.origin(&source.place, id);
-        let len = source.file.stat().map_err(failed)?.len;
+        let len = match source.file.stat() {
+            Ok(stat) => stat.len,
+            Err(error) => {
+                found.could_not_read(id, source.generation, &error);
+                return Ok(());
+            }
+        };
         let end = source.generation.proven_to.min(len);
         let file = Arc::clone(&source.file);
         let start = entry.file.as_ref().map_or(0, |file| file.start);
@@ -161,7 +168,13 @@ impl<D: Disk> Check<'_, D> {
                 let full = builder.count() >= MAX_IDS || builder.bytes() >= shape.batch_max_bytes;
                 if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
-            let chunk = chunk.map_err(failed)?;
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    found.could_not_read(id, source.generation, &error);
+                    return Ok(());
+                }
+            };
             (self.progress)(chunk.end - chunk.start);
             let is_last = !chunk.more;
             if builder.count() > 0

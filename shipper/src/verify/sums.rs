@@ -108,6 +108,13 @@ impl Sums {
         self.missing.count == 0 && self.twice.count == 0
     }
 
+    /// Whether there was a line to look for. Where a source was skipped from its beginning, there is none.
+    #[must_use]
+    pub fn have_lines(&self) -> bool {
+        let lines = self.stored_lines + self.dead_letters + self.discarded + self.removed_lines + self.missing.count;
+        lines + self.given_up_bytes + self.left_out > 0 || !self.with_index.is_empty()
+    }
+
     async fn of_generation(&mut self, source: &Source<'_>, progress: &dyn Fn(u64)) -> Result<(), VerifyError> {
         let Source { id, generation, store, .. } = *source;
         let removed = store.removed(id).await?;

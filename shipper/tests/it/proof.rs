@@ -270,3 +270,37 @@ fn a_state_directory_that_is_not_there_or_is_newer_is_refused_by_all() {
     }
     assert_eq!(fs::read_to_string(place.path("shipper-state/journal")).unwrap(), record, "it is left as it was");
 }
+
+#[test]
+fn what_was_skipped_proves_nothing() {
+    let place = Place::new();
+    fs::write(place.path("a.log"), "history\n").unwrap();
+    let from_end = ["run", "--file", "*.log", "--until-idle", "--read-from", "end"];
+    assert_eq!(run(&place, &from_end).0, 0);
+    let (code, text) = run(&place, &["verify"]);
+    assert!(code == 1 && text.contains("nothing to verify") && text.contains("skipped"), "{text}");
+    assert_eq!(report(&place, 1)["nothing_to_verify"], true);
+    fs::write(place.path("a.log"), "history\nadded\n").unwrap();
+    assert_eq!(run(&place, &from_end).0, 0);
+    let (code, text) = run(&place, &["verify"]);
+    assert!(code == 0 && text.contains("proven"), "{text}");
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_named_and_the_others_are_proven() {
+    let place = Place::new();
+    fs::write(place.path("a.log"), "one\n").unwrap();
+    fs::write(place.path("b.log"), "two\nthree\n").unwrap();
+    ship_files(&place);
+    fs::create_dir(place.path("aside")).unwrap();
+    fs::rename(place.path("a.log"), place.path("aside/a.log")).unwrap();
+    // A link to itself can't be read by root either.
+    std::os::unix::fs::symlink("a.log", place.path("a.log")).unwrap();
+    let (code, text) = run(&place, &["verify"]);
+    assert!(code == 1 && text.contains("NOT PROVEN") && text.contains("a.log can't be read: "), "{text}");
+    assert!(text.contains("1 sources that are still there: 2 lines, 2 stored"), "{text}");
+    let found = report(&place, 1);
+    assert_eq!((&found["lines"]["stored"], &found["lines"]["unreadable"]["count"]), (&2.into(), &1.into()));
+    assert_eq!(run(&place, &["verify", "--resend"]).0, 1, "nothing is proven by what was sent either");
+    assert_eq!(run(&place, &["verify", "--sums-only"]).0, 0);
+}
