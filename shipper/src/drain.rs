@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use shipper::shipper::Shipper;
+use shipper::shipper::{Finished, Shipper};
 
 use crate::exit::tell;
 use crate::signals::Signals;
@@ -28,8 +28,8 @@ pub(crate) struct Drain {
 /// How it ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drained {
-    /// Lines that are taken and not disposed of.
-    pub(crate) waiting_lines: u64,
+    /// What was not shipped.
+    pub(crate) finished: Finished,
     /// Neither the limit nor a signal ended it.
     pub(crate) complete: bool,
 }
@@ -66,7 +66,7 @@ impl Drain {
     pub(crate) async fn ship(&mut self, shipper: Shipper, limit: Limit) -> Drained {
         let finished = shipper.finish(self.enough(limit)).await;
         let complete = finished.waiting_lines == 0 && !self.cut_short;
-        Drained { waiting_lines: finished.waiting_lines, complete }
+        Drained { finished, complete }
     }
 
     /// Resolves when it has to be enough: at the limit, or at a second signal.
@@ -93,9 +93,19 @@ impl Drained {
                 "shipper: the spool is full: up to {untaken_bytes} bytes at the end of the input were not taken"
             ));
         }
-        if self.waiting_lines > 0 {
-            let (lines, state) = (self.waiting_lines, "could not be shipped yet and wait in");
-            tell(format_args!("shipper: {lines} lines {state} {state_dir}; they go with the next start that uses it"));
+        let Finished { waiting_lines, waiting_in_files } = self.finished;
+        let in_spool = waiting_lines.saturating_sub(waiting_in_files);
+        if in_spool > 0 {
+            let state = "could not be shipped yet and wait in";
+            tell(format_args!(
+                "shipper: {in_spool} lines {state} {state_dir}; they go with the next start that uses it"
+            ));
+        }
+        if waiting_in_files > 0 {
+            let state = "were read and could not be shipped yet; they wait in their files, and the next start with";
+            tell(format_args!(
+                "shipper: {waiting_in_files} lines {state} {state_dir} reads them again: keep the files"
+            ));
         }
     }
 }

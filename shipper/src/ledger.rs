@@ -247,6 +247,11 @@ impl Ledger {
         Snapshot { waiting, ..self.counts }
     }
 
+    /// The lines that wait, by their generation.
+    pub fn waiting(&self) -> impl Iterator<Item = (GenerationId, u64)> + '_ {
+        self.accounts.iter().map(|(generation, account)| (*generation, account.waiting()))
+    }
+
     /// The generations of which lines wait, each with its checkpoint.
     #[must_use]
     pub fn waiting_from(&self) -> Vec<LineId> {

@@ -78,8 +78,10 @@ pub struct Shipper {
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// Lines that are taken and not disposed of; they wait in the spool.
+    /// Lines that are taken and not disposed of; they wait in the spool, or in their files.
     pub waiting_lines: u64,
+    /// Those of them that wait in their files.
+    pub waiting_in_files: u64,
 }
 
 impl Shipper {
@@ -175,7 +177,8 @@ impl Shipper {
         if let Err(error) = self.spool.sync() {
             tracing::error!(%error, "the spool could not be made durable");
         }
-        Finished { waiting_lines: self.status.snapshot().waiting }
+        let (waiting_lines, waiting_in_files) = (self.status.snapshot().waiting, self.status.waiting_in_files());
+        Finished { waiting_lines, waiting_in_files }
     }
 }
 

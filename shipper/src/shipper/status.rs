@@ -51,6 +51,14 @@ impl Status {
         *lock(&self.report) = report;
     }
 
+    /// The lines that wait in files, as they were read there, and not in the spool.
+    pub(super) fn waiting_in_files(&self) -> u64 {
+        let journal = lock(&self.journal);
+        let ledger = lock(&self.ledger);
+        let in_files = |(generation, lines)| if journal.get(&generation).file.is_some() { lines } else { 0 };
+        ledger.waiting().map(in_files).sum()
+    }
+
     /// The books at one moment. That they balance is looked at each time; should they ever not, a metric and the log
     /// say so.
     #[must_use]

@@ -230,3 +230,22 @@ pub(crate) fn metric(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
 }
+
+#[test]
+fn what_waits_is_said_to_wait_where_it_is() {
+    let place = Place::new();
+    std::fs::write(place.path("a.log"), "one\ntwo\n").unwrap();
+    let nowhere = format!("http://{}", free_address());
+    let mut shipper = place.shipper(&["run", "--file", "*.log", "--shutdown-timeout-ms", "100"]);
+    shipper.env("SHIPPER_TO", nowhere);
+    let mut shipper = start(&place, shipper);
+    until("lines wait", || shipper.stderr().contains("lines wait: they can't be shipped").then_some(()));
+    shipper.signal(Signal::TERM);
+    assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
+    let text = shipper.stderr();
+    assert!(text.contains("2 lines were read and could not be shipped yet; they wait in their files"), "{text}");
+    assert!(!text.contains("wait in shipper-state"), "{text}");
+    let (code, stderr) = finish(&place, place.ship(&["run", "--file", "*.log", "--until-idle"]));
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(place.stored(), ["one", "two"]);
+}
