@@ -8,6 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shipper::config::Settings;
 use store::Target;
 
+use crate::exit::{Exit, Failure};
+
 /// The soft limit is raised no further: what files and sockets need stays far below.
 const SOFT_LIMIT_MAX: u64 = 65_536;
 
@@ -17,6 +19,9 @@ pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Descriptors for everything whose number does not depend on settings: standard streams, the runtime, the state
 /// directory's lock and journals, dead letters, the embedded store, name resolution, a folder being listed.
 const OWN_DESCRIPTORS: u64 = 64;
+
+/// With a limit below this one no subcommand begins.
+const LEAST: u64 = 32;
 
 /// The soft limit that this process was started with, once it was read.
 static INHERITED: OnceLock<Option<u64>> = OnceLock::new();
@@ -44,6 +49,22 @@ pub(crate) fn raise() -> Option<u64> {
             tracing::warn!(%error, soft_limit = current, "limit on open files could not be raised");
             Some(current)
         }
+    }
+}
+
+/// Refuses a limit with which not even the runtime could begin.
+///
+/// # Errors
+/// The limit, and what to do.
+pub(crate) fn need_enough() -> Result<(), Failure> {
+    match getrlimit(Resource::Nofile).current {
+        Some(limit) if limit < LEAST => Err(Failure::new(
+            Exit::OpenFiles,
+            format!(
+                "only {limit} files may be open, and at least {LEAST} are needed: raise the limit (ulimit -n, LimitNOFILE)"
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 

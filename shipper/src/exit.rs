@@ -38,6 +38,8 @@ pub(crate) enum Exit {
     NothingToRead,
     /// Files could not be read, or not whole, until idle.
     FilesUnread,
+    /// Too few files may be open.
+    OpenFiles,
     /// The command is there but can't be run.
     NotExecutable,
     /// There is no such command.
@@ -48,7 +50,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Those with a number of their own.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Success,
         Self::Unexpected,
         Self::Usage,
@@ -60,6 +62,7 @@ impl Exit {
         Self::AdminListen,
         Self::NothingToRead,
         Self::FilesUnread,
+        Self::OpenFiles,
         Self::NotExecutable,
         Self::NotFound,
     ];
@@ -78,6 +81,7 @@ impl Exit {
             Self::AdminListen => 14,
             Self::NothingToRead => 15,
             Self::FilesUnread => 16,
+            Self::OpenFiles => 17,
             Self::NotExecutable => 126,
             Self::NotFound => 127,
             Self::Command(code) => code,
@@ -100,6 +104,7 @@ impl Exit {
             Self::AdminListen => "the address for metrics and health is taken or not this machine's",
             Self::NothingToRead => "--until-idle: the patterns match no file; give --allow-empty if that is fine",
             Self::FilesUnread => "--until-idle: some files could not be read, or not whole; the log names them",
+            Self::OpenFiles => "too few files may be open: the limit (ulimit -n, LimitNOFILE) is too low to start",
             Self::NotExecutable => "exec: the command can't be executed",
             Self::NotFound => "exec: there is no such command",
             Self::Command(_) => "exec: the command's own",

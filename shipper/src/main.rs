@@ -66,18 +66,18 @@ fn act(action: Action) -> Result<Exit, Failure> {
         }
         Action::Bootstrap(bootstrap) => {
             let settings = bootstrap.settings()?;
-            actix_rt::System::new().block_on(bootstrap::bootstrap(&settings))
+            block_on(bootstrap::bootstrap(&settings))
         }
         Action::Preflight(preflight) => {
             let settings = preflight.settings()?;
-            actix_rt::System::new().block_on(bootstrap::preflight(&settings))
+            block_on(bootstrap::preflight(&settings))
         }
         Action::CheckConfig(check) => {
             let settings = check.settings()?;
             print(|output| write!(output, "{settings}"))
         }
-        Action::Export(export) => actix_rt::System::new().block_on(export::export(&export)),
-        Action::Verify(verify) => actix_rt::System::new().block_on(commands::verify::verify(verify)),
+        Action::Export(export) => block_on(export::export(&export)),
+        Action::Verify(verify) => block_on(commands::verify::verify(verify)),
         Action::DeadLetters(action) => commands::dead_letters::run(action),
         Action::Spool(action) => commands::spool::run(action),
         Action::Completions { shell } => print(|output| {
@@ -100,9 +100,15 @@ fn ship(
     }
     let open_files = descriptors::raise();
     descriptors::limit_files(&mut settings, open_files);
-    let exit = actix_rt::System::new().block_on(work(&settings, &observability));
+    let exit = block_on(work(&settings, &observability));
     observability.flush(FLUSH_TIMEOUT);
     exit
+}
+
+/// Runs what waits for sockets and files, where as many may be open as that takes.
+fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    descriptors::need_enough()?;
+    actix_rt::System::new().block_on(work)
 }
 
 /// The shipper's own log goes to standard error, where nothing is shipped from. Of the environment it takes nothing,

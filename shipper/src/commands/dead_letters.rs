@@ -34,7 +34,7 @@ pub(crate) fn run(action: DeadLettersAction) -> Result<Exit, Failure> {
         DeadLettersAction::List(args) => list(args),
         DeadLettersAction::Show { id, state } => show(id, &state.state_dir()?),
         DeadLettersAction::Discard(args) => discard::discard(args),
-        DeadLettersAction::Replay(args) => actix_rt::System::new().block_on(replay(*args)),
+        DeadLettersAction::Replay(args) => crate::block_on(replay(*args)),
     }
 }
 

@@ -79,3 +79,25 @@ fn a_low_hard_limit_leaves_a_reserve_and_is_logged() {
     assert_eq!(code, 0, "{stderr}");
     assert!(!stderr.contains("open files limited"), "{stderr}");
 }
+
+/// However few files may be open, the shipper ships or says why it does not begin.
+#[test]
+fn a_limit_that_is_too_low_is_an_error_and_no_panic() {
+    for limit in [3, 8, 16, 24, 31, 32, 40, 64] {
+        let place = Place::new();
+        std::fs::write(place.path("a.log"), "one\n").unwrap();
+        let command = place.ship(&["run", "--file", "*.log", "--until-idle"]);
+        let mut shipper = start(&place, limited(limit, limit, &command));
+        let (code, text) = (shipper.code(), shipper.stderr());
+        assert!(!text.contains("panicked"), "{limit}: {text}");
+        if limit < 8 {
+            // Not even the program's libraries can be opened.
+            assert_ne!(code, 0, "{text}");
+        } else if limit < 32 {
+            assert_eq!(code, 17, "{limit}: {text}");
+            assert!(text.contains(&format!("only {limit} files may be open, and at least 32 are needed")), "{text}");
+        } else {
+            assert_eq!((code, place.stored()), (0, vec!["one".to_owned()]), "{limit}: {text}");
+        }
+    }
+}
