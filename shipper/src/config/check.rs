@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store::{ClientCertificate, Credentials, EngineSettings, FileMode, Keep, Proxy, Target};
+use store::{ClientCertificate, Credentials, EngineSettings, FileMode, Keep, ParseProxyError, Proxy, Target};
 
 use super::{ConfigError, Options, Settings, amounts, fields, files};
 use crate::delivery::DeliverySettings;
@@ -221,7 +221,15 @@ fn proxy(options: &Options) -> Checked<Proxy> {
         None | Some("none") if credentials.is_some() => Err(value("proxy_user", "it needs proxy, the proxy's address")),
         None => Ok(Proxy::from_environment(|name| std::env::var(name).ok())),
         Some("none") => Ok(Proxy::none()),
-        Some(address) => Proxy::given(address, credentials).map_err(|error| value("proxy", error.to_string())),
+        Some(address) => Proxy::given(address, credentials).map_err(|error| match error {
+            ParseProxyError::Credentials(address) => value(
+                "proxy",
+                format!(
+                    "{address:?} has credentials before it: give them as proxy_user and proxy_password_file, a file"
+                ),
+            ),
+            error => value("proxy", error.to_string()),
+        }),
     }
 }
 

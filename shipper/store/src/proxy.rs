@@ -42,9 +42,16 @@ pub(crate) struct Route {
 
 /// A text that names no proxy. It shows no credentials.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{address:?} can't be used as a proxy: expected http://HOST:PORT or https://HOST:PORT")]
-pub struct ParseProxyError {
-    address: String,
+pub enum ParseProxyError {
+    /// The address is no proxy's.
+    #[error("{0:?} can't be used as a proxy: expected http://HOST:PORT or https://HOST:PORT")]
+    Address(String),
+    /// The address has credentials in it, which are given apart. They are not in the text.
+    #[error("the address of the proxy {0:?} has credentials in it: give user and password by settings of their own")]
+    Credentials(String),
+    /// An entry of `no_proxy` is like a network and is none.
+    #[error("{0:?} in no_proxy is no network: expected ADDRESS/BITS, such as 10.0.0.0/8")]
+    Network(String),
 }
 
 impl Proxy {
@@ -61,7 +68,7 @@ impl Proxy {
     pub fn given(address: &str, credentials: Option<(String, String)>) -> Result<Self, ParseProxyError> {
         let route = Route::parse(address)?;
         if route.credentials.is_some() {
-            return Err(ParseProxyError { address: without_credentials(address).to_owned() });
+            return Err(ParseProxyError::Credentials(without_credentials(address).to_owned()));
         }
         Ok(Self(Source::Given(Route { credentials, ..route })))
     }
@@ -96,7 +103,13 @@ impl Variables {
     fn route(&self, address: &Url) -> Result<Option<Route>, ParseProxyError> {
         let of_scheme = if address.scheme() == "https" { &self.https } else { &self.http };
         let proxy = if of_scheme.is_empty() { &self.all } else { of_scheme };
-        if proxy.is_empty() || self.except.split([',', ' ']).any(|entry| is_excepted(entry.trim(), address)) {
+        if proxy.is_empty() {
+            return Ok(None);
+        }
+        if let Some(entry) = self.except.split([',', ' ']).map(str::trim).find(|entry| is_false_network(entry)) {
+            return Err(ParseProxyError::Network(entry.to_owned()));
+        }
+        if self.except.split([',', ' ']).any(|entry| is_excepted(entry.trim(), address)) {
             return Ok(None);
         }
         Route::parse(proxy.trim()).map(Some)
@@ -105,7 +118,7 @@ impl Variables {
 
 impl Route {
     fn parse(text: &str) -> Result<Self, ParseProxyError> {
-        let refuse = || ParseProxyError { address: without_credentials(text).to_owned() };
+        let refuse = || ParseProxyError::Address(without_credentials(text).to_owned());
         // curl takes an address without a scheme for one of an HTTP proxy.
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let mut url = Url::parse(&with_scheme).map_err(|_| refuse())?;
@@ -148,6 +161,14 @@ fn is_excepted(entry: &str, address: &Url) -> bool {
     let domain = entry.trim_start_matches('*').trim_start_matches('.').trim_end_matches('.');
     let below = host.strip_suffix(domain);
     !domain.is_empty() && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+}
+
+/// Whether an entry of `no_proxy` is an IP address with a number of bits that it can't have.
+fn is_false_network(entry: &str) -> bool {
+    let (network, _) = split_port(entry);
+    let network = network.trim_start_matches('[').trim_end_matches(']');
+    let address = network.split_once('/').map(|(address, _)| address);
+    address.is_some_and(|address| address.parse::<IpAddr>().is_ok()) && network.parse::<IpNet>().is_err()
 }
 
 /// Splits `HOST:PORT`. The colons of an IPv6 address separate no port, unless it stands in brackets.
@@ -238,12 +259,34 @@ mod tests {
     }
 
     #[test]
+    fn a_network_with_more_bits_than_there_are_is_refused_by_name() {
+        let found = |proxy: &str, except: &str| {
+            let lookup = |name: &str| match name {
+                "https_proxy" => Some(proxy.to_owned()),
+                "no_proxy" => Some(except.to_owned()),
+                _ => None,
+            };
+            Proxy::from_environment(lookup).route(&Url::parse("https://10.0.0.1").unwrap())
+        };
+        for entry in ["10.0.0.0/33", "fd00::/129", "[fd00::]/8x", "10.0.0.0/", "10.0.0.0/33:9200"] {
+            let error = found("http://p:1", &format!("localhost,{entry}")).unwrap_err();
+            assert!(error.to_string().contains(entry) && error.to_string().contains("no_proxy"), "{error}");
+            assert_eq!(found("", entry).unwrap(), None, "no proxy is asked for");
+        }
+        for entry in ["10.0.0.0/32", "a/b", "fd00::/128", "10.0.0.0/8:443"] {
+            assert!(found("http://p:1", entry).is_ok(), "{entry}");
+        }
+    }
+
+    #[test]
     fn what_is_no_proxy_is_refused_without_its_password() {
         for address in ["socks5://u:secret@p:1080", "ftp://p", "http://", "http://p/path", "http://u:secret@p:99999"] {
             let error = Proxy::given(address, None).unwrap_err().to_string();
             assert!(!error.contains("secret") && error.contains("expected http://HOST:PORT"), "{error}");
         }
-        assert!(Proxy::given("http://u:secret@p:1", None).is_err(), "a password in an address");
+        let error = Proxy::given("http://u:secret@p:1", None).unwrap_err();
+        assert_eq!(error, ParseProxyError::Credentials("p:1".to_owned()), "a password in an address");
+        assert!(error.to_string().contains("settings of their own"), "{error}");
         let proxy = Proxy::given("http://p:1", Some(("u".to_owned(), "secret".to_owned()))).unwrap();
         let environment =
             Proxy::from_environment(|name| (name != "no_proxy").then(|| "http://u:secret@p:1".to_owned()));

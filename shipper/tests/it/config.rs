@@ -242,7 +242,10 @@ fn what_can_not_be_used_is_refused_in_a_line() {
         (&["--to=sqlite:x", "--client-certificate=key"], "client_certificate: it needs client_key"),
         (&["--to=sqlite:x", "--client-key=key"], "client_key: it needs client_certificate"),
         (&["--to=sqlite:x", "--proxy=socks5://p:1"], "expected http://HOST:PORT"),
-        (&["--to=sqlite:x", "--proxy=http://u:secret@p:1"], "\"p:1\" can't be used as a proxy"),
+        (
+            &["--to=sqlite:x", "--proxy=http://u:secret@p:1"],
+            "proxy: \"p:1\" has credentials before it: give them as proxy_user and proxy_password_file",
+        ),
         (&["--to=sqlite:x", "--proxy-user=u"], "proxy_user: it needs proxy_password_file"),
         (&["--to=sqlite:x", "--proxy-password-file=password"], "proxy_password_file: it needs proxy_user"),
         (&["--to=sqlite:x", "--proxy-user=u", "--proxy-password-file=password"], "it needs proxy, the proxy's address"),

@@ -43,6 +43,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// Where a redirect leads, without what is secret in an address. Nobody goes there.
     pub(super) location: Option<String>,
+    /// The proxy in between that may have answered itself, where one can and the status is one of those that proxies give.
+    pub(super) proxy: Option<String>,
 }
 
 /// No answer.
@@ -85,12 +87,19 @@ impl Answer {
         let reason = match (root["type"].as_str(), root["reason"].as_str()) {
             (Some(kind), Some(reason)) => format!("{kind}: {}", without_source(reason)),
             (None, Some(reason)) => without_source(reason).to_owned(),
-            _ => match error.as_str() {
-                Some(text) => text.to_owned(),
-                None => String::from_utf8_lossy(&self.body).chars().take(200).collect(),
+            _ => match (error.as_str(), &self.proxy) {
+                (Some(text), _) => text.to_owned(),
+                // It is not in an engine's form.
+                (None, Some(proxy)) => format!("from the proxy {proxy}, or the store behind it: {}", self.beginning()),
+                (None, None) => self.beginning(),
             },
         };
         Cause::new(self.status, format!("HTTP {}: {reason}", self.status))
+    }
+
+    /// The beginning of a body in no known form.
+    fn beginning(&self) -> String {
+        String::from_utf8_lossy(&self.body).chars().take(200).collect()
     }
 
     /// A redirect is not followed: credentials would go to whoever it names, and a batch would become a question.

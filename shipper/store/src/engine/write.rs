@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn of(status: u16, body: &str) -> WriteError {
-        refusal(&Answer { status, body: Bytes::copy_from_slice(body.as_bytes()), location: None })
+        refusal(&Answer { status, body: Bytes::copy_from_slice(body.as_bytes()), location: None, proxy: None })
     }
 
     #[test]

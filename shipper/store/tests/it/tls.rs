@@ -240,6 +240,34 @@ async fn https_goes_through_the_proxys_tunnel_and_http_by_its_whole_address() {
     assert!(said.contains("through the proxy 127.0.0.1:1: "), "{said}");
 }
 
+/// A proxy that answers itself is told from the store as far as it can be: by an answer that is in no engine's form.
+#[tokio::test]
+async fn a_refusal_that_may_be_the_proxys_names_it() {
+    for (status, body, is_named) in [
+        (403, "<html>Forbidden by policy</html>", true),
+        (502, "", true),
+        (407, "", false),
+        (403, r#"{"error":{"type":"security_exception","reason":"no permissions"},"status":403}"#, false),
+        (404, "", false),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let head =
+                    format!("HTTP/1.1 {status} No\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await;
+            }
+        });
+        let proxy = Proxy::given(&format!("http://{address}"), None).unwrap();
+        let settings = EngineSettings { proxy, ..EngineSettings::default() };
+        let said = store("http://engine.test:9200", &settings).await.ready().await.unwrap_err().to_string();
+        assert!(said.contains(&format!("HTTP {status}")), "{said}");
+        assert_eq!(said.contains(&format!("from the proxy {address}, or the store behind it")), is_named, "{said}");
+    }
+}
+
 #[tokio::test]
 async fn the_environments_proxy_is_used_but_for_the_hosts_of_no_proxy() {
     let direct = engine("ip", None).await;

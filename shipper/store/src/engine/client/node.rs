@@ -88,7 +88,19 @@ impl Node {
             Method::Delete => self.send(reqwest::Method::DELETE, question, max_bytes).await,
             Method::Head => self.send(reqwest::Method::HEAD, question, max_bytes).await,
         };
-        answer.map_err(|error| self.with_proxy(error))
+        match answer {
+            Ok(mut answer) => {
+                answer.proxy = self.answering_proxy(answer.status);
+                Ok(answer)
+            }
+            Err(error) => Err(self.with_proxy(error)),
+        }
+    }
+
+    /// The proxy that an answer may be of and not of the store: one that sees what is asked, which it does not in TLS.
+    fn answering_proxy(&self, status: u16) -> Option<String> {
+        let proxy = self.proxy.as_ref().filter(|_| self.address.scheme() == "http")?;
+        matches!(status, 403 | 407 | 502..=504).then(|| proxy.name())
     }
 
     /// Names the proxy in a failure, which may be its own.
@@ -126,7 +138,7 @@ impl Node {
         let response = request.send().await.map_err(|error| failed(&error, error.is_timeout()))?;
         let status = response.status().as_u16();
         let location = response.headers().get(LOCATION).and_then(|to| place(response.url(), to.to_str().ok()?));
-        Ok(Answer { status, body: read_whole(response, max_bytes).await?, location })
+        Ok(Answer { status, body: read_whole(response, max_bytes).await?, location, proxy: None })
     }
 
     async fn put(&self, transport: &Transport, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
@@ -138,7 +150,7 @@ impl Node {
         // The crate follows redirects, though without credentials. What answers then was not asked.
         if !is_at(response.url(), &self.address, path) {
             let location = place(response.url(), "");
-            return Ok(Answer { status: MOVED, body: Bytes::new(), location });
+            return Ok(Answer { status: MOVED, body: Bytes::new(), location, proxy: None });
         }
         let status = response.status_code().as_u16();
         let body = match response.content_length() {
@@ -146,7 +158,7 @@ impl Node {
             Some(length) if length > max_bytes as u64 => return Err(too_long(status, max_bytes)),
             Some(_) => response.bytes().await.map_err(|error| failed(&error, error.is_timeout()))?,
         };
-        Ok(Answer { status, body, location: None })
+        Ok(Answer { status, body, location: None, proxy: None })
     }
 }
 
