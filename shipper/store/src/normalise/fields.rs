@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::normalise::Draft;
 use crate::normalise::object::Object;
-use crate::normalise::table::MESSAGE_KEYS;
+use crate::normalise::table::{MESSAGE_KEYS, PROJECT_ID_KEYS, REQUEST_ID_KEYS};
 
 /// A text, or a whole number as one; empty texts say nothing.
 pub(super) fn text(value: &Value) -> Option<String> {
@@ -56,12 +56,16 @@ pub(super) fn take_message(draft: &mut Draft<'_>) -> String {
     taken.unwrap_or_default()
 }
 
-/// `key`, or the same in a tracing event's fields or spans; of the request id also ECS `http.request.id`.
+/// `key`, GELF's, or the same in a tracing event's fields or spans; of the request id also ECS `http.request.id`.
 pub(super) fn take_id(draft: &mut Draft<'_>, key: &'static str) -> Option<String> {
-    let taken = take(draft, key, text);
+    let mut taken = take(draft, key, text);
     draft.replace(key);
+    let is_request = key == "request_id";
+    for other in if is_request { REQUEST_ID_KEYS } else { PROJECT_ID_KEYS } {
+        taken = taken.or_else(|| take(draft, other, text));
+    }
     let document = &draft.document;
-    taken.or_else(|| in_context(document, key)).or_else(|| if key == "request_id" { of_ecs(document) } else { None })
+    taken.or_else(|| in_context(document, key)).or_else(|| if is_request { of_ecs(document) } else { None })
 }
 
 /// ECS `http.request.id`, nested or dotted. It stays there.

@@ -95,7 +95,7 @@ pub fn is_usable(key: &str, value: &str) -> bool {
         return level::read(&object::scalar(value), true).is_some();
     }
     if table::TIME_KEYS.contains(&key) {
-        return time::read(&object::scalar(value)).is_some();
+        return time::read_time(value).is_some();
     }
     match key {
         "message" | "service" | "request_id" | "project_id" => fields::text(&object::scalar(value)).is_some(),

@@ -6,7 +6,7 @@
 use crate::level::Level;
 
 /// Keys of a document's time, the first readable one counts. The first two are the contract's and the engine's.
-pub const TIME_KEYS: [&str; 14] = [
+pub const TIME_KEYS: [&str; 15] = [
     "timestamp",
     "@timestamp",
     "time",
@@ -21,7 +21,15 @@ pub const TIME_KEYS: [&str; 14] = [
     "timeUnixNano",
     "_SOURCE_REALTIME_TIMESTAMP",
     "__REALTIME_TIMESTAMP",
+    "instant",
 ];
+
+/// Members of an object that is a time, as Log4j 2 writes `instant`: seconds since the epoch, and the nanoseconds after.
+pub(crate) const INSTANT_KEYS: [&str; 2] = ["epochSecond", "nanoOfSecond"];
+
+/// Where GELF has an id; read where the id's own key says none.
+pub(crate) const REQUEST_ID_KEYS: [&str; 1] = ["_request_id"];
+pub(crate) const PROJECT_ID_KEYS: [&str; 1] = ["_project_id"];
 
 /// Keys of a level, the first readable one counts; after them comes `level` in an object under `log`.
 pub(crate) const LEVEL_KEYS: [&str; 17] = [
@@ -145,6 +153,9 @@ mod tests {
         let mut text = BEGIN.to_owned();
         for (name, keys) in [
             ("time_keys", &TIME_KEYS[..]),
+            ("instant_keys", &INSTANT_KEYS),
+            ("request_id_keys", &REQUEST_ID_KEYS),
+            ("project_id_keys", &PROJECT_ID_KEYS),
             ("level_keys", &LEVEL_KEYS),
             ("severity_number_keys", &SEVERITY_NUMBER_KEYS),
             ("message_keys", &MESSAGE_KEYS),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::id::GenerationId;
 use crate::normalise::Draft;
 use crate::normalise::object::{Object, scalar};
-use crate::normalise::table::TIME_KEYS;
+use crate::normalise::table::{INSTANT_KEYS, TIME_KEYS};
 use crate::normalise::time_text;
 use crate::record::contract_time;
 use crate::timestamp::Timestamp;
@@ -22,7 +22,7 @@ pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: Gener
     let mut taken = None;
     for key in TIME_KEYS {
         if taken.is_none() {
-            taken = draft.document.scalar(key).as_ref().and_then(read);
+            taken = draft.document.text(key).and_then(read_text);
             if taken.is_some() {
                 draft.document.remove(key);
             }
@@ -49,7 +49,23 @@ pub fn time_key(key: &[u8]) -> Option<usize> {
 /// epoch. It is the time that the document will have in either store.
 #[must_use]
 pub fn read_time(value: &str) -> Option<Timestamp> {
-    read(&scalar(value)).map(|(time, _)| time)
+    read_text(value).map(|(time, _)| time)
+}
+
+/// Reads a value as JSON writes it: what [`read`] reads, or an object of an instant.
+fn read_text(value: &str) -> Option<(Timestamp, String)> {
+    if !value.starts_with('{') {
+        return read(&scalar(value));
+    }
+    let [second, nano] = INSTANT_KEYS;
+    let object = Object::parse(value).ok()?;
+    let second = object.scalar(second)?.as_i64().filter(|second| second.saturating_abs() < SECONDS_BELOW)?;
+    let nano = match object.text(nano) {
+        None | Some("null") => 0,
+        Some(nano) => scalar(nano).as_i64().filter(|nano| (0..1_000_000_000).contains(nano))?,
+    };
+    let time = Timestamp::from_unix_micros(second * 1_000_000 + nano / 1_000);
+    Some((time, time.to_string()))
 }
 
 /// A time and its text, which is kept where the contract allows it.
@@ -117,6 +133,17 @@ mod tests {
         }
         for value in [json!("yesterday"), json!(null), json!(1e300), json!(u64::MAX), json!([1])] {
             assert_eq!(read(&value), None, "{value}");
+        }
+        for (value, text) in [
+            (r#"{"epochSecond":1795459880,"nanoOfSecond":250001999}"#, Some("2026-11-23T18:51:20.250001Z")),
+            (r#"{"epochSecond":-1,"nanoOfSecond":null}"#, Some("1969-12-31T23:59:59.000000Z")),
+            (r#"{"epochSecond":1795459880,"nanoOfSecond":1000000000}"#, None),
+            (r#"{"epochSecond":1795459880,"nanoOfSecond":"1"}"#, None),
+            (r#"{"epochSecond":"1795459880"}"#, None),
+            (r#"{"epochSecond":100000000000}"#, None),
+            (r#"{"nanoOfSecond":1}"#, None),
+        ] {
+            assert_eq!(read_text(value).map(|read| read.1).as_deref(), text, "{value}");
         }
     }
 }
