@@ -49,6 +49,10 @@ impl Sink {
             Err(BootstrapError::Refused(cause)) if comes_and_goes(&cause) => {
                 tracing::warn!(to = %settings.to(), reason = %cause, "the store takes nothing from this shipper yet: lines wait");
             }
+            // A full disk is waited for as a store that does not answer.
+            Err(error) if !sink.store.is_open() => {
+                tracing::warn!(to = %settings.to(), reason = %error, "the store's disk has no room to open it: lines wait");
+            }
             Err(error) => return Err(StartError::Bootstrap(error.to_string())),
         }
         Ok(sink)

@@ -35,6 +35,14 @@ pub enum OpenError {
         /// SQLite's words.
         reason: String,
     },
+    /// The disk of the embedded store has no room for what opening it takes.
+    #[error("can't open the store {}: {reason}: make room on its disk", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// The words of SQLite or the system.
+        reason: String,
+    },
     /// A newer version of this program made the embedded store.
     #[error("the store {} has schema version {found}, this program knows up to {known}: use a newer version", path.display())]
     NewerSchema {

@@ -164,6 +164,16 @@ impl Store {
         }
     }
 
+    /// Whether the embedded store's file is open. It is not while its disk has had no room to open it, and, for a moment, where
+    /// its path was found to lead elsewhere. An engine is.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Engine(_) => true,
+            Self::Sqlite(sqlite) => sqlite.is_open(),
+        }
+    }
+
     /// How often the embedded store's file was found deleted, moved or replaced while it was open to write.
     #[must_use]
     pub fn file_changes(&self) -> FileChanges {

@@ -10,7 +10,7 @@ use observability_tests::engine::Engine;
 use observability_tests::numbers::{Load, Tally, line, now};
 use observability_tests::relay::Relay;
 use observability_tests::scrape::Scrape;
-use observability_tests::wait;
+use observability_tests::{http, port, wait};
 
 use super::small_disk::SmallDisk;
 use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
@@ -121,6 +121,39 @@ fn a_state_directory_on_a_full_disk_survives_kills_and_a_start() {
     verify(&engine.url, &state);
     bench.assert_each_once(&engine, lines);
     soak.report(lines, "");
+}
+
+/// The command runs although there is no room to open its store, whose file is there or not.
+#[test]
+fn an_embedded_store_on_a_disk_that_is_full_at_the_start_is_waited_for() {
+    for is_there in [false, true] {
+        let disk = SmallDisk::new(8_192);
+        let folder = tempfile::tempdir().unwrap();
+        let to = format!("sqlite:{}", disk.folder.path().join("logs.db").display());
+        let shipper = |subcommand: &str| {
+            let start = disk.enter("shipper").args([subcommand, "--to", &to, "--retry-max-ms", "500", "--state-dir"]);
+            start.arg(folder.path().join("state"))
+        };
+        if is_there {
+            let file = folder.path().join("app.log");
+            fs::write(&file, "before\n").unwrap();
+            let mut first = shipper("run").args(["--until-idle", "--file"]).arg(&file).start();
+            assert_eq!(first.exit_code(), 0, "{}", first.stderr());
+        }
+        disk.fill();
+        let admin = port::free_address();
+        let script = "echo carried; : > started; until [ -e go ]; do sleep 0.1; done";
+        let script = format!("cd '{}'; {script}", folder.path().display());
+        let start = shipper("exec").args(["--admin-listen", &admin.to_string(), "--", "/bin/sh", "-c", &script]);
+        let mut program = start.start_healthy(admin);
+        wait::until("the command runs", || folder.path().join("started").exists().then_some(()));
+        wait::until("the sink pauses", || (Scrape::of(admin).metric("shipper_sink_paused", &[]) == 1.0).then_some(()));
+        assert_eq!(http::get(admin, "/readyz").status, 503);
+        disk.free();
+        wait_until_shipped(admin, 1);
+        File::create(folder.path().join("go")).unwrap();
+        assert_eq!(program.exit_code(), 0, "{}", program.stderr());
+    }
 }
 
 #[test]

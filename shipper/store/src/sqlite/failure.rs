@@ -1,9 +1,12 @@
 //! What SQLite's errors mean for who waits.
 
+use std::io;
+use std::path::Path;
+
 use rusqlite::ErrorCode;
 
 use crate::disposition::{Cause, WriteError};
-use crate::error::SearchError;
+use crate::error::{OpenError, SearchError};
 
 /// Whether trying again helps, without anyone mending anything.
 fn passes(error: &rusqlite::Error) -> bool {
@@ -18,6 +21,25 @@ fn passes(error: &rusqlite::Error) -> bool {
                 | ErrorCode::OperationInterrupted
         )
     )
+}
+
+/// Whether there was no room on the disk. Making the shared memory has a code of its own.
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+/// Why a file can't be opened.
+pub(crate) fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let (path, reason) = (path.to_owned(), error.to_string());
+    if is_full(error) { OpenError::Full { path, reason } } else { OpenError::File { path, reason } }
+}
+
+/// The same, of a file that the system did not make or open.
+pub(crate) fn file_error(path: &Path, error: &io::Error) -> OpenError {
+    let (path, reason) = (path.to_owned(), error.to_string());
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    if is_full { OpenError::Full { path, reason } } else { OpenError::File { path, reason } }
 }
 
 /// A write without a transaction committed. A full disk, a failing one and a damaged file are the operator's to mend.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::disposition::{Cause, CauseKind};
 use crate::error::OpenError;
 use crate::file_mode::{FileMode, sync_dir};
+use crate::sqlite::failure::file_error;
 
 /// Names of the files beside the database end in these.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
@@ -145,7 +146,7 @@ impl Found {
     /// The file at a path, made where it is missing, in a folder that is there. What another database of this name left beside
     /// it is removed then.
     pub(crate) fn or_made(path: &Path, mode: FileMode) -> Result<Self, OpenError> {
-        let refused = |error: io::Error| OpenError::File { path: path.to_owned(), reason: error.to_string() };
+        let refused = |error: io::Error| file_error(path, &error);
         if FileId::of(path).map_err(refused)?.is_none() {
             let folder = folder(path);
             if !folder.is_dir() {

@@ -98,10 +98,14 @@ impl Sqlite {
 
     /// Puts the fields in place that the settings name, or says whether they are.
     pub(crate) async fn bootstrap(&self, mode: BootstrapMode) -> Result<Outcome, BootstrapError> {
-        let (Some(writer), Some(wanted)) = (self.writer.clone(), self.wanted.clone()) else {
-            return Ok(Outcome::InPlace);
-        };
-        let named = blocking(move || writer.name(&wanted, mode == BootstrapMode::Apply)).await;
+        let Some(writer) = self.writer.clone() else { return Ok(Outcome::InPlace) };
+        let wanted = self.wanted.clone();
+        let named = blocking(move || match wanted {
+            Some(wanted) => writer.name(&wanted, mode == BootstrapMode::Apply),
+            // The disk may have had no room to open the file.
+            None => writer.check().map(|()| false),
+        })
+        .await;
         match named.map_err(BootstrapError::Unavailable)? {
             Ok(false) => Ok(Outcome::InPlace),
             Ok(true) if mode == BootstrapMode::Apply => Ok(Outcome::Updated),
@@ -133,6 +137,10 @@ impl Sqlite {
     pub(crate) async fn absence(&self) -> Result<Option<Absence>, SearchError> {
         let readers = Arc::clone(&self.readers);
         blocking(move || readers.absence()).await.map_err(SearchError::Unavailable)?
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.writer.as_ref().is_none_or(|writer| writer.is_open())
     }
 
     pub(crate) fn file_changes(&self) -> FileChanges {

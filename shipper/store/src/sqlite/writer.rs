@@ -11,7 +11,7 @@ use crate::error::{OpenError, ReadyError};
 use crate::file_mode::FileMode;
 use crate::query::NamedFields;
 use crate::sqlite::checkpoint::Checkpointer;
-use crate::sqlite::failure::write_error;
+use crate::sqlite::failure::{open_error, write_error};
 use crate::sqlite::file::{self, Change, OpenFiles};
 use crate::sqlite::migrate;
 use crate::sqlite::read::Readers;
@@ -38,7 +38,8 @@ pub struct FileChanges {
 pub(crate) struct Writer {
     path: PathBuf,
     mode: FileMode,
-    /// None from when the path is found to lead elsewhere until the file there is opened.
+    /// None from when the path is found to lead elsewhere until the file there is opened, and while the disk has had no room
+    /// to open it.
     open: Mutex<Option<Opened>>,
     /// This process's other connections to the same file.
     readers: Arc<Readers>,
@@ -62,11 +63,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Writer {
-    /// Opens the file, and makes its folder, itself and its tables where they are missing.
+    /// Opens the file, and makes its folder, itself and its tables where they are missing. Where the disk has no room for
+    /// that, it is tried again by whatever is asked for next.
     pub(crate) fn open(path: &Path, mode: FileMode, readers: Arc<Readers>) -> Result<Self, OpenError> {
         let folder = file::folder(path);
         mode.create_dir_all(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
-        let open = Mutex::new(Some(Opened::open(path, mode)?));
+        let open = match Opened::open(path, mode) {
+            Err(OpenError::Full { .. }) => Mutex::new(None),
+            opened => Mutex::new(Some(opened?)),
+        };
         Ok(Self { path: path.to_owned(), mode, open, readers, fields: Mutex::default(), changes: Mutex::default() })
     }
 
@@ -83,6 +88,11 @@ impl Writer {
 
     pub(crate) fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
         self.with(|writing| writing.retain(keep, now))
+    }
+
+    /// Whether the file is open. One that is being written to is.
+    pub(crate) fn is_open(&self) -> bool {
+        self.try_lock().is_none_or(|open| open.is_some())
     }
 
     pub(crate) fn changes(&self) -> FileChanges {
@@ -187,7 +197,7 @@ impl Writer {
 impl Opened {
     /// Opens the file at a path, and makes it and its tables where they are missing.
     fn open(path: &Path, mode: FileMode) -> Result<Self, OpenError> {
-        let refused = |error: rusqlite::Error| OpenError::File { path: path.to_owned(), reason: error.to_string() };
+        let refused = |error: rusqlite::Error| open_error(path, &error);
         let file = file::Found::or_made(path, mode)?;
         let mut connection = connect(path).map_err(refused)?;
         // Nothing is changed in a file before it is known to be a store.
