@@ -220,6 +220,10 @@ fn lines_with_strange_keys_are_stored(place: &Place) {
         let (there, moved) = match *form {
             "top" => (&document[key], &origin["replaced"][key]),
             "event" => (&document["event"][key], &origin["replaced"][format!("event.{key}")]),
+            // The pipeline takes no list for an event.
+            "events" if origin["replaced"]["event"].is_array() => {
+                (&origin["replaced"]["event"][0][key], &origin["replaced"][format!("event.{key}")])
+            }
             "events" => (&document["event"][0][key], &origin["replaced"][format!("event.{key}")]),
             "nested" => (&document["nested"][key], &Value::Null),
             _ => (&Value::Null, &origin["replaced"]["origin"]["replaced"][key]),
