@@ -21,7 +21,7 @@ use backend::page::tail::Tails;
 use backend::server::connections::{Connections, Room};
 use backend::server::request::{self, Bounds};
 use backend::server::{self, Options, descriptors};
-use backend::settings::{AccessSettings, Settings, VARIABLES};
+use backend::settings::{AccessSettings, Settings, VARIABLES, is_reached_by_others};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use observability::{Observability, ObservabilitySettings};
 use store::Store;
@@ -74,8 +74,13 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     // Streams that would never end by themselves.
     let (end_tails, ended) = tokio::sync::watch::channel(false);
     let parts = parts(&settings, tokens, store, (&limits, ended));
-    if parts.access.shows_metrics_to_everyone() && admin_listen.is_none() {
-        tracing::warn!("/metrics names projects and needs no token: set METRICS_TOKEN or ADMIN_LISTEN");
+    match admin_listen {
+        _ if !parts.access.shows_metrics_to_everyone() => {}
+        None => tracing::warn!("/metrics names projects and needs no token: set METRICS_TOKEN or ADMIN_LISTEN"),
+        Some(address) if is_reached_by_others(&address) => {
+            tracing::warn!(%address, "/metrics at ADMIN_LISTEN names projects and needs no token: set METRICS_TOKEN");
+        }
+        Some(_) => {}
     }
     let room = descriptors::room(limit, workers(&settings), settings.connections);
     if room.connections < settings.connections {
@@ -102,7 +107,9 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     let new_admin = move || {
         let app = App::new().configure(on_admin.metrics_route()).configure(app::admin_routes(of_admin.clone()));
         let app = app.wrap(from_fn(access::guard)).wrap(from_fn(request::bound)).wrap(from_fn(headers::answer_head));
-        app.wrap(on_admin.middleware()).wrap(from_fn(headers::add)).wrap(from_fn(request::track))
+        app.wrap(on_admin.middleware().require_project_check())
+            .wrap(from_fn(headers::add))
+            .wrap(from_fn(request::track))
     };
     let listener = listen("LISTEN", settings.listen)?;
     let address = listener.local_addr().unwrap_or(settings.listen);

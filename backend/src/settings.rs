@@ -14,7 +14,7 @@ use url::Url;
 mod access;
 mod engine;
 
-pub use access::AccessSettings;
+pub use access::{AccessSettings, is_reached_by_others};
 use engine::engine_settings;
 
 /// The service's own variables.
@@ -50,7 +50,10 @@ pub const VARIABLES: &[Variable] = &[
         help: "state directory of the shipper here: a story then tells its dead letters (default none)",
     },
     Variable { name: "TOKENS_FILE", help: "TOML file of tokens: who may read which projects (default: everyone all)" },
-    Variable { name: "OPEN_LISTEN", help: "1 lets LISTEN be other than loopback without TOKENS_FILE (default 0)" },
+    Variable {
+        name: "OPEN_LISTEN",
+        help: "1 lets LISTEN and ADMIN_LISTEN be other than loopback without TOKENS_FILE (default 0)",
+    },
     Variable {
         name: "TRUSTED_PROXIES",
         help: "addresses and networks of proxies, by comma, whose X-Forwarded-For says where a request comes from \
@@ -123,6 +126,12 @@ pub enum SettingsError {
          OPEN_LISTEN=1 where nobody reaches it who may not"
     )]
     Unguarded(SocketAddr),
+    /// Everyone who reaches an address that others reach could read all metrics.
+    #[error(
+        "ADMIN_LISTEN={0}: without METRICS_TOKEN everyone who reaches this address may read all metrics, which name \
+         projects; set METRICS_TOKEN, or OPEN_LISTEN=1 where nobody reaches it who may not"
+    )]
+    UnguardedAdmin(SocketAddr),
     /// A variable is not known.
     #[error("{0} is not a variable of this program; `backend --help` lists them")]
     Unknown(String),
@@ -206,10 +215,8 @@ impl Settings {
         let faults = switch(&lookup, "BACKEND_FAULTS")?;
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
         let access = AccessSettings::from_lookup(&lookup, public.as_ref())?;
-        if !switch(&lookup, "OPEN_LISTEN")? && access.tokens_file.is_none() && !listen.ip().to_canonical().is_loopback()
-        {
-            return Err(SettingsError::Unguarded(listen));
-        }
+        let is_open = switch(&lookup, "OPEN_LISTEN")?;
+        access.check_addresses(is_open, listen, observability.admin_listen)?;
         let workers = parse::<usize>(&lookup, "BACKEND_WORKERS", "a number from 1 to 64")?;
         if let Some(workers) = workers.filter(|workers| !(1..=64).contains(workers)) {
             return Err(malformed("BACKEND_WORKERS", &workers.to_string(), "a number from 1 to 64"));

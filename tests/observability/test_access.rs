@@ -227,6 +227,9 @@ fn who_would_let_everyone_read_has_to_mean_it() {
     assert_eq!(refused.exit_code(), 2);
     let words = refused.stderr();
     assert!(words.contains("TOKENS_FILE") && words.contains("OPEN_LISTEN=1"), "{words}");
+    let mut refused = Start::program("backend").env("ADMIN_LISTEN", &everywhere).start();
+    assert_eq!(refused.exit_code(), 2);
+    assert!(refused.stderr().contains("ADMIN_LISTEN"));
 
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("tokens.toml");

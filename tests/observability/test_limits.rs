@@ -268,3 +268,34 @@ fn an_admin_address_has_metrics_and_health_and_the_services_own_has_no_metrics()
     assert!(Scrape::of(admin).metric("connections_open", &[]) >= 0.0);
     assert_eq!(backend.get("/healthz").status, 200);
 }
+
+#[test]
+fn an_admin_address_that_others_reach_warns_of_metrics_without_a_token() {
+    let (tokens, everywhere) = (TokensFile::new(), format!("0.0.0.0:{}", port::free_address().port()));
+    let of_tokens = ("TOKENS_FILE", tokens.path().to_str().unwrap().to_owned());
+    let token = ("METRICS_TOKEN", "a-token-that-scrapes-come-with".to_owned());
+    for (variables, warns) in [(vec![of_tokens.clone()], true), (vec![of_tokens, token], false)] {
+        let mut variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        variables.push(("ADMIN_LISTEN", &everywhere));
+        let backend = Backend::start(&variables);
+        assert_eq!(backend.program.stdout().contains("/metrics at ADMIN_LISTEN"), warns);
+    }
+}
+
+#[test]
+fn nobody_has_a_project_on_the_admin_address() {
+    let (admin, tokens) = (port::free_address(), TokensFile::new());
+    for tokens in [&[("TOKENS_FILE", tokens.path().to_str().unwrap())][..], &[]] {
+        let admin_listen = admin.to_string();
+        let variables: Vec<_> = tokens.iter().copied().chain([("ADMIN_LISTEN", admin_listen.as_str())]).collect();
+        let _backend = Backend::start(&variables);
+        for path in ["/metrics", "/healthz", "/readyz"] {
+            http::get_with(admin, path, &[("X-Project-Id", b"of-my-own-making"), ("X-Request-Id", b"mine")]);
+        }
+        let scrape = wait::until("the requests are counted", || {
+            let scrape = Scrape::of(admin);
+            (scrape.metric("request_count", &[("endpoint", "/readyz")]) == 1.0).then_some(scrape)
+        });
+        assert_eq!(scrape.metric("request_count", &[("project_id", "of-my-own-making")]), 0.0);
+    }
+}

@@ -1,5 +1,6 @@
 //! Who may see what, and whom to believe.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use url::Url;
@@ -37,6 +38,31 @@ impl AccessSettings {
             metrics_token: lookup("METRICS_TOKEN").map(checked).transpose()?,
         })
     }
+
+    /// Whether the addresses to listen on are guarded, or nobody else reaches them, or `is_open` says that this is meant.
+    pub(super) fn check_addresses(
+        &self,
+        is_open: bool,
+        listen: SocketAddr,
+        admin_listen: Option<SocketAddr>,
+    ) -> Result<(), SettingsError> {
+        if is_open || self.tokens_file.is_some() {
+            return Ok(());
+        }
+        if is_reached_by_others(&listen) {
+            return Err(SettingsError::Unguarded(listen));
+        }
+        match admin_listen.filter(is_reached_by_others) {
+            Some(address) if self.metrics_token.is_none() => Err(SettingsError::UnguardedAdmin(address)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether others than this machine may reach an address.
+#[must_use]
+pub fn is_reached_by_others(address: &SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 fn checked(token: String) -> Result<String, SettingsError> {
@@ -46,4 +72,28 @@ fn checked(token: String) -> Result<String, SettingsError> {
     }
     let expected = "16 to 256 printable ASCII characters without a blank, better random: `openssl rand -hex 32`";
     Err(malformed("METRICS_TOKEN", "…", expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use observability::ObservabilitySettings;
+
+    use crate::settings::{SERVICE, Settings, SettingsError};
+
+    #[test]
+    fn metrics_that_others_reach_ask_for_a_token_unless_that_is_meant() {
+        let from = |variables: &[(&str, &str)], admin_listen: &str| {
+            let mut observability = ObservabilitySettings::new(SERVICE);
+            observability.admin_listen = Some(admin_listen.parse().unwrap());
+            let found = |name: &str| variables.iter().find(|variable| variable.0 == name);
+            Settings::from_lookup(|name| found(name).map(|variable| variable.1.to_owned()), observability)
+        };
+        let error = from(&[], "0.0.0.0:9100").unwrap_err();
+        assert!(matches!(error, SettingsError::UnguardedAdmin(_)) && error.to_string().contains("METRICS_TOKEN"));
+        assert!(from(&[], "127.0.0.1:9100").is_ok());
+        for guard in [("METRICS_TOKEN", "a-token-of-the-scrape"), ("OPEN_LISTEN", "1"), ("TOKENS_FILE", "tokens.toml")]
+        {
+            assert!(from(&[guard], "0.0.0.0:9100").is_ok(), "{guard:?}");
+        }
+    }
 }
