@@ -62,7 +62,7 @@ impl Access {
     /// Whether the service failed: an answer of 500 or more, or none that came to its end for the service's sake.
     #[must_use]
     pub fn is_failure(&self) -> bool {
-        self.status.is_some_and(|status| status >= 500) || self.outcome == "panic"
+        self.status.is_some_and(|status| status >= 500) || ["panic", "body_failed"].contains(&self.outcome.as_str())
     }
 
     /// Whether it can be an example of how a request goes well.

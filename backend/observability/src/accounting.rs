@@ -33,8 +33,10 @@ pub(crate) enum Outcome {
     Panic,
     /// The client was gone before there was a response.
     ClientGone,
-    /// The response's head was sent; its body failed or was dropped before its end.
+    /// The response's head was sent; its body was dropped before its end, or was shorter than it said.
     BodyCut,
+    /// The response's head was sent; its body failed.
+    BodyFailed,
 }
 
 impl Outcome {
@@ -45,6 +47,7 @@ impl Outcome {
             Self::Panic => "panic",
             Self::ClientGone => "client_gone",
             Self::BodyCut => "body_cut",
+            Self::BodyFailed => "body_failed",
         }
     }
 }
@@ -125,6 +128,8 @@ pub(crate) struct Account {
     is_routed: bool,
     status: Option<StatusCode>,
     outcome: Outcome,
+    /// Why the body failed: the chain of causes.
+    failure: Option<String>,
 }
 
 impl Account {
@@ -140,6 +145,7 @@ impl Account {
             is_routed: false,
             status: None,
             outcome: Outcome::ClientGone,
+            failure: None,
         }
     }
 
@@ -174,6 +180,14 @@ impl Account {
         }
     }
 
+    /// The body ended with an error. Its access line is one of level `error`.
+    pub(crate) fn body_failed(&mut self, causes: String) {
+        if self.outcome != Outcome::Panic {
+            self.outcome = Outcome::BodyFailed;
+            self.failure = Some(causes);
+        }
+    }
+
     pub(crate) fn panicked(&mut self) {
         self.worker.metrics.panics.inc();
         self.outcome = Outcome::Panic;
@@ -193,7 +207,8 @@ impl Account {
         let (project_id, claim) = context.project().current().unwrap_or((NO_PROJECT, ProjectClaim::Unverified));
         let is_known = claim == ProjectClaim::Verified;
         self.worker.metrics.in_flight.dec();
-        if self.worker.count(Labels { endpoint, method: self.method, status, project_id }, is_known, duration) {
+        let labels = Labels { endpoint, method: self.method, status, project_id };
+        if self.worker.count(labels, is_known, duration) || self.failure.is_some() {
             self.write_access_line(endpoint, status, duration);
         }
     }
@@ -202,21 +217,27 @@ impl Account {
         let (method, outcome) = (self.method, self.outcome.as_str());
         // whole microseconds: three decimals of a millisecond
         let duration_ms = duration.as_micros() as f64 / 1_000.0;
-        match self.context.format() {
-            LogFormat::Json => with_context(&self.context, || {
-                tracing::info!(
-                    target: "access", parent: None,
+        macro_rules! access_line {
+            ($level:ident, $($fields:tt)*) => {
+                tracing::$level!(
+                    target: "access", $($fields)*
                     method, endpoint, status, duration_ms, outcome, "{method} {endpoint}",
-                );
-            }),
-            LogFormat::Bunyan => tracing::info!(
-                target: "access", parent: Span::none(),
-                request_id = self.context.request_id(),
-                project_id = self.context.project_id(),
-                trace_id = self.context.trace_id(),
-                span_id = self.context.span_id(),
-                method, endpoint, status, duration_ms, outcome, "{method} {endpoint}",
-            ),
+                )
+            };
+        }
+        match (self.context.format(), self.failure.as_deref()) {
+            (LogFormat::Json, None) => with_context(&self.context, || access_line!(info, parent: None,)),
+            (LogFormat::Json, Some(error)) => with_context(&self.context, || access_line!(error, parent: None, error,)),
+            (LogFormat::Bunyan, error) => {
+                let (request_id, project_id) = (self.context.request_id(), self.context.project_id());
+                let (trace_id, span_id) = (self.context.trace_id(), self.context.span_id());
+                match error {
+                    None => access_line!(info, parent: Span::none(), request_id, project_id, trace_id, span_id,),
+                    Some(error) => {
+                        access_line!(error, parent: Span::none(), request_id, project_id, trace_id, span_id, error,)
+                    }
+                }
+            }
         }
     }
 }

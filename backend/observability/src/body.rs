@@ -4,12 +4,14 @@ use std::error::Error as StdError;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use actix_web::Error;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Bytes;
 use pin_project_lite::pin_project;
 
 use crate::accounting::Account;
 use crate::catch_panic::catching;
+use crate::causes;
 use crate::logs::with_context;
 
 pin_project! {
@@ -70,6 +72,15 @@ impl<B: MessageBody> AccountedBody<B> {
     }
 }
 
+fn causes_of(error: &(dyn StdError + 'static)) -> String {
+    // an error may panic when it is printed
+    let causes = catching(|| match error.downcast_ref::<Error>() {
+        Some(error) => causes::of_response(error),
+        None => causes::chain(error),
+    });
+    causes.unwrap_or_else(|_| "(can't be printed)".to_owned())
+}
+
 impl<B: MessageBody> MessageBody for AccountedBody<B> {
     type Error = Box<dyn StdError>;
 
@@ -102,8 +113,11 @@ impl<B: MessageBody> MessageBody for AccountedBody<B> {
                 Poll::Ready(Some(Ok(bytes)))
             }
             Poll::Ready(Some(Err(error))) => {
-                guard.cut();
-                Poll::Ready(Some(Err(error.into())))
+                let error = error.into();
+                if let Some(mut account) = guard.account.take() {
+                    account.body_failed(causes_of(&*error));
+                }
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {
                 // a body shorter than it said is cut, whoever asks

@@ -1,4 +1,5 @@
-//! A request's body on its way in: notes that the client went away before its end.
+//! A request's body on its way in: notes that the client went away before its end. A client that closes only its sending
+//! side in the middle of a body can't be told from one that went away.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -32,14 +33,24 @@ impl Stream for Upload {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = Pin::new(&mut self.payload).poll_next(cx);
-        let broke_off = |error: &PayloadError| {
-            !matches!(error, PayloadError::Overflow | PayloadError::UnknownLength | PayloadError::EncodingCorrupted)
-        };
         if let Poll::Ready(Some(Err(error))) = &polled
-            && broke_off(error)
+            && broke_off(&mut self.payload, error, cx)
         {
             self.context.upload_broke_off();
         }
         polled
+    }
+}
+
+/// Whether the client went away, and did not send what is no body.
+fn broke_off(payload: &mut Payload, error: &PayloadError, cx: &mut Context<'_>) -> bool {
+    match (error, payload) {
+        (PayloadError::Overflow | PayloadError::UnknownLength | PayloadError::EncodingCorrupted, _) => false,
+        // Actix reports a malformed chunk with the same error as a client that went away, but only after the latter
+        // comes the end of the body.
+        (PayloadError::Incomplete(None), Payload::H1 { payload }) => {
+            matches!(Pin::new(payload).poll_next(cx), Poll::Ready(None))
+        }
+        _ => true,
     }
 }

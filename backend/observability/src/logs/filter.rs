@@ -1,6 +1,7 @@
 //! Reads a log filter, such as `RUST_LOG`: directives separated by commas, in the syntax of [`EnvFilter`].
 //!
-//! What `EnvFilter` takes means the same here. Three things are added, because each of them silences every line there
+//! What `EnvFilter` takes means the same here, but that Actix's lines about what clients send, which anyone can write, are left out
+//! unless a directive names `actix_http` or all targets are let through at debug. Three things are added, because each of them silences every line there
 //! without a word:
 //! - blanks around a directive are ignored;
 //! - a filter without directives is [`DEFAULT_FILTER`];
@@ -14,6 +15,9 @@ use crate::root_span::ROOT_SPAN_TARGET;
 
 /// The filter where none is given, or an empty one.
 pub(crate) const DEFAULT_FILTER: &str = "info";
+
+/// Where Actix writes a line of level `error` for whatever a client sends that is no HTTP.
+const NOISE_OF_CLIENTS: &str = "actix_http::h1::dispatcher";
 
 const EXPECTED: &str = "write LEVEL, TARGET or TARGET=LEVEL, separated by commas; a level is off, error, warn, info, \
                         debug or trace, or a number from 0 to 5";
@@ -65,7 +69,17 @@ pub(crate) fn parse(text: &str) -> Result<LogFilter, String> {
         (Some(target), level) => targets.with_target(target, level),
         (None, level) => targets.with_default(level),
     });
+    let targets = if directives.iter().any(|directive| shows_noise(directive)) {
+        targets
+    } else {
+        targets.with_target(NOISE_OF_CLIENTS, LevelFilter::OFF)
+    };
     Ok(LogFilter::Targets(Box::new(targets.with_target(ROOT_SPAN_TARGET, LevelFilter::ERROR))))
+}
+
+/// Whether a directive asks for what Actix writes about clients.
+fn shows_noise(directive: &str) -> bool {
+    directive.starts_with("actix_http") || matches!(plain(directive), (None, level) if level >= LevelFilter::DEBUG)
 }
 
 /// The directives, without blanks around them and without empty ones. A comma within `[…]` separates fields.
@@ -161,7 +175,9 @@ fn with_spans(directives: &[&str]) -> Result<EnvFilter, String> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
     let filter = filter.parse(listed.join(",")).map_err(|error| error.to_string())?;
     let root_span = format!("{ROOT_SPAN_TARGET}=error");
-    single.into_iter().chain([root_span.as_str()]).try_fold(filter, |filter, directive| {
+    let noise = format!("{NOISE_OF_CLIENTS}=off");
+    let noise = (!directives.iter().any(|directive| shows_noise(directive))).then_some(noise.as_str());
+    single.into_iter().chain(noise).chain([root_span.as_str()]).try_fold(filter, |filter, directive| {
         directive.parse().map(|directive| filter.add_directive(directive)).map_err(|_| EXPECTED.to_owned())
     })
 }
@@ -175,6 +191,21 @@ mod tests {
         for (text, plain) in [("info", true), ("warn,a::b=trace,c=off", true), ("a", true), ("[{id=7}]=debug,a", false)]
         {
             assert_eq!(matches!(parse(text), Ok(LogFilter::Targets(_))), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_actix_says_of_clients_is_shown_to_who_asks_for_it() {
+        for (text, shown) in [
+            ("", false),
+            ("info", false),
+            ("warn,backend=trace", false),
+            ("debug", true),
+            ("info,actix_http=error", true),
+            ("actix_http::h1=warn", true),
+        ] {
+            let Ok(LogFilter::Targets(targets)) = parse(text) else { panic!("{text}") };
+            assert_eq!(targets.would_enable(NOISE_OF_CLIENTS, &tracing::Level::ERROR), shown, "{text}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The endpoint of a request, wherever it ended: the pattern that routing took, or `unmatched`.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use actix_web::dev::{Service as _, ServiceRequest, ServiceResponse};
 use actix_web::error::ResponseError;
@@ -176,9 +176,9 @@ fn a_middlewares_error_that_panics_is_a_panic_with_its_id() {
     assert!(!panics.is_empty() && panics.iter().all(|line| line["request_id"] == "r-1"), "{panics:?}");
 }
 
-#[test]
-fn a_client_that_goes_while_it_uploads_is_gone() {
-    let uploads: [fn(&mut ServiceConfig); 3] = [
+/// Routes that read a body, each in its own way.
+fn uploads() -> [fn(&mut ServiceConfig); 3] {
+    [
         |app| {
             app.route("/up", post().to(|body: web::Bytes| async move { body.len().to_string() }));
         },
@@ -199,8 +199,12 @@ fn a_client_that_goes_while_it_uploads_is_gone() {
             let config = web::JsonConfig::default().error_handler(|_, _| error::ErrorImATeapot("not like this"));
             app.app_data(config).route("/up", post().to(|_: web::Json<Vec<u8>>| async { "" }));
         },
-    ];
-    for routes in uploads {
+    ]
+}
+
+#[test]
+fn a_client_that_goes_while_it_uploads_is_gone() {
+    for routes in uploads() {
         for half_closed in [true, false] {
             let rig = Rig::new();
             let server = Server::start_with(&rig, routes, half_closed);
@@ -213,6 +217,27 @@ fn a_client_that_goes_while_it_uploads_is_gone() {
             assert_eq!(rig.counts(&[("endpoint", "/up"), ("status", "none")]), [1.0, 1.0, 0.0]);
             wait_until("an access line", || !rig.access_lines().is_empty());
             assert_eq!(rig.access_lines()[0]["outcome"], "client_gone");
+        }
+    }
+}
+
+#[test]
+fn a_malformed_body_is_answered_and_its_client_is_not_gone() {
+    for routes in uploads() {
+        for chunk in ["ZZ\r\n", "5\r\n[1,2,x\r\n", "FFFFFFFFFFFFFFFFF\r\n"] {
+            let rig = Rig::new();
+            let server = Server::start_with(&rig, routes, true);
+            let head = "POST /up HTTP/1.1\r\nHost: x\r\nX-Request-Id: r-1\r\nContent-Type: application/json\r\n";
+            let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+            write!(stream, "{head}Transfer-Encoding: chunked\r\n\r\n{chunk}").unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).unwrap();
+            let status = std::str::from_utf8(&answer[9..]).unwrap();
+            assert!(["400", "418"].contains(&status), "{chunk:?}: {status}");
+            rig.wait_for("request_count", 1.0);
+            assert_eq!(rig.counts(&[("endpoint", "/up"), ("status", status)]), [1.0; 3], "{chunk:?}");
+            wait_until("an access line", || !rig.access_lines().is_empty());
+            assert_ne!(rig.access_lines()[0]["outcome"], "client_gone", "{chunk:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Each outcome, on a real socket: counted exactly once, with one access line that says the same.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use actix_web::body::{MessageBody as _, SizedStream};
@@ -97,7 +97,7 @@ fn each_is_counted_once() {
         ("GET /panic", "/panic", 500, "panic"),
         ("GET /panic-in-call", "/panic-in-call", 500, "panic"),
         ("GET /body-panics", "/body-panics", 200, "panic"),
-        ("GET /broken", "/broken", 200, "body_cut"),
+        ("GET /broken", "/broken", 200, "body_failed"),
         ("GET /short", "/short", 200, "body_cut"),
     ] {
         let rig = Rig::new();
@@ -107,6 +107,32 @@ fn each_is_counted_once() {
         assert_eq!(answer.matches("x-request-id: r-1\r\n").count(), 1, "{head}: {answer}");
         assert_outcome(&rig, endpoint, Some(status), outcome);
     }
+}
+
+#[test]
+fn why_a_body_failed_is_in_its_access_line_of_level_error() {
+    let rig = Rig::new();
+    let server = Server::start(&rig, routes);
+    server.send("GET /broken");
+    wait_until("an access line", || !rig.access_lines().is_empty());
+    let line = &rig.access_lines()[0];
+    assert_eq!((&line["level"], &line["error"]), (&"error".into(), &"upstream".into()), "{line}");
+    let errors = rig.lines().into_iter().filter(|line| line["level"] == "error");
+    assert_eq!(errors.count(), 1, "{:?}", rig.lines());
+}
+
+#[test]
+fn what_is_no_http_writes_no_line_of_level_error() {
+    let rig = Rig::new();
+    let server = Server::start(&rig, routes);
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03, 0x0d, 0x0a]).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+    server.send("GET /ok/1");
+    wait_until("an access line", || !rig.access_lines().is_empty());
+    assert!(rig.lines().iter().all(|line| line["level"] == "info"), "{:?}", rig.lines());
 }
 
 #[test]

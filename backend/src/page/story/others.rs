@@ -88,6 +88,7 @@ pub async fn recent(
     let failures = [
         Filter::Number(NumberField::Status, Bounds { from: status(500), to: Bound::Unbounded }),
         Filter::is(Field::Outcome, "panic"),
+        Filter::is(Field::Outcome, "body_failed"),
     ];
     let filter = like(of).and(Filter::Not(Box::new(Filter::Any(failures.into()))));
     let search = Search { to: until, limit: RECENT_REQUESTS, ..Search::of(filter) };
