@@ -12,14 +12,23 @@ pub struct FileMode(u32);
 
 /// A text that is no [`FileMode`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no file mode: expected 0600, or with rights for a group 0640 or 0660")]
-pub struct ParseFileModeError(String);
+pub enum ParseFileModeError {
+    /// It is something else.
+    #[error("{0:?} is no file mode: expected 0600, or with rights for a group 0640 or 0660")]
+    Malformed(String),
+    /// Everyone on the machine would have rights.
+    #[error("{0:?} gives rights to everyone: expected 0600, or with rights for a group 0640 or 0660")]
+    OpenToOthers(String),
+}
 
 /// The owner's rights to read and write, which a file always has.
 const OWNER: u32 = 0o600;
 
 /// The rights that a file may have.
-const MOST: u32 = 0o666;
+const MOST: u32 = 0o660;
+
+/// The rights of everyone else.
+const OTHERS: u32 = 0o007;
 
 impl Default for FileMode {
     fn default() -> Self {
@@ -31,10 +40,14 @@ impl FromStr for FileMode {
     type Err = ParseFileModeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || ParseFileModeError(text.to_owned());
+        let refused = || ParseFileModeError::Malformed(text.to_owned());
         let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         let bits = is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten().ok_or_else(refused)?;
-        if bits & OWNER == OWNER && bits & !MOST == 0 { Ok(Self(bits)) } else { Err(refused()) }
+        match bits {
+            0o600 | 0o640 | 0o660 => Ok(Self(bits)),
+            bits if bits & OTHERS != 0 => Err(ParseFileModeError::OpenToOthers(text.to_owned())),
+            _ => Err(refused()),
+        }
     }
 }
 
@@ -186,6 +199,11 @@ mod tests {
         }
         for text in ["", "0", "0700", "0440", "0o600", "rw-------", "1600", "0800", "+600", "00600"] {
             assert!(text.parse::<FileMode>().is_err(), "{text}");
+        }
+        assert!("0620".parse::<FileMode>().is_err(), "a group that may write and not read");
+        for text in ["0666", "0604", "0622", "0644", "0602", "601", "0664"] {
+            let refused = text.parse::<FileMode>().unwrap_err().to_string();
+            assert!(refused.contains(text) && refused.contains("gives rights to everyone"), "{refused}");
         }
         assert_eq!(FileMode::default().to_string(), "0600");
     }

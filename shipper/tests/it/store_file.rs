@@ -263,7 +263,8 @@ fn what_others_may_read_is_named_at_the_start() {
     };
     assert!(warned(&said, "api_key_file", "0640") && warned(&said, "state_dir", "0755"), "{said}");
     wide(&place.path("secret"), 0o600);
-    let (_, said) = crate::program::finish(&place, place.shipper(&[&arguments[..], &["--file-mode", "0644"]].concat()));
+    wide(&place.path("state"), 0o750);
+    let (_, said) = crate::program::finish(&place, place.shipper(&[&arguments[..], &["--file-mode", "0640"]].concat()));
     assert!(!said.contains("file open to others"), "{said}");
     let (code, said) =
         crate::program::finish(&place, place.shipper(&["run", "--to", "sqlite:x", "--file-mode", "0700"]));
