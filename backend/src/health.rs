@@ -13,8 +13,8 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: the store answers too. A store that the shipper has not made yet is no failure, and a state of its own; one
-/// whose folder does not exist, or that was there and is missing, is a failure.
+/// `GET /readyz`: the store's newest line can be read too. A store that the shipper has not made yet is no failure, and a state
+/// of its own; one whose folder does not exist, or that was there and is missing, empty or damaged, is a failure.
 ///
 /// # Errors
 /// 503 with the store's reason.
@@ -23,7 +23,7 @@ pub async fn healthz() -> HttpResponse {
     responses(
         (
             status = 200, body = Object,
-            description = "`status` is `ready`, or `no_store_yet` while an embedded store's file does not exist in its folder"
+            description = "`status` is `ready`, or `no_store_yet` while an embedded store's file does not exist in its folder, or is empty and never was a store"
         ),
         (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
     )

@@ -64,6 +64,7 @@ pub async fn logs(
     project_id: web::Path<String>,
     query: web::Query<LogsQuery>,
 ) -> Result<HttpResponse, Problem> {
+    let store = store.pinned();
     let search = parse(&project_id, query.into_inner())?;
     let page = answers::search(&store, reader.scope(), &search, A_PAGE).await?;
     tracing::info!(found = page.lines.len(), "searched a project's lines");

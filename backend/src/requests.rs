@@ -58,6 +58,7 @@ pub async fn story(
     query: web::Query<StoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     check_id("a request id", &request_id)?;
+    let store = store.pinned();
     let search = Search {
         filter: Filter::request(request_id.as_str()),
         order: Order::OldestFirst,

@@ -25,7 +25,8 @@ pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
     }
     let failed = |error: String| Failure::new(Exit::Store, error);
     let store = Store::open_reader(&target, &EngineSettings::default()).await;
-    let store = store.map_err(|error| failed(error.to_string()))?;
+    // All pages are of one file, or the export fails.
+    let store = store.map_err(|error| failed(error.to_string()))?.pinned();
     let filter = match &export.query {
         Some(query) => {
             let fields = store.fields().await.map_err(|error| failed(error.to_string()))?;

@@ -89,6 +89,7 @@ pub async fn logs(
     reader: Reader,
     query: web::Query<LogsQuery>,
 ) -> Result<HttpResponse, Problem> {
+    let store = store.pinned();
     let as_stream =
         request.headers().get_all(ACCEPT).any(|value| value.to_str().is_ok_and(|value| value.contains(NDJSON)));
     let (default, most) =
@@ -111,7 +112,6 @@ pub async fn logs(
         let next = page.next.map(|cursor| cursor.to_string());
         return Ok(HttpResponse::Ok().json(Lines { lines: &page.lines, next }));
     }
-    let store = store.get_ref().clone();
     let lease = Lease::new(&access, reader);
     let is_bounded = query.limit.is_none();
     let stream = Stream { store, lease, search, left: limit, given: 0, step: FIRST_STEP, is_bounded, page: Some(page) };

@@ -133,6 +133,7 @@ struct Asked {
 /// # Errors
 /// 400 for a range that is none, 503 or 504 where the store does not answer.
 pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Query>) -> Result<HttpResponse, Failure> {
+    let store = store.pinned();
     let last = if query.last.is_empty() { "1h" } else { &query.last };
     let params = Params { last: last.to_owned(), ..Params::default() };
     let now = Timestamp::now();

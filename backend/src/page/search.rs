@@ -92,6 +92,7 @@ pub async fn show(
     reader: Reader,
     params: web::Query<Params>,
 ) -> Result<HttpResponse, Failure> {
+    let store = store.pinned();
     if let Some(id) = params.text().filter(|text| is_valid_id(text.as_bytes()) && params.words.is_empty()) {
         // The same question whether it is there or not, and whoever's it is.
         if gather::is_there(&store, reader.scope(), id).await.map_err(Problem::from)? {

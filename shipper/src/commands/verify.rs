@@ -65,6 +65,8 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
     };
     let known = Known::read(&RealDisk, state_dir)?;
     let store = if resend { open_to_write(&settings).await? } else { open_to_read(&settings).await? };
+    // What is found in two files proves nothing of either.
+    let store = store.pinned();
     let refreshed = store.refresh().await.map_err(shipper::verify::VerifyError::from)?;
     let indices = Indices {
         prefix: settings.pipeline().index_prefix.clone(),

@@ -60,7 +60,7 @@ pub use query::{
 pub use scope::Scope;
 pub use search::{Around, Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
 pub use settings::{ClientCertificate, Compression, Credentials, EngineSettings};
-pub use sqlite::{FileChanges, Keep, Retained};
+pub use sqlite::{FileChanges, Keep, Retained, hold_while_reading};
 pub use store::Store;
 pub use tail::{TailPage, TailPlace};
 pub use target::Target;

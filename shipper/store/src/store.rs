@@ -71,6 +71,17 @@ impl Store {
         }
     }
 
+    /// The same store for one answer of several reads. An embedded one answers all of them from the file that its path led
+    /// to at the first. Where the file was replaced since, a read fails with a cause of the kind
+    /// [`FileReplaced`](crate::CauseKind::FileReplaced).
+    #[must_use]
+    pub fn pinned(&self) -> Self {
+        match self {
+            Self::Engine(engine) => Self::Engine(engine.clone()),
+            Self::Sqlite(sqlite) => Self::Sqlite(sqlite.pinned()),
+        }
+    }
+
     /// Puts in place what writing needs, or checks it: an engine's pipeline and template, and in either
     /// store the fields that the settings name. The embedded store has its tables since it was opened.
     ///

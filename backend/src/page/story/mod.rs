@@ -130,7 +130,7 @@ pub struct Sources {
 impl Sources {
     /// Puts a story together; none where there are no lines.
     async fn tell(&self, scope: &Scope, id: &str, query: &Query) -> Result<Option<Story>, Problem> {
-        let (store, with) = (&self.store, query.with.as_deref());
+        let (store, with) = (&self.store.pinned(), query.with.as_deref());
         check_id("a request id", id)?;
         with.map_or(Ok(()), |id| check_id("a request id", id))?;
         let (lines, neighbours) = gather::part(store, scope, id, parse_cursor(query.cursor.as_deref())?).await?;

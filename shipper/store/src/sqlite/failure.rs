@@ -52,8 +52,26 @@ pub(crate) fn write_error(error: &rusqlite::Error) -> WriteError {
 pub(crate) fn search_error(error: &rusqlite::Error, deadline_seconds: u64) -> SearchError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => SearchError::TimedOut { seconds: deadline_seconds },
-        _ if passes(error) => SearchError::Unavailable(cause(error)),
-        _ => SearchError::Refused(cause(error)),
+        _ if passes(error) => SearchError::Unavailable(cause_without_path(error)),
+        _ => SearchError::Refused(cause_without_path(error)),
+    }
+}
+
+/// Whether a file is damaged, or no database.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, InvalidColumnType, Utf8Error};
+    // The tables are strict, so that values of another kind are damage too.
+    matches!(error, FromSqlConversionFailure(..) | InvalidColumnType(..) | Utf8Error(..))
+        || matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// For whoever asks, who need not know where the file is: its path stands behind the words where it can't be opened.
+fn cause_without_path(error: &rusqlite::Error) -> Cause {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, Some(_)) if failure.code == ErrorCode::CannotOpen => {
+            Cause::new(0, "unable to open the database file")
+        }
+        _ => cause(error),
     }
 }
 
@@ -77,6 +95,8 @@ mod tests {
             assert!(matches!(write_error(&error(code)), WriteError::Unavailable(_)), "{code}");
             assert!(matches!(search_error(&error(code), 1), SearchError::Unavailable(_)), "{code}");
         }
+        let at = rusqlite::Connection::open("/nowhere/at/all.db").unwrap_err();
+        assert!(at.to_string().contains("/nowhere") && !search_error(&at, 1).to_string().contains("nowhere"), "{at}");
         assert_eq!(search_error(&error(ffi::SQLITE_INTERRUPT), 3), SearchError::TimedOut { seconds: 3 });
     }
 }

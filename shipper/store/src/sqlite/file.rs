@@ -2,11 +2,12 @@
 //!
 //! SQLite goes on writing to a file that was deleted, moved or replaced, and nothing of that is found by whoever opens the
 //! path afterwards. The same holds for the WAL and the shared memory beside it. So after each commit the path must still lead
-//! to the device and inode of all three, and the file must still begin as a store does.
+//! to all three, and the file must still begin as a store does.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::disposition::{Cause, CauseKind};
 use crate::error::OpenError;
@@ -20,9 +21,14 @@ const BESIDE: [&str; 2] = ["-wal", "-shm"];
 const HEADER_BYTES: usize = 72;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// A file by its device and inode.
+/// A file by its device and inode, and by when it was made, where that is known: an inode is given to another file once its
+/// own was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileId(u64, u64);
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+    made: Option<SystemTime>,
+}
 
 impl FileId {
     /// The file that a path leads to, by links too; `None` where there is none.
@@ -33,7 +39,9 @@ impl FileId {
     pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
         use std::os::unix::fs::MetadataExt as _;
         match std::fs::metadata(path) {
-            Ok(metadata) => Ok(Some(Self(metadata.dev(), metadata.ino()))),
+            Ok(metadata) => {
+                Ok(Some(Self { device: metadata.dev(), inode: metadata.ino(), made: metadata.created().ok() }))
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),
         }
@@ -45,14 +53,14 @@ impl FileId {
     /// When that can't be seen.
     #[cfg(not(unix))]
     pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
-        Ok(path.try_exists()?.then_some(Self(0, 0)))
+        Ok(path.try_exists()?.then_some(Self { device: 0, inode: 0, made: None }))
     }
 }
 
 /// The database, its WAL and its shared memory, as a path leads to them at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileIds {
-    database: FileId,
+    pub(crate) database: FileId,
     beside: [Option<FileId>; 2],
 }
 
@@ -182,6 +190,18 @@ pub(crate) fn folder(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Whether a path is a link, or leads over one, into a folder that does not exist. What can't be seen is none.
+pub(crate) fn is_broken_link(path: &Path) -> bool {
+    let mut target = path.to_owned();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        let Ok(next) = std::fs::read_link(&target) else { break };
+        target = folder(&target).join(next);
+    }
+    let is_dangling = |folder: &Path| folder.is_symlink() && folder.try_exists().is_ok_and(|exists| !exists);
+    (target != path && !folder(&target).is_dir()) || folder(path).ancestors().any(is_dangling)
 }
 
 /// The paths of WAL and shared memory: beside the file itself, also where the path is a link.

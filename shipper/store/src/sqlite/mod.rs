@@ -6,7 +6,8 @@
 //! What is in the file, and its versions, say `schema` and `migrate`. `file` tells which files a store is open on and whether they are still the path's, and the `writer` opens it again where
 //! they are not. In flow order: a `line` is read and added to the
 //! `tail`, with the `fields` that the user named; so many lines (`sizes`) become a run (`runs`) with its terms (`terms`), which say which of its lines have them
-//! (`bits`); runs are brought together (`merge`), and which of them has a request is noted (`ids`). A `search` takes a
+//! (`bits`); runs are brought together (`merge`), and which of them has a request is noted (`ids`). A `reading`
+//! says which file may answer and until when. A `search` takes a
 //! `snapshot`, finds the lines of each run that a filter means (`select`), and gives a page. `coverage` tells what rests of
 //! a source, and `retain` takes out what need not be kept. `checkpoint` keeps the WAL short meanwhile.
 
@@ -24,6 +25,7 @@ mod merge;
 mod migrate;
 mod patterns;
 mod read;
+mod reading;
 mod requests;
 mod retain;
 mod runs;
@@ -38,6 +40,7 @@ mod terms;
 mod write;
 mod writer;
 
+pub use reading::hold_while_reading;
 pub use retain::{Keep, Retained};
 pub use writer::FileChanges;
 
@@ -62,6 +65,7 @@ use crate::search::{Around, Page, Search};
 use crate::settings::EngineSettings;
 use crate::sqlite::fields::Namings;
 use crate::sqlite::read::Readers;
+use crate::sqlite::reading::{Pin, Reading};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::writer::{OTHER_FIELDS, Writer};
 use crate::tail::{Place, TailPage, TailPlace};
@@ -72,6 +76,8 @@ use crate::timestamp::Timestamp;
 pub struct Sqlite {
     writer: Option<Arc<Writer>>,
     readers: Arc<Readers>,
+    /// The file that all reads are of.
+    pin: Option<Pin>,
     /// The fields that bootstrap puts in place.
     wanted: Option<NamedFields>,
 }
@@ -84,7 +90,7 @@ impl Sqlite {
         let writer = blocking(move || Writer::open(&path, mode, own))
             .await
             .unwrap_or_else(|cause| Err(OpenError::File { path: readers.path().to_owned(), reason: cause.reason }))?;
-        Ok(Self { writer: Some(Arc::new(writer)), readers, wanted })
+        Ok(Self { writer: Some(Arc::new(writer)), readers, pin: None, wanted })
     }
 
     pub(crate) async fn open_reader(path: &Path) -> Result<Self, OpenError> {
@@ -93,7 +99,12 @@ impl Sqlite {
         blocking(move || checked.check())
             .await
             .unwrap_or_else(|cause| Err(OpenError::File { path: readers.path().to_owned(), reason: cause.reason }))?;
-        Ok(Self { writer: None, readers, wanted: None })
+        Ok(Self { writer: None, readers, pin: None, wanted: None })
+    }
+
+    /// The same, with reads of one file only.
+    pub(crate) fn pinned(&self) -> Self {
+        Self { pin: Some(Pin::default()), ..self.clone() }
     }
 
     /// Puts the fields in place that the settings name, or says whether they are.
@@ -160,9 +171,8 @@ impl Sqlite {
     }
 
     pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
-        let readers = Arc::clone(&self.readers);
         let (scope, search) = (scope.clone(), search.clone());
-        blocking(move || readers.search(&scope, &search)).await.map_err(SearchError::Unavailable)?
+        self.look(move |snapshot| search::page(snapshot, &scope, &search)).await
     }
 
     pub(crate) async fn facets(
@@ -289,7 +299,7 @@ impl Sqlite {
         let (readers, keep) = (Arc::clone(&self.readers), *keep);
         let work = move || {
             // Without it the step only takes longer.
-            let _ = readers.with_connection(|connection| retain::read_ahead(connection, &keep, now));
+            let _ = readers.with_connection(&Reading::here(), |connection| retain::read_ahead(connection, &keep, now));
             writer.retain(&keep, now)
         };
         blocking(work).await.map_err(WriteError::Unavailable)?
@@ -300,9 +310,7 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, SearchError> {
-        let readers = Arc::clone(&self.readers);
-        let found = blocking(move || readers.with_snapshot(work)).await.map_err(SearchError::Unavailable)??;
-        Ok(found.unwrap_or_default())
+        Ok(self.read(|readers, reading| readers.with_snapshot(reading, work)).await?.unwrap_or_default())
     }
 
     /// Asks on a connection of the readers; a store that has no tables yet answers with nothing.
@@ -310,9 +318,23 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, SearchError> {
+        Ok(self.read(|readers, reading| readers.with_connection(reading, work)).await?.unwrap_or_default())
+    }
+
+    /// Reads when its turn has come. The read ends when nobody waits for it any more, and holds its turn until it has ended.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Readers, &Reading) -> Result<T, SearchError> + Send + 'static,
+    ) -> Result<T, SearchError> {
+        let held = (self.readers.turn().await, reading::held());
         let readers = Arc::clone(&self.readers);
-        let found = blocking(move || readers.with_connection(work)).await.map_err(SearchError::Unavailable)??;
-        Ok(found.unwrap_or_default())
+        let (reading, _waiting) = Reading::begin(self.pin.clone());
+        let read = move || {
+            let done = work(&readers, &reading);
+            drop(held);
+            done
+        };
+        blocking(read).await.map_err(SearchError::Unavailable)?
     }
 }
 

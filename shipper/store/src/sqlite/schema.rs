@@ -128,6 +128,17 @@ pub(crate) enum Found {
 }
 
 impl Found {
+    /// Why a file where this was found can't be used as a store; without its path.
+    pub(crate) fn obstacle(self) -> Option<String> {
+        match self {
+            Self::Empty | Self::Current | Self::Old(_) => None,
+            Self::Newer(found) => Some(format!(
+                "its file has schema version {found}, this program knows up to {VERSION}: use a newer version"
+            )),
+            Self::Foreign => Some(FOREIGN.to_owned()),
+        }
+    }
+
     /// Whether the file at `path`, where this was found, can be used as a store.
     pub(crate) fn usable(self, path: &Path) -> Result<(), OpenError> {
         let path = path.to_owned();

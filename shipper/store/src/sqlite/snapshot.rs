@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::ops::Range;
-use std::time::Instant;
 
 use memchr::memchr;
 use memchr::memmem::Finder;
@@ -14,6 +13,7 @@ use crate::scope::Scope;
 use crate::sqlite::bits::Bits;
 use crate::sqlite::fields::Namings;
 use crate::sqlite::ids;
+use crate::sqlite::reading::Reading;
 use crate::sqlite::runs::{self, RunInfo};
 use crate::sqlite::select::{self, Found};
 use crate::sqlite::sizes::Sizes;
@@ -29,7 +29,7 @@ const TIMES_BY_ROW: u64 = 64;
 /// A state of the file.
 pub(crate) struct Snapshot<'c> {
     transaction: Transaction<'c>,
-    ends: Instant,
+    reading: Reading,
     tail: OnceCell<Tail>,
     named: OnceCell<Namings>,
 }
@@ -58,11 +58,11 @@ pub(crate) struct Row {
 }
 
 impl<'c> Snapshot<'c> {
-    /// Begins to read, until `ends` at the latest.
-    pub(crate) fn begin(connection: &'c Connection, ends: Instant) -> rusqlite::Result<Self> {
+    /// Begins to read, for as long as `reading` may.
+    pub(crate) fn begin(connection: &'c Connection, reading: &Reading) -> rusqlite::Result<Self> {
         Ok(Self {
             transaction: connection.unchecked_transaction()?,
-            ends,
+            reading: reading.clone(),
             tail: OnceCell::new(),
             named: OnceCell::new(),
         })
@@ -81,9 +81,9 @@ impl<'c> Snapshot<'c> {
         Ok(self.named.get_or_init(|| named))
     }
 
-    /// Fails when the time is over.
+    /// Fails when the time is over, or nobody waits any more.
     pub(crate) fn in_time(&self) -> rusqlite::Result<()> {
-        if Instant::now() < self.ends {
+        if !self.reading.is_over() {
             return Ok(());
         }
         Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None))

@@ -12,6 +12,8 @@ mod kills;
 mod lines;
 mod model;
 mod naming;
+mod one_file;
+mod readiness;
 mod redirects;
 mod replaced;
 mod retaining;

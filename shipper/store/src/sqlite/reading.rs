@@ -1,0 +1,148 @@
+//! One read of an embedded store: which file may answer it, when it ends, and what it holds until then.
+//!
+//! A read runs on a thread that waits for the disk. Nobody can take it back from there, so it looks now and then whether
+//! somebody still waits for its answer.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::sqlite::file::FileId;
+
+/// A read ends after this long, so that no one's question holds the file's old pages for long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+tokio::task_local! {
+    /// What the reads of a task hold until they have ended.
+    static HELD: Arc<dyn Any + Send + Sync>;
+}
+
+/// Runs `future`. Each read of an embedded store that begins in it holds `held` until the read has ended, also where nobody
+/// waits for its answer any more.
+pub async fn hold_while_reading<F: Future>(held: Arc<dyn Any + Send + Sync>, future: F) -> F::Output {
+    HELD.scope(held, future).await
+}
+
+/// What the present task's reads hold.
+pub(crate) fn held() -> Option<Arc<dyn Any + Send + Sync>> {
+    HELD.try_with(Arc::clone).ok()
+}
+
+/// The file that answers several reads: what the path led to at the first of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pin(Arc<OnceLock<Option<FileId>>>);
+
+impl Pin {
+    /// Whether this file, or that there is none, is what the first read found.
+    fn is(&self, file: Option<FileId>) -> bool {
+        *self.0.get_or_init(|| file) == file
+    }
+}
+
+/// What bounds a read.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pin: Option<Pin>,
+    ends: Instant,
+    given_up: Arc<AtomicBool>,
+}
+
+/// Whoever waits for a read. Dropping it ends the read.
+#[derive(Debug)]
+pub(crate) struct Waiting(Arc<AtomicBool>);
+
+impl Reading {
+    /// A read that begins now, and who waits for it.
+    pub(crate) fn begin(pin: Option<Pin>) -> (Self, Waiting) {
+        let given_up = Arc::new(AtomicBool::new(false));
+        (Self { pin, ends: Instant::now() + DEADLINE, given_up: Arc::clone(&given_up) }, Waiting(given_up))
+    }
+
+    /// One that is waited for where it runs.
+    pub(crate) fn here() -> Self {
+        Self { pin: None, ends: Instant::now() + DEADLINE, given_up: Arc::default() }
+    }
+
+    /// Whether its time is over, or nobody waits for it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) || Instant::now() >= self.ends
+    }
+
+    /// Whether it may be answered from this file, or from there being none.
+    pub(crate) fn may_be_of(&self, file: Option<FileId>) -> bool {
+        self.pin.as_ref().is_none_or(|pin| pin.is(file))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::settings::EngineSettings;
+    use crate::sqlite::Sqlite;
+    use crate::sqlite::read::READS_AT_ONCE;
+
+    /// Never ends by itself.
+    const ENDLESS: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
+
+    async fn store(folder: &std::path::Path) -> Sqlite {
+        Sqlite::open_writer(&folder.join("logs.db"), &EngineSettings::default()).await.unwrap()
+    }
+
+    /// Begins a read that does not end by itself, and holds `held`.
+    async fn begin(store: &Sqlite, held: &Arc<()>) -> tokio::task::JoinHandle<()> {
+        let (store, (begun, has_begun)) = (store.clone(), mpsc::channel());
+        let read = async move {
+            let work = move |snapshot: &crate::sqlite::snapshot::Snapshot<'_>| {
+                begun.send(()).unwrap();
+                snapshot.connection().query_row(ENDLESS, [], |row| row.get::<_, i64>(0))
+            };
+            let _ = store.look(work).await;
+        };
+        let task = tokio::spawn(hold_while_reading(Arc::clone(held) as _, read));
+        tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+        task
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_read_that_nobody_waits_for_ends_and_gives_back_what_it_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, held) = (store(folder.path()).await, Arc::new(()));
+        let mut reads = Vec::new();
+        for _ in 0..READS_AT_ONCE {
+            reads.push(begin(&store, &held).await);
+        }
+        assert_eq!(Arc::strong_count(&held), 1 + 2 * READS_AT_ONCE, "by the task and by its read");
+        // The next waits for its turn, and whether the store is ready is seen meanwhile.
+        let mut next = Box::pin(store.fields());
+        let waits = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_pending())).await;
+        assert!(waits && store.ready().await.is_ok());
+        assert_eq!(store.readers.turns_left(), 0);
+        let begun = Instant::now();
+        reads.iter().for_each(tokio::task::JoinHandle::abort);
+        assert!(next.await.is_ok());
+        while Arc::strong_count(&held) > 1 {
+            assert!(begun.elapsed() < DEADLINE / 2, "{} are held", Arc::strong_count(&held) - 1);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_was_given_up_before_its_turn_does_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path()).await;
+        let (reading, waiting) = Reading::begin(None);
+        drop(waiting);
+        let found = store.readers.with_connection(&reading, |_| -> rusqlite::Result<()> { panic!("it was read") });
+        assert!(found.is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! Whether a reader is ready, where the store's file is empty, damaged or out of reach.
+
+use std::fs;
+use std::os::unix::fs::{FileExt as _, symlink};
+use std::path::Path;
+
+use store::{AbsenceKind, EngineSettings, Filter, ReadyError, Scope, Search, SearchError, Store, Target};
+
+use crate::lines::{batch, generation, record};
+
+fn target(folder: &Path) -> Target {
+    Target::Sqlite(folder.join("logs.db"))
+}
+
+async fn reader(folder: &Path) -> Store {
+    Store::open_reader(&target(folder), &EngineSettings::default()).await.unwrap()
+}
+
+/// Makes a store of so many lines, and closes it.
+async fn make(folder: &Path, lines: u32) {
+    let store = Store::open_writer(&target(folder), &EngineSettings::default()).await.unwrap();
+    let lines: Vec<_> =
+        (0..lines).map(|line| record(line % 60, &format!("{line} {}", "x".repeat(1_000)), None)).collect();
+    store.write(&batch("x", generation(1), &lines)).await.unwrap();
+}
+
+async fn kind(store: &Store) -> Option<AbsenceKind> {
+    store.absence().await.unwrap().map(|absence| absence.kind)
+}
+
+#[tokio::test]
+async fn a_store_that_is_emptied_is_not_ready_and_has_no_answer() {
+    let steps: [fn(&Path); 2] = [
+        |file| fs::write(file, "").unwrap(),
+        |file| {
+            fs::write(file.with_extension("empty"), "").unwrap();
+            fs::rename(file.with_extension("empty"), file).unwrap();
+        },
+    ];
+    for step in steps {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), 10).await;
+        let store = reader(folder.path()).await;
+        assert_eq!((store.ready().await, kind(&store).await), (Ok(()), None));
+        step(&folder.path().join("logs.db"));
+        assert_eq!(kind(&store).await, Some(AbsenceKind::Emptied));
+        assert!(matches!(store.ready().await, Err(ReadyError::Unavailable(_))));
+        assert!(matches!(store.search(&Scope::All, &Search::default()).await, Err(SearchError::Unavailable(_))));
+        for beside in ["logs.db-wal", "logs.db-shm"] {
+            let _ = fs::remove_file(folder.path().join(beside));
+        }
+        make(folder.path(), 10).await;
+        assert_eq!((store.ready().await, kind(&store).await), (Ok(()), None));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_never_more_than_empty_is_no_store_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("logs.db"), "").unwrap();
+    let store = reader(folder.path()).await;
+    assert_eq!(kind(&store).await, Some(AbsenceKind::NotCreated));
+    assert_eq!(store.search(&Scope::All, &Search::default()).await.unwrap().lines.len(), 0);
+    make(folder.path(), 10).await;
+    assert_eq!(kind(&store).await, None);
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_not_ready_until_a_read_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path(), 3_000).await;
+    let path = folder.path().join("logs.db");
+    let good = fs::read(&path).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let (length, page) = (good.len() as u64, 4_096);
+    // All but the first pages, which say that it is a store, and the last.
+    let (from, to) = (length / 4 / page * page, length * 3 / 4 / page * page);
+    file.write_all_at(&vec![0xa5; usize::try_from(to - from).unwrap()], from).unwrap();
+    let store = reader(folder.path()).await;
+    let every = Search { limit: 1_000, ..Search::of(Filter::Words("x".to_owned())) };
+    let mut damaged = Ok(());
+    for order in [store::Order::OldestFirst, store::Order::NewestFirst] {
+        damaged = damaged.and(store.search(&Scope::All, &Search { order, ..every.clone() }).await.map(drop));
+    }
+    assert!(matches!(damaged, Err(SearchError::Refused(_))), "{damaged:?}");
+    let refused = store.ready().await;
+    assert!(matches!(&refused, Err(ReadyError::Refused(_))), "{refused:?}");
+    // Put back in place, so that it is the same file.
+    file.write_all_at(&good, 0).unwrap();
+    let answered = reader(folder.path()).await.search(&Scope::All, &every).await;
+    assert!(answered.is_ok());
+    assert!(store.search(&Scope::All, &every).await.is_ok());
+    assert_eq!(store.ready().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_link_into_a_folder_that_is_missing_is_none_that_the_shipper_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (there, path) = (folder.path().join("there"), folder.path().join("logs.db"));
+    fs::create_dir(&there).unwrap();
+    let store = reader(folder.path()).await;
+    symlink(folder.path().join("missing/logs.db"), &path).unwrap();
+    assert_eq!(kind(&store).await, Some(AbsenceKind::BrokenLink));
+    assert!(Store::open_writer(&target(folder.path()), &EngineSettings::default()).await.is_err(), "as it says");
+    // A link whose folder is there is followed.
+    fs::remove_file(&path).unwrap();
+    symlink("there/logs.db", &path).unwrap();
+    assert_eq!(kind(&store).await, Some(AbsenceKind::NotCreated));
+    make(folder.path(), 1).await;
+    assert_eq!(kind(&store).await, None);
+    // The folder itself is a link that leads nowhere.
+    symlink("missing", folder.path().join("folder")).unwrap();
+    let behind = reader(&folder.path().join("folder")).await;
+    assert_eq!(kind(&behind).await, Some(AbsenceKind::BrokenLink));
+    let target = target(&folder.path().join("folder"));
+    assert!(Store::open_writer(&target, &EngineSettings::default()).await.is_err(), "as it says");
+}
+
+#[tokio::test]
+async fn no_answer_says_where_the_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logs.db");
+    let store = reader(folder.path()).await;
+    let steps: [fn(&Path); 3] = [
+        |path| {
+            let database = rusqlite::Connection::open(path).unwrap();
+            database.execute_batch("CREATE TABLE accounts (name TEXT)").unwrap();
+        },
+        |path| fs::write(path, "no store ".repeat(1_000)).unwrap(),
+        |path| fs::create_dir(path).unwrap(),
+    ];
+    for step in steps {
+        let _ = fs::remove_file(&path);
+        step(&path);
+        let (ready, found) = (store.ready().await, store.search(&Scope::All, &Search::default()).await);
+        let texts = [ready.unwrap_err().to_string(), found.unwrap_err().to_string()];
+        assert!(texts.iter().all(|text| !text.contains("logs.db") && !text.contains("tmp")), "{texts:?}");
+    }
+}
