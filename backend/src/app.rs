@@ -12,6 +12,7 @@ use crate::headers::{FORM, READS, TAKES};
 use crate::links::Links;
 use crate::page::tail::Tails;
 use crate::page::{around, assets, overview, search, story, tail};
+use crate::searches::Searches;
 use crate::server::request::Bounds;
 use crate::{alerts, faults, health, problem, projects, requests};
 
@@ -24,6 +25,8 @@ pub struct Parts {
     pub access: Access,
     /// Answers in memory.
     pub answers: Answers,
+    /// Requests that ask the store at once.
+    pub searches: Searches,
     /// How long the body of a request may take.
     pub bounds: Bounds,
     /// Live tails.
@@ -38,11 +41,12 @@ pub struct Parts {
 /// request passes [`crate::access::guard`] first, and answers get their `links` by [`crate::links::add`], outside all other middleware.
 pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig) {
     move |app| {
-        let Parts { store, access, answers, bounds, tails, links, dead_letters } = parts;
+        let Parts { store, access, answers, searches, bounds, tails, links, dead_letters } = parts;
         app.app_data(web::Data::new(story::Sources { store: store.clone(), dead_letters, links: links.clone() }));
         app.app_data(web::Data::new(store));
         app.app_data(web::Data::new(access));
         app.app_data(web::Data::new(answers));
+        app.app_data(web::Data::new(searches));
         app.app_data(web::Data::new(bounds));
         app.app_data(web::Data::new(tails));
         app.app_data(web::Data::new(links));

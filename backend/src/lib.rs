@@ -32,5 +32,6 @@ pub mod headers;
 pub mod limits;
 pub mod links;
 pub mod problem;
+pub mod searches;
 pub mod server;
 pub mod stalled;

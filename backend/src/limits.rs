@@ -32,11 +32,15 @@ pub enum Limit {
     AnswerBytesPerToken,
     /// All answers in memory are too large.
     AnswerBytes,
+    /// Too many requests of a token ask the store at once.
+    SearchesPerToken,
+    /// Too many requests ask the store at once.
+    Searches,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::RequestHeadTimeout,
         Self::RequestBodyTimeout,
         Self::ConnectionEvicted,
@@ -49,6 +53,8 @@ impl Limit {
         Self::Tails,
         Self::AnswerBytesPerToken,
         Self::AnswerBytes,
+        Self::SearchesPerToken,
+        Self::Searches,
     ];
 
     /// Its name, the value of the label `limit`.
@@ -67,6 +73,8 @@ impl Limit {
             Self::Tails => "tails",
             Self::AnswerBytesPerToken => "answer_bytes_per_token",
             Self::AnswerBytes => "answer_bytes",
+            Self::SearchesPerToken => "searches_per_token",
+            Self::Searches => "searches",
         }
     }
 }

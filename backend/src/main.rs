@@ -18,6 +18,7 @@ use backend::headers;
 use backend::limits::Limits;
 use backend::links::{self, Links};
 use backend::page::tail::Tails;
+use backend::searches::{self, Searches};
 use backend::server::connections::{Connections, Room};
 use backend::server::request::{self, Bounds};
 use backend::server::{self, Options, descriptors};
@@ -101,7 +102,8 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
                 on_app.metrics_route()(app)
             }
         });
-        let app = app.configure(app::routes(parts.clone(), faults)).wrap(from_fn(answers::hold));
+        let app = app.configure(app::routes(parts.clone(), faults));
+        let app = app.wrap(from_fn(searches::bound)).wrap(from_fn(answers::hold));
         let app = app.wrap(from_fn(access::guard)).wrap(from_fn(request::bound)).wrap(from_fn(headers::answer_head));
         let app = app.wrap(on_app.middleware().require_project_check()).wrap(from_fn(links::add));
         app.wrap(from_fn(headers::add)).wrap(from_fn(request::track))
@@ -163,6 +165,7 @@ fn parts(
         links: links.with_names(names.clone()),
         access: Access::new(Door::new(names, proxies, metrics_token.as_deref(), limits.clone()), tokens),
         answers: Answers::new(limits.clone()),
+        searches: Searches::new(limits.clone()),
         bounds: Bounds { body_timeout: settings.request_timeout, limits: limits.clone() },
         tails: Tails::until(ended, limits.clone()),
         dead_letters: DeadLetters::under(settings.shipper_state_dir.as_deref()),
