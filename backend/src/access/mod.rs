@@ -66,7 +66,7 @@ enum Kind {
 #[derive(Debug)]
 struct State {
     file: TokensFile,
-    sessions: Mutex<Sessions>,
+    sessions: Arc<Mutex<Sessions>>,
 }
 
 /// Who asks. Only [`guard`] makes one.
@@ -125,7 +125,7 @@ impl Access {
     #[must_use]
     pub fn new(door: Door, tokens: Option<TokensFile>) -> Self {
         let kind = match tokens {
-            Some(file) => Kind::Tokens(Box::new(State { file, sessions: Mutex::default() })),
+            Some(file) => Kind::Tokens(Box::new(State { sessions: file.sessions(), file })),
             None => Kind::Open,
         };
         Self(Arc::new(Inner { door, kind }))

@@ -95,6 +95,11 @@ impl Sessions {
         (session.ends > now).then_some(session.token)
     }
 
+    /// Ends all sessions of some tokens.
+    pub fn close_of(&mut self, tokens: &[TokenHash]) {
+        self.open.retain(|_, session| !tokens.contains(&session.token));
+    }
+
     /// Ends a session.
     pub fn close(&mut self, number: &str) {
         self.open.remove(&TokenHash::of(number.as_bytes()));

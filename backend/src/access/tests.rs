@@ -73,14 +73,12 @@ fn a_reader_is_renewed_to_what_its_token_may_see_now() {
         assert_eq!(place.access.renewed(reader).unwrap().scope(), &scope(&["a", "b"]));
     }
     place.rewrite(&[(ONE, &["a"]), (OTHER, &["*"])]);
-    for reader in [&by_token, &by_session] {
-        let renewed = place.access.renewed(reader).unwrap();
-        assert_eq!((renewed.scope(), &renewed.session), (&scope(&["a"]), &reader.session), "narrowed");
-    }
+    assert_eq!(place.access.renewed(&by_token).unwrap().scope(), &scope(&["a"]), "narrowed");
+    assert!(place.access.renewed(&by_session).is_none(), "a session ends when its token's projects change");
     place.rewrite(&[(ONE, &["*"]), (OTHER, &["*"])]);
-    for reader in [&by_token, &by_session] {
-        assert_eq!(place.access.renewed(reader).unwrap().scope(), &Scope::All, "widened");
-    }
+    assert_eq!(place.access.renewed(&by_token).unwrap().scope(), &Scope::All, "widened");
+    let (_, by_session) = place.by_session(ONE);
+    assert_eq!(place.access.renewed(&by_session).unwrap().scope(), &Scope::All);
     place.rewrite(&[(OTHER, &["a"])]);
     assert!([&by_token, &by_session].iter().all(|reader| place.access.renewed(reader).is_none()), "revoked");
     assert!(place.by_token(ONE).is_none());
@@ -113,6 +111,57 @@ fn a_broken_file_changes_nothing() {
     std::fs::write(place.folder.path().join("tokens.toml"), "[[token]]\nname = 3\n").unwrap();
     place.state().file.look_next_time();
     assert_eq!(place.access.renewed(&reader).unwrap().scope(), &scope(&["a", "b"]));
+}
+
+#[test]
+fn the_sessions_of_a_token_that_is_taken_away_or_changed_end_for_good() {
+    let place = Place::new();
+    for between in [&[(OTHER, &["*"][..])][..], &[(OTHER, &["*"]), (ONE, &["a"])]] {
+        let (revoked, goes_on) = (place.by_session(ONE).1, place.by_session(OTHER).1);
+        place.rewrite(between);
+        place.rewrite(&[(ONE, &["a", "b"]), (OTHER, &["*"])]);
+        assert!(place.by_token(ONE).is_some() && place.access.renewed(&goes_on).is_some());
+        assert!(place.access.renewed(&revoked).is_none(), "{between:?}");
+    }
+}
+
+#[test]
+fn a_file_without_a_token_or_that_is_none_changes_nothing() {
+    let place = Place::new();
+    let path = place.folder.path().join("tokens.toml");
+    let (_, reader) = place.by_session(ONE);
+    let steps: [&dyn Fn(); 4] = [
+        &|| std::fs::write(&path, "").unwrap(),
+        &|| std::fs::write(&path, "# no token\n").unwrap(),
+        &|| std::fs::create_dir(&path).unwrap(),
+        &|| {
+            let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        },
+    ];
+    for (number, step) in steps.iter().enumerate() {
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+        step();
+        // In a thread of its own, since a FIFO may keep waiting whoever opens it.
+        let (looked, has_looked) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                place.state().file.look_next_time();
+                looked.send(()).unwrap();
+            });
+            let in_time = has_looked.recv_timeout(std::time::Duration::from_secs(20));
+            if in_time.is_err() {
+                // Lets it go on, so that the test ends.
+                let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+                drop(rustix::fs::open(&path, flags, rustix::fs::Mode::empty()));
+            }
+            assert!(in_time.is_ok(), "{number}");
+        });
+        assert_eq!(place.access.renewed(&reader).map(|reader| reader.scope), Some(scope(&["a", "b"])), "{number}");
+    }
+    let _ = std::fs::remove_file(&path);
+    place.rewrite(&[(OTHER, &["*"])]);
+    assert!(place.access.renewed(&reader).is_none(), "a good file holds again");
 }
 
 #[test]

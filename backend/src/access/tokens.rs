@@ -103,6 +103,12 @@ pub enum TokensError {
     /// It can't be read.
     #[error("the file can't be read: {0}")]
     Read(#[from] std::io::Error),
+    /// It is a folder, a FIFO, a device.
+    #[error("it is no regular file")]
+    NoFile,
+    /// It is empty, or has none of the sections.
+    #[error("the file has no token")]
+    NoToken,
     /// It is too long.
     #[error("the file has more than {FILE_MAX_BYTES} bytes")]
     TooLong,
@@ -155,8 +161,19 @@ impl Tokens {
     /// It can't be read, or anything in it can't be used.
     pub fn read(path: &Path) -> Result<Self, TokensError> {
         use std::io::Read as _;
+        // Opening a FIFO waits for a writer, and opening a device may do anything.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(TokensError::NoFile);
+        }
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+        let file = std::fs::File::from(
+            rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(std::io::Error::from)?,
+        );
+        if !file.metadata()?.is_file() {
+            return Err(TokensError::NoFile);
+        }
         let mut text = String::new();
-        std::fs::File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_string(&mut text)?;
+        file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text)?;
         if text.len() as u64 > FILE_MAX_BYTES { Err(TokensError::TooLong) } else { Self::parse(&text) }
     }
 
@@ -196,6 +213,9 @@ impl Tokens {
             }
             tokens.alerts = Some(found);
         }
+        if tokens.is_empty() && tokens.alerts.is_none() {
+            return Err(TokensError::NoToken);
+        }
         Ok(tokens)
     }
 
@@ -216,6 +236,14 @@ impl Tokens {
     #[must_use]
     pub fn is_of_alerts(&self, presented: &TokenHash) -> bool {
         self.alerts.as_ref().is_some_and(|hash| bool::from(hash.is(presented)))
+    }
+
+    /// The tokens of which a session does not go on with `next`: those that are not in it, or may read something else there.
+    pub(super) fn ended_with(&self, next: &Self) -> Vec<TokenHash> {
+        let goes_on = |(hash, holder): &&(TokenHash, Holder)| {
+            next.readers.iter().any(|(other, then)| other == hash && then.scope == holder.scope)
+        };
+        self.readers.iter().filter(|reader| !goes_on(reader)).map(|(hash, _)| *hash).collect()
     }
 
     /// How many may read.
@@ -312,6 +340,8 @@ mod tests {
             of("token = \"secret\"\nprojects = [\"a\"]"),
             of("sha256 = \"secret\"\nprojects = [\"a\"]"),
             of("projects = [\"a\"]"),
+            String::new(),
+            "# Nothing yet.\n".to_owned(),
             of(&format!("token = \"{secret}\nprojects = [\"a\"]")),
             format!("{FILE}\n[[token]]\nname=\"all\"\ntoken=\"{secret}\"\nprojects=[\"a\"]"),
             format!("{FILE}\n[[token]]\nname=\"x\"\ntoken=\"0123456789abcdef-all\"\nprojects=[\"a\"]"),
