@@ -190,6 +190,7 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::body::MessageBody as _;
     use futures_util::StreamExt as _;
     use store::{BatchBuilder, EngineSettings, GenerationId, LineId, Scope, Target, Timestamp};
 
@@ -277,5 +278,35 @@ mod tests {
         assert_eq!((&end["stream"]["complete"], &end["stream"]["lines"]), (&false.into(), &STREAM_PAGE_LINES.into()));
         assert!(end["stream"]["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{end}");
         assert!(end["stream"]["next"].is_string(), "{end}");
+    }
+
+    #[actix_rt::test]
+    async fn a_stream_whose_file_is_replaced_by_another_store_says_that_it_is_not_whole() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = folder.path().join("logs.db");
+        drop((store(folder.path(), 3_000).await, store(other.path(), 1_200).await));
+        let store = Store::open_reader(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
+        let access = Access::new(crate::access::door::Door::default(), None);
+        let app = actix_web::App::new().app_data(web::Data::new(store)).app_data(web::Data::new(access));
+        let app =
+            app.route("/api/logs", web::get().to(logs)).wrap(actix_web::middleware::from_fn(crate::access::guard));
+        let app = actix_web::test::init_service(app).await;
+        let request = actix_web::test::TestRequest::with_uri("/api/logs").insert_header((ACCEPT, NDJSON));
+        let request = request.insert_header(("host", "localhost")).to_request();
+        let response = actix_web::test::call_service(&app, request).await;
+        let mut body = Box::pin(response.into_body());
+        let mut next = async || std::future::poll_fn(|context| body.as_mut().poll_next(context)).await;
+        let mut text = next().await.unwrap().ok().unwrap().to_vec();
+        for beside in ["logs.db-wal", "logs.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(beside));
+        }
+        std::fs::rename(other.path().join("logs.db"), &file).unwrap();
+        while let Some(part) = next().await {
+            text.extend_from_slice(&part.ok().unwrap());
+        }
+        let last = text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap();
+        let end: serde_json::Value = serde_json::from_slice(last).unwrap();
+        assert_eq!(end["stream"]["complete"], false, "{end}");
+        assert!(end["stream"]["detail"].as_str().unwrap().contains("replaced"), "{end}");
     }
 }

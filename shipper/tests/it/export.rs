@@ -1,10 +1,13 @@
 //! What was shipped comes back out of an embedded store as it was.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
 
-use crate::program::Place;
+use crate::program::{Place, run};
 
 const LINES: u32 = 3_000;
+
+type Step<'a> = &'a dyn Fn(&Place);
 
 fn line(number: u32) -> String {
     let level = if number.is_multiple_of(10) { "error" } else { "info" };
@@ -52,5 +55,51 @@ fn what_can_not_be_exported_is_refused_with_advice() {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains(advice), "{stderr}");
+    }
+}
+
+#[test]
+fn an_export_of_a_file_that_is_replaced_midway_fails() {
+    let place = Place::new();
+    // More than one page.
+    let line = format!("{{\"message\":\"{}\"}}\n", "x".repeat(10_000));
+    std::fs::write(place.path("in.log"), line.repeat(1_500)).unwrap();
+    std::fs::write(place.path("other.log"), "{\"message\":\"another\"}\n").unwrap();
+    for (file, store, state) in
+        [("in.log", "sqlite:whole.db", "state"), ("other.log", "sqlite:other.db", "other-state")]
+    {
+        let ship = ["run", "--to", store, "--state-dir", state, "--file", file, "--until-idle"];
+        let (code, text) = run(&place, &ship);
+        assert_eq!(code, 0, "{text}");
+    }
+    let remove = |place: &Place| std::fs::remove_file(place.path("logs.db")).unwrap();
+    let steps: [(&str, Step<'_>); 4] = [
+        ("another store is there", &|place| {
+            remove(place);
+            std::fs::copy(place.path("other.db"), place.path("logs.db")).unwrap();
+        }),
+        ("an empty file is there", &|place| {
+            remove(place);
+            std::fs::write(place.path("logs.db"), "").unwrap();
+        }),
+        ("it is emptied", &|place| std::fs::write(place.path("logs.db"), "").unwrap()),
+        ("it is deleted", &|place| remove(place)),
+    ];
+    for (what, step) in steps {
+        std::fs::copy(place.path("whole.db"), place.path("logs.db")).unwrap();
+        let mut command = place.shipper(&["export", "sqlite:logs.db"]);
+        let mut export = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // It is in its first page, and waits for whoever reads.
+        export.stdout.as_mut().unwrap().read_exact(&mut [0; 1_000]).unwrap();
+        step(&place);
+        let output = export.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code().is_some_and(|code| code != 0) && error.contains("the store"),
+            "{what}: {output:?}"
+        );
+        for file in ["logs.db", "logs.db-wal", "logs.db-shm"] {
+            let _ = std::fs::remove_file(place.path(file));
+        }
     }
 }
