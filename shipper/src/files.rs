@@ -360,14 +360,22 @@ impl<D: Disk> Files<D> {
         }
         if let Ok(Some(kind)) = lookup::became_compressed(&followed.identity, read_to, &*open.file) {
             let path = followed.identity.path.clone();
-            followed.end(generation, 0, true, &mut look.events);
-            self.forget(generation);
-            self.closing.push(Closing { generation, file: None, seen_at: now.wall });
+            self.drop_empty(generation, look);
             if !self.reads(kind) {
                 self.leave_compressed(&path, &stat, kind, look);
             }
             return Ok(());
         }
+        if read_to == 0 && followed.identity.fingerprint_len == 0 && stat.len > 0 {
+            let path = followed.identity.path.clone();
+            if self.may_be_copy(&path) {
+                // Its content decides what it is, which the next scan looks at.
+                self.drop_empty(generation, look);
+                return Ok(());
+            }
+        }
+        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
+        let Some(open) = &mut followed.open else { return Ok(()) };
         // What is added to a deleted file is in no copy of it.
         if followed.identity.can_grow(stat.len) && stat.links > 0 {
             let Ok(longer) = followed.identity.longer(&*open.file, &stat) else { return Ok(()) };

@@ -248,8 +248,7 @@ fn a_stream_ends_with_its_session_its_projects_and_its_token_and_says_so() {
 fn idle_connections_do_not_cut_the_answer_to_a_known_token() {
     let ((_folder, store), tokens) = (store(), TokensFile::new());
     let tokens_file = tokens.path();
-    let variables =
-        [("STORE", &*store), ("TOKENS_FILE", tokens_file.to_str().unwrap()), ("BACKEND_CONNECTIONS", "8")];
+    let variables = [("STORE", &*store), ("TOKENS_FILE", tokens_file.to_str().unwrap()), ("BACKEND_CONNECTIONS", "8")];
     let backend = Backend::start(&variables);
     let stream = begun(backend.address, ("Authorization", &format!("Bearer {TOKEN_OF_ALL}")));
     let _idle: Vec<_> = (0..100).map(|_| TcpStream::connect(backend.address).unwrap()).collect();

@@ -108,15 +108,21 @@ impl<D: Disk> Files<D> {
         let Some((generation, followed)) = followed.filter(|(_, followed)| !stat.is_unchanged(&followed.seen)) else {
             return Ok(false);
         };
+        if followed.identity.fingerprint_len == 0 {
+            // It was empty when it was met.
+            return Ok(stat.len > 0);
+        }
         let entry = lock(&self.journal).get(generation);
         let Some((file, stat)) = open_regular(&self.disk, path)? else { return Ok(false) };
         Ok(!followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, false)?)
     }
 
-    /// Whether a path is a rotated name of a file that is followed, so that what is there may be its copy.
+    /// Whether a path is a rotated name of a file that is known, so that what is there may be its copy.
     pub(super) fn may_be_copy(&self, path: &Path) -> bool {
         let originals: HashSet<_> = originals(path).collect();
-        self.followed.values().any(|followed| originals.contains(&followed.identity.path))
+        let unclaimed = self.unclaimed.values().filter_map(|entry| entry.file.as_ref());
+        let mut known = self.followed.values().map(|followed| &followed.identity).chain(unclaimed);
+        known.any(|identity| originals.contains(&identity.path))
     }
 
     /// The copies of a file that was cut or is gone, the one that goes farthest first; one that no pattern names only if it

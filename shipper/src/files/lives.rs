@@ -189,6 +189,14 @@ impl<D: Disk> Files<D> {
         Some(followed)
     }
 
+    /// Drops the life of an open file that was empty when it was met, and whose content is not that of a new file.
+    pub(super) fn drop_empty(&mut self, generation: GenerationId, look: &mut Look<D>) {
+        if let Some(mut dropped) = self.forget(generation) {
+            dropped.end(generation, 0, true, &mut look.events);
+            self.closing.push(Closing { generation, file: None, seen_at: look.now.wall });
+        }
+    }
+
     pub(super) fn rename(&mut self, generation: GenerationId, path: &Path) {
         if let Some(followed) = self.followed.get_mut(&generation) {
             path.clone_into(&mut followed.identity.path);
@@ -296,6 +304,11 @@ impl<D: Disk> Files<D> {
                 return Ok(false);
             }
         };
+        if entry.checkpoint == 0 && identity.fingerprint_len == 0 && stat.len > 0 && self.may_be_copy(&path) {
+            self.forget(generation);
+            look.events.push(FileEvent::Vanished { generation, file: path, end: 0 });
+            return Ok(false);
+        }
         if let Some(kind) = compressed {
             self.forget(generation);
             look.events.push(FileEvent::Vanished { generation, file: path.clone(), end: 0 });

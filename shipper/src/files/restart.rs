@@ -67,6 +67,12 @@ impl<D: Disk> Files<D> {
             self.leave_compressed(path, &stat, kind, look);
             return Ok(true);
         }
+        if entry.checkpoint == 0 && identity.fingerprint_len == 0 && stat.len > 0 && self.may_be_copy(path) {
+            // It was met empty: its content decides what it is.
+            self.unclaimed.remove(&generation);
+            look.events.push(FileEvent::Vanished { generation, file: path.to_owned(), end: 0 });
+            return Ok(false);
+        }
         let identity = FileIdentity { start: identity.start, ..FileIdentity::of(&file, path, &stat)? };
         let file = Content::plain(file);
         let Some(entry) = self.unclaimed.remove(&generation) else { return Ok(false) };

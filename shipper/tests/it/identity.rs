@@ -350,6 +350,34 @@ fn a_copy_that_each_rotation_makes_anew_under_one_name_doubles_nothing() {
     }
 }
 
+/// logrotate makes the copy's file first and fills it then: whoever looks in between sees an empty file.
+#[test]
+fn a_copy_that_was_met_empty_doubles_nothing() {
+    for end in ENDS {
+        let place = Place::new();
+        let (log, copy) = (place.path("app.log"), place.path("app.log.1"));
+        fs::write(&log, "one\ntwo\n").unwrap();
+        let mut follower = Follower::new(place, "app.log*");
+        follower.until_stored(&["one", "two"]);
+        fs::write(&copy, "").unwrap();
+        until("the empty copy is followed", || {
+            get(follower.admin, "/metrics")?.1.contains("\nshipper_files_followed 2\n").then_some(())
+        });
+        follower.while_away(end, |_| {
+            append(&log, "three\n");
+            append(&copy, "one\ntwo\nthree\n");
+            truncate(&log);
+        });
+        follower.until_stored(&["one", "two", "three"]);
+        append(&log, "four\n");
+        follower.until_stored(&["one", "two", "three", "four"]);
+        if matches!(end, End::None) {
+            assert_eq!(follower.event("suspected_loss"), 0.0);
+        }
+        follower.end();
+    }
+}
+
 /// As Kubernetes names containers' logs: the patterns match links alone, and what they lead to is rotated.
 #[test]
 fn the_rest_of_a_file_that_only_a_link_names_is_read_after_its_rotation() {

@@ -134,6 +134,12 @@ fn shapes() -> Vec<Shape> {
             "log4j2",
             "2018-07-09T21:17:54.000000Z",
         ),
+    ]
+}
+
+/// Lines that no logger writes, with more than one notation each.
+fn mixed_shapes() -> Vec<Shape> {
+    vec![
         (json!({ "event": { "kind": "x" }, "log": { "level": "[WARN]" }, "message": "" }), "warn", "", ARRIVED),
         (
             json!({ "log.level": "error", "@timestamp": "2018/08/03 02:05:59 GMT", "message": 7 }),
@@ -168,7 +174,7 @@ fn shapes() -> Vec<Shape> {
 #[tokio::test]
 async fn every_notation_means_the_same_in_both() {
     let rig = Rig::full("notations");
-    let shapes = shapes();
+    let shapes = [shapes(), mixed_shapes()].concat();
     let mut lines: Vec<Value> = shapes.iter().map(|(line, ..)| line.clone()).collect();
     let moved = json!({ "level": "loud", "message": [1], "origin": { "replaced": { "level": "gold", "user": "a" } } });
     lines.push(moved);
