@@ -72,6 +72,8 @@ struct Case {
     program: Program,
     /// Warnings of possible losses, by every process so far.
     losses: usize,
+    /// What every process before this one logged.
+    log: String,
     rotations: usize,
 }
 
@@ -79,7 +81,15 @@ impl Case {
     fn new(combination: Combination, logrotate: &Path) -> Self {
         let bench = Bench::new("rotation-matrix");
         let program = Self::command(&bench, combination).start();
-        Self { combination, bench, logrotate: logrotate.to_owned(), program, losses: 0, rotations: 0 }
+        Self {
+            combination,
+            bench,
+            logrotate: logrotate.to_owned(),
+            program,
+            losses: 0,
+            log: String::new(),
+            rotations: 0,
+        }
     }
 
     fn command(bench: &Bench, combination: Combination) -> Start {
@@ -102,6 +112,7 @@ impl Case {
 
     fn take_losses(&mut self) {
         let log = self.program.stderr();
+        self.log.push_str(&log);
         self.losses += log.lines().filter(|line| LOSSES.iter().any(|loss| line.contains(loss))).count();
     }
 
@@ -182,10 +193,17 @@ impl Case {
     fn judge(mut self, lines: u64) -> String {
         let combination = self.combination;
         let in_files = numbers(self.bench.folder.path());
-        wait::until_within(Duration::from_secs(60), &format!("{combination:?}: what is in files is stored"), || {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
             let stored = self.stored();
-            in_files.iter().all(|number| stored.contains_key(number)).then_some(())
-        });
+            let unread: Vec<_> = in_files.iter().filter(|number| !stored.contains_key(number)).collect();
+            if unread.is_empty() {
+                break;
+            }
+            let log = || format!("{}{}", self.log, self.program.stderr());
+            assert!(Instant::now() < deadline, "{combination:?}: in files and not stored: {unread:?}\n{}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
         self.end(true);
         // Another process finds nothing that was not read.
         let mut last = Self::command(&self.bench, combination).arg("--until-idle").start();
