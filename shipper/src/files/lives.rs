@@ -304,7 +304,8 @@ impl<D: Disk> Files<D> {
                 return Ok(false);
             }
         };
-        if entry.checkpoint == 0 && identity.fingerprint_len == 0 && stat.len > 0 && self.may_be_copy(&path) {
+        let was_empty = entry.checkpoint == 0 && identity.fingerprint_len == 0 && stat.len > 0;
+        if was_empty && self.may_be_copy(&identity.path) {
             self.forget(generation);
             look.events.push(FileEvent::Vanished { generation, file: path, end: 0 });
             return Ok(false);

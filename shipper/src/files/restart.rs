@@ -67,7 +67,8 @@ impl<D: Disk> Files<D> {
             self.leave_compressed(path, &stat, kind, look);
             return Ok(true);
         }
-        if entry.checkpoint == 0 && identity.fingerprint_len == 0 && stat.len > 0 && self.may_be_copy(path) {
+        let was_empty = entry.checkpoint == 0 && identity.fingerprint_len == 0 && stat.len > 0;
+        if was_empty && self.may_be_copy(&identity.path) {
             // It was met empty: its content decides what it is.
             self.unclaimed.remove(&generation);
             look.events.push(FileEvent::Vanished { generation, file: path.to_owned(), end: 0 });

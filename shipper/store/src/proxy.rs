@@ -168,7 +168,8 @@ fn is_false_network(entry: &str) -> bool {
     let (network, _) = split_port(entry);
     let network = network.trim_start_matches('[').trim_end_matches(']');
     let address = network.split_once('/').map(|(address, _)| address);
-    address.is_some_and(|address| address.parse::<IpAddr>().is_ok()) && network.parse::<IpNet>().is_err()
+    address.is_some_and(|address| address.trim_end_matches(']').parse::<IpAddr>().is_ok())
+        && network.parse::<IpNet>().is_err()
 }
 
 /// Splits `HOST:PORT`. The colons of an IPv6 address separate no port, unless it stands in brackets.

@@ -222,11 +222,6 @@ impl Case {
             let (writes, rotations) = (missing.iter().filter(is_first).count(), self.rotations);
             assert!(writes <= rotations, "{combination:?}: {rotations} rotations, missing: {missing:?}");
         }
-        assert!(
-            self.losses == 0 || combination.copies,
-            "{combination:?}: {} losses logged, none happened",
-            self.losses
-        );
         format!("{combination:?}: {} of {lines} lines, {} losses logged", stored.len(), self.losses)
     }
 }

@@ -248,7 +248,6 @@ async fn a_refusal_that_may_be_the_proxys_names_it() {
         (502, "", true),
         (407, "", false),
         (403, r#"{"error":{"type":"security_exception","reason":"no permissions"},"status":403}"#, false),
-        (404, "", false),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
