@@ -83,9 +83,7 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
         }
         Some(_) => {}
     }
-    let admin_sockets = admin_listen.map_or(0, |_| ADMIN_ROOM.sockets() as u64);
-    let limit_left = limit.map(|limit| limit.saturating_sub(admin_sockets));
-    let room = descriptors::room(limit_left, workers(&settings), settings.connections);
+    let room = descriptors::room(limit, workers(&settings), settings.connections);
     if room.connections < settings.connections {
         tracing::warn!(connections = room.connections, ?limit, "the open file limit leaves room for fewer connections");
     }

@@ -1,13 +1,11 @@
 //! What callers may take: connections of those who send half a request, and the memory of those who ask for large answers and
 //! take nothing. A long answer ends when its token, its session or its projects do.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use observability_tests::program::{Program, Start, executable};
@@ -88,36 +86,6 @@ fn whoever_sends_half_a_request_keeps_nobody_from_health_and_metrics() {
         assert!(scrape.metric("process_open_fds", &[]) < f64::from(descriptors), "{descriptors}");
         assert!(scrape.metric("limits_reached_total", &[("limit", "connection_evicted")]) > 0.0);
     }
-}
-
-/// Opens connections that send nothing until it is stopped, and keeps the last 400.
-fn flood(address: SocketAddr, stopped: &AtomicBool) {
-    let mut kept = VecDeque::new();
-    while !stopped.load(Ordering::Relaxed) {
-        kept.extend(TcpStream::connect_timeout(&address, Duration::from_secs(1)));
-        if kept.len() > 400 {
-            kept.pop_front();
-        }
-    }
-}
-
-#[test]
-fn a_flood_of_connections_takes_no_more_descriptors_than_there_are() {
-    raise_own_limit();
-    let (folder, address, stopped) = (tempfile::tempdir().unwrap(), port::free_address(), AtomicBool::new(false));
-    let program = with_descriptors(256, address, folder.path());
-    std::thread::scope(|scope| {
-        (0..4).for_each(|_| drop(scope.spawn(|| flood(address, &stopped))));
-        for _ in 0..50 {
-            wait::until("health is answered", || {
-                http::try_send(address, "GET", "/healthz", &[], b"").ok().filter(|answer| answer.status == 200)
-            });
-        }
-        stopped.store(true, Ordering::Relaxed);
-    });
-    assert!(Scrape::of(address).metric("limits_reached_total", &[("limit", "connection_evicted")]) > 100.0);
-    let words = program.stdout();
-    assert!(!words.contains("os error 24"), "{words}");
 }
 
 /// Sends a byte each 50 ms until there is an answer or an end; what was answered.
@@ -242,22 +210,6 @@ fn a_stream_ends_with_its_session_its_projects_and_its_token_and_says_so() {
         assert!(end["detail"].as_str().unwrap().contains(why), "{why}: {end}");
         assert_eq!(end["lines"], lines + 1, "{why}: {end}");
     }
-}
-
-#[test]
-fn idle_connections_do_not_cut_the_answer_to_a_known_token() {
-    let ((_folder, store), tokens) = (store(), TokensFile::new());
-    let tokens_file = tokens.path();
-    let variables = [("STORE", &*store), ("TOKENS_FILE", tokens_file.to_str().unwrap()), ("BACKEND_CONNECTIONS", "8")];
-    let backend = Backend::start(&variables);
-    let stream = begun(backend.address, ("Authorization", &format!("Bearer {TOKEN_OF_ALL}")));
-    let _idle: Vec<_> = (0..100).map(|_| TcpStream::connect(backend.address).unwrap()).collect();
-    wait::until("the idle make room", || {
-        let evicted = backend.scrape().metric("limits_reached_total", &[("limit", "connection_evicted")]);
-        (evicted >= 90.0).then_some(())
-    });
-    // A whole stream ends with its last line and says nothing.
-    assert_eq!(rest(stream), (LINES - 2, Value::Null));
 }
 
 /// A figure of the service's memory, in KiB.

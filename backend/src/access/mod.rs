@@ -21,7 +21,6 @@ use observability::{ProjectClaim, RequestContext};
 use store::Scope;
 
 use crate::problem::Problem;
-use crate::server::connection;
 
 pub mod door;
 pub mod lease;
@@ -233,9 +232,6 @@ fn leave(request: &ServiceRequest, reader: Reader) {
             scope if scope.sees(Some(project)) => ProjectClaim::Verified,
             Scope::Projects(_) => ProjectClaim::Refused,
         });
-    }
-    if let Some(connection) = request.conn_data::<Arc<connection::State>>().filter(|_| reader.token.is_some()) {
-        connection.request_is_known();
     }
     request.extensions_mut().insert(reader);
 }

@@ -46,12 +46,10 @@ pub struct Throttle {
 
 /// A client's address; of IPv6 the network that one customer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Client(u64);
+struct Client(u64);
 
 impl Client {
-    /// That of an address.
-    #[must_use]
-    pub fn of(address: IpAddr) -> Self {
+    fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self(u64::from(address.to_bits())),
             // Bit 63 is never set in a v4 address's number.

@@ -22,21 +22,6 @@ use crate::server::connections::Place;
 const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\
                            cache-control: no-store\r\nx-content-type-options: nosniff\r\n\r\n";
 
-/// How readily a connection that waits for its client makes room for another, those first that go first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    /// It never sent a whole request.
-    Silent,
-    /// It waits for another request of a caller without a known token, or for the rest of one.
-    Anonymous,
-    /// It has an answer to such a caller that is not taken.
-    AnonymousAnswer,
-    /// It waits for another request of a known token.
-    Known,
-    /// It has an answer to a known token that is not taken yet.
-    KnownAnswer,
-}
-
 /// What is known of a connection by all who have to do with it.
 #[derive(Debug)]
 pub struct State {
@@ -59,37 +44,13 @@ struct Waiting {
     room: Option<Instant>,
     /// What comes is the rest of a body that nobody read; whether that is to be counted when it takes too long.
     unread: Option<bool>,
-    /// A whole head of a request came.
-    has_asked: bool,
-    /// The last request came with a known token.
-    is_known: bool,
-}
-
-impl Waiting {
-    fn rank(&self) -> Rank {
-        match (self.is_known, self.room.is_some()) {
-            (true, true) => Rank::KnownAnswer,
-            (true, false) => Rank::Known,
-            (false, true) => Rank::AnonymousAnswer,
-            (false, false) if self.has_asked => Rank::Anonymous,
-            (false, false) => Rank::Silent,
-        }
-    }
 }
 
 impl State {
     /// A connection that was just taken; one of the `reserved` answers nothing but health checks and scrapes.
     #[must_use]
     pub fn new(reserved: bool) -> Self {
-        let waiting = Waiting {
-            head: Some(Instant::now()),
-            has_begun: false,
-            body: None,
-            room: None,
-            unread: None,
-            has_asked: false,
-            is_known: false,
-        };
+        let waiting = Waiting { head: Some(Instant::now()), has_begun: false, body: None, room: None, unread: None };
         Self { waiting: Mutex::new(waiting), closing: AtomicBool::new(false), reserved, waker: AtomicWaker::new() }
     }
 
@@ -105,18 +66,12 @@ impl State {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Its rank, and since when it waits for its client; none while the client waits for the service, and where it is
-    /// closing already.
+    /// Since when it waits for its client; none while the client waits for the service, and where it is closing already.
     #[must_use]
-    pub fn waits(&self) -> Option<(Rank, Instant)> {
+    pub fn waits_since(&self) -> Option<Instant> {
         let waiting = *self.lock();
-        let since = [waiting.head, waiting.body, waiting.room].into_iter().flatten().min()?;
-        (!self.is_closing()).then_some((waiting.rank(), since))
-    }
-
-    /// The request that is answered came with a known token.
-    pub fn request_is_known(&self) {
-        self.lock().is_known = true;
+        let since = [waiting.head, waiting.body, waiting.room].into_iter().flatten().min();
+        since.filter(|_| !self.is_closing())
     }
 
     /// Lets it be closed as soon as it is looked at, which is at once.
@@ -129,7 +84,6 @@ impl State {
     pub(super) fn request_begins(&self) {
         let mut waiting = self.lock();
         (waiting.head, waiting.has_begun, waiting.unread) = (None, false, None);
-        (waiting.has_asked, waiting.is_known) = (true, false);
     }
 
     /// An answer has been handed over.
@@ -139,17 +93,6 @@ impl State {
         drop(waiting);
         // So that the connection is looked at, and its timer with it, where nothing more comes.
         self.waker.wake();
-    }
-
-    /// Whether it waits for room to write to.
-    pub(super) fn waits_for_room(&self, waits: bool) {
-        let mut waiting = self.lock();
-        if waits {
-            waiting.room.get_or_insert_with(Instant::now);
-        } else {
-            waiting.room = None;
-            waiting.head = waiting.head.map(|_| Instant::now());
-        }
     }
 
     /// Since when the rest of a body is waited for.
@@ -243,7 +186,14 @@ impl AsyncWrite for Connection {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.state.waits_for_room(polled.is_pending());
+        let mut waiting = this.state.lock();
+        if polled.is_pending() {
+            waiting.room.get_or_insert_with(Instant::now);
+        } else {
+            waiting.room = None;
+            waiting.head = waiting.head.map(|_| Instant::now());
+        }
+        drop(waiting);
         polled
     }
 

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use actix_http::body::MessageBody;
@@ -82,13 +81,14 @@ where
     B: MessageBody + 'static,
 {
     let address = listener.local_addr()?;
-    let workers = options.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, NonZeroUsize::get));
-    let builder = Server::build()
+    let mut builder = Server::build()
         .disable_signals()
         .shutdown_timeout(options.shutdown_timeout.as_secs())
-        .workers(workers)
-        // Connections have their places here; this bounds those that none has looked at yet.
-        .max_concurrent_connections((connections.room().sockets() / workers).max(1));
+        // Connections are counted here; a worker that took no more would leave none for health checks.
+        .max_concurrent_connections(usize::MAX / 2);
+    if let Some(workers) = options.workers {
+        builder = builder.workers(workers);
+    }
     let ending = builder.graceful_shutdown_signal();
     let stall_timeout = options.stall_timeout;
     let builder = builder.listen(format!("http on {address}"), listener, move || {
