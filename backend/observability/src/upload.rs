@@ -1,5 +1,5 @@
 //! A request's body on its way in: notes that the client went away before its end. A client that closes only its sending
-//! side in the middle of a body can't be told from one that went away.
+//! side in the middle of a body looks the same as one that went away.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,3 +1,5 @@
+//! The decoder against what gzip and zstd write: whole, damaged, cut, in many members, and read in any order.
+
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -102,7 +102,7 @@ impl<D: Disk> Files<D> {
         followed.is_some_and(|known| known.identity.is_same(stat) && is_it(known))
     }
 
-    /// Whether a followed file no longer holds what was read of it: a copy that each rotation makes anew, under one name.
+    /// Whether a followed file no longer holds what was read of it, such as a copy that each rotation overwrites.
     fn is_overwritten(&self, path: &Path, stat: &Stat) -> io::Result<bool> {
         let followed = self.by_inode.get(&stat.key()).and_then(|of| Some((of, self.followed.get(of)?)));
         let Some((generation, followed)) = followed.filter(|(_, followed)| !stat.is_unchanged(&followed.seen)) else {
@@ -125,8 +125,8 @@ impl<D: Disk> Files<D> {
         known.any(|identity| originals.contains(&identity.path))
     }
 
-    /// The copies of a file that was cut or is gone, the one that goes farthest first; one that no pattern names only if it
-    /// holds all that was read. `since_ns`: when the file was last seen whole.
+    /// The copies of a file that was truncated or removed, longest first; one that no pattern matches only if it holds all
+    /// that was read. `since_ns`: when the file was last seen whole.
     ///
     /// # Errors
     /// As the file system says of what can't be looked at at the moment, if no copy was found that goes on; among it

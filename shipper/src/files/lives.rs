@@ -377,7 +377,7 @@ impl<D: Disk> Files<D> {
     ) {
         let identity = FileIdentity { start, ..identity };
         let generation = self.begin(&identity, look);
-        // To read the end of a compressed one takes as long as to decode it, and it is told by its size and time.
+        // Reading the end of a compressed file means decoding all of it; its size and time identify it.
         let tail = if file.is_unpacked() { None } else { Tail::read(file, start).unwrap_or(None) };
         lock(&self.journal).file_checkpoint(generation, start, tail);
         self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));

@@ -147,7 +147,7 @@ impl<F: DiskFile> Unpacking<F> {
         }
     }
 
-    /// The length of a file's content will be asked for.
+    /// Keeps what is known of a file until the next scan.
     pub(super) fn keep(&mut self, stat: &Stat) {
         self.known.get_mut(&stat.key()).into_iter().for_each(|known| known.is_asked = true);
     }
@@ -210,7 +210,7 @@ impl<F: DiskFile> Unpacking<F> {
                     self.is_news = true;
                 }
                 Err(_) => {
-                    // Whoever asks again begins again, or is told.
+                    // The next request decodes it anew, or gets the error.
                     if goal.is_some() {
                         self.decoded.remove(index);
                     }
@@ -221,7 +221,7 @@ impl<F: DiskFile> Unpacking<F> {
         std::mem::take(&mut self.is_news)
     }
 
-    /// A scan is done: what nobody asked for since the last one is forgotten.
+    /// After a scan: drops what was not used since the scan before it.
     pub(super) fn forget_unasked(&mut self) {
         self.known.retain(|_, known| std::mem::take(&mut known.is_asked));
         self.decoded.retain_mut(|decoded| std::mem::take(&mut decoded.is_asked));

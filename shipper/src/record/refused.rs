@@ -44,7 +44,7 @@ const ENGINES_OWN: [&str; 24] = [
     "_version_type",
 ];
 
-/// Whether a key may be one of those, told fast; its first eight bytes are `first`.
+/// A fast check whether a key may be one of those; its first eight bytes are `first`.
 #[inline(always)]
 pub(super) fn may_be(first: u64, key: &[u8]) -> bool {
     const ONES: u64 = u64::MAX / 0xff;

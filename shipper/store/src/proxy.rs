@@ -272,7 +272,7 @@ mod tests {
         for entry in ["10.0.0.0/33", "fd00::/129", "[fd00::]/8x", "10.0.0.0/", "10.0.0.0/33:9200"] {
             let error = found("http://p:1", &format!("localhost,{entry}")).unwrap_err();
             assert!(error.to_string().contains(entry) && error.to_string().contains("no_proxy"), "{error}");
-            assert_eq!(found("", entry).unwrap(), None, "no proxy is asked for");
+            assert_eq!(found("", entry).unwrap(), None, "no proxy is set");
         }
         for entry in ["10.0.0.0/32", "a/b", "fd00::/128", "10.0.0.0/8:443"] {
             assert!(found("http://p:1", entry).is_ok(), "{entry}");

@@ -64,7 +64,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Writer {
     /// Opens the file, and makes its folder, itself and its tables where they are missing. Where the disk has no room for
-    /// that, it is tried again by whatever is asked for next.
+    /// that, the next operation tries again.
     pub(crate) fn open(path: &Path, mode: FileMode, readers: Arc<Readers>) -> Result<Self, OpenError> {
         let folder = file::folder(path);
         mode.create_dir_all(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;

@@ -12,11 +12,15 @@ fn target(folder: &Path, name: &str) -> Target {
     Target::Sqlite(folder.join(name))
 }
 
-/// Makes a store of so many lines, and closes it.
-async fn make(folder: &Path, name: &str, lines: u32) {
-    let store = Store::open_writer(&target(folder, name), &EngineSettings::default()).await.unwrap();
-    let lines: Vec<_> = (0..lines).map(|second| record(second, name, None)).collect();
+/// Creates a store with `count` lines, and closes it.
+pub(crate) async fn create(target: &Target, count: u32, message: impl Fn(u32) -> String) {
+    let store = Store::open_writer(target, &EngineSettings::default()).await.unwrap();
+    let lines: Vec<_> = (0..count).map(|number| record(number % 60, &message(number), None)).collect();
     store.write(&batch("x", generation(1), &lines)).await.unwrap();
+}
+
+async fn make(folder: &Path, name: &str, count: u32) {
+    create(&target(folder, name), count, |_| name.to_owned()).await;
 }
 
 type Step = fn(&Path);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use store::{AbsenceKind, EngineSettings, Filter, ReadyError, Scope, Search, SearchError, Store, Target};
 
-use crate::lines::{batch, generation, record};
+use crate::one_file::create;
 
 fn target(folder: &Path) -> Target {
     Target::Sqlite(folder.join("logs.db"))
@@ -16,12 +16,8 @@ async fn reader(folder: &Path) -> Store {
     Store::open_reader(&target(folder), &EngineSettings::default()).await.unwrap()
 }
 
-/// Makes a store of so many lines, and closes it.
-async fn make(folder: &Path, lines: u32) {
-    let store = Store::open_writer(&target(folder), &EngineSettings::default()).await.unwrap();
-    let lines: Vec<_> =
-        (0..lines).map(|line| record(line % 60, &format!("{line} {}", "x".repeat(1_000)), None)).collect();
-    store.write(&batch("x", generation(1), &lines)).await.unwrap();
+async fn make(folder: &Path, count: u32) {
+    create(&target(folder), count, |number| format!("{number} {}", "x".repeat(1_000))).await;
 }
 
 async fn kind(store: &Store) -> Option<AbsenceKind> {

@@ -240,7 +240,7 @@ async fn https_goes_through_the_proxys_tunnel_and_http_by_its_whole_address() {
     assert!(said.contains("through the proxy 127.0.0.1:1: "), "{said}");
 }
 
-/// A proxy that answers itself is told from the store as far as it can be: by an answer that is in no engine's form.
+/// An answer that is in no engine's format may be the proxy's own.
 #[tokio::test]
 async fn a_refusal_that_may_be_the_proxys_names_it() {
     for (status, body, is_named) in [
