@@ -169,9 +169,14 @@ impl<D: Disk> DeadLetters<D> {
         self.counts
     }
 
-    /// No line of this generation will be asked for any more.
-    pub fn forget(&mut self, generation: &GenerationId) {
-        self.known.remove(generation);
+    /// No line of this generation before `offset` will be asked for any more.
+    pub fn forget_before(&mut self, generation: &GenerationId, offset: u64) {
+        if let Some(known) = self.known.get_mut(generation) {
+            known.retain(|known| *known >= offset);
+            if known.is_empty() {
+                self.known.remove(generation);
+            }
+        }
     }
 
     /// Notes a line of `batch`; it is a dead letter once [`DeadLetters::sync`] gives it.

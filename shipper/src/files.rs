@@ -20,8 +20,10 @@ mod event;
 mod followed;
 mod identity;
 mod lives;
+mod look;
 mod lookup;
 mod packed;
+mod parked;
 mod places;
 mod restart;
 mod rotated;
@@ -41,7 +43,7 @@ use store::{GenerationId, Timestamp};
 
 pub use crate::compressed::Content;
 use crate::disk::{Disk, DiskFile as _, Stat};
-use crate::journal::{Entry, FileIdentity, Journal};
+use crate::journal::{Entry, Journal};
 use crate::moment::Moment;
 use crate::spool::{Random, lock};
 
@@ -49,7 +51,9 @@ pub use event::{FileCounts, FileEvent, FileReport, Reading};
 use followed::{Closing, Followed, Name};
 pub use identity::FINGERPRINT_BYTES;
 use identity::Inode;
+use look::Look;
 pub use lookup::find;
+use places::Queue;
 pub use settings::{FileSettings, Format, ReadFrom};
 use unpacking::Unpacking;
 use unread::Unread;
@@ -76,16 +80,6 @@ const MARK_INTERVAL: Duration = Duration::from_secs(1);
 /// What is read of the files of a disk.
 pub type ContentOf<D> = Content<<D as Disk>::File>;
 
-/// What one look finds, until it is durable.
-struct Look<D: Disk> {
-    now: Moment,
-    events: Vec<FileEvent<ContentOf<D>>>,
-    /// Generations that begin with this look.
-    begun: Vec<GenerationId>,
-    /// Identities that cover more than before, with what was known of them.
-    grown: Vec<(GenerationId, FileIdentity, u64)>,
-}
-
 /// The files that are followed.
 pub struct Files<D: Disk> {
     disk: D,
@@ -97,12 +91,14 @@ pub struct Files<D: Disk> {
     /// Generations that hold a file until their last line has its outcome, though they are not followed any more.
     closing: Vec<Closing<ContentOf<D>>>,
     /// Parked files that changed and wait for a place.
-    reopen: BTreeSet<GenerationId>,
+    reopen: Queue,
     /// New files that wait for a place.
     backlog: VecDeque<PathBuf>,
     /// New compressed files that wait until they were decoded, or for one that is read.
     compressed: VecDeque<PathBuf>,
     unpacking: Unpacking<D::File>,
+    /// The last place was a new file's turn, not a parked one's.
+    is_new_files_turn: bool,
     /// New files that may be copies of what is followed, since when and how they were seen last.
     held: HashMap<Inode, (Stat, Duration)>,
     /// Compressed files that are copies of deleted ones that are still open, or are looked for.
@@ -131,6 +127,8 @@ pub struct Files<D: Disk> {
     poll_due: Duration,
     last_born_ms: u64,
     counts: FileCounts,
+    /// How many files were open after the last look, and what [`Files::looked_at`] said.
+    last_look: (usize, Option<Timestamp>),
     unread: Unread,
     /// Literal patterns that name a folder or nothing, as already logged.
     useless_patterns: BTreeSet<String>,
@@ -157,10 +155,11 @@ impl<D: Disk> Files<D> {
             followed: BTreeMap::new(),
             by_inode: HashMap::new(),
             closing: Vec::new(),
-            reopen: BTreeSet::new(),
+            reopen: Queue::default(),
             backlog: VecDeque::new(),
             compressed: VecDeque::new(),
             unpacking: Unpacking::new(if until_idle { unread::GIVE_UP_AFTER } else { Duration::MAX }),
+            is_new_files_turn: false,
             held: HashMap::new(),
             of_deleted: HashMap::new(),
             left_alone: HashMap::new(),
@@ -177,6 +176,7 @@ impl<D: Disk> Files<D> {
             poll_due: Duration::ZERO,
             last_born_ms: 0,
             counts: FileCounts::default(),
+            last_look: (0, None),
             unread: Unread::default(),
             useless_patterns: BTreeSet::new(),
             own_log: rustix::fs::fstat(std::io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino)),
@@ -195,10 +195,10 @@ impl<D: Disk> Files<D> {
             named: self.named_files,
             waiting: not_met + self.reopen.len() as u64,
             followed: self.followed.len() as u64,
-            open: self.open_files() as u64,
+            open: self.last_look.0 as u64,
             unread,
             unread_examples: self.unread.named(NAMED_MAX),
-            looked_at: self.looked_at(),
+            looked_at: self.last_look.1,
         }
     }
 
@@ -238,6 +238,7 @@ impl<D: Disk> Files<D> {
         self.poll_due = now.elapsed + POLL_INTERVAL;
         let mut look = Look { now, events: Vec::new(), begun: Vec::new(), grown: Vec::new() };
         let looked = self.look(reading, &mut look).and_then(|()| self.make_durable(&mut look));
+        self.last_look = (self.open_files(), self.looked_at());
         self.unreported.append(&mut look.events);
         looked.map(|()| std::mem::take(&mut self.unreported))
     }
@@ -266,40 +267,6 @@ impl<D: Disk> Files<D> {
         let is_everything_known = self.unclaimed.len() == self.hidden && self.held.is_empty() && is_met;
         self.scanned |= is_scan && is_everything_known && self.unread.is_settled(look.now.elapsed);
         Ok(())
-    }
-
-    /// Syncs the journal where a line could be sent that relies on what this look found: a process that knows less of a
-    /// file would take what follows for another life. Where that fails, what relies on it is taken back.
-    fn make_durable(&mut self, look: &mut Look<D>) -> io::Result<()> {
-        self.is_unsynced |= !look.begun.is_empty() || !look.grown.is_empty();
-        if !self.is_unsynced {
-            return Ok(());
-        }
-        let looked_at = self.looked_at();
-        let mut journal = lock(&self.journal);
-        looked_at.into_iter().for_each(|at| journal.looked(at));
-        let Err(error) = journal.sync() else {
-            self.is_unsynced = false;
-            return Ok(());
-        };
-        for generation in &look.begun {
-            // The file gets another generation; a later process must not take it for this one's.
-            journal.retire(*generation);
-            if let Some(followed) = self.followed.remove(generation) {
-                self.by_inode.remove(&followed.identity.key());
-            }
-        }
-        drop(journal);
-        for (generation, identity, len) in look.grown.drain(..) {
-            if let Some(followed) = self.followed.get_mut(&generation) {
-                followed.identity = identity;
-                followed.seen = Stat::default();
-                followed.open.iter_mut().for_each(|open| open.len = len);
-            }
-            look.events.retain(|event| !matches!(event, FileEvent::Grown { generation: of, .. } if *of == generation));
-        }
-        look.events.retain(|event| !look.begun.contains(&event.generation()));
-        Err(error)
     }
 
     fn look_at_open<'a>(

@@ -50,6 +50,10 @@ const COMPACT_FACTOR: u64 = 4;
 /// What the disk does not take is kept up to this many bytes; with more of it, the journal is written anew.
 const UNWRITTEN_MAX_BYTES: usize = 1024 * 1024;
 
+/// How often it is noted when files were last looked at while there is nothing else to note: some 0.5 MB a day, until the
+/// journal is written anew.
+const LOOKED_INTERVAL_NS: i64 = 10_000_000_000;
+
 const NAME: &str = "journal";
 
 /// Why a journal can't be used.
@@ -261,10 +265,11 @@ impl<D: Disk> Journal<D> {
         self.push(Record::Looked { unix_ns: self.looked_ns });
     }
 
-    /// Notes when files were last looked at, if anything else is to be written.
+    /// Notes when files were last looked at, if anything else is to be written or nothing was noted for long.
     pub fn looked(&mut self, at: Timestamp) {
         let unix_ns = at.unix_micros().saturating_mul(1_000);
-        if !self.unwritten.is_empty() && self.looked_ns != unix_ns {
+        let is_due = unix_ns.saturating_sub(self.looked_ns) >= LOOKED_INTERVAL_NS;
+        if is_due || !self.unwritten.is_empty() && self.looked_ns != unix_ns {
             self.looked_ns = unix_ns;
             self.push(Record::Looked { unix_ns });
         }

@@ -18,7 +18,7 @@ use super::followed::Followed;
 use super::lookup::{Folders, base, compressed_kind, open_regular};
 use super::rotated::originals;
 use super::unpacking::{is_damage, is_pending, pending};
-use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading};
+use super::{ContentOf, Files, Look, POLL_INTERVAL, ROTATED_GRACE, Reading};
 use crate::compressed::{Content, Magic};
 use crate::disk::{Disk, DiskFile, Stat};
 use crate::journal::{Entry, FileIdentity, Trail};
@@ -30,8 +30,35 @@ const FINGERPRINT_MIN_BYTES: u64 = 16;
 /// Bytes at the end of a possible copy that are compared with its original's.
 pub(super) const COMPARED_BYTES: u64 = 4 * 1024;
 
-/// A copy that no pattern names was written no longer than this before its original was last seen whole.
-const WRITTEN_WITHIN_NS: i64 = 100_000_000;
+/// A file's times are those of the kernel's last tick, up to 10 ms ago at 100 Hz: what was written right after a look may
+/// seem to have been written this long before it.
+const CLOCK_TICK_NS: i64 = 10_000_000;
+
+/// A copy is made before its original is cut, and a look in between sees the original whole: a copy may be older than that
+/// look by as much as looks are apart.
+const COPIED_BEFORE_NS: i64 = POLL_INTERVAL.as_nanos() as i64;
+
+/// How a file was when it was last seen to hold what was read of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole {
+    pub(super) at_ns: i64,
+    pub(super) len: u64,
+}
+
+impl Whole {
+    pub(super) fn of<F>(followed: &Followed<F>) -> Self {
+        Self { at_ns: followed.seen_at.unix_micros().saturating_mul(1_000), len: followed.seen.len }
+    }
+
+    /// Whether a file with these facts may be a copy that was made when this file was cut. One that was complete at the
+    /// last look holds no more than the original did then.
+    fn may_precede(&self, copy: &Stat) -> bool {
+        let since_ns = if copy.len <= self.len { COPIED_BEFORE_NS } else { CLOCK_TICK_NS };
+        // A change of rights or of names alone moves neither.
+        let appeared_ns = copy.born_ns.unwrap_or(copy.changed_ns).max(copy.written_ns);
+        appeared_ns >= self.at_ns.saturating_sub(since_ns)
+    }
+}
 
 /// How far a copy goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,7 +153,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// The copies of a file that was truncated or removed, longest first; one that no pattern matches only if it holds all
-    /// that was read. `since_ns`: when the file was last seen whole.
+    /// that was read. `whole`: how the file was last seen.
     ///
     /// # Errors
     /// As the file system says of what can't be looked at at the moment, if no copy was found that goes on; among it
@@ -136,7 +163,7 @@ impl<D: Disk> Files<D> {
         cut: &FileIdentity,
         read_to: u64,
         trail: &Trail,
-        since_ns: i64,
+        whole: Whole,
         folders: &mut Folders,
         look: &Look<D>,
     ) -> io::Result<Vec<Copy<ContentOf<D>>>> {
@@ -154,10 +181,7 @@ impl<D: Disk> Files<D> {
             let named = folders.named(&self.disk, &self.settings, &cut.path)?;
             let is_it = |named: &&PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
             let named = named.paths.iter().find(is_it);
-            // A change of rights or of names alone moves neither.
-            let appeared_ns = stat.born_ns.unwrap_or(stat.changed_ns).max(stat.written_ns);
-            let is_recent = appeared_ns >= since_ns.saturating_sub(WRITTEN_WITHIN_NS);
-            let may_be_unnamed = cut.fingerprint_len >= FINGERPRINT_MIN_BYTES && is_recent;
+            let may_be_unnamed = cut.fingerprint_len >= FINGERPRINT_MIN_BYTES && whole.may_precede(stat);
             if named.is_none() && !may_be_unnamed {
                 continue;
             }
@@ -261,7 +285,8 @@ impl<D: Disk> Files<D> {
                 return Ok(if stat.len <= checkpoint { Judgement::Read } else { Judgement::Undecided });
             }
             // It was cut since the last look at it.
-            if !followed.identity.holds(original, original.stat()?.len, read_to, trail, false)? {
+            let len = original.stat()?.len;
+            if len < followed.seen.len || !followed.identity.holds(original, len, read_to, trail, false)? {
                 return Ok(Judgement::Undecided);
             }
         }

@@ -34,6 +34,8 @@ pub(super) struct Followed<F> {
     pub(super) name: Name,
     /// It is parked before everything in it was read, since there was no place for it.
     pub(super) is_unread: bool,
+    /// A machine that was started again may have taken its end: it was not looked at since.
+    pub(super) may_be_shorter: bool,
     /// Since when a parked file is not found.
     pub(super) missing_since: Option<Duration>,
 }
@@ -79,7 +81,16 @@ impl<F> Open<F> {
 impl<F> Followed<F> {
     /// A file as it was seen just now, under a name that the patterns match.
     pub(super) fn new(identity: FileIdentity, seen: Stat, open: Option<Open<F>>, now: Moment) -> Self {
-        Self { identity, seen, seen_at: now.wall, open, name: Name::Matched, is_unread: false, missing_since: None }
+        Self {
+            identity,
+            seen,
+            seen_at: now.wall,
+            open,
+            name: Name::Matched,
+            is_unread: false,
+            may_be_shorter: false,
+            missing_since: None,
+        }
     }
 
     /// Whether nothing more is expected of it, with `until_idle`.

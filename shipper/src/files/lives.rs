@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use store::GenerationId;
 
-use super::copies::{Copy, Extent};
+use super::copies::{Copy, Extent, Whole};
 use super::followed::{Closing, Followed, Name, Open};
-use super::lookup::{self, Folders, became_compressed};
-use super::unpacking::{is_pending, pending};
+use super::lookup::{self, Folders};
+use super::unpacking::is_pending;
 use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
-use crate::compressed::Content;
 use crate::disk::{Disk, DiskFile as _, Stat, path};
 use crate::document::Place;
 use crate::journal::{Entry, FileIdentity, Tail, Trail};
@@ -33,8 +32,8 @@ impl<D: Disk> Files<D> {
         };
         let Some(cut) = self.followed.get(&generation) else { return Ok(()) };
         let (identity, since) = (cut.identity.clone(), cut.seen_at);
-        let since_ns = since.unix_micros().saturating_mul(1_000);
-        let copies = self.copies_of(&identity, read_to, &trail, since_ns, &mut Folders::default(), look);
+        let whole = Whole::of(cut);
+        let copies = self.copies_of(&identity, read_to, &trail, whole, &mut Folders::default(), look);
         let Some(open) = self.followed.get_mut(&generation).and_then(|cut| cut.open.as_mut()) else { return Ok(()) };
         if copies.as_ref().is_err_and(is_pending) {
             open.cut_at = Some(now.elapsed);
@@ -204,142 +203,6 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// A life goes on that an earlier process began, or that was parked. Where nothing is unread the file is not opened.
-    pub(super) fn resume(
-        &mut self,
-        generation: GenerationId,
-        identity: FileIdentity,
-        file: ContentOf<D>,
-        stat: &Stat,
-        entry: &Entry,
-        look: &mut Look<D>,
-    ) {
-        self.note_resumed(generation, &identity, stat, entry, look);
-        if stat.len == entry.checkpoint {
-            self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
-            return;
-        }
-        self.track(generation, identity, Arc::new(file), entry.checkpoint, entry.trail.clone(), stat, look);
-    }
-
-    /// As [`Files::resume`], where there is no place for an open file: what is unread is read once there is.
-    pub(super) fn resume_parked(
-        &mut self,
-        generation: GenerationId,
-        identity: FileIdentity,
-        stat: &Stat,
-        entry: &Entry,
-        look: &Look<D>,
-    ) {
-        self.note_resumed(generation, &identity, stat, entry, look);
-        let is_unread = stat.len != entry.checkpoint;
-        if is_unread {
-            self.reopen.insert(generation);
-        }
-        let parked = Followed { is_unread, ..Followed::new(identity, *stat, None, look.now) };
-        self.followed.insert(generation, parked);
-    }
-
-    fn note_resumed(
-        &mut self,
-        generation: GenerationId,
-        identity: &FileIdentity,
-        stat: &Stat,
-        entry: &Entry,
-        look: &Look<D>,
-    ) {
-        let is_known = entry.file.as_ref() == Some(identity);
-        {
-            let mut journal = lock(&self.journal);
-            // What lies between the last mark and here may have been sent under that mark, so it keeps it; only an
-            // orderly end knows where nothing was.
-            if let Some(horizon) = entry.horizon {
-                journal.mark(generation, horizon, look.now.wall);
-            }
-            if stat.len > entry.checkpoint {
-                journal.mark(generation, stat.len, look.now.wall);
-            }
-            if !is_known {
-                journal.file(generation, identity.clone());
-            }
-        }
-        self.by_inode.insert(identity.key(), generation);
-    }
-
-    /// A parked file that changed is opened again; says whether it is.
-    pub(super) fn reopen(&mut self, generation: GenerationId, look: &mut Look<D>) -> io::Result<bool> {
-        let is_its =
-            |followed: &&Followed<ContentOf<D>>| self.by_inode.get(&followed.identity.key()) == Some(&generation);
-        let parked = self.followed.get(&generation).filter(|followed| followed.open.is_none());
-        let Some(followed) = parked.filter(is_its) else { return Ok(false) };
-        let Some(path) = followed.path().cloned() else { return Ok(false) };
-        let identity = followed.identity.clone();
-        let is_compressed = identity.packed.is_some();
-        if is_compressed && !self.unpacking.has_place() {
-            return Err(pending());
-        }
-        let may_be_shorter = followed.is_unread && lock(&self.journal).has_rebooted();
-        let entry = lock(&self.journal).get(&generation);
-        let opened = lookup::open_regular(&self.disk, &path).and_then(|opened| {
-            let Some((file, stat)) = opened.filter(|(_, stat)| identity.is_same(stat)) else { return Ok(None) };
-            if is_compressed {
-                let resumed = self.resume_compressed(&identity, file, stat, &entry, look)?;
-                return Ok(Some((resumed.0, resumed.1, resumed.2, None)));
-            }
-            let holds = identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, may_be_shorter)?;
-            let compressed = became_compressed(&identity, entry.checkpoint, &file)?;
-            Ok(Some((Content::plain(file), stat, holds, compressed)))
-        });
-        let opened = opened.and_then(|opened| {
-            let Some((file, stat, holds, compressed)) = opened else { return Ok(None) };
-            let longer = if holds { identity.longer(&file, &stat)? } else { identity.clone() };
-            Ok(Some((file, stat, holds, longer, compressed)))
-        });
-        let (file, stat, holds, longer, compressed) = match opened {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Ok(false),
-            Err(error) if is_pending(&error) => return Err(error),
-            Err(error) => {
-                self.unread.add_error(&path, &error, look.now.elapsed);
-                return Ok(false);
-            }
-        };
-        let was_empty = entry.checkpoint == 0 && identity.fingerprint_len == 0 && stat.len > 0;
-        if was_empty && self.may_be_copy(&identity.path) {
-            self.forget(generation);
-            look.events.push(FileEvent::Vanished { generation, file: path, end: 0 });
-            return Ok(false);
-        }
-        if let Some(kind) = compressed {
-            self.forget(generation);
-            look.events.push(FileEvent::Vanished { generation, file: path.clone(), end: 0 });
-            if !self.reads(kind) {
-                self.leave_compressed(&path, &stat, kind, look);
-            }
-            return Ok(false);
-        }
-        if holds {
-            let name = self.followed.get(&generation).map_or(Name::Lost, |followed| followed.name.clone());
-            {
-                let mut journal = lock(&self.journal);
-                // Nothing from here on was ever handed on.
-                journal.mark(generation, entry.checkpoint, look.now.wall);
-            }
-            let mut entry = entry;
-            entry.horizon = None;
-            self.resume(generation, longer, file, &stat, &entry, look);
-            if let Some(followed) = self.followed.get_mut(&generation) {
-                followed.name = name;
-            }
-            return Ok(true);
-        }
-        if let Some(followed) = self.followed.get_mut(&generation) {
-            followed.open = Some(Open::new(Arc::new(file), stat.len, look.now));
-        }
-        self.end_life(generation, None, look)?;
-        Ok(true)
-    }
-
     /// A generation that no process knew.
     fn begin(&mut self, identity: &FileIdentity, look: &mut Look<D>) -> GenerationId {
         let born = u64::try_from(look.now.wall.unix_ms()).unwrap_or(0).max(self.last_born_ms + 1);
@@ -384,7 +247,7 @@ impl<D: Disk> Files<D> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one file's facts, each used once")]
-    fn track(
+    pub(super) fn track(
         &mut self,
         generation: GenerationId,
         identity: FileIdentity,

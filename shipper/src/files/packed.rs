@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use store::GenerationId;
 
-use super::copies::{COMPARED_BYTES, Extent, Judgement, extent, is_beginning_of};
+use super::copies::{COMPARED_BYTES, Extent, Judgement, Whole, extent, is_beginning_of};
 use super::followed::Followed;
 use super::lookup::{Folders, open_regular};
 use super::rotated::{originals, unnumbered};
@@ -120,7 +120,7 @@ impl<D: Disk> Files<D> {
             if self.is_cut_pending(&generation, followed) {
                 return Ok(Judgement::Undecided);
             }
-            let original = self.present(followed)?;
+            let (original, seen_len) = (self.present(followed)?, followed.seen.len);
             let entry = lock(&self.journal).get(&generation);
             let (read_to, checkpoint, trail) = match reading(&generation) {
                 Some(reading) => (reading.read_to, reading.checkpoint, reading.trail),
@@ -134,7 +134,8 @@ impl<D: Disk> Files<D> {
                         return Ok(if is_read { Judgement::Read } else { Judgement::Undecided });
                     }
                     // It was cut since the last look at it.
-                    if !identity.holds(&original, original.stat()?.len, read_to, trail, false)? {
+                    let len = original.stat()?.len;
+                    if len < seen_len || !identity.holds(&original, len, read_to, trail, false)? {
                         return Ok(Judgement::Undecided);
                     }
                 }
@@ -216,7 +217,9 @@ impl<D: Disk> Files<D> {
             Some(reading) => (reading.read_to, reading.trail),
             None => (entry.checkpoint, &entry.trail),
         };
-        match self.copies_of(&identity, read_to, trail, i64::MAX, folders, look) {
+        // Nothing is read of one that no pattern matches.
+        let whole = Whole { at_ns: i64::MAX, len: 0 };
+        match self.copies_of(&identity, read_to, trail, whole, folders, look) {
             Ok(copies) if copies.first().is_some_and(|copy| copy.file.is_unpacked()) => {
                 self.forget(generation);
                 let mut copies = copies.into_iter();

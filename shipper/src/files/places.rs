@@ -1,26 +1,73 @@
 //! The bound on open files: which file is parked so that another can be opened.
 //!
 //! While there are places every file stays open. Then the one that has not grown for longest goes first, among those whose
-//! every line was read and has its outcome; a file whose last line has no newline yet only if nothing else can.
+//! every line was read and has its outcome; a file whose last line has no newline yet only if nothing else can. Parked files
+//! wait in the order in which they began to, and new ones in turn with them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use store::GenerationId;
 
+use super::followed::Followed;
 use super::unpacking::is_pending;
-use super::{Files, Look, OPEN_LINE_GRACE, Reading, lookup};
+use super::{ContentOf, Files, Look, OPEN_LINE_GRACE, Reading, lookup};
 use crate::disk::Disk;
 
 /// Compressed files that wait and are tried again in one look.
 const TRIED_MAX: usize = 4;
 
+/// Generations in the order in which they began to wait, each once.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    order: VecDeque<GenerationId>,
+    members: HashSet<GenerationId>,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, generation: GenerationId) {
+        if self.members.insert(generation) {
+            self.order.push_back(generation);
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<GenerationId> {
+        let first = self.order.pop_front()?;
+        self.members.remove(&first);
+        Some(first)
+    }
+
+    pub(super) fn remove(&mut self, generation: &GenerationId) {
+        if self.members.remove(generation) {
+            self.order.retain(|waiting| waiting != generation);
+        }
+    }
+
+    pub(super) fn contains(&self, generation: &GenerationId) -> bool {
+        self.members.contains(generation)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
 impl<D: Disk> Files<D> {
-    /// Files that are open, those among them that are only held until their last line has its outcome.
+    /// Files that are open, with those that are only held until their last line has its outcome.
     pub(super) fn open_files(&self) -> usize {
         self.followed.values().filter(|followed| followed.open.is_some()).count() + self.closing.len()
+    }
+
+    /// Open files whose places are free once their last line has its outcome.
+    fn ending_files(&self) -> usize {
+        let is_ending = |followed: &&Followed<ContentOf<D>>| followed.open.as_ref().is_some_and(|open| open.ended);
+        self.followed.values().filter(is_ending).count() + self.closing.len()
     }
 
     /// Opens files that wait, parked and new ones in turn, while there are places; and makes some.
@@ -34,40 +81,58 @@ impl<D: Disk> Files<D> {
             return Ok(());
         }
         let mut free = self.settings.max_open_files.saturating_sub(self.open_files());
-        self.park(wanted.saturating_sub(free), reading, look);
+        self.park(wanted.saturating_sub(free + self.ending_files()), reading, look);
         let is_any_new = !(self.backlog.is_empty() && self.compressed.is_empty());
         let paths = if is_any_new { self.paths() } else { HashMap::new() };
-        let (mut tried, mut later) = (0, Vec::new());
-        while free > 0 {
-            let generation = self.reopen.pop_first();
-            if let Some(generation) = generation {
-                match self.reopen(generation, look) {
-                    Ok(is_open) => free -= usize::from(is_open),
-                    Err(error) if is_pending(&error) => later.push(generation),
-                    Err(error) => return Err(error),
-                }
-            }
-            if free == 0 {
-                break;
-            }
-            let waits = || {
-                tried += 1;
-                if tried <= TRIED_MAX { self.compressed.pop_front() } else { None }
+        // What is decoded meanwhile waits on, and is tried once a look.
+        let (mut parked, mut compressed) = (self.reopen.len(), self.compressed.len().min(TRIED_MAX));
+        while free > 0 && (parked > 0 || compressed > 0 || !self.backlog.is_empty()) {
+            self.is_new_files_turn = !self.is_new_files_turn;
+            let opened = if !self.is_new_files_turn {
+                parked = parked.saturating_sub(1);
+                self.open_parked(look)
+            } else if let Some(path) = self.backlog.pop_front() {
+                self.open_new(path, reading, &paths, look)
+            } else if compressed > 0
+                && let Some(path) = self.compressed.pop_front()
+            {
+                compressed -= 1;
+                self.open_new(path, reading, &paths, look)
+            } else {
+                Ok(false)
             };
-            let path = self.backlog.pop_front().or_else(waits);
-            if let Some(path) = &path {
-                match self.meet(path, reading, &paths, look) {
-                    Ok(is_open) => free -= usize::from(is_open),
-                    Err(error) if is_pending(&error) => self.compressed.push_back(path.clone()),
-                    Err(error) => return Err(error),
-                }
-            }
-            if generation.is_none() && path.is_none() {
-                break;
-            }
+            free -= usize::from(opened?);
         }
-        self.reopen.extend(later);
         Ok(())
+    }
+
+    /// Opens the parked file that waited longest; says whether it took a place.
+    fn open_parked(&mut self, look: &mut Look<D>) -> io::Result<bool> {
+        let Some(generation) = self.reopen.pop() else { return Ok(false) };
+        match self.reopen(generation, look) {
+            Err(error) if is_pending(&error) => {
+                self.reopen.push(generation);
+                Ok(false)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Meets a new file; says whether it took a place.
+    fn open_new<'a>(
+        &mut self,
+        path: PathBuf,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        paths: &HashMap<PathBuf, GenerationId>,
+        look: &mut Look<D>,
+    ) -> io::Result<bool> {
+        match self.meet(&path, reading, paths, look) {
+            Err(error) if is_pending(&error) => {
+                self.compressed.push_back(path);
+                Ok(false)
+            }
+            met => met,
+        }
     }
 
     /// The paths that are followed.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use store::GenerationId;
 
-use super::copies::Copy;
+use super::copies::{Copy, Whole};
 use super::followed::Name;
 use super::lookup::{self, Folders, Matching, base, became_compressed};
 use super::rotated::is_rotated_name;
@@ -131,8 +131,9 @@ impl<D: Disk> Files<D> {
             let found = self.find_unclaimed(generation, identity, folders, look).and_then(|found| match found {
                 true => Ok(None),
                 false => {
-                    let (trail, since_ns) = (&entry.trail, self.stopped_ns);
-                    self.copies_of(identity, entry.checkpoint, trail, since_ns, folders, look).map(Some)
+                    // How long it was then, nobody noted.
+                    let whole = Whole { at_ns: self.stopped_ns, len: u64::MAX };
+                    self.copies_of(identity, entry.checkpoint, &entry.trail, whole, folders, look).map(Some)
                 }
             });
             let copies = match found {

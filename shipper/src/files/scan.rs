@@ -13,7 +13,7 @@ use super::identity::Inode;
 use super::lookup::{self, Folders, Matching, base, compressed_kind};
 use super::rotated::is_rotated_name;
 use super::unpacking::{is_pending, pending};
-use super::{ContentOf, FileEvent, Files, Look, MAX_FOLLOWED, ROTATED_GRACE, ReadFrom, Reading, Reason};
+use super::{ContentOf, Files, Look, MAX_FOLLOWED, ReadFrom, Reading, Reason};
 use crate::disk::{Disk, FileKind, Stat};
 use crate::journal::FileIdentity;
 use crate::spool::lock;
@@ -126,7 +126,7 @@ impl<D: Disk> Files<D> {
                 followed.seen_at = look.now.wall;
             }
             if followed.is_unread || !is_unchanged && !self.settings.until_idle {
-                self.reopen.insert(generation);
+                self.reopen.push(generation);
             }
         }
         if !paths.contains(&followed.identity.path)
@@ -176,71 +176,6 @@ impl<D: Disk> Files<D> {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Looks for a parked file under its rotated names; says whether it is there.
-    fn find_parked(&mut self, generation: GenerationId, folders: &mut Folders, look: &Look<D>) -> io::Result<bool> {
-        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(false) };
-        let identity = &followed.identity;
-        let original = base(&self.disk, &identity.path);
-        let folder = folders.of(&self.disk, &original)?;
-        let mut candidates = folder.with_inode(identity.key());
-        let is_its = self.by_inode.get(&identity.key()) == Some(&generation);
-        let found =
-            candidates.find(|(path, stat)| is_its && identity.is_same(stat) && is_rotated_name(&original, path));
-        let Some((path, stat)) = found else { return Ok(false) };
-        followed.missing_since = None;
-        followed.name = Name::Rotated(path.clone());
-        if let Some(stat) = followed.identity.as_unpacked(stat) {
-            followed.seen = stat;
-        }
-        let is_unchanged = stat.is_unchanged(&followed.seen);
-        if is_unchanged {
-            followed.seen_at = look.now.wall;
-        }
-        if followed.is_unread || !is_unchanged && !self.settings.until_idle {
-            self.reopen.insert(generation);
-        }
-        Ok(true)
-    }
-
-    /// A parked file is not there. What is unread of it may be in a copy; otherwise it is forgotten once it was missing for
-    /// long.
-    fn miss(&mut self, generation: GenerationId, folders: &mut Folders, look: &mut Look<D>) -> io::Result<()> {
-        let now = look.now.elapsed;
-        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
-        let missing_since = *followed.missing_since.get_or_insert(now);
-        let (identity, since) = (followed.identity.clone(), followed.seen_at);
-        let entry = lock(&self.journal).get(&generation);
-        let (checkpoint, since_ns) = (entry.checkpoint, since.unix_micros().saturating_mul(1_000));
-        let goes_on =
-            |copy: &Copy<ContentOf<D>>| copy.extent == Extent::Longer || copy.file.is_unpacked() && copy.is_named;
-        match self.copies_of(&identity, checkpoint, &entry.trail, since_ns, folders, look) {
-            Ok(copies) if copies.first().is_some_and(goes_on) => {
-                self.forget(generation);
-                let mut copies = copies.into_iter();
-                if let Some(copy) = copies.next() {
-                    self.go_on_in(generation, &identity, checkpoint, copy, Some(&entry), look)?;
-                }
-                return copies.filter(|copy| copy.is_named).try_for_each(|copy| self.begin_read_copy(&copy, look));
-            }
-            Err(error) if is_pending(&error) => return Ok(()),
-            _ => {}
-        }
-        if now < missing_since + ROTATED_GRACE && !self.settings.until_idle {
-            return Ok(());
-        }
-        let Some(followed) = self.forget(generation) else { return Ok(()) };
-        let path = followed.identity.path;
-        if followed.seen.len > checkpoint {
-            self.counts.vanished += 1;
-            tracing::warn!(
-                path = %path.display(), %generation, checkpoint, bytes = followed.seen.len - checkpoint,
-                "file deleted before its last line was read"
-            );
-        }
-        look.events.push(FileEvent::Vanished { generation, file: path, end: checkpoint });
         Ok(())
     }
 

@@ -94,7 +94,7 @@ impl<D: Disk> Pipeline<D> {
         self.shared.past.note(&Note::Ended { generation, source, end, given_up_from: None, unix_ms });
         // What the disk does not take now stays to be written, and the journal's own trouble is told.
         let _ = self.shared.sync_past();
-        self.dead_letters.forget(&generation);
+        self.dead_letters.forget_before(&generation, u64::MAX);
         lock(&self.shared.journal).retire(generation);
     }
 
@@ -136,7 +136,7 @@ impl<D: Disk> Pipeline<D> {
             let tail = self.sources.tail_at(&generation, checkpoint);
             self.sources.remove(&generation);
             self.endings.forget(&generation);
-            self.dead_letters.forget(&generation);
+            self.dead_letters.forget_before(&generation, if kept { checkpoint } else { u64::MAX });
             let mut journal = lock(&self.shared.journal);
             let mut ledger = lock(&self.shared.ledger);
             if kept {

@@ -13,25 +13,49 @@ use crate::moment::Moment;
 use crate::past::Note;
 use crate::spool::lock;
 
+/// Chunks that are read of one source before it is another's turn.
+const TURN_CHUNKS: usize = 4;
+
 impl<D: Disk> Pipeline<D> {
-    /// Reads until the bound of what is in flight, or until there is nothing more.
+    /// Reads until the bound of what is in flight, or until there is nothing more. Files are read in turn, so that one that
+    /// has much keeps none of the others waiting; segments oldest first, which makes room in the spool, and in turn with
+    /// files.
     pub(super) fn read(&mut self, now: Moment) -> io::Result<()> {
         self.sources.open_segments(&self.shared, &self.documents);
         // What the journal does not take of files holds up no segment: those are what makes room.
         let mut done = self.look_at_files(now);
-        for generation in self.sources.generations() {
-            while self.has_capacity() {
-                match self.read_chunk(generation, now) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(error) => {
-                        done = done.and(Err(error));
-                        break;
-                    }
-                }
+        let (mut segments, mut files) = self.sources.in_turn();
+        let mut has_more = |read: io::Result<bool>| {
+            read.unwrap_or_else(|error| {
+                done = std::mem::replace(&mut done, Ok(())).and(Err(error));
+                false
+            })
+        };
+        while self.has_capacity() && !(segments.is_empty() && files.is_empty()) {
+            if let Some(segment) = segments.pop_front()
+                && has_more(self.read_turn(segment, now))
+            {
+                segments.push_front(segment);
+            }
+            if self.has_capacity()
+                && let Some(file) = files.pop_front()
+                && has_more(self.read_turn(file, now))
+            {
+                files.push_back(file);
             }
         }
+        self.sources.set_next_file(files.front().copied());
         done
+    }
+
+    /// Reads a few chunks of a source; says whether there is more to be had right away.
+    fn read_turn(&mut self, generation: GenerationId, now: Moment) -> io::Result<bool> {
+        for _ in 0..TURN_CHUNKS {
+            if self.has_capacity() && !self.read_chunk(generation, now)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn has_capacity(&self) -> bool {

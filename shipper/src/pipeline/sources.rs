@@ -1,6 +1,6 @@
 //! The generations that are being read: segments and files, how far each was read, and where each ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -90,15 +90,29 @@ pub(super) struct Sources<F> {
     line_max_bytes: usize,
     encoding: LineEncoding,
     by_generation: BTreeMap<GenerationId, Source<Content<F>>>,
+    /// The file whose turn it is, where there was no room left for it.
+    next_file: Option<GenerationId>,
 }
 
 impl<F: DiskFile> Sources<F> {
     pub(super) fn new(line_max_bytes: usize, encoding: LineEncoding) -> Self {
-        Self { line_max_bytes, encoding, by_generation: BTreeMap::new() }
+        Self { line_max_bytes, encoding, by_generation: BTreeMap::new(), next_file: None }
     }
 
-    pub(super) fn generations(&self) -> Vec<GenerationId> {
-        self.by_generation.keys().copied().collect()
+    /// Segments, oldest first, and files, beginning with the one whose turn it is.
+    pub(super) fn in_turn(&self) -> (VecDeque<GenerationId>, VecDeque<GenerationId>) {
+        let (mut segments, mut files) = (VecDeque::new(), VecDeque::new());
+        for (generation, source) in &self.by_generation {
+            if source.file.is_some() { files.push_back(*generation) } else { segments.push_back(*generation) }
+        }
+        let before_next = self.next_file.map_or(0, |next| files.partition_point(|file| *file < next));
+        files.rotate_left(before_next);
+        (segments, files)
+    }
+
+    /// Sets the file that is read first at the next opportunity; the oldest if `None`.
+    pub(super) fn set_next_file(&mut self, file: Option<GenerationId>) {
+        self.next_file = file;
     }
 
     pub(super) fn get_mut(&mut self, generation: &GenerationId) -> Option<&mut Source<Content<F>>> {

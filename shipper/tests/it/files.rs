@@ -1,7 +1,9 @@
 //! Files that others write and rotate, on the real disk, by a clock that the test moves. The store is a fake that takes
 //! everything, since what is tested is what gets to it.
 
-use std::collections::BTreeMap;
+mod turns;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shipper::dead_letters::DeadLetters;
-use shipper::delivery::Request;
+use shipper::delivery::{ParcelId, Request};
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
 use shipper::encoding::LineEncoding;
@@ -30,6 +32,8 @@ type Stored = BTreeMap<String, String>;
 struct Rig {
     ledger: Arc<Mutex<Ledger>>,
     pipeline: Pipeline<RealDisk>,
+    /// Answers of the store, and when each is there.
+    answers: VecDeque<(Duration, ParcelId, Vec<Disposition>)>,
 }
 
 /// What outlives a process.
@@ -40,12 +44,23 @@ struct World {
     random: u64,
     /// All rotated names are followed, compressed ones too.
     reads_compressed: bool,
+    max_open_files: usize,
+    /// How long the store takes for an answer.
+    answers_after: Duration,
 }
 
 impl World {
     fn new() -> Self {
         let now = Moment { wall: Timestamp::parse(b"2026-11-23T12:00:00Z").unwrap(), elapsed: Duration::ZERO };
-        Self { dir: tempfile::tempdir().unwrap(), stored: Stored::new(), now, random: 1, reads_compressed: false }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            stored: Stored::new(),
+            now,
+            random: 1,
+            reads_compressed: false,
+            max_open_files: 1_000,
+            answers_after: Duration::ZERO,
+        }
     }
 
     fn log(&self) -> PathBuf {
@@ -78,7 +93,7 @@ impl World {
             state_dir: state.clone(),
             format: Format::Lines,
             exclude: Vec::new(),
-            max_open_files: 1_000,
+            max_open_files: self.max_open_files,
             read_from: ReadFrom::Beginning,
             ignore_older: None,
             read_compressed: self.reads_compressed,
@@ -94,7 +109,7 @@ impl World {
         let dead_letters = DeadLetters::open(RealDisk, &state, u64::MAX).unwrap();
         let documents = Documents::new("host", "shipper", "service");
         let pipeline = Pipeline::new(pipeline_settings(100), shared, files, documents, dead_letters, random());
-        Rig { ledger, pipeline }
+        Rig { ledger, pipeline, answers: VecDeque::new() }
     }
 
     /// Lets the program run for so long.
@@ -109,6 +124,11 @@ impl World {
                     let before = self.stored.insert(line.id.to_string(), message);
                     answer.push(if before.is_some() { Disposition::AlreadyStored } else { Disposition::Stored });
                 }
+                rig.answers.push_back((self.now.elapsed + self.answers_after, id, answer));
+            }
+            while rig.answers.front().is_some_and(|(due, ..)| *due <= self.now.elapsed)
+                && let Some((_, id, answer)) = rig.answers.pop_front()
+            {
                 rig.pipeline.answer(id, Ok(answer), self.now);
             }
             self.now.elapsed += Duration::from_millis(20);
@@ -280,6 +300,29 @@ fn what_was_read_is_not_read_again_out_of_the_compressed_file() {
     let mut rig = world.start(false);
     world.run(&mut rig, A_WHILE);
     assert_eq!((world.messages().len(), rig.counts().read), (5, 0));
+}
+
+/// Also where nothing else is noted in the journal, it knows when the file was last seen whole.
+#[test]
+fn a_strangers_file_that_was_there_before_an_idle_shipper_was_killed_is_no_copy() {
+    let mut world = World::new();
+    world.now.wall = Timestamp::from_unix_micros(Timestamp::now().unix_micros() - 3_000_000);
+    let read = "a first line that is long enough to tell\n";
+    append(&world.log(), read);
+    let mut rig = world.start(false);
+    world.run(&mut rig, Duration::from_secs(2));
+    append(&world.dir.path().join("app.log.1"), &format!("{read}secret\n"));
+    let journal = world.dir.path().join("state/journal");
+    let len = || std::fs::metadata(&journal).unwrap().len();
+    let before = len();
+    world.run(&mut rig, Duration::from_secs(60));
+    assert!(len() < before + 500, "{before} bytes, a minute later {}", len());
+    drop(rig);
+    std::fs::write(world.log(), "new\n").unwrap();
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), [read.trim_end(), "new"]);
+    assert_eq!(rig.report().files.counts.vanished, 1);
 }
 
 #[test]

@@ -1,0 +1,232 @@
+//! Files that are parked: how one is resumed, opened again, found under another name, and missed.
+
+use std::io;
+use std::sync::Arc;
+
+use store::GenerationId;
+
+use super::copies::{Copy, Extent, Whole};
+use super::followed::{Followed, Name, Open};
+use super::lookup::{self, Folders, base, became_compressed};
+use super::rotated::is_rotated_name;
+use super::unpacking::{is_pending, pending};
+use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE};
+use crate::compressed::Content;
+use crate::disk::{Disk, Stat};
+use crate::journal::{Entry, FileIdentity};
+use crate::spool::lock;
+
+impl<D: Disk> Files<D> {
+    /// A life goes on that an earlier process began, or that was parked. Where nothing is unread the file is not opened.
+    pub(super) fn resume(
+        &mut self,
+        generation: GenerationId,
+        identity: FileIdentity,
+        file: ContentOf<D>,
+        stat: &Stat,
+        entry: &Entry,
+        look: &mut Look<D>,
+    ) {
+        self.note_resumed(generation, &identity, stat, entry, look);
+        if stat.len == entry.checkpoint {
+            self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
+            return;
+        }
+        self.track(generation, identity, Arc::new(file), entry.checkpoint, entry.trail.clone(), stat, look);
+    }
+
+    /// As [`Files::resume`], where there is no place for an open file: what is unread is read once there is.
+    pub(super) fn resume_parked(
+        &mut self,
+        generation: GenerationId,
+        identity: FileIdentity,
+        stat: &Stat,
+        entry: &Entry,
+        look: &Look<D>,
+    ) {
+        self.note_resumed(generation, &identity, stat, entry, look);
+        let is_unread = stat.len != entry.checkpoint;
+        if is_unread {
+            self.reopen.push(generation);
+        }
+        let may_be_shorter = is_unread && lock(&self.journal).has_rebooted();
+        let parked = Followed { is_unread, may_be_shorter, ..Followed::new(identity, *stat, None, look.now) };
+        self.followed.insert(generation, parked);
+    }
+
+    fn note_resumed(
+        &mut self,
+        generation: GenerationId,
+        identity: &FileIdentity,
+        stat: &Stat,
+        entry: &Entry,
+        look: &Look<D>,
+    ) {
+        let is_known = entry.file.as_ref() == Some(identity);
+        {
+            let mut journal = lock(&self.journal);
+            // What lies between the last mark and here may have been sent under that mark, so it keeps it; only an
+            // orderly end knows where nothing was.
+            if let Some(horizon) = entry.horizon {
+                journal.mark(generation, horizon, look.now.wall);
+            }
+            if stat.len > entry.checkpoint {
+                journal.mark(generation, stat.len, look.now.wall);
+            }
+            if !is_known {
+                journal.file(generation, identity.clone());
+            }
+        }
+        self.by_inode.insert(identity.key(), generation);
+    }
+
+    /// A parked file that changed is opened again; says whether it is.
+    pub(super) fn reopen(&mut self, generation: GenerationId, look: &mut Look<D>) -> io::Result<bool> {
+        let is_its =
+            |followed: &&Followed<ContentOf<D>>| self.by_inode.get(&followed.identity.key()) == Some(&generation);
+        let parked = self.followed.get(&generation).filter(|followed| followed.open.is_none());
+        let Some(followed) = parked.filter(is_its) else { return Ok(false) };
+        let Some(path) = followed.path().cloned() else { return Ok(false) };
+        let identity = followed.identity.clone();
+        let is_compressed = identity.packed.is_some();
+        if is_compressed && !self.unpacking.has_place() {
+            return Err(pending());
+        }
+        let (may_be_shorter, seen_len) = (followed.may_be_shorter, followed.seen.len);
+        let entry = lock(&self.journal).get(&generation);
+        let opened = lookup::open_regular(&self.disk, &path).and_then(|opened| {
+            let Some((file, stat)) = opened.filter(|(_, stat)| identity.is_same(stat)) else { return Ok(None) };
+            if is_compressed {
+                let resumed = self.resume_compressed(&identity, file, stat, &entry, look)?;
+                return Ok(Some((resumed.0, resumed.1, resumed.2, None)));
+            }
+            let holds = stat.len >= seen_len
+                && identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, may_be_shorter)?;
+            let compressed = became_compressed(&identity, entry.checkpoint, &file)?;
+            Ok(Some((Content::plain(file), stat, holds, compressed)))
+        });
+        let opened = opened.and_then(|opened| {
+            let Some((file, stat, holds, compressed)) = opened else { return Ok(None) };
+            let longer = if holds { identity.longer(&file, &stat)? } else { identity.clone() };
+            Ok(Some((file, stat, holds, longer, compressed)))
+        });
+        let (file, stat, holds, longer, compressed) = match opened {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(false),
+            Err(error) if is_pending(&error) => return Err(error),
+            Err(error) => {
+                self.unread.add_error(&path, &error, look.now.elapsed);
+                return Ok(false);
+            }
+        };
+        let was_empty = entry.checkpoint == 0 && identity.fingerprint_len == 0 && stat.len > 0;
+        if was_empty && self.may_be_copy(&identity.path) {
+            self.forget(generation);
+            look.events.push(FileEvent::Vanished { generation, file: path, end: 0 });
+            return Ok(false);
+        }
+        if let Some(kind) = compressed {
+            self.forget(generation);
+            look.events.push(FileEvent::Vanished { generation, file: path.clone(), end: 0 });
+            if !self.reads(kind) {
+                self.leave_compressed(&path, &stat, kind, look);
+            }
+            return Ok(false);
+        }
+        if holds {
+            let name = self.followed.get(&generation).map_or(Name::Lost, |followed| followed.name.clone());
+            {
+                let mut journal = lock(&self.journal);
+                // Nothing from here on was ever handed on.
+                journal.mark(generation, entry.checkpoint, look.now.wall);
+            }
+            let mut entry = entry;
+            entry.horizon = None;
+            self.resume(generation, longer, file, &stat, &entry, look);
+            if let Some(followed) = self.followed.get_mut(&generation) {
+                followed.name = name;
+            }
+            return Ok(true);
+        }
+        if let Some(followed) = self.followed.get_mut(&generation) {
+            followed.open = Some(Open::new(Arc::new(file), stat.len, look.now));
+        }
+        self.end_life(generation, None, look)?;
+        Ok(true)
+    }
+
+    /// Looks for a parked file under its rotated names; says whether it is there.
+    pub(super) fn find_parked(
+        &mut self,
+        generation: GenerationId,
+        folders: &mut Folders,
+        look: &Look<D>,
+    ) -> io::Result<bool> {
+        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(false) };
+        let identity = &followed.identity;
+        let original = base(&self.disk, &identity.path);
+        let folder = folders.of(&self.disk, &original)?;
+        let mut candidates = folder.with_inode(identity.key());
+        let is_its = self.by_inode.get(&identity.key()) == Some(&generation);
+        let found =
+            candidates.find(|(path, stat)| is_its && identity.is_same(stat) && is_rotated_name(&original, path));
+        let Some((path, stat)) = found else { return Ok(false) };
+        followed.missing_since = None;
+        followed.name = Name::Rotated(path.clone());
+        if let Some(stat) = followed.identity.as_unpacked(stat) {
+            followed.seen = stat;
+        }
+        let is_unchanged = stat.is_unchanged(&followed.seen);
+        if is_unchanged {
+            followed.seen_at = look.now.wall;
+        }
+        if followed.is_unread || !is_unchanged && !self.settings.until_idle {
+            self.reopen.push(generation);
+        }
+        Ok(true)
+    }
+
+    /// A parked file is not there. What is unread of it may be in a copy; otherwise it is forgotten once it was missing for
+    /// long.
+    pub(super) fn miss(
+        &mut self,
+        generation: GenerationId,
+        folders: &mut Folders,
+        look: &mut Look<D>,
+    ) -> io::Result<()> {
+        let now = look.now.elapsed;
+        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
+        let missing_since = *followed.missing_since.get_or_insert(now);
+        let (identity, whole) = (followed.identity.clone(), Whole::of(followed));
+        let entry = lock(&self.journal).get(&generation);
+        let checkpoint = entry.checkpoint;
+        let goes_on =
+            |copy: &Copy<ContentOf<D>>| copy.extent == Extent::Longer || copy.file.is_unpacked() && copy.is_named;
+        match self.copies_of(&identity, checkpoint, &entry.trail, whole, folders, look) {
+            Ok(copies) if copies.first().is_some_and(goes_on) => {
+                self.forget(generation);
+                let mut copies = copies.into_iter();
+                if let Some(copy) = copies.next() {
+                    self.go_on_in(generation, &identity, checkpoint, copy, Some(&entry), look)?;
+                }
+                return copies.filter(|copy| copy.is_named).try_for_each(|copy| self.begin_read_copy(&copy, look));
+            }
+            Err(error) if is_pending(&error) => return Ok(()),
+            _ => {}
+        }
+        if now < missing_since + ROTATED_GRACE && !self.settings.until_idle {
+            return Ok(());
+        }
+        let Some(followed) = self.forget(generation) else { return Ok(()) };
+        let path = followed.identity.path;
+        if followed.seen.len > checkpoint {
+            self.counts.vanished += 1;
+            tracing::warn!(
+                path = %path.display(), %generation, checkpoint, bytes = followed.seen.len - checkpoint,
+                "file deleted before its last line was read"
+            );
+        }
+        look.events.push(FileEvent::Vanished { generation, file: path, end: checkpoint });
+        Ok(())
+    }
+}
