@@ -236,7 +236,7 @@ impl<D: Disk> Files<D> {
             return Ok(Vec::new());
         }
         self.poll_due = now.elapsed + POLL_INTERVAL;
-        let mut look = Look { now, events: Vec::new(), begun: Vec::new(), grown: Vec::new() };
+        let mut look = Look { now, events: Vec::new(), cut: Vec::new(), begun: Vec::new(), grown: Vec::new() };
         let looked = self.look(reading, &mut look).and_then(|()| self.make_durable(&mut look));
         self.last_look = (self.open_files(), self.looked_at());
         self.unreported.append(&mut look.events);
@@ -279,7 +279,7 @@ impl<D: Disk> Files<D> {
         for generation in generations {
             self.look_at(generation, reading(&generation), look)?;
         }
-        Ok(())
+        self.end_lives(reading, look)
     }
 
     /// Looks at an open file.
@@ -305,15 +305,17 @@ impl<D: Disk> Files<D> {
             return Ok(());
         }
         let Ok(stat) = open.file.stat() else { return Ok(()) };
-        if !stat.is_unchanged(&followed.seen) || stat.len < read_to {
+        let is_cut = open.cut_at.is_some();
+        if is_cut || !stat.is_unchanged(&followed.seen) || stat.len < read_to {
             // A file that can't be read for the moment is not another one.
             let holds = match reading {
                 Some(reading) => followed.identity.holds(&*open.file, stat.len, read_to, reading.trail, false),
                 None => followed.identity.begins_alike(&*open.file),
             };
             let Ok(holds) = holds else { return Ok(()) };
-            if !holds || stat.len < open.len {
-                return self.end_life(generation, reading, look);
+            if is_cut || !holds || stat.len < open.len {
+                look.cut.push(generation);
+                return Ok(());
             }
         }
         // A deleted file may have been compressed before, and no later.

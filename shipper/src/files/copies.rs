@@ -144,6 +144,13 @@ impl<D: Disk> Files<D> {
         Ok(!followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, false)?)
     }
 
+    /// The paths of the files that are known.
+    pub(super) fn known_paths(&self) -> HashSet<&Path> {
+        let unclaimed = self.unclaimed.values().filter_map(|entry| entry.file.as_ref());
+        let followed = self.followed.values().map(|followed| &followed.identity);
+        followed.chain(unclaimed).map(|identity| &*identity.path).collect()
+    }
+
     /// Whether a path is a rotated name of a file that is known, so that what is there may be its copy.
     pub(super) fn may_be_copy(&self, path: &Path) -> bool {
         let originals: HashSet<_> = originals(path).collect();

@@ -1,11 +1,12 @@
 //! One file that is followed: open, or parked without a descriptor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use store::{GenerationId, Timestamp};
 
+use super::rotated::is_rotated_name;
 use super::{FileEvent, OPEN_LINE_GRACE};
 use crate::disk::{DiskFile, Stat};
 use crate::journal::FileIdentity;
@@ -32,6 +33,8 @@ pub(super) struct Followed<F> {
     /// `None` while it is parked.
     pub(super) open: Option<Open<F>>,
     pub(super) name: Name,
+    /// The name that it had before it was rotated, or that its original has, where it is known to be rotated.
+    pub(super) rotated_from: Option<PathBuf>,
     /// It is parked before everything in it was read, since there was no place for it.
     pub(super) is_unread: bool,
     /// A machine that was started again may have taken its end: it was not looked at since.
@@ -87,9 +90,17 @@ impl<F> Followed<F> {
             seen_at: now.wall,
             open,
             name: Name::Matched,
+            rotated_from: None,
             is_unread: false,
             may_be_shorter: false,
             missing_since: None,
+        }
+    }
+
+    /// Notes that it gets another name.
+    pub(super) fn note_rotation(&mut self, path: &Path) {
+        if self.rotated_from.is_none() && is_rotated_name(&self.identity.path, path) {
+            self.rotated_from = Some(self.identity.path.clone());
         }
     }
 

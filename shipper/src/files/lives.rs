@@ -9,6 +9,7 @@ use store::GenerationId;
 use super::copies::{Copy, Extent, Whole};
 use super::followed::{Closing, Followed, Name, Open};
 use super::lookup::{self, Folders};
+use super::rotated::originals;
 use super::unpacking::is_pending;
 use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
 use crate::disk::{Disk, DiskFile as _, Stat, path};
@@ -17,11 +18,37 @@ use crate::journal::{Entry, FileIdentity, Tail, Trail};
 use crate::spool::lock;
 
 impl<D: Disk> Files<D> {
+    /// Ends the lives of the open files that were found to be cut. Their folders are read once for all of them, after each
+    /// was seen: a copy is there before its original is cut.
+    pub(super) fn end_lives<'a>(
+        &mut self,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        look: &mut Look<D>,
+    ) -> io::Result<()> {
+        let cut = std::mem::take(&mut look.cut);
+        if cut.is_empty() {
+            return Ok(());
+        }
+        let known = self.known_paths();
+        let is_copy = |generation: &GenerationId| {
+            let path = self.followed.get(generation).map(|followed| &followed.identity.path);
+            path.is_some_and(|path| originals(path).any(|original| known.contains(&*original)))
+        };
+        let cut: Vec<_> = cut.into_iter().map(|generation| (generation, is_copy(&generation))).collect();
+        let mut folders = Folders::default();
+        for (generation, is_copy) in cut {
+            self.end_life(generation, reading(&generation), is_copy, &mut folders, look)?;
+        }
+        Ok(())
+    }
+
     /// An open file was cut: its life ends, the unread rest of it is looked for in a copy, and another life begins.
-    pub(super) fn end_life(
+    fn end_life(
         &mut self,
         generation: GenerationId,
         reading: Option<Reading<'_>>,
+        is_copy: bool,
+        folders: &mut Folders,
         look: &mut Look<D>,
     ) -> io::Result<()> {
         let now = look.now;
@@ -33,7 +60,7 @@ impl<D: Disk> Files<D> {
         let Some(cut) = self.followed.get(&generation) else { return Ok(()) };
         let (identity, since) = (cut.identity.clone(), cut.seen_at);
         let whole = Whole::of(cut);
-        let copies = self.copies_of(&identity, read_to, &trail, whole, &mut Folders::default(), look);
+        let copies = self.copies_of(&identity, read_to, &trail, whole, folders, look);
         let Some(open) = self.followed.get_mut(&generation).and_then(|cut| cut.open.as_mut()) else { return Ok(()) };
         if copies.as_ref().is_err_and(is_pending) {
             open.cut_at = Some(now.elapsed);
@@ -49,14 +76,13 @@ impl<D: Disk> Files<D> {
             self.by_inode.remove(&identity.key());
         }
         self.counts.truncated += 1;
-        // Nobody adds to a rotated copy: what was written since the last look is the next copy.
-        let is_copy = self.may_be_copy(&identity.path);
         let mut copies = copies.unwrap_or_default().into_iter();
         match copies.next() {
             Some(copy) => {
                 self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look)?;
             }
             None => {
+                // Nobody adds to a rotated copy: what was written since the last look is the next copy.
                 if !is_copy || read_to < open.len {
                     self.counts.suspected_losses += 1;
                     tracing::warn!(
@@ -149,7 +175,9 @@ impl<D: Disk> Files<D> {
             return Ok(());
         }
         let open = Open { ended: is_compressed, ..Open::new(file, stat.len, look.now) };
-        self.followed.insert(generation, Followed::new(identity, stat, Some(open), look.now));
+        let rotated_from = Some(cut.path.clone());
+        self.followed
+            .insert(generation, Followed { rotated_from, ..Followed::new(identity, stat, Some(open), look.now) });
         Ok(())
     }
 
@@ -198,6 +226,7 @@ impl<D: Disk> Files<D> {
 
     pub(super) fn rename(&mut self, generation: GenerationId, path: &Path) {
         if let Some(followed) = self.followed.get_mut(&generation) {
+            followed.note_rotation(path);
             path.clone_into(&mut followed.identity.path);
             lock(&self.journal).file(generation, followed.identity.clone());
         }

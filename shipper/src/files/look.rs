@@ -14,6 +14,8 @@ use crate::spool::lock;
 pub(super) struct Look<D: Disk> {
     pub(super) now: Moment,
     pub(super) events: Vec<FileEvent<ContentOf<D>>>,
+    /// Open files that were found to be cut.
+    pub(super) cut: Vec<GenerationId>,
     /// Generations that begin with this look.
     pub(super) begun: Vec<GenerationId>,
     /// Identities that cover more than before, with what was known of them.

@@ -1,6 +1,7 @@
 //! Files that are parked: how one is resumed, opened again, found under another name, and missed.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use store::GenerationId;
@@ -8,11 +9,11 @@ use store::GenerationId;
 use super::copies::{Copy, Extent, Whole};
 use super::followed::{Followed, Name, Open};
 use super::lookup::{self, Folders, base, became_compressed};
-use super::rotated::is_rotated_name;
+use super::rotated::{dated_originals, is_rotated_name};
 use super::unpacking::{is_pending, pending};
-use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE};
+use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
 use crate::compressed::Content;
-use crate::disk::{Disk, Stat};
+use crate::disk::{Disk, FileKind, Stat};
 use crate::journal::{Entry, FileIdentity};
 use crate::spool::lock;
 
@@ -134,7 +135,9 @@ impl<D: Disk> Files<D> {
             return Ok(false);
         }
         if holds {
-            let name = self.followed.get(&generation).map_or(Name::Lost, |followed| followed.name.clone());
+            let parked = self.followed.get(&generation);
+            let (name, rotated_from) =
+                parked.map_or((Name::Lost, None), |parked| (parked.name.clone(), parked.rotated_from.clone()));
             {
                 let mut journal = lock(&self.journal);
                 // Nothing from here on was ever handed on.
@@ -144,15 +147,57 @@ impl<D: Disk> Files<D> {
             entry.horizon = None;
             self.resume(generation, longer, file, &stat, &entry, look);
             if let Some(followed) = self.followed.get_mut(&generation) {
-                followed.name = name;
+                (followed.name, followed.rotated_from) = (name, rotated_from);
             }
             return Ok(true);
         }
         if let Some(followed) = self.followed.get_mut(&generation) {
-            followed.open = Some(Open::new(Arc::new(file), stat.len, look.now));
+            let cut_at = Some(look.now.elapsed);
+            followed.open = Some(Open { cut_at, ..Open::new(Arc::new(file), stat.len, look.now) });
+            look.cut.push(generation);
         }
-        self.end_life(generation, None, look)?;
         Ok(true)
+    }
+
+    /// Ends files that were rotated, and still have a name that the patterns match, once their last lines have had no newline
+    /// for long: nobody is expected to write it. Should they grow they are read on.
+    pub(super) fn end_rotated_lines<'a>(
+        &mut self,
+        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
+        look: &mut Look<D>,
+    ) {
+        let now = look.now.elapsed;
+        let is_over = |(generation, followed): &(&GenerationId, &Followed<ContentOf<D>>)| {
+            let open = followed.open.as_ref().filter(|open| !open.ended && open.cut_at.is_none());
+            followed.name == Name::Matched
+                && open.is_some_and(|open| {
+                    let has_open_line = || reading(generation).is_some_and(|reading| reading.read_to < open.len);
+                    now >= open.grown_at + ROTATED_GRACE && has_open_line()
+                })
+                && self.has_successor(followed)
+        };
+        let over: Vec<_> = self.followed.iter().filter(is_over).map(|(generation, _)| *generation).collect();
+        for generation in over {
+            if let Some(followed) = self.followed.get_mut(&generation)
+                && let Some(end) = followed.open.as_ref().map(|open| open.len)
+            {
+                followed.end(generation, end, false, &mut look.events);
+            }
+        }
+    }
+
+    /// Whether a file was rotated, and another one has the name that it had. Where nobody saw that, a date or number in
+    /// its name shows it, and that the other file appeared after the last write to it.
+    fn has_successor(&self, followed: &Followed<ContentOf<D>>) -> bool {
+        let other = |path: &Path| {
+            let stat = self.disk.stat(path).ok()?;
+            (stat.kind == FileKind::Regular && stat.key() != followed.identity.key()).then_some(stat)
+        };
+        let is_newer = |stat: Stat| stat.born_ns.is_some_and(|born_ns| born_ns >= followed.seen.written_ns);
+        match &followed.rotated_from {
+            Some(path) => other(path).is_some(),
+            None => dated_originals(&followed.identity.path).any(|path| other(&path).is_some_and(is_newer)),
+        }
     }
 
     /// Looks for a parked file under its rotated names; says whether it is there.

@@ -103,7 +103,7 @@ impl<D: Disk> Files<D> {
             };
             free -= usize::from(opened?);
         }
-        Ok(())
+        self.end_lives(reading, look)
     }
 
     /// Opens the parked file that waited longest; says whether it took a place.

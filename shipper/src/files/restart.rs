@@ -77,11 +77,17 @@ impl<D: Disk> Files<D> {
         let identity = FileIdentity { start: identity.start, ..FileIdentity::of(&file, path, &stat)? };
         let file = Content::plain(file);
         let Some(entry) = self.unclaimed.remove(&generation) else { return Ok(false) };
+        let before = entry.file.as_ref().map(|before| before.path.clone());
         let needs_no_place = stat.len == entry.checkpoint;
         if needs_no_place || self.reopen.is_empty() && self.open_files() < self.settings.max_open_files {
             self.resume(generation, identity, file, &stat, &entry, look);
         } else {
             self.resume_parked(generation, identity, &stat, &entry, look);
+        }
+        if let Some((followed, before)) = self.followed.get_mut(&generation).zip(before)
+            && is_rotated_name(&before, path)
+        {
+            followed.rotated_from = Some(before);
         }
         Ok(true)
     }

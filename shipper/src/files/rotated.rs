@@ -32,6 +32,13 @@ pub(super) fn originals(name: &Path) -> impl Iterator<Item = PathBuf> + '_ {
     shorter.chain(undated).map(in_folder)
 }
 
+/// The files that a file of this name was rotated from if the date or number in it says so.
+pub(super) fn dated_originals(name: &Path) -> impl Iterator<Item = PathBuf> + '_ {
+    let file_name = |path: &Path| path.file_name().map_or(Vec::new(), |name| name.as_bytes().to_vec());
+    let own = file_name(name);
+    originals(name).filter(move |original| own.strip_prefix(&*file_name(original)).is_none_or(is_date_or_number))
+}
+
 /// What a file was called before it had a number: `app.log` of `app.log.1`, and of `app.1.log`. Rotation gives it other
 /// numbers later, also when it is compressed.
 pub(super) fn unnumbered(name: &Path) -> Option<PathBuf> {
@@ -85,6 +92,17 @@ mod tests {
         }
         assert!(!is_rotated_name(Path::new("/d/app.log"), Path::new("/e/app.log.1")));
         assert!(is_rotated_name(Path::new("app"), Path::new("app.1")));
+    }
+
+    #[test]
+    fn a_date_or_number_names_the_original() {
+        let originals = |name: &str| dated_originals(&Path::new("/d").join(name)).collect::<Vec<_>>();
+        for name in ["app.log.12", "app.log-20261130", "app-20261130.log", "app.1.log", "app.log-20261130-1764522000"] {
+            assert!(originals(name).contains(&PathBuf::from("/d/app.log")), "{name}");
+        }
+        for name in ["app.log", "app.log.errors", "app.log2"] {
+            assert_eq!(originals(name), [] as [PathBuf; 0], "{name}");
+        }
     }
 
     #[test]

@@ -48,6 +48,9 @@ impl<D: Disk> Files<D> {
         }
         let mut folders = Folders::default();
         self.look_for_unnamed(&named, &matching, reading, &mut folders, look)?;
+        if !self.settings.until_idle {
+            self.end_rotated_lines(reading, look);
+        }
         self.claim(&mut new, look);
         self.look_for_unclaimed(&matching, &mut folders, look)?;
         let (followed, by_inode) = (&self.followed, &self.by_inode);

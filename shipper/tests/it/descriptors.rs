@@ -12,7 +12,7 @@ use crate::run::metric;
 const FILES: usize = 400;
 
 /// The command under these limits on open files, as a shell sets them.
-fn limited(soft: u64, hard: u64, command: &Command) -> Command {
+pub(crate) fn limited(soft: u64, hard: u64, command: &Command) -> Command {
     let mut limited = Command::new("/bin/sh");
     limited.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh"]);
     limited.arg(command.get_program()).args(command.get_args()).current_dir(command.get_current_dir().unwrap());

@@ -16,6 +16,7 @@ mod export;
 mod files;
 mod fuzz;
 mod identity;
+mod many;
 mod memory;
 mod program;
 mod proof;
