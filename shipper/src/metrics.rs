@@ -250,6 +250,11 @@ const FIGURES: &[Figure] = &[
         ])
     })
     .by("event"),
+    counter(
+        "shipper_files_destroyed_bytes_total",
+        "Bytes seen in files that were truncated or deleted before they were read",
+        |sight| one(sight.report.files.counts.destroyed_bytes),
+    ),
     gauge("shipper_files_followed", "Files that are followed, open or not", |sight| one(sight.report.files.followed)),
     gauge("shipper_files_open", "Followed files that are open", |sight| one(sight.report.files.open)),
     gauge("shipper_files_unread", "Files that the patterns name and that are not read, by reason", |sight| {

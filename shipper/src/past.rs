@@ -5,7 +5,8 @@
 //!
 //! `STATE/past/SEQUENCE.log` holds one note a line: the CRC-32 of the rest in 8 hexadecimal digits, a space, and a JSON
 //! object. `ended` says how far a generation went; `skipped`, which of its bytes are no lines for a store, such as
-//! what a container wrote to stderr behind its last line. A line whose sum is wrong is passed over, and a generation's
+//! what a container wrote to stderr behind its last line; `destroyed`, which were in a file when it was truncated or
+//! deleted, and not read yet. A line whose sum is wrong is passed over, and a generation's
 //! last note counts. A file is begun anew at [`FILE_BYTES`], and of more than [`MAX_FILES`] the oldest is removed.
 //!
 //! A note is durable before the segment that it tells of is removed, unless the disk is full: then removing comes first.
@@ -43,6 +44,18 @@ pub enum Note {
         /// and where they end.
         to: u64,
     },
+    /// These bytes were seen in a file and went with it before all of their lines were stored. Those that were under way
+    /// may be in the store.
+    Destroyed {
+        /// Whose bytes.
+        generation: GenerationId,
+        /// What it was a life of, for people.
+        source: String,
+        /// Where they begin,
+        from: u64,
+        /// and where they end.
+        to: u64,
+    },
     /// Nothing is left to do.
     Ended {
         /// Of which generation.
@@ -65,7 +78,7 @@ impl Note {
     pub fn ended(&self) -> Option<GenerationId> {
         match self {
             Self::Ended { generation, .. } => Some(*generation),
-            Self::Skipped { .. } => None,
+            Self::Skipped { .. } | Self::Destroyed { .. } => None,
         }
     }
 }

@@ -85,6 +85,8 @@ pub struct Missing {
     pub bytes: u64,
     /// The index that they went with, or the first and the last of those that are gone of their days.
     pub index_gone: Option<String>,
+    /// They were in a file that was truncated or deleted before they were read.
+    pub is_destroyed: bool,
 }
 
 /// A source that is still there and can't be read: only sums prove its lines.

@@ -77,7 +77,7 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
     let bar = progress::bytes(total, "by sums");
     let sums = sums::check(&known, &store, &indices, since.map(Timestamp::unix_ms), &|bytes| bar.inc(bytes)).await?;
     bar.finish_and_clear();
-    let nothing_to_verify = total == 0 || !sums.have_lines();
+    let nothing_to_verify = !sums.have_lines() || total == 0 && sums.missing.count == 0;
     let mut resent = held.filter(|_| resend).map(|held| Resend::new(&settings, &store, held)).transpose()?;
     let lines =
         if sums_only { None } else { Some(by_lines(&settings, &store, &indices, &known, resent.as_mut()).await?) };
@@ -264,6 +264,7 @@ impl Report {
             (true, Some(sent)) if sent.stored + sent.dead_lettered > 0 => {
                 "proven    what was missing was sent; verify again to see it there\n"
             }
+            (true, _) if sums.given_up_bytes > 0 => "proven    everything that was not given up is there, once\n",
             (true, _) => "proven    everything is there, once\n",
             (false, _) => "NOT PROVEN\n",
         };
@@ -289,9 +290,10 @@ fn gone(text: &mut String, with_index: &WithIndex) {
 
 fn findings(text: &mut String, missing: &Listed<Missing>, twice: &Listed<Twice>) {
     for found in missing.listed.iter().take(SHOWN_MAX) {
-        let Missing { generation, source, offset, bytes, index_gone } = found;
+        let Missing { generation, source, offset, bytes, index_gone, is_destroyed } = found;
+        let destroyed = if *is_destroyed { ", in a file that was truncated or deleted before it was read" } else { "" };
         let with = index_gone.as_ref().map_or_else(String::new, |index| format!(", gone with {index}"));
-        let _ = writeln!(text, "missing   {bytes} bytes at {offset} of {generation} ({source}){with}");
+        let _ = writeln!(text, "missing   {bytes} bytes at {offset} of {generation} ({source}){with}{destroyed}");
     }
     more(text, missing.count);
     for found in twice.listed.iter().take(SHOWN_MAX) {

@@ -58,6 +58,17 @@ pub enum FileEvent<F> {
         /// its outcome.
         forget: bool,
     },
+    /// Bytes that were seen in a file are in none any more, and were not all read.
+    Destroyed {
+        /// The life of the file.
+        generation: GenerationId,
+        /// Where it stood.
+        file: PathBuf,
+        /// Lines before it were read,
+        from: u64,
+        /// and this is how far it was seen.
+        to: u64,
+    },
     /// Nothing is left to read of a generation that no one reads: its file is deleted. The journal may forget it.
     Vanished {
         /// The life of the file.
@@ -78,6 +89,7 @@ impl<F> FileEvent<F> {
             | Self::Grown { generation, .. }
             | Self::Moved { generation, .. }
             | Self::Ended { generation, .. }
+            | Self::Destroyed { generation, .. }
             | Self::Vanished { generation, .. } => *generation,
         }
     }
@@ -92,6 +104,8 @@ pub struct FileCounts {
     pub suspected_losses: u64,
     /// Files whose unread end was deleted while no one could read it.
     pub vanished: u64,
+    /// Bytes that were seen in files that were cut or deleted before these were read.
+    pub destroyed_bytes: u64,
     /// Files that were renamed or moved to where they are not followed, after their last line was read.
     pub given_up: u64,
     /// Copies of followed files, of which only what was unread was read.

@@ -39,6 +39,8 @@ pub(super) struct Followed<F> {
     pub(super) is_unread: bool,
     /// A machine that was started again may have taken its end: it was not looked at since.
     pub(super) may_be_shorter: bool,
+    /// How long it was seen to be while it is parked.
+    pub(super) grown_to: u64,
     /// Since when a parked file is not found.
     pub(super) missing_since: Option<Duration>,
 }
@@ -94,6 +96,7 @@ impl<F> Followed<F> {
             is_unread: false,
             may_be_shorter: false,
             missing_since: None,
+            grown_to: 0,
         }
     }
 
@@ -102,6 +105,26 @@ impl<F> Followed<F> {
         if self.rotated_from.is_none() && is_rotated_name(&self.identity.path, path) {
             self.rotated_from = Some(self.identity.path.clone());
         }
+    }
+
+    /// It is parked, and the file is this now; says whether it has to be opened again if `grows`.
+    pub(super) fn see_parked(&mut self, stat: &Stat, grows: bool, now: Timestamp) -> bool {
+        // A compressed one that was only renamed is not decoded again.
+        if let Some(stat) = self.identity.as_unpacked(stat) {
+            self.seen = stat;
+        }
+        let is_unchanged = stat.is_unchanged(&self.seen);
+        if is_unchanged {
+            self.seen_at = now;
+        } else if self.identity.packed.is_none() {
+            self.grown_to = self.grown_to.max(stat.len);
+        }
+        self.is_unread || !is_unchanged && grows
+    }
+
+    /// How long it was when it was last seen.
+    pub(super) fn seen_to(&self) -> u64 {
+        self.seen.len.max(self.grown_to)
     }
 
     /// Whether nothing more is expected of it, with `until_idle`.

@@ -72,6 +72,7 @@ impl<D: Disk> Files<D> {
         }
         let Some(mut old) = self.followed.remove(&generation) else { return Ok(()) };
         let Some(open) = old.open.take() else { return Ok(()) };
+        let seen_to = if reading.is_some() { open.len } else { old.seen_to() }.max(entry.known_len());
         if self.by_inode.get(&identity.key()) == Some(&generation) {
             self.by_inode.remove(&identity.key());
         }
@@ -79,9 +80,12 @@ impl<D: Disk> Files<D> {
         let mut copies = copies.unwrap_or_default().into_iter();
         match copies.next() {
             Some(copy) => {
+                let left = read_to.max(copy.stat.len);
+                self.note_destroyed(generation, &identity, left, seen_to, look);
                 self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look)?;
             }
             None => {
+                self.note_destroyed(generation, &identity, read_to, seen_to, look);
                 // Nobody adds to a rotated copy: what was written since the last look is the next copy.
                 if !is_copy || read_to < open.len {
                     self.counts.suspected_losses += 1;
@@ -203,6 +207,21 @@ impl<D: Disk> Files<D> {
         let seen_at = followed.seen_at;
         let file = self.forget(generation).and_then(|followed| followed.open).map(|open| open.file);
         self.closing.push(Closing { generation, file, seen_at });
+    }
+
+    /// What was seen of a file up to `to` is in none any more from `from` on.
+    pub(super) fn note_destroyed(
+        &mut self,
+        generation: GenerationId,
+        identity: &FileIdentity,
+        from: u64,
+        to: u64,
+        look: &mut Look<D>,
+    ) {
+        if from < to {
+            self.counts.destroyed_bytes += to - from;
+            look.events.push(FileEvent::Destroyed { generation, file: identity.path.clone(), from, to });
+        }
     }
 
     /// Follows a generation no more.

@@ -218,14 +218,7 @@ impl<D: Disk> Files<D> {
         let Some((path, stat)) = found else { return Ok(false) };
         followed.missing_since = None;
         followed.name = Name::Rotated(path.clone());
-        if let Some(stat) = followed.identity.as_unpacked(stat) {
-            followed.seen = stat;
-        }
-        let is_unchanged = stat.is_unchanged(&followed.seen);
-        if is_unchanged {
-            followed.seen_at = look.now.wall;
-        }
-        if followed.is_unread || !is_unchanged && !self.settings.until_idle {
+        if followed.see_parked(stat, !self.settings.until_idle, look.now.wall) {
             self.reopen.push(generation);
         }
         Ok(true)
@@ -263,11 +256,13 @@ impl<D: Disk> Files<D> {
             return Ok(());
         }
         let Some(followed) = self.forget(generation) else { return Ok(()) };
+        let seen_to = followed.seen_to().max(entry.known_len());
+        self.note_destroyed(generation, &followed.identity, checkpoint, seen_to, look);
         let path = followed.identity.path;
-        if followed.seen.len > checkpoint {
+        if seen_to > checkpoint {
             self.counts.vanished += 1;
             tracing::warn!(
-                path = %path.display(), %generation, checkpoint, bytes = followed.seen.len - checkpoint,
+                path = %path.display(), %generation, checkpoint, bytes = seen_to - checkpoint,
                 "file deleted before its last line was read"
             );
         }

@@ -205,8 +205,13 @@ impl<D: Disk> Files<D> {
         let Some(identity) = &entry.file else { return Ok(()) };
         let mut copies = copies.into_iter();
         match copies.next() {
-            Some(copy) => self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look)?,
+            Some(copy) => {
+                let left = entry.checkpoint.max(copy.stat.len);
+                self.note_destroyed(generation, identity, left, entry.known_len(), look);
+                self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look)?;
+            }
             None => {
+                self.note_destroyed(generation, identity, entry.checkpoint, entry.known_len(), look);
                 // Nobody adds to a rotated copy, and all that was seen of it was read.
                 if entry.known_len() > entry.checkpoint || !self.may_be_copy(&identity.path) {
                     self.counts.vanished += 1;

@@ -119,18 +119,8 @@ impl<D: Disk> Files<D> {
         };
         followed.missing_since = None;
         followed.name = Name::Matched;
-        if followed.open.is_none() {
-            // A compressed one that was only renamed is not decoded again.
-            if let Some(stat) = followed.identity.as_unpacked(stat) {
-                followed.seen = stat;
-            }
-            let is_unchanged = stat.is_unchanged(&followed.seen);
-            if is_unchanged {
-                followed.seen_at = look.now.wall;
-            }
-            if followed.is_unread || !is_unchanged && !self.settings.until_idle {
-                self.reopen.push(generation);
-            }
+        if followed.open.is_none() && followed.see_parked(stat, !self.settings.until_idle, look.now.wall) {
+            self.reopen.push(generation);
         }
         if !paths.contains(&followed.identity.path)
             && let Some(path) = paths.first().cloned()

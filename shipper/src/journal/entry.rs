@@ -89,7 +89,7 @@ impl Entry {
     #[must_use]
     pub fn known_len(&self) -> u64 {
         let marked = self.marks.last().map_or(0, |mark| mark.0);
-        marked.max(self.trail.last().map_or(0, |tail| tail.end))
+        marked.max(self.trail.last().map_or(0, |tail| tail.end)).max(self.horizon.unwrap_or(0))
     }
 
     /// Where the first mark after `offset` stands.

@@ -98,6 +98,14 @@ impl<D: Disk> Pipeline<D> {
         lock(&self.shared.journal).retire(generation);
     }
 
+    /// Notes what went with a file before it was read, so that it is missing where the store is held to what was taken.
+    pub(super) fn note_destroyed(&mut self, generation: GenerationId, file: &Path, from: u64, to: u64) {
+        let source = format!("file {}", path::text(file));
+        self.shared.past.note(&Note::Destroyed { generation, source, from, to });
+        // As above.
+        let _ = self.shared.sync_past();
+    }
+
     /// Gives up the oldest segment where `on_full` says so and a writer waits for room.
     pub(super) fn make_room(&mut self, now: Timestamp) -> io::Result<()> {
         while let Some(generation) = self.shared.spool.to_drop() {

@@ -70,6 +70,7 @@ impl<D: Disk> Pipeline<D> {
         for event in self.files.poll(now, &|generation| sources.reading(generation, ledger))? {
             match event {
                 FileEvent::Vanished { generation, file, end } => self.note_vanished(generation, &file, end, now.wall),
+                FileEvent::Destroyed { generation, file, from, to } => self.note_destroyed(generation, &file, from, to),
                 event => self.sources.apply(event, &self.shared, &self.documents),
             }
         }

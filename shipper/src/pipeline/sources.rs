@@ -208,8 +208,7 @@ impl<F: DiskFile> Sources<F> {
                     file.ended = Some(if forget { Ended::Forget } else { Ended::Keep });
                 }
             }
-            // It was never opened.
-            FileEvent::Vanished { .. } => {}
+            FileEvent::Vanished { .. } | FileEvent::Destroyed { .. } => {}
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Generation {
     pub waiting_bytes: u64,
     /// When nothing of it was left to do, in milliseconds since the Unix epoch.
     pub ended_unix_ms: Option<i64>,
+    /// Bytes that went with their file before all of their lines were stored.
+    pub destroyed: Vec<Range<u64>>,
     /// Bytes that are no lines for a store.
     pub skipped: Vec<Range<u64>>,
     /// Dead letters: where each begins, and how long it is.
@@ -108,6 +110,16 @@ impl Known {
                     known.skipped.push(from..to);
                 }
             }
+            Note::Destroyed { generation, source, from, to } => {
+                let known = self.generations.entry(generation).or_insert_with(|| Generation::of(Entry::default()));
+                known.source = source;
+                // A process that ended before the generation did notes it again.
+                let is_apart = |range: &Range<u64>| range.end < from || to < range.start;
+                let touching = known.destroyed.extract_if(.., |range| !is_apart(range));
+                let whole =
+                    touching.fold(from..to, |whole, range| whole.start.min(range.start)..whole.end.max(range.end));
+                known.destroyed.push(whole);
+            }
             Note::Ended { generation, source, end, given_up_from, unix_ms } => {
                 let known = self.generations.entry(generation).or_insert_with(|| Generation::of(Entry::default()));
                 known.source = source;
@@ -150,6 +162,7 @@ impl Generation {
             given_up_bytes: 0,
             waiting_bytes: 0,
             ended_unix_ms: None,
+            destroyed: Vec::new(),
             // Bytes before are another generation's, or the settings skip them.
             skipped: Some(0..start).filter(|range| !range.is_empty()).into_iter().collect(),
             dead: BTreeMap::new(),

@@ -212,7 +212,8 @@ impl<D: Disk> Check<'_, D> {
                         }
                         if index_gone.is_none() || !self.indices.removal_is_expected {
                             let (generation, bytes) = (line.id.generation, line.length);
-                            found.missing.push(Missing { generation, source, offset, bytes, index_gone });
+                            let is_destroyed = false;
+                            found.missing.push(Missing { generation, source, offset, bytes, index_gone, is_destroyed });
                             missing.push(place);
                         }
                     }

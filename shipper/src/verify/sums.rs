@@ -97,6 +97,12 @@ pub async fn check(
         sums.skipped_bytes += generation.skipped.iter().map(|range| range.end - range.start).sum::<u64>();
         let source = Source { id: *id, generation, store, indices };
         sums.of_generation(&source, progress).await?;
+        for destroyed in &generation.destroyed {
+            let range = destroyed.start.max(generation.proven_to)..destroyed.end;
+            if !range.is_empty() {
+                sums.look_closely(&source, range).await?;
+            }
+        }
     }
     Ok(sums)
 }
@@ -174,7 +180,11 @@ impl Sums {
             from = next;
         }
         if reached.expected < range.end {
-            let after = source.store.spans(source.id, range.end..source.generation.proven_to, 1).await?;
+            let proven_to = source.generation.proven_to;
+            let after = match range.end < proven_to {
+                true => source.store.spans(source.id, range.end..proven_to, 1).await?,
+                false => Vec::new(),
+            };
             let after = after.first().and_then(|span| span.index.as_deref());
             self.miss(source, reached.expected..range.end, (reached.index.as_deref(), after));
         }
@@ -218,13 +228,14 @@ impl Sums {
         let (offset, bytes) = (range.start, range.end - range.start);
         let begun = i64::try_from(id.born_unix_ms()).unwrap_or(i64::MAX);
         let ended = generation.ended_unix_ms.unwrap_or_else(|| Timestamp::now().unix_ms());
-        let index_gone = indices.gone_between(lines, begun, ended);
+        let is_destroyed = generation.destroyed.iter().any(|destroyed| destroyed.contains(&offset));
+        let index_gone = if is_destroyed { None } else { indices.gone_between(lines, begun, ended) };
         if let Some(index) = &index_gone {
             gone::add(&mut self.with_index, index.clone(), 0, bytes);
         }
         if index_gone.is_none() || !indices.removal_is_expected {
             let source = generation.source.clone();
-            self.missing.push(Missing { generation: id, source, offset, bytes, index_gone });
+            self.missing.push(Missing { generation: id, source, offset, bytes, index_gone, is_destroyed });
         }
     }
 }

@@ -10,6 +10,7 @@ mod compressed;
 mod config;
 mod daemons;
 mod descriptors;
+mod destroyed;
 mod encoding;
 mod exec;
 mod export;

@@ -175,3 +175,16 @@ fn verify(to: &str, state: &Path) {
     let mut verify = Start::program("shipper").args(["verify", "--to", to, "--state-dir"]).arg(state).start();
     assert_eq!(verify.exit_code(), 0, "{} {}", verify.stdout(), verify.stderr());
 }
+
+/// The same, but for bytes that were seen in a file and destroyed by whoever rotates it: nothing else is missing.
+#[track_caller]
+fn verify_what_is_left(to: &str, state: &Path) {
+    let arguments = ["verify", "--json", "--to", to, "--state-dir"];
+    let mut verify = Start::program("shipper").args(arguments).arg(state).start();
+    let code = verify.exit_code();
+    let report: serde_json::Value = serde_json::from_str(&verify.stdout()).unwrap();
+    let missing = report["sums"]["missing"]["listed"].as_array().unwrap();
+    assert!(missing.iter().all(|missing| missing["is_destroyed"] == true), "{report}");
+    assert_eq!(report["sums"]["twice"]["count"], 0, "{report}");
+    assert_eq!(code, i32::from(!missing.is_empty()), "{report} {}", verify.stderr());
+}

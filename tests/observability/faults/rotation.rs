@@ -12,7 +12,7 @@ use observability_tests::numbers::{Load, Tally};
 use observability_tests::scrape::Scrape;
 use serde_json::Value;
 
-use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
+use super::{Bench, Soak, following, shipper, verify, verify_what_is_left, wait_until_shipped};
 
 /// Debian's logrotate as `infra/local/deps.sh` unpacked it, or the system's.
 #[track_caller]
@@ -109,7 +109,7 @@ fn of_a_file_that_logrotate_copies_and_cuts_each_line_that_is_left_is_stored_onc
     let scrape = Scrape::of(admin);
     crate::place::assert_accounts_balance(&scrape);
     assert_eq!(program.stop(), 0, "{}", program.stderr());
-    verify(&engine.url, &bench.state());
+    verify_what_is_left(&engine.url, &bench.state());
     assert_eq!(tally.doubled(), [0_u64; 0], "stored twice");
     let destroyed = lines - left.len() as u64;
     let stored = tally.counts.len() as u64;

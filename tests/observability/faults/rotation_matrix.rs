@@ -13,7 +13,7 @@ use observability_tests::wait;
 use serde_json::Value;
 
 use super::rotation::{Reopened, logrotate, rotation};
-use super::{Bench, Soak, shipper, verify};
+use super::{Bench, Soak, shipper, verify, verify_what_is_left};
 
 const LINES_PER_SECOND: u64 = 150;
 
@@ -209,7 +209,12 @@ impl Case {
         let mut last = Self::command(&self.bench, combination).arg("--until-idle").start();
         assert_eq!(last.exit_code(), 0, "{combination:?}: {}", last.stderr());
         self.losses += LOSSES.iter().map(|loss| last.stderr().matches(loss).count()).sum::<usize>();
-        verify(&Self::store(&self.bench), &self.bench.state());
+        let (store, state) = (Self::store(&self.bench), self.bench.state());
+        if combination.destroys() {
+            verify_what_is_left(&store, &state)
+        } else {
+            verify(&store, &state)
+        }
         let stored = self.stored();
         let doubled: Vec<_> = stored.iter().filter(|(_, count)| **count > 1).map(|(number, _)| *number).collect();
         assert_eq!(doubled, [0_u64; 0], "{combination:?}: stored twice");
