@@ -213,7 +213,8 @@ impl<D: Disk> Files<D> {
     /// When there is something to look at.
     #[must_use]
     pub fn poll_at(&self) -> Option<Duration> {
-        let finished = self.settings.until_idle && self.scanned && self.followed.values().all(Followed::is_at_rest);
+        let is_at_rest = || self.unreported.is_empty() && self.followed.values().all(Followed::is_at_rest);
+        let finished = self.settings.until_idle && self.scanned && is_at_rest();
         (!self.settings.patterns.is_empty() && !finished).then_some(self.poll_due)
     }
 
@@ -235,8 +236,16 @@ impl<D: Disk> Files<D> {
         if self.poll_at().is_none_or(|at| at > now.elapsed) {
             return Ok(Vec::new());
         }
-        self.poll_due = now.elapsed + POLL_INTERVAL;
         let mut look = Look { now, events: Vec::new(), cut: Vec::new(), begun: Vec::new(), grown: Vec::new() };
+        if !self.unreported.is_empty() {
+            // The next look takes what was not reported for what is not being read.
+            self.poll_due = now.elapsed + POLL_INTERVAL;
+            self.is_unsynced = true;
+            self.make_durable(&mut look)?;
+            self.poll_due = now.elapsed;
+            return Ok(std::mem::take(&mut self.unreported));
+        }
+        self.poll_due = now.elapsed + POLL_INTERVAL;
         let looked = self.look(reading, &mut look).and_then(|()| self.make_durable(&mut look));
         self.last_look = (self.open_files(), self.looked_at());
         self.unreported.append(&mut look.events);
@@ -265,6 +274,9 @@ impl<D: Disk> Files<D> {
         }
         let is_met = self.backlog.is_empty() && self.compressed.is_empty() && self.of_deleted.is_empty();
         let is_everything_known = self.unclaimed.len() == self.hidden && self.held.is_empty() && is_met;
+        if self.unclaimed.is_empty() {
+            lock(&self.journal).note_boot();
+        }
         self.scanned |= is_scan && is_everything_known && self.unread.is_settled(look.now.elapsed);
         Ok(())
     }

@@ -22,6 +22,7 @@
 
 mod entry;
 mod found;
+mod power_loss;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use self::entry::{Entries, apply, encode_entry, unmark};
 pub use self::entry::{Entry, FileIdentity, MARKS_MAX, Packed};
 use self::found::replay;
 pub use self::found::{Bad, Found, Harm, entries, read};
+use self::power_loss::Boot;
 use self::record::Record;
 pub use self::record::{MAX_RECORD_BYTES, VERSION};
 pub use self::trail::{TAIL_BYTES, TRAIL_MAX, Tail, Trail};
@@ -113,7 +115,7 @@ pub struct Journal<D: Disk> {
     /// Marks or identities are among it.
     has_unwritten_marks: bool,
     looked_ns: i64,
-    has_rebooted: bool,
+    boot: Boot,
 }
 
 impl<D: Disk> Journal<D> {
@@ -131,6 +133,7 @@ impl<D: Disk> Journal<D> {
             found.check(&path)?;
             found
         };
+        let boot = Boot::new(boot_id, disk.boot_id());
         let mut journal = Self {
             disk,
             dir: dir.to_owned(),
@@ -143,7 +146,7 @@ impl<D: Disk> Journal<D> {
             unwritten: Vec::new(),
             has_unwritten_marks: false,
             looked_ns,
-            has_rebooted: true,
+            boot,
         };
         journal.len = bytes.len() as u64;
         for Bad { offset, bytes: bad_bytes, harm } in &bad {
@@ -165,11 +168,6 @@ impl<D: Disk> Journal<D> {
         journal.is_suspect = lacks_head || bad.iter().any(|bad| bad.harm == Harm::Hole);
         if journal.len == 0 {
             journal.rewrite().map_err(failed)?;
-        }
-        let this_boot = journal.disk.boot_id();
-        journal.has_rebooted = this_boot.is_none() || boot_id != this_boot;
-        if let Some(id) = this_boot.filter(|_| journal.has_rebooted) {
-            journal.push(Record::Boot { id });
         }
         Ok(journal)
     }
@@ -236,12 +234,6 @@ impl<D: Disk> Journal<D> {
     /// read.
     pub fn file_checkpoint(&mut self, generation: GenerationId, offset: u64, tail: Option<Tail>) {
         self.push(Record::Checkpoint { generation, offset, tail });
-    }
-
-    /// Whether the machine may have been started again, and may have lost power, since the process before this one wrote.
-    #[must_use]
-    pub fn has_rebooted(&self) -> bool {
-        self.has_rebooted
     }
 
     /// Notes, so that it survives the process, that a file was read up to `tail`.
@@ -354,7 +346,7 @@ impl<D: Disk> Journal<D> {
         let mut bytes = Vec::new();
         Record::Journal { version: VERSION }.encode(&mut bytes);
         Record::Looked { unix_ns: self.looked_ns }.encode(&mut bytes);
-        if let Some(id) = self.disk.boot_id() {
+        if let Some(id) = self.boot.noted.clone() {
             Record::Boot { id }.encode(&mut bytes);
         }
         for (generation, entry) in &self.entries {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use store::GenerationId;
 
 use super::followed::Followed;
+use super::identity::FINGERPRINT_MIN_BYTES;
 use super::lookup::{Folders, base, compressed_kind, open_regular};
 use super::rotated::originals;
 use super::unpacking::{is_damage, is_pending, pending};
@@ -23,9 +24,6 @@ use crate::compressed::{Content, Magic};
 use crate::disk::{Disk, DiskFile, Stat};
 use crate::journal::{Entry, FileIdentity, Trail};
 use crate::spool::lock;
-
-/// A shorter fingerprint is no proof that a file is a copy that no pattern names.
-const FINGERPRINT_MIN_BYTES: u64 = 16;
 
 /// Bytes at the end of a possible copy that are compared with its original's.
 pub(super) const COMPARED_BYTES: u64 = 4 * 1024;
@@ -71,6 +69,13 @@ pub(super) enum Extent {
     Longer,
 }
 
+/// Up to where a file is compared with what was read of `cut`. That may be more than `read_to`: lives that begin alike are
+/// told apart behind it. A compressed file does not go further where the bytes right before `read_to` tell, since it would
+/// have to be decoded again.
+pub(super) fn compared_to(cut: &FileIdentity, file: &impl DiskFile, len: u64, read_to: u64) -> u64 {
+    if file.is_read_forward() && read_to > cut.fingerprint_len { read_to.min(len) } else { len }
+}
+
 /// How far a file goes that is a copy of what `cut` was, which was read up to `read_to`; `None` if it is no copy.
 ///
 /// # Errors
@@ -85,10 +90,12 @@ pub(super) fn extent(
     if cut.fingerprint_len == 0 || !cut.begins_alike(file)? {
         return Ok(None);
     }
-    if let Some(tail) = trail.before(read_to.min(len))
-        && !tail.matches(file)?
-    {
-        return Ok(None);
+    for end in [read_to.min(len), compared_to(cut, file, len, read_to)] {
+        if let Some(tail) = trail.before(end)
+            && !tail.matches(file)?
+        {
+            return Ok(None);
+        }
     }
     Ok(Some(match len.cmp(&read_to) {
         std::cmp::Ordering::Less => Extent::Shorter,
@@ -343,4 +350,32 @@ pub(super) fn is_beginning_of(file: &impl DiskFile, len: u64, other: &impl DiskF
         io::Result::Ok(got == (wanted, wanted) && one == two)
     };
     Ok(is_alike(0, len.min(COMPARED_BYTES))? && is_alike(len.saturating_sub(COMPARED_BYTES), len)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+    use crate::journal::Tail;
+
+    #[test]
+    fn lives_that_begin_alike_are_told_apart_behind_what_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, format!("{}{}", "alike\n".repeat(400), name.repeat(100))).unwrap();
+            let file = RealDisk.open(&path).unwrap();
+            let stat = file.stat().unwrap();
+            (path, file, stat)
+        };
+        let ((path, cut, stat), (_, other, _)) = (file("one\n"), file("two\n"));
+        let identity = FileIdentity::of(&cut, &path, &stat).unwrap();
+        let mut trail = Trail::default();
+        for end in [600, 2_600] {
+            trail.extend(Tail::read(&cut, end).unwrap());
+        }
+        let extent = |file, read_to| extent(&identity, file, stat.len, read_to, &trail).unwrap();
+        assert_eq!([600, 2_600].map(|read_to| extent(&cut, read_to)), [Some(Extent::Longer); 2]);
+        assert_eq!([600, 2_600].map(|read_to| extent(&other, read_to)), [None; 2]);
+    }
 }

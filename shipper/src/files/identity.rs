@@ -10,6 +10,9 @@ use crate::journal::{FileIdentity, Packed, Trail};
 /// Bytes at the beginning of a file that tell it from others.
 pub const FINGERPRINT_BYTES: u64 = 1024;
 
+/// A shorter fingerprint is no proof by itself.
+pub(super) const FINGERPRINT_MIN_BYTES: u64 = 16;
+
 /// A number that no two files of a device have at the same time.
 pub(super) type Inode = (u64, u64);
 
@@ -117,7 +120,8 @@ impl FileIdentity {
     }
 
     /// Whether a file still holds what was read of this life, up to `read_to` at least, as far as fingerprints show. One
-    /// that is shorter than what was read beyond was cut, unless a power loss took its end, which `may_be_shorter` says.
+    /// that is shorter than what was read beyond was cut, unless a power loss took its end, which `may_be_shorter` says: then
+    /// the bytes right before `read_to`, or some behind it, are enough.
     ///
     /// # Errors
     /// As the file system says of the file.
@@ -130,7 +134,18 @@ impl FileIdentity {
         may_be_shorter: bool,
     ) -> io::Result<bool> {
         let is_shorter = trail.last().is_some_and(|tail| tail.end > len);
-        if len < read_to || is_shorter && !may_be_shorter || !self.begins_alike(file)? {
+        if len < read_to || is_shorter && !may_be_shorter {
+            return Ok(false);
+        }
+        // What else was known may be of an end that a power loss took, whether or not others stand in its place.
+        if may_be_shorter
+            && let Some(tail) = trail.held_by(file, len)?
+            && tail.end >= read_to
+            && tail.len >= FINGERPRINT_MIN_BYTES
+        {
+            return Ok(true);
+        }
+        if !self.begins_alike(file)? {
             return Ok(false);
         }
         trail.before(len).map_or(Ok(true), |tail| tail.matches(file))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use store::GenerationId;
 
-use super::copies::{COMPARED_BYTES, Extent, Judgement, Whole, extent, is_beginning_of};
+use super::copies::{COMPARED_BYTES, Extent, Judgement, Whole, compared_to, extent, is_beginning_of};
 use super::followed::Followed;
 use super::lookup::{Folders, open_regular};
 use super::rotated::{originals, unnumbered};
@@ -74,7 +74,7 @@ impl<D: Disk> Files<D> {
         trail: &Trail,
         look: &Look<D>,
     ) -> io::Result<Option<Extent>> {
-        let tail = trail.before(read_to.min(len));
+        let tail = trail.before(compared_to(cut, file, len, read_to));
         if let Some(tail) = tail {
             self.unpacking.go_to(file, tail.end, look.now)?;
         }

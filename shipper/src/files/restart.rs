@@ -28,7 +28,7 @@ impl<D: Disk> Files<D> {
         new.retain(|(path, stat)| {
             let candidates = by_inode.get(&stat.inode).map_or(&[][..], Vec::as_slice);
             for generation in candidates {
-                match self.claim_as(*generation, path, look) {
+                match self.claim_as(*generation, path, path, look) {
                     Ok(true) => return false,
                     Ok(false) => {}
                     Err(error) => {
@@ -41,13 +41,14 @@ impl<D: Disk> Files<D> {
         });
     }
 
-    /// Whether a file is the life that a generation of an earlier process was of; then it goes on.
-    fn claim_as(&mut self, generation: GenerationId, path: &Path, look: &mut Look<D>) -> io::Result<bool> {
+    /// Whether the file at `path` is the life that a generation of an earlier process was of; then it goes on. The journal
+    /// knows it by `name`, which the patterns match, from one record: of two, an interrupted write keeps the first.
+    fn claim_as(&mut self, generation: GenerationId, path: &Path, name: &Path, look: &mut Look<D>) -> io::Result<bool> {
         let Some(entry) = self.unclaimed.get(&generation) else { return Ok(false) };
         let Some(identity) = &entry.file else { return Ok(false) };
         let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(false) };
         if identity.packed.is_some() {
-            return self.claim_compressed(generation, path, file, stat, look);
+            return self.claim_compressed(generation, name, file, stat, look);
         }
         let has_rebooted = lock(&self.journal).has_rebooted();
         // Only a power loss makes a file shorter that nobody cut.
@@ -75,9 +76,17 @@ impl<D: Disk> Files<D> {
             return Ok(false);
         }
         let identity = FileIdentity { start: identity.start, ..FileIdentity::of(&file, path, &stat)? };
+        let held_to = entry.trail.held_by(&file, stat.len)?.map_or(0, |tail| tail.end).max(entry.checkpoint);
         let file = Content::plain(file);
-        let Some(entry) = self.unclaimed.remove(&generation) else { return Ok(false) };
+        let Some(mut entry) = self.unclaimed.remove(&generation) else { return Ok(false) };
+        if entry.known_len() > stat.len || entry.trail.last().is_some_and(|tail| tail.end > held_to) {
+            self.forget_lost_end(generation, &mut entry, held_to);
+        }
         let before = entry.file.as_ref().map(|before| before.path.clone());
+        let noted = FileIdentity { path: name.to_owned(), ..identity.clone() };
+        if entry.file.replace(identity.clone()).as_ref() != Some(&noted) {
+            lock(&self.journal).file(generation, noted);
+        }
         let needs_no_place = stat.len == entry.checkpoint;
         if needs_no_place || self.reopen.is_empty() && self.open_files() < self.settings.max_open_files {
             self.resume(generation, identity, file, &stat, &entry, look);
@@ -92,11 +101,18 @@ impl<D: Disk> Files<D> {
         Ok(true)
     }
 
+    /// What stands, or will stand, in place of an end that a file lost is not what was known.
+    fn forget_lost_end(&mut self, generation: GenerationId, entry: &mut Entry, held_to: u64) {
+        entry.shorten(held_to);
+        lock(&self.journal).shorten(generation, held_to);
+        self.is_unsynced = true;
+    }
+
     /// As [`Files::claim_as`], of a compressed file. One that is as it was is not decoded.
     fn claim_compressed(
         &mut self,
         generation: GenerationId,
-        path: &Path,
+        name: &Path,
         file: D::File,
         stat: Stat,
         look: &mut Look<D>,
@@ -113,7 +129,7 @@ impl<D: Disk> Files<D> {
             },
         };
         self.unclaimed.remove(&generation);
-        self.resume_parked(generation, identity.moved_to(path, &stat), &stat, &entry, look);
+        self.resume_parked(generation, identity.moved_to(name, &stat), &stat, &entry, look);
         Ok(true)
     }
 
@@ -137,9 +153,14 @@ impl<D: Disk> Files<D> {
             let found = self.find_unclaimed(generation, identity, folders, look).and_then(|found| match found {
                 true => Ok(None),
                 false => {
+                    let mut trail = entry.trail.clone();
+                    // A power loss may have taken what was known beyond.
+                    if lock(&self.journal).has_rebooted() {
+                        trail.shorten(entry.checkpoint);
+                    }
                     // How long it was then, nobody noted.
                     let whole = Whole { at_ns: self.stopped_ns, len: u64::MAX };
-                    self.copies_of(identity, entry.checkpoint, &entry.trail, whole, folders, look).map(Some)
+                    self.copies_of(identity, entry.checkpoint, &trail, whole, folders, look).map(Some)
                 }
             });
             let copies = match found {
@@ -175,17 +196,16 @@ impl<D: Disk> Files<D> {
             let named = path.file_name().map_or_else(|| path.clone(), |name| identity.path.with_file_name(name));
             if is_rotated_name(&original, path) {
                 let is_it = self.disk.stat(&named).is_ok_and(|named| named.key() == stat.key());
-                if self.claim_as(generation, if is_it { &named } else { path }, look)? {
+                if self.claim_as(generation, if is_it { &named } else { path }, &identity.path, look)? {
                     if let Some(followed) = self.followed.get_mut(&generation) {
                         followed.identity.path.clone_from(&identity.path);
                         followed.name = Name::Rotated(path.clone());
-                        lock(&self.journal).file(generation, followed.identity.clone());
                     }
                     return Ok(true);
                 }
                 continue;
             }
-            if self.is_matched(path) && self.claim_as(generation, &named, look)? {
+            if self.is_matched(path) && self.claim_as(generation, &named, &named, look)? {
                 // It was renamed, `app.log.1` to `app.log.2`, between the lookup of the patterns and this one.
                 return Ok(true);
             }

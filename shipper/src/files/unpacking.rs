@@ -133,7 +133,7 @@ impl<F: DiskFile> Unpacking<F> {
         }
         match index {
             Some(index) => self.decoded[index].is_asked = true,
-            None if self.decoded.len() < DECODED_MAX => {
+            None if self.has_room() => {
                 let file = Arc::new(Unpacked::new(file, compression));
                 self.decoded.push(Decoded { stat, file, began_at: now.elapsed, goal: None, is_asked: true });
             }
@@ -163,7 +163,7 @@ impl<F: DiskFile> Unpacking<F> {
         }
         let index = match self.decoded.iter().position(|decoded| Arc::ptr_eq(&decoded.file, file)) {
             Some(index) => index,
-            None if self.decoded.len() < DECODED_MAX => {
+            None if self.has_room() => {
                 let stat = file.file().stat()?;
                 let file = Arc::clone(file);
                 self.decoded.push(Decoded { stat, file, began_at: now.elapsed, goal: None, is_asked: true });
@@ -173,6 +173,22 @@ impl<F: DiskFile> Unpacking<F> {
         };
         self.decoded[index].goal = Some(offset);
         Err(pending())
+    }
+
+    /// Whether one more file may be decoded. One that is measured, and was looked at where it had to go, makes room: otherwise
+    /// those that are asked for in every look would keep all others waiting.
+    fn has_room(&mut self) -> bool {
+        if self.decoded.len() < DECODED_MAX {
+            return true;
+        }
+        let is_served = |decoded: &Decoded<F>| decoded.goal.is_none() && decoded.is_asked && self.is_measured(decoded);
+        let served = self.decoded.iter().position(is_served);
+        served.map(|index| self.decoded.remove(index)).is_some()
+    }
+
+    fn is_measured(&self, decoded: &Decoded<F>) -> bool {
+        let known = self.known.get(&decoded.stat.key());
+        known.is_some_and(|known| known.len.is_ok() && known.stat.has_same_content(&decoded.stat))
     }
 
     /// Whether one more compressed file may be read.
@@ -193,10 +209,7 @@ impl<F: DiskFile> Unpacking<F> {
         self.budget = STEP_BYTES;
         for index in (0..self.decoded.len()).rev() {
             let decoded = &self.decoded[index];
-            let is_measured = self
-                .known
-                .get(&decoded.stat.key())
-                .is_some_and(|known| known.len.is_ok() && known.stat.has_same_content(&decoded.stat));
+            let is_measured = self.is_measured(decoded);
             let goal = decoded.goal;
             let done = match goal {
                 Some(goal) => decoded.file.seek(goal, &mut self.budget),
@@ -207,6 +220,8 @@ impl<F: DiskFile> Unpacking<F> {
                 Ok(false) => {}
                 Ok(true) => {
                     self.decoded[index].goal = None;
+                    // Whoever waits for it has not seen it yet.
+                    self.decoded[index].is_asked = false;
                     self.is_news = true;
                 }
                 Err(_) => {

@@ -111,6 +111,11 @@ impl Entry {
         self.marks.len() < MARKS_MAX && is_apart && self.is_behind(offset)
     }
 
+    /// Forgets marks behind `offset`.
+    pub(super) fn forget_marks(&mut self, offset: u64) {
+        self.marks.retain(|mark| mark.0 <= offset);
+    }
+
     /// Forgets marks that no line after the checkpoint needs.
     fn prune(&mut self) {
         let needed = self.marks.partition_point(|mark| mark.0 <= self.checkpoint).saturating_sub(1);

@@ -70,6 +70,11 @@ impl Trail {
         tail.filter(|tail| tail.len > 0).into_iter().for_each(|tail| self.push(tail));
     }
 
+    /// Forgets the fingerprints that end behind `offset`.
+    pub fn shorten(&mut self, offset: u64) {
+        self.0.retain(|tail| tail.end <= offset);
+    }
+
     /// The first fingerprint.
     #[must_use]
     pub fn first(&self) -> Option<&Tail> {
@@ -80,6 +85,19 @@ impl Trail {
     #[must_use]
     pub fn before(&self, offset: u64) -> Option<&Tail> {
         self.0.iter().rfind(|tail| tail.end <= offset)
+    }
+
+    /// The last fingerprint of which a file of `len` bytes has the bytes.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn held_by(&self, file: &impl DiskFile, len: u64) -> io::Result<Option<&Tail>> {
+        for tail in self.0.iter().rev().filter(|tail| tail.end <= len) {
+            if tail.matches(file)? {
+                return Ok(Some(tail));
+            }
+        }
+        Ok(None)
     }
 
     /// The last fingerprint.
@@ -118,8 +136,15 @@ mod tests {
         let open = std::fs::File::open(file.path()).unwrap();
         let tail = Tail::read(&open, 8).unwrap().unwrap();
         assert!(tail.matches(&open).unwrap());
+        let mut trail = Trail::default();
+        for end in [4, 8] {
+            trail.extend(Tail::read(&open, end).unwrap());
+        }
+        let held = |open, len| trail.held_by(open, len).unwrap().map(|tail| tail.end);
+        assert_eq!([3, 7, 8].map(|len| held(&open, len)), [None, Some(4), Some(8)]);
         assert_eq!(Tail::read(&open, 9).unwrap(), None);
         std::fs::write(file.path(), "one\ntwO\nthree\n").unwrap();
         assert!(!tail.matches(&open).unwrap());
+        assert_eq!(held(&open, 14), Some(4));
     }
 }

@@ -94,6 +94,11 @@ impl Assembly {
         pushed
     }
 
+    /// The batch waits until the journal has what is noted, unless the disk is full.
+    pub(super) fn wait_for_journal(&mut self) {
+        self.used_arrival = true;
+    }
+
     /// Lines were pushed at `now`.
     pub(super) fn note_time(&mut self, now: Moment) {
         if self.builder.count() > 0 && self.since.is_none() {

@@ -130,10 +130,11 @@ impl<D: Disk> Pipeline<D> {
         };
         source.is_unreadable = false;
         if chunk.end > chunk.start {
-            // Before these lines can be sent, so that a later process knows this life from another one. What the disk does
-            // not take now goes with the next record.
-            if let Some(tail) = source.note_read(now.elapsed) {
-                let _ = lock(&self.shared.journal).write_read(generation, tail);
+            // Before these lines can be sent, so that a later process knows this life from another one.
+            if let Some(tail) = source.note_read(now.elapsed)
+                && lock(&self.shared.journal).write_read(generation, tail).is_err()
+            {
+                self.assembly.wait_for_journal();
             }
             let mut ledger = lock(&self.shared.ledger);
             match source.file {

@@ -30,8 +30,8 @@ pub(super) struct Source<F> {
     pub(super) file: Option<FileEnd>,
     /// Fingerprints of what was read of a file.
     pub(super) trail: Trail,
-    /// When how far the file was read was last noted in the journal.
-    read_noted_at: Option<Duration>,
+    /// How far the file was read when that was last noted in the journal, and when.
+    read_noted: Option<(u64, Duration)>,
     /// The last read failed, and that was logged.
     pub(super) is_unreadable: bool,
 }
@@ -45,14 +45,15 @@ impl<F: DiskFile> Source<F> {
         tail.map_or(Ok(true), |tail| tail.matches(&**self.lines.file()))
     }
 
-    /// Notes what a file was just read up to; gives what the journal should know of it, now and then.
+    /// Notes what a file was just read up to; gives what the journal should know of it: now and then, and whenever twice as
+    /// much was read, so that of a file that was just met more is known than how it begins.
     pub(super) fn note_read(&mut self, now: Duration) -> Option<Tail> {
         let file = self.file.is_some().then(|| self.lines.file())?;
         let tail = Tail::read(&**file, self.lines.offset()).ok()??;
         self.trail.push(tail);
-        let is_due = self.read_noted_at.is_none_or(|at| now >= at + READ_NOTE_INTERVAL);
+        let is_due = self.read_noted.is_none_or(|(to, at)| now >= at + READ_NOTE_INTERVAL || tail.end / 2 >= to);
         is_due.then(|| {
-            self.read_noted_at = Some(now);
+            self.read_noted = Some((tail.end, now));
             tail
         })
     }
@@ -169,7 +170,7 @@ impl<F: DiskFile> Sources<F> {
                 journaled,
                 file: None,
                 trail: Trail::default(),
-                read_noted_at: None,
+                read_noted: None,
                 is_unreadable: false,
             };
             self.by_generation.insert(generation, source);
@@ -190,7 +191,7 @@ impl<F: DiskFile> Sources<F> {
                 let file = Some(FileEnd { end: offset, ended: None });
                 lock(&shared.ledger).open(generation, offset, offset, 0);
                 let source =
-                    Source { lines, origin, journaled: offset, file, trail, read_noted_at: None, is_unreadable: false };
+                    Source { lines, origin, journaled: offset, file, trail, read_noted: None, is_unreadable: false };
                 self.by_generation.insert(generation, source);
             }
             FileEvent::Grown { generation, end } => {

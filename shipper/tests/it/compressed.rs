@@ -299,3 +299,29 @@ fn after_a_restart_compressed_files_that_were_read_are_not_decoded_again() {
     follower.shipper.signal(Signal::TERM);
     assert_eq!(follower.shipper.code(), 0);
 }
+
+#[test]
+fn the_compressed_copies_of_other_lives_that_begin_alike_keep_no_rest_waiting() {
+    let banner = "banner ".repeat(300);
+    let place = Place::new();
+    for number in 1..=3 {
+        let life = format!("{banner}\nof life {number}\n{}", lines(100));
+        fs::write(place.path(&format!("app.log.{number}.gz")), gzipped(life.as_bytes())).unwrap();
+    }
+    let log = place.path("app.log");
+    append(&log, &format!("{banner}\none\n"));
+    let mut follower = Follower::new(place, "app.log*");
+    follower.until_stored(&[&banner, "one"]);
+    follower.while_away(End::Orderly, |place| {
+        append(&log, "two\n");
+        fs::copy(&log, place.path("app.log.4")).unwrap();
+        truncate(&log);
+        gzip(&place.path("app.log.4"));
+        append(&log, "three\n");
+    });
+    follower.until_stored(&[&banner, "one", "two", "three"]);
+    for loss in ["suspected_loss", "vanished"] {
+        assert_eq!(follower.event(loss), 0.0, "{loss}: {}", follower.shipper.stderr());
+    }
+    follower.end();
+}

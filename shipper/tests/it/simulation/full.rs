@@ -2,9 +2,13 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use shipper::journal::Journal;
+use shipper::encoding::LineEncoding;
+use shipper::files::{FileEvent, FileSettings, Files, Format, ReadFrom, Reading};
+use shipper::journal::{Journal, Trail};
 use shipper::ledger::Ledger;
+use shipper::moment::Moment;
 use shipper::spool::{Appended, OnFull, Spool, SpoolSettings, Writer};
 use store::{GenerationId, Timestamp};
 
@@ -123,4 +127,56 @@ fn what_a_full_disk_does_not_take_of_the_journal_is_bounded() {
     assert!(disk.bytes_of(&format!("{STATE}/journal")).len() < 1_000);
     drop(journal);
     assert_eq!(self::journal(&disk).get(&generation).checkpoint, 50_000);
+}
+
+/// Between the two a generation is not being read, and seems to be done.
+#[test]
+fn what_a_look_saw_that_found_no_room_is_reported_before_the_next_look() {
+    let disk = SimDisk::new(Random::new(1), &[STATE, "/logs"]);
+    let settings = FileSettings {
+        encoding: LineEncoding::default(),
+        patterns: vec!["/logs/*.log".to_owned()],
+        scan_interval: Duration::from_secs(1),
+        until_idle: false,
+        state_dir: STATE.into(),
+        format: Format::Lines,
+        exclude: Vec::new(),
+        max_open_files: 10,
+        read_from: ReadFrom::Beginning,
+        ignore_older: None,
+        read_compressed: false,
+    };
+    let files = || {
+        let mut random = Random::new(2);
+        Files::new(
+            disk.clone(),
+            settings.clone(),
+            Arc::new(Mutex::new(journal(&disk))),
+            Box::new(move || random.next()),
+        )
+    };
+    let look = |files: &mut Files<SimDisk>, seconds: i64, read_to: Option<u64>| {
+        let now = Moment { wall: at(seconds), elapsed: Duration::from_secs(seconds.try_into().unwrap()) };
+        let trail = Trail::default();
+        let events = files.poll(now, &|_| read_to.map(|read_to| Reading { read_to, checkpoint: 0, trail: &trail }));
+        let is_opened = |event: &&FileEvent<_>| matches!(event, FileEvent::Opened { .. });
+        events.map(|events| events.iter().filter(is_opened).count()).ok()
+    };
+    disk.put("/logs/a.log", LINE);
+    assert_eq!(look(&mut files(), 0, None), Some(1));
+    disk.put_rename("/logs/a.log", "/logs/a.log.1");
+    let mut files = files();
+    disk.set_full(true);
+    for seconds in 1..100 {
+        assert_eq!(look(&mut files, seconds, None), None);
+    }
+    disk.set_full(false);
+    assert_eq!(look(&mut files, 100, None), Some(1));
+    // All of it was read, and nothing has its outcome yet.
+    let read_to = Some(LINE.len() as u64);
+    assert_eq!(look(&mut files, 101, read_to), Some(0));
+    disk.put("/logs/a.log.1", LINE);
+    for seconds in 102..200 {
+        assert_eq!(look(&mut files, seconds, read_to), Some(0), "at {seconds}");
+    }
 }
