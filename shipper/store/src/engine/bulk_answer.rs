@@ -302,6 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn one_line_that_got_through_shows_that_not_all_are_refused_wherever_it_stands() {
+        let through = "{\"create\":{\"status\":201}}".to_owned();
+        let refused = error(400, "illegal_argument_exception", "pipeline with id [app-logs] does not exist");
+        let busy = error(429, "es_rejected_execution_exception", "queue full");
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let items = order.map(|place| [&through, &refused, &busy][place].as_str());
+            let read = read(&answer(&items), 3).unwrap();
+            let stored = order.iter().position(|place| *place == 0).unwrap();
+            for (place, disposition) in read.iter().enumerate() {
+                assert_eq!(*disposition == Disposition::Stored, place == stored, "{order:?}: {read:?}");
+            }
+        }
+        assert!(matches!(read(&answer(&[&busy, &refused, &busy]), 3), Err(WriteError::Refused(_))));
+    }
+
+    #[test]
     fn what_is_no_word_on_a_line_settles_nothing() {
         for status in [0, 100, 202, 204, 302, 308, 399, 600, 999] {
             for item in [format!("{{\"create\":{{\"status\":{status}}}}}"), error(status, "some_exception", "words")] {

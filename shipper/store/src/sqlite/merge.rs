@@ -262,4 +262,20 @@ mod tests {
         assert_eq!(count(&connection, "terms WHERE run < 16") + count(&connection, "stale"), 0);
         assert_eq!(count(&connection, "runs"), 16);
     }
+
+    #[test]
+    fn what_is_stale_goes_whole_whatever_the_size_of_a_step() {
+        for blocks in [1, 2, 3] {
+            let connection = filled();
+            runs::remove(&connection, 0..16).unwrap();
+            let there = count(&connection, "terms WHERE run = 0");
+            assert!(there > 0 && count(&connection, "stale") == 1);
+            let mut steps = 0;
+            while clear(&connection, blocks).unwrap() {
+                steps += 1;
+            }
+            assert_eq!(count(&connection, "terms WHERE run = 0") + count(&connection, "stale"), 0, "{blocks} a step");
+            assert!(steps >= there / blocks);
+        }
+    }
 }

@@ -86,6 +86,19 @@ async fn lines_are_found_by_a_field_from_when_it_is_named() {
 }
 
 #[tokio::test]
+async fn a_writer_that_names_fields_knows_its_own_newest_lines_by_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = EngineSettings { fields: Some(named(&[("o.count", FieldType::Long)])), ..EngineSettings::default() };
+    let store = Store::open_writer(&target(&folder), &settings).await.unwrap();
+    write(&store, 0..100).await;
+    assert_eq!(store.bootstrap(BootstrapMode::Apply).await.unwrap().template, Outcome::Updated);
+    // Enough for a run, which is indexed as it is made.
+    write(&store, 100..1_100).await;
+    assert_eq!(count(&reader(&folder).await, "o.count:*").await, 1_100);
+    assert_eq!(count(&reader(&folder).await, "o.count:7").await, 1);
+}
+
+#[tokio::test]
 async fn large_runs_keep_what_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let fields = named(&[("o.count", FieldType::Long), ("o.note", FieldType::Text)]);

@@ -70,6 +70,26 @@ async fn lines_that_are_too_old_go_by_runs_and_are_told() {
 }
 
 #[tokio::test]
+async fn a_run_is_seen_no_more_from_the_first_step_on_and_its_source_is_told_whole() {
+    let (folder, store) = new_store().await;
+    write(&store, 0..1_100).await;
+    let keep = Keep { age: Some(Duration::ZERO), bytes: None };
+    let now = Timestamp::from_unix_ms(BASE_MS + 1_100_000);
+    let mut steps = 0;
+    while store.retain(&keep, now).await.unwrap().more.is_some() {
+        steps += 1;
+        let reader = crate::reader(&folder).await;
+        assert_eq!((lines(&reader).await, crate::count(&reader).await), (76, 76), "after step {steps}");
+    }
+    assert!(steps > 3, "the rows of a run go in several steps: {steps}");
+    let file = rusqlite::Connection::open(folder.path().join("logs.db")).unwrap();
+    let retired = file.query_row("SELECT lines, first, last FROM retired", [], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    });
+    assert_eq!(retired.unwrap(), (1_024, 0, 1_023_000));
+}
+
+#[tokio::test]
 async fn lines_from_the_future_hold_up_nothing() {
     let (_folder, store) = new_store().await;
     write(&store, 0..1_000).await;
