@@ -182,10 +182,8 @@ impl Account {
 
     /// The body ended with an error. Its access line is one of level `error`.
     pub(crate) fn body_failed(&mut self, causes: String) {
-        if self.outcome != Outcome::Panic {
-            self.outcome = Outcome::BodyFailed;
-            self.failure = Some(causes);
-        }
+        self.outcome = Outcome::BodyFailed;
+        self.failure = Some(causes);
     }
 
     pub(crate) fn panicked(&mut self) {

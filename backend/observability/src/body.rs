@@ -18,7 +18,7 @@ pin_project! {
     /// A body whose end, or loss, counts its request.
     #[derive(Debug)]
     pub struct AccountedBody<B> {
-        // none once it is dropped or given away
+        // none once it is dropped
         #[pin]
         body: Option<B>,
         guard: BodyGuard,
@@ -127,20 +127,6 @@ impl<B: MessageBody> MessageBody for AccountedBody<B> {
                 guard.account = None;
                 Poll::Ready(None)
             }
-        }
-    }
-
-    fn try_into_bytes(mut self) -> Result<Bytes, Self> {
-        match self.body.take().map(MessageBody::try_into_bytes) {
-            Some(Ok(bytes)) => {
-                self.guard.account = None;
-                Ok(bytes)
-            }
-            Some(Err(body)) => {
-                self.body = Some(body);
-                Err(self)
-            }
-            None => Err(self),
         }
     }
 }

@@ -123,3 +123,19 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_caught_inside_leaves_the_outer_one_catching() {
+        assert!(!is_catching());
+        let caught = catching(|| {
+            assert!(catching(|| ()).is_ok());
+            is_catching()
+        });
+        assert!(caught.is_ok_and(|is_catching| is_catching));
+        assert!(!is_catching());
+    }
+}

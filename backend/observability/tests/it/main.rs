@@ -14,3 +14,4 @@ mod outcomes;
 mod output;
 mod programs;
 mod projects;
+mod unread;

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use actix_web::body::to_bytes;
-use actix_web::dev::Service as _;
+use actix_web::body::{BoxBody, to_bytes};
+use actix_web::dev::{Service as _, ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{ServiceConfig, get};
-use actix_web::{App, HttpResponse};
+use actix_web::{App, Error, HttpMessage as _, HttpResponse};
+use observability::{ProjectClaim, RequestContext};
 use proptest::prelude::*;
+use tracing::dispatcher::with_default;
 
 use crate::support::{Rig, Server, wait_until};
 
@@ -123,4 +126,40 @@ proptest! {
             }
         }
     }
+}
+
+/// Speaks for the project `known`, and leaves open what others are.
+async fn verify_known(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let is_verified = request.headers().contains_key("Authorization");
+    if let Some(context) = request.extensions().get::<RequestContext>() {
+        let claim = if is_verified { ProjectClaim::Verified } else { ProjectClaim::Unverified };
+        context.set_project_check(move |_| claim);
+    }
+    next.call(request).await
+}
+
+#[test]
+fn a_project_that_was_folded_for_one_caller_is_not_for_one_who_may_speak_for_it() {
+    let rig = Rig::with(|settings| settings.label_sets = 8);
+    with_default(&rig.dispatch, || {
+        actix_rt::System::new().block_on(async {
+            let app = App::new().configure(routes).wrap(from_fn(verify_known)).wrap(rig.obs.middleware());
+            let app = init_service(app).await;
+            let send = async |project: String, verified: bool| {
+                let mut request = TestRequest::with_uri("/a").insert_header(("X-Project-Id", project));
+                if verified {
+                    request = request.insert_header(("Authorization", "yes"));
+                }
+                to_bytes(app.call(request.to_request()).await.unwrap().into_body()).await.unwrap();
+            };
+            for number in 0..20 {
+                send(format!("p-{number}"), false).await;
+            }
+            send("known".to_owned(), false).await;
+            assert_eq!(rig.metric("request_count", &[("project_id", "known")]), 0.0);
+            send("known".to_owned(), true).await;
+            send("known".to_owned(), false).await;
+        });
+    });
+    assert!(rig.metric("request_count", &[("project_id", "known")]) >= 1.0);
 }
