@@ -209,6 +209,28 @@ mod tests {
         for origin in ["http://127.0.0.1:9000", "null", "http://evil.example"] {
             assert!(refuse_foreign(&headers(&[host.clone(), (header::ORIGIN, origin)])).is_err(), "{origin}");
         }
-        assert!(refuse_foreign(&headers(&[host, (FETCH_SITE, "cross-site")])).is_err());
+        for site in ["cross-site", "same-site", "something new"] {
+            assert!(refuse_foreign(&headers(&[host.clone(), (FETCH_SITE, site)])).is_err(), "{site}");
+        }
+        for site in ["same-origin", "none"] {
+            assert!(refuse_foreign(&headers(&[host.clone(), (FETCH_SITE, site)])).is_ok(), "{site}");
+        }
+        assert!(refuse_foreign(&headers(&[(header::ORIGIN, "null")])).is_err(), "it names no host, as the request");
+    }
+
+    #[test]
+    fn the_cookie_is_for_this_service_alone_and_no_script_sees_it() {
+        let cookie = |headers: &HeaderMap| {
+            let mut answer = see_other("/");
+            set_cookie(&mut answer, headers, "0af".to_owned(), time::Duration::seconds(60));
+            answer.headers().get(header::SET_COOKIE).unwrap().to_str().unwrap().to_owned()
+        };
+        let plain = cookie(&HeaderMap::new());
+        let parts: std::collections::BTreeSet<_> = plain.split("; ").collect();
+        let value = format!("{COOKIE}=0af");
+        assert_eq!(parts, [value.as_str(), "HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=60"].into());
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
+        assert!(cookie(&headers).split("; ").any(|part| part == "Secure"));
     }
 }

@@ -129,6 +129,21 @@ mod tests {
     }
 
     #[test]
+    fn however_often_a_client_fails_it_waits_no_longer() {
+        let (mut throttle, begun) = (Throttle::default(), Instant::now());
+        let client = "127.0.0.1".parse().unwrap();
+        (0..10 * FAILURES).for_each(|_| throttle.fail(client, begun));
+        assert_eq!(throttle.wait(client, begun), Some(A_TRY_EVERY));
+    }
+
+    #[test]
+    fn no_network_of_ipv6_is_taken_for_an_address_of_ipv4() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        (0..FAILURES).for_each(|_| throttle.fail("127.0.0.1".parse().unwrap(), now));
+        assert!(throttle.wait("0:0:7f00:1::1".parse().unwrap(), now).is_none(), "the same number in its first half");
+    }
+
+    #[test]
     fn one_network_of_ipv6_is_one_client() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         for number in 0..FAILURES {
