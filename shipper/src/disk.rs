@@ -165,6 +165,8 @@ pub struct Stat {
     pub len: u64,
     /// The size on the disk of a compressed file that is read.
     pub packed_len: Option<u64>,
+    /// The size on the disk of a file that ends with zeros over which nobody has written yet.
+    pub allocated_len: Option<u64>,
     /// What it is.
     pub kind: FileKind,
 }
@@ -175,9 +177,14 @@ impl Stat {
         Self { len, packed_len: Some(self.disk_len()), ..self }
     }
 
+    /// The same with what was found out of its length before it was looked at again.
+    pub(crate) fn as_long_as(self, seen: &Self) -> Self {
+        Self { len: seen.len, packed_len: seen.packed_len, allocated_len: seen.allocated_len, ..self }
+    }
+
     /// Its size on the disk.
     pub(crate) fn disk_len(&self) -> u64 {
-        self.packed_len.unwrap_or(self.len)
+        self.packed_len.or(self.allocated_len).unwrap_or(self.len)
     }
 
     fn of(metadata: &Metadata) -> Self {
@@ -198,6 +205,7 @@ impl Stat {
             links: metadata.nlink(),
             len: metadata.len(),
             packed_len: None,
+            allocated_len: None,
             kind,
         }
     }

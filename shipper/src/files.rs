@@ -35,7 +35,7 @@ mod unread_note;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -218,6 +218,16 @@ impl<D: Disk> Files<D> {
         (!self.settings.patterns.is_empty() && !finished).then_some(self.poll_due)
     }
 
+    /// A file to be read, if it is one and is there, as far as it was written.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn open(&self, path: &Path) -> io::Result<Option<(D::File, Stat)>> {
+        let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(None) };
+        let stat = lookup::written(&file, stat, self.settings.encoding)?;
+        Ok(Some((file, stat)))
+    }
+
     /// Whether all files that there are were looked up at least once.
     #[must_use]
     pub fn is_scanned(&self) -> bool {
@@ -316,7 +326,12 @@ impl<D: Disk> Files<D> {
             }
             return Ok(());
         }
-        let Ok(stat) = open.file.stat() else { return Ok(()) };
+        let Ok(stat) = open.file.stat().and_then(|stat| match stat.is_unchanged(&followed.seen) {
+            true => Ok(stat.as_long_as(&followed.seen)),
+            false => lookup::written(&*open.file, stat, self.settings.encoding),
+        }) else {
+            return Ok(());
+        };
         let is_cut = open.cut_at.is_some();
         if is_cut || !stat.is_unchanged(&followed.seen) || stat.len < read_to {
             // A file that can't be read for the moment is not another one.

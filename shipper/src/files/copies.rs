@@ -16,7 +16,7 @@ use store::GenerationId;
 
 use super::followed::Followed;
 use super::identity::FINGERPRINT_MIN_BYTES;
-use super::lookup::{Folders, base, compressed_kind, open_regular};
+use super::lookup::{Folders, base, compressed_kind};
 use super::rotated::originals;
 use super::unpacking::{is_damage, is_pending, pending};
 use super::{ContentOf, Files, Look, POLL_INTERVAL, ROTATED_GRACE, Reading};
@@ -147,7 +147,7 @@ impl<D: Disk> Files<D> {
             return Ok(stat.len > 0);
         }
         let entry = lock(&self.journal).get(generation);
-        let Some((file, stat)) = open_regular(&self.disk, path)? else { return Ok(false) };
+        let Some((file, stat)) = self.open(path)? else { return Ok(false) };
         Ok(!followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, false)?)
     }
 
@@ -235,7 +235,7 @@ impl<D: Disk> Files<D> {
         look: &Look<D>,
     ) -> io::Result<Option<(Extent, ContentOf<D>, Stat)>> {
         // What was renamed meanwhile has another name, and what was removed may be compressed by now.
-        let opened = open_regular(&self.disk, path)?.filter(|(_, stat)| stat.key() == listed.key());
+        let opened = self.open(path)?.filter(|(_, stat)| stat.key() == listed.key());
         let Some((file, stat)) = opened else { return Err(pending()) };
         let Some(Magic::Readable(compression)) = compressed_kind(&file)? else {
             if !is_rotated || cut.packed.is_none() && cut.is_same(&stat) {
@@ -287,7 +287,7 @@ impl<D: Disk> Files<D> {
                 None => (entry.checkpoint, entry.checkpoint, &entry.trail),
             };
             let opened = match (&followed.open, followed.path()) {
-                (None, Some(path)) => open_regular(&self.disk, path)?,
+                (None, Some(path)) => self.open(path)?,
                 _ => None,
             };
             let of_parked = opened.filter(|(_, now)| followed.identity.is_same(now));

@@ -47,7 +47,7 @@ impl FileIdentity {
     /// As the file system says of the file.
     pub(super) fn of(file: &impl DiskFile, path: &Path, stat: &Stat) -> io::Result<Self> {
         let mut beginning = [0; FINGERPRINT_BYTES as usize];
-        let got = file.read_at(&mut beginning, 0)?;
+        let got = file.read_at(&mut beginning, 0)?.min(usize::try_from(stat.len).unwrap_or(usize::MAX));
         Ok(Self {
             path: path.to_owned(),
             device: stat.device,

@@ -106,7 +106,8 @@ impl<D: Disk> Files<D> {
         for copy in copies.filter(|copy| copy.is_named) {
             self.begin_read_copy(&copy, look)?;
         }
-        let seen = open.file.stat().and_then(|stat| Ok((FileIdentity::of(&*open.file, &identity.path, &stat)?, stat)));
+        let seen = open.file.stat().and_then(|stat| lookup::written(&*open.file, stat, self.settings.encoding));
+        let seen = seen.and_then(|stat| Ok((FileIdentity::of(&*open.file, &identity.path, &stat)?, stat)));
         match seen {
             // A file that was cut and then deleted has no other life.
             Ok((_, stat)) if stat.links == 0 && stat.len == 0 => {}

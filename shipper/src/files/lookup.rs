@@ -123,6 +123,38 @@ pub(super) fn open_regular<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<
     }
 }
 
+/// Zeros at a file's end that are taken for allocated and not written.
+const ALLOCATED_MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a file is without the zeros at its end: whoever allocates a file before writing to it, or maps it into memory,
+/// writes over them. Of more than [`ALLOCATED_MAX_BYTES`], and in UTF-16, where half of most text is zeros, none is left
+/// out.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn written(file: &impl DiskFile, stat: Stat, encoding: LineEncoding) -> io::Result<Stat> {
+    let mut last = [0; 1];
+    let ends_with_zero = stat.len > 0 && file.read_at(&mut last, stat.len - 1)? > 0 && last == [0];
+    if !ends_with_zero
+        || stat.packed_len.is_some()
+        || encoding.for_file(file, stat.len, true)?.and_then(LineEncoding::utf16).is_some()
+    {
+        return Ok(stat);
+    }
+    let (mut end, least) = (stat.len, stat.len.saturating_sub(ALLOCATED_MAX_BYTES));
+    let mut buffer = vec![0; LOOK_BACK_BYTES];
+    while end > least {
+        let start = end.saturating_sub(LOOK_BACK_BYTES as u64).max(least);
+        let piece = &mut buffer[..usize::try_from(end - start).unwrap_or(0)];
+        let got = file.read_at(piece, start)?;
+        if let Some(at) = piece[..got].iter().rposition(|byte| *byte != 0) {
+            return Ok(Stat { len: start + at as u64 + 1, allocated_len: Some(stat.len), ..stat });
+        }
+        end = start;
+    }
+    Ok(if least > 0 { stat } else { Stat { len: 0, allocated_len: Some(stat.len), ..stat } })
+}
+
 /// How a file is compressed, by its first bytes.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use store::GenerationId;
 
 use super::copies::{COMPARED_BYTES, Extent, Judgement, Whole, compared_to, extent, is_beginning_of};
 use super::followed::Followed;
-use super::lookup::{Folders, open_regular};
+use super::lookup::Folders;
 use super::rotated::{originals, unnumbered};
 use super::unpacking::{begins_alike, is_pending, pending};
 use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading, Reason};
@@ -189,7 +189,7 @@ impl<D: Disk> Files<D> {
             return Ok((open.file.stat()?.links > 0).then(|| (*open.file).clone()));
         }
         let Some(path) = followed.path() else { return Ok(None) };
-        let opened = open_regular(&self.disk, path)?.filter(|(_, stat)| followed.identity.is_same(stat));
+        let opened = self.open(path)?.filter(|(_, stat)| followed.identity.is_same(stat));
         Ok(opened.map(|(file, _)| Content::plain(file)))
     }
 

@@ -8,7 +8,7 @@ use store::GenerationId;
 
 use super::copies::{Copy, Extent, Whole};
 use super::followed::{Followed, Name, Open};
-use super::lookup::{self, Folders, base, became_compressed};
+use super::lookup::{Folders, base, became_compressed};
 use super::rotated::{dated_originals, is_rotated_name};
 use super::unpacking::{is_pending, pending};
 use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
@@ -95,7 +95,7 @@ impl<D: Disk> Files<D> {
         }
         let (may_be_shorter, seen_len) = (followed.may_be_shorter, followed.seen.len);
         let entry = lock(&self.journal).get(&generation);
-        let opened = lookup::open_regular(&self.disk, &path).and_then(|opened| {
+        let opened = self.open(&path).and_then(|opened| {
             let Some((file, stat)) = opened.filter(|(_, stat)| identity.is_same(stat)) else { return Ok(None) };
             if is_compressed {
                 let resumed = self.resume_compressed(&identity, file, stat, &entry, look)?;

@@ -8,7 +8,7 @@ use store::GenerationId;
 
 use super::copies::{Copy, Whole};
 use super::followed::Name;
-use super::lookup::{self, Folders, Matching, base, became_compressed};
+use super::lookup::{Folders, Matching, base, became_compressed};
 use super::rotated::is_rotated_name;
 use super::{ContentOf, FileEvent, Files, Look};
 use crate::compressed::Content;
@@ -46,7 +46,7 @@ impl<D: Disk> Files<D> {
     fn claim_as(&mut self, generation: GenerationId, path: &Path, name: &Path, look: &mut Look<D>) -> io::Result<bool> {
         let Some(entry) = self.unclaimed.get(&generation) else { return Ok(false) };
         let Some(identity) = &entry.file else { return Ok(false) };
-        let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(false) };
+        let Some((file, stat)) = self.open(path)? else { return Ok(false) };
         if identity.packed.is_some() {
             return self.claim_compressed(generation, name, file, stat, look);
         }

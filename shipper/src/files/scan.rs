@@ -199,7 +199,7 @@ impl<D: Disk> Files<D> {
         paths: &HashMap<PathBuf, GenerationId>,
         look: &mut Look<D>,
     ) -> io::Result<bool> {
-        let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(false) };
+        let Some((file, stat)) = self.open(path)? else { return Ok(false) };
         let known = self.by_inode.get(&stat.key()).and_then(|generation| self.followed.get(generation));
         let is_known = known.is_some_and(|followed| followed.identity.is_same(&stat));
         if is_known || lookup::is_own(&self.disk, &self.settings.state_dir, path) {

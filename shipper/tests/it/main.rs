@@ -19,6 +19,7 @@ mod fuzz;
 mod identity;
 mod many;
 mod memory;
+mod preallocated;
 mod program;
 mod proof;
 mod restart;

@@ -37,6 +37,7 @@ impl State {
             links: self.links(inode),
             len: known.bytes.len() as u64,
             packed_len: None,
+            allocated_len: None,
             kind: FileKind::Regular,
         }
     }
