@@ -138,6 +138,8 @@ pub(super) fn written(file: &impl DiskFile, stat: Stat, encoding: LineEncoding) 
     if !ends_with_zero
         || stat.packed_len.is_some()
         || encoding.for_file(file, stat.len, true)?.and_then(LineEncoding::utf16).is_some()
+        // The last bytes of gzip are a length.
+        || compressed_kind(file)?.is_some()
     {
         return Ok(stat);
     }
