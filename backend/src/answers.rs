@@ -15,11 +15,11 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
 use bytes::Bytes;
-use store::{Page, Scope, Search, SearchError, Store};
+use store::{Page, Search};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::access::Reader;
 use crate::access::tokens::TokenHash;
+use crate::access::{ReadError, Reader, View};
 use crate::limits::{Limit, Limits};
 use crate::problem::Problem;
 
@@ -36,26 +36,38 @@ const TAKEN_FOR_LINES: usize = PAGE_BYTES_MAX;
 const TAKEN_FOR_COUNTS: usize = 1024 * 1024;
 
 /// Where answers are of lines.
-const OF_LINES: [&str; 6] =
-    ["/api/logs", "/api/projects/", "/api/requests/", "/api/sources/", "/requests/", "/sources/"];
+const OF_LINES: [&str; 7] =
+    ["/api/logs", "/api/projects/", "/api/requests/", "/api/sources/", "/requests/", "/search", "/sources/"];
 
 /// Bytes that a stream or a live tail takes, which has one page in memory at a time.
 pub const TAKEN_BY_STREAM: usize = 256 * 1024;
 
-/// Bytes of the lines of a page, after which it ends with its next step of lines.
+/// Bytes of the lines of a page of the API.
 pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of the lines that a page for people is of. Rendered they are several times as long.
+pub const SHOWN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of the lines of each other question that such a page asks.
+pub const LOOKED_AT_BYTES_MAX: usize = 512 * 1024;
 
 /// Maximum bytes of an answer that is not counted as held: a connection writes it at once.
 const SMALL: usize = 64 * 1024;
 
-/// A page of lines: what [`search`] is to find.
+/// A page of lines of the API: what [`search`] is to find.
 pub const A_PAGE: (usize, usize) = (PAGE_BYTES_MAX, FIRST_STEP);
+
+/// The lines that a page for people is of.
+pub const SHOWN: (usize, usize) = (SHOWN_BYTES_MAX, FIRST_STEP);
+
+/// The lines of each other question that such a page asks.
+pub const LOOKED_AT: (usize, usize) = (LOOKED_AT_BYTES_MAX, FIRST_STEP);
 
 /// Bytes that are handed over at once.
 const PIECE: usize = 32 * 1024;
 
 /// Lines that a page begins with, while nothing is known of how long they are.
-pub const FIRST_STEP: usize = 64;
+pub const FIRST_STEP: usize = 16;
 
 /// A request waits this long for bytes before it is refused.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -74,9 +86,9 @@ pub struct Answers {
     limits: Limits,
 }
 
-/// The bytes of one answer, given back when it is dropped.
+/// The bytes of one answer, or of a part of it, given back when it is dropped.
 #[derive(Debug)]
-struct Held {
+pub struct Held {
     of_token: OwnedSemaphorePermit,
     of_all: OwnedSemaphorePermit,
     bytes: usize,
@@ -130,8 +142,12 @@ impl Answers {
         by_token.entry(token).or_insert_with(|| Arc::new(Semaphore::new(bytes / UNIT))).clone()
     }
 
-    /// Takes bytes for an answer, of the token first.
-    async fn take(&self, token: Option<TokenHash>, bytes: usize) -> Result<Held, Problem> {
+    /// Takes bytes for an answer, of the token first; more than it may hold are taken as all of that.
+    ///
+    /// # Errors
+    /// 503 where they are not given back in time by others.
+    pub async fn take(&self, token: Option<TokenHash>, bytes: usize) -> Result<Held, Problem> {
+        let bytes = bytes.min(most(token));
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let wait = async |semaphore: Arc<Semaphore>, limit: Limit| {
             let permit = tokio::time::timeout(PATIENCE, semaphore.acquire_many_owned(units)).await;
@@ -243,29 +259,27 @@ impl<B: MessageBody> MessageBody for Streamed<B> {
 }
 
 /// Searches a page of lines, in steps that begin with `step` lines and follow how long the lines are. It ends early, with the
-/// place of the rest, once it has `bytes_max` bytes of lines.
+/// place of the rest, where the next line would make it longer than `bytes_max`.
 ///
 /// # Errors
-/// The store does not answer.
-pub async fn search(
-    store: &Store,
-    scope: &Scope,
-    search: &Search,
-    (bytes_max, mut step): (usize, usize),
-) -> Result<Page, SearchError> {
+/// The reader may not go on, or the store does not answer.
+pub async fn search(view: View<'_>, search: &Search, (bytes_max, mut step): (usize, usize)) -> Result<Page, ReadError> {
     let mut page = Page { lines: Vec::new(), next: search.cursor, first: None };
     let mut bytes = 0;
     loop {
         let limit = step.min(search.limit - page.lines.len());
-        let found = store.search(scope, &Search { limit, cursor: page.next, ..search.clone() }).await?;
+        let room = Search { limit, bytes: bytes_max - bytes, cursor: page.next, ..search.clone() };
+        let found = view.search(&room).await?;
         bytes += found.lines.iter().map(|line| line.get().len()).sum::<usize>();
+        let found_lines = found.lines.len();
         page.first = page.first.or(found.first);
         page.lines.extend(found.lines);
         page.next = found.next;
-        if page.next.is_none() || page.lines.len() >= search.limit || bytes >= bytes_max {
+        let of_line = bytes.div_ceil(page.lines.len().max(1)).max(1);
+        let has_no_room = found_lines < limit || bytes + of_line > bytes_max;
+        if page.next.is_none() || page.lines.len() >= search.limit || has_no_room {
             return Ok(page);
         }
-        let of_line = bytes.div_ceil(page.lines.len().max(1)).max(1);
         step = ((bytes_max - bytes) / of_line).clamp(1, step * 16);
     }
 }
@@ -309,6 +323,51 @@ mod tests {
         assert_eq!(limits.reached(Limit::AnswerBytes), 1);
         held.pop();
         assert!(answers.take(Some(TokenHash::of(b"three")), 1).await.is_ok());
+    }
+
+    /// A store of 100 lines of 1,000 bytes and more.
+    async fn store(folder: &std::path::Path) -> store::Store {
+        let target = store::Target::Sqlite(folder.join("logs.db"));
+        let store = store::Store::open_writer(&target, &store::EngineSettings::default()).await.unwrap();
+        let mut batch = store::BatchBuilder::new("x");
+        let day = store::Timestamp::parse(b"2026-11-23T12:00:00Z").unwrap().day();
+        for offset in 0..100 {
+            let id = store::LineId { generation: store::GenerationId::new(1, &[7; 10]), offset };
+            let line = format!(
+                r#"{{"timestamp":"2026-11-23T12:00:00.000Z","service":"s","level":"info","message":"{}","request_id":null,"project_id":null}}"#,
+                "a".repeat(1_000)
+            );
+            batch.push(id, 100, day, |body| body.extend_from_slice(line.as_bytes()));
+        }
+        store.write(&batch.finish(0)).await.unwrap();
+        store
+    }
+
+    #[actix_rt::test]
+    async fn a_page_ends_before_the_line_that_has_no_room_and_goes_on_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, reader) = (store(folder.path()).await, Reader::of_everyone());
+        let view = reader.view(&store);
+        let of_line = view.search(&Search { limit: 1, ..Search::default() }).await.unwrap().lines[0].get().len();
+        for step in [1, 3, 16, 1_000] {
+            for (limit, bytes, lines) in [
+                (100, usize::MAX / 2, 100),
+                (7, usize::MAX / 2, 7),
+                (100, 10 * of_line, 10),
+                (100, 10 * of_line + 1, 10),
+                (100, 10 * of_line - 1, 9),
+                (100, 50 * of_line, 50),
+                (100, 1, 1),
+            ] {
+                let search = Search { limit, ..Search::default() };
+                let page = super::search(view, &search, (bytes, step)).await.unwrap();
+                assert_eq!(page.lines.len(), lines, "{step} {bytes}");
+                assert_eq!(page.next.is_some(), page.lines.len() < 100, "{step} {bytes}");
+                let rest = Search { cursor: page.next, limit: 1_000, ..Search::default() };
+                let rest = if page.next.is_some() { view.search(&rest).await.unwrap().lines.len() } else { 0 };
+                assert_eq!(page.lines.len() + rest, 100, "{step} {bytes}");
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::headers::{FORM, READS, TAKES};
 use crate::links::Links;
 use crate::page::tail::Tails;
 use crate::page::{around, assets, overview, search, story, tail};
+use crate::projects::OwnName;
 use crate::searches::Searches;
 use crate::server::request::Bounds;
 use crate::{alerts, faults, health, problem, projects, requests};
@@ -35,13 +36,16 @@ pub struct Parts {
     pub links: Links,
     /// What the shipper keeps aside.
     pub dead_letters: DeadLetters,
+    /// The name under which the service writes lines.
+    pub own_name: OwnName,
 }
 
 /// Puts the service's routes on an app: what searches the store, and with `with_faults` what goes wrong on purpose. Each
 /// request passes [`crate::access::guard`] first, and answers get their `links` by [`crate::links::add`], outside all other middleware.
 pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig) {
     move |app| {
-        let Parts { store, access, answers, searches, bounds, tails, links, dead_letters } = parts;
+        let Parts { store, access, answers, searches, bounds, tails, links, dead_letters, own_name } = parts;
+        app.app_data(web::Data::new(own_name));
         app.app_data(web::Data::new(story::Sources { store: store.clone(), dead_letters, links: links.clone() }));
         app.app_data(web::Data::new(store));
         app.app_data(web::Data::new(access));

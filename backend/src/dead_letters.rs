@@ -22,8 +22,10 @@ use std::sync::Arc;
 use actix_web::web;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use store::{GenerationId, LineId, Scope};
+use store::{GenerationId, LineId};
 use tokio::sync::Mutex;
+
+use crate::access::Reader;
 
 /// Bytes of letters that one look reads.
 pub const READ_MAX_BYTES: u64 = 128 * 1024 * 1024;
@@ -74,11 +76,12 @@ impl DeadLetters {
     }
 
     /// The letters of a source that begin within `offsets`, by offset.
-    pub async fn of(&self, generation: GenerationId, offsets: Range<u64>, scope: &Scope) -> (Vec<Letter>, Looked) {
+    pub async fn of(&self, generation: GenerationId, offsets: Range<u64>, reader: &Reader) -> (Vec<Letter>, Looked) {
         let Some(state_dir) = &self.0 else { return (Vec::new(), Looked::Nowhere) };
         let state_dir = state_dir.clone().lock_owned().await;
-        let scope = scope.clone();
-        let look = move || read(&state_dir, &Asked { generation, offsets, scope: &scope }, READ_MAX_BYTES);
+        let reader = reader.clone();
+        let sees = move |project: Option<&str>| reader.sees(project);
+        let look = move || read(&state_dir, &Asked { generation, offsets, sees: &sees }, READ_MAX_BYTES);
         let found = web::block(look).await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
         found.unwrap_or_else(|error| {
             tracing::warn!(%error, "the shipper's dead letters can't be read (SHIPPER_STATE_DIR)");
@@ -91,8 +94,11 @@ impl DeadLetters {
 struct Asked<'a> {
     generation: GenerationId,
     offsets: Range<u64>,
-    scope: &'a Scope,
+    /// Whether lines of this project may be seen.
+    sees: Sees<'a>,
 }
+
+type Sees<'a> = &'a dyn Fn(Option<&str>) -> bool;
 
 /// A letter as far as it is read. The document is not read with it: it may be nested as deep as no reader here goes.
 #[derive(Deserialize)]
@@ -176,7 +182,7 @@ fn letters_of(mut file: impl BufRead, asked: &Asked<'_>) -> io::Result<(Vec<Lett
         let Ok(written) = serde_json::from_slice::<Written<'_>>(&line) else { continue };
         let Ok(at) = written.id.parse::<LineId>() else { continue };
         if at.generation == asked.generation && asked.offsets.contains(&at.offset) {
-            let reason = asked.scope.sees(written.project().as_deref()).then(|| shortened(&written.reason));
+            let reason = (asked.sees)(written.project().as_deref()).then(|| shortened(&written.reason));
             letters.push(Letter { offsets: at.offset..at.offset.saturating_add(written.length), reason });
         }
     }
@@ -225,8 +231,8 @@ mod tests {
         "0193a1b2c3d4e5f60718293a4b5c6d7e".parse().unwrap()
     }
 
-    fn look(state: &Path, scope: &Scope, max_bytes: u64) -> (Vec<(u64, Option<String>)>, Looked) {
-        let asked = Asked { generation: generation(), offsets: 10..100, scope };
+    fn look(state: &Path, sees: Sees<'_>, max_bytes: u64) -> (Vec<(u64, Option<String>)>, Looked) {
+        let asked = Asked { generation: generation(), offsets: 10..100, sees };
         let (letters, looked) = read(state, &asked, max_bytes).unwrap();
         (letters.into_iter().map(|letter| (letter.offsets.start, letter.reason)).collect(), looked)
     }
@@ -247,12 +253,12 @@ mod tests {
         std::fs::write(dir.join("00000000.replayed"), mark).unwrap();
 
         let of = |offset: u64| (offset, Some(format!("of {offset}")));
-        assert_eq!(look(state.path(), &Scope::All, READ_MAX_BYTES), (vec![of(20), of(40), of(50)], Looked::Through));
+        assert_eq!(look(state.path(), &|_| true, READ_MAX_BYTES), (vec![of(20), of(40), of(50)], Looked::Through));
         let as_a = vec![of(20), (40, None), of(50)];
-        assert_eq!(look(state.path(), &Scope::project("a"), READ_MAX_BYTES), (as_a, Looked::Through));
+        assert_eq!(look(state.path(), &|project| project == Some("a"), READ_MAX_BYTES), (as_a, Looked::Through));
         // The newest first.
-        assert_eq!(look(state.path(), &Scope::All, first.len() as u64), (vec![of(50)], Looked::Partly));
-        let asked = Asked { generation: generation(), offsets: 0..9, scope: &Scope::All };
+        assert_eq!(look(state.path(), &|_| true, first.len() as u64), (vec![of(50)], Looked::Partly));
+        let asked = Asked { generation: generation(), offsets: 0..9, sees: &|_| true };
         assert!(read(Path::new("/nowhere"), &asked, 1).is_err());
     }
 

@@ -18,6 +18,7 @@ use backend::headers;
 use backend::limits::Limits;
 use backend::links::{self, Links};
 use backend::page::tail::Tails;
+use backend::projects::OwnName;
 use backend::searches::{self, Searches};
 use backend::server::connections::{Connections, Room};
 use backend::server::request::{self, Bounds};
@@ -167,6 +168,7 @@ fn parts(
         bounds: Bounds { body_timeout: settings.request_timeout, limits: limits.clone() },
         tails: Tails::until(ended, limits.clone()),
         dead_letters: DeadLetters::under(settings.shipper_state_dir.as_deref()),
+        own_name: OwnName(settings.observability.service.clone()),
     }
 }
 

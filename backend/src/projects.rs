@@ -1,6 +1,9 @@
 //! A project's lines, newest first, by level, service, words and time.
 
+use std::borrow::Cow;
+
 use actix_web::{HttpResponse, web};
+use observability::RequestContext;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Field, Filter, Order, Search, Store};
@@ -60,16 +63,39 @@ pub struct Logs<'a> {
 )]
 pub async fn logs(
     store: web::Data<Store>,
+    own: web::Data<OwnName>,
     reader: Reader,
+    context: RequestContext,
     project_id: web::Path<String>,
     query: web::Query<LogsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let store = store.pinned();
     let search = parse(&project_id, query.into_inner())?;
-    let page = answers::search(&store, reader.scope(), &search, A_PAGE).await?;
+    let page = answers::search(reader.view(&store), &search, A_PAGE).await?;
+    if page.lines.iter().any(|line| own.is_of_another(line)) {
+        reader.confirm(&project_id);
+        context.confirm_project();
+    }
     tracing::info!(found = page.lines.len(), "searched a project's lines");
     let next = page.next.map(|cursor| cursor.to_string());
     Ok(HttpResponse::Ok().json(Logs { project_id: &project_id, lines: &page.lines, next }))
+}
+
+/// The name under which this service writes lines.
+#[derive(Clone, Debug)]
+pub struct OwnName(pub String);
+
+impl OwnName {
+    /// Whether another service wrote a line. What this one writes is no sign that a project exists: whoever asks for it
+    /// has it written.
+    fn is_of_another(&self, line: &RawValue) -> bool {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            #[serde(borrow)]
+            service: Cow<'a, str>,
+        }
+        serde_json::from_str::<Line<'_>>(line.get()).is_ok_and(|line| line.service != self.0)
+    }
 }
 
 fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
@@ -91,5 +117,6 @@ fn parse(project_id: &str, query: LogsQuery) -> Result<Search, Problem> {
         order: Order::NewestFirst,
         limit,
         cursor: parse_cursor(query.cursor.as_deref())?,
+        ..Search::default()
     })
 }

@@ -66,7 +66,7 @@ pub async fn story(
         cursor: parse_cursor(query.cursor.as_deref())?,
         ..Search::default()
     };
-    let page = answers::search(&store, reader.scope(), &search, A_PAGE).await?;
+    let page = answers::search(reader.view(&store), &search, A_PAGE).await?;
     tracing::info!(found = page.lines.len(), sought = %request_id, "searched for a request");
     let next = page.next.map(|cursor| cursor.to_string());
     let (first, last) =

@@ -41,6 +41,7 @@ mod test_pages_flows;
 mod test_pages_pictures;
 mod test_plain_words;
 mod test_request_id;
+mod test_revocation;
 mod test_routes;
 mod test_store_file;
 mod test_story;

@@ -8,6 +8,7 @@ use observability_tests::program::Start;
 use observability_tests::{port, wait};
 use tempfile::TempDir;
 
+use crate::place::Place;
 use crate::rig::Backend;
 
 pub(crate) const TOKEN_OF_ALL: &str = "a-token-that-sees-everything";
@@ -54,6 +55,41 @@ pub(crate) fn log_in(address: SocketAddr, token: &str, headers: &[(&str, &[u8])]
     let mut all: Vec<(&str, &[u8])> = vec![("Content-Type", b"application/x-www-form-urlencoded")];
     all.extend_from_slice(headers);
     http::send(address, "POST", "/login", &all, format!("token={token}&next=%2Fsearch").as_bytes())
+}
+
+#[test]
+fn without_tokens_what_callers_invent_leaves_projects_with_lines_their_label_sets() {
+    let place = Place::embedded();
+    let state = tempfile::tempdir().unwrap();
+    let lines = state.path().join("lines");
+    let line = |service: &str, project: &str| {
+        format!(
+            r#"{{"timestamp":"2026-11-23T12:00:00.000Z","service":"{service}","level":"info","message":"m","request_id":null,"project_id":"{project}"}}"#
+        )
+    };
+    let text =
+        [line("shop", "real"), line("backend", "own"), line("backend", "both"), line("shop", "both")].join("\n") + "\n";
+    std::fs::write(&lines, text).unwrap();
+    let shipped = place.shipper("run", &state.path().join("state"));
+    assert!(shipped.args(["--until-idle", "--file", lines.to_str().unwrap()]).start().wait().success());
+    let backend = Backend::start(&[("STORE", &place.target()), ("METRICS_LABEL_SETS", "64"), ("RUST_LOG", "warn")]);
+    for n in 0..200 {
+        let invented = format!("invented-{n}");
+        backend.get_with("/api/facets", &[("X-Project-Id", &invented)]);
+        backend.get(&format!("/api/projects/{invented}/logs"));
+        backend.get_with("/nowhere", &[("X-Project-Id", &invented)]);
+    }
+    for project in ["real", "both", "own"] {
+        assert_eq!(backend.get(&format!("/api/projects/{project}/logs")).json()["lines"][0]["project_id"], project);
+        backend.get_with("/api/stats", &[("X-Project-Id", project)]);
+    }
+    let scrape = backend.scrape();
+    assert!(scrape.metric("label_sets_folded_total", &[]) > 100.0);
+    // What this service wrote itself is no sign of a project.
+    for (project, requests) in [("real", 2.0), ("both", 2.0), ("own", 0.0)] {
+        assert_eq!(scrape.metric("request_count", &[("project_id", project)]), requests, "{project}");
+    }
+    assert_eq!(scrape.metric("ids_ignored_total", &[("id", "project_id"), ("reason", "unmatched")]), 200.0);
 }
 
 #[test]

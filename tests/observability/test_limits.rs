@@ -1,6 +1,7 @@
 //! What callers may take: connections of those who send half a request, and the memory of those who ask for large answers and
 //! take nothing. A long answer ends when its token, its session or its projects do.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -148,7 +149,6 @@ fn a_request_that_is_not_whole_in_time_is_answered_with_408_and_counted() {
 
 /// A store of long lines of project `a`.
 fn store() -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
     let (mut text, filling) = (String::new(), "all of it was paid in time ".repeat(LINE_BYTES / 27));
     for line in 0..LINES {
         let (minute, second) = (line / 60 % 60, line % 60);
@@ -158,15 +158,27 @@ fn store() -> (tempfile::TempDir, String) {
         )
         .unwrap();
     }
+    ship(text)
+}
+
+/// A store of these lines, in a folder with them.
+fn ship(text: String) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("lines"), text).unwrap();
-    let store = format!("sqlite:{}", folder.path().join("logs.db").display());
+    let store = ship_into(folder.path(), "lines", "state");
+    (folder, store)
+}
+
+/// Ships a file into the store of a folder.
+fn ship_into(folder: &Path, file: &str, state: &str) -> String {
+    let store = format!("sqlite:{}", folder.join("logs.db").display());
     let shipped = Command::new(executable("shipper"))
-        .args(["run", "--until-idle", "--to", &store, "--state-dir", "state", "--file", "lines"])
-        .current_dir(folder.path())
+        .args(["run", "--until-idle", "--to", &store, "--state-dir", state, "--file", file])
+        .current_dir(folder)
         .stdout(Stdio::null())
         .status();
     assert!(shipped.unwrap().success());
-    (folder, store)
+    store
 }
 
 /// A stream of all lines, of which the first is read.
@@ -250,6 +262,113 @@ fn clients_that_take_nothing_of_large_answers_cost_bounded_memory_and_starve_no_
     assert!(growth < GROWTH_MAX_KIB, "from {before} KiB by {growth} KiB");
     drop(clients);
     wait::until("there is room again", || (get("/api/logs?limit=1000", &of_a).status == 200).then_some(()));
+    wait::until("nothing is held", || (backend.scrape().metric("answer_bytes_held", &[]) == 0.0).then_some(()));
+}
+
+/// A store of one request of project `a` with 60 lines of 128 KiB.
+fn store_of_long_lines() -> (tempfile::TempDir, String) {
+    let filling = "<all of it was paid> ".repeat(128 * 1024 / 21);
+    let line = |number: usize| {
+        format!(
+            r#"{{"timestamp":"2026-11-23T12:00:{number:02}.000Z","service":"shop","level":"info","message":"order {number}: {filling}","request_id":"long","project_id":"a"}}"#
+        )
+    };
+    ship((0..60).map(line).collect::<Vec<_>>().join("\n") + "\n")
+}
+
+/// Places of answers of lines beside the pages of the API: of a story, a search and a source.
+fn pages_of(backend: &Backend, token: &str) -> [String; 4] {
+    let page = backend.get_with("/api/logs?limit=1&order=oldest", &[("Authorization", token)]).json();
+    let origin = &page["lines"][0]["origin"];
+    let place = format!("{}/{}", origin["generation"].as_str().unwrap(), origin["offset"]);
+    let around = format!("/api/sources/{place}/around?after=1000");
+    ["/requests/long".into(), "/search?last=all".into(), format!("/sources/{place}?after=500"), around]
+}
+
+#[test]
+fn pages_of_long_lines_are_cut_lead_on_and_cost_bounded_memory_per_token() {
+    let ((_folder, store), tokens) = (store_of_long_lines(), TokensFile::new());
+    let backend = Backend::start(&[("STORE", &store), ("TOKENS_FILE", tokens.path().to_str().unwrap())]);
+    let (of_a, of_all) = (format!("Bearer {TOKEN_OF_A}"), format!("Bearer {TOKEN_OF_ALL}"));
+    let get = |path: &str, token: &str| backend.get_with(path, &[("Authorization", token)]);
+    let paths = pages_of(&backend, &of_all);
+    for path in &paths {
+        let answer = get(path, &of_all);
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.body.len() < 12 * 1024 * 1024, "{path} has {} bytes", answer.body.len());
+        if path.starts_with("/api/") {
+            assert!(answer.json()["later"].is_u64() && answer.json()["lines"][1].is_object(), "{path}");
+        } else {
+            assert!(["cursor=", "id=\"later\""].iter().any(|way| answer.text().contains(way)), "{path}");
+        }
+    }
+    // Part by part the whole story is there, and each line of it.
+    let (mut path, mut seen) = ("/requests/long".to_owned(), BTreeSet::new());
+    loop {
+        let answer = get(&path, &of_all);
+        let offsets = answer.text().split("data-offset=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        seen.extend(offsets.map(|offset| offset.parse::<u64>().unwrap()));
+        let Some((before, _)) = answer.text().split_once("\" rel=\"next\"") else { break };
+        path = before.rsplit("href=\"").next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+        assert!(path.contains("cursor="), "{path}");
+    }
+    assert_eq!(seen.len(), 60);
+
+    let before = memory(&backend, "VmRSS");
+    let clients: Vec<_> = (0..60)
+        .map(|number| {
+            let headers: [(&str, &[u8]); 1] = [("Authorization", of_a.as_bytes())];
+            http::open(backend.address, "GET", &paths[number % 3], &headers, b"").unwrap()
+        })
+        .collect();
+    let refused = [("limit", "answer_bytes_per_token")];
+    wait::until("those beyond are refused", || {
+        (backend.scrape().metric("limits_reached_total", &refused) >= 10.0).then_some(())
+    });
+    for path in &paths {
+        assert_eq!(get(path, &of_all).status, 200, "another token is answered meanwhile: {path}");
+    }
+    let growth = memory(&backend, "VmHWM").saturating_sub(before);
+    eprintln!("60 clients that take nothing of pages: {before} KiB before, {growth} KiB more at most");
+    assert!(growth < GROWTH_MAX_KIB, "from {before} KiB by {growth} KiB");
+    drop(clients);
+    wait::until("nothing is held", || (backend.scrape().metric("answer_bytes_held", &[]) == 0.0).then_some(()));
+}
+
+#[test]
+fn events_of_tails_that_nobody_takes_cost_bounded_memory_and_leave_room_for_other_tokens() {
+    let ((folder, store), tokens) = (store_of_long_lines(), TokensFile::new());
+    let backend = Backend::start(&[("STORE", &store), ("TOKENS_FILE", tokens.path().to_str().unwrap())]);
+    let (of_a, of_all) = (format!("Bearer {TOKEN_OF_A}"), format!("Bearer {TOKEN_OF_ALL}"));
+    let open = |token: &str| {
+        let headers: [(&str, &[u8]); 1] = [("Authorization", token.as_bytes())];
+        let mut stream = BufReader::new(http::open(backend.address, "GET", "/api/tail", &headers, b"").unwrap());
+        let mut line = String::new();
+        while !line.starts_with("event: place") {
+            line.clear();
+            assert_ne!(stream.read_line(&mut line).unwrap(), 0);
+        }
+        stream
+    };
+    let stalled: Vec<_> = (0..16).map(|_| open(&of_a)).collect();
+    let mut of_other = open(&of_all);
+    let before = memory(&backend, "VmRSS");
+    // The same lines again, under other ids.
+    let again = std::fs::read(folder.path().join("lines")).unwrap();
+    std::fs::write(folder.path().join("lines.again"), again).unwrap();
+    ship_into(folder.path(), "lines.again", "state.again");
+    let (mut lines, mut line) = (0, String::new());
+    while lines < 60 {
+        line.clear();
+        assert_ne!(of_other.read_line(&mut line).unwrap(), 0);
+        lines += line.matches("\"clock\":").count();
+    }
+    let growth = memory(&backend, "VmHWM").saturating_sub(before);
+    let held = backend.scrape().metric("answer_bytes_held", &[]);
+    eprintln!("16 tails that nobody takes: {before} KiB before, {growth} KiB more at most, {held} bytes held");
+    assert!(growth < GROWTH_MAX_KIB, "from {before} KiB by {growth} KiB");
+    assert!(held < 33.0 * 1024.0 * 1024.0, "{held} bytes");
+    drop((stalled, of_other));
     wait::until("nothing is held", || (backend.scrape().metric("answer_bytes_held", &[]) == 0.0).then_some(()));
 }
 

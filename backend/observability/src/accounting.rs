@@ -205,6 +205,7 @@ impl Account {
         let (project_id, claim) = context.project().current().unwrap_or((NO_PROJECT, ProjectClaim::Unverified));
         let is_known = claim == ProjectClaim::Verified;
         self.worker.metrics.in_flight.dec();
+        context.ignored(endpoint == UNMATCHED).for_each(|ignored| self.worker.metrics.ignored.count(ignored));
         let labels = Labels { endpoint, method: self.method, status, project_id };
         if self.worker.count(labels, is_known, duration) || self.failure.is_some() {
             self.write_access_line(endpoint, status, duration);

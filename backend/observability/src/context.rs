@@ -14,6 +14,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 use uuid::Uuid;
 
+use crate::metrics::ignored::Ignored;
 use crate::project_claim::{ClaimedProject, ProjectClaim};
 use crate::route;
 use crate::settings::{LogFormat, ObservabilitySettings};
@@ -39,6 +40,9 @@ struct Ids {
     trace: Option<TraceContext>,
     baggage: Option<HeaderValue>,
     format: LogFormat,
+    /// Why the caller's request id was not kept, where there was one.
+    ignored_request: Option<Ignored>,
+    has_invalid_project: bool,
     /// The pattern of the route that took the request, where someone asked after routing.
     route: OnceLock<String>,
     upload_broke_off: AtomicBool,
@@ -60,8 +64,16 @@ impl RequestContext {
     ) -> Self {
         let headers = request.headers();
         let trusted = settings.trust_request_id;
-        let request_id = only_valid(headers, &REQUEST_ID_HEADER).filter(|_| trusted);
-        let project = only_valid(headers, &PROJECT_ID_HEADER).cloned();
+        let request_id = only_valid(headers, &REQUEST_ID_HEADER);
+        let ignored_request = match &request_id {
+            Ok(None) => None,
+            Ok(Some(_)) => (!trusted).then_some(Ignored::RequestUntrusted),
+            Err(InvalidId) => Some(Ignored::RequestInvalid),
+        };
+        let request_id = request_id.ok().flatten().filter(|_| trusted);
+        let project = only_valid(headers, &PROJECT_ID_HEADER);
+        let has_invalid_project = project.is_err();
+        let project = project.ok().flatten().cloned();
         let baggage = (trusted && settings.forward_baggage).then(|| trace_context::baggage(headers)).flatten();
         Self(Arc::new(Ids {
             request: request_id.cloned().unwrap_or_else(new_id),
@@ -69,6 +81,8 @@ impl RequestContext {
             trace: if trusted { TraceContext::from_headers(headers) } else { None },
             baggage,
             format: settings.log_format,
+            ignored_request,
+            has_invalid_project,
             route: OnceLock::new(),
             upload_broke_off: AtomicBool::new(false),
         }))
@@ -102,6 +116,25 @@ impl RequestContext {
     pub fn set_project_check(&self, check: impl Fn(&str) -> ProjectClaim + Send + Sync + 'static) {
         self.0.project.set_check(Box::new(check));
         self.record_project();
+    }
+
+    /// Says that there is such a project as the one of this request, as far as the caller may speak for it: its label
+    /// then comes from the part of the budget that is for known projects
+    /// ([`ProjectClaim::Verified`]). For a handler that has found it.
+    pub fn confirm_project(&self) {
+        self.0.project.confirm();
+    }
+
+    /// Which of the caller's ids were not kept, and why. It is known once the request is at its end.
+    pub(crate) fn ignored(&self, is_unmatched: bool) -> impl Iterator<Item = Ignored> + use<> {
+        let project = &self.0.project;
+        let of_project = match () {
+            () if self.0.has_invalid_project => Some(Ignored::ProjectInvalid),
+            () if !project.is_claimed() || project.current().is_some() => None,
+            () if is_unmatched => Some(Ignored::ProjectUnmatched),
+            () => Some(Ignored::ProjectRefused),
+        };
+        self.0.ignored_request.into_iter().chain(of_project)
     }
 
     pub(crate) fn project(&self) -> &ClaimedProject {
@@ -195,11 +228,17 @@ pub fn is_valid_id(id: &[u8]) -> bool {
     (1..=MAX_ID_CHARS).contains(&id.len()) && id.iter().all(valid)
 }
 
+/// A header whose id can't be kept.
+struct InvalidId;
+
 /// A header that is there twice is as good as none: which one is meant can't be known.
-fn only_valid<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+fn only_valid<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, InvalidId> {
     let mut values = headers.get_all(name);
-    let value = values.next()?;
-    (values.next().is_none() && is_valid_id(value.as_bytes())).then_some(value)
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) if is_valid_id(value.as_bytes()) => Ok(Some(value)),
+        (Some(_), _) => Err(InvalidId),
+    }
 }
 
 fn new_id() -> HeaderValue {

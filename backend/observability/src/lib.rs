@@ -24,7 +24,7 @@
 //! - [`RequestContext`], an extractor, or [`RequestContext::current`]: the ids of the request at hand;
 //! - [`ProjectFromPath`]: takes the project from a `{project_id}` in the path;
 //! - [`ObservabilityMiddleware::require_project_check`]: for services that know their callers, who may speak for a
-//!   project;
+//!   project; [`RequestContext::confirm_project`]: for handlers that have found it;
 //! - [`spawn`], [`spawn_blocking`]: tasks that keep the ids, in place of `actix_web::rt::spawn` and
 //!   `actix_web::web::block`;
 //! - [`client::Client`]: outgoing requests that pass them on;

@@ -84,6 +84,20 @@ impl ClaimedProject {
         }
     }
 
+    /// Whether the caller named a project that may be one.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.in_header.is_some() || self.in_path.get().is_some()
+    }
+
+    /// There is such a project as the one that counts.
+    pub(crate) fn confirm(&self) {
+        let claims = [(self.in_path.get().is_some(), &self.path_claim), (self.in_header.is_some(), &self.header_claim)];
+        let counts = |(is_named, claim): &&(bool, &Claim)| *is_named && claim.get() != ProjectClaim::Refused;
+        if let Some((_, claim)) = claims.iter().find(counts) {
+            claim.set(ProjectClaim::Verified);
+        }
+    }
+
     /// No route has taken the request: it has no project.
     pub(crate) fn no_route(&self) {
         self.header_claim.set(ProjectClaim::Refused);

@@ -84,7 +84,7 @@ pub async fn enter(
     let Kind::Tokens(state) = &access.0.kind else { return Ok(see_other(next)) };
     let token = form.token.trim().as_bytes();
     let (door, origin) = (&access.0.door, (request.peer_addr(), request.headers()));
-    match door.present(Purpose::Read, token, origin, |hash| state.reader(hash)) {
+    match door.present(Purpose::Read, token, origin, |hash| access.reader(hash)) {
         Presented::Wrong => page(StatusCode::FORBIDDEN, next, Some("Unknown token.")),
         Presented::TooMany(wait) => {
             let seconds = wait.as_secs() + 1;
@@ -94,12 +94,12 @@ pub async fn enter(
             Ok(answer)
         }
         Presented::Good(reader) => {
-            let Some(token) = reader.token else { return Ok(see_other(next)) };
+            let Some(token) = reader.token() else { return Ok(see_other(next)) };
             let opened = lock(&state.sessions).open(token, Instant::now());
             let Opened { number, ended_one } =
                 opened.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
             ended_one.into_iter().for_each(|limit| door.limits().count(limit));
-            tracing::info!(name = reader.name, "logged in");
+            tracing::info!(name = reader.name(), "logged in");
             let mut answer = see_other(next);
             set_cookie(
                 &mut answer,

@@ -1,7 +1,7 @@
 //! Who may see what. Each request but those of [`OPEN`] passes [`guard`], which finds out who asks and leaves a
-//! [`Reader`]; a handler that reads takes it as an argument, since the store asks for its scope. A handler that the guard
-//! did not let through gets no reader, and no scope is made anywhere else. So it is with the [`AlertSender`] of the handler
-//! that takes alerts: whatever the guard took a path for, a handler runs only with what the guard left for it.
+//! [`Reader`]; a handler that reads takes it as an argument, and reads through its [`View`] of the store. A handler that the
+//! guard did not let through gets no reader, and no scope is made or kept anywhere else. So it is with the [`AlertSender`] of
+//! the handler that takes alerts: whatever the guard took a path for, a handler runs only with what the guard left for it.
 //!
 //! In flow order: the [`door`], which asks the [`name`] that a request was sent to, where it comes from by [`proxies`], and
 //! the [`throttle`] of wrong tokens; the file of [`tokens`], and [`sessions`] of the page with their [`login`]. What may not be seen is answered exactly as what is not there: the scope is
@@ -17,23 +17,26 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
-use observability::{ProjectClaim, RequestContext};
+use observability::RequestContext;
 use store::Scope;
 
 use crate::problem::Problem;
 
+mod confirmed;
 pub mod door;
-pub mod lease;
 pub mod login;
 pub mod name;
 pub mod proxies;
+pub mod reader;
 pub mod sessions;
 pub mod throttle;
 pub mod tokens;
 pub mod tokens_file;
 
+pub use confirmed::CONFIRMED_MAX;
+use confirmed::Confirmed;
 use door::{Door, bearer, no_token};
-pub use lease::{Ended, Lease};
+pub use reader::{Ended, ReadError, Reader, View};
 use sessions::Sessions;
 use throttle::Purpose;
 use tokens::TokenHash;
@@ -53,6 +56,7 @@ pub struct Access(Arc<Inner>);
 struct Inner {
     door: Door,
     kind: Kind,
+    confirmed: Confirmed,
 }
 
 #[derive(Debug)]
@@ -66,44 +70,6 @@ enum Kind {
 struct State {
     file: TokensFile,
     sessions: Arc<Mutex<Sessions>>,
-}
-
-/// Who asks. Only [`guard`] makes one.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    scope: Scope,
-    name: Option<String>,
-    token: Option<TokenHash>,
-    /// The session that the token was taken from.
-    session: Option<TokenHash>,
-}
-
-impl Reader {
-    /// What they may see.
-    #[must_use]
-    pub fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    /// Their token; none where everyone may see everything.
-    pub(crate) fn token(&self) -> Option<TokenHash> {
-        self.token
-    }
-
-    /// The name of their token; none where everyone may see everything.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-}
-
-impl FromRequest for Reader {
-    type Error = Problem;
-    type Future = std::future::Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        std::future::ready(request.extensions().get::<Self>().cloned().ok_or_else(no_token))
-    }
 }
 
 /// Who may send alerts, and reads nothing by that. Only [`guard`] makes one.
@@ -127,7 +93,7 @@ impl Access {
             Some(file) => Kind::Tokens(Box::new(State { sessions: file.sessions(), file })),
             None => Kind::Open,
         };
-        Self(Arc::new(Inner { door, kind }))
+        Self(Arc::new(Inner { door, kind, confirmed: Confirmed::default() }))
     }
 
     /// Whether lines need a token and `/metrics`, which names projects, does not.
@@ -142,40 +108,39 @@ impl Access {
         matches!(self.0.kind, Kind::Tokens(_))
     }
 
-    /// What a reader may see now, for what goes on after its request was let in; none when its token is good no more, or
-    /// its session has ended.
-    #[must_use]
-    pub fn renewed(&self, reader: &Reader) -> Option<Reader> {
-        match (&self.0.kind, &reader.session, &reader.token) {
-            (Kind::Open, ..) => Some(reader.clone()),
-            (Kind::Tokens(state), Some(session), _) => state.reader_of(session),
-            (Kind::Tokens(state), None, Some(token)) => state.reader(token),
-            (Kind::Tokens(_), None, None) => None,
-        }
-    }
-}
-
-impl State {
-    fn reader(&self, token: &TokenHash) -> Option<Reader> {
-        let tokens = self.file.tokens();
+    /// What a token's holder may see at this moment, and their name.
+    fn granted(&self, token: &TokenHash) -> Option<(Arc<Scope>, Arc<str>)> {
+        let Kind::Tokens(state) = &self.0.kind else { return None };
+        let tokens = state.file.tokens();
         let holder = tokens.holder(token)?;
-        let (scope, name) = (holder.scope.clone(), Some(holder.name.clone()));
-        Some(Reader { scope, name, token: Some(*token), session: None })
+        Some((Arc::clone(&holder.scope), Arc::clone(&holder.name)))
+    }
+
+    /// The reader of a token.
+    fn reader(&self, token: &TokenHash) -> Option<Reader> {
+        Reader::of_token(self, *token, None)
     }
 
     /// The reader of a session, by the hash of its number.
     fn reader_of(&self, session: &TokenHash) -> Option<Reader> {
-        let token = lock(&self.sessions).token(session, Instant::now())?;
-        Some(Reader { session: Some(*session), ..self.reader(&token)? })
+        let Kind::Tokens(state) = &self.0.kind else { return None };
+        Reader::of_token(self, state.token_of(session)?, Some(*session))
     }
 
     /// Who sent a request, by its `Authorization` or its session.
-    fn who(&self, request: &ServiceRequest, door: &Door) -> Result<Reader, Problem> {
+    fn who(&self, request: &ServiceRequest) -> Result<Reader, Problem> {
         if let Some(token) = bearer(request.headers()) {
-            return door.present(Purpose::Read, token, origin(request), |hash| self.reader(hash)).into();
+            return self.0.door.present(Purpose::Read, token, origin(request), |hash| self.reader(hash)).into();
         }
         let session = request.cookie(login::COOKIE).map(|number| TokenHash::of(number.value().as_bytes()));
         session.and_then(|session| self.reader_of(&session)).ok_or_else(no_token)
+    }
+}
+
+impl State {
+    /// The token that a session was opened with, by the hash of its number, while it lasts.
+    fn token_of(&self, session: &TokenHash) -> Option<TokenHash> {
+        lock(&self.sessions).token(session, Instant::now())
     }
 
     /// Whether a request has the token that alerts come with.
@@ -222,16 +187,12 @@ fn path(request: &ServiceRequest) -> &str {
 }
 
 /// Leaves a reader on its request, and lets it speak for the projects that it may see: no one else does, in this
-/// service's own lines and metrics. A project is known to exist only where a token names it.
+/// service's own lines and metrics.
 fn leave(request: &ServiceRequest, reader: Reader) {
     let context = request.extensions().get::<RequestContext>().cloned();
     if let Some(context) = context {
-        let scope = reader.scope.clone();
-        context.set_project_check(move |project| match &scope {
-            Scope::All => ProjectClaim::Unverified,
-            scope if scope.sees(Some(project)) => ProjectClaim::Verified,
-            Scope::Projects(_) => ProjectClaim::Refused,
-        });
+        let reader = reader.clone();
+        context.set_project_check(move |project| reader.claim(project));
     }
     request.extensions_mut().insert(reader);
 }
@@ -239,7 +200,7 @@ fn leave(request: &ServiceRequest, reader: Reader) {
 /// Leaves on a request who sent it, or tells why it goes no further.
 fn admit(request: &ServiceRequest) -> Result<(), Problem> {
     let access = request.app_data::<web::Data<Access>>().ok_or_else(no_token)?;
-    let Inner { door, kind } = &*access.0;
+    let Inner { door, kind, .. } = &*access.0;
     if path(request) == observability::METRICS_PATH {
         return door.admit_scrape(request.peer_addr(), request.headers());
     }
@@ -248,13 +209,10 @@ fn admit(request: &ServiceRequest) -> Result<(), Problem> {
             let sender = state.alert_sender(request, door)?;
             request.extensions_mut().insert(sender);
         }
-        Kind::Tokens(state) => {
-            let reader = state.who(request, door)?;
-            leave(request, reader);
-        }
+        Kind::Tokens(_) => leave(request, access.who(request)?),
         Kind::Open => {
             door.check_name(request.headers())?;
-            leave(request, Reader { scope: Scope::All, name: None, token: None, session: None });
+            leave(request, Reader::everyone(access));
             request.extensions_mut().insert(AlertSender(()));
         }
     }

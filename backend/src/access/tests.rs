@@ -5,6 +5,7 @@ use actix_web::http::header::{AUTHORIZATION, COOKIE, HOST};
 use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, HttpResponse, web};
+use observability::ProjectClaim;
 
 use super::*;
 
@@ -38,13 +39,13 @@ impl Place {
     }
 
     fn by_token(&self, token: &str) -> Option<Reader> {
-        self.state().reader(&TokenHash::of(token.as_bytes()))
+        self.access.reader(&TokenHash::of(token.as_bytes()))
     }
 
     /// A session's number and its reader.
     fn by_session(&self, token: &str) -> (String, Reader) {
         let opened = lock(&self.state().sessions).open(TokenHash::of(token.as_bytes()), Instant::now()).unwrap();
-        let reader = self.state().reader_of(&TokenHash::of(opened.number.as_bytes())).unwrap();
+        let reader = self.access.reader_of(&TokenHash::of(opened.number.as_bytes())).unwrap();
         (opened.number, reader)
     }
 }
@@ -60,28 +61,39 @@ fn write(path: &std::path::Path, tokens: &[(&str, &[&str])]) {
     std::fs::rename(new, path).unwrap();
 }
 
-fn scope(projects: &[&str]) -> Scope {
-    Scope::Projects(projects.iter().map(|project| (*project).to_owned()).collect())
+/// Which of these projects a reader sees; none where it sees all lines, also those of no project.
+fn seen(reader: &Reader) -> Option<Vec<&'static str>> {
+    let of_projects = ["a", "b", "c"].into_iter().filter(|project| reader.sees(Some(project))).collect();
+    if reader.sees(None) { None } else { Some(of_projects) }
 }
 
 #[test]
-fn a_reader_is_renewed_to_what_its_token_may_see_now() {
+fn a_reader_ends_when_its_token_may_see_something_else_or_nothing() {
     let place = Place::new();
-    let (by_token, (_, by_session)) = (place.by_token(ONE).unwrap(), place.by_session(ONE));
-    for reader in [&by_token, &by_session] {
-        assert_eq!((reader.scope(), reader.name()), (&scope(&["a", "b"]), Some(ONE)));
-        assert_eq!(place.access.renewed(reader).unwrap().scope(), &scope(&["a", "b"]));
+    let readers = || [place.by_token(ONE).unwrap(), place.by_session(ONE).1];
+    let check = |readers: &[Reader; 2]| readers.each_ref().map(Reader::check);
+    let first = readers();
+    for reader in &first {
+        assert_eq!((seen(reader), reader.name(), reader.sees_all()), (Some(vec!["a", "b"]), Some(ONE), false));
     }
+    // Another file that says the same ends nothing.
+    place.rewrite(&[(OTHER, &["*"]), (ONE, &["b", "a"])]);
+    assert_eq!(check(&first), [Ok(()); 2]);
     place.rewrite(&[(ONE, &["a"]), (OTHER, &["*"])]);
-    assert_eq!(place.access.renewed(&by_token).unwrap().scope(), &scope(&["a"]), "narrowed");
-    assert!(place.access.renewed(&by_session).is_none(), "a session ends when its token's projects change");
+    assert_eq!(check(&first), [Err(Ended::Changed), Err(Ended::Revoked)], "narrowed: its session has ended too");
+    assert!(first.iter().all(|reader| seen(reader) == Some(vec![])), "it sees nothing any more");
+    let narrowed = readers();
+    assert!(narrowed.iter().all(|reader| seen(reader) == Some(vec!["a"])));
     place.rewrite(&[(ONE, &["*"]), (OTHER, &["*"])]);
-    assert_eq!(place.access.renewed(&by_token).unwrap().scope(), &Scope::All, "widened");
-    let (_, by_session) = place.by_session(ONE);
-    assert_eq!(place.access.renewed(&by_session).unwrap().scope(), &Scope::All);
+    assert_eq!(check(&narrowed), [Err(Ended::Changed), Err(Ended::Revoked)]);
+    let widened = readers();
+    assert!(widened.iter().all(|reader| seen(reader).is_none() && reader.sees_all()));
     place.rewrite(&[(OTHER, &["a"])]);
-    assert!([&by_token, &by_session].iter().all(|reader| place.access.renewed(reader).is_none()), "revoked");
-    assert!(place.by_token(ONE).is_none());
+    [&first, &narrowed, &widened].map(|readers| assert_eq!(check(readers), [Err(Ended::Revoked); 2]));
+    assert!(place.by_token(ONE).is_none() && seen(&widened[0]) == Some(vec![]));
+    // Whoever has the token could ask again; a session ended for good.
+    place.rewrite(&[(ONE, &["*"]), (OTHER, &["a"])]);
+    assert_eq!(check(&widened), [Ok(()), Err(Ended::Revoked)]);
 }
 
 #[test]
@@ -89,10 +101,9 @@ fn a_session_that_ends_ends_its_reader_and_no_other() {
     let place = Place::new();
     let (by_token, (number, ended), (_, goes_on)) =
         (place.by_token(ONE).unwrap(), place.by_session(ONE), place.by_session(ONE));
-    assert!(ended.session.is_some() && by_token.session.is_none());
     lock(&place.state().sessions).close(&number);
-    assert!(place.access.renewed(&ended).is_none(), "though its token is good");
-    assert!(place.access.renewed(&goes_on).is_some() && place.access.renewed(&by_token).is_some());
+    assert_eq!(ended.check(), Err(Ended::Revoked), "though its token is good");
+    assert_eq!((goes_on.check(), by_token.check()), (Ok(()), Ok(())));
 }
 
 #[test]
@@ -101,7 +112,7 @@ fn sessions_per_token_end_the_reader_of_the_oldest() {
     let (_, oldest) = place.by_session(ONE);
     let (_, of_other) = place.by_session(OTHER);
     (0..sessions::SESSIONS_PER_TOKEN).for_each(|_| drop(place.by_session(ONE)));
-    assert!(place.access.renewed(&oldest).is_none() && place.access.renewed(&of_other).is_some());
+    assert_eq!((oldest.check(), of_other.check()), (Err(Ended::Revoked), Ok(())));
 }
 
 #[test]
@@ -110,7 +121,7 @@ fn a_broken_file_changes_nothing() {
     let reader = place.by_token(ONE).unwrap();
     std::fs::write(place.folder.path().join("tokens.toml"), "[[token]]\nname = 3\n").unwrap();
     place.state().file.look_next_time();
-    assert_eq!(place.access.renewed(&reader).unwrap().scope(), &scope(&["a", "b"]));
+    assert_eq!((reader.check(), seen(&reader)), (Ok(()), Some(vec!["a", "b"])));
 }
 
 #[test]
@@ -120,8 +131,8 @@ fn the_sessions_of_a_token_that_is_taken_away_or_changed_end_for_good() {
         let (revoked, goes_on) = (place.by_session(ONE).1, place.by_session(OTHER).1);
         place.rewrite(between);
         place.rewrite(&[(ONE, &["a", "b"]), (OTHER, &["*"])]);
-        assert!(place.by_token(ONE).is_some() && place.access.renewed(&goes_on).is_some());
-        assert!(place.access.renewed(&revoked).is_none(), "{between:?}");
+        assert!(place.by_token(ONE).is_some() && goes_on.check().is_ok());
+        assert_eq!(revoked.check(), Err(Ended::Revoked), "{between:?}");
     }
 }
 
@@ -157,27 +168,57 @@ fn a_file_without_a_token_or_that_is_none_changes_nothing() {
             }
             assert!(in_time.is_ok(), "{number}");
         });
-        assert_eq!(place.access.renewed(&reader).map(|reader| reader.scope), Some(scope(&["a", "b"])), "{number}");
+        assert_eq!((reader.check(), seen(&reader)), (Ok(()), Some(vec!["a", "b"])), "{number}");
     }
     let _ = std::fs::remove_file(&path);
     place.rewrite(&[(OTHER, &["*"])]);
-    assert!(place.access.renewed(&reader).is_none(), "a good file holds again");
+    assert_eq!(reader.check(), Err(Ended::Revoked), "a good file holds again");
 }
 
 #[test]
 fn without_tokens_everyone_sees_everything_for_good() {
-    let access = Access::new(Door::default(), None);
-    let reader = Reader { scope: Scope::All, name: None, token: None, session: None };
-    assert_eq!(access.renewed(&reader).unwrap().scope(), &Scope::All);
+    let reader = Reader::of_everyone();
+    assert_eq!((reader.check(), seen(&reader), reader.sees_all()), (Ok(()), None, true));
     // A reader without a token is none where tokens are needed.
-    assert!(Place::new().access.renewed(&reader).is_none());
+    let place = Place::new();
+    let reader = Reader::everyone(&place.access);
+    assert_eq!((reader.check(), seen(&reader)), (Err(Ended::Revoked), Some(vec![])));
 }
 
-/// What a handler is left with: the scope of its reader, and whether it may send alerts.
+#[test]
+fn a_reader_speaks_for_the_projects_that_its_token_names_and_only_while_it_does() {
+    let place = Place::new();
+    let (one, of_all) = (place.by_token(ONE).unwrap(), place.by_token(OTHER).unwrap());
+    let claims = |reader: &Reader| [reader.claim("a"), reader.claim("c")];
+    assert_eq!(claims(&one), [ProjectClaim::Verified, ProjectClaim::Refused]);
+    assert_eq!(claims(&of_all), [ProjectClaim::Unverified; 2]);
+    place.rewrite(&[(ONE, &["a"])]);
+    assert_eq!([claims(&one), claims(&of_all)], [[ProjectClaim::Refused; 2]; 2]);
+}
+
+#[actix_rt::test]
+async fn what_is_revoked_during_a_read_is_not_given() {
+    let (place, folder) = (Place::new(), tempfile::tempdir().unwrap());
+    let target = store::Target::Sqlite(folder.path().join("logs.db"));
+    let store = store::Store::open_writer(&target, &store::EngineSettings::default()).await.unwrap();
+    let (number, reader) = place.by_session(ONE);
+    let view = reader.view(&store);
+    assert!(view.search(&store::Search::default()).await.is_ok());
+    let read = view.read(async |scope| {
+        assert!(scope.sees(Some("a")));
+        lock(&place.state().sessions).close(&number);
+        Ok(())
+    });
+    assert!(matches!(read.await, Err(ReadError::Ended(Ended::Revoked))));
+    let again = view.read(async |_| -> Result<(), store::SearchError> { panic!("the store is not asked") });
+    assert!(matches!(again.await, Err(ReadError::Ended(Ended::Revoked))));
+}
+
+/// What a handler is left with: what its reader sees, and whether it may send alerts.
 async fn left(request: HttpRequest) -> HttpResponse {
     let extensions = request.extensions();
-    let scope = extensions.get::<Reader>().map(|reader| format!("{:?}", reader.scope()));
-    HttpResponse::Ok().body(format!("{scope:?} {}", extensions.get::<AlertSender>().is_some()))
+    let seen = extensions.get::<Reader>().map(seen);
+    HttpResponse::Ok().body(format!("{seen:?} {}", extensions.get::<AlertSender>().is_some()))
 }
 
 async fn answer(
@@ -203,8 +244,8 @@ async fn the_guard_leaves_what_the_token_or_session_is_good_for_and_nothing_else
     let (number, _) = place.by_session(ONE);
     let bearer = |token: &str| (AUTHORIZATION, format!("Bearer {token}"));
     let cookie = |number: &str| (COOKIE, format!("{}={number}", login::COOKIE));
-    let of_one = format!("{:?} false", Some(format!("{:?}", scope(&["a", "b"]))));
-    let of_all = format!("{:?} false", Some("All"));
+    let of_one = format!("{:?} false", Some(Some(["a", "b"])));
+    let of_all = "Some(None) false".to_owned();
     let none = "None true".to_owned();
     for (path, headers, expected) in [
         ("/api/logs", vec![bearer(ONE)], (200, Some(&of_one))),
@@ -242,4 +283,29 @@ async fn without_tokens_only_own_names_are_answered_metrics_too() {
     ] {
         assert_eq!(answer(&access, path, &[(HOST, host.to_owned())]).await.0, status, "{path} {host}");
     }
+}
+
+/// The source files of a folder and those in it, each with what stands before its tests.
+fn sources(folder: &std::path::Path, found: &mut Vec<(std::path::PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+            found.push((path, code));
+        }
+    }
+}
+
+#[test]
+fn a_scope_is_made_and_kept_nowhere_else() {
+    let (root, mut files) = (std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), Vec::new());
+    sources(&root, &mut files);
+    let own = root.join("access");
+    let named: Vec<_> = files.iter().filter(|(_, code)| code.contains("Scope")).map(|(path, _)| path).collect();
+    assert!(named.iter().any(|path| path.starts_with(&own)), "it would be found");
+    let elsewhere: Vec<_> = named.into_iter().filter(|path| !path.starts_with(&own)).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
 }

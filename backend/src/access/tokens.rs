@@ -21,6 +21,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use observability::is_valid_id;
 use serde::Deserialize;
@@ -82,12 +83,12 @@ impl std::fmt::Debug for TokenHash {
 }
 
 /// A token's holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Holder {
     /// As the file names them.
-    pub name: String,
+    pub(super) name: Arc<str>,
     /// What they may read.
-    pub scope: Scope,
+    pub(super) scope: Arc<Scope>,
 }
 
 /// All tokens of a file.
@@ -203,8 +204,8 @@ impl Tokens {
             if tokens.readers.iter().any(|(known, _)| *known == hash) {
                 return Err(entry(&called, "the token stands twice"));
             }
-            let scope = scope(&called, found.projects)?;
-            tokens.readers.push((hash, Holder { name: found.name, scope }));
+            let scope = Arc::new(scope(&called, found.projects)?);
+            tokens.readers.push((hash, Holder { name: found.name.into(), scope }));
         }
         if let Some(secret) = file.alerts {
             let found = hash("alerts", secret.token.as_deref(), secret.sha256.as_deref())?;
@@ -315,10 +316,10 @@ mod tests {
     fn a_token_leads_to_its_holder_and_to_no_other() {
         let tokens = Tokens::parse(FILE).unwrap();
         let of = |text: &str| tokens.holder(&TokenHash::of(text.as_bytes()));
-        assert_eq!(of("0123456789abcdef-all").unwrap().scope, Scope::All);
+        assert_eq!(*of("0123456789abcdef-all").unwrap().scope, Scope::All);
         let one = of("test").unwrap();
-        assert_eq!(one.name, "one");
-        assert_eq!(one.scope, Scope::Projects(["a".to_owned(), "b/c".to_owned()].into()));
+        assert_eq!(&*one.name, "one");
+        assert_eq!(*one.scope, Scope::Projects(["a".to_owned(), "b/c".to_owned()].into()));
         assert_eq!(of("0123456789abcdef-alerts"), None);
         assert_eq!(of(""), None);
         assert!(tokens.is_of_alerts(&TokenHash::of(b"0123456789abcdef-alerts")));

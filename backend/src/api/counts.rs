@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use actix_web::web;
 use store::counts::MAX_TOP;
-use store::{Breakdown, Facet, Field, NamedField, NamedFields, SearchError, Selection, Store};
+use store::{Breakdown, Facet, Field, NamedField, NamedFields, Selection, Store};
 
-use crate::access::Reader;
+use crate::access::{ReadError, Reader};
 use crate::api::parameters;
 use crate::ask::{Asked, within};
 use crate::problem::{Details, Problem};
@@ -72,7 +72,7 @@ parameters! {
 async fn answer<Found, Answer: From<Found>>(
     store: &Store,
     asked: Asked<'_>,
-    count: impl AsyncFnOnce(&Selection) -> Result<Found, SearchError>,
+    count: impl AsyncFnOnce(&Selection) -> Result<Found, ReadError>,
 ) -> Result<web::Json<Answer>, Problem> {
     let found = count(&asked.selection(store).await?).await?;
     Ok(web::Json(found.into()))
@@ -101,7 +101,7 @@ pub async fn facets(
         return Err(Problem::bad_request(format!("at most {FACETS_MAX} fields are counted at once")));
     }
     let top = parse_top(query.top.as_deref())?;
-    answer(&store, query.asked(), async |chosen| store.facets(reader.scope(), chosen, &facets, top).await).await
+    answer(&store, query.asked(), async |chosen| reader.view(&store).facets(chosen, &facets, top).await).await
 }
 
 fn parse_facet(name: &str, named: &NamedFields) -> Result<Facet, Problem> {
@@ -135,7 +135,7 @@ pub async fn histogram(
     query: web::Query<HistogramQuery>,
 ) -> Result<web::Json<HistogramAnswer>, Problem> {
     let step = parse_step(query.step_s.as_deref())?;
-    answer(&store, query.asked(), async |chosen| store.histogram(reader.scope(), chosen, step).await).await
+    answer(&store, query.asked(), async |chosen| reader.view(&store).histogram(chosen, step).await).await
 }
 
 fn parse_step(step_s: Option<&str>) -> Result<Duration, Problem> {
@@ -170,7 +170,7 @@ pub async fn stats(
         Some(_) => return Err(Problem::bad_request("by is total, endpoint, project or time")),
     };
     let top = parse_top(query.top.as_deref())?;
-    answer(&store, query.asked(), async |chosen| store.requests(reader.scope(), chosen, by, top).await).await
+    answer(&store, query.asked(), async |chosen| reader.view(&store).requests(chosen, by, top).await).await
 }
 
 /// Counts lines by the pattern of their message.
@@ -190,5 +190,5 @@ pub async fn patterns(
     query: web::Query<PatternsQuery>,
 ) -> Result<web::Json<PatternsAnswer>, Problem> {
     let top = parse_top(query.top.as_deref())?;
-    answer(&store, query.asked(), async |chosen| store.patterns(reader.scope(), chosen, top).await).await
+    answer(&store, query.asked(), async |chosen| reader.view(&store).patterns(chosen, top).await).await
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use store::{Page, Search, Store};
 use utoipa::ToSchema;
 
-use crate::access::{Access, Lease, Reader};
+use crate::access::{ReadError, Reader};
 use crate::answers::{self, A_PAGE, FIRST_STEP, TAKEN_BY_STREAM};
 use crate::api::parameters;
 use crate::ask::{DEFAULT_LIMIT, parse_cursor, parse_order, within};
@@ -85,7 +85,6 @@ pub struct StreamEndLine {
 pub async fn logs(
     request: HttpRequest,
     store: web::Data<Store>,
-    access: web::Data<Access>,
     reader: Reader,
     query: web::Query<LogsQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -103,25 +102,26 @@ pub async fn logs(
         order: parse_order(query.order.as_deref())?,
         limit: limit.min(if as_stream { STREAM_PAGE_LINES } else { most }),
         cursor: parse_cursor(query.cursor.as_deref())?,
+        ..Search::default()
     };
     // The first page is waited for, so that a question without an answer gets a problem.
     let step = if as_stream { (TAKEN_BY_STREAM, FIRST_STEP) } else { A_PAGE };
-    let page = answers::search(&store, reader.scope(), &search, step).await?;
+    let page = answers::search(reader.view(&store), &search, step).await?;
     tracing::info!(found = page.lines.len(), as_stream, "searched");
     if !as_stream {
         let next = page.next.map(|cursor| cursor.to_string());
         return Ok(HttpResponse::Ok().json(Lines { lines: &page.lines, next }));
     }
-    let lease = Lease::new(&access, reader);
     let is_bounded = query.limit.is_none();
-    let stream = Stream { store, lease, search, left: limit, given: 0, step: FIRST_STEP, is_bounded, page: Some(page) };
+    let stream =
+        Stream { store, reader, search, left: limit, given: 0, step: FIRST_STEP, is_bounded, page: Some(page) };
     Ok(HttpResponse::Ok().content_type(NDJSON).streaming(stream.parts()))
 }
 
 /// A stream of lines: one page of them is in memory.
 struct Stream {
     store: Store,
-    lease: Lease,
+    reader: Reader,
     search: Search,
     /// Lines that may still be given.
     left: usize,
@@ -151,16 +151,14 @@ impl Stream {
             }
             None => {
                 self.search.limit = self.left.min(STREAM_PAGE_LINES);
-                let scope = match self.lease.scope() {
-                    Ok(scope) => scope,
-                    Err(ended) => {
+                let view = self.reader.view(&self.store);
+                match answers::search(view, &self.search, (TAKEN_BY_STREAM, self.step)).await {
+                    Ok(page) => page,
+                    Err(ReadError::Ended(ended)) => {
                         tracing::info!(%ended, lines = self.given, "stream ended before its lines did");
                         return Some(self.end(ended.to_string()));
                     }
-                };
-                match answers::search(&self.store, scope, &self.search, (TAKEN_BY_STREAM, self.step)).await {
-                    Ok(page) => page,
-                    Err(error) => {
+                    Err(ReadError::Store(error)) => {
                         tracing::warn!(%error, lines = self.given, "a stream ended before its lines did");
                         return Some(self.end(error.to_string()));
                     }
@@ -216,10 +214,10 @@ mod tests {
     async fn stream(store: &Store, limit: usize, is_bounded: bool) -> Stream {
         let search = Search { limit: limit.min(STREAM_PAGE_LINES), ..Search::default() };
         let page = store.search(&Scope::All, &search).await.unwrap();
-        let lease = Lease::of_everyone();
+        let reader = Reader::of_everyone();
         Stream {
             store: store.clone(),
-            lease,
+            reader,
             search,
             left: limit,
             given: 0,
@@ -286,7 +284,7 @@ mod tests {
         let file = folder.path().join("logs.db");
         drop((store(folder.path(), 3_000).await, store(other.path(), 1_200).await));
         let store = Store::open_reader(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
-        let access = Access::new(crate::access::door::Door::default(), None);
+        let access = crate::access::Access::new(crate::access::door::Door::default(), None);
         let app = actix_web::App::new().app_data(web::Data::new(store)).app_data(web::Data::new(access));
         let app =
             app.route("/api/logs", web::get().to(logs)).wrap(actix_web::middleware::from_fn(crate::access::guard));

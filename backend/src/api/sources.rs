@@ -3,10 +3,11 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{Around, GenerationId, MAX_LIMIT, SourceLine, Store};
+use store::{Around, GenerationId, MAX_LIMIT, Room, SourceLine, Store};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
+use crate::answers::PAGE_BYTES_MAX;
 use crate::ask::within;
 use crate::problem::{Details, Problem};
 
@@ -30,8 +31,8 @@ pub struct AroundQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AroundAnswer {
     lines: Vec<SourceLineAnswer>,
-    /// Where to ask for lines before these, null unless the look ended early: with a token that does not see all lines it
-    /// goes 8 MiB of the source to each side.
+    /// Where to ask for lines before these, null unless the look ended early: a side has at most 4 MiB of lines, and with a
+    /// token that does not see all lines the look goes 8 MiB of the source to each side.
     earlier: Option<u64>,
     /// Where to ask for lines after these, null unless the look ended early.
     later: Option<u64>,
@@ -77,7 +78,9 @@ pub async fn around(
     }
     let before = within("before", query.before.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
     let after = within("after", query.after.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
-    let Around { lines, earlier, later } = store.around(reader.scope(), generation, offset, before, after).await?;
+    let side = |lines| Room { lines, bytes: PAGE_BYTES_MAX / 2 };
+    let Around { lines, earlier, later } =
+        reader.view(&store).around(generation, offset, (side(before), side(after))).await?;
     let line = |SourceLine { offset, line }| SourceLineAnswer { offset, line };
     Ok(HttpResponse::Ok().json(AroundAnswer { lines: lines.into_iter().map(line).collect(), earlier, later }))
 }

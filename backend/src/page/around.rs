@@ -5,9 +5,10 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 use store::search::AROUND_MAX_BYTES;
-use store::{GenerationId, SourceLine, Store};
+use store::{GenerationId, Room, SourceLine, Store};
 
 use crate::access::Reader;
+use crate::answers::SHOWN_BYTES_MAX;
 use crate::ask::within;
 use crate::line::Line;
 use crate::page::text::counted;
@@ -87,7 +88,9 @@ pub async fn show(
         generation.parse().map_err(|_| Problem::bad_request("a source's generation is 32 hexadecimal digits"))?;
     let before = within("before", query.before.as_deref(), LINES, 0..=LINES_MAX)?;
     let after = within("after", query.after.as_deref(), LINES, 0..=LINES_MAX)?;
-    let found = store.around(reader.scope(), generation, offset, before, after).await.map_err(Problem::from)?;
+    let room = |lines| Room { lines, bytes: SHOWN_BYTES_MAX / 2 };
+    let found = reader.view(&store).around(generation, offset, (room(before), room(after))).await;
+    let found = found.map_err(Problem::from)?;
     let here = found.lines.iter().position(|line| line.offset == offset);
     if here.is_none() && query.on.is_none() {
         return Err(Problem::new(StatusCode::NOT_FOUND, "there is no line at this place that you may see").into());
@@ -139,10 +142,16 @@ fn lead(generation: GenerationId, offset: u64, is_line: bool, sides: [SideFound;
     let mib = AROUND_MAX_BYTES / (1024 * 1024);
     if let Some(place) = found.ended_at {
         let words = if side == 0 { "before" } else { "after" };
-        let note = format!(
-            "Of the {mib} MiB of the source {words} this place you may see {}; it was looked at no farther.",
-            if found.lines == 0 { "no line".to_owned() } else { counted(found.lines as u64, "line", "lines") }
-        );
+        // It goes on right at the outermost line: more had no room.
+        let is_full = place == found.outermost || place == found.outermost + 1;
+        let note = if is_full {
+            format!("The lines {words} this place are long: this page has no room for more of them.")
+        } else {
+            format!(
+                "Of the {mib} MiB of the source {words} this place you may see {}; it was looked at no farther.",
+                if found.lines == 0 { "no line".to_owned() } else { counted(found.lines as u64, "line", "lines") }
+            )
+        };
         return Some(Lead { href: lone(place, MORE, "&on=1"), note: Some(note) });
     }
     if found.lines < found.asked || found.asked == 0 && found.lines == 0 && !is_line {
@@ -181,6 +190,7 @@ mod tests {
         assert_eq!(lead_of(true, 0, found(500, 500, None)), more("100?before=50&after=0", true));
         assert_eq!(lead_of(true, 0, found(20, 0, Some(40))), more("40?before=50&after=0&on=1", true));
         assert_eq!(lead_of(false, 1, found(50, 7, Some(700))), more("700?before=0&after=50&on=1", true));
+        assert_eq!(lead_of(true, 0, found(20, 2, Some(100))), more("100?before=50&after=0&on=1", true));
         assert_eq!(lead_of(false, 0, found(50, 50, None)), more("100?before=50&after=0", false));
         assert_eq!(lead_of(false, 1, found(0, 0, None)), None);
     }

@@ -9,9 +9,10 @@ use askama::Template;
 use serde::Deserialize;
 use store::counts::{Breakdown, GroupKey, RequestStats, Requests, Selection};
 use store::patterns::{PatternCount, Patterns};
-use store::{Field, Filter, Level, Scope, Search, Store, Timestamp};
+use store::{Field, Filter, Level, Search, Store, Timestamp};
 
-use crate::access::Reader;
+use crate::access::{Reader, View};
+use crate::answers::{self, LOOKED_AT};
 use crate::line::Line;
 use crate::page::chart::{self, Area, Curve, Unit};
 use crate::page::params::{Params, RANGES, Times};
@@ -144,7 +145,7 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
     // The end is open, so that what is just coming in is there too.
     let selection = Selection { filter: Filter::EVERY, from: Some(from), to: None };
     let step_ms = step_ms(from, now);
-    let asked = ask(&store, reader.scope(), &selection, Duration::from_millis(step_ms.unsigned_abs())).await?;
+    let asked = ask(reader.view(&store), &selection, Duration::from_millis(step_ms.unsigned_abs())).await?;
     let mut notes: Vec<_> = [asked.over_time.counted, asked.volume.counted, asked.patterns.counted]
         .into_iter()
         .filter_map(honesty)
@@ -196,20 +197,20 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
     page::html(StatusCode::OK, &page)
 }
 
-async fn ask(store: &Store, scope: &Scope, selection: &Selection, step: Duration) -> Result<Asked, Problem> {
+async fn ask(view: View<'_>, selection: &Selection, step: Duration) -> Result<Asked, Problem> {
     let lines = async |filter: Filter| -> Result<Vec<Line>, Problem> {
         let search = Search { from: selection.from, limit: LATEST, ..Search::of(filter) };
-        let page = store.search(scope, &search).await?;
+        let page = answers::search(view, &search, LOOKED_AT).await?;
         Ok(page.lines.iter().map(|line| Line::read(line.get())).collect())
     };
     Ok(Asked {
-        over_time: store.requests(scope, selection, Breakdown::Time(step), TOP).await?,
-        endpoints: store.requests(scope, selection, Breakdown::Endpoint, TOP).await?,
-        projects: store.requests(scope, selection, Breakdown::Project, TOP).await?,
-        volume: store.histogram(scope, selection, step).await?,
+        over_time: view.requests(selection, Breakdown::Time(step), TOP).await?,
+        endpoints: view.requests(selection, Breakdown::Endpoint, TOP).await?,
+        projects: view.requests(selection, Breakdown::Project, TOP).await?,
+        volume: view.histogram(selection, step).await?,
         errors: lines(Filter::levels([Level::Error])).await?,
         alerts: lines(Filter::is(Field::Target, "alert")).await?,
-        patterns: store.patterns(scope, selection, PATTERNS).await?,
+        patterns: view.patterns(selection, PATTERNS).await?,
     })
 }
 

@@ -6,9 +6,10 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use observability::is_valid_id;
 use store::counts::{Counted, Facet, Histogram, Selection};
-use store::{Cursor, Field, Filter, NamedFields, Order, Scope, Search, Store, Timestamp};
+use store::{Cursor, Field, Filter, NamedFields, Order, Search, Store, Timestamp};
 
-use crate::access::Reader;
+use crate::access::{Reader, View};
+use crate::answers::{self, SHOWN};
 use crate::line::Line;
 use crate::links::page_path;
 use crate::page::chart::{self, Area, Stack};
@@ -93,15 +94,16 @@ pub async fn show(
     params: web::Query<Params>,
 ) -> Result<HttpResponse, Failure> {
     let store = store.pinned();
+    let view = reader.view(&store);
     if let Some(id) = params.text().filter(|text| is_valid_id(text.as_bytes()) && params.words.is_empty()) {
         // The same question whether it is there or not, and whoever's it is.
-        if gather::is_there(&store, reader.scope(), id).await.map_err(Problem::from)? {
+        if gather::is_there(view, id).await.map_err(Problem::from)? {
             return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, page_path(id))).finish());
         }
     }
     let fields = crate::ask::fields(&store, params.text()).await?;
     let (status, wrong, found) = match understood(&params, &fields) {
-        Ok(asked) => (StatusCode::OK, None, Some(find(&store, &reader, &params, asked).await?)),
+        Ok(asked) => (StatusCode::OK, None, Some(find(view, &params, asked).await?)),
         Err(problem) => {
             let wrong = Wrong { detail: problem.to_string(), marked: marked(&params, &fields) };
             (StatusCode::BAD_REQUEST, Some(wrong), None)
@@ -178,15 +180,16 @@ struct PageOfLines {
 }
 
 /// Both sides go on from a line's own place, so that no line is left out or shown twice while others come in.
-async fn page_of(store: &Store, scope: &Scope, asked: &Asked) -> Result<PageOfLines, Problem> {
+async fn page_of(view: View<'_>, asked: &Asked) -> Result<PageOfLines, Problem> {
     let Asked { selection: Selection { filter, from, to }, place } = asked;
     let (order, cursor) = match place {
         Place::First => (Order::NewestFirst, None),
         Place::After(cursor) => (Order::NewestFirst, Some(*cursor)),
         Place::Before(cursor) => (Order::OldestFirst, Some(*cursor)),
     };
-    let search = Search { filter: filter.clone(), from: *from, to: *to, order, limit: PAGE_LINES, cursor };
-    let page = store.search(scope, &search).await?;
+    let (from, to, filter) = (*from, *to, filter.clone());
+    let search = Search { filter, from, to, order, limit: PAGE_LINES, cursor, ..Search::default() };
+    let page = answers::search(view, &search, SHOWN).await?;
     let mut lines: Vec<_> = page.lines.iter().map(|line| Line::read(line.get())).collect();
     Ok(match place {
         Place::First => PageOfLines { lines, older: page.next, newer: None },
@@ -199,14 +202,14 @@ async fn page_of(store: &Store, scope: &Scope, asked: &Asked) -> Result<PageOfLi
     })
 }
 
-async fn find(store: &Store, reader: &Reader, params: &Params, asked: Asked) -> Result<Found, Problem> {
-    let PageOfLines { lines, older, newer } = page_of(store, reader.scope(), &asked).await?;
+async fn find(view: View<'_>, params: &Params, asked: Asked) -> Result<Found, Problem> {
+    let PageOfLines { lines, older, newer } = page_of(view, &asked).await?;
     let Asked { selection, place } = asked;
-    let facets = store.facets(reader.scope(), &selection, &FACETS.map(|(facet, ..)| facet), VALUES).await?;
+    let facets = view.facets(&selection, &FACETS.map(|(facet, ..)| facet), VALUES).await?;
     let within = Times { from: selection.from, to: selection.to };
-    let (from, to) = range(store, reader.scope(), &selection).await?;
+    let (from, to) = range(view, &selection).await?;
     let step = std::time::Duration::from_millis(step_ms(from, to).unsigned_abs());
-    let histogram = store.histogram(reader.scope(), &selection, step).await?;
+    let histogram = view.histogram(&selection, step).await?;
     let fixed = params.within(within);
     let next = older.map(|place| fixed.with("cursor", &place.to_string()).href("/search"));
     let previous = newer.map(|place| fixed.with("before", &place.to_string()).href("/search"));
@@ -248,13 +251,13 @@ fn not_drawn(lines: u64, histogram: &Histogram) -> Option<String> {
 }
 
 /// What a picture is of: the range that is asked for, and where it is open, from the first line or to the last.
-async fn range(store: &Store, scope: &Scope, selection: &Selection) -> Result<(Timestamp, Timestamp), Problem> {
+async fn range(view: View<'_>, selection: &Selection) -> Result<(Timestamp, Timestamp), Problem> {
     let outermost = async |given: Option<Timestamp>, order: Order| -> Result<Option<Timestamp>, Problem> {
         if given.is_some() {
             return Ok(given);
         }
         let Selection { filter, from, to } = selection.clone();
-        let page = store.search(scope, &Search { filter, from, to, order, limit: 1, cursor: None }).await?;
+        let page = view.search(&Search { filter, from, to, order, limit: 1, ..Search::default() }).await?;
         Ok(page.lines.first().and_then(|line| Line::read(line.get()).time))
     };
     let to = outermost(selection.to, Order::NewestFirst).await?.unwrap_or_else(Timestamp::now);

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use store::tail::ParseTailPlaceError;
-use store::{Filter, Scope, Store, TailPlace};
+use store::{Filter, Room, Store, TailPage, TailPlace};
 use tokio::sync::watch;
 use utoipa::IntoParams;
 
-use crate::access::{Access, Lease, Reader};
+use crate::access::{ReadError, Reader};
+use crate::answers::{ANSWER_BYTES_PER_TOKEN, Answers, Held, TAKEN_BY_STREAM};
 use crate::limits::Limits;
 use crate::line::Line;
 use crate::links::page_path;
@@ -30,6 +31,9 @@ pub const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Lines of one event. More come with the next at once.
 pub const EVENT_LINES: usize = 200;
+
+/// Bytes of the lines of one event; one line always fits.
+pub const EVENT_BYTES_MAX: usize = TAKEN_BY_STREAM / 4;
 
 /// So many events without a line, and the place is told anyway: what watches the connection sees that it lives.
 const QUIET_ROUNDS: u32 = 30;
@@ -157,8 +161,8 @@ struct Shown<'a> {
 )]
 pub async fn events(
     store: web::Data<Store>,
-    access: web::Data<Access>,
     tails: web::Data<Tails>,
+    answers: web::Data<Answers>,
     reader: Reader,
     request: HttpRequest,
     query: web::Query<TailQuery>,
@@ -168,27 +172,27 @@ pub async fn events(
     let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
     let place = last.filter(|place| !place.is_empty()).or(after);
     // A name that is not known any more was good once: only its lines are lost to the tail, and that is told.
-    let (place, is_anew) = match (place, reader.scope()) {
-        (Some(name), Scope::Projects(_)) => {
+    let (place, is_anew) = match (place, reader.sees_all()) {
+        (Some(name), false) => {
             let place = tails.places.of(&name);
             let is_anew = place.is_none();
             (place, is_anew)
         }
-        (Some(place), Scope::All) => {
+        (Some(place), true) => {
             (Some(place.parse().map_err(|error: ParseTailPlaceError| Problem::bad_request(error.to_string()))?), false)
         }
         (None, _) => (None, false),
     };
-    let names = match reader.scope() {
-        Scope::All => None,
-        Scope::Projects(_) => Some(tails.places.names().map_err(|error| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("there is no randomness to be had: {error}"))
-        })?),
-    };
+    let no_randomness =
+        |error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("there is no randomness to be had: {error}"));
+    let names = if reader.sees_all() { None } else { Some(tails.places.names().map_err(no_randomness)?) };
     let seat = tails.seats.take(reader.token())?;
     let tail = Tail {
         store: store.get_ref().clone(),
-        lease: Lease::new(&access, reader),
+        reader,
+        answers: answers.get_ref().clone(),
+        step: EVENT_LINES,
+        held: None,
         end: tails.end.clone(),
         filter,
         place,
@@ -209,7 +213,12 @@ pub async fn events(
 /// One tail.
 struct Tail {
     store: Store,
-    lease: Lease,
+    reader: Reader,
+    answers: Answers,
+    /// Lines that are asked for: those that have room in an event, by the last one.
+    step: usize,
+    /// What the last event takes beyond [`TAKEN_BY_STREAM`], until the next is asked for.
+    held: Option<Held>,
     end: watch::Receiver<bool>,
     filter: Filter,
     place: Option<TailPlace>,
@@ -246,33 +255,55 @@ impl Tail {
         if self.is_over {
             return None;
         }
+        self.held = None;
         loop {
             if !std::mem::take(&mut self.more) {
                 actix_rt::time::sleep(ASK_EVERY).await;
             }
-            let scope = match self.lease.scope() {
-                Ok(scope) => scope.clone(),
-                Err(ended) => {
+            let room = Room { lines: self.step, bytes: EVENT_BYTES_MAX };
+            let found = match self.reader.view(&self.store).tail(&self.filter, self.place.as_ref(), room).await {
+                Ok(page) => self.event_of(page).await,
+                Err(ReadError::Ended(ended)) => {
                     self.is_over = true;
-                    return Some(event("end", None, &format!("The tail ended: {ended}.")).into());
+                    Some(event("end", None, &format!("The tail ended: {ended}.")).into())
                 }
+                Err(ReadError::Store(error)) => self.trouble(&format!("The store does not answer; trying on. {error}")),
             };
-            if let Some(event) = self.ask(&scope).await {
+            if let Some(event) = found {
                 return Some(event);
             }
         }
     }
 
-    /// What came in since the last time.
-    async fn ask(&mut self, scope: &Scope) -> Option<Bytes> {
-        let page = match self.store.tail(scope, &self.filter, self.place.as_ref(), EVENT_LINES).await {
-            Ok(page) => page,
-            Err(_) if self.in_trouble => return None,
-            Err(error) => {
-                self.in_trouble = true;
-                return Some(event("trouble", None, &format!("The store does not answer; trying on. {error}")).into());
+    /// Tells once of what keeps the tail from going on.
+    fn trouble(&mut self, words: &str) -> Option<Bytes> {
+        let is_told = std::mem::replace(&mut self.in_trouble, true);
+        (!is_told).then(|| event("trouble", None, words).into())
+    }
+
+    /// The event of what came in since the last time; none where there is nothing to tell.
+    async fn event_of(&mut self, page: TailPage) -> Option<Bytes> {
+        let bytes = page.lines.iter().map(|line| line.get().len()).sum::<usize>();
+        // Each line is there as it is, parsed, and as the event has it.
+        let beyond = (4 * bytes).saturating_sub(TAKEN_BY_STREAM).min(ANSWER_BYTES_PER_TOKEN / 2);
+        if beyond > 0 {
+            match self.answers.take(self.reader.token(), beyond).await {
+                Ok(held) => self.held = Some(held),
+                Err(problem) => {
+                    // What was read is read again.
+                    self.step = 1;
+                    return self.trouble(&format!("{problem}; trying on."));
+                }
             }
-        };
+        }
+        // To wait for room took a while; the next read tells why there is no more.
+        if self.reader.check().is_err() {
+            return None;
+        }
+        if !page.lines.is_empty() {
+            let of_line = bytes.div_ceil(page.lines.len()).max(1);
+            self.step = (EVENT_BYTES_MAX / of_line).clamp(1, EVENT_LINES.min(4 * self.step));
+        }
         let recovered = std::mem::take(&mut self.in_trouble);
         self.quiet += 1;
         self.more = page.more;

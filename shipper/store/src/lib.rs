@@ -58,7 +58,7 @@ pub use query::{
     Field, FieldType, Filter, NamedField, NamedFields, NamedFieldsError, NamedTest, NumberField, QueryError,
 };
 pub use scope::Scope;
-pub use search::{Around, Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
+pub use search::{Around, Cursor, MAX_LIMIT, Order, Page, Room, Search, SourceLine};
 pub use settings::{ClientCertificate, Compression, Credentials, EngineSettings};
 pub use sqlite::{FileChanges, Keep, Retained, hold_while_reading};
 pub use store::Store;

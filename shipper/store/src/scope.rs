@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-/// Which lines may be seen at all, before any filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which lines may be seen at all, before any filter. It can't be copied: what a reader may see can change, so that it is
+/// asked for again rather than kept.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Every line, also those without a project.
     All,
@@ -15,6 +16,14 @@ impl Scope {
     /// Only lines of this project.
     pub fn project(id: impl Into<String>) -> Self {
         Self::Projects(BTreeSet::from([id.into()]))
+    }
+
+    /// The same, for a thread that reads.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::All => Self::All,
+            Self::Projects(projects) => Self::Projects(projects.clone()),
+        }
     }
 
     /// Whether lines of this project, or of none, may be seen.

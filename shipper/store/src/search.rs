@@ -12,8 +12,7 @@ use crate::timestamp::Timestamp;
 /// No page holds more lines than this; a greater [`Search::limit`] is taken as this.
 pub const MAX_LIMIT: usize = 1_000;
 
-/// A page ends early, with a cursor, before its lines are longer together than this (one line always fits). Only the
-/// embedded store counts; an engine's page is bounded by [`MAX_LIMIT`] and the engine's own limits.
+/// No page holds more bytes of lines than this; a greater [`Search::bytes`] is taken as this.
 pub const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Which lines, in what order. The default is the newest hundred of all.
@@ -29,13 +28,24 @@ pub struct Search {
     pub order: Order,
     /// How many lines at most; at least one, at most [`MAX_LIMIT`].
     pub limit: usize,
+    /// How many bytes of lines at most: a page ends early, with a cursor, before its lines are longer together. One line
+    /// always fits. At most [`MAX_PAGE_BYTES`]. An engine's answer is read whole before it is cut.
+    pub bytes: usize,
     /// Where the last page ended.
     pub cursor: Option<Cursor>,
 }
 
 impl Default for Search {
     fn default() -> Self {
-        Self { filter: Filter::EVERY, from: None, to: None, order: Order::default(), limit: 100, cursor: None }
+        Self {
+            filter: Filter::EVERY,
+            from: None,
+            to: None,
+            order: Order::default(),
+            limit: 100,
+            bytes: MAX_PAGE_BYTES,
+            cursor: None,
+        }
     }
 }
 
@@ -49,6 +59,35 @@ impl Search {
     /// The limit within its bounds.
     pub(crate) fn bounded_limit(&self) -> usize {
         self.limit.clamp(1, MAX_LIMIT)
+    }
+}
+
+/// How many of these lines have room together; the first always has.
+pub(crate) fn fitting<'l>(lines: impl IntoIterator<Item = &'l RawValue>, bytes: usize) -> usize {
+    let mut left = bytes.min(MAX_PAGE_BYTES);
+    let fits = |(index, line): &(usize, &RawValue)| {
+        let length = line.get().len();
+        let fits = *index == 0 || length <= left;
+        left = left.saturating_sub(length);
+        fits
+    };
+    lines.into_iter().enumerate().take_while(fits).count()
+}
+
+/// What an answer has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Lines at most; at least one, at most [`MAX_LIMIT`].
+    pub lines: usize,
+    /// Bytes of lines at most, at most [`MAX_PAGE_BYTES`]. One line always fits.
+    pub bytes: usize,
+}
+
+impl Room {
+    /// Room for this many lines, however long they are.
+    #[must_use]
+    pub fn of(lines: usize) -> Self {
+        Self { lines, bytes: MAX_PAGE_BYTES }
     }
 }
 
@@ -91,8 +130,8 @@ pub const AROUND_MAX_BYTES: u64 = 8 * 1024 * 1024;
 pub struct Around {
     /// The lines.
     pub lines: Vec<SourceLine>,
-    /// Lines that begin before this place were not looked at, whether there are any or not; none where as many were found as
-    /// were asked for, or all were looked at.
+    /// Lines that begin before this place were not looked at, or had no room, whether there are any or not; none where as
+    /// many were found as were asked for, or all were looked at.
     pub earlier: Option<u64>,
     /// The same of lines that begin here or later.
     pub later: Option<u64>,

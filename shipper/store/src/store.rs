@@ -18,7 +18,7 @@ use crate::patterns::Patterns;
 use crate::preflight::{Finding, PreflightReport};
 use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
-use crate::search::{Around, Page, Search};
+use crate::search::{Around, Page, Room, Search};
 use crate::settings::EngineSettings;
 use crate::sqlite::{FileChanges, Keep, Retained, Sqlite};
 use crate::tail::{TailPage, TailPlace};
@@ -290,8 +290,8 @@ impl Store {
         }
     }
 
-    /// The lines of a source around a place, by offset: `before` that begin before it, then the one at `offset` or the
-    /// next that may be seen, and `after` more; of each side at most [`MAX_LIMIT`](crate::MAX_LIMIT). For a scope that does
+    /// The lines of a source around a place, by offset: those that begin before it, then the one at `offset` or the next
+    /// that may be seen, which needs no room among its lines, and those after that. For a scope that does
     /// not see all lines the embedded store goes no farther than [`AROUND_MAX_BYTES`](crate::search::AROUND_MAX_BYTES).
     ///
     /// # Errors
@@ -301,17 +301,16 @@ impl Store {
         scope: &Scope,
         generation: GenerationId,
         offset: u64,
-        before: usize,
-        after: usize,
+        (before, after): (Room, Room),
     ) -> Result<Around, SearchError> {
         match self {
-            Self::Engine(engine) => engine.around(scope, generation, offset, before, after).await,
-            Self::Sqlite(sqlite) => sqlite.around(scope, generation, offset, before, after).await,
+            Self::Engine(engine) => engine.around(scope, generation, offset, (before, after)).await,
+            Self::Sqlite(sqlite) => sqlite.around(scope, generation, offset, (before, after)).await,
         }
     }
 
-    /// What came in since `place`, in that order, at most `limit` lines or [`MAX_LIMIT`](crate::MAX_LIMIT); without a place,
-    /// or with another store's, nothing, and the place to begin at. No line comes twice. Of an engine, a line whose number
+    /// What came in since `place`, in that order, as much as there is room for; without a place, or with another
+    /// store's, nothing, and the place to begin at. No line comes twice. Of an engine, a line whose number
     /// is seen after that of later ones may come two seconds late, and lines in indices older than the newest 64 are missed.
     ///
     /// # Errors
@@ -321,11 +320,11 @@ impl Store {
         scope: &Scope,
         filter: &Filter,
         place: Option<&TailPlace>,
-        limit: usize,
+        room: Room,
     ) -> Result<TailPage, SearchError> {
         match self {
-            Self::Engine(engine) => engine.tail(scope, filter, place, limit).await,
-            Self::Sqlite(sqlite) => sqlite.tail(scope, filter, place, limit).await,
+            Self::Engine(engine) => engine.tail(scope, filter, place, room).await,
+            Self::Sqlite(sqlite) => sqlite.tail(scope, filter, place, room).await,
         }
     }
 

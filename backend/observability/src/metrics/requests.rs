@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result};
 
+use crate::metrics::ignored::IgnoredIds;
 use crate::settings::ObservabilitySettings;
 
 /// Bounds of the duration histogram, in seconds.
@@ -87,6 +88,7 @@ pub(crate) struct RequestMetrics {
     responses: IntCounterVec,
     pub(crate) in_flight: IntGauge,
     pub(crate) panics: IntCounter,
+    pub(crate) ignored: IgnoredIds,
     project_folded: IntCounter,
     all_folded: IntCounter,
     sets: Mutex<Sets>,
@@ -126,6 +128,7 @@ impl RequestMetrics {
             responses: IntCounterVec::new(opts("response_status_count", "Responses sent, by status"), &labels)?,
             in_flight: IntGauge::with_opts(opts("requests_in_flight", "Requests whose body has not ended yet"))?,
             panics: IntCounter::with_opts(opts("panics_total", "Panics of handlers and response bodies"))?,
+            ignored: IgnoredIds::register(&settings.service, registry)?,
             project_folded: folded.with_label_values(&["project_id"]),
             all_folded: folded.with_label_values(&["all"]),
             sets: Mutex::default(),

@@ -59,6 +59,8 @@ fn closed_label_sets_start_at_zero() {
         "requests_in_flight{service=\"tested\"} 1",
         "label_sets_folded_total{folded=\"all\",service=\"tested\"} 0",
         "label_sets_folded_total{folded=\"project_id\",service=\"tested\"} 0",
+        "ids_ignored_total{id=\"project_id\",reason=\"unmatched\",service=\"tested\"} 0",
+        "ids_ignored_total{id=\"request_id\",reason=\"untrusted\",service=\"tested\"} 0",
         "log_lines_dropped_total{reason=\"closed\",service=\"tested\"} 0",
         "log_lines_dropped_total{reason=\"full\",service=\"tested\"} 0",
         "log_lines_written_total{service=\"tested\"} 0",

@@ -36,6 +36,12 @@ async fn authenticate(
     next.call(request).await
 }
 
+/// Finds the project that it is asked for.
+async fn found(context: RequestContext) -> &'static str {
+    context.confirm_project();
+    ""
+}
+
 fn routes(app: &mut ServiceConfig) {
     let handler = |context: RequestContext| async move {
         tracing::info!("handled");
@@ -43,6 +49,8 @@ fn routes(app: &mut ServiceConfig) {
     };
     app.route("/open", get().to(handler))
         .route("/own", get().to(handler))
+        .route("/found", get().to(found))
+        .service(web::scope("/found/{project_id}").wrap(ProjectFromPath).route("", get().to(found)))
         .service(web::scope("/p/{project_id}").wrap(ProjectFromPath).route("/x", get().to(handler)))
         .service(
             web::scope("/late/{project_id}")
@@ -172,6 +180,81 @@ fn ten_thousand_invented_projects_leave_a_known_one_its_series() {
     send(&rig, middleware(), &[("/own", "real", "real"), ("/p/invented-9999/x", "invented-9999", "")]);
     for project in ["real", "invented-9999"] {
         assert_eq!(rig.counts(&[("project_id", project)]), [1.0; 3], "{project}");
+    }
+}
+
+#[test]
+fn a_project_that_a_handler_found_is_a_known_one_and_no_one_elses_is() {
+    let rig = Rig::with(|settings| settings.log_filter = "warn".to_owned());
+    let invented: Vec<_> = (0..3_000).map(|n| format!("invented-{n}")).collect();
+    let flood: Vec<_> = invented.iter().map(|project| ("/own", "*", project.as_str())).collect();
+    let middleware = || rig.obs.middleware().require_project_check();
+    send(&rig, middleware(), &flood);
+    assert!(rig.metric("label_sets_folded_total", &[]) > 1_000.0);
+    let found = [("/found", "*", "in-header"), ("/found/in-path", "*", "other-1"), ("/found/victim", "mine", "mine")];
+    send(&rig, middleware(), &found);
+    send(
+        &rig,
+        middleware(),
+        &[("/found", "mine", "victim"), ("/own", "*", "not-found"), ("/found/nowhere", "", "nobody")],
+    );
+    for (project, requests) in
+        [("in-header", 1.0), ("in-path", 1.0), ("mine", 1.0), ("other-1", 0.0), ("victim", 0.0), ("not-found", 0.0)]
+    {
+        assert_eq!(rig.counts(&[("project_id", project)]), [requests; 3], "{project}");
+    }
+}
+
+#[test]
+fn ids_that_are_not_kept_are_counted_by_reason_once_a_request() {
+    for (trusted, path, token, headers, counted) in [
+        (true, "/own", "mine", vec![("X-Request-Id", "r"), ("X-Project-Id", "mine")], vec![]),
+        (true, "/own", "mine", vec![], vec![]),
+        (true, "/own", "mine", vec![("X-Request-Id", "a b")], vec![("request_id", "invalid")]),
+        (true, "/own", "mine", vec![("X-Request-Id", "a"), ("X-Request-Id", "b")], vec![("request_id", "invalid")]),
+        (false, "/own", "mine", vec![("X-Request-Id", "r")], vec![("request_id", "untrusted")]),
+        (false, "/own", "mine", vec![("X-Request-Id", "")], vec![("request_id", "invalid")]),
+        (true, "/own", "mine", vec![("X-Project-Id", "a b")], vec![("project_id", "invalid")]),
+        (true, "/own", "mine", vec![("X-Project-Id", "victim")], vec![("project_id", "refused")]),
+        (true, "/own", "", vec![("X-Project-Id", "mine")], vec![("project_id", "unmatched")]),
+        (true, "/nowhere", "mine", vec![("X-Project-Id", "mine")], vec![("project_id", "unmatched")]),
+        (true, "/p/victim/x", "mine", vec![], vec![("project_id", "refused")]),
+        (true, "/p/victim/x", "mine", vec![("X-Project-Id", "mine")], vec![]),
+        (
+            false,
+            "/nowhere",
+            "mine",
+            vec![("X-Project-Id", "mine"), ("X-Request-Id", "r")],
+            vec![("request_id", "untrusted"), ("project_id", "unmatched")],
+        ),
+    ] {
+        let rig = Rig::with(|settings| settings.trust_request_id = trusted);
+        with_default(&rig.dispatch, || {
+            actix_rt::System::new().block_on(async {
+                let middleware = rig.obs.middleware().require_project_check();
+                let app = App::new().configure(routes).wrap(from_fn(authenticate)).wrap(middleware);
+                let mut request = TestRequest::with_uri(path);
+                if !token.is_empty() {
+                    request = request.insert_header(("Authorization", token));
+                }
+                for header in &headers {
+                    request = request.append_header(*header);
+                }
+                let response = init_service(app).await.call(request.to_request()).await.unwrap();
+                to_bytes(response.into_body()).await.unwrap();
+            });
+        });
+        for (id, reason) in [
+            ("request_id", "invalid"),
+            ("request_id", "untrusted"),
+            ("project_id", "invalid"),
+            ("project_id", "refused"),
+            ("project_id", "unmatched"),
+        ] {
+            let expected = f64::from(u8::from(counted.contains(&(id, reason))));
+            let labels = [("id", id), ("reason", reason)];
+            assert_eq!(rig.metric("ids_ignored_total", &labels), expected, "{path} {headers:?} {labels:?}");
+        }
     }
 }
 

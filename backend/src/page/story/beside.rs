@@ -4,6 +4,7 @@ use store::Level;
 
 use crate::line::Line;
 use crate::links::page_path;
+use crate::page::story::gather::First;
 use crate::page::story::head::took;
 use crate::page::story::others::Good;
 use crate::page::story::path_with;
@@ -24,11 +25,11 @@ pub enum Beside {
 impl Beside {
     /// Of a request's first lines, and what was found to lay beside them.
     #[must_use]
-    pub fn of(here: &[Line], good: &Good) -> Self {
+    pub fn of(here: &First, good: &Good) -> Self {
         const NONE: &str = "There is nothing to lay beside it:";
         match good {
-            Good::One(id, lines) if lines.is_empty() => Self::Nothing(format!("{NONE} no line of {id} is here.")),
-            Good::One(id, lines) => Self::Other(Comparison::of(id, here, lines)),
+            Good::One(id, first) if first.lines.is_empty() => Self::Nothing(format!("{NONE} no line of {id} is here.")),
+            Good::One(id, first) => Self::Other(Comparison::of(id, here, first)),
             Good::NotStored => Self::Nothing(format!("{NONE} no request of this endpoint that went well is stored.")),
             Good::AllSlow(looked_at) => Self::Nothing(format!(
                 "{NONE} the {looked_at} nearest requests of this endpoint that went well took longer than usual too."
@@ -66,11 +67,16 @@ pub struct ComparedRow {
 impl Comparison {
     /// Lays another request beside one.
     #[must_use]
-    pub fn of(id: &str, here: &[Line], good: &[Line]) -> Self {
+    pub fn of(id: &str, here: &First, good: &First) -> Self {
+        let is_short = |first: &First| first.is_cut && first.lines.len() < LINES_MAX;
+        let is_cut = here.lines.len().max(good.lines.len()) > LINES_MAX || is_short(here) || is_short(good);
+        // What is cut before that has no line to hold against the other's later ones.
+        let most = [here, good].into_iter().filter(|first| is_short(first)).map(|first| first.lines.len()).min();
+        let most = most.unwrap_or(LINES_MAX);
+        let [here, good] = [here, good].map(|first| &first.lines[..first.lines.len().min(most)]);
         let rows = compare::align(here, good);
         let missing = rows.iter().filter(|row| row.here.is_none()).count() as u64;
         let extra = rows.iter().filter(|row| row.good.is_none()).count() as u64;
-        let is_cut = here.len().max(good.len()) > LINES_MAX;
         let mut summary = match rows.iter().find(|row| row.parts) {
             Some(row) => format!("They part at {}.", place(row, here, good)),
             None if is_cut => "Both took the same steps as far as they were compared.".to_owned(),
@@ -87,7 +93,7 @@ impl Comparison {
         }
         if is_cut {
             summary.push_str(&format!(
-                " The first {LINES_MAX} lines of each were compared; the stories of both have the rest."
+                " The first {most} lines of each were compared; the stories of both have the rest."
             ));
         }
         let text = |line: &Line| {

@@ -1,12 +1,14 @@
 //! Asks the store for the lines of a request, and for what holds of all of them. Each question is bounded, and what a bound
 //! leaves out is told.
 
-use store::{Cursor, Facet, Field, Filter, Level, Order, Scope, Search, SearchError, Selection, Store};
+use store::{Cursor, Facet, Field, Filter, Level, Order, Search, Selection};
 
+use crate::access::{ReadError, View};
+use crate::answers::{self, LOOKED_AT, SHOWN};
 use crate::line::{Access, Line};
 use crate::page::story::head::Head;
 
-/// A story is shown in parts of so many lines.
+/// A story is shown in parts of at most so many lines; of fewer where they are longer than [`answers::SHOWN_BYTES_MAX`].
 pub const LINES_MAX: usize = store::MAX_LIMIT;
 
 /// Access lines of a request of several parts that are looked at, the newest.
@@ -34,33 +36,44 @@ impl Neighbours {
     }
 }
 
-/// A request's first lines, at most [`LINES_MAX`], oldest first.
+/// The first lines of a request.
+#[derive(Clone, Debug, Default)]
+pub struct First {
+    /// Oldest first.
+    pub lines: Vec<Line>,
+    /// Whether it has more.
+    pub is_cut: bool,
+}
+
+/// A request's first lines, at most [`LINES_MAX`].
 ///
 /// # Errors
-/// The store does not answer.
-pub async fn lines(store: &Store, scope: &Scope, id: &str) -> Result<Vec<Line>, SearchError> {
-    Ok(part(store, scope, id, None).await?.0)
+/// The reader may not go on, or the store does not answer.
+pub async fn first(view: View<'_>, id: &str) -> Result<First, ReadError> {
+    let page = answers::search(view, &of_request(id), LOOKED_AT).await?;
+    let lines = page.lines.iter().map(|line| Line::read(line.get())).collect();
+    Ok(First { lines, is_cut: page.next.is_some() })
+}
+
+/// All lines of a request, oldest first.
+fn of_request(id: &str) -> Search {
+    Search { order: Order::OldestFirst, limit: LINES_MAX, ..Search::of(Filter::request(id)) }
 }
 
 /// A request's lines after a place, at most [`LINES_MAX`], oldest first, and where the others are.
 ///
 /// # Errors
-/// The store does not answer.
-pub async fn part(
-    store: &Store,
-    scope: &Scope,
-    id: &str,
-    here: Option<Cursor>,
-) -> Result<(Vec<Line>, Neighbours), SearchError> {
-    let search =
-        Search { order: Order::OldestFirst, limit: LINES_MAX, cursor: here, ..Search::of(Filter::request(id)) };
-    let page = store.search(scope, &search).await?;
+/// The reader may not go on, or the store does not answer.
+pub async fn part(view: View<'_>, id: &str, here: Option<Cursor>) -> Result<(Vec<Line>, Neighbours), ReadError> {
+    let search = Search { cursor: here, ..of_request(id) };
+    let page = answers::search(view, &search, SHOWN).await?;
     let mut neighbours = Neighbours { here, previous: None, next: page.next };
     if here.is_some() {
         // A cursor is a line's place. Backwards from the line that these come after, a whole part less that line, is the
-        // last line of the part before that one, which is what the part before these comes after.
+        // last line of the part before that one, which is what the part before these comes after. Where lines are long,
+        // that part may end before this one or within it.
         let back = Search { order: Order::NewestFirst, ..search };
-        neighbours.previous = Some(store.search(scope, &back).await?.next);
+        neighbours.previous = Some(answers::search(view, &back, SHOWN).await?.next);
     }
     Ok((page.lines.iter().map(|line| Line::read(line.get())).collect(), neighbours))
 }
@@ -68,10 +81,10 @@ pub async fn part(
 /// What holds of a request of whose lines only a part is at hand.
 ///
 /// # Errors
-/// The store does not answer.
-pub async fn head(store: &Store, scope: &Scope, id: &str) -> Result<Head, SearchError> {
-    let some = async |filter: Filter, order: Order, limit: usize| -> Result<Vec<Line>, SearchError> {
-        let page = store.search(scope, &Search { order, limit, ..Search::of(filter) }).await?;
+/// The reader may not go on, or the store does not answer.
+pub async fn head(view: View<'_>, id: &str) -> Result<Head, ReadError> {
+    let some = async |filter: Filter, order: Order, limit: usize| -> Result<Vec<Line>, ReadError> {
+        let page = answers::search(view, &Search { order, limit, ..Search::of(filter) }, LOOKED_AT).await?;
         Ok(page.lines.iter().map(|line| Line::read(line.get())).collect())
     };
     let of_request = Filter::request(id);
@@ -82,7 +95,7 @@ pub async fn head(store: &Store, scope: &Scope, id: &str) -> Result<Head, Search
     sides.extend(ends);
     let selection = Selection { filter: of_request.clone(), from: None, to: None };
     let fields = [Field::Level, Field::Service, Field::ProjectId].map(Facet::Of);
-    let counts = store.facets(scope, &selection, &fields, NAMES_MAX).await?;
+    let counts = view.facets(&selection, &fields, NAMES_MAX).await?;
     let names = |place: usize| {
         let facet = counts.facets.get(place);
         let names = facet.into_iter().flat_map(|facet| &facet.values).map(|(name, _)| name.clone());
@@ -104,10 +117,10 @@ pub async fn head(store: &Store, scope: &Scope, id: &str) -> Result<Head, Search
 /// Whether a request has a line at all.
 ///
 /// # Errors
-/// The store does not answer.
-pub async fn is_there(store: &Store, scope: &Scope, id: &str) -> Result<bool, SearchError> {
+/// The reader may not go on, or the store does not answer.
+pub async fn is_there(view: View<'_>, id: &str) -> Result<bool, ReadError> {
     let search = Search { limit: 1, ..Search::of(Filter::request(id)) };
-    Ok(!store.search(scope, &search).await?.lines.is_empty())
+    Ok(!view.search(&search).await?.lines.is_empty())
 }
 
 /// The line that tells how a request ended; of several, that of the outermost service, which took longest.

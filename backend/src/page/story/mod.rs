@@ -9,7 +9,7 @@ use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
-use store::{Scope, Store};
+use store::Store;
 
 use crate::access::Reader;
 use crate::ask::{check_id, parse_cursor};
@@ -28,6 +28,7 @@ pub mod sources;
 pub mod view;
 
 use beside::Beside;
+use gather::First;
 use head::Head;
 use others::{Good, Recent};
 use view::Story;
@@ -76,7 +77,7 @@ pub async fn show(
     id: web::Path<String>,
     query: web::Query<Query>,
 ) -> Result<HttpResponse, Failure> {
-    match sources.tell(reader.scope(), &id, &query).await? {
+    match sources.tell(&reader, &id, &query).await? {
         Some(story) => {
             let head = page::Head::of(&story.title, Menu::Other, &reader).with_query(&id);
             page::html(StatusCode::OK, &Page { head, story: &story, root: Root::Page })
@@ -101,7 +102,7 @@ pub async fn file(
     query: web::Query<Query>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Failure> {
-    let Some(story) = sources.tell(reader.scope(), &id, &query).await? else {
+    let Some(story) = sources.tell(&reader, &id, &query).await? else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "no line of this request is stored").into());
     };
     let root = sources.links.root_of_file(request.headers());
@@ -129,19 +130,21 @@ pub struct Sources {
 
 impl Sources {
     /// Puts a story together; none where there are no lines.
-    async fn tell(&self, scope: &Scope, id: &str, query: &Query) -> Result<Option<Story>, Problem> {
-        let (store, with) = (&self.store.pinned(), query.with.as_deref());
+    async fn tell(&self, reader: &Reader, id: &str, query: &Query) -> Result<Option<Story>, Problem> {
+        let store = self.store.pinned();
+        let view = reader.view(&store);
+        let with = query.with.as_deref();
         check_id("a request id", id)?;
         with.map_or(Ok(()), |id| check_id("a request id", id))?;
-        let (lines, neighbours) = gather::part(store, scope, id, parse_cursor(query.cursor.as_deref())?).await?;
+        let (lines, neighbours) = gather::part(view, id, parse_cursor(query.cursor.as_deref())?).await?;
         if lines.is_empty() {
             return Ok(None);
         }
-        let head = if neighbours.is_part() { gather::head(store, scope, id).await? } else { Head::of(&lines) };
-        let sources = sources::sources(store, &self.dead_letters, scope, &lines).await?;
+        let head = if neighbours.is_part() { gather::head(view, id).await? } else { Head::of(&lines) };
+        let sources = sources::sources(view, &self.dead_letters, &lines).await?;
         let end = gather::end(&head.ends);
         let recent = match end {
-            Some((line, access)) => others::recent(store, scope, access, line.time, id).await?,
+            Some((line, access)) => others::recent(view, access, line.time, id).await?,
             None => Recent::default(),
         };
         let steps = steps_from(&lines, head.began, head.began.filter(|_| neighbours.here.is_none()));
@@ -149,21 +152,20 @@ impl Sources {
             recent.whole.zip(access.took_us()).is_some_and(|(usual, took)| usual.is_exceeded_by(took))
         });
         let good = match (with, end) {
-            (Some(with), _) => Some(Good::One(with.to_owned(), gather::lines(store, scope, with).await?)),
+            (Some(with), _) => Some(Good::One(with.to_owned(), gather::first(view, with).await?)),
             (None, Some((line, access))) if is_slow || !access.is_good() => {
                 let at = line.time.unwrap_or_else(store::Timestamp::now);
-                Some(others::good_one(store, scope, (access, at), &recent, id).await?)
+                Some(others::good_one(view, (access, at), &recent, id).await?)
             }
             _ => None,
         };
         // Beside another's first lines belong the first ones of this, whichever of its parts is shown.
         let first = match (&good, neighbours.here) {
-            (Some(Good::One(..)), Some(_)) => gather::lines(store, scope, id).await?,
-            _ => Vec::new(),
+            (Some(Good::One(..)), Some(_)) => gather::first(view, id).await?,
+            _ => First { lines: lines.clone(), is_cut: neighbours.next.is_some() },
         };
-        let first = if first.is_empty() { &lines } else { &first };
         let same_error = match &head.error {
-            Some(line) => Some((others::same_error(store, scope, line, id).await?, line.said())),
+            Some(line) => Some((others::same_error(view, line, id).await?, line.said())),
             None => None,
         };
         let found = view::Found {
@@ -178,7 +180,7 @@ impl Sources {
             with,
         };
         let mut story = Story::of(&found, &self.links);
-        story.beside = good.map(|good| Beside::of(first, &good));
+        story.beside = good.map(|good| Beside::of(&first, &good));
         story.set_same_error(same_error);
         Ok(Some(story))
     }

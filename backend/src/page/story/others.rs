@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use store::query::{Bounds, Number};
-use store::{Field, Filter, NumberField, Order, Scope, Search, SearchError, Store, Timestamp};
+use store::{Field, Filter, NumberField, Order, Search, Timestamp};
 
+use crate::access::{ReadError, View};
+use crate::answers::{self, LOOKED_AT};
 use crate::line::{Access, Line};
 use crate::page::params::Params;
-use crate::page::story::gather::{self, LINES_MAX};
+use crate::page::story::gather::{self, First, LINES_MAX};
 use crate::story::steps::{Step, StepKey, steps};
 use crate::story::usual::{Usual, UsualSteps};
 
@@ -43,8 +45,8 @@ pub struct Recent {
 /// A good request of an endpoint.
 #[derive(Debug)]
 pub enum Good {
-    /// The nearest in time, with its lines.
-    One(String, Vec<Line>),
+    /// The nearest in time, with its first lines.
+    One(String, First),
     /// There is none.
     NotStored,
     /// All of the nearest, which are so many, took longer than usual too.
@@ -77,14 +79,8 @@ struct Other {
 /// Recent requests like this one that did not fail, up to when it ended, with their lines.
 ///
 /// # Errors
-/// The store does not answer.
-pub async fn recent(
-    store: &Store,
-    scope: &Scope,
-    of: &Access,
-    until: Option<Timestamp>,
-    but: &str,
-) -> Result<Recent, SearchError> {
+/// The reader may not go on, or the store does not answer.
+pub async fn recent(view: View<'_>, of: &Access, until: Option<Timestamp>, but: &str) -> Result<Recent, ReadError> {
     let failures = [
         Filter::Number(NumberField::Status, Bounds { from: status(500), to: Bound::Unbounded }),
         Filter::is(Field::Outcome, "panic"),
@@ -92,9 +88,9 @@ pub async fn recent(
     ];
     let filter = like(of).and(Filter::Not(Box::new(Filter::Any(failures.into()))));
     let search = Search { to: until, limit: RECENT_REQUESTS, ..Search::of(filter) };
-    let requests = others(store, scope, &search, but).await?;
+    let requests = others(view, &search, but).await?;
     let times = requests.iter().filter_map(|other| other.access.took_us()).collect();
-    let lines = lines_of(store, scope, requests.into_iter().map(|other| other.request_id).collect()).await?;
+    let lines = lines_of(view, requests.into_iter().map(|other| other.request_id).collect()).await?;
     let stories: Vec<Vec<Step>> = lines.values().map(|lines| steps(lines)).collect();
     Ok(Recent { whole: Usual::of(times), steps: UsualSteps::of(&stories), lines })
 }
@@ -103,14 +99,13 @@ pub async fn recent(
 /// than none.
 ///
 /// # Errors
-/// The store does not answer.
+/// The reader may not go on, or the store does not answer.
 pub async fn good_one(
-    store: &Store,
-    scope: &Scope,
+    view: View<'_>,
     (of, at): (&Access, Timestamp),
     recent: &Recent,
     but: &str,
-) -> Result<Good, SearchError> {
+) -> Result<Good, ReadError> {
     let good = like(of).and(Filter::All(vec![
         Filter::is(Field::Outcome, "answered"),
         Filter::Number(NumberField::Status, Bounds { from: Bound::Unbounded, to: status(399) }),
@@ -118,8 +113,8 @@ pub async fn good_one(
     let search = Search { limit: NEAREST_REQUESTS, ..Search::of(good) };
     let before = Search { to: Some(at), ..search.clone() };
     let after = Search { from: Some(at), order: Order::OldestFirst, ..search };
-    let mut nearest = others(store, scope, &before, but).await?;
-    nearest.extend(others(store, scope, &after, but).await?);
+    let mut nearest = others(view, &before, but).await?;
+    nearest.extend(others(view, &after, but).await?);
     nearest.sort_by_key(|other| other.time.map_or(u64::MAX, |time| time.unix_micros().abs_diff(at.unix_micros())));
     let is_slow = |other: &&Other| {
         recent.whole.zip(other.access.took_us()).is_some_and(|(usual, took)| usual.is_exceeded_by(took))
@@ -128,18 +123,18 @@ pub async fn good_one(
     let Some(chosen) = chosen else {
         return Ok(if nearest.is_empty() { Good::NotStored } else { Good::AllSlow(nearest.len()) });
     };
-    let lines = match recent.lines.get(&chosen.request_id) {
-        Some(lines) => lines.clone(),
-        None => gather::lines(store, scope, &chosen.request_id).await?,
+    let first = match recent.lines.get(&chosen.request_id) {
+        Some(lines) => First { lines: lines.clone(), is_cut: false },
+        None => gather::first(view, &chosen.request_id).await?,
     };
-    Ok(Good::One(chosen.request_id.clone(), lines))
+    Ok(Good::One(chosen.request_id.clone(), first))
 }
 
 /// Other requests with a line like this one.
 ///
 /// # Errors
-/// The store does not answer.
-pub async fn same_error(store: &Store, scope: &Scope, line: &Line, but: &str) -> Result<Alike, SearchError> {
+/// The reader may not go on, or the store does not answer.
+pub async fn same_error(view: View<'_>, line: &Line, but: &str) -> Result<Alike, ReadError> {
     let key = StepKey::of(line);
     let mut filters = vec![Filter::is(Field::Service, line.service.as_str()), Filter::Has(Field::RequestId)];
     filters.extend(line.level.map(|level| Filter::levels([level])));
@@ -164,7 +159,7 @@ pub async fn same_error(store: &Store, scope: &Scope, line: &Line, but: &str) ->
         }
     }
     let search = Search { limit: ERROR_LINES, ..Search::of(Filter::All(filters)) };
-    let page = store.search(scope, &search).await?;
+    let page = answers::search(view, &search, LOOKED_AT).await?;
     let ended = |line: &Line| line.access.as_ref().map(|access| access.status);
     let is_like = |found: &Line| StepKey::of(found) == key && ended(found) == ended(line);
     let mut seen = BTreeSet::from([but.to_owned()]);
@@ -197,27 +192,23 @@ fn status(number: u16) -> Bound<Number> {
     Number::new(f64::from(number)).map_or(Bound::Unbounded, Bound::Included)
 }
 
-async fn others(store: &Store, scope: &Scope, search: &Search, but: &str) -> Result<Vec<Other>, SearchError> {
+async fn others(view: View<'_>, search: &Search, but: &str) -> Result<Vec<Other>, ReadError> {
     // One more, for the request at hand.
-    let page = store.search(scope, &Search { limit: search.limit + 1, ..search.clone() }).await?;
+    let page = answers::search(view, &Search { limit: search.limit + 1, ..search.clone() }, LOOKED_AT).await?;
     let lines = page.lines.iter().map(|line| Line::read(line.get()));
     let other = |line: Line| Some(Other { request_id: line.request_id?, time: line.time, access: line.access? });
     Ok(lines.filter_map(other).filter(|other| other.request_id != but).take(search.limit).collect())
 }
 
 /// The lines of these requests, as far as [`LINES_MAX`] reaches; a request that is cut by it is left out.
-async fn lines_of(
-    store: &Store,
-    scope: &Scope,
-    ids: BTreeSet<String>,
-) -> Result<BTreeMap<String, Vec<Line>>, SearchError> {
+async fn lines_of(view: View<'_>, ids: BTreeSet<String>) -> Result<BTreeMap<String, Vec<Line>>, ReadError> {
     let mut by_request: BTreeMap<String, Vec<Line>> = BTreeMap::new();
     if ids.is_empty() {
         return Ok(by_request);
     }
     // Newest first: what the bound cuts are the oldest requests.
     let filter = Filter::Is(Field::RequestId, ids.into_iter().collect());
-    let page = store.search(scope, &Search { limit: LINES_MAX, ..Search::of(filter) }).await?;
+    let page = answers::search(view, &Search { limit: LINES_MAX, ..Search::of(filter) }, LOOKED_AT).await?;
     for line in page.lines.iter().rev().map(|line| Line::read(line.get())) {
         if let Some(id) = line.request_id.clone() {
             by_request.entry(id).or_default().push(line);

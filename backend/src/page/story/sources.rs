@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use store::coverage::MAX_STEPS;
 use store::id::MAX_OFFSET;
-use store::{GenerationId, Scope, SearchError, Store};
+use store::{GenerationId, SearchError};
 
+use crate::access::{Ended, ReadError, View};
 use crate::dead_letters::{DeadLetters, Looked};
 use crate::line::Line;
 use crate::story::whole::{self, Gap, Side, Verdict, Window};
@@ -59,13 +60,8 @@ struct Stand {
 /// Whether lines are missing, source by source.
 ///
 /// # Errors
-/// The store does not answer.
-pub async fn sources(
-    store: &Store,
-    dead_letters: &DeadLetters,
-    scope: &Scope,
-    lines: &[Line],
-) -> Result<Vec<Source>, SearchError> {
+/// The reader may not go on, or the store does not answer.
+pub async fn sources(view: View<'_>, dead_letters: &DeadLetters, lines: &[Line]) -> Result<Vec<Source>, ReadError> {
     let mut by_source: BTreeMap<GenerationId, Stand> = BTreeMap::new();
     for (line, origin) in lines.iter().filter_map(|line| Some((line, line.origin.as_ref()?))) {
         let new = || Stand { name: origin.source.clone(), places: Vec::new(), has_end: false };
@@ -79,15 +75,17 @@ pub async fn sources(
         let verdict = if place >= SOURCES_MAX {
             Verdict::Unknown("it has more than 32 sources")
         } else {
-            match within(store, generation, &window).await {
-                Err(SearchError::TimedOut { .. }) => Verdict::Unknown("it took the store too long to tell"),
+            match within(view, generation, &window).await {
+                Err(ReadError::Store(SearchError::TimedOut { .. })) => {
+                    Verdict::Unknown("it took the store too long to tell")
+                }
                 verdict => verdict?,
             }
         };
         let mut source = Source::of(stand.name, window.lines, verdict);
         if !matches!(source.verdict, Verdict::Unknown(_)) {
-            beside(store, generation, &window, &mut source).await?;
-            explain(dead_letters, scope, generation, (&window, stand.has_end), &mut source).await;
+            beside(view, generation, &window, &mut source).await?;
+            explain(view, dead_letters, generation, (&window, stand.has_end), &mut source).await?;
         }
         sources.push(source);
     }
@@ -100,9 +98,9 @@ pub async fn sources(
 }
 
 /// Judges what stands between a request's first line in a source and its last.
-async fn within(store: &Store, generation: GenerationId, window: &Window) -> Result<Verdict, SearchError> {
-    let places = async |range| -> Result<Vec<_>, SearchError> {
-        let spans = store.spans(generation, range, LINES_MAX).await?;
+async fn within(view: View<'_>, generation: GenerationId, window: &Window) -> Result<Verdict, ReadError> {
+    let places = async |range| -> Result<Vec<_>, ReadError> {
+        let spans = view.places(async |store| store.spans(generation, range, LINES_MAX).await).await?;
         Ok(spans.iter().map(|span| (span.offset, span.length)).collect())
     };
     let bytes = window.offsets.end - window.offsets.start;
@@ -116,7 +114,8 @@ async fn within(store: &Store, generation: GenerationId, window: &Window) -> Res
     if stored.len() < LINES_MAX {
         return Ok(whole::judge(&window.offsets, &stored));
     }
-    let steps = store.coverage_in_steps(generation, window.offsets.clone(), bytes.div_ceil(MAX_STEPS)).await?;
+    let (offsets, step) = (window.offsets.clone(), bytes.div_ceil(MAX_STEPS));
+    let steps = view.places(async |store| store.coverage_in_steps(generation, offsets, step).await).await?;
     let (mut gaps, mut looked_at) = (Vec::new(), 0);
     for range in whole::doubtful(&steps, &window.offsets) {
         let stored = places(range.clone()).await?;
@@ -134,18 +133,19 @@ async fn within(store: &Store, generation: GenerationId, window: &Window) -> Res
 /// Judges what stands right before a request's lines in a source and right after them: what is missing there may be its first
 /// line or its last.
 async fn beside(
-    store: &Store,
+    view: View<'_>,
     generation: GenerationId,
     window: &Window,
     source: &mut Source,
-) -> Result<(), SearchError> {
-    let before = store.span_before(generation, window.offsets.start).await?;
-    let after = store.spans(generation, window.offsets.end..MAX_OFFSET + 1, 1).await?;
+) -> Result<(), ReadError> {
+    let (start, rest) = (window.offsets.start, window.offsets.end..MAX_OFFSET + 1);
+    let before = view.places(async |store| store.span_before(generation, start).await).await?;
+    let after = view.places(async |store| store.spans(generation, rest, 1).await).await?;
     source.is_last = after.is_empty();
     let before = before.map(|span| (span.offset, span.length));
     let gaps = whole::beside(&window.offsets, before, after.first().map(|span| span.offset));
     if !gaps.is_empty() || source.verdict != Verdict::Complete {
-        source.removed = store.removed(generation).await?.lines;
+        source.removed = view.places(async |store| store.removed(generation).await).await?.lines;
     }
     let is_removed = |gap: &Gap| gap.side == Side::Before && before.is_none() && source.removed > 0;
     if source.verdict == Verdict::Complete && gaps.iter().any(is_removed) {
@@ -159,24 +159,25 @@ async fn beside(
 /// Looks for the dead letters in a source's gaps, and right after its last line where that does not tell how the request
 /// ended.
 async fn explain(
+    view: View<'_>,
     dead_letters: &DeadLetters,
-    scope: &Scope,
     generation: GenerationId,
     (window, has_end): (&Window, bool),
     source: &mut Source,
-) {
+) -> Result<(), Ended> {
     let may_go_on = source.is_last && !has_end;
     let gaps = source.verdict.gaps();
     if gaps.is_empty() && !may_go_on {
-        return;
+        return Ok(());
     }
     let start = gaps.iter().map(|gap| gap.offsets.start).min().unwrap_or(window.offsets.end);
     let end = gaps.iter().map(|gap| gap.offsets.end).max().unwrap_or(start);
     let end = if may_go_on { MAX_OFFSET + 1 } else { end };
-    let (letters, looked) = dead_letters.of(generation, start..end, scope).await;
+    let (letters, looked) = view.letters(dead_letters, generation, start..end).await?;
     source.looked = looked;
     source.verdict.explain(&letters);
     if may_go_on {
         source.verdict.add(whole::letters_after(window.offsets.end, &letters).into_iter().collect());
     }
+    Ok(())
 }

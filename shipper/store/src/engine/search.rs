@@ -11,7 +11,7 @@ use crate::error::{ReadyError, SearchError};
 use crate::id::GenerationId;
 use crate::query::{Field, Filter};
 use crate::scope::Scope;
-use crate::search::{Around, Cursor, MAX_LIMIT, Order, Page, Search, SourceLine};
+use crate::search::{Around, Cursor, MAX_LIMIT, Order, Page, Room, Search, SourceLine, fitting};
 
 /// What is read of an answer.
 const FILTER: &str = "timed_out,hits.hits._source,hits.hits.sort,hits.total,aggregations";
@@ -20,8 +20,9 @@ impl Engine {
     pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
         let limit = search.bounded_limit();
         let mut hits = self.hits(&query(scope, search, limit + 1)).await?;
-        let more = hits.len() > limit;
-        hits.truncate(limit);
+        let fitting = fitting(hits.iter().map(|hit| &*hit.source), search.bytes).min(limit);
+        let more = hits.len() > fitting;
+        hits.truncate(fitting);
         let next = if more { hits.last().and_then(|hit| cursor(&hit.sort)) } else { None };
         let first = hits.first().and_then(|hit| cursor(&hit.sort));
         Ok(Page { lines: hits.into_iter().map(|hit| hit.source).collect(), next, first })
@@ -33,8 +34,7 @@ impl Engine {
         scope: &Scope,
         generation: GenerationId,
         offset: u64,
-        before: usize,
-        after: usize,
+        (before, after): (Room, Room),
     ) -> Result<Around, SearchError> {
         let side = |offsets: Value, order: &str, size: usize| {
             let mut query = filter::query(scope, &Filter::is(Field::Generation, generation.as_str()), None, None);
@@ -44,14 +44,26 @@ impl Engine {
             let sort = json!([{ "origin.offset": { "order": order, "unmapped_type": "long" } }]);
             json!({ "size": size, "track_total_hits": false, "query": query, "sort": sort })
         };
-        let mut lines = Vec::new();
-        if before > 0 {
-            let hits = self.hits(&side(json!({ "lt": offset }), "desc", before.min(MAX_LIMIT))).await?;
-            lines.extend(hits.into_iter().rev());
-        }
-        lines.extend(self.hits(&side(json!({ "gte": offset }), "asc", after.min(MAX_LIMIT) + 1)).await?);
         let line = |hit: Hit| Some(SourceLine { offset: hit.sort.first()?.as_u64()?, line: hit.source });
-        Ok(Around { lines: lines.into_iter().filter_map(line).collect(), ..Around::default() })
+        // The lines that have room, and the place of the last where others have none.
+        let with_room = |hits: Vec<Hit>, bytes: usize| {
+            let mut lines: Vec<_> = hits.into_iter().filter_map(line).collect();
+            let fitting = fitting(lines.iter().map(|line| &*line.line), bytes);
+            let is_cut = fitting < lines.len();
+            lines.truncate(fitting);
+            let cut = lines.last().filter(|_| is_cut).map(|line| line.offset);
+            (lines, cut)
+        };
+        let (mut lines, mut earlier) = (Vec::new(), None);
+        if before.lines > 0 {
+            let hits = self.hits(&side(json!({ "lt": offset }), "desc", before.lines.min(MAX_LIMIT))).await?;
+            (lines, earlier) = with_room(hits, before.bytes);
+            lines.reverse();
+        }
+        let hits = self.hits(&side(json!({ "gte": offset }), "asc", after.lines.min(MAX_LIMIT) + 1)).await?;
+        let (of_after, later) = with_room(hits, after.bytes);
+        lines.extend(of_after);
+        Ok(Around { lines, earlier, later: later.map(|offset| offset + 1) })
     }
 
     /// What a search finds; nothing where there is no index.

@@ -10,7 +10,7 @@ use crate::engine::{Engine, filter};
 use crate::error::SearchError;
 use crate::query::Filter;
 use crate::scope::Scope;
-use crate::search::MAX_LIMIT;
+use crate::search::{MAX_LIMIT, Room, fitting};
 use crate::tail::{IndexPlace, MAX_INDICES, Place, TailPage, TailPlace, is_told_of};
 use crate::timestamp::Timestamp;
 
@@ -30,7 +30,7 @@ impl Engine {
         scope: &Scope,
         filter: &Filter,
         place: Option<&TailPlace>,
-        limit: usize,
+        room: Room,
     ) -> Result<TailPage, SearchError> {
         let now = Timestamp::now().unix_ms();
         // The place of another kind of store: it begins anew.
@@ -74,7 +74,7 @@ impl Engine {
                 up_to.push((index.suffix.clone(), index.given, end));
             }
         }
-        let (lines, more) = self.between(scope, filter, &mut up_to, limit.clamp(1, MAX_LIMIT)).await?;
+        let (lines, more) = self.between(scope, filter, &mut up_to, room).await?;
         for (suffix, _, end) in up_to {
             if let Ok(at) = next.binary_search_by(|index| index.suffix.cmp(&suffix)) {
                 next[at].given = end;
@@ -112,14 +112,14 @@ impl Engine {
         Ok(news)
     }
 
-    /// The lines of these ranges that are asked for, and whether there are more than `limit`; then the ranges are cut to
+    /// The lines of these ranges that are asked for, and whether there are more than have room; then the ranges are cut to
     /// what is given.
     async fn between(
         &self,
         scope: &Scope,
         filter: &Filter,
         ranges: &mut Vec<(String, i64, i64)>,
-        limit: usize,
+        room: Room,
     ) -> Result<(Vec<Box<serde_json::value::RawValue>>, bool), SearchError> {
         if ranges.is_empty() {
             return Ok((Vec::new(), false));
@@ -131,11 +131,13 @@ impl Engine {
             parts.push(json!({ "bool": { "should": within, "minimum_should_match": 1 } }));
         }
         let sort = json!([{ "_index": "asc" }, { "_seq_no": "asc" }]);
+        let limit = room.lines.clamp(1, MAX_LIMIT);
         let search = json!({ "size": limit + 1, "track_total_hits": false, "query": query, "sort": sort });
         let mut hits = self.hits(&search).await?;
-        let more = hits.len() > limit;
+        let fitting = fitting(hits.iter().map(|hit| &*hit.source), room.bytes).min(limit);
+        let more = hits.len() > fitting;
         if more {
-            hits.truncate(limit);
+            hits.truncate(fitting);
             let last = hits.last().and_then(|hit| {
                 let suffix =
                     hit.sort.first()?.as_str()?.strip_prefix(&self.settings.index_prefix)?.strip_prefix('-')?;

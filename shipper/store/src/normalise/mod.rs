@@ -67,6 +67,9 @@ pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<
     let level = level::take(&mut draft);
     let service = fields::take_service(&mut draft).unwrap_or_else(|| UNKNOWN_SERVICE.to_owned());
     let message = fields::take_message(&mut draft);
+    if draft.document.object("event").is_none() {
+        draft.replace("event");
+    }
     let request_id = fields::take_id(&mut draft, "request_id");
     let project_id = fields::take_id(&mut draft, "project_id");
     for key in draft.below_a_value() {

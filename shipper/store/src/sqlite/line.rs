@@ -34,11 +34,22 @@ pub(crate) fn take(document: &[u8], generation: GenerationId) -> Result<Taken<'_
     if let Some(line) = quick(text) {
         return Ok(Taken::AsItIs(line, text));
     }
-    if let Some(record) = read(text) {
+    if let Some(record) = read(text).filter(|_| !has_event_value(text)) {
         return Ok(Taken::AsItIs(Line::of(record.time, text), text));
     }
     let (record, text) = normalise(text, generation)?;
     Ok(Taken::Normalised(record.time, text))
+}
+
+/// Whether a document has an `event` that is a value and no object, which makes room as it does in an engine's pipeline.
+fn has_event_value(document: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Document<'a> {
+        #[serde(borrow)]
+        event: Option<&'a serde_json::value::RawValue>,
+    }
+    let event = serde_json::from_str::<Document<'_>>(document).ok().and_then(|document| document.event);
+    event.is_some_and(|event| !event.get().starts_with('{'))
 }
 
 /// A document that was read.
@@ -80,6 +91,29 @@ fn whole(number: Number) -> Option<i32> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn an_event_that_is_no_object_is_kept_aside_as_an_engines_pipeline_does() {
+        let record = |event: &str| {
+            format!(
+                r#"{{"timestamp":"2026-11-23T18:51:20.123Z","service":"s","level":"info","message":"m","request_id":null,"project_id":null,"event":{event}}}"#
+            )
+        };
+        let generation = GenerationId::new(1, &[7; 10]);
+        let taken = |text: &str| match take(text.as_bytes(), generation).unwrap() {
+            Taken::AsItIs(_, text) => text.to_owned(),
+            Taken::Normalised(_, text) => text,
+        };
+        for kept in ["null", r#"{"kind":"x"}"#] {
+            assert_eq!(taken(&record(kept)), record(kept));
+        }
+        for (line, message) in [(record("5"), "m"), (record("[{}]"), "m"), (r#"{"event":5}"#.to_owned(), "")] {
+            let document: serde_json::Value = serde_json::from_str(&taken(&line)).unwrap();
+            let value = serde_json::from_str::<serde_json::Value>(&line).unwrap()["event"].clone();
+            assert_eq!((document.get("event"), &document["origin"]["replaced"]["event"]), (None, &value));
+            assert_eq!((&document["message"], &document["level"]), (&message.into(), &"info".into()), "{document}");
+        }
+    }
+
     const USUAL: &str = r#"{"timestamp":"2026-11-23T18:51:20.123Z","service":"shop","level":"info","message":"a \"b\"","request_id":"r-1","project_id":null,"status":404.7,"duration_ms":1.25,"endpoint":"/x","extra":{"message":1},"origin":{"host":"h","offset":3,"generation":"00"}}"#;
 
     fn sorted(mut line: Line<'_>) -> Line<'_> {
@@ -109,6 +143,7 @@ mod tests {
             ("\"project_id\":null,", ""),
             ("\"r-1\"", "\"\""),
             (".123Z", "Z"),
+            ("\"extra\":{\"message\":1}", "\"event\":5"),
         ] {
             let line = USUAL.replacen(from, to, 1);
             assert_ne!(line, USUAL);

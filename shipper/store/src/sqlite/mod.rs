@@ -61,7 +61,7 @@ use crate::id::{GenerationId, LineId};
 use crate::patterns::Patterns;
 use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
-use crate::search::{Around, Page, Search};
+use crate::search::{Around, Page, Room, Search};
 use crate::settings::EngineSettings;
 use crate::sqlite::fields::Namings;
 use crate::sqlite::read::Readers;
@@ -171,7 +171,7 @@ impl Sqlite {
     }
 
     pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
-        let (scope, search) = (scope.clone(), search.clone());
+        let (scope, search) = (scope.copy(), search.clone());
         self.look(move |snapshot| search::page(snapshot, &scope, &search)).await
     }
 
@@ -182,7 +182,7 @@ impl Sqlite {
         facets: &[Facet],
         top: usize,
     ) -> Result<Facets, SearchError> {
-        let (scope, selection, facets) = (scope.clone(), selection.clone(), facets.to_vec());
+        let (scope, selection, facets) = (scope.copy(), selection.clone(), facets.to_vec());
         let empty = |facet: &Facet| FacetCounts { facet: facet.clone(), values: Vec::new(), others: 0 };
         let none = Facets { facets: facets.iter().map(empty).collect(), ..Facets::default() };
         let found = self.look(move |snapshot| counts::facets(snapshot, &scope, &selection, &facets, top).map(Some));
@@ -195,7 +195,7 @@ impl Sqlite {
         selection: &Selection,
         step: Duration,
     ) -> Result<Histogram, SearchError> {
-        let (scope, selection) = (scope.clone(), selection.clone());
+        let (scope, selection) = (scope.copy(), selection.clone());
         self.look(move |snapshot| counts::histogram(snapshot, &scope, &selection, step)).await
     }
 
@@ -206,7 +206,7 @@ impl Sqlite {
         by: Breakdown,
         top: usize,
     ) -> Result<RequestStats, SearchError> {
-        let (scope, selection) = (scope.clone(), selection.clone());
+        let (scope, selection) = (scope.copy(), selection.clone());
         self.look(move |snapshot| requests::requests(snapshot, &scope, &selection, by, top)).await
     }
 
@@ -216,7 +216,7 @@ impl Sqlite {
         selection: &Selection,
         top: usize,
     ) -> Result<Patterns, SearchError> {
-        let (scope, selection) = (scope.clone(), selection.clone());
+        let (scope, selection) = (scope.copy(), selection.clone());
         self.look(move |snapshot| patterns::patterns(snapshot, &scope, &selection, top)).await
     }
 
@@ -225,11 +225,10 @@ impl Sqlite {
         scope: &Scope,
         generation: GenerationId,
         offset: u64,
-        before: usize,
-        after: usize,
+        sides: (Room, Room),
     ) -> Result<Around, SearchError> {
-        let scope = scope.clone();
-        self.look(move |snapshot| source::around(snapshot, &scope, generation, offset, before, after)).await
+        let scope = scope.copy();
+        self.look(move |snapshot| source::around(snapshot, &scope, generation, offset, sides)).await
     }
 
     pub(crate) async fn tail(
@@ -237,10 +236,10 @@ impl Sqlite {
         scope: &Scope,
         filter: &Filter,
         place: Option<&TailPlace>,
-        limit: usize,
+        room: Room,
     ) -> Result<TailPage, SearchError> {
-        let (scope, filter, place) = (scope.clone(), filter.clone(), place.cloned());
-        let found = self.look(move |snapshot| source::tail(snapshot, &scope, &filter, place.as_ref(), limit).map(Some));
+        let (scope, filter, place) = (scope.copy(), filter.clone(), place.cloned());
+        let found = self.look(move |snapshot| source::tail(snapshot, &scope, &filter, place.as_ref(), room).map(Some));
         // Where there are no tables yet, all that comes is new.
         let nothing = TailPage { lines: Vec::new(), place: TailPlace(Place::Row(0)), more: false, gap: false };
         Ok(found.await?.unwrap_or(nothing))

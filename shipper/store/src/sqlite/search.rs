@@ -175,13 +175,13 @@ fn look(
 
 /// The documents of the first lines, up to the page's bounds.
 fn give(snapshot: &Snapshot<'_>, best: &Best<'_>) -> rusqlite::Result<Page> {
-    let limit = best.search.bounded_limit();
+    let (limit, bytes_max) = (best.search.bounded_limit(), best.search.bytes.min(MAX_PAGE_BYTES));
     let mut page = Page::default();
     let (mut last, mut bytes) = (None, 0);
     for Ordered(key, _) in &best.keys {
         let Some(row) = snapshot.row(key.id)? else { continue };
         bytes += row.document.len();
-        if page.lines.len() == limit || (bytes > MAX_PAGE_BYTES && !page.lines.is_empty()) {
+        if page.lines.len() == limit || (bytes > bytes_max && !page.lines.is_empty()) {
             page.next = last;
             break;
         }

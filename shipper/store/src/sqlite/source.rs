@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 use crate::id::{GenerationId, MAX_OFFSET};
 use crate::query::{Facts, Field, Filter};
 use crate::scope::Scope;
-use crate::search::{AROUND_MAX_BYTES, Around, MAX_LIMIT, SourceLine};
+use crate::search::{AROUND_MAX_BYTES, Around, MAX_LIMIT, MAX_PAGE_BYTES, Room, SourceLine};
 use crate::sqlite::search::raw;
 use crate::sqlite::snapshot::Snapshot;
 use crate::tail::{Place, TailPage, TailPlace};
@@ -21,28 +21,37 @@ pub(crate) fn around(
     scope: &Scope,
     generation: GenerationId,
     offset: u64,
-    before: usize,
-    after: usize,
+    (before, after): (Room, Room),
 ) -> rusqlite::Result<Around> {
     let offset = offset.min(MAX_OFFSET + 1);
     let sees_all = *scope == Scope::All;
     let most = if sees_all { MAX_OFFSET + 1 } else { AROUND_MAX_BYTES };
     let (start, end) = (offset.saturating_sub(most), offset.saturating_add(most).min(MAX_OFFSET + 1));
-    let (before, after) = (before.min(MAX_LIMIT), after.min(MAX_LIMIT) + 1);
+    let before = Room { lines: before.lines.min(MAX_LIMIT), ..before };
+    let after = Room { lines: after.lines.min(MAX_LIMIT) + 1, ..after };
     let find = "SELECT id FROM sources WHERE generation = ?1";
     let source = snapshot.connection().query_row(find, [generation.as_str()], |row| row.get(0)).optional()?;
-    let side = |range: Range<u64>, order: &str, limit: usize| match source {
-        Some(source) => side(snapshot, scope, source, &range, order, limit),
-        None => Ok(Vec::new()),
+    let side = |range: Range<u64>, order: &str, room: Room| match source {
+        Some(source) => side(snapshot, scope, source, &range, order, room),
+        None => Ok(Side::default()),
     };
-    let mut lines = side(start..offset, "DESC", before)?;
-    lines.reverse();
-    let found_before = lines.len();
-    lines.extend(side(offset..end, "ASC", after)?);
+    let of_before = side(start..offset, "DESC", before)?;
+    let of_after = side(offset..end, "ASC", after)?;
+    let cut = |side: &Side| side.is_cut.then(|| side.lines.last().map(|line| line.offset)).flatten();
+    let (cut_before, cut_after) = (cut(&of_before), cut(&of_after).map(|offset| offset + 1));
     // Whether there is more is not looked up, which would tell of lines that are not to be seen, or of a source.
-    let earlier = (!sees_all && found_before < before && start > 0).then_some(start);
-    let later = (!sees_all && lines.len() - found_before < after && end <= MAX_OFFSET).then_some(end);
-    Ok(Around { lines, earlier, later })
+    let earlier = (!sees_all && of_before.lines.len() < before.lines && start > 0).then_some(start);
+    let later = (!sees_all && of_after.lines.len() < after.lines && end <= MAX_OFFSET).then_some(end);
+    let lines = of_before.lines.into_iter().rev().chain(of_after.lines).collect();
+    Ok(Around { lines, earlier: cut_before.or(earlier), later: cut_after.or(later) })
+}
+
+/// Lines of a part of a source.
+#[derive(Default)]
+struct Side {
+    lines: Vec<SourceLine>,
+    /// Whether the next one had no room.
+    is_cut: bool,
 }
 
 /// The lines of a part of a source that may be seen, from one of its ends on.
@@ -52,23 +61,28 @@ fn side(
     source: i64,
     range: &Range<u64>,
     order: &str,
-    limit: usize,
-) -> rusqlite::Result<Vec<SourceLine>> {
+    room: Room,
+) -> rusqlite::Result<Side> {
     let sql = format!(
         r#"SELECT "offset", document FROM logs WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3 ORDER BY "offset" {order}"#
     );
     let mut statement = snapshot.connection().prepare_cached(&sql)?;
     let mut rows = statement.query([source, range.start.cast_signed(), range.end.cast_signed()])?;
-    let mut lines = Vec::new();
-    while lines.len() < limit
+    let (mut side, mut left) = (Side::default(), room.bytes.min(MAX_PAGE_BYTES));
+    while side.lines.len() < room.lines
         && let Some(row) = rows.next()?
     {
         let document: String = row.get(1)?;
         if *scope == Scope::All || scope.sees(Facts::of(&document).value(Field::ProjectId)) {
-            lines.push(SourceLine { offset: row.get::<_, i64>(0)?.cast_unsigned(), line: raw(document)? });
+            side.is_cut = document.len() > left && !side.lines.is_empty();
+            if side.is_cut {
+                break;
+            }
+            left = left.saturating_sub(document.len());
+            side.lines.push(SourceLine { offset: row.get::<_, i64>(0)?.cast_unsigned(), line: raw(document)? });
         }
     }
-    Ok(lines)
+    Ok(side)
 }
 
 /// What came in since a place. Row ids grow from 0; a place tells of the one before the next.
@@ -77,7 +91,7 @@ pub(crate) fn tail(
     scope: &Scope,
     filter: &Filter,
     place: Option<&TailPlace>,
-    limit: usize,
+    room: Room,
 ) -> rusqlite::Result<TailPage> {
     // A place has no row before the first, so that rows are counted from 1 in it.
     let ends = |end: &str| snapshot.connection().query_row(end, [], |row| row.get::<_, i64>(0));
@@ -95,15 +109,19 @@ pub(crate) fn tail(
     let select = "SELECT id, document FROM logs WHERE id >= ?1 ORDER BY id LIMIT ?2";
     let mut statement = snapshot.connection().prepare_cached(select)?;
     let mut rows = statement.query(params![after, TAIL_ROWS])?;
-    let (mut lines, mut next) = (Vec::new(), after);
-    while lines.len() < limit.clamp(1, MAX_LIMIT)
+    let (mut lines, mut next, mut left) = (Vec::new(), after, room.bytes.min(MAX_PAGE_BYTES));
+    while lines.len() < room.lines.clamp(1, MAX_LIMIT)
         && let Some(row) = rows.next()?
     {
-        next = row.get::<_, i64>(0)? + 1;
-        let document: String = row.get(1)?;
-        if snapshot.named()?.is_found(next - 1, scope, filter, &document) {
+        let (id, document): (i64, String) = (row.get(0)?, row.get(1)?);
+        if snapshot.named()?.is_found(id, scope, filter, &document) {
+            if document.len() > left && !lines.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(document.len());
             lines.push(raw(document)?);
         }
+        next = id + 1;
     }
     Ok(TailPage { lines, place: TailPlace(Place::Row(next)), more: next < newest, gap })
 }

@@ -10,8 +10,13 @@ use crate::rig::Rig;
 fn corpus() -> Vec<Value> {
     let bunyan = json!({ "v": 0, "name": "billing", "msg": "paid", "level": 40, "hostname": "h", "pid": 1,
         "time": "2026-11-23T18:51:20.123Z", "request_id": "r-7" });
+    let mut with_event = record(1, "a record with a number for an event", None);
+    with_event["event"] = 5.into();
     vec![
         bunyan,
+        with_event,
+        json!({ "event": 5 }),
+        json!({ "event": ["a"], "message": "an event in a list", "time": "2026-11-23T18:51:20.123Z" }),
         json!({ "timestamp": "2026-11-23T18:51:20.123456Z", "level": "WARN", "target": "db",
             "fields": { "message": "slow", "rows": 3 }, "span": { "name": "query", "request_id": "r-8" },
             "spans": [{ "name": "request", "request_id": "r-0", "project_id": "p-8", "service": "shop" }] }),

@@ -212,11 +212,11 @@ pub(crate) fn filter() -> impl Strategy<Value = Filter> {
 
 pub(crate) fn scope() -> impl Strategy<Value = Scope> {
     let projects = btree_set(one_of(&IDS).prop_map(str::to_owned), 0..3).prop_map(Scope::Projects);
-    prop_oneof![3 => Just(Scope::All), 1 => projects]
+    prop_oneof![3 => Just(()).prop_map(|()| Scope::All), 1 => projects]
 }
 
 /// A question of each kind, about the same lines.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) scope: Scope,
     pub(crate) search: Search,
@@ -253,7 +253,7 @@ pub(crate) fn question() -> impl Strategy<Value = Question> {
     (scope(), search, by, step, 1..5_usize, around).prop_map(|(scope, search, by, step, top, (place, sides))| {
         let (filter, from, to, oldest_first, limit) = search;
         let order = if oldest_first { Order::OldestFirst } else { Order::NewestFirst };
-        let search = Search { filter, from, to, order, limit, cursor: None };
+        let search = Search { filter, from, to, order, limit, ..Search::default() };
         Question { scope, search, by, step, top, place: (place.0, place.1 * 500), sides }
     })
 }

@@ -7,8 +7,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use serde_json::{Value, json};
 use store::counts::{Facet, GroupKey, Requests};
 use store::{
-    BatchBuilder, BootstrapMode, Breakdown, Counted, EngineSettings, Field, Filter, LineId, NamedField, Scope, Search,
-    Store, TailPlace, Target,
+    BatchBuilder, BootstrapMode, Breakdown, Counted, EngineSettings, Field, Filter, LineId, NamedField, Room, Scope,
+    Search, Store, TailPlace, Target,
 };
 
 use crate::lines::{DAY, documents, generation, has_merged_runs, push, shorten_runs};
@@ -66,7 +66,8 @@ impl Stores {
         }
         embedded.bootstrap(BootstrapMode::Apply).await.unwrap();
         let engine = rig.naming(&fields()).ready_store().await;
-        let begin = async |store: &Store| store.tail(&Scope::All, &Filter::EVERY, None, 1).await.unwrap().place;
+        let begin =
+            async |store: &Store| store.tail(&Scope::All, &Filter::EVERY, None, Room::of(1)).await.unwrap().place;
         let places = [begin(&embedded).await, begin(&engine).await];
         for store in [&engine, &embedded] {
             let written = store.write(&batch).await.unwrap();
@@ -128,7 +129,7 @@ impl Stores {
 
         let (source, offset) = question.place;
         let (before, after) = question.sides;
-        let found = store.around(scope, generation(source), offset, before, after).await.unwrap();
+        let found = store.around(scope, generation(source), offset, (Room::of(before), Room::of(after))).await.unwrap();
         let found =
             found.lines.iter().map(|line| (line.offset, without_engines_own(line.line.get()))).collect::<Vec<_>>();
         let expected = self.model.around(scope, generation(source), offset, before, after);
@@ -141,7 +142,8 @@ impl Stores {
     async fn compare_tail(&self, store: &Store, question: &Question, place: &TailPlace) -> Result<(), TestCaseError> {
         let (limit, mut place, mut found) = (question.search.limit, place.clone(), Vec::new());
         loop {
-            let page = store.tail(&question.scope, &question.search.filter, Some(&place), limit).await.unwrap();
+            let page =
+                store.tail(&question.scope, &question.search.filter, Some(&place), Room::of(limit)).await.unwrap();
             found.extend(page.lines.iter().map(|line| without_engines_own(line.get())));
             // As a client would pass it on.
             place = page.place.to_string().parse().unwrap();

@@ -105,7 +105,7 @@ fn search() -> impl Strategy<Value = Search> {
                 to,
                 order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
                 limit,
-                cursor: None,
+                ..Search::default()
             }
         },
     )

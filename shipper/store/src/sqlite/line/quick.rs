@@ -26,6 +26,8 @@ enum Key {
     Status,
     Duration,
     Origin,
+    /// An engine's pipeline writes into it: what is no object makes room.
+    Event,
     Unknown,
     /// One that means something elsewhere, as `origin.pod` does.
     Dotted,
@@ -39,6 +41,7 @@ impl Key {
             "status" => Self::Status,
             "duration_ms" => Self::Duration,
             "origin" => Self::Origin,
+            "event" => Self::Event,
             "service" => Self::Text(Field::Service),
             "level" => Self::Text(Field::Level),
             "request_id" => Self::Text(Field::RequestId),
@@ -215,7 +218,7 @@ impl<'a> Gathering<'a> {
             (Key::Duration, Simple::Number(number)) => {
                 self.line.durations.extend(Number::new(number).map(Number::get));
             }
-            (Key::Status | Key::Duration, Simple::Null) => {}
+            (Key::Status | Key::Duration | Key::Event, Simple::Null) => {}
             _ => self.unusual = true,
         }
     }

@@ -1,0 +1,241 @@
+//! An answer of several questions when its reader's rights end between two of them, at each place between two. The store is a
+//! stand-in for an engine, which lets something happen before it answers.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use observability_tests::http::{self, Answer};
+use observability_tests::wait;
+use serde_json::{Value, json};
+
+use crate::rig::Backend;
+use crate::test_access::{TOKEN_OF_A, TOKEN_OF_ALL, TokensFile, log_in};
+
+const GENERATION: &str = "0193a1b2c3d4e5f60718293a4b5c6d7e";
+
+/// What no answer may show whose reader was shut out before it was whole.
+const SECRET: &str = "the secret of project a";
+
+type Event = Box<dyn FnOnce() + Send>;
+
+/// An engine that has lines for every question.
+#[derive(Clone)]
+struct Engine(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Questions since the last call of [`Engine::arm`].
+    asked: usize,
+    /// What happens before one of them is answered, by its number.
+    event: Option<(usize, Event)>,
+}
+
+impl Engine {
+    fn start() -> (Self, SocketAddr) {
+        let engine = Self(Arc::default());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let of_thread = engine.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let engine = of_thread.clone();
+                std::thread::spawn(move || engine.serve(stream));
+            }
+        });
+        (engine, address)
+    }
+
+    /// Lets something happen before the question of this number is answered; the first is 0.
+    fn arm(&self, event: Option<(usize, Event)>) {
+        *self.0.lock().unwrap() = State { asked: 0, event };
+    }
+
+    fn asked(&self) -> usize {
+        self.0.lock().unwrap().asked
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        let mut reader = BufReader::new(stream);
+        loop {
+            let (mut head, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                    return;
+                }
+                let (name, value) = line.split_once(':').unwrap_or_default();
+                if name.eq_ignore_ascii_case("content-length") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    break;
+                }
+                head.push_str(&line);
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            let (status, answer) = match serde_json::from_slice::<Value>(&body) {
+                Ok(query) if head.contains("/_search") => ("200 OK", self.answer(&query)),
+                _ => ("404 Not Found", json!({})),
+            };
+            let answer = answer.to_string();
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}", answer.len());
+            if write!(reader.get_mut(), "{head}\r\n\r\n{answer}").is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, query: &Value) -> Value {
+        let event = {
+            let mut state = self.0.lock().unwrap();
+            state.asked += 1;
+            let number = state.asked - 1;
+            let is_due = state.event.as_ref().is_some_and(|(due, _)| *due == number);
+            if is_due { state.event.take() } else { None }
+        };
+        if let Some((_, happen)) = event {
+            happen();
+        }
+        // Those of a request are few, so that its story has an end.
+        let text = query.to_string();
+        let size = query["size"].as_u64().unwrap_or(0);
+        let lines = if text.contains("\"request_id\"") || text.contains("access") { size.min(3) } else { size };
+        let hit = |place: u64| {
+            let offset = 500 + 200 * place;
+            json!({
+                "_source": {
+                    "timestamp": "2026-11-23T12:00:00.000Z", "service": "shop", "level": "error", "message": SECRET,
+                    "request_id": format!("r{place}"), "project_id": "a", "target": "access", "method": "GET",
+                    "endpoint": "/pay", "status": 500, "duration_ms": 3.5, "outcome": "answered",
+                    "origin": { "generation": GENERATION, "offset": offset, "length": 200, "file": "shop.log" },
+                },
+                "sort": if text.contains("date_nanos") {
+                    json!([1_795_435_200_000_000_000_i64, GENERATION, offset])
+                } else {
+                    json!([offset])
+                },
+            })
+        };
+        json!({ "timed_out": false, "hits": { "total": { "value": 3 }, "hits": (0..lines).map(hit).collect::<Vec<_>>() } })
+    }
+}
+
+/// The service over such an engine.
+struct Place {
+    engine: Engine,
+    tokens: Arc<TokensFile>,
+    backend: Arc<Backend>,
+}
+
+impl Place {
+    fn start() -> Self {
+        let ((engine, address), tokens) = (Engine::start(), Arc::new(TokensFile::new()));
+        let store = format!("http://{address}");
+        let backend = Backend::start(&[("STORE", &store), ("TOKENS_FILE", tokens.path().to_str().unwrap())]);
+        Self { engine, tokens, backend: Arc::new(backend) }
+    }
+
+    /// A cookie of a new session of project `a`.
+    fn session(&self) -> String {
+        let answer = log_in(self.backend.address, TOKEN_OF_A, &[]);
+        answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    }
+
+    fn get(&self, path: &str, header: (&str, &str)) -> Answer {
+        let accept = if path == STREAM { "application/x-ndjson" } else { "*/*" };
+        self.backend.get_with(path, &[header, ("Accept", accept)])
+    }
+
+    /// Ends a session before the question of this number is answered.
+    fn log_out_at(&self, question: usize, cookie: &str) {
+        let (address, cookie) = (self.backend.address, cookie.to_owned());
+        let log_out = move || {
+            let answer = http::send(address, "POST", "/logout", &[("Cookie", cookie.as_bytes())], b"");
+            assert_eq!(answer.status, 303, "{}", answer.text());
+        };
+        self.engine.arm(Some((question, Box::new(log_out))));
+    }
+}
+
+const STREAM: &str = "/api/logs?limit=600&order=oldest";
+
+fn paths() -> Vec<String> {
+    let around = format!("{GENERATION}/500");
+    let fixed = ["/requests/r1", "/search?q=order+paid", "/api/requests/r1", "/api/logs?limit=1000", STREAM];
+    let of_source = [format!("/sources/{around}"), format!("/api/sources/{around}/around")];
+    fixed.map(str::to_owned).into_iter().chain(of_source).collect()
+}
+
+#[test]
+fn an_answer_of_several_questions_ends_when_its_session_ends_at_any_of_them() {
+    let place = Place::start();
+    for path in paths() {
+        let cookie = place.session();
+        place.engine.arm(None);
+        let whole = place.get(&path, ("Cookie", &cookie));
+        assert_eq!(whole.status, 200, "{path}: {}", whole.text());
+        let questions = place.engine.asked();
+        assert!(questions > 0, "{path}");
+        for question in 0..questions {
+            let cookie = place.session();
+            place.log_out_at(question, &cookie);
+            let answer = place.get(&path, ("Cookie", &cookie));
+            // One read of the store may ask an engine twice.
+            let asked = place.engine.asked();
+            assert!(asked <= question + 2, "{path}: {asked} questions, though it ended at {question}");
+            if path == STREAM && question > 0 && answer.status == 200 {
+                let last = answer.text().lines().last().unwrap();
+                let end = &serde_json::from_str::<Value>(last).unwrap()["stream"];
+                assert_eq!(end["complete"], false, "{last}");
+                assert!(end["detail"].as_str().unwrap().contains("session has ended"), "{last}");
+                assert_eq!(end["lines"], answer.text().lines().count() - 1, "{last}");
+                continue;
+            }
+            assert_eq!(answer.status, 401, "{path} at question {question} of {questions}");
+            assert!(!answer.text().contains(SECRET), "{path} at question {question} of {questions}");
+            assert!(answer.text().contains("session has ended"), "{path}: {}", answer.text());
+        }
+    }
+}
+
+/// Puts another file of tokens in place, and waits until it holds.
+fn rewrite(backend: &Backend, tokens: &TokensFile, text: &str) {
+    let reloads = || backend.program.stdout().matches("tokens file reloaded").count();
+    let before = reloads();
+    tokens.write(text);
+    wait::until("the file is read again", || {
+        // It is looked at while there are requests.
+        let headers = [("Authorization", &*format!("Bearer {TOKEN_OF_ALL}"))];
+        assert_eq!(backend.get_with("/api/openapi.json", &headers).status, 200);
+        (reloads() > before).then_some(())
+    });
+}
+
+/// A file with these projects for the token of `a`, or without that token.
+fn of_projects(projects: Option<&str>) -> String {
+    let of_all = format!("[[token]]\nname = \"all\"\ntoken = \"{TOKEN_OF_ALL}\"\nprojects = [\"*\"]\n");
+    let of_a = |projects| format!("[[token]]\nname = \"a\"\ntoken = \"{TOKEN_OF_A}\"\nprojects = {projects}\n");
+    of_all + &projects.map(of_a).unwrap_or_default()
+}
+
+#[test]
+fn an_answer_whose_token_gets_other_projects_meanwhile_is_of_neither() {
+    let place = Place::start();
+    let bearer = format!("Bearer {TOKEN_OF_A}");
+    for (projects, status) in
+        [(Some("[\"b\"]"), 409), (Some("[\"a\", \"b\"]"), 409), (Some("[\"*\"]"), 409), (None, 401)]
+    {
+        for path in ["/requests/r1", "/api/logs?limit=1000"] {
+            rewrite(&place.backend, &place.tokens, &of_projects(Some("[\"a\"]")));
+            let (backend, tokens) = (Arc::clone(&place.backend), Arc::clone(&place.tokens));
+            let change = move || rewrite(&backend, &tokens, &of_projects(projects));
+            place.engine.arm(Some((1, Box::new(change))));
+            let answer = place.get(path, ("Authorization", &bearer));
+            assert_eq!(answer.status, status, "{path} {projects:?}: {}", answer.text());
+            assert!(!answer.text().contains(SECRET), "{path} {projects:?}");
+        }
+    }
+}
