@@ -52,7 +52,8 @@ enum Status {
         (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
     )
 )]
-pub async fn receive(_: AlertSender, notification: web::Json<Notification>) -> Result<HttpResponse, Problem> {
+pub async fn receive(sender: AlertSender, notification: web::Json<Notification>) -> Result<HttpResponse, Problem> {
+    sender.check()?;
     let alerts = &notification.alerts;
     if alerts.len() > ALERTS_MAX {
         let detail = format!("a notification has at most {ALERTS_MAX} alerts");

@@ -22,6 +22,7 @@ mod identity;
 mod lives;
 mod look;
 mod lookup;
+mod missed;
 mod packed;
 mod parked;
 mod places;

@@ -26,6 +26,7 @@ pub(crate) struct Sight {
     removed: (u64, u64),
     retention_failing: bool,
     store_file_changes: u64,
+    store_bytes: u64,
     spool_max_bytes: u64,
     in_flight_max_bytes: u64,
 }
@@ -48,6 +49,7 @@ impl Sight {
             removed: status.removed(),
             retention_failing: status.is_retention_failing(),
             store_file_changes: status.store_file_changes(),
+            store_bytes: status.store_bytes(),
             spool_max_bytes: status.spool_max_bytes(),
             in_flight_max_bytes: status.in_flight_max_bytes(),
         }
@@ -222,6 +224,9 @@ const FIGURES: &[Figure] = &[
     gauge("shipper_disk_failing", "1 while the state directory can't be written", |sight| {
         one(sight.report.disk_error.is_some().into())
     }),
+    gauge("shipper_store_bytes", "Bytes of the embedded store's file and of its WAL, 0 of an engine", |sight| {
+        one(sight.store_bytes)
+    }),
     counter(
         "shipper_store_removed_lines_total",
         "Lines taken out of the embedded store because of their age or its size",
@@ -245,6 +250,7 @@ const FIGURES: &[Figure] = &[
             ("suspected_loss", files.suspected_losses),
             ("vanished", files.vanished),
             ("given_up", files.given_up),
+            ("missed", files.missed),
             ("copy", files.copies),
             ("skipped", files.skipped),
         ])

@@ -1,8 +1,9 @@
 //! Looks now and then whether the embedded store's file is still the one at its path, also while nothing is written.
 //!
 //! A batch is held to that by the store itself; between batches this says that the file is deleted, moved or replaced, has it
-//! opened or made again, and says so while that can't be done.
+//! opened or made again, and says so while that can't be done. It also measures the file.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ struct Seen {
     /// Why there is no file to write to, while that is so.
     trouble: Option<Trouble>,
     changes: u64,
+    bytes: u64,
 }
 
 impl StoreWatch {
@@ -36,6 +38,11 @@ impl StoreWatch {
     /// How often the file was found deleted, moved or replaced.
     pub(crate) fn changes(&self) -> u64 {
         lock(&self.seen).changes
+    }
+
+    /// Bytes of the file and of its WAL when they were looked at last; 0 for an engine.
+    pub(crate) fn bytes(&self) -> u64 {
+        lock(&self.seen).bytes
     }
 
     fn see(&self, checked: Result<(), WriteError>, changes: FileChanges) {
@@ -61,18 +68,31 @@ impl StoreWatch {
 
 /// Looks until nobody holds `watch` any more. An engine has no file.
 pub(crate) fn spawn(store: Store, to: &Target, watch: &Arc<StoreWatch>) {
-    if matches!(to, Target::Sqlite(_)) {
-        tokio::spawn(look(store, Arc::downgrade(watch)));
+    if let Target::Sqlite(path) = to {
+        tokio::spawn(look(store, path.clone(), Arc::downgrade(watch)));
     }
 }
 
-async fn look(store: Store, watch: Weak<StoreWatch>) {
+async fn look(store: Store, path: PathBuf, watch: Weak<StoreWatch>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let Some(watch) = watch.upgrade() else { return };
         let checked = store.check().await;
         watch.see(checked, store.file_changes());
+        let measured = path.clone();
+        if let Ok(bytes) = tokio::task::spawn_blocking(move || bytes_of(&measured)).await {
+            lock(&watch.seen).bytes = bytes;
+        }
     }
+}
+
+/// Bytes of a file and of the WAL beside it; what is not there has none.
+fn bytes_of(path: &Path) -> u64 {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut wal = path.clone().into_os_string();
+    wal.push("-wal");
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    bytes(&path) + bytes(Path::new(&wal))
 }
 
 #[cfg(test)]
@@ -80,6 +100,17 @@ mod tests {
     use store::{Cause, CauseKind};
 
     use super::*;
+
+    #[test]
+    fn a_store_has_the_bytes_of_its_file_and_of_its_wal_also_behind_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, wal, link] = ["logs.db", "logs.db-wal", "link.db"].map(|name| folder.path().join(name));
+        assert_eq!(bytes_of(&file), 0);
+        std::fs::write(&file, [0; 1_000]).unwrap();
+        std::fs::write(wal, [0; 10]).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!((bytes_of(&file), bytes_of(&link)), (1_010, 1_010));
+    }
 
     #[test]
     fn trouble_lasts_as_long_as_the_file_can_not_be_opened() {

@@ -29,6 +29,7 @@ mod test_isolation;
 mod test_json_logs;
 mod test_kibana_links;
 mod test_limits;
+mod test_limits_documented;
 mod test_load;
 mod test_local_stack;
 mod test_monitoring;

@@ -1,8 +1,6 @@
 //! The page's login: a token in, a session's cookie out. The token is in the body of a POST, never in an address, and the
 //! cookie is out of reach for scripts and other sites.
 
-use std::time::Instant;
-
 use actix_web::cookie::{Cookie, SameSite, time};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::StatusCode;
@@ -95,9 +93,11 @@ pub async fn enter(
         }
         Presented::Good(reader) => {
             let Some(token) = reader.token() else { return Ok(see_other(next)) };
-            let opened = lock(&state.sessions).open(token, Instant::now());
-            let Opened { number, ended_one } =
-                opened.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+            let opened = state.open(&reader, token);
+            let opened = opened.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+            let Some(Opened { number, ended_one }) = opened else {
+                return page(StatusCode::FORBIDDEN, next, Some("Unknown token."));
+            };
             ended_one.into_iter().for_each(|limit| door.limits().count(limit));
             tracing::info!(name = reader.name(), "logged in");
             let mut answer = see_other(next);

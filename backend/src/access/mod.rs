@@ -37,7 +37,7 @@ pub use confirmed::CONFIRMED_MAX;
 use confirmed::Confirmed;
 use door::{Door, bearer, no_token};
 pub use reader::{Ended, ReadError, Reader, View};
-use sessions::Sessions;
+use sessions::{NoRandomness, Opened, Sessions};
 use throttle::Purpose;
 use tokens::TokenHash;
 pub use tokens_file::TokensFile;
@@ -73,15 +73,34 @@ struct State {
 }
 
 /// Who may send alerts, and reads nothing by that. Only [`guard`] makes one.
-#[derive(Clone, Copy, Debug)]
-pub struct AlertSender(());
+#[derive(Clone, Debug)]
+pub struct AlertSender {
+    access: Access,
+    /// None where everyone may.
+    token: Option<TokenHash>,
+}
+
+impl AlertSender {
+    /// Whether they still may, now that their request's body has come in.
+    ///
+    /// # Errors
+    /// Their token was revoked meanwhile.
+    pub fn check(&self) -> Result<(), Ended> {
+        let is_good = match (&self.access.0.kind, &self.token) {
+            (Kind::Open, _) => true,
+            (Kind::Tokens(_), None) => false,
+            (Kind::Tokens(state), Some(token)) => state.file.tokens().is_of_alerts(token),
+        };
+        if is_good { Ok(()) } else { Err(Ended::Revoked) }
+    }
+}
 
 impl FromRequest for AlertSender {
     type Error = Problem;
     type Future = std::future::Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        std::future::ready(request.extensions().get::<Self>().copied().ok_or_else(no_token))
+        std::future::ready(request.extensions().get::<Self>().cloned().ok_or_else(no_token))
     }
 }
 
@@ -138,15 +157,26 @@ impl Access {
 }
 
 impl State {
+    /// Opens a session for a reader, if their token is good until then: where it ends meanwhile, its sessions were closed
+    /// before this one was there.
+    fn open(&self, reader: &Reader, token: TokenHash) -> Result<Option<Opened>, NoRandomness> {
+        let opened = lock(&self.sessions).open(token, Instant::now())?;
+        if reader.check().is_ok() {
+            return Ok(Some(opened));
+        }
+        lock(&self.sessions).close(&opened.number);
+        Ok(None)
+    }
+
     /// The token that a session was opened with, by the hash of its number, while it lasts.
     fn token_of(&self, session: &TokenHash) -> Option<TokenHash> {
         lock(&self.sessions).token(session, Instant::now())
     }
 
-    /// Whether a request has the token that alerts come with.
-    fn alert_sender(&self, request: &ServiceRequest, door: &Door) -> Result<AlertSender, Problem> {
+    /// The token of a request, if it is the one that alerts come with.
+    fn alert_token(&self, request: &ServiceRequest, door: &Door) -> Result<TokenHash, Problem> {
         let token = bearer(request.headers()).ok_or_else(no_token)?;
-        let good = |hash: &TokenHash| self.file.tokens().is_of_alerts(hash).then_some(AlertSender(()));
+        let good = |hash: &TokenHash| self.file.tokens().is_of_alerts(hash).then_some(*hash);
         door.present(Purpose::Alerts, token, origin(request), good).into()
     }
 }
@@ -206,14 +236,14 @@ fn admit(request: &ServiceRequest) -> Result<(), Problem> {
     }
     match kind {
         Kind::Tokens(state) if path(request) == ALERTS => {
-            let sender = state.alert_sender(request, door)?;
-            request.extensions_mut().insert(sender);
+            let token = Some(state.alert_token(request, door)?);
+            request.extensions_mut().insert(AlertSender { access: Access::clone(access), token });
         }
         Kind::Tokens(_) => leave(request, access.who(request)?),
         Kind::Open => {
             door.check_name(request.headers())?;
             leave(request, Reader::everyone(access));
-            request.extensions_mut().insert(AlertSender(()));
+            request.extensions_mut().insert(AlertSender { access: Access::clone(access), token: None });
         }
     }
     Ok(())

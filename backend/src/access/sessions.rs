@@ -100,6 +100,12 @@ impl Sessions {
         self.open.retain(|_, session| !tokens.contains(&session.token));
     }
 
+    /// Sessions that are open.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.open.len()
+    }
+
     /// Ends a session.
     pub fn close(&mut self, number: &str) {
         self.open.remove(&TokenHash::of(number.as_bytes()));

@@ -89,7 +89,7 @@ fn a_reader_ends_when_its_token_may_see_something_else_or_nothing() {
     let widened = readers();
     assert!(widened.iter().all(|reader| seen(reader).is_none() && reader.sees_all()));
     place.rewrite(&[(OTHER, &["a"])]);
-    [&first, &narrowed, &widened].map(|readers| assert_eq!(check(readers), [Err(Ended::Revoked); 2]));
+    [&first, &narrowed, &widened].iter().for_each(|readers| assert_eq!(check(readers), [Err(Ended::Revoked); 2]));
     assert!(place.by_token(ONE).is_none() && seen(&widened[0]) == Some(vec![]));
     // Whoever has the token could ask again; a session ended for good.
     place.rewrite(&[(ONE, &["*"]), (OTHER, &["a"])]);
@@ -134,6 +134,33 @@ fn the_sessions_of_a_token_that_is_taken_away_or_changed_end_for_good() {
         assert!(place.by_token(ONE).is_some() && goes_on.check().is_ok());
         assert_eq!(revoked.check(), Err(Ended::Revoked), "{between:?}");
     }
+}
+
+#[test]
+fn a_login_whose_token_is_taken_away_meanwhile_opens_no_session() {
+    let place = Place::new();
+    let (gone, changed, good) =
+        (place.by_token(ONE).unwrap(), place.by_token(OTHER).unwrap(), place.by_session(OTHER).1);
+    place.rewrite(&[(OTHER, &["a"])]);
+    for reader in [&gone, &changed] {
+        assert!(place.state().open(reader, reader.token().unwrap()).unwrap().is_none());
+    }
+    place.rewrite(&[(ONE, &["a", "b"]), (OTHER, &["*"])]);
+    assert_eq!(good.check(), Err(Ended::Revoked));
+    assert_eq!(lock(&place.state().sessions).count(), 0);
+    assert!(place.state().open(&gone, gone.token().unwrap()).unwrap().is_some(), "it is good again");
+}
+
+#[test]
+fn alerts_count_only_if_their_token_is_good_when_they_are_whole() {
+    let place = Place::new();
+    let sender = AlertSender { access: place.access.clone(), token: Some(TokenHash::of(ALERT.as_bytes())) };
+    assert_eq!(sender.check(), Ok(()));
+    std::fs::write(place.folder.path().join("tokens.toml"), "[alerts]\ntoken = \"another-token-of-alerts\"\n").unwrap();
+    place.state().file.look_next_time();
+    assert_eq!(sender.check(), Err(Ended::Revoked));
+    let of_everyone = AlertSender { access: place.access.clone(), token: None };
+    assert_eq!(of_everyone.check(), Err(Ended::Revoked), "who sent them without tokens is nobody where there are some");
 }
 
 #[test]

@@ -108,6 +108,8 @@ pub struct FileCounts {
     pub destroyed_bytes: u64,
     /// Files that were renamed or moved to where they are not followed, after their last line was read.
     pub given_up: u64,
+    /// Files that were made and rotated between two looks, which no pattern names any more.
+    pub missed: u64,
     /// Copies of followed files, of which only what was unread was read.
     pub copies: u64,
     /// Files that were left at their end when they were first met, by `read_from` or `ignore_older`.

@@ -19,7 +19,7 @@ use crate::journal::FileIdentity;
 use crate::spool::lock;
 
 /// Files of a scan by number, each with all of its paths.
-type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;
+pub(super) type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;
 
 impl<D: Disk> Files<D> {
     /// Looks up what the patterns name.
@@ -149,6 +149,7 @@ impl<D: Disk> Files<D> {
         let unnamed = self.followed.iter().filter(|(generation, followed)| !is_named(generation, followed));
         let unnamed: Vec<_> = unnamed.map(|(generation, _)| *generation).collect();
         for generation in unnamed {
+            self.count_missed(generation, named, folders);
             let Some(followed) = self.followed.get_mut(&generation) else { continue };
             if let Some(open) = &followed.open {
                 let path = self.disk.path_of(open.file.file());

@@ -98,6 +98,12 @@ impl Status {
         self.watch.changes()
     }
 
+    /// Bytes of the embedded store's file and of its WAL; 0 for an engine.
+    #[must_use]
+    pub fn store_bytes(&self) -> u64 {
+        self.watch.bytes()
+    }
+
     /// Lines that were taken out of the embedded store because they need not be kept, and their bytes.
     #[must_use]
     pub fn removed(&self) -> (u64, u64) {

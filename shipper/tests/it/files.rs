@@ -1,6 +1,7 @@
 //! Files that others write and rotate, on the real disk, by a clock that the test moves. The store is a fake that takes
 //! everything, since what is tested is what gets to it.
 
+mod missed;
 mod renamed;
 mod rotated;
 mod turns;

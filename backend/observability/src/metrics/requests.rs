@@ -3,8 +3,8 @@
 //! A label set is a distinct (endpoint, method, status, project_id). A project is known if it is listed, or if the
 //! service says so for the request (`ProjectClaim::Verified`); what else names one may have made it up. The budget is
 //! shared out so:
-//! - a part of it is for sets of known projects alone: half, where the service checks who speaks for a project; else
-//!   an eighth, where projects are listed;
+//! - a part of it is for sets of known projects alone: half, where the service checks who speaks for a project, or has
+//!   said of one that it is known; else an eighth, where projects are listed;
 //! - what is left of that part, and at least an eighth more, is closed to projects that may be made up: it is for
 //!   sets of `none` and of folded projects;
 //! - one place is kept for the set into which everything folds.
@@ -166,6 +166,9 @@ impl RequestMetrics {
     /// project. Takes a lock: callers keep what they get.
     pub(crate) fn series(&self, labels: Labels<'_>, is_known: bool) -> Series {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_known {
+            self.keep_room_for_known();
+        }
         let is_known = is_known || self.own_projects.contains(labels.project_id);
         // the last set is the one that everything folds into
         let room = self.budget - 1;
@@ -312,6 +315,19 @@ mod tests {
         }
         let counts = projects(&registry);
         assert!(counts["other"] > 9_000 && counts.contains_key("invented-0"), "{}", counts["other"]);
+    }
+
+    #[test]
+    fn once_a_service_knows_a_project_there_is_room_for_others_that_it_knows() {
+        let (metrics, registry) = metrics(&[], 2_000);
+        count_known(&metrics, "/a", "real");
+        for n in 0..10_000 {
+            count(&metrics, "/a", &format!("invented-{n}"));
+        }
+        for n in 0..999 {
+            count_known(&metrics, "/a", &format!("real-{n}"));
+        }
+        assert_eq!(["real", "real-0", "real-998"].map(|project| sets_of(&registry, project)), [1; 3]);
     }
 
     #[test]
