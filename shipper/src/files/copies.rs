@@ -112,6 +112,8 @@ pub(super) struct Copy<F> {
     /// The patterns match it.
     pub(super) is_named: bool,
     pub(super) extent: Extent,
+    /// It goes as far as the original was read, also by lines that have no outcome yet.
+    pub(super) is_whole: bool,
 }
 
 /// Whether a new file is a copy.
@@ -166,8 +168,8 @@ impl<D: Disk> Files<D> {
         known.any(|identity| originals.contains(&identity.path))
     }
 
-    /// The copies of a file that was truncated or removed, longest first; one that no pattern matches only if it holds all
-    /// that was read. `whole`: how the file was last seen.
+    /// The copies of a file that was truncated or removed, whole and long ones first; one that no pattern matches only if it
+    /// holds all that was read. `whole`: how the file was last seen.
     ///
     /// # Errors
     /// As the file system says of what can't be looked at at the moment, if no copy was found that goes on; among it
@@ -205,7 +207,8 @@ impl<D: Disk> Files<D> {
                     let is_named = named.is_some() && (!file.is_unpacked() || self.settings.read_compressed);
                     if is_named || may_be_unnamed && extent != Extent::Shorter {
                         let path = named.unwrap_or(path).clone();
-                        copies.push(Copy { path, file, stat, is_named, extent });
+                        let is_whole = trail.last().is_none_or(|tail| tail.end <= stat.len);
+                        copies.push(Copy { path, file, stat, is_named, extent, is_whole });
                     }
                 }
                 Ok(None) => {}
@@ -215,8 +218,8 @@ impl<D: Disk> Files<D> {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        copies.sort_by_key(|copy: &Copy<_>| std::cmp::Reverse((copy.extent, copy.is_named)));
-        let goes_on = copies.first().is_some_and(|copy| copy.extent == Extent::Longer);
+        copies.sort_by_key(|copy: &Copy<_>| std::cmp::Reverse((copy.is_whole, copy.extent, copy.is_named)));
+        let goes_on = copies.first().is_some_and(|copy| copy.is_whole && copy.extent == Extent::Longer);
         match failed {
             Some(error) if copies.is_empty() || is_pending(&error) && !goes_on => Err(error),
             _ => Ok(copies),

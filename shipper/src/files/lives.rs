@@ -144,7 +144,7 @@ impl<D: Disk> Files<D> {
             }
             return self.begin_read_copy(&copy, look);
         }
-        let Copy { path, file, stat, is_named, extent } = copy;
+        let Copy { path, file, stat, is_named, extent, .. } = copy;
         self.counts.copies += 1;
         // The name that the patterns match: the copy's may be a rotated one of it.
         let identity = cut.moved_to(if is_named { &path } else { &cut.path }, &stat);

@@ -235,7 +235,7 @@ impl<D: Disk> Files<D> {
         };
         let is_to_skip = self.is_to_skip(&stat, look);
         self.there_at_first.remove(&stat.key());
-        let copy = Copy { path: path.to_owned(), file, stat, is_named: true, extent: Extent::Read };
+        let copy = Copy { path: path.to_owned(), file, stat, is_named: true, extent: Extent::Read, is_whole: true };
         let identity = FileIdentity::of(&copy.file, path, &stat)?;
         if is_to_skip {
             let start = match copy.file.is_unpacked() {

@@ -7,6 +7,7 @@
 
 mod access;
 mod inode;
+mod outside;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -126,15 +127,6 @@ impl SimDisk {
         self.state().has_births = false;
     }
 
-    /// A file's rights forbid to read it, or allow it again.
-    pub(super) fn put_rights(&self, path: &str, is_readable: bool) {
-        let mut state = self.state();
-        if let Some(Node::File(inode)) = state.names.get(path).copied() {
-            state.inodes[inode].is_readable = is_readable;
-            state.touch(inode, false);
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
@@ -230,60 +222,6 @@ impl SimDisk {
     }
 }
 
-/// What a service does to its own files, which no fault of the shipper's disk touches, and which a power loss leaves.
-impl SimDisk {
-    /// Appends to a file, making it where it is missing.
-    pub(super) fn put(&self, path: &str, bytes: &[u8]) {
-        let mut state = self.state();
-        let inode = match state.names.get(path) {
-            Some(Node::File(inode)) => *inode,
-            _ => state.make(path),
-        };
-        state.inodes[inode].bytes.extend_from_slice(bytes);
-        state.touch(inode, true);
-        state.settle_outside();
-    }
-
-    pub(super) fn put_rename(&self, from: &str, to: &str) {
-        let mut state = self.state();
-        if let Some(node) = state.names.remove(from) {
-            state.names.insert(to.to_owned(), node);
-            if let Node::File(inode) = node {
-                state.touch(inode, false);
-            }
-        }
-        state.settle_outside();
-    }
-
-    pub(super) fn put_copy(&self, from: &str, to: &str) {
-        let bytes = self.bytes_of(from);
-        self.put(to, &bytes);
-    }
-
-    pub(super) fn put_cut(&self, path: &str) {
-        let mut state = self.state();
-        if let Some(Node::File(inode)) = state.names.get(path).copied() {
-            state.inodes[inode].bytes.clear();
-            state.touch(inode, true);
-        }
-        state.settle_outside();
-    }
-
-    pub(super) fn put_removal(&self, path: &str) {
-        let mut state = self.state();
-        state.names.remove(path);
-        state.settle_outside();
-    }
-
-    pub(super) fn bytes_of(&self, path: &str) -> Vec<u8> {
-        let state = self.state();
-        match state.names.get(path) {
-            Some(Node::File(inode)) => state.inodes[*inode].bytes.clone(),
-            _ => Vec::new(),
-        }
-    }
-}
-
 impl State {
     /// Counts a step of the shipper, and lets it fail.
     fn step(&mut self) -> io::Result<()> {
@@ -337,20 +275,6 @@ impl State {
         self.names.insert(path.to_owned(), Node::File(inode));
         self.changes.push(Change::Made(path.to_owned(), Node::File(inode)));
         inode
-    }
-
-    /// What is not the shipper's is durable at once.
-    fn settle_outside(&mut self) {
-        let Self { names, durable_names, inodes, changes, .. } = self;
-        let outside = |path: &str| !path.starts_with(super::STATE);
-        changes.retain(|change| !matches!(change, Change::Made(path, _) if outside(path)));
-        durable_names.retain(|path, _| !outside(path) || names.contains_key(path));
-        for (path, node) in names.iter().filter(|(path, _)| outside(path)) {
-            durable_names.insert(path.clone(), *node);
-            if let Node::File(inode) = node {
-                inodes[*inode].settle();
-            }
-        }
     }
 
     fn room(&self) -> usize {

@@ -1,11 +1,14 @@
 //! A modelled store behind a modelled network: it takes, refuses, forgets to answer, takes late, and remembers every
-//! document.
+//! document, also of lines that went with a file of its own.
+
+mod file;
 
 use std::collections::{HashMap, HashSet};
 
 use store::{Batch, Cause, CauseKind, Disposition, LineId, WriteError};
 
 use super::random::Random;
+pub(super) use file::StoreFile;
 
 /// A document of this text is refused by itself.
 pub(super) const POISON: &str = "poison";
@@ -89,10 +92,12 @@ pub(super) struct Weather {
 
 /// The store.
 pub(super) struct Engine {
-    /// What it was sent of each line that it took: first what it holds, then what it was sent under the same id and
+    /// What it was sent of each line that it ever took: first what it took, then what it was sent under the same id and
     /// differs.
     pub(super) documents: HashMap<LineId, Vec<Held>>,
-    stored: HashSet<LineId>,
+    /// Lines of which it said that it holds them.
+    pub(super) confirmed: HashSet<LineId>,
+    pub(super) file: StoreFile,
     pub(super) weather: Weather,
     /// A longer request is answered with 413.
     pub(super) request_max_bytes: usize,
@@ -104,10 +109,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(weather: Weather, request_max_bytes: usize, hosts: usize, shuts: Shuts) -> Self {
+    pub(super) fn new(weather: Weather, request_max_bytes: usize, hosts: usize, shuts: Shuts, file: StoreFile) -> Self {
         Self {
             documents: HashMap::new(),
-            stored: HashSet::new(),
+            confirmed: HashSet::new(),
+            file,
             weather,
             request_max_bytes,
             late: Vec::new(),
@@ -132,10 +138,26 @@ impl Engine {
         self.shuts.change();
     }
 
+    /// Something is done to the store's file.
+    pub(super) fn change_file(&mut self) {
+        self.file.change();
+    }
+
+    /// The shipper got this answer to a batch.
+    pub(super) fn note_answer(&mut self, batch: &Batch, answer: &[Disposition]) {
+        let is_held =
+            |disposition: &Disposition| matches!(disposition, Disposition::Stored | Disposition::AlreadyStored);
+        if answer.len() == batch.lines().len() {
+            let held = batch.lines().iter().zip(answer).filter(|(_, disposition)| is_held(disposition));
+            self.confirmed.extend(held.map(|(line, _)| line.id));
+        }
+    }
+
     /// All goes well from now on, but for an index that is shut for good; says whether there is one.
     pub(super) fn calm(&mut self) -> bool {
         self.weather = Weather::default();
         self.down.fill(None);
+        self.file.calm();
         self.shuts.often = 0;
         self.shuts.is_shut = [0, 1].map(|place| self.shuts.for_good == Some(place));
         self.shuts.for_good.is_some()
@@ -194,12 +216,19 @@ impl Engine {
         true
     }
 
+    /// Everything that it was sent, also what it will take later.
+    pub(super) fn sent(&self) -> impl Iterator<Item = &[u8]> {
+        let late = self.late.iter().flat_map(|batch| (0..batch.lines().len()).map(|place| batch.document(place)));
+        self.documents.values().flatten().map(|held| &held.document[..]).chain(late)
+    }
+
     /// The process that sent a request is gone; the request may get there all the same.
     pub(super) fn orphan(&mut self, batch: Batch) {
         self.late.push(batch);
     }
 
     fn take(&mut self, batch: &Batch, random: &mut Random) -> Result<Vec<Disposition>, WriteError> {
+        self.file.open()?;
         if batch.body().len() > self.request_max_bytes {
             return Err(WriteError::TooLarge(Cause::new(413, "too large")));
         }
@@ -209,7 +238,9 @@ impl Engine {
         if memchr::memmem::find(batch.body(), CRASHER.as_bytes()).is_some() {
             return Err(WriteError::Unavailable(Cause::new(500, "null_pointer_exception")));
         }
-        Ok((0..batch.lines().len()).map(|place| self.take_line(batch, place, random)).collect())
+        let answer = (0..batch.lines().len()).map(|place| self.take_line(batch, place, random)).collect();
+        self.file.confirm()?;
+        Ok(answer)
     }
 
     fn take_line(&mut self, batch: &Batch, place: usize, random: &mut Random) -> Disposition {
@@ -232,7 +263,7 @@ impl Engine {
         if sent.iter().all(|held| held.document != document || held.index != index) {
             sent.push(Held { index: index.to_owned(), document: document.to_vec() });
         }
-        if sent.len() == 1 && self.stored.insert(id) { Disposition::Stored } else { Disposition::AlreadyStored }
+        if self.file.write(id) { Disposition::Stored } else { Disposition::AlreadyStored }
     }
 }
 

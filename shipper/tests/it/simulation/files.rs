@@ -3,18 +3,18 @@
 //! Only what somebody could have read is asked for: a file is cut when a line of its present life is known to the store,
 //! so that the shipper has seen that life, and removed when all its lines rest. Whatever else is done to a file may be done
 //! at any moment, also while no shipper runs: written to right after a cut, unreadable for a while, or copied by somebody
-//! who writes notes of his own to the copy, which no pattern names and nobody may read.
+//! who writes notes of his own to the copy, which no pattern names and nobody may read. A service may go on writing to a
+//! file that was renamed, long after. A writer may leave a hole, old files
+//! may be compressed, and a power loss may take a file's end that no store was sent yet.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
+mod judge;
+mod rotation;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use store::{GenerationId, LineId, Timestamp};
+use std::collections::BTreeMap;
+
+use store::{GenerationId, Timestamp};
 
 use super::disk::SimDisk;
-use super::engine;
-use super::oracle::{Expected, Rest, place, text_after};
 use super::plan::Plan;
 use super::random::Random;
 use super::service::Lines;
@@ -28,12 +28,20 @@ pub(super) enum Kind {
     CopiedAndCut,
     /// Lines; copied and cut, and all names are followed.
     CopiedAndNamed,
+    /// Lines; renamed, and only the first name is followed. Services go on writing to a file after it was renamed.
+    RenamedAway,
     /// Docker's entries; renamed, and all names are followed.
     Docker,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Renamed, Self::CopiedAndCut, Self::CopiedAndNamed, Self::Docker];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Renamed, Self::CopiedAndCut, Self::CopiedAndNamed, Self::Docker, Self::RenamedAway];
+
+    /// Whether lines of a life must be known to be read before it is rotated.
+    fn is_seen_first(self) -> bool {
+        self.is_cut() || self == Self::RenamedAway
+    }
 
     fn is_cut(self) -> bool {
         matches!(self, Self::CopiedAndCut | Self::CopiedAndNamed)
@@ -42,7 +50,7 @@ impl Kind {
     pub(super) fn pattern(self) -> String {
         match self {
             Self::Renamed | Self::CopiedAndNamed | Self::Docker => format!("{LOGS}/*.log*"),
-            Self::CopiedAndCut => format!("{LOGS}/*.log"),
+            Self::CopiedAndCut | Self::RenamedAway => format!("{LOGS}/*.log"),
         }
     }
 }
@@ -56,12 +64,22 @@ pub(super) const SECRET: &str = "secret";
 const BANNER: &str = "service starting, version 1.0, with the same configuration as before\n";
 const BANNER_LINES: usize = 16;
 
+/// The first line of files in UTF-16, which has the byte order mark.
+const MARKED_LINE: &str = "\u{feff}a log in UTF-16\n";
+
 /// A line as it was written.
 struct Written {
     text: Vec<u8>,
     /// Of Docker's, when its first entry says that it was written.
     at: Option<Timestamp>,
     is_whole: bool,
+}
+
+/// An old file that is being compressed.
+struct Compressing {
+    from: String,
+    to: String,
+    is_written: bool,
 }
 
 /// One file that a service writes to.
@@ -71,17 +89,41 @@ struct Log {
     rest: Option<(Vec<u8>, Option<u64>)>,
     /// Lines in the present life, of those that have one by number.
     life: Vec<Option<u64>>,
+    /// A power loss took what came behind so many of them.
+    lost_after: usize,
     /// It was cut, and this was the generation of the life before.
     cut: Option<Option<GenerationId>>,
     /// The generation of the present life, as far as the shipper has said.
     generation: Option<GenerationId>,
     rotated: u32,
+    /// The next byte is written behind so many that are none, since the service writes where the file ended before it was cut.
+    hole: usize,
+    compressing: Option<Compressing>,
     /// Its rights forbid to read it.
     is_unreadable: bool,
     /// Since when somebody's notes stand beside it.
     noted_at: Option<Timestamp>,
     /// Rotated names that are still there, with the lines in them.
     old: Vec<(String, Vec<Option<u64>>)>,
+}
+
+impl Log {
+    /// Whether it has what every life begins with, and no more.
+    fn is_begun(&self) -> bool {
+        self.life == [None] && self.rest.is_none()
+    }
+
+    fn remove_notes(&mut self, disk: &SimDisk) {
+        if self.noted_at.take().is_some() {
+            disk.put_removal(&format!("{}.notes", self.name));
+        }
+    }
+
+    /// Writes to the file, behind the hole that is due.
+    fn put(&mut self, disk: &SimDisk, bytes: &[u8]) {
+        let hole = if bytes.is_empty() { 0 } else { std::mem::take(&mut self.hole) };
+        disk.put(&self.name, &[&vec![0; hole], bytes].concat());
+    }
 }
 
 /// All files of a seed.
@@ -91,6 +133,18 @@ pub(super) struct Logs {
     begin_alike: bool,
     /// Somebody writes notes beside the files.
     has_notes: bool,
+    /// Services go on writing where a file ended before it was cut.
+    leaves_holes: bool,
+    is_utf16: bool,
+    /// Lives that began alike so far.
+    banners: u64,
+    lacks_births: bool,
+    /// Old files are compressed.
+    compresses: bool,
+    /// Old files stay, since a store may lose what it confirmed.
+    keeps_files: bool,
+    /// Power losses take the ends of files.
+    loses_ends: bool,
     logs: Vec<Log>,
     lines: BTreeMap<u64, Written>,
     random: Random,
@@ -102,9 +156,12 @@ impl Logs {
             name: format!("{LOGS}/service-{number}.log"),
             rest: None,
             life: Vec::new(),
+            lost_after: 0,
             cut: None,
             generation: None,
             rotated: 0,
+            hole: 0,
+            compressing: None,
             is_unreadable: false,
             noted_at: None,
             old: Vec::new(),
@@ -113,16 +170,35 @@ impl Logs {
         // After a power loss a file may be shorter than it was, so that one that was cut and begins alike looks the same.
         let begin_alike = kind != Kind::Docker && random.one_in(4) && !plan.power_losses;
         let has_notes = plan.has_notes() && kind == Kind::CopiedAndCut;
-        Self { kind, begin_alike, has_notes, logs, lines: BTreeMap::new(), random }
+        let mut traits = Random::new(!random.clone().next());
+        let is_utf16 = kind == Kind::Renamed && !begin_alike && traits.one_in(4);
+        let keeps_files = plan.store_changes > 0;
+        Self {
+            kind,
+            begin_alike,
+            has_notes,
+            leaves_holes: kind.is_cut() && traits.one_in(4),
+            is_utf16,
+            banners: 0,
+            lacks_births: plan.lacks_births,
+            compresses: matches!(kind, Kind::Renamed | Kind::CopiedAndNamed) && !keeps_files && traits.one_in(3),
+            keeps_files,
+            loses_ends: kind != Kind::Docker && !is_utf16 && traits.one_in(2),
+            logs,
+            lines: BTreeMap::new(),
+            random,
+        }
     }
 
     /// Tells which generation the shipper takes each file for at the moment.
-    pub(super) fn learn(&mut self, latest: impl Fn(&str) -> Option<GenerationId>) {
+    pub(super) fn learn(&mut self, disk: &SimDisk, latest: impl Fn(&str) -> Option<GenerationId>) {
         for log in &mut self.logs {
             let now = latest(&log.name);
             log.generation = now;
             if log.cut.is_some_and(|before| before != now) {
                 log.cut = None;
+                // The notes are of the life that ended.
+                log.remove_notes(disk);
             }
         }
     }
@@ -137,6 +213,20 @@ impl Logs {
         is_at_rest: impl Fn(u64) -> bool,
     ) {
         let chosen = self.random.between(0, self.logs.len() - 1);
+        // What stands beside a file is looked at when it is cut.
+        if self.logs[chosen].noted_at.is_some() && !self.random.one_in(20) {
+            if self.random.one_in(40) {
+                self.logs[chosen].remove_notes(disk);
+            } else if self.logs[chosen].cut.is_none() && self.may_be_cut(chosen, looked_at) {
+                self.rotate(chosen, disk, is_at_rest);
+            }
+            return;
+        }
+        // A file that has only what every life begins with may stay so for a while.
+        let stays = if self.kind == Kind::Renamed { 16 } else { 4 };
+        if self.begin_alike && self.logs[chosen].is_begun() && !self.random.one_in(stays) {
+            return;
+        }
         match self.random.between(0, 30) {
             0 if self.logs[chosen].cut.is_none() && self.may_be_cut(chosen, looked_at) => {
                 self.rotate(chosen, disk, is_at_rest);
@@ -144,9 +234,17 @@ impl Logs {
             1 => self.remove_old(chosen, disk, is_at_rest),
             2 => self.change_rights(chosen, disk),
             3 if self.has_notes => self.write_notes(chosen, disk, wall),
-            4 => self.compress_old(chosen, disk, is_at_rest),
+            4 | 5 if self.kind == Kind::RenamedAway => self.write_late(chosen, disk, lines, wall),
+            5 if self.kind == Kind::CopiedAndCut => self.copy_elsewhere(chosen, disk),
+            5 if self.compresses => self.compress(chosen, disk, is_at_rest),
+            4 if !self.keeps_files && !self.is_utf16 => self.compress_old(chosen, disk, is_at_rest),
             _ => self.write(chosen, disk, lines, wall),
         }
+    }
+
+    /// Bytes of a character of the lines.
+    fn unit(&self) -> usize {
+        if self.is_utf16 { 2 } else { 1 }
     }
 
     /// Ends what was begun.
@@ -157,68 +255,50 @@ impl Logs {
         }
     }
 
-    /// A process ended unasked: when it last looked may not be written down, and notes from then on could be a copy.
-    pub(super) fn forget_notes(&mut self, disk: &SimDisk) {
-        for log in &mut self.logs {
-            if log.noted_at.take().is_some() {
-                disk.put_removal(&format!("{}.notes", log.name));
-            }
-        }
-    }
-
-    /// A copy that was made right before the cut, and goes on, can't be told from a rotated one.
-    fn may_be_cut(&self, chosen: usize, looked_at: Option<Timestamp>) -> bool {
-        let after = |noted: Timestamp| Timestamp::from_unix_micros(noted.unix_micros() + 300_000);
-        let log = &self.logs[chosen];
-        // What is cut while nobody can read it, nobody has seen.
-        !log.is_unreadable && log.noted_at.is_none_or(|noted| looked_at.is_some_and(|looked| looked > after(noted)))
-    }
-
-    fn change_rights(&mut self, chosen: usize, disk: &SimDisk) {
-        let log = &mut self.logs[chosen];
-        log.is_unreadable = !log.is_unreadable && self.random.one_in(3);
-        disk.put_rights(&log.name, !log.is_unreadable);
-    }
-
-    fn write_notes(&mut self, chosen: usize, disk: &SimDisk, wall: Timestamp) {
-        let log = &mut self.logs[chosen];
-        if log.noted_at.is_none() {
-            let notes = format!("{}.notes", log.name);
-            disk.put_copy(&log.name, &notes);
-            disk.put(&notes, format!("{SECRET}\n").as_bytes());
-            log.noted_at = Some(wall);
-        }
-    }
-
     fn write(&mut self, chosen: usize, disk: &SimDisk, lines: &mut Lines, wall: Timestamp) {
+        if self.begin(chosen, disk) && self.random.one_in(2) {
+            return;
+        }
         if self.logs[chosen].rest.is_none() {
-            self.begin_line(chosen, disk, lines, wall);
+            self.begin_line(chosen, lines, wall);
         }
         let Self { logs, random, .. } = self;
         let log = &mut logs[chosen];
         if random.one_in(3) {
             let (rest, _) = log.rest.as_mut().unwrap();
             let count = random.between(0, rest.len() - 1);
-            disk.put(&log.name, &rest[..count]);
-            rest.drain(..count);
+            let written: Vec<u8> = rest.drain(..count).collect();
+            log.put(disk, &written);
         } else {
             self.finish_line(chosen, disk);
         }
     }
 
-    fn begin_line(&mut self, chosen: usize, disk: &SimDisk, lines: &mut Lines, wall: Timestamp) {
-        let is_docker = self.kind == Kind::Docker;
-        if self.begin_alike && disk.bytes_of(&self.logs[chosen].name).is_empty() {
-            disk.put(&self.logs[chosen].name, BANNER.repeat(BANNER_LINES).as_bytes());
-            self.logs[chosen].life.push(None);
+    /// Writes what a life of a file begins with; whether there is something.
+    fn begin(&mut self, chosen: usize, disk: &SimDisk) -> bool {
+        let log = &mut self.logs[chosen];
+        if !self.begin_alike && !self.is_utf16 || log.rest.is_some() || !disk.bytes_of(&log.name).is_empty() {
+            return false;
         }
-        let (number, mut text) = lines.line(wall, is_docker);
+        let first = if self.is_utf16 { utf16(MARKED_LINE) } else { BANNER.repeat(BANNER_LINES).into_bytes() };
+        log.put(disk, &first);
+        log.life.push(None);
+        self.banners += u64::from(self.begin_alike);
+        true
+    }
+
+    fn begin_line(&mut self, chosen: usize, lines: &mut Lines, wall: Timestamp) {
+        let is_docker = self.kind == Kind::Docker;
+        let log = &mut self.logs[chosen];
+        let hole = log.hole;
+        let (number, mut text) = lines.line(wall, is_docker || self.is_utf16);
         let bytes = if is_docker {
             self.entries(&text, wall)
         } else {
             text.push(b'\n');
-            text.clone()
+            if self.is_utf16 { utf16(std::str::from_utf8(&text).unwrap()) } else { text.clone() }
         };
+        text.splice(0..0, vec![0; hole]);
         if let Some(number) = number {
             let at = is_docker.then_some(wall);
             self.lines.insert(number, Written { text, at, is_whole: false });
@@ -247,107 +327,16 @@ impl Logs {
     fn finish_line(&mut self, chosen: usize, disk: &SimDisk) {
         let log = &mut self.logs[chosen];
         let Some((rest, number)) = log.rest.take() else { return };
-        disk.put(&log.name, &rest);
+        log.put(disk, &rest);
         if let Some(number) = number {
             self.lines.get_mut(&number).unwrap().is_whole = true;
         }
         log.life.push(number);
     }
+}
 
-    fn rotate(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
-        // A service writes a line to one file, not to two.
-        if !self.kind.is_cut() {
-            self.finish_line(chosen, disk);
-        }
-        let log = &mut self.logs[chosen];
-        // A shorter beginning is not taken for proof that a copy is one.
-        let tells = |number: &u64| self.lines[number].text.len() >= 16 && is_at_rest(*number);
-        let was_seen = log.rest.is_none() && log.life.iter().flatten().any(tells);
-        if log.life.is_empty() || self.kind.is_cut() && !was_seen {
-            return;
-        }
-        log.rotated += 1;
-        log.is_unreadable = false;
-        disk.put_rights(&log.name, true);
-        let old = format!("{}.{}", log.name, log.rotated);
-        if self.kind.is_cut() {
-            disk.put_copy(&log.name, &old);
-            disk.put_cut(&log.name);
-            log.cut = Some(log.generation);
-            // The notes are of the life that ended.
-            if log.noted_at.take().is_some() {
-                disk.put_removal(&format!("{}.notes", log.name));
-            }
-        } else {
-            disk.put_rename(&log.name, &old);
-        }
-        log.old.push((old, std::mem::take(&mut log.life)));
-    }
-
-    /// As logrotate does: a rotated file is replaced by a compressed one, in which its rest may still be unread. One of which
-    /// the shipper has read nothing is nobody's rest.
-    fn compress_old(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
-        let Self { logs, lines, .. } = self;
-        let tells = |number: &u64| lines[number].text.len() >= 16 && is_at_rest(*number);
-        let old = logs[chosen]
-            .old
-            .iter_mut()
-            .find(|(name, numbers)| !name.ends_with(".gz") && numbers.iter().flatten().any(tells));
-        if let Some((name, _)) = old {
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-            gzip.write_all(&disk.bytes_of(name)).unwrap();
-            let compressed = format!("{name}.gz");
-            disk.put(&compressed, &gzip.finish().unwrap());
-            disk.put_removal(name);
-            *name = compressed;
-        }
-    }
-
-    fn remove_old(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
-        let log = &mut self.logs[chosen];
-        // Of a line without a number nobody knows.
-        let rests = |number: &Option<u64>| number.is_some_and(&is_at_rest);
-        let is_done = |(_, numbers): &(String, Vec<Option<u64>>)| numbers.iter().all(rests);
-        if let Some(place) = log.old.iter().position(is_done) {
-            let (name, _) = log.old.remove(place);
-            disk.put_removal(&name);
-        }
-    }
-
-    /// That each line of the files rests in one place, as the document that it must be, and that those of a life stand
-    /// end to end.
-    pub(super) fn judge(&self, rest: &Rest, numbers: &HashMap<u64, Vec<(LineId, &engine::Held)>>) {
-        for (number, written) in &self.lines {
-            let places = numbers.get(number).map_or(0, Vec::len);
-            let text = || String::from_utf8_lossy(&written.text).into_owned();
-            assert!(places == 1 || !written.is_whole, "line {number} of a file, {}, rests in {places} places", text());
-            for (id, held) in numbers.get(number).into_iter().flatten() {
-                self.judge_document(written, *id, held);
-            }
-        }
-        rest.judge_ends();
-    }
-
-    fn judge_document(&self, written: &Written, id: LineId, held: &engine::Held) {
-        let document = &held.document;
-        let name = text_after(document, "file").unwrap_or_default();
-        assert!(name.starts_with(LOGS), "a line of a file is said to be of {name:?}");
-        let length = place(document, "length");
-        let source = format!("\"file\":\"{name}\"");
-        if written.at.is_none() {
-            assert_eq!(
-                length,
-                written.text.len() as u64,
-                "{id}: a line's length, of {:?}: {}",
-                String::from_utf8_lossy(&written.text),
-                String::from_utf8_lossy(document)
-            );
-        }
-        let text = written.text.strip_suffix(b"\n").unwrap_or(&written.text);
-        let expected = Expected { text, id, length, source: &source };
-        let shown = || String::from_utf8_lossy(document).into_owned();
-        assert!(expected.is_met(document, &held.index), "{id} went to {} as {}", held.index, shown());
-    }
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
 fn entry(log: &str, stream: &str, wall: Timestamp) -> Vec<u8> {

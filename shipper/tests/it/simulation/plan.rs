@@ -41,10 +41,14 @@ pub(super) struct Plan {
     /// Once in so many moves the calendar's clock jumps back.
     pub(super) clock_jumps: u64,
     pub(super) steps: usize,
+    /// Once in so many moves of the clock more than a minute passes; 0 for never.
+    pub(super) long_pauses: u64,
     /// Once in so many steps an index takes no more lines for a while; 0 for never.
     pub(super) shuts: u64,
     /// An index that takes none before all else is at rest.
     pub(super) shut_for_good: Option<usize>,
+    /// Once in so many steps something is done to the store's file: it is deleted, moved or replaced; 0 for never.
+    pub(super) store_changes: u64,
     /// Services write lines that spoil their requests, or that the store fails over for ever.
     pub(super) hopeless: bool,
 }
@@ -80,7 +84,7 @@ impl Plan {
         if has_room {
             pipeline.in_flight_max_bytes = 200_000;
         }
-        Self {
+        let mut plan = Self {
             spool: SpoolSettings { max_bytes, segment_bytes: max_bytes / 8, on_full },
             pipeline,
             crashes,
@@ -97,10 +101,22 @@ impl Plan {
             lacks_births: random.one_in(2),
             clock_jumps: some(random, 5, 20),
             steps: random.between(50, 400),
+            long_pauses: 0,
             shuts,
             shut_for_good,
+            store_changes: if seed % 8 == 4 { Random::new(seed ^ 0x0057_0F11_E5A7).between(10, 80) as u64 } else { 0 },
             hopeless,
+        };
+        if plan.streams == 2 && on_full == OnFull::Wait {
+            // With the one that comes in the end there are three, of which each may stand within a line of 1,000 bytes: they must
+            // not fill the spool, since what waits ends no segment within a line.
+            plan.spool.max_bytes = max_bytes.max(5_200);
+            plan.spool.segment_bytes = plan.spool.max_bytes / 8;
         }
+        if plan.files == Some(Kind::RenamedAway) {
+            plan.long_pauses = 10;
+        }
+        plan
     }
 
     /// No segment is removed before a note tells of it: none is given up, and no note lacks room.

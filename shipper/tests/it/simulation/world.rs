@@ -1,6 +1,7 @@
 //! A seed's whole world: what is there, and one step of it at a time.
 
 mod rest;
+mod stopped;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -23,7 +24,7 @@ use super::STATE;
 use super::checkpoints::Checkpoints;
 use super::disk::{Crash, Faults, SimDisk};
 use super::durable;
-use super::engine::{Engine, Shuts};
+use super::engine::{Engine, Held, Shuts, StoreFile};
 use super::files::{Kind, LOGS, Logs};
 use super::oracle::{Rest, judge_reasons};
 use super::plan::Plan;
@@ -79,6 +80,7 @@ impl World {
         let plan = Plan::new(seed, &mut random);
         let wall = Timestamp::parse(b"2026-11-23T23:59:50Z").unwrap();
         let shuts = Shuts::new(Random::new(!seed), plan.shuts, plan.shut_for_good);
+        let file = StoreFile::new(Random::new(!seed ^ 1), plan.store_changes);
         let disk = SimDisk::new(random.fork(), &[STATE, LOGS]);
         disk.set_time(wall);
         if plan.lacks_births {
@@ -86,7 +88,7 @@ impl World {
         }
         Self {
             disk,
-            engine: Engine::new(plan.weather, plan.request_max_bytes, plan.pipeline.delivery.hosts.len(), shuts),
+            engine: Engine::new(plan.weather, plan.request_max_bytes, plan.pipeline.delivery.hosts.len(), shuts, file),
             lines: Lines::new(random.fork(), plan.hopeless, !plan.stays_full),
             logs: plan.files.map(|kind| Logs::new(kind, &plan, random.fork())),
             now: Moment { wall, elapsed: Duration::ZERO },
@@ -119,6 +121,7 @@ impl World {
             let power_lost = self.plan.power_losses && self.random.one_in(2);
             self.disk.set_faults(Faults::default());
             self.disk.crash(if power_lost { Crash::PowerLoss } else { Crash::Kill });
+            self.change_files_while_stopped(power_lost);
             if self.plan.notes_are_whole() {
                 durable::judge_removed(&self.disk);
             }
@@ -130,7 +133,10 @@ impl World {
         self.disk.set_full(false);
         let mut process = match process {
             Some(process) => process,
-            None => self.open().expect("nothing stops it any more"),
+            None => {
+                self.disk.crash(Crash::Kill);
+                self.open().expect("nothing stops it any more")
+            }
         };
         self.come_to_rest(&mut process);
         self.lost += process.counts().lost;
@@ -224,6 +230,7 @@ impl World {
         }
         self.engine.change_hosts(&mut self.random);
         self.engine.change_indices();
+        self.engine.change_file();
         let counts = process.counts();
         assert!(counts.is_balanced(), "{counts:?}");
     }
@@ -235,14 +242,17 @@ impl World {
             && (process.streams.is_empty() || random.one_in(2))
         {
             let journal = process.journal.lock().unwrap();
-            logs.learn(|path| {
+            logs.learn(disk, |path| {
                 let of_path = |(generation, entry): (&GenerationId, &Entry)| {
                     entry.file.as_ref().is_some_and(|file| file.path == Path::new(path)).then_some(*generation)
                 };
                 journal.entries().filter_map(of_path).max()
             });
             drop(journal);
-            let rests = |number| engine.documents.values().any(|sent| number_in(&sent[0].document) == Some(number));
+            let rests = |number| {
+                let is_it = |sent: &Vec<Held>| number_in(&sent[0].document) == Some(number);
+                engine.documents.iter().any(|(id, sent)| engine.confirmed.contains(id) && is_it(sent))
+            };
             let looked_at = process.pipeline.report().files.looked_at;
             logs.step(disk, lines, now.wall, looked_at, rests);
         } else if !process.streams.is_empty() {
@@ -308,6 +318,9 @@ impl World {
             let size = request.batch.body().len();
             process.too_large = Some(process.too_large.map_or(size, |known| known.min(size)));
         }
+        if let Ok(answer) = &answer {
+            self.engine.note_answer(&request.batch, answer);
+        }
         process.tally.answered(request.batch.lines().len(), &answer);
         process.pipeline.answer(request.id, answer, self.now);
         let may_lose = self.plan.spool.on_full == OnFull::DropOldest;
@@ -321,7 +334,8 @@ impl World {
     }
 
     fn pass_time(&mut self) {
-        let millis = self.random.between(1, 900);
+        let is_long = self.random.one_in(self.plan.long_pauses);
+        let millis = if is_long { 61_000 } else { self.random.between(1, 900) };
         self.now.elapsed += Duration::from_millis(millis as u64);
         // The calendar's clock goes its own way, and sometimes back.
         let back = self.random.one_in(self.plan.clock_jumps);
@@ -343,6 +357,9 @@ impl World {
             assert_eq!(missing.len() as u64, lost - never_taken, "lines without a disposition: {missing:?}");
         }
         rest.judge_known(&disk);
+        if plan.notes_are_whole() {
+            rest.judge_gone(&disk);
+        }
         rest.judge_secrets();
         let numbers = rest.numbers();
         for (number, places) in &numbers {

@@ -19,7 +19,11 @@ const DAYS: [&str; 2] = ["2026-11-23", "2026-11-24"];
 impl World {
     /// No more faults and no more input: everything comes to its end.
     pub(super) fn come_to_rest(&mut self, process: &mut Process) {
-        if self.engine.calm() && !self.plan.hopeless {
+        let has_shut_index = self.engine.calm();
+        if self.plan.store_changes > 0 {
+            self.wait_for_the_store_s_folder(process);
+        }
+        if has_shut_index && !self.plan.hopeless {
             self.go_on_beside_a_shut_index(process);
         }
         self.engine.open_indices();
@@ -38,7 +42,10 @@ impl World {
         loop {
             let before = process.counts();
             let is_written = may_stay_in_pipe || process.streams.iter().all(|stream| stream.pipe.is_empty());
-            self.append(process);
+            // Each bit of room that is made would be filled with a bit of a line, and told of in more room than that.
+            if !may_stay_in_pipe || self.now.elapsed < begun + SETTLE {
+                self.append(process);
+            }
             if is_written {
                 process.streams.iter_mut().for_each(|stream| stream.writer.seal());
             }
@@ -75,6 +82,28 @@ impl World {
                 process.pipeline.report().disk_error
             );
         }
+    }
+
+    /// While the store's folder is not there nothing counts as stored, and why lines wait is reported.
+    fn wait_for_the_store_s_folder(&mut self, process: &mut Process) {
+        self.engine.file.take_folder();
+        let before = process.counts();
+        let begun = self.now.elapsed;
+        while self.now.elapsed < begun + SETTLE {
+            self.append(process);
+            self.tick(process);
+            while !process.requests.is_empty() {
+                self.answer(process);
+            }
+            self.now.elapsed += Duration::from_millis(100);
+        }
+        let counts = process.counts();
+        assert_eq!((counts.stored, counts.already_stored), (before.stored, before.already_stored));
+        let cause = process.pipeline.report().obstacle().map(|obstacle| obstacle.cause);
+        // Where a line was refused for its size alone, nobody tried to write.
+        let is_told = cause == Some("folder_missing") || !self.engine.file.is_lost();
+        assert!(counts.waiting == 0 || is_told, "{counts:?} wait because of {cause:?}");
+        self.engine.file.put_folder_back();
     }
 
     /// While an index takes no lines all others come to their end, until the lines that wait for it take all the room.
