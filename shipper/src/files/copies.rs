@@ -56,6 +56,13 @@ impl Whole {
         let appeared_ns = copy.born_ns.unwrap_or(copy.changed_ns).max(copy.written_ns);
         appeared_ns >= self.at_ns.saturating_sub(since_ns)
     }
+
+    /// As [`Whole::may_precede`], of a compressed file, which takes as long as it takes: begun before the last look at the
+    /// original and finished after it. It bears the time of the last write to the original, which was in `cut`'s life.
+    fn may_precede_compressed(&self, copy: &Stat, cut: &FileIdentity) -> bool {
+        let is_finished_since = copy.changed_ns >= self.at_ns.saturating_sub(COPIED_BEFORE_NS);
+        is_finished_since && cut.born_ns.is_some_and(|born_ns| copy.written_ns >= born_ns)
+    }
 }
 
 /// How far a copy goes.
@@ -183,7 +190,7 @@ impl<D: Disk> Files<D> {
         folders: &mut Folders,
         look: &Look<D>,
     ) -> io::Result<Vec<Copy<ContentOf<D>>>> {
-        let mut copies = Vec::new();
+        let (mut copies, mut slow) = (Vec::new(), Vec::new());
         if cut.fingerprint_len == 0 {
             return Ok(copies);
         }
@@ -197,18 +204,23 @@ impl<D: Disk> Files<D> {
             let named = folders.named(&self.disk, &self.settings, &cut.path)?;
             let is_it = |named: &&PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
             let named = named.paths.iter().find(is_it);
-            let may_be_unnamed = cut.fingerprint_len >= FINGERPRINT_MIN_BYTES && whole.may_precede(stat);
-            if named.is_none() && !may_be_unnamed {
+            let is_telling = cut.fingerprint_len >= FINGERPRINT_MIN_BYTES;
+            let may_be_unnamed = is_telling && whole.may_precede(stat);
+            let may_be_slow = is_telling && whole.may_precede_compressed(stat, cut);
+            if named.is_none() && !may_be_unnamed && !may_be_slow {
                 continue;
             }
             let is_rotated = originals(path).any(|of| of == original);
             match self.copy_at((path, stat), is_rotated, cut, read_to, trail, look) {
                 Ok(Some((extent, file, stat))) => {
                     let is_named = named.is_some() && (!file.is_unpacked() || self.settings.read_compressed);
+                    let copy_path = named.unwrap_or(path).clone();
+                    let is_whole = trail.last().is_none_or(|tail| tail.end <= stat.len);
+                    let copy = Copy { path: copy_path, file, stat, is_named, extent, is_whole };
                     if is_named || may_be_unnamed && extent != Extent::Shorter {
-                        let path = named.unwrap_or(path).clone();
-                        let is_whole = trail.last().is_none_or(|tail| tail.end <= stat.len);
-                        copies.push(Copy { path, file, stat, is_named, extent, is_whole });
+                        copies.push(copy);
+                    } else if may_be_slow && copy.file.is_unpacked() && extent != Extent::Shorter {
+                        slow.push(copy);
                     }
                 }
                 Ok(None) => {}
@@ -217,6 +229,9 @@ impl<D: Disk> Files<D> {
                 Err(error) if is_damage(&error) => self.unread.add_error(path, &error, look.now.elapsed),
                 Err(error) => failed = failed.or(Some(error)),
             }
+        }
+        if copies.is_empty() {
+            copies = slow;
         }
         copies.sort_by_key(|copy: &Copy<_>| std::cmp::Reverse((copy.is_whole, copy.extent, copy.is_named)));
         let goes_on = copies.first().is_some_and(|copy| copy.is_whole && copy.extent == Extent::Longer);

@@ -252,6 +252,8 @@ pub(super) struct Folder {
     files: Vec<(PathBuf, Stat)>,
     by_inode: HashMap<Inode, Vec<usize>>,
     by_original: HashMap<PathBuf, Vec<usize>>,
+    /// The folders in it.
+    folders: Vec<PathBuf>,
     /// Files that were removed or renamed while the folder was read.
     missed: Vec<PathBuf>,
 }
@@ -267,8 +269,13 @@ impl Folder {
                 }
                 stat => stat?,
             };
-            if stat.kind != FileKind::Regular {
-                continue;
+            match stat.kind {
+                FileKind::Regular => {}
+                FileKind::Folder => {
+                    folder.folders.push(path);
+                    continue;
+                }
+                FileKind::Special => continue,
             }
             let index = folder.files.len();
             folder.by_inode.entry(stat.key()).or_default().push(index);
@@ -283,6 +290,11 @@ impl Folder {
     /// The files with this number.
     pub(super) fn with_inode(&self, inode: Inode) -> impl Iterator<Item = &(PathBuf, Stat)> {
         self.by_inode.get(&inode).into_iter().flatten().map(|index| &self.files[*index])
+    }
+
+    /// The folders in it, without those in them.
+    pub(super) fn folders(&self) -> &[PathBuf] {
+        &self.folders
     }
 
     /// The files whose names are rotated ones of `original`; and, for what was compressed since, of what `original` is a

@@ -210,6 +210,36 @@ impl<D: Disk> Files<D> {
                 return Ok(true);
             }
         }
+        self.find_in_folders(generation, identity, folder.folders(), folders, look)
+    }
+
+    /// As [`Files::find_unclaimed`], in the folders beside the file, where `olddir` of logrotate puts it. Only its birth shows
+    /// that it is the same file there.
+    fn find_in_folders(
+        &mut self,
+        generation: GenerationId,
+        identity: &FileIdentity,
+        dirs: &[PathBuf],
+        folders: &mut Folders,
+        look: &mut Look<D>,
+    ) -> io::Result<bool> {
+        let Some(name) = identity.path.file_name().filter(|_| identity.born_ns.is_some()) else { return Ok(false) };
+        for dir in dirs {
+            let Ok(folder) = folders.of(&self.disk, &dir.join(name)) else { continue };
+            for (path, stat) in folder.with_inode(identity.key()) {
+                if !self.is_followed(stat)
+                    && !self.settings.is_excluded(path)
+                    && stat.born_ns == identity.born_ns
+                    && self.claim_as(generation, path, &identity.path, look)?
+                {
+                    if let Some(followed) = self.followed.get_mut(&generation) {
+                        followed.identity.path.clone_from(&identity.path);
+                        followed.name = Name::Rotated(path.clone());
+                    }
+                    return Ok(true);
+                }
+            }
+        }
         Ok(false)
     }
 
@@ -237,7 +267,8 @@ impl<D: Disk> Files<D> {
                     self.counts.vanished += 1;
                     tracing::warn!(
                         path = %identity.path.display(), %generation, checkpoint = entry.checkpoint,
-                        "file deleted or rewritten while the shipper was stopped: what was unread of it is lost"
+                        "file deleted or rewritten while the shipper was stopped: what was unread of it is lost, unless it was \
+                         moved to a folder where no pattern matches it (olddir): let one match there"
                     );
                 }
                 look.events.push(FileEvent::Vanished {

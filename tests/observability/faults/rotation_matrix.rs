@@ -227,6 +227,10 @@ impl Case {
             let (writes, rotations) = (missing.iter().filter(is_first).count(), self.rotations);
             assert!(writes <= rotations, "{combination:?}: {rotations} rotations, missing: {missing:?}");
         }
+        if missing.is_empty() && !combination.copies {
+            let log = || format!("{}{}", self.log, last.stderr());
+            assert_eq!(self.losses, 0, "{combination:?}: nothing is lost, and losses are logged:\n{}", log());
+        }
         format!("{combination:?}: {} of {lines} lines, {} losses logged", stored.len(), self.losses)
     }
 }

@@ -77,3 +77,75 @@ fn the_last_line_of_a_copy_is_taken() {
     world.run(&mut rig, LONGER_THAN_CLOSING_TAKES);
     assert_eq!(world.messages(), ["last", "one, which is long enough to tell", "two"]);
 }
+
+/// Compressing takes its time, and the shipper is killed before the original is deleted.
+#[test]
+fn a_compressed_file_that_was_begun_before_the_last_look_is_the_copy_of_what_was_deleted_since() {
+    for is_read in [true, false] {
+        let mut world = World::new();
+        append(&world.log(), "one, which is long enough to tell\n");
+        let run = |world: &mut World, rig: &mut Rig| {
+            // No look is later than the times of files that are written after it.
+            world.now.wall = Timestamp::from_unix_micros(Timestamp::now().unix_micros() - 200_000);
+            world.run(rig, Duration::from_millis(200));
+        };
+        let mut rig = world.start(false);
+        run(&mut world, &mut rig);
+        let (rotated, packed) = (world.dir.path().join("app.log.1"), world.dir.path().join("app.log.1.gz"));
+        std::fs::rename(world.log(), &rotated).unwrap();
+        let mut packed = std::fs::File::create(&packed).unwrap();
+        world.answers_after = if is_read { Duration::ZERO } else { Duration::from_secs(3_600) };
+        append(&rotated, "two\n");
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_millis(600) {
+            run(&mut world, &mut rig);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // So that the journal gets to know when files were last looked at.
+        append(&world.dir.path().join("other.log"), "other\n");
+        world.now.elapsed += Duration::from_secs(2);
+        (0..10).for_each(|_| run(&mut world, &mut rig));
+        assert!(world.messages().contains(&"two"), "{:?}", world.messages());
+        drop(rig);
+        if !is_read {
+            world.stored.retain(|_, message| message.starts_with("one"));
+        }
+        let written = std::fs::metadata(&rotated).unwrap().modified().unwrap();
+        let output = std::process::Command::new("gzip").arg("-c").arg(&rotated).output().unwrap();
+        packed.write_all(&output.stdout).unwrap();
+        packed.set_modified(written).unwrap();
+        std::fs::remove_file(&rotated).unwrap();
+        append(&world.log(), "new\n");
+        world.answers_after = Duration::ZERO;
+        let mut rig = world.start(false);
+        world.run(&mut rig, A_WHILE);
+        assert_eq!(world.messages(), ["new", "one, which is long enough to tell", "other", "two"]);
+        assert_eq!(rig.report().files.counts.vanished, 0);
+    }
+}
+
+/// `olddir` of logrotate moves files to a folder beside them.
+#[test]
+fn a_file_that_was_moved_to_a_folder_beside_it_while_the_shipper_was_stopped_is_read_to_its_end() {
+    let mut world = World::new();
+    append(&world.log(), "one\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    rig.close();
+    append(&world.log(), "two\n");
+    let old = world.dir.path().join("old");
+    std::fs::create_dir(&old).unwrap();
+    std::fs::write(old.join("other.log.1"), "one\nsecret\n").unwrap();
+    std::fs::rename(world.log(), old.join("app.log.1")).unwrap();
+    append(&world.log(), "new\n");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    append(&old.join("app.log.1"), "three\n");
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(world.messages(), ["new", "one", "three", "two"]);
+    assert_eq!(rig.report().files.counts.vanished, 0);
+    drop(rig);
+    let mut rig = world.start(false);
+    world.run(&mut rig, Duration::from_secs(65));
+    assert_eq!((world.messages().len(), rig.report().files.counts.vanished), (4, 0));
+}
