@@ -49,7 +49,7 @@ pub fn time_key(key: &[u8]) -> Option<usize> {
 /// epoch. It is the time that the document will have in either store.
 #[must_use]
 pub fn read_time(value: &str) -> Option<Timestamp> {
-    read_text(value).map(|(time, _)| time)
+    if value.starts_with('{') { instant(value) } else { time(&scalar(value)) }
 }
 
 /// Reads a value as JSON writes it: what [`read`] reads, or an object of an instant.
@@ -57,6 +57,11 @@ fn read_text(value: &str) -> Option<(Timestamp, String)> {
     if !value.starts_with('{') {
         return read(&scalar(value));
     }
+    instant(value).map(|time| (time, time.to_string()))
+}
+
+/// The time of an object of an instant, such as Log4j 2 writes.
+fn instant(value: &str) -> Option<Timestamp> {
     let [second, nano] = INSTANT_KEYS;
     let object = Object::parse(value).ok()?;
     let second = object.scalar(second)?.as_i64().filter(|second| second.saturating_abs() < SECONDS_BELOW)?;
@@ -64,27 +69,29 @@ fn read_text(value: &str) -> Option<(Timestamp, String)> {
         None | Some("null") => 0,
         Some(nano) => scalar(nano).as_i64().filter(|nano| (0..1_000_000_000).contains(nano))?,
     };
-    let time = Timestamp::from_unix_micros(second * 1_000_000 + nano / 1_000);
-    Some((time, time.to_string()))
+    Some(Timestamp::from_unix_micros(second * 1_000_000 + nano / 1_000))
 }
 
 /// A time and its text, which is kept where the contract allows it.
 pub(super) fn read(value: &Value) -> Option<(Timestamp, String)> {
-    let time = match value {
-        Value::String(text) => {
-            if let Some(time) = contract_time(text) {
-                return Some((time, text.clone()));
-            }
-            time_text::parse(text.as_bytes())?
-        }
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => from_whole(whole),
-            None if number.is_f64() => from_seconds(number.as_f64()?)?,
-            None => return None,
-        },
-        _ => return None,
+    let time = time(value)?;
+    let text = match value {
+        Value::String(text) if contract_time(text).is_some() => text.clone(),
+        _ => time.to_string(),
     };
-    Some((time, time.to_string()))
+    Some((time, text))
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::String(text) => contract_time(text).or_else(|| time_text::parse(text.as_bytes())),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => Some(from_whole(whole)),
+            None if number.is_f64() => from_seconds(number.as_f64()?),
+            None => None,
+        },
+        _ => None,
+    }
 }
 
 pub(super) fn from_whole(number: i64) -> Timestamp {
