@@ -196,7 +196,7 @@ impl Case {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let stored = self.stored();
-            let unread: Vec<_> = in_files.iter().filter(|number| !stored.contains_key(number)).collect();
+            let unread: Vec<_> = in_files.iter().filter(|(number, _)| !stored.contains_key(number)).collect();
             if unread.is_empty() {
                 break;
             }
@@ -235,19 +235,25 @@ impl Case {
     }
 }
 
-/// The numbers of the whole lines in a folder's logs, compressed or not.
-fn numbers(folder: &Path) -> BTreeSet<u64> {
-    let mut numbers = BTreeSet::new();
+/// The numbers of the whole lines in a folder's logs, compressed or not, with the file and the place in it.
+fn numbers(folder: &Path) -> BTreeMap<u64, (String, usize)> {
+    let mut numbers = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if !path.file_name().unwrap().to_string_lossy().starts_with("app.log") {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with("app.log") {
             continue;
         }
         let output = Command::new("gzip").args(["-dcf"]).arg(&path).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let lines = output.stdout.split_inclusive(|byte| *byte == b'\n');
-        let whole = lines.filter_map(|line| serde_json::from_slice::<Value>(line.strip_suffix(b"\n")?).ok());
-        numbers.extend(whole.filter_map(|line| line["status"].as_u64()));
+        let mut offset = 0;
+        for line in output.stdout.split_inclusive(|byte| *byte == b'\n') {
+            let whole = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Value>(line).ok());
+            if let Some(number) = whole.and_then(|line| line["status"].as_u64()) {
+                numbers.insert(number, (name.clone(), offset));
+            }
+            offset += line.len();
+        }
     }
     numbers
 }
