@@ -169,7 +169,7 @@ impl<D: Disk> DeadLetters<D> {
         self.counts
     }
 
-    /// No line of this generation before `offset` will be asked for any more.
+    /// Forgets the lines of this generation before `offset`: they are not looked up again.
     pub fn forget_before(&mut self, generation: &GenerationId, offset: u64) {
         if let Some(known) = self.known.get_mut(generation) {
             known.retain(|known| *known >= offset);

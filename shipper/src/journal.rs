@@ -49,11 +49,11 @@ const COMPACT_MIN_BYTES: u64 = 1024 * 1024;
 /// Nor before it is this many times what it would be anew.
 const COMPACT_FACTOR: u64 = 4;
 
-/// What the disk does not take is kept up to this many bytes; with more of it, the journal is written anew.
+/// What the disk does not take is kept up to this many bytes; beyond that the journal is rewritten.
 const UNWRITTEN_MAX_BYTES: usize = 1024 * 1024;
 
-/// How often it is noted when files were last looked at while there is nothing else to note: some 0.5 MB a day, until the
-/// journal is written anew.
+/// How often it is noted when files were last looked at while there is nothing else to note: about 0.5 MB a day, until the
+/// journal is rewritten.
 const LOOKED_INTERVAL_NS: i64 = 10_000_000_000;
 
 const NAME: &str = "journal";

@@ -215,9 +215,9 @@ struct Tail {
     store: Store,
     reader: Reader,
     answers: Answers,
-    /// Lines that are asked for: those that have room in an event, by the last one.
+    /// How many lines to read next: what fits into one event, estimated from the last one.
     step: usize,
-    /// What the last event takes beyond [`TAKEN_BY_STREAM`], until the next is asked for.
+    /// What the last event takes beyond [`TAKEN_BY_STREAM`], kept for the next event.
     held: Option<Held>,
     end: watch::Receiver<bool>,
     filter: Filter,

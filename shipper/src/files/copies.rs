@@ -76,8 +76,8 @@ pub(super) enum Extent {
     Longer,
 }
 
-/// Up to where a file is compared with what was read of `cut`. That may be more than `read_to`: lives that begin alike are
-/// told apart behind it. A compressed file does not go further where the bytes right before `read_to` tell, since it would
+/// Up to where a file is compared with what was read of `cut`. That may be more than `read_to`: lives that begin alike may
+/// differ behind it. A compressed file does not go further where the bytes right before `read_to` tell, since it would
 /// have to be decoded again.
 pub(super) fn compared_to(cut: &FileIdentity, file: &impl DiskFile, len: u64, read_to: u64) -> u64 {
     if file.is_read_forward() && read_to > cut.fingerprint_len { read_to.min(len) } else { len }

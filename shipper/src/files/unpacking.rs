@@ -176,7 +176,7 @@ impl<F: DiskFile> Unpacking<F> {
     }
 
     /// Whether one more file may be decoded. One that is measured, and was looked at where it had to go, makes room: otherwise
-    /// those that are asked for in every look would keep all others waiting.
+    /// those that are used in every look would keep all others waiting.
     fn has_room(&mut self) -> bool {
         if self.decoded.len() < DECODED_MAX {
             return true;
@@ -225,7 +225,7 @@ impl<F: DiskFile> Unpacking<F> {
                     self.is_news = true;
                 }
                 Err(_) => {
-                    // The next request decodes it anew, or gets the error.
+                    // The next request decodes it again, or returns the error.
                     if goal.is_some() {
                         self.decoded.remove(index);
                     }

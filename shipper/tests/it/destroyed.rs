@@ -2,24 +2,18 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::program::{Place, Running, free_address, get, start, until};
-
-fn shipper(place: &Place, arguments: &[&str]) -> Command {
-    let mut command = place.shipper(arguments);
-    command.env("SHIPPER_TO", "sqlite:store/logs.db");
-    command
-}
+use crate::store_file::into_folder;
 
 fn follow(place: &Place, admin: SocketAddr) -> Running {
     let admin = admin.to_string();
     let arguments = ["run", "--file", "a.log", "--scan-interval-ms", "20", "--retry-max-ms", "100"];
     let more = ["--shutdown-timeout-ms", "100", "--admin-listen", &admin];
-    start(place, shipper(place, &[&arguments[..], &more].concat()))
+    start(place, into_folder(place, &[&arguments[..], &more].concat()))
 }
 
 #[track_caller]
@@ -33,7 +27,7 @@ fn until_metric(admin: SocketAddr, name: &str, is_right: impl Fn(f64) -> bool) {
 
 /// The exit code of `verify`, what is missing, and how many bytes are stored.
 fn verify(place: &Place) -> (i32, Vec<(u64, u64, bool)>, u64) {
-    let output = shipper(place, &["verify", "--json"]).output().unwrap();
+    let output = into_folder(place, &["verify", "--json"]).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let missing = report["sums"]["missing"]["listed"].as_array().unwrap();
     let number = |missing: &Value, key| missing[key].as_u64().unwrap();
@@ -65,13 +59,13 @@ fn what_waited_when_its_file_was_deleted_is_missing_after_a_restart() {
     running.signal(Signal::TERM);
     assert_eq!(running.code(), 0, "{}", running.stderr());
     assert_eq!(verify(&place), (1, vec![(8, 11, true)], 8));
-    let said = shipper(&place, &["verify"]).output().unwrap();
+    let said = into_folder(&place, &["verify"]).output().unwrap();
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains("missing   11 bytes at 8 of") && said.contains("a.log), in a file that was"), "{said}");
     assert!(said.ends_with("NOT PROVEN\n"), "{said}");
     // Whoever knows of it goes on from there.
     let since = "2999-01-01T00:00:00Z";
-    let code = shipper(&place, &["verify", "--since", since]).output().unwrap().status.code();
+    let code = into_folder(&place, &["verify", "--since", since]).output().unwrap().status.code();
     assert_eq!(code, Some(0));
 }
 

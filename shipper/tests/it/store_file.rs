@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::program::{Place, Running, free_address, get, start, until};
 
 /// A store in a folder of its own, so that this can be moved.
-fn into_folder(place: &Place, arguments: &[&str]) -> Command {
+pub(crate) fn into_folder(place: &Place, arguments: &[&str]) -> Command {
     let mut command = place.shipper(arguments);
     command.env("SHIPPER_TO", "sqlite:store/logs.db");
     command

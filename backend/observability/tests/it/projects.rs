@@ -36,7 +36,7 @@ async fn authenticate(
     next.call(request).await
 }
 
-/// Finds the project that it is asked for.
+/// A handler that finds the request's project.
 async fn found(context: RequestContext) -> &'static str {
     context.confirm_project();
     ""

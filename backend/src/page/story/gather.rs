@@ -8,7 +8,7 @@ use crate::answers::{self, LOOKED_AT, SHOWN};
 use crate::line::{Access, Line};
 use crate::page::story::head::Head;
 
-/// A story is shown in parts of at most so many lines; of fewer where they are longer than [`answers::SHOWN_BYTES_MAX`].
+/// The most lines in one part of a story. A part has fewer if they exceed [`answers::SHOWN_BYTES_MAX`].
 pub const LINES_MAX: usize = store::MAX_LIMIT;
 
 /// Access lines of a request of several parts that are looked at, the newest.

@@ -96,6 +96,7 @@ fn a_compressed_file_that_was_begun_before_the_last_look_is_the_copy_of_what_was
         let mut packed = std::fs::File::create(&packed).unwrap();
         world.answers_after = if is_read { Duration::ZERO } else { Duration::from_secs(3_600) };
         append(&rotated, "two\n");
+        // In real time: the file system's own times are compared.
         let begun = std::time::Instant::now();
         while begun.elapsed() < Duration::from_millis(600) {
             run(&mut world, &mut rig);
