@@ -10,7 +10,7 @@ use shipper::shipper::Status;
 
 use crate::descriptors::ADMIN_CONNECTIONS_MAX;
 use crate::exit::{Exit, Failure};
-use crate::metrics::{Metrics, Sight};
+use crate::metrics::{Metrics, Snapshot};
 
 /// How long requests on their way are waited for when the program ends.
 const SHUTDOWN_S: u64 = 1;
@@ -37,8 +37,8 @@ impl Admin {
         let looked_at = Arc::clone(&shown);
         let bounds = (settings.spool().max_bytes, settings.pipeline().in_flight_max_bytes as u64);
         let look = move || match looked_at.get() {
-            Some(status) => Sight::of(status),
-            None => Sight::before_the_start(bounds.0, bounds.1),
+            Some(status) => Snapshot::from_status(status),
+            None => Snapshot::before_start(bounds.0, bounds.1),
         };
         observability.registry().register(Box::new(Metrics::new(look))).map_err(anyhow::Error::from)?;
         let (observability, asked) = (observability.clone(), Arc::clone(&shown));

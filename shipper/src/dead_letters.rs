@@ -333,7 +333,7 @@ mod tests {
         assert!(letters.counts().is_full && letters.counts().bytes <= 900);
         assert_eq!(letters.sync().unwrap(), []);
 
-        let ids: Vec<_> = first.iter().map(|id| (*id, replayed::Outcome::Stored)).collect();
+        let ids: Vec<_> = first.iter().map(|id| (*id, replayed::ReplayOutcome::Stored)).collect();
         let mut marks = replayed::Marks::open(RealDisk, dir.path());
         marks.mark(0, &ids[..1], Timestamp::from_unix_ms(0)).unwrap();
         let mut seen = Vec::new();

@@ -5,7 +5,7 @@
 //! or a dead letter, and not before. Order is not promised: what fails goes behind what waits.
 //!
 //! In flow order: `parcel` is what waits, `shut` what waits for an index, `request_size` how large a request may be,
-//! [`hosts`] who gets the next, `answers` what comes of it, and `evidence` what the store took lately.
+//! [`hosts`] who gets the next, `answers` what comes of it, and `health` what the store took lately.
 //!
 //! * No answer, or a refusal of everything: the host is ejected for a backoff, and the parcel goes to another. With all
 //!   hosts ejected the sink pauses.
@@ -21,11 +21,11 @@
 
 mod answers;
 mod backoff;
-mod evidence;
+mod blocked_indices;
+mod health;
 pub mod hosts;
-mod parcel;
+mod in_flight;
 mod request_size;
-mod shut;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -33,13 +33,13 @@ use std::time::Duration;
 use store::{Batch, Cause, Disposition};
 
 use backoff::Backoff;
-use evidence::Evidence;
+use blocked_indices::BlockedIndices;
+pub use blocked_indices::BlockedReport;
+use health::Health;
 use hosts::{HostId, HostReport, Hosts, Ticket};
-use parcel::Parcel;
-pub use parcel::ParcelId;
+use in_flight::InFlight;
+pub use in_flight::InFlightId;
 use request_size::RequestSize;
-use shut::Shut;
-pub use shut::ShutReport;
 
 /// Parcels up to which one that fails is halved though nothing says that the store is well.
 const HALVED_ON_TRIAL_MAX: usize = 32;
@@ -71,7 +71,7 @@ pub struct DeliverySettings {
 #[derive(Clone, Debug)]
 pub struct Request {
     /// What its answer is to be given under.
-    pub id: ParcelId,
+    pub id: InFlightId,
     /// Who gets it.
     pub host: HostId,
     /// What it carries.
@@ -91,7 +91,7 @@ pub struct Settled {
 
 /// Why a host, or the whole store, gets nothing at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct DeliveryError {
     /// The store's words.
     pub cause: Cause,
     /// Its operator has to mend something: waiting alone does not help.
@@ -118,15 +118,15 @@ pub struct RetryCounts {
 pub struct Delivery {
     settings: DeliverySettings,
     backoff: Backoff,
-    waiting: VecDeque<Parcel>,
-    sent: HashMap<ParcelId, (Parcel, Ticket)>,
-    /// The next request's number: what evidence calls a mark.
+    waiting: VecDeque<InFlight>,
+    sent: HashMap<InFlightId, (InFlight, Ticket)>,
+    /// The next request's number: what health calls a mark.
     next_id: u64,
     bytes: usize,
     hosts: Hosts,
     size: RequestSize,
-    evidence: Evidence,
-    shut: Shut,
+    health: Health,
+    shut: BlockedIndices,
     /// What the store said to a request that can't be made smaller, until it takes another.
     rejected: Option<Cause>,
     retries: RetryCounts,
@@ -146,8 +146,8 @@ impl Delivery {
             next_id: 0,
             bytes: 0,
             size: RequestSize::default(),
-            evidence: Evidence::default(),
-            shut: Shut::new(backoff),
+            health: Health::default(),
+            shut: BlockedIndices::new(backoff),
             rejected: None,
             retries: RetryCounts::default(),
         }
@@ -155,17 +155,17 @@ impl Delivery {
 
     /// Takes a batch.
     pub fn offer(&mut self, batch: Batch) {
-        self.push_back(Parcel::new(batch));
+        self.push_back(InFlight::new(batch));
     }
 
-    fn push_back(&mut self, parcel: Parcel) {
+    fn push_back(&mut self, parcel: InFlight) {
         if parcel.lines() > 0 {
             self.bytes += parcel.batch.body().len();
             self.waiting.push_back(parcel);
         }
     }
 
-    fn push_front(&mut self, parcel: Parcel) {
+    fn push_front(&mut self, parcel: InFlight) {
         if parcel.lines() > 0 {
             self.bytes += parcel.batch.body().len();
             self.waiting.push_front(parcel);
@@ -197,17 +197,17 @@ impl Delivery {
 
     /// Why the store takes nothing, while that is so.
     #[must_use]
-    pub fn trouble(&self) -> Option<Trouble> {
-        let rejected = || self.rejected.clone().map(|cause| Trouble { cause, refused: true });
+    pub fn delivery_error(&self) -> Option<DeliveryError> {
+        let rejected = || self.rejected.clone().map(|cause| DeliveryError { cause, refused: true });
         // Until it takes something else, an index that is refused may be all of it.
-        let is_all = || !self.evidence.is_taking_since(self.shut.since());
-        let shut = || self.shut.report().filter(|_| is_all()).map(|shut| shut.trouble);
-        self.hosts.trouble().cloned().or_else(rejected).or_else(shut)
+        let is_all = || !self.health.is_taking_since(self.shut.since());
+        let shut = || self.shut.report().filter(|_| is_all()).map(|shut| shut.delivery_error);
+        self.hosts.delivery_error().cloned().or_else(rejected).or_else(shut)
     }
 
     /// What waits for indices that take no lines, while others go on.
     #[must_use]
-    pub fn shut(&self) -> Option<ShutReport> {
+    pub fn shut(&self) -> Option<BlockedReport> {
         self.shut.report()
     }
 
@@ -246,9 +246,9 @@ impl Delivery {
         }
     }
 
-    fn send(&mut self, mut parcel: Parcel, host: HostId) -> Request {
+    fn send(&mut self, mut parcel: InFlight, host: HostId) -> Request {
         parcel.attempts += 1;
-        let id = ParcelId(self.next_id);
+        let id = InFlightId(self.next_id);
         self.next_id += 1;
         let batch = parcel.batch.clone();
         let ticket = self.hosts.send(host);
@@ -267,7 +267,7 @@ impl Delivery {
     }
 
     /// Keeps back the lines of indices that take none; gives the others.
-    fn keep_shut(&mut self, parcel: Parcel) -> Option<Parcel> {
+    fn keep_shut(&mut self, parcel: InFlight) -> Option<InFlight> {
         let is_shut = |place: usize| self.shut.has(parcel.batch.index_name(place));
         let (shut, open): (Vec<_>, Vec<_>) = (0..parcel.lines()).partition(|place| is_shut(*place));
         if shut.is_empty() {
@@ -283,7 +283,7 @@ impl Delivery {
     }
 
     /// Cuts a parcel to what a request may have; gives the rest.
-    fn split_off_excess(&self, parcel: &mut Parcel) -> Option<Parcel> {
+    fn split_off_excess(&self, parcel: &mut InFlight) -> Option<InFlight> {
         let allowed = self.size.allowed().filter(|allowed| parcel.batch.body().len() > *allowed)?;
         let fitting = parcel.batch.lines_within(allowed).max(1);
         if fitting >= parcel.lines() {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use shipper::shipper::{Finished, Shipper};
 
 use crate::exit::tell;
+use crate::pipe_reader::PipeReader;
 use crate::signals::Signals;
-use crate::source::Source;
 
 /// How long to ship what is left.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ impl Drain {
     }
 
     /// Waits until a source has ended by itself, at the latest `until`.
-    pub(crate) async fn source(&mut self, source: &mut Source, until: Instant) {
+    pub(crate) async fn source(&mut self, source: &mut PipeReader, until: Instant) {
         while !self.cut_short {
             tokio::select! {
                 () = source.ended() => return,
@@ -93,18 +93,18 @@ impl Drained {
                 "shipper: the spool is full: up to {untaken_bytes} bytes at the end of the input were not taken"
             ));
         }
-        let Finished { waiting_lines, waiting_in_files } = self.finished;
-        let in_spool = waiting_lines.saturating_sub(waiting_in_files);
+        let Finished { waiting_lines, pending_in_files } = self.finished;
+        let in_spool = waiting_lines.saturating_sub(pending_in_files);
         if in_spool > 0 {
             let state = "could not be shipped yet and wait in";
             tell(format_args!(
                 "shipper: {in_spool} lines {state} {state_dir}; they go with the next start that uses it"
             ));
         }
-        if waiting_in_files > 0 {
+        if pending_in_files > 0 {
             let state = "were read and could not be shipped yet; they wait in their files, and the next start with";
             tell(format_args!(
-                "shipper: {waiting_in_files} lines {state} {state_dir} reads them again: keep the files"
+                "shipper: {pending_in_files} lines {state} {state_dir} reads them again: keep the files"
             ));
         }
     }

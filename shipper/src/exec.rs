@@ -27,10 +27,10 @@ use crate::admin::Admin;
 use crate::drain::{Drain, Limit};
 use crate::exit::{Exit, Failure};
 use crate::guard::Guard;
+use crate::pipe_reader::{PIPE_BYTES, PipeReader};
 use crate::processes::{PipeId, Processes};
 use crate::signals::{FORWARDED, Signals};
-use crate::source::{PIPE_BYTES, Source};
-use crate::threshold::Waiting;
+use crate::start_gate::Waiting;
 
 /// The spool's name for what comes from a service.
 const STREAM: &str = "stdout";
@@ -59,7 +59,7 @@ pub(crate) async fn exec(
             return Err(failure);
         }
     };
-    let mut source = Source::read(service.stdout, shipper.stream(STREAM)).map_err(anyhow::Error::from)?;
+    let mut source = PipeReader::read(service.stdout, shipper.stream(STREAM)).map_err(anyhow::Error::from)?;
     let (status, mut stopped) = wait(&mut service.child, &service.processes, &mut signals).await?;
     service.processes.leader_has_ended();
     if settings.wait_for_eof() {

@@ -42,10 +42,10 @@ use std::time::Duration;
 
 use store::{GenerationId, Timestamp};
 
+use crate::clock::ClockReading;
 pub use crate::compressed::Content;
 use crate::disk::{Disk, DiskFile as _, Stat};
 use crate::journal::{Entry, Journal};
-use crate::moment::Moment;
 use crate::spool::{Random, lock};
 
 pub use event::{FileCounts, FileEvent, FileReport, Reading};
@@ -241,7 +241,7 @@ impl<D: Disk> Files<D> {
     /// As the file system says of the journal; a file that can't be read is reported and tried again later.
     pub fn poll<'a>(
         &mut self,
-        now: Moment,
+        now: ClockReading,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
     ) -> io::Result<Vec<FileEvent<ContentOf<D>>>> {
         if self.poll_at().is_none_or(|at| at > now.elapsed) {

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use store::GenerationId;
 
+use crate::completed;
 use crate::dead_letters::{self, discarded::Discarded};
 use crate::disk::{Disk, DiskFile, append_whole, path};
 use crate::journal::{self, Bad, Harm, JournalError};
-use crate::past;
 use crate::spool::{generation_of, segments, streams};
 
 /// So many zeros in a row are taken for a hole that a power loss left: the smallest block that disks write.
@@ -135,7 +135,7 @@ pub fn check<D: Disk>(disk: &D, state_dir: &Path, progress: &dyn Fn(u64)) -> Res
         };
         found.flaw(state_dir.join("journal"), *offset, *bytes, Remedy::TakeOut, what);
     }
-    for dir in [state_dir, &state_dir.join(dead_letters::DIR), &state_dir.join(past::DIR)] {
+    for dir in [state_dir, &state_dir.join(dead_letters::DIR), &state_dir.join(completed::DIR)] {
         look_for_leftovers(disk, dir, &mut found).map_err(failed(dir))?;
     }
     let spool = state_dir.join("spool");
@@ -155,7 +155,7 @@ pub fn check<D: Disk>(disk: &D, state_dir: &Path, progress: &dyn Fn(u64)) -> Res
         let what = if bad.is_torn_end { "a torn end" } else { "a line that is no dead letter" };
         found.flaw(bad.path, bad.offset, bad.length, Remedy::TakeOut, what);
     }
-    for (path, offset, bytes) in past::read(disk, state_dir).map_err(failed(&state_dir.join("past")))?.bad {
+    for (path, offset, bytes) in completed::read(disk, state_dir).map_err(failed(&state_dir.join("past")))?.bad {
         found.flaw(path, offset, bytes, Remedy::TakeOut, "a torn note of what is done");
     }
     Ok(found)

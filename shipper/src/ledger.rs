@@ -1,12 +1,12 @@
 //! Where every line is, at every moment: the one set of books of the process.
 //!
 //! A line is *read* when it is taken (its newline appended to the spool, or read from a file), and then is either
-//! *waiting* or has one disposition for ever: *stored*, *already stored*, *dead-lettered* or *lost*. So
+//! *pending* or has one disposition for ever: *stored*, *already stored*, *dead-lettered* or *dropped*. So
 //!
-//! `read = stored + already_stored + dead_lettered + lost + waiting`
+//! `read = stored + already_stored + dead_lettered + dropped + pending`
 //!
-//! holds in every [`Snapshot`]. `waiting` is counted from the generations' own accounts and not by subtraction, so
-//! the equation can fail, and [`Snapshot::is_balanced`] says whether it does. The books are of one process: lines that
+//! holds in every [`Counts`]. `pending` is counted from the generations' own accounts and not by subtraction, so
+//! the equation can fail, and [`Counts::is_balanced`] says whether it does. The books are of one process: lines that
 //! wait in the spool when it starts begin as read.
 //!
 //! A generation's checkpoint follows from its account: lines are handed on in ranges, and the checkpoint passes a
@@ -18,7 +18,7 @@ use store::{GenerationId, LineId};
 
 /// What became of a line in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Outcome {
     /// This process put it into the store.
     Stored,
     /// It was in the store before.
@@ -29,7 +29,7 @@ pub enum Fate {
 
 /// The counts at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct Counts {
     /// Lines taken, those that waited at the start among them.
     pub read: u64,
     /// Lines that this process put into the store.
@@ -39,20 +39,20 @@ pub struct Snapshot {
     /// Lines that rest among the dead letters.
     pub dead_lettered: u64,
     /// Lines that `on_full = "drop_oldest"` gave up.
-    pub lost: u64,
+    pub dropped: u64,
     /// Lines that have no disposition yet.
-    pub waiting: u64,
+    pub pending: u64,
     /// Bytes of the lines read.
     pub read_bytes: u64,
     /// Bytes of spool segments on disk.
     pub spool_bytes: u64,
 }
 
-impl Snapshot {
+impl Counts {
     /// Whether the accounting equation holds.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
-        self.read == self.stored + self.already_stored + self.dead_lettered + self.lost + self.waiting
+        self.read == self.stored + self.already_stored + self.dead_lettered + self.dropped + self.pending
     }
 }
 
@@ -85,7 +85,7 @@ struct Account {
 #[derive(Debug, Default)]
 pub struct Ledger {
     accounts: BTreeMap<GenerationId, Account>,
-    counts: Snapshot,
+    counts: Counts,
 }
 
 /// How far a generation is.
@@ -111,10 +111,10 @@ impl Progress {
 
 impl Ledger {
     /// Opens the account of a generation of which the lines before `checkpoint` are disposed of. Of a spool segment
-    /// from before the start, `end` is its length and `waiting` the lines from the checkpoint to there.
-    pub fn open(&mut self, generation: GenerationId, checkpoint: u64, end: u64, waiting: u64) {
-        let account = Account { untouched: waiting, checkpoint, end, ..Account::default() };
-        self.counts.read += waiting;
+    /// from before the start, `end` is its length and `pending` the lines from the checkpoint to there.
+    pub fn open(&mut self, generation: GenerationId, checkpoint: u64, end: u64, pending: u64) {
+        let account = Account { untouched: pending, checkpoint, end, ..Account::default() };
+        self.counts.read += pending;
         self.counts.read_bytes += end - checkpoint.min(end);
         self.accounts.insert(generation, account);
     }
@@ -156,7 +156,7 @@ impl Ledger {
     }
 
     /// Lines get their dispositions. Lines that come in order cost nothing but their count.
-    pub fn settle(&mut self, lines: impl IntoIterator<Item = (LineId, Fate)>) {
+    pub fn settle(&mut self, lines: impl IntoIterator<Item = (LineId, Outcome)>) {
         let mut lines = lines.into_iter().peekable();
         while let Some(&(first, _)) = lines.peek() {
             let Some(account) = self.accounts.get_mut(&first.generation) else {
@@ -175,9 +175,9 @@ impl Ledger {
             while let Some((_, fate)) = lines.next_if(|(id, _)| within(id)) {
                 settled += 1;
                 match fate {
-                    Fate::Stored => self.counts.stored += 1,
-                    Fate::AlreadyStored => self.counts.already_stored += 1,
-                    Fate::DeadLettered => self.counts.dead_lettered += 1,
+                    Outcome::Stored => self.counts.stored += 1,
+                    Outcome::AlreadyStored => self.counts.already_stored += 1,
+                    Outcome::DeadLettered => self.counts.dead_lettered += 1,
                 }
             }
             if settled == 0 {
@@ -193,18 +193,18 @@ impl Ledger {
     /// Gives up what of a sealed segment was not handed on yet, and says how many lines that were.
     pub fn lose(&mut self, generation: GenerationId) -> u64 {
         let Some(account) = self.accounts.get_mut(&generation) else { return 0 };
-        let lost = std::mem::take(&mut account.untouched);
-        self.counts.lost += lost;
+        let dropped = std::mem::take(&mut account.untouched);
+        self.counts.dropped += dropped;
         let start = account.ranges.back().map_or(account.checkpoint, |range| range.end);
         account.hand_on(Range { start, end: account.end, open: 0 });
-        lost
+        dropped
     }
 
     /// Lines of a stream are given up as they come.
     pub fn give_up(&mut self, bytes: u64, lines: u64) {
         self.counts.read += lines;
         self.counts.read_bytes += bytes;
-        self.counts.lost += lines;
+        self.counts.dropped += lines;
     }
 
     /// How far a generation is.
@@ -242,20 +242,20 @@ impl Ledger {
 
     /// The counts now.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let waiting = self.accounts.values().map(Account::waiting).sum();
-        Snapshot { waiting, ..self.counts }
+    pub fn snapshot(&self) -> Counts {
+        let pending = self.accounts.values().map(Account::pending).sum();
+        Counts { pending, ..self.counts }
     }
 
     /// The lines that wait, by their generation.
-    pub fn waiting(&self) -> impl Iterator<Item = (GenerationId, u64)> + '_ {
-        self.accounts.iter().map(|(generation, account)| (*generation, account.waiting()))
+    pub fn pending(&self) -> impl Iterator<Item = (GenerationId, u64)> + '_ {
+        self.accounts.iter().map(|(generation, account)| (*generation, account.pending()))
     }
 
     /// The generations of which lines wait, each with its checkpoint.
     #[must_use]
-    pub fn waiting_from(&self) -> Vec<LineId> {
-        let waits = |(_, account): &(&GenerationId, &Account)| account.waiting() > 0;
+    pub fn pending_from(&self) -> Vec<LineId> {
+        let waits = |(_, account): &(&GenerationId, &Account)| account.pending() > 0;
         let from = |(generation, account): (&GenerationId, &Account)| LineId {
             generation: *generation,
             offset: account.checkpoint,
@@ -270,7 +270,7 @@ impl Account {
     }
 
     /// Lines that have no disposition yet.
-    fn waiting(&self) -> u64 {
+    fn pending(&self) -> u64 {
         self.untouched + self.ranges.iter().map(|range| range.open).sum::<u64>()
     }
 
@@ -316,7 +316,7 @@ mod tests {
         GenerationId::new(1, &[0; 10])
     }
 
-    fn at(offset: u64, fate: Fate) -> (LineId, Fate) {
+    fn at(offset: u64, fate: Outcome) -> (LineId, Outcome) {
         (LineId { generation: generation(), offset }, fate)
     }
 
@@ -327,13 +327,13 @@ mod tests {
         ledger.take(generation(), 40, 4);
         ledger.hand(generation(), 0, 20, 2);
         ledger.hand(generation(), 20, 40, 2);
-        ledger.settle([at(20, Fate::Stored), at(30, Fate::AlreadyStored), at(0, Fate::DeadLettered)]);
+        ledger.settle([at(20, Outcome::Stored), at(30, Outcome::AlreadyStored), at(0, Outcome::DeadLettered)]);
         assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 0);
         assert!(ledger.snapshot().is_balanced());
-        assert_eq!(ledger.snapshot().waiting, 1);
-        ledger.settle([at(10, Fate::Stored)]);
+        assert_eq!(ledger.snapshot().pending, 1);
+        ledger.settle([at(10, Outcome::Stored)]);
         assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 40);
-        assert_eq!(ledger.snapshot().waiting, 0);
+        assert_eq!(ledger.snapshot().pending, 0);
         assert!(ledger.snapshot().is_balanced());
     }
 
@@ -346,9 +346,9 @@ mod tests {
         ledger.hand(generation(), 0, 10, 1);
         assert_eq!(ledger.lose(generation()), 3);
         assert!(ledger.snapshot().is_balanced());
-        ledger.settle([at(0, Fate::Stored)]);
+        ledger.settle([at(0, Outcome::Stored)]);
         let counts = ledger.snapshot();
-        assert_eq!((counts.read, counts.stored, counts.lost, counts.waiting), (4, 1, 3, 0));
+        assert_eq!((counts.read, counts.stored, counts.dropped, counts.pending), (4, 1, 3, 0));
         assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 35);
     }
 
@@ -361,10 +361,10 @@ mod tests {
         }
         // In an order that joins to either side, and to both.
         let done = (1..1_000).map(|n| n * 377 % 1_000);
-        ledger.settle(done.filter(|n| *n != 0).map(|n| at(n * 10, Fate::Stored)));
+        ledger.settle(done.filter(|n| *n != 0).map(|n| at(n * 10, Outcome::Stored)));
         assert_eq!(ledger.accounts[&generation()].ranges.len(), 2);
-        assert_eq!(ledger.snapshot().waiting, 1);
-        ledger.settle([at(0, Fate::Stored)]);
+        assert_eq!(ledger.snapshot().pending, 1);
+        ledger.settle([at(0, Outcome::Stored)]);
         assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 10_000);
         assert!(ledger.accounts[&generation()].ranges.is_empty() && ledger.snapshot().is_balanced());
     }
@@ -373,8 +373,8 @@ mod tests {
     fn a_line_nobody_handed_on_changes_nothing() {
         let mut ledger = Ledger::default();
         ledger.open(generation(), 0, 0, 0);
-        ledger.settle([at(0, Fate::Stored)]);
-        assert_eq!(ledger.snapshot(), Snapshot::default());
+        ledger.settle([at(0, Outcome::Stored)]);
+        assert_eq!(ledger.snapshot(), Counts::default());
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! between a container and its file, and [`encoding`] makes them UTF-8; a [`record`] check and the [`document`] splice put each
 //! line into a batch;
 //! [`delivery`] sees batches to their store, and what no store takes becomes [`dead_letters`]. The [`ledger`] knows at
-//! every moment where each line is, the [`journal`] what of it must be known after a crash, and the [`past`] what of it
+//! every moment where each line is, the [`journal`] what of it must be known after a crash, and the [`completed`] what of it
 //! may be asked long after. All of them stand on a
-//! [`disk`] and a [`moment`] that are handed in. [`pipeline`] knows all stages; no other module knows two. [`shipper`]
+//! [`disk`] and a [`clock`] that are handed in. [`pipeline`] knows all stages; no other module knows two. [`shipper`]
 //! runs it, by what [`config`] says. [`verify`] proves afterwards, or meanwhile, that a store holds what was taken, and
 //! [`resend`] sends what does not come from the pipeline; [`inspect`] names what is torn in a state directory.
 
+pub mod clock;
+pub mod completed;
 mod compressed;
 pub mod config;
 pub mod dead_letters;
@@ -24,9 +26,7 @@ pub mod inspect;
 pub mod journal;
 pub mod ledger;
 mod lines;
-pub mod moment;
 mod ndjson;
-pub mod past;
 pub mod pipeline;
 pub mod reader;
 pub mod record;
@@ -35,6 +35,6 @@ mod retention;
 pub mod shipper;
 mod sink;
 pub mod spool;
+mod status_log;
 mod store_watch;
-mod told;
 pub mod verify;

@@ -13,11 +13,11 @@ mod export;
 mod guard;
 mod manual;
 mod metrics;
+mod pipe_reader;
 mod processes;
 mod run;
 mod signals;
-mod source;
-mod threshold;
+mod start_gate;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,8 +38,8 @@ fn main() -> ExitCode {
     if first == guard::ARGUMENT {
         return end(guard::stand().context("the guard").map(|()| Exit::Success).map_err(Failure::from));
     }
-    if first == threshold::ARGUMENT {
-        let stood = threshold::stand(std::env::args_os().skip(2));
+    if first == start_gate::ARGUMENT {
+        let stood = start_gate::stand(std::env::args_os().skip(2));
         return end(stood.context("the command").map(|()| Exit::Unexpected).map_err(Failure::from));
     }
     end(Cli::read().map_err(Failure::from).and_then(|cli| act(cli.action)))

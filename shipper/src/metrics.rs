@@ -1,6 +1,7 @@
-//! What the shipper tells Prometheus. Each scrape looks at the books once, so that
-//! `read = stored + already_stored + dead_lettered + lost + waiting` holds in it; everything else is [`FIGURES`], where a
-//! metric is an entry. Label sets are closed and begin at 0.
+//! The shipper's Prometheus metrics.
+//!
+//! Each scrape takes one [`Snapshot`], so `read = stored + already_stored + dead_lettered + dropped + pending` holds within
+//! it. To add a metric, add an entry to [`METRICS`]. Label values are closed sets that start at 0.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,16 +12,16 @@ use observability::prometheus::{CounterVec, GaugeVec, Opts};
 use shipper::dead_letters;
 use shipper::delivery::hosts::HostReport;
 use shipper::files::Reason;
-use shipper::ledger::Snapshot;
+use shipper::ledger::Counts;
 use shipper::pipeline::Report;
 use shipper::record::{Change, Flaw};
 use shipper::shipper::Status;
 use store::{CauseKind, Timestamp};
 
-/// What a scrape is made of.
+/// The values behind one scrape.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sight {
-    books: Snapshot,
+pub(crate) struct Snapshot {
+    counts: Counts,
     report: Report,
     lag: Duration,
     removed: (u64, u64),
@@ -31,19 +32,19 @@ pub(crate) struct Sight {
     in_flight_max_bytes: u64,
 }
 
-/// Values by their label; the names of hosts are those of the configuration.
+/// Values by label. Host names come from the configuration.
 type Values = Vec<(Cow<'static, str>, u64)>;
 
-impl Sight {
-    /// A look at a shipper that has not begun.
-    pub(crate) fn before_the_start(spool_max_bytes: u64, in_flight_max_bytes: u64) -> Self {
+impl Snapshot {
+    /// The values before the shipper has started.
+    pub(crate) fn before_start(spool_max_bytes: u64, in_flight_max_bytes: u64) -> Self {
         Self { spool_max_bytes, in_flight_max_bytes, ..Self::default() }
     }
 
-    /// A look at a running shipper.
-    pub(crate) fn of(status: &Status) -> Self {
+    /// The values of a running shipper.
+    pub(crate) fn from_status(status: &Status) -> Self {
         Self {
-            books: status.snapshot(),
+            counts: status.snapshot(),
             report: status.report(),
             lag: status.lag(Timestamp::now()),
             removed: status.removed(),
@@ -62,24 +63,24 @@ enum Kind {
     Gauge,
 }
 
-/// A metric: its values by their one label, or under no label.
-struct Figure {
+/// Defines a metric and how its values are read from a [`Snapshot`]. It has at most one label.
+struct MetricDef {
     kind: Kind,
     name: &'static str,
     help: &'static str,
     label: Option<&'static str>,
-    values: fn(&Sight) -> Values,
+    values: fn(&Snapshot) -> Values,
 }
 
-const fn counter(name: &'static str, help: &'static str, values: fn(&Sight) -> Values) -> Figure {
-    Figure { kind: Kind::Counter, name, help, label: None, values }
+const fn counter(name: &'static str, help: &'static str, values: fn(&Snapshot) -> Values) -> MetricDef {
+    MetricDef { kind: Kind::Counter, name, help, label: None, values }
 }
 
-const fn gauge(name: &'static str, help: &'static str, values: fn(&Sight) -> Values) -> Figure {
-    Figure { kind: Kind::Gauge, name, help, label: None, values }
+const fn gauge(name: &'static str, help: &'static str, values: fn(&Snapshot) -> Values) -> MetricDef {
+    MetricDef { kind: Kind::Gauge, name, help, label: None, values }
 }
 
-impl Figure {
+impl MetricDef {
     const fn by(mut self, label: &'static str) -> Self {
         self.label = Some(label);
         self
@@ -94,63 +95,61 @@ fn by<const N: usize>(values: [(&'static str, u64); N]) -> Values {
     values.into_iter().map(|(label, value)| (label.into(), value)).collect()
 }
 
-fn by_host(sight: &Sight, value: fn(&HostReport) -> u64) -> Values {
-    sight.report.hosts.iter().map(|host| (host.name.to_string().into(), value(host))).collect()
+fn by_host(snapshot: &Snapshot, value: fn(&HostReport) -> u64) -> Values {
+    snapshot.report.hosts.iter().map(|host| (host.name.to_string().into(), value(host))).collect()
 }
 
-/// All metrics.
-const FIGURES: &[Figure] = &[
-    counter("shipper_lines_read_total", "Lines taken, those that waited at the start among them", |sight| {
-        one(sight.books.read)
+/// All metrics. A new one is added here.
+const METRICS: &[MetricDef] = &[
+    counter("shipper_lines_read_total", "Lines accepted, including those pending at startup", |snapshot| {
+        one(snapshot.counts.read)
     }),
-    counter("shipper_lines_stored_total", "Lines put into the store", |sight| one(sight.books.stored)),
-    counter("shipper_lines_already_stored_total", "Lines found in the store when they were sent", |sight| {
-        one(sight.books.already_stored)
+    counter("shipper_lines_stored_total", "Lines stored by this process", |snapshot| one(snapshot.counts.stored)),
+    counter("shipper_lines_already_stored_total", "Lines that the store already had", |snapshot| {
+        one(snapshot.counts.already_stored)
     }),
     counter(
         "shipper_lines_dead_lettered_total",
-        "Lines kept aside, with the reason why they can't be stored",
-        |sight| one(sight.books.dead_lettered),
+        "Lines written to the dead letters because the store rejects them",
+        |snapshot| one(snapshot.counts.dead_lettered),
     ),
-    counter("shipper_lines_lost_total", "Lines given up because the spool was full", |sight| one(sight.books.lost)),
-    gauge("shipper_lines_waiting", "Lines that were taken and are not disposed of", |sight| one(sight.books.waiting)),
-    gauge("shipper_lag_seconds", "Age of the oldest line that waits, 0 when none does", |sight| {
-        one(sight.lag.as_secs())
+    counter("shipper_lines_dropped_total", "Lines dropped because the spool was full", |snapshot| {
+        one(snapshot.counts.dropped)
     }),
-    counter("shipper_lines_by_kind_total", "Lines prepared for the store, by what they were when they came", |sight| {
-        let kinds = sight.report.kinds;
+    gauge("shipper_lines_pending", "Lines accepted that have no outcome yet", |snapshot| one(snapshot.counts.pending)),
+    gauge("shipper_lag_seconds", "Age of the oldest pending line; 0 if none is pending", |snapshot| {
+        one(snapshot.lag.as_secs())
+    }),
+    counter("shipper_lines_by_kind_total", "Lines prepared for the store, by kind of input", |snapshot| {
+        let kinds = snapshot.report.kinds;
         by([("record", kinds.record), ("foreign", kinds.foreign), ("wrapped", kinds.wrapped.iter().sum())])
     })
     .by("kind"),
-    counter("shipper_wrapped_total", "Lines wrapped as the message of a record, by why they were not one", |sight| {
-        let wrapped = sight.report.kinds.wrapped;
+    counter("shipper_lines_wrapped_total", "Lines wrapped as the message of a new record, by reason", |snapshot| {
+        let wrapped = snapshot.report.kinds.wrapped;
         Flaw::WRAPPED.iter().zip(wrapped).map(|(flaw, count)| (flaw.as_str().into(), count)).collect()
     })
     .by("reason"),
-    counter(
-        "shipper_lines_changed_total",
-        "Lines that were changed so that the store takes them with their meaning, by what was changed",
-        |sight| {
-            let changed = sight.report.kinds.changed;
-            Change::ALL.iter().zip(changed).map(|(change, count)| (change.as_str().into(), count)).collect()
-        },
-    )
+    counter("shipper_lines_changed_total", "Lines changed so that the store accepts them, by change", |snapshot| {
+        let changed = snapshot.report.kinds.changed;
+        Change::ALL.iter().zip(changed).map(|(change, count)| (change.as_str().into(), count)).collect()
+    })
     .by("change"),
-    counter("shipper_bytes_read_total", "Bytes of the lines taken", |sight| one(sight.books.read_bytes)),
-    gauge("shipper_spool_bytes", "Bytes of the spool on disk", |sight| one(sight.books.spool_bytes)),
-    gauge("shipper_spool_max_bytes", "Bytes that the spool may have", |sight| one(sight.spool_max_bytes)),
-    gauge("shipper_in_flight_bytes", "Bytes of the batches that are built or under way", |sight| {
-        one(sight.report.in_flight_bytes as u64)
+    counter("shipper_bytes_read_total", "Bytes of the lines accepted", |snapshot| one(snapshot.counts.read_bytes)),
+    gauge("shipper_spool_bytes", "Size of the spool on disk", |snapshot| one(snapshot.counts.spool_bytes)),
+    gauge("shipper_spool_max_bytes", "Maximum size of the spool", |snapshot| one(snapshot.spool_max_bytes)),
+    gauge("shipper_in_flight_bytes", "Bytes of batches being built or delivered", |snapshot| {
+        one(snapshot.report.in_flight_bytes as u64)
     }),
-    gauge("shipper_in_flight_max_bytes", "Bytes of batches above which nothing is read", |sight| {
-        one(sight.in_flight_max_bytes)
+    gauge("shipper_in_flight_max_bytes", "Limit on bytes in flight, above which reading pauses", |snapshot| {
+        one(snapshot.in_flight_max_bytes)
     }),
-    counter("shipper_requests_total", "Requests sent to the store, those sent again among them", |sight| {
-        by_host(sight, |host| host.requests)
+    counter("shipper_requests_total", "Requests sent to the store, including retries", |snapshot| {
+        by_host(snapshot, |host| host.requests)
     })
     .by("host"),
-    counter("shipper_requests_retried_total", "Requests whose lines had to be sent again, by why", |sight| {
-        let retries = sight.report.retries;
+    counter("shipper_requests_retried_total", "Requests that were retried, by cause", |snapshot| {
+        let retries = snapshot.report.retries;
         by([
             ("unavailable", retries.unavailable),
             ("refused", retries.refused),
@@ -161,90 +160,92 @@ const FIGURES: &[Figure] = &[
     .by("cause"),
     counter(
         "shipper_lines_retried_total",
-        "Lines that had to be sent again because the store could not take them, and took others of their request",
-        |sight| one(sight.report.retries.lines),
-    ),
-    gauge("shipper_sink_paused", "1 while the store gets nothing because it does not answer or refuses", |sight| {
-        one((sight.report.trouble.is_some() || sight.report.dead_letters.is_full).into())
-    }),
-    gauge("shipper_dead_letters", "Dead letters at rest: those that no replay has put into the store", |sight| {
-        one(sight.report.dead_letters.letters)
-    }),
-    gauge("shipper_dead_letters_bytes", "Bytes of the dead letters on disk", |sight| {
-        one(sight.report.dead_letters.bytes)
-    }),
-    gauge("shipper_dead_letters_max_bytes", "Bytes that dead letters may have; then nothing is sent", |sight| {
-        one(sight.report.dead_letters.max_bytes)
-    }),
-    gauge(
-        "shipper_books_unbalanced",
-        "1 if read is not the sum of its parts in this scrape, which is a fault",
-        |sight| one((!sight.books.is_balanced()).into()),
+        "Lines retried because the store rejected them temporarily while it accepted others of the same request",
+        |snapshot| one(snapshot.report.retries.lines),
     ),
     gauge(
-        "shipper_sink_trouble",
-        "1 for the cause why the store takes nothing, or no lines of an index, while that is so",
-        |sight| {
-            let shut = sight.report.shut.as_ref().map(|shut| &shut.trouble);
-            let trouble = sight.report.trouble.as_ref().or(shut).map(|trouble| trouble.cause.kind);
-            let is_full = sight.report.dead_letters.is_full;
-            let of_store = CauseKind::ALL.iter().map(|kind| (kind.as_str().into(), (trouble == Some(*kind)).into()));
+        "shipper_delivery_paused",
+        "1 while nothing is sent to the store, because it is unavailable or rejects requests, or the dead letters are full",
+        |snapshot| one((snapshot.report.delivery_error.is_some() || snapshot.report.dead_letters.is_full).into()),
+    ),
+    gauge("shipper_dead_letters", "Dead letters in the state directory that have not been replayed", |snapshot| {
+        one(snapshot.report.dead_letters.letters)
+    }),
+    gauge("shipper_dead_letters_bytes", "Size of the dead letters on disk", |snapshot| {
+        one(snapshot.report.dead_letters.bytes)
+    }),
+    gauge("shipper_dead_letters_max_bytes", "Maximum size of the dead letters, at which delivery pauses", |snapshot| {
+        one(snapshot.report.dead_letters.max_bytes)
+    }),
+    gauge(
+        "shipper_accounting_errors",
+        "1 if the lines read differ from the sum of all outcomes and pending lines, which is a bug",
+        |snapshot| one((!snapshot.counts.is_balanced()).into()),
+    ),
+    gauge(
+        "shipper_sink_error",
+        "1 for the cause of the present delivery failure, of the whole store or of one index",
+        |snapshot| {
+            let shut = snapshot.report.shut.as_ref().map(|shut| &shut.delivery_error);
+            let delivery_error =
+                snapshot.report.delivery_error.as_ref().or(shut).map(|delivery_error| delivery_error.cause.kind);
+            let is_full = snapshot.report.dead_letters.is_full;
+            let of_store =
+                CauseKind::ALL.iter().map(|kind| (kind.as_str().into(), (delivery_error == Some(*kind)).into()));
             of_store.chain([(dead_letters::CAUSE.into(), is_full.into())]).collect()
         },
     )
     .by("cause"),
-    gauge("shipper_shut_indices", "Indices of which the store takes no lines: those wait, and others go on", |sight| {
-        one(sight.report.shut.as_ref().map_or(0, |shut| shut.indices as u64))
+    gauge("shipper_blocked_indices", "Indices that accept no writes while others do", |snapshot| {
+        one(snapshot.report.shut.as_ref().map_or(0, |shut| shut.indices as u64))
+    }),
+    gauge("shipper_blocked_lines", "Lines pending for blocked indices, excluding a probe in flight", |snapshot| {
+        one(snapshot.report.shut.as_ref().map_or(0, |shut| shut.lines as u64))
     }),
     gauge(
-        "shipper_shut_lines",
-        "Lines that wait for such an index, but for one that may be on its way to try it",
-        |sight| one(sight.report.shut.as_ref().map_or(0, |shut| shut.lines as u64)),
-    ),
-    gauge(
         "shipper_host_up",
-        "1 while a host of the store is used, 0 while it is left alone after a failure",
-        |sight| by_host(sight, |host| host.trouble.is_none().into()),
+        "1 while a host of the store is in use, 0 while it is ejected after a failure",
+        |snapshot| by_host(snapshot, |host| host.delivery_error.is_none().into()),
     )
     .by("host"),
-    counter("shipper_host_ejections_total", "How often a host of the store was left alone after a failure", |sight| {
-        by_host(sight, |host| host.ejections)
+    counter("shipper_host_ejections_total", "Times a host of the store was ejected after a failure", |snapshot| {
+        by_host(snapshot, |host| host.ejections)
     })
     .by("host"),
-    gauge("shipper_host_requests_in_flight", "Requests on their way to a host of the store", |sight| {
-        by_host(sight, |host| host.in_flight as u64)
+    gauge("shipper_host_requests_in_flight", "Requests in flight to a host of the store", |snapshot| {
+        by_host(snapshot, |host| host.in_flight as u64)
     })
     .by("host"),
     gauge(
         "shipper_host_requests_in_flight_max",
-        "Requests that may be on their way to a host: rises with good answers, and is halved by bad ones",
-        |sight| by_host(sight, |host| host.in_flight_max as u64),
+        "Limit on requests in flight to a host; it grows with successes and is halved by failures",
+        |snapshot| by_host(snapshot, |host| host.in_flight_max as u64),
     )
     .by("host"),
-    gauge("shipper_disk_failing", "1 while the state directory can't be written", |sight| {
-        one(sight.report.disk_error.is_some().into())
+    gauge("shipper_disk_failing", "1 while the state directory cannot be written", |snapshot| {
+        one(snapshot.report.disk_error.is_some().into())
     }),
-    gauge("shipper_store_bytes", "Bytes of the embedded store's file and of its WAL, 0 of an engine", |sight| {
-        one(sight.store_bytes)
+    gauge("shipper_store_bytes", "Size of the embedded store's file and its WAL; 0 for an engine", |snapshot| {
+        one(snapshot.store_bytes)
+    }),
+    counter("shipper_store_removed_lines_total", "Lines deleted from the embedded store by retention", |snapshot| {
+        one(snapshot.removed.0)
+    }),
+    gauge("shipper_store_retention_failing", "1 while retention fails on the embedded store", |snapshot| {
+        one(snapshot.retention_failing.into())
     }),
     counter(
-        "shipper_store_removed_lines_total",
-        "Lines taken out of the embedded store because of their age or its size",
-        |sight| one(sight.removed.0),
+        "shipper_store_removed_bytes_total",
+        "Bytes, as read at the source, of the lines deleted by retention",
+        |snapshot| one(snapshot.removed.1),
     ),
-    gauge(
-        "shipper_store_retention_failing",
-        "1 while lines that need not be kept can't be taken out of the embedded store",
-        |sight| one(sight.retention_failing.into()),
-    ),
-    counter("shipper_store_removed_bytes_total", "Bytes of those lines at their source", |sight| one(sight.removed.1)),
     counter(
         "shipper_store_file_changes_total",
-        "Times that the embedded store's file was found deleted, moved or replaced while it was open",
-        |sight| one(sight.store_file_changes),
+        "Times the embedded store's file was found deleted, moved or replaced while open",
+        |snapshot| one(snapshot.store_file_changes),
     ),
-    counter("shipper_files_total", "Events of followed files, such as truncations and suspected losses", |sight| {
-        let files = sight.report.files.counts;
+    counter("shipper_files_total", "Events of followed files, such as truncations and suspected losses", |snapshot| {
+        let files = snapshot.report.files.counts;
         by([
             ("truncated", files.truncated),
             ("suspected_loss", files.suspected_losses),
@@ -258,59 +259,59 @@ const FIGURES: &[Figure] = &[
     .by("event"),
     counter(
         "shipper_files_destroyed_bytes_total",
-        "Bytes seen in files that were truncated or deleted before they were read",
-        |sight| one(sight.report.files.counts.destroyed_bytes),
+        "Bytes seen in files that were truncated or deleted before they were stored",
+        |snapshot| one(snapshot.report.files.counts.destroyed_bytes),
     ),
-    gauge("shipper_files_followed", "Files that are followed, open or not", |sight| one(sight.report.files.followed)),
-    gauge("shipper_files_open", "Followed files that are open", |sight| one(sight.report.files.open)),
-    gauge("shipper_files_unread", "Files that the patterns name and that are not read, by reason", |sight| {
-        let unread = sight.report.files.unread;
+    gauge("shipper_files_followed", "Files followed, open or not", |snapshot| one(snapshot.report.files.followed)),
+    gauge("shipper_files_open", "Followed files that are open", |snapshot| one(snapshot.report.files.open)),
+    gauge("shipper_files_unread", "Files that match a pattern but are not read, by reason", |snapshot| {
+        let unread = snapshot.report.files.unread;
         Reason::ALL.iter().zip(unread).map(|(reason, count)| (reason.as_str().into(), count)).collect()
     })
     .by("reason"),
 ];
 
-/// Makes the metrics of one look, whenever they are scraped.
+/// Collects all metrics from one snapshot per scrape.
 pub(crate) struct Metrics<L> {
     look: L,
     descriptions: Vec<Desc>,
 }
 
-impl<L: Fn() -> Sight + Send + Sync> Metrics<L> {
-    /// Metrics of what `look` sees.
+impl<L: Fn() -> Snapshot + Send + Sync> Metrics<L> {
+    /// Metrics whose values `look` returns.
     pub(crate) fn new(look: L) -> Self {
-        let descriptions = families(&Sight::default()).into_iter().map(|(description, _)| description).collect();
+        let descriptions = families(&Snapshot::default()).into_iter().map(|(description, _)| description).collect();
         Self { look, descriptions }
     }
 }
 
-impl<L: Fn() -> Sight + Send + Sync> Collector for Metrics<L> {
+impl<L: Fn() -> Snapshot + Send + Sync> Collector for Metrics<L> {
     fn desc(&self) -> Vec<&Desc> {
         self.descriptions.iter().collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let families = families(&(self.look)()).into_iter().map(|(_, family)| family);
-        // Before the start no host is known.
+        // Hosts are unknown before startup.
         families.filter(|family| !family.get_metric().is_empty()).collect()
     }
 }
 
-fn families(sight: &Sight) -> Vec<(Desc, MetricFamily)> {
-    FIGURES.iter().filter_map(|figure| family(figure, sight)).collect()
+fn families(snapshot: &Snapshot) -> Vec<(Desc, MetricFamily)> {
+    METRICS.iter().filter_map(|metric| family(metric, snapshot)).collect()
 }
 
-/// A figure's family; a name or label that Prometheus would not take has none, which a test looks at.
-fn family(figure: &Figure, sight: &Sight) -> Option<(Desc, MetricFamily)> {
-    let (options, labels) = (Opts::new(figure.name, figure.help), figure.label.as_slice());
-    let values = (figure.values)(sight);
-    let has_label = figure.label.is_some();
+/// The family of a metric; `None` if Prometheus rejects its name or label, which a test rules out.
+fn family(metric: &MetricDef, snapshot: &Snapshot) -> Option<(Desc, MetricFamily)> {
+    let (options, labels) = (Opts::new(metric.name, metric.help), metric.label.as_slice());
+    let values = (metric.values)(snapshot);
+    let has_label = metric.label.is_some();
     let label = |value: &str| if has_label { vec![value.to_owned()] } else { Vec::new() };
     let collect = |collector: &dyn Collector| {
         let description = collector.desc().first().map(|description| (*description).clone());
         description.zip(collector.collect().pop())
     };
-    match figure.kind {
+    match metric.kind {
         Kind::Counter => {
             let counters = CounterVec::new(options, labels).ok()?;
             values.iter().for_each(|(name, value)| counters.with_label_values(&label(name)).inc_by(*value as f64));
@@ -330,37 +331,37 @@ mod tests {
 
     use super::*;
 
-    fn scrape(sight: Sight) -> String {
+    fn scrape(snapshot: Snapshot) -> String {
         let registry = Registry::new();
-        registry.register(Box::new(Metrics::new(move || sight.clone()))).unwrap();
+        registry.register(Box::new(Metrics::new(move || snapshot.clone()))).unwrap();
         TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
     }
 
     #[test]
     fn every_metric_is_there_from_the_start() {
-        insta::assert_snapshot!(scrape(Sight::before_the_start(1024, 512)));
+        insta::assert_snapshot!(scrape(Snapshot::before_start(1024, 512)));
     }
 
     #[test]
-    fn the_books_are_shown_as_they_stand() {
-        let books = Snapshot {
+    fn each_outcome_has_its_metric() {
+        let counts = Counts {
             read: 15,
             stored: 5,
             already_stored: 4,
             dead_lettered: 3,
-            lost: 2,
-            waiting: 1,
+            dropped: 2,
+            pending: 1,
             read_bytes: 1500,
             spool_bytes: 100,
         };
-        let text = scrape(Sight { books, ..Sight::default() });
+        let text = scrape(Snapshot { counts, ..Snapshot::default() });
         for line in [
             "shipper_lines_read_total 15",
             "shipper_lines_stored_total 5",
             "shipper_lines_already_stored_total 4",
             "shipper_lines_dead_lettered_total 3",
-            "shipper_lines_lost_total 2",
-            "shipper_lines_waiting 1",
+            "shipper_lines_dropped_total 2",
+            "shipper_lines_pending 1",
             "shipper_bytes_read_total 1500",
             "shipper_spool_bytes 100",
         ] {

@@ -25,15 +25,15 @@ use self::endings::Endings;
 pub use self::report::{KindCounts, Obstacle, Report};
 pub use self::settings::PipelineSettings;
 use self::sources::Sources;
+use crate::clock::ClockReading;
+use crate::completed::Completed;
 use crate::dead_letters::DeadLetters;
-use crate::delivery::{Delivery, ParcelId, Request, Trouble};
+use crate::delivery::{Delivery, DeliveryError, InFlightId, Request};
 use crate::disk::Disk;
 use crate::document::Documents;
 use crate::files::Files;
 use crate::journal::Journal;
-use crate::ledger::{Fate, Ledger};
-use crate::moment::Moment;
-use crate::past::Past;
+use crate::ledger::{Ledger, Outcome};
 use crate::spool::{Random, Spool, lock};
 
 /// How long a disk that said no is left alone.
@@ -50,7 +50,7 @@ pub struct Shared<D: Disk> {
     /// The queue.
     pub spool: Arc<Spool<D>>,
     /// What is still known of what is done.
-    pub past: Past<D>,
+    pub past: Completed<D>,
 }
 
 /// All stages.
@@ -119,7 +119,7 @@ impl<D: Disk> Pipeline<D> {
     }
 
     /// One round of everything that can be done now; gives the requests to send.
-    pub fn tick(&mut self, now: Moment) -> Vec<Request> {
+    pub fn tick(&mut self, now: ClockReading) -> Vec<Request> {
         if self.disk_retry_at.is_none_or(|at| at <= now.elapsed) {
             let done = self.work_on_disk(now);
             self.disk_retry_at = done.is_err().then_some(now.elapsed + DISK_RETRY);
@@ -139,7 +139,7 @@ impl<D: Disk> Pipeline<D> {
 
     /// Every step is done, whatever became of the one before it: on a disk that is full, those that write can't go on
     /// before one that removes has made room. Those come first.
-    fn work_on_disk(&mut self, now: Moment) -> io::Result<()> {
+    fn work_on_disk(&mut self, now: ClockReading) -> io::Result<()> {
         let made_room = self.make_room(now.wall);
         let settled = self.settle_dead_letters();
         let retired = self.retire_done(now.wall);
@@ -154,7 +154,7 @@ impl<D: Disk> Pipeline<D> {
     }
 
     /// Takes the store's answer to a request.
-    pub fn answer(&mut self, id: ParcelId, answer: Result<Vec<Disposition>, WriteError>, now: Moment) {
+    pub fn answer(&mut self, id: InFlightId, answer: Result<Vec<Disposition>, WriteError>, now: ClockReading) {
         let random = (self.random)();
         let Some(settled) = self.delivery.answer(id, answer, now.elapsed, random) else { return };
         let lines = settled.batch.lines();
@@ -164,8 +164,8 @@ impl<D: Disk> Pipeline<D> {
             }
         }
         let fates = lines.iter().zip(&settled.dispositions).filter_map(|(line, disposition)| match disposition {
-            Disposition::Stored => Some((line.id, Fate::Stored)),
-            Disposition::AlreadyStored => Some((line.id, Fate::AlreadyStored)),
+            Disposition::Stored => Some((line.id, Outcome::Stored)),
+            Disposition::AlreadyStored => Some((line.id, Outcome::AlreadyStored)),
             Disposition::Retry(_) | Disposition::DeadLetter(_) => None,
         });
         lock(&self.shared.ledger).settle(fates);
@@ -195,7 +195,7 @@ impl<D: Disk> Pipeline<D> {
         let closed = |generation: &GenerationId| self.files_closed && self.sources.is_file(generation);
         let ledger = lock(&self.shared.ledger);
         let all_done = ledger.generations().all(|(generation, progress)| progress.is_done() || closed(&generation));
-        all_done && ledger.snapshot().waiting == 0 && (self.files_closed || self.files.is_scanned())
+        all_done && ledger.snapshot().pending == 0 && (self.files_closed || self.files.is_scanned())
     }
 
     /// What the pipeline tells of itself.
@@ -205,7 +205,7 @@ impl<D: Disk> Pipeline<D> {
             kinds: self.report.kinds,
             requests: self.report.requests,
             retries: self.delivery.retries(),
-            trouble: self.trouble(),
+            delivery_error: self.delivery_error(),
             shut: self.delivery.shut(),
             hosts: self.delivery.hosts(),
             in_flight_bytes: self.bytes_in_flight(),
@@ -217,16 +217,18 @@ impl<D: Disk> Pipeline<D> {
 
     /// Why nothing gets to the store. At the bound of what is in flight nothing is read, and where all of that waits for
     /// indices that take no lines, no other line comes to its store.
-    fn trouble(&self) -> Option<Trouble> {
+    fn delivery_error(&self) -> Option<DeliveryError> {
         let is_full = || self.bytes_in_flight() >= self.settings.in_flight_max_bytes;
-        self.delivery.trouble().or_else(|| self.delivery.shut().filter(|_| is_full()).map(|shut| shut.trouble))
+        self.delivery
+            .delivery_error()
+            .or_else(|| self.delivery.shut().filter(|_| is_full()).map(|shut| shut.delivery_error))
     }
 
     /// Writes down, as the last thing, how far everything is.
     ///
     /// # Errors
     /// As the file system says; lines may then go again under their ids.
-    pub fn close(&mut self, now: Moment) -> io::Result<()> {
+    pub fn close(&mut self, now: ClockReading) -> io::Result<()> {
         let settled = self.settle_dead_letters();
         let retired = self.retire_done(now.wall);
         let written = self.write_checkpoints();
@@ -239,7 +241,7 @@ impl<D: Disk> Pipeline<D> {
     fn settle_dead_letters(&mut self) -> io::Result<()> {
         let dead = self.dead_letters.sync()?;
         if !dead.is_empty() {
-            lock(&self.shared.ledger).settle(dead.into_iter().map(|id| (id, Fate::DeadLettered)));
+            lock(&self.shared.ledger).settle(dead.into_iter().map(|id| (id, Outcome::DeadLettered)));
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use store::{Batch, Cause, Disposition, LineId, Store};
 
+use crate::clock::Clock;
 use crate::delivery::{Delivery, DeliverySettings, Request, Settled};
-use crate::moment::Clock;
 
 /// Sends until every line has its disposition, or the store has taken nothing for too long.
 pub struct Resender<'a> {
@@ -13,7 +13,7 @@ pub struct Resender<'a> {
     pub store: &'a Store,
     /// When batches go again.
     pub settings: DeliverySettings,
-    /// How long a store in trouble is waited for.
+    /// How long a store in delivery_error is waited for.
     pub patience: Duration,
 }
 
@@ -60,8 +60,9 @@ impl Resender<'_> {
                 resent.settled.push(without_retries(settled));
             }
             if now > good_at + self.patience {
-                let trouble = delivery.trouble().or_else(|| delivery.shut().map(|shut| shut.trouble));
-                let cause = trouble.map(|trouble| trouble.cause);
+                let delivery_error =
+                    delivery.delivery_error().or_else(|| delivery.shut().map(|shut| shut.delivery_error));
+                let cause = delivery_error.map(|delivery_error| delivery_error.cause);
                 resent.stopped = Some(cause.unwrap_or_else(|| Cause::new(0, "the store takes none of the lines")));
                 break;
             }

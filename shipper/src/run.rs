@@ -13,8 +13,8 @@ use shipper::shipper::Shipper;
 use crate::admin::Admin;
 use crate::drain::{Drain, Limit};
 use crate::exit::{Exit, Failure, tell};
+use crate::pipe_reader::PipeReader;
 use crate::signals::{STOP, Signals};
-use crate::source::Source;
 
 /// The spool's name for what comes by standard input.
 const STREAM: &str = "stdin";
@@ -73,15 +73,15 @@ fn judge_files(files: &FileReport, allow_empty: bool) -> Exit {
     Exit::Success
 }
 
-fn read_stdin(shipper: &Shipper) -> Result<Source, Failure> {
+fn read_stdin(shipper: &Shipper) -> Result<PipeReader, Failure> {
     let stdin = io::stdin().as_fd().try_clone_to_owned();
-    let source = stdin.and_then(|stdin| Source::read(stdin, shipper.stream(STREAM)));
+    let source = stdin.and_then(|stdin| PipeReader::read(stdin, shipper.stream(STREAM)));
     source.map_err(|error| anyhow::anyhow!("can't read standard input: {error}").into())
 }
 
 /// Waits until there is no more input, or a signal to stop. Files have an end only where what is there is all there is
 /// to be.
-async fn take(input: Option<&mut Source>, drain: &mut Drain, until_idle: bool, timeout: Duration) {
+async fn take(input: Option<&mut PipeReader>, drain: &mut Drain, until_idle: bool, timeout: Duration) {
     match input {
         Some(source) => {
             tokio::select! {

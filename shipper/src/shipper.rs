@@ -20,6 +20,7 @@ pub use self::held::Held;
 use self::runner::{Bell, Runner};
 pub use self::status::Status;
 pub use self::stream::StreamWriter;
+use crate::completed::Completed;
 use crate::config::Settings;
 use crate::dead_letters::DeadLetters;
 use crate::disk::RealDisk;
@@ -28,7 +29,6 @@ use crate::encoding::{LineEncoding, StreamDecoder};
 use crate::files::{Files, UnreadNote};
 use crate::journal::{Journal, JournalError};
 use crate::ledger::Ledger;
-use crate::past::Past;
 use crate::pipeline::{Pipeline, Shared};
 use crate::retention;
 use crate::sink::Sink;
@@ -81,7 +81,7 @@ pub struct Finished {
     /// Lines that are taken and not disposed of; they wait in the spool, or in their files.
     pub waiting_lines: u64,
     /// Those of them that wait in their files.
-    pub waiting_in_files: u64,
+    pub pending_in_files: u64,
 }
 
 impl Shipper {
@@ -122,7 +122,7 @@ impl Shipper {
             ledger: Arc::clone(&ledger),
             journal: Arc::clone(&journal),
             spool: Arc::clone(&spool),
-            past: Past::open(RealDisk, state_dir).map_err(io)?,
+            past: Completed::open(RealDisk, state_dir).map_err(io)?,
         };
         let mut shape = settings.pipeline();
         shape.delivery.hosts = sink.hosts();
@@ -177,8 +177,8 @@ impl Shipper {
         if let Err(error) = self.spool.sync() {
             tracing::error!(%error, "the spool could not be made durable");
         }
-        let (waiting_lines, waiting_in_files) = (self.status.snapshot().waiting, self.status.waiting_in_files());
-        Finished { waiting_lines, waiting_in_files }
+        let (waiting_lines, pending_in_files) = (self.status.snapshot().pending, self.status.pending_in_files());
+        Finished { waiting_lines, pending_in_files }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use store::{FileChanges, Store, Target, WriteError};
 
-use crate::delivery::Trouble;
+use crate::delivery::DeliveryError;
 use crate::spool::lock;
 
 /// How often the file is looked at.
@@ -24,15 +24,15 @@ pub(crate) struct StoreWatch {
 #[derive(Debug, Default)]
 struct Seen {
     /// Why there is no file to write to, while that is so.
-    trouble: Option<Trouble>,
+    delivery_error: Option<DeliveryError>,
     changes: u64,
     bytes: u64,
 }
 
 impl StoreWatch {
     /// Why there is no file to write to, while that is so.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
-        lock(&self.seen).trouble.clone()
+    pub(crate) fn delivery_error(&self) -> Option<DeliveryError> {
+        lock(&self.seen).delivery_error.clone()
     }
 
     /// How often the file was found deleted, moved or replaced.
@@ -52,17 +52,18 @@ impl StoreWatch {
             tracing::warn!(count = changes.count, %reason, "store file replaced");
             seen.changes = changes.count;
         }
-        let trouble = checked
-            .err()
-            .map(|error| Trouble { cause: error.cause().clone(), refused: matches!(error, WriteError::Refused(_)) });
-        match (&trouble, &seen.trouble) {
-            (Some(trouble), None) => {
-                tracing::warn!(cause = trouble.cause.kind.as_str(), reason = %trouble.cause, "store file can't be opened");
+        let delivery_error = checked.err().map(|error| DeliveryError {
+            cause: error.cause().clone(),
+            refused: matches!(error, WriteError::Refused(_)),
+        });
+        match (&delivery_error, &seen.delivery_error) {
+            (Some(delivery_error), None) => {
+                tracing::warn!(cause = delivery_error.cause.kind.as_str(), reason = %delivery_error.cause, "store file can't be opened");
             }
             (None, Some(_)) => tracing::info!("store file opened again"),
             _ => {}
         }
-        seen.trouble = trouble;
+        seen.delivery_error = delivery_error;
     }
 }
 
@@ -116,12 +117,12 @@ mod tests {
     fn trouble_lasts_as_long_as_the_file_can_not_be_opened() {
         let watch = StoreWatch::default();
         watch.see(Ok(()), FileChanges::default());
-        assert_eq!((watch.trouble(), watch.changes()), (None, 0));
+        assert_eq!((watch.delivery_error(), watch.changes()), (None, 0));
         let cause = Cause::new(0, "gone").of_kind(CauseKind::FolderMissing);
         let changes = FileChanges { count: 1, last: Some(cause.clone()) };
         watch.see(Err(WriteError::Refused(cause.clone())), changes.clone());
-        assert_eq!((watch.trouble(), watch.changes()), (Some(Trouble { cause, refused: true }), 1));
+        assert_eq!((watch.delivery_error(), watch.changes()), (Some(DeliveryError { cause, refused: true }), 1));
         watch.see(Ok(()), changes);
-        assert_eq!((watch.trouble(), watch.changes()), (None, 1));
+        assert_eq!((watch.delivery_error(), watch.changes()), (None, 1));
     }
 }

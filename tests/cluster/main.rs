@@ -93,7 +93,7 @@ fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
     wait::until_within(PATIENCE, "all lines are stored", || {
         let scrape = Scrape::of(admin);
         let read = scrape.metric("shipper_lines_read_total", &[]) >= lines as f64;
-        (read && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(())
+        (read && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(())
     });
     books.end();
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());

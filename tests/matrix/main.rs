@@ -142,7 +142,7 @@ impl Trial {
         let scrape = wait::until("both lines are disposed of", || {
             let scrape = Scrape::of(admin);
             let done = scrape.metric("shipper_lines_read_total", &[]) == 2.0
-                && scrape.metric("shipper_lines_waiting", &[]) == 0.0;
+                && scrape.metric("shipper_lines_pending", &[]) == 0.0;
             done.then_some(scrape)
         });
         assert_eq!(run.stop(), 0, "{}", run.stderr());
@@ -163,7 +163,7 @@ impl Trial {
         block(true);
         let file = self.file("block.log", "block");
         let (mut run, admin) = self.following(&self.state("block"), &file);
-        wait::until("it waits", || (Scrape::of(admin).metric("shipper_sink_paused", &[]) == 1.0).then_some(()));
+        wait::until("it waits", || (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(()));
         assert_eq!(Scrape::of(admin).metric("shipper_lines_dead_lettered_total", &[]), 0.0);
         block(false);
         wait::until("it goes on", || {

@@ -71,11 +71,11 @@ fn bad_lines_stop_no_neighbour(place: &Place) {
         .start_healthy(admin);
     let scrape = wait::until("all lines are disposed of", || {
         let scrape = Scrape::of(admin);
-        (scrape.metric("shipper_lines_read_total", &[]) >= 20.0 && scrape.metric("shipper_lines_waiting", &[]) == 0.0)
+        (scrape.metric("shipper_lines_read_total", &[]) >= 20.0 && scrape.metric("shipper_lines_pending", &[]) == 0.0)
             .then_some(scrape)
     });
     assert_accounts_balance(&scrape);
-    assert_eq!(disposed_of(&scrape, "lost"), 0.0);
+    assert_eq!(disposed_of(&scrape, "dropped"), 0.0);
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     assert_each_once(&stored_lines(place, &project), 11);
 }
@@ -330,7 +330,7 @@ fn strange_lines_are_stored(place: &Place) {
     let scrape = wait::until("all lines are disposed of", || {
         let scrape = Scrape::of(admin);
         let read = scrape.metric("shipper_lines_read_total", &[]);
-        (read >= lines as f64 && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(scrape)
+        (read >= lines as f64 && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(scrape)
     });
     assert_accounts_balance(&scrape);
     // OpenSearch counts arrays in arrays, also of fields that it does not index, and takes 20.
@@ -393,7 +393,7 @@ fn a_line_of_a_gib_is_cut_in_bounded_memory() {
         (disposed_of(&scrape, "stored") == 3.0).then_some(scrape)
     });
     assert_accounts_balance(&scrape);
-    assert_eq!(scrape.metric("shipper_wrapped_total", &[("reason", "too_long")]), 1.0);
+    assert_eq!(scrape.metric("shipper_lines_wrapped_total", &[("reason", "too_long")]), 1.0);
     let status = std::fs::read_to_string(format!("/proc/{}/status", shipper.child().id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
     let peak_kib: u64 = peak.trim_end_matches(" kB").parse().unwrap();

@@ -43,13 +43,13 @@ fn ship_until_there_is_no_room(place: &Place, state: &Path, file: &Path) {
         let is_full = answer.status == 503 && answer.text().starts_with("the dead letters are full");
         (is_full && scrape.metric("shipper_host_requests_in_flight", &[]) == 0.0).then_some(scrape)
     });
-    assert_eq!(scrape.metric("shipper_sink_paused", &[]), 1.0);
-    assert_eq!(scrape.metric("shipper_sink_trouble", &[("cause", "dead_letters")]), 1.0);
-    assert_eq!(scrape.metric("shipper_sink_trouble", &[]), 1.0, "it is the only cause");
+    assert_eq!(scrape.metric("shipper_delivery_paused", &[]), 1.0);
+    assert_eq!(scrape.metric("shipper_sink_error", &[("cause", "dead_letters")]), 1.0);
+    assert_eq!(scrape.metric("shipper_sink_error", &[]), 1.0, "it is the only cause");
     let bytes = scrape.metric("shipper_dead_letters_bytes", &[]);
     assert!((20_000.0..=40_000.0).contains(&bytes), "{bytes}");
-    assert!(scrape.metric("shipper_lines_waiting", &[]) > 0.0);
-    assert_eq!(disposed_of(&scrape, "lost"), 0.0);
+    assert!(scrape.metric("shipper_lines_pending", &[]) > 0.0);
+    assert_eq!(disposed_of(&scrape, "dropped"), 0.0);
     assert_accounts_balance(&scrape);
     assert_eq!(shipper.stop(), 3, "not all was shipped: {}", shipper.stderr());
     let told: Vec<_> =

@@ -11,8 +11,8 @@ const ACCOUNTS: [&str; 6] = [
     "shipper_lines_stored_total",
     "shipper_lines_already_stored_total",
     "shipper_lines_dead_lettered_total",
-    "shipper_lines_lost_total",
-    "shipper_lines_waiting",
+    "shipper_lines_dropped_total",
+    "shipper_lines_pending",
 ];
 
 /// One scrape.
@@ -66,7 +66,7 @@ impl Scrape {
             "read is not the sum of {rest:?}, which are {:?}",
             &ACCOUNTS[1..]
         );
-        assert_eq!(self.metric("shipper_books_unbalanced", &[]), 0.0);
+        assert_eq!(self.metric("shipper_accounting_errors", &[]), 0.0);
     }
 
     /// Reads a scrape; panics when Prometheus would refuse it or keep only part of it.

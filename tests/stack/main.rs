@@ -197,7 +197,7 @@ fn the_shipper_ships_the_service_and_nothing_else_and_its_books_balance() {
     let scrape = Scrape::of(address("STACK_SHIPPER"));
     let count = |what: &str| scrape.metric(&format!("shipper_lines_{what}_total"), &[]);
     assert!(count("read") > 0.0, "nothing was read");
-    assert_eq!((count("dead_lettered"), count("lost")), (0.0, 0.0));
+    assert_eq!((count("dead_lettered"), count("dropped")), (0.0, 0.0));
     let foreign = json!({ "bool": { "must_not": { "term": { "service": "backend" } } } });
     assert_eq!(engine().count(&foreign), 0, "{:#?}", engine().search(&foreign));
 }

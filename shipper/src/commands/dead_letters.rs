@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use shipper::config::Settings;
-use shipper::dead_letters::replayed::{Marks, Outcome};
+use shipper::dead_letters::replayed::{Marks, ReplayOutcome};
 use shipper::dead_letters::{self, DeadLetter, Found};
 use shipper::disk::RealDisk;
 use shipper::resend::Resender;
@@ -172,15 +172,15 @@ async fn replay(args: ReplayArgs) -> Result<Exit, Failure> {
 }
 
 impl Counts {
-    fn add(&mut self, id: LineId, disposition: &Disposition, done: &mut Vec<(LineId, Outcome)>) {
+    fn add(&mut self, id: LineId, disposition: &Disposition, done: &mut Vec<(LineId, ReplayOutcome)>) {
         match disposition {
             Disposition::Stored => {
                 self.stored += 1;
-                done.push((id, Outcome::Stored));
+                done.push((id, ReplayOutcome::Stored));
             }
             Disposition::AlreadyStored => {
                 self.already_stored += 1;
-                done.push((id, Outcome::AlreadyStored));
+                done.push((id, ReplayOutcome::AlreadyStored));
             }
             Disposition::DeadLetter(cause) => {
                 self.refused += 1;

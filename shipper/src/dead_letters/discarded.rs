@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use store::{GenerationId, LineId};
 
 use super::{BadLetter, DIR};
+use crate::completed;
 use crate::disk::{Disk, DiskFile as _, append_whole};
 use crate::journal;
 use crate::ndjson::for_each_line;
-use crate::past;
 
 /// What is remembered of discarded letters has at most so many bytes, which is some four million letters.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -115,8 +115,8 @@ impl Discarded {
             return Ok(Vec::new());
         }
         let entries = journal::entries(disk, state_dir).map_err(io::Error::other)?;
-        let notes = past::read(disk, state_dir)?.notes;
-        let ended: HashSet<_> = notes.iter().filter_map(past::Note::ended).collect();
+        let notes = completed::read(disk, state_dir)?.notes;
+        let ended: HashSet<_> = notes.iter().filter_map(completed::Note::ended).collect();
         let ahead = |(generation, lines): (&GenerationId, &BTreeMap<u64, u64>)| {
             // Of what began after the journal was last written, all is ahead.
             let begun = if ended.contains(generation) { u64::MAX } else { 0 };

@@ -23,7 +23,7 @@ use crate::ndjson::for_each_line;
 /// What became of a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ReplayOutcome {
     /// The replay put it into the store.
     Stored,
     /// It was in the store before.
@@ -34,7 +34,7 @@ pub enum Outcome {
 struct Mark {
     at: String,
     id: String,
-    outcome: Outcome,
+    outcome: ReplayOutcome,
 }
 
 /// Sets marks, and removes files. Whoever does holds the state directory's lock.
@@ -56,7 +56,7 @@ impl<D: Disk> Marks<D> {
     ///
     /// # Errors
     /// As the file system says; the letters may then be replayed again.
-    pub fn mark(&mut self, sequence: u64, lines: &[(LineId, Outcome)], at: Timestamp) -> io::Result<()> {
+    pub fn mark(&mut self, sequence: u64, lines: &[(LineId, ReplayOutcome)], at: Timestamp) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
@@ -144,11 +144,11 @@ mod tests {
         std::fs::create_dir(&letters).unwrap();
         let ids = [0, 7].map(|offset| LineId { generation: GenerationId::new(1, &[0; 10]), offset });
         let at = Timestamp::from_unix_ms(0);
-        Marks::open(RealDisk, dir.path()).mark(0, &[(ids[0], Outcome::Stored)], at).unwrap();
+        Marks::open(RealDisk, dir.path()).mark(0, &[(ids[0], ReplayOutcome::Stored)], at).unwrap();
         let path = letters.join("00000000.replayed");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{text}{}", &text[..text.len() - 9])).unwrap();
-        Marks::open(RealDisk, dir.path()).mark(0, &[(ids[1], Outcome::AlreadyStored)], at).unwrap();
+        Marks::open(RealDisk, dir.path()).mark(0, &[(ids[1], ReplayOutcome::AlreadyStored)], at).unwrap();
         let marked = read(&RealDisk, &letters, 0).unwrap();
         assert!(ids.iter().all(|id| marked.contains(id)), "{marked:?}");
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use store::{Cause, CauseKind, Disposition, WriteError};
 
+use super::blocked_indices::{Probed, is_refusal};
 use super::hosts::Ticket;
-use super::parcel::{Parcel, ParcelId};
-use super::shut::{Probed, is_refusal};
-use super::{Delivery, GIVEN_UP_AFTER, HALVED_AFTER, HALVED_ON_TRIAL_MAX, Settled, Trouble, by_index};
+use super::in_flight::{InFlight, InFlightId};
+use super::{Delivery, DeliveryError, GIVEN_UP_AFTER, HALVED_AFTER, HALVED_ON_TRIAL_MAX, Settled, by_index};
 
 /// When, and by which luck: what an answer's handling needs besides the answer.
 #[derive(Clone, Copy)]
@@ -20,7 +20,7 @@ impl Delivery {
     /// Takes the answer to a request; `random` decides the backoff. `None` where it settled nothing.
     pub fn answer(
         &mut self,
-        id: ParcelId,
+        id: InFlightId,
         answer: Result<Vec<Disposition>, WriteError>,
         now: Duration,
         random: u64,
@@ -72,8 +72,8 @@ impl Delivery {
     /// The store spoke of each line.
     fn settle(
         &mut self,
-        mut parcel: Parcel,
-        (id, ticket): (ParcelId, Ticket),
+        mut parcel: InFlight,
+        (id, ticket): (InFlightId, Ticket),
         mut dispositions: Vec<Disposition>,
         at: At,
     ) -> Settled {
@@ -95,10 +95,10 @@ impl Delivery {
         self.set_aside(&parcel, &refused, &dispositions, at);
         if !passing.is_empty() {
             let not_before = at.now + self.backoff.after(parcel.attempts, at.random);
-            self.push_back(Parcel {
+            self.push_back(InFlight {
                 not_before,
                 attempts: parcel.attempts,
-                ..Parcel::new(parcel.batch.select(passing))
+                ..InFlight::new(parcel.batch.select(passing))
             });
         }
         if !failing.is_empty() {
@@ -120,12 +120,12 @@ impl Delivery {
     }
 
     /// The store takes no line of these lines' indices, of which it said so one by one.
-    fn set_aside(&mut self, parcel: &Parcel, refused: &[usize], dispositions: &[Disposition], at: At) {
+    fn set_aside(&mut self, parcel: &InFlight, refused: &[usize], dispositions: &[Disposition], at: At) {
         for (name, places) in by_index(&parcel.batch, refused) {
             if let Some(Disposition::Retry(cause)) = places.first().map(|place| &dispositions[*place]) {
                 self.shut.shut(name, cause.clone(), self.next_id, at.now, at.random);
             }
-            let part = Parcel { attempts: parcel.attempts, ..Parcel::new(parcel.batch.select(places)) };
+            let part = InFlight { attempts: parcel.attempts, ..InFlight::new(parcel.batch.select(places)) };
             self.bytes += part.batch.body().len();
             if let Some(part) = self.shut.keep(name, part) {
                 self.waiting.push_back(part);
@@ -134,20 +134,20 @@ impl Delivery {
     }
 
     /// Notes what the store took of a request.
-    fn learn(&mut self, parcel: &Parcel, id: ParcelId, dispositions: &[Disposition]) {
+    fn learn(&mut self, parcel: &InFlight, id: InFlightId, dispositions: &[Disposition]) {
         if dispositions.iter().any(|one| matches!(one, Disposition::Stored | Disposition::AlreadyStored)) {
-            self.evidence.took(id.0);
+            self.health.took(id.0);
             self.rejected = None;
         }
         // Nearly all lines of a batch are of one day; of several days, the first and the last.
         for place in [0, dispositions.len() - 1] {
             if dispositions[place] == Disposition::Stored {
-                self.evidence.took_in(id.0, parcel.batch.index_name(place));
+                self.health.took_in(id.0, parcel.batch.index_name(place));
             }
         }
     }
 
-    fn judge_host(&mut self, parcel: &Parcel, ticket: Ticket, dispositions: &[Disposition], retried: usize, at: At) {
+    fn judge_host(&mut self, parcel: &InFlight, ticket: Ticket, dispositions: &[Disposition], retried: usize, at: At) {
         // What it says of an index is no word on the host.
         let retry = dispositions.iter().find_map(|disposition| match disposition {
             Disposition::Retry(cause) if !is_refusal(cause.kind) => Some(cause),
@@ -158,12 +158,12 @@ impl Delivery {
             None if retried == dispositions.len() => self.hosts.answered(ticket),
             None => self.hosts.took(ticket),
             Some(cause) if retried == dispositions.len() => {
-                if cause.kind == CauseKind::Failing && parcel.is_suspect && self.evidence.blame() {
+                if cause.kind == CauseKind::Failing && parcel.is_suspect && self.health.blame() {
                     self.hosts.unknown(ticket, at.now, at.random);
                 } else {
-                    self.evidence.upset(self.next_id);
-                    let trouble = Trouble { cause: cause.clone(), refused: false };
-                    self.hosts.failed(ticket, trouble, at.now, at.random);
+                    self.health.upset(self.next_id);
+                    let delivery_error = DeliveryError { cause: cause.clone(), refused: false };
+                    self.hosts.failed(ticket, delivery_error, at.now, at.random);
                 }
             }
             Some(_) if dispositions.iter().any(is_busy) => self.hosts.slowed(ticket),
@@ -172,17 +172,17 @@ impl Delivery {
     }
 
     /// There is no answer that tells what became of the lines.
-    fn fail(&mut self, mut parcel: Parcel, ticket: Ticket, cause: Cause, at: At) -> Option<Settled> {
-        let is_its_own = cause.kind != CauseKind::Busy && self.suspect(&mut parcel) && self.evidence.blame();
+    fn fail(&mut self, mut parcel: InFlight, ticket: Ticket, cause: Cause, at: At) -> Option<Settled> {
+        let is_its_own = cause.kind != CauseKind::Busy && self.suspect(&mut parcel) && self.health.blame();
         if cause.kind == CauseKind::Failing && parcel.lines() == 1 {
             self.doubt(&mut parcel, at.now);
         }
         if is_its_own {
             self.hosts.unknown(ticket, at.now, at.random);
         } else {
-            self.evidence.upset(self.next_id);
-            let trouble = Trouble { cause: cause.clone(), refused: false };
-            self.hosts.failed(ticket, trouble, at.now, at.random);
+            self.health.upset(self.next_id);
+            let delivery_error = DeliveryError { cause: cause.clone(), refused: false };
+            self.hosts.failed(ticket, delivery_error, at.now, at.random);
         }
         if parcel.lines() == 1 && self.is_poison(&parcel, at.now) {
             return Some(dead(parcel, cause));
@@ -203,9 +203,9 @@ impl Delivery {
     }
 
     /// The answer was longer than is read: nothing tells what became of the lines, and fewer have a shorter one.
-    fn outgrow(&mut self, mut parcel: Parcel, ticket: Ticket, cause: Cause, at: At) {
-        self.evidence.upset(self.next_id);
-        self.hosts.failed(ticket, Trouble { cause, refused: false }, at.now, at.random);
+    fn outgrow(&mut self, mut parcel: InFlight, ticket: Ticket, cause: Cause, at: At) {
+        self.health.upset(self.next_id);
+        self.hosts.failed(ticket, DeliveryError { cause, refused: false }, at.now, at.random);
         parcel.fail(self.next_id, ticket.host);
         // Who answers everything so is not asked about each line by itself.
         match parcel.lines() > 1 && self.parcels() < HALVED_ON_TRIAL_MAX {
@@ -215,21 +215,21 @@ impl Delivery {
     }
 
     /// The store takes nothing until somebody mends something.
-    fn refuse(&mut self, mut parcel: Parcel, ticket: Ticket, cause: Cause, at: At) {
-        self.evidence.upset(self.next_id);
-        self.hosts.failed(ticket, Trouble { cause, refused: true }, at.now, at.random);
+    fn refuse(&mut self, mut parcel: InFlight, ticket: Ticket, cause: Cause, at: At) {
+        self.health.upset(self.next_id);
+        self.hosts.failed(ticket, DeliveryError { cause, refused: true }, at.now, at.random);
         parcel.failed_at = Some(ticket.host);
         self.push_back(parcel);
     }
 
     /// The store does not take the request as it is, or of its size.
-    fn reject(&mut self, mut parcel: Parcel, ticket: Ticket, cause: Cause, at: At) -> Option<Settled> {
-        let is_taking = parcel.first_rejected.is_some_and(|mark| self.evidence.is_taking_since(mark));
-        let is_its_own = is_taking || parcel.rejections >= GIVEN_UP_AFTER && self.evidence.is_taking_since(0);
+    fn reject(&mut self, mut parcel: InFlight, ticket: Ticket, cause: Cause, at: At) -> Option<Settled> {
+        let is_taking = parcel.first_rejected.is_some_and(|mark| self.health.is_taking_since(mark));
+        let is_its_own = is_taking || parcel.rejections >= GIVEN_UP_AFTER && self.health.is_taking_since(0);
         if !is_its_own && parcel.lines() == 1 && parcel.rejections > 0 {
             // Nothing gets through, however small: line after line would be sent for nothing.
-            let trouble = Trouble { cause: cause.clone(), refused: true };
-            self.hosts.failed(ticket, trouble, at.now, at.random);
+            let delivery_error = DeliveryError { cause: cause.clone(), refused: true };
+            self.hosts.failed(ticket, delivery_error, at.now, at.random);
         } else {
             self.hosts.answered(ticket);
         }
@@ -250,7 +250,7 @@ impl Delivery {
         None
     }
 
-    fn halve(&mut self, parcel: &Parcel) {
+    fn halve(&mut self, parcel: &InFlight) {
         let count = parcel.lines();
         for half in [count / 2..count, 0..count / 2] {
             self.push_front(parcel.part(half));
@@ -263,8 +263,8 @@ impl Delivery {
 
     /// A parcel failed: whether that is taken for its own fault, since the store took what was sent after it had failed
     /// before.
-    fn suspect(&self, parcel: &mut Parcel) -> bool {
-        if parcel.last_failed.is_some_and(|mark| self.evidence.is_taking_since(mark)) {
+    fn suspect(&self, parcel: &mut InFlight) -> bool {
+        if parcel.last_failed.is_some_and(|mark| self.health.is_taking_since(mark)) {
             parcel.is_suspect = true;
             parcel.contradicted += 1;
         }
@@ -272,20 +272,20 @@ impl Delivery {
     }
 
     /// The store failed over these lines again: counts that if it was sound before, and begins anew if it was not.
-    fn doubt(&self, parcel: &mut Parcel, now: Duration) {
+    fn doubt(&self, parcel: &mut InFlight, now: Duration) {
         let Some(mark) = parcel.last_failed else { return };
-        let sound = |place| self.evidence.is_sound_since(mark, parcel.batch.index_name(place));
+        let sound = |place| self.health.is_sound_since(mark, parcel.batch.index_name(place));
         if (0..parcel.lines()).all(sound) {
             if parcel.doubts == 0 {
                 parcel.doubted_since = now;
             }
             parcel.doubts += 1;
-        } else if self.evidence.is_upset_since(mark) {
+        } else if self.health.is_upset_since(mark) {
             parcel.doubts = 0;
         }
     }
 
-    fn is_poison(&self, parcel: &Parcel, now: Duration) -> bool {
+    fn is_poison(&self, parcel: &InFlight, now: Duration) -> bool {
         let span = now.saturating_sub(parcel.doubted_since);
         parcel.doubts >= self.settings.poison_attempts && span >= self.settings.poison_span
     }
@@ -300,6 +300,6 @@ fn probed(answer: &Result<Vec<Disposition>, WriteError>) -> Probed {
     }
 }
 
-fn dead(parcel: Parcel, cause: Cause) -> Settled {
+fn dead(parcel: InFlight, cause: Cause) -> Settled {
     Settled { batch: parcel.batch, dispositions: vec![Disposition::DeadLetter(cause)], attempts: parcel.attempts }
 }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Trouble;
+use super::DeliveryError;
 use super::backoff::Backoff;
 
 /// A host, by its place among those of the store.
@@ -23,7 +23,7 @@ pub struct HostReport {
     /// Its name: host and port.
     pub name: Arc<str>,
     /// Why it is ejected, while it is.
-    pub trouble: Option<Trouble>,
+    pub delivery_error: Option<DeliveryError>,
     /// Requests that are on their way to it.
     pub in_flight: usize,
     /// How many there may be.
@@ -49,7 +49,7 @@ struct Host {
     in_flight: usize,
     /// How often in a row it failed.
     failures: u32,
-    trouble: Option<Trouble>,
+    delivery_error: Option<DeliveryError>,
     rest_until: Duration,
     /// A probe is on its way.
     is_probed: bool,
@@ -77,7 +77,7 @@ impl Hosts {
             limit: 1.0,
             in_flight: 0,
             failures: 0,
-            trouble: None,
+            delivery_error: None,
             rest_until: Duration::ZERO,
             is_probed: false,
             epoch: 0,
@@ -95,7 +95,7 @@ impl Hosts {
         let free = (0..self.hosts.len()).filter(|place| self.hosts[*place].may_send(now));
         let rank = |place: &usize| {
             let host = &self.hosts[*place];
-            let class = match (&host.trouble, is_doubtful) {
+            let class = match (&host.delivery_error, is_doubtful) {
                 (Some(_), false) => 0,
                 (None, _) => 1,
                 (Some(_), true) => 2,
@@ -112,7 +112,7 @@ impl Hosts {
         let host = &mut self.hosts[id.0];
         host.in_flight += 1;
         host.requests += 1;
-        host.is_probed |= host.trouble.is_some();
+        host.is_probed |= host.delivery_error.is_some();
         Ticket { host: id, epoch: host.epoch }
     }
 
@@ -144,19 +144,19 @@ impl Hosts {
     pub(super) fn unknown(&mut self, ticket: Ticket, now: Duration, random: u64) {
         let backoff = self.backoff;
         if let Some(host) = self.give_back(ticket)
-            && host.trouble.is_some()
+            && host.delivery_error.is_some()
         {
             host.rest_until = now + backoff.after(host.failures, random);
         }
     }
 
     /// It failed.
-    pub(super) fn failed(&mut self, ticket: Ticket, trouble: Trouble, now: Duration, random: u64) {
+    pub(super) fn failed(&mut self, ticket: Ticket, delivery_error: DeliveryError, now: Duration, random: u64) {
         let backoff = self.backoff;
         if let Some(host) = self.give_back(ticket) {
             host.failures = host.failures.saturating_add(1);
-            host.ejections += u64::from(host.trouble.is_none());
-            host.trouble = Some(trouble);
+            host.ejections += u64::from(host.delivery_error.is_none());
+            host.delivery_error = Some(delivery_error);
             host.rest_until = now + backoff.after(host.failures, random);
             host.slow_down();
         }
@@ -174,12 +174,12 @@ impl Hosts {
     }
 
     /// Why no host takes anything, while that is so: a refusal before others, since somebody has to mend it.
-    pub(super) fn trouble(&self) -> Option<&Trouble> {
-        let troubles = || self.hosts.iter().filter_map(|host| host.trouble.as_ref());
+    pub(super) fn delivery_error(&self) -> Option<&DeliveryError> {
+        let troubles = || self.hosts.iter().filter_map(|host| host.delivery_error.as_ref());
         if troubles().count() < self.hosts.len() {
             return None;
         }
-        troubles().find(|trouble| trouble.refused).or_else(|| troubles().next())
+        troubles().find(|delivery_error| delivery_error.refused).or_else(|| troubles().next())
     }
 
     /// When a host may have a request, unless an answer comes before; `None` where only an answer can change anything.
@@ -191,9 +191,9 @@ impl Hosts {
     pub(super) fn report(&self) -> Vec<HostReport> {
         let report = |host: &Host| HostReport {
             name: Arc::clone(&host.name),
-            trouble: host.trouble.clone(),
+            delivery_error: host.delivery_error.clone(),
             in_flight: host.in_flight,
-            in_flight_max: if host.trouble.is_some() { 1 } else { host.limit as usize },
+            in_flight_max: if host.delivery_error.is_some() { 1 } else { host.limit as usize },
             requests: host.requests,
             ejections: host.ejections,
         };
@@ -203,7 +203,7 @@ impl Hosts {
 
 impl Host {
     fn free_at(&self) -> Option<Duration> {
-        match self.trouble {
+        match self.delivery_error {
             Some(_) => (!self.is_probed).then_some(self.rest_until),
             None => (self.in_flight < self.limit as usize).then_some(Duration::ZERO),
         }
@@ -215,7 +215,7 @@ impl Host {
 
     fn take_back(&mut self) {
         self.failures = 0;
-        self.trouble = None;
+        self.delivery_error = None;
     }
 
     fn slow_down(&mut self) {
@@ -237,8 +237,8 @@ mod tests {
         Hosts::new(&names, limit_max, BACKOFF)
     }
 
-    fn down() -> Trouble {
-        Trouble { cause: Cause::new(503, "down"), refused: false }
+    fn down() -> DeliveryError {
+        DeliveryError { cause: Cause::new(503, "down"), refused: false }
     }
 
     fn send(hosts: &mut Hosts, now: Duration) -> Option<Ticket> {
@@ -269,7 +269,7 @@ mod tests {
         let first = send(&mut hosts, Duration::ZERO).unwrap();
         let dead = first.host;
         hosts.failed(first, down(), Duration::ZERO, u64::MAX);
-        assert!(hosts.trouble().is_none());
+        assert!(hosts.delivery_error().is_none());
         for _ in 0..50 {
             let ticket = send(&mut hosts, Duration::from_millis(50)).unwrap();
             assert_ne!(ticket.host, dead);
@@ -280,7 +280,7 @@ mod tests {
         // One probe at a time.
         assert_ne!(send(&mut hosts, Duration::from_millis(100)).unwrap().host, dead);
         hosts.took(probe);
-        assert!(hosts.report().iter().all(|host| host.trouble.is_none()));
+        assert!(hosts.report().iter().all(|host| host.delivery_error.is_none()));
         assert_eq!(hosts.report()[dead.0].ejections, 1);
     }
 
@@ -297,7 +297,7 @@ mod tests {
             now = hosts.free_at().unwrap();
         }
         assert!(sent < 3 * 3_600 / 15 + 3 * 10, "{sent}");
-        assert!(hosts.trouble().is_some());
+        assert!(hosts.delivery_error().is_some());
     }
 
     #[test]
@@ -310,10 +310,10 @@ mod tests {
         let (early, late) = (send(&mut hosts, Duration::ZERO).unwrap(), send(&mut hosts, Duration::ZERO).unwrap());
         hosts.failed(early, down(), Duration::ZERO, u64::MAX);
         hosts.took(late);
-        assert!(hosts.trouble().is_some() && send(&mut hosts, Duration::from_millis(50)).is_none());
+        assert!(hosts.delivery_error().is_some() && send(&mut hosts, Duration::from_millis(50)).is_none());
         let probe = send(&mut hosts, Duration::from_millis(100)).unwrap();
         hosts.took(probe);
-        assert!(hosts.trouble().is_none());
+        assert!(hosts.delivery_error().is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Delivery by a clock that is handed in: what goes when, and what each answer does to a batch.
 
-mod shut;
+mod blocked_indices;
 mod storms;
 
 use store::{BatchBuilder, CauseKind, GenerationId, LineId, Timestamp, WriteError};
@@ -133,12 +133,12 @@ fn a_store_that_rejects_everything_makes_no_dead_letters_and_is_not_stormed() {
         Err(WriteError::Rejected(cause(400)))
     });
     assert!(fates.dead.is_empty() && delivery.parcels_waiting() <= 40 + 32, "{}", delivery.parcels_waiting());
-    assert!(delivery.trouble().is_some_and(|trouble| trouble.refused));
+    assert!(delivery.delivery_error().is_some_and(|delivery_error| delivery_error.refused));
     // Each parcel about once in 15 s, and a few times before.
     assert!(sent.get() < 72 * (600 / 15 + 15), "{}", sent.get());
     let fates = deliver(&mut delivery, seconds(600)..seconds(700), false, |batch, _| stored(batch));
     assert_eq!(fates.stored.len(), 4_000);
-    assert!(delivery.trouble().is_none());
+    assert!(delivery.delivery_error().is_none());
 }
 
 #[test]
@@ -153,12 +153,12 @@ fn a_store_in_trouble_is_left_alone_and_then_asked_once() {
     for request in [first, second] {
         assert!(delivery.answer(request.id, unavailable(503), Duration::ZERO, u64::MAX / 2).is_none());
     }
-    assert!(delivery.next(Duration::from_millis(10)).is_none() && delivery.trouble().is_some());
+    assert!(delivery.next(Duration::from_millis(10)).is_none() && delivery.delivery_error().is_some());
     let later = delivery.next_at().unwrap();
     let probe = delivery.next(later).unwrap();
     assert!(delivery.next(later).is_none() && delivery.next_at().is_none());
     delivery.answer(probe.id, stored(&probe.batch), later, 0).unwrap();
-    assert!(delivery.trouble().is_none());
+    assert!(delivery.delivery_error().is_none());
     assert!(delivery.next(later).is_some());
 }
 
@@ -174,10 +174,10 @@ fn a_host_that_fails_does_not_pause_the_others() {
         let answer = if request.host.0 == 1 { unavailable(0) } else { stored(&request.batch) };
         failed += usize::from(answer.is_err());
         fates.take(delivery.answer(request.id, answer, Duration::ZERO, u64::MAX));
-        assert!(delivery.trouble().is_none());
+        assert!(delivery.delivery_error().is_none());
     }
     assert_eq!((fates.stored.len(), failed), (100, 1));
-    assert!(delivery.hosts()[1].trouble.is_some());
+    assert!(delivery.hosts()[1].delivery_error.is_some());
 }
 
 #[test]
@@ -309,12 +309,12 @@ fn a_busy_store_is_left_alone_whatever_failed_before() {
             if has(batch, 0) { unavailable(500) } else { stored(batch) }
         },
     );
-    assert!(delivery.trouble().is_none());
+    assert!(delivery.delivery_error().is_none());
     let at = delivery.next_at().unwrap().max(seconds(20));
     let request = delivery.next(at).unwrap();
     assert!(has(&request.batch, 0));
     assert!(delivery.answer(request.id, unavailable(429), at, u64::MAX).is_none());
-    assert!(delivery.trouble().is_some_and(|trouble| trouble.cause.kind == CauseKind::Busy));
+    assert!(delivery.delivery_error().is_some_and(|delivery_error| delivery_error.cause.kind == CauseKind::Busy));
 }
 
 #[test]

@@ -7,9 +7,9 @@
 use std::time::{Duration, Instant};
 
 use super::pass_on;
+use crate::pipe_reader::PipeReader;
 use crate::processes::{PipeId, Processes};
 use crate::signals::{STOP, Signals};
-use crate::source::Source;
 
 /// How long the output of a command that has ended is read, unless `--wait-for-eof` is given.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -22,7 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The output of a command that has ended.
 pub(super) struct Output<'a> {
-    pub(super) source: &'a mut Source,
+    pub(super) source: &'a mut PipeReader,
     pub(super) pipe: PipeId,
     pub(super) processes: &'a Processes,
 }
@@ -67,7 +67,7 @@ impl Output<'_> {
 }
 
 /// Warns if a process can still write to the output of a command that has ended, and says what to do.
-pub(super) async fn warn_of_writers(source: &mut Source, pipe: PipeId) {
+pub(super) async fn warn_of_writers(source: &mut PipeReader, pipe: PipeId) {
     if is_held(source).await {
         let grace_ms = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(
@@ -81,7 +81,7 @@ pub(super) async fn warn_of_writers(source: &mut Source, pipe: PipeId) {
 }
 
 /// Whether a process still can write to the output, and is not about to end with the command.
-async fn is_held(source: &mut Source) -> bool {
+async fn is_held(source: &mut PipeReader) -> bool {
     let _ended = tokio::time::timeout(ENDING, source.ended()).await;
     source.has_writers()
 }

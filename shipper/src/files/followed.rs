@@ -8,9 +8,9 @@ use store::{GenerationId, Timestamp};
 
 use super::rotated::is_rotated_name;
 use super::{FileEvent, OPEN_LINE_GRACE};
+use crate::clock::ClockReading;
 use crate::disk::{DiskFile, Stat};
 use crate::journal::FileIdentity;
-use crate::moment::Moment;
 
 /// What the file is called now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,14 +78,14 @@ impl<F: DiskFile> Closing<F> {
 
 impl<F> Open<F> {
     /// A file that was opened just now.
-    pub(super) fn new(file: Arc<F>, len: u64, now: Moment) -> Self {
+    pub(super) fn new(file: Arc<F>, len: u64, now: ClockReading) -> Self {
         Self { file, len, grown_at: now.elapsed, marked_at: now.elapsed, cut_at: None, ended: false }
     }
 }
 
 impl<F> Followed<F> {
     /// A file as it was seen just now, under a name that the patterns match.
-    pub(super) fn new(identity: FileIdentity, seen: Stat, open: Option<Open<F>>, now: Moment) -> Self {
+    pub(super) fn new(identity: FileIdentity, seen: Stat, open: Option<Open<F>>, now: ClockReading) -> Self {
         Self {
             identity,
             seen,
@@ -154,7 +154,7 @@ impl<F> Followed<F> {
         &mut self,
         generation: GenerationId,
         len: u64,
-        now: Moment,
+        now: ClockReading,
         events: &mut Vec<FileEvent<F>>,
     ) {
         let Some(open) = &mut self.open else { return };

@@ -5,14 +5,14 @@ use std::io;
 use store::GenerationId;
 
 use super::{ContentOf, FileEvent, Files};
+use crate::clock::ClockReading;
 use crate::disk::{Disk, Stat};
 use crate::journal::FileIdentity;
-use crate::moment::Moment;
 use crate::spool::lock;
 
 /// What one look finds, until it is durable.
 pub(super) struct Look<D: Disk> {
-    pub(super) now: Moment,
+    pub(super) now: ClockReading,
     pub(super) events: Vec<FileEvent<ContentOf<D>>>,
     /// Open files that were found to be cut.
     pub(super) cut: Vec<GenerationId>,

@@ -15,10 +15,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::identity::Inode;
+use crate::clock::ClockReading;
 use crate::compressed::{Compression, Content, Progress, Unpacked};
 use crate::disk::{DiskFile, Stat};
 use crate::journal::FileIdentity;
-use crate::moment::Moment;
 
 /// Content that a look decodes.
 const STEP_BYTES: u64 = 8 * 1024 * 1024;
@@ -98,7 +98,7 @@ impl<F: DiskFile> Unpacking<F> {
         stat: Stat,
         compression: Compression,
         len: Option<u64>,
-        now: Moment,
+        now: ClockReading,
     ) -> io::Result<(Content<F>, Stat)> {
         let index = self.decoded.iter_mut().position(|decoded| decoded.stat.has_same_content(&stat));
         let known = self.known.get_mut(&stat.key()).map(|known| {
@@ -156,7 +156,7 @@ impl<F: DiskFile> Unpacking<F> {
     ///
     /// # Errors
     /// [`pending`] until it is there; as of [`Unpacked`].
-    pub(super) fn go_to(&mut self, content: &Content<F>, offset: u64, now: Moment) -> io::Result<()> {
+    pub(super) fn go_to(&mut self, content: &Content<F>, offset: u64, now: ClockReading) -> io::Result<()> {
         let Content::Unpacked { file, .. } = content else { return Ok(()) };
         if file.seek(offset, &mut self.budget)? {
             return Ok(());
@@ -205,7 +205,7 @@ impl<F: DiskFile> Unpacking<F> {
     }
 
     /// A look begins: what was begun is decoded on. Says whether something is known now for which somebody waits.
-    pub(super) fn decode(&mut self, now: Moment) -> bool {
+    pub(super) fn decode(&mut self, now: ClockReading) -> bool {
         self.budget = STEP_BYTES;
         for index in (0..self.decoded.len()).rev() {
             let decoded = &self.decoded[index];
@@ -243,7 +243,7 @@ impl<F: DiskFile> Unpacking<F> {
     }
 
     /// Measures on; gives the length of the content once it is known. A file whose content can't be read is let go.
-    fn measure(&mut self, index: usize, now: Moment) -> io::Result<Option<u64>> {
+    fn measure(&mut self, index: usize, now: ClockReading) -> io::Result<Option<u64>> {
         let decoded = &self.decoded[index];
         if self.budget == 0 {
             return Ok(None);
@@ -291,7 +291,7 @@ pub(super) fn begins_alike<F: DiskFile>(
     file: &Arc<F>,
     stat: &Stat,
     compression: Compression,
-    now: Moment,
+    now: ClockReading,
 ) -> io::Result<bool> {
     let file = Arc::new(Unpacked::new(Arc::clone(file), compression));
     let begins_alike = identity.begins_alike(&Content::Unpacked { file, len: 0 });
@@ -305,7 +305,7 @@ pub(super) fn begins_alike<F: DiskFile>(
 fn failure(
     (kind, message): &(io::ErrorKind, String),
     stat: &Stat,
-    now: Moment,
+    now: ClockReading,
     has_patience: bool,
     is_changed: bool,
 ) -> io::Error {

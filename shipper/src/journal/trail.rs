@@ -1,4 +1,4 @@
-//! Fingerprints of what was read of a file: evidence, later, that a file still is the one that was read, or a copy of it.
+//! Fingerprints of what was read of a file: health, later, that a file still is the one that was read, or a copy of it.
 
 use std::io;
 

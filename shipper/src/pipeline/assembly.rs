@@ -7,11 +7,11 @@ use std::time::Duration;
 use store::{Batch, BatchBuilder, Timestamp};
 
 use super::PipelineSettings;
+use crate::clock::ClockReading;
 use crate::delivery::Delivery;
 use crate::disk::Disk;
 use crate::document::{Documents, LineView, Origin, Pushed};
 use crate::journal::Journal;
-use crate::moment::Moment;
 use crate::spool::lock;
 
 /// Space that a batch's buffer begins with, beyond its bound: the last line goes over it.
@@ -100,7 +100,7 @@ impl Assembly {
     }
 
     /// Lines were pushed at `now`.
-    pub(super) fn note_time(&mut self, now: Moment) {
+    pub(super) fn note_time(&mut self, now: ClockReading) {
         if self.builder.count() > 0 && self.since.is_none() {
             self.since = Some(now.elapsed);
         }
@@ -109,7 +109,7 @@ impl Assembly {
     /// Offers the batch that is held, and the one that has waited long enough for more lines.
     pub(super) fn offer_due<D: Disk>(
         &mut self,
-        now: Moment,
+        now: ClockReading,
         journal: &Mutex<Journal<D>>,
         delivery: &mut Delivery,
     ) -> io::Result<()> {

@@ -8,10 +8,10 @@ use std::path::Path;
 use store::{GenerationId, Timestamp};
 
 use super::{Pipeline, Shared};
+use crate::completed::Note;
 use crate::disk::{Disk, is_full, path};
 use crate::journal::{Entry, FileIdentity};
 use crate::ledger::Progress;
-use crate::past::Note;
 use crate::spool::lock;
 
 /// What is known of generations between their end and their being closed.
@@ -92,7 +92,7 @@ impl<D: Disk> Pipeline<D> {
         let identity = lock(&self.shared.journal).get(&generation).file;
         self.shared.note_start(generation, identity.as_ref());
         self.shared.past.note(&Note::Ended { generation, source, end, given_up_from: None, unix_ms });
-        // What the disk does not take now stays to be written, and the journal's own trouble is told.
+        // What the disk does not take now stays to be written, and the journal's own delivery_error is told.
         let _ = self.shared.sync_past();
         self.dead_letters.forget_before(&generation, u64::MAX);
         lock(&self.shared.journal).retire(generation);

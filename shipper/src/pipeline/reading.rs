@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use store::{GenerationId, LineId};
 
 use super::Pipeline;
+use crate::clock::ClockReading;
+use crate::completed::Note;
 use crate::disk::Disk;
 use crate::files::FileEvent;
-use crate::ledger::Fate;
-use crate::moment::Moment;
-use crate::past::Note;
+use crate::ledger::Outcome;
 use crate::spool::lock;
 
 /// Chunks that are read of one source before it is another's turn.
@@ -20,7 +20,7 @@ impl<D: Disk> Pipeline<D> {
     /// Reads until the bound of what is in flight, or until there is nothing more. Files are read in turn, so that one that
     /// has much keeps none of the others waiting; segments oldest first, which makes room in the spool, and in turn with
     /// files.
-    pub(super) fn read(&mut self, now: Moment) -> io::Result<()> {
+    pub(super) fn read(&mut self, now: ClockReading) -> io::Result<()> {
         self.sources.open_segments(&self.shared, &self.documents);
         // What the journal does not take of files holds up no segment: those are what makes room.
         let mut done = self.look_at_files(now);
@@ -49,7 +49,7 @@ impl<D: Disk> Pipeline<D> {
     }
 
     /// Reads a few chunks of a source; says whether there is more to be had right away.
-    fn read_turn(&mut self, generation: GenerationId, now: Moment) -> io::Result<bool> {
+    fn read_turn(&mut self, generation: GenerationId, now: ClockReading) -> io::Result<bool> {
         for _ in 0..TURN_CHUNKS {
             if self.has_capacity() && !self.read_chunk(generation, now)? {
                 return Ok(false);
@@ -62,7 +62,7 @@ impl<D: Disk> Pipeline<D> {
         !self.assembly.is_held() && self.bytes_in_flight() < self.settings.in_flight_max_bytes
     }
 
-    fn look_at_files(&mut self, now: Moment) -> io::Result<()> {
+    fn look_at_files(&mut self, now: ClockReading) -> io::Result<()> {
         if self.files_closed {
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl<D: Disk> Pipeline<D> {
     }
 
     /// Reads one chunk of a generation into the builder; says whether there is more to be had right away.
-    fn read_chunk(&mut self, generation: GenerationId, now: Moment) -> io::Result<bool> {
+    fn read_chunk(&mut self, generation: GenerationId, now: ClockReading) -> io::Result<bool> {
         let Some(source) = self.sources.get_mut(&generation) else { return Ok(false) };
         let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { return Ok(false) };
         let batch_max_bytes = self.assembly.max_bytes(&self.delivery);
@@ -111,7 +111,7 @@ impl<D: Disk> Pipeline<D> {
             let id = LineId { generation, offset: line.offset };
             lines_end = line.offset + line.length;
             if dead_letters.contains(&id) {
-                dead.push((id, Fate::DeadLettered));
+                dead.push((id, Outcome::DeadLettered));
                 return ControlFlow::Continue(());
             }
             let pushed = assembly.push(documents, origin, &line, arrived);
@@ -119,7 +119,7 @@ impl<D: Disk> Pipeline<D> {
             if assembly.is_full(batch_max_bytes) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let chunk = match chunk {
-            // It is asked again, and holds up no other. What can't be read of the spool is the state directory's trouble.
+            // It is asked again, and holds up no other. What can't be read of the spool is the state directory's delivery_error.
             Err(error) if source.file.is_some() => {
                 if !std::mem::replace(&mut source.is_unreadable, true) {
                     tracing::warn!(%generation, offset, %error, "can't read a file at the moment; it is tried again");

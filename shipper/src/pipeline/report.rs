@@ -2,7 +2,7 @@
 
 use crate::dead_letters::{self, DeadLetterCounts};
 use crate::delivery::hosts::HostReport;
-use crate::delivery::{RetryCounts, ShutReport, Trouble};
+use crate::delivery::{BlockedReport, DeliveryError, RetryCounts};
 use crate::document::Kind;
 use crate::files::FileReport;
 use crate::record::{Change, ChangeSet, Flaw};
@@ -30,9 +30,9 @@ pub struct Report {
     /// What went again.
     pub retries: RetryCounts,
     /// Why the store takes nothing, while that is so.
-    pub trouble: Option<Trouble>,
+    pub delivery_error: Option<DeliveryError>,
     /// What waits for indices that take no lines, whether or not others go on.
-    pub shut: Option<ShutReport>,
+    pub shut: Option<BlockedReport>,
     /// The store's hosts.
     pub hosts: Vec<HostReport>,
     /// Bytes of all batches that are built or under way.
@@ -61,18 +61,22 @@ impl Report {
         if self.dead_letters.is_full {
             return Some(Obstacle { cause: dead_letters::CAUSE, reason: self.dead_letters.no_room() });
         }
-        let of_store = |trouble: &Trouble, said: &str| Obstacle {
-            cause: trouble.cause.kind.as_str(),
-            reason: format!("{said}: {}", trouble.cause),
+        let of_store = |delivery_error: &DeliveryError, said: &str| Obstacle {
+            cause: delivery_error.cause.kind.as_str(),
+            reason: format!("{said}: {}", delivery_error.cause),
         };
-        match (&self.trouble, &self.disk_error, &self.shut) {
-            (Some(trouble), _, _) if trouble.refused => Some(of_store(trouble, "the store refuses writes")),
-            (Some(trouble), _, _) => Some(of_store(trouble, "the store does not answer")),
+        match (&self.delivery_error, &self.disk_error, &self.shut) {
+            (Some(delivery_error), _, _) if delivery_error.refused => {
+                Some(of_store(delivery_error, "the store refuses writes"))
+            }
+            (Some(delivery_error), _, _) => Some(of_store(delivery_error, "the store does not answer")),
             (None, Some(error), _) => {
                 let reason = format!("the state directory can't be written: {error}");
                 Some(Obstacle { cause: "disk", reason })
             }
-            (None, None, Some(shut)) => Some(of_store(&shut.trouble, "others go on, but the store refuses some")),
+            (None, None, Some(shut)) => {
+                Some(of_store(&shut.delivery_error, "others go on, but the store refuses some"))
+            }
             (None, None, None) => None,
         }
     }

@@ -1,7 +1,7 @@
 //! One pass over a line, by the grammar of RFC 8259.
 //!
 //! A place in the line is passed along by value and each step returns the place after what it has read, so that it
-//! stays in a register. Past the line's end there are zeros, which nothing in the grammar begins with.
+//! stays in a register. Completed the line's end there are zeros, which nothing in the grammar begins with.
 
 use super::keys::Keys;
 use super::marks;

@@ -9,13 +9,13 @@ use store::{Disposition, WriteError};
 use tokio::sync::oneshot;
 
 use super::status::Status;
-use crate::delivery::{ParcelId, Request};
+use crate::clock::Clock;
+use crate::delivery::{InFlightId, Request};
 use crate::disk::RealDisk;
 use crate::files::UnreadNote;
-use crate::moment::Clock;
 use crate::pipeline::{Pipeline, Report};
 use crate::sink::Sink;
-use crate::told::{tell_of_hosts, tell_of_trouble};
+use crate::status_log::{log_delivery, log_hosts};
 
 /// The pipeline looks around at least this often.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ enum News {
     /// There are bytes to read.
     Bytes,
     /// The store answered.
-    Answer(ParcelId, Result<Vec<Disposition>, WriteError>),
+    Answer(InFlightId, Result<Vec<Disposition>, WriteError>),
     /// No more input; tell when all is done, and then end.
     Finish { close_files: bool, done: oneshot::Sender<()> },
     /// End now.
@@ -89,7 +89,7 @@ impl Runner {
 
     pub(super) fn run(mut self) {
         let clock = Clock::default();
-        let (mut trouble, mut ejected) = (false, Vec::new());
+        let (mut delivery_error, mut ejected) = (false, Vec::new());
         loop {
             let now = clock.now();
             for request in self.pipeline.tick(now) {
@@ -97,8 +97,8 @@ impl Runner {
             }
             let _looked_at = self.status.snapshot();
             let report = self.pipeline.report();
-            tell_of_trouble(&mut trouble, &report);
-            tell_of_hosts(&mut ejected, &report);
+            log_delivery(&mut delivery_error, &report);
+            log_hosts(&mut ejected, &report);
             self.note_unread(&report);
             self.status.set_report(report);
             if self.finishing.is_some() && self.pipeline.is_done() {

@@ -1,4 +1,4 @@
-//! What everyone may ask a running shipper: the books, the lag, whether lines get to their store.
+//! What everyone may ask a running shipper: the counts, the lag, whether lines get to their store.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use store::{LineId, Timestamp};
 use crate::config::Settings;
 use crate::disk::RealDisk;
 use crate::journal::Journal;
-use crate::ledger::{Ledger, Snapshot};
+use crate::ledger::{Counts, Ledger};
 use crate::pipeline::{Obstacle, Report};
 use crate::retention::Removals;
 use crate::spool::lock;
@@ -23,7 +23,7 @@ pub struct Status {
     removals: Arc<Removals>,
     watch: Arc<StoreWatch>,
     spool_max_bytes: u64,
-    told_unbalanced: AtomicBool,
+    is_error_logged: AtomicBool,
     in_flight_max_bytes: u64,
 }
 
@@ -42,7 +42,7 @@ impl Status {
             removals,
             watch,
             spool_max_bytes: settings.spool().max_bytes,
-            told_unbalanced: AtomicBool::new(false),
+            is_error_logged: AtomicBool::new(false),
             in_flight_max_bytes: settings.pipeline().in_flight_max_bytes as u64,
         }
     }
@@ -52,35 +52,32 @@ impl Status {
     }
 
     /// The lines that wait in files, as they were read there, and not in the spool.
-    pub(super) fn waiting_in_files(&self) -> u64 {
+    pub(super) fn pending_in_files(&self) -> u64 {
         let journal = lock(&self.journal);
         let ledger = lock(&self.ledger);
         let in_files = |(generation, lines)| if journal.get(&generation).file.is_some() { lines } else { 0 };
-        ledger.waiting().map(in_files).sum()
+        ledger.pending().map(in_files).sum()
     }
 
-    /// The books at one moment. That they balance is looked at each time; should they ever not, a metric and the log
+    /// The counts at one moment. That they balance is looked at each time; should they ever not, a metric and the log
     /// say so.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let books = lock(&self.ledger).snapshot();
-        if !books.is_balanced() && !self.told_unbalanced.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                ?books,
-                "the books do not balance: a line was counted wrongly, which is a fault of the shipper"
-            );
+    pub fn snapshot(&self) -> Counts {
+        let counts = lock(&self.ledger).snapshot();
+        if !counts.is_balanced() && !self.is_error_logged.swap(true, Ordering::Relaxed) {
+            tracing::error!(?counts, "accounting error: a line was counted wrongly, which is a bug of the shipper");
         }
-        debug_assert!(books.is_balanced(), "{books:?}");
-        books
+        debug_assert!(counts.is_balanced(), "{counts:?}");
+        counts
     }
 
     /// How long ago the oldest line that waits arrived, to the second, as arrival marks are; zero when none waits.
     #[must_use]
     pub fn lag(&self, now: Timestamp) -> Duration {
-        let waiting = lock(&self.ledger).waiting_from();
+        let pending = lock(&self.ledger).pending_from();
         let journal = lock(&self.journal);
         let arrived = |line: &LineId| journal.get(&line.generation).arrived(&line.generation, line.offset);
-        let micros = waiting.iter().map(arrived).min().map_or(0, |oldest| now.unix_micros() - oldest.unix_micros());
+        let micros = pending.iter().map(arrived).min().map_or(0, |oldest| now.unix_micros() - oldest.unix_micros());
         Duration::from_secs(u64::try_from(micros).unwrap_or(0) / 1_000_000)
     }
 
@@ -88,7 +85,7 @@ impl Status {
     #[must_use]
     pub fn report(&self) -> Report {
         let mut report = lock(&self.report).clone();
-        report.trouble = report.trouble.or_else(|| self.watch.trouble());
+        report.delivery_error = report.delivery_error.or_else(|| self.watch.delivery_error());
         report
     }
 

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use store::GenerationId;
 
 use super::VerifyError;
+use crate::completed::{self, Note};
 use crate::dead_letters::{self, discarded::Discarded};
 use crate::disk::{Disk, DiskFile as _, path};
 use crate::journal::{self, Entry, FileIdentity};
-use crate::past::{self, Note};
 use crate::spool::{segments, streams};
 
 /// Where the bytes of a generation may still lie.
@@ -80,7 +80,7 @@ impl Known {
         for (generation, entry) in journal::entries(disk, state_dir)? {
             known.generations.insert(generation, Generation::of(entry));
         }
-        let notes = past::read(disk, state_dir).map_err(failed(state_dir.join("past")))?;
+        let notes = completed::read(disk, state_dir).map_err(failed(state_dir.join("past")))?;
         known.is_cut = notes.is_cut;
         known.bad_notes = notes.bad.len() as u64;
         notes.notes.into_iter().for_each(|note| known.note(note));

@@ -345,7 +345,7 @@ mod tests {
         let id = GenerationId::new(1, &[0; 10]);
         // The same bytes may be passed over again after a restart.
         for _ in 0..2 {
-            known.note(crate::past::Note::Skipped { generation: id, from: 0, to: 5 });
+            known.note(crate::completed::Note::Skipped { generation: id, from: 0, to: 5 });
         }
         let generation = known.generations.get_mut(&id).unwrap();
         generation.proven_to = 30;

@@ -131,21 +131,21 @@ fn each_cause_has_one_word_wherever_it_is_told() {
         });
         let text = get(admin, "/metrics").unwrap().1;
         let troubles: Vec<_> =
-            text.lines().filter(|line| line.starts_with("shipper_sink_trouble{") && line.ends_with(" 1")).collect();
-        assert_eq!(troubles, [format!("shipper_sink_trouble{{cause=\"{word}\"}} 1")], "{what}");
-        assert_eq!(metric(&text, "shipper_sink_paused"), 1.0, "{what}");
+            text.lines().filter(|line| line.starts_with("shipper_sink_error{") && line.ends_with(" 1")).collect();
+        assert_eq!(troubles, [format!("shipper_sink_error{{cause=\"{word}\"}} 1")], "{what}");
+        assert_eq!(metric(&text, "shipper_delivery_paused"), 1.0, "{what}");
         until(&format!("{what} is logged as {word}"), || {
             let log = shipper.stderr();
             let is_it = |line: &str| line.contains("lines wait: ") && line.contains(&format!("\"cause\":\"{word}\""));
             log.lines().any(is_it).then_some(())
         });
         if word != "dead_letters" {
-            assert_eq!(metric(&text, "shipper_lines_waiting"), 1.0, "{what}");
+            assert_eq!(metric(&text, "shipper_lines_pending"), 1.0, "{what}");
         }
         shipper.signal(Signal::TERM);
         assert_eq!(shipper.code(), 3, "{what}: {}", shipper.stderr());
     }
-    // The embedded store's own are left, whose trouble no peer can make: `store_file.rs` has them.
+    // The embedded store's own are left, whose delivery_error no peer can make: `store_file.rs` has them.
     let words: BTreeSet<_> = TABLE.iter().map(|(_, word, _)| *word).filter(|word| *word != "dead_letters").collect();
     let own = [CauseKind::Storage, CauseKind::FileReplaced, CauseKind::FolderMissing];
     let all = CauseKind::ALL.iter().filter(|kind| !own.contains(kind)).map(|kind| kind.as_str()).collect();

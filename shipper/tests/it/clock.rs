@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use shipper::clock::ClockReading;
+use shipper::completed::Completed;
 use shipper::dead_letters::DeadLetters;
 use shipper::delivery::Request;
 use shipper::disk::RealDisk;
@@ -16,8 +18,6 @@ use shipper::encoding::LineEncoding;
 use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::{self, Journal};
 use shipper::ledger::Ledger;
-use shipper::moment::Moment;
-use shipper::past::Past;
 use shipper::pipeline::{Pipeline, Shared};
 use shipper::spool::{Appended, OnFull, Random, Spool, SpoolSettings, Writer};
 use store::{Cause, Disposition, Timestamp, WriteError};
@@ -48,7 +48,7 @@ struct Process {
 /// What outlives it.
 struct World {
     dir: tempfile::TempDir,
-    now: Moment,
+    now: ClockReading,
     /// What was sent under each id: index and document.
     sent: BTreeMap<String, BTreeSet<(String, String)>>,
     requests: usize,
@@ -57,7 +57,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let now = Moment { wall: Timestamp::from_unix_ms(0), elapsed: Duration::ZERO };
+        let now = ClockReading { wall: Timestamp::from_unix_ms(0), elapsed: Duration::ZERO };
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("state")).unwrap();
         Self { dir, now, sent: BTreeMap::new(), requests: 0, random: 1 }
@@ -97,7 +97,7 @@ impl World {
             read_compressed: false,
         };
         let files = Files::new(RealDisk, files, Arc::clone(&journal), self.random());
-        let past = Past::open(RealDisk, &state).unwrap();
+        let past = Completed::open(RealDisk, &state).unwrap();
         let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::clone(&spool), past };
         let dead_letters = DeadLetters::open(RealDisk, &state, u64::MAX).unwrap();
         let documents = Documents::new("host", "shipper", "service");
@@ -199,7 +199,7 @@ fn a_clock_that_goes_back_changes_no_line_and_no_index_and_loses_and_doubles_not
         world.check_marks();
     }
     world.run(&mut process, Duration::from_secs(60), |request| request.is_multiple_of(2));
-    assert!(process.ledger.lock().unwrap().snapshot().waiting == 0, "all is at rest");
+    assert!(process.ledger.lock().unwrap().snapshot().pending == 0, "all is at rest");
 
     let mut messages = BTreeMap::new();
     let mut indices = BTreeSet::new();

@@ -47,7 +47,7 @@ fn what_waited_when_its_file_was_deleted_is_missing_after_a_restart() {
     // Until this is noticed lines still go where the store was moved to.
     until("it is noticed", || get(admin, "/readyz").filter(|(code, _)| *code == 503));
     fs::write(place.path("a.log"), "one\ntwo\nthree\nfour\n").unwrap();
-    until_metric(admin, "shipper_lines_waiting", |lines| lines == 2.0);
+    until_metric(admin, "shipper_lines_pending", |lines| lines == 2.0);
     running.signal(Signal::TERM);
     assert_ne!(running.code(), 0, "{}", running.stderr());
     fs::remove_file(place.path("a.log")).unwrap();
@@ -82,11 +82,11 @@ fn what_was_not_read_yet_when_its_file_was_truncated_is_missing() {
     let text = format!("{}\n", "x".repeat(LINE - 1)).repeat(12_000);
     fs::write(place.path("whole"), &text).unwrap();
     fs::rename(place.path("whole"), place.path("a.log")).unwrap();
-    until_metric(admin, "shipper_lines_waiting", |lines| lines > 0.0);
+    until_metric(admin, "shipper_lines_pending", |lines| lines > 0.0);
     fs::write(place.path("a.log"), "").unwrap();
     until_metric(admin, "shipper_files_destroyed_bytes_total", |bytes| bytes > 0.0);
     fs::rename(place.path("away"), place.path("store")).unwrap();
-    until_metric(admin, "shipper_lines_waiting", |lines| lines == 0.0);
+    until_metric(admin, "shipper_lines_pending", |lines| lines == 0.0);
     running.signal(Signal::TERM);
     assert_eq!(running.code(), 0, "{}", running.stderr());
     let (code, missing, stored) = verify(&place);

@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use shipper::clock::ClockReading;
+use shipper::completed::Completed;
 use shipper::dead_letters::DeadLetters;
-use shipper::delivery::{ParcelId, Request};
+use shipper::delivery::{InFlightId, Request};
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
 use shipper::encoding::LineEncoding;
 use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::Journal;
-use shipper::ledger::{Ledger, Snapshot};
-use shipper::moment::Moment;
-use shipper::past::Past;
+use shipper::ledger::{Counts, Ledger};
 use shipper::pipeline::{Pipeline, Report, Shared};
 use shipper::spool::{OnFull, Random, Spool, SpoolSettings};
 use store::{Disposition, Timestamp};
@@ -36,14 +36,14 @@ struct Rig {
     ledger: Arc<Mutex<Ledger>>,
     pipeline: Pipeline<RealDisk>,
     /// Answers of the store, and when each is there.
-    answers: VecDeque<(Duration, ParcelId, Vec<Disposition>)>,
+    answers: VecDeque<(Duration, InFlightId, Vec<Disposition>)>,
 }
 
 /// What outlives a process.
 struct World {
     dir: tempfile::TempDir,
     stored: Stored,
-    now: Moment,
+    now: ClockReading,
     random: u64,
     /// All rotated names are followed, compressed ones too.
     reads_compressed: bool,
@@ -54,7 +54,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let now = Moment { wall: Timestamp::parse(b"2026-11-23T12:00:00Z").unwrap(), elapsed: Duration::ZERO };
+        let now = ClockReading { wall: Timestamp::parse(b"2026-11-23T12:00:00Z").unwrap(), elapsed: Duration::ZERO };
         Self {
             dir: tempfile::tempdir().unwrap(),
             stored: Stored::new(),
@@ -107,7 +107,7 @@ impl World {
             ledger: Arc::clone(&ledger),
             journal,
             spool: Arc::new(spool),
-            past: Past::open(RealDisk, &state).unwrap(),
+            past: Completed::open(RealDisk, &state).unwrap(),
         };
         let dead_letters = DeadLetters::open(RealDisk, &state, u64::MAX).unwrap();
         let documents = Documents::new("host", "shipper", "service");
@@ -149,7 +149,7 @@ impl World {
 }
 
 impl Rig {
-    fn counts(&self) -> Snapshot {
+    fn counts(&self) -> Counts {
         self.ledger.lock().unwrap().snapshot()
     }
 
@@ -169,8 +169,8 @@ fn append(path: &Path, text: &str) {
 }
 
 /// When programs end.
-const THE_END: Moment =
-    Moment { wall: Timestamp::from_unix_ms(2_000_000_000_000), elapsed: Duration::from_secs(3_600) };
+const THE_END: ClockReading =
+    ClockReading { wall: Timestamp::from_unix_ms(2_000_000_000_000), elapsed: Duration::from_secs(3_600) };
 
 const A_WHILE: Duration = Duration::from_secs(3);
 

@@ -44,14 +44,14 @@ fn memory_is_bounded_however_long_the_store_is_down_and_a_second_signal_loses_no
         let ejected = |host: &str| text.contains(&format!("shipper_host_up{{host=\"{host}\"}} 0"));
         let silent = silent.local_addr().unwrap().to_string();
         let tried = metric(&text, &format!("shipper_requests_total{{host=\"{silent}\"}}")) > 5.0;
-        (metric(&text, "shipper_lines_waiting") == LINES as f64 && tried && ejected(&silent)).then_some(text)
+        (metric(&text, "shipper_lines_pending") == LINES as f64 && tried && ejected(&silent)).then_some(text)
     });
     assert_eq!(metric(&text, "shipper_lines_read_total"), LINES as f64);
     let (held, most) = (metric(&text, "shipper_in_flight_bytes"), metric(&text, "shipper_in_flight_max_bytes"));
     // The batch that was begun below the bound, with what is added to its lines.
     assert!(held <= most + 2_200_000.0, "{held} bytes are in flight, of {most}");
     let troubles: Vec<_> =
-        text.lines().filter(|line| line.starts_with("shipper_sink_trouble") && line.ends_with(" 1")).collect();
+        text.lines().filter(|line| line.starts_with("shipper_sink_error") && line.ends_with(" 1")).collect();
     assert!(matches!(&troubles[..], [one] if one.contains("unreachable") || one.contains("timed_out")), "{troubles:?}");
     let peak = peak_kib(shipper.pid());
     assert!(peak < MEMORY_MAX_KIB, "{peak} KiB at most");
@@ -70,7 +70,7 @@ fn memory_is_bounded_however_long_the_store_is_down_and_a_second_signal_loses_no
     let mut shipper = start(&place, command);
     let stdin = shipper.stdin();
     until("what waits is known", || {
-        (metric(&get(admin, "/metrics")?.1, "shipper_lines_waiting") == LINES as f64).then_some(())
+        (metric(&get(admin, "/metrics")?.1, "shipper_lines_pending") == LINES as f64).then_some(())
     });
     drop(stdin);
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
@@ -102,7 +102,7 @@ fn a_line_of_300_mib_from_a_pipe_is_cut_in_bounded_memory() {
         (metric(&text, "shipper_lines_stored_total") == (pieces + 2) as f64).then_some(text)
     });
     assert_eq!(metric(&text, "shipper_lines_read_total"), (pieces + 2) as f64);
-    assert_eq!(metric(&text, "shipper_wrapped_total{reason=\"too_long\"}"), pieces as f64);
+    assert_eq!(metric(&text, "shipper_lines_wrapped_total{reason=\"too_long\"}"), pieces as f64);
     assert!(metric(&text, "shipper_bytes_read_total") > LINE_BYTES as f64);
     let peak = peak_kib(shipper.pid());
     assert!(peak < MEMORY_MAX_KIB, "{peak} KiB at most");

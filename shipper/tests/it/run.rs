@@ -147,10 +147,10 @@ fn the_admin_port_tells_how_it_is() {
         assert_eq!(status, 200, "{text}");
         let of = |name: &str| metric(&text, &format!("shipper_lines_{name}"));
         let disposed = of("stored_total") + of("already_stored_total") + of("dead_lettered_total") + of("lost_total");
-        assert_eq!(of("read_total"), disposed + of("waiting"), "{text}");
+        assert_eq!(of("read_total"), disposed + of("pending"), "{text}");
         (of("stored_total") == 2.0).then_some(text)
     });
-    assert_eq!(metric(&text, "shipper_wrapped_total{reason=\"not_json\"}"), 1.0);
+    assert_eq!(metric(&text, "shipper_lines_wrapped_total{reason=\"not_json\"}"), 1.0);
     assert!(text.contains("process_resident_memory_bytes"), "{text}");
     assert_eq!(get(admin, "/healthz"), Some((200, "alive\n".to_owned())));
     assert_eq!(get(admin, "/readyz"), Some((200, "ready\n".to_owned())));
@@ -173,8 +173,8 @@ fn the_admin_port_tells_why_lines_wait() {
     });
     assert_eq!(get(admin, "/healthz").unwrap().0, 200);
     let text = get(admin, "/metrics").unwrap().1;
-    assert_eq!(metric(&text, "shipper_sink_paused"), 1.0);
-    assert_eq!(metric(&text, "shipper_sink_trouble{cause=\"unreachable\"}"), 1.0);
+    assert_eq!(metric(&text, "shipper_delivery_paused"), 1.0);
+    assert_eq!(metric(&text, "shipper_sink_error{cause=\"unreachable\"}"), 1.0);
     until("the line is seen to get older", || {
         (metric(&get(admin, "/metrics")?.1, "shipper_lag_seconds") >= 1.0).then_some(())
     });
@@ -239,7 +239,7 @@ fn what_waits_is_said_to_wait_where_it_is() {
     let mut shipper = place.shipper(&["run", "--file", "*.log", "--shutdown-timeout-ms", "100"]);
     shipper.env("SHIPPER_TO", nowhere);
     let mut shipper = start(&place, shipper);
-    until("lines wait", || shipper.stderr().contains("lines wait: they can't be shipped").then_some(()));
+    until("lines wait", || shipper.stderr().contains("delivery paused").then_some(()));
     shipper.signal(Signal::TERM);
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
     let text = shipper.stderr();

@@ -101,8 +101,8 @@ fn a_store_that_sends_elsewhere_is_told_and_lines_wait() {
     let (_, reason) = until("it says so", || get(admin, "/readyz").filter(|(_, text)| text.contains("redirect")));
     assert!(reason.contains("the store refuses writes") && reason.contains("--to"), "{reason}");
     let text = get(admin, "/metrics").unwrap().1;
-    assert_eq!(metric(&text, "shipper_sink_trouble{cause=\"address\"}"), 1.0);
-    assert_eq!(metric(&text, "shipper_lines_waiting"), 1.0);
+    assert_eq!(metric(&text, "shipper_sink_error{cause=\"address\"}"), 1.0);
+    assert_eq!(metric(&text, "shipper_lines_pending"), 1.0);
     told(&shipper, "lines wait");
     assert!(elsewhere.accept().is_err(), "nothing goes there");
     drop(stdin);

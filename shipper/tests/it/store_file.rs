@@ -107,10 +107,10 @@ fn a_folder_that_is_removed_pauses_delivery_until_it_is_back() {
     let said =
         until("it says why", || get(admin, "/readyz").map(|(_, said)| said).filter(|s| s.contains("[folder_missing]")));
     assert!(said.contains("store's folder store is missing"), "{said}");
-    assert_eq!(metric(admin, "shipper_sink_paused"), 1.0);
-    assert_eq!(metric(admin, "shipper_sink_trouble{cause=\"folder_missing\"}"), 1.0);
+    assert_eq!(metric(admin, "shipper_delivery_paused"), 1.0);
+    assert_eq!(metric(admin, "shipper_sink_error{cause=\"folder_missing\"}"), 1.0);
     append(&place, 10..20);
-    until("the lines wait", || (metric(admin, "shipper_lines_waiting") == 10.0).then_some(()));
+    until("the lines wait", || (metric(admin, "shipper_lines_pending") == 10.0).then_some(()));
     assert!(!place.path("store").exists());
     fs::rename(place.path("away"), place.path("store")).unwrap();
     until_stored(&place, 0..20);

@@ -82,10 +82,10 @@ fn a_spool_that_filled_its_disk_empties_once_the_store_is_back() {
     let scrape = wait::until_within(Duration::from_secs(180), "all lines are disposed of", || {
         let scrape = Scrape::of(admin);
         let read = scrape.metric("shipper_lines_read_total", &[]) >= (lines + 2) as f64;
-        (read && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(scrape)
+        (read && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(scrape)
     });
     assert_accounts_balance(&scrape);
-    assert_eq!((disposed_of(&scrape, "lost"), disposed_of(&scrape, "dead_lettered")), (0.0, 1.0));
+    assert_eq!((disposed_of(&scrape, "dropped"), disposed_of(&scrape, "dead_lettered")), (0.0, 1.0));
     drop(stdin);
     assert_eq!(program.exit_code(), 0, "{}", program.stderr());
     verify(&engine.url, &state);
@@ -147,7 +147,9 @@ fn an_embedded_store_on_a_disk_that_is_full_at_the_start_is_waited_for() {
         let start = shipper("exec").args(["--admin-listen", &admin.to_string(), "--", "/bin/sh", "-c", &script]);
         let mut program = start.start_healthy(admin);
         wait::until("the command runs", || folder.path().join("started").exists().then_some(()));
-        wait::until("the sink pauses", || (Scrape::of(admin).metric("shipper_sink_paused", &[]) == 1.0).then_some(()));
+        wait::until("the sink pauses", || {
+            (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(())
+        });
         assert_eq!(http::get(admin, "/readyz").status, 503);
         disk.free();
         wait_until_shipped(admin, 1);
@@ -175,7 +177,7 @@ fn an_embedded_store_on_a_full_disk_is_waited_for() {
     wait_until_shipped(admin, 200);
     disk.fill();
     append(&mut growing, &project, &mut written, 20_000);
-    wait::until("the sink pauses", || (Scrape::of(admin).metric("shipper_sink_paused", &[]) == 1.0).then_some(()));
+    wait::until("the sink pauses", || (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(()));
     disk.free();
     wait_until_shipped(admin, 20_200);
     assert_eq!(program.stop(), 0, "{}", program.stderr());

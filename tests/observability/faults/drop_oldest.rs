@@ -61,7 +61,7 @@ impl Service {
         let scrape = wait::until_within(Duration::from_secs(180), "all lines are disposed of", || {
             let scrape = self.scrape();
             let read = scrape.metric("shipper_lines_read_total", &[]);
-            (read >= self.lines as f64 && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(scrape)
+            (read >= self.lines as f64 && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(scrape)
         });
         assert_accounts_balance(&scrape);
         scrape
@@ -85,14 +85,14 @@ fn a_store_that_is_down_costs_the_oldest_lines_and_holds_up_no_service() {
         service.write_piece();
         assert_accounts_balance(&service.scrape());
     }
-    assert!(disposed_of(&service.scrape(), "lost") > 0.0, "the spool has more room than it should");
+    assert!(disposed_of(&service.scrape(), "dropped") > 0.0, "the spool has more room than it should");
     relay.set_down(false);
     let scrape = service.wait_until_shipped();
     let lines = service.lines;
     assert_eq!(scrape.metric("shipper_lines_read_total", &[]), lines as f64);
     let tally = Tally::of(&engine, &service.project);
     assert_eq!(tally.doubled(), [0_u64; 0]);
-    assert_eq!(tally.counts.len() as f64, lines as f64 - disposed_of(&scrape, "lost"), "of {lines} lines");
+    assert_eq!(tally.counts.len() as f64, lines as f64 - disposed_of(&scrape, "dropped"), "of {lines} lines");
     assert!(tally.counts.contains_key(&(lines - 1)), "the newest lines are not the first to go");
     drop(service);
     assert_eq!(program.exit_code(), 0, "{}", program.stderr());
@@ -116,7 +116,7 @@ fn a_full_disk_costs_lines_and_holds_up_no_service() {
     for _ in 0..200 {
         service.write_piece();
     }
-    let lost = disposed_of(&service.scrape(), "lost");
+    let lost = disposed_of(&service.scrape(), "dropped");
     assert!(lost > 0.0, "the disk has more room than it should");
     // Something else does.
     for _ in 0..200 {
@@ -125,7 +125,7 @@ fn a_full_disk_costs_lines_and_holds_up_no_service() {
         assert_accounts_balance(&service.scrape());
     }
     let scrape = service.scrape();
-    assert!(disposed_of(&scrape, "lost") > lost && scrape.metric("shipper_spool_bytes", &[]) == 0.0);
+    assert!(disposed_of(&scrape, "dropped") > lost && scrape.metric("shipper_spool_bytes", &[]) == 0.0);
     disk.free();
     for _ in 0..10 {
         service.write_piece();
@@ -135,7 +135,7 @@ fn a_full_disk_costs_lines_and_holds_up_no_service() {
     let tally = Tally::of(&engine, &service.project);
     assert_eq!(tally.doubled(), [0_u64; 0]);
     // A line of which one part was given up and the other was not is read as two.
-    assert!(tally.counts.len() as f64 >= service.lines as f64 - disposed_of(&scrape, "lost"));
+    assert!(tally.counts.len() as f64 >= service.lines as f64 - disposed_of(&scrape, "dropped"));
     assert!(tally.counts.contains_key(&(service.lines - 1)), "it goes on once there is room");
     drop(service);
     assert_eq!(program.exit_code(), 0, "{}", program.stderr());

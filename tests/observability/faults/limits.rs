@@ -86,7 +86,7 @@ fn lines_of_one_index_wait_and_others_go_on(node: &Node) {
         written += 300;
         open();
         let scrape = wait_until_shipped(admin, written);
-        assert_eq!(scrape.metric("shipper_shut_indices", &[]), 0.0);
+        assert_eq!(scrape.metric("shipper_blocked_indices", &[]), 0.0);
         assert_eq!(http::get(admin, "/readyz").status, 200);
     }
     let log = program.stderr();
@@ -102,16 +102,16 @@ fn wait_until_only_these_wait(admin: SocketAddr, read: u64, index: &str, may_be_
     let scrape = wait::until_ok("the others are stored", || {
         let (scrape, ready) = (Scrape::of(admin), http::get(admin, "/readyz"));
         let is_so = scrape.metric("shipper_lines_read_total", &[]) >= read as f64
-            && scrape.metric("shipper_lines_waiting", &[]) == 50.0
-            && scrape.metric("shipper_shut_lines", &[]) >= 49.0
-            && scrape.metric("shipper_shut_indices", &[]) == 1.0
-            && (may_be_paused || scrape.metric("shipper_sink_paused", &[]) == 0.0)
-            && scrape.metric("shipper_sink_trouble", &[("cause", "block")]) == 1.0
+            && scrape.metric("shipper_lines_pending", &[]) == 50.0
+            && scrape.metric("shipper_blocked_lines", &[]) >= 49.0
+            && scrape.metric("shipper_blocked_indices", &[]) == 1.0
+            && (may_be_paused || scrape.metric("shipper_delivery_paused", &[]) == 0.0)
+            && scrape.metric("shipper_sink_error", &[("cause", "block")]) == 1.0
             && ready.status == 503
             && ready.text().contains(&format!("no lines of {index}: "))
             && ready.text().contains("[block]");
         if is_so { Ok(scrape) } else { Err(format!("{} {scrape:?}", ready.text())) }
     });
     assert_accounts_balance(&scrape);
-    assert_eq!((disposed_of(&scrape, "lost"), disposed_of(&scrape, "dead_lettered")), (0.0, 0.0));
+    assert_eq!((disposed_of(&scrape, "dropped"), disposed_of(&scrape, "dead_lettered")), (0.0, 0.0));
 }

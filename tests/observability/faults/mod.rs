@@ -155,10 +155,10 @@ fn wait_until_shipped(admin: SocketAddr, lines: u64) -> Scrape {
     let scrape = wait::until_within(Duration::from_secs(180), &format!("all {lines} lines are disposed of"), || {
         let scrape = Scrape::of(admin);
         let read = scrape.metric("shipper_lines_read_total", &[]);
-        (read >= lines as f64 && scrape.metric("shipper_lines_waiting", &[]) == 0.0).then_some(scrape)
+        (read >= lines as f64 && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(scrape)
     });
     assert_accounts_balance(&scrape);
-    assert_eq!((disposed_of(&scrape, "lost"), disposed_of(&scrape, "dead_lettered")), (0.0, 0.0));
+    assert_eq!((disposed_of(&scrape, "dropped"), disposed_of(&scrape, "dead_lettered")), (0.0, 0.0));
     scrape
 }
 

@@ -32,7 +32,7 @@ const REFUSALS: f64 = 4.0;
 struct Refusal {
     setting: &'static str,
     value: Value,
-    /// Its name in `shipper_sink_trouble`.
+    /// Its name in `shipper_sink_error`.
     cause: &'static str,
     /// The engine's own words.
     reason: &'static str,
@@ -112,14 +112,14 @@ impl Trial {
         let (mut program, admin) = self.follow();
         wait_until_paused(admin, refusal, waiting);
         let log = program.stderr();
-        let told = log.lines().find(|line| line.contains("lines wait: they can't be shipped")).unwrap_or(&log);
+        let told = log.lines().find(|line| line.contains("delivery paused")).unwrap_or(&log);
         assert!(told.contains(refusal.reason) && told.contains(refusal.cause), "{log}");
         assert_eq!(program.stop(), LEFT, "{}", program.stderr());
         let (mut program, admin) = self.follow();
         wait_until_paused(admin, refusal, waiting);
         self.set(refusal.setting, &Value::Null);
         let scrape = wait_until_shipped(admin, waiting);
-        assert_eq!(scrape.metric("shipper_sink_paused", &[]), 0.0);
+        assert_eq!(scrape.metric("shipper_delivery_paused", &[]), 0.0);
         assert_eq!(http::get(admin, "/readyz").status, 200);
         assert_eq!(program.stop(), 0, "{}", program.stderr());
         self.assert_each_once();
@@ -137,16 +137,16 @@ impl Trial {
 fn wait_until_paused(admin: SocketAddr, refusal: &Refusal, waiting: u64) {
     let scrape = wait::until_ok("the sink pauses, and says why", || {
         let (scrape, ready) = (Scrape::of(admin), http::get(admin, "/readyz"));
-        let is_paused = scrape.metric("shipper_sink_paused", &[]) == 1.0
-            && scrape.metric("shipper_sink_trouble", &[("cause", refusal.cause)]) == 1.0
+        let is_paused = scrape.metric("shipper_delivery_paused", &[]) == 1.0
+            && scrape.metric("shipper_sink_error", &[("cause", refusal.cause)]) == 1.0
             && scrape.metric("shipper_requests_retried_total", &[("cause", "refused")]) >= REFUSALS
             && ready.status == 503
             && ready.text().contains(refusal.reason);
         if is_paused { Ok(scrape) } else { Err(ready.text().to_owned()) }
     });
     assert_accounts_balance(&scrape);
-    assert_eq!((disposed_of(&scrape, "lost"), disposed_of(&scrape, "dead_lettered")), (0.0, 0.0));
-    assert_eq!(scrape.metric("shipper_lines_waiting", &[]), waiting as f64);
+    assert_eq!((disposed_of(&scrape, "dropped"), disposed_of(&scrape, "dead_lettered")), (0.0, 0.0));
+    assert_eq!(scrape.metric("shipper_lines_pending", &[]), waiting as f64);
 }
 
 /// What both engines refuse, and what preflight says of it.

@@ -62,7 +62,7 @@ fn a_store_that_is_out_gets_a_probe_a_backoff_from_each_host() {
         // What only looks like the request's own fault is tried once for each.
         let tried = if matches!(way, "rejected" | "too large") { 2 * PARCELS } else { 0 };
         assert!(sent.get() <= probes(1) + tried, "{way}: {} requests", sent.get());
-        assert!(delivery.trouble().is_some(), "{way}");
+        assert!(delivery.delivery_error().is_some(), "{way}");
         assert!(fates.dead.is_empty(), "{way}: {fates:?}");
         let fates = deliver(&mut delivery, seconds(3_601)..seconds(3_800), false, |batch, _| stored(batch));
         assert_eq!(fates.stored.len() as u64, PARCELS, "{way}");
@@ -89,7 +89,7 @@ fn what_failed_by_itself_before_a_store_was_out_is_no_storm_either() {
         let waiting = delivery.parcels_waiting() as u64;
         let tried = if matches!(way, "rejected" | "too large") { 2 * waiting } else { 0 };
         assert!(sent.get() <= probes(1) + tried + 200, "{way}: {} requests, {waiting} parcels", sent.get());
-        assert!(delivery.trouble().is_some(), "{way}");
+        assert!(delivery.delivery_error().is_some(), "{way}");
         assert!(fates.dead.is_empty(), "{way}: {fates:?}");
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use shipper::completed::{self, Note};
 use shipper::journal;
-use shipper::past::{self, Note};
 
 use super::STATE;
 use super::disk::{Crash, SimDisk};
@@ -14,7 +14,7 @@ use super::disk::{Crash, SimDisk};
 pub(super) fn judge_end(disk: &SimDisk) {
     let read = || {
         let state = Path::new(STATE);
-        (journal::entries(disk, state).unwrap(), past::read(disk, state).unwrap().notes)
+        (journal::entries(disk, state).unwrap(), completed::read(disk, state).unwrap().notes)
     };
     let (entries, notes) = read();
     disk.crash(Crash::PowerLoss);
@@ -28,7 +28,7 @@ pub(super) fn judge_end(disk: &SimDisk) {
 /// That of each segment that was removed, since all of it was disposed of, something tells how far it went.
 pub(super) fn judge_removed(disk: &SimDisk) {
     let state = Path::new(STATE);
-    let ended: HashSet<_> = past::read(disk, state).unwrap().notes.iter().filter_map(Note::ended).collect();
+    let ended: HashSet<_> = completed::read(disk, state).unwrap().notes.iter().filter_map(Note::ended).collect();
     let entries = journal::entries(disk, state).unwrap_or_default();
     for segment in disk.segments() {
         let is_removed = !segment.is_there && !segment.is_gone && !segment.bytes.is_empty();

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use shipper::clock::ClockReading;
 use shipper::encoding::LineEncoding;
 use shipper::files::{FileEvent, FileSettings, Files, Format, ReadFrom, Reading};
 use shipper::journal::{Journal, Trail};
 use shipper::ledger::Ledger;
-use shipper::moment::Moment;
 use shipper::spool::{Appended, OnFull, Spool, SpoolSettings, Writer};
 use store::{GenerationId, Timestamp};
 
@@ -75,7 +75,7 @@ fn what_finds_no_room_and_has_nothing_to_take_its_place_is_given_up_by_whole_lin
     take(&mut writer, LINE);
     let counts = ledger.lock().unwrap().snapshot();
     assert!(counts.is_balanced());
-    assert_eq!((counts.read, counts.lost, counts.waiting), (2, 1, 1));
+    assert_eq!((counts.read, counts.dropped, counts.pending), (2, 1, 1));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn what_a_look_saw_that_found_no_room_is_reported_before_the_next_look() {
         )
     };
     let look = |files: &mut Files<SimDisk>, seconds: i64, read_to: Option<u64>| {
-        let now = Moment { wall: at(seconds), elapsed: Duration::from_secs(seconds.try_into().unwrap()) };
+        let now = ClockReading { wall: at(seconds), elapsed: Duration::from_secs(seconds.try_into().unwrap()) };
         let trail = Trail::default();
         let events = files.poll(now, &|_| read_to.map(|read_to| Reading { read_to, checkpoint: 0, trail: &trail }));
         let is_opened = |event: &&FileEvent<_>| matches!(event, FileEvent::Opened { .. });

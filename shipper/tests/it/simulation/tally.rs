@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use shipper::delivery::RetryCounts;
-use shipper::ledger::Snapshot;
+use shipper::ledger::Counts;
 use shipper::pipeline::Report;
 use store::{CauseKind, Disposition, LineId, WriteError};
 
@@ -54,18 +54,18 @@ impl Tally {
     }
 
     /// That the process counts what it was answered.
-    pub(super) fn judge(&self, counts: &Snapshot, report: &Report, may_lose: bool) {
+    pub(super) fn judge(&self, counts: &Counts, report: &Report, may_lose: bool) {
         assert_eq!(
             (counts.stored, counts.already_stored, report.requests, report.retries),
             (self.stored, self.already_stored, self.requests, self.retries),
             "stored, already stored, requests and retries are not what the store answered"
         );
-        assert!(may_lose || counts.lost == 0, "{counts:?}");
+        assert!(may_lose || counts.dropped == 0, "{counts:?}");
     }
 
     /// That it counts the dead letters that it wrote, once all are on disk; those of an earlier process it counts when it
     /// reads their lines again.
-    pub(super) fn judge_dead_letters(&self, counts: &Snapshot, disk: &SimDisk) {
+    pub(super) fn judge_dead_letters(&self, counts: &Counts, disk: &SimDisk) {
         let dead: HashSet<_> = dead_letters(disk).into_iter().map(|(id, _)| id).collect();
         let written = dead.difference(&self.dead_before).count() as u64;
         let most = written + self.dead_before.len() as u64;

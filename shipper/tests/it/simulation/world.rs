@@ -7,15 +7,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use shipper::clock::ClockReading;
+use shipper::completed::Completed;
 use shipper::dead_letters::DeadLetters;
 use shipper::delivery::Request;
 use shipper::document::Documents;
 use shipper::encoding::LineEncoding;
 use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::{Entry, Journal};
-use shipper::ledger::{Ledger, Snapshot};
-use shipper::moment::Moment;
-use shipper::past::Past;
+use shipper::ledger::{Counts, Ledger};
 use shipper::pipeline::{Pipeline, Shared};
 use shipper::spool::{Appended, OnFull, Spool, Writer};
 use store::{Batch, GenerationId, Timestamp, WriteError};
@@ -65,7 +65,7 @@ pub(super) struct World {
     engine: Engine,
     lines: Lines,
     logs: Option<Logs>,
-    now: Moment,
+    now: ClockReading,
     /// Lines that `on_full` gave up, as the processes counted them.
     lost: u64,
     /// Of those, such as were given up as they came, and stand in no segment.
@@ -91,7 +91,7 @@ impl World {
             engine: Engine::new(plan.weather, plan.request_max_bytes, plan.pipeline.delivery.hosts.len(), shuts, file),
             lines: Lines::new(random.fork(), plan.hopeless, !plan.stays_full),
             logs: plan.files.map(|kind| Logs::new(kind, &plan, random.fork())),
-            now: Moment { wall, elapsed: Duration::ZERO },
+            now: ClockReading { wall, elapsed: Duration::ZERO },
             lost: 0,
             never_taken: 0,
             ended_unasked: false,
@@ -109,7 +109,7 @@ impl World {
             let process = self.open();
             let mut process = self.live(process);
             if let Some(process) = &mut process {
-                self.lost += process.counts().lost;
+                self.lost += process.counts().dropped;
                 let requests = std::mem::take(&mut process.requests);
                 requests.into_iter().for_each(|request| self.orphan(request.batch));
             }
@@ -139,7 +139,7 @@ impl World {
             }
         };
         self.come_to_rest(&mut process);
-        self.lost += process.counts().lost;
+        self.lost += process.counts().dropped;
         process.tally.judge_dead_letters(&process.counts(), &self.disk);
         drop(process);
         if !self.plan.stays_full {
@@ -201,7 +201,7 @@ impl World {
             ledger: Arc::clone(&ledger),
             journal: Arc::clone(&journal),
             spool: Arc::clone(&spool),
-            past: Past::open(self.disk.clone(), state).ok()?,
+            past: Completed::open(self.disk.clone(), state).ok()?,
         };
         let documents = Documents::new("host", "shipper", "service");
         let pipeline = Pipeline::new(self.plan.pipeline.clone(), shared, files, documents, dead_letters, boxed());
@@ -379,7 +379,7 @@ impl World {
 }
 
 impl Process {
-    fn counts(&self) -> Snapshot {
+    fn counts(&self) -> Counts {
         self.ledger.lock().unwrap().snapshot()
     }
 }

@@ -58,11 +58,11 @@ impl World {
             let counts = process.counts();
             assert!(counts.is_balanced(), "{counts:?}");
             let wait_for_a_place = process.pipeline.report().files.waiting > 0;
-            if before != counts || counts.waiting > 0 || !is_written || wait_for_a_place {
+            if before != counts || counts.pending > 0 || !is_written || wait_for_a_place {
                 quiet_since = self.now.elapsed;
             }
             // Where all lines are good, none is needed.
-            if counts.waiting > 0 && !self.plan.stays_full {
+            if counts.pending > 0 && !self.plan.stays_full {
                 self.write_good_lines(process);
             }
             // Files are looked at every 100 ms, and looked for every second.
@@ -102,7 +102,7 @@ impl World {
         let cause = process.pipeline.report().obstacle().map(|obstacle| obstacle.cause);
         // Where a line was refused for its size alone, nobody tried to write.
         let is_told = cause == Some("folder_missing") || !self.engine.file.is_lost();
-        assert!(counts.waiting == 0 || is_told, "{counts:?} wait because of {cause:?}");
+        assert!(counts.pending == 0 || is_told, "{counts:?} wait because of {cause:?}");
         self.engine.file.put_folder_back();
     }
 
@@ -120,9 +120,9 @@ impl World {
             let (counts, report) = (process.counts(), process.pipeline.report());
             assert!(counts.is_balanced(), "{counts:?}");
             let shut = report.shut.as_ref().map_or(0, |shut| shut.lines as u64);
-            assert!(shut <= counts.waiting, "{counts:?} {report:?}");
+            assert!(shut <= counts.pending, "{counts:?} {report:?}");
             let is_full = process.pipeline.bytes_in_flight() >= self.plan.pipeline.in_flight_max_bytes;
-            if self.now.elapsed > begun + SETTLE && (counts.waiting == shut || is_full && shut > 0) {
+            if self.now.elapsed > begun + SETTLE && (counts.pending == shut || is_full && shut > 0) {
                 let told = report.obstacle().map(|obstacle| obstacle.cause);
                 assert!(shut == 0 || matches!(told, Some("block" | "shard_limit")), "{report:?}");
                 return;

@@ -1,7 +1,7 @@
 //! Bytes from a pipe, taken into the spool as they come, on a thread of their own: nothing here waits for the store,
 //! unless `on_full = "wait"` asks for it.
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const LAST_BYTES: usize = PIPE_BYTES;
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A pipe being read.
-pub(crate) struct Source {
+pub(crate) struct PipeReader {
     /// Gives the bytes that were read and found no room.
     ended: oneshot::Receiver<u64>,
     untaken_bytes: Option<u64>,
@@ -37,7 +37,7 @@ pub(crate) struct Source {
     wake: Option<PipeWriter>,
 }
 
-impl Source {
+impl PipeReader {
     /// Begins to read `pipe` into `writer`.
     pub(crate) fn read(pipe: OwnedFd, writer: StreamWriter) -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
@@ -87,7 +87,7 @@ impl Source {
 /// The thread's part.
 struct Reading {
     pipe: Arc<OwnedFd>,
-    woken: PipeReader,
+    woken: io::PipeReader,
     end_by: Arc<OnceLock<Instant>>,
     last_bytes: usize,
 }

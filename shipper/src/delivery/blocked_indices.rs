@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use store::{Cause, CauseKind};
 
-use super::Trouble;
+use super::DeliveryError;
 use super::backoff::Backoff;
-use super::parcel::{Parcel, ParcelId};
+use super::in_flight::{InFlight, InFlightId};
 
 /// So many indices are asked between two rests.
 const PROBES_IN_A_ROW: usize = 32;
@@ -23,18 +23,18 @@ const PROBES_IN_A_ROW: usize = 32;
 #[derive(Debug)]
 struct Index {
     cause: Cause,
-    parcels: VecDeque<Parcel>,
+    parcels: VecDeque<InFlight>,
 }
 
 /// What waits for indices that take no lines, as it is seen from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShutReport {
+pub struct BlockedReport {
     /// How many indices.
     pub indices: usize,
     /// How many lines, without the one that is on its way as a probe.
     pub lines: usize,
     /// Why, of one of them, with its name.
-    pub trouble: Trouble,
+    pub delivery_error: DeliveryError,
 }
 
 /// What a probe's answer says of its index.
@@ -50,7 +50,7 @@ pub(super) enum Probed {
 
 /// All indices that take no lines.
 #[derive(Debug)]
-pub(super) struct Shut {
+pub(super) struct BlockedIndices {
     backoff: Backoff,
     indices: HashMap<String, Index>,
     /// Their names, the one that is asked next at the front.
@@ -63,10 +63,10 @@ pub(super) struct Shut {
     rest_until: Duration,
     /// Probes since the last rest.
     asked: usize,
-    probe: Option<(ParcelId, String)>,
+    probe: Option<(InFlightId, String)>,
 }
 
-impl Shut {
+impl BlockedIndices {
     pub(super) fn new(backoff: Backoff) -> Self {
         Self {
             backoff,
@@ -112,7 +112,7 @@ impl Shut {
     }
 
     /// Keeps lines of a shut index; gives them back where it is not shut.
-    pub(super) fn keep(&mut self, name: &str, parcel: Parcel) -> Option<Parcel> {
+    pub(super) fn keep(&mut self, name: &str, parcel: InFlight) -> Option<InFlight> {
         let Some(index) = self.indices.get_mut(name) else { return Some(parcel) };
         self.lines += parcel.lines();
         index.parcels.push_back(parcel);
@@ -125,7 +125,7 @@ impl Shut {
     }
 
     /// A line to probe with, if that is due, and its index.
-    pub(super) fn take_probe(&mut self, now: Duration) -> Option<(String, Parcel)> {
+    pub(super) fn take_probe(&mut self, now: Duration) -> Option<(String, InFlight)> {
         if self.probe_at().is_none_or(|at| at > now) {
             return None;
         }
@@ -146,17 +146,17 @@ impl Shut {
     }
 
     /// A probe is on its way.
-    pub(super) fn sent_probe(&mut self, id: ParcelId, name: String) {
+    pub(super) fn sent_probe(&mut self, id: InFlightId, name: String) {
         self.probe = Some((id, name));
     }
 
     /// The index that this request was a probe of; it is on its way no more.
-    pub(super) fn answered(&mut self, id: ParcelId) -> Option<String> {
+    pub(super) fn answered(&mut self, id: InFlightId) -> Option<String> {
         self.probe.take_if(|(probe, _)| *probe == id).map(|(_, name)| name)
     }
 
     /// Takes what a probe says; gives what may go now.
-    pub(super) fn judge(&mut self, name: &str, probed: Probed, now: Duration, random: u64) -> VecDeque<Parcel> {
+    pub(super) fn judge(&mut self, name: &str, probed: Probed, now: Duration, random: u64) -> VecDeque<InFlight> {
         match probed {
             Probed::Open => return self.open(name, now),
             Probed::Refused(cause) => {
@@ -184,10 +184,10 @@ impl Shut {
     }
 
     /// An index takes lines: the others are asked at once, since what was mended may be mended for all.
-    fn open(&mut self, name: &str, now: Duration) -> VecDeque<Parcel> {
+    fn open(&mut self, name: &str, now: Duration) -> VecDeque<InFlight> {
         self.order.retain(|other| other != name);
         let parcels = self.indices.remove(name).map(|index| index.parcels).unwrap_or_default();
-        self.lines -= parcels.iter().map(Parcel::lines).sum::<usize>();
+        self.lines -= parcels.iter().map(InFlight::lines).sum::<usize>();
         self.failures = 0;
         self.asked = 0;
         self.rest_until = now;
@@ -195,7 +195,7 @@ impl Shut {
     }
 
     /// Nothing to tell where none is shut.
-    pub(super) fn report(&self) -> Option<ShutReport> {
+    pub(super) fn report(&self) -> Option<BlockedReport> {
         let name = self.indices.keys().min()?;
         let cause = &self.indices.get(name)?.cause;
         let more = match self.indices.len() - 1 {
@@ -204,8 +204,8 @@ impl Shut {
             more => format!(" (and {more} more indices)"),
         };
         let told = Cause::new(cause.status, format!("no lines of {name}{more}: {}", cause.reason)).of_kind(cause.kind);
-        let trouble = Trouble { cause: told, refused: true };
-        Some(ShutReport { indices: self.indices.len(), lines: self.lines, trouble })
+        let delivery_error = DeliveryError { cause: told, refused: true };
+        Some(BlockedReport { indices: self.indices.len(), lines: self.lines, delivery_error })
     }
 }
 

@@ -6,7 +6,7 @@ use store::Timestamp;
 
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct ClockReading {
     /// The calendar's time, which may jump; for what is written down.
     pub wall: Timestamp,
     /// Time since some fixed moment, which never goes back; for intervals and deadlines.
@@ -28,7 +28,7 @@ impl Default for Clock {
 impl Clock {
     /// Now.
     #[must_use]
-    pub fn now(&self) -> Moment {
-        Moment { wall: Timestamp::now(), elapsed: self.started.elapsed() }
+    pub fn now(&self) -> ClockReading {
+        ClockReading { wall: Timestamp::now(), elapsed: self.started.elapsed() }
     }
 }

@@ -85,7 +85,7 @@ impl Note {
 
 /// The notes, open for more.
 #[derive(Debug)]
-pub struct Past<D: Disk> {
+pub struct Completed<D: Disk> {
     disk: D,
     dir: PathBuf,
     sequences: Vec<u64>,
@@ -95,7 +95,7 @@ pub struct Past<D: Disk> {
     unwritten: Vec<u8>,
 }
 
-impl<D: Disk> Past<D> {
+impl<D: Disk> Completed<D> {
     /// Opens the notes under a state directory.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl<D: Disk> Past<D> {
         self.dir.join(format!("{sequence:08}.log"))
     }
 
-    /// Notes something; it is durable once [`Past::sync`] returns.
+    /// Notes something; it is durable once [`Completed::sync`] returns.
     pub fn note(&mut self, note: &Note) {
         if self.unwritten.len() > UNWRITTEN_MAX_BYTES {
             return;
@@ -228,13 +228,13 @@ mod tests {
     #[test]
     fn notes_survive_a_reopen_and_a_torn_end() {
         let dir = tempfile::tempdir().unwrap();
-        let mut past = Past::open(RealDisk, dir.path()).unwrap();
+        let mut past = Completed::open(RealDisk, dir.path()).unwrap();
         past.note(&ended(1));
         past.sync().unwrap();
         let path = dir.path().join("past/00000000.log");
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, [&whole[..], &whole[..20]].concat()).unwrap();
-        let mut past = Past::open(RealDisk, dir.path()).unwrap();
+        let mut past = Completed::open(RealDisk, dir.path()).unwrap();
         past.note(&ended(2));
         past.sync().unwrap();
         let notes = read(&RealDisk, dir.path()).unwrap();
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn they_are_bounded_and_say_so() {
         let dir = tempfile::tempdir().unwrap();
-        let mut past = Past::open(RealDisk, dir.path()).unwrap();
+        let mut past = Completed::open(RealDisk, dir.path()).unwrap();
         for round in 0..7_u64 {
             for number in 0..30_000 {
                 past.note(&ended(round * 30_000 + number));

@@ -8,11 +8,11 @@ use super::hosts::HostId;
 
 /// Names a request on its way. Later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ParcelId(pub(super) u64);
+pub struct InFlightId(pub(super) u64);
 
 /// Lines that go together.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct InFlight {
     pub(super) batch: Batch,
     /// How often it was sent.
     pub(super) attempts: u32,
@@ -36,7 +36,7 @@ pub(super) struct Parcel {
     pub(super) doubted_since: Duration,
 }
 
-impl Parcel {
+impl InFlight {
     pub(super) fn new(batch: Batch) -> Self {
         Self {
             batch,

@@ -14,7 +14,7 @@ const BLAMED_IN_A_ROW: u32 = 64;
 
 /// What was taken, and what went wrong.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct Health {
     /// One past the latest request of which something was taken.
     took: u64,
     /// The same by index, the one that took something last at the end.
@@ -25,7 +25,7 @@ pub(super) struct Evidence {
     upset: u64,
 }
 
-impl Evidence {
+impl Health {
     /// Something of a request was taken.
     pub(super) fn took(&mut self, request: u64) {
         self.took = self.took.max(request + 1);
@@ -81,47 +81,47 @@ mod tests {
 
     #[test]
     fn only_what_was_sent_after_a_mark_counts() {
-        let mut evidence = Evidence::default();
-        evidence.took(4);
-        evidence.took_in(4, "a");
-        assert!(!evidence.is_taking_since(5) && evidence.is_taking_since(4));
-        assert!(!evidence.is_sound_since(5, "a") && evidence.is_sound_since(4, "a"));
-        assert!(!evidence.is_sound_since(4, "b"));
-        evidence.upset(5);
-        assert!(!evidence.is_sound_since(4, "a"));
-        evidence.took_in(6, "a");
-        assert!(evidence.is_sound_since(5, "a"));
+        let mut health = Health::default();
+        health.took(4);
+        health.took_in(4, "a");
+        assert!(!health.is_taking_since(5) && health.is_taking_since(4));
+        assert!(!health.is_sound_since(5, "a") && health.is_sound_since(4, "a"));
+        assert!(!health.is_sound_since(4, "b"));
+        health.upset(5);
+        assert!(!health.is_sound_since(4, "a"));
+        health.took_in(6, "a");
+        assert!(health.is_sound_since(5, "a"));
     }
 
     #[test]
     fn few_indices_are_remembered() {
-        let mut evidence = Evidence::default();
+        let mut health = Health::default();
         for request in 0..100 {
-            evidence.took_in(request, &format!("index-{request}"));
+            health.took_in(request, &format!("index-{request}"));
         }
-        assert_eq!(evidence.by_index.len(), INDICES_MAX);
-        assert!(evidence.is_sound_since(0, "index-99") && !evidence.is_sound_since(0, "index-1"));
+        assert_eq!(health.by_index.len(), INDICES_MAX);
+        assert!(health.is_sound_since(0, "index-99") && !health.is_sound_since(0, "index-1"));
     }
 
     #[test]
     fn an_early_request_that_is_answered_late_takes_nothing_back() {
-        let mut evidence = Evidence::default();
+        let mut health = Health::default();
         for request in [9, 4] {
-            evidence.took(request);
-            evidence.took_in(request, "a");
+            health.took(request);
+            health.took_in(request, "a");
         }
-        assert!(evidence.is_taking_since(9) && evidence.is_sound_since(9, "a"));
+        assert!(health.is_taking_since(9) && health.is_sound_since(9, "a"));
     }
 
     #[test]
     fn the_index_that_took_nothing_for_longest_is_forgotten() {
-        let mut evidence = Evidence::default();
+        let mut health = Health::default();
         for (request, index) in [(0, "kept"), (1, "forgotten"), (2, "kept")] {
-            evidence.took_in(request, index);
+            health.took_in(request, index);
         }
         for request in 3..2 + INDICES_MAX as u64 {
-            evidence.took_in(request, &format!("index-{request}"));
+            health.took_in(request, &format!("index-{request}"));
         }
-        assert!(evidence.is_sound_since(0, "kept") && !evidence.is_sound_since(0, "forgotten"));
+        assert!(health.is_sound_since(0, "kept") && !health.is_sound_since(0, "forgotten"));
     }
 }

@@ -42,19 +42,19 @@ fn an_index_that_is_shut_holds_up_no_other_and_is_asked_seldom() {
         // None of the other index's lines waits for the next round.
         assert_eq!((one.stored.len(), one.dead.len()), (3, 0), "{second}");
         fates.stored.extend(one.stored);
-        assert!(delivery.hosts()[0].trouble.is_none() && delivery.waiting.is_empty());
+        assert!(delivery.hosts()[0].delivery_error.is_none() && delivery.waiting.is_empty());
     }
     assert!(sent_there.get() < 2 * 3_600 / 15 + 20, "{}", sent_there.get());
     let shut = delivery.shut().unwrap();
     assert_eq!((shut.indices, shut.lines), (1, 3 * 3_600));
-    assert!(delivery.trouble().is_none(), "others go on");
-    assert!(shut.trouble.refused && shut.trouble.cause.kind == CauseKind::Block, "{shut:?}");
-    assert!(shut.trouble.cause.reason.starts_with(&format!("no lines of {SECOND}: cluster_block")), "{shut:?}");
+    assert!(delivery.delivery_error().is_none(), "others go on");
+    assert!(shut.delivery_error.refused && shut.delivery_error.cause.kind == CauseKind::Block, "{shut:?}");
+    assert!(shut.delivery_error.cause.reason.starts_with(&format!("no lines of {SECOND}: cluster_block")), "{shut:?}");
 
     let fates = deliver(&mut delivery, seconds(3_600)..seconds(3_700), false, |batch, _| stored(batch));
     assert_eq!((fates.stored.len(), fates.dead.len()), (3 * 3_600, 0));
     assert!(delivery.is_empty() && delivery.bytes() == 0 && delivery.shut().is_none());
-    assert!(delivery.trouble().is_none());
+    assert!(delivery.delivery_error().is_none());
 }
 
 #[test]
@@ -65,18 +65,21 @@ fn a_store_of_which_nothing_but_a_refusal_is_known_is_in_trouble() {
     }
     let refuse = |batch: &Batch, _: Duration| but_for(batch, |index| index == SECOND);
     deliver(&mut delivery, seconds(0)..seconds(60), false, refuse);
-    let trouble = delivery.trouble().unwrap();
-    assert!(trouble.refused && trouble.cause.reason.contains(SECOND), "{trouble:?}");
+    let delivery_error = delivery.delivery_error().unwrap();
+    assert!(delivery_error.refused && delivery_error.cause.reason.contains(SECOND), "{delivery_error:?}");
     assert!(delivery.retries().refused >= 4, "{:?}", delivery.retries());
     // It takes something else: not all is refused.
     delivery.offer(batch_of(0, 10..11));
     deliver(&mut delivery, seconds(60)..seconds(61), false, refuse);
-    assert!(delivery.trouble().is_none() && delivery.shut().is_some());
+    assert!(delivery.delivery_error().is_none() && delivery.shut().is_some());
     // Then that index, too, is shut.
     delivery.offer(batch_of(0, 11..12));
     deliver(&mut delivery, seconds(61)..seconds(90), false, |batch, _| but_for(batch, |_| true));
-    let trouble = delivery.trouble().unwrap();
-    assert!(trouble.cause.reason.starts_with(&format!("no lines of {FIRST} (and another index): ")), "{trouble:?}");
+    let delivery_error = delivery.delivery_error().unwrap();
+    assert!(
+        delivery_error.cause.reason.starts_with(&format!("no lines of {FIRST} (and another index): ")),
+        "{delivery_error:?}"
+    );
 }
 
 #[test]
@@ -170,17 +173,17 @@ fn a_probe_without_a_word_on_its_index_loses_nothing_and_tells_nothing() {
 
 #[test]
 fn after_a_rest_each_shut_index_is_asked_again() {
-    let mut shut = Shut::new(Backoff { min: seconds(1), max: seconds(30) });
+    let mut shut = BlockedIndices::new(Backoff { min: seconds(1), max: seconds(30) });
     for name in [FIRST, SECOND] {
         shut.shut(name, cause(403), 0, Duration::ZERO, u64::MAX);
-        assert!(shut.keep(name, Parcel::new(batch(0..3))).is_none());
+        assert!(shut.keep(name, InFlight::new(batch(0..3))).is_none());
     }
     let mut now = shut.probe_at().unwrap();
     for rest in 0..3 {
         for _ in [FIRST, SECOND] {
             let (name, line) = shut.take_probe(now).unwrap_or_else(|| panic!("after rest {rest} only one was asked"));
             assert!(shut.keep(&name, line).is_none());
-            shut.judge(&name, crate::delivery::shut::Probed::Refused(cause(403)), now, u64::MAX);
+            shut.judge(&name, crate::delivery::blocked_indices::Probed::Refused(cause(403)), now, u64::MAX);
         }
         assert!(shut.probe_at().is_some_and(|at| at > now), "rest {rest}");
         now = shut.probe_at().unwrap();
@@ -189,9 +192,9 @@ fn after_a_rest_each_shut_index_is_asked_again() {
 
 #[test]
 fn the_cause_of_a_shut_index_is_the_last_one() {
-    let mut shut = Shut::new(Backoff { min: seconds(1), max: seconds(30) });
+    let mut shut = BlockedIndices::new(Backoff { min: seconds(1), max: seconds(30) });
     for reason in ["closed", "read-only"] {
         shut.shut(FIRST, Cause::new(403, reason), 0, Duration::ZERO, 0);
     }
-    assert!(shut.report().is_some_and(|shut| shut.trouble.cause.reason.ends_with("read-only")));
+    assert!(shut.report().is_some_and(|shut| shut.delivery_error.cause.reason.ends_with("read-only")));
 }
