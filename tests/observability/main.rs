@@ -22,6 +22,7 @@ mod test_dashboard;
 mod test_dead_letters;
 mod test_docker_logs;
 mod test_documents;
+mod test_documents_links;
 mod test_documents_of_delivery;
 mod test_e2e_exec;
 mod test_e2e_metrics_logs;

@@ -108,6 +108,11 @@ impl Document {
         })
     }
 
+    /// Lines that are in no block, with their numbers from 1.
+    pub fn prose(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.prose.iter().map(|(number, line)| (*number, line.as_str()))
+    }
+
     /// Where its links lead, with the numbers of their lines.
     pub fn links(&self) -> Vec<(usize, String)> {
         let of_line = |(number, line): &(usize, String)| {
@@ -218,6 +223,19 @@ fn anchor(title: &str) -> String {
     kept.map(|character| if character == ' ' { '-' } else { character.to_ascii_lowercase() }).collect()
 }
 
+/// The text of a document with other rows in the table below a heading; none where there is no such table.
+pub fn with_table(text: &str, below: &str, rows: &[Vec<String>]) -> Option<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let section = lines.iter().position(|line| heading(line) == Some(below))? + 1;
+    let start = section + lines[section..].iter().position(|line| line.starts_with('|'))? + 2;
+    let end = start + lines.get(start..)?.iter().take_while(|line| line.starts_with('|')).count();
+    let cell = |cell: &String| if cell.is_empty() { " |".to_owned() } else { format!(" {} |", cell.replace('|', "\\|")) };
+    let rows = rows.iter().map(|row| format!("|{}", row.iter().map(cell).collect::<String>()));
+    let before = lines[..start].iter().map(|line| (*line).to_owned());
+    let after = lines[end..].iter().map(|line| (*line).to_owned());
+    Some(before.chain(rows).chain(after).collect::<Vec<_>>().join("\n") + "\n")
+}
+
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect()
 }
@@ -290,5 +308,15 @@ mod tests {
         let rows = Document::parse(text).unwrap().table("B");
         assert_eq!(rows, [["`a`".to_owned(), "b | c".to_owned()], ["d".to_owned(), String::new()]]);
         assert!(Document::parse(text).unwrap().table("C").is_empty());
+    }
+
+    #[test]
+    fn a_table_is_replaced_below_its_heading_alone() {
+        let text = "## A\n\n| h |\n| - |\n| no |\n\n## B\n\n| h | i |\n| - | - |\n| a | b |\n\ntext\n";
+        let rows = [vec!["x | y".to_owned(), String::new()]];
+        let replaced = with_table(text, "B", &rows).unwrap();
+        assert_eq!(replaced, text.replace("| a | b |", "| x \\| y | |"));
+        assert_eq!(Document::parse(&replaced).unwrap().table("B"), rows);
+        assert_eq!(with_table(text, "C", &rows), None);
     }
 }
