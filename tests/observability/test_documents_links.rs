@@ -18,9 +18,6 @@ const NOT_SEARCHED: [&str; 6] = ["target", ".git", ".cache", "data", ".local", "
 /// Folders of the repository: code in a document that begins with one of them is a path.
 const FOLDERS: [&str; 7] = ["backend/", "shipper/", "infra/", "tests/", "specs/", "docs/", "fuzz/"];
 
-/// Longest line of a document, in characters, outside of tables and code blocks.
-const COLUMNS: usize = 120;
-
 /// Paths of all Markdown files, relative to the repository. A symbolic link counts as its target.
 fn documents() -> Vec<String> {
     fn search(folder: &Path, found: &mut Vec<String>) {
@@ -101,19 +98,6 @@ fn documents_are_reachable_from_the_index() {
     }
     let missed: Vec<_> = documents().into_iter().filter(|path| !reached.contains(path)).collect();
     assert!(missed.is_empty(), "{INDEX} does not lead to {missed:?}");
-}
-
-#[test]
-fn documents_have_lines_of_120_columns_at_most() {
-    let mut faults = Vec::new();
-    for path in documents() {
-        for (number, line) in read(&path).prose() {
-            if line.chars().count() > COLUMNS && !line.starts_with('|') {
-                faults.push(format!("{path}, line {number}"));
-            }
-        }
-    }
-    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[test]
