@@ -314,7 +314,8 @@ fn documents_table_of_variables_is_the_programs() {
         .iter()
         .map(|variable| vec![format!("`{}`", variable.name), variable.help.to_owned()])
         .collect();
-    let of_service = of_backend.strip_suffix(&of_library[..]).expect("the service's help ends with the library's variables");
+    let of_service =
+        of_backend.strip_suffix(&of_library[..]).expect("the service's help ends with the library's variables");
     assert_table(CONFIGURATION, "The library, in any service", &of_library);
     assert_table(CONFIGURATION, "The service", of_service);
 }

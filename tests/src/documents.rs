@@ -229,7 +229,8 @@ pub fn with_table(text: &str, below: &str, rows: &[Vec<String>]) -> Option<Strin
     let section = lines.iter().position(|line| heading(line) == Some(below))? + 1;
     let start = section + lines[section..].iter().position(|line| line.starts_with('|'))? + 2;
     let end = start + lines.get(start..)?.iter().take_while(|line| line.starts_with('|')).count();
-    let cell = |cell: &String| if cell.is_empty() { " |".to_owned() } else { format!(" {} |", cell.replace('|', "\\|")) };
+    let cell =
+        |cell: &String| if cell.is_empty() { " |".to_owned() } else { format!(" {} |", cell.replace('|', "\\|")) };
     let rows = rows.iter().map(|row| format!("|{}", row.iter().map(cell).collect::<String>()));
     let before = lines[..start].iter().map(|line| (*line).to_owned());
     let after = lines[end..].iter().map(|line| (*line).to_owned());
