@@ -31,7 +31,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the service on LISTEN, its logs shipped to an embedded store under DATA_DIR (no engine needed)
-	cargo build $(CARGO_FLAGS) --release -p backend -p shipper
+	cargo build $(CARGO_FLAGS) --profile try -p backend -p shipper
 	@mkdir -p $(DATA_DIR)
 	@printf '%s\n' '' \
 	  'The service listens on http://$(LISTEN), its log lines go to $(DATA_DIR)/logs.db. Try, in another terminal:' '' \
@@ -41,8 +41,8 @@ run: ## start the service on LISTEN, its logs shipped to an embedded store under
 	  'and look at http://$(LISTEN)/requests/demo-1 in a browser.' '' \
 	  'Ctrl-C stops the service and ships what is left.' ''
 	@exec env LISTEN=$(LISTEN) STORE=sqlite:$(DATA_DIR)/logs.db SHIPPER_STATE_DIR=$(DATA_DIR)/shipper \
-	  $(TARGET_DIR)/release/shipper exec --to sqlite:$(DATA_DIR)/logs.db \
-	  -- $(TARGET_DIR)/release/backend
+	  $(TARGET_DIR)/try/shipper exec --to sqlite:$(DATA_DIR)/logs.db \
+	  -- $(TARGET_DIR)/try/backend
 
 up: ## the whole stack in Docker, once it is healthy; .env.example lists what can be set
 	@infra/compose/up.sh
