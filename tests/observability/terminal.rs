@@ -2,7 +2,7 @@
 //!
 //! Commands run as they stand, with two exceptions. The ports that they name are exchanged for free ones, so that all
 //! tests can run side by side. And `cargo` is a stand-in that writes down what it is told to build, which the tests have
-//! built already; `target/release` leads to it.
+//! built already; `target/release` and `target/try` lead to it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -68,7 +68,9 @@ impl Terminal {
         copy(&repository(), home.path(), &NOT_COPIED);
         let built = executable("backend").parent().unwrap().to_owned();
         fs::create_dir(home.path().join("target")).unwrap();
-        symlink(built, home.path().join("target/release")).unwrap();
+        for profile in ["release", "try"] {
+            symlink(&built, home.path().join("target").join(profile)).unwrap();
+        }
         fs::create_dir(home.path().join("bin")).unwrap();
         let cargo = home.path().join("bin/cargo");
         fs::write(&cargo, "#!/bin/sh\necho \"$*\" >>\"$CARGO_SAYS\"\n").unwrap();
