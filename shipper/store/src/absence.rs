@@ -1,37 +1,38 @@
-//! An embedded store that is not at its path: not yet, or not any more.
+//! Why an embedded store is missing: not created yet, or removed.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why there is nothing to read at an embedded store's path.
+/// An embedded store that does not exist at its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absence {
-    /// The store's file.
+    /// Path of the store's file.
     pub path: PathBuf,
-    /// How it is absent.
+    /// The reason.
     pub kind: AbsenceKind,
 }
 
-/// How an embedded store is absent. Shown, it says what to do.
+/// Why an embedded store is missing. `Display` says what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbsenceKind {
-    /// Its file does not exist or is empty, and no store was read since the program started; its folder exists.
+    /// The file does not exist or is empty. No store was read since the program started; the directory exists.
     NotCreated,
-    /// Its folder does not exist, and its file did not since the program started.
+    /// The directory does not exist. The file did not exist since the program started.
     NoFolder,
-    /// Its path is a link, or leads over one, into a folder that does not exist. The shipper can't make that.
+    /// The path is, or contains, a symbolic link into a directory that does not exist. The shipper can't create that
+    /// one.
     BrokenLink,
-    /// Its file was read before and does not exist any more.
+    /// The file was read before and no longer exists.
     Gone,
-    /// Its file was read before and is empty now.
+    /// The file was read before and is now empty.
     Emptied,
 }
 
 impl AbsenceKind {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 5] = [Self::NotCreated, Self::NoFolder, Self::BrokenLink, Self::Gone, Self::Emptied];
 
-    /// Its name in answers and logs.
+    /// Returns its name in API responses and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +45,7 @@ impl AbsenceKind {
     }
 }
 
-/// For whoever asks the program: without the path.
+/// The message for API clients, without the path.
 impl fmt::Display for AbsenceKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

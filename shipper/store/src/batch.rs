@@ -1,8 +1,8 @@
-//! A batch of lines, built once as the bytes that an engine's `_bulk` takes, and written or sent again from them.
+//! A batch of lines, stored as the body of an engine's `_bulk` request.
 //!
 //! The body is NDJSON: for each line an action, `{"create":{"_index":"<prefix>-YYYY.MM.DD","_id":"<id>"}}`, and the
-//! document. The embedded store reads the documents out of the same bytes. A line that has to go again is copied into
-//! a new batch with its neighbours in need; nothing is built a second time.
+//! document. The embedded store reads the documents from the same bytes. To retry some lines, their bytes are copied
+//! into a new batch; documents are never built twice.
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -12,19 +12,19 @@ use bytes::Bytes;
 use crate::id::{GenerationId, LineId};
 use crate::timestamp::Day;
 
-/// What a batch knows of one of its lines.
+/// Position of one line in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLine {
     /// The line's identity.
     pub id: LineId,
-    /// The line's length at its source in bytes, with its newline.
+    /// Length of the line at its source in bytes, including the newline.
     pub length: u64,
     action: u32,
     document: u32,
     end: u32,
 }
 
-/// Lines on their way to a store. Its body is shared, so a copy costs nothing.
+/// Lines to be written to a store. Clones share the body.
 #[derive(Clone, Debug)]
 pub struct Batch {
     body: Bytes,
@@ -32,19 +32,19 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The `_bulk` request body.
+    /// Returns the body of the `_bulk` request.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// Its lines, in the order of the body.
+    /// Returns the lines in the order of the body.
     #[must_use]
     pub fn lines(&self) -> &[BatchLine] {
         &self.lines
     }
 
-    /// The document of the line at `place`, without its newline.
+    /// Returns the document of the line at `place`, without its newline.
     ///
     /// # Panics
     /// When there is no such line.
@@ -54,7 +54,7 @@ impl Batch {
         &self.body[line.document as usize..line.end as usize - 1]
     }
 
-    /// The index that the line at `place` goes to.
+    /// Returns the name of the index of the line at `place`.
     ///
     /// # Panics
     /// When there is no such line.
@@ -66,16 +66,16 @@ impl Batch {
         std::str::from_utf8(&action[..end]).unwrap_or_default()
     }
 
-    /// How many lines from the first on have at most `max_bytes` of body together.
+    /// Returns how many lines from the start fit into `max_bytes` of body.
     #[must_use]
     pub fn lines_within(&self, max_bytes: usize) -> usize {
         self.lines.partition_point(|line| line.end as usize <= max_bytes)
     }
 
-    /// A batch of the lines at `places`, which must ascend, copied from this one.
+    /// Copies the lines at `places`, which must ascend, into a new batch.
     ///
     /// # Panics
-    /// When one of `places` is past the end.
+    /// When an index is out of range.
     #[must_use]
     pub fn select(&self, places: impl IntoIterator<Item = usize>) -> Self {
         let mut body = Vec::new();
@@ -94,10 +94,10 @@ impl Batch {
         Self { body: Bytes::from(body), lines }
     }
 
-    /// The lines of `range` as a batch of their own, sharing these bytes.
+    /// Returns the lines of `range` as a batch that shares these bytes.
     ///
     /// # Panics
-    /// When `range` is not within the lines.
+    /// When `range` is out of range.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
         let lines = &self.lines[range];
@@ -119,11 +119,11 @@ impl Batch {
 const ACTION_HEAD: &[u8] = b"{\"create\":{\"_index\":\"";
 const INDEX_AT: usize = ACTION_HEAD.len();
 
-/// Gathers lines into a [`Batch`].
+/// Collects lines into a [`Batch`].
 #[derive(Debug)]
 pub struct BatchBuilder {
     index_prefix: String,
-    /// Everything of an action before the id, for `day`; most lines in a row share it.
+    /// The action up to the id, for `day`. Consecutive lines usually share it.
     action: Vec<u8>,
     day: Option<Day>,
     body: Vec<u8>,
@@ -131,7 +131,7 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// Batches for the indices `<index_prefix>-YYYY.MM.DD`.
+    /// Creates a builder of batches for the indices `<index_prefix>-YYYY.MM.DD`.
     #[must_use]
     pub fn new(index_prefix: &str) -> Self {
         Self {
@@ -143,13 +143,13 @@ impl BatchBuilder {
         }
     }
 
-    /// Adds a line of `length` bytes at its source, whose document `write` appends, without a newline, to the buffer
-    /// that it is given. A batch's body must stay under 4 GiB; callers bound it far below.
+    /// Adds a line of `length` bytes at its source. `write` appends the document, without a newline, to the buffer it
+    /// gets. A batch's body must stay below 4 GiB; callers limit it far below that.
     pub fn push(&mut self, id: LineId, length: u64, day: Day, write: impl FnOnce(&mut Vec<u8>)) {
         if self.day != Some(day) {
             self.action.clear();
             self.action.extend_from_slice(ACTION_HEAD);
-            // Writing to memory does not fail.
+            // Writing to memory can't fail.
             let _ = write!(self.action, "{}-{day}\",\"_id\":\"", self.index_prefix);
             self.day = Some(day);
         }
@@ -163,19 +163,19 @@ impl BatchBuilder {
         self.lines.push(BatchLine { id, length, action, document, end: offset(self.body.len()) });
     }
 
-    /// Bytes of the body so far.
+    /// Returns the size of the body so far.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.body.len()
     }
 
-    /// Lines so far.
+    /// Returns the number of lines so far.
     #[must_use]
     pub fn count(&self) -> usize {
         self.lines.len()
     }
 
-    /// The batch gathered so far; the builder starts anew, with room for `capacity` bytes.
+    /// Returns the batch and starts a new one with a capacity of `capacity` bytes.
     pub fn finish(&mut self, capacity: usize) -> Batch {
         let count = self.lines.len();
         let body = std::mem::replace(&mut self.body, Vec::with_capacity(capacity));
@@ -184,12 +184,12 @@ impl BatchBuilder {
     }
 }
 
-/// A place in a body, whose size [`BatchBuilder::push`] bounds.
+/// Converts a position in a body, whose size [`BatchBuilder::push`] limits.
 fn offset(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// The generations that a batch's lines come from, each once in a row.
+/// Returns the generations of a batch's lines, without consecutive duplicates.
 pub fn generations(lines: &[BatchLine]) -> impl Iterator<Item = GenerationId> + '_ {
     let mut last = None;
     lines.iter().filter_map(move |line| {

@@ -1,19 +1,19 @@
-//! What it means to put a store in place: pipeline, template, schema.
+//! Bootstrapping a store: ingest pipeline, index template, schema.
 
 use std::fmt;
 
 use crate::disposition::Cause;
 
-/// What to do about what is not in place.
+/// Whether to change what is not in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootstrapMode {
-    /// Put it in place, never over a newer or a foreign one.
+    /// Put it in place, but never replace a newer or a foreign one.
     Apply,
-    /// Change nothing; say what is missing.
+    /// Only report what is missing.
     Check,
 }
 
-/// What was found and done.
+/// The result of bootstrapping a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootstrapReport {
     /// The ingest pipeline.
@@ -28,18 +28,18 @@ impl fmt::Display for BootstrapReport {
     }
 }
 
-/// What became of one part.
+/// What was done about one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not there and was put there.
+    /// It was missing and was created.
     Created,
-    /// An older one was there and was replaced.
+    /// It was older and was replaced.
     Updated,
-    /// It was there as it should be.
+    /// It was already in place.
     InPlace,
-    /// The credentials may not read it: it is left as it is.
+    /// The credentials do not allow reading it; it was left unchanged.
     Unproven,
-    /// This store has no such part, or the settings want none.
+    /// The store does not have this part, or the settings disable it.
     NotUsed,
 }
 
@@ -55,14 +55,14 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The store is not in place.
+/// Bootstrapping failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootstrapError {
-    /// Waiting does not help: something foreign or newer is there, a right or a processor is missing, or
+    /// Retrying does not help: something foreign or newer exists, a permission or an ingest processor is missing, or
     /// [`BootstrapMode::Check`] found something missing. The reason says what to do.
     #[error("{0}")]
     Refused(Cause),
-    /// No answer that tells anything; try again.
+    /// No usable answer; retry.
     #[error("the store does not answer: {0}")]
     Unavailable(Cause),
 }

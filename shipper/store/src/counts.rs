@@ -1,4 +1,4 @@
-//! Counts over many lines, and what of them is exact: facets, histograms and figures of requests.
+//! Aggregations: counts by value, histograms and request statistics, with their accuracy.
 
 use std::time::Duration;
 
@@ -6,33 +6,33 @@ use crate::level::Level;
 use crate::query::{Field, Filter, NamedField};
 use crate::timestamp::Timestamp;
 
-/// No list of values, groups or patterns is longer than this; a greater `top` is taken as this.
+/// Maximum length of a list of values, groups or patterns; a larger `top` is reduced to it.
 pub const MAX_TOP: usize = 1_000;
 
-/// No answer has more steps of time than this. A step that would make more is widened to a multiple of itself that does
-/// not, which the answer tells.
+/// Maximum number of time buckets in an answer. A step that would exceed it is widened to a multiple of itself, which
+/// the answer contains.
 pub const MAX_BUCKETS: u64 = 1_000;
 
-/// Which lines are counted. The default is all of them.
+/// The lines to count. The default is all lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Only lines that this finds.
+    /// Only lines that match this filter.
     pub filter: Filter,
-    /// Only lines at this time or later.
+    /// Only lines at or after this time.
     pub from: Option<Timestamp>,
     /// Only lines before this time.
     pub to: Option<Timestamp>,
 }
 
-/// How far counts are to be trusted.
+/// The accuracy of counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Counted {
-    /// They are exact.
+    /// Counts are exact.
     #[default]
     Exact,
-    /// Not everything was counted: there may be more of anything.
+    /// Not all lines were counted; counts are lower bounds.
     AtLeast {
-        /// Lines that were looked at, the newest.
+        /// Number of lines examined, the newest ones.
         looked_at: u64,
     },
 }
@@ -40,16 +40,16 @@ pub enum Counted {
 /// What lines are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Facet {
-    /// By the values of a field.
+    /// The values of a field.
     Of(Field),
-    /// By the status of the response.
+    /// The status of the response.
     Status,
-    /// By the values of a field that the user named; [`NamedField::facet`] says of which.
+    /// The values of a user-named field; [`NamedField::facet`] tells which fields support this.
     Named(NamedField),
 }
 
 impl Facet {
-    /// As a query names it.
+    /// Returns its name in a query.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -66,109 +66,110 @@ impl From<Field> for Facet {
     }
 }
 
-/// Counts of lines by values.
+/// Counts of lines by field values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facets {
-    /// How many lines were selected.
+    /// Number of selected lines.
     pub lines: u64,
-    /// One for each that was asked for, in that order.
+    /// Counts of each requested field, in the requested order.
     pub facets: Vec<FacetCounts>,
-    /// Whether that is exact.
+    /// Accuracy of the counts.
     pub counted: Counted,
 }
 
-/// Counts of lines by the values of one field. Lines without the field are counted nowhere.
+/// Counts of lines by the values of one field. Lines without the field are not included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FacetCounts {
-    /// By what.
+    /// The field.
     pub facet: Facet,
-    /// The most frequent, each with its lines; those of equal counts in the order of their values.
+    /// The most frequent values and their counts. Equal counts are sorted by value.
     pub values: Vec<(String, u64)>,
-    /// Lines of values that the list has no room for.
+    /// Number of lines with values beyond the list.
     pub others: u64,
 }
 
-/// Counts of lines over time. Times that engines can't order, before 1970 and after 2262, are in none of its buckets.
+/// Counts of lines over time. It excludes times before 1970 and after 2262, which engines can't sort.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// How long each bucket is; more than was asked for, where that would be more than [`MAX_BUCKETS`].
+    /// Width of a bucket. It is wider than requested if there would be more than [`MAX_BUCKETS`].
     pub step: Duration,
-    /// In the order of time, without a gap; none where no line was selected. Each begins at a multiple of the step since
-    /// the Unix epoch.
+    /// Buckets in order of time, without gaps; empty if no line was selected. Each begins at a multiple of the step
+    /// since the Unix epoch.
     pub buckets: Vec<Bucket>,
-    /// Whether that is exact.
+    /// Accuracy of the counts.
     pub counted: Counted,
 }
 
-/// The lines of one step of time.
+/// Counts of one time bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// When it begins.
+    /// Start of the bucket.
     pub start: Timestamp,
-    /// All its lines.
+    /// Number of lines.
     pub lines: u64,
-    /// Its lines of each level, least grave first, as in [`Level::ALL`].
+    /// Number of lines of each level, in the order of [`Level::ALL`].
     pub levels: [u64; Level::ALL.len()],
 }
 
-/// What requests are grouped by.
+/// How requests are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breakdown {
-    /// Not at all.
+    /// No grouping.
     Total,
-    /// By endpoint, the most requested first.
+    /// By endpoint, the most frequent first.
     Endpoint,
-    /// By project, the most requested first.
+    /// By project, the most frequent first.
     Project,
-    /// By steps of time, as in a [`Histogram`].
+    /// By time bucket, as in a [`Histogram`].
     Time(Duration),
 }
 
-/// Figures of requests, out of their access lines.
+/// Request statistics, computed from access lines.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestStats {
-    /// All requests that were selected.
+    /// Statistics of all selected requests.
     pub total: Requests,
-    /// Each group; requests without an endpoint or a project are in none. Of steps of time there is each without a gap.
+    /// Statistics of each group. Requests without an endpoint or a project are in none. Time buckets have no gaps.
     pub groups: Vec<(GroupKey, Requests)>,
-    /// Requests of groups that the list has no room for.
+    /// Number of requests in groups beyond the list.
     pub others: u64,
-    /// How long the steps of time are, where they are grouped by it; as in a [`Histogram`].
+    /// Width of a time bucket, as in a [`Histogram`], if grouped by time.
     pub step: Option<Duration>,
-    /// Whether that is exact. Percentiles of an engine are estimates (t-digest), those of the embedded store are not.
+    /// Accuracy of the counts. Percentiles of an engine are estimates (t-digest); those of the embedded store are
+    /// exact.
     pub counted: Counted,
 }
 
-/// What the requests of a group have in common.
+/// The key of a group of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupKey {
-    /// Their endpoint or their project.
+    /// An endpoint or a project.
     Value(String),
-    /// The step of time that begins here.
+    /// The start of a time bucket.
     Time(Timestamp),
 }
 
-/// Figures of some requests.
+/// Statistics of a group of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Requests {
-    /// How many.
+    /// Number of requests.
     pub requests: u64,
-    /// Those answered with a status from 500 to 599.
+    /// Number of responses with a status from 500 to 599.
     pub server_errors: u64,
-    /// Those that no answer was sent to.
+    /// Number of requests without a response.
     pub unanswered: u64,
-    /// Half of them took no longer, in milliseconds; none where none tells.
+    /// Median duration in milliseconds (p50); `None` if no request has a duration.
     pub p50_ms: Option<f64>,
-    /// Nine in ten took no longer.
+    /// 90th percentile of the duration in milliseconds.
     pub p90_ms: Option<f64>,
-    /// 99 of a hundred took no longer.
+    /// 99th percentile of the duration in milliseconds.
     pub p99_ms: Option<f64>,
 }
 
-/// Times that every engine can order: from 1970 to 2262.
+/// Times that every engine can sort: from 1970 to 2262.
 const ORDERED: std::ops::Range<i64> = 0..i64::MAX / 1_000;
 
-/// Whether every engine can order a time.
+/// Whether every engine can sort a time.
 pub(crate) fn is_ordered(time: &Timestamp) -> bool {
     ORDERED.contains(&time.unix_micros())
 }
@@ -177,35 +178,35 @@ const fn before(time: Timestamp) -> Timestamp {
     Timestamp::from_unix_micros(time.unix_micros() - 1)
 }
 
-/// Steps of time between the first line and the last.
+/// Time buckets of equal width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Steps {
-    /// The first begins so many microseconds after the epoch.
+    /// Start of the first bucket, in microseconds since the epoch.
     pub(crate) start: i64,
-    /// They are so long.
+    /// Width of a bucket in microseconds.
     pub(crate) step: i64,
-    /// There are so many.
+    /// Number of buckets.
     pub(crate) count: u64,
 }
 
 impl Steps {
-    /// The steps of a selection that says where it begins and where it ends.
+    /// Creates the buckets of a selection that has both time bounds.
     pub(crate) fn of(selection: &Selection, asked: Duration) -> Option<Self> {
         let (from, to) = (selection.from.filter(is_ordered)?, selection.to.filter(is_ordered)?);
         (from < to).then(|| Self::between(from, before(to), asked))
     }
 
-    /// The steps of another, whose first line and last line are known.
+    /// Creates the buckets of a selection; a missing time bound is replaced by the first or the last line's time.
     pub(crate) fn around(selection: &Selection, (first, last): (Timestamp, Timestamp), asked: Duration) -> Self {
         let first = selection.from.filter(is_ordered).unwrap_or(first);
         Self::between(first, selection.to.filter(is_ordered).map_or(last, before), asked)
     }
 
-    /// Steps from the first time to the last, which is within.
+    /// Creates buckets from the first to the last time, inclusive.
     pub(crate) fn between(first: Timestamp, last: Timestamp, asked: Duration) -> Self {
         let clamp = |time: Timestamp| time.unix_micros().clamp(ORDERED.start, ORDERED.end - 1);
         let (first, last) = (clamp(first), clamp(last.max(first)));
-        // Engines count in milliseconds.
+        // Engines use milliseconds.
         let asked =
             i64::try_from(asked.as_millis()).unwrap_or(i64::MAX / 1_000_000).clamp(1, i64::MAX / 1_000_000) * 1_000;
         let most = i64::try_from(MAX_BUCKETS).unwrap_or(i64::MAX);
@@ -217,13 +218,13 @@ impl Steps {
         Self { start: first / step * step, step, count: count(step).unsigned_abs() }
     }
 
-    /// The step that a time lies in.
+    /// Returns the index of the bucket that contains a time.
     pub(crate) fn place(&self, time: Timestamp) -> Option<usize> {
         let after = time.unix_micros().checked_sub(self.start).filter(|after| *after >= 0)?;
         usize::try_from(after / self.step).ok().filter(|place| (*place as u64) < self.count)
     }
 
-    /// When each begins.
+    /// Returns the start of each bucket.
     pub(crate) fn starts(&self) -> impl Iterator<Item = Timestamp> {
         let (start, step) = (self.start, self.step);
         (0..self.count.cast_signed()).map(move |number| Timestamp::from_unix_micros(start + number * step))

@@ -1,48 +1,47 @@
-//! What rests of a source: whether the lines of a generation stand end to end in a store, so that completeness can be
-//! asked of the store itself.
+//! Coverage of a source: whether a generation's lines are stored without a gap. It lets completeness be checked against
+//! the store itself.
 //!
-//! Each line tells its place: its generation, its offset there and its length with its newline. Within a generation the
-//! lines of a range that is whole are as long together as the range, and each begins where the one before it ends.
-//! These answers tell places and lengths and nothing of what the lines say, so they are asked without a
-//! scope.
+//! Each stored line has its generation, its offset there and its length including the newline. If a range is complete,
+//! the lengths of its lines add up to the length of the range, and each line begins where the one before it ends.
+//! Answers contain offsets and lengths but no log content, so these queries take no scope.
 
 use std::ops::Range;
 
 use crate::id::LineId;
 
-/// One answer gives no more [spans](crate::Store::spans) than this.
+/// Maximum number of [spans](crate::Store::spans) in one answer.
 pub const MAX_SPANS: usize = 10_000;
 
-/// One question is of no more [steps](crate::Store::coverage_in_steps) than this.
+/// Maximum number of [steps](crate::Store::coverage_in_steps) in one query.
 pub const MAX_STEPS: u64 = 1_024;
 
-/// One question is of no more [ids](crate::Store::resting) than this.
+/// Maximum number of [ids](crate::Store::resting) in one query.
 pub const MAX_IDS: usize = 1_000;
 
-/// As long as a range has no more lines than this, [`Coverage::distinct`] is less than [`Coverage::lines`] where a line
-/// rests twice. Engines count distinct values by hashes of 25 bits; up to 5,792 of them their estimate is never
-/// rounded up by a whole line.
+/// Maximum number of lines for which [`Coverage::distinct`] reveals duplicates. Within it, `distinct` is less than
+/// [`Coverage::lines`] if a line is stored twice. Engines count distinct values by 25-bit hashes; up to 5,792 of them,
+/// the estimate is never rounded up by a whole line.
 pub const DISTINCT_UP_TO: u64 = 4_096;
 
-/// What rests of the lines that begin in a range of a generation.
+/// What is stored of the lines that begin in a range of a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// How many lines; one that rests twice counts twice.
+    /// Number of lines. A line stored twice counts twice.
     pub lines: u64,
-    /// Their lengths at their source together, in bytes.
+    /// Sum of the lines' lengths at their source, in bytes.
     pub bytes: u64,
-    /// How many different places they have, in an engine as it estimates it; see [`DISTINCT_UP_TO`].
+    /// Number of distinct offsets. An engine estimates it; see [`DISTINCT_UP_TO`].
     pub distinct: u64,
-    /// Where the first of them begins.
+    /// Offset of the first line.
     pub first: Option<u64>,
-    /// Where the last of them ends; not told of [steps](crate::Store::coverage_in_steps).
+    /// End offset of the last line. Not set for [steps](crate::Store::coverage_in_steps).
     pub last_end: Option<u64>,
 }
 
 impl Coverage {
-    /// Whether the lines are as long together as `offsets`, begin where it begins and end where it ends. `offsets` must
-    /// begin and end with a line. A line that is missing and another of the same length that rests twice are not told
-    /// apart here.
+    /// Whether the lines cover `offsets` by their total length, first offset and end offset. `offsets` must begin and
+    /// end at line boundaries. This does not detect a missing line that is made up for by a duplicate of the same
+    /// length.
     #[must_use]
     pub fn is_whole(&self, offsets: &Range<u64>) -> bool {
         let length = offsets.end.saturating_sub(offsets.start);
@@ -51,31 +50,31 @@ impl Coverage {
     }
 }
 
-/// A line's place in its generation.
+/// The position of a line in its generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Offset of its first byte.
+    /// Offset of the first byte.
     pub offset: u64,
-    /// Its length in bytes, with its newline; 0 where the document does not tell.
+    /// Length in bytes including the newline; 0 if the document does not contain it.
     pub length: u64,
-    /// The index that it rests in; none in the embedded store.
+    /// Name of the index that holds the line. `None` in the embedded store.
     pub index: Option<String>,
 }
 
-/// What a store has removed itself of a generation, because of its age or for room.
+/// What the store's own retention has removed from a generation, by age or size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// How many lines.
+    /// Number of lines.
     pub lines: u64,
-    /// Their lengths at their source together, in bytes.
+    /// Sum of the lines' lengths at their source, in bytes.
     pub bytes: u64,
 }
 
-/// A line of which a store was asked, and how often it rests there.
+/// Number of stored documents with a line's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resting {
-    /// The line.
+    /// The line's id.
     pub id: LineId,
-    /// How many documents have its id, each in an index of its own.
+    /// Number of documents with this id, each in a different index.
     pub documents: u64,
 }

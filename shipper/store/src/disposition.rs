@@ -1,35 +1,35 @@
-//! What became of the lines of one write.
+//! Results of a write.
 
-/// What a store said of one line.
+/// The result of writing one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// It rests in the store, put there by this write.
+    /// The line was stored by this write.
     Stored,
-    /// It was there before: an earlier write took it and its answer was lost.
+    /// The line was already stored: an earlier write succeeded and its response was lost.
     AlreadyStored,
-    /// The store could not take it now and may take it later.
+    /// The store can't accept the line now, but may accept it later.
     Retry(Cause),
-    /// The store will never take it as it is.
+    /// The store will never accept the line.
     DeadLetter(Cause),
 }
 
-/// A store's own words about a line or a request that it did not take.
+/// Why a store did not accept a line or a request, in the store's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Cause {
-    /// The HTTP status of the item or request; 0 where there is none (no answer, the embedded store).
+    /// HTTP status of the item or request; 0 without one (no response, or the embedded store).
     pub status: u16,
-    /// What kind of trouble it is.
+    /// The kind of problem.
     pub kind: CauseKind,
-    /// The reason, at most [`Cause::MAX_REASON_BYTES`] long, without the line itself.
+    /// The reason, at most [`Cause::MAX_REASON_BYTES`] long. It does not contain the line.
     pub reason: String,
 }
 
 impl Cause {
-    /// Longer reasons are cut here.
+    /// Maximum length of a reason; longer ones are truncated.
     pub const MAX_REASON_BYTES: usize = 1024;
 
-    /// A cause whose reason is cut to its bound, of the kind that its status tells.
+    /// Creates a cause of the kind that its status implies.
     #[must_use]
     pub fn new(status: u16, reason: impl Into<String>) -> Self {
         let mut reason = reason.into();
@@ -40,54 +40,54 @@ impl Cause {
         Self { status, kind: CauseKind::of_status(status), reason }
     }
 
-    /// The same, of a kind that more than the status tells.
+    /// Replaces the kind where it is known better than the status implies.
     #[must_use]
     pub fn of_kind(self, kind: CauseKind) -> Self {
         Self { kind, ..self }
     }
 }
 
-/// Kinds of trouble with a store: a closed set, for metrics and for what to do next.
+/// Kinds of problems with a store. A closed set, used in metrics and to decide how to continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CauseKind {
-    /// No connection, or none that brought an answer.
+    /// No connection, or one that broke before a response.
     Unreachable,
-    /// No answer within the deadline.
+    /// No response within the timeout.
     TimedOut,
-    /// An answer that is cut, is not of the form, or speaks of another number of lines.
+    /// The response is truncated, malformed, or has the wrong number of items.
     Unreadable,
-    /// Too much at once: 429, a full queue, a circuit breaker.
+    /// The store is overloaded: 429, a full queue, a circuit breaker.
     Busy,
-    /// Not all of it is there: 502, 503, 504.
+    /// Part of the store is unavailable: 502, 503, 504.
     Unavailable,
-    /// It fails over what it was given: any other 5xx.
+    /// The store failed to process the request: any other 5xx.
     Failing,
-    /// Credentials or rights: 401, 403, 407.
+    /// Missing credentials or permissions: 401, 403, 407.
     Rights,
-    /// An index or the cluster takes no writes: read-only, or a disk past its flood stage.
+    /// An index or the cluster blocks writes: read-only, or a disk above the flood-stage watermark.
     Block,
-    /// There is no such index, and none is made.
+    /// The index does not exist and is not created automatically.
     MissingIndex,
-    /// There is no room for another index's shards.
+    /// The cluster's shard limit prevents a new index.
     ShardLimit,
-    /// Pipeline or template are missing, foreign, or can't be put in place.
+    /// Ingest pipeline or index template are missing, foreign, or can't be put in place.
     NotInPlace,
-    /// Something else that is not this store's API answers, or the address is wrong.
+    /// The address is wrong, or another service answers there.
     Address,
-    /// It takes no request of this size: 413.
+    /// The request is too large: 413.
     TooLarge,
-    /// It does not take this request or line as it is: any other 4xx.
+    /// The store rejects the request or the line: any other 4xx.
     Rejected,
-    /// The embedded store's file or disk.
+    /// A problem with the embedded store's file or disk.
     Storage,
     /// The embedded store's file was deleted, moved or replaced while it was open.
     FileReplaced,
-    /// The embedded store's folder is missing.
+    /// The embedded store's directory is missing.
     FolderMissing,
 }
 
 impl CauseKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 17] = [
         Self::Unreachable,
         Self::TimedOut,
@@ -108,7 +108,7 @@ impl CauseKind {
         Self::FolderMissing,
     ];
 
-    /// Its name in metrics.
+    /// Returns its name in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -147,31 +147,31 @@ impl CauseKind {
     }
 }
 
-/// Why a whole write has no dispositions. None of these loses a line; each asks for another next step.
+/// Why a whole write failed. No variant loses a line; each requires a different reaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// No answer, or one that tells nothing (connection, time-out, 429, 5xx, a cut body): what the store holds is
-    /// unknown, so all of it again after a backoff.
+    /// No usable response (connection error, timeout, 429, 5xx, truncated body). It is unknown what was stored: retry
+    /// the batch after a backoff.
     #[error("the store did not take the batch: {0}")]
     Unavailable(Cause),
-    /// The answer is longer than is read: what the store holds is unknown, so all of it again after a backoff, in
-    /// smaller requests, whose answers are shorter.
+    /// The response exceeds the size limit. It is unknown what was stored: retry after a backoff with smaller requests,
+    /// which have shorter responses.
     #[error("the store's answer can't be read: {0}")]
     AnswerTooLong(Cause),
-    /// The store refuses every write for a reason its operator has to mend (rights, an index block, a full disk):
-    /// pause, say so, and try again.
+    /// The store refuses all writes for a reason that the operator must fix (permissions, an index block, a full disk):
+    /// pause, report it and retry.
     #[error("the store refuses writes: {0}")]
     Refused(Cause),
-    /// The request is larger than the store takes: split it.
+    /// The request is larger than the store accepts: split it.
     #[error("the store takes no request of this size: {0}")]
     TooLarge(Cause),
-    /// This request, as it is, can't be taken: halve it until the line that spoils it stands alone.
+    /// The store rejects this request: bisect it until the offending line is alone.
     #[error("the store rejects the batch: {0}")]
     Rejected(Cause),
 }
 
 impl WriteError {
-    /// The store's own words.
+    /// Returns the store's reason.
     #[must_use]
     pub fn cause(&self) -> &Cause {
         match self {

@@ -1,95 +1,95 @@
-//! Why a store can't be opened, is not ready or can't be searched. Writing has its own: [`crate::WriteError`].
+//! Errors of opening, checking and searching a store. Write errors are [`crate::WriteError`].
 
 use std::path::PathBuf;
 
 use crate::disposition::Cause;
 
-/// A store that can't be opened. Whether an engine answers is not asked here, but by [`crate::Store::ready`].
+/// The store can't be opened. Opening does not contact an engine; [`crate::Store::ready`] does.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder for the embedded store can't be made.
+    /// The directory for the embedded store can't be created.
     #[error("can't make the folder {}: {source}", path.display())]
     Folder {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The embedded store's folder was removed while the store was open.
+    /// The embedded store's directory was removed while the store was open.
     #[error("the store's folder {} is missing: put it back, or restart the shipper to make it", path.display())]
     NoFolder {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
-    /// The embedded store's file was replaced by another while it was opened.
+    /// The embedded store's file was replaced by another one while it was being opened.
     #[error("the store {} was replaced while it was opened: try again", path.display())]
     Replaced {
         /// The file.
         path: PathBuf,
     },
-    /// The embedded store can't be opened or given its tables.
+    /// The embedded store can't be opened, or its tables can't be created.
     #[error("can't open the store {}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// SQLite's words.
+        /// SQLite's message.
         reason: String,
     },
-    /// The disk of the embedded store has no room for what opening it takes.
+    /// The disk of the embedded store is too full to open it.
     #[error("can't open the store {}: {reason}: make room on its disk", path.display())]
     Full {
         /// The file.
         path: PathBuf,
-        /// The words of SQLite or the system.
+        /// The message of SQLite or the operating system.
         reason: String,
     },
-    /// A newer version of this program made the embedded store.
+    /// The embedded store was created by a newer version of this program.
     #[error("the store {} has schema version {found}, this program knows up to {known}: use a newer version", path.display())]
     NewerSchema {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// The schema version of the file.
         found: i64,
-        /// What is known here.
+        /// The newest schema version that this program supports.
         known: i64,
     },
-    /// A file with certificates or a key can't be used.
+    /// A file with certificates or a key is not usable.
     #[error("can't use {} for TLS: {reason}", path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// The client for the engine can't be made from these settings.
+    /// The settings of the engine's client are not usable.
     #[error("can't make a client for the engine: {0}")]
     Client(String),
 }
 
-/// The store does not serve at the moment.
+/// The store can't serve requests right now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadyError {
-    /// It does not answer, or not in time.
+    /// The store did not answer, or not in time.
     #[error("the store does not answer: {0}")]
     Unavailable(Cause),
-    /// It answers with a no that its operator has to mend.
+    /// The store answered with an error that the operator has to fix.
     #[error("the store refuses: {0}")]
     Refused(Cause),
 }
 
-/// A search without an answer.
+/// The search failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SearchError {
-    /// The store does not answer; try again.
+    /// The store did not answer; retry.
     #[error("the store does not answer: {0}")]
     Unavailable(Cause),
-    /// It took longer than it may; narrow the search.
+    /// The search exceeded its time limit; narrow it.
     #[error("the search took longer than {seconds} s: narrow it by request, project or time")]
     TimedOut {
-        /// The bound.
+        /// The time limit.
         seconds: u64,
     },
-    /// The store answers with a no: rights, a damaged file, a newer schema.
+    /// The store refused the search, for example for missing permissions, a damaged file or a newer schema.
     #[error("the store refuses the search: {0}")]
     Refused(Cause),
 }

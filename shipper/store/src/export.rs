@@ -1,16 +1,16 @@
-//! An embedded store's lines, all or some, to be written elsewhere.
+//! Exporting the lines of an embedded store.
 
-/// Where a page of an export begins. The default is the first line.
+/// The position at which a page of an export begins. The default is the first line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportPlace(pub(crate) i64);
 
-/// Some lines in the order in which they came.
+/// A page of lines in the order in which the store received them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExportPage {
-    /// Documents as the store holds them, a few megabytes of them or one.
+    /// The stored documents: a few megabytes, or a single longer one.
     pub lines: Vec<String>,
-    /// Where to go on; `None` when this is all.
+    /// Cursor of the next page; `None` on the last page.
     pub next: Option<ExportPlace>,
-    /// How much of the store was looked at, as a part of 1.
+    /// Progress, from 0 to 1.
     pub done: f64,
 }

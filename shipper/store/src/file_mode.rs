@@ -1,33 +1,33 @@
-//! The permissions of files and folders that hold log lines or secrets.
+//! Permissions of files and directories that hold log lines or secrets.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
-/// The permissions of the files that are made for lines, whatever the umask: `0600` by default. A folder gets the same with
-/// the right to enter it for everyone who may read: `0700`.
+/// Permissions of files created for log lines, regardless of the umask. The default is `0600`. Directories get the same
+/// bits plus the execute bit for everyone who may read: `0700`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileMode(u32);
 
-/// A text that is no [`FileMode`].
+/// The text is not a valid [`FileMode`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseFileModeError {
-    /// It is something else.
+    /// The text is not an octal mode of a supported form.
     #[error("{0:?} is no file mode: expected 0600, or with rights for a group 0640 or 0660")]
     Malformed(String),
-    /// Everyone on the machine would have rights.
+    /// The mode grants permissions to all users.
     #[error("{0:?} gives rights to everyone: expected 0600, or with rights for a group 0640 or 0660")]
     OpenToOthers(String),
 }
 
-/// The owner's rights to read and write, which a file always has.
+/// The owner's read and write permissions, which are always set.
 const OWNER: u32 = 0o600;
 
-/// The rights that a file may have.
+/// The most permissions a file may have.
 const MOST: u32 = 0o660;
 
-/// The rights of everyone else.
+/// The permissions of all other users.
 const OTHERS: u32 = 0o007;
 
 impl Default for FileMode {
@@ -58,29 +58,29 @@ impl fmt::Display for FileMode {
 }
 
 impl FileMode {
-    /// The permission bits that these are; others are left out.
+    /// Keeps the supported permission bits and drops all others.
     #[must_use]
     pub const fn from_bits(bits: u32) -> Self {
         Self(bits & MOST | OWNER)
     }
 
-    /// The permission bits of a file.
+    /// Returns the permission bits of a file.
     #[must_use]
     pub const fn file(self) -> u32 {
         self.0
     }
 
-    /// The permission bits of a folder.
+    /// Returns the permission bits of a directory.
     #[must_use]
     pub const fn folder(self) -> u32 {
         self.0 | (self.0 & 0o444) >> 2
     }
 
-    /// Makes a folder and what is missing above it, with these permissions, so that they survive a power loss. Folders that are
-    /// there keep theirs.
+    /// Creates a directory and its missing parents with these permissions and syncs them to disk. Existing directories
+    /// keep their permissions.
     ///
     /// # Errors
-    /// As the file system says.
+    /// Returns the file system's error.
     pub fn create_dir_all(self, dir: &Path) -> io::Result<()> {
         if dir.as_os_str().is_empty() || dir.is_dir() {
             return Ok(());
@@ -101,7 +101,7 @@ impl FileMode {
         if self == Self::default() {
             return Ok(());
         }
-        // The umask took the group's rights away. That files get the folder's group (set-group-ID) stays as above.
+        // The umask removed group permissions; restore them and keep an inherited set-group-ID bit.
         let inherited = std::fs::metadata(dir)?.permissions().mode() & 0o7000;
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(inherited | self.folder()))
     }
@@ -111,11 +111,11 @@ impl FileMode {
         std::fs::create_dir(dir)
     }
 
-    /// Opens a file as `options` say, and makes it with these permissions where it is missing. A file that is there keeps its
+    /// Opens a file with `options`, and creates it with these permissions if it is missing. An existing file keeps its
     /// own.
     ///
     /// # Errors
-    /// As the file system says.
+    /// Returns the file system's error.
     #[cfg(unix)]
     pub fn open_or_create(self, options: &std::fs::OpenOptions, path: &Path) -> io::Result<std::fs::File> {
         use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -126,7 +126,7 @@ impl FileMode {
                 }
                 Ok(file)
             }
-            // A link that leads to no file makes the file that it names.
+            // A dangling symbolic link: create the file it points to.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 options.clone().mode(self.file()).create(true).open(path)
             }
@@ -134,32 +134,32 @@ impl FileMode {
         }
     }
 
-    /// Opens a file as `options` say, and makes it where it is missing.
+    /// Opens a file with `options`, and creates it if it is missing.
     ///
     /// # Errors
-    /// As the file system says.
+    /// Returns the file system's error.
     #[cfg(not(unix))]
     pub fn open_or_create(self, options: &std::fs::OpenOptions, path: &Path) -> io::Result<std::fs::File> {
         options.clone().create(true).open(path)
     }
 }
 
-/// Makes what was created in a folder survive a power loss; `""` is the current one.
+/// Syncs a directory, so that files created in it survive a power loss. `""` is the current directory.
 ///
 /// # Errors
-/// As the file system says, but that it knows no such thing.
+/// Returns the file system's error, unless the file system does not support syncing directories.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     match std::fs::File::open(dir).and_then(|dir| dir.sync_all()) {
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-        // A folder that may be written to and not read.
+        // The directory is writable but not readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced,
     }
 }
 
-/// The permission bits of a file that others than its owner may read or write; `None` of one that only its owner may, or that
-/// is not there.
+/// Returns a file's permission bits if users other than its owner may read or write it. Returns `None` if only the
+/// owner may, or if the file does not exist.
 #[must_use]
 pub fn shared_with_others(path: &Path) -> Option<u32> {
     #[cfg(unix)]

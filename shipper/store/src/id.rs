@@ -1,16 +1,16 @@
-//! Where a line came from, as an identity: its source generation and its byte offset there.
+//! A line's identity: its source generation and its byte offset there.
 //!
-//! A generation is one life of one file, or one spool segment, and is named by a UUID v7, so generations sort by
-//! their birth. A line's document id is `<generation>-<offset>`: 32 lower-case hexadecimal digits, a hyphen and the
-//! offset as 12 hexadecimal digits. Ids of one generation therefore grow in text order as they do in time, which is
-//! what an engine's id look-up is quickest with. Offsets end at [`MAX_OFFSET`].
+//! A generation is one life of one file, or one spool segment. Its name is a UUID v7, so generations sort by creation
+//! time. A line's document id is `<generation>-<offset>`: 32 lower-case hexadecimal digits, a hyphen and the offset as
+//! 12 hexadecimal digits. Within a generation, ids therefore grow both in time and in text order, which makes an
+//! engine's id look-up fastest. The largest offset is [`MAX_OFFSET`].
 
 use std::fmt;
 use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// The greatest offset that a document id can name (2^48 - 1, 256 TiB in one generation).
+/// The largest offset that fits a document id: 2^48 - 1, or 256 TiB in one generation.
 pub const MAX_OFFSET: u64 = (1 << 48) - 1;
 
 /// Length of a document id in bytes.
@@ -23,20 +23,21 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 pub struct GenerationId([u8; 32]);
 
 impl GenerationId {
-    /// A generation born at `unix_ms` milliseconds since the Unix epoch; time and randomness are the caller's.
+    /// Creates the id of a generation created at `unix_ms`, in milliseconds since the Unix epoch. The caller supplies
+    /// time and randomness.
     #[must_use]
     pub fn new(unix_ms: u64, random: &[u8; 10]) -> Self {
         Self::from(uuid::Builder::from_unix_timestamp_millis(unix_ms, random).into_uuid())
     }
 
-    /// When it was born, in milliseconds since the Unix epoch, as its UUID v7 says.
+    /// Returns its creation time in milliseconds since the Unix epoch, as stored in the UUID v7.
     #[must_use]
     pub fn born_unix_ms(&self) -> u64 {
         // The first 48 bits of a UUID v7 are its milliseconds (RFC 9562, section 5.7).
         self.0[..12].iter().fold(0, |ms, digit| ms << 4 | u64::from(nibble(*digit)))
     }
 
-    /// Its 32 lower-case hexadecimal digits.
+    /// Returns the 32 lower-case hexadecimal digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -51,7 +52,7 @@ impl From<Uuid> for GenerationId {
     }
 }
 
-/// The text is not 32 hexadecimal digits.
+/// The text is not a generation id: 32 hexadecimal digits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a generation is written as 32 hexadecimal digits")]
 pub struct ParseGenerationError;
@@ -92,17 +93,17 @@ impl<'de> serde::Deserialize<'de> for GenerationId {
     }
 }
 
-/// One line's identity, the same however often the line is sent.
+/// Identity of one line. It stays the same when the line is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineId {
-    /// The life of the file, or the spool segment, that the line stands in.
+    /// The file's generation or the spool segment that contains the line.
     pub generation: GenerationId,
     /// Offset of the line's first byte in it, at most [`MAX_OFFSET`].
     pub offset: u64,
 }
 
 impl LineId {
-    /// The document id's bytes.
+    /// Returns the bytes of the document id.
     #[must_use]
     pub fn to_bytes(self) -> [u8; ID_LENGTH] {
         let mut id = [b'-'; ID_LENGTH];
@@ -114,7 +115,7 @@ impl LineId {
     }
 }
 
-/// The text is no document id.
+/// The text is not a document id.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a line's id is written as 32 hexadecimal digits, a hyphen and 12 more")]
 pub struct ParseLineIdError;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A level of the log contract, least grave first.
+/// A level of the log contract, in order of increasing severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// `trace`
@@ -18,16 +18,16 @@ pub enum Level {
     Error,
 }
 
-/// The text is none of the contract's levels.
+/// The text is not one of the contract's levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a level is one of trace, debug, info, warn, error")]
 pub struct ParseLevelError;
 
 impl Level {
-    /// All of them, least grave first.
+    /// All levels, in order of increasing severity.
     pub const ALL: [Self; 5] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
 
-    /// As the contract writes it.
+    /// Returns the contract's spelling.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl fmt::Display for Level {
 impl FromStr for Level {
     type Err = ParseLevelError;
 
-    /// Reads the contract's spelling and no other.
+    /// Parses the contract's spelling only.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|level| level.as_str() == text).ok_or(ParseLevelError)
     }

@@ -1,11 +1,11 @@
-//! Where logs rest: one [`Store`] over Elasticsearch/OpenSearch and an embedded SQLite database. Both write and
-//! search; nothing outside this crate knows either.
+//! Log storage: one [`Store`] over Elasticsearch/OpenSearch and an embedded SQLite database. Both accept writes and
+//! answer searches. No other crate depends on either.
 //!
-//! In flow order: a line's [identity](id) and [time](timestamp), the [batch] that carries it, the
-//! [disposition] that comes back, and the store itself, named by a [target]: an [engine] or the embedded [sqlite].
-//! How much rests of a source is its [coverage].
-//! What a [search] finds is a contract record in either; where a line is not one, an engine's ingest pipeline and
-//! `normalise` make it one in the same way.
+//! In the order the data flows: a line's [identity](id) and [time](timestamp), the [batch] that carries it, the
+//! [disposition] that comes back, and the store itself: an [engine] or the embedded [sqlite] database, selected by a
+//! [target]. [coverage] reports which lines of a source are stored.
+//! Every line that a [search] returns is a contract record. Lines that are not are converted by an engine's ingest
+//! pipeline, or by `normalise` in the embedded store, with the same result.
 
 mod absence;
 pub mod batch;

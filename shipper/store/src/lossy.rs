@@ -1,11 +1,11 @@
-//! JSON strings with half a surrogate pair in them, as loggers that cut strings write them.
+//! JSON strings with unpaired surrogates, as written by loggers that truncate strings.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// A JSON string in which half a surrogate pair reads as replacement characters.
+/// A JSON string in which each unpaired surrogate is read as replacement characters.
 pub(crate) struct Lossy<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Lossy<'a> {

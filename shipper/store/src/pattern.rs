@@ -1,18 +1,19 @@
-//! The pattern of a message: what messages of one kind share once what differs from one to the next is taken out.
+//! Message patterns: the part that messages of one kind have in common.
 //!
-//! A word with a digit in it becomes `#`, and so does what stands between double quotes; all else stays. A word is a run
-//! of letters and digits, of any script, that `-`, `_`, `.` and `:` may join: an id, a version, an address and a time
-//! each are one word. So `order 8812 of "ann" took 3.5ms` and `order 9 of "bob" took 12ms` are both
-//! `order # of "#" took #`. It is one pass over the message, and the same wherever messages are counted or compared.
+//! A word that contains a digit becomes `#`, and so does the text between double quotes. Everything else is kept. A
+//! word is a run of letters and digits of any script, optionally joined by `-`, `_`, `.` and `:`. Ids, versions,
+//! addresses and times are therefore one word each. `order 8812 of "ann" took 3.5ms` and `order 9 of "bob" took 12ms`
+//! both become `order # of "#" took #`. The pattern is computed in one pass, and is the same wherever messages are
+//! counted or compared.
 
 use std::borrow::Cow;
 
 use crate::query::words::words;
 
-/// Of a message, so many bytes are looked at; its pattern is never longer.
+/// Maximum length of the part of a message that is examined, and so of a pattern, in bytes.
 pub const PATTERN_MAX_BYTES: usize = 256;
 
-/// The pattern of a message, at most [`PATTERN_MAX_BYTES`] long.
+/// Returns the pattern of a message, at most [`PATTERN_MAX_BYTES`] long.
 ///
 /// ```
 /// assert_eq!(store::pattern("user 42 came from 10.0.0.1:5000"), "user # came from #");
@@ -24,7 +25,7 @@ pub fn pattern(message: &str) -> String {
     pattern
 }
 
-/// Puts a message's pattern at the end of `pattern`, for whoever makes many.
+/// Appends a message's pattern to `pattern`, so that callers can reuse the buffer.
 pub fn write_pattern(message: &str, pattern: &mut String) {
     let mut rest = head(message);
     while let Some(first) = rest.as_bytes().first() {
@@ -39,7 +40,7 @@ pub fn write_pattern(message: &str, pattern: &mut String) {
                     pattern.push('"');
                     1
                 }
-                // They stay, so that a pattern is never longer than what it is of.
+                // Keep both quotes: a pattern is never longer than its message.
                 Some(0) => {
                     pattern.push_str("\"\"");
                     2
@@ -57,8 +58,8 @@ pub fn write_pattern(message: &str, pattern: &mut String) {
     }
 }
 
-/// Words, as a search finds them, that every message of this one's pattern has: those that white space parts from what is
-/// taken out, and from where the message is cut.
+/// Returns words that every message with this message's pattern contains, as a search finds them. These are the words
+/// separated by white space from replaced parts and from the end of a truncated message.
 ///
 /// ```
 /// assert_eq!(store::pattern_words("can't charge order 42, card_expired"), ["can't", "charge", "order", "card_expired"]);
@@ -77,18 +78,18 @@ pub fn pattern_words(message: &str) -> Vec<String> {
     found
 }
 
-/// The beginning of a message, cut between characters.
+/// Truncates a message at a character boundary.
 fn head(message: &str) -> &str {
     let end = (0..=PATTERN_MAX_BYTES.min(message.len())).rev().find(|end| message.is_char_boundary(*end));
     &message[..end.unwrap_or(0)]
 }
 
-/// Whether a byte is of a word. Those of characters beyond ASCII all are, so that a word ends between characters.
+/// Whether a byte belongs to a word. All bytes of non-ASCII characters do, so a word ends at a character boundary.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || !byte.is_ascii()
 }
 
-/// The length of the word that `text` begins with: what joins counts only between two parts of it.
+/// Returns the length of the word at the start of `text`. A joining character counts only between two parts of a word.
 fn word_length(text: &[u8]) -> usize {
     let is_joint = |byte: u8| matches!(byte, b'-' | b'_' | b'.' | b':');
     let mut end = 0;

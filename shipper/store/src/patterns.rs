@@ -1,4 +1,4 @@
-//! Messages counted by their [`pattern`](crate::pattern()).
+//! Counts of messages by [`pattern`](crate::pattern()).
 
 use std::collections::HashMap;
 
@@ -7,44 +7,44 @@ use crate::level::Level;
 use crate::pattern::pattern;
 use crate::timestamp::Timestamp;
 
-/// The patterns of many messages.
+/// Message patterns and their counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patterns {
-    /// The most frequent; those of equal counts in the order of their texts.
+    /// The most frequent patterns. Equal counts are sorted by pattern.
     pub patterns: Vec<PatternCount>,
-    /// Lines of patterns that the list has no room for.
+    /// Number of lines with patterns beyond the list.
     pub others: u64,
-    /// Lines among the others that a bound kept from being told apart: each may be of any pattern, also of one that is
-    /// listed. The bound is 20,000 patterns in one answer.
+    /// Number of lines, included in `others`, whose pattern was not counted: after 20,000 patterns in one answer, lines
+    /// of further patterns are only summed up. They may also have a listed pattern.
     pub not_told_apart: u64,
-    /// Whether that is exact. Of an engine only so many of the newest lines are looked at.
+    /// Accuracy of the counts. An engine examines only a limited number of the newest lines.
     pub counted: Counted,
 }
 
-/// Lines whose messages are alike.
+/// Lines with the same message pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternCount {
-    /// What they have in common, by [`pattern`](crate::pattern()).
+    /// The [`pattern`](crate::pattern()).
     pub pattern: String,
-    /// How many.
+    /// Number of lines.
     pub lines: u64,
-    /// The gravest of their levels.
+    /// Highest level of the lines.
     pub worst: Level,
-    /// The earliest of those counted.
+    /// Time of the earliest counted line.
     pub first: Timestamp,
-    /// The latest.
+    /// Time of the latest counted line.
     pub last: Timestamp,
 }
 
-/// Patterns while they are counted.
+/// Counts messages by pattern.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     patterns: HashMap<String, PatternCount>,
-    /// Lines of patterns that there was no room for.
+    /// Number of lines beyond [`MAX_PATTERNS`].
     without_room: u64,
 }
 
-/// More different patterns than this are not told apart; lines of further ones are counted as those of others.
+/// Maximum number of patterns that are counted separately; lines of further ones are summed up.
 pub(crate) const MAX_PATTERNS: usize = 20_000;
 
 impl Tally {
@@ -64,7 +64,7 @@ impl Tally {
         }
     }
 
-    /// The most frequent.
+    /// Returns the most frequent patterns.
     pub(crate) fn top(self, top: usize, counted: Counted) -> Patterns {
         let mut patterns: Vec<_> = self.patterns.into_values().collect();
         patterns.sort_by(|one, other| other.lines.cmp(&one.lines).then_with(|| one.pattern.cmp(&other.pattern)));

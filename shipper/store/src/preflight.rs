@@ -1,42 +1,42 @@
-//! What is proven of a store before the first line goes to it.
+//! Checks of a store before the first line is sent.
 
 use std::fmt;
 
 use crate::bootstrap::BootstrapReport;
 
-/// What was found. What is wrong is no finding, but [`crate::BootstrapError::Refused`].
+/// The findings of a preflight. Definite problems are errors instead: [`crate::BootstrapError::Refused`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreflightReport {
-    /// Pipeline and template, as they are.
+    /// State of ingest pipeline and index template.
     pub in_place: BootstrapReport,
     /// A new index would get this program's template.
     pub template_in_force: Finding,
-    /// Lines of each known shape come out of the pipeline as records of the contract.
+    /// The pipeline turns a sample line of each known format into a contract record.
     pub sample_lines: Finding,
-    /// Lines may be written into this program's indices, and indices be made.
+    /// The credentials allow writing to this program's indices and creating them.
     pub rights: Finding,
-    /// The indices that lines go to take writes.
+    /// The indices that lines are written to accept writes.
     pub index_blocks: Finding,
-    /// The cluster takes writes, and makes an index for a new day.
+    /// The cluster accepts writes and creates an index for a new day.
     pub cluster_blocks: Finding,
 }
 
-/// Whether something holds.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It does.
+    /// The check passed.
     Proven,
-    /// Nobody may or can say; why, in a few words.
+    /// The check could not be done, with a short reason.
     Unproven(String),
-    /// It does not: lines would wait until somebody does as this says. It comes and goes while lines are shipped, and is
-    /// no reason not to begin.
+    /// The check failed: lines would stay pending until the operator does what the text says. Such a block may come and
+    /// go during shipping, so it does not prevent starting.
     Blocked(String),
-    /// This store has no such thing, or the settings want none.
+    /// The store does not have this part, or the settings disable it.
     NotUsed,
 }
 
 impl PreflightReport {
-    /// Each finding with its name.
+    /// Returns each finding with its name.
     pub fn findings(&self) -> impl Iterator<Item = (&'static str, &Finding)> {
         [
             ("template in force", &self.template_in_force),
@@ -48,14 +48,14 @@ impl PreflightReport {
         .into_iter()
     }
 
-    /// Whether lines would wait, were they sent now.
+    /// Whether lines sent now would stay pending.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.findings().any(|(_, finding)| matches!(finding, Finding::Blocked(_)))
     }
 }
 
-/// A line for each finding.
+/// Writes one line for each finding.
 impl fmt::Display for PreflightReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.in_place)?;

@@ -1,7 +1,7 @@
-//! Which proxy an engine's addresses are reached through: one that is given, or the one that the environment names.
+//! The proxy for connections to an engine: a configured one, or the one from the environment.
 //!
-//! The variables mean what they mean to curl: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in lower or upper
-//! case. An HTTPS address is reached through a CONNECT tunnel, so that the proxy sees its host and port alone.
+//! The variables have the same meaning as in curl: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in lower or
+//! upper case. HTTPS addresses use a CONNECT tunnel, so the proxy sees only host and port.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-/// Where the proxy comes from. Its `Debug` shows no password.
+/// Selects the proxy. `Debug` does not show passwords.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxy(Source);
 
@@ -22,7 +22,7 @@ enum Source {
     Environment(Variables),
 }
 
-/// What the environment says; empty where it says nothing.
+/// Values of the environment's variables; empty if unset.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Variables {
     http: String,
@@ -31,40 +31,40 @@ struct Variables {
     except: String,
 }
 
-/// One proxy, and who asks it.
+/// One proxy and the credentials for it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// Without credentials.
+    /// The address, without credentials.
     pub(crate) url: Url,
-    /// User and password.
+    /// User name and password.
     pub(crate) credentials: Option<(String, String)>,
 }
 
-/// A text that names no proxy. It shows no credentials.
+/// The proxy's settings are invalid. Messages do not show credentials.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParseProxyError {
-    /// The address is no proxy's.
+    /// The text is not the address of a proxy.
     #[error("{0:?} can't be used as a proxy: expected http://HOST:PORT or https://HOST:PORT")]
     Address(String),
-    /// The address has credentials in it, which are given apart. They are not in the text.
+    /// The address contains credentials, which have settings of their own. The message does not show them.
     #[error("the address of the proxy {0:?} has credentials in it: give user and password by settings of their own")]
     Credentials(String),
-    /// An entry of `no_proxy` is like a network and is none.
+    /// An entry of `no_proxy` looks like a network and is not valid.
     #[error("{0:?} in no_proxy is no network: expected ADDRESS/BITS, such as 10.0.0.0/8")]
     Network(String),
 }
 
 impl Proxy {
-    /// No proxy, whatever the environment says.
+    /// Connects directly, regardless of the environment.
     #[must_use]
     pub fn none() -> Self {
         Self(Source::None)
     }
 
-    /// The proxy at `address` for every address of the engine, whatever the environment says.
+    /// Uses the proxy at `address` for all addresses of the engine, regardless of the environment.
     ///
     /// # Errors
-    /// When the address is not `http(s)://HOST:PORT`, or holds credentials, which are given apart.
+    /// When the address is not `http(s)://HOST:PORT`, or contains credentials.
     pub fn given(address: &str, credentials: Option<(String, String)>) -> Result<Self, ParseProxyError> {
         let route = Route::parse(address)?;
         if route.credentials.is_some() {
@@ -73,8 +73,8 @@ impl Proxy {
         Ok(Self(Source::Given(Route { credentials, ..route })))
     }
 
-    /// The proxy that `http_proxy`, `https_proxy` or else `all_proxy` names, except for the hosts of `no_proxy`. `lookup`
-    /// finds a variable's value; the name in lower case is looked up first.
+    /// Uses the proxy from `http_proxy`, `https_proxy` or else `all_proxy`, except for hosts in `no_proxy`. `lookup`
+    /// returns a variable's value; lower-case names take precedence.
     #[must_use]
     pub fn from_environment(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let variable = |name: &str| {
@@ -89,7 +89,7 @@ impl Proxy {
         }))
     }
 
-    /// The proxy for an address, or none where it is reached directly.
+    /// Returns the proxy for an address, or `None` for a direct connection.
     pub(crate) fn route(&self, address: &Url) -> Result<Option<Route>, ParseProxyError> {
         match &self.0 {
             Source::None => Ok(None),
@@ -119,7 +119,7 @@ impl Variables {
 impl Route {
     fn parse(text: &str) -> Result<Self, ParseProxyError> {
         let refuse = || ParseProxyError::Address(without_credentials(text).to_owned());
-        // curl takes an address without a scheme for one of an HTTP proxy.
+        // Like curl, treat an address without a scheme as an HTTP proxy.
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let mut url = Url::parse(&with_scheme).map_err(|_| refuse())?;
         let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -129,20 +129,20 @@ impl Route {
         let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let credentials = (!url.username().is_empty())
             .then(|| (decoded(url.username()), decoded(url.password().unwrap_or_default())));
-        // An address that can't have them has none.
+        // This fails only for addresses that can't have credentials.
         let _ = (url.set_username(""), url.set_password(None));
         Ok(Self { url, credentials })
     }
 
-    /// Host and port.
+    /// Returns host and port.
     pub(crate) fn name(&self) -> String {
         let port = self.url.port_or_known_default().unwrap_or_default();
         format!("{}:{port}", self.url.host_str().unwrap_or_default())
     }
 }
 
-/// Whether an entry of `no_proxy` covers an address: `*`, a network or an IP address, or a domain with all below it; each
-/// may be followed by a port.
+/// Whether an entry of `no_proxy` covers an address. An entry is `*`, a network, an IP address, or a domain including
+/// its subdomains, each optionally with a port.
 fn is_excepted(entry: &str, address: &Url) -> bool {
     let (entry, port) = split_port(entry);
     if port.is_some() && port != address.port_or_known_default() {
@@ -163,7 +163,7 @@ fn is_excepted(entry: &str, address: &Url) -> bool {
     !domain.is_empty() && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
 }
 
-/// Whether an entry of `no_proxy` is an IP address with a number of bits that it can't have.
+/// Whether an entry of `no_proxy` is an IP address with an invalid prefix length.
 fn is_false_network(entry: &str) -> bool {
     let (network, _) = split_port(entry);
     let network = network.trim_start_matches('[').trim_end_matches(']');
@@ -172,7 +172,7 @@ fn is_false_network(entry: &str) -> bool {
         && network.parse::<IpNet>().is_err()
 }
 
-/// Splits `HOST:PORT`. The colons of an IPv6 address separate no port, unless it stands in brackets.
+/// Splits `HOST:PORT`. The colons of an IPv6 address do not separate a port, unless the address is in brackets.
 fn split_port(entry: &str) -> (&str, Option<u16>) {
     match entry.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
@@ -206,7 +206,7 @@ impl fmt::Debug for Variables {
 mod tests {
     use super::*;
 
-    /// The proxy of an address, as `USER:PASSWORD@HOST:PORT`, where the environment has these variables.
+    /// Returns the proxy for an address with these environment variables, as `USER:PASSWORD@HOST:PORT`.
     fn route(variables: &[(&str, &str)], address: &str) -> Option<String> {
         let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
         let route = Proxy::from_environment(lookup).route(&Url::parse(address).unwrap()).unwrap()?;

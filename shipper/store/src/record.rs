@@ -1,7 +1,7 @@
-//! What the embedded store needs to know of a document: the contract's fields.
+//! Parses the contract's fields of a document for the embedded store.
 //!
-//! A document that meets the contract is read once, borrowing from its bytes, and kept as it is. Any other is left to
-//! [`crate::normalise`].
+//! A document that meets the contract is parsed once, borrows from its bytes and is stored unchanged. Any other
+//! document is left to [`crate::normalise`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,7 +23,7 @@ pub(crate) struct Record<'a> {
     pub(crate) project_id: Option<Cow<'a, str>>,
 }
 
-/// The fields of a document that is a JSON object and meets the contract; `None` for any other.
+/// Parses a document. Returns `None` unless it is a JSON object that meets the contract.
 pub(crate) fn read(document: &str) -> Option<Record<'_>> {
     let fields: Fields<'_> = serde_json::from_str(document).ok()?;
     let timestamp = fields.timestamp.text()?;
@@ -37,7 +37,7 @@ pub(crate) fn read(document: &str) -> Option<Record<'_>> {
     })
 }
 
-/// The time of a text as the contract writes it: RFC 3339 in UTC, with `T`, `Z` and at least milliseconds.
+/// Parses a time in the contract's form: RFC 3339 in UTC, with `T`, `Z` and at least milliseconds.
 pub(crate) fn contract_time(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let in_form = bytes.len() >= 24 && bytes[10] == b'T' && bytes[19] == b'.' && bytes.ends_with(b"Z");
@@ -60,7 +60,7 @@ struct Fields<'a> {
     project_id: Field<'a>,
 }
 
-/// A value as far as the contract cares.
+/// A JSON value, reduced to what the contract distinguishes.
 #[derive(Default)]
 enum Field<'a> {
     #[default]

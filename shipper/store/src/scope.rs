@@ -1,24 +1,25 @@
-//! Who asks: every read of a store takes it, so that forgetting it does not compile.
+//! What a reader may see. Every read takes a scope, so that forgetting the access check does not compile.
 
 use std::collections::BTreeSet;
 
-/// Which lines may be seen at all, before any filter. It can't be copied: what a reader may see can change, so that it is
-/// asked for again rather than kept.
+/// The lines that a reader may see, applied before any filter. It can't be cloned outside this crate: permissions can
+/// change, so callers must request a scope again instead of keeping one.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Every line, also those without a project.
+    /// All lines, including those without a project.
     All,
-    /// Only lines whose `project_id` is one of these. Lines without one, and all lines where none is named, are not seen.
+    /// Lines with one of these values of `project_id`. Lines without a project are excluded; an empty set excludes all
+    /// lines.
     Projects(BTreeSet<String>),
 }
 
 impl Scope {
-    /// Only lines of this project.
+    /// Creates a scope of one project.
     pub fn project(id: impl Into<String>) -> Self {
         Self::Projects(BTreeSet::from([id.into()]))
     }
 
-    /// The same, for a thread that reads.
+    /// Copies the scope for a reader thread.
     pub(crate) fn copy(&self) -> Self {
         match self {
             Self::All => Self::All,
@@ -26,7 +27,7 @@ impl Scope {
         }
     }
 
-    /// Whether lines of this project, or of none, may be seen.
+    /// Whether lines of this project, or without a project, are visible.
     #[must_use]
     pub fn sees(&self, project_id: Option<&str>) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! What is asked of a store, and what it answers: the same for an engine and for the embedded store.
+//! Search requests and results, for engines and the embedded store alike.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,29 +9,29 @@ use crate::id::{GenerationId, MAX_OFFSET};
 use crate::query::Filter;
 use crate::timestamp::Timestamp;
 
-/// No page holds more lines than this; a greater [`Search::limit`] is taken as this.
+/// Maximum number of lines in a page; a larger [`Search::limit`] is reduced to it.
 pub const MAX_LIMIT: usize = 1_000;
 
-/// No page holds more bytes of lines than this; a greater [`Search::bytes`] is taken as this.
+/// Maximum size of a page's lines in bytes; a larger [`Search::bytes`] is reduced to it.
 pub const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// Which lines, in what order. The default is the newest hundred of all.
+/// Selects lines and their order. The default is the newest 100 lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
-    /// Only lines that this finds.
+    /// Only lines that match this filter.
     pub filter: Filter,
-    /// Only lines at this time or later.
+    /// Only lines at or after this time.
     pub from: Option<Timestamp>,
     /// Only lines before this time.
     pub to: Option<Timestamp>,
-    /// Which come first.
+    /// The order of the lines.
     pub order: Order,
-    /// How many lines at most; at least one, at most [`MAX_LIMIT`].
+    /// Maximum number of lines, from 1 to [`MAX_LIMIT`].
     pub limit: usize,
-    /// How many bytes of lines at most: a page ends early, with a cursor, before its lines are longer together. One line
-    /// always fits. At most [`MAX_PAGE_BYTES`]. An engine's answer is read whole before it is cut.
+    /// Maximum size of the lines in bytes, up to [`MAX_PAGE_BYTES`]. A page that would exceed it ends early, with a
+    /// cursor. It always has room for one line. An engine's response is read completely before it is cut.
     pub bytes: usize,
-    /// Where the last page ended.
+    /// Cursor of the previous page.
     pub cursor: Option<Cursor>,
 }
 
@@ -50,19 +50,19 @@ impl Default for Search {
 }
 
 impl Search {
-    /// The newest hundred of the lines that a filter finds.
+    /// Searches the newest 100 lines that match a filter.
     #[must_use]
     pub fn of(filter: Filter) -> Self {
         Self { filter, ..Self::default() }
     }
 
-    /// The limit within its bounds.
+    /// Returns the limit within its bounds.
     pub(crate) fn bounded_limit(&self) -> usize {
         self.limit.clamp(1, MAX_LIMIT)
     }
 }
 
-/// How many of these lines have room together; the first always has.
+/// Returns how many of these lines fit into `bytes`; the first one always does.
 pub(crate) fn fitting<'l>(lines: impl IntoIterator<Item = &'l RawValue>, bytes: usize) -> usize {
     let mut left = bytes.min(MAX_PAGE_BYTES);
     let fits = |(index, line): &(usize, &RawValue)| {
@@ -74,90 +74,90 @@ pub(crate) fn fitting<'l>(lines: impl IntoIterator<Item = &'l RawValue>, bytes: 
     lines.into_iter().enumerate().take_while(fits).count()
 }
 
-/// What an answer has room for.
+/// Limits the size of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Lines at most; at least one, at most [`MAX_LIMIT`].
+    /// Maximum number of lines, from 1 to [`MAX_LIMIT`].
     pub lines: usize,
-    /// Bytes of lines at most, at most [`MAX_PAGE_BYTES`]. One line always fits.
+    /// Maximum size of the lines in bytes, up to [`MAX_PAGE_BYTES`]. One line always fits.
     pub bytes: usize,
 }
 
 impl Room {
-    /// Room for this many lines, however long they are.
+    /// Limits the number of lines, but not their size.
     #[must_use]
     pub fn of(lines: usize) -> Self {
         Self { lines, bytes: MAX_PAGE_BYTES }
     }
 }
 
-/// The order of lines by time; lines of the same time stand by generation and offset.
+/// Order of lines by time; lines of the same time are sorted by generation and offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// As they were written.
+    /// Oldest line first.
     OldestFirst,
-    /// The latest at the top.
+    /// Newest line first.
     #[default]
     NewestFirst,
 }
 
-/// Lines that were found.
+/// A page of search results.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// The documents as the store holds them, one JSON object each.
+    /// The stored documents, one JSON object each.
     pub lines: Vec<Box<RawValue>>,
-    /// Where to go on; `None` when this is all.
+    /// Cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,
-    /// The place of the first line: a search in the other order that goes on from there finds what stands before this page.
+    /// Cursor of the first line. A search in the opposite order from here returns the lines before this page.
     pub first: Option<Cursor>,
 }
 
-/// A line of a source, at its place.
+/// A line and its position in its source.
 #[derive(Debug)]
 pub struct SourceLine {
-    /// Bytes of the source before it.
+    /// Offset of the line in its source.
     pub offset: u64,
-    /// The document as the store holds it.
+    /// The stored document.
     pub line: Box<RawValue>,
 }
 
-/// Whoever does not see all lines is shown what stands within so many bytes of a source to each side of a place, and goes on
-/// from there: how long the others' lines are, and how many, changes neither.
+/// How far the lines around an offset are searched, in bytes to each side, with a scope that does not see all lines. A
+/// fixed distance does not reveal how many lines others have there, or how long they are.
 pub const AROUND_MAX_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Lines of a source around a place, in its order.
+/// Lines of a source around an offset, in the order of the source.
 #[derive(Debug, Default)]
 pub struct Around {
     /// The lines.
     pub lines: Vec<SourceLine>,
-    /// Lines that begin before this place were not looked at, or had no room, whether there are any or not; none where as
-    /// many were found as were asked for, or all were looked at.
+    /// Lines before this offset were not examined or did not fit; there may be none. `None` if as many lines were found
+    /// as requested, or if all were examined.
     pub earlier: Option<u64>,
-    /// The same of lines that begin here or later.
+    /// The same for lines at or after this offset.
     pub later: Option<u64>,
 }
 
-/// The place between two pages, good for the search (filters) that it came from, in either order.
+/// A position between two pages. It is valid for the same filters, in either order.
 ///
-/// It is the position of the last line given, so it stays right while lines come in. Its text is opaque, of the
-/// characters `0-9 a-z . _ -` only, and at most [`Cursor::MAX_TEXT`] long.
+/// It is the position of the last line returned, so it stays valid while lines are added. Its text is opaque, consists
+/// of the characters `0-9 a-z . _ -`, and is at most [`Cursor::MAX_TEXT`] bytes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// Microseconds since the Unix epoch,
+    /// Microseconds since the Unix epoch.
     pub(crate) micros: i64,
-    /// and nanoseconds beyond them, which engines keep; under 1,000.
+    /// Nanoseconds beyond `micros`, which engines keep; less than 1,000.
     pub(crate) nanos: u16,
-    /// None for documents that no shipper wrote; those have neither.
+    /// `None` for documents that were not written by the shipper and have no origin.
     pub(crate) origin: Option<(GenerationId, u64)>,
 }
 
-/// The text is not a cursor that a page gave.
+/// The text is not a cursor returned by a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor: pass on what the last page gave as next")]
 pub struct ParseCursorError;
 
 impl Cursor {
-    /// A longer text is no cursor.
+    /// Maximum length of a cursor's text in bytes.
     pub const MAX_TEXT: usize = 80;
 }
 
@@ -194,7 +194,7 @@ impl FromStr for Cursor {
         }
         let micros = micros.parse().map_err(|_| ParseCursorError)?;
         let cursor = Self { micros, nanos: nanos.ok_or(ParseCursorError)?, origin };
-        // A number can be written in more ways than one; only ours is a cursor.
+        // A number has several spellings; accept only the one that `Display` writes.
         if cursor.to_string() == text { Ok(cursor) } else { Err(ParseCursorError) }
     }
 }

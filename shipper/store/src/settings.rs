@@ -1,4 +1,4 @@
-//! How an engine is spoken to, and which fields a store is to have.
+//! How to connect to an engine, and which user-named fields a store has.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,47 +8,48 @@ use crate::file_mode::FileMode;
 use crate::proxy::Proxy;
 use crate::query::NamedFields;
 
-/// Settings of an engine's client. Of these the embedded store needs the fields and the file mode alone.
+/// Settings of a store. The embedded store uses only `fields` and `file_mode`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// Indices are named `<index_prefix>-YYYY.MM.DD`; the template carries this name too. `app-logs` by default.
+    /// Prefix of the index names `<index_prefix>-YYYY.MM.DD`, and the name of the index template. `app-logs` by
+    /// default.
     pub index_prefix: String,
-    /// The ingest pipeline that documents pass; `None` for engines without ingest processors. `app-logs` by default.
+    /// Name of the ingest pipeline, or `None` for engines without ingest processors. `app-logs` by default.
     pub pipeline: Option<String>,
-    /// A request without an answer after this long has failed. 30 s by default.
+    /// Timeout of one request. 30 s by default.
     pub request_timeout: Duration,
-    /// Who is asking.
+    /// Credentials of this client.
     pub credentials: Option<Credentials>,
-    /// A file of PEM certificates to trust besides the usual ones: of authorities, or a server's own, self-signed one.
+    /// PEM file of extra certificates to trust: certificate authorities, or a server's self-signed certificate.
     pub ca_certificate: Option<PathBuf>,
-    /// What this client proves itself with to a server that asks for it (mTLS).
+    /// Certificate that this client presents to servers that require one (mTLS).
     pub client_certificate: Option<ClientCertificate>,
-    /// The proxy that the engine is reached through; none by default.
+    /// Proxy for connections to the engine. None by default.
     pub proxy: Proxy,
-    /// What batches are on the wire. Sizes are counted without it.
+    /// Compression of batches on the wire. Size limits apply to uncompressed batches.
     pub compression: Compression,
-    /// The fields that are named beyond the template's, which bootstrap puts in place; `None` for those that are there.
+    /// User-named fields that bootstrap puts in place. `None` keeps the existing ones.
     pub fields: Option<NamedFields>,
-    /// The permissions of an embedded store's file and folder where they are made. `0600` by default.
+    /// Permissions of the embedded store's file and directory when they are created. `0600` by default.
     pub file_mode: FileMode,
 }
 
 /// A client certificate. Its files are read when a store is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// A PEM file with the certificate, and after it those of intermediate authorities, if there are any.
+    /// PEM file with the certificate, followed by any intermediate certificates.
     pub certificate: PathBuf,
-    /// A PEM file with its private key, not encrypted: PKCS #8, PKCS #1 or SEC 1.
+    /// PEM file with the unencrypted private key: PKCS #8, PKCS #1 or SEC 1.
     pub key: PathBuf,
 }
 
-/// What a request's body is on the wire.
+/// Compression of request bodies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
-    /// As it is.
+    /// No compression.
     #[default]
     None,
-    /// gzip at its fastest: for networks that are slower than the processor.
+    /// gzip at its fastest level, for networks slower than the CPU.
     Gzip,
 }
 
@@ -69,17 +70,17 @@ impl Default for EngineSettings {
     }
 }
 
-/// Who is asking. Its `Debug` shows no secret.
+/// Credentials of this client. `Debug` does not show secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A user and a password.
+    /// User name and password.
     Basic {
-        /// The user's name.
+        /// The user name.
         user: String,
         /// The password.
         password: String,
     },
-    /// An API key in its encoded form, the base64 of `id:key`, as engines give it out.
+    /// An API key in its encoded form, the base64 of `id:key`, as engines issue it.
     ApiKey(String),
 }
 

@@ -1,4 +1,4 @@
-//! One store over both kinds.
+//! One store over engines and the embedded database.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -25,7 +25,7 @@ use crate::tail::{TailPage, TailPlace};
 use crate::target::Target;
 use crate::timestamp::Timestamp;
 
-/// Where logs rest. A copy is cheap and leads to the same store.
+/// A log store. Clones are cheap and share connections.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -48,10 +48,11 @@ pub enum Store {
 }
 
 impl Store {
-    /// Opens a store to write to and to search. An embedded one is made if it is not there; no engine is spoken to yet.
+    /// Opens a store for writing and searching. An embedded store is created if it is missing. An engine is not
+    /// contacted yet.
     ///
     /// # Errors
-    /// When the store can't be made or opened, or the settings can't be used.
+    /// When the store can't be created or opened, or the settings are invalid.
     pub async fn open_writer(target: &Target, settings: &EngineSettings) -> Result<Self, OpenError> {
         match target {
             Target::Sqlite(path) => Sqlite::open_writer(path, settings).await.map(Self::Sqlite),
@@ -59,11 +60,11 @@ impl Store {
         }
     }
 
-    /// Opens a store to search only. An embedded store's file that is not there yet reads as empty, and is found when
-    /// it appears; see [`Store::absence`]. One that was there and is missing has no answer.
+    /// Opens a store for searching only. An embedded store whose file does not exist yet reads as empty, and is picked
+    /// up once the file appears; see [`Store::absence`]. Once a file was read, its removal makes searches fail.
     ///
     /// # Errors
-    /// When there is a file that can't be read as a store, or the settings can't be used.
+    /// When the file exists and is not a readable store, or the settings are invalid.
     pub async fn open_reader(target: &Target, settings: &EngineSettings) -> Result<Self, OpenError> {
         match target {
             Target::Sqlite(path) => Sqlite::open_reader(path).await.map(Self::Sqlite),
@@ -71,9 +72,9 @@ impl Store {
         }
     }
 
-    /// The same store for one answer of several reads. An embedded one answers all of them from the file that its path led
-    /// to at the first. Where the file was replaced since, a read fails with a cause of the kind
-    /// [`FileReplaced`](crate::CauseKind::FileReplaced).
+    /// Returns the same store for several reads that belong to one answer. All of them read the file that the embedded
+    /// store's path led to at the first read. If the file is replaced in between, a read fails with
+    /// [`CauseKind::FileReplaced`](crate::CauseKind::FileReplaced).
     #[must_use]
     pub fn pinned(&self) -> Self {
         match self {
@@ -82,11 +83,11 @@ impl Store {
         }
     }
 
-    /// Puts in place what writing needs, or checks it: an engine's pipeline and template, and in either
-    /// store the fields that the settings name. The embedded store has its tables since it was opened.
+    /// Puts in place what writing needs, or checks it: an engine's ingest pipeline and index template, and the
+    /// user-named fields of the settings. The embedded store's tables already exist once it is open.
     ///
     /// # Errors
-    /// When it is not in place afterwards.
+    /// When something is not in place afterwards.
     pub async fn bootstrap(&self, mode: BootstrapMode) -> Result<BootstrapReport, BootstrapError> {
         match self {
             Self::Engine(engine) => engine.bootstrap(mode).await,
@@ -97,11 +98,11 @@ impl Store {
         }
     }
 
-    /// Proves, as far as the store tells and without changing anything, that lines will come to rest as they should.
+    /// Checks, without changing anything, that lines would be stored correctly.
     ///
     /// # Errors
-    /// When something is missing, foreign or forbidden, or the store does not answer. What nobody may or can say is a
-    /// finding.
+    /// When something is missing, foreign or forbidden, or the store does not answer. Facts that can't be determined
+    /// are reported as findings.
     pub async fn preflight(&self) -> Result<PreflightReport, BootstrapError> {
         match self {
             Self::Engine(engine) => engine.preflight().await,
@@ -109,7 +110,7 @@ impl Store {
                 in_place: self.bootstrap(BootstrapMode::Check).await?,
                 template_in_force: Finding::NotUsed,
                 sample_lines: Finding::NotUsed,
-                // It was opened to write, and has its tables since.
+                // The store was opened for writing, so the tables exist.
                 rights: Finding::Proven,
                 index_blocks: Finding::NotUsed,
                 cluster_blocks: Finding::NotUsed,
@@ -117,12 +118,13 @@ impl Store {
         }
     }
 
-    /// Writes a batch: what became of each of its lines, in their order. A line that is there already is not written
+    /// Writes a batch and returns the disposition of each line, in order. A line that is already stored is not written
     /// again.
     ///
     /// # Errors
-    /// When the store says nothing of single lines. The embedded store then holds none of the batch; an engine may
-    /// hold any part of it, and says [`Disposition::AlreadyStored`] of those the next time.
+    /// When the store reports no result for single lines. The embedded store has then stored nothing of the batch. An
+    /// engine may have stored any part of it, and reports those lines as [`Disposition::AlreadyStored`] on the next
+    /// write.
     pub async fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
         match self {
             Self::Engine(engine) => engine.write(batch, None).await,
@@ -130,8 +132,8 @@ impl Store {
         }
     }
 
-    /// The names of the hosts that [`Store::write_to`] may be asked for, without credentials: an engine's nodes in the
-    /// order of its addresses, or the embedded store alone.
+    /// Returns the hosts that [`Store::write_to`] accepts, without credentials: an engine's nodes in the order of its
+    /// addresses, or the embedded store alone.
     #[must_use]
     pub fn hosts(&self) -> Vec<String> {
         match self {
@@ -140,10 +142,10 @@ impl Store {
         }
     }
 
-    /// As [`Store::write`], by the host at this place among [`Store::hosts`] and no other.
+    /// Writes a batch through one host, given by its index in [`Store::hosts`].
     ///
     /// # Errors
-    /// As [`Store::write`]. Nobody is there at a place past the last.
+    /// Same as [`Store::write`]; also when there is no such host.
     pub async fn write_to(&self, host: usize, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
         match self {
             Self::Engine(engine) => engine.write(batch, Some(host)).await,
@@ -151,12 +153,12 @@ impl Store {
         }
     }
 
-    /// Looks whether an embedded store's file, opened to write, is still the one at its path, and opens what is there where it
-    /// is not: cheap, and to be called now and then while nothing is written. [`Store::write`] looks itself. Engines have
-    /// nothing to look at.
+    /// Checks that an embedded store's open file is still the one at its path, and reopens the path otherwise. The
+    /// check is cheap; call it regularly while nothing is written. [`Store::write`] does the same check. Engines have
+    /// nothing to check.
     ///
     /// # Errors
-    /// As [`Store::write`], while there is no file to write to.
+    /// Same as [`Store::write`], while there is no file to write to.
     pub async fn check(&self) -> Result<(), WriteError> {
         match self {
             Self::Engine(_) => Ok(()),
@@ -164,10 +166,10 @@ impl Store {
         }
     }
 
-    /// Why there is nothing at an embedded store's path, where that is so: not yet, or not any more. An engine is never absent.
+    /// Returns why an embedded store does not exist at its path, or `None` if it does. Engines always return `None`.
     ///
     /// # Errors
-    /// [`SearchError::Refused`] when that can't be seen, such as for want of rights.
+    /// [`SearchError::Refused`] when the path can't be examined, for example for missing permissions.
     pub async fn absence(&self) -> Result<Option<Absence>, SearchError> {
         match self {
             Self::Engine(_) => Ok(None),
@@ -175,8 +177,8 @@ impl Store {
         }
     }
 
-    /// Whether the embedded store's file is open. It is not while its disk has had no room to open it, and, for a moment, where
-    /// its path was found to lead elsewhere. An engine is.
+    /// Whether the embedded store's file is open. It is not while its disk is too full to open it, and briefly after
+    /// the path was found to lead to another file. Always true for an engine.
     #[must_use]
     pub fn is_open(&self) -> bool {
         match self {
@@ -185,7 +187,7 @@ impl Store {
         }
     }
 
-    /// How often the embedded store's file was found deleted, moved or replaced while it was open to write.
+    /// Returns how often the embedded store's file was deleted, moved or replaced while it was open for writing.
     #[must_use]
     pub fn file_changes(&self) -> FileChanges {
         match self {
@@ -194,10 +196,10 @@ impl Store {
         }
     }
 
-    /// Whether the store answers.
+    /// Checks that the store answers.
     ///
     /// # Errors
-    /// When it does not, or with a no.
+    /// When it does not answer, or refuses.
     pub async fn ready(&self) -> Result<(), ReadyError> {
         match self {
             Self::Engine(engine) => engine.ready().await,
@@ -205,10 +207,10 @@ impl Store {
         }
     }
 
-    /// Finds lines, of those that `scope` sees.
+    /// Finds the lines that `scope` may see.
     ///
     /// # Errors
-    /// When the store does not answer, refuses, or takes too long.
+    /// When the store does not answer, refuses, or exceeds the time limit.
     pub async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
         match self {
             Self::Engine(engine) => engine.search(scope, search).await,
@@ -216,8 +218,7 @@ impl Store {
         }
     }
 
-    /// The fields that can be asked for beside the template's, as the user named them: a query is
-    /// [parsed](crate::Filter::parse) with them.
+    /// Returns the user-named fields of the store, which [`Filter::parse`](crate::Filter::parse) needs to read a query.
     ///
     /// # Errors
     /// When the store does not answer, or refuses.
@@ -228,10 +229,11 @@ impl Store {
         }
     }
 
-    /// Counts lines by the values of fields, the `top` most frequent of each, at most [`MAX_TOP`](crate::counts::MAX_TOP).
+    /// Counts lines by field values: the `top` most frequent of each field, at most
+    /// [`MAX_TOP`](crate::counts::MAX_TOP).
     ///
     /// # Errors
-    /// As [`Store::search`].
+    /// Same as [`Store::search`].
     pub async fn facets(
         &self,
         scope: &Scope,
@@ -245,11 +247,11 @@ impl Store {
         }
     }
 
-    /// Counts lines by level over time, in steps of whole milliseconds: those between the selection's times, or between
-    /// its first line and its last where it does not say.
+    /// Counts lines by level over time, in steps of whole milliseconds. Where the selection has no time bounds, the
+    /// first and the last selected line are used instead.
     ///
     /// # Errors
-    /// As [`Store::search`].
+    /// Same as [`Store::search`].
     pub async fn histogram(
         &self,
         scope: &Scope,
@@ -262,10 +264,10 @@ impl Store {
         }
     }
 
-    /// Figures of the requests whose access lines are selected, of all and of the `top` groups.
+    /// Returns statistics of requests from the selected access lines: totals, and those of the `top` groups.
     ///
     /// # Errors
-    /// As [`Store::search`].
+    /// Same as [`Store::search`].
     pub async fn requests(
         &self,
         scope: &Scope,
@@ -279,10 +281,10 @@ impl Store {
         }
     }
 
-    /// Counts lines by the [`pattern`](crate::pattern()) of their message, the `top` most frequent.
+    /// Counts lines by the [`pattern`](crate::pattern()) of their message, and returns the `top` most frequent.
     ///
     /// # Errors
-    /// As [`Store::search`].
+    /// Same as [`Store::search`].
     pub async fn patterns(&self, scope: &Scope, selection: &Selection, top: usize) -> Result<Patterns, SearchError> {
         match self {
             Self::Engine(engine) => engine.patterns(scope, selection, top).await,
@@ -290,12 +292,12 @@ impl Store {
         }
     }
 
-    /// The lines of a source around a place, by offset: those that begin before it, then the one at `offset` or the next
-    /// that may be seen, which needs no room among its lines, and those after that. For a scope that does
-    /// not see all lines the embedded store goes no farther than [`AROUND_MAX_BYTES`](crate::search::AROUND_MAX_BYTES).
+    /// Returns the lines of a source around an offset: those before it, the first visible line at or after it, which
+    /// does not count towards the limit, and those that follow. With a scope that does not see all lines, the embedded
+    /// store looks no farther than [`AROUND_MAX_BYTES`](crate::search::AROUND_MAX_BYTES).
     ///
     /// # Errors
-    /// As [`Store::search`].
+    /// Same as [`Store::search`].
     pub async fn around(
         &self,
         scope: &Scope,
@@ -309,12 +311,13 @@ impl Store {
         }
     }
 
-    /// What came in since `place`, in that order, as much as there is room for; without a place, or with another
-    /// store's, nothing, and the place to begin at. No line comes twice. Of an engine, a line whose number
-    /// is seen after that of later ones may come two seconds late, and lines in indices older than the newest 64 are missed.
+    /// Returns the lines received since `place`, in order, up to a limit. Without a cursor, or with one of another
+    /// store, returns no lines and the current position. No line is returned twice. An engine may return a line up to
+    /// two seconds late if its sequence number became visible after later ones; lines in indices older than the newest
+    /// 64 are missed.
     ///
     /// # Errors
-    /// As [`Store::search`].
+    /// Same as [`Store::search`].
     pub async fn tail(
         &self,
         scope: &Scope,
@@ -328,8 +331,8 @@ impl Store {
         }
     }
 
-    /// Makes everything that was written before this call findable, and says whether it may: with rights that do not
-    /// reach so far, an engine shows it after its own interval, which is one second.
+    /// Makes all earlier writes searchable. Returns `false` if the credentials do not allow it; an engine then
+    /// refreshes at its own interval, one second.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -340,10 +343,10 @@ impl Store {
         }
     }
 
-    /// What rests of the lines that begin in a range of a generation.
+    /// Returns what is stored of the lines that begin in a range of a generation.
     ///
     /// # Errors
-    /// When the store does not answer, refuses, or takes too long.
+    /// When the store does not answer, refuses, or exceeds the time limit.
     pub async fn coverage(&self, generation: GenerationId, offsets: Range<u64>) -> Result<Coverage, SearchError> {
         match self {
             Self::Engine(engine) => engine.coverage(generation, offsets).await,
@@ -351,11 +354,11 @@ impl Store {
         }
     }
 
-    /// The same for each `step` bytes of the range that a line begins in, in order; steps are as much longer as it
-    /// takes for them to be no more than [`MAX_STEPS`](crate::coverage::MAX_STEPS).
+    /// Returns the coverage of each `step` bytes of the range in which a line begins, in order. Steps are widened so
+    /// that there are at most [`MAX_STEPS`](crate::coverage::MAX_STEPS).
     ///
     /// # Errors
-    /// As [`Store::coverage`].
+    /// Same as [`Store::coverage`].
     pub async fn coverage_in_steps(
         &self,
         generation: GenerationId,
@@ -368,11 +371,11 @@ impl Store {
         }
     }
 
-    /// The places of the lines that begin in a range of a generation, in order, and at most `limit` or
-    /// [`MAX_SPANS`](crate::coverage::MAX_SPANS) of them.
+    /// Returns the positions of the lines that begin in a range of a generation, in order. At most `limit` and at most
+    /// [`MAX_SPANS`](crate::coverage::MAX_SPANS) are returned.
     ///
     /// # Errors
-    /// As [`Store::coverage`].
+    /// Same as [`Store::coverage`].
     pub async fn spans(
         &self,
         generation: GenerationId,
@@ -385,10 +388,10 @@ impl Store {
         }
     }
 
-    /// The place of the last line of a generation that begins before an offset.
+    /// Returns the position of the last line of a generation that begins before an offset.
     ///
     /// # Errors
-    /// As [`Store::coverage`].
+    /// Same as [`Store::coverage`].
     pub async fn span_before(&self, generation: GenerationId, offset: u64) -> Result<Option<Span>, SearchError> {
         match self {
             Self::Engine(engine) => engine.span_before(generation, offset).await,
@@ -396,10 +399,10 @@ impl Store {
         }
     }
 
-    /// The names of the indices that hold something; `None` of a store that has none.
+    /// Returns the names of the non-empty indices, or `None` for a store without indices.
     ///
     /// # Errors
-    /// As [`Store::coverage`].
+    /// Same as [`Store::coverage`].
     pub async fn index_names(&self) -> Result<Option<BTreeSet<String>>, SearchError> {
         match self {
             Self::Engine(engine) => engine.index_names().await.map(Some),
@@ -407,11 +410,11 @@ impl Store {
         }
     }
 
-    /// How often each of these lines rests here, in the order asked; at most [`MAX_IDS`](crate::coverage::MAX_IDS) at
-    /// once.
+    /// Counts the stored documents of each id, in the given order, for at most [`MAX_IDS`](crate::coverage::MAX_IDS)
+    /// ids.
     ///
     /// # Errors
-    /// As [`Store::coverage`].
+    /// Same as [`Store::coverage`].
     pub async fn resting(&self, ids: &[LineId]) -> Result<Vec<Resting>, SearchError> {
         match self {
             Self::Engine(engine) => engine.resting(ids).await,
@@ -419,10 +422,11 @@ impl Store {
         }
     }
 
-    /// Gives lines back in the order in which they came. Of an embedded store only; engines have tools of their own.
+    /// Returns a page of lines in the order in which the store received them. Embedded stores only; engines have their
+    /// own tools.
     ///
     /// # Errors
-    /// As [`Store::search`].
+    /// Same as [`Store::search`].
     pub async fn export(&self, selection: &Selection, place: ExportPlace) -> Result<ExportPage, SearchError> {
         match self {
             Self::Engine(_) => Err(SearchError::Refused(Cause::new(0, "only an embedded store is exported"))),
@@ -430,10 +434,10 @@ impl Store {
         }
     }
 
-    /// Takes out what need not be kept, a little at a time; engines have a life cycle of their own and do nothing here.
+    /// Runs one step of retention. Does nothing on engines, which have their own lifecycle management.
     ///
     /// # Errors
-    /// As [`Store::write`].
+    /// Same as [`Store::write`].
     pub async fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
         match self {
             Self::Engine(_) => Ok(Retained::default()),
@@ -441,10 +445,10 @@ impl Store {
         }
     }
 
-    /// What the store has removed itself of a generation. An engine's own life cycle keeps no record of that.
+    /// Returns what retention has removed from a generation. Engines keep no record of that.
     ///
     /// # Errors
-    /// As [`Store::coverage`].
+    /// Same as [`Store::coverage`].
     pub async fn removed(&self, generation: GenerationId) -> Result<Removed, SearchError> {
         match self {
             Self::Engine(_) => Ok(Removed::default()),

@@ -1,66 +1,66 @@
-//! What came in since, in the order in which it came.
+//! Following new lines in the order in which the store received them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde_json::value::RawValue;
 
-/// What came in, and where to go on.
+/// New lines, and the cursor of the next page.
 #[derive(Debug)]
 pub struct TailPage {
-    /// Lines that were found, in the order in which the store took them.
+    /// The matching lines, in the order in which the store received them.
     pub lines: Vec<Box<RawValue>>,
-    /// After them, and after all that was looked at.
+    /// The position after everything examined, whether it matched or not.
     pub place: TailPlace,
-    /// Whether more is there already than was looked at.
+    /// Whether the store already has more lines than were examined.
     pub more: bool,
-    /// Whether something right after the place that was asked for can't be given any more: the place is of another store,
-    /// or what came then was removed.
+    /// Whether lines right after the requested cursor are no longer available: the cursor belongs to another store, or
+    /// the lines were removed.
     pub gap: bool,
 }
 
-/// A place in the order in which a store takes lines, good for any filter. Its text is at most
-/// [`TailPlace::MAX_TEXT`] long and fits a `Last-Event-ID`.
+/// A position in the order in which a store receives lines. It is valid for any filter. Its text is at most
+/// [`TailPlace::MAX_TEXT`] bytes long and fits a `Last-Event-ID` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailPlace(pub(crate) Place);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Of the embedded store: after this row.
+    /// Embedded store: after this row.
     Row(i64),
-    /// Of an engine: in each index, by name and in its order.
+    /// Engine: a position in each index.
     Indices {
-        /// When [`IndexPlace::seen`] was, in milliseconds since the Unix epoch.
+        /// When [`IndexPlace::seen`] was read, in milliseconds since the Unix epoch.
         seen_unix_ms: i64,
-        /// Ordered by name.
+        /// Sorted by name.
         indices: Vec<IndexPlace>,
     },
 }
 
-/// A place in one index. Engines number what they take, but a number may be seen before the one below it.
+/// A position in one index. Engines number documents in sequence, but a number may become visible before a smaller one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IndexPlace {
-    /// The index's name after the prefix.
+    /// The index name without the prefix.
     pub(crate) suffix: String,
-    /// Up to here all was given, -1 for nothing.
+    /// All documents up to this sequence number were returned; -1 for none.
     pub(crate) given: i64,
-    /// Up to here something was seen.
+    /// The largest sequence number seen.
     pub(crate) seen: i64,
 }
 
-/// The text is not a place that a page gave.
+/// The text is not a cursor returned by a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a place to go on from: pass on what the last page gave")]
 pub struct ParseTailPlaceError;
 
-/// A place tells of no more indices than this, the last by name; lines that come into others are missed.
+/// Maximum number of indices in a cursor, the last ones by name. Lines added to other indices are missed.
 pub(crate) const MAX_INDICES: usize = 64;
 
-/// No longer name of an index is told of.
+/// Maximum length of an index name after the prefix.
 pub(crate) const MAX_SUFFIX: usize = 40;
 
 impl TailPlace {
-    /// A longer text is no place.
+    /// Maximum length of a cursor's text in bytes.
     pub const MAX_TEXT: usize = 8_000;
 }
 
@@ -84,7 +84,7 @@ impl FromStr for TailPlace {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let place = read(text).map(Self).ok_or(ParseTailPlaceError)?;
-        // A place can be written in more ways than one; only ours is a place.
+        // A position has several spellings; accept only the one that `Display` writes.
         if place.to_string() == text { Ok(place) } else { Err(ParseTailPlaceError) }
     }
 }
@@ -108,7 +108,7 @@ fn read(text: &str) -> Option<Place> {
     (indices.len() <= MAX_INDICES).then_some(Place::Indices { seen_unix_ms, indices })
 }
 
-/// Whether a place can tell of an index by this name.
+/// Whether a cursor can contain an index with this suffix.
 pub(crate) fn is_told_of(suffix: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
     (1..=MAX_SUFFIX).contains(&suffix.len()) && suffix.bytes().all(plain)

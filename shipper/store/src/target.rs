@@ -1,4 +1,4 @@
-//! The name of a store, as options and settings give it: `sqlite:PATH` or one or more `http(s)://` addresses.
+//! The address of a store in options and settings: `sqlite:PATH`, or one or more `http(s)://` addresses.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,27 +6,27 @@ use std::str::FromStr;
 
 use url::Url;
 
-/// Which store.
+/// The store to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// An embedded SQLite database in this file.
     Sqlite(PathBuf),
-    /// The nodes of one Elasticsearch or OpenSearch cluster, at least one.
+    /// One or more nodes of an Elasticsearch or OpenSearch cluster.
     Engine(Vec<Url>),
 }
 
-/// A text that names no store.
+/// The text is not the address of a store.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParseTargetError {
-    /// Neither of the two forms.
+    /// The text has neither of the two forms.
     #[error("{0:?} is not a store: give sqlite:PATH or http(s)://HOST:PORT[,…]")]
     Form(String),
-    /// An address that can't be read.
+    /// One of the addresses is invalid.
     #[error("{address:?} can't be used as an address: {reason}")]
     Address {
         /// The address, without credentials.
         address: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
@@ -50,10 +50,10 @@ impl FromStr for Target {
     }
 }
 
-/// Reads an `http://` or `https://` address that names a host and, maybe, a port and a path, and nothing else.
+/// Parses an `http://` or `https://` address. It may have a host, a port and a path, and nothing else.
 ///
 /// # Errors
-/// [`ParseTargetError::Address`], which shows no credentials.
+/// [`ParseTargetError::Address`], whose message does not show credentials.
 pub fn parse_address(address: &str) -> Result<Url, ParseTargetError> {
     let refuse =
         |shown: &str, reason: &str| ParseTargetError::Address { address: shown.to_owned(), reason: reason.to_owned() };

@@ -1,6 +1,6 @@
-//! Points in time as log lines write them (RFC 3339) and as indices are named by them (UTC days).
+//! Points in time as log lines write them (RFC 3339) and as index names use them (UTC days).
 //!
-//! Reading is on the path of every line, so it works on bytes and allocates nothing.
+//! Parsing runs once for each line, so it works on bytes and does not allocate.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,44 +8,44 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
-/// Microseconds since the Unix epoch, UTC, in the years 0001 to 9999.
+/// A time in microseconds since the Unix epoch, UTC, in the years 0001 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The clock's time now.
+    /// Returns the current time of the system clock.
     #[must_use]
     pub fn now() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// `micros` microseconds since the Unix epoch.
+    /// Creates a timestamp from microseconds since the Unix epoch.
     #[must_use]
     pub const fn from_unix_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// `millis` milliseconds since the Unix epoch.
+    /// Creates a timestamp from milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_unix_ms(millis: i64) -> Self {
         Self(millis.saturating_mul(1_000))
     }
 
-    /// Microseconds since the Unix epoch.
+    /// Returns microseconds since the Unix epoch.
     #[must_use]
     pub const fn unix_micros(self) -> i64 {
         self.0
     }
 
-    /// Milliseconds since the Unix epoch, rounded down.
+    /// Returns milliseconds since the Unix epoch, rounded down.
     #[must_use]
     pub const fn unix_ms(self) -> i64 {
         self.0.div_euclid(1_000)
     }
 
-    /// Reads an RFC 3339 date-time with any offset; digits past the microseconds are dropped, a leap second reads
-    /// as the second before it. `None` for anything else.
+    /// Parses an RFC 3339 date-time with any offset. Digits beyond microseconds are dropped; a leap second reads as the
+    /// second before it. Returns `None` for any other text.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() < 20 || text[4] != b'-' || text[7] != b'-' || text[13] != b':' || text[16] != b':' {
@@ -61,7 +61,7 @@ impl Timestamp {
         Self::from_parts([year, month, day], [hour, minute, second], micros, east)
     }
 
-    /// The time of a date, a time of day and an offset in minutes east of UTC, if there is one.
+    /// Combines a date, a time of day and an offset in minutes east of UTC. Returns `None` if there is no such time.
     pub(crate) fn from_parts(date: [i64; 3], time: [i64; 3], micros: i64, east: i64) -> Option<Self> {
         let ([year, month, day], [hour, minute, second]) = (date, time);
         if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
@@ -75,7 +75,7 @@ impl Timestamp {
         Some(Self(seconds * MICROS_PER_SECOND + micros))
     }
 
-    /// The UTC day it falls on.
+    /// Returns the UTC day.
     #[must_use]
     pub const fn day(self) -> Day {
         Day(self.0.div_euclid(MICROS_PER_DAY))
@@ -83,7 +83,7 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with six decimals and `Z`, 27 characters for the years 0001 to 9999.
+    /// Writes RFC 3339 in UTC with six decimals and `Z`: 27 characters for the years 0001 to 9999.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = self.day().civil();
         let of_day = self.0.rem_euclid(MICROS_PER_DAY);
@@ -93,12 +93,12 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A UTC day, shown as `YYYY.MM.DD`, as indices are named.
+/// A UTC day, displayed as `YYYY.MM.DD`, the form used in index names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(i64);
 
 impl Day {
-    /// Year, month and day of the month.
+    /// Returns year, month and day of the month.
     #[must_use]
     pub const fn civil(self) -> (i64, i64, i64) {
         civil_from_days(self.0)
@@ -116,7 +116,7 @@ fn digits(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
 }
 
-/// Microseconds of an optional `.digits`, and what follows it.
+/// Parses an optional `.digits` as microseconds and returns the rest of the text.
 fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let Some(rest) = text.strip_prefix(b".") else { return Some((0, text)) };
     let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -128,7 +128,7 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((digits(&rest[..kept])? * scale, &rest[count..]))
 }
 
-/// Minutes east of UTC of `Z` or `+hh:mm`.
+/// Parses `Z` or `+hh:mm` as minutes east of UTC.
 fn offset(zone: &[u8]) -> Option<i64> {
     match zone {
         b"Z" | b"z" => Some(0),
@@ -153,8 +153,8 @@ const fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since 1970-01-01 of a date in the proleptic Gregorian calendar, counted in eras of 400 years that begin on
-/// 1 March (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Days since 1970-01-01 of a date in the proleptic Gregorian calendar. Counts eras of 400 years that begin on 1 March
+/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

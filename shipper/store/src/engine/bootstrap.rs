@@ -1,7 +1,8 @@
-//! Puts an engine's ingest pipeline and index template in place, or checks that they are.
+//! Puts an engine's ingest pipeline and index template in place, or checks them.
 //!
-//! Each carries a version and the mark [`MANAGED_BY`]. What is there without the mark is somebody else's and is never
-//! written over; what is newer is left as it is. The [`fields`] that the user named are put into both. What the credentials may not read is left alone, unproven.
+//! Both carry a version and the mark [`MANAGED_BY`]. Anything without the mark belongs to someone else and is never
+//! overwritten; newer versions are left unchanged. Both include the user-named [`fields`]. What the credentials may not
+//! read is left alone and reported as unproven.
 
 use elasticsearch::http::Method;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::engine::client::Answer;
 use crate::engine::{Engine, fields};
 use crate::query::NamedFields;
 
-/// The mark of what this program put in place.
+/// The mark of everything that this program puts in place.
 const MANAGED_BY: &str = "actix-observability";
 
 const PIPELINE: &str = include_str!("../../../../infra/elasticsearch/ingest-pipeline.json");
@@ -22,7 +23,7 @@ const TEMPLATE: &str = include_str!("../../../../infra/elasticsearch/index-templ
 impl Engine {
     pub(crate) async fn bootstrap(&self, mode: BootstrapMode) -> Result<BootstrapReport, BootstrapError> {
         let template = self.template(mode).await?;
-        // The pipeline first: what an index of the new template would refuse is moved aside by then.
+        // The pipeline comes first: it must move aside what an index of the new template would reject.
         let pipeline = match &self.settings.pipeline {
             Some(name) => self.put_pipeline(name, template.as_ref().map(|step| &step.fields), mode).await?,
             None => Outcome::NotUsed,
@@ -52,7 +53,7 @@ impl Engine {
         let names = fields::script_names(fields, &known);
         fields::tell_script(&mut wanted, &names);
         let what = format!("the ingest pipeline {name:?}");
-        // Pipelines have no place for marks that all engines know, but for their description.
+        // The description is the only place in a pipeline for a mark that all engines support.
         let is_ours = |there: &Value| there["description"].as_str().is_some_and(|text| text.contains(MANAGED_BY));
         let part = Part { what: &what, option: "--pipeline NAME", fields_differ: known != names };
         let step = step(there.as_ref(), &wanted, is_ours, mode, &part)?;
@@ -63,13 +64,13 @@ impl Engine {
         format!("_index_template/{}", self.settings.index_prefix)
     }
 
-    /// What has to be done about the template; none where the credentials may not read it.
+    /// Plans the change of the template. Returns `None` if the credentials do not allow reading it.
     async fn template(&self, mode: BootstrapMode) -> Result<Option<TemplateStep>, BootstrapError> {
         let mut wanted: Value = parse(TEMPLATE)?;
         wanted["index_patterns"] = json!([self.indices()]);
         if self.settings.pipeline.is_none() {
-            // Only the pipeline makes `event` an object, and keeps aside what else stands there; without it, many a
-            // logger's plain `event` would make the engine refuse the line.
+            // Only the pipeline turns `event` into an object and sets other values aside. Without it, the engine would
+            // reject lines with a plain `event`, which many loggers write.
             let fields = wanted["template"]["mappings"]["properties"].as_object_mut();
             fields.and_then(|fields| fields.remove("event"));
         }
@@ -111,36 +112,36 @@ impl Engine {
     }
 }
 
-/// A part, as the engine has it.
+/// The current state of a part on the engine.
 enum Found {
     There(Value),
     Missing,
-    /// The credentials may not read it. Whoever may not read it does not put it in place either.
+    /// The credentials do not allow reading it, and so not changing it either.
     NotAllowed,
 }
 
-/// Whether the engine knows who is asking, and does not tell them.
+/// Whether the engine knows the credentials but denies access.
 pub(super) fn may_not_ask(answer: &Answer) -> bool {
     answer.status == 403
 }
 
-/// What has to be done about the template.
+/// The planned change of the template.
 struct TemplateStep {
     wanted: Value,
     fields: NamedFields,
     outcome: Outcome,
 }
 
-/// A part, for messages.
+/// Describes a part in messages.
 struct Part<'p> {
     what: &'p str,
-    /// How to have it by another name.
+    /// The option that changes its name.
     option: &'p str,
-    /// Whether other fields are named in it than are wanted.
+    /// Whether its user-named fields differ from the wanted ones.
     fields_differ: bool,
 }
 
-/// What has to be done about a part.
+/// Plans the change of a part.
 fn step(
     there: Option<&Value>,
     wanted: &Value,
@@ -165,7 +166,7 @@ fn step(
             )));
         }
         Some(_) if *fields_differ => Outcome::Updated,
-        // The same, or put there by a newer program, which knows what the older one needs.
+        // It is the same, or from a newer program, which supports older ones.
         Some(_) => Outcome::InPlace,
     };
     if mode == BootstrapMode::Check && outcome != Outcome::InPlace {
@@ -191,7 +192,7 @@ pub(super) fn refused(reason: String) -> BootstrapError {
     BootstrapError::Refused(Cause::new(0, reason).of_kind(CauseKind::NotInPlace))
 }
 
-/// An engine's no, with what to do about it where that is known.
+/// Converts an engine's error response, with advice where the problem is known.
 pub(super) fn said_no(answer: &Answer, what: &str) -> BootstrapError {
     let cause = answer.cause();
     if answer.is_passing() {

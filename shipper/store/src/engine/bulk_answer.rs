@@ -1,30 +1,30 @@
-//! Reads what an engine answers to `_bulk`, asked for its errors and each item's status, error and failure
-//! store. It does no I/O, and an answer without errors, which is nearly every one, is read without a JSON parser.
+//! Parses responses to `_bulk`, filtered to errors and each item's status, error and failure store. Parsing does no
+//! I/O. Responses without errors, which is nearly all of them, are read without a JSON parser.
 
 use serde::Deserialize;
 
 use crate::disposition::{Cause, CauseKind, Disposition, WriteError};
 
-/// What an engine writes of a line that it stored.
+/// The item of a stored line.
 const CREATED: &[u8] = b"{\"create\":{\"status\":201}}";
 
 const HEAD: &[u8] = b"{\"errors\":false,\"items\":[";
 
-/// The type of an error that tells of a block: read-only, closed for writing, or, with 503, no cluster yet.
+/// Error type of a block: read-only, closed for writing, or, with status 503, no cluster yet.
 pub(super) const CLUSTER_BLOCK: &str = "cluster_block_exception";
 
-/// OpenSearch's own type for a block on making indices.
+/// Error type of OpenSearch for a block on index creation.
 const CREATE_BLOCK: &str = "index_create_block_exception";
 
-/// The type of the error of a line that is there already.
+/// Error type of a line that is already stored.
 const CONFLICT: &str = "version_conflict_engine_exception";
 
-/// The disposition of each of `lines` lines.
+/// Returns the disposition of each of `lines` lines.
 ///
 /// # Errors
-/// [`WriteError::Unavailable`] for an answer that is cut, is not of this form or speaks of another number of lines;
-/// [`WriteError::Refused`] where the engine takes no line, for a reason that has nothing to do with the lines or their
-/// index. Lines whose index takes none are each to go again, with that reason.
+/// [`WriteError::Unavailable`] for a truncated or malformed response, or a wrong number of items;
+/// [`WriteError::Refused`] if the engine refuses all lines for a reason unrelated to the lines and their index. If only
+/// an index refuses lines, each of them is to be retried, with that reason.
 pub(super) fn read(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteError> {
     let dispositions = match read_all_created(body) {
         Some(created) => vec![Disposition::Stored; created],
@@ -37,7 +37,7 @@ pub(super) fn read(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteE
     Err(WriteError::Unavailable(Cause::new(200, reason)))
 }
 
-/// How many lines were created, if that is all the answer says.
+/// Returns the number of lines if the response only says that all were created.
 fn read_all_created(body: &[u8]) -> Option<usize> {
     let mut rest = body.strip_prefix(HEAD)?;
     let mut created = 0;
@@ -66,7 +66,7 @@ struct Item {
 struct Outcome {
     status: u16,
     error: Option<ItemError>,
-    /// What Elasticsearch's failure store has to do with the line.
+    /// Whether Elasticsearch's failure store was used for the line.
     failure_store: Option<String>,
 }
 
@@ -79,12 +79,12 @@ struct ItemError {
     caused_by: Option<Box<ItemError>>,
 }
 
-/// What an engine's word on one line means.
+/// The meaning of one item.
 enum Meaning {
     Line(Disposition),
-    /// It would say so of any line of this index.
+    /// The index refuses any line.
     Shut(Cause),
-    /// It would say so of any line.
+    /// The engine refuses any line.
     Refused(Cause),
 }
 
@@ -112,7 +112,7 @@ fn read_items(body: &[u8]) -> Result<Vec<Disposition>, WriteError> {
         });
     }
     match refused {
-        // Where some lines got through, the others go again by themselves, and the refusal shows then.
+        // If other lines were stored, these are retried on their own, and a general refusal shows then.
         Some(cause) if !settled => Err(WriteError::Refused(cause)),
         _ => Ok(dispositions),
     }
@@ -127,7 +127,7 @@ impl Outcome {
         let kind = self.error.as_ref().map_or("", |error| error.r#type.as_str());
         let about = self.error.as_ref().and_then(|error| about_the_engine(kind, error.reason()));
         Meaning::Line(match self.status {
-            // It was not indexed where it is looked for, but put aside by the engine, under an id of the engine's own.
+            // The engine did not index the line, but stored it elsewhere under an id of its own.
             200 | 201 if self.failure_store.as_deref() == Some("used") => {
                 let reason = "the engine did not index the line: it put it into its failure store";
                 Disposition::DeadLetter(Cause::new(self.status, reason).of_kind(CauseKind::Rejected))
@@ -135,9 +135,9 @@ impl Outcome {
             200 | 201 if self.error.is_none() => Disposition::Stored,
             409 if kind.is_empty() || kind == CONFLICT => Disposition::AlreadyStored,
             _ if is_overload(kind) => Disposition::Retry(cause().of_kind(CauseKind::Busy)),
-            // No cluster yet.
+            // The cluster is not formed yet.
             503 => Disposition::Retry(cause()),
-            // A disk past its flood stage is told as a block with 429, but does not pass by itself.
+            // A disk above the flood-stage watermark is reported as a block with 429, but does not resolve on its own.
             status if about.is_some() && status < 500 => {
                 let cause = cause().of_kind(about.unwrap_or(CauseKind::Block));
                 let reason = self.error.as_ref().map_or("", |error| error.reason());
@@ -147,25 +147,26 @@ impl Outcome {
             401 => return Meaning::Refused(cause()),
             403 => return Meaning::Shut(cause()),
             404 => return Meaning::Shut(cause().of_kind(CauseKind::MissingIndex)),
-            // A conflict with something else than the line itself.
+            // A conflict with something other than the line itself.
             409 => Disposition::Retry(cause()),
             400..=499 => Disposition::DeadLetter(cause()),
-            // No engine says so of a line: what became of it is unknown.
+            // No engine returns this for a line, so its result is unknown.
             _ => Disposition::Retry(cause().of_kind(CauseKind::Unreadable)),
         })
     }
 }
 
-/// Too much at once: it passes by itself, whatever its status.
+/// Whether the engine is overloaded. This resolves on its own, whatever the status.
 pub(super) fn is_overload(kind: &str) -> bool {
     matches!(kind, "es_rejected_execution_exception" | "rejected_execution_exception" | "circuit_breaking_exception")
 }
 
-/// A refusal that no line can help: a block, a missing index or pipeline, no room for an index. Engines quote lines in
-/// their reasons, so a reason is told by how it begins, which no line decides.
+/// Returns the kind of a refusal that does not depend on the line: a block, a missing index or pipeline, or the shard
+/// limit. Engines quote lines in their reasons, so only the beginning of a reason is matched, which lines can't
+/// influence.
 pub(super) fn about_the_engine(kind: &str, reason: &str) -> Option<CauseKind> {
     match kind {
-        // An index that is closed, of which some engines tell by a block and some by an error of its own, with 400.
+        // Engines report a closed index as a block, or with an error type of its own and 400.
         CLUSTER_BLOCK | CREATE_BLOCK | "index_closed_exception" => Some(CauseKind::Block),
         "index_not_found_exception" => Some(CauseKind::MissingIndex),
         "illegal_argument_exception" => {
@@ -181,7 +182,8 @@ pub(super) fn about_the_engine(kind: &str, reason: &str) -> Option<CauseKind> {
     }
 }
 
-/// Whether a refusal is about more than the line's index: a cluster's block names none, and all lines have one pipeline.
+/// Whether a refusal is about more than the line's index: a cluster block does not name an index, and all lines use the
+/// same pipeline.
 fn is_about_all(kind: &str, reason: &str) -> bool {
     match kind {
         CLUSTER_BLOCK => !reason.starts_with("index ["),
@@ -190,7 +192,7 @@ fn is_about_all(kind: &str, reason: &str) -> bool {
     }
 }
 
-/// A reason without the line that a parser quotes at its end.
+/// Removes the line that a parser quotes at the end of a reason.
 pub(super) fn without_source(reason: &str) -> &str {
     reason.split("\n at [Source").next().unwrap_or_default()
 }
@@ -200,7 +202,7 @@ impl ItemError {
         self.reason.as_deref().unwrap_or_default()
     }
 
-    /// Type and reason, those of the cause too.
+    /// Formats type and reason, followed by those of the causes.
     fn text(&self) -> String {
         let mut text = format!("{}: {}", self.r#type, without_source(self.reason()));
         if let Some(cause) = &self.caused_by {

@@ -1,4 +1,5 @@
-//! Requests to an engine: one deadline and one bound each, plain JSON types that every engine knows, answers in whole.
+//! HTTP requests to an engine, each with a timeout, a size limit, and plain JSON content types that every engine
+//! supports.
 
 mod handshake;
 mod node;
@@ -23,38 +24,38 @@ use crate::engine::bulk_answer::without_source;
 use crate::error::OpenError;
 use crate::settings::{Compression, EngineSettings};
 
-/// An answer to `_bulk` is read so far. It has some 25 bytes for a line that was taken, and a few hundred for one that was
-/// not, so this is many times what an engine says of a batch. Of a longer answer nothing is believed: what became of the
-/// lines is unknown, and they go again, in smaller requests ([`WriteError::AnswerTooLong`](crate::WriteError)).
+/// Maximum size of a response to `_bulk`. An item takes about 25 bytes if the line was stored and a few hundred
+/// otherwise, so this is a multiple of what a batch needs. A longer response is not used: it is unknown what was
+/// stored, and the lines are retried in smaller requests ([`WriteError::AnswerTooLong`](crate::WriteError)).
 const BULK_ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Any other answer is read so far: a page of the longest lines, an aggregation, a template. Asking with a longer answer
-/// fails, and says so.
+/// Maximum size of any other response: a page of long lines, an aggregation, a template. A request with a longer
+/// response fails.
 const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// What to do about a proxy that lets nobody through whom it does not know.
+/// What to do about a proxy that requires authentication.
 const PROXY_ADVICE: &str = "the proxy asks for credentials, or others: give proxy_user and proxy_password_file \
      (STORE_PROXY_USER and STORE_PROXY_PASSWORD_FILE), or both in the address that the environment has";
 
-/// An engine's answer.
+/// An engine's response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Bytes,
-    /// Where a redirect leads, without what is secret in an address. Nobody goes there.
+    /// Target of a redirect, without secrets. Redirects are not followed.
     pub(super) location: Option<String>,
-    /// The proxy in between that may have answered itself, where one can and the status is one of those that proxies give.
+    /// The proxy, if it may have sent the response itself and the status is one that proxies use.
     pub(super) proxy: Option<String>,
 }
 
-/// No answer.
+/// A request failed without a usable response.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
-    /// Not within the deadline.
+    /// The timeout expired.
     TimedOut,
-    /// The connection failed, or the answer did not come whole.
+    /// The connection failed, or the response was incomplete.
     Failed(Cause),
-    /// It is longer than is read.
+    /// The response exceeds the size limit.
     TooLong(Cause),
 }
 
@@ -68,12 +69,12 @@ impl NoAnswer {
 }
 
 impl Answer {
-    /// The body as JSON; null where it is none.
+    /// Parses the body as JSON; null if it is not.
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// Why the engine said no, in its words.
+    /// Returns the engine's error.
     pub(super) fn cause(&self) -> Cause {
         if (300..=399).contains(&self.status) {
             return self.redirect();
@@ -89,7 +90,7 @@ impl Answer {
             (None, Some(reason)) => without_source(reason).to_owned(),
             _ => match (error.as_str(), &self.proxy) {
                 (Some(text), _) => text.to_owned(),
-                // It is not in an engine's form.
+                // The body is not in an engine's format.
                 (None, Some(proxy)) => format!("from the proxy {proxy}, or the store behind it: {}", self.beginning()),
                 (None, None) => self.beginning(),
             },
@@ -97,37 +98,38 @@ impl Answer {
         Cause::new(self.status, format!("HTTP {}: {reason}", self.status))
     }
 
-    /// The beginning of a body in no known form.
+    /// Returns the beginning of a body of unknown format.
     fn beginning(&self) -> String {
         String::from_utf8_lossy(&self.body).chars().take(200).collect()
     }
 
-    /// A redirect is not followed: credentials would go to whoever it names, and a batch would become a question.
+    /// Describes a redirect. It is not followed: that would send credentials to any host it names, and turn a POST into
+    /// a GET.
     fn redirect(&self) -> Cause {
         let place = self.location.as_deref().unwrap_or("a place that it does not name");
         let advice = "give the address that the store itself answers at with --to";
         Cause::new(self.status, format!("HTTP {}: a redirect to {place}, which is not followed: {advice}", self.status))
     }
 
-    /// Type and reason of the engine's error; empty where it gives none.
+    /// Returns type and reason of the engine's error, or empty strings.
     pub(super) fn error(&self) -> (String, String) {
         let json = self.json();
         let text = |key: &str| json["error"][key].as_str().unwrap_or_default().to_owned();
         (text("type"), text("reason"))
     }
 
-    /// Another try may be answered otherwise without anybody's help.
+    /// Whether a retry may succeed without anyone's intervention.
     pub(super) fn is_passing(&self) -> bool {
         self.status == 429 || self.status >= 500
     }
 }
 
-/// Connections to the nodes of one cluster. Each node is spoken to by itself, since the `elasticsearch` crate asks all
-/// of a list in turn, the dead ones too.
+/// Connections to the nodes of one cluster. Each node has a client of its own, since the `elasticsearch` crate rotates
+/// over a list of nodes including dead ones.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     nodes: Arc<[Node]>,
-    /// Who is asked first, the next time that it does not matter who.
+    /// The node to try first in the next request that may go to any node.
     turn: Arc<AtomicUsize>,
     timeout: Duration,
     compression: Compression,
@@ -145,18 +147,18 @@ impl Client {
         Ok(Self { nodes, turn: Arc::default(), timeout, compression })
     }
 
-    /// The nodes' names: host and port.
+    /// Returns the nodes' names: host and port.
     pub(super) fn hosts(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.name().to_owned()).collect()
     }
 
-    /// Sends a request with a JSON body, or none, to whichever node answers.
+    /// Sends a request with an optional JSON body to any node.
     pub(super) async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, NoAnswer> {
         let body = body.map(|body| Bytes::from(body.to_string()));
         self.send(method, path, "application/json", &[], body).await
     }
 
-    /// Sends a request to whichever node answers: each is asked once at most, all within one deadline.
+    /// Sends a request to any node. Each is tried at most once, within one timeout.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -185,7 +187,7 @@ impl Client {
         answer
     }
 
-    /// Sends a `_bulk` request to the node at `host`, or to whichever answers.
+    /// Sends a `_bulk` request to the node with index `host`, or to any node.
     pub(super) async fn bulk(
         &self,
         host: Option<usize>,
@@ -214,14 +216,14 @@ impl Client {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if self.compression == Compression::None {
-            // Else the client asks for gzip of its own accord, and an answer's length is not known before it is read.
+            // Otherwise the client requests gzip by default, and the length of a response is unknown before it is read.
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         headers
     }
 }
 
-/// A body as gzip, made where it holds up no other request.
+/// Compresses a body with gzip on a blocking thread.
 async fn gzip(body: Bytes) -> Result<Bytes, NoAnswer> {
     let compress = move || {
         let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::fast());

@@ -1,4 +1,4 @@
-//! Counts of an engine: its aggregations, asked for so that they are exact, or known not to be.
+//! Aggregations of an engine, requested so that counts are exact or known not to be.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::query::{Field, FieldType, Filter};
 use crate::scope::Scope;
 use crate::timestamp::Timestamp;
 
-/// Each shard tells of so many values at most: with fewer in it, its counts are exact.
+/// Maximum number of values per shard. Counts are exact if a shard has fewer.
 const SHARD_VALUES: usize = 10_000;
 
-/// How finely percentiles are estimated.
+/// Accuracy of percentile estimates.
 const COMPRESSION: u32 = 200;
 
 impl Engine {
@@ -117,14 +117,14 @@ impl Engine {
         Ok(stats)
     }
 
-    /// The steps between the first and the last line of a selection; none where it has no line.
+    /// Returns the buckets between the first and the last line of a selection, or `None` if it is empty.
     async fn steps(&self, scope: &Scope, selection: &Selection, step: Duration) -> Result<Option<Steps>, SearchError> {
         if let Some(steps) = Steps::of(selection, step) {
             return Ok(Some(steps));
         }
         let ends = json!({ "first": { "min": { "field": "timestamp" } }, "last": { "max": { "field": "timestamp" } } });
         let found = self.aggregations(json!({ "query": query(scope, selection), "aggs": ends })).await?;
-        // In milliseconds.
+        // The values are in milliseconds.
         #[expect(clippy::cast_possible_truncation, reason = "a time between 1970 and 2262 in milliseconds fits")]
         let end = |name: &str| found[name]["value"].as_f64().map(|ms| Timestamp::from_unix_ms(ms.floor() as i64));
         Ok(end("first").zip(end("last")).map(|ends| Steps::around(selection, ends, step)))
@@ -142,7 +142,7 @@ fn values_of(facet: &Facet, top: usize) -> Value {
         Facet::Named(field) => {
             let mut terms = terms(field.name(), top);
             if field.kind() == FieldType::Boolean {
-                // Held as a keyword, of any text.
+                // Booleans are stored as keywords, which may contain any text.
                 terms["terms"]["include"] = json!(["true", "false"]);
             }
             terms
@@ -165,7 +165,7 @@ fn over_time(steps: &Steps, inner: &Value) -> Value {
     over_time
 }
 
-/// What is asked of the requests of a group.
+/// Aggregations of a group of requests.
 fn figures() -> Value {
     json!({
         "server_errors": { "filter": { "range": { "status": { "gte": 500, "lte": 599 } } } },
@@ -192,7 +192,7 @@ fn buckets(found: &Value) -> impl Iterator<Item = &Value> {
     found["buckets"].as_array().into_iter().flatten()
 }
 
-/// Buckets of a date histogram, each with its place in the steps.
+/// Returns the buckets of a date histogram, each with its index.
 fn in_steps<'v>(steps: &Steps, found: &'v Value) -> impl Iterator<Item = (usize, &'v Value)> {
     let steps = *steps;
     buckets(found).filter_map(move |bucket| {
@@ -216,7 +216,7 @@ fn others(terms: &Value) -> u64 {
     terms["sum_other_doc_count"].as_u64().unwrap_or(0)
 }
 
-/// Shards that tell of only some of their values may have had more of those that were not told of.
+/// Whether no shard left out values that might have been among the most frequent ones.
 fn is_exact(terms: &Value) -> bool {
     terms["doc_count_error_upper_bound"].as_i64().unwrap_or(0) == 0
 }

@@ -1,4 +1,4 @@
-//! Asks an engine how much rests of a source. Sums and counts are made there; of single lines only the places come back.
+//! Coverage queries of an engine. Sums and counts are computed there; for single lines, only positions are returned.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -13,14 +13,14 @@ use crate::engine::client::NoAnswer;
 use crate::error::SearchError;
 use crate::id::{GenerationId, LineId};
 
-/// An engine counts distinct values exactly, but for its hashes, as long as they are not more than this.
+/// Number of distinct values up to which an engine counts them exactly, apart from hash collisions.
 const DISTINCT_PRECISION: u64 = 3_000;
 
-/// So many indices are told apart; a day has one.
+/// Maximum number of indices that are listed; there is one a day.
 const INDICES_MAX: usize = 10_000;
 
 impl Engine {
-    /// Makes what was written findable; says whether the rights allow it.
+    /// Makes earlier writes searchable. Returns whether the credentials allow it.
     pub(crate) async fn refresh(&self) -> Result<bool, SearchError> {
         let path = format!("{}/_refresh", self.indices());
         let parameters = [("ignore_unavailable", "true"), ("allow_no_indices", "true"), ("filter_path", "_shards")];
@@ -87,7 +87,7 @@ impl Engine {
         Ok(places(&self.ask(&query).await?).pop())
     }
 
-    /// The indices that hold something; beyond [`INDICES_MAX`] of them none is left out unseen.
+    /// Returns the non-empty indices. Fails if there are more than [`INDICES_MAX`].
     pub(crate) async fn index_names(&self) -> Result<BTreeSet<String>, SearchError> {
         let query = json!({
             "size": 0, "track_total_hits": false,
@@ -105,7 +105,7 @@ impl Engine {
     pub(crate) async fn resting(&self, ids: &[LineId]) -> Result<Vec<Resting>, SearchError> {
         let ids = &ids[..ids.len().min(MAX_IDS)];
         let texts: Vec<_> = ids.iter().map(ToString::to_string).collect();
-        // Room for ids that rest more than once: one in many does, and then there is another page's worth of them.
+        // A few ids may have more than one document; allow for another page of them.
         let query = json!({
             "size": MAX_SPANS, "_source": false, "track_total_hits": false, "query": { "ids": { "values": texts } },
         });
@@ -122,13 +122,13 @@ impl Engine {
             .collect())
     }
 
-    /// The answer to a search of this store's indices; an empty one where there are none.
+    /// Searches this store's indices. The response is empty if there are none.
     async fn ask(&self, query: &Value) -> Result<Value, SearchError> {
         let path = format!("{}/_search", self.indices());
         let parameters = [
             ("ignore_unavailable", "true"),
             ("allow_no_indices", "true"),
-            // A part of the lines must not look like all of them.
+            // Partial results must not look complete.
             ("allow_partial_search_results", "false"),
             ("filter_path", "timed_out,hits.hits._id,hits.hits._index,hits.hits.fields,aggregations"),
         ];
@@ -154,7 +154,7 @@ impl Engine {
     }
 }
 
-/// A search for the lines that begin in a range of a generation.
+/// Builds a search for the lines that begin in a range of a generation.
 fn of(generation: GenerationId, offsets: &Range<u64>, size: usize) -> Value {
     json!({
         "size": size,
@@ -168,7 +168,7 @@ fn of(generation: GenerationId, offsets: &Range<u64>, size: usize) -> Value {
     })
 }
 
-/// The places of an answer's lines.
+/// Reads the positions of the lines in a response.
 fn places(answer: &Value) -> Vec<Span> {
     let span = |hit: &Value| {
         Some(Span {
@@ -205,7 +205,7 @@ fn place(fields: &Value, name: &str) -> Option<u64> {
     number(&fields[name][0])
 }
 
-/// A whole number, which engines write with a fraction of nothing where they added it up.
+/// Reads an integer, which engines return as a float in aggregations.
 fn number(value: &Value) -> Option<u64> {
     let inexact = || value.as_f64().filter(|number| *number >= 0.0).map(|number| number.round() as u64);
     value.as_u64().or_else(inexact)

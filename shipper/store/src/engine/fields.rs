@@ -1,7 +1,7 @@
-//! The fields that the user named, in an engine's terms: their part of template and pipeline, and which there are.
+//! User-named fields on an engine: in the template, in the pipeline, and as found in existing indices.
 //!
-//! Template and mappings tell of them under `_meta`, so that whoever reads an index knows what can be asked of it. A
-//! template is of the days to come: a field that was named is found in the indices that are made from then on.
+//! Template and mappings list them under `_meta`, so that readers of an index know which fields they can use. A
+//! template applies to new indices only: a newly named field is searchable in indices created afterwards.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,23 +17,23 @@ use crate::error::SearchError;
 use crate::query::named::is_below;
 use crate::query::{FieldType, NamedField, NamedFields};
 
-/// How long an engine is not asked again for the fields there are.
+/// Time for which the fields of an engine are cached.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
 
-/// A day, or RFC 3339 in capital letters with up to nine digits: narrower than what engines take by themselves, so that
-/// it is the same wherever a date is read.
+/// Date format: a day, or RFC 3339 in capital letters with up to nine digits. It is narrower than the engines' default,
+/// so that dates are read in the same way everywhere.
 const DATE_FORMAT: &str =
     "uuuu-MM-dd['T'HH:mm:ss[.SSSSSSSSS][.SSSSSSSS][.SSSSSSS][.SSSSSS][.SSSSS][.SSSS][.SSS][.SS][.S]XXX]";
 
-/// The pipeline's script knows no more names than this, the old ones first forgotten.
+/// Maximum number of names in the pipeline's script; the oldest are dropped first.
 const SCRIPT_NAMES_MAX: usize = 256;
 
-/// What is known of an engine's fields, and since when.
+/// Cached fields of an engine, with the time they were read.
 pub(super) type Known = Arc<Mutex<Option<(Instant, NamedFields)>>>;
 
 impl Engine {
-    /// The fields that can be asked for beside the template's: those of the template in place, and of the newest index,
-    /// as far as the credentials may read either. Answers are kept for some seconds.
+    /// Returns the user-named fields of the template and of the newest index, as far as the credentials allow reading
+    /// them. Results are cached for some seconds.
     pub(crate) async fn fields(&self) -> Result<NamedFields, SearchError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, fields)) = known.filter(|(since, _)| since.elapsed() < KNOWN_FOR) {
@@ -54,7 +54,7 @@ impl Engine {
         Ok(fields)
     }
 
-    /// Reads marks; null where there is nothing, or the credentials may not see it.
+    /// Reads `_meta`. Returns null if it does not exist or the credentials do not allow reading it.
     async fn marks(&self, path: &str, filter: &str) -> Result<Value, SearchError> {
         let parameters = [("filter_path", filter)];
         match self.client.send(Method::Get, path, "application/json", &parameters, None).await {
@@ -67,13 +67,13 @@ impl Engine {
     }
 }
 
-/// The fields of the template and of the newest index, the template's first. Each knows its indices where others have it
-/// of another type.
+/// Combines the fields of the template and of the newest index; the template takes precedence. If other indices have a
+/// field with another type, the field lists the indices where it has its own.
 fn known_fields(template: NamedFields, by_index: &BTreeMap<String, NamedFields>) -> NamedFields {
     let newest = by_index.last_key_value().map(|(_, fields)| fields.clone()).unwrap_or_default();
     let mut all: Vec<_> = pairs(&template).collect();
     all.extend(pairs(&newest).filter(|(name, _)| template.get(name).is_none()));
-    // Together they may be more than one store has, or stand below each other; then the template's alone are known.
+    // Together they may be too many, or nested in each other; then use the template's only.
     let fields = NamedFields::new(all).unwrap_or(template);
     let other = |own: &NamedFields, field: &NamedField| {
         let there = own.get(field.name());
@@ -90,7 +90,7 @@ fn pairs(fields: &NamedFields) -> impl Iterator<Item = (String, FieldType)> {
     fields.iter().map(|field| (field.name().to_owned(), field.kind()))
 }
 
-/// The fields that a mark tells of; none where it is not this program's.
+/// Reads the fields listed in `_meta`; none unless it has this program's mark.
 fn told(meta: &Value) -> NamedFields {
     if !is_marked(&json!({ "_meta": meta })) {
         return NamedFields::default();
@@ -100,12 +100,12 @@ fn told(meta: &Value) -> NamedFields {
     NamedFields::new(told).unwrap_or_default()
 }
 
-/// The fields that a template, or a mapping, tells of.
+/// Returns the fields listed in a template or a mapping.
 pub(super) fn fields_of(there: &Value) -> NamedFields {
     told(&there["_meta"])
 }
 
-/// Puts fields into a template, in which there are none.
+/// Adds fields to a template without any.
 pub(super) fn put_into(template: &mut Value, fields: &NamedFields) {
     if fields.is_empty() {
         return;
@@ -130,25 +130,25 @@ pub(super) fn put_into(template: &mut Value, fields: &NamedFields) {
     }
 }
 
-/// How a type is mapped, so that no scalar makes an engine refuse a line.
+/// Returns the mapping of a type, chosen so that no scalar makes an engine reject a line.
 fn mapping(kind: FieldType) -> Value {
     match kind {
         FieldType::Text => json!({ "type": "text" }),
         FieldType::Long | FieldType::Double => json!({ "type": kind.name(), "ignore_malformed": true }),
         FieldType::Date => json!({ "type": "date", "format": DATE_FORMAT, "ignore_malformed": true }),
-        // OpenSearch 2.19 refuses a line whose boolean is none.
+        // OpenSearch 2.19 rejects a line with an invalid boolean.
         FieldType::Keyword | FieldType::Boolean => json!({ "type": "keyword", "ignore_above": 1_024 }),
     }
 }
 
-/// The names that a pipeline's script knows, in order.
+/// Returns the field names in a pipeline's script.
 pub(super) fn told_script(pipeline: &Value) -> Vec<String> {
     let names = pipeline["processors"][0]["script"]["params"]["fields"].as_array().into_iter().flatten();
     names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
-/// The names that the script is to know: of the fields, and those that it knows already, since indices that are there keep
-/// their mapping, and other prefixes may have the same pipeline. Those that can't be together with the fields are let go.
+/// Combines the names of fields with those already in the script. Existing indices keep their mapping, and other index
+/// prefixes may use the same pipeline, so known names are kept unless they conflict with a field.
 pub(super) fn script_names(fields: Option<&NamedFields>, known: &[String]) -> Vec<String> {
     let Some(fields) = fields else { return known.to_vec() };
     let mut names: Vec<_> = fields.iter().map(|field| field.name().to_owned()).collect();
@@ -163,7 +163,7 @@ pub(super) fn script_names(fields: Option<&NamedFields>, known: &[String]) -> Ve
     names
 }
 
-/// Tells the pipeline's script of names, so that what does not fit them is moved aside.
+/// Sets the field names of the pipeline's script, which moves aside values that do not fit them.
 pub(super) fn tell_script(pipeline: &mut Value, names: &[String]) {
     if !names.is_empty() {
         pipeline["processors"][0]["script"]["params"] = json!({ "fields": names });

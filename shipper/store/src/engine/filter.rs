@@ -1,4 +1,4 @@
-//! A filter in an engine's terms: JSON that is built, with nothing of a query pasted into it.
+//! Translates filters to the engines' query language, as JSON values; text is never pasted into queries.
 
 use std::ops::Bound;
 
@@ -8,7 +8,7 @@ use crate::query::{Bounds, FieldType, Filter, NamedField, NamedTest};
 use crate::scope::Scope;
 use crate::timestamp::Timestamp;
 
-/// Lines that `scope` sees, that `filter` finds, and that lie between two times.
+/// Matches lines that `scope` may see, that `filter` matches, and that are between two times.
 pub(super) fn query(scope: &Scope, filter: &Filter, from: Option<Timestamp>, to: Option<Timestamp>) -> Value {
     let mut parts = Vec::new();
     if let Scope::Projects(projects) = scope {
@@ -42,7 +42,7 @@ fn clause(filter: &Filter) -> Value {
         Filter::Number(field, bounds) if *bounds == Bounds::ANY => json!({ "exists": { "field": field.name() } }),
         Filter::Number(field, bounds) => json!({ "range": { field.name(): numbers(bounds) } }),
         Filter::Named(field, test) => match field.only_in() {
-            // An engine refuses a question that does not fit a field's type, unless the index is out of it before.
+            // An engine rejects a query that does not fit a field's type, unless the index is excluded first.
             Some(indices) => json!({ "bool": { "filter": [{ "terms": { "_index": indices } }, named(field, test)] } }),
             None => named(field, test),
         },
@@ -52,7 +52,7 @@ fn clause(filter: &Filter) -> Value {
 fn named(field: &NamedField, test: &NamedTest) -> Value {
     let name = field.name();
     match test {
-        // Engines hold it as a keyword, of any text.
+        // Booleans are stored as keywords, which may contain any text.
         NamedTest::Any if field.kind() == FieldType::Boolean => json!({ "terms": { name: ["true", "false"] } }),
         NamedTest::Is(truth) => json!({ "terms": { name: [truth.to_string()] } }),
         NamedTest::Any => json!({ "exists": { "field": name } }),
@@ -83,9 +83,9 @@ fn named(field: &NamedField, test: &NamedTest) -> Value {
     }
 }
 
-/// A time as a text: of milliseconds before 1970 an engine takes the last one for the one before it.
+/// Formats a time as text. For times before 1970, engines round numbers of milliseconds differently.
 fn date(ms: i64) -> Value {
-    // The years that a text can say, 0001 to 9999.
+    // The years that text can represent are 0001 to 9999.
     let time = Timestamp::from_unix_ms(ms.clamp(-62_135_596_800_000, 253_402_300_799_999)).to_string();
     format!("{}Z", time.get(..23).unwrap_or(&time)).into()
 }
@@ -109,8 +109,8 @@ fn numbers(bounds: &Bounds) -> Value {
     Value::Object(range)
 }
 
-/// A range as engines take it. They keep nanoseconds since 1970 in 63 bits and refuse to be asked beyond; a bound that
-/// leaves out nothing they can hold is none.
+/// Builds a time range. Engines store nanoseconds since 1970 in 63 bits and reject bounds beyond that, so bounds that
+/// exclude nothing are dropped.
 fn times(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<Value> {
     let last = Timestamp::from_unix_micros(i64::MAX / 1_000);
     let mut range = Map::new();

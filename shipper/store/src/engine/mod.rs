@@ -1,11 +1,12 @@
-//! Elasticsearch or OpenSearch. What is put in place goes by the `elasticsearch` crate; all other answers are read by
-//! `client` itself, which stops at a bound.
+//! Elasticsearch and OpenSearch.
 //!
-//! In flow order: `client` makes requests with a deadline; `bootstrap` puts pipeline and template in place, with the
-//! `fields` that the user named, and `preflight` proves that they work, unless `obstacles` are in the way; `write` sends
-//! batches, whose answers `bulk_answer` reads; `search` finds lines, by a `filter` in
-//! the engine's terms, `counts` and `patterns` count them, `tail` follows what comes in, and `coverage` tells what rests of
+//! In the order the data flows: `client` sends requests with a timeout. `bootstrap` puts pipeline and template in
+//! place, with the user-named `fields`. `preflight` checks that they work, and `obstacles` whether indices or the
+//! cluster block writes. `write` sends batches, and `bulk_answer` parses the responses. `search` finds lines by a
+//! `filter`, `counts` and `patterns` aggregate them, `tail` follows new ones, and `coverage` reports what is stored of
 //! a source.
+//!
+//! PUT requests use the `elasticsearch` crate. All other responses are read by `client`, which enforces a size limit.
 
 mod bootstrap;
 mod bulk_answer;
@@ -32,16 +33,16 @@ use crate::settings::EngineSettings;
 use client::Client;
 use fields::Known;
 
-/// What an engine's answer to `_bulk` says of `lines` lines. For tests, which feed it what no engine says.
+/// Parses an engine's response to `_bulk` for `lines` lines. For tests and fuzzing.
 ///
 /// # Errors
-/// As a write has them.
+/// Same as a write.
 #[doc(hidden)]
 pub fn read_bulk_answer(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteError> {
     bulk_answer::read(body, lines)
 }
 
-/// A cluster's client. A copy is cheap and shares its connections.
+/// A client of a cluster. Clones are cheap and share connections.
 #[derive(Clone, Debug)]
 pub struct Engine {
     client: Client,
@@ -58,18 +59,19 @@ impl Engine {
         Ok(Self { client, settings: Arc::new(settings.clone()), known: Known::default() })
     }
 
-    /// The nodes' names, by their places.
+    /// Returns the names of the nodes, by index.
     pub(crate) fn hosts(&self) -> Vec<String> {
         self.client.hosts()
     }
 
-    /// The pattern of this store's indices.
+    /// Returns the pattern of this store's index names.
     fn indices(&self) -> String {
         format!("{}-*", self.settings.index_prefix)
     }
 }
 
-/// Names of pipelines and indices stand in paths, so they are kept to what needs no escaping and every engine takes.
+/// Checks a name of a pipeline or an index. Names are part of URL paths, so only characters that need no escaping and
+/// that every engine accepts are allowed.
 fn check_name(name: &str) -> Result<(), OpenError> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
     let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());

@@ -1,7 +1,6 @@
-//! What would make lines wait although all is in place: indices or a cluster that take no writes, and a cluster that makes
-//! no index.
+//! Blocks of indices or the cluster: writes are rejected, or new indices are not created.
 //!
-//! Such a thing is no refusal: it comes and goes while lines are shipped, the sink then pauses, and nothing is lost.
+//! A block is not an error: it may come and go during shipping. Delivery pauses meanwhile, and nothing is lost.
 
 use elasticsearch::http::Method;
 use serde_json::{Map, Value};
@@ -12,27 +11,29 @@ use crate::engine::bootstrap::{may_not_ask, said_no};
 use crate::preflight::Finding;
 use crate::timestamp::Timestamp;
 
-/// Settings of an index that keep lines out. The first is what an engine sets past the disk's flood stage.
+/// Index settings that block writes. Engines set the first one above the disk's flood-stage watermark.
 const INDEX_BLOCKS: [&str; 3] = ["index.blocks.read_only_allow_delete", "index.blocks.read_only", "index.blocks.write"];
 
-/// Settings of a cluster that keep lines out of all indices.
+/// Cluster settings that block writes to all indices.
 const CLUSTER_BLOCKS: [&str; 2] = ["cluster.blocks.read_only", "cluster.blocks.read_only_allow_delete"];
 
-/// The setting of an OpenSearch whose disks are all past their high watermark: no index can be made by asking for it. One
-/// that a line needs is made all the same, by 2.19 and 3.4, and gets no shards where the disks have no room for them.
+/// Setting of OpenSearch when all disks are above the high watermark. It blocks explicit index creation. An index
+/// needed by a line is still created (as of 2.19 and 3.4), but gets no shards if no disk has room for them.
 const CREATE_BLOCK: &str = "cluster.blocks.create_index";
 
 const AUTO_CREATE: &str = "action.auto_create_index";
 
-/// So many indices are named, and the rest counted.
+/// Maximum number of indices that are named; the others are counted.
 const NAMED_MAX: usize = 3;
 
 impl Engine {
-    /// Whether this program's indices take writes. Old ones need not: only a line that comes late would wait for them.
+    /// Checks whether this program's indices accept writes. Blocks of old indices are not an obstacle: only late lines
+    /// would stay pending.
     pub(super) async fn index_blocks(&self) -> Result<Finding, BootstrapError> {
         let today = self.index_of_today();
         let mut settings = self.blocks_of(&self.indices()).await?;
-        // What the credentials may not see is no part of a pattern; asked for by its name it is refused, there or not.
+        // Index patterns skip indices that the credentials may not read. By name, the request is denied whether the
+        // index exists or not.
         if settings.as_ref().is_some_and(|settings| settings.as_object().is_none_or(Map::is_empty)) {
             settings = self.blocks_of(&today).await?;
         }
@@ -47,7 +48,7 @@ impl Engine {
         self.settings_of(&path, "can't read which indices take writes").await
     }
 
-    /// Whether the cluster takes writes, and makes an index for a new day.
+    /// Checks whether the cluster accepts writes and creates an index for a new day.
     pub(super) async fn cluster_blocks(&self) -> Result<Finding, BootstrapError> {
         let path = "_cluster/settings?flat_settings=true&include_defaults=true";
         let Some(settings) = self.settings_of(path, "can't read the cluster's settings").await? else {
@@ -60,13 +61,13 @@ impl Engine {
         format!("{}-{}", self.settings.index_prefix, Timestamp::now().day())
     }
 
-    /// Settings as the engine tells them; `None` where these credentials may not read them.
+    /// Reads settings. Returns `None` if the credentials do not allow it.
     async fn settings_of(&self, path: &str, what: &str) -> Result<Option<Value>, BootstrapError> {
         let answer = self.client.json(Method::Get, path, None).await;
         let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
         match answer.status {
             200 => Ok(Some(answer.json())),
-            // No index yet, so none that is closed to lines.
+            // There is no index yet, so none is blocked.
             404 => Ok(Some(Value::Null)),
             _ if may_not_ask(&answer) => Ok(None),
             _ => Err(said_no(&answer, what)),
@@ -74,7 +75,7 @@ impl Engine {
     }
 }
 
-/// What blocked indices mean, of an answer that has each index's settings by their full names.
+/// Evaluates a response with the flat settings of each index.
 fn judge_indices(answer: &Value, today: &str) -> Finding {
     let is_set = |settings: &Value, block: &str| settings["settings"][block] == "true";
     let indices = answer.as_object().into_iter().flatten();
@@ -102,9 +103,9 @@ fn judge_indices(answer: &Value, today: &str) -> Finding {
     ))
 }
 
-/// What the cluster's settings mean for an index of this name.
+/// Evaluates the cluster's settings for an index of this name.
 fn judge_cluster(answer: &Value, index: &str) -> Finding {
-    // In the order in which they count.
+    // In order of precedence.
     let setting = |name: &str| {
         ["transient", "persistent", "defaults"].iter().find_map(|part| match &answer[*part][name] {
             Value::String(text) => Some(text.clone()),
@@ -134,8 +135,8 @@ fn judge_cluster(answer: &Value, index: &str) -> Finding {
     }
 }
 
-/// Whether an index of this name is made by itself: `true`, `false`, or patterns with `+` or `-`, of which the first that
-/// fits counts, as Elasticsearch's reference says of `action.auto_create_index`.
+/// Whether an index is created automatically. The setting is `true`, `false`, or patterns with `+` or `-`, of which the
+/// first match counts, as described in Elasticsearch's reference of `action.auto_create_index`.
 fn makes(patterns: &str, index: &str) -> bool {
     match patterns.trim() {
         "" | "true" => return true,
@@ -153,7 +154,7 @@ fn makes(patterns: &str, index: &str) -> bool {
     false
 }
 
-/// Whether a name fits a pattern, in which a `*` stands for anything.
+/// Whether a name matches a pattern with `*` as the wildcard.
 fn fits(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
     let Some(rest) = name.strip_prefix(head) else { return false };

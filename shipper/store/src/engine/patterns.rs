@@ -1,4 +1,4 @@
-//! Patterns of an engine's messages: those of the newest lines, which are fetched for it.
+//! Message patterns of an engine's newest lines, which are fetched for this.
 
 use std::borrow::Cow;
 
@@ -15,10 +15,10 @@ use crate::scope::Scope;
 use crate::search::Search;
 use crate::timestamp::Timestamp;
 
-/// So many of the newest lines are looked at.
+/// Maximum number of lines examined, the newest ones.
 pub(crate) const LOOKED_AT: u64 = 50_000;
 
-/// Lines that are fetched at once.
+/// Number of lines per request.
 const AT_ONCE: usize = 5_000;
 
 #[derive(Deserialize)]

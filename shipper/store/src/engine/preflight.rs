@@ -1,7 +1,7 @@
-//! Proves, as far as the engine tells, that lines will come to rest as they should: which template a new index gets,
-//! what the pipeline makes of a line of each known shape, and what these credentials may do.
+//! Checks whether lines would be stored correctly: the template that a new index gets, the pipeline's result for sample
+//! lines, and the permissions of the credentials.
 //!
-//! What the credentials may not ask, or the engine does not know how to say, is unproven and no refusal.
+//! Checks that the credentials do not allow, or the engine does not support, are unproven, not errors.
 
 use elasticsearch::http::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::engine::fields::fields_of;
 use crate::level::Level;
 use crate::preflight::{Finding, PreflightReport};
 
-/// What a sample line must have come out with.
+/// A sample line and the expected result.
 struct Sample {
     shape: &'static str,
     line: Value,
@@ -24,7 +24,7 @@ struct Sample {
 }
 
 impl Engine {
-    /// Changes nothing.
+    /// Runs all checks. Changes nothing.
     pub(crate) async fn preflight(&self) -> Result<PreflightReport, BootstrapError> {
         let in_place = self.bootstrap(BootstrapMode::Check).await?;
         Ok(PreflightReport {
@@ -37,7 +37,7 @@ impl Engine {
         })
     }
 
-    /// Asks what a new index would get, since another template with a higher priority would win without a word.
+    /// Checks the template that a new index would get, since one with a higher priority takes precedence silently.
     pub(super) async fn template_in_force(&self) -> Result<Finding, BootstrapError> {
         let path = format!("_index_template/_simulate_index/{}-2000.01.01", self.settings.index_prefix);
         let answer = self.client.json(Method::Post, &path, None).await;
@@ -66,7 +66,7 @@ impl Engine {
         }
     }
 
-    /// Lets a line of each known shape run through the pipeline, without storing it.
+    /// Runs a sample line of each known format through the pipeline, without storing it.
     async fn sample_lines(&self) -> Result<Finding, BootstrapError> {
         let Some(pipeline) = &self.settings.pipeline else { return Ok(Finding::NotUsed) };
         let samples = samples();
@@ -96,7 +96,7 @@ impl Engine {
         Ok(Finding::Proven)
     }
 
-    /// Asks what the credentials may do. Elasticsearch with security says it; others have no such question.
+    /// Checks the permissions of the credentials. Only Elasticsearch with security has an API for this.
     async fn rights(&self) -> Result<Finding, BootstrapError> {
         let indices = self.indices();
         let body = json!({ "index": [{ "names": [indices], "privileges": ["create_doc", "auto_configure"] }] });
@@ -125,7 +125,7 @@ impl Engine {
 }
 
 impl Sample {
-    /// What is wrong with what came out.
+    /// Describes what is wrong with the result.
     fn judge(&self, out: &Value) -> Result<(), String> {
         if let Some(reason) = out["error"]["reason"].as_str() {
             return Err(reason.to_owned());
@@ -150,7 +150,7 @@ impl Sample {
     }
 }
 
-/// A line of each shape that the pipeline knows.
+/// Returns a line of each format that the pipeline supports.
 fn samples() -> [Sample; 4] {
     const AT: &str = "2026-01-02T03:04:05.678Z";
     let sample = |shape, line, level| Sample { shape, line, service: "billing", level, message: "paid" };

@@ -1,4 +1,4 @@
-//! Finds lines in an engine. Nothing of a search is pasted into text: the query is built as JSON.
+//! Searches in an engine. Queries are built as JSON; text is never pasted into them.
 
 use elasticsearch::http::Method;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use crate::query::{Field, Filter};
 use crate::scope::Scope;
 use crate::search::{Around, Cursor, MAX_LIMIT, Order, Page, Room, Search, SourceLine, fitting};
 
-/// What is read of an answer.
+/// Parts of a response that are requested.
 const FILTER: &str = "timed_out,hits.hits._source,hits.hits.sort,hits.total,aggregations";
 
 impl Engine {
@@ -28,7 +28,7 @@ impl Engine {
         Ok(Page { lines: hits.into_iter().map(|hit| hit.source).collect(), next, first })
     }
 
-    /// Lines of one source around a place, by their offsets.
+    /// Returns the lines of a source around an offset.
     pub(crate) async fn around(
         &self,
         scope: &Scope,
@@ -45,7 +45,7 @@ impl Engine {
             json!({ "size": size, "track_total_hits": false, "query": query, "sort": sort })
         };
         let line = |hit: Hit| Some(SourceLine { offset: hit.sort.first()?.as_u64()?, line: hit.source });
-        // The lines that have room, and the place of the last where others have none.
+        // Cuts the lines to the size limit, and returns the offset of the last one if others did not fit.
         let with_room = |hits: Vec<Hit>, bytes: usize| {
             let mut lines: Vec<_> = hits.into_iter().filter_map(line).collect();
             let fitting = fitting(lines.iter().map(|line| &*line.line), bytes);
@@ -66,7 +66,7 @@ impl Engine {
         Ok(Around { lines, earlier, later: later.map(|offset| offset + 1) })
     }
 
-    /// What a search finds; nothing where there is no index.
+    /// Returns the hits of a search; none if there is no index.
     pub(super) async fn hits(&self, query: &Value) -> Result<Vec<Hit>, SearchError> {
         let answer = self.search_indices(query).await?;
         if answer.status == 404 {
@@ -81,7 +81,7 @@ impl Engine {
         Ok(found.hits.hits)
     }
 
-    /// The aggregations of a search, and under `total` how many lines it found; null where there is no index.
+    /// Returns the aggregations of a search, and the number of matching lines as `total`. Null if there is no index.
     pub(super) async fn aggregations(&self, mut query: Value) -> Result<Value, SearchError> {
         query["size"] = 0.into();
         query["track_total_hits"] = true.into();
@@ -101,13 +101,13 @@ impl Engine {
         self.search_indices(&nothing).await.map(drop).map_err(ReadyError::from)
     }
 
-    /// Asks this store's indices; an answer is one of success, or 404 for no index.
+    /// Searches this store's indices. The response is a success, or 404 if there is no index.
     async fn search_indices(&self, query: &Value) -> Result<Answer, SearchError> {
         let path = format!("{}/_search", self.indices());
         let parameters = [
             ("ignore_unavailable", "true"),
             ("allow_no_indices", "true"),
-            // A part of the lines must not look like all of them.
+            // Partial results must not look complete.
             ("allow_partial_search_results", "false"),
             ("filter_path", FILTER),
         ];
@@ -140,18 +140,18 @@ struct Hits {
 pub(super) struct Hit {
     #[serde(rename = "_source")]
     pub(super) source: Box<RawValue>,
-    /// Its place in the order of the search.
+    /// Its sort values.
     pub(super) sort: Vec<Value>,
 }
 
-/// A search of so many lines at most.
+/// Builds a search for at most `size` lines.
 pub(super) fn query(scope: &Scope, search: &Search, size: usize) -> Value {
     let order = match search.order {
         Order::OldestFirst => "asc",
         Order::NewestFirst => "desc",
     };
-    // A time that engines can't order is missing, and stands last. OpenSearch passes over it on a later page unless that
-    // is said, and can't show the value that it gives it in descending order, before 1970.
+    // A time that engines can't sort counts as missing, and is sorted last. Unless this is explicit, OpenSearch skips
+    // such documents on later pages. In descending order, it can't represent its own default, which is before 1970.
     let missing = if search.order == Order::OldestFirst { json!("_last") } else { json!(0) };
     let time =
         json!({ "order": order, "numeric_type": "date_nanos", "unmapped_type": "date_nanos", "missing": missing });
@@ -175,12 +175,12 @@ fn search_after(cursor: Cursor, order: Order) -> Value {
     let nanos = cursor.micros.saturating_mul(1_000).saturating_add(i64::from(cursor.nanos));
     match cursor.origin {
         Some((generation, offset)) => json!([nanos, generation.as_str(), offset]),
-        // What an engine gives as the sort value of a document without the field.
+        // The sort value that engines return for a document without the field.
         None => json!([nanos, null, if order == Order::OldestFirst { i64::MAX } else { i64::MIN }]),
     }
 }
 
-/// The place of a hit, by its sort values.
+/// Creates the cursor of a hit from its sort values.
 pub(super) fn cursor(sort: &[Value]) -> Option<Cursor> {
     let nanos = sort.first()?.as_i64()?;
     let nanos_beyond = u16::try_from(nanos.rem_euclid(1_000)).ok()?;

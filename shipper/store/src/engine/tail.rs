@@ -1,8 +1,8 @@
-//! What came into an engine since: by the numbers that each index (of one shard, as the template says) gives to what it
-//! takes.
+//! Follows new lines in an engine, by the sequence numbers of each index, which has one shard according to the
+//! template.
 //!
-//! Numbers grow by one, but one may be seen before the one below it, which is still on its way. Where a number is missing,
-//! nothing above it is given before [`HOLD_MS`] have passed; then it is taken for one that never comes.
+//! Sequence numbers increase by one, but a number may become visible before a smaller one whose write is still in
+//! progress. If a number is missing, lines above it are held back for [`HOLD_MS`]; then it is considered unused.
 
 use serde_json::{Value, json};
 
@@ -14,10 +14,10 @@ use crate::search::{MAX_LIMIT, Room, fitting};
 use crate::tail::{IndexPlace, MAX_INDICES, Place, TailPage, TailPlace, is_told_of};
 use crate::timestamp::Timestamp;
 
-/// How long a missing number is waited for: twice the template's refresh interval.
+/// How long to wait for a missing sequence number: twice the template's refresh interval.
 const HOLD_MS: i64 = 2_000;
 
-/// What an index has that was not given yet.
+/// Documents of an index that were not returned yet.
 struct News {
     suffix: String,
     greatest: i64,
@@ -33,7 +33,7 @@ impl Engine {
         room: Room,
     ) -> Result<TailPage, SearchError> {
         let now = Timestamp::now().unix_ms();
-        // The place of another kind of store: it begins anew.
+        // Without a cursor of this kind of store, start at the current position.
         let Some(TailPlace(Place::Indices { seen_unix_ms, indices })) = place else {
             let news = self.news(&[]).await?;
             let indices = news.into_iter().map(|News { suffix, greatest, .. }| IndexPlace {
@@ -51,7 +51,7 @@ impl Engine {
         for News { suffix, greatest, count } in news {
             let at = match next.binary_search_by(|index| index.suffix.cmp(&suffix)) {
                 Ok(at) => at,
-                // Older than all that are told of: it was left out before.
+                // Older than all indices in the cursor: it was left out before.
                 Err(0) if next.len() >= MAX_INDICES => continue,
                 Err(at) => {
                     next.insert(at, IndexPlace { suffix, given: -1, seen: -1 });
@@ -88,7 +88,7 @@ impl Engine {
         Ok(TailPage { lines, place, more, gap: false })
     }
 
-    /// What is beyond these places, by index.
+    /// Returns what is beyond these positions, by index.
     async fn news(&self, places: &[IndexPlace]) -> Result<Vec<News>, SearchError> {
         let known: Vec<_> = places.iter().map(|index| self.index(&index.suffix)).collect();
         let mut beyond: Vec<_> =
@@ -112,8 +112,8 @@ impl Engine {
         Ok(news)
     }
 
-    /// The lines of these ranges that are asked for, and whether there are more than have room; then the ranges are cut to
-    /// what is given.
+    /// Returns the matching lines of these ranges, and whether more exist than fit. The ranges are cut to what is
+    /// returned.
     async fn between(
         &self,
         scope: &Scope,
@@ -158,7 +158,7 @@ impl Engine {
     }
 }
 
-/// Documents of an index with numbers above one and up to another.
+/// Matches documents of an index with sequence numbers above one value and up to another.
 fn numbered(index: &str, above: i64, up_to: i64) -> Value {
     let range = json!({ "range": { "_seq_no": { "gt": above, "lte": up_to } } });
     json!({ "bool": { "filter": [{ "term": { "_index": index } }, range] } })

@@ -1,4 +1,4 @@
-//! Sends a batch, and reads of the answer what became of it.
+//! Sends a batch and parses the result.
 
 use crate::batch::Batch;
 use crate::disposition::{CauseKind, Disposition, WriteError};
@@ -7,7 +7,7 @@ use crate::engine::bulk_answer::{self, about_the_engine, is_overload};
 use crate::engine::client::{Answer, NoAnswer};
 
 impl Engine {
-    /// Sends a batch to the node at `host`, or to whichever answers.
+    /// Sends a batch to the node with index `host`, or to any node.
     pub(crate) async fn write(&self, batch: &Batch, host: Option<usize>) -> Result<Vec<Disposition>, WriteError> {
         if batch.lines().is_empty() {
             return Ok(Vec::new());
@@ -25,7 +25,7 @@ impl Engine {
     }
 }
 
-/// What a status other than 200 means for the whole request.
+/// Interprets a status other than 200, which applies to the whole request.
 fn refusal(answer: &Answer) -> WriteError {
     let (kind, reason) = answer.error();
     let cause = answer.cause();
@@ -39,9 +39,10 @@ fn refusal(answer: &Answer) -> WriteError {
         _ if answer.is_passing() => WriteError::Unavailable(cause),
         413 => WriteError::TooLarge(cause),
         401 | 403 | 407 => WriteError::Refused(cause),
-        // A wrong address, a proxy that knows better: no other batch would fare better.
+        // A wrong address or an interfering proxy: no other batch would succeed.
         300..=399 | 404 | 405 | 406 | 415 => WriteError::Refused(cause.of_kind(CauseKind::Address)),
-        // An engine says what is wrong with a request; who does not is not one, and knows nothing of lines.
+        // An engine always names the error's type. Anything else is not an engine, and its status says nothing about
+        // lines.
         400..=499 if kind.is_empty() => WriteError::Refused(cause.of_kind(CauseKind::Address)),
         400..=499 => WriteError::Rejected(cause),
         _ => WriteError::Unavailable(cause),

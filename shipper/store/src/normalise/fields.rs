@@ -1,4 +1,4 @@
-//! Where other loggers keep what the contract names.
+//! Where other loggers store the contract's fields.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::normalise::Draft;
 use crate::normalise::object::Object;
 use crate::normalise::table::{MESSAGE_KEYS, PROJECT_ID_KEYS, REQUEST_ID_KEYS};
 
-/// A text, or a whole number as one; empty texts say nothing.
+/// Reads a string or an integer as text; empty strings are not usable.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -15,7 +15,8 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// `service`; ECS `service.name`, dotted or nested; bunyan's `name`; `service` in a tracing event's fields or spans.
+/// Takes `service`; ECS `service.name`, dotted or nested; bunyan's `name`; or `service` in a tracing event's fields or
+/// spans.
 pub(super) fn take_service(draft: &mut Draft<'_>) -> Option<String> {
     let mut taken = draft.document.scalar("service").as_ref().and_then(text);
     if taken.is_some() {
@@ -27,14 +28,14 @@ pub(super) fn take_service(draft: &mut Draft<'_>) -> Option<String> {
     if taken.is_none() {
         taken = take(draft, "service.name", text);
     }
-    // bunyan and pino both write `hostname` beside `name` and `msg`; elsewhere `name` may be anything's.
+    // bunyan and pino write `hostname` next to `name` and `msg`; elsewhere `name` can mean anything.
     if taken.is_none() && draft.document.contains_key("msg") && draft.document.contains_key("hostname") {
         taken = take(draft, "name", text);
     }
     taken.or_else(|| in_context(&draft.document, "service"))
 }
 
-/// `message`; bunyan's `msg`; `message` in a tracing event's fields; [`MESSAGE_KEYS`]. Without any it is empty.
+/// Takes `message`; bunyan's `msg`; `message` in a tracing event's fields; or [`MESSAGE_KEYS`]. The default is empty.
 pub(super) fn take_message(draft: &mut Draft<'_>) -> String {
     let message = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
@@ -56,7 +57,8 @@ pub(super) fn take_message(draft: &mut Draft<'_>) -> String {
     taken.unwrap_or_default()
 }
 
-/// `key`, GELF's, or the same in a tracing event's fields or spans; of the request id also ECS `http.request.id`.
+/// Takes `key`, GELF's key, or the same in a tracing event's fields or spans; for the request id also ECS
+/// `http.request.id`.
 pub(super) fn take_id(draft: &mut Draft<'_>, key: &'static str) -> Option<String> {
     let mut taken = take(draft, key, text);
     draft.replace(key);
@@ -68,13 +70,13 @@ pub(super) fn take_id(draft: &mut Draft<'_>, key: &'static str) -> Option<String
     taken.or_else(|| in_context(document, key)).or_else(|| if is_request { of_ecs(document) } else { None })
 }
 
-/// ECS `http.request.id`, nested or dotted. It stays there.
+/// Reads ECS `http.request.id`, nested or dotted. It is not removed.
 fn of_ecs(document: &Object<'_>) -> Option<String> {
     let nested = document.object("http").and_then(|http| http.object("request")?.scalar("id"));
     nested.as_ref().and_then(text).or_else(|| document.scalar("http.request.id").as_ref().and_then(text))
 }
 
-/// Removes `key` if it has a usable value.
+/// Removes `key` if its value is usable.
 pub(super) fn take<T>(draft: &mut Draft<'_>, key: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
     let taken = draft.document.scalar(key).as_ref().and_then(read);
     if taken.is_some() {
@@ -83,7 +85,7 @@ pub(super) fn take<T>(draft: &mut Draft<'_>, key: &str, read: impl Fn(&Value) ->
     taken
 }
 
-/// Removes `key` from the object under `outer` if it has a usable value, and the object if nothing is left.
+/// Removes `key` from the object at `outer` if its value is usable, and the object if it is then empty.
 pub(super) fn take_nested<T>(
     draft: &mut Draft<'_>,
     outer: &'static str,
@@ -101,7 +103,8 @@ pub(super) fn take_nested<T>(
     Some(taken)
 }
 
-/// What a tracing event's fields say, else its span, else the spans around it from the inside out. It stays there.
+/// Reads `key` from a tracing event's fields, else its span, else the enclosing spans from the inside out. It is not
+/// removed.
 fn in_context(document: &Object<'_>, key: &str) -> Option<String> {
     let within = |object: &Object<'_>| object.scalar(key).as_ref().and_then(text);
     document

@@ -1,4 +1,4 @@
-//! A document's level, in all the ways that loggers write one.
+//! A document's level, in all common spellings.
 
 use serde_json::Value;
 
@@ -8,11 +8,11 @@ use crate::normalise::fields::{self, take_nested};
 use crate::normalise::object::Object;
 use crate::normalise::table::{GELF_VERSIONS, LEVEL_KEYS, SEVERITY_NUMBER_KEYS, SPELLINGS, SYSLOG, SYSLOG_KEYS};
 
-/// UTF-16 units, as scripts count them: a longer text is no level.
+/// Maximum length of a level, in UTF-16 units as the pipeline's script counts them.
 const MAX_UNITS: usize = 64;
 
-/// The first of [`LEVEL_KEYS`] that says a level, else OpenTelemetry's number, else `level` in an object under `log`.
-/// What says no level that is known is `info`.
+/// Takes the level from a document: the first parseable one of [`LEVEL_KEYS`], else OpenTelemetry's number, else
+/// `level` in an object at `log`. The default is `info`.
 pub(super) fn take(draft: &mut Draft<'_>) -> Level {
     let is_syslog = is_syslog(&draft.document);
     let mut taken = None;
@@ -35,7 +35,7 @@ pub(super) fn take(draft: &mut Draft<'_>) -> Level {
     taken.unwrap_or(Level::Info)
 }
 
-/// Whether small numbers in a document are syslog's: it is GELF, or comes from the journal or a syslog.
+/// Whether small numbers are syslog severities: the document is GELF, or comes from the journal or syslog.
 fn is_syslog(document: &Object<'_>) -> bool {
     if SYSLOG_KEYS.iter().any(|key| document.contains_key(key)) {
         return true;
@@ -50,7 +50,7 @@ fn is_syslog(document: &Object<'_>) -> bool {
     document.contains_key("short_message") || is_gelf && document.contains_key("host")
 }
 
-/// Reads a level; `is_syslog` if small numbers are syslog's severities.
+/// Parses a level. `is_syslog` interprets small numbers as syslog severities.
 pub(super) fn read(value: &Value, is_syslog: bool) -> Option<Level> {
     match value {
         Value::String(text) => from_text(text, is_syslog),
@@ -59,7 +59,7 @@ pub(super) fn read(value: &Value, is_syslog: bool) -> Option<Level> {
     }
 }
 
-/// Reads what loggers write, in any ASCII case, with colour codes and brackets around it.
+/// Parses a level in any ASCII case, with optional colour codes and brackets.
 fn from_text(text: &str, is_syslog: bool) -> Option<Level> {
     if text.encode_utf16().take(MAX_UNITS + 1).count() > MAX_UNITS {
         return None;
@@ -78,7 +78,7 @@ fn from_spelling(name: &str) -> Option<Level> {
     SPELLINGS.iter().find(|(_, spellings)| spellings.contains(&name)).map(|(level, _)| *level)
 }
 
-/// A text without the escapes that colour it on a terminal: from `ESC [` to the next letter.
+/// Removes terminal colour sequences: from `ESC [` to the next letter.
 fn without_colours(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -92,8 +92,8 @@ fn without_colours(text: &str) -> String {
     plain + rest
 }
 
-/// Reads bunyan's and pino's numbers: 10 is trace, 20 debug, 30 info, 40 warn, 50 to 99 error; those between belong to
-/// the lower one. Larger ones differ from logger to logger.
+/// Parses the numbers of bunyan and pino: 10 is trace, 20 debug, 30 info, 40 warn, 50 to 99 error; numbers in between
+/// belong to the lower one. Larger numbers have no common meaning.
 fn from_number(number: f64, is_syslog: bool) -> Option<Level> {
     if is_syslog && let Some(severity) = (0_u8..8).find(|severity| f64::from(*severity) == number) {
         return Some(SYSLOG[usize::from(severity)]);
@@ -109,7 +109,7 @@ fn from_number(number: f64, is_syslog: bool) -> Option<Level> {
     })
 }
 
-/// Reads OpenTelemetry's numbers.
+/// Parses OpenTelemetry's severity numbers.
 fn from_severity_number(value: &Value) -> Option<Level> {
     Some(match value.as_i64()? {
         1..=4 => Level::Trace,

@@ -1,9 +1,9 @@
-//! Brings a document that is not a contract record into the contract's form, for the embedded store.
+//! Converts a document that is not a contract record into one, for the embedded store.
 //!
-//! This is what the ingest pipeline (`infra/elasticsearch/ingest-pipeline.json`) does in an engine, step for step; one
-//! corpus, run through both, holds them to the same result. Known shapes are bunyan (and pino), tracing-subscriber's
-//! JSON and ECS; of any other object the contract's fields are taken where they have a usable value. A value that
-//! stands where a contract field belongs, and can't be it, moves to `origin.replaced`, so nothing is lost.
+//! This does the same as the ingest pipeline (`infra/elasticsearch/ingest-pipeline.json`) does in an engine, step by
+//! step; tests run one corpus through both and compare the results. Known formats are bunyan (and pino),
+//! tracing-subscriber's JSON and ECS. In any other object, contract fields are used if their values are usable. A value
+//! that is under a contract field's name but can't be used for it moves to `origin.replaced`, so that nothing is lost.
 
 mod fields;
 mod level;
@@ -20,18 +20,18 @@ use crate::normalise::object::{Object, quoted};
 use crate::normalise::table::VALUES;
 use crate::record::Record;
 
-/// The service of lines that do not name theirs.
+/// The service of lines that do not name one.
 const UNKNOWN_SERVICE: &str = "unknown";
 
-/// A document under work.
+/// A document being normalised.
 struct Draft<'a> {
     document: Object<'a>,
-    /// Values that made room for a contract field, by their key.
+    /// Values moved aside to make room for a contract field, by key.
     replaced: Object<'a>,
 }
 
 impl Draft<'_> {
-    /// Removes `key` and keeps its value aside, beside one that is there; a null is nothing to keep.
+    /// Removes `key` and sets its value aside, next to any earlier one. Nulls are dropped.
     fn replace(&mut self, key: impl Into<Cow<'static, str>>) {
         let key = key.into();
         if let Some(mut value) = self.document.remove(&key).filter(|value| value != "null") {
@@ -42,24 +42,24 @@ impl Draft<'_> {
         }
     }
 
-    /// The names that stand below a field that holds a value.
+    /// Returns the keys below a field that holds a scalar.
     fn below_a_value(&self) -> Vec<String> {
         let below = |key: &&str| key.split_once('.').is_some_and(|(outer, _)| VALUES.contains(&outer));
         self.document.keys().filter(below).map(str::to_owned).collect()
     }
 }
 
-/// The fields of a document and the document in the contract's form.
+/// Normalises a document. Returns its contract fields and its new text.
 ///
 /// # Errors
-/// When it is no JSON object.
+/// When it is not a JSON object.
 pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<'static>, String), String> {
     let document = Object::parse(text).map_err(|error| format!("not a JSON object: {error}"))?;
     let mut draft = Draft { document, replaced: Object::default() };
     let is_origin = draft.document.object("origin").is_some();
     let kept = if is_origin { draft.document.remove("origin") } else { None };
     let mut origin = kept.as_deref().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
-    // The shipper has moved values there too.
+    // The shipper may have moved values there as well.
     let before = origin.remove("replaced");
     draft.replaced = before.as_deref().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
     draft.replace("origin");
@@ -90,8 +90,8 @@ pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<
     Ok((record, text))
 }
 
-/// Whether a value under a key at a document's top, as JSON writes it, says what that key is for. Of most keys every
-/// value but null does; a level or a time has to be one that can be read, an id or a message a text or a whole number.
+/// Whether a top-level value, in JSON notation, is usable for the purpose of its key. A level or a time must be
+/// parseable; an id or a message must be a string or an integer. For most keys, every value except null is usable.
 #[must_use]
 pub fn is_usable(key: &str, value: &str) -> bool {
     if table::LEVEL_KEYS.contains(&key) {
@@ -106,7 +106,7 @@ pub fn is_usable(key: &str, value: &str) -> bool {
     }
 }
 
-/// The document's text: the contract's fields first, then the rest, then its origin.
+/// Writes the document: the contract's fields first, then the others, then its origin.
 fn compose(
     timestamp: &str,
     service: &str,

@@ -1,5 +1,5 @@
-//! A JSON object of which single values are read while all others stay as they were written: numbers keep their digits,
-//! and members their order.
+//! A JSON object that allows access to single values and keeps all others as written, including the digits of numbers
+//! and the order of members.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,12 +10,12 @@ use serde_json::value::RawValue;
 
 use crate::lossy::Lossy;
 
-/// An object's members in their order. Of a key that stands twice, the last counts.
+/// Members of an object, in order. Of duplicate keys, the last one is kept.
 #[derive(Debug, Default)]
 pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Object<'a> {
-    /// Reads the text of an object.
+    /// Parses an object.
     pub(super) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
@@ -32,22 +32,22 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(key, _)| key.as_ref())
     }
 
-    /// The text of a value.
+    /// Returns the JSON text of a value.
     pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(own, _)| own == key).map(|(_, text)| text.as_ref())
     }
 
-    /// The value of a key, if it is no object or array: those read as null.
+    /// Returns the value of a key; objects and arrays read as null.
     pub(super) fn scalar(&self, key: &str) -> Option<Value> {
         self.text(key).map(scalar)
     }
 
-    /// The object under a key, if it is one.
+    /// Returns the value of a key if it is an object.
     pub(super) fn object(&self, key: &str) -> Option<Object<'_>> {
         self.text(key).filter(|text| text.starts_with('{')).and_then(|text| Object::parse(text).ok())
     }
 
-    /// The objects in the array under a key.
+    /// Returns the objects in the array at a key.
     pub(super) fn objects(&self, key: &str) -> Vec<Object<'_>> {
         let elements: Vec<&RawValue> = self
             .text(key)
@@ -57,13 +57,13 @@ impl<'a> Object<'a> {
         elements.into_iter().filter_map(|element| Object::parse(element.get()).ok()).collect()
     }
 
-    /// Takes a member out; its text.
+    /// Removes a member and returns its JSON text.
     pub(super) fn remove(&mut self, key: &str) -> Option<Cow<'a, str>> {
         let place = self.0.iter().position(|(own, _)| own == key)?;
         Some(self.0.remove(place).1)
     }
 
-    /// Puts a value's text under a key, in the place of what was there or at the end.
+    /// Sets the JSON text of a key, in its existing position or at the end.
     pub(super) fn insert(&mut self, key: impl Into<Cow<'a, str>>, text: impl Into<Cow<'a, str>>) {
         let (key, text) = (key.into(), text.into());
         match self.0.iter_mut().find(|(own, _)| *own == key) {
@@ -72,14 +72,14 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Puts all of another's members at the end.
+    /// Appends all members of another object.
     pub(super) fn append(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 }
 
 impl fmt::Display for Object<'_> {
-    /// Its JSON text.
+    /// Writes the object as JSON.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("{")?;
         for (place, (key, text)) in self.0.iter().enumerate() {
@@ -90,12 +90,12 @@ impl fmt::Display for Object<'_> {
     }
 }
 
-/// A text as JSON.
+/// Writes a string as JSON.
 pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// A value, if it is no object or array: those read as null.
+/// Parses a scalar; objects and arrays read as null.
 pub(super) fn scalar(text: &str) -> Value {
     match text.as_bytes().first() {
         Some(b'{' | b'[') | None => Value::Null,

@@ -1,11 +1,12 @@
-//! How loggers spell what the contract names: the one table that both normalisers read by.
+//! Keys and spellings of other loggers: the one table for both normalisers.
 //!
-//! The ingest pipeline's script has the same lists, written from these: a test holds them together, and writes them
-//! there with `WRITE_PIPELINE=1 cargo test -p store --lib the_pipeline_has_this_table`.
+//! The ingest pipeline's script contains the same lists, generated from these. A test compares them; `WRITE_PIPELINE=1
+//! cargo test -p store --lib the_pipeline_has_this_table` writes them.
 
 use crate::level::Level;
 
-/// Keys of a document's time, the first readable one counts. The first two are the contract's and the engine's.
+/// Keys of a document's time; the first parseable value is used. The first two are the names of the contract and of
+/// engines.
 pub const TIME_KEYS: [&str; 15] = [
     "timestamp",
     "@timestamp",
@@ -24,14 +25,14 @@ pub const TIME_KEYS: [&str; 15] = [
     "instant",
 ];
 
-/// Members of an object that is a time, as Log4j 2 writes `instant`: seconds since the epoch, and the nanoseconds after.
+/// Members of an object that is a time, as in Log4j 2's `instant`: seconds since the epoch, and additional nanoseconds.
 pub(crate) const INSTANT_KEYS: [&str; 2] = ["epochSecond", "nanoOfSecond"];
 
-/// Where GELF has an id; read where the id's own key says none.
+/// Keys of ids in GELF, used if the contract's key has no usable value.
 pub(crate) const REQUEST_ID_KEYS: [&str; 1] = ["_request_id"];
 pub(crate) const PROJECT_ID_KEYS: [&str; 1] = ["_project_id"];
 
-/// Keys of a level, the first readable one counts; after them comes `level` in an object under `log`.
+/// Keys of a level; the first parseable value is used. `level` in an object at `log` is checked last.
 pub(crate) const LEVEL_KEYS: [&str; 17] = [
     "level",
     "log.level",
@@ -52,10 +53,11 @@ pub(crate) const LEVEL_KEYS: [&str; 17] = [
     "PRIORITY",
 ];
 
-/// Keys of OpenTelemetry's numbers, 1 to 24, four to a level.
+/// Keys of OpenTelemetry's severity numbers: 1 to 24, four for each level.
 pub(crate) const SEVERITY_NUMBER_KEYS: [&str; 3] = ["severity_number", "severityNumber", "SeverityNumber"];
 
-/// Keys of a message, where neither `message` nor `msg` nor a tracing event's fields say one; only texts are taken.
+/// Keys of a message, used if neither `message` nor `msg` nor a tracing event's fields contain one. Only strings are
+/// used.
 pub(crate) const MESSAGE_KEYS: [&str; 12] = [
     "short_message",
     "MESSAGE",
@@ -71,7 +73,7 @@ pub(crate) const MESSAGE_KEYS: [&str; 12] = [
     "event",
 ];
 
-/// The spellings of each level, in lower case.
+/// Spellings of each level, in lower case.
 pub(crate) const SPELLINGS: [(Level, &[&str]); 5] = [
     (Level::Trace, &["trace", "trc", "trce", "verbose", "verb", "vrb", "finest", "finer", "silly", "v", "t"]),
     (Level::Debug, &["debug", "dbg", "dbug", "fine", "config", "d"]),
@@ -103,17 +105,17 @@ pub(crate) const SPELLINGS: [(Level, &[&str]); 5] = [
     ),
 ];
 
-/// Syslog's severities 0 to 7.
+/// Levels of syslog's severities 0 to 7.
 pub(crate) const SYSLOG: [Level; 8] =
     [Level::Error, Level::Error, Level::Error, Level::Error, Level::Warn, Level::Info, Level::Info, Level::Debug];
 
-/// Keys of which one says that small numbers are syslog's severities. GELF, which has other marks, is the other case.
+/// Keys that mark small numbers as syslog severities. GELF does as well, but is detected differently.
 pub(crate) const SYSLOG_KEYS: [&str; 2] = ["PRIORITY", "SYSLOG_IDENTIFIER"];
 
-/// The versions of GELF.
+/// Versions of GELF.
 pub(crate) const GELF_VERSIONS: [&str; 2] = ["1.0", "1.1"];
 
-/// Fields that hold a value, so that nothing can stand below them, as in `service.version`.
+/// Fields that hold a scalar, so that there can be no field below them, such as `service.version`.
 pub(crate) const VALUES: [&str; 15] = [
     "timestamp",
     "@timestamp",
@@ -173,7 +175,7 @@ mod tests {
         text + "  return null;\n}\n" + END
     }
 
-    /// The script with these tables in it.
+    /// Replaces the tables in the script.
     fn with_tables(script: &str) -> String {
         let (before, rest) = script.split_once(BEGIN).expect("the tables have a beginning");
         let (_, after) = rest.split_once(END).expect("the tables have an end");

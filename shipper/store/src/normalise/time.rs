@@ -1,4 +1,4 @@
-//! A document's time: its own, or else when its line arrived.
+//! A document's time: its own, or the arrival time of its line.
 
 use serde_json::Value;
 
@@ -10,14 +10,14 @@ use crate::normalise::time_text;
 use crate::record::contract_time;
 use crate::timestamp::Timestamp;
 
-/// Numbers of a magnitude below these are seconds, milliseconds and microseconds since the Unix epoch; those above are
-/// nanoseconds.
+/// Limits of the magnitude of numbers that are seconds, milliseconds and microseconds since the Unix epoch. Larger ones
+/// are nanoseconds.
 const SECONDS_BELOW: i64 = 100_000_000_000;
 const MILLIS_BELOW: i64 = SECONDS_BELOW * 1_000;
 const MICROS_BELOW: i64 = MILLIS_BELOW * 1_000;
 
-/// Takes the time out of a document: of [`TIME_KEYS`] the first that can be read, else
-/// when the line was received, else when its generation was born. Its text is as the contract writes it.
+/// Takes the time from a document: the first parseable one of [`TIME_KEYS`], else the time it was received, else the
+/// creation time of its generation. The text is in the contract's form.
 pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: GenerationId) -> (Timestamp, String) {
     let mut taken = None;
     for key in TIME_KEYS {
@@ -27,7 +27,7 @@ pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: Gener
                 draft.document.remove(key);
             }
         }
-        // These two names are the contract's and the engine's; the others may mean anything.
+        // These two keys belong to the contract and the engine; any other key may have another meaning.
         if matches!(key, "timestamp" | "@timestamp") {
             draft.replace(key);
         }
@@ -39,20 +39,20 @@ pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: Gener
     })
 }
 
-/// The place of a key at a document's top among those that its time may stand under; the first readable one counts.
+/// Returns the index of a top-level key in the list of time keys. The first parseable one determines the time.
 #[must_use]
 pub fn time_key(key: &[u8]) -> Option<usize> {
     TIME_KEYS.iter().position(|known| known.as_bytes() == key)
 }
 
-/// Reads the value of such a key, as JSON writes it: a text in any notation that is understood, or a number since the
-/// epoch. It is the time that the document will have in either store.
+/// Parses the JSON value of a time key: a string in any supported notation, or a number since the epoch. Either store
+/// uses this time for the document.
 #[must_use]
 pub fn read_time(value: &str) -> Option<Timestamp> {
     if value.starts_with('{') { instant(value) } else { time(&scalar(value)) }
 }
 
-/// Reads a value as JSON writes it: what [`read`] reads, or an object of an instant.
+/// Parses a JSON value: one that [`read`] accepts, or an object with an instant.
 fn read_text(value: &str) -> Option<(Timestamp, String)> {
     if !value.starts_with('{') {
         return read(&scalar(value));
@@ -60,7 +60,7 @@ fn read_text(value: &str) -> Option<(Timestamp, String)> {
     instant(value).map(|time| (time, time.to_string()))
 }
 
-/// The time of an object of an instant, such as Log4j 2 writes.
+/// Parses an object with an instant, as written by Log4j 2.
 fn instant(value: &str) -> Option<Timestamp> {
     let [second, nano] = INSTANT_KEYS;
     let object = Object::parse(value).ok()?;
@@ -72,7 +72,7 @@ fn instant(value: &str) -> Option<Timestamp> {
     Some(Timestamp::from_unix_micros(second * 1_000_000 + nano / 1_000))
 }
 
-/// A time and its text, which is kept where the contract allows it.
+/// Parses a scalar. Returns the time and its text, which is kept if it meets the contract.
 pub(super) fn read(value: &Value) -> Option<(Timestamp, String)> {
     let time = time(value)?;
     let text = match value {
@@ -103,7 +103,7 @@ pub(super) fn from_whole(number: i64) -> Timestamp {
     })
 }
 
-/// Numbers with decimals are seconds, or milliseconds where they are too large for seconds.
+/// Numbers with decimals are seconds, or milliseconds if they are too large for seconds.
 pub(super) fn from_seconds(number: f64) -> Option<Timestamp> {
     #[expect(clippy::cast_precision_loss, reason = "the bounds are powers of ten that a double holds")]
     let (seconds_below, millis_below) = (SECONDS_BELOW as f64, MILLIS_BELOW as f64);

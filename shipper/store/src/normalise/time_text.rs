@@ -1,15 +1,17 @@
-//! Times as loggers write them in texts.
+//! Parses times in strings, as loggers write them.
 //!
-//! Only what can be meant in one way is read: the year stands first, and a number of seconds or of parts of one since the
-//! epoch has the digits that today's have. A time without a zone is UTC. The ingest pipeline's script reads the same.
+//! Only unambiguous texts are accepted: the year comes first, and a number of seconds or fractions of a second since
+//! the epoch has as many digits as current times do. A time without a zone is UTC. The ingest pipeline's script accepts
+//! the same.
 
 use crate::timestamp::Timestamp;
 
-/// A longer text is no time.
+/// Maximum length of a time.
 const MAX_BYTES: usize = 64;
 
-/// Reads a time: RFC 3339, ISO 8601's basic form, and what differs from them by a slash in the date, a decimal comma, a
-/// space for the `T`, a zone that is missing, shorter (`+0100`, `+01`) or named (`UTC`); or a number since the epoch.
+/// Parses a time: RFC 3339, the basic form of ISO 8601, or a number since the epoch. Variations are accepted: slashes
+/// in the date, a decimal comma, a space instead of `T`, and a zone that is missing, short (`+0100`, `+01`) or named
+/// (`UTC`).
 pub(super) fn parse(text: &[u8]) -> Option<Timestamp> {
     if text.len() > MAX_BYTES {
         return None;
@@ -44,7 +46,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Timestamp> {
     Timestamp::from_parts([year, month, day], [hour, minute, second], micros, east)
 }
 
-/// Minutes east of UTC.
+/// Parses minutes east of UTC.
 fn zone(rest: &mut Rest<'_>) -> Option<i64> {
     let is_apart = rest.one_of(b" ").is_some();
     let east = match rest.0 {
@@ -63,7 +65,7 @@ fn zone(rest: &mut Rest<'_>) -> Option<i64> {
         }
         _ => return None,
     };
-    // As in `+0000 UTC`: the name says nothing more.
+    // As in `+0000 UTC`: the name adds nothing.
     match rest.0 {
         [] => Some(east),
         [b' ', name @ ..] if (1..=5).contains(&name.len()) && name.iter().all(u8::is_ascii_alphabetic) => Some(east),
@@ -71,7 +73,8 @@ fn zone(rest: &mut Rest<'_>) -> Option<i64> {
     }
 }
 
-/// A number since the epoch with the digits of today's seconds, milliseconds, microseconds or nanoseconds.
+/// Parses a number since the epoch with the number of digits of current seconds, milliseconds, microseconds or
+/// nanoseconds.
 fn epoch(text: &str) -> Option<Timestamp> {
     let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -85,7 +88,7 @@ fn epoch(text: &str) -> Option<Timestamp> {
     }
 }
 
-/// What is left of a text.
+/// The unparsed rest of a text.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
@@ -104,7 +107,7 @@ impl Rest<'_> {
         digits.iter().try_fold(0, add)
     }
 
-    /// Microseconds; digits past them are dropped.
+    /// Parses microseconds; further digits are dropped.
     fn fraction(&mut self) -> Option<i64> {
         let count = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if count == 0 {

@@ -1,21 +1,21 @@
-//! Ranges of numbers.
+//! Numeric ranges.
 
 use std::fmt;
 use std::ops::Bound;
 
-/// A finite number that can be compared; its two zeros are one.
+/// A finite number with a total order, in which both zeros are equal.
 #[derive(Clone, Copy, Debug)]
 pub struct Number(f64);
 
 impl Number {
-    /// `None` for what is not finite.
+    /// Returns `None` unless the value is finite.
     #[must_use]
     pub fn new(value: f64) -> Option<Self> {
-        // Adding zero makes one of the two zeros.
+        // Adding zero turns -0.0 into 0.0.
         value.is_finite().then_some(Self(value + 0.0))
     }
 
-    /// Its value.
+    /// Returns the value.
     #[must_use]
     pub const fn get(self) -> f64 {
         self.0
@@ -49,38 +49,38 @@ impl std::hash::Hash for Number {
 }
 
 impl fmt::Display for Number {
-    /// Digits without an exponent.
+    /// Writes digits without an exponent.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
     }
 }
 
-/// A range of numbers; without bounds on both sides, any number.
+/// A numeric range; unbounded on both sides, it contains every number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Bounds {
-    /// From where on.
+    /// Lower bound.
     pub from: Bound<Number>,
-    /// Up to where.
+    /// Upper bound.
     pub to: Bound<Number>,
 }
 
 impl Bounds {
-    /// Any number.
+    /// The range of all numbers.
     pub const ANY: Self = Self { from: Bound::Unbounded, to: Bound::Unbounded };
 
-    /// This number alone.
+    /// Creates the range of a single number.
     #[must_use]
     pub const fn exactly(number: Number) -> Self {
         Self { from: Bound::Included(number), to: Bound::Included(number) }
     }
 
-    /// Both of these and what is between.
+    /// Creates a range that includes both ends.
     #[must_use]
     pub const fn between(from: Number, to: Number) -> Self {
         Self { from: Bound::Included(from), to: Bound::Included(to) }
     }
 
-    /// Whether a number lies within.
+    /// Whether a number is in the range.
     #[must_use]
     pub fn contain(&self, number: Number) -> bool {
         let after = match self.from {

@@ -1,4 +1,4 @@
-//! A filter as a query text, which reads as the same filter.
+//! Writes a filter as a query text that parses as the same filter.
 
 use std::fmt;
 use std::ops::Bound;
@@ -6,24 +6,24 @@ use std::ops::Bound;
 use super::{Bounds, FieldType, Filter, NamedField, NamedTest};
 use crate::timestamp::Timestamp;
 
-/// Words of the language.
+/// Keywords of the language.
 pub(super) const KEYWORDS: [&str; 3] = ["AND", "OR", "NOT"];
 
-/// How tightly a filter's text has to hold together where it stands.
+/// The syntactic context of a filter, which determines whether it needs parentheses.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Place {
-    /// It stands alone, or in parentheses.
+    /// On its own, or in parentheses.
     Alone,
-    /// It is one of the sides of an OR.
+    /// An operand of OR.
     Side,
-    /// It is one of several that must all hold.
+    /// An operand of AND.
     Part,
-    /// It follows a NOT.
+    /// The operand of NOT.
     Negated,
 }
 
 impl fmt::Display for Filter {
-    /// A query; [`Filter::plain`] of a filter is what its text reads as.
+    /// Writes a query that parses as [`Filter::plain`] of this filter.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(formatter, self, Place::Alone)
     }
@@ -76,7 +76,7 @@ fn write_named(formatter: &mut fmt::Formatter<'_>, field: &NamedField, test: &Na
     }
 }
 
-/// `field:value` or `field:(one OR other)`
+/// Writes `field:value` or `field:(one OR other)`.
 fn write_one_of(formatter: &mut fmt::Formatter<'_>, field: &str, values: &[String], place: Place) -> fmt::Result {
     match values {
         [] => nothing(formatter, place),
@@ -119,7 +119,7 @@ fn joined(
     formatter.write_str(if in_parentheses { ")" } else { "" })
 }
 
-/// The words of a text, each asked of the field or of the message.
+/// Writes the words of a text, each for the field or for the message.
 fn write_words(formatter: &mut fmt::Formatter<'_>, field: Option<&str>, text: &str, place: Place) -> fmt::Result {
     let words: Vec<_> = text.split_whitespace().collect();
     if words.is_empty() {

@@ -1,40 +1,40 @@
-//! Where a query is wrong, and what would be right.
+//! Errors of a query: where it is wrong, and what is expected.
 
 use std::fmt;
 
-/// A place in a query.
+/// A position in a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Bytes before it.
+    /// Offset in bytes.
     pub byte: usize,
-    /// Its character, counted from 1.
+    /// Column in characters, starting at 1.
     pub column: usize,
 }
 
-/// A query that can't be read.
+/// A query can't be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at column {}: {found}; {expected}", place.column)]
 pub struct QueryError {
-    /// Where it is wrong.
+    /// Position of the error.
     pub place: Place,
-    /// What stands there.
+    /// What was found there.
     pub found: String,
-    /// What would be right there.
+    /// What was expected there.
     pub expected: String,
 }
 
-/// Characters of a query that an error repeats.
+/// Maximum number of characters of the query that a message repeats.
 const SHOWN_CHARS: usize = 40;
 
 impl QueryError {
-    /// An error at this byte of the query, which lies between two characters.
+    /// Creates an error at a byte offset of the query, which must be a character boundary.
     pub(super) fn new(query: &str, byte: usize, found: impl Into<String>, expected: impl Into<String>) -> Self {
         let column = query.get(..byte).map_or(0, |before| before.chars().count()) + 1;
         Self { place: Place { byte, column }, found: found.into(), expected: expected.into() }
     }
 }
 
-/// A part of a query as an error repeats it: cut, and with control characters escaped.
+/// Formats a part of a query for a message: truncated, and with control characters escaped.
 pub(super) fn shown(part: &str) -> impl fmt::Display {
     let mut text: String = part.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
     if part.chars().nth(SHOWN_CHARS).is_some() {

@@ -1,4 +1,4 @@
-//! What of a document can be searched, as engines read it by the index template.
+//! The searchable fields of a document, as engines read them by the index template.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,54 +10,54 @@ use super::named::value::{Value, each_value};
 use super::{Field, NamedField, Number, NumberField};
 use crate::lossy::Lossy;
 
-/// The fields of a document that can be searched. A field may have several values, where the document has a list.
+/// Searchable fields of a document. A field has several values if the document contains a list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts<'a> {
-    /// Values that are short enough to be found.
+    /// Values that are short enough to be indexed.
     texts: Vec<(Field, Cow<'a, str>)>,
     numbers: Vec<(NumberField, Number)>,
     message: Cow<'a, str>,
-    /// Of which fields that the user named are read when they are asked for.
+    /// The document, from which user-named fields are read on demand.
     document: &'a str,
 }
 
 impl<'a> Facts<'a> {
-    /// Reads a document; what is no JSON object has no fields.
+    /// Parses a document. Without a JSON object, there are no fields.
     #[must_use]
     pub fn of(document: &'a str) -> Self {
         serde_json::from_str(document).map(|facts| Self { document, ..facts }).unwrap_or_default()
     }
 
-    /// The values of a field that the user named.
+    /// Returns the values of a user-named field.
     pub(super) fn named(&self, field: &NamedField) -> Vec<Value<'a>> {
         let mut values = Vec::new();
         each_value(self.document, &[field], |_, value| values.push(value));
         values
     }
 
-    /// The values of a field, none where it is not there.
+    /// Returns the values of a field.
     pub fn values(&self, field: Field) -> impl Iterator<Item = &str> {
         self.texts.iter().filter(move |(own, _)| *own == field).map(|(_, value)| value.as_ref())
     }
 
-    /// The first value of a field.
+    /// Returns the first value of a field.
     #[must_use]
     pub fn value(&self, field: Field) -> Option<&str> {
         self.texts.iter().find(|(own, _)| *own == field).map(|(_, value)| value.as_ref())
     }
 
-    /// The numbers of a field.
+    /// Returns the numbers of a field.
     pub fn numbers(&self, field: NumberField) -> impl Iterator<Item = Number> {
         self.numbers.iter().filter(move |(own, _)| *own == field).map(|(_, number)| *number)
     }
 
-    /// The message.
+    /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Takes the value of a key, if it is searched by; whether it may have more of them inside.
+    /// Adds the value at a path if it is searchable.
     fn take(&mut self, path: &str, value: &'a RawValue) {
         if path == "message" {
             each_scalar(value, &mut |text| self.message = text);
@@ -79,7 +79,8 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// Each string, number and truth value in a value or in its lists, as text; nulls and objects have none.
+/// Calls `with` for each string, number and boolean in a value or its nested lists, as text. Nulls and objects are
+/// skipped.
 fn each_scalar<'a>(value: &'a RawValue, with: &mut impl FnMut(Cow<'a, str>)) {
     let text = value.get();
     match text.as_bytes().first() {

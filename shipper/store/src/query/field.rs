@@ -1,14 +1,14 @@
-//! The fields that can be searched: those that the index template names, and no other.
+//! The searchable fields: exactly those in the index template.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::Number;
 
-/// A field that holds a text as a whole, to be found by its exact value.
+/// A field that holds a string, searchable by exact value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
-    /// `service`: which service wrote the line.
+    /// `service`: the service that wrote the line.
     Service,
     /// `level`, one of [`crate::Level`].
     Level,
@@ -20,58 +20,58 @@ pub enum Field {
     TraceId,
     /// `span_id` of a W3C traceparent.
     SpanId,
-    /// `target`: the part of the service; `access` for access lines.
+    /// `target`: the module of the service; `access` for access lines.
     Target,
-    /// `method` of the request, in access lines.
+    /// `method`: the request's method, in access lines.
     Method,
-    /// `endpoint`: the route's pattern, in access lines.
+    /// `endpoint`: the route pattern, in access lines.
     Endpoint,
-    /// `outcome` of the request, in access lines.
+    /// `outcome`: the request's outcome, in access lines.
     Outcome,
-    /// `origin.host`: where the line was read.
+    /// `origin.host`: the host on which the line was read.
     Host,
-    /// `origin.shipper`: by which shipper.
+    /// `origin.shipper`: the shipper that read it.
     Shipper,
-    /// `origin.stream`: `stdout` or `stderr`, of a child or a container.
+    /// `origin.stream`: `stdout` or `stderr` of a child process or a container.
     Stream,
-    /// `origin.file`: from which file.
+    /// `origin.file`: the file it was read from.
     File,
-    /// `origin.container`: of which container.
+    /// `origin.container`: the container that wrote it.
     Container,
     /// `origin.compose_service`
     ComposeService,
     /// `origin.pod`
     Pod,
-    /// `origin.generation`: of which life of its source.
+    /// `origin.generation`: the generation of its source.
     Generation,
-    /// `origin.wrapped`: why the line was wrapped, where it was.
+    /// `origin.wrapped`: the reason why the line was wrapped, if it was.
     Wrapped,
-    /// `origin.pipeline_error`: why the ingest pipeline failed on it, where it did.
+    /// `origin.pipeline_error`: the error of the ingest pipeline, if it failed.
     PipelineError,
 }
 
 /// A field that holds a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NumberField {
-    /// `status` of the response, a whole number.
+    /// `status`: the status of the response, an integer.
     Status,
-    /// `duration_ms` of the request, in milliseconds.
+    /// `duration_ms`: the duration of the request in milliseconds.
     DurationMs,
 }
 
-/// The text names no field.
+/// The text is not the name of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a field that can be searched")]
 pub struct ParseFieldError;
 
-/// The longest value that an engine indexes, in UTF-16 code units; a longer one is as if it were not there.
+/// Maximum length of an indexed value in UTF-16 code units; engines ignore longer ones.
 const VALUE_MAX: usize = 1_024;
 
-/// The same for the fields that hold paths and reasons.
+/// The same for fields that hold paths and reasons.
 const LONG_VALUE_MAX: usize = 8_191;
 
 impl Field {
-    /// All of them, the contract's first.
+    /// All fields, the contract's first.
     pub const ALL: [Self; 20] = [
         Self::Service,
         Self::Level,
@@ -95,18 +95,18 @@ impl Field {
         Self::PipelineError,
     ];
 
-    /// As a query names it.
+    /// Returns its name in a query.
     #[must_use]
     pub const fn name(self) -> &'static str {
         let path = self.path();
-        // Those under `origin.` are named without it.
+        // Fields of `origin` are named without the prefix.
         match path.as_bytes() {
             [b'o', b'r', b'i', b'g', b'i', b'n', b'.', ..] => path.split_at(7).1,
             _ => path,
         }
     }
 
-    /// Where it stands in a document, the names of nested objects joined by dots.
+    /// Returns its path in a document, with nested names joined by dots.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -133,28 +133,28 @@ impl Field {
         }
     }
 
-    /// The field that stands at this path of a document.
+    /// Returns the field at a path of a document.
     pub(super) fn at(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.path() == path)
     }
 
-    /// Whether a value is short enough to be found.
+    /// Whether a value is short enough to be indexed.
     #[must_use]
     pub fn holds(self, value: &str) -> bool {
         let most = match self {
             Self::File | Self::PipelineError => LONG_VALUE_MAX,
             _ => VALUE_MAX,
         };
-        // No text has more code units than bytes.
+        // A string has at most as many code units as bytes.
         value.len() <= most || value.encode_utf16().count() <= most
     }
 }
 
 impl NumberField {
-    /// Both.
+    /// All fields.
     pub const ALL: [Self; 2] = [Self::Status, Self::DurationMs];
 
-    /// As a query names it, and where it stands in a document.
+    /// Returns its name in a query, which is also its path in a document.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -163,7 +163,7 @@ impl NumberField {
         }
     }
 
-    /// The number that an engine indexes for a value of this text: of a status what is before the decimal point.
+    /// Parses the number that an engine indexes for a text. A status is truncated to an integer.
     pub(super) fn read(self, text: &str) -> Option<Number> {
         let number: f64 = text.trim().parse().ok()?;
         match self {
@@ -190,7 +190,7 @@ impl fmt::Display for NumberField {
 impl FromStr for Field {
     type Err = ParseFieldError;
 
-    /// Reads the name or the path; `project` and `request` are short for the ids.
+    /// Parses a name or a path; `project` and `request` are short for the ids.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "project" => Ok(Self::ProjectId),

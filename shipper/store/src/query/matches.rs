@@ -1,4 +1,4 @@
-//! What a filter means: whether it finds a line.
+//! The meaning of a filter: whether it matches a line.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::words::words;
 use super::{Facts, Filter};
 
 impl Filter {
-    /// Whether this finds a line with these fields.
+    /// Whether the filter matches a line with these fields.
     #[must_use]
     pub fn matches(&self, line: &Facts<'_>) -> bool {
         match self {

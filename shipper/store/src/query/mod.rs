@@ -1,20 +1,19 @@
-//! What lines are asked for: the query language and the type that it is read into.
+//! The query language, and the type it is parsed into.
 //!
-//! A text is read into a [`Filter`] once, or refused with the [`Place`] where it is wrong; a filter is written as a text
-//! that reads as the same filter. What a filter means is said by [`Filter::matches`], line by
-//! line, with [words] as engines make them; both kinds of store answer so. Only the fields named in [`Field`] and
-//! [`NumberField`], and those that the user named ([`NamedFields`]), can be searched, because only those are indexed.
-//!
-//! | a query | finds lines |
+//! A text is parsed into a [`Filter`], or rejected with the [`Place`] of the error. A filter's `Display` writes a text
+//! that parses as the same filter. [`Filter::matches`] defines the meaning of a filter line by line, with [words] as
+//! engines split them; both kinds of store answer accordingly. Only the fields in [`Field`] and [`NumberField`] and the
+//! user-named ones ([`NamedFields`]) can be searched, because only they are indexed.
+//! | query | matches lines |
 //! | --- | --- |
-//! | `payment failed` | whose message has both words, in any order and case |
-//! | `"payment failed"` | that have them in a row |
-//! | `level:error service:shop` | of both values |
-//! | `level:>=warn`, `service:(shop OR billing)` | of one of several values |
-//! | `endpoint:"/orders/{id}"`, `pod:*` | of a value with any characters; with any value |
-//! | `status:5xx`, `status:400..404`, `duration_ms:>=250` | of a number in a range |
-//! | `order.id:>=7`, `due:2026-11-23` | of a field that the user named, by its type |
-//! | `a OR b`, `NOT a`, `-a`, `(a OR b) c` | either; those without; both, one of them being either |
+//! | `payment failed` | whose message contains both words, in any order and case |
+//! | `"payment failed"` | whose message contains the phrase |
+//! | `level:error service:shop` | with both values |
+//! | `level:>=warn`, `service:(shop OR billing)` | with one of several values |
+//! | `endpoint:"/orders/{id}"`, `pod:*` | with a value of any characters; with any value |
+//! | `status:5xx`, `status:400..404`, `duration_ms:>=250` | with a number in a range |
+//! | `order.id:>=7`, `due:2026-11-23` | with a value of a user-named field, by its type |
+//! | `a OR b`, `NOT a`, `-a`, `(a OR b) c` | OR; NOT; parentheses |
 
 mod bounds;
 mod display;
@@ -39,70 +38,70 @@ pub use parse::{MAX_DEPTH, MAX_QUERY_BYTES, MAX_TERMS, MAX_WORDS};
 
 use crate::level::Level;
 
-/// Which lines are asked for.
+/// A condition on lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// Lines that all of these find; without any, every line.
+    /// Matches if all parts match; without parts, every line.
     All(Vec<Filter>),
-    /// Lines that at least one of these finds; without any, no line.
+    /// Matches if any part matches; without parts, no line.
     Any(Vec<Filter>),
-    /// Lines that this does not find.
+    /// Matches if the part does not.
     Not(Box<Filter>),
-    /// Lines whose field has one of these values, exactly.
+    /// The field has one of these exact values.
     Is(Field, Vec<String>),
-    /// Lines that have the field.
+    /// The field exists.
     Has(Field),
-    /// Lines whose message has all words of this text, in any order. A text without a word finds nothing.
+    /// The message contains all words of this text, in any order. A text without words matches nothing.
     Words(String),
-    /// Lines whose message has the words of this text in a row. A text without a word finds nothing.
+    /// The message contains the words of this text as a phrase. A text without words matches nothing.
     Phrase(String),
-    /// Lines whose field is a number within these bounds.
+    /// The field is a number within these bounds.
     Number(NumberField, Bounds),
-    /// Lines whose field, one that the user named, meets this.
+    /// The user-named field satisfies this test.
     Named(NamedField, NamedTest),
 }
 
 impl Default for Filter {
-    /// Every line.
+    /// Matches every line.
     fn default() -> Self {
         Self::EVERY
     }
 }
 
 impl Filter {
-    /// Finds every line.
+    /// Matches every line.
     pub const EVERY: Self = Self::All(Vec::new());
 
-    /// Finds no line.
+    /// Matches no line.
     pub const NOTHING: Self = Self::Any(Vec::new());
 
-    /// Lines of this value.
+    /// Matches lines with this value.
     pub fn is(field: Field, value: impl Into<String>) -> Self {
         Self::Is(field, vec![value.into()])
     }
 
-    /// Lines of this request.
+    /// Matches lines of this request.
     pub fn request(id: impl Into<String>) -> Self {
         Self::is(Field::RequestId, id)
     }
 
-    /// Lines of this project.
+    /// Matches lines of this project.
     pub fn project(id: impl Into<String>) -> Self {
         Self::is(Field::ProjectId, id)
     }
 
-    /// Lines of one of these levels.
+    /// Matches lines with one of these levels.
     pub fn levels(levels: impl IntoIterator<Item = Level>) -> Self {
         Self::Is(Field::Level, levels.into_iter().map(|level| level.as_str().to_owned()).collect())
     }
 
-    /// Access lines: one a request, with its endpoint, status and duration.
+    /// Matches access lines: one for each request, with endpoint, status and duration.
     #[must_use]
     pub fn access_lines() -> Self {
         Self::is(Field::Target, "access")
     }
 
-    /// Calls `with` for each field in it that the user named.
+    /// Calls `with` for each user-named field in the filter.
     pub(crate) fn each_named<'f>(&'f self, with: &mut impl FnMut(&'f NamedField)) {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.each_named(with)),
@@ -112,7 +111,7 @@ impl Filter {
         }
     }
 
-    /// The same, where no line has the named fields that `is_out` says of.
+    /// Replaces conditions on the user-named fields selected by `is_out` by [`Filter::NOTHING`].
     pub(crate) fn without_named(self, is_out: &impl Fn(&NamedField) -> bool) -> Self {
         let each = |parts: Vec<Self>| parts.into_iter().map(|part| part.without_named(is_out)).collect();
         match self {
@@ -124,7 +123,7 @@ impl Filter {
         }
     }
 
-    /// Lines that this and `other` find.
+    /// Matches lines that both filters match.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self::All(vec![self, other]).plain()

@@ -1,6 +1,6 @@
-//! Fields that the user names, beyond the template's own: their types, what may be a name, and what can be asked of one.
+//! User-named fields, in addition to the template's: their types, valid names and tests.
 //!
-//! What a document has of them is read by [`value`]; both kinds of store go by that.
+//! [`value`] reads their values from a document, in the way both kinds of store index them.
 
 pub(crate) mod value;
 
@@ -12,45 +12,45 @@ use super::{Bounds, Field, NumberField};
 use crate::counts::Facet;
 use value::Value;
 
-/// More are refused: each is a field of every index, and an entry for each line that has it.
+/// Maximum number of user-named fields. Each is a field of every index, and an index entry for each line that has it.
 pub const MAX_FIELDS: usize = 64;
 
-/// A longer name is refused.
+/// Maximum length of a name.
 pub const MAX_NAME_BYTES: usize = 128;
 
-/// A name has no more parts between its dots.
+/// Maximum number of dot-separated parts of a name.
 pub const MAX_NAME_PARTS: usize = 8;
 
-/// The longest keyword that can be found, in UTF-16 code units; a longer one is as if it were not there.
+/// Maximum length of an indexed keyword in UTF-16 code units; longer ones are ignored.
 pub(crate) const KEYWORD_MAX: usize = 1_024;
 
-/// What a field holds, by the names that engines have for it.
+/// The type of a field, with the names that engines use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FieldType {
-    /// A text as a whole, found by its exact value.
+    /// A string, searchable by exact value.
     Keyword,
-    /// A text, found by its words.
+    /// A string, searchable by its words.
     Text,
-    /// A whole number of 64 bits.
+    /// A 64-bit integer.
     Long,
-    /// Any number.
+    /// A floating-point number.
     Double,
     /// `true` or `false`.
     Boolean,
-    /// A time, to the millisecond: RFC 3339, or a day.
+    /// A time with millisecond precision: RFC 3339, or a day.
     Date,
 }
 
-/// The text names no type.
+/// The text is not the name of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a type is one of keyword, text, long, double, boolean, date")]
 pub struct ParseFieldTypeError;
 
 impl FieldType {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 6] = [Self::Keyword, Self::Text, Self::Long, Self::Double, Self::Boolean, Self::Date];
 
-    /// As configurations and engines name it.
+    /// Returns its name in configurations and engines.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl FromStr for FieldType {
     }
 }
 
-/// A field that the user named.
+/// A user-named field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamedField {
     name: Arc<str>,
@@ -87,27 +87,27 @@ pub struct NamedField {
 }
 
 impl NamedField {
-    /// As a query names it, and where it stands in a document, the names of nested objects joined by dots.
+    /// Returns its name in a query, which is also its path in a document, with nested names joined by dots.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it holds.
+    /// Returns its type.
     #[must_use]
     pub const fn kind(&self) -> FieldType {
         self.kind
     }
 
-    /// By which lines can be counted by its values: a keyword or a boolean can, but where other indices of an engine have it
-    /// of another type.
+    /// Returns the facet that counts lines by its values. Only keywords and booleans have one, and only if no index of
+    /// an engine has the field with another type.
     #[must_use]
     pub fn facet(&self) -> Option<Facet> {
         let is_counted = matches!(self.kind, FieldType::Keyword | FieldType::Boolean) && self.only_in.is_none();
         is_counted.then(|| Facet::Named(self.clone()))
     }
 
-    /// The indices of an engine where it is of this type, if it is of another type in some.
+    /// Returns the indices in which the field has this type, if other indices have it with another type.
     pub(crate) fn only_in(&self) -> Option<&[String]> {
         self.only_in.as_deref()
     }
@@ -119,40 +119,40 @@ impl fmt::Display for NamedField {
     }
 }
 
-/// What is asked of a named field. A line's field may have several values, where the line has a list; one has to meet it.
+/// A test of a user-named field. If the line has a list of values, one of them must satisfy it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamedTest {
-    /// It has any value of its type.
+    /// Any value of the field's type.
     Any,
-    /// Of a keyword: it is one of these, exactly.
+    /// Keyword: equal to one of these.
     OneOf(Vec<String>),
-    /// Of a text: it has all words of this, in any order.
+    /// Text: contains all words of this, in any order.
     Words(String),
-    /// Of a text: it has the words of this in a row.
+    /// Text: contains the words of this as a phrase.
     Phrase(String),
-    /// Of a whole number, or of a date in milliseconds since the Unix epoch: it is one of both or between them.
-    /// [`i64::MIN`] and [`i64::MAX`] are no bounds.
+    /// Integer, or date in milliseconds since the Unix epoch: within these inclusive bounds. [`i64::MIN`] and
+    /// [`i64::MAX`] mean unbounded.
     Between(i64, i64),
-    /// Of a number: it lies within.
+    /// Number: within these bounds.
     Number(Bounds),
-    /// Of a boolean: it is this.
+    /// Boolean: equal to this.
     Is(bool),
 }
 
-/// Names that can't be used together, or not at all.
+/// A set of user-named fields is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NamedFieldsError(String);
 
-/// All fields that are named in a store, in the order of their names. A copy is cheap.
+/// All user-named fields of a store, sorted by name. Clones are cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamedFields(Arc<[NamedField]>);
 
 impl NamedFields {
-    /// Checks names and puts them in order.
+    /// Validates and sorts fields.
     ///
     /// # Errors
-    /// When a name is none, is taken, stands below another, or there are too many.
+    /// When a name is invalid or taken, when one is below another, or when there are too many.
     pub fn new(named: impl IntoIterator<Item = (String, FieldType)>) -> Result<Self, NamedFieldsError> {
         let mut fields: Vec<_> =
             named.into_iter().map(|(name, kind)| NamedField { name: name.into(), kind, only_in: None }).collect();
@@ -176,24 +176,24 @@ impl NamedFields {
         }
     }
 
-    /// Whether none is named.
+    /// Whether there are no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each of them.
+    /// Returns the fields.
     pub fn iter(&self) -> impl Iterator<Item = &NamedField> {
         self.0.iter()
     }
 
-    /// The field of this name.
+    /// Returns the field with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&NamedField> {
         self.0.binary_search_by(|field| (*field.name).cmp(name)).ok().map(|at| &self.0[at])
     }
 
-    /// The same, where `only_in` says of some in which indices they are of their type.
+    /// Sets [`NamedField::only_in`] of each field.
     pub(crate) fn only_in(&self, only_in: impl Fn(&NamedField) -> Option<Vec<String>>) -> Self {
         let narrow = |field: &NamedField| NamedField { only_in: only_in(field).map(Into::into), ..field.clone() };
         Self(self.0.iter().map(narrow).collect())
@@ -209,15 +209,15 @@ impl fmt::Display for NamedFields {
     }
 }
 
-/// Whether a path lies within the object at another.
+/// Whether a path is inside the object at another path.
 pub(crate) fn is_below(path: &str, object: &str) -> bool {
     path.strip_prefix(object).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Keys of the template that are no query's field.
+/// Keys of the template that are not fields of queries.
 const TAKEN: [&str; 5] = ["timestamp", "message", "event", "origin", "request"];
 
-/// Refuses what can't be a name.
+/// Rejects invalid names.
 fn check(name: &str) -> Result<(), NamedFieldsError> {
     let refuse = |why: String| Err(NamedFieldsError(format!("{name:?} can't be named: {why}")));
     let is_part =
@@ -246,7 +246,7 @@ fn check(name: &str) -> Result<(), NamedFieldsError> {
 }
 
 impl NamedTest {
-    /// Whether these values of a field meet it.
+    /// Whether these values of a field satisfy the test.
     pub(crate) fn is_met(&self, values: &[Value<'_>]) -> bool {
         use super::words::words;
         let of_text = |value: &Value<'_>| match value {

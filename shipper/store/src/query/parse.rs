@@ -1,4 +1,4 @@
-//! Reads a query. The grammar, in which a space between two terms is an AND:
+//! Parses a query. The grammar, in which a space between two terms is an AND:
 //!
 //! ```text
 //! query   = [ either ]
@@ -10,9 +10,9 @@
 //! quoted  = '"' characters, with \" and \\ for those two '"'
 //! ```
 //!
-//! In a word, a backslash takes away what the next character means. A level's value may begin with `>=`, a number's is a
-//! number, `>n`, `>=n`, `<n`, `<=n`, `n..m`, and for a status such as `5xx`. What the value of a field that the user named
-//! is, says its type: `named`.
+//! A backslash in a word escapes the next character. A level's value may begin with `>=`. A number's value is a number,
+//! `>n`, `>=n`, `<n`, `<=n`, `n..m`, or `5xx` for a status. The value of a user-named field depends on its type: see
+//! `named`.
 
 mod named;
 mod number;
@@ -26,32 +26,32 @@ use super::{Field, Filter, NamedField, NamedFields, NumberField, QueryError};
 use crate::level::Level;
 use scan::{Scanner, Token};
 
-/// A longer query is refused.
+/// Maximum length of a query in bytes.
 pub const MAX_QUERY_BYTES: usize = 4_096;
 
-/// A query with more words, quoted texts and values than this is refused.
+/// Maximum number of words, quoted texts and values in a query.
 pub const MAX_TERMS: usize = 200;
 
-/// A query of more words to look for than this is refused. A text in a script without spaces has many in one term.
+/// Maximum number of words to search for. A single term in a script without spaces has many.
 pub const MAX_WORDS: usize = 400;
 
-/// Parentheses and NOTs in each other deeper than this are refused.
+/// Maximum nesting depth of parentheses and NOTs.
 pub const MAX_DEPTH: usize = 12;
 
 impl FromStr for Filter {
     type Err = QueryError;
 
-    /// Reads a query where no fields are named but the template's; an empty one finds every line.
+    /// Parses a query without user-named fields. An empty query matches every line.
     fn from_str(query: &str) -> Result<Self, QueryError> {
         Self::parse(query, &NamedFields::default())
     }
 }
 
 impl Filter {
-    /// Reads a query of the template's fields and these; an empty one finds every line.
+    /// Parses a query with these user-named fields. An empty query matches every line.
     ///
     /// # Errors
-    /// Where it is wrong, and what would be right.
+    /// The position of the error, and what was expected.
     pub fn parse(query: &str, named: &NamedFields) -> Result<Self, QueryError> {
         if query.len() > MAX_QUERY_BYTES {
             let expected = format!("a query has at most {MAX_QUERY_BYTES} bytes");
@@ -156,7 +156,7 @@ impl<'q> Parser<'q> {
         Ok(Filter::Words(text))
     }
 
-    /// What follows `name:`.
+    /// Parses what follows `name:`.
     fn field(&mut self, at: usize, name: &str) -> Result<Filter, QueryError> {
         let after = at + name.len() + 1;
         if name == "message" {
@@ -200,7 +200,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// The token right after a colon.
+    /// Returns the token right after a colon.
     fn value(&mut self, after: usize, name: &str) -> Result<(usize, Token<'q>), QueryError> {
         let expected = format!("a value follows the colon at once, as in `{name}:value`; put other texts in quotes");
         match self.scanner.next_value(after)? {
@@ -209,7 +209,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// `value OR value …)`
+    /// Parses `value OR value …)`.
     fn list(&mut self, field: &str, of_levels: bool) -> Result<Vec<String>, QueryError> {
         let mut values = Vec::new();
         loop {
@@ -259,7 +259,7 @@ impl<'q> Parser<'q> {
         text.parse().map_err(|_| self.error(at, format!("{} is not a level", shown(text)), expected))
     }
 
-    /// Counts a term, and the words of its text.
+    /// Counts a term and the words of its text.
     fn count(&mut self, at: usize, text: &str) -> Result<(), QueryError> {
         self.terms += 1;
         if self.terms > MAX_TERMS {
@@ -279,7 +279,7 @@ impl<'q> Parser<'q> {
     }
 }
 
-/// Where the first `*` stands that no backslash stands before.
+/// Returns the offset of the first unescaped `*`.
 fn star(raw: &str) -> Option<usize> {
     let mut escaped = false;
     raw.char_indices().find_map(|(at, character)| {
@@ -289,12 +289,12 @@ fn star(raw: &str) -> Option<usize> {
     })
 }
 
-/// The text without its backslashes, but for those that one stands before.
+/// Removes the escaping backslashes from a text.
 fn unescaped(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     let mut characters = raw.chars();
     while let Some(character) = characters.next() {
-        // One at the very end stands for itself.
+        // A backslash at the very end is literal.
         text.push(if character == '\\' { characters.next().unwrap_or('\\') } else { character });
     }
     text

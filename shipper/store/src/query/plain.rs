@@ -1,13 +1,13 @@
-//! The plainest of the filters that mean the same: the one that a parsed text gives, and that comes back from its text.
+//! Simplifies filters to a canonical form, the one that parsing returns.
 
 use std::ops::Bound;
 
 use super::{Bounds, Filter, NamedField, NamedTest};
 
 impl Filter {
-    /// The plainest filter of the same meaning: nothing nested that need not be, values in order and once, the words of
-    /// one conjunction in one place. A text without any word, such as a dash, finds no line by itself; among the words of
-    /// a conjunction it is passed over from here on, so that `order — paid` finds what has both words.
+    /// Returns the simplest equivalent filter: flattened, with sorted and unique values, and with all words of one
+    /// conjunction in one place. A text without words, such as a dash, matches nothing on its own. Among other words of
+    /// a conjunction it is ignored from here on, so that `order — paid` finds lines with both words.
     #[must_use]
     pub fn plain(self) -> Self {
         match self {
@@ -61,7 +61,7 @@ fn named(field: NamedField, test: NamedTest) -> Filter {
     Filter::Named(field, test)
 }
 
-/// A range that is bounded at both ends and does not hold both of them; no term of a query says it.
+/// Whether a range is bounded on both sides and excludes an end. No single term of a query expresses it.
 fn is_half_open(from: Bound<super::Number>, to: Bound<super::Number>) -> bool {
     let bounded = from != Bound::Unbounded && to != Bound::Unbounded;
     bounded && (matches!(from, Bound::Excluded(_)) || matches!(to, Bound::Excluded(_)))
@@ -79,7 +79,7 @@ fn all(parts: Vec<Filter>) -> Filter {
     single_or(plain, Filter::All)
 }
 
-/// Adds a part to a conjunction; words go to the words that are there.
+/// Adds a part to a conjunction, and merges words into existing words.
 fn add(parts: &mut Vec<Filter>, part: Filter) {
     if let Filter::Named(field, NamedTest::Words(more)) = &part
         && let Some(words) = parts.iter_mut().find_map(|part| match part {

@@ -1,23 +1,24 @@
-//! Words of a text, as engines' `standard` analyser makes them: those of UAX #29, lower-cased character by character,
-//! diacritics kept; beside them emoji, and runs of scripts that are written without spaces between words (Thai, Lao, Khmer,
-//! Myanmar), which are not cut.
+//! Splits text into words like the `standard` analyser of engines.
 //!
-//! Known to differ are characters that are newer than the
-//! Unicode 12.1 of the engines, which are no words there, and a few modifier letters that changed since.
+//! Words are those of UAX #29, lower-cased character by character, with diacritics kept. Emoji are words as well, and
+//! runs of scripts written without spaces between words (Thai, Lao, Khmer, Myanmar) are one word.
+//!
+//! Known differences: characters newer than the Unicode 12.1 of engines, which are not words there, and a few modifier
+//! letters that have changed since.
 
 use std::borrow::Cow;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// A longer word is cut into words of this many UTF-16 code units, as engines cut it.
+/// Maximum length of a word in UTF-16 code units. Like engines, split longer ones.
 const WORD_MAX: usize = 255;
 
-/// The words of a text in order, each lower-cased.
+/// Returns the words of a text in order, in lower case.
 pub fn words(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     segments(text).filter(|segment| is_word(segment)).flat_map(cut).map(lower_cased)
 }
 
-/// What lies between two boundaries, with runs without spaces in one.
+/// Splits a text at word boundaries, but keeps runs without spaces together.
 fn segments(text: &str) -> impl Iterator<Item = &str> {
     let mut bounds = text.split_word_bound_indices().peekable();
     std::iter::from_fn(move || {
@@ -28,7 +29,7 @@ fn segments(text: &str) -> impl Iterator<Item = &str> {
                 end = next + more.len();
             }
         }
-        // Engines go on behind a Hebrew abbreviation, where UAX #29 has a boundary.
+        // Engines continue after a Hebrew abbreviation, where UAX #29 has a boundary.
         while is_abbreviation(&text[start..end])
             && let Some((next, more)) =
                 bounds.next_if(|(_, more)| more.starts_with(is_connector) || more.starts_with(is_digit))
@@ -39,7 +40,7 @@ fn segments(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a text ends with a Hebrew letter and a single quote, each with its marks.
+/// Whether a text ends with a Hebrew letter and a single quote, each with optional marks.
 fn is_abbreviation(text: &str) -> bool {
     if text.is_ascii() || !text.contains('\'') {
         return false;
@@ -53,7 +54,7 @@ fn is_abbreviation(text: &str) -> bool {
     letter.is_some_and(|letter| letter.ends_with(is_hebrew))
 }
 
-/// Whether a segment begins with a letter of a script that has no spaces between words (Line_Break=Complex_Context).
+/// Whether a segment begins with a letter of a script without spaces between words (Line_Break=Complex_Context).
 fn is_unspaced(segment: &str) -> bool {
     segment.chars().next().is_some_and(|first| {
         matches!(first,
@@ -71,19 +72,19 @@ fn is_word(segment: &str) -> bool {
     if first.is_ascii() {
         return first.is_ascii_alphanumeric() || matches!(first, '#' | '*') && segment.ends_with('\u{20e3}');
     }
-    // What is joined to a space is a mark and no letter.
+    // A character that joins a space is a mark, not a letter.
     (first.is_alphabetic() || is_digit(first)) && !are_joined(' ', first)
         || is_unspaced(segment)
         || is_pictographic(first)
         || is_flag(first) && characters.next().is_some_and(is_flag)
 }
 
-/// A decimal digit, other than a number of another kind.
+/// Whether a character is a decimal digit, and not another kind of number.
 fn is_digit(character: char) -> bool {
     character.is_numeric() && are_joined('1', character)
 }
 
-/// `_` and its kind (Word_Break=ExtendNumLet).
+/// Whether a character is `_` or similar (Word_Break=ExtendNumLet).
 fn is_connector(character: char) -> bool {
     matches!(
         character,
@@ -91,17 +92,17 @@ fn is_connector(character: char) -> bool {
     )
 }
 
-/// A picture (Extended_Pictographic): what a zero-width joiner joins.
+/// Whether a character is a pictograph (Extended_Pictographic), which a zero-width joiner joins.
 fn is_pictographic(character: char) -> bool {
     !character.is_alphanumeric() && !are_joined(' ', character) && are_joined('\u{200d}', character)
 }
 
-/// Half a flag (Regional_Indicator).
+/// Whether a character is half of a flag (Regional_Indicator).
 fn is_flag(character: char) -> bool {
     matches!(character, '\u{1f1e6}'..='\u{1f1ff}')
 }
 
-/// Whether there is no boundary between two characters.
+/// Whether there is no word boundary between two characters.
 fn are_joined(one: char, other: char) -> bool {
     let mut bytes = [0; 8];
     let length = one.encode_utf8(&mut bytes).len();
@@ -118,7 +119,7 @@ fn cut(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the first part of a word ends; only few words have more than one.
+/// Returns the end of the first part of a word. Few words have more than one part.
 fn end_of_part(word: &str) -> usize {
     let mut units = 0;
     if word.len() <= WORD_MAX {
@@ -131,12 +132,12 @@ fn end_of_part(word: &str) -> usize {
     beyond.map_or(word.len(), |(at, _)| at)
 }
 
-/// Character by character, without regard to where it stands, and one for one.
+/// Lower-cases each character on its own, one for one.
 fn lower_cased(word: &str) -> Cow<'_, str> {
     if word.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return Cow::Borrowed(word);
     }
-    // Only of U+0130 the lower case is longer than one character; engines take its first.
+    // Only U+0130 has a lower case of two characters; engines keep the first.
     Cow::Owned(word.chars().filter_map(|character| character.to_lowercase().next()).collect())
 }
 
@@ -144,7 +145,7 @@ fn lower_cased(word: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    /// As an OpenSearch 2.19.1 answers to `_analyze`.
+    /// Expected words as returned by `_analyze` of OpenSearch 2.19.1.
     #[test]
     fn words_are_those_of_the_standard_analyser() {
         for (text, expected) in [

@@ -1,10 +1,10 @@
-//! Sets of lines within one run, as bits while they are worked with and as bytes while they rest.
+//! Sets of lines within one run: as a bitmap in memory, and in an encoded form in the file.
 //!
-//! A set's bytes begin with a varint, `count << 2 | form`. The form is [`DELTAS`]: the varint distance of each line from
-//! the one before, the first from 0; [`BITMAP`]: a bit a line, the lowest first, as many bytes as the run needs; or
-//! [`WHOLE`]: every line of the run, and no bytes.
+//! An encoded set begins with a varint, `count << 2 | form`. The form is [`DELTAS`]: the varint distance of each index
+//! from the previous one, starting from 0; [`BITMAP`]: one bit for each line of the run, the lowest first; or
+//! [`WHOLE`]: every line of the run, without further bytes.
 
-/// Lines in the longest run.
+/// Maximum number of lines in a run.
 pub(crate) const RUN_MAX: usize = 1 << 16;
 
 const WORDS: usize = RUN_MAX / 64;
@@ -12,7 +12,7 @@ const DELTAS: u64 = 0;
 const BITMAP: u64 = 1;
 const WHOLE: u64 = 2;
 
-/// Appends a number of up to 64 bits, seven bits a byte, the lowest first.
+/// Appends a number as a varint: seven bits in each byte, the lowest first.
 pub(crate) fn put_varint(to: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         to.push(number.to_le_bytes()[0] | 0x80);
@@ -21,7 +21,7 @@ pub(crate) fn put_varint(to: &mut Vec<u8>, mut number: u64) {
     to.push(number.to_le_bytes()[0]);
 }
 
-/// Takes a number off the front; what is cut short ends as it is.
+/// Reads a varint from the front. A truncated one yields the bits that are there.
 pub(crate) fn take_varint(from: &mut &[u8]) -> u64 {
     let (mut number, mut shift) = (0, 0);
     while let Some((byte, rest)) = from.split_first() {
@@ -35,17 +35,17 @@ pub(crate) fn take_varint(from: &mut &[u8]) -> u64 {
     number
 }
 
-/// Small numbers of either sign as small numbers.
+/// Maps small numbers of either sign to small unsigned numbers.
 pub(crate) const fn zigzag(number: i64) -> u64 {
     (number.wrapping_shl(1) ^ (number >> 63)).cast_unsigned()
 }
 
-/// Undoes [`zigzag`].
+/// Reverses [`zigzag`].
 pub(crate) const fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }
 
-/// Some of a run's lines, named by their place in it.
+/// A set of lines of a run, identified by their index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bits(Box<[u64; WORDS]>);
 
@@ -54,7 +54,7 @@ impl Bits {
         Self(Box::new([0; WORDS]))
     }
 
-    /// The first `lines`.
+    /// Creates a set of the first `lines` lines.
     pub(crate) fn first(lines: usize) -> Self {
         let mut bits = Self::none();
         let lines = lines.min(RUN_MAX);
@@ -83,7 +83,7 @@ impl Bits {
         self.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word |= other);
     }
 
-    /// Takes those of `other` away.
+    /// Removes the lines of `other`.
     pub(crate) fn minus(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word &= !other);
     }
@@ -96,7 +96,7 @@ impl Bits {
         self.0.iter().all(|word| *word == 0)
     }
 
-    /// The places, ascending.
+    /// Iterates over the indices in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().enumerate().flat_map(|(at, word)| {
             let mut rest = *word;
@@ -111,14 +111,14 @@ impl Bits {
     }
 }
 
-/// Appends a set of ascending places in a run of so many lines.
+/// Encodes ascending indices of a run of `lines` lines.
 pub(crate) fn encode(to: &mut Vec<u8>, places: &[u16], lines: usize) {
     let count = places.len() as u64;
     if places.len() == lines {
         return put_varint(to, count << 2 | WHOLE);
     }
     let bitmap = lines.div_ceil(8);
-    // Most distances take one byte, so that a set of more lines than the bitmap has bytes is shorter as one.
+    // Most deltas take one byte, so a set with more lines than the bitmap has bytes is smaller as a bitmap.
     if places.len() > bitmap {
         put_varint(to, count << 2 | BITMAP);
         let start = to.len();
@@ -136,12 +136,12 @@ pub(crate) fn encode(to: &mut Vec<u8>, places: &[u16], lines: usize) {
     }
 }
 
-/// How many lines are in the set, and without reading it.
+/// Returns the number of lines in a set without decoding it.
 pub(crate) fn count(mut set: &[u8]) -> u64 {
     take_varint(&mut set) >> 2
 }
 
-/// Calls `with` for each place of a set, ascending, in a run of so many lines.
+/// Calls `with` for each index of a set in a run of `lines` lines, in ascending order.
 pub(crate) fn each(mut set: &[u8], lines: usize, mut with: impl FnMut(usize)) {
     let head = take_varint(&mut set);
     match head & 3 {
@@ -185,7 +185,7 @@ pub(crate) fn add(bits: &mut Bits, mut set: &[u8], lines: usize) {
     }
 }
 
-/// How many lines of a set are among `bits`.
+/// Returns the number of lines in both `bits` and a set.
 pub(crate) fn count_among(bits: &Bits, set: &[u8], lines: usize) -> u64 {
     let mut rest = set;
     match take_varint(&mut rest) & 3 {

@@ -1,8 +1,8 @@
-//! Brings the WAL into the file beside the writer, on a thread and a connection of its own.
+//! Checkpoints the WAL in the background, on a thread and a connection of its own.
 //!
-//! The most of it is done while batches are written; then, with the writer held up for a moment, the little that came
-//! meanwhile, so that the WAL is used from its beginning again. Where the disk can't follow and the WAL gets much longer,
-//! the writer does it itself, and is as slow as the disk.
+//! Most pages are copied while batches are written. Then the writer is paused briefly for the few pages added
+//! meanwhile, so that the WAL restarts from its beginning. If the disk can't keep up and the WAL grows much longer, the
+//! writer runs the checkpoint itself, which slows it down to the speed of the disk.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,20 +11,20 @@ use std::thread::JoinHandle;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
-/// The WAL is brought into the file when it is longer than this, 16 MiB of pages of 4 KiB. Pages that many writes change
-/// are then written once. Readers hold it up no longer than one search takes.
+/// WAL size at which a checkpoint starts: 16 MiB in pages of 4 KiB. Pages changed by many writes are then copied once.
+/// A reader delays a checkpoint by no more than the duration of a search.
 const BEGIN_PAGES: i32 = 4_096;
 
-/// When it is longer than this, 64 MiB, the writer brings it into the file itself.
+/// WAL size at which the writer runs the checkpoint itself: 64 MiB.
 const WRITERS_PAGES: i32 = 16_384;
 
-/// So few pages are done while the writer waits.
+/// Maximum number of pages to copy while the writer is paused, unless [`ROUNDS_MAX`] is reached.
 const LITTLE_PAGES: i64 = 256;
 
-/// After so many looks at what came meanwhile, the writer is held up for whatever is left.
+/// Maximum number of checkpoints before the writer is paused for all remaining pages.
 const ROUNDS_MAX: usize = 4;
 
-/// The thread. It ends when this is dropped.
+/// The background thread. Dropping this stops it.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     signal: Arc<Signal>,
@@ -54,7 +54,7 @@ impl Signal {
         self.changed.notify_one();
     }
 
-    /// Waits for work; `false` when it is over.
+    /// Waits for work. Returns `false` on shutdown.
     fn wait(&self) -> bool {
         let mut state = self.lock();
         while !state.is_due && !state.is_over {
@@ -66,8 +66,8 @@ impl Signal {
 }
 
 impl Checkpointer {
-    /// Begins for the file at `path`. While `writing` is locked nothing is written; nothing is done while `is_there` says that
-    /// the path leads to another file.
+    /// Starts the thread for the file at `path`. Holding the lock of `writing` pauses writes. While `is_there` returns
+    /// `false`, because the path leads to another file, no checkpoint runs.
     pub(crate) fn begin<W: Send + 'static>(
         path: &Path,
         writing: Arc<Mutex<W>>,
@@ -80,7 +80,7 @@ impl Checkpointer {
         let waits = Arc::clone(&signal);
         let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || {
             while waits.wait() {
-                // What could not be done now is tried again after the next write.
+                // A failed checkpoint is retried after the next write.
                 if is_there() {
                     let _ = bring_in(&own, &writing);
                 }
@@ -89,7 +89,7 @@ impl Checkpointer {
         Ok(Self { signal, thread: Some(thread.map_err(|error| error.to_string())?) })
     }
 
-    /// Is told by the connection that writes how long the WAL is.
+    /// Installs the hook that reports the WAL's size after each write.
     pub(crate) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
         let signal = Arc::clone(&self.signal);
         writer.wal_hook(Some(move |wal: &mut Wal, pages| {
@@ -107,7 +107,7 @@ impl Drop for Checkpointer {
     fn drop(&mut self) {
         self.signal.tell(|state| state.is_over = true);
         if let Some(thread) = self.thread.take() {
-            // It has nothing to say, whatever became of it.
+            // The thread has no result.
             let _ = thread.join();
         }
     }
@@ -117,7 +117,7 @@ fn bring_in<W>(own: &Connection, writing: &Mutex<W>) -> rusqlite::Result<()> {
     let mut done = 0;
     for _ in 0..ROUNDS_MAX {
         let before = std::mem::replace(&mut done, checkpoint(own)?);
-        // What comes while little is done is less still.
+        // Few pages were added during the last checkpoint, so even fewer will be during the next.
         if done - before <= LITTLE_PAGES {
             break;
         }
@@ -126,7 +126,7 @@ fn bring_in<W>(own: &Connection, writing: &Mutex<W>) -> rusqlite::Result<()> {
     checkpoint(own).map(drop)
 }
 
-/// Brings in what is there, as far as readers allow; how much of the WAL is in the file now, in pages.
+/// Runs a checkpoint, as far as readers allow. Returns the number of copied pages of the WAL.
 fn checkpoint(own: &Connection) -> rusqlite::Result<i64> {
     own.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))
 }

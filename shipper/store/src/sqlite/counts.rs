@@ -1,5 +1,5 @@
-//! Counts over many lines, by terms, times and durations of runs: no document is read, but for lines of which terms do not
-//! tell whether a filter finds them, at most [`LOOKED_AT_MAX`] an answer.
+//! Aggregations over the terms, times and durations of runs. Documents are read only for lines that terms can't decide,
+//! at most [`LOOKED_AT_MAX`] in one answer.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,19 +14,19 @@ use crate::sqlite::snapshot::{Snapshot, Stretch};
 use crate::sqlite::terms::{self, STATUS};
 use crate::timestamp::Timestamp;
 
-/// Documents that are read for one answer; the newest first.
+/// Maximum number of documents read for one answer, the newest first.
 const LOOKED_AT_MAX: u64 = 50_000;
 
-/// Different values, groups or patterns that are counted for one answer; lines of further ones are counted as others.
+/// Maximum number of distinct values, groups or patterns counted in one answer; lines beyond it count as others.
 pub(super) const VALUES_MAX: usize = 200_000;
 
-/// The lines of a stretch that are counted.
+/// The selected lines of a chunk.
 pub(super) struct Selected {
     pub(super) stretch: Stretch,
     pub(super) bits: Bits,
 }
 
-/// The lines that are selected, by stretches, the newest first, and whether they are all.
+/// Returns the selected lines by chunk, the newest first, and whether they are complete.
 pub(super) fn selected(
     snapshot: &Snapshot<'_>,
     scope: &Scope,
@@ -68,7 +68,7 @@ pub(super) fn selected(
     Ok((all, counted))
 }
 
-/// Counts by values, up to a bound.
+/// Counts by value, up to a limit.
 #[derive(Default)]
 struct Tally {
     values: HashMap<Vec<u8>, u64>,
@@ -98,7 +98,7 @@ impl Tally {
             Facet::Named(field) if field.kind() == FieldType::Boolean => (value == [1]).to_string(),
             Facet::Named(_) => String::from_utf8_lossy(value).into_owned(),
         };
-        // Terms sort as their values do, statuses as numbers.
+        // Terms have the order of their values, and statuses that of numbers.
         let mut values: Vec<_> = self.values.into_iter().collect();
         values.sort_unstable_by(|left, right| (Reverse(left.1), &left.0).cmp(&(Reverse(right.1), &right.0)));
         let rest: u64 = values.iter().skip(top).map(|(_, lines)| lines).sum();
@@ -132,7 +132,7 @@ pub(crate) fn facets(
                 Facet::Of(field) => snapshot.each_term(stretch, &[terms::code(*field)], count)?,
                 Facet::Status => snapshot.each_term(stretch, &[STATUS], count)?,
                 Facet::Named(field) => {
-                    // It may have been named more than once.
+                    // It may have been named several times.
                     for prefix in snapshot.named()?.prefixes(field) {
                         snapshot.each_term(stretch, &prefix, |term, set| count(&term[prefix.len()..], set))?;
                     }
@@ -148,7 +148,7 @@ pub(crate) fn facets(
     Ok(Facets { lines, facets, counted })
 }
 
-/// The steps of a selection's time, or from its first line to its last; none where it has no line.
+/// Returns the buckets of a selection's time range, or from its first to its last line. Returns `None` if it is empty.
 pub(super) fn steps(
     snapshot: &Snapshot<'_>,
     selection: &Selection,
@@ -175,7 +175,7 @@ pub(super) fn steps(
     Ok(ends.map(|ends| Steps::around(selection, ends, step)))
 }
 
-/// Each line's level by its place, as its number in [`Level::ALL`]; one past the end where it has none.
+/// Returns the index in [`Level::ALL`] of each line's level; the length of it for lines without a level.
 pub(super) fn levels(snapshot: &Snapshot<'_>, stretch: &Stretch) -> rusqlite::Result<Vec<u8>> {
     let lines = stretch.info().lines;
     let mut levels = vec![u8::try_from(Level::ALL.len()).unwrap_or(u8::MAX); lines];

@@ -1,4 +1,4 @@
-//! How much rests of a source, by the index that makes a line's identity unique.
+//! Coverage queries, answered from the unique index of `source` and `offset`.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::coverage::{Coverage, MAX_IDS, MAX_SPANS, MAX_STEPS, Removed, Resting, Span};
 use crate::id::{GenerationId, LineId};
 
-/// What one generation's lines in a range are, by steps.
+/// Builds the query of a generation's lines in a range, optionally by steps.
 fn figures(steps: bool) -> String {
     let (step, by) = if steps { (r#"("offset" - ?2) / ?4"#, "GROUP BY 1 ORDER BY 1") } else { ("0", "") };
     format!(
@@ -92,7 +92,7 @@ pub(super) fn resting(connection: &Connection, ids: &[LineId]) -> rusqlite::Resu
     Ok(resting)
 }
 
-/// What retention took of a generation.
+/// Returns what retention has removed from a generation.
 pub(super) fn removed(connection: &Connection, generation: GenerationId) -> rusqlite::Result<Removed> {
     let Some(source) = source(connection, generation)? else { return Ok(Removed::default()) };
     let mut statement = connection.prepare_cached("SELECT lines, bytes FROM retired WHERE source = ?1")?;
@@ -108,7 +108,7 @@ fn source(connection: &Connection, generation: GenerationId) -> rusqlite::Result
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Coverage> {
     let lines = number(row, 1)?;
     let place = |column: usize| row.get::<_, Option<i64>>(column).map(|place| place.map(i64::cast_unsigned));
-    // A place is there once: that is the index's doing.
+    // The unique index rules out duplicate offsets.
     Ok(Coverage { lines, bytes: number(row, 2)?, distinct: lines, first: place(3)?, last_end: place(4)? })
 }
 

@@ -1,4 +1,4 @@
-//! Gives lines back in the order in which they came, a page at a time.
+//! Returns lines in the order of arrival, one page at a time.
 
 use crate::counts::Selection;
 use crate::export::{ExportPage, ExportPlace};
@@ -6,10 +6,10 @@ use crate::scope::Scope;
 use crate::sqlite::snapshot::Snapshot;
 use crate::timestamp::Timestamp;
 
-/// A page ends when its lines are longer together than this; one line always fits.
+/// A page ends when its lines exceed this size in bytes; one line always fits.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// A page also ends when so many stretches had nothing, so that none takes long.
+/// Maximum number of chunks that a page examines.
 const STRETCHES_MAX: usize = 64;
 
 pub(crate) fn export(
@@ -52,7 +52,7 @@ pub(crate) fn export(
     Ok(page)
 }
 
-/// A page after which the line of this id is next, of those from `first` to `end`.
+/// Returns a page that ends before the line with the id `next`. `first` and `end` delimit all lines to export.
 #[expect(clippy::cast_precision_loss, reason = "a part for people")]
 fn goes_on(page: ExportPage, next: i64, first: i64, end: i64) -> ExportPage {
     let done = (next - first) as f64 / (end - first).max(1) as f64;

@@ -1,4 +1,4 @@
-//! What SQLite's errors mean for who waits.
+//! Classifies SQLite's errors.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +8,7 @@ use rusqlite::ErrorCode;
 use crate::disposition::{Cause, WriteError};
 use crate::error::{OpenError, SearchError};
 
-/// Whether trying again helps, without anyone mending anything.
+/// Whether a retry may succeed without anyone's intervention.
 fn passes(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
@@ -23,32 +23,33 @@ fn passes(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Whether there was no room on the disk. Making the shared memory has a code of its own.
+/// Whether the disk is full. Creating the shared memory has an error code of its own.
 fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
-/// Why a file can't be opened.
+/// Converts an error of opening a file.
 pub(crate) fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
     let (path, reason) = (path.to_owned(), error.to_string());
     if is_full(error) { OpenError::Full { path, reason } } else { OpenError::File { path, reason } }
 }
 
-/// The same, of a file that the system did not make or open.
+/// Converts an error of creating or opening a file in the operating system.
 pub(crate) fn file_error(path: &Path, error: &io::Error) -> OpenError {
     let (path, reason) = (path.to_owned(), error.to_string());
     let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     if is_full { OpenError::Full { path, reason } } else { OpenError::File { path, reason } }
 }
 
-/// A write without a transaction committed. A full disk, a failing one and a damaged file are the operator's to mend.
+/// Converts an error of a write; no transaction was committed. A full or failing disk and a damaged file are up to the
+/// operator.
 pub(crate) fn write_error(error: &rusqlite::Error) -> WriteError {
     let cause = cause(error);
     if passes(error) { WriteError::Unavailable(cause) } else { WriteError::Refused(cause) }
 }
 
-/// A search without an answer, within a bound of so many seconds.
+/// Converts an error of a search with this time limit.
 pub(crate) fn search_error(error: &rusqlite::Error, deadline_seconds: u64) -> SearchError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => SearchError::TimedOut { seconds: deadline_seconds },
@@ -57,15 +58,15 @@ pub(crate) fn search_error(error: &rusqlite::Error, deadline_seconds: u64) -> Se
     }
 }
 
-/// Whether a file is damaged, or no database.
+/// Whether a file is damaged or not a database.
 pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error::{FromSqlConversionFailure, InvalidColumnType, Utf8Error};
-    // The tables are strict, so that values of another kind are damage too.
+    // The tables are strict, so values of another type are damage, too.
     matches!(error, FromSqlConversionFailure(..) | InvalidColumnType(..) | Utf8Error(..))
         || matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// For whoever asks, who need not know where the file is: its path stands behind the words where it can't be opened.
+/// Returns the cause for API clients, without the path, which SQLite adds if it can't open the file.
 fn cause_without_path(error: &rusqlite::Error) -> Cause {
     match error {
         rusqlite::Error::SqliteFailure(failure, Some(_)) if failure.code == ErrorCode::CannotOpen => {

@@ -1,9 +1,9 @@
-//! The fields that the user named, in the file: `fields` has a row for each time that one was, with the ids of the lines
-//! that are indexed by it, `since` one and `until` another. A [code](NamedCodes) stands for the field in terms and is never
-//! given anew, so a field whose type changes is another one.
+//! The index of user-named fields. The table `fields` has a row for each time a field was named, with the range of
+//! indexed lines from `since` to before `until`. Terms use the field's [code](NamedCodes). Codes are never reused, so a
+//! field whose type changes gets a new one.
 //!
-//! Lines that were there before, but for the newest, which are in no run, are not indexed anew: by that field nothing
-//! finds them.
+//! Older lines are not indexed when a field is named, except for the newest ones that are not in a run yet. Searches by
+//! that field do not find them.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -17,28 +17,29 @@ use crate::sqlite::select::{Found, having};
 use crate::sqlite::snapshot::is_found;
 use crate::sqlite::terms;
 
-/// Terms of named fields: this, the field's code in two bytes, and a value that sorts as it is compared.
+/// Kind of terms of user-named fields: followed by the field's code in two bytes, and a value whose bytes sort in the
+/// order of values.
 pub(crate) const NAMED: u8 = 80;
-/// Lines that have a named field, by its code in two bytes.
+/// Kind of terms for lines that have a user-named field: followed by its code in two bytes.
 const NAMED_HAS: u8 = 81;
 
-/// A field, as it was named once.
+/// One row of `fields`.
 #[derive(Clone, Debug)]
 struct Naming {
     code: u16,
     name: String,
     kind: FieldType,
-    /// The id of the first line that is indexed by it, and of the first after that is not.
+    /// Id of the first line that is indexed by it, and of the first one after that is not.
     since: i64,
     until: Option<i64>,
 }
 
-/// Each time that a field was named.
+/// All rows of `fields`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Namings(Vec<Naming>);
 
 impl Namings {
-    /// Those of a file; none where a version before has no place for them.
+    /// Reads the table. Returns nothing if the file's version does not have it.
     pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let is_there = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'fields'";
         if connection.prepare_cached(is_there)?.query_row([], |_| Ok(())).optional()?.is_none() {
@@ -49,7 +50,7 @@ impl Namings {
         let mut rows = statement.query([])?;
         let mut namings = Vec::new();
         while let Some(row) = rows.next()? {
-            // A type that is not known here is of a later program; nothing here can ask for it.
+            // Types of newer programs are skipped; nothing here can query them.
             if let (Ok(code), Ok(kind)) = (u16::try_from(row.get::<_, i64>(0)?), row.get_ref(2)?.as_str()?.parse()) {
                 namings.push(Naming { code, name: row.get(1)?, kind, since: row.get(3)?, until: row.get(4)? });
             }
@@ -61,20 +62,20 @@ impl Namings {
         self.0.iter().filter(|naming| naming.until.is_none())
     }
 
-    /// The fields that new lines are indexed by.
+    /// Returns the fields by which new lines are indexed.
     pub(crate) fn fields(&self) -> NamedFields {
-        // They were checked when they were put there.
+        // They were validated when they were stored.
         NamedFields::new(self.in_force().map(|naming| (naming.name.clone(), naming.kind))).unwrap_or_default()
     }
 
-    /// The same with their codes.
+    /// Returns the same fields with their codes.
     pub(crate) fn codes(&self) -> NamedCodes {
         let fields = self.fields();
         let code = |field: &NamedField| self.in_force().find(|own| own.name == field.name()).map(|own| own.code);
         NamedCodes(fields.iter().filter_map(|field| Some((code(field)?, field.clone()))).collect())
     }
 
-    /// Puts these in force from the line `at` on, in place of those that are; whether that changed anything.
+    /// Replaces the active fields, starting with the line `at`. Returns whether anything changed.
     pub(crate) fn put(&self, connection: &Connection, wanted: &NamedFields, at: i64) -> rusqlite::Result<bool> {
         let there = self.fields();
         if there == *wanted {
@@ -86,7 +87,7 @@ impl Namings {
             connection.execute(end, params![i64::from(gone.code), at])?;
         }
         for new in wanted.iter().filter(|field| !is_same(&there, field.name(), field.kind())) {
-            // A code of two bytes; a file in which fields were named more often than that can't be told of more.
+            // Codes have two bytes. Once they are used up, further fields are ignored.
             let insert = "INSERT INTO fields (code, name, type, since)
                           SELECT coalesce(max(code), 0) + 1, ?1, ?2, ?3 FROM fields HAVING coalesce(max(code), 0) < 65535";
             connection.execute(insert, params![new.name(), new.kind().name(), at])?;
@@ -104,7 +105,8 @@ impl Namings {
         self.0.iter().filter(move |naming| naming.name == field.name() && naming.kind == field.kind())
     }
 
-    /// Whether a filter finds a line, and the scope sees it. By a field that it is not indexed by, it is not found.
+    /// Whether a filter matches a line that the scope may see. A field by which the line is not indexed matches
+    /// nothing.
     pub(crate) fn is_found(&self, id: i64, scope: &Scope, filter: &Filter, document: &str) -> bool {
         let mut is_whole = true;
         filter.each_named(&mut |field| is_whole &= self.know(id, field));
@@ -114,12 +116,12 @@ impl Namings {
         is_found(scope, &filter.clone().without_named(&|field| !self.know(id, field)), document)
     }
 
-    /// With what the terms of a field begin, each time that it was named.
+    /// Returns the prefixes of a field's terms, one for each time it was named.
     pub(crate) fn prefixes(&self, field: &NamedField) -> impl Iterator<Item = [u8; 3]> {
         self.of(field).map(|naming| prefix(naming.code))
     }
 
-    /// The lines of a run whose field meets a test, by their terms.
+    /// Returns the lines of a run whose field satisfies a test.
     pub(crate) fn found(
         &self,
         connection: &Connection,
@@ -137,12 +139,12 @@ impl Namings {
     }
 }
 
-/// The fields in force, by the codes that stand for them in terms.
+/// The active fields with the codes that represent them in terms.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NamedCodes(Vec<(u16, NamedField)>);
 
 impl NamedCodes {
-    /// Calls `with` for the kind and the rest of each term that a document has of them. One may come more than once.
+    /// Calls `with` for the kind and the rest of each term of a document. A term may be passed more than once.
     pub(crate) fn each_term(&self, document: &str, mut with: impl FnMut(u8, &[u8])) {
         if self.0.is_empty() {
             return;
@@ -177,19 +179,19 @@ fn prefix(code: u16) -> [u8; 3] {
     [NAMED, high, low]
 }
 
-/// Bytes that sort as whole numbers do.
+/// Encodes an integer in bytes of the same order.
 fn whole_bytes(whole: i64) -> [u8; 8] {
     (whole ^ i64::MIN).to_be_bytes()
 }
 
-/// Bytes that sort as numbers do.
+/// Encodes a number in bytes of the same order.
 fn number_bytes(number: Number) -> [u8; 8] {
     let bits = number.get().to_bits();
     let sorted = if bits >> 63 == 0 { bits ^ (1 << 63) } else { !bits };
     sorted.to_be_bytes()
 }
 
-/// The number of its bytes.
+/// Decodes a number.
 fn number_of(bytes: &[u8]) -> Option<Number> {
     let sorted = u64::from_be_bytes(bytes.try_into().ok()?);
     Number::new(f64::from_bits(if sorted >> 63 == 1 { sorted ^ (1 << 63) } else { !sorted }))

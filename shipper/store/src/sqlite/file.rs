@@ -1,8 +1,8 @@
-//! Which files a store is open on, and whether its path still leads to them.
+//! Identifies the open files, and detects whether the path still leads to them.
 //!
-//! SQLite goes on writing to a file that was deleted, moved or replaced, and nothing of that is found by whoever opens the
-//! path afterwards. The same holds for the WAL and the shared memory beside it. So after each commit the path must still lead
-//! to all three, and the file must still begin as a store does.
+//! SQLite continues to write to a file that was deleted, moved or replaced, and whoever opens the path afterwards does
+//! not see these writes. The same applies to the WAL and the shared memory. After each commit, the path must therefore
+//! still lead to all three files, and the file must still have a store's header.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,15 +14,14 @@ use crate::error::OpenError;
 use crate::file_mode::{FileMode, sync_dir};
 use crate::sqlite::failure::file_error;
 
-/// Names of the files beside the database end in these.
+/// Suffixes of the WAL and the shared memory.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
-/// Where the header of a database has its application's id, after which comes nothing that is looked at here.
+/// Length of a database header up to and including the application id; the rest is not examined.
 const HEADER_BYTES: usize = 72;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// A file by its device and inode, and by when it was made, where that is known: an inode is given to another file once its
-/// own was deleted.
+/// Identity of a file: device, inode, and creation time where available. An inode is reused once its file is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,
@@ -31,10 +30,10 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
-    /// The file that a path leads to, by links too; `None` where there is none.
+    /// Identifies the file that a path leads to, following links. Returns `None` if there is none.
     ///
     /// # Errors
-    /// When that can't be seen, such as for want of rights.
+    /// When the path can't be examined, for example for missing permissions.
     #[cfg(unix)]
     pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
         use std::os::unix::fs::MetadataExt as _;
@@ -47,17 +46,17 @@ impl FileId {
         }
     }
 
-    /// The file that a path leads to; elsewhere than on Unix one file can't be told from another.
+    /// Identifies the file that a path leads to. Files can't be told apart except on Unix.
     ///
     /// # Errors
-    /// When that can't be seen.
+    /// When the path can't be examined.
     #[cfg(not(unix))]
     pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
         Ok(path.try_exists()?.then_some(Self { device: 0, inode: 0, made: None }))
     }
 }
 
-/// The database, its WAL and its shared memory, as a path leads to them at a moment.
+/// The database, the WAL and the shared memory that a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileIds {
     pub(crate) database: FileId,
@@ -65,10 +64,10 @@ pub(crate) struct FileIds {
 }
 
 impl FileIds {
-    /// `None` where there is no database.
+    /// Returns `None` if there is no database.
     ///
     /// # Errors
-    /// When that can't be seen, such as for want of rights.
+    /// When the path can't be examined, for example for missing permissions.
     pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
         let Some(database) = FileId::of(path)? else { return Ok(None) };
         let Some([wal, shm]) = beside(path) else { return Ok(Some(Self { database, beside: [None; 2] })) };
@@ -76,21 +75,21 @@ impl FileIds {
     }
 }
 
-/// What became of an open store's files.
+/// What happened to the files of an open store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The path leads nowhere.
+    /// The path does not exist.
     Missing,
     /// The path leads to another file.
     Replaced,
-    /// The file is no store any more.
+    /// The file no longer has a store's header.
     Overwritten,
-    /// The WAL or the shared memory is missing or another.
+    /// The WAL or the shared memory is missing or another file.
     WalReplaced,
 }
 
 impl Change {
-    /// For whoever waits for the store.
+    /// Describes the change as the cause of a failed write.
     pub(crate) fn cause(self, path: &Path) -> Cause {
         let what = match self {
             Self::Missing => "was deleted or moved",
@@ -107,18 +106,18 @@ impl Change {
     }
 }
 
-/// The files that a store is open on.
+/// The files of an open store.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     path: PathBuf,
     beside: [PathBuf; 2],
     ids: FileIds,
-    /// Closed after the connections: closing it gives up the locks that this process has on the file.
+    /// Dropped after the connections: closing it releases the locks that this process has on the file.
     header: File,
 }
 
 impl OpenFiles {
-    /// Whether the path leads elsewhere since the files were opened.
+    /// Returns whether the path leads to other files now.
     pub(crate) fn change(&self) -> Option<Change> {
         let Ok(Some(database)) = FileId::of(&self.path) else { return Some(Change::Missing) };
         if database != self.ids.database {
@@ -131,11 +130,11 @@ impl OpenFiles {
         (is_other(0) || is_other(1)).then_some(Change::WalReplaced)
     }
 
-    /// Removes the WAL and the shared memory that are this database's, so that they are not taken for another's.
+    /// Deletes the WAL and the shared memory of this database, so that they are not used for another one.
     pub(crate) fn remove_beside(&self) {
         for (path, id) in self.beside.iter().zip(self.ids.beside) {
             if id.is_some() && FileId::of(path).ok().flatten() == id {
-                // Where it can't be removed, the next opening says what is wrong.
+                // If this fails, the next open reports the problem.
                 let _ = std::fs::remove_file(path);
             }
         }
@@ -151,8 +150,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// The file at a path, made where it is missing, in a folder that is there. What another database of this name left beside
-    /// it is removed then.
+    /// Finds the file at a path, or creates it in an existing directory. Before creating it, deletes the WAL and the
+    /// shared memory of a former database of the same name.
     pub(crate) fn or_made(path: &Path, mode: FileMode) -> Result<Self, OpenError> {
         let refused = |error: io::Error| file_error(path, &error);
         if FileId::of(path).map_err(refused)?.is_none() {
@@ -160,7 +159,7 @@ impl Found {
             if !folder.is_dir() {
                 return Err(OpenError::NoFolder { path: folder.to_owned() });
             }
-            // Without it, the WAL of the one that was deleted would be taken for the new one's.
+            // Otherwise, the WAL of the deleted database would be used for the new one.
             for left in beside(path).into_iter().flatten() {
                 let _ = std::fs::remove_file(left);
             }
@@ -172,7 +171,7 @@ impl Found {
         Ok(Self { path: path.to_owned(), database, header: File::open(path).map_err(refused)? })
     }
 
-    /// The same once connections are open on it and have read it.
+    /// Identifies the files once connections are open and have read the database.
     pub(crate) fn opened(self) -> Result<OpenFiles, OpenError> {
         let Self { path, database, header } = self;
         let moved = || OpenError::Replaced { path: path.clone() };
@@ -184,7 +183,7 @@ impl Found {
     }
 }
 
-/// The folder that a file is in.
+/// Returns the directory of a file.
 pub(crate) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -192,10 +191,11 @@ pub(crate) fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Whether a path is a link, or leads over one, into a folder that does not exist. What can't be seen is none.
+/// Whether a path is, or contains, a symbolic link into a directory that does not exist. Returns `false` if this can't
+/// be determined.
 pub(crate) fn is_broken_link(path: &Path) -> bool {
     let mut target = path.to_owned();
-    // As many as Linux follows.
+    // Linux follows as many links.
     for _ in 0..40 {
         let Ok(next) = std::fs::read_link(&target) else { break };
         target = folder(&target).join(next);
@@ -204,7 +204,7 @@ pub(crate) fn is_broken_link(path: &Path) -> bool {
     (target != path && !folder(&target).is_dir()) || folder(path).ancestors().any(is_dangling)
 }
 
-/// The paths of WAL and shared memory: beside the file itself, also where the path is a link.
+/// Returns the paths of the WAL and the shared memory: next to the file itself, even if the path is a link.
 fn beside(path: &Path) -> Option<[PathBuf; 2]> {
     let of_missing = || Some(std::fs::canonicalize(folder(path)).ok()?.join(path.file_name()?));
     let itself = std::fs::canonicalize(path).ok().or_else(of_missing)?;
@@ -215,7 +215,7 @@ fn beside(path: &Path) -> Option<[PathBuf; 2]> {
     }))
 }
 
-/// Whether an open file begins as a store does. Until its first checkpoint it has no application's id.
+/// Whether an open file has a store's header. It has no application id until its first checkpoint.
 #[cfg(unix)]
 fn is_store(file: &File) -> bool {
     use std::os::unix::fs::FileExt as _;
@@ -223,7 +223,7 @@ fn is_store(file: &File) -> bool {
     let application = crate::sqlite::schema::APPLICATION.to_be_bytes();
     match file.read_exact_at(&mut header, 0) {
         Ok(()) => header.starts_with(MAGIC) && [&application[4..], &[0; 4]].iter().any(|id| header.ends_with(id)),
-        // What can't be read at the moment may be one.
+        // Unreadable at the moment; assume that it is a store.
         Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
     }
 }

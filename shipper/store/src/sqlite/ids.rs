@@ -1,15 +1,16 @@
-//! Which runs have a request id or a trace id, so that one of them is found without a look into every run.
+//! Maps request ids and trace ids to runs, so that finding one does not require examining every run.
 //!
-//! `ids` has rows of fingerprints, four bytes each, the lowest first. A term's [hash] `h` has the fingerprint of 32 bits
-//! `h >> 28`, and two numbers of parts: the first 4 bits and the first 8. A row's `place` is `first << 10 | low`, with the id
-//! of its first line:
-//! - of a small run, `low` 0: the fingerprints of all its ids;
-//! - of a large run, `low` 1 to 16: those of one of 16 parts;
-//! - of a group of up to 16 large runs, `low` 256 to 511: those of one of 256 parts, shifted by 4 bits, with the run's number
-//!   in the group below. Once it is there, its runs' own rows of that part go.
+//! `ids` has rows of fingerprints, four bytes each, little-endian. A term with [hash] `h` has the 32-bit fingerprint `h
+//! >> 28`, and two partition numbers: its first 4 bits and its first 8. A row's `place` is `first << 10 | low`, with
+//! the id of the first line of:
+//! - a small run, with `low` 0: the fingerprints of all its ids;
+//! - a large run, with `low` 1 to 16: those of one of 16 partitions;
+//! - a group of up to 16 large runs, with `low` 256 to 511: those of one of 256 partitions, shifted left by 4 bits,
+//! with the run's number within the group in the low bits. Once it is written, the rows of its runs for that partition
+//! are deleted.
 //!
-//! A fingerprint may be there without its id, which costs a look into a run, and where a row is missing the run is looked
-//! into as well. So to find an id is one row for a million lines, and one for each newer run.
+//! A fingerprint may match without its id being there, which costs the examination of one run. If a row is missing, the
+//! run is examined as well. Finding an id therefore takes one row for each million lines, and one for each newer run.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -18,7 +19,7 @@ use crate::sqlite::runs::RunInfo;
 use crate::sqlite::sizes::Sizes;
 use crate::sqlite::terms;
 
-/// What is looked up.
+/// Fields whose values are indexed here.
 const FIELDS: [Field; 2] = [Field::RequestId, Field::TraceId];
 
 const LOW_BITS: u32 = 10;
@@ -26,18 +27,18 @@ const LARGE_LOW: i64 = 1;
 const LARGE_PARTS: i64 = 16;
 const GROUP_LOW: i64 = 256;
 
-/// More values of one filter are not looked up.
+/// Maximum number of values in one filter that are looked up.
 const VALUES_MAX: usize = 64;
 
-/// Runs that are looked into at least, where not all projects are seen.
+/// Minimum number of runs that are examined with a restricted scope.
 const PADDED_RUNS: usize = 2;
 
-/// Whether a term is one that is looked up.
+/// Whether a term is indexed here.
 pub(crate) fn is_looked_up(term: &[u8]) -> bool {
     term.first().is_some_and(|kind| FIELDS.iter().any(|field| terms::code(*field) == *kind))
 }
 
-/// FNV-1a of 64 bits with its bits mixed at the end. It is part of the file's format.
+/// 64-bit FNV-1a with a final mixing step. It is part of the file format.
 pub(crate) fn hash(term: &[u8]) -> u64 {
     let hash = term
         .iter()
@@ -66,7 +67,7 @@ fn put(connection: &Connection, first: i64, low: i64, fingerprints: &[u32]) -> r
     Ok(())
 }
 
-/// Calls `with` for each fingerprint of a row; whether there is such a row.
+/// Calls `with` for each fingerprint of a row. Returns whether the row exists.
 fn each(connection: &Connection, first: i64, low: i64, mut with: impl FnMut(u32)) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare_cached("SELECT fingerprints FROM ids WHERE place = ?1")?;
     let found = statement.query_row([first << LOW_BITS | low], |row| {
@@ -78,13 +79,13 @@ fn each(connection: &Connection, first: i64, low: i64, mut with: impl FnMut(u32)
     Ok(found.optional()?.is_some())
 }
 
-/// Tells of a small run which ids it has.
+/// Records the ids of a small run.
 pub(crate) fn put_small(connection: &Connection, first: i64, hashes: &[u64]) -> rusqlite::Result<()> {
     let fingerprints: Vec<u32> = hashes.iter().map(|hash| fingerprint(*hash)).collect();
     put(connection, first, 0, &fingerprints)
 }
 
-/// Tells of a small run which ids it has, by its terms.
+/// Records the ids of a small run, read from its terms.
 pub(crate) fn put_small_of(connection: &Connection, first: i64, key: i64) -> rusqlite::Result<()> {
     let mut hashes = Vec::new();
     for field in FIELDS {
@@ -93,7 +94,7 @@ pub(crate) fn put_small_of(connection: &Connection, first: i64, key: i64) -> rus
     put_small(connection, first, &hashes)
 }
 
-/// Whether it is told of a run which ids it has.
+/// Whether the ids of a run are recorded.
 pub(crate) fn are_told(connection: &Connection, first: i64, sizes: Sizes) -> rusqlite::Result<bool> {
     let own = first << LOW_BITS;
     let group = (first - first % sizes.group) << LOW_BITS | GROUP_LOW;
@@ -101,7 +102,7 @@ pub(crate) fn are_told(connection: &Connection, first: i64, sizes: Sizes) -> rus
     connection.prepare_cached(select)?.query_row([own, own | LARGE_PARTS, group], |row| row.get(0))
 }
 
-/// Tells of a large run which ids it has, by its terms.
+/// Records the ids of a large run, read from its terms.
 pub(crate) fn put_large(connection: &Connection, first: i64, key: i64) -> rusqlite::Result<()> {
     let mut parts = [const { Vec::new() }; 16];
     for field in FIELDS {
@@ -118,7 +119,7 @@ pub(crate) fn put_large(connection: &Connection, first: i64, key: i64) -> rusqli
     Ok(())
 }
 
-/// Reads what [`remove`] and [`remove_group`] take out with a run of these lines.
+/// Reads the rows that [`remove`] and [`remove_group`] delete with these lines.
 pub(crate) fn read(connection: &Connection, first: i64, end: i64, sizes: Sizes) -> rusqlite::Result<()> {
     let from = if end % sizes.group == 0 { end - sizes.group } else { first };
     let mut rows = connection.prepare_cached("SELECT fingerprints FROM ids WHERE place >= ?1 AND place < ?2")?;
@@ -129,14 +130,14 @@ pub(crate) fn read(connection: &Connection, first: i64, end: i64, sizes: Sizes) 
     Ok(())
 }
 
-/// Takes what is told of single runs of so many ids out.
+/// Deletes the rows of runs in a range of lines, but not those of groups.
 pub(crate) fn remove(connection: &Connection, first: i64, end: i64) -> rusqlite::Result<()> {
     let delete = "DELETE FROM ids WHERE place >= ?1 AND place < ?2 AND place & 1023 < 256";
     connection.prepare_cached(delete)?.execute(params![first << LOW_BITS, end << LOW_BITS])?;
     Ok(())
 }
 
-/// Takes what is told of the group out that ends here.
+/// Deletes the rows of the group that ends here.
 pub(crate) fn remove_group(connection: &Connection, end: i64, sizes: Sizes) -> rusqlite::Result<()> {
     if end % sizes.group == 0 {
         let delete = "DELETE FROM ids WHERE place >= ?1 AND place < ?2";
@@ -145,7 +146,7 @@ pub(crate) fn remove_group(connection: &Connection, end: i64, sizes: Sizes) -> r
     Ok(())
 }
 
-/// Brings one part of the ids of large runs together, where all runs of a group are there; whether there was one.
+/// Combines one partition of the ids of a complete group. Returns whether there was one.
 pub(crate) fn group_some(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
     let count = sizes.group / sizes.large;
     let groups =
@@ -184,7 +185,7 @@ fn group_part_of(connection: &Connection, first: i64, low: i64, sizes: Sizes) ->
     Ok(())
 }
 
-/// The terms of which every line has one that a filter finds, if it asks for such.
+/// Returns the terms of which every matching line has at least one, if the filter requires any.
 pub(crate) fn asked(filter: &Filter) -> Option<Vec<Vec<u8>>> {
     match filter {
         Filter::All(parts) => parts.iter().find_map(asked),
@@ -200,7 +201,7 @@ pub(crate) fn asked(filter: &Filter) -> Option<Vec<Vec<u8>>> {
     }
 }
 
-/// Of each of some runs whether it may have a line with one of some terms.
+/// Returns for each run whether it may have a line with one of the terms.
 pub(crate) fn may_have(
     connection: &Connection,
     sizes: Sizes,
@@ -210,7 +211,7 @@ pub(crate) fn may_have(
     let mut may = vec![false; runs.len()];
     for term in terms {
         let hash = hash(term);
-        // The group that was looked at last, and the numbers of its runs that may have the term, if it is told.
+        // The group examined last, and the numbers of its runs that may have the term, if they are recorded.
         let mut group: Option<(i64, Option<u32>)> = None;
         for (run, may) in runs.iter().zip(&mut may) {
             if *may {
@@ -237,8 +238,8 @@ pub(crate) fn may_have(
     Ok(may)
 }
 
-/// Adds runs until so many are looked into as lines of one request usually lie in, so that for whoever sees some projects
-/// only, an id of others takes no longer than one that is not there.
+/// Adds runs up to the number in which the lines of one request usually are. With a restricted scope, the search for a
+/// hidden id then takes no longer than that for one that does not exist.
 pub(crate) fn pad(may: &mut [bool], terms: &[Vec<u8>]) {
     let missing = PADDED_RUNS.saturating_sub(may.iter().filter(|may| **may).count());
     let count = may.len() as u64;
@@ -253,7 +254,7 @@ fn has(connection: &Connection, first: i64, low: i64, hash: u64) -> rusqlite::Re
     Ok(found || !told)
 }
 
-/// The numbers of a group's runs that may have a term, as bits.
+/// Returns the numbers of a group's runs that may have a term, as bits.
 fn numbers_of(connection: &Connection, first: i64, hash: u64) -> rusqlite::Result<Option<u32>> {
     let (mut numbers, asked) = (0, fingerprint(hash) << 4);
     let told = each(connection, first, GROUP_LOW + group_part(hash), |own| {

@@ -1,7 +1,7 @@
-//! A document as the embedded store takes it: the contract's fields and all that can be searched, read in one pass.
+//! Parses a document for the embedded store: the contract's fields and all searchable ones, in one pass.
 //!
-//! What the pass does not understand at once (a list of values, a number where a text belongs, dotted names) is left to
-//! [`Facts`], which is slower and says what is right; a test holds the two together.
+//! Documents with unusual content (lists of values, a number instead of a string, dotted names) are left to [`Facts`],
+//! which is slower and defines the result; a test compares the two.
 
 mod quick;
 
@@ -14,7 +14,7 @@ use crate::record::read;
 use crate::sqlite::line::quick::quick;
 use crate::timestamp::Timestamp;
 
-/// What is indexed of a line.
+/// The indexed content of a line.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Line<'a> {
     pub(crate) time: i64,
@@ -25,10 +25,10 @@ pub(crate) struct Line<'a> {
     pub(crate) durations: Vec<f64>,
 }
 
-/// Reads a document, and brings it into the contract's form where it is not: then its text is a new one.
+/// Parses a document. If it does not meet the contract, it is normalised, which changes its text.
 ///
 /// # Errors
-/// When it is no JSON object.
+/// When it is not a JSON object.
 pub(crate) fn take(document: &[u8], generation: GenerationId) -> Result<Taken<'_>, String> {
     let text = std::str::from_utf8(document).map_err(|error| error.to_string())?;
     if let Some(line) = quick(text) {
@@ -41,7 +41,7 @@ pub(crate) fn take(document: &[u8], generation: GenerationId) -> Result<Taken<'_
     Ok(Taken::Normalised(record.time, text))
 }
 
-/// Whether a document has an `event` that is a value and no object, which makes room as it does in an engine's pipeline.
+/// Whether a document's `event` is not an object. Such a value is set aside, as in the ingest pipeline.
 fn has_event_value(document: &str) -> bool {
     #[derive(serde::Deserialize)]
     struct Document<'a> {
@@ -52,16 +52,16 @@ fn has_event_value(document: &str) -> bool {
     event.is_some_and(|event| !event.get().starts_with('{'))
 }
 
-/// A document that was read.
+/// A parsed document.
 pub(crate) enum Taken<'a> {
-    /// It was in the contract's form.
+    /// It meets the contract.
     AsItIs(Line<'a>, &'a str),
-    /// Its time and its new text.
+    /// Its time and its normalised text.
     Normalised(Timestamp, String),
 }
 
 impl<'a> Line<'a> {
-    /// What [`Facts`] say of a document.
+    /// Extracts the content of a document with [`Facts`].
     pub(crate) fn of(time: Timestamp, document: &'a str) -> Self {
         let facts = Facts::of(document);
         let owned = |value: &str| Cow::Owned(value.to_owned());
@@ -75,7 +75,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What is indexed of a line that is stored already, at this time.
+    /// Extracts the content of a stored line with this time.
     pub(crate) fn stored(time: i64, document: &'a str) -> Self {
         let line = quick(document).unwrap_or_else(|| Self::of(Timestamp::from_unix_micros(time), document));
         Self { time, ..line }

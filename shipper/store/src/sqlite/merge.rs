@@ -1,9 +1,9 @@
-//! Makes large runs of small ones, a little at a time, so that no write waits for much of it.
+//! Merges small runs into large ones, in small steps so that no write is delayed for long.
 //!
-//! Where all small runs of a large one are there, their terms are merged to those of the large run, in order, under a key
-//! that no run has yet. Each [`step`] goes on after the last term that is there, so that nothing but the file says how far
-//! it is: it may be stopped anywhere. The last step puts the large run in the place of the small ones, whose terms are
-//! named in `stale` and taken out by later steps.
+//! Once all small runs of a large one exist, their terms are merged in order, under a key that no run uses yet. Each
+//! [`step`] continues after the last term written, so that the progress is part of the file, and the merge can be
+//! interrupted anywhere. The last step replaces the small runs by the large one. Their terms are recorded in `stale`,
+//! and deleted by later steps.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -18,32 +18,33 @@ use crate::sqlite::runs::{self, Run};
 use crate::sqlite::sizes::Sizes;
 use crate::sqlite::terms::{self, BlockWriter, TermReader};
 
-/// A large run is merged in about so many steps, and there are more than half as many again between one and the next.
+/// Approximate number of steps in which a large run is merged. [`TURNS`] leaves room for more than half as many again
+/// before the next large run is complete.
 const STEPS: i64 = 10;
 
-/// Steps are made when a large run's lines came in so many parts.
+/// Number of times a step is run while the lines of a large run arrive.
 const TURNS: i64 = 16;
 
-/// Blocks of terms that one step takes out.
+/// Number of term blocks that one step deletes.
 const STALE_BLOCKS: i64 = 512;
 
-/// Whether it is time for a step, when a small run was made that ends here.
+/// Whether a step is due after the small run that ends here.
 pub(crate) fn is_due(end: i64, sizes: Sizes) -> bool {
     end / sizes.small % (sizes.smalls() / TURNS).max(1) == 0
 }
 
-/// Does some of what is to be done; whether there was anything.
+/// Runs one step. Returns whether there was anything to do.
 pub(crate) fn step(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
     Ok(clear(connection, STALE_BLOCKS)? || merge(connection, sizes)? || ids::group_some(connection, sizes)?)
 }
 
-/// Terms of runs that are gone: those of the keys from the first to before the second.
+/// Returns a range of keys of deleted runs whose terms still exist, end exclusive.
 pub(crate) fn stale(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
     let stale = r#"SELECT first, "end" FROM stale LIMIT 1"#;
     connection.prepare_cached(stale)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
-/// Reads the blocks that [`clear`] takes out next.
+/// Reads the blocks that [`clear`] deletes next.
 pub(crate) fn read_stale(connection: &Connection, blocks: i64) -> rusqlite::Result<()> {
     let Some((first, end)) = stale(connection)? else { return Ok(()) };
     let mut data = connection.prepare_cached("SELECT data FROM terms WHERE run >= ?1 AND run < ?2 LIMIT ?3")?;
@@ -54,7 +55,7 @@ pub(crate) fn read_stale(connection: &Connection, blocks: i64) -> rusqlite::Resu
     Ok(())
 }
 
-/// Takes out some terms of runs that are gone; whether there were any.
+/// Deletes some terms of deleted runs. Returns whether there were any.
 pub(crate) fn clear(connection: &Connection, blocks: i64) -> rusqlite::Result<bool> {
     let Some((first, end)) = stale(connection)? else { return Ok(false) };
     let delete = "DELETE FROM terms WHERE rowid IN (SELECT rowid FROM terms WHERE run >= ?1 AND run < ?2 LIMIT ?3)";
@@ -65,7 +66,7 @@ pub(crate) fn clear(connection: &Connection, blocks: i64) -> rusqlite::Result<bo
     Ok(true)
 }
 
-/// The first line's id of the oldest large run whose small ones are all there.
+/// Returns the first line's id of the oldest large run whose small runs are complete.
 fn due(connection: &Connection, sizes: Sizes) -> rusqlite::Result<Option<i64>> {
     let select = "SELECT first / ?1 * ?1 FROM runs INDEXED BY runs_directory WHERE lines = ?2 AND ?2 < ?1
                   GROUP BY 1 HAVING count(*) = ?3 ORDER BY 1 LIMIT 1";
@@ -73,7 +74,7 @@ fn due(connection: &Connection, sizes: Sizes) -> rusqlite::Result<Option<i64>> {
     statement.query_row(params![sizes.large, sizes.small, sizes.smalls()], |row| row.get(0)).optional()
 }
 
-/// Merges some of a large run's terms; whether there was a run to merge.
+/// Merges some terms of a large run. Returns whether there was a run to merge.
 fn merge(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
     let Some(first) = due(connection, sizes)? else { return Ok(false) };
     let (end, key) = (first + sizes.large, runs::merged_key(first));
@@ -118,7 +119,7 @@ fn merge(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
     Ok(true)
 }
 
-/// Puts the large run, whose terms are all there, in the place of the small ones.
+/// Replaces the small runs by the large run, whose terms are complete.
 fn put_in_place(connection: &Connection, lines: Range<i64>, key: i64) -> rusqlite::Result<()> {
     let (mut times, mut durations) = (Vec::new(), Vec::new());
     for run in runs::infos(connection, lines.clone())? {
@@ -133,8 +134,8 @@ fn put_in_place(connection: &Connection, lines: Range<i64>, key: i64) -> rusqlit
     ids::put_large(connection, lines.start, key)
 }
 
-/// A small run's terms, and the place of its first line in the large run. The least is the one whose term comes first, and
-/// among equal ones the earliest run's; the heap has the greatest on top, so that the order is turned round.
+/// A small run's terms, and the index of its first line in the large run. The smallest term comes first, and the
+/// earliest run among equal ones. The order is reversed, because a heap returns the greatest element.
 struct Cursor {
     reader: TermReader,
     base: u16,

@@ -1,9 +1,9 @@
-//! Brings a file of an earlier version up to this one, when it is opened to write.
+//! Upgrades a file of an older version when it is opened for writing.
 //!
-//! The first step makes the new tables, and from then on the file is of the new version. Lines of version 1 wait in
-//! `logs_v1` and are moved from there, [`STEP_LINES`] a transaction; they are found by searches once they were moved. Of
-//! version 2 it is told which [ids](crate::sqlite::ids) each run has, a run a transaction. So it can be stopped anywhere,
-//! and goes on from there.
+//! The first step creates the new tables; from then on, the file has the new version. Lines of version 1 are moved from
+//! `logs_v1`, [`STEP_LINES`] in each transaction, and are searchable once they have been moved. For version 2, the
+//! [ids](crate::sqlite::ids) of each run are recorded, one run in each transaction. An interrupted upgrade continues
+//! where it stopped.
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
@@ -15,10 +15,10 @@ use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
 use crate::sqlite::write::{current, seal};
 
-/// Lines moved in one transaction.
+/// Number of lines moved in one transaction.
 const STEP_LINES: i64 = 10_000;
 
-/// The tables of version 1 give way; its lines and sources stay.
+/// Removes the tables of version 1 except for its lines and sources.
 const MAKE_ROOM: &str = "
 DROP VIEW lines;
 DROP TABLE logs_text;
@@ -29,7 +29,7 @@ DROP INDEX logs_by_source;
 ALTER TABLE logs RENAME TO logs_v1;
 ";
 
-/// Brings the file up to this version, as far as it is of an earlier one.
+/// Upgrades the file if it has an older version.
 pub(crate) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if let Found::Old(version) = schema::look(&transaction)? {
@@ -53,7 +53,7 @@ pub(crate) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     tell_ids(connection)
 }
 
-/// Tells the ids of the runs of which it is not told, which are the first ones.
+/// Records the ids of runs where they are missing, which are the first ones.
 fn tell_ids(connection: &mut Connection) -> rusqlite::Result<()> {
     let sizes = Sizes::of(connection)?;
     let all = runs::infos(connection, 0..i64::MAX)?;
@@ -78,7 +78,7 @@ fn tell_ids(connection: &mut Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Moves some lines; whether more are to be moved.
+/// Moves some lines. Returns whether there are more.
 fn step(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Tail, bool)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (mut tail, sizes) = (current(&transaction, tail)?, Sizes::of(&transaction)?);
@@ -94,7 +94,7 @@ fn step(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Ta
             last = Some(row.get::<_, i64>(0)?);
             let (time, source, offset): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
             let document = row.get_ref(5)?.as_str()?;
-            // A foreign document may have anything there.
+            // A document of another program may contain anything there.
             let length = row.get_ref(4)?.as_i64().unwrap_or(0);
             insert.execute(params![tail.next(), time, source, offset, length, document])?;
             tail.add(&Line::stored(time, document), document);

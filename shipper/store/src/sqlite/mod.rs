@@ -1,15 +1,17 @@
-//! The embedded store: one SQLite file in WAL mode, written by one connection and read by a few.
+//! The embedded store: one SQLite file in WAL mode, with one writing connection and a few reading ones.
 //!
-//! Every write is one transaction, on disk (`synchronous = FULL`) before its answer. Readers see whole batches only,
-//! and each search is one short transaction, so the WAL is never held long by one.
+//! Each write is one transaction, synced to disk (`synchronous = FULL`) before it returns. Readers see whole batches
+//! only. Each search is one short transaction, so it never holds up the WAL for long.
 //!
-//! What is in the file, and its versions, say `schema` and `migrate`. `file` tells which files a store is open on and whether they are still the path's, and the `writer` opens it again where
-//! they are not. In flow order: a `line` is read and added to the
-//! `tail`, with the `fields` that the user named; so many lines (`sizes`) become a run (`runs`) with its terms (`terms`), which say which of its lines have them
-//! (`bits`); runs are brought together (`merge`), and which of them has a request is noted (`ids`). A `reading`
-//! says which file may answer and until when. A `search` takes a
-//! `snapshot`, finds the lines of each run that a filter means (`select`), and gives a page. `coverage` tells what rests of
-//! a source, and `retain` takes out what need not be kept. `checkpoint` keeps the WAL short meanwhile.
+//! The file's format is described in `schema`, `migrate` upgrades older versions. `file` detects whether the path still
+//! leads to the open files, and `writer` reopens it if not.
+//!
+//! In the order the data flows: `line` parses a document, which is added to the `tail` together with the user-named
+//! `fields`. Once the tail is full (`sizes`), it becomes a run (`runs`) with its `terms`; `bits` are the sets of lines
+//! that have a term. `merge` combines runs, and `ids` records which runs contain a request id. `reading` limits a read:
+//! which file may answer it, and until when. A `search` takes a `snapshot`, selects the matching lines of each run
+//! (`select`) and returns a page. `coverage` reports what is stored of a source, and `retain` deletes old lines.
+//! `checkpoint` keeps the WAL short.
 
 mod bits;
 mod checkpoint;
@@ -71,14 +73,14 @@ use crate::sqlite::writer::{OTHER_FIELDS, Writer};
 use crate::tail::{Place, TailPage, TailPlace};
 use crate::timestamp::Timestamp;
 
-/// An embedded store. A copy is cheap and leads to the same connections.
+/// An embedded store. Clones are cheap and share connections.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     writer: Option<Arc<Writer>>,
     readers: Arc<Readers>,
-    /// The file that all reads are of.
+    /// The file that all reads must use, if any.
     pin: Option<Pin>,
-    /// The fields that bootstrap puts in place.
+    /// The user-named fields that bootstrap puts in place.
     wanted: Option<NamedFields>,
 }
 
@@ -102,18 +104,18 @@ impl Sqlite {
         Ok(Self { writer: None, readers, pin: None, wanted: None })
     }
 
-    /// The same, with reads of one file only.
+    /// Returns the same store with all reads bound to one file.
     pub(crate) fn pinned(&self) -> Self {
         Self { pin: Some(Pin::default()), ..self.clone() }
     }
 
-    /// Puts the fields in place that the settings name, or says whether they are.
+    /// Puts the user-named fields of the settings in place, or checks them.
     pub(crate) async fn bootstrap(&self, mode: BootstrapMode) -> Result<Outcome, BootstrapError> {
         let Some(writer) = self.writer.clone() else { return Ok(Outcome::InPlace) };
         let wanted = self.wanted.clone();
         let named = blocking(move || match wanted {
             Some(wanted) => writer.name(&wanted, mode == BootstrapMode::Apply),
-            // The disk may have had no room to open the file.
+            // Opening the file may have failed because the disk was full.
             None => writer.check().map(|()| false),
         })
         .await;
@@ -126,7 +128,7 @@ impl Sqlite {
         }
     }
 
-    /// The fields that the user named.
+    /// Returns the user-named fields.
     pub(crate) async fn fields(&self) -> Result<NamedFields, SearchError> {
         self.ask(|connection| Ok(Namings::read(connection)?.fields())).await
     }
@@ -139,7 +141,7 @@ impl Sqlite {
         blocking(move || writer.write(&batch)).await.map_err(WriteError::Unavailable)?
     }
 
-    /// Looks whether the path of a store that is open to write leads to the open file, and opens what it leads to otherwise.
+    /// Checks that the path of a store opened for writing leads to the open file, and reopens it otherwise.
     pub(crate) async fn check(&self) -> Result<(), WriteError> {
         let Some(writer) = self.writer.clone() else { return Ok(()) };
         blocking(move || writer.check()).await.map_err(WriteError::Unavailable)?
@@ -240,7 +242,7 @@ impl Sqlite {
     ) -> Result<TailPage, SearchError> {
         let (scope, filter, place) = (scope.copy(), filter.clone(), place.cloned());
         let found = self.look(move |snapshot| source::tail(snapshot, &scope, &filter, place.as_ref(), room).map(Some));
-        // Where there are no tables yet, all that comes is new.
+        // Without tables, any line will be new.
         let nothing = TailPage { lines: Vec::new(), place: TailPlace(Place::Row(0)), more: false, gap: false };
         Ok(found.await?.unwrap_or(nothing))
     }
@@ -297,14 +299,14 @@ impl Sqlite {
         };
         let (readers, keep) = (Arc::clone(&self.readers), *keep);
         let work = move || {
-            // Without it the step only takes longer.
+            // If this fails, the step only takes longer.
             let _ = readers.with_connection(&Reading::here(), |connection| retain::read_ahead(connection, &keep, now));
             writer.retain(&keep, now)
         };
         blocking(work).await.map_err(WriteError::Unavailable)?
     }
 
-    /// Looks at one state of the store; one that has no tables yet answers with nothing.
+    /// Runs `work` on a snapshot. Returns the default if the store has no tables yet.
     async fn look<T: Default + Send + 'static>(
         &self,
         work: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -312,7 +314,7 @@ impl Sqlite {
         Ok(self.read(|readers, reading| readers.with_snapshot(reading, work)).await?.unwrap_or_default())
     }
 
-    /// Asks on a connection of the readers; a store that has no tables yet answers with nothing.
+    /// Runs `work` on a reading connection. Returns the default if the store has no tables yet.
     async fn ask<T: Default + Send + 'static>(
         &self,
         work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -320,7 +322,8 @@ impl Sqlite {
         Ok(self.read(|readers, reading| readers.with_connection(reading, work)).await?.unwrap_or_default())
     }
 
-    /// Reads when its turn has come. The read ends when nobody waits for it any more, and holds its turn until it has ended.
+    /// Runs a read once a slot is free. The read is cancelled when its future is dropped, and keeps its slot until it
+    /// has ended.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Readers, &Reading) -> Result<T, SearchError> + Send + 'static,
@@ -337,7 +340,7 @@ impl Sqlite {
     }
 }
 
-/// Runs what blocks where it may.
+/// Runs blocking work on a thread for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Cause> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Cause::new(0, format!("the work was given up: {error}")))
 }

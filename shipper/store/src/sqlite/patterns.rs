@@ -1,4 +1,4 @@
-//! Counts of lines by the pattern of their message, which are terms of their runs.
+//! Counts lines by message pattern, using the pattern terms of runs.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -13,11 +13,11 @@ use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::terms::PATTERN;
 use crate::timestamp::Timestamp;
 
-/// What is gathered of a pattern.
+/// Counts of one pattern.
 #[derive(Clone, Copy)]
 struct Gathered {
     lines: u64,
-    /// A number in [`Level::ALL`].
+    /// Index in [`Level::ALL`].
     worst: u8,
     first: i64,
     last: i64,

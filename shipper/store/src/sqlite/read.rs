@@ -1,7 +1,7 @@
-//! The read side: a few read-only connections, opened when they are needed.
+//! The read side: a few read-only connections, opened on demand.
 //!
-//! A file that is not there yet, or has no tables yet, is an empty store; one that was there and is missing has no answer. That
-//! the file, its WAL or its shared memory was replaced by another is noticed before each search.
+//! A file that does not exist yet, or has no tables yet, is an empty store. Once it was read, its removal makes reads
+//! fail. Before each read, the file, its WAL and its shared memory are checked for replacement.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,44 +24,44 @@ use crate::sqlite::schema::{self, Found};
 use crate::sqlite::search;
 use crate::sqlite::snapshot::Snapshot;
 
-/// Connections kept open between searches; more are opened when more search at once, and closed again.
+/// Maximum number of idle connections; more are opened on demand and closed afterwards.
 const KEPT_CONNECTIONS: usize = 4;
 
-/// Pages that each connection keeps in memory: the terms that searches go by again and again.
+/// Page cache of each connection, for terms that searches use repeatedly.
 const CACHE_KIB: i64 = 8 * 1024;
 
-/// How long a reader waits for a lock, which readers need only while a file is being made or recovered.
+/// How long a reader waits for a lock. Readers need locks only while a file is created or recovered.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads that run at once, each on a thread and a connection of its own; the others wait for their turn.
+/// Maximum number of concurrent reads, each on its own thread and connection; others wait.
 pub(crate) const READS_AT_ONCE: usize = 8;
 
-/// A file counts as damaged for this long after the last read that found it so, unless another read is answered before.
+/// How long a file counts as damaged after the last read that found damage, unless another read succeeds.
 const DAMAGE_KNOWN: Duration = Duration::from_secs(60);
 
-/// Steps of SQLite's machine between two looks at the clock.
+/// Number of SQLite's virtual machine steps between two checks of the time limit.
 const STEPS_PER_LOOK: i32 = 10_000;
 
-/// What several reads that belong together say where the file was replaced between two of them.
+/// The error when the file was replaced between two reads that belong together.
 const REPLACED: &str = "the store's file was deleted or replaced by another before the answer was whole: ask again";
 
-/// What a reader says of a file that its writer has yet to bring up to date.
+/// The error when the writer has not upgraded the file yet.
 const OLD: &str = "it has the schema of an earlier version; the shipper brings it up to date when it starts";
 
-/// Connections to one file. None of them writes.
+/// Read-only connections to one file.
 #[derive(Debug)]
 pub(crate) struct Readers {
     path: PathBuf,
     idle: Mutex<Idle>,
-    /// For reads at once.
+    /// Slots for concurrent reads.
     turns: Arc<Semaphore>,
-    /// What the last read found that found the file damaged, until another is answered.
+    /// The last damage found, until another read succeeds.
     damage: Mutex<Option<Damage>>,
-    /// A store was read at the path.
+    /// Whether a store was read at the path.
     was_there: AtomicBool,
 }
 
-/// A file that a read found damaged.
+/// A damaged file.
 #[derive(Clone, Debug)]
 struct Damage {
     file: FileId,
@@ -71,7 +71,7 @@ struct Damage {
 
 #[derive(Debug, Default)]
 struct Idle {
-    /// The files that they are open on.
+    /// The files that the connections are open on.
     file: Option<FileIds>,
     connections: Vec<Connection>,
 }
@@ -92,9 +92,9 @@ impl Readers {
         &self.path
     }
 
-    /// Waits until a read may run; it does for as long as this is held.
+    /// Waits for a free slot, which is taken until the permit is dropped.
     pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
+        // The semaphore is never closed.
         Arc::clone(&self.turns).acquire_owned().await.ok()
     }
 
@@ -103,7 +103,7 @@ impl Readers {
         self.turns.available_permits()
     }
 
-    /// Whether the file, if it is there, is a store that is known here.
+    /// Checks that the file, if it exists, is a store of a known version.
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         let refused = |error: rusqlite::Error| OpenError::File { path: self.path.clone(), reason: error.to_string() };
         let unseen = |error: io::Error| OpenError::File { path: self.path.clone(), reason: error.to_string() };
@@ -116,10 +116,10 @@ impl Readers {
         Ok(())
     }
 
-    /// Why there is nothing at the path, where that is so.
+    /// Returns why there is nothing at the path, or `None` if there is.
     ///
     /// # Errors
-    /// When that can't be seen, such as for want of rights.
+    /// When the path can't be examined, for example for missing permissions.
     pub(crate) fn absence(&self) -> Result<Option<Absence>, SearchError> {
         let unseen =
             |error: io::Error| SearchError::Refused(Cause::new(0, format!("can't look at the store's file: {error}")));
@@ -139,7 +139,7 @@ impl Readers {
         Ok(Some(Absence { path: self.path.clone(), kind }))
     }
 
-    /// The files at the path; `None` where no store is there yet.
+    /// Returns the files at the path, or `None` if there is no store yet.
     fn files(&self) -> Result<Option<FileIds>, SearchError> {
         match self.absence()? {
             Some(absence) if matches!(absence.kind, AbsenceKind::Gone | AbsenceKind::Emptied) => {
@@ -147,12 +147,12 @@ impl Readers {
                 Err(gone(absence.kind))
             }
             Some(_) => Ok(None),
-            // It may have gone since.
+            // It may have been deleted meanwhile.
             None => Ok(FileIds::of(&self.path).ok().flatten()),
         }
     }
 
-    /// Whether a search would have an answer.
+    /// Checks that a search would succeed.
     pub(crate) fn ready(&self) -> Result<(), SearchError> {
         let (reading, newest) = (Reading::here(), Search { limit: 1, ..Search::default() });
         self.run(&reading, |connection| search::page(&Snapshot::begin(connection, &reading)?, &Scope::All, &newest))?;
@@ -164,7 +164,7 @@ impl Readers {
         }
     }
 
-    /// Runs `work` on a state of the store; `None` when there is none yet.
+    /// Runs `work` on a snapshot. Returns `None` if there is no store yet.
     pub(crate) fn with_snapshot<T>(
         &self,
         reading: &Reading,
@@ -173,7 +173,7 @@ impl Readers {
         self.with_connection(reading, |connection| work(&Snapshot::begin(connection, reading)?))
     }
 
-    /// Runs `work` on a connection to a store with tables; `None` when there is none yet.
+    /// Runs `work` on a connection to a store with tables. Returns `None` if there is no store yet.
     pub(crate) fn with_connection<T>(
         &self,
         reading: &Reading,
@@ -227,7 +227,7 @@ impl Readers {
         Ok(Some(done))
     }
 
-    /// Closes the connections that nobody uses at the moment.
+    /// Closes idle connections.
     pub(crate) fn let_go(&self) {
         self.idle().connections.clear();
     }
@@ -240,7 +240,7 @@ impl Readers {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection to this file, which is kept nowhere until it is given back.
+    /// Takes an idle connection to this file, or opens one.
     fn connection(&self, file: FileIds) -> rusqlite::Result<Connection> {
         {
             let mut idle = self.idle();
@@ -266,7 +266,7 @@ impl Readers {
     }
 }
 
-/// What a search says of a store that was read before.
+/// Returns the error for a store that was read before and is missing.
 fn gone(kind: AbsenceKind) -> SearchError {
     SearchError::Unavailable(Cause::new(0, kind.to_string()).of_kind(CauseKind::FileReplaced))
 }

@@ -1,7 +1,6 @@
-//! One read of an embedded store: which file may answer it, when it ends, and what it holds until then.
+//! Limits of one read: the file that may answer it, its time limit, and what it keeps alive.
 //!
-//! A read runs on a thread that waits for the disk. Nobody can take it back from there, so it looks now and then whether
-//! somebody still waits for its answer.
+//! A read runs on a blocking thread, which can't be aborted. It therefore checks regularly whether it was cancelled.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,37 +9,37 @@ use std::time::{Duration, Instant};
 
 use crate::sqlite::file::FileId;
 
-/// A read ends after this long, so that no one's question holds the file's old pages for long.
+/// Time limit of a read, so that none holds up the WAL for long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 tokio::task_local! {
-    /// What the reads of a task hold until they have ended.
+    /// A guard that the reads of a task keep alive until they have ended.
     static HELD: Arc<dyn Any + Send + Sync>;
 }
 
-/// Runs `future`. Each read of an embedded store that begins in it holds `held` until the read has ended, also where nobody
-/// waits for its answer any more.
+/// Runs `future`. Each read of an embedded store that starts in it keeps `held` alive until the read has ended, even if
+/// the future is dropped earlier.
 pub async fn hold_while_reading<F: Future>(held: Arc<dyn Any + Send + Sync>, future: F) -> F::Output {
     HELD.scope(held, future).await
 }
 
-/// What the present task's reads hold.
+/// Returns the guard of the current task.
 pub(crate) fn held() -> Option<Arc<dyn Any + Send + Sync>> {
     HELD.try_with(Arc::clone).ok()
 }
 
-/// The file that answers several reads: what the path led to at the first of them.
+/// The file that answers several reads: the one that the path led to at the first read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pin(Arc<OnceLock<Option<FileId>>>);
 
 impl Pin {
-    /// Whether this file, or that there is none, is what the first read found.
+    /// Whether this file, or the lack of one, is the same as at the first read.
     fn is(&self, file: Option<FileId>) -> bool {
         *self.0.get_or_init(|| file) == file
     }
 }
 
-/// What bounds a read.
+/// Limits of a read.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pin: Option<Pin>,
@@ -48,28 +47,28 @@ pub(crate) struct Reading {
     given_up: Arc<AtomicBool>,
 }
 
-/// Whoever waits for a read. Dropping it ends the read.
+/// Cancels the read when dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting(Arc<AtomicBool>);
 
 impl Reading {
-    /// A read that begins now, and who waits for it.
+    /// Creates the limits of a read that starts now, and the handle that cancels it.
     pub(crate) fn begin(pin: Option<Pin>) -> (Self, Waiting) {
         let given_up = Arc::new(AtomicBool::new(false));
         (Self { pin, ends: Instant::now() + DEADLINE, given_up: Arc::clone(&given_up) }, Waiting(given_up))
     }
 
-    /// One that is waited for where it runs.
+    /// Creates the limits of a read that its caller blocks on.
     pub(crate) fn here() -> Self {
         Self { pin: None, ends: Instant::now() + DEADLINE, given_up: Arc::default() }
     }
 
-    /// Whether its time is over, or nobody waits for it any more.
+    /// Whether the time limit has expired or the read was cancelled.
     pub(crate) fn is_over(&self) -> bool {
         self.given_up.load(Ordering::Relaxed) || Instant::now() >= self.ends
     }
 
-    /// Whether it may be answered from this file, or from there being none.
+    /// Whether this file, or the lack of one, may answer the read.
     pub(crate) fn may_be_of(&self, file: Option<FileId>) -> bool {
         self.pin.as_ref().is_none_or(|pin| pin.is(file))
     }

@@ -1,4 +1,4 @@
-//! Figures of requests, out of the terms, times and durations of their access lines.
+//! Request statistics, computed from the terms, times and durations of access lines.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,10 +12,11 @@ use crate::sqlite::snapshot::{Snapshot, Stretch};
 use crate::sqlite::terms::{self, STATUS};
 use crate::timestamp::Timestamp;
 
-/// Durations that are kept for one answer's percentiles, of the newest requests; as many again for those of its groups.
+/// Maximum number of durations kept for the percentiles of one answer, from the newest requests; the groups have the
+/// same limit.
 const DURATIONS_MAX: usize = 2_000_000;
 
-/// What is gathered of some requests.
+/// Counts and durations of a group of requests.
 #[derive(Clone, Default)]
 struct Gathered {
     requests: u64,
@@ -39,21 +40,21 @@ impl Gathered {
     }
 }
 
-/// The smallest value that so many percent of all are not above.
+/// Returns the smallest value such that at least `percent` percent of all values are not greater.
 fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
 }
 
-/// What of a stretch's requests is counted.
+/// The requests of a chunk, split as needed for the statistics.
 struct Ways {
     /// Lines of each group.
     groups: Vec<(Vec<u8>, Bits)>,
     server_errors: Bits,
     answered: Bits,
-    /// Places, which do not descend, and milliseconds.
+    /// Milliseconds by index; indices do not decrease.
     durations: Vec<(u16, f64)>,
-    /// Where the durations of each place begin, and after the last where they end.
+    /// For each index, where its durations begin; the last element is where they end.
     begins: Vec<usize>,
 }
 
@@ -102,7 +103,7 @@ pub(crate) fn requests(
     Ok(answer(total, groups, by, top, uncounted, steps, counted))
 }
 
-/// Adds the requests of `bits`.
+/// Adds the requests in `bits`.
 fn gather(to: &mut Gathered, bits: &Bits, ways: &Ways, kept: &mut usize) {
     let mut errors = bits.clone();
     errors.and(&ways.server_errors);
@@ -196,7 +197,7 @@ fn answer(
     let mut others = uncounted;
     let by_time = matches!(by, Breakdown::Time(_));
     if !by_time {
-        // A stable sort: those of equal counts stay in the order of their names.
+        // The sort is stable: groups with equal counts stay sorted by name.
         groups.sort_by_key(|(_, group)| Reverse(group.requests));
         let top = top.clamp(1, MAX_TOP);
         others += groups.iter().skip(top).map(|(_, group)| group.requests).sum::<u64>();

@@ -1,10 +1,10 @@
-//! Takes out the oldest lines: those that are older than they need be kept, and as many as the file is too large by.
+//! Deletes the oldest lines: those beyond the maximum age, and as many as the file is too large by.
 //!
-//! Lines go in the order in which they came, a whole run at a time: first the run, and from then on no search finds them;
-//! then its terms, [`STEP_BLOCKS`] a step, and their rows, [`STEP_LINES`] a step. What is oldest is seldom in memory, so
-//! that a reader [fetches](read_ahead) what the next step needs from the disk before the step holds the writer up. A step
-//! is not synced: what a power loss undoes of it is taken out again. The newest lines, fewer than a run, stay. Rows that
-//! went are told in `retired`, so that it can be proved of a source that what is missing was taken out here.
+//! Lines are deleted in order of arrival, a whole run at a time. First the run is deleted, and searches no longer find
+//! its lines; then its terms, [`STEP_BLOCKS`] in each step, and its rows, [`STEP_LINES`] in each step. The oldest data
+//! is rarely cached, so a reader [reads](read_ahead) what the next step needs from the disk before the step blocks the
+//! writer. A step is not synced: if a power loss reverts it, it is repeated. The newest lines, fewer than a run, are
+//! kept. Deleted rows are recorded in `retired`, which proves that missing lines of a source were deleted here.
 
 use std::time::{Duration, Instant};
 
@@ -16,19 +16,19 @@ use crate::sqlite::runs;
 use crate::sqlite::sizes::Sizes;
 use crate::timestamp::Timestamp;
 
-/// Rows that one step takes out.
+/// Number of rows that one step deletes.
 const STEP_LINES: i64 = 500;
 
-/// Blocks of terms that one step takes out.
+/// Number of term blocks that one step deletes.
 const STEP_BLOCKS: i64 = 250;
 
-/// Free pages that one step gives back to the file system.
+/// Number of free pages that one step returns to the file system.
 const STEP_PAGES: i64 = 250;
 
-/// Free pages are given back when they are more than one in so many; the rest is for the lines that come.
+/// Free pages are returned if more than one page in this many is free; the others are kept for new lines.
 const FREE_PART: i64 = 4;
 
-/// Without `NOT INDEXED` the whole index is gone through, which has the sources in order.
+/// Without `NOT INDEXED`, SQLite scans the whole index of sources, because it has the order of the grouping.
 const TELL: &str = r#"
 INSERT INTO retired (source, lines, bytes, first, last)
 SELECT source, count(*), sum(length), min("offset"), max("offset") FROM logs NOT INDEXED WHERE id <= ?1 GROUP BY source
@@ -45,34 +45,35 @@ const READ_ROWS: &str = r#"SELECT source, "offset", document FROM logs WHERE id 
 const READ_IDENTITY: &str =
     r#"SELECT count(*) FROM logs INDEXED BY logs_by_source WHERE source = ?1 AND "offset" = ?2"#;
 
-/// How much is kept. Without bounds, everything.
+/// Retention limits. Without limits, everything is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// Lines older than this, by their own time, are taken out; those from the future are not counted.
+    /// Maximum age. Lines that are older by their own time are deleted. Times in the future are ignored.
     pub age: Option<Duration>,
-    /// The oldest lines are taken out while the file holds more bytes than this. Its log of writes, up to 16 MiB and what
-    /// one batch adds, comes on top.
+    /// Maximum size of the file in bytes, above which the oldest lines are deleted. The WAL is not included; it takes
+    /// up to 16 MiB plus the size of one batch.
     pub bytes: Option<u64>,
 }
 
-/// What one step took out.
+/// The result of one step of retention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
-    /// How many lines.
+    /// Number of deleted lines.
     pub lines: u64,
-    /// Their lengths at their source together, in bytes.
+    /// Sum of their lengths at their source, in bytes.
     pub bytes: u64,
-    /// Where there is more to do: for how long writes should go first. It is as long as they were held up.
+    /// If there is more to do: how long to let writes proceed before the next step. It is as long as the step blocked
+    /// them.
     pub more: Option<Duration>,
 }
 
-/// What is to be done next.
+/// The next thing to do.
 enum Step {
-    /// Rows up to this id are taken out.
+    /// Delete rows up to this id.
     Rows(i64),
-    /// Terms of runs that are gone are.
+    /// Delete terms of deleted runs.
     Terms,
-    /// The oldest run is, which has this first line and so many.
+    /// Delete the oldest run, with this first line and number of lines.
     Run(i64, i64),
 }
 
@@ -95,7 +96,7 @@ impl Step {
     }
 }
 
-/// Reads what the next step will need, so that the system has it in memory.
+/// Reads what the next step needs, so that it is in the page cache.
 pub(crate) fn read_ahead(connection: &Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     match Step::next(&transaction, keep, now)? {
@@ -109,14 +110,14 @@ pub(crate) fn read_ahead(connection: &Connection, keep: &Keep, now: Timestamp) -
     }
 }
 
-/// Does one step.
+/// Runs one step.
 pub(crate) fn step(connection: &mut Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<Retained> {
     let began = Instant::now();
     let (lines, bytes, is_more) = take(connection, keep, now)?;
     Ok(Retained { lines, bytes, more: is_more.then(|| began.elapsed()) })
 }
 
-/// Takes lines out, and says how many, of which lengths together, and whether there is more to do.
+/// Deletes lines. Returns their number, the sum of their lengths, and whether there is more to do.
 fn take(connection: &mut Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<(u64, u64, bool)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (mut lines, mut bytes) = (0, 0);
@@ -144,7 +145,7 @@ fn read_rows(connection: &Connection, last: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Takes out rows of the runs that are gone.
+/// Deletes rows of deleted runs.
 fn take_rows(connection: &Connection, last: i64) -> rusqlite::Result<(u64, u64)> {
     connection.prepare_cached(TELL)?.execute([last])?;
     let (lines, bytes): (i64, i64) =
@@ -156,7 +157,7 @@ fn take_rows(connection: &Connection, last: i64) -> rusqlite::Result<(u64, u64)>
     Ok((lines.cast_unsigned(), bytes.cast_unsigned()))
 }
 
-/// Takes out a run; its terms and rows go by and by.
+/// Deletes a run; its terms and rows are deleted by later steps.
 fn take_run(connection: &Connection, first: i64, lines: i64) -> rusqlite::Result<()> {
     let sizes = Sizes::of(connection)?;
     runs::remove(connection, first..first + lines)?;
@@ -174,7 +175,7 @@ fn is_too_large(connection: &Connection, keep: &Keep) -> rusqlite::Result<bool> 
     Ok(u64::try_from(bytes).is_ok_and(|bytes| bytes > most))
 }
 
-/// Whether all lines of a run are too old, but for those from the future.
+/// Whether all lines of a run are too old, apart from those with times in the future.
 fn is_too_old(connection: &Connection, first: i64, keep: &Keep, now: Timestamp) -> rusqlite::Result<bool> {
     let Some(age) = keep.age else { return Ok(false) };
     let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
@@ -184,8 +185,8 @@ fn is_too_old(connection: &Connection, first: i64, keep: &Keep, now: Timestamp) 
     Ok(latest.is_some_and(|latest| latest < oldest_kept))
 }
 
-/// Gives free pages back to the file system, where they are many; whether there are more. A file that an earlier version
-/// made keeps them for its own use.
+/// Returns free pages to the file system if there are many. Returns whether there are more. Files created by an earlier
+/// version keep them for reuse.
 fn give_back(connection: &Connection) -> rusqlite::Result<bool> {
     const INCREMENTAL: i64 = 2;
     let free = pragma(connection, "freelist_count")?;

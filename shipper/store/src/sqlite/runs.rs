@@ -1,12 +1,12 @@
-//! Runs: so many lines in a row, with the sets of those that have each term, and their times and durations.
+//! Runs: a fixed number of consecutive lines with an index, their times and their durations.
 //!
-//! A run is named by the id of its first line. Small runs are [merged](crate::sqlite::merge) to large ones when a large one's
-//! are all there, so that a search looks at few; how long both are, say [`Sizes`](crate::sqlite::sizes::Sizes). A run is
-//! written in order and never changed, which is what makes it cheap: nothing is written all over the file.
+//! A run is identified by the id of its first line. Once all small runs of a large one exist, they are
+//! [merged](crate::sqlite::merge) into it, so that a search examines few; [`Sizes`](crate::sqlite::sizes::Sizes)
+//! defines the lengths of both. A run is written sequentially and never changed, which keeps writes cheap.
 //!
-//! `times` are varints: each line's distance in microseconds from the line before, the first's from 0, zigzag.
-//! `durations` are pairs of varints: a place's distance from the one before, and a duration, which is
-//! `microseconds << 1` where that says it exactly, or else 1 and the eight bytes of the number.
+//! `times` are varints: the distance in microseconds from the previous line's time, starting from 0, in zigzag
+//! encoding. `durations` are pairs of varints: the distance from the previous index, and the duration. The duration is
+//! `microseconds << 1` if that is exact, or else 1 and the eight bytes of the number.
 
 use std::ops::Range;
 
@@ -17,14 +17,14 @@ use crate::sqlite::ids;
 use crate::sqlite::sizes::Sizes;
 use crate::sqlite::terms::BlockWriter;
 
-/// Durations of this size or greater are kept as they are.
+/// Durations of this value or more are stored as floating-point numbers.
 const EXACT_BELOW_MICROS: f64 = 9_007_199_254_740_992.0;
 
 /// A run to be written.
 pub(crate) struct Run<'a> {
     pub(crate) first: i64,
     pub(crate) times: &'a [i64],
-    /// Places and milliseconds.
+    /// Indices and milliseconds.
     pub(crate) durations: &'a [(u16, f64)],
 }
 
@@ -33,31 +33,31 @@ pub(crate) struct Run<'a> {
 pub(crate) struct RunInfo {
     pub(crate) first: i64,
     pub(crate) lines: usize,
-    /// Its earliest time and its latest.
+    /// Earliest and latest time of the lines.
     pub(crate) earliest: i64,
     pub(crate) latest: i64,
-    /// The key of its terms.
+    /// Key of the run's terms.
     pub(crate) terms: i64,
 }
 
 impl RunInfo {
-    /// Whether it has so many lines.
+    /// Whether it has `lines` lines.
     pub(crate) fn is_of(&self, lines: i64) -> bool {
         i64::try_from(self.lines) == Ok(lines)
     }
 
-    /// The id after its last line's.
+    /// Returns the id after the last line's.
     pub(crate) fn end(&self) -> i64 {
         self.first + i64::try_from(self.lines).unwrap_or(i64::MAX)
     }
 }
 
-/// The key of the terms of a large run that was merged: none of a small run's.
+/// Returns the key of the terms of a merged large run, which no small run uses.
 pub(crate) const fn merged_key(first: i64) -> i64 {
     !first
 }
 
-/// Writes a small run with its terms, which ascend.
+/// Writes a small run with its terms, in ascending order.
 pub(crate) fn write_run<'t>(
     connection: &Connection,
     run: &Run<'_>,
@@ -78,7 +78,7 @@ pub(crate) fn write_run<'t>(
     put(connection, run, None)
 }
 
-/// Writes a run whose terms are written, under this key if it is not its first line's id.
+/// Writes a run whose terms are already written, under the key `terms` unless that is the id of its first line.
 pub(crate) fn put(connection: &Connection, run: &Run<'_>, terms: Option<i64>) -> rusqlite::Result<()> {
     let (earliest, latest) = (run.times.iter().min(), run.times.iter().max());
     let insert = "INSERT INTO runs (first, lines, earliest, latest, times, durations, terms)
@@ -89,7 +89,7 @@ pub(crate) fn put(connection: &Connection, run: &Run<'_>, terms: Option<i64>) ->
     Ok(())
 }
 
-/// Takes runs out of the file; their terms are [cleared](crate::sqlite::merge::clear) by and by.
+/// Deletes runs. Their terms are [cleared](crate::sqlite::merge::clear) step by step.
 pub(crate) fn remove(connection: &Connection, firsts: Range<i64>) -> rusqlite::Result<()> {
     let mut stale = connection.prepare_cached(
         r#"INSERT INTO stale (first, "end") VALUES (?1, ?2) ON CONFLICT DO UPDATE SET "end" = max("end", excluded."end")"#,
@@ -107,7 +107,7 @@ pub(crate) fn remove(connection: &Connection, firsts: Range<i64>) -> rusqlite::R
     Ok(())
 }
 
-/// What was merged of a large run is cleared, since a run that is to go is one of its small ones.
+/// Marks the terms of an unfinished merge as stale, because one of its small runs is being deleted.
 pub(crate) fn give_up_merge(connection: &Connection, run: i64, sizes: Sizes) -> rusqlite::Result<()> {
     let key = merged_key(run - run % sizes.large);
     let merged = "SELECT count(*) FROM runs INDEXED BY runs_directory WHERE terms = ?1";
@@ -118,7 +118,7 @@ pub(crate) fn give_up_merge(connection: &Connection, run: i64, sizes: Sizes) -> 
     Ok(())
 }
 
-/// The runs whose first line's id lies in a range, in order.
+/// Returns the runs whose first line is in a range of ids, in order.
 pub(crate) fn infos(connection: &Connection, firsts: Range<i64>) -> rusqlite::Result<Vec<RunInfo>> {
     let select = "SELECT first, lines, earliest, latest, coalesce(terms, first) FROM runs INDEXED BY runs_directory
                   WHERE first >= ?1 AND first < ?2 ORDER BY first";
@@ -130,7 +130,7 @@ pub(crate) fn infos(connection: &Connection, firsts: Range<i64>) -> rusqlite::Re
     infos.collect()
 }
 
-/// The id of the first line that is in no run.
+/// Returns the id of the first line that is not in a run.
 pub(crate) fn end(connection: &Connection) -> rusqlite::Result<i64> {
     let last = "SELECT first + lines FROM runs INDEXED BY runs_directory ORDER BY first DESC LIMIT 1";
     let end: Option<i64> = connection.prepare_cached(last)?.query_row([], |row| row.get(0)).optional()?;
@@ -148,7 +148,8 @@ fn times_bytes(times: &[i64]) -> Vec<u8> {
     bytes
 }
 
-/// The time of each line of a run, in microseconds since the Unix epoch; none where the run is gone.
+/// Returns the time of each line of a run, in microseconds since the Unix epoch. Returns nothing if the run was
+/// deleted.
 pub(crate) fn times(connection: &Connection, first: i64) -> rusqlite::Result<Vec<i64>> {
     let mut statement = connection.prepare_cached("SELECT times FROM runs WHERE first = ?1")?;
     let times = statement.query_row([first], |row| {
@@ -180,7 +181,7 @@ fn durations_bytes(durations: &[(u16, f64)]) -> Vec<u8> {
     bytes
 }
 
-/// A duration as whole microseconds, if that is exact both ways.
+/// Returns a duration in whole microseconds if the conversion is exact in both directions.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies within")]
 fn micros(value: f64) -> Option<u64> {
     let micros = (value * 1_000.0).round();
@@ -188,7 +189,7 @@ fn micros(value: f64) -> Option<u64> {
     (fits && (micros / 1_000.0).to_bits() == value.to_bits()).then_some(micros as u64)
 }
 
-/// The durations of a run's lines: places, which do not descend, and milliseconds.
+/// Returns the durations of a run's lines in milliseconds, with their indices, which do not decrease.
 #[expect(clippy::cast_precision_loss, reason = "what micros() took is exact")]
 pub(crate) fn durations(connection: &Connection, first: i64) -> rusqlite::Result<Vec<(u16, f64)>> {
     let mut statement = connection.prepare_cached("SELECT durations FROM runs WHERE first = ?1")?;

@@ -1,17 +1,17 @@
-//! The embedded store's file: its tables, their version in `PRAGMA user_version`, and [`APPLICATION`] in
-//! `PRAGMA application_id`, which tells a store from any other database.
+//! The file format of the embedded store. The version is in `PRAGMA user_version`, and [`APPLICATION`] in `PRAGMA
+//! application_id` distinguishes stores from other databases.
 //!
-//! `logs` has one row a line, in order of arrival: `id` grows by one. `time` is in microseconds since the Unix epoch and
-//! `document` is the line itself. A line is its `source` and `offset`, and these are unique; `sources` has the
-//! generation's name for each source, `length` is the line's at its source, with its newline. `lines` is for people, to
-//! be read with any SQLite tool: `SELECT timestamp, level, message FROM lines`.
+//! `logs` has one row for each line, in order of arrival: `id` increases by one. `time` is in microseconds since the
+//! Unix epoch, and `document` is the line. `source` and `offset` identify a line and are unique. `sources` maps each
+//! source to its generation. `length` is the line's length at its source, including the newline. The view `lines` is
+//! for use with SQLite tools: `SELECT timestamp, level, message FROM lines`.
 //!
-//! What is searched by is indexed in [runs](crate::sqlite::runs) of lines: `runs` and `terms`. The newest lines, fewer
-//! than a run, are in none. `sizes` says how long runs are, and `ids` in which of them a [request id](crate::sqlite::ids) is.
-//! `stale` names terms of runs that are gone, from one key to another. What [retention](crate::sqlite::retain) took is told by `retired`, one row a source, and
-//! `removed`, in all.
+//! The index consists of [runs](crate::sqlite::runs) of lines: `runs` and `terms`. The newest lines, fewer than a run,
+//! are not indexed. `sizes` holds the lengths of runs, and `ids` maps [request ids](crate::sqlite::ids) to runs.
+//! `stale` lists terms of removed runs, as ranges of keys. `retired` (one row for each source) and `removed` (the
+//! total) record what [retention](crate::sqlite::retain) has deleted.
 //!
-//! What of a line's other members can be searched, say [`fields`](crate::sqlite::fields).
+//! [`fields`](crate::sqlite::fields) describes the index of user-named fields.
 
 use std::path::Path;
 
@@ -19,20 +19,19 @@ use rusqlite::Connection;
 
 use crate::error::OpenError;
 
-/// The version of the tables below.
+/// Version of the tables below.
 pub(crate) const VERSION: i64 = 3;
 
-/// The first of the versions before, whose files are [brought up](crate::sqlite::migrate) to this one when they are opened
-/// to write.
+/// The oldest version that is [upgraded](crate::sqlite::migrate) when it is opened for writing.
 const OLDEST: i64 = 1;
 
-/// What is said of somebody else's tables.
+/// The reason for rejecting a database of another program.
 const FOREIGN: &str = "it is another program's database; give the store a file of its own";
 
 /// "obsv" in ASCII.
 pub(crate) const APPLICATION: i64 = 0x6f62_7376;
 
-/// What version 2 has beside `sources`, which version 1 has as well.
+/// Tables of version 2, in addition to `sources`, which version 1 already has.
 pub(crate) const TABLES_2: &str = r#"
 CREATE TABLE logs (
     id         INTEGER PRIMARY KEY,
@@ -79,7 +78,7 @@ PRAGMA application_id = 0x6f627376;
 PRAGMA user_version = 2;
 "#;
 
-/// What version 3 adds. `terms` is the key of a run's terms where that is not its first line's id.
+/// Additions of version 3. `terms` is the key of a run's terms if it is not the id of its first line.
 pub(crate) const TABLES_3: &str = r#"
 ALTER TABLE runs ADD COLUMN terms INTEGER;
 CREATE INDEX runs_directory ON runs (first, lines, earliest, latest, terms);
@@ -112,23 +111,23 @@ const SOURCES: &str = "CREATE TABLE sources (
     generation TEXT    NOT NULL UNIQUE
 ) STRICT;";
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Nothing yet.
+    /// An empty database.
     Empty,
-    /// The tables, as known here.
+    /// Tables of the current version.
     Current,
-    /// The tables of this version, which is an earlier one.
+    /// Tables of this older version.
     Old(i64),
-    /// Tables of a version that is not known here.
+    /// Tables of an unknown version.
     Newer(i64),
-    /// Somebody else's tables.
+    /// Tables of another program.
     Foreign,
 }
 
 impl Found {
-    /// Why a file where this was found can't be used as a store; without its path.
+    /// Returns why the file can't be used as a store, without its path.
     pub(crate) fn obstacle(self) -> Option<String> {
         match self {
             Self::Empty | Self::Current | Self::Old(_) => None,
@@ -139,7 +138,7 @@ impl Found {
         }
     }
 
-    /// Whether the file at `path`, where this was found, can be used as a store.
+    /// Checks that the file at `path` can be used as a store.
     pub(crate) fn usable(self, path: &Path) -> Result<(), OpenError> {
         let path = path.to_owned();
         match self {
@@ -150,7 +149,7 @@ impl Found {
     }
 }
 
-/// Looks at what is there. It is one statement, so that it sees one state of the file.
+/// Determines the content of a file, in one statement so that it reads a consistent state.
 pub(crate) fn look(connection: &Connection) -> rusqlite::Result<Found> {
     let marks = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) \
                  FROM pragma_application_id, pragma_user_version";
@@ -166,7 +165,7 @@ pub(crate) fn look(connection: &Connection) -> rusqlite::Result<Found> {
     })
 }
 
-/// Makes the tables in an empty file; two programs may try at once.
+/// Creates the tables in an empty file. Safe if two programs try at once.
 pub(crate) fn make(connection: &mut Connection) -> rusqlite::Result<Found> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut found = look(&transaction)?;

@@ -1,5 +1,5 @@
-//! A page of a search: stretches are looked at from the one with the first line in the search's order on, and no longer
-//! than any could have a line before the last of the page.
+//! Finds a page of lines. Chunks are scanned in the search's order, until no remaining chunk can contain a line of the
+//! page.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
@@ -11,7 +11,7 @@ use crate::scope::Scope;
 use crate::search::{Cursor, MAX_PAGE_BYTES, Order, Page, Search};
 use crate::sqlite::snapshot::{Snapshot, Stretch};
 
-/// A line's place in the order of a search. The newest-first order is that of the negated key.
+/// Sort key of a line. Newest-first order reverses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     time: i64,
@@ -20,7 +20,7 @@ struct Key {
     id: i64,
 }
 
-/// The first lines that were found, one more than a page holds.
+/// The first matching lines, one more than a page holds.
 struct Best<'s> {
     search: &'s Search,
     most: usize,
@@ -51,7 +51,7 @@ impl<'s> Best<'s> {
         Self { search, most: search.bounded_limit() + 1, keys: BTreeSet::new() }
     }
 
-    /// Whether no line of this time, or of one later in the order, can be among the first any more.
+    /// Whether no line of this time, or one later in the order, can still be among the first.
     fn is_past(&self, time: i64) -> bool {
         let Some(last) = self.keys.last().filter(|_| self.keys.len() >= self.most) else { return false };
         match self.search.order {
@@ -84,7 +84,7 @@ impl<'s> Best<'s> {
         }
     }
 
-    /// The time bounds of the search and its cursor, as `[from, to)`.
+    /// Returns the time bounds of the search and its cursor, as `[from, to)`.
     fn bounds(&self) -> (Option<i64>, Option<i64>) {
         let mut from = self.search.from.map(|time| time.unix_micros());
         let mut to = self.search.to.map(|time| time.unix_micros());
@@ -124,7 +124,7 @@ pub(crate) fn page(snapshot: &Snapshot<'_>, scope: &Scope, search: &Search) -> r
     give(snapshot, &best)
 }
 
-/// Looks at a stretch's lines in the order of the search.
+/// Scans the matching lines of a chunk in the search's order.
 fn look(
     snapshot: &Snapshot<'_>,
     scope: &Scope,
@@ -173,7 +173,7 @@ fn look(
     Ok(())
 }
 
-/// The documents of the first lines, up to the page's bounds.
+/// Reads the documents of the first lines, up to the page's limits.
 fn give(snapshot: &Snapshot<'_>, best: &Best<'_>) -> rusqlite::Result<Page> {
     let (limit, bytes_max) = (best.search.bounded_limit(), best.search.bytes.min(MAX_PAGE_BYTES));
     let mut page = Page::default();
@@ -193,7 +193,7 @@ fn give(snapshot: &Snapshot<'_>, best: &Best<'_>) -> rusqlite::Result<Page> {
     Ok(page)
 }
 
-/// A document as a page gives it.
+/// Converts a document to the form that pages return.
 pub(crate) fn raw(document: String) -> rusqlite::Result<Box<RawValue>> {
     RawValue::from_string(document)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))

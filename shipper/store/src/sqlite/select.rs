@@ -1,7 +1,7 @@
-//! Which lines of a run a filter finds, by the run's terms.
+//! Selects the lines of a run that match a filter, using the run's terms.
 //!
-//! Terms say all of a filter but whether words stand in a row. So there are two sets, of lines that it certainly finds
-//! and of lines that it may find; only lines between the two have to be looked at.
+//! Terms decide every filter except phrases. The result is therefore two sets: lines that match for certain, and lines
+//! that may match. Only the difference has to be read.
 
 use rusqlite::Connection;
 
@@ -13,12 +13,12 @@ use crate::sqlite::fields::Namings;
 use crate::sqlite::runs::{RunInfo, durations};
 use crate::sqlite::terms::{self, STATUS, WORD};
 
-/// What a filter finds in a run.
+/// The lines of a run that match a filter.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// Lines that it certainly finds.
+    /// Lines that match for certain.
     pub(crate) surely: Bits,
-    /// Those, and lines that it finds or not.
+    /// Lines that may match, including the certain ones.
     pub(crate) maybe: Bits,
 }
 
@@ -36,7 +36,7 @@ impl Found {
     }
 }
 
-/// The lines of a run that a filter finds, of those that the scope sees.
+/// Returns the lines of a run that match a filter, among those that the scope may see.
 pub(crate) fn found(
     connection: &Connection,
     named: &Namings,
@@ -107,7 +107,7 @@ fn of(connection: &Connection, named: &Namings, run: &RunInfo, filter: &Filter) 
     })
 }
 
-/// Lines that have a term.
+/// Returns the lines that have a term.
 pub(crate) fn having(connection: &Connection, run: &RunInfo, term: &[u8]) -> rusqlite::Result<Bits> {
     let mut bits = Bits::none();
     if let Some(set) = terms::find(connection, run.terms, term)? {
@@ -116,7 +116,7 @@ pub(crate) fn having(connection: &Connection, run: &RunInfo, term: &[u8]) -> rus
     Ok(bits)
 }
 
-/// Lines whose field has one of some values.
+/// Returns the lines whose field has one of some values.
 pub(crate) fn one_of<'v>(
     connection: &Connection,
     run: &RunInfo,
@@ -130,7 +130,7 @@ pub(crate) fn one_of<'v>(
     Ok(bits)
 }
 
-/// Lines that have all words of a text, and how many words it has.
+/// Returns the lines that contain all words of a text, and the number of its words.
 fn having_words(connection: &Connection, run: &RunInfo, text: &str) -> rusqlite::Result<(Bits, usize)> {
     let mut bits = None::<Bits>;
     let mut count = 0;

@@ -1,25 +1,25 @@
-//! How long runs are, as the file itself says, so that whoever opens it goes by the same.
+//! Lengths of runs. They are stored in the file, so that every program uses the same.
 
 use rusqlite::{Connection, ffi};
 
 use crate::sqlite::bits::RUN_MAX;
 
-/// Most large runs that are looked up together: their numbers have four bits.
+/// Maximum number of large runs in a group, since their numbers have four bits.
 const GROUP_MAX: i64 = 16;
 
-/// Lines of each kind of run. A run's first line has an id that is a multiple of its size.
+/// Number of lines in each kind of run. The id of a run's first line is a multiple of the run's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sizes {
-    /// Lines of a small run. Newer lines than the last run's are read one by one, so it is short.
+    /// Lines in a small run. Lines newer than the last run are scanned one by one, so it is short.
     pub(crate) small: i64,
-    /// Lines of a large run.
+    /// Lines in a large run.
     pub(crate) large: i64,
-    /// Lines of a group of large runs, whose request ids are [looked up](crate::sqlite::ids) together.
+    /// Lines in a group of large runs, whose request ids are [looked up](crate::sqlite::ids) together.
     pub(crate) group: i64,
 }
 
 impl Sizes {
-    /// What this file says.
+    /// Reads the sizes from the file.
     pub(crate) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         let sizes = connection
             .prepare_cached(r#"SELECT small, large, "group" FROM sizes"#)?
@@ -39,7 +39,7 @@ impl Sizes {
         ))
     }
 
-    /// The number of small runs in a large one.
+    /// Returns the number of small runs in a large one.
     pub(crate) fn smalls(self) -> i64 {
         self.large / self.small
     }

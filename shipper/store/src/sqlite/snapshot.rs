@@ -1,4 +1,4 @@
-//! One read of the store: a state of the file that stays the same for as long as it lasts, and an end to it.
+//! A consistent view of the file for one read, with a time limit.
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -20,13 +20,13 @@ use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
 use crate::sqlite::terms;
 
-/// Rows that are looked at between two looks at the clock.
+/// Number of rows between two checks of the time limit.
 const ROWS_PER_LOOK: usize = 256;
 
-/// The times of no more lines than this are read from their rows, and those of more from their run's.
+/// Maximum number of lines whose times are read from their rows; for more, the run's times are read.
 const TIMES_BY_ROW: u64 = 64;
 
-/// A state of the file.
+/// A consistent view of the file.
 pub(crate) struct Snapshot<'c> {
     transaction: Transaction<'c>,
     reading: Reading,
@@ -34,11 +34,11 @@ pub(crate) struct Snapshot<'c> {
     named: OnceCell<Namings>,
 }
 
-/// Lines that lie in a row by id: a run, or the newest lines, which are in none.
+/// Lines with consecutive ids: a run, or the newest lines, which are not in a run.
 pub(crate) enum Stretch {
-    /// With terms.
+    /// A run with terms.
     Run(RunInfo),
-    /// Without. Its times are those of its lines.
+    /// The newest lines, without terms. `earliest` and `latest` are those of the lines.
     Tail(RunInfo),
 }
 
@@ -50,7 +50,7 @@ impl Stretch {
     }
 }
 
-/// A line's row.
+/// A row of `logs`.
 pub(crate) struct Row {
     pub(crate) source: i64,
     pub(crate) offset: i64,
@@ -58,7 +58,7 @@ pub(crate) struct Row {
 }
 
 impl<'c> Snapshot<'c> {
-    /// Begins to read, for as long as `reading` may.
+    /// Starts a snapshot within the limits of `reading`.
     pub(crate) fn begin(connection: &'c Connection, reading: &Reading) -> rusqlite::Result<Self> {
         Ok(Self {
             transaction: connection.unchecked_transaction()?,
@@ -72,7 +72,7 @@ impl<'c> Snapshot<'c> {
         &self.transaction
     }
 
-    /// The fields that the user named.
+    /// Returns the user-named fields.
     pub(crate) fn named(&self) -> rusqlite::Result<&Namings> {
         if let Some(named) = self.named.get() {
             return Ok(named);
@@ -81,7 +81,7 @@ impl<'c> Snapshot<'c> {
         Ok(self.named.get_or_init(|| named))
     }
 
-    /// Fails when the time is over, or nobody waits any more.
+    /// Fails if the time limit has expired or the read was cancelled.
     pub(crate) fn in_time(&self) -> rusqlite::Result<()> {
         if !self.reading.is_over() {
             return Ok(());
@@ -89,8 +89,8 @@ impl<'c> Snapshot<'c> {
         Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None))
     }
 
-    /// All lines that a filter may find, in the order of arrival: those with times in `[from, to)` and, where the filter
-    /// asks for ids, those of runs that may have them, as far as whole stretches go.
+    /// Returns all lines that a filter may match, in order of arrival, as whole chunks: those with times in `[from,
+    /// to)`. If the filter requires ids, runs that can't contain them are left out.
     pub(crate) fn stretches(
         &self,
         scope: &Scope,
@@ -124,7 +124,7 @@ impl<'c> Snapshot<'c> {
         Ok(stretches)
     }
 
-    /// What a filter finds in a stretch. Of the tail every line is read, and found surely or not at all.
+    /// Returns the matching lines of a chunk. In the tail, every line is read, so the result is exact.
     pub(crate) fn found(&self, stretch: &Stretch, scope: &Scope, filter: &Filter) -> rusqlite::Result<Found> {
         self.in_time()?;
         match stretch {
@@ -134,7 +134,7 @@ impl<'c> Snapshot<'c> {
                 let needle = needle(filter).map(|needle| Finder::new(needle.as_bytes()));
                 let lacks = |document: &str| {
                     let document = document.as_bytes();
-                    // Where anything is escaped, the value may be there and look otherwise.
+                    // If the document contains escapes, the value may be there in another form.
                     needle.as_ref().is_some_and(|needle| needle.find(document).is_none())
                         && memchr(b'\\', document).is_none()
                 };
@@ -148,7 +148,7 @@ impl<'c> Snapshot<'c> {
         }
     }
 
-    /// Calls `with` for each term of a stretch that begins with `prefix`, in order, and its set.
+    /// Calls `with` for each term of a chunk that begins with `prefix`, in order, and its set.
     pub(crate) fn each_term(
         &self,
         stretch: &Stretch,
@@ -164,7 +164,7 @@ impl<'c> Snapshot<'c> {
         }
     }
 
-    /// The durations of a stretch's lines: places, which do not descend, and milliseconds.
+    /// Returns the durations of a chunk's lines in milliseconds, with their indices, which do not decrease.
     pub(crate) fn durations(&self, stretch: &Stretch) -> rusqlite::Result<Vec<(u16, f64)>> {
         match stretch {
             Stretch::Run(run) => runs::durations(self.connection(), run.first),
@@ -172,7 +172,7 @@ impl<'c> Snapshot<'c> {
         }
     }
 
-    /// The newest lines with their terms, made once.
+    /// Returns the newest lines with their terms, which are built once.
     fn tail(&self, first: i64) -> rusqlite::Result<&Tail> {
         if let Some(tail) = self.tail.get() {
             return Ok(tail);
@@ -181,7 +181,7 @@ impl<'c> Snapshot<'c> {
         Ok(self.tail.get_or_init(|| tail))
     }
 
-    /// The time of each line of a stretch by its place; a place without a row has any.
+    /// Returns the time of each line of a chunk by index. The time at an index without a row is arbitrary.
     pub(crate) fn times(&self, stretch: &Stretch) -> rusqlite::Result<Vec<i64>> {
         match stretch {
             Stretch::Run(run) => runs::times(self.connection(), run.first),
@@ -199,7 +199,7 @@ impl<'c> Snapshot<'c> {
         }
     }
 
-    /// The times of some lines of a stretch, with their places.
+    /// Returns the times of some lines of a chunk, with their indices.
     pub(crate) fn times_of(&self, stretch: &Stretch, places: &Bits) -> rusqlite::Result<Vec<(i64, usize)>> {
         if matches!(stretch, Stretch::Run(_)) && places.count() > TIMES_BY_ROW {
             let times = self.times(stretch)?;
@@ -214,7 +214,7 @@ impl<'c> Snapshot<'c> {
         Ok(timed)
     }
 
-    /// The lines of a stretch in `[from, to)`; `None` where that is all of them.
+    /// Returns the lines of a chunk in `[from, to)`, or `None` if that is all of them.
     pub(crate) fn within(
         &self,
         stretch: &Stretch,
@@ -234,7 +234,7 @@ impl<'c> Snapshot<'c> {
         Ok(Some(bits))
     }
 
-    /// Calls `with` for each line of some ids, in order: id, time, document.
+    /// Calls `with` for each line in a range of ids, in order: id, time, document.
     pub(crate) fn each_line(&self, ids: Range<i64>, mut with: impl FnMut(i64, i64, &str)) -> rusqlite::Result<()> {
         let select = "SELECT id, time, document FROM logs WHERE id >= ?1 AND id < ?2 ORDER BY id";
         let mut statement = self.connection().prepare_cached(select)?;
@@ -250,7 +250,7 @@ impl<'c> Snapshot<'c> {
         Ok(())
     }
 
-    /// A line's row, unless somebody took it out.
+    /// Returns a line's row, or `None` if it was deleted.
     pub(crate) fn row(&self, id: i64) -> rusqlite::Result<Option<Row>> {
         let select = r#"SELECT source, "offset", document FROM logs WHERE id = ?1"#;
         let mut statement = self.connection().prepare_cached(select)?;
@@ -259,7 +259,7 @@ impl<'c> Snapshot<'c> {
         row.optional()
     }
 
-    /// A source's generation.
+    /// Returns the generation of a source.
     pub(crate) fn generation(&self, source: i64) -> rusqlite::Result<Option<GenerationId>> {
         let mut statement = self.connection().prepare_cached("SELECT generation FROM sources WHERE id = ?1")?;
         let generation: Option<String> = statement.query_row([source], |row| row.get(0)).optional()?;
@@ -267,7 +267,7 @@ impl<'c> Snapshot<'c> {
     }
 }
 
-/// A text that every line has that a filter finds, unless something in the line is escaped.
+/// Returns a text that every matching line contains, unless the line contains escapes.
 fn needle(filter: &Filter) -> Option<&str> {
     match filter {
         Filter::All(parts) => parts.iter().find_map(needle),
@@ -281,12 +281,12 @@ fn needle(filter: &Filter) -> Option<&str> {
     }
 }
 
-/// A line's place in a stretch.
+/// Returns the index of a line in a chunk.
 pub(crate) fn place(stretch: &RunInfo, id: i64) -> usize {
     usize::try_from(id - stretch.first).unwrap_or(usize::MAX)
 }
 
-/// Whether a filter finds a document, and the scope sees it.
+/// Whether a filter matches a document that the scope may see.
 pub(crate) fn is_found(scope: &Scope, filter: &Filter, document: &str) -> bool {
     if *filter == Filter::EVERY && *scope == Scope::All {
         return true;

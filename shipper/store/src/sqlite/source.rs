@@ -1,4 +1,4 @@
-//! Lines in the order of their source, and lines in the order in which they came.
+//! Lines in the order of their source, and in the order of arrival.
 
 use std::ops::Range;
 
@@ -12,10 +12,10 @@ use crate::sqlite::search::raw;
 use crate::sqlite::snapshot::Snapshot;
 use crate::tail::{Place, TailPage, TailPlace};
 
-/// One look at what came in looks at no more lines than this, and goes on from there the next time.
+/// Maximum number of rows that one page of a tail examines.
 const TAIL_ROWS: i64 = 20_000;
 
-/// The lines of a source on both sides of a place.
+/// Returns the lines of a source around an offset.
 pub(crate) fn around(
     snapshot: &Snapshot<'_>,
     scope: &Scope,
@@ -39,22 +39,22 @@ pub(crate) fn around(
     let of_after = side(offset..end, "ASC", after)?;
     let cut = |side: &Side| side.is_cut.then(|| side.lines.last().map(|line| line.offset)).flatten();
     let (cut_before, cut_after) = (cut(&of_before), cut(&of_after).map(|offset| offset + 1));
-    // Whether there is more is not looked up, which would tell of lines that are not to be seen, or of a source.
+    // Whether there are more lines is not looked up: it would reveal that the source, or hidden lines, exist.
     let earlier = (!sees_all && of_before.lines.len() < before.lines && start > 0).then_some(start);
     let later = (!sees_all && of_after.lines.len() < after.lines && end <= MAX_OFFSET).then_some(end);
     let lines = of_before.lines.into_iter().rev().chain(of_after.lines).collect();
     Ok(Around { lines, earlier: cut_before.or(earlier), later: cut_after.or(later) })
 }
 
-/// Lines of a part of a source.
+/// Lines before or after the offset.
 #[derive(Default)]
 struct Side {
     lines: Vec<SourceLine>,
-    /// Whether the next one had no room.
+    /// Whether the next line did not fit.
     is_cut: bool,
 }
 
-/// The lines of a part of a source that may be seen, from one of its ends on.
+/// Returns the visible lines in a range of a source, starting from one of its ends.
 fn side(
     snapshot: &Snapshot<'_>,
     scope: &Scope,
@@ -85,7 +85,7 @@ fn side(
     Ok(side)
 }
 
-/// What came in since a place. Row ids grow from 0; a place tells of the one before the next.
+/// Returns the lines after a cursor. A cursor contains the id of the next row; ids start at 0.
 pub(crate) fn tail(
     snapshot: &Snapshot<'_>,
     scope: &Scope,
@@ -93,18 +93,18 @@ pub(crate) fn tail(
     place: Option<&TailPlace>,
     room: Room,
 ) -> rusqlite::Result<TailPage> {
-    // A place has no row before the first, so that rows are counted from 1 in it.
+    // A cursor before the first row is 0.
     let ends = |end: &str| snapshot.connection().query_row(end, [], |row| row.get::<_, i64>(0));
     let newest = ends("SELECT coalesce(max(id) + 1, 0) FROM logs")?;
     let after = match place {
-        // One beyond the newest row is of another file.
+        // A cursor beyond the newest row is from another file.
         Some(TailPlace(Place::Row(row))) if *row <= newest => *row,
         _ => {
             let place_of_newest = TailPlace(Place::Row(newest));
             return Ok(TailPage { lines: Vec::new(), place: place_of_newest, more: false, gap: place.is_some() });
         }
     };
-    // Whoever may not see all lines is not told that some are gone: they may all have been others'.
+    // With a restricted scope, removed lines are not reported: they may all have been hidden ones.
     let gap = *scope == Scope::All && after < ends("SELECT coalesce(min(id), 0) FROM logs")?;
     let select = "SELECT id, document FROM logs WHERE id >= ?1 ORDER BY id LIMIT ?2";
     let mut statement = snapshot.connection().prepare_cached(select)?;

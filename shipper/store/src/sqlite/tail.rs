@@ -1,6 +1,7 @@
-//! The newest lines, which are in no run yet, as they wait in memory to become one.
+//! The newest lines, which are not part of a run yet, in memory.
 //!
-//! They rest in the file as rows; what is here is made again from those after a restart, or when another program wrote.
+//! The file holds them as rows. The structure is rebuilt from those after a restart, or after another program wrote to
+//! the file.
 
 use std::collections::HashMap;
 
@@ -15,25 +16,25 @@ use crate::sqlite::line::Line;
 use crate::sqlite::runs::{Run, write_run};
 use crate::sqlite::terms::{self, CODES, PATTERN, STATUS, WORD};
 
-/// A small run in the making.
+/// A small run being built.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    /// The id of its first line.
+    /// Id of the first line.
     first: i64,
     times: Vec<i64>,
     durations: Vec<(u16, f64)>,
     sets: HashMap<Box<[u8]>, Vec<u16>, RandomState>,
-    /// The lines that have a field, by its code.
+    /// Lines that have a field, by its code.
     having: [Vec<u16>; CODES],
-    /// The fields that the user named.
+    /// User-named fields.
     named: NamedCodes,
-    /// Both are kept for their room.
+    /// Buffers, kept to reuse their memory.
     term: Vec<u8>,
     pattern: String,
 }
 
 impl Tail {
-    /// The lines after the last run, read from their rows.
+    /// Reads the lines after the last run from their rows.
     pub(crate) fn read(connection: &Connection, first: i64) -> rusqlite::Result<Self> {
         let mut tail = Self::empty(first, Namings::read(connection)?.codes());
         let select = "SELECT id, time, document FROM logs WHERE id >= ?1 ORDER BY id";
@@ -42,7 +43,7 @@ impl Tail {
         while let Some(row) = rows.next()? {
             let id: i64 = row.get(0)?;
             let time = row.get(1)?;
-            // A row that somebody took out leaves its place empty.
+            // A deleted row leaves a gap in the ids.
             while tail.next() < id {
                 tail.times.push(time);
             }
@@ -65,27 +66,27 @@ impl Tail {
         }
     }
 
-    /// The id of its first line.
+    /// Returns the id of the first line.
     pub(crate) fn first(&self) -> i64 {
         self.first
     }
 
-    /// The id of the next line.
+    /// Returns the id of the next line.
     pub(crate) fn next(&self) -> i64 {
         self.first + i64::try_from(self.times.len()).unwrap_or(i64::MAX)
     }
 
-    /// Whether it has all lines of a run of so many.
+    /// Whether there are enough lines for a run of `small` lines.
     pub(crate) fn is_full(&self, small: i64) -> bool {
         self.next() - self.first >= small
     }
 
-    /// The durations of its lines: places, which do not descend, and milliseconds.
+    /// Returns the durations of the lines in milliseconds, with their indices, which do not decrease.
     pub(crate) fn durations(&self) -> &[(u16, f64)] {
         &self.durations
     }
 
-    /// Calls `with` for each term that begins with `prefix`, in order, and its set, in a run of so many lines.
+    /// Calls `with` for each term that begins with `prefix`, in order, and its set in a run of `lines` lines.
     pub(crate) fn each_with(&self, prefix: &[u8], lines: usize, mut with: impl FnMut(&[u8], &[u8])) {
         let mut bytes = Vec::new();
         let heads = self.heads();
@@ -96,24 +97,24 @@ impl Tail {
         }
     }
 
-    /// The terms of lines that have a field.
+    /// Returns the terms of lines that have a field.
     fn heads(&self) -> [[u8; 2]; CODES] {
         std::array::from_fn(|code| terms::has(u8::try_from(code).unwrap_or(0)))
     }
 
-    /// All terms in order, and the places of their lines.
+    /// Returns all terms in order, with the indices of their lines.
     fn sorted<'t>(&'t self, heads: &'t [[u8; 2]; CODES]) -> Vec<(&'t [u8], &'t [u16])> {
         let mut sets: Vec<(&[u8], &[u16])> =
             self.sets.iter().map(|(term, places)| (&**term, places.as_slice())).collect();
         let having = heads.iter().zip(&self.having).filter(|(_, places)| !places.is_empty());
         sets.extend(having.map(|(head, places)| (head.as_slice(), places.as_slice())));
-        // Most terms differ in their first eight bytes, and no memory but the list's own is looked at to compare those.
+        // Most terms differ in their first eight bytes, so comparing these first avoids reading the terms themselves.
         let mut keyed: Vec<_> = sets.into_iter().map(|(term, places)| (begin(term), term, places)).collect();
         keyed.sort_unstable_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
         keyed.into_iter().map(|(_, term, places)| (term, places)).collect()
     }
 
-    /// Adds the line of the [next](Self::next) id, with its document.
+    /// Adds the line with the [next](Self::next) id and its document.
     pub(crate) fn add(&mut self, line: &Line<'_>, document: &str) {
         let place = u16::try_from(self.times.len()).unwrap_or(u16::MAX);
         self.times.push(line.time);
@@ -149,7 +150,7 @@ impl Tail {
         }
     }
 
-    /// Whether the term is there, and now has the place; it is left in `self.term`.
+    /// Adds the index to an existing term. Returns `false` if the term is new; it is then in `self.term`.
     fn put_known(&mut self, kind: u8, value: &[u8], place: u16) -> bool {
         self.term.clear();
         self.term.push(kind);
@@ -161,7 +162,7 @@ impl Tail {
         true
     }
 
-    /// Writes the lines as a run, and goes on with the one after it.
+    /// Writes the lines as a run and starts the next one.
     pub(crate) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let heads = self.heads();
         let sets = self.sorted(&heads).into_iter();
@@ -172,7 +173,7 @@ impl Tail {
     }
 }
 
-/// The first eight bytes of a term as a number that sorts as they do.
+/// Returns the first eight bytes of a term as a number with the same order.
 fn begin(term: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let length = term.len().min(8);

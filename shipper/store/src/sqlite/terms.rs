@@ -1,10 +1,13 @@
-//! What lines are found by: terms, and for each run which of its lines have them.
+//! The search index: for each run, its terms and the lines that have them.
 //!
-//! A term is a kind, one byte, and a value: a field's code and its text, a status, a word of the message, its pattern, or
-//! "has the field"; those of [named fields](crate::sqlite::fields) have kinds of their own. Codes are part of the file's format and are never given anew. The sorted terms of a run lie in blocks
-//! of about [`BLOCK_BYTES`], one row of `terms` each, which is found by its first term. In a block a term is
-//! `shared, rest length, rest, set length, set`: varints, with as many bytes shared with the term before as the first
-//! says, and a [set](crate::sqlite::bits) of places.
+//! A term is a kind of one byte and a value: a field's code and its text, a status, a word of the message, its pattern,
+//! or "has the field". [User-named fields](crate::sqlite::fields) have kinds of their own. Codes are part of the file
+//! format and are never reused.
+//!
+//! The sorted terms of a run are stored in blocks of about [`BLOCK_BYTES`], one row of `terms` each, which is found by
+//! its first term. Within a block, a term is `shared, rest length, rest, set length, set`. Numbers are varints;
+//! `shared` is the number of leading bytes in common with the previous term, and `set` is an encoded
+//! [set](crate::sqlite::bits) of lines.
 
 use std::ops::Range;
 
@@ -13,22 +16,22 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::query::Field;
 use crate::sqlite::bits::{put_varint, take_varint};
 
-/// A block is closed when it is longer than this, so that with its row's head it fits a page of 4 KiB.
+/// Maximum size of a block, chosen so that its row fits a page of 4 KiB.
 const BLOCK_BYTES: usize = 3_700;
 
-/// Statuses.
+/// Kind of statuses.
 pub(crate) const STATUS: u8 = 40;
-/// Words of messages.
+/// Kind of words of messages.
 pub(crate) const WORD: u8 = 50;
-/// Patterns of messages.
+/// Kind of patterns of messages.
 pub(crate) const PATTERN: u8 = 60;
-/// Lines that have a field, by its code.
+/// Kind of "has the field", followed by the field's code.
 const HAS: u8 = 70;
 
-/// Codes of fields are below this.
+/// Upper bound of field codes, exclusive.
 pub(crate) const CODES: usize = 32;
 
-/// A field's code.
+/// Returns the code of a field.
 pub(crate) const fn code(field: Field) -> u8 {
     match field {
         Field::Service => 1,
@@ -54,7 +57,7 @@ pub(crate) const fn code(field: Field) -> u8 {
     }
 }
 
-/// The term of a text.
+/// Returns the term of a text.
 pub(crate) fn term(kind: u8, value: &str) -> Vec<u8> {
     let mut term = Vec::with_capacity(1 + value.len());
     term.push(kind);
@@ -62,25 +65,25 @@ pub(crate) fn term(kind: u8, value: &str) -> Vec<u8> {
     term
 }
 
-/// The term of lines that have the field of this code.
+/// Returns the term of lines that have the field with this code.
 pub(crate) const fn has(code: u8) -> [u8; 2] {
     [HAS, code]
 }
 
-/// The term of a status, which sorts as its number does.
+/// Returns the term of a status. Terms sort in numeric order.
 pub(crate) fn status(number: i32) -> [u8; 5] {
     let mut term = [STATUS; 5];
     term[1..].copy_from_slice(&(number ^ i32::MIN).to_be_bytes());
     term
 }
 
-/// The number of a status's term.
+/// Returns the number of a status term.
 pub(crate) fn status_of(term: &[u8]) -> Option<i32> {
     let bytes = term.get(1..5)?.try_into().ok()?;
     Some(i32::from_be_bytes(bytes) ^ i32::MIN)
 }
 
-/// Puts sorted terms into blocks and those into the file.
+/// Writes sorted terms in blocks.
 pub(crate) struct BlockWriter<'c> {
     connection: &'c Connection,
     run: i64,
@@ -94,7 +97,7 @@ impl<'c> BlockWriter<'c> {
         Self { connection, run, first: Vec::new(), last: Vec::new(), data: Vec::with_capacity(2 * BLOCK_BYTES) }
     }
 
-    /// The next term, greater than the one before, and its set.
+    /// Appends a term, which must be greater than the previous one, and its set.
     pub(crate) fn push(&mut self, term: &[u8], set: &[u8]) -> rusqlite::Result<()> {
         if !self.data.is_empty() && self.data.len() + set.len() + 16 > BLOCK_BYTES {
             self.finish()?;
@@ -116,7 +119,7 @@ impl<'c> BlockWriter<'c> {
         Ok(())
     }
 
-    /// Writes what is there.
+    /// Writes the current block.
     pub(crate) fn finish(&mut self) -> rusqlite::Result<()> {
         if !self.data.is_empty() {
             let insert = "INSERT INTO terms (run, first, data) VALUES (?1, ?2, ?3)";
@@ -128,7 +131,7 @@ impl<'c> BlockWriter<'c> {
     }
 }
 
-/// Calls `with` for each term of a block and its set, until it says to stop (`false`); whether it never did.
+/// Calls `with` for each term of a block and its set, until it returns `false`. Returns whether it never did.
 fn each_in(mut block: &[u8], mut with: impl FnMut(&[u8], &[u8]) -> bool) -> bool {
     let mut term = Vec::new();
     while !block.is_empty() {
@@ -152,7 +155,7 @@ fn length(block: &mut &[u8]) -> usize {
     usize::try_from(take_varint(block)).unwrap_or(usize::MAX)
 }
 
-/// The set of a term in a run, if any of its lines has it.
+/// Returns the set of a term in a run.
 pub(crate) fn find(connection: &Connection, run: i64, term: &[u8]) -> rusqlite::Result<Option<Vec<u8>>> {
     let select = "SELECT data FROM terms WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
     let mut statement = connection.prepare_cached(select)?;
@@ -185,7 +188,7 @@ pub(crate) fn each_with(
     })
 }
 
-/// Calls `with` for each term of a run from one to another, both with them, in order, and its set.
+/// Calls `with` for each term of a run in an inclusive range, in order, and its set.
 pub(crate) fn each_between(
     connection: &Connection,
     run: i64,
@@ -202,14 +205,14 @@ pub(crate) fn each_between(
     })
 }
 
-/// Calls `with` for each term of a run from one on, until it says to stop (`false`).
+/// Calls `with` for each term of a run, starting at `from`, until it returns `false`.
 fn each_from(
     connection: &Connection,
     run: i64,
     from: &[u8],
     mut with: impl FnMut(&[u8], &[u8]) -> bool,
 ) -> rusqlite::Result<()> {
-    // The block before the first that begins beyond it may end with such terms.
+    // Such terms may be at the end of the preceding block.
     let select = "SELECT data FROM terms WHERE run = ?1 AND first >= coalesce(
                       (SELECT first FROM terms WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1), x'')
                   ORDER BY first";
@@ -224,7 +227,7 @@ fn each_from(
     Ok(())
 }
 
-/// The last term of a run that is there, if any is.
+/// Returns the last term of a run.
 pub(crate) fn last(connection: &Connection, run: i64) -> rusqlite::Result<Option<Vec<u8>>> {
     let select = "SELECT data FROM terms WHERE run = ?1 ORDER BY first DESC LIMIT 1";
     let last = connection.prepare_cached(select)?.query_row([run], |row| {
@@ -238,7 +241,7 @@ pub(crate) fn last(connection: &Connection, run: i64) -> rusqlite::Result<Option
     Ok(last.optional()?.flatten())
 }
 
-/// Reads a run's terms one after the other, a block at a time.
+/// Iterates over a run's terms, one block at a time.
 pub(crate) struct TermReader {
     run: i64,
     first: Vec<u8>,
@@ -250,7 +253,7 @@ pub(crate) struct TermReader {
 }
 
 impl TermReader {
-    /// At the first term after another, or the first of all; `None` where there is none.
+    /// Starts after a term, or at the first one. Returns `None` if there is none.
     pub(crate) fn after(connection: &Connection, run: i64, after: Option<&[u8]>) -> rusqlite::Result<Option<Self>> {
         let (first, block) = (Vec::new(), Vec::new());
         let mut reader = Self { run, first, block, at: 0, term: Vec::new(), set: 0..0, blocks: 0 };
@@ -274,12 +277,12 @@ impl TermReader {
         &self.block[self.set.clone()]
     }
 
-    /// How many blocks it has read.
+    /// Returns the number of blocks read.
     pub(crate) fn blocks(&self) -> usize {
         self.blocks
     }
 
-    /// Goes to the next term; whether there is one.
+    /// Advances to the next term. Returns whether there is one.
     pub(crate) fn advance(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         if self.at >= self.block.len() {
             let first = std::mem::take(&mut self.first);
@@ -302,7 +305,7 @@ impl TermReader {
         Ok(true)
     }
 
-    /// Reads the block that a query finds by a term; whether there is one.
+    /// Reads the block that a query finds for a term. Returns whether there is one.
     fn read_block(&mut self, connection: &Connection, select: &str, by: &[u8]) -> rusqlite::Result<bool> {
         let mut statement = connection.prepare_cached(select)?;
         let found = statement.query_row(params![self.run, by], |row| {

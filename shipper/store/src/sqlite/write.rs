@@ -1,4 +1,4 @@
-//! The write side: one connection, one transaction a batch.
+//! The write side: one connection, and one transaction for each batch.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
 use crate::timestamp::Timestamp;
 
-/// How long a write waits for another program's; then the batch is tried again later.
+/// How long a write waits for another program's lock; then the batch is retried later.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pages that the connection keeps in memory.
+/// Page cache of the connection.
 const CACHE_KIB: i64 = 16 * 1024;
 
-/// The WAL is cut back to this after a checkpoint: to what it may become before the writer sees to it, so that it is not cut
-/// and made longer again and again.
+/// Size to which the WAL is truncated after a checkpoint. It equals the size at which the writer runs checkpoints
+/// itself, so that the file is not truncated and extended repeatedly.
 const WAL_KEPT_BYTES: i64 = 64 * 1024 * 1024;
 
 const INSERT: &str = r#"
@@ -37,7 +37,7 @@ const INSERT_SOURCE: &str = "INSERT INTO sources (generation) VALUES (?1) ON CON
 
 const FIND_SOURCE: &str = "SELECT id FROM sources WHERE generation = ?1";
 
-/// A connection to the file at a path, which has to be there.
+/// Connects to an existing file.
 pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -45,27 +45,27 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Sets what holds for the connection that writes.
+/// Configures the writing connection.
 pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    // Only of a file that is still empty; of any other it stays as it is.
+    // Takes effect only in an empty file; existing ones keep their mode.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    // Sources of lines are made and found here, and none is taken out.
+    // Sources are managed here and never deleted.
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)
 }
 
-/// What writes: the connection, and what it knows of the newest lines.
+/// The writing connection, and its knowledge of the newest lines.
 #[derive(Debug)]
 pub(crate) struct Writing {
     pub(crate) connection: Connection,
-    /// None when it has to be read from the file.
+    /// `None` if it has to be read from the file.
     tail: Option<Tail>,
-    /// Changes when another program writes, which may have named other fields.
+    /// `PRAGMA data_version`. It changes when another program writes, which may also have named other fields.
     seen: i64,
-    /// Commits are on disk before they are answered.
+    /// Whether commits are synced before they return.
     is_synced: bool,
 }
 
@@ -74,7 +74,7 @@ impl Writing {
         Self { connection, tail: None, seen: 0, is_synced: true }
     }
 
-    /// Writes a batch in one transaction. When that fails, the file is as it was, and the tail is read from it again.
+    /// Writes a batch in one transaction. If that fails, the file is unchanged, and the tail is read again.
     pub(crate) fn write(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Disposition>> {
         let tail = self.tail.take();
         self.set_synced(true)?;
@@ -89,14 +89,14 @@ impl Writing {
         Ok(dispositions)
     }
 
-    /// Does one step of retention, which is not synced: what a power loss undoes of it is done again.
+    /// Runs one step of retention without syncing: if a power loss reverts it, it is repeated.
     pub(crate) fn retain(&mut self, keep: &Keep, now: Timestamp) -> rusqlite::Result<Retained> {
         self.set_synced(false)?;
         retain::step(&mut self.connection, keep, now)
     }
 
-    /// Whether commits are on disk before they are answered from now on. It is set before each, so that nothing that goes wrong
-    /// in between leaves it as it was for another.
+    /// Sets whether commits are synced before they return. Every operation sets it, so that an error in another one has
+    /// no effect on it.
     fn set_synced(&mut self, is_synced: bool) -> rusqlite::Result<()> {
         if is_synced != self.is_synced {
             self.connection.pragma_update(None, "synchronous", if is_synced { "FULL" } else { "NORMAL" })?;
@@ -114,13 +114,13 @@ impl Writing {
         }
         let changed = namings.put(&transaction, fields, runs::end(&transaction)?)?;
         transaction.commit()?;
-        // The newest lines are indexed by them, too.
+        // The newest lines are indexed by the new fields as well.
         self.tail = self.tail.take().filter(|_| !changed);
         Ok(changed)
     }
 }
 
-/// The tail as it was, or read from the file where another program wrote since.
+/// Returns the tail if it is current, or else reads it from the file.
 pub(crate) fn current(connection: &Connection, tail: Option<Tail>) -> rusqlite::Result<Tail> {
     let last: Option<i64> = connection.prepare_cached("SELECT max(id) FROM logs")?.query_row([], |row| row.get(0))?;
     let end = runs::end(connection)?;
@@ -167,7 +167,7 @@ fn write(connection: &Connection, tail: &mut Tail, batch: &Batch) -> rusqlite::R
     Ok(dispositions)
 }
 
-/// Makes a run of the newest lines when there are enough, and now and then a little of a large one.
+/// Turns a full tail into a run, and runs merge steps when they are due.
 pub(crate) fn seal(connection: &Connection, tail: &mut Tail, sizes: Sizes) -> rusqlite::Result<()> {
     if tail.is_full(sizes.small) {
         tail.seal(connection)?;
@@ -178,7 +178,7 @@ pub(crate) fn seal(connection: &Connection, tail: &mut Tail, sizes: Sizes) -> ru
     Ok(())
 }
 
-/// The rows of generations, each looked up once in a row of lines.
+/// Rows of `sources`, with a cache for consecutive lines of one generation.
 struct Sources<'c> {
     connection: &'c Connection,
     last: Option<(GenerationId, i64)>,

@@ -1,4 +1,4 @@
-//! The one writer of a store, which opens it again where its path leads to another file than it is open on.
+//! The only writer of a store. It reopens the path when it leads to another file.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -20,51 +20,51 @@ use crate::sqlite::schema::{self, Found};
 use crate::sqlite::write::{Writing, connect, prepare};
 use crate::timestamp::Timestamp;
 
-/// What is said where other fields are named in a store than its settings name.
+/// The error if a store has other user-named fields than the settings.
 pub(crate) const OTHER_FIELDS: &str =
     "the store has other named fields: run `shipper bootstrap`, or allow it with --bootstrap apply";
 
-/// How often an embedded store's file was found deleted, moved or replaced while it was open.
+/// Changes of an embedded store's file while it was open: deleted, moved or replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileChanges {
-    /// How often, since the store was opened first.
+    /// Number of changes since the store was opened.
     pub count: u64,
-    /// What was found last.
+    /// The latest change.
     pub last: Option<Cause>,
 }
 
-/// The one connection that writes.
+/// The writing connection.
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
     mode: FileMode,
-    /// None from when the path is found to lead elsewhere until the file there is opened, and while the disk has had no room
-    /// to open it.
+    /// `None` from when the path is found to lead elsewhere until it is reopened, and while the disk is too full to
+    /// open the file.
     open: Mutex<Option<Opened>>,
-    /// This process's other connections to the same file.
+    /// This process's other connections to the file.
     readers: Arc<Readers>,
-    /// The fields that were put in place, or looked for, which another file has to have as well.
+    /// The user-named fields that bootstrap applied or checked; a replaced file must have them, too.
     fields: Mutex<Option<(NamedFields, bool)>>,
     changes: Mutex<FileChanges>,
 }
 
-/// A store that is open. Its parts are dropped in this order.
+/// An open store. Fields are dropped in this order.
 #[derive(Debug)]
 struct Opened {
-    /// Ends before the connection does.
+    /// Stops before the connection is closed.
     checkpointer: Checkpointer,
     writing: Arc<Mutex<Writing>>,
     files: Arc<OpenFiles>,
 }
 
-/// A panic elsewhere leaves no transaction open: it is rolled back when dropped.
+/// A panic leaves no transaction open: dropping one rolls it back.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {
-    /// Opens the file, and makes its folder, itself and its tables where they are missing. Where the disk has no room for
-    /// that, the next operation tries again.
+    /// Opens the file, and creates its directory, the file and its tables if they are missing. If the disk is too full
+    /// for that, the next operation tries again.
     pub(crate) fn open(path: &Path, mode: FileMode, readers: Arc<Readers>) -> Result<Self, OpenError> {
         let folder = file::folder(path);
         mode.create_dir_all(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
@@ -79,7 +79,8 @@ impl Writer {
         self.with(|writing| writing.write(batch))
     }
 
-    /// Puts fields in force, from the newest lines on; whether others were. Without `apply`, only says so.
+    /// Activates user-named fields, starting with the newest lines. Returns whether they differed. Without `apply`,
+    /// only compares.
     pub(crate) fn name(&self, fields: &NamedFields, apply: bool) -> Result<bool, WriteError> {
         let changed = self.with(|writing| writing.name(fields, apply))?;
         *lock(&self.fields) = Some((fields.clone(), apply));
@@ -90,7 +91,7 @@ impl Writer {
         self.with(|writing| writing.retain(keep, now))
     }
 
-    /// Whether the file is open. One that is being written to is.
+    /// Whether the file is open. It is while a write is in progress.
     pub(crate) fn is_open(&self) -> bool {
         self.try_lock().is_none_or(|open| open.is_some())
     }
@@ -99,9 +100,9 @@ impl Writer {
         lock(&self.changes).clone()
     }
 
-    /// Looks whether the path leads to the open file, and opens what it leads to where it does not.
+    /// Checks that the path leads to the open file, and reopens it otherwise.
     pub(crate) fn check(&self) -> Result<(), WriteError> {
-        // Whoever writes looks himself.
+        // A write in progress does this check itself.
         let Some(mut open) = self.try_lock() else { return Ok(()) };
         if let Some(change) = open.as_ref().and_then(|opened| opened.files.change()) {
             self.close(&mut open, change)?;
@@ -115,7 +116,7 @@ impl Writer {
             other => ReadyError::Refused(other.cause().clone()),
         };
         self.check().map_err(of_write)?;
-        // A lock held by a write that is going on is no sign of trouble.
+        // A write in progress is not a problem.
         let Some(open) = self.try_lock() else { return Ok(()) };
         let Some(opened) = open.as_ref() else { return Ok(()) };
         let looked = opened.lock().connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
@@ -130,7 +131,7 @@ impl Writer {
         }
     }
 
-    /// Runs `work` on the open store. What it did counts only if the path still leads to that store's files afterwards.
+    /// Runs `work` on the open store. The result counts only if the path still leads to its files afterwards.
     fn with<T>(&self, work: impl FnOnce(&mut Writing) -> rusqlite::Result<T>) -> Result<T, WriteError> {
         let mut open = lock(&self.open);
         let opened = self.opened(&mut open)?;
@@ -142,7 +143,7 @@ impl Writer {
         done.map_err(|error| write_error(&error))
     }
 
-    /// The open store, opened now if it is not.
+    /// Returns the open store, and opens it if necessary.
     fn opened<'o>(&self, open: &'o mut Option<Opened>) -> Result<&'o mut Opened, WriteError> {
         let opened = match open.take() {
             Some(opened) => opened,
@@ -169,19 +170,19 @@ impl Writer {
         Ok(opened)
     }
 
-    /// Closes a store that its path does not lead to any more. One whose WAL was taken away stays open until all that the WAL
-    /// holds is in the file.
+    /// Closes a store whose path leads elsewhere. If its WAL was replaced, it stays open until the WAL's content is in
+    /// the file.
     fn close(&self, open: &mut Option<Opened>, change: Change) -> Result<(), WriteError> {
         let Some(opened) = open.as_ref() else { return Ok(()) };
         let cause = change.cause(&self.path);
         match change {
             Change::WalReplaced if !opened.bring_in() => return Err(WriteError::Unavailable(cause)),
-            // So that a file that was moved is whole where it is now. One that was deleted needs nothing.
+            // Completes a file that was moved. A deleted one does not need it.
             Change::Missing | Change::Replaced => drop(opened.bring_in()),
             Change::Overwritten => opened.keep_wal_out(),
             Change::WalReplaced => {}
         }
-        // One connection of this process that is left would keep the shared memory of the old file for all.
+        // A single remaining connection of this process would keep the old shared memory for all of them.
         self.readers.let_go();
         let files = Arc::clone(&opened.files);
         *open = None;
@@ -195,12 +196,12 @@ impl Writer {
 }
 
 impl Opened {
-    /// Opens the file at a path, and makes it and its tables where they are missing.
+    /// Opens the file at a path, and creates it and its tables if they are missing.
     fn open(path: &Path, mode: FileMode) -> Result<Self, OpenError> {
         let refused = |error: rusqlite::Error| open_error(path, &error);
         let file = file::Found::or_made(path, mode)?;
         let mut connection = connect(path).map_err(refused)?;
-        // Nothing is changed in a file before it is known to be a store.
+        // Do not change the file before it is known to be a store.
         let mut found = schema::look(&connection).map_err(refused)?;
         if matches!(found, Found::Empty | Found::Old(_) | Found::Current) {
             prepare(&connection).map_err(refused)?;
@@ -222,7 +223,7 @@ impl Opened {
         lock(&self.writing)
     }
 
-    /// Brings the WAL into the file; whether all of it is there.
+    /// Copies the WAL to the file. Returns whether that is complete.
     fn bring_in(&self) -> bool {
         let checkpoint = "PRAGMA wal_checkpoint(FULL)";
         let done = self
@@ -232,9 +233,9 @@ impl Opened {
         done.is_ok_and(|(busy, frames, brought_in)| busy == 0 && frames == brought_in)
     }
 
-    /// What the WAL holds is not for the file as it is now.
+    /// Prevents that the WAL is copied to a file that was overwritten.
     fn keep_wal_out(&self) {
-        // It can't fail: the option is known.
+        // This can't fail: the option exists.
         let _ = self.lock().connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 }

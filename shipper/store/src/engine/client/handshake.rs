@@ -1,4 +1,4 @@
-//! What a failed TLS handshake means, and what to do about it, for whoever reads the cause.
+//! Explains failed TLS handshakes, with advice.
 
 use std::error::Error as StdError;
 use std::io;
@@ -8,20 +8,20 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 use super::tls::is_ca_as_end_entity;
 
-/// Where a certificate to trust is given.
+/// Where trusted certificates are configured.
 const CA_SETTING: &str = "as the CA certificate (ca_certificate, STORE_CA_CERTIFICATE)";
 
-/// Where a client certificate is given.
+/// Where the client certificate is configured.
 const CLIENT_SETTING: &str = "client_certificate and client_key (STORE_CLIENT_CERTIFICATE and STORE_CLIENT_KEY)";
 
-/// What went wrong with TLS, if that is what an error is about.
+/// Returns the explanation if an error is about TLS.
 pub(super) fn cause(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<Error>() {
             return Some(explain(found));
         }
-        // An I/O error's source is that of the error within, which it leaves out.
+        // An I/O error's `source` skips the error that it wraps.
         let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = within.map(|within| within as &(dyn StdError + 'static)).or_else(|| error.source());
     }
@@ -49,7 +49,7 @@ fn explain(error: &Error) -> String {
     }
 }
 
-/// Why a server's certificate is not trusted.
+/// Explains why a server's certificate is not trusted.
 fn of_the_server(error: &CertificateError) -> String {
     let why = match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -84,7 +84,7 @@ fn of_the_server(error: &CertificateError) -> String {
     format!("the server's certificate is refused: {why}")
 }
 
-/// How to make a certificate that is for a host.
+/// Describes how to create a certificate for a host.
 fn another(host: Option<&ServerName<'_>>) -> String {
     let (kind, host) = match host {
         Some(ServerName::IpAddress(_)) => ("IP", host.map_or_else(String::new, |host| host.to_str().into_owned())),

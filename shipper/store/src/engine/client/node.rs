@@ -1,12 +1,12 @@
-//! One node of the cluster, and how a request gets to it.
+//! A node of the cluster, and its HTTP clients.
 //!
-//! What is put in place goes by the `elasticsearch` crate, unless certificates or a proxy are given: the crate can't be
-//! configured to trust a server's own certificate, nor which hosts no proxy is for. It gives an answer's body only in whole,
-//! however long, so that there a body is read only if its length is stated and within the bound; the status says what
-//! matters. All other answers are read piece by piece, no further than their bound.
+//! PUT requests use the `elasticsearch` crate, unless certificates or a proxy are configured: the crate can neither
+//! trust a server's self-signed certificate nor exempt hosts from a proxy. It returns a response's body only as a
+//! whole, so the body is read only if its declared length is within the limit; otherwise the status is enough. All
+//! other responses are read in chunks, up to their limit.
 //!
-//! A redirect is an answer like others, and not followed. The crate follows it, without the credentials, and what it then
-//! brings is taken for a redirect.
+//! Redirects are not followed. The crate does follow them, without credentials; the result is then reported as a
+//! redirect.
 
 use std::time::Duration;
 
@@ -24,13 +24,13 @@ use crate::error::OpenError;
 use crate::proxy::Route;
 use crate::settings::{Credentials, EngineSettings};
 
-/// What an answer counts as that came from another place than was asked.
+/// Status reported for a response from another URL than the requested one.
 const MOVED: u16 = 308;
 
-/// A longer address is cut.
+/// Maximum length of a redirect's target in messages.
 const PLACE_MAX_CHARS: usize = 200;
 
-/// One request.
+/// An HTTP request.
 pub(super) struct Question<'a> {
     pub(super) method: Method,
     pub(super) path: &'a str,
@@ -40,11 +40,11 @@ pub(super) struct Question<'a> {
     pub(super) timeout: Duration,
 }
 
-/// One node of the cluster.
+/// A node of the cluster.
 #[derive(Debug)]
 pub(super) struct Node {
     name: String,
-    /// Ends with a slash: paths are joined to it.
+    /// Ends with a slash, so that paths can be joined.
     address: Url,
     transport: Option<Transport>,
     http: reqwest::Client,
@@ -53,7 +53,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// A node at `address`, which is spoken to by `tls` if the address is an HTTPS one.
+    /// Creates a node at `address`. `tls` applies to HTTPS addresses.
     pub(super) fn new(address: &Url, settings: &EngineSettings, tls: &ClientConfig) -> Result<Self, OpenError> {
         let mut joinable = address.clone();
         if !joinable.path().ends_with('/') {
@@ -71,12 +71,12 @@ impl Node {
         })
     }
 
-    /// Host and port.
+    /// Returns host and port.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Asks, and reads at most `max_bytes` of what is answered.
+    /// Sends a request and reads at most `max_bytes` of the response.
     pub(super) async fn ask(&self, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
         let answer = match question.method {
             Method::Put => match &self.transport {
@@ -97,17 +97,17 @@ impl Node {
         }
     }
 
-    /// The proxy that an answer may be of and not of the store: one that sees what is asked, which it does not in TLS.
+    /// Returns the proxy if it may have sent the response itself, which is only possible without TLS.
     fn answering_proxy(&self, status: u16) -> Option<String> {
         let proxy = self.proxy.as_ref().filter(|_| self.address.scheme() == "http")?;
         matches!(status, 403 | 407 | 502..=504).then(|| proxy.name())
     }
 
-    /// Names the proxy in a failure, which may be its own.
+    /// Adds the proxy's name to a failure that it may have caused.
     fn with_proxy(&self, error: NoAnswer) -> NoAnswer {
         match (error, &self.proxy) {
             (NoAnswer::Failed(mut cause), Some(proxy)) => {
-                // Its type is private to reqwest.
+                // The error's type is private to reqwest.
                 if cause.reason.contains("proxy authorization required") {
                     cause.reason = PROXY_ADVICE.to_owned();
                 }
@@ -143,11 +143,11 @@ impl Node {
 
     async fn put(&self, transport: &Transport, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
         let Question { method, path, mut headers, query, body, timeout } = question;
-        // Of a compressed answer the length is not known before it is read, and what it says of a refusal is wanted.
+        // The length of a compressed response is unknown before it is read, and the text of an error is needed.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let sent = transport.send(method, path, headers, Some(query), body, Some(timeout)).await;
         let response = sent.map_err(|error| failed(&error, error.is_timeout()))?;
-        // The crate follows redirects, though without credentials. What answers then was not asked.
+        // The crate follows redirects, without credentials. The response then is not from the requested URL.
         if !is_at(response.url(), &self.address, path) {
             let location = place(response.url(), "");
             return Ok(Answer { status: MOVED, body: Bytes::new(), location, proxy: None });
@@ -162,21 +162,21 @@ impl Node {
     }
 }
 
-/// Host and port of an address.
+/// Returns host and port of an address.
 fn name(address: &Url) -> String {
     let port = address.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}{port}", address.host_str().unwrap_or_default())
 }
 
-/// Whether an answer came from where it was asked.
+/// Whether a response is from the requested URL.
 fn is_at(url: &Url, address: &Url, path: &str) -> bool {
     address.join(path).is_ok_and(|asked| asked.origin() == url.origin() && asked.path() == url.path())
 }
 
-/// Where a redirect leads, for a message: nothing in it may be secret.
+/// Returns a redirect's target for messages, without anything secret.
 fn place(from: &Url, to: &str) -> Option<String> {
     let mut place = from.join(to).ok()?;
-    // An address that can't have them has none.
+    // This fails only for addresses that can't have credentials.
     let _ = (place.set_username(""), place.set_password(None));
     place.set_query(None);
     place.set_fragment(None);
@@ -194,7 +194,7 @@ fn transport(address: &Url, settings: &EngineSettings) -> Result<Transport, Open
 
 fn http(tls: &ClientConfig, proxy: Option<&Route>) -> Result<reqwest::Client, OpenError> {
     let client = |error: reqwest::Error| OpenError::Client(error.to_string());
-    // The proxy is looked up here, once, and not by the client.
+    // The proxy is selected here, once, not by the client.
     let mut builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     if let Some(route) = proxy {
         let mut proxy = reqwest::Proxy::all(route.url.clone()).map_err(client)?;

@@ -1,4 +1,4 @@
-//! Reads an answer no further than its bound, whatever it says of its length, and however it is sent.
+//! Reads response bodies up to a size limit, regardless of their declared length and encoding.
 
 use std::error::Error;
 
@@ -7,13 +7,13 @@ use bytes::{Bytes, BytesMut};
 use super::{NoAnswer, handshake};
 use crate::disposition::{Cause, CauseKind};
 
-/// All of a body, as it is once it is decompressed.
+/// Reads a whole body; the limit applies to its decompressed size.
 pub(super) async fn read_whole(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, NoAnswer> {
     let status = response.status().as_u16();
     if response.content_length().is_some_and(|length| length > max_bytes as u64) {
         return Err(too_long(status, max_bytes));
     }
-    // Most answers are one piece, which needs no copy.
+    // Most responses are a single chunk, which needs no copy.
     let (mut only, mut body) = (Bytes::new(), BytesMut::new());
     while let Some(piece) = response.chunk().await.map_err(|error| failed(&error, error.is_timeout()))? {
         if only.len() + body.len() + piece.len() > max_bytes {
@@ -38,7 +38,7 @@ pub(super) fn failed(error: &(dyn Error + 'static), is_timeout: bool) -> NoAnswe
     if is_timeout {
         return NoAnswer::TimedOut;
     }
-    // The innermost error says what happened; those around it say that something did.
+    // The innermost error says what happened; the outer ones only add context.
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -1,8 +1,8 @@
-//! Which servers are trusted, and how this client proves who it is.
+//! TLS settings: trusted servers, and the client certificate.
 //!
-//! A server's certificate is judged by webpki, against the usual authorities and the certificates that are given. webpki
-//! refuses a CA certificate as a server's own, which is what a plain `openssl req -x509` makes. Such a one is trusted if
-//! it is, byte for byte, one of those given, and only for the hosts that its `subjectAltName` has.
+//! webpki verifies a server's certificate against the usual authorities and the configured certificates. It rejects a
+//! CA certificate as a server's own, which is what a plain `openssl req -x509` creates. Such a certificate is trusted
+//! if it is identical to a configured one, and only for the hosts in its `subjectAltName`.
 
 use std::error::Error as StdError;
 use std::path::Path;
@@ -22,11 +22,11 @@ use rustls::{
 use crate::error::OpenError;
 use crate::settings::{ClientCertificate, EngineSettings};
 
-/// The extension `extendedKeyUsage`, and the usage `serverAuth` within it, as DER has them.
+/// DER encoding of the extension `extendedKeyUsage`, and of its usage `serverAuth`.
 const EXTENDED_KEY_USAGE: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x25];
 const SERVER_AUTH: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 
-/// The TLS settings of a client.
+/// Creates the TLS settings of a client.
 pub(super) fn config(settings: &EngineSettings) -> Result<ClientConfig, OpenError> {
     let provider = Arc::new(ring::default_provider());
     let given = settings.ca_certificate.as_deref().map(authorities).transpose()?.unwrap_or_default();
@@ -58,7 +58,7 @@ pub(super) fn config(settings: &EngineSettings) -> Result<ClientConfig, OpenErro
     }
 }
 
-/// The certificates of a PEM file, at least one.
+/// Reads the certificates of a PEM file; there must be at least one.
 fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found = found.map_err(|error| unusable(path, error.to_string()))?;
@@ -69,7 +69,7 @@ fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
     Ok(found)
 }
 
-/// The chain and the key that this client proves itself with.
+/// Reads the chain and the key of the client certificate.
 fn identity(files: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), OpenError> {
     let chain = authorities(&files.certificate)?;
     let pem = std::fs::read(&files.key).map_err(|error| unusable(&files.key, error.to_string()))?;
@@ -89,7 +89,7 @@ fn unusable(path: &Path, reason: String) -> OpenError {
     OpenError::Certificate { path: path.to_owned(), reason }
 }
 
-/// webpki's judgement, but for a CA certificate that is given and is the server's own.
+/// webpki's verification, extended to a configured CA certificate that is the server's own.
 #[derive(Debug)]
 struct Verifier {
     usual: Arc<WebPkiServerVerifier>,
@@ -118,7 +118,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let usual = self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let Err(Error::InvalidCertificate(CertificateError::Other(cause))) = &usual else { return usual };
-        // webpki has found it to be of this time before it says so.
+        // webpki has checked the validity period before it returns this error.
         if !is_ca_as_end_entity(cause) || !self.given.iter().any(|given| given == end_entity) {
             return usual;
         }
@@ -156,7 +156,7 @@ pub(super) fn is_ca_as_end_entity(cause: &OtherError) -> bool {
     matches!(cause.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-/// Whether a certificate may be a server's: it has no list of usages, or one with that of servers.
+/// Whether a certificate may be used by servers: it has no list of usages, or one that includes servers.
 fn is_for_servers(certificate: &[u8]) -> bool {
     memmem::find(certificate, EXTENDED_KEY_USAGE).is_none() || memmem::find(certificate, SERVER_AUTH).is_some()
 }

@@ -1,8 +1,8 @@
-//! What a document has of the fields that are named, as engines read it by their mapping.
+//! Values of user-named fields in a document, as engines read them by their mapping.
 //!
-//! A field stands where its name says, with dots in keys or nested objects between its parts. What does not fit there (an
-//! object that is to be a value, a value that is to be an object) holds no value: the ingest pipeline moves it aside,
-//! since an engine would refuse the line.
+//! A field is at the path of its name; each dot is either part of a key or separates nested objects. Values that do not
+//! fit the path (an object instead of a value, or a value instead of an object) are ignored. The ingest pipeline moves
+//! them aside, since an engine would reject the line.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,24 +15,24 @@ use crate::lossy::Lossy;
 use crate::query::Number;
 use crate::timestamp::Timestamp;
 
-/// A value by the type of its field.
+/// A value, by the type of its field.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value<'d> {
     /// Of keywords and texts.
     Text(Cow<'d, str>),
-    /// Of whole numbers, and of dates in milliseconds since the Unix epoch.
+    /// Of integers, and of dates in milliseconds since the Unix epoch.
     Whole(i64),
     Number(Number),
     Truth(bool),
 }
 
-/// A string, number or truth value as it stands in a document.
+/// A string, number or boolean in a document.
 struct Scalar<'d> {
     text: Cow<'d, str>,
     is_string: bool,
 }
 
-/// Calls `with` for each value that a document has of some fields, with the field's place among them.
+/// Calls `with` for each value of some fields in a document, with the field's index.
 pub(crate) fn each_value<'d>(document: &'d str, fields: &[&NamedField], mut with: impl FnMut(usize, Value<'d>)) {
     let mut deserializer = serde_json::Deserializer::from_str(document);
     let Ok(Members(members)) = deserializer.deserialize_map(Picked { fields: Some(fields) }) else { return };
@@ -46,7 +46,7 @@ pub(crate) fn each_value<'d>(document: &'d str, fields: &[&NamedField], mut with
     }
 }
 
-/// Calls `with` for each scalar of a field at a path or below it.
+/// Calls `with` for each scalar of a field at or below a path.
 fn gather<'d>(
     path: &mut String,
     value: &'d RawValue,
@@ -63,7 +63,7 @@ fn gather<'d>(
     }
 }
 
-/// The same for an object, or for the objects in a list.
+/// Does the same for the members of an object, or of the objects in a list.
 fn within<'d>(
     path: &mut String,
     value: &'d RawValue,
@@ -87,7 +87,7 @@ fn elements(list: &RawValue) -> Vec<&RawValue> {
     serde_json::from_str(list.get()).unwrap_or_default()
 }
 
-/// Whether nothing but objects and nulls is in a value or in its lists.
+/// Whether a value and its nested lists contain only objects and nulls.
 fn is_of_objects(value: &RawValue) -> bool {
     match value.get().as_bytes().first() {
         Some(b'[') => elements(value).into_iter().all(is_of_objects),
@@ -95,7 +95,7 @@ fn is_of_objects(value: &RawValue) -> bool {
     }
 }
 
-/// Adds each scalar in a value or in its lists; whether there is no object in it.
+/// Adds each scalar in a value or its nested lists. Returns `false` if there is an object.
 fn scalars<'d>(value: &'d RawValue, found: &mut Vec<Scalar<'d>>) -> bool {
     let text = value.get();
     match text.as_bytes().first() {
@@ -115,7 +115,7 @@ fn scalars<'d>(value: &'d RawValue, found: &mut Vec<Scalar<'d>>) -> bool {
     }
 }
 
-/// The value that an engine indexes, if any.
+/// Returns the value that an engine indexes.
 fn read<'d>(kind: FieldType, scalar: Scalar<'d>) -> Option<Value<'d>> {
     let text = &*scalar.text;
     match kind {
@@ -126,7 +126,7 @@ fn read<'d>(kind: FieldType, scalar: Scalar<'d>) -> Option<Value<'d>> {
         FieldType::Text => Some(Value::Text(scalar.text)),
         FieldType::Long => whole(text, scalar.is_string).map(Value::Whole),
         FieldType::Double => {
-            // As Java reads a number out of a string.
+            // As Java parses a number in a string.
             let trimmed = text.trim_matches(|character: char| character <= ' ');
             let digits = trimmed
                 .strip_suffix(['d', 'D', 'f', 'F'])
@@ -138,7 +138,7 @@ fn read<'d>(kind: FieldType, scalar: Scalar<'d>) -> Option<Value<'d>> {
     }
 }
 
-/// A whole number, or what stands before the decimal point of another.
+/// Parses an integer, or the integer part of another number.
 fn whole(text: &str, is_string: bool) -> Option<i64> {
     if let Ok(whole) = text.parse() {
         return Some(whole);
@@ -153,7 +153,8 @@ fn whole(text: &str, is_string: bool) -> Option<i64> {
     text.parse::<f64>().ok().filter(|number| number.abs() < 9_223_372_036_854_775_808.0).map(|number| number as i64)
 }
 
-/// Milliseconds of `2026-11-23`, or of `2026-11-23T18:51:20.5Z` with any offset, capital letters and up to nine digits.
+/// Parses `2026-11-23`, or `2026-11-23T18:51:20.5Z` with any offset, capital letters and up to nine digits, as
+/// milliseconds.
 fn date(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     if bytes.len() == 10 {
@@ -165,12 +166,12 @@ fn date(text: &str) -> Option<i64> {
         && bytes.get(17..19) != Some(b"60")
         && (bytes.get(19) != Some(&b'.') || digits <= 9);
     let offset = bytes.get(bytes.len().saturating_sub(6)..)?;
-    // Java has no offset beyond 18 hours.
+    // Java's offsets end at 18 hours.
     let in_java = bytes.ends_with(b"Z") || offset.get(1..).is_some_and(|offset| offset <= b"18:00".as_slice());
     Timestamp::parse(bytes).filter(|_| in_form && in_java).map(Timestamp::unix_ms)
 }
 
-/// When a day begins, of a text such as `2026-11-23`.
+/// Parses a day such as `2026-11-23` as its first moment.
 pub(crate) fn day(text: &str) -> Option<Timestamp> {
     if text.len() == 10 { Timestamp::parse(format!("{text}T00:00:00Z").as_bytes()) } else { None }
 }
@@ -185,7 +186,7 @@ impl<'de: 'd, 'd> Deserialize<'de> for Members<'d> {
 }
 
 struct Picked<'f> {
-    /// None for all members.
+    /// `None` for all members.
     fields: Option<&'f [&'f NamedField]>,
 }
 
@@ -222,7 +223,7 @@ mod tests {
     use crate::query::NamedFields;
 
     fn values(document: &str, name: &str, kind: FieldType) -> Vec<Value<'static>> {
-        // Another beside it, which does not matter to it.
+        // The other field must not make a difference.
         let fields = NamedFields::new([(name.to_owned(), kind), ("o.other".to_owned(), FieldType::Long)]).unwrap();
         let fields: Vec<_> = fields.iter().collect();
         let place = fields.iter().position(|field| field.name() == name).unwrap();
@@ -265,7 +266,7 @@ mod tests {
         }
     }
 
-    /// What both engines were seen to index.
+    /// Expected values as indexed by Elasticsearch and OpenSearch.
     #[test]
     fn values_are_read_as_engines_read_them() {
         let whole = |value| Some(Value::Whole(value));

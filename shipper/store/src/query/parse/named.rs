@@ -1,4 +1,4 @@
-//! What stands after the colon of a field that the user named, by its type.
+//! Parses the value of a user-named field, by its type.
 
 use std::ops::Bound;
 
@@ -8,11 +8,11 @@ use super::scan::Token;
 use super::{Parser, number, shown};
 use crate::timestamp::Timestamp;
 
-/// Milliseconds of a day.
+/// Milliseconds in a day.
 const DAY_MS: i64 = 86_400_000;
 
 impl Parser<'_> {
-    /// What follows `name:` of a named field.
+    /// Parses what follows the `name:` of a user-named field.
     pub(super) fn named(&mut self, field: NamedField, after: usize) -> Result<Filter, QueryError> {
         let (at, token) = self.value(after, field.name())?;
         if let Token::Word("*") = token {
@@ -41,7 +41,7 @@ impl Parser<'_> {
     }
 }
 
-/// What would be right.
+/// Describes the valid values.
 fn expected(field: &NamedField) -> String {
     match field.kind() {
         FieldType::Keyword => format!("write `{field}:value` or `{field}:\"a value\"`"),
@@ -60,7 +60,7 @@ fn expected(field: &NamedField) -> String {
     }
 }
 
-/// Reads a value or a range; `None` for anything else, and for a range without anything in it.
+/// Parses a value or a range. Returns `None` for anything else, and for an empty range.
 fn typed(kind: FieldType, text: &str) -> Option<NamedTest> {
     match kind {
         FieldType::Keyword | FieldType::Text => None,
@@ -82,7 +82,7 @@ fn typed(kind: FieldType, text: &str) -> Option<NamedTest> {
     }
 }
 
-/// The first and the last millisecond of a day or of a time.
+/// Parses a day or a time as its first and last millisecond.
 fn time(text: &str) -> Option<(i64, i64)> {
     if let Some(first) = day(text) {
         return Some((first.unix_ms(), first.unix_ms() + DAY_MS - 1));
@@ -91,13 +91,13 @@ fn time(text: &str) -> Option<(i64, i64)> {
     is_in_calendar(time).then_some((time, time))
 }
 
-/// Whether a time can be written: in the years 0001 to 9999.
+/// Whether a time is in the years 0001 to 9999, which can be written.
 fn is_in_calendar(ms: i64) -> bool {
     let (year, ..) = Timestamp::from_unix_ms(ms).day().civil();
     (1..=9_999).contains(&year)
 }
 
-/// Reads a range of what `one` reads, each with its first number and its last.
+/// Parses a range, with `one` returning the first and the last number of each side.
 fn between(one: impl Fn(&str) -> Option<(i64, i64)>, text: &str) -> Option<NamedTest> {
     let (from, to) = number::sides(text, &one)?;
     let from = match from {

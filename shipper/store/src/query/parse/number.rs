@@ -1,10 +1,10 @@
-//! What stands after the colon of a field of numbers.
+//! Parses the value of a numeric field.
 
 use std::ops::Bound;
 
 use super::super::{Bounds, Number, NumberField};
 
-/// What would be right.
+/// Describes the valid values.
 pub(super) fn expected(field: NumberField) -> String {
     match field {
         NumberField::Status => "write a status such as `status:404`, `status:5xx`, `status:400..404`, `status:>=500` or `status:*`",
@@ -15,7 +15,7 @@ pub(super) fn expected(field: NumberField) -> String {
     .to_owned()
 }
 
-/// Reads a number or a range; `None` for anything else, and for a range without anything in it.
+/// Parses a number or a range. Returns `None` for anything else, and for an empty range.
 pub(super) fn bounds(field: NumberField, text: &str) -> Option<Bounds> {
     if text == "*" {
         return Some(Bounds::ANY);
@@ -30,14 +30,14 @@ pub(super) fn bounds(field: NumberField, text: &str) -> Option<Bounds> {
     }
 }
 
-/// Reads a range of numbers.
+/// Parses a range of numbers.
 pub(super) fn range(number: impl Fn(&str) -> Option<Number>, text: &str) -> Option<Bounds> {
     let (from, to) = sides(text, number)?;
     let empty = matches!((from, to), (Bound::Included(from), Bound::Included(to)) if from > to);
     (!empty).then_some(Bounds { from, to })
 }
 
-/// Reads `n`, `>n`, `>=n`, `<n`, `<=n`, `n..m`, `n..` or `..m`, of what `one` reads; `None` for anything else.
+/// Parses `n`, `>n`, `>=n`, `<n`, `<=n`, `n..m`, `n..` or `..m`, with `one` for each side.
 pub(super) fn sides<T: Copy>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<(Bound<T>, Bound<T>)> {
     if let Some((from, to)) = text.split_once("..") {
         let side = |text: &str| match text {
@@ -61,12 +61,12 @@ pub(super) fn sides<T: Copy>(text: &str, one: impl Fn(&str) -> Option<T>) -> Opt
     })
 }
 
-/// Digits, with a sign.
+/// Parses digits with an optional sign.
 fn whole(text: &str) -> Option<Number> {
     is_plain(text).then(|| text.parse::<i32>().ok()).flatten().and_then(|whole| Number::new(f64::from(whole)))
 }
 
-/// Digits, with a sign and a fraction.
+/// Parses digits with an optional sign and fraction.
 pub(super) fn decimal(text: &str) -> Option<Number> {
     is_plain(text).then(|| text.parse().ok()).flatten().and_then(Number::new)
 }

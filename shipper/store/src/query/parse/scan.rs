@@ -1,8 +1,8 @@
-//! Tokens of a query.
+//! Splits a query into tokens.
 
 use super::super::QueryError;
 
-/// A part of a query. Texts are as they were written, with their backslashes.
+/// A token of a query. Texts keep their backslashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'q> {
     /// `(`
@@ -11,15 +11,15 @@ pub(super) enum Token<'q> {
     Close,
     /// A `-` right before a term.
     Minus,
-    /// A name with the colon that it ends at.
+    /// A name followed by a colon.
     Field(&'q str),
-    /// A text between quotes.
+    /// A quoted text, without the quotes.
     Quoted(&'q str),
-    /// Anything else up to white space, a parenthesis or a quote; keywords too.
+    /// Any other text up to white space, a parenthesis or a quote, including keywords.
     Word(&'q str),
 }
 
-/// Tokens, in order, each with the byte that it begins at.
+/// The tokens in order, each with its byte offset.
 #[derive(Clone, Debug)]
 pub(super) struct Scanner<'q> {
     query: &'q str,
@@ -31,7 +31,7 @@ impl<'q> Scanner<'q> {
         Self { query, at: 0 }
     }
 
-    /// Bytes that are done with.
+    /// Returns the offset of the next token.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -63,8 +63,8 @@ impl<'q> Scanner<'q> {
         self.next_value(at)
     }
 
-    /// The token that begins at this byte, in which a name with a colon is nothing special; `None` where white space, a
-    /// closing parenthesis or nothing stands there.
+    /// Returns the token at this offset, where a name with a colon is not special. Returns `None` at white space, a
+    /// closing parenthesis or the end.
     pub(super) fn next_value(&mut self, at: usize) -> Result<Option<(usize, Token<'q>)>, QueryError> {
         self.at = at;
         let rest = self.rest();
@@ -102,7 +102,7 @@ impl<'q> Scanner<'q> {
         ))
     }
 
-    /// Takes this keyword if it comes next.
+    /// Consumes a keyword if it comes next.
     pub(super) fn take_keyword(&mut self, keyword: &str) -> Result<bool, QueryError> {
         let mut ahead = self.clone();
         let is_next = matches!(ahead.next()?, Some((_, Token::Word(word))) if word == keyword);
@@ -113,7 +113,7 @@ impl<'q> Scanner<'q> {
     }
 }
 
-/// The name before a colon, where the text begins with one.
+/// Returns the name before a colon at the start of a text.
 fn field_name(text: &str) -> Option<&str> {
     let end = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')))?;
     let named = text.as_bytes()[end] == b':' && text.starts_with(|first: char| first.is_ascii_alphabetic());

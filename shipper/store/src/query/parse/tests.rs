@@ -1,4 +1,4 @@
-//! What reads as which filter, what is refused and where, and that a filter reads back as it is written.
+//! Tests of parsing: results, errors with their positions, and round trips through `Display`.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn field(kind: FieldType) -> NamedField {
     named().get(&format!("o.{kind}")).unwrap().clone()
 }
 
-/// What a text of such a type holds, that is asked for.
+/// Tests of a field of this type.
 fn test_of(kind: FieldType) -> BoxedStrategy<NamedTest> {
     let text = || "[a-cA-C-:()\"*\\\\ äOR\u{a0}]{0,6}|AND|OR|NOT|-";
     let between = |values: std::ops::RangeInclusive<i64>| {
@@ -210,7 +210,7 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     })
 }
 
-/// Any filter of few parts, its texts of characters that mean something.
+/// Any filter of few parts, with texts of special characters.
 pub(crate) fn filter() -> impl Strategy<Value = Filter> {
     let text = || "[a-cA-C-:()\"*\\\\ äOR\u{a0}]{0,6}|AND|OR|NOT|-|\\PC{0,4}";
     let field = prop::sample::select(Field::ALL.to_vec());

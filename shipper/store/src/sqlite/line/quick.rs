@@ -1,4 +1,4 @@
-//! The one pass over a document whose fields are all as they usually are.
+//! The fast path: parses a document in one pass if all its fields have their usual form.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::query::{Field, Number};
 use crate::record::contract_time;
 use crate::timestamp::Timestamp;
 
-/// A line whose fields are all as they usually are.
+/// Parses a document. Returns `None` unless all fields have their usual form.
 pub(super) fn quick(document: &str) -> Option<Line<'_>> {
     serde_json::from_str::<Pass<'_>>(document).ok().and_then(|pass| pass.0)
 }
@@ -26,10 +26,10 @@ enum Key {
     Status,
     Duration,
     Origin,
-    /// An engine's pipeline writes into it: what is no object makes room.
+    /// The ingest pipeline writes to it, so values other than objects are set aside.
     Event,
     Unknown,
-    /// One that means something elsewhere, as `origin.pod` does.
+    /// Equivalent to a nested key, such as `origin.pod`.
     Dotted,
 }
 
@@ -103,7 +103,7 @@ impl Visitor<'_> for KeyVisitor {
     }
 }
 
-/// A value as far as it matters here.
+/// A value, reduced to what matters here.
 enum Simple<'a> {
     Null,
     Text(Cow<'a, str>),
@@ -166,13 +166,13 @@ impl<'de> Visitor<'de> for SimpleVisitor {
     }
 }
 
-/// Gathers a line; `None` as soon as something is not as it usually is.
+/// Collects the content of a line. `unusual` is set once a field does not have its usual form.
 #[derive(Default)]
 struct Gathering<'a> {
     line: Line<'a>,
     time: Option<Timestamp>,
     has_message: bool,
-    /// A bit for each of the four contract fields that are texts, when they were seen.
+    /// One bit for each of the contract's four string fields that was found.
     seen: u8,
     unusual: bool,
 }
@@ -269,7 +269,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pass<'a> {
     }
 }
 
-/// The texts of `origin`; `None` where something in it is unusual.
+/// The strings in `origin`, or `None` if a value is unusual.
 struct Origin<'a>(Option<Vec<(Field, Cow<'a, str>)>>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Origin<'a> {
