@@ -20,7 +20,7 @@ pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
     let (from, to) = (time("--since", &export.since)?, time("--until", &export.until)?);
     if !matches!(target, Target::Sqlite(_)) {
         return Err(usage(
-            "only an embedded store is exported, sqlite:PATH; an engine has tools of its own".to_owned(),
+            "only embedded stores can be exported, sqlite:PATH; an engine has tools of its own".to_owned(),
         ));
     }
     let failed = |error: String| Failure::new(Exit::Store, error);

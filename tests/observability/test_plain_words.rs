@@ -99,11 +99,11 @@ fn a_store_without_a_folder_is_not_ready() {
     std::fs::remove_dir(folder.path()).unwrap();
     let ready = backend.get("/readyz");
     assert!(
-        ready.status == 503 && ready.text().contains("no store yet: its folder does not exist"),
+        ready.status == 503 && ready.text().contains("no store yet: its directory does not exist"),
         "{}",
         ready.text()
     );
-    assert!(get(&backend, "/").text().contains("no store yet: its folder does not exist"));
+    assert!(get(&backend, "/").text().contains("no store yet: its directory does not exist"));
     std::fs::create_dir(folder.path()).unwrap();
     assert_eq!(backend.get("/readyz").status, 200);
 }

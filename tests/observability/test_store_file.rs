@@ -87,7 +87,7 @@ fn the_explorer_answers_from_the_file_at_the_path_or_says_that_there_is_none() {
     fs::remove_file(both.store("logs.db")).unwrap();
     let answer = both.find();
     assert_eq!(answer.status, 503, "{}", answer.text());
-    assert!(answer.text().contains("the store is missing: its file was there"), "{}", answer.text());
+    assert!(answer.text().contains("the store is missing: its file was deleted"), "{}", answer.text());
     let ready = both.explorer.get("/readyz");
     assert!(ready.status == 503 && ready.text().contains("the store is missing"), "{}", ready.text());
     let page = both.explorer.get_with("/", &[("Accept", "text/html")]);

@@ -49,20 +49,20 @@ impl AbsenceKind {
 impl fmt::Display for AbsenceKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::NotCreated => "no store yet: its file does not exist or is empty; the shipper makes it when it starts",
+            Self::NotCreated => "no store yet: its file does not exist or is empty; the shipper creates it when it starts",
             Self::NoFolder => {
-                "no store yet: its folder does not exist; the shipper makes it when it starts, or the path is wrong"
+                "no store yet: its directory does not exist; the shipper creates it when it starts, unless the path is wrong"
             }
             Self::BrokenLink => {
-                "no store: its path is a link into a folder that does not exist, which the shipper does not make; make the \
-                 folder, or remove the link"
+                "no store: its path is a link into a directory that does not exist, which the shipper does not create; \
+                 create the directory, or remove the link"
             }
             Self::Emptied => {
-                "the store is empty: its file had a store in it, and was emptied or replaced by an empty one; a running \
-                 shipper makes a new one in it"
+                "the store is empty: its file was truncated or replaced by an empty one; a running shipper creates a new \
+                 store in it"
             }
             Self::Gone => {
-                "the store is missing: its file was there, and was deleted or moved; a running shipper makes a new one"
+                "the store is missing: its file was deleted or moved; a running shipper creates a new one"
             }
         })
     }

@@ -230,14 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_by_the_bytes_that_they_need() {
+    fn lines_within_counts_whole_lines() {
         let batch = three();
         let two = batch.select([0, 1]).body().len();
         assert_eq!([0, two - 1, two, usize::MAX].map(|max| batch.lines_within(max)), [0, 1, 2, 3]);
     }
 
     #[test]
-    fn parts_keep_their_bytes() {
+    fn slices_and_selections_keep_their_bytes() {
         let batch = three();
         for part in [batch.select([0, 2]), batch.select([2]), batch.slice(1..3), batch.slice(0..0)] {
             for (place, line) in part.lines().iter().enumerate() {

@@ -49,7 +49,7 @@ impl fmt::Display for Outcome {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::InPlace => "in place",
-            Self::Unproven => "unproven, the credentials may not read it",
+            Self::Unproven => "unproven, the credentials do not allow reading it",
             Self::NotUsed => "not used",
         })
     }

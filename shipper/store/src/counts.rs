@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_are_as_asked_or_wider_and_never_too_many() {
+    fn steps_are_widened_to_the_bucket_limit() {
         let at = Timestamp::from_unix_ms;
         let minute = Duration::from_secs(60);
         let steps = Steps::between(at(90_000), at(240_000), minute);

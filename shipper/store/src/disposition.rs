@@ -152,18 +152,18 @@ impl CauseKind {
 pub enum WriteError {
     /// No usable response (connection error, timeout, 429, 5xx, truncated body). It is unknown what was stored: retry
     /// the batch after a backoff.
-    #[error("the store did not take the batch: {0}")]
+    #[error("the store did not accept the batch: {0}")]
     Unavailable(Cause),
     /// The response exceeds the size limit. It is unknown what was stored: retry after a backoff with smaller requests,
     /// which have shorter responses.
-    #[error("the store's answer can't be read: {0}")]
+    #[error("invalid response of the store: {0}")]
     AnswerTooLong(Cause),
     /// The store refuses all writes for a reason that the operator must fix (permissions, an index block, a full disk):
     /// pause, report it and retry.
     #[error("the store refuses writes: {0}")]
     Refused(Cause),
     /// The request is larger than the store accepts: split it.
-    #[error("the store takes no request of this size: {0}")]
+    #[error("the request is too large for the store: {0}")]
     TooLarge(Cause),
     /// The store rejects this request: bisect it until the offending line is alone.
     #[error("the store rejects the batch: {0}")]
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_cut_between_characters() {
+    fn a_reason_is_truncated_at_a_character_boundary() {
         let cause = Cause::new(400, "ä".repeat(Cause::MAX_REASON_BYTES));
         assert!(cause.reason.len() <= Cause::MAX_REASON_BYTES && cause.reason.chars().all(|c| c == 'ä'));
     }

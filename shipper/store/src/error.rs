@@ -8,7 +8,7 @@ use crate::disposition::Cause;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory for the embedded store can't be created.
-    #[error("can't make the folder {}: {source}", path.display())]
+    #[error("can't create the directory {}: {source}", path.display())]
     Folder {
         /// The directory.
         path: PathBuf,
@@ -16,13 +16,13 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The embedded store's directory was removed while the store was open.
-    #[error("the store's folder {} is missing: put it back, or restart the shipper to make it", path.display())]
+    #[error("the store's directory {} is missing: restore it, or restart the shipper to create it", path.display())]
     NoFolder {
         /// The directory.
         path: PathBuf,
     },
     /// The embedded store's file was replaced by another one while it was being opened.
-    #[error("the store {} was replaced while it was opened: try again", path.display())]
+    #[error("the store {} was replaced while it was being opened: retry", path.display())]
     Replaced {
         /// The file.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum OpenError {
         reason: String,
     },
     /// The disk of the embedded store is too full to open it.
-    #[error("can't open the store {}: {reason}: make room on its disk", path.display())]
+    #[error("can't open the store {}: {reason}: free space on its disk", path.display())]
     Full {
         /// The file.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum OpenError {
         reason: String,
     },
     /// The embedded store was created by a newer version of this program.
-    #[error("the store {} has schema version {found}, this program knows up to {known}: use a newer version", path.display())]
+    #[error("the schema version {found} of the store {} is newer than this program's {known}: use a newer version", path.display())]
     NewerSchema {
         /// The file.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum OpenError {
         reason: String,
     },
     /// The settings of the engine's client are not usable.
-    #[error("can't make a client for the engine: {0}")]
+    #[error("can't create a client for the engine: {0}")]
     Client(String),
 }
 

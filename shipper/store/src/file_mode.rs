@@ -14,10 +14,10 @@ pub struct FileMode(u32);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseFileModeError {
     /// The text is not an octal mode of a supported form.
-    #[error("{0:?} is no file mode: expected 0600, or with rights for a group 0640 or 0660")]
+    #[error("{0:?} is not a file mode: expected 0600, or 0640 or 0660 for group access")]
     Malformed(String),
     /// The mode grants permissions to all users.
-    #[error("{0:?} gives rights to everyone: expected 0600, or with rights for a group 0640 or 0660")]
+    #[error("{0:?} grants access to all users: expected 0600, or 0640 or 0660 for group access")]
     OpenToOthers(String),
 }
 
@@ -181,7 +181,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_folder_that_is_made_keeps_the_set_group_id_of_the_one_above() {
+    fn a_new_directory_inherits_the_set_group_id() {
         use std::os::unix::fs::PermissionsExt as _;
         let base = tempfile::tempdir().unwrap();
         std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o2750)).unwrap();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_octal_and_leave_the_owner_his_rights() {
+    fn modes_are_octal_and_keep_the_owners_permissions() {
         for (text, file, folder) in [("0600", 0o600, 0o700), ("640", 0o640, 0o750), ("0660", 0o660, 0o770)] {
             let mode: FileMode = text.parse().unwrap();
             assert_eq!((mode.file(), mode.folder()), (file, folder), "{text}");
@@ -203,7 +203,7 @@ mod tests {
         assert!("0620".parse::<FileMode>().is_err(), "a group that may write and not read");
         for text in ["0666", "0604", "0622", "0644", "0602", "601", "0664"] {
             let refused = text.parse::<FileMode>().unwrap_err().to_string();
-            assert!(refused.contains(text) && refused.contains("gives rights to everyone"), "{refused}");
+            assert!(refused.contains(text) && refused.contains("grants access to all users"), "{refused}");
         }
         assert_eq!(FileMode::default().to_string(), "0600");
     }

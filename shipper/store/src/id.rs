@@ -54,7 +54,7 @@ impl From<Uuid> for GenerationId {
 
 /// The text is not a generation id: 32 hexadecimal digits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a generation is written as 32 hexadecimal digits")]
+#[error("invalid generation: expected 32 hexadecimal digits")]
 pub struct ParseGenerationError;
 
 impl FromStr for GenerationId {
@@ -117,7 +117,7 @@ impl LineId {
 
 /// The text is not a document id.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a line's id is written as 32 hexadecimal digits, a hyphen and 12 more")]
+#[error("invalid line id: expected 32 hexadecimal digits, a hyphen and 12 more")]
 pub struct ParseLineIdError;
 
 impl FromStr for LineId {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_its_text() {
+    fn an_id_round_trips_through_its_text() {
         let id = LineId { generation: GenerationId::new(1, &[7; 10]), offset: 0xabc };
         assert_eq!(id.to_string().as_bytes(), id.to_bytes());
         assert_eq!(id.generation.to_string().parse(), Ok(id.generation));

@@ -20,7 +20,7 @@ pub enum Level {
 
 /// The text is not one of the contract's levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a level is one of trace, debug, info, warn, error")]
+#[error("unknown level: expected trace, debug, info, warn or error")]
 pub struct ParseLevelError;
 
 impl Level {

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_taken_out() {
+    fn variable_parts_are_replaced() {
         for (message, expected) in [
             ("", ""),
             ("payment failed", "payment failed"),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_pattern_are_those_that_a_search_finds() {
+    fn pattern_words_are_words_of_a_search() {
         let words = |message: &str| pattern_words(message).join(" ");
         assert_eq!(words("Order 7: can't reach db.internal"), "order can't reach db.internal");
         assert_eq!(words("key=a_1 of snake_case, \"ann\" waits"), "of snake_case waits");
@@ -139,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_message_of_a_pattern_has_its_words(message in "[ab' .5_:,\"#\u{e9}\u{301}\u{5d0}]{0,40}", other in "[7a_.\u{e9}]{0,3}7") {
+        fn every_message_of_a_pattern_contains_its_words(message in "[ab' .5_:,\"#\u{e9}\u{301}\u{5d0}]{0,40}", other in "[7a_.\u{e9}]{0,3}7") {
             let alike = message.replace('5', &other);
             prop_assume!(pattern(&alike) == pattern(&message));
             let words: Vec<_> = words(&alike).collect();
@@ -149,14 +149,14 @@ mod tests {
         }
 
         #[test]
-        fn a_pattern_is_bounded_and_its_own_pattern(message in "\\PC{0,300}") {
+        fn a_pattern_is_bounded_and_idempotent(message in "\\PC{0,300}") {
             let once = pattern(&message);
             prop_assert!(once.len() <= PATTERN_MAX_BYTES);
             prop_assert_eq!(pattern(&once), once);
         }
 
         #[test]
-        fn numbers_change_no_pattern(first in any::<u64>(), second in any::<u64>()) {
+        fn numbers_do_not_change_a_pattern(first in any::<u64>(), second in any::<u64>()) {
             prop_assert_eq!(pattern(&format!("took {first} ms")), pattern(&format!("took {second} ms")));
         }
     }

@@ -44,13 +44,13 @@ pub(crate) struct Route {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParseProxyError {
     /// The text is not the address of a proxy.
-    #[error("{0:?} can't be used as a proxy: expected http://HOST:PORT or https://HOST:PORT")]
+    #[error("invalid proxy address {0:?}: expected http://HOST:PORT or https://HOST:PORT")]
     Address(String),
-    /// The address contains credentials, which have settings of their own. The message does not show them.
-    #[error("the address of the proxy {0:?} has credentials in it: give user and password by settings of their own")]
+    /// The address contains credentials, which have separately. The message does not show them.
+    #[error("the proxy address {0:?} contains credentials: set user and password separately")]
     Credentials(String),
     /// An entry of `no_proxy` looks like a network and is not valid.
-    #[error("{0:?} in no_proxy is no network: expected ADDRESS/BITS, such as 10.0.0.0/8")]
+    #[error("{0:?} in no_proxy is not a network: expected ADDRESS/BITS, such as 10.0.0.0/8")]
     Network(String),
 }
 
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schemes_variable_names_the_proxy_and_all_proxy_the_rest() {
+    fn scheme_variables_take_precedence_over_all_proxy() {
         for (variables, address, expected) in [
             (&[("https_proxy", "http://p:3128")][..], "https://e:9200", Some("p:3128")),
             (&[("HTTPS_PROXY", "http://p:3128/")], "https://e:9200", Some("p:3128")),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_takes_domains_networks_ports_and_the_star() {
+    fn no_proxy_accepts_domains_networks_ports_and_a_wildcard() {
         for (entries, address, is_direct) in [
             ("*", "https://127.0.0.1:9200", true),
             ("*", "https://e.example", true),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_with_more_bits_than_there_are_is_refused_by_name() {
+    fn an_invalid_prefix_length_is_rejected() {
         let found = |proxy: &str, except: &str| {
             let lookup = |name: &str| match name {
                 "https_proxy" => Some(proxy.to_owned()),
@@ -280,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_its_password() {
+    fn invalid_proxies_are_rejected_without_showing_passwords() {
         for address in ["socks5://u:secret@p:1080", "ftp://p", "http://", "http://p/path", "http://u:secret@p:99999"] {
             let error = Proxy::given(address, None).unwrap_err().to_string();
             assert!(!error.contains("secret") && error.contains("expected http://HOST:PORT"), "{error}");
         }
         let error = Proxy::given("http://u:secret@p:1", None).unwrap_err();
         assert_eq!(error, ParseProxyError::Credentials("p:1".to_owned()), "a password in an address");
-        assert!(error.to_string().contains("settings of their own"), "{error}");
+        assert!(error.to_string().contains("separately"), "{error}");
         let proxy = Proxy::given("http://p:1", Some(("u".to_owned(), "secret".to_owned()))).unwrap();
         let environment =
             Proxy::from_environment(|name| (name != "no_proxy").then(|| "http://u:secret@p:1".to_owned()));

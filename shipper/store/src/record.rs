@@ -148,7 +148,7 @@ mod tests {
     const LINE: &str = r#"{"timestamp":"2026-11-23T18:51:20.123Z","service":"shop","level":"info","message":"hi \"you\"","request_id":"r-1","project_id":null,"extra":{"message":1}}"#;
 
     #[test]
-    fn a_record_is_read_in_place() {
+    fn a_record_borrows_from_its_document() {
         let record = read(LINE).unwrap();
         assert_eq!(record.message, "hi \"you\"");
         assert_eq!((record.level, record.project_id), (Level::Info, None));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_misses_the_contract_is_no_record() {
+    fn documents_that_break_the_contract_are_rejected() {
         for (from, to) in [
             ("\"info\"", "\"INFO\""),
             ("\"info\"", "30"),

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_named_is_seen() {
+    fn only_named_projects_are_visible() {
         assert!(Scope::All.sees(None) && Scope::All.sees(Some("p")));
         let one = Scope::project("p");
         assert!(one.sees(Some("p")) && !one.sees(Some("P")) && !one.sees(None));

@@ -153,7 +153,7 @@ pub struct Cursor {
 
 /// The text is not a cursor returned by a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a cursor: pass on what the last page gave as next")]
+#[error("invalid cursor: expected the value of `next` from the previous page")]
 pub struct ParseCursorError;
 
 impl Cursor {
@@ -207,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_its_text(micros in any::<i64>(), nanos in 0..1_000_u16, offset in proptest::option::of(0..=MAX_OFFSET)) {
+        fn a_cursor_round_trips_through_its_text(micros in any::<i64>(), nanos in 0..1_000_u16, offset in proptest::option::of(0..=MAX_OFFSET)) {
             let generation = GenerationId::new(1, &[7; 10]);
             let cursor = Cursor { micros, nanos, origin: offset.map(|offset| (generation, offset)) };
             let text = cursor.to_string();
@@ -216,13 +216,13 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_without_a_panic(text in ".{0,90}") {
+        fn parsing_any_text_does_not_panic(text in ".{0,90}") {
             let _ = text.parse::<Cursor>();
         }
     }
 
     #[test]
-    fn other_texts_are_no_cursors() {
+    fn other_texts_are_rejected() {
         for text in [
             "",
             "1",

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_not_shown() {
+    fn debug_does_not_show_secrets() {
         let basic = Credentials::Basic { user: "logs".into(), password: "hunter2".into() };
         for credentials in [basic, Credentials::ApiKey("hunter2".into())] {
             let settings = EngineSettings { credentials: Some(credentials), ..EngineSettings::default() };

@@ -145,7 +145,7 @@ impl Store {
     /// Writes a batch through one host, given by its index in [`Store::hosts`].
     ///
     /// # Errors
-    /// Same as [`Store::write`]; also when there is no such host.
+    /// Same as [`Store::write`]; also when no such host.
     pub async fn write_to(&self, host: usize, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
         match self {
             Self::Engine(engine) => engine.write(batch, Some(host)).await,
@@ -429,7 +429,7 @@ impl Store {
     /// Same as [`Store::search`].
     pub async fn export(&self, selection: &Selection, place: ExportPlace) -> Result<ExportPage, SearchError> {
         match self {
-            Self::Engine(_) => Err(SearchError::Refused(Cause::new(0, "only an embedded store is exported"))),
+            Self::Engine(_) => Err(SearchError::Refused(Cause::new(0, "only embedded stores can be exported"))),
             Self::Sqlite(sqlite) => sqlite.export(selection, place).await,
         }
     }

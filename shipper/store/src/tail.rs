@@ -50,7 +50,7 @@ pub(crate) struct IndexPlace {
 
 /// The text is not a cursor returned by a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a place to go on from: pass on what the last page gave")]
+#[error("invalid cursor: expected the cursor of the previous page")]
 pub struct ParseTailPlaceError;
 
 /// Maximum number of indices in a cursor, the last ones by name. Lines added to other indices are missed.
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_its_text() {
+    fn a_cursor_round_trips_through_its_text() {
         for text in ["r0", "r17", "i0", "i1,2026.11.23:-1:4", "i9,2026.11.23:5:5,2026.11.24:0:9"] {
             assert_eq!(text.parse::<TailPlace>().unwrap().to_string(), text);
         }

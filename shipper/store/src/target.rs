@@ -19,10 +19,10 @@ pub enum Target {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParseTargetError {
     /// The text has neither of the two forms.
-    #[error("{0:?} is not a store: give sqlite:PATH or http(s)://HOST:PORT[,…]")]
+    #[error("invalid store {0:?}: expected sqlite:PATH or http(s)://HOST:PORT[,…]")]
     Form(String),
     /// One of the addresses is invalid.
-    #[error("{address:?} can't be used as an address: {reason}")]
+    #[error("invalid address {address:?}: {reason}")]
     Address {
         /// The address, without credentials.
         address: String,
@@ -60,16 +60,13 @@ pub fn parse_address(address: &str) -> Result<Url, ParseTargetError> {
     let url = Url::parse(address)
         .map_err(|error| refuse(address.rsplit('@').next().unwrap_or_default(), &error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(refuse(address.rsplit('@').next().unwrap_or_default(), "it needs http:// or https:// and a host"));
+        return Err(refuse(address.rsplit('@').next().unwrap_or_default(), "expected http:// or https:// and a host"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse(
-            url.host_str().unwrap_or_default(),
-            "credentials do not belong in an address; an engine's are given in a file",
-        ));
+        return Err(refuse(url.host_str().unwrap_or_default(), "it contains credentials, which must be set in a file"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(refuse(address, "it must not have a query or a fragment"));
+        return Err(refuse(address, "it must not contain a query or a fragment"));
     }
     Ok(url)
 }
@@ -93,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_are_read_and_shown() {
+    fn both_forms_parse_and_display() {
         for text in ["sqlite:data/logs.db", "http://127.0.0.1:9200/", "http://127.0.0.1:9200/,https://b.example:9200/"]
         {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
@@ -101,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_refused_without_their_secrets() {
+    fn other_forms_are_rejected_without_showing_secrets() {
         for text in [
             "",
             "sqlite:",

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_rfc_3339_allows() {
+    fn parses_rfc_3339() {
         let base = Timestamp::parse(b"2026-11-23T18:51:20Z").unwrap();
         assert_eq!(base.to_string(), "2026-11-23T18:51:20.000000Z");
         assert_eq!(base.day().to_string(), "2026.11.23");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn rejects_everything_else() {
         for text in [
             "",
             "2026-11-23",
@@ -223,7 +223,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn parsing_any_bytes_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = Timestamp::parse(&bytes);
         }
     }

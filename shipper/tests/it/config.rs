@@ -232,7 +232,7 @@ fn what_can_not_be_used_is_refused_in_a_line() {
         (&["--to=sqlite:x", "--field=order.id"], "fields: \"order.id\" is not NAME=TYPE"),
         (&["--to=sqlite:x", "--field=a=int"], "fields: \"int\" of \"a\" is no type: a type is one of keyword"),
         (&["--to=sqlite:x", "--field=origin.x=text"], "\"origin\" is a field of every line"),
-        (&["--to=sqlite:x", "--field=a=text", "--field=a.b=text"], "\"a.b\" stands below \"a\""),
+        (&["--to=sqlite:x", "--field=a=text", "--field=a.b=text"], "\"a.b\" is below \"a\""),
         (&["--to=sqlite:x", "--user=who"], "user: it needs password_file"),
         (&["--to=sqlite:x", "--password-file=password"], "password_file: it needs user"),
         (&["--to=sqlite:x", "--user=w", "--password-file=password", "--api-key-file=key"], "not both"),

@@ -268,5 +268,5 @@ fn what_others_may_read_is_named_at_the_start() {
     assert!(!said.contains("file open to others"), "{said}");
     let (code, said) =
         crate::program::finish(&place, place.shipper(&["run", "--to", "sqlite:x", "--file-mode", "0700"]));
-    assert!(code == 2 && said.contains("file_mode: \"0700\" is no file mode"), "{said}");
+    assert!(code == 2 && said.contains("file_mode: \"0700\" is not a file mode"), "{said}");
 }

@@ -157,8 +157,10 @@ fn what_an_engine_refuses_waits(trial: &mut Trial) {
         trial.set(block.0, &json!(true));
         let (code, said) = trial.preflight();
         assert_eq!(code, REFUSED, "{said}");
-        let expected =
-            format!("cluster blocks: blocked, the cluster is read-only ({0}), lines would wait: set {0} ", block.0);
+        let expected = format!(
+            "cluster blocks: blocked, the cluster is read-only ({0}), so lines would stay pending: set {0} ",
+            block.0
+        );
         assert!(said.contains(&expected), "{said}");
         trial.set(block.0, &Value::Null);
     }

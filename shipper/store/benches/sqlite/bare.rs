@@ -1,4 +1,4 @@
-//! Bare programs over rusqlite that write the same lines, with the same pragmas and as many a transaction.
+//! Minimal programs with rusqlite that write the same lines, with the same pragmas and transaction sizes.
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,7 +18,7 @@ fn bare(path: &Path, tables: &str) -> Connection {
     connection
 }
 
-/// Fills tables as the store has them, with rows as the store made them.
+/// Fills the store's tables with the rows that the store wrote.
 pub(crate) fn same_tables(folder: &Path, made: &Path, total: u64) -> f64 {
     let made = Connection::open(made).unwrap();
     let tables = "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE type != 'view' AND sql IS NOT NULL";
@@ -66,7 +66,7 @@ pub(crate) fn same_tables(folder: &Path, made: &Path, total: u64) -> f64 {
         }
         steps.add("bare, same tables", cpu_now() - cpu, began);
     }
-    steps.told("bare, same tables")
+    steps.rate("bare, same tables")
 }
 
 fn rows(made: &Connection, select: &str, range: [u64; 2]) -> Vec<Vec<rusqlite::types::Value>> {
@@ -77,7 +77,7 @@ fn rows(made: &Connection, select: &str, range: [u64; 2]) -> Vec<Vec<rusqlite::t
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-/// Fills tables with B-tree indexes and FTS5, which answer most of the same questions.
+/// Fills tables with B-tree indexes and FTS5, which can answer most of the same queries.
 pub(crate) fn usual_indexes(folder: &Path, total: u64) -> f64 {
     let mut connection = bare(&folder.join("usual.db"), include_str!("../../tests/lines/version_1.sql"));
     let mut steps = Steps::default();
@@ -105,5 +105,5 @@ pub(crate) fn usual_indexes(folder: &Path, total: u64) -> f64 {
         }
         steps.add("bare, usual indexes", cpu_now() - cpu, began);
     }
-    steps.told("bare, usual indexes")
+    steps.rate("bare, usual indexes")
 }

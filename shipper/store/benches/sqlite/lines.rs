@@ -1,16 +1,16 @@
-//! The lines that are written: contract records of about 343 bytes, with what the shipper adds, five a request.
+//! The lines to write: contract records of about 343 bytes with their origin, five for each request.
 
 use store::{Batch, BatchBuilder, GenerationId, LineId, Timestamp};
 
-/// Lines a batch, as the shipper makes them under load.
+/// Lines in a batch, as in the shipper under load.
 pub(crate) const BATCH_LINES: u64 = 2_000;
 
-/// Each step's figures are printed.
+/// Lines in a step, for which results are printed.
 pub(crate) const STEP_LINES: u64 = 100_000;
 
 const LINES_PER_REQUEST: u64 = 5;
 
-/// The batches of a step.
+/// Returns the batches of a step.
 pub(crate) fn batches(first: u64) -> Vec<Batch> {
     (0..STEP_LINES / BATCH_LINES).map(|number| batch(first + number * BATCH_LINES)).collect()
 }
@@ -18,7 +18,7 @@ pub(crate) fn batches(first: u64) -> Vec<Batch> {
 fn batch(first: u64) -> Batch {
     let mut builder = BatchBuilder::new("app-logs");
     for line in first..first + BATCH_LINES {
-        // A segment holds some thousands of lines, and then another begins.
+        // A segment holds some thousands of lines.
         let generation = GenerationId::new(1_795_000_000_000 + line / 200_000, &[7; 10]);
         let offset = line % 200_000 * 343;
         let level = if line % 50 == 0 { "error" } else { "info" };
@@ -50,7 +50,7 @@ pub(crate) fn time(line: u64) -> Timestamp {
     Timestamp::from_unix_micros(1_795_000_000_000_000 + line.cast_signed() * 137)
 }
 
-/// Random in appearance, as a UUID is, so that its index is written all over.
+/// Looks random, like a UUID, so that its index is written in random order.
 pub(crate) fn request_id(line: u64) -> String {
     let request = line / LINES_PER_REQUEST;
     let high = request.wrapping_mul(0x9e37_79b9_7f4a_7c15);

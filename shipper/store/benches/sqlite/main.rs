@@ -1,15 +1,15 @@
-//! The embedded store over many lines: lines written a CPU-second, how long a batch takes, and how long the usual questions.
+//! Benchmarks of the embedded store: lines written per CPU second, and durations of batches and common queries.
 //!
-//! `cargo bench -p store --bench sqlite` writes a million contract lines of about 343 bytes, each hundred-thousand told by
-//! itself; with `-- 10` it writes ten million. CPU seconds are the whole process's, user and system, with the making of the
-//! lines taken off. A batch's time is what its writer waits, one batch after the other without a pause, the sync of the
-//! disk in it; the time in which it was ready to go on and other programs had the processor is taken off. Beside it stands
-//! what it takes to append as many bytes to a file and to sync that, and nothing else.
+//! `cargo bench -p store --bench sqlite` writes a million contract lines of about 343 bytes, and prints the results of
+//! each hundred thousand; with `-- 10` it writes ten million. CPU seconds are user and system time of the whole process,
+//! without the time for generating the lines. The duration of a batch is how long its writer waits, with one batch after
+//! the other and including the sync to disk. Time in which the writer was ready but other programs had the CPU is
+//! subtracted. For comparison, the time to append and sync as many bytes to a file is printed.
 //!
-//! One request is looked for in a program that was just started, with the file in the system's memory and without (`dd`
-//! drops it from there), besides in one that runs. `bare` programs over rusqlite write the same lines: one has the usual
-//! B-tree indexes and FTS5, which answer most of the same questions; one fills the store's own tables, given what to put
-//! there, so that it reads no JSON, cuts no words and sorts nothing.
+//! One request is searched for in a newly started process, with the file cached and uncached (`dd` drops it from the
+//! page cache), and in a running one. The minimal programs in `bare` use rusqlite to write the same lines: one has common
+//! B-tree indexes and FTS5, which can answer most of the same queries. The other fills the store's own tables with
+//! prepared rows, so that it parses no JSON, splits no words and sorts nothing.
 #![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used)]
 
 mod bare;
@@ -24,18 +24,18 @@ use store::{EngineSettings, Filter, Keep, Order, Scope, Search, Store, Target, T
 
 use crate::lines::{BATCH_LINES, STEP_LINES, batches, request_id, time};
 
-/// Lines that the bare programs write at most: no more than it takes for their figures to be steady.
+/// Maximum number of lines that the minimal programs write; enough for stable results.
 const BARE_MAX_LINES: u64 = 2_000_000;
 
-/// Lines that are written while retention takes out others.
+/// Number of lines written while retention runs.
 const RETAINING_LINES: u64 = 300_000;
 
-/// What a program is told that only looks for one request.
+/// The argument of a process that only searches for one request.
 const ASK: &str = "ask-for";
 
 fn main() {
     let arguments: Vec<_> = std::env::args().collect();
-    // One thread that works and lives on, for the stopwatch.
+    // One thread that works and stays alive, for the stopwatch.
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.max_blocking_threads(1).thread_keep_alive(Duration::from_secs(86_400)).enable_all().build();
     let runtime = runtime.unwrap();
@@ -61,18 +61,18 @@ async fn run(total: u64) {
         bytes += batches.iter().map(|batch| batch.body().len()).sum::<usize>();
     }
     let file_bytes = std::fs::metadata(&path).unwrap().len();
-    let own = steps.told("store");
-    tell_waits(&format!("a batch of {BATCH_LINES} lines"), &waits);
+    let own = steps.rate("store");
+    print_waits(&format!("a batch of {BATCH_LINES} lines"), &waits);
     let batch_bytes = bytes / waits.len();
-    tell_waits("as many bytes appended and synced", &appends(folder.path(), batch_bytes, waits.len().min(2_000)));
+    print_waits("as many bytes appended and synced", &appends(folder.path(), batch_bytes, waits.len().min(2_000)));
     println!("on disk: {} bytes a line, from {} sent", file_bytes / steps.lines, bytes as u64 / steps.lines);
     searches(&store, steps.lines).await;
     drop(store);
     one_request_first(&path, &request_id(steps.lines / 2));
     let same = bare::same_tables(folder.path(), &path, total.min(BARE_MAX_LINES));
-    println!("written: {:.2} of bare rusqlite with the same tables, given what to put there", own / same);
+    println!("written: {:.2} of bare rusqlite with the same tables and prepared rows", own / same);
     let usual = bare::usual_indexes(folder.path(), total.min(BARE_MAX_LINES));
-    println!("written: {:.2} of bare rusqlite with the usual indexes and FTS5", own / usual);
+    println!("written: {:.2} of bare rusqlite with common indexes and FTS5", own / usual);
     while_retaining(&path, steps.lines, file_bytes).await;
 }
 
@@ -80,15 +80,15 @@ async fn open(path: &Path) -> Store {
     Store::open_writer(&Target::Sqlite(path.to_owned()), &EngineSettings::default()).await.unwrap()
 }
 
-/// Writes a batch; milliseconds.
+/// Writes a batch and returns the duration in milliseconds.
 async fn wait(store: &Store, batch: &store::Batch) -> f64 {
     let began = Stopwatch::start();
     store.write(batch).await.unwrap();
     began.milliseconds()
 }
 
-/// Time that passes, but for that in which a thread was ready to go on and another program had the processor, as
-/// `/proc/self/task/*/schedstat` counts it of the main thread and of the one that works while it waits.
+/// Measures elapsed time minus the time in which a thread was ready but another program had the CPU. That time is read
+/// from `/proc/self/task/*/schedstat` for the main thread and the one that works while it waits.
 struct Stopwatch {
     began: Instant,
     passed_over: Duration,
@@ -118,7 +118,7 @@ fn passed_over() -> Duration {
     all
 }
 
-fn tell_waits(name: &str, waits: &[f64]) {
+fn print_waits(name: &str, waits: &[f64]) {
     let mut sorted = waits.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = |thousandths: usize| sorted[(sorted.len() * thousandths).div_ceil(1_000).max(1) - 1];
@@ -131,7 +131,7 @@ fn tell_waits(name: &str, waits: &[f64]) {
     );
 }
 
-/// How long the disk takes by itself.
+/// Measures how long the disk alone takes.
 fn appends(folder: &Path, bytes: usize, count: usize) -> Vec<f64> {
     let path = folder.join("appended");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -147,7 +147,7 @@ fn appends(folder: &Path, bytes: usize, count: usize) -> Vec<f64> {
     waits
 }
 
-/// Writes on while retention takes out a fifth of the file.
+/// Writes while retention deletes a fifth of the file.
 async fn while_retaining(path: &Path, written: u64, file_bytes: u64) {
     let store = open(path).await;
     let keep = Keep { bytes: Some(file_bytes / 5 * 4), age: None };
@@ -170,12 +170,12 @@ async fn while_retaining(path: &Path, written: u64, file_bytes: u64) {
             waits.push(wait(&store, batch).await);
         }
     }
-    tell_waits("a batch while old lines are taken out", &waits);
+    print_waits("a batch while retention runs", &waits);
     let (lines, longest) = retaining.await.unwrap();
-    println!("taken out: {lines} lines, the longest step {:.1} ms", longest.as_secs_f64() * 1e3);
+    println!("deleted: {lines} lines, the longest step {:.1} ms", longest.as_secs_f64() * 1e3);
 }
 
-/// What a program that was just started does: opens the store, finds a request, and tells how long it took.
+/// A newly started process: opens the store, searches for a request, and prints the duration.
 async fn ask(path: &Path, id: &str) {
     let began = Stopwatch::start();
     let store = Store::open_reader(&Target::Sqlite(path.to_owned()), &EngineSettings::default()).await.unwrap();
@@ -191,17 +191,17 @@ fn one_request_first(path: &Path, id: &str) {
             let input = format!("if={}", path.display());
             let dropped = Command::new("dd").args([&input, "iflag=nocache", "count=0", "status=none"]).status();
             if !dropped.is_ok_and(|status| status.success()) {
-                println!("found: the file could not be dropped from memory");
+                println!("found: the file could not be dropped from the page cache");
                 return;
             }
         }
         let asked = Command::new(std::env::current_exe().unwrap()).arg(ASK).arg(path).arg(id).output().unwrap();
         let said = String::from_utf8(asked.stdout).unwrap();
-        println!("found: one request by a program just started, the file {name}: {}", said.trim());
+        println!("found: one request in a new process, the file {name}: {}", said.trim());
     }
 }
 
-/// Figures by steps of [`STEP_LINES`].
+/// Results by steps of [`STEP_LINES`].
 #[derive(Default)]
 pub(crate) struct Steps {
     pub(crate) lines: u64,
@@ -217,8 +217,8 @@ impl Steps {
         println!("{name}: {:>9} lines: {:>7.0} a CPU-second, {:>7.0} a second", self.lines, rate(cpu), rate(wall));
     }
 
-    /// Lines a CPU-second over the last million, or over all where there are fewer.
-    pub(crate) fn told(&self, name: &str) -> f64 {
+    /// Returns lines per CPU second over the last million, or over all if there are fewer.
+    pub(crate) fn rate(&self, name: &str) -> f64 {
         let last = &self.cpu_seconds[self.cpu_seconds.len().saturating_sub(10)..];
         let rate = |steps: &[f64]| as_f64(STEP_LINES) * as_f64(steps.len() as u64) / steps.iter().sum::<f64>();
         println!(
@@ -264,7 +264,7 @@ fn as_f64(number: u64) -> f64 {
     number as f64
 }
 
-/// User and system time of this process in seconds, as `/proc/self/stat` counts it in hundredths.
+/// Returns user and system time of this process in seconds; `/proc/self/stat` counts hundredths.
 pub(crate) fn cpu_now() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let after_name = stat.rsplit(')').next().unwrap();

@@ -155,13 +155,13 @@ fn step(
         None => Outcome::Created,
         Some(there) if !is_ours(there) => {
             return Err(refused(format!(
-                "{what} is there and is not this program's: it is left as it is; choose another name with {option}"
+                "{what} exists and does not belong to this program, so it is left unchanged: choose another name with {option}"
             )));
         }
         Some(_) if version < own => Outcome::Updated,
         Some(_) if version > own && *fields_differ => {
             return Err(refused(format!(
-                "{what} is of a newer version of this program and has other named fields: name the fields by that \
+                "{what} is from a newer version of this program and has other named fields: set the fields with that \
                  version, or none here"
             )));
         }
@@ -172,7 +172,7 @@ fn step(
     if mode == BootstrapMode::Check && outcome != Outcome::InPlace {
         let state = match outcome {
             Outcome::Created => "is missing",
-            _ if version < own => "is an older one",
+            _ if version < own => "is an older version",
             _ => "has other named fields",
         };
         return Err(refused(format!("{what} {state}: run `shipper bootstrap`, or allow it with --bootstrap apply")));
@@ -202,7 +202,7 @@ pub(super) fn said_no(answer: &Answer, what: &str) -> BootstrapError {
         let processor = rest.split(']').next().unwrap_or_default();
         return refused(format!(
             "the engine lacks the ingest processor {processor:?} (its ingest-common module is not installed): install it, \
-             or ship without a pipeline by --pipeline none"
+             or set --pipeline none"
         ));
     }
     let (kind, reason) = answer.error();

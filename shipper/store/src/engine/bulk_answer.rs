@@ -33,7 +33,7 @@ pub(super) fn read(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteE
     if dispositions.len() == lines {
         return Ok(dispositions);
     }
-    let reason = format!("the answer speaks of {} lines, and {lines} were sent", dispositions.len());
+    let reason = format!("the response has {} items for {lines} lines", dispositions.len());
     Err(WriteError::Unavailable(Cause::new(200, reason)))
 }
 
@@ -90,7 +90,7 @@ enum Meaning {
 
 fn read_items(body: &[u8]) -> Result<Vec<Disposition>, WriteError> {
     let answer: Answer = serde_json::from_slice(body)
-        .map_err(|error| WriteError::Unavailable(Cause::new(200, format!("the answer can't be read: {error}"))))?;
+        .map_err(|error| WriteError::Unavailable(Cause::new(200, format!("invalid response: {error}"))))?;
     let mut refused = None;
     let mut dispositions = Vec::with_capacity(answer.items.len());
     let mut settled = false;
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_errors_stores_all() {
+    fn a_response_without_errors_stores_all_lines() {
         let body = br#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":201}}]}"#;
         assert_eq!(read(body, 2), Ok(vec![Disposition::Stored; 2]));
         assert!(matches!(read(body, 3), Err(WriteError::Unavailable(_))));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_by_itself_is_sent_again() {
+    fn transient_errors_are_retried() {
         for (status, kind) in [
             (429, "es_rejected_execution_exception"),
             (429, "circuit_breaking_exception"),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_line_can_help_is_a_refusal_of_its_index_or_of_all() {
+    fn blocks_refuse_their_index_or_all_lines() {
         for (status, kind, reason) in [
             (403, "cluster_block_exception", "blocked by: [FORBIDDEN/6/cluster read-only (api)];"),
             (403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/8/index write (api)];"),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_that_got_through_shows_that_not_all_are_refused_wherever_it_stands() {
+    fn one_stored_line_rules_out_a_general_refusal() {
         let through = "{\"create\":{\"status\":201}}".to_owned();
         let refused = error(400, "illegal_argument_exception", "pipeline with id [app-logs] does not exist");
         let busy = error(429, "es_rejected_execution_exception", "queue full");
@@ -320,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_word_on_a_line_settles_nothing() {
+    fn unexpected_statuses_settle_nothing() {
         for status in [0, 100, 202, 204, 302, 308, 399, 600, 999] {
             for item in [format!("{{\"create\":{{\"status\":{status}}}}}"), error(status, "some_exception", "words")] {
                 let read = read(&answer(&[&item]), 1).unwrap();
                 assert!(matches!(&read[..], [Disposition::Retry(_)]), "{item}: {read:?}");
             }
         }
-        // Created and refused at once; a conflict that is none of ids.
+        // Created and refused at the same time; a conflict that is not about ids.
         for (status, kind) in [(201, "mapper_parsing_exception"), (409, "some_exception")] {
             let read = read(&answer(&[&error(status, kind, "words")]), 1).unwrap();
             assert!(matches!(&read[..], [Disposition::Retry(_)]), "{status}: {read:?}");
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_counts_whatever_the_head_says_of_errors() {
+    fn items_are_read_whatever_the_errors_flag_says() {
         let mapping = error(400, "document_parsing_exception", "failed to parse field [status]");
         let body = format!("{{\"errors\":false,\"items\":[{{\"create\":{{\"status\":201}}}},{mapping}]}}");
         let mixed = read(body.as_bytes(), 2).unwrap();
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_quoted_in_a_reason_refuses_nothing() {
+    fn a_quoted_line_can_not_cause_a_refusal() {
         for quoted in ["pipeline with id [x] does not exist", "Validation Failed: 1: this action would add [2] shards"]
         {
             let item = error(400, "document_parsing_exception", &format!("failed to parse field: '{quoted}'"));
@@ -386,12 +386,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn parsing_any_bytes_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = read(&bytes, 1);
         }
 
         #[test]
-        fn a_cut_answer_stores_nothing(lines in 1_usize..6, cut in 1_usize..40) {
+        fn a_truncated_response_stores_nothing(lines in 1_usize..6, cut in 1_usize..40) {
             let items = vec!["{\"create\":{\"status\":201}}"; lines].join(",");
             let body = format!("{{\"errors\":false,\"items\":[{items}]}}").into_bytes();
             prop_assert_eq!(read(&body, lines), Ok(vec![Disposition::Stored; lines]));

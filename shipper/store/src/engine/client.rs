@@ -34,8 +34,8 @@ const BULK_ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// What to do about a proxy that requires authentication.
-const PROXY_ADVICE: &str = "the proxy asks for credentials, or others: give proxy_user and proxy_password_file \
-     (STORE_PROXY_USER and STORE_PROXY_PASSWORD_FILE), or both in the address that the environment has";
+const PROXY_ADVICE: &str = "the proxy requires credentials, or other ones: set proxy_user and proxy_password_file \
+     (STORE_PROXY_USER and STORE_PROXY_PASSWORD_FILE), or both in the environment's proxy address";
 
 /// An engine's response.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub(super) enum NoAnswer {
 impl NoAnswer {
     pub(super) fn into_cause(self) -> Cause {
         match self {
-            Self::TimedOut => Cause::new(0, "no answer in time").of_kind(CauseKind::TimedOut),
+            Self::TimedOut => Cause::new(0, "no response within the timeout").of_kind(CauseKind::TimedOut),
             Self::Failed(cause) | Self::TooLong(cause) => cause,
         }
     }
@@ -91,7 +91,7 @@ impl Answer {
             _ => match (error.as_str(), &self.proxy) {
                 (Some(text), _) => text.to_owned(),
                 // The body is not in an engine's format.
-                (None, Some(proxy)) => format!("from the proxy {proxy}, or the store behind it: {}", self.beginning()),
+                (None, Some(proxy)) => format!("from the proxy {proxy} or the store behind it: {}", self.beginning()),
                 (None, None) => self.beginning(),
             },
         };
@@ -106,9 +106,9 @@ impl Answer {
     /// Describes a redirect. It is not followed: that would send credentials to any host it names, and turn a POST into
     /// a GET.
     fn redirect(&self) -> Cause {
-        let place = self.location.as_deref().unwrap_or("a place that it does not name");
-        let advice = "give the address that the store itself answers at with --to";
-        Cause::new(self.status, format!("HTTP {}: a redirect to {place}, which is not followed: {advice}", self.status))
+        let place = self.location.as_deref().unwrap_or("an unspecified location");
+        let advice = "set --to to the store's own address";
+        Cause::new(self.status, format!("HTTP {}: redirect to {place}, which is not followed: {advice}", self.status))
     }
 
     /// Returns type and reason of the engine's error, or empty strings.
@@ -141,7 +141,7 @@ impl Client {
         let node = |address: &Url| Node::new(address, settings, &tls);
         let nodes: Arc<[Node]> = addresses.iter().map(node).collect::<Result<_, OpenError>>()?;
         if nodes.is_empty() {
-            return Err(OpenError::Client("no address is given".to_owned()));
+            return Err(OpenError::Client("no address".to_owned()));
         }
         let (timeout, compression) = (settings.request_timeout, settings.compression);
         Ok(Self { nodes, turn: Arc::default(), timeout, compression })
@@ -197,7 +197,7 @@ impl Client {
         const NDJSON: &str = "application/x-ndjson";
         let first = || self.turn.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
         let Some(node) = self.nodes.get(host.unwrap_or_else(first)) else {
-            return Err(NoAnswer::Failed(Cause::new(0, "there is no such host").of_kind(CauseKind::Unreachable)));
+            return Err(NoAnswer::Failed(Cause::new(0, "no such host").of_kind(CauseKind::Unreachable)));
         };
         let mut headers = self.headers(NDJSON);
         let body = match self.compression {

@@ -27,7 +27,7 @@ impl Engine {
         match self.client.send(Method::Post, &path, "application/json", &parameters, None).await {
             Ok(answer) if answer.status == 200 => {
                 if answer.json()["_shards"]["failed"].as_u64().unwrap_or(0) > 0 {
-                    return Err(SearchError::Unavailable(Cause::new(200, "not every shard could be refreshed")));
+                    return Err(SearchError::Unavailable(Cause::new(200, "not all shards were refreshed")));
                 }
                 Ok(true)
             }

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_two_types_is_asked_for_where_it_is_of_its_own() {
+    fn a_field_of_two_types_is_limited_to_its_indices() {
         let days = BTreeMap::from([
             ("x-1".to_owned(), fields(&[("a", FieldType::Long), ("b", FieldType::Long)])),
             ("x-2".to_owned(), fields(&[("a", FieldType::Keyword), ("old", FieldType::Text)])),
@@ -188,13 +188,13 @@ mod tests {
         assert_eq!(known.to_string(), "a=keyword, b=long, old=text");
         assert_eq!(known.get("a").unwrap().only_in(), Some(&["x-2".to_owned()][..]));
         assert_eq!(known.get("b").unwrap().only_in(), None);
-        // What can't be together is the template's.
+        // If they can't be combined, the template's are used.
         let known = known_fields(fields(&[("old.a", FieldType::Long)]), &days);
         assert_eq!(known.to_string(), "old.a=long");
     }
 
     #[test]
-    fn a_template_has_its_fields_as_nested_objects() {
+    fn a_template_maps_fields_as_nested_objects() {
         let mut template = json!({ "_meta": {}, "template": { "mappings": { "_meta": {}, "properties": {} } } });
         put_into(
             &mut template,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_forgets_no_name_but_one_that_is_in_the_way() {
+    fn the_script_keeps_names_unless_they_conflict() {
         let known = ["a", "b", "c"].map(str::to_owned);
         let now = fields(&[("a.x", FieldType::Long), ("b", FieldType::Text)]);
         assert_eq!(script_names(Some(&now), &known), ["a.x", "b", "c"]);

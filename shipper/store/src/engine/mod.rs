@@ -79,6 +79,6 @@ fn check_name(name: &str) -> Result<(), OpenError> {
         return Ok(());
     }
     Err(OpenError::Client(format!(
-        "{name:?} can't name a pipeline or an index: use a-z 0-9 - _ . and begin with a letter or a digit"
+        "{name:?} is not a valid name of a pipeline or an index: use a-z 0-9 - _ . and begin with a letter or a digit"
     )))
 }

@@ -39,20 +39,20 @@ impl Engine {
         }
         Ok(match settings {
             Some(settings) => judge_indices(&settings, &today),
-            None => Finding::Unproven("the credentials may not read the indices' settings".to_owned()),
+            None => Finding::Unproven("the credentials do not allow reading the indices' settings".to_owned()),
         })
     }
 
     async fn blocks_of(&self, indices: &str) -> Result<Option<Value>, BootstrapError> {
         let path = format!("{indices}/_settings/index.blocks.*,index.uuid?flat_settings=true");
-        self.settings_of(&path, "can't read which indices take writes").await
+        self.settings_of(&path, "can't read the indices' blocks").await
     }
 
     /// Checks whether the cluster accepts writes and creates an index for a new day.
     pub(super) async fn cluster_blocks(&self) -> Result<Finding, BootstrapError> {
         let path = "_cluster/settings?flat_settings=true&include_defaults=true";
         let Some(settings) = self.settings_of(path, "can't read the cluster's settings").await? else {
-            return Ok(Finding::Unproven("the credentials may not read the cluster's settings".to_owned()));
+            return Ok(Finding::Unproven("the credentials do not allow reading the cluster's settings".to_owned()));
         };
         Ok(judge_cluster(&settings, &self.index_of_today()))
     }
@@ -92,14 +92,18 @@ fn judge_indices(answer: &Value, today: &str) -> Finding {
     };
     let names = list(&blocked.iter().map(|(index, _)| *index).collect::<Vec<_>>());
     if !blocked.iter().any(|(index, _)| *index == newest || *index >= today) {
-        return Finding::Unproven(format!("{names} take no writes ({block}): a line of those days would wait"));
+        return Finding::Unproven(format!(
+            "{names} block writes ({block}): late lines of those days would stay pending"
+        ));
     }
     let advice = match *block == INDEX_BLOCKS[0] {
-        true => "the disk was past its flood stage: make room, and if the engine does not lift the block by itself, ",
+        true => {
+            "the disk was above the flood-stage watermark: free space, and if the engine does not remove the block, "
+        }
         false => "",
     };
     Finding::Blocked(format!(
-        "{names} take no writes ({block}), lines would wait: {advice}set {block} to null in PUT INDEX/_settings"
+        "{names} block writes ({block}), so lines would stay pending: {advice}set {block} to null in PUT INDEX/_settings"
     ))
 }
 
@@ -116,22 +120,22 @@ fn judge_cluster(answer: &Value, index: &str) -> Finding {
     let is_set = |name: &str| setting(name).is_some_and(|value| value == "true");
     if let Some(block) = CLUSTER_BLOCKS.into_iter().find(|block| is_set(block)) {
         return Finding::Blocked(format!(
-            "the cluster is read-only ({block}), lines would wait: set {block} to null in PUT _cluster/settings"
+            "the cluster is read-only ({block}), so lines would stay pending: set {block} to null in PUT _cluster/settings"
         ));
     }
     match setting(AUTO_CREATE) {
         Some(patterns) if !makes(&patterns, index) => Finding::Blocked(format!(
-            "the cluster does not make {index} for a line that needs it ({AUTO_CREATE} is {patterns:?}), lines would wait: \
-             put \"+{}*\" before what stands there in PUT _cluster/settings",
+            "the cluster does not create {index} automatically ({AUTO_CREATE} is {patterns:?}), so lines would stay \
+             pending: prepend \"+{}*\" to it in PUT _cluster/settings",
             index.trim_end_matches(|char: char| char.is_ascii_digit() || char == '.')
         )),
         _ if is_set(CREATE_BLOCK) => Finding::Unproven(format!(
-            "the cluster is set to make no index that it is asked for ({CREATE_BLOCK}), as it sets itself when its disks are \
-             past their high watermark: lines of a new day would wait where none has room for it; make room there, or set \
+            "the cluster blocks the creation of indices ({CREATE_BLOCK}), which it sets when its disks are above the high \
+             watermark: without space on any disk, lines of a new day would stay pending; free space, or set \
              {CREATE_BLOCK} to null in PUT _cluster/settings"
         )),
         Some(_) => Finding::Proven,
-        None => Finding::Unproven(format!("the engine does not tell {AUTO_CREATE}")),
+        None => Finding::Unproven(format!("the engine does not report {AUTO_CREATE}")),
     }
 }
 
@@ -176,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_pattern_that_fits_counts() {
+    fn the_first_matching_pattern_counts() {
         let index = "app-logs-2026.11.25";
         for made in
             ["true", "", "app-logs-*", "+app-*,-*", "-other*,+*", ".watches, app-logs-2026.*.25", "[\"x\",app*]"]
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_index_without_writes_is_told_and_is_no_obstacle() {
+    fn a_blocked_old_index_is_reported_but_not_blocking() {
         let open = json!({ "settings": { "index.uuid": "u" } });
         let closed = json!({ "settings": { "index.uuid": "u", "index.blocks.write": "true" } });
         let today = "app-logs-2026.11.25";
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_passes_counts_before_one_that_stays() {
+    fn transient_settings_take_precedence() {
         let settings = json!({
             "transient": { "action.auto_create_index": "true" },
             "persistent": { "action.auto_create_index": "false" }, "defaults": {}
@@ -212,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_is_not_made_for_a_line_counts_before_one_that_is_not_made_by_asking() {
+    fn auto_create_takes_precedence_over_the_create_block() {
         let settings = |auto_create: &str| json!({ "persistent": { "cluster.blocks.create_index": "true", "action.auto_create_index": auto_create } });
         let judge = |auto_create| judge_cluster(&settings(auto_create), "app-logs-2026.11.25");
         assert!(matches!(judge("true"), Finding::Unproven(why) if why.contains(CREATE_BLOCK)));

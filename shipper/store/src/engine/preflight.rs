@@ -50,19 +50,19 @@ impl Engine {
                     return Ok(Finding::Proven);
                 }
                 Err(refused(format!(
-                    "indices {} would get other named fields than this configuration's, those of another of this \
-                     program's templates: give them an --index-prefix of which no other is the beginning",
+                    "indices {} would get the named fields of another template of this program: choose an --index-prefix \
+                     that does not begin with another one",
                     self.indices()
                 )))
             }
             200 => Err(refused(format!(
-                "indices {} would get another index template than this program's: remove it, lower its priority below \
-                 that of {:?}, or use another --index-prefix",
+                "indices {} would get an index template of another program: remove it, lower its priority below that of \
+                 {:?}, or choose another --index-prefix",
                 self.indices(),
                 self.settings.index_prefix
             ))),
-            _ if may_not_ask(&answer) => Ok(Finding::Unproven("the credentials may not ask for it".to_owned())),
-            _ => Err(said_no(&answer, "can't ask what a new index would get")),
+            _ if may_not_ask(&answer) => Ok(Finding::Unproven("the credentials do not allow this check".to_owned())),
+            _ => Err(said_no(&answer, "can't check which template a new index gets")),
         }
     }
 
@@ -79,15 +79,15 @@ impl Engine {
         match answer.status {
             200 => {}
             _ if may_not_ask(&answer) => {
-                return Ok(Finding::Unproven("the credentials may not try the pipeline".to_owned()));
+                return Ok(Finding::Unproven("the credentials do not allow simulating the pipeline".to_owned()));
             }
-            _ => return Err(said_no(&answer, "can't try the ingest pipeline")),
+            _ => return Err(said_no(&answer, "can't simulate the ingest pipeline")),
         }
         let documents = &answer.json()["docs"];
         for (place, sample) in samples.iter().enumerate() {
             sample.judge(&documents[place]).map_err(|flaw| {
                 refused(format!(
-                    "the ingest pipeline {pipeline:?} makes no record of a line as {} writes it: {flaw}; remove the \
+                    "the ingest pipeline {pipeline:?} does not turn a line of {} into a record: {flaw}; remove the \
                      pipeline and run `shipper bootstrap`, or choose another name with --pipeline NAME",
                     sample.shape
                 ))
@@ -103,20 +103,20 @@ impl Engine {
         let answer = self.client.json(Method::Post, "_security/user/_has_privileges", Some(&body)).await;
         let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
         if answer.status == 401 {
-            return Err(said_no(&answer, "the engine does not know these credentials"));
+            return Err(said_no(&answer, "the engine rejects the credentials"));
         }
         if answer.status != 200 {
-            return Ok(Finding::Unproven("the engine does not tell; the first write will show".to_owned()));
+            return Ok(Finding::Unproven("the engine can't report it; the first write will show".to_owned()));
         }
         let granted = &answer.json()["index"][&indices];
         let may = |privilege: &str| granted[privilege] == true;
         match (may("create_doc"), may("auto_configure")) {
             (true, true) => Ok(Finding::Proven),
-            (true, false) => Ok(Finding::Unproven(format!("{indices} may be written, but not made"))),
+            (true, false) => Ok(Finding::Unproven(format!("{indices} can be written, but not created"))),
             (false, _) => {
                 let advice = format!(
-                    "the credentials may not write into {indices}: give their user the privileges create_doc and \
-                     auto_configure there"
+                    "the credentials do not allow writing to {indices}: grant the privileges create_doc and auto_configure \
+                     there"
                 );
                 Err(BootstrapError::Refused(Cause::new(403, advice)))
             }

@@ -73,7 +73,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         let found: Found = serde_json::from_slice(&answer.body).map_err(|error| {
-            SearchError::Unavailable(crate::Cause::new(answer.status, format!("the answer can't be read: {error}")))
+            SearchError::Unavailable(crate::Cause::new(answer.status, format!("invalid response: {error}")))
         })?;
         if found.timed_out {
             return Err(SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() });

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_says_what_to_do_next() {
+    fn statuses_map_to_errors() {
         let of = |status| of(status, r#"{"error":{"type":"some_exception","reason":"words"}}"#);
         for status in [429, 500, 502, 503, 504, 202] {
             assert!(matches!(of(status), WriteError::Unavailable(_)), "{status}");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_engine_says_nothing_of_lines() {
+    fn responses_of_other_servers_refuse_no_line() {
         for body in ["<html>The plain HTTP request was sent to HTTPS port</html>", "{\"error\":\"words\"}", ""] {
             let WriteError::Refused(cause) = of(400, body) else { panic!("{body}") };
             assert_eq!(cause.kind, CauseKind::Address, "{body}");
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_whole_cluster_lacks_has_a_kind_of_its_own() {
+    fn cluster_wide_refusals_have_kinds_of_their_own() {
         for (status, kind, expected) in [
             (403, "cluster_block_exception", CauseKind::Block),
             (429, "cluster_block_exception", CauseKind::Block),
@@ -94,7 +94,7 @@ mod tests {
             };
             assert_eq!(cause.kind, expected, "{kind}");
         }
-        // No cluster yet: that passes.
+        // The cluster is not formed yet: transient.
         let starting = of(503, r#"{"error":{"type":"cluster_block_exception","reason":"state not recovered"}}"#);
         assert!(matches!(starting, WriteError::Unavailable(_)), "{starting:?}");
     }

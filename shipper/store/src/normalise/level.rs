@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ambiguous_is_no_level() {
+    fn ambiguous_values_are_rejected() {
         for value in
             [json!("loud"), json!(6), json!("3"), json!(200), json!("400"), json!(""), json!(null), json!("x1")]
         {

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_asked_for_stays_as_it_was() {
+    fn untouched_members_keep_their_text() {
         let text = r#"{"z":12345678901234567890123,"a":1.10,"m":{"k":1e999,"k2":"\ud83d"},"last":"\ud83d cut"}"#;
         let mut object = Object::parse(text).unwrap();
         assert_eq!(object.to_string(), text);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn only_objects_are_read() {
+    fn only_objects_are_parsed() {
         for text in ["", "[]", "7", "{", "{\"a\":}", "{} {}"] {
             assert!(Object::parse(text).is_err(), "{text}");
         }

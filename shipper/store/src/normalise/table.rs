@@ -1,7 +1,7 @@
 //! Keys and spellings of other loggers: the one table for both normalisers.
 //!
 //! The ingest pipeline's script contains the same lists, generated from these. A test compares them; `WRITE_PIPELINE=1
-//! cargo test -p store --lib the_pipeline_has_this_table` writes them.
+//! cargo test -p store --lib the_pipeline_contains_these_tables` writes them.
 
 use crate::level::Level;
 
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pipeline_has_this_table() {
+    fn the_pipeline_contains_these_tables() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/elasticsearch");
         let (script_path, pipeline_path) = (folder.join("normalise.painless"), folder.join("ingest-pipeline.json"));
         let script = std::fs::read_to_string(&script_path).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn no_spelling_means_two_levels() {
+    fn spellings_are_unique() {
         let mut spellings: Vec<_> = SPELLINGS.iter().flat_map(|(_, spellings)| *spellings).collect();
         let count = spellings.len();
         spellings.sort_unstable();

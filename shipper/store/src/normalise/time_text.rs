@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_loggers_write_is_read() {
+    fn common_notations_are_parsed() {
         for (text, time) in [
             ("2025-12-15T02:12:34.977+0100", "2025-12-15T01:12:34.977000Z"),
             ("2025-12-15T02:12:34.977+01", "2025-12-15T01:12:34.977000Z"),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ambiguous_or_nothing_is_not_read() {
+    fn ambiguous_texts_are_rejected() {
         for text in [
             "",
             "yesterday",
@@ -183,13 +183,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_of_rfc_3339_is_read_alike(micros in -62_135_596_800_000_000_i64..253_402_300_799_999_999) {
+        fn rfc_3339_is_parsed_like_a_timestamp(micros in -62_135_596_800_000_000_i64..253_402_300_799_999_999) {
             let text = Timestamp::from_unix_micros(micros).to_string();
             prop_assert_eq!(parse(text.as_bytes()), Timestamp::parse(text.as_bytes()));
         }
 
         #[test]
-        fn any_text_is_read_without_a_panic(text in "[0-9TZ:.,+ /-]{0,34}|.{0,20}") {
+        fn parsing_any_text_does_not_panic(text in "[0-9TZ:.,+ /-]{0,34}|.{0,20}") {
             let read = parse(text.as_bytes());
             if let Some(time) = Timestamp::parse(text.as_bytes()) {
                 prop_assert_eq!(read, Some(time));

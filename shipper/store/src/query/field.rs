@@ -61,7 +61,7 @@ pub enum NumberField {
 
 /// The text is not the name of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a field that can be searched")]
+#[error("not a searchable field")]
 pub struct ParseFieldError;
 
 /// Maximum length of an indexed value in UTF-16 code units; engines ignore longer ones.
@@ -217,7 +217,7 @@ mod tests {
     const TEMPLATE: &str = include_str!("../../../../infra/elasticsearch/index-template.json");
 
     #[test]
-    fn every_field_is_one_of_the_template_and_reads_as_its_name() {
+    fn fields_match_the_template_and_parse_from_their_names() {
         let template: serde_json::Value = serde_json::from_str(TEMPLATE).unwrap();
         for field in Field::ALL {
             let pointer = format!("/template/mappings/properties/{}", field.path().replace('.', "/properties/"));

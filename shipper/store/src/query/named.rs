@@ -43,7 +43,7 @@ pub enum FieldType {
 
 /// The text is not the name of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a type is one of keyword, text, long, double, boolean, date")]
+#[error("unknown type: expected keyword, text, long, double, boolean or date")]
 pub struct ParseFieldTypeError;
 
 impl FieldType {
@@ -158,14 +158,14 @@ impl NamedFields {
             named.into_iter().map(|(name, kind)| NamedField { name: name.into(), kind, only_in: None }).collect();
         fields.sort_by(|one, other| one.name.cmp(&other.name));
         if fields.len() > MAX_FIELDS {
-            return Err(NamedFieldsError(format!("{} names are more than {MAX_FIELDS}", fields.len())));
+            return Err(NamedFieldsError(format!("{} fields are more than {MAX_FIELDS}", fields.len())));
         }
         for field in &fields {
             check(&field.name)?;
             let below = |other: &&NamedField| is_below(&other.name, &field.name);
             if let Some(other) = fields.iter().find(below) {
                 return Err(NamedFieldsError(format!(
-                    "{:?} stands below {:?}, which then is an object and has no value: name one of them",
+                    "{:?} is below {:?}, which can't be both an object and a value: name only one of them",
                     other.name, field.name
                 )));
             }
@@ -219,18 +219,18 @@ const TAKEN: [&str; 5] = ["timestamp", "message", "event", "origin", "request"];
 
 /// Rejects invalid names.
 fn check(name: &str) -> Result<(), NamedFieldsError> {
-    let refuse = |why: String| Err(NamedFieldsError(format!("{name:?} can't be named: {why}")));
+    let refuse = |why: String| Err(NamedFieldsError(format!("invalid field name {name:?}: {why}")));
     let is_part =
         |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let begins_well = name.starts_with(|first: char| first.is_ascii_alphabetic());
     if name.len() > MAX_NAME_BYTES || !begins_well || !name.split('.').all(is_part) {
         return refuse(format!(
-            "a name is at most {MAX_NAME_BYTES} letters, digits and _, begins with a letter, and has dots only between \
+            "expected at most {MAX_NAME_BYTES} letters, digits and _, beginning with a letter, with dots only between \
              the names of nested objects"
         ));
     }
     if name.split('.').count() > MAX_NAME_PARTS {
-        return refuse(format!("it has more than {MAX_NAME_PARTS} parts"));
+        return refuse(format!("more than {MAX_NAME_PARTS} parts"));
     }
     let first = name.split('.').next().unwrap_or_default();
     let is_own = TAKEN.contains(&first)
@@ -240,7 +240,7 @@ fn check(name: &str) -> Result<(), NamedFieldsError> {
         return refuse(format!("{first:?} is a field of every line"));
     }
     match name.parse::<Field>() {
-        Ok(field) => refuse(format!("in a query, `{name}:` asks for {}", field.path())),
+        Ok(field) => refuse(format!("in a query, `{name}:` means {}", field.path())),
         Err(_) => Ok(()),
     }
 }
@@ -301,18 +301,18 @@ mod tests {
             (&["status"], "a field of every line"),
             (&["message"], "a field of every line"),
             (&["event.code"], "a field of every line"),
-            (&["host"], "asks for origin.host"),
-            (&["project"], "asks for project_id"),
+            (&["host"], "means origin.host"),
+            (&["project"], "means project_id"),
             (&["request.id"], "a field of every line"),
-            (&[""], "begins with a letter"),
-            (&["_id"], "begins with a letter"),
-            (&["a-b"], "begins with a letter"),
-            (&["a..b"], "begins with a letter"),
-            (&["a."], "begins with a letter"),
-            (&["größe"], "begins with a letter"),
+            (&[""], "beginning with a letter"),
+            (&["_id"], "beginning with a letter"),
+            (&["a-b"], "beginning with a letter"),
+            (&["a..b"], "beginning with a letter"),
+            (&["a."], "beginning with a letter"),
+            (&["größe"], "beginning with a letter"),
             (&[&long], "at most 128"),
             (&["a.a.a.a.a.a.a.a.a"], "more than 8 parts"),
-            (&["a", "a.b"], "\"a.b\" stands below \"a\""),
+            (&["a", "a.b"], "\"a.b\" is below \"a\""),
             (&["a", "a"], "named twice"),
         ] {
             let error = named(names).unwrap_err().to_string();

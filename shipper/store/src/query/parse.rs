@@ -55,7 +55,7 @@ impl Filter {
     pub fn parse(query: &str, named: &NamedFields) -> Result<Self, QueryError> {
         if query.len() > MAX_QUERY_BYTES {
             let expected = format!("a query has at most {MAX_QUERY_BYTES} bytes");
-            return Err(QueryError::new(query, 0, format!("a query of {} bytes", query.len()), expected));
+            return Err(QueryError::new(query, 0, format!("{} bytes", query.len()), expected));
         }
         let mut parser = Parser { query, named, scanner: Scanner::new(query), terms: 0, words: 0 };
         if parser.scanner.peek()?.is_none() {
@@ -64,12 +64,9 @@ impl Filter {
         let filter = parser.either(0)?;
         match parser.scanner.next()? {
             None => Ok(filter.plain()),
-            Some((at, _)) => Err(QueryError::new(
-                query,
-                at,
-                "a `)` that closes nothing",
-                "leave it out, or write `\\)` to search for it",
-            )),
+            Some((at, _)) => {
+                Err(QueryError::new(query, at, "an unmatched `)`", "remove it, or write `\\)` to search for it"))
+            }
         }
     }
 }
@@ -106,22 +103,22 @@ impl<'q> Parser<'q> {
 
     fn no(&mut self, depth: usize) -> Result<Filter, QueryError> {
         let Some((at, token)) = self.scanner.next()? else {
-            return Err(self.error(self.query.len(), "the end", "a word, a field or a `(` has to follow"));
+            return Err(self.error(self.query.len(), "the end of the query", "expected a word, a field or a `(`"));
         };
         if depth > MAX_DEPTH {
-            let expected = format!("parentheses and NOT may stand {MAX_DEPTH} deep in each other");
-            return Err(self.error(at, "a query too deep", expected));
+            let expected = format!("parentheses and NOT can be nested {MAX_DEPTH} deep");
+            return Err(self.error(at, "too many nested terms", expected));
         }
         match token {
             Token::Minus => Ok(Filter::Not(Box::new(self.no(depth + 1)?))),
             Token::Word("NOT") => Ok(Filter::Not(Box::new(self.no(depth + 1)?))),
             Token::Word(keyword @ ("AND" | "OR")) => Err(self.error(
                 at,
-                format!("{keyword} without anything before it"),
-                format!("a word or a field stands on both sides of it; write `\\{keyword}` to search for the word"),
+                format!("{keyword} without a term before it"),
+                format!("put a term on both sides, or write `\\{keyword}` to search for the word"),
             )),
             Token::Open => self.parenthesis(at, depth),
-            Token::Close => Err(self.error(at, "a `)`", "a word, a field or a `(` stands before it")),
+            Token::Close => Err(self.error(at, "a `)`", "expected a word, a field or a `(`")),
             Token::Word("*") => Ok(Filter::EVERY),
             Token::Quoted(raw) => self.phrase(at, raw),
             Token::Word(raw) => self.word(at, raw),
@@ -133,7 +130,7 @@ impl<'q> Parser<'q> {
         let filter = self.either(depth + 1)?;
         match self.scanner.next()? {
             Some((_, Token::Close)) => Ok(filter),
-            _ => Err(self.error(at, "a `(` that nothing closes", "a `)` has to follow; write `\\(` to search for it")),
+            _ => Err(self.error(at, "an unclosed `(`", "add a `)`, or write `\\(` to search for it")),
         }
     }
 
@@ -148,7 +145,7 @@ impl<'q> Parser<'q> {
             return Err(self.error(
                 at + star,
                 format!("a `*` in {}", shown(raw)),
-                "words are found whole, so leave it out, or write `\\*` for the character",
+                "only whole words match: remove it, or write `\\*` for the character",
             ));
         }
         let text = unescaped(raw);
@@ -163,7 +160,7 @@ impl<'q> Parser<'q> {
             return match self.value(after, name)? {
                 (at, Token::Quoted(raw)) => self.phrase(at, raw),
                 (at, Token::Word(raw)) => self.word(at, raw),
-                (at, _) => Err(self.error(at, "no word", "a word or a quoted text follows `message:`")),
+                (at, _) => Err(self.error(at, "no word", "expected a word or a quoted text after `message:`")),
             };
         }
         if let Ok(field) = name.parse::<NumberField>() {
@@ -183,10 +180,8 @@ impl<'q> Parser<'q> {
         let Ok(field) = name.parse::<Field>() else {
             let own = Field::ALL.map(Field::name).into_iter().chain(NumberField::ALL.map(NumberField::name));
             let names: Vec<_> = own.chain(self.named.iter().map(NamedField::name)).collect();
-            let expected = format!(
-                "a field is one of {}; put a text with a colon in quotes to search for its words",
-                names.join(", ")
-            );
+            let expected =
+                format!("the fields are {}; quote a text with a colon to search for its words", names.join(", "));
             return Err(self.error(at, format!("{} is not a field", shown(name)), expected));
         };
         match self.value(after, name)? {
@@ -202,7 +197,7 @@ impl<'q> Parser<'q> {
 
     /// Returns the token right after a colon.
     fn value(&mut self, after: usize, name: &str) -> Result<(usize, Token<'q>), QueryError> {
-        let expected = format!("a value follows the colon at once, as in `{name}:value`; put other texts in quotes");
+        let expected = format!("expected a value right after the colon, as in `{name}:value`; quote other texts");
         match self.scanner.next_value(after)? {
             Some(found) => Ok(found),
             None => Err(self.error(after, format!("nothing after {}", shown(&format!("{name}:"))), expected)),
@@ -223,11 +218,11 @@ impl<'q> Parser<'q> {
                 Some((_, Token::Close)) => return Ok(values),
                 Some((_, Token::Word("OR"))) => {}
                 Some((at, _)) => {
-                    return Err(self.error(at, "two values side by side", format!("write `{field}:(one OR other)`")));
+                    return Err(self.error(at, "a second value without OR", format!("write `{field}:(one OR other)`")));
                 }
                 None => {
                     let at = self.query.len();
-                    return Err(self.error(at, "the end", "a `)` has to close the list of values"));
+                    return Err(self.error(at, "the end of the query", "add a `)` after the list of values"));
                 }
             }
         }
@@ -240,7 +235,7 @@ impl<'q> Parser<'q> {
             Token::Word(raw) => {
                 if let Some(star) = star(raw) {
                     let expected = format!(
-                        "values are found whole: write `{field}:*` for any value, or put it in quotes for the character"
+                        "only whole values match: write `{field}:*` for any value, or quote it for the character"
                     );
                     return Err(self.error(at + star, format!("a `*` in {}", shown(raw)), expected));
                 }
@@ -255,7 +250,7 @@ impl<'q> Parser<'q> {
     }
 
     fn level(&self, at: usize, text: &str) -> Result<Level, QueryError> {
-        let expected = "a level is one of trace, debug, info, warn, error; `level:>=warn` finds warn and error";
+        let expected = "the levels are trace, debug, info, warn and error; `level:>=warn` matches warn and error";
         text.parse().map_err(|_| self.error(at, format!("{} is not a level", shown(text)), expected))
     }
 
@@ -264,11 +259,11 @@ impl<'q> Parser<'q> {
         self.terms += 1;
         if self.terms > MAX_TERMS {
             let expected = format!("a query has at most {MAX_TERMS} words and values");
-            return Err(self.error(at, "one more word or value", expected));
+            return Err(self.error(at, "too many terms", expected));
         }
         self.words += words(text).count();
         if self.words > MAX_WORDS {
-            let expected = format!("a query has at most {MAX_WORDS} words to look for");
+            let expected = format!("a query has at most {MAX_WORDS} words");
             return Err(self.error(at, format!("{} words", self.words), expected));
         }
         Ok(())

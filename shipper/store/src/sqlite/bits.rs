@@ -214,7 +214,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_set_comes_back_from_its_bytes(places in prop::collection::btree_set(0..2_000_u16, 0..2_000), more in 0..500_usize) {
+        fn sets_round_trip(places in prop::collection::btree_set(0..2_000_u16, 0..2_000), more in 0..500_usize) {
             let list: Vec<u16> = places.iter().copied().collect();
             let lines = list.last().map_or(0, |last| usize::from(*last) + 1) + more;
             let mut bytes = Vec::new();
@@ -234,12 +234,12 @@ mod tests {
         }
 
         #[test]
-        fn numbers_come_back(number in any::<i64>(), other in any::<u64>(), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn varints_round_trip(number in any::<i64>(), other in any::<u64>(), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             prop_assert_eq!(unzigzag(zigzag(number)), number);
             let mut to = Vec::new();
             put_varint(&mut to, other);
             prop_assert_eq!(take_varint(&mut to.as_slice()), other);
-            // Damaged bytes are read to their end and no further.
+            // Damaged bytes are read to their end and no farther.
             add(&mut Bits::none(), &bytes, RUN_MAX);
             let _ = count_among(&Bits::first(70), &bytes, RUN_MAX);
         }

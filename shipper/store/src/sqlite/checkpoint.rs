@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wal_is_used_from_its_beginning_again_while_lines_are_written() {
+    fn the_wal_restarts_while_lines_are_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("some.db");
         let mut connection = Connection::open(&path).unwrap();
@@ -145,7 +145,7 @@ mod tests {
         let checkpointer = Checkpointer::begin(&path, Arc::clone(&writing), || true).unwrap();
         checkpointer.watch(&mut connection).unwrap();
         let page = vec![7_u8; 4_000];
-        // Four times what the WAL may be before the writer sees to it.
+        // Four times the WAL size at which the writer runs the checkpoint itself.
         for _ in 0..4 * WRITERS_PAGES / 64 {
             let _held = writing.lock().unwrap();
             let transaction = connection.transaction().unwrap();

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_refused_and_a_lock_is_waited_for() {
+    fn a_full_disk_is_refused_and_a_lock_is_retryable() {
         let error = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR, ffi::SQLITE_READONLY, ffi::SQLITE_CORRUPT] {
             assert!(matches!(write_error(&error(code)), WriteError::Refused(_)), "{code}");

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_given_once() {
+    fn codes_are_never_reused() {
         let mut connection = Connection::open_in_memory().unwrap();
         crate::sqlite::schema::make(&mut connection).unwrap();
         let put = |named: &[(&str, FieldType)], at| {

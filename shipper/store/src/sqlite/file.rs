@@ -93,13 +93,13 @@ impl Change {
     pub(crate) fn cause(self, path: &Path) -> Cause {
         let what = match self {
             Self::Missing => "was deleted or moved",
-            Self::Replaced => "was replaced by another",
+            Self::Replaced => "was replaced",
             Self::Overwritten => "was overwritten",
             Self::WalReplaced => "lost its -wal or -shm file",
         };
         let reason = format!(
-            "the store's file {} {what} while it was open; it is opened again, and made where it is missing: `shipper verify` \
-             names lines that were stored before and are not in it",
+            "the store's file {} {what} while it was open; the path is reopened, and a missing file created: `shipper verify` \
+             reports lines that were stored before and are not in it",
             path.display()
         );
         Cause::new(0, reason).of_kind(CauseKind::FileReplaced)

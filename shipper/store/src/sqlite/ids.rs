@@ -1,13 +1,14 @@
 //! Maps request ids and trace ids to runs, so that finding one does not require examining every run.
 //!
-//! `ids` has rows of fingerprints, four bytes each, little-endian. A term with [hash] `h` has the 32-bit fingerprint `h
-//! >> 28`, and two partition numbers: its first 4 bits and its first 8. A row's `place` is `first << 10 | low`, with
-//! the id of the first line of:
+//! `ids` has rows of fingerprints, four bytes each, little-endian. A term with [hash] `h` has the 32-bit fingerprint
+//! `h >> 28`, and two partition numbers: its first 4 bits and its first 8. A row's `place` is `first << 10 | low`, where
+//! `first` is the id of the first line of:
+//!
 //! - a small run, with `low` 0: the fingerprints of all its ids;
 //! - a large run, with `low` 1 to 16: those of one of 16 partitions;
-//! - a group of up to 16 large runs, with `low` 256 to 511: those of one of 256 partitions, shifted left by 4 bits,
-//! with the run's number within the group in the low bits. Once it is written, the rows of its runs for that partition
-//! are deleted.
+//! - a group of up to 16 large runs, with `low` 256 to 511: those of one of 256 partitions, shifted left by 4 bits, with
+//!   the run's number within the group in the low bits. Once it is written, the rows of its runs for that partition are
+//!   deleted.
 //!
 //! A fingerprint may match without its id being there, which costs the examination of one run. If a row is missing, the
 //! run is examined as well. Finding an id therefore takes one row for each million lines, and one for each newer run.
@@ -275,7 +276,7 @@ mod tests {
         terms::term(terms::code(Field::RequestId), &format!("r-{number}"))
     }
 
-    /// The first lines of the runs that may have an id.
+    /// Returns the first lines of the runs that may have an id.
     fn found(connection: &Connection, number: i64) -> Vec<i64> {
         let runs = crate::sqlite::runs::infos(connection, 0..i64::MAX).unwrap();
         let may = may_have(connection, SIZES, &runs, &[id(number)]).unwrap();
@@ -283,11 +284,12 @@ mod tests {
     }
 
     #[test]
-    fn an_id_leads_to_its_runs_whether_they_are_small_large_or_in_a_group() {
+    fn an_id_maps_to_its_small_large_and_grouped_runs() {
         let mut connection = Connection::open_in_memory().unwrap();
         crate::sqlite::schema::make(&mut connection).unwrap();
         let times = [7; 64];
-        // A group of large runs, one that is alone, and a small one; each line has an id of its own, and all have one.
+        // A group of large runs, a single large run, and a small one. Each line has an id of its own, and all share
+        // another.
         let larges: Vec<i64> = (0..17).map(|number| number * SIZES.large).collect();
         for first in larges.iter().copied().chain([1_088]) {
             let lines = if first == 1_088 { SIZES.small } else { SIZES.large };
@@ -329,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_runs_are_looked_into_for_an_id_that_is_not_there() {
+    fn a_missing_id_examines_as_many_runs_as_an_existing_one() {
         for (may, expected) in [
             (vec![], 0),
             (vec![false], 1),
@@ -346,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_may_do_without_an_id_asks_for_none() {
+    fn filters_that_match_without_an_id_are_not_looked_up() {
         let asked = |query: &str| asked(&query.parse().unwrap()).map(|terms| terms.len());
         for (query, terms) in [
             ("request_id:a", Some(1)),
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_stays_as_it_is() {
+    fn the_hash_is_stable() {
         assert_eq!(hash(b"\x03demo-1"), 0x0bbe_6e55_d6ee_e11b);
     }
 }

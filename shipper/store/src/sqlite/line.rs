@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_that_is_no_object_is_kept_aside_as_an_engines_pipeline_does() {
+    fn an_event_that_is_not_an_object_is_set_aside() {
         let record = |event: &str| {
             format!(
                 r#"{{"timestamp":"2026-11-23T18:51:20.123Z","service":"s","level":"info","message":"m","request_id":null,"project_id":null,"event":{event}}}"#
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pass_reads_what_the_facts_say() {
+    fn the_fast_path_agrees_with_the_facts() {
         let quick = sorted(quick(USUAL).unwrap());
         let slow = Line::of(Timestamp::from_unix_micros(quick.time), USUAL);
         assert_eq!(quick, slow);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unusual_is_left_to_the_facts() {
+    fn unusual_documents_are_left_to_the_facts() {
         for (from, to) in [
             ("\"endpoint\":\"/x\"", "\"endpoint\":[\"/x\"]"),
             ("\"endpoint\":\"/x\"", "\"endpoint\":7"),

@@ -181,7 +181,7 @@ mod tests {
 
     const SIZES: Sizes = Sizes { small: 16, large: 256, group: 1_024 };
 
-    /// Each term of all runs with the ids of its lines.
+    /// Returns each term of all runs with the ids of its lines.
     fn all_terms(connection: &Connection) -> BTreeMap<Vec<u8>, Vec<i64>> {
         let mut all = BTreeMap::<Vec<u8>, Vec<i64>>::new();
         for run in runs::infos(connection, 0..i64::MAX).unwrap() {
@@ -198,7 +198,7 @@ mod tests {
         connection.query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0)).unwrap()
     }
 
-    /// More lines than a large run has, each with many words, in small runs.
+    /// Creates more lines than a large run, each with many words, in small runs.
     fn filled() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::make(&mut connection).unwrap();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_run_is_made_in_steps_and_nothing_is_seen_of_it_before_it_is_whole() {
+    fn a_large_run_is_merged_in_steps_and_invisible_until_complete() {
         let mut connection = filled();
         let expected = all_terms(&connection);
         assert_eq!(count(&connection, "runs"), 17);
@@ -230,7 +230,7 @@ mod tests {
             let transaction = connection.transaction().unwrap();
             let more = step(&transaction, SIZES).unwrap();
             assert_eq!(all_terms(&transaction), expected, "step {steps}");
-            // Some are given up, as where the disk is full.
+            // Some steps are rolled back, as with a full disk.
             if tries % 3 == 1 {
                 continue;
             }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_merged_goes_with_a_small_run_that_need_not_be_kept() {
+    fn removing_a_small_run_discards_its_unfinished_merge() {
         let connection = filled();
         assert!(step(&connection, SIZES).unwrap());
         assert!(count(&connection, "terms WHERE run < 0") > 0);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stale_goes_whole_whatever_the_size_of_a_step() {
+    fn stale_terms_are_deleted_completely() {
         for blocks in [1, 2, 3] {
             let connection = filled();
             runs::remove(&connection, 0..16).unwrap();

@@ -115,10 +115,10 @@ mod tests {
     use crate::query::Field;
     use crate::sqlite::terms::{self, BlockWriter};
 
-    /// Version 1 as it was.
+    /// The tables of version 1.
     pub(crate) const VERSION_1: &str = include_str!("../../tests/lines/version_1.sql");
 
-    /// Version 2 as it was.
+    /// The tables of version 2.
     const VERSION_2: &str = include_str!("../../tests/lines/version_2.sql");
 
     fn old(lines: i64) -> Connection {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_that_was_stopped_goes_on() {
+    fn an_interrupted_upgrade_continues() {
         let mut connection = old(25_000);
         let transaction = connection.transaction().unwrap();
         transaction.execute_batch(MAKE_ROOM).unwrap();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_version_2_are_told_of_each_run() {
+    fn ids_of_version_2_are_recorded() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(VERSION_2).unwrap();
         // Enough large runs for a group, and a small one.

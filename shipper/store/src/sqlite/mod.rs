@@ -135,7 +135,7 @@ impl Sqlite {
 
     pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
         let Some(writer) = self.writer.clone() else {
-            return Err(WriteError::Refused(Cause::new(0, "the store was opened to read only")));
+            return Err(WriteError::Refused(Cause::new(0, "the store was opened read-only")));
         };
         let batch = batch.clone();
         blocking(move || writer.write(&batch)).await.map_err(WriteError::Unavailable)?
@@ -295,7 +295,7 @@ impl Sqlite {
 
     pub(crate) async fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
         let Some(writer) = self.writer.clone() else {
-            return Err(WriteError::Refused(Cause::new(0, "the store was opened to read only")));
+            return Err(WriteError::Refused(Cause::new(0, "the store was opened read-only")));
         };
         let (readers, keep) = (Arc::clone(&self.readers), *keep);
         let work = move || {
@@ -342,5 +342,5 @@ impl Sqlite {
 
 /// Runs blocking work on a thread for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Cause> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Cause::new(0, format!("the work was given up: {error}")))
+    tokio::task::spawn_blocking(work).await.map_err(|error| Cause::new(0, format!("the task was aborted: {error}")))
 }

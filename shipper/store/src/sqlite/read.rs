@@ -43,10 +43,10 @@ const DAMAGE_KNOWN: Duration = Duration::from_secs(60);
 const STEPS_PER_LOOK: i32 = 10_000;
 
 /// The error when the file was replaced between two reads that belong together.
-const REPLACED: &str = "the store's file was deleted or replaced by another before the answer was whole: ask again";
+const REPLACED: &str = "the store's file was deleted or replaced while it was being read: retry";
 
 /// The error when the writer has not upgraded the file yet.
-const OLD: &str = "it has the schema of an earlier version; the shipper brings it up to date when it starts";
+const OLD: &str = "it has an older schema version; the shipper upgrades it when it starts";
 
 /// Read-only connections to one file.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Readers {
     /// When the path can't be examined, for example for missing permissions.
     pub(crate) fn absence(&self) -> Result<Option<Absence>, SearchError> {
         let unseen =
-            |error: io::Error| SearchError::Refused(Cause::new(0, format!("can't look at the store's file: {error}")));
+            |error: io::Error| SearchError::Refused(Cause::new(0, format!("can't examine the store's file: {error}")));
         let was_there = self.was_there.load(Ordering::Relaxed);
         let kind = match std::fs::metadata(&self.path) {
             Ok(metadata) if metadata.len() > 0 => return Ok(None),

@@ -90,14 +90,14 @@ mod tests {
     use crate::sqlite::Sqlite;
     use crate::sqlite::read::READS_AT_ONCE;
 
-    /// Never ends by itself.
+    /// A read that does not end on its own.
     const ENDLESS: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
 
     async fn store(folder: &std::path::Path) -> Sqlite {
         Sqlite::open_writer(&folder.join("logs.db"), &EngineSettings::default()).await.unwrap()
     }
 
-    /// Begins a read that does not end by itself, and holds `held`.
+    /// Starts a read that does not end on its own, and keeps `held` alive.
     async fn begin(store: &Sqlite, held: &Arc<()>) -> tokio::task::JoinHandle<()> {
         let (store, (begun, has_begun)) = (store.clone(), mpsc::channel());
         let read = async move {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_read_that_nobody_waits_for_ends_and_gives_back_what_it_held() {
+    async fn a_cancelled_read_ends_and_drops_its_guard() {
         let folder = tempfile::tempdir().unwrap();
         let (store, held) = (store(folder.path()).await, Arc::new(()));
         let mut reads = Vec::new();
@@ -121,7 +121,7 @@ mod tests {
             reads.push(begin(&store, &held).await);
         }
         assert_eq!(Arc::strong_count(&held), 1 + 2 * READS_AT_ONCE, "by the task and by its read");
-        // The next waits for its turn, and whether the store is ready is seen meanwhile.
+        // The next read waits for a slot; readiness is still reported.
         let mut next = Box::pin(store.fields());
         let waits = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_pending())).await;
         assert!(waits && store.ready().await.is_ok());
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_was_given_up_before_its_turn_does_nothing() {
+    async fn a_read_cancelled_before_it_starts_does_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path()).await;
         let (reading, waiting) = Reading::begin(None);

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_values_that_were_there() {
+    fn percentiles_are_existing_values() {
         let hundred: Vec<_> = (1..=100).map(f64::from).collect();
         assert_eq!([50, 90, 99].map(|percent| percentile(&hundred, percent)), [Some(50.0), Some(90.0), Some(99.0)]);
         assert_eq!((percentile(&[7.0], 50), percentile(&[], 50)), (Some(7.0), None));

@@ -210,7 +210,7 @@ mod tests {
     use crate::sqlite::schema;
 
     #[test]
-    fn no_step_goes_through_more_rows_than_it_takes_out() {
+    fn a_step_scans_no_more_rows_than_it_deletes() {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::make(&mut connection).unwrap();
         for statement in [TELL, SUM, DELETE, READ_ROWS, READ_IDENTITY] {

@@ -221,7 +221,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn times_and_durations_come_back(
+        fn times_and_durations_round_trip(
             times in prop::collection::vec(any::<i64>(), 1..50),
             values in prop::collection::vec((0..1_000_u16, prop_oneof![0.0..1e9_f64, any::<f64>().prop_filter("finite", |v| v.is_finite()), (0..1_000_000_u32).prop_map(|m| f64::from(m) / 1_000.0)]), 0..50),
         ) {

@@ -26,7 +26,7 @@ pub(crate) const VERSION: i64 = 3;
 const OLDEST: i64 = 1;
 
 /// The reason for rejecting a database of another program.
-const FOREIGN: &str = "it is another program's database; give the store a file of its own";
+const FOREIGN: &str = "it is a database of another program: use another file for the store";
 
 /// "obsv" in ASCII.
 pub(crate) const APPLICATION: i64 = 0x6f62_7376;
@@ -131,9 +131,9 @@ impl Found {
     pub(crate) fn obstacle(self) -> Option<String> {
         match self {
             Self::Empty | Self::Current | Self::Old(_) => None,
-            Self::Newer(found) => Some(format!(
-                "its file has schema version {found}, this program knows up to {VERSION}: use a newer version"
-            )),
+            Self::Newer(found) => {
+                Some(format!("its schema version {found} is newer than this program's {VERSION}: use a newer version"))
+            }
             Self::Foreign => Some(FOREIGN.to_owned()),
         }
     }
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_made_once() {
+    fn tables_are_created_once() {
         let mut connection = Connection::open_in_memory().unwrap();
         assert_eq!(look(&connection).unwrap(), Found::Empty);
         assert_eq!(make(&mut connection).unwrap(), Found::Current);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn other_databases_are_told_apart() {
+    fn other_databases_are_recognised() {
         for theirs in ["CREATE TABLE accounts (name TEXT)", "PRAGMA user_version = 1", "PRAGMA application_id = 7"] {
             let mut connection = Connection::open_in_memory().unwrap();
             connection.execute_batch(theirs).unwrap();

@@ -35,7 +35,7 @@ impl Sizes {
         }
         Err(rusqlite::Error::SqliteFailure(
             ffi::Error::new(ffi::SQLITE_CORRUPT),
-            Some("the file's sizes of runs are none that it can have".to_owned()),
+            Some("invalid sizes of runs in the file".to_owned()),
         ))
     }
 

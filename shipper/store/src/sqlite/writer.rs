@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_leaves_the_file_as_it_was_and_the_same_batch_goes_in_later() {
+    fn a_full_disk_leaves_the_file_unchanged_and_a_retry_succeeds() {
         let folder = tempfile::tempdir().unwrap();
         let writer = open(&folder.path().join("logs.db"));
         assert_eq!(writer.write(&batch(0..500)).unwrap(), vec![Disposition::Stored; 500]);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_on_disk_before_its_answer_also_after_a_step_of_retention_that_failed() {
+    fn writes_are_synced_after_a_failed_retention_step() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("logs.db");
         let writer = open(&path);
@@ -313,7 +313,7 @@ mod tests {
         writer.retain(&keep, Timestamp::now()).unwrap();
         writer.write(&batch(0..10)).unwrap();
         assert_eq!(synchronous(), FULL);
-        // What another program does to the tables makes the step fail.
+        // Another program's change of the tables makes the step fail.
         let other = rusqlite::Connection::open(&path).unwrap();
         other.execute_batch("ALTER TABLE removed RENAME TO elsewhere").unwrap();
         writer.retain(&keep, Timestamp::now()).unwrap_err();

@@ -1,4 +1,4 @@
-//! What becomes of lines that an engine takes, has, or does not take.
+//! Dispositions of lines written to an engine.
 
 use reqwest::Method;
 use serde_json::json;
@@ -41,17 +41,17 @@ async fn a_conflict_is_a_dead_letter(rig: Rig) {
 }
 
 #[tokio::test]
-async fn a_mapping_conflict_is_one_lines_dead_letter() {
+async fn a_mapping_conflict_is_dead_lettered_alone() {
     a_conflict_is_a_dead_letter(Rig::full("conflict")).await;
 }
 
 #[tokio::test]
-async fn a_mapping_conflict_is_one_lines_dead_letter_without_processors() {
+async fn a_mapping_conflict_is_dead_lettered_alone_without_processors() {
     a_conflict_is_a_dead_letter(Rig::bare("conflict")).await;
 }
 
 #[tokio::test]
-async fn an_event_that_is_no_object_is_stored() {
+async fn an_event_that_is_not_an_object_is_stored() {
     for rig in [Rig::full("event"), Rig::bare("event")] {
         let store = rig.ready_store().await;
         let mut line = record(0, "a structlog line", Some("r-1"));
@@ -65,16 +65,16 @@ async fn an_event_that_is_no_object_is_stored() {
 }
 
 #[tokio::test]
-async fn an_index_that_takes_no_writes_pauses_the_shipper() {
+async fn a_blocked_index_retries_its_lines() {
     a_block_refuses(Rig::full("block")).await;
 }
 
 #[tokio::test]
-async fn an_index_that_takes_no_writes_pauses_the_shipper_without_processors() {
+async fn a_blocked_index_retries_its_lines_without_processors() {
     a_block_refuses(Rig::bare("block")).await;
 }
 
-/// Why the one line has to go again: its index takes none.
+/// Returns why the only line is to be retried: its index accepts none.
 fn shut(written: &Result<Vec<Disposition>, WriteError>) -> Option<&store::Cause> {
     match written.as_deref() {
         Ok([Disposition::Retry(cause)]) => Some(cause),
@@ -89,16 +89,16 @@ async fn a_block_refuses(rig: Rig) {
     let block = json!({ "index.blocks.read_only_allow_delete": true });
     let index = lines.index_name(0).to_owned();
     rig.ask(Method::PUT, &format!("{index}/_settings"), Some(block)).await;
-    // As a flooded disk does, told by 429 though it does not pass by itself.
+    // The block of a full disk, reported with 429 although it does not resolve on its own.
     let written = store.write(&lines.slice(1..2)).await;
     assert!(shut(&written).is_some(), "{written:?}");
-    // One by one: while there is a block, nothing but a block may be changed.
+    // One at a time: while an index is blocked, only blocks can be changed.
     for block in [json!({ "index.blocks.read_only_allow_delete": null }), json!({ "index.blocks.write": true })] {
         rig.ask(Method::PUT, &format!("{index}/_settings"), Some(block)).await;
     }
     let written = store.write(&lines.slice(1..2)).await;
     assert!(shut(&written).is_some_and(|cause| cause.status == 403), "{written:?}");
-    // Closed, which some engines tell by a block and some by an error of its own.
+    // A closed index, which some engines report as a block and some as an error of its own.
     rig.ask(Method::PUT, &format!("{index}/_settings"), Some(json!({ "index.blocks.write": null }))).await;
     rig.ask(Method::POST, &format!("{index}/_close"), None).await;
     let written = store.write(&lines.slice(1..2)).await;
@@ -111,7 +111,7 @@ async fn a_block_refuses(rig: Rig) {
 }
 
 #[tokio::test]
-async fn a_missing_pipeline_pauses_the_shipper() {
+async fn a_missing_pipeline_refuses_writes() {
     let rig = Rig::full("nopipeline");
     let store = rig.ready_store().await;
     rig.ask(Method::DELETE, &format!("_ingest/pipeline/{}", rig.settings.index_prefix), None).await;
@@ -135,7 +135,7 @@ async fn a_compressed_batch_is_the_same_batch() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_there_is_passed_over_where_any_will_do() {
+async fn a_dead_host_is_skipped_unless_it_is_requested() {
     let rig = Rig::full("hosts");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let target = format!("http://127.0.0.1:{port},{}", rig.url()).parse().unwrap();
@@ -155,7 +155,7 @@ async fn a_host_that_is_not_there_is_passed_over_where_any_will_do() {
 }
 
 #[tokio::test]
-async fn a_missing_index_that_may_not_be_made_pauses_the_shipper() {
+async fn a_missing_index_that_is_not_created_retries_its_lines() {
     for rig in [Rig::full("noauto"), Rig::bare("noauto")] {
         let store = rig.ready_store().await;
         let prefix = rig.settings.index_prefix.clone();
@@ -175,7 +175,7 @@ async fn a_missing_index_that_may_not_be_made_pauses_the_shipper() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_not_there_is_unavailable() {
+async fn an_unreachable_engine_is_unavailable() {
     let settings = store::EngineSettings::default();
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! Whether a source is complete can be asked of the engine itself.
+//! Coverage queries of an engine.
 
 use reqwest::Method;
 use serde_json::json;
@@ -9,14 +9,14 @@ use crate::lines::generation;
 use crate::rig::Rig;
 
 #[tokio::test]
-async fn what_rests_of_a_source_is_told() {
+async fn coverage_of_a_source_is_reported() {
     for rig in [Rig::full("coverage"), Rig::bare("coverage")] {
         let store = rig.ready_store().await;
         assert_eq!(store.coverage(generation(1), 0..10).await.unwrap().lines, 0);
         write_with_a_gap(&store, &rig.settings.index_prefix).await;
         is_told(&store).await;
 
-        // A line that rests in another index too.
+        // A line that is stored in another index as well.
         let id = LineId { generation: generation(1), offset: 2_000 };
         let origin = json!({ "generation": generation(1).as_str(), "offset": 2_000, "length": 1_000 });
         let path = format!("{}-2026.01.01/_doc/{id}?refresh=true", rig.settings.index_prefix);

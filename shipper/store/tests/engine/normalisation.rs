@@ -1,4 +1,4 @@
-//! The ingest pipeline and the embedded store bring lines of other shapes into the contract's form alike.
+//! The ingest pipeline and the embedded store normalise lines of other formats in the same way.
 
 use serde_json::{Value, json};
 use store::{BatchBuilder, Disposition, EngineSettings, LineId, Order, Scope, Search, Store, Target, Timestamp};
@@ -6,7 +6,7 @@ use store::{BatchBuilder, Disposition, EngineSettings, LineId, Order, Scope, Sea
 use crate::lines::{DAY, all_stored, batch, documents, generation, record};
 use crate::rig::Rig;
 
-/// Lines of known and unknown shapes.
+/// Lines of known and unknown formats.
 fn corpus() -> Vec<Value> {
     let bunyan = json!({ "v": 0, "name": "billing", "msg": "paid", "level": 40, "hostname": "h", "pid": 1,
         "time": "2026-11-23T18:51:20.123Z", "request_id": "r-7" });
@@ -47,10 +47,10 @@ fn corpus() -> Vec<Value> {
     ]
 }
 
-/// A line of one shape, and the level, the message and the time that it must have.
+/// A line, and its expected level, message and time.
 type Shape = (Value, &'static str, &'static str, &'static str);
 
-/// When a line arrived that has no time of its own.
+/// Arrival time of lines without a time.
 const ARRIVED: &str = "2026-11-23T12:00:00.000000Z";
 
 /// Lines of many loggers.
@@ -142,7 +142,7 @@ fn shapes() -> Vec<Shape> {
     ]
 }
 
-/// Lines that no logger writes, with more than one notation each.
+/// Lines that no logger writes, each with several notations.
 fn mixed_shapes() -> Vec<Shape> {
     vec![
         (json!({ "event": { "kind": "x" }, "log": { "level": "[WARN]" }, "message": "" }), "warn", "", ARRIVED),
@@ -175,9 +175,9 @@ fn mixed_shapes() -> Vec<Shape> {
     ]
 }
 
-/// Every notation means the same to the pipeline and to the embedded store, and what it has to mean.
+/// Every notation has the expected meaning, in the pipeline and in the embedded store.
 #[tokio::test]
-async fn every_notation_means_the_same_in_both() {
+async fn every_notation_has_the_same_meaning_in_both() {
     let rig = Rig::full("notations");
     let shapes = [shapes(), mixed_shapes()].concat();
     let mut lines: Vec<Value> = shapes.iter().map(|(line, ..)| line.clone()).collect();
@@ -216,7 +216,7 @@ async fn every_notation_means_the_same_in_both() {
     for (document, (line, level, message, time)) in from_embedded.iter().zip(&shapes) {
         let found = (&document["level"], &document["message"], &document["timestamp"]);
         assert_eq!(found, (&json!(level), &json!(message), &json!(time)), "{line:.300}");
-        // The shipper tells a line's day by the same reader.
+        // The shipper determines a line's day with the same function.
         let own =
             line.as_object().unwrap().iter().filter_map(|(key, value)| {
                 Some((store::time_key(key.as_bytes())?, store::read_time(&value.to_string())?))
@@ -245,7 +245,7 @@ async fn the_pipeline_and_the_embedded_store_agree() {
     assert_eq!(embedded.write(&batch).await.unwrap(), all_stored(lines.len()));
 
     let search = Search { order: Order::OldestFirst, limit: 100, ..Search::default() };
-    // By their place, since times before 1970 and after 2262 are beyond an engine's order.
+    // By offset, since engines can't sort times before 1970 and after 2262.
     let in_place = |page| {
         let mut documents = documents(&page);
         documents.sort_by_key(|document| document["origin"]["offset"].as_u64());
@@ -270,9 +270,9 @@ async fn the_pipeline_and_the_embedded_store_agree() {
     rig.clean().await;
 }
 
-/// OpenSearch's scripts can't take a document with a whole number beyond 64 bits anywhere in it.
+/// OpenSearch's scripts fail on documents with an integer beyond 64 bits.
 #[tokio::test]
-async fn a_document_that_a_processor_fails_on_is_kept_and_marked() {
+async fn a_document_that_fails_in_the_pipeline_is_stored_and_marked() {
     let rig = Rig::full("fails");
     let huge = json!({ "msg": "huge", "number": 12_345_678_901_234_567_890_u64 });
     let mut known = record(1, "a record", Some("r-1"));
@@ -293,9 +293,9 @@ async fn a_document_that_a_processor_fails_on_is_kept_and_marked() {
     rig.clean().await;
 }
 
-/// An engine refuses a document with a name below a field that holds a value.
+/// An engine rejects a document with a key below a field that holds a scalar.
 #[tokio::test]
-async fn names_below_a_value_are_kept_aside() {
+async fn names_below_a_scalar_are_set_aside() {
     let rig = Rig::full("below-a-value");
     let extras = [
         json!({ "service.version": "1.2" }),

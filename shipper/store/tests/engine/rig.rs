@@ -1,4 +1,4 @@
-//! An engine, and names of a test's own in it.
+//! An engine, with names of a test's own.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use store::{BootstrapMode, EngineSettings, NamedFields, Page, Scope, Search, Store, Target};
 
-/// A cluster has its settings once: who changes one holds this meanwhile.
+/// Held by a test that changes cluster settings, which all tests share.
 static CLUSTER_SETTINGS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// One engine and names of this test's own in it.
+/// An engine, with names of this test's own.
 pub(crate) struct Rig {
     url: String,
     http: Client,
@@ -28,7 +28,7 @@ impl Rig {
         Self::new(variable("ENGINE_URL"), name, true)
     }
 
-    /// The engine without.
+    /// The engine without ingest processors.
     #[track_caller]
     pub(crate) fn bare(name: &str) -> Self {
         Self::new(variable("BARE_ENGINE_URL"), name, false)
@@ -41,7 +41,7 @@ impl Rig {
         Self { url: url.trim_end_matches('/').to_owned(), http: Client::new(), settings }
     }
 
-    /// With these fields named.
+    /// Sets the user-named fields.
     pub(crate) fn naming(&mut self, fields: &NamedFields) -> &Self {
         self.settings.fields = Some(fields.clone());
         self
@@ -56,14 +56,14 @@ impl Rig {
         Store::open_writer(&target, &self.settings).await.unwrap()
     }
 
-    /// The store, put in place.
+    /// Returns the bootstrapped store.
     pub(crate) async fn ready_store(&self) -> Store {
         let store = self.store().await;
         store.bootstrap(BootstrapMode::Apply).await.unwrap();
         store
     }
 
-    /// Asks the engine itself.
+    /// Sends a request to the engine directly.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let mut request = self.http.request(method, format!("{}/{path}", self.url));
         if let Some(body) = body {
@@ -74,27 +74,27 @@ impl Rig {
         (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
     }
 
-    /// The cluster's settings are this test's to change, as long as it holds what is given.
+    /// Locks the cluster's settings for this test.
     pub(crate) async fn cluster_settings(&self) -> tokio::sync::MutexGuard<'static, ()> {
         CLUSTER_SETTINGS.lock().await
     }
 
-    /// What is written can be found from here on.
+    /// Makes earlier writes searchable.
     pub(crate) async fn refresh(&self) {
         self.ask(Method::POST, &format!("{}-*/_refresh", self.settings.index_prefix), None).await;
     }
 
-    /// Finds lines once they can be found.
+    /// Refreshes and searches.
     pub(crate) async fn find(&self, store: &Store, search: &Search) -> Page {
         self.refresh().await;
         store.search(&Scope::All, search).await.unwrap()
     }
 
-    /// Removes what the test made.
+    /// Removes what the test created.
     pub(crate) async fn clean(self) {
         let prefix = &self.settings.index_prefix;
         let started = Instant::now();
-        // Wildcards may be forbidden for removal, so the indices are named.
+        // Engines may forbid deletion by wildcard, so name the indices.
         let (_, indices) = self.ask(Method::GET, &format!("{prefix}-*?expand_wildcards=all"), None).await;
         for index in indices.as_object().into_iter().flat_map(|indices| indices.keys()) {
             let open = json!({ "index.blocks.read_only_allow_delete": null, "index.blocks.write": null });

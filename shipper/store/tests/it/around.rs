@@ -1,4 +1,4 @@
-//! What stands around a line where it was read, for whoever does not see all of it.
+//! Lines around another one in their source, with a restricted scope.
 
 use serde_json::json;
 use store::search::AROUND_MAX_BYTES;
@@ -10,7 +10,7 @@ use crate::new_store;
 const MIB: u64 = 1024 * 1024;
 
 #[tokio::test]
-async fn a_walk_over_lines_of_others_ends_at_its_bound_and_goes_on_from_there() {
+async fn a_search_around_hidden_lines_stops_at_its_limit_and_can_continue() {
     let (_folder, store) = new_store().await;
     let mut builder = BatchBuilder::new("x");
     for place in 0..=20 {
@@ -32,11 +32,11 @@ async fn a_walk_over_lines_of_others_ends_at_its_bound_and_goes_on_from_there() 
     assert_eq!(around(a(), 12 * MIB, 5, 0).await, (vec![], Some(4), Some(20)));
     assert_eq!(around(a(), 4 * MIB, 5, 0).await, (vec![0], None, Some(12)));
     assert_eq!(around(a(), 0, 0, 5).await, (vec![0], None, Some(8)));
-    // Enough was found within, or nothing is hidden.
+    // Enough lines are within the limit, or none is hidden.
     assert_eq!(around(Scope::project("b"), 12 * MIB, 2, 1).await, (vec![10, 11, 12, 13], None, None));
     assert_eq!(around(Scope::All, 0, 5, 30).await, ((0..=20).collect(), None, None));
     assert_eq!(around(Scope::All, u64::MAX, 1, 5).await, (vec![20], None, None));
-    // A source of others is not told from one that is not there.
+    // A hidden source looks the same as one that does not exist.
     let hidden = store.around(&Scope::project("c"), generation(1), MIB, (Room::of(5), Room::of(5))).await.unwrap();
     let nowhere = store.around(&Scope::project("c"), generation(2), MIB, (Room::of(5), Room::of(5))).await.unwrap();
     assert_eq!((hidden.lines.len(), hidden.earlier, hidden.later), (0, None, Some(9 * MIB)));
@@ -44,7 +44,7 @@ async fn a_walk_over_lines_of_others_ends_at_its_bound_and_goes_on_from_there() 
 }
 
 #[tokio::test]
-async fn what_has_no_room_is_left_out_and_said_to_be() {
+async fn lines_beyond_the_limit_are_left_out_and_reported() {
     let (_folder, store) = new_store().await;
     let place = store.tail(&Scope::All, &Filter::EVERY, None, Room::of(1)).await.unwrap().place;
     let mut builder = BatchBuilder::new("x");
@@ -80,7 +80,7 @@ async fn what_has_no_room_is_left_out_and_said_to_be() {
         }
         assert_eq!(given, 10, "each comes once");
     }
-    // All of it.
+    // All lines.
     let room = Room { lines: 100, bytes: 5 * of_line };
     let found = store.around(&Scope::All, generation(1), 1_500, (room, room)).await.unwrap();
     assert_eq!((found.lines.len(), found.earlier, found.later), (10, None, None));

@@ -1,4 +1,4 @@
-//! Whether a source is complete can be asked of the store itself.
+//! Coverage queries of the embedded store.
 
 use store::LineId;
 
@@ -7,7 +7,7 @@ use crate::lines::generation;
 use crate::{new_store, reader};
 
 #[tokio::test]
-async fn what_rests_of_a_source_is_told() {
+async fn coverage_of_a_source_is_reported() {
     let (folder, store) = new_store().await;
     write_with_a_gap(&store, "x").await;
     is_told(&store).await;
@@ -15,7 +15,7 @@ async fn what_rests_of_a_source_is_told() {
 }
 
 #[tokio::test]
-async fn of_a_store_that_is_not_there_nothing_rests() {
+async fn a_missing_store_covers_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = reader(&folder).await;
     assert_eq!(store.coverage(generation(1), 0..10).await.unwrap().lines, 0);

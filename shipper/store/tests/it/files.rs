@@ -1,4 +1,4 @@
-//! The file itself: missing, made, replaced, of another kind or version.
+//! The store's file: missing, created, replaced, or of another kind or version.
 
 use rusqlite::Connection;
 use store::{BootstrapMode, EngineSettings, OpenError, Outcome, SearchError, Store, Target, WriteError};
@@ -7,12 +7,12 @@ use crate::lines::{all_stored, batch, generation, record};
 use crate::{count, new_store, reader, target, writer};
 
 #[tokio::test]
-async fn a_store_that_is_not_there_yet_reads_as_empty_and_is_found_when_it_appears() {
+async fn a_store_that_does_not_exist_yet_reads_as_empty_until_it_appears() {
     let folder = tempfile::tempdir().unwrap();
     let reader = reader(&folder).await;
     assert_eq!(count(&reader).await, 0);
     assert_eq!(reader.ready().await, Ok(()));
-    // As it is for a moment while it is made.
+    // As briefly during its creation.
     std::fs::write(folder.path().join("logs.db"), b"").unwrap();
     assert_eq!(count(&reader).await, 0);
 
@@ -30,7 +30,7 @@ async fn a_file_that_is_replaced_is_noticed() {
     let reader = reader(&folder).await;
     assert_eq!(count(&reader).await, 1);
     drop(store);
-    // Under its old name, so that its inode is not given to the next file.
+    // Keep the old file, so that its inode is not reused.
     std::fs::rename(folder.path().join("logs.db"), folder.path().join("old.db")).unwrap();
     for other in ["logs.db-wal", "logs.db-shm"] {
         let _ = std::fs::remove_file(folder.path().join(other));
@@ -43,7 +43,7 @@ async fn a_file_that_is_replaced_is_noticed() {
 }
 
 #[tokio::test]
-async fn folders_are_made_and_readers_write_nothing() {
+async fn directories_are_created_and_readers_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let target = Target::Sqlite(folder.path().join("a/b/logs.db"));
     let settings = EngineSettings::default();
@@ -63,7 +63,7 @@ async fn folders_are_made_and_readers_write_nothing() {
 }
 
 #[tokio::test]
-async fn a_newer_file_is_refused_by_name_and_version() {
+async fn a_newer_file_is_rejected_with_its_name_and_version() {
     let (folder, store) = new_store().await;
     let early = reader(&folder).await;
     assert_eq!(count(&early).await, 0);
@@ -83,7 +83,7 @@ async fn a_newer_file_is_refused_by_name_and_version() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_kind_is_refused_and_left_alone() {
+async fn a_file_of_another_kind_is_rejected_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let text = "a letter, not a database\n".repeat(100);
     std::fs::write(folder.path().join("logs.db"), &text).unwrap();
@@ -98,7 +98,7 @@ async fn a_file_of_another_kind_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn somebody_elses_database_is_refused_and_left_alone() {
+async fn a_foreign_database_is_rejected_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let connection = Connection::open(folder.path().join("logs.db")).unwrap();
     connection.execute_batch("CREATE TABLE accounts (name TEXT)").unwrap();

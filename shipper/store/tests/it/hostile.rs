@@ -1,4 +1,4 @@
-//! Searches that try to be something else.
+//! Searches with hostile input.
 
 use store::{Field, Filter, Scope, Search, Store};
 
@@ -39,7 +39,7 @@ async fn found(store: &Store, search: Search) -> usize {
 }
 
 #[tokio::test]
-async fn no_value_is_read_as_a_query() {
+async fn values_are_not_parsed_as_queries() {
     let (_folder, store) = new_store().await;
     let lines: Vec<_> = (0..10).map(|second| record(second, "the quick fox", Some("r-1"))).collect();
     store.write(&batch("x", generation(1), &lines)).await.unwrap();
@@ -47,11 +47,11 @@ async fn no_value_is_read_as_a_query() {
         for field in Field::ALL {
             assert_eq!(found(&store, Search::of(Filter::is(field, text))).await, 0, "{field}: {text}");
         }
-        // Of each, only the words count: those that are no more than "fox" find it.
+        // Only the words count: values that contain no word but "fox" match.
         let words: Vec<_> = store::query::words::words(text).collect();
         let expected = if !words.is_empty() && words.iter().all(|word| word == "fox") { 10 } else { 0 };
         assert_eq!(found(&store, Search::of(Filter::Words(text.to_owned()))).await, expected, "{text}");
-        // As a query it is read or refused, and finds something or nothing.
+        // As a query, it parses or is rejected, and matches something or nothing.
         if let Ok(filter) = text.parse() {
             found(&store, Search::of(filter)).await;
         }
@@ -60,7 +60,7 @@ async fn no_value_is_read_as_a_query() {
 }
 
 #[tokio::test]
-async fn messages_of_any_characters_are_stored_and_given_back() {
+async fn messages_of_any_characters_are_stored_and_returned() {
     let (_folder, store) = new_store().await;
     let lines: Vec<_> = TEXTS.iter().map(|text| record(1, text, Some(text))).collect();
     store.write(&batch("x", generation(1), &lines)).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_very_long_text_is_answered() {
     let (_folder, store) = new_store().await;
     store.write(&batch("x", generation(1), &[record(1, "fox", None)])).await.unwrap();
     for text in ["fox ".repeat(5_000), "\"".repeat(50_000), "(".repeat(50_000), "x".repeat(200_000)] {
-        // A no is an answer too; what must not happen is a crash, or something found that does not have the words.
+        // An error is acceptable; a crash or a false match is not.
         let page = store.search(&Scope::All, &Search::of(Filter::Words(text.clone()))).await;
         assert!(page.is_ok_and(|page| page.lines.is_empty() || text.starts_with("fox")), "{}", &text[..4]);
     }

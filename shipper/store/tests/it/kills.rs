@@ -1,5 +1,5 @@
-//! A writer that is killed at any moment leaves a file that opens, with whole batches in it, each line of which is found: while
-//! it writes, while it takes out what need not be kept, and while it brings a file of an earlier version up to its own.
+//! A writer killed at any time leaves a file that opens and contains whole batches, with every line searchable: while
+//! it writes, while it runs retention, and while it upgrades a file of an earlier version.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,37 +10,37 @@ use store::{BatchBuilder, EngineSettings, Keep, LineId, Scope, Search, Selection
 
 use crate::lines::{generation, push, record};
 
-/// Names the file that the child writes.
+/// Environment variable with the file that the child writes to.
 const FILE: &str = "STORE_TEST_KILLED_FILE";
 
 const BATCH_LINES: u64 = 250;
 
 const KILLS: usize = 12;
 
-/// What is kept by whoever takes lines out: few runs.
+/// Retention limits of the child: a few runs.
 const KEEP: Keep = Keep { age: None, bytes: Some(1_000_000) };
 
-/// Lines of a file of version 1, which are moved in several steps.
+/// Number of lines in a file of version 1; they are moved in several steps.
 const OLD_LINES: u64 = 60_000;
 
-/// What the child does: writes batches until it is killed.
+/// The child process: writes batches until it is killed.
 #[tokio::test]
 #[ignore = "a program"]
 async fn writes_until_it_is_killed() {
     write(Keep::default()).await;
 }
 
-/// The same, and takes out what is more than so many bytes after each batch.
+/// The same, with retention after each batch.
 #[tokio::test]
 #[ignore = "a program"]
-async fn writes_and_takes_out_until_it_is_killed() {
+async fn writes_with_retention_until_it_is_killed() {
     write(KEEP).await;
 }
 
-/// Opens the file, which is of an earlier version.
+/// Opens a file of an earlier version.
 #[tokio::test]
 #[ignore = "a program"]
-async fn brings_up_until_it_is_killed() {
+async fn upgrades_until_it_is_killed() {
     let file = std::env::var(FILE).unwrap();
     Store::open_writer(&Target::Sqlite(file.into()), &EngineSettings::default()).await.unwrap();
 }
@@ -61,7 +61,7 @@ async fn write(keep: Keep) {
     }
 }
 
-/// Takes out all that need not be kept.
+/// Runs retention until nothing is left to do.
 async fn take_out(store: &Store, keep: &Keep) {
     while store.retain(keep, Timestamp::now()).await.unwrap().more.is_some() {}
 }
@@ -80,7 +80,7 @@ fn start(what: &str, file: &Path) -> Child {
         .unwrap()
 }
 
-/// At a moment that has nothing to do with what is done then.
+/// Kills the child at a random time.
 fn start_and_kill(what: &str, file: &Path) {
     let random = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
     let mut child = start(what, file);
@@ -126,17 +126,18 @@ async fn a_file_opens_whenever_its_writer_was_killed() {
 }
 
 #[tokio::test]
-async fn a_file_opens_whenever_it_was_killed_who_took_lines_out() {
+async fn a_file_opens_whenever_retention_was_killed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("logs.db");
     let (mut before, mut taken_out) = (0, 0);
     for kill in 0..100 {
-        start_and_kill("kills::writes_and_takes_out_until_it_is_killed", &file);
+        start_and_kill("kills::writes_with_retention_until_it_is_killed", &file);
         if !file.exists() {
             continue;
         }
         let store = Store::open_writer(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
-        // What rests and what was taken out are all that was written, in whole batches. What is on its way out is found no more.
+        // Stored and deleted lines together are all that were written, in whole batches. Lines that are being deleted
+        // are not found.
         let connection = Connection::open(&file).unwrap();
         let rows = || number(&connection, "SELECT count(*) FROM logs");
         assert_whole(&connection, kill);
@@ -145,7 +146,7 @@ async fn a_file_opens_whenever_it_was_killed_who_took_lines_out() {
         assert!(now >= before && now.is_multiple_of(BATCH_LINES), "kill {kill}: {rest} and {removed} after {before}");
         assert!(lines(&store).await <= rest, "kill {kill}");
         before = now;
-        // And it goes on.
+        // Retention continues.
         take_out(&store, &KEEP).await;
         let removed = store.removed(generation(1)).await.unwrap().lines;
         assert_eq!((rows(), lines(&store).await), (now - removed, now - removed), "kill {kill}");
@@ -164,7 +165,7 @@ async fn a_file_opens_whenever_it_was_killed_who_took_lines_out() {
     panic!("only {taken_out} times were lines taken out");
 }
 
-/// A file as version 1 wrote it.
+/// Creates a file as version 1 wrote it.
 fn old_file(file: &Path) {
     let mut connection = Connection::open(file).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
@@ -182,13 +183,13 @@ fn old_file(file: &Path) {
 }
 
 #[tokio::test]
-async fn a_file_opens_whenever_it_was_killed_who_brought_it_up() {
+async fn a_file_opens_whenever_its_upgrade_was_killed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("logs.db");
     old_file(&file);
     let mut cut_short = 0;
     for kill in 0..KILLS {
-        let mut child = start("kills::brings_up_until_it_is_killed", &file);
+        let mut child = start("kills::upgrades_until_it_is_killed", &file);
         let begun = std::time::Instant::now();
         let connection = Connection::open(&file).unwrap();
         connection.busy_timeout(Duration::from_secs(10)).unwrap();
@@ -196,7 +197,7 @@ async fn a_file_opens_whenever_it_was_killed_who_brought_it_up() {
             let is_new = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_v1'";
             if number(&connection, is_new) == 0 { 0 } else { number(&connection, "SELECT count(*) FROM logs") }
         };
-        // While it moves lines, each time somewhat later.
+        // During the move of lines, a little later each time.
         let enough = u64::try_from(kill / 2).unwrap() * 10_000;
         while child.try_wait().unwrap().is_none() && moved() < enough && begun.elapsed() < Duration::from_secs(60) {}
         let _ended = child.kill();
@@ -209,11 +210,11 @@ async fn a_file_opens_whenever_it_was_killed_who_brought_it_up() {
         let rows = number(&connection, "SELECT count(*) FROM logs");
         let waiting = if is_cut_short { number(&connection, "SELECT count(*) FROM logs_v1") } else { 0 };
         assert_eq!(rows + waiting, OLD_LINES, "kill {kill}");
-        // Readers are answered with what was moved, or told that they have to wait.
+        // Readers get the lines moved so far, or an error that asks them to wait.
         let reader = Store::open_reader(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
         match reader.facets(&Scope::All, &Selection::default(), &[], 1).await {
             Ok(found) => assert_eq!(found.lines, rows, "kill {kill}"),
-            Err(error) => assert!(error.to_string().contains("earlier version"), "kill {kill}: {error}"),
+            Err(error) => assert!(error.to_string().contains("older schema version"), "kill {kill}: {error}"),
         }
     }
     assert!(cut_short > 2, "{cut_short}");

@@ -1,30 +1,30 @@
-//! The store over SQLite, through its public face. Engines have their own tests, in `tests/engine`.
+//! Tests of the embedded store through the public API. Tests with engines are in `tests/engine`.
 #![allow(clippy::unwrap_used)]
 
-mod answers;
 mod around;
 mod coverage;
-mod documented;
+mod documentation;
 mod files;
+mod formats;
 mod hostile;
 mod kills;
 #[path = "../lines/mod.rs"]
 mod lines;
 mod model;
-mod naming;
-mod one_file;
+mod named_fields;
+mod oversized_responses;
+mod pinned;
 mod readiness;
 mod redirects;
 mod replaced;
-mod retaining;
+mod retention;
 mod runs;
-mod shapes;
 mod tls;
 mod writing;
 
 use store::{EngineSettings, Scope, Search, Store, Target};
 
-/// A new store in a folder that goes with it.
+/// Creates a store in a temporary directory.
 async fn new_store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = writer(&folder).await;

@@ -1,4 +1,4 @@
-//! Searches over random lines find what a plain filter and sort over the same lines find, page by page.
+//! Searches over random lines return the same as a filter and a sort over a list of them, page by page.
 
 use std::cmp::Reverse;
 
@@ -15,7 +15,7 @@ const WORDS: [&str; 6] = ["fox", "Fox", "dog", "Ärger", "ärger", "x9"];
 const IDS: [&str; 3] = ["a", "A", "b"];
 const BASE_MICROS: i64 = 1_795_000_000_000_000;
 
-/// A line, small in every respect so that lines share values.
+/// A line with few possible values, so that lines share them.
 #[derive(Clone, Debug)]
 struct Line {
     id: LineId,
@@ -61,7 +61,7 @@ impl Line {
     }
 }
 
-/// Few times, so that many lines have the same.
+/// Few different times, so that lines share them.
 fn time() -> impl Strategy<Value = Timestamp> {
     (0..6_i64).prop_map(|micros| Timestamp::from_unix_micros(BASE_MICROS + micros))
 }
@@ -119,7 +119,7 @@ async fn write(store: &Store, lines: &[Line]) {
     store.write(&builder.finish(0)).await.unwrap();
 }
 
-/// All pages, with `between` run after the first.
+/// Reads all pages, and runs `between` after the first one.
 async fn pages(store: &Store, mut search: Search, between: impl AsyncFnOnce()) -> Vec<Value> {
     let mut between = Some(between);
     let mut found = Vec::new();
@@ -131,7 +131,7 @@ async fn pages(store: &Store, mut search: Search, between: impl AsyncFnOnce()) -
         if let Some(between) = between.take() {
             between().await;
         }
-        // As a client would pass it on.
+        // Round trip through its text, as in a client.
         search.cursor = Some(next.to_string().parse().unwrap());
     }
 }
@@ -153,7 +153,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_search_finds_what_a_plain_filter_finds(lines in lines(), searches in vec(search(), 12)) {
+    fn a_search_finds_the_same_as_a_filter_over_a_list(lines in lines(), searches in vec(search(), 12)) {
         run(async {
             let (_folder, store) = new_store().await;
             write(&store, &lines).await;
@@ -165,11 +165,11 @@ proptest! {
     }
 
     #[test]
-    fn lines_that_come_in_between_pages_move_nothing(lines in lines(), late in lines(), search in search()) {
+    fn lines_added_between_pages_do_not_move_others(lines in lines(), late in lines(), search in search()) {
         run(async {
             let (_folder, store) = new_store().await;
             write(&store, &lines).await;
-            // Lines that come before the first page in its order, as new ones do in a list with the newest on top.
+            // Lines sorted before the first page, like new lines in a newest-first list.
             let ahead = |line: &Line| {
                 let beyond = if search.order == Order::NewestFirst { 1_000 } else { -1_000 };
                 let id = LineId { generation: generation(9), ..line.id };

@@ -1,4 +1,4 @@
-//! Whether a reader is ready, where the store's file is empty, damaged or out of reach.
+//! Readiness of a reader whose store's file is empty, damaged or inaccessible.
 
 use std::fs;
 use std::os::unix::fs::{FileExt as _, symlink};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use store::{AbsenceKind, EngineSettings, Filter, ReadyError, Scope, Search, SearchError, Store, Target};
 
-use crate::one_file::create;
+use crate::pinned::create;
 
 fn target(folder: &Path) -> Target {
     Target::Sqlite(folder.join("logs.db"))
@@ -25,7 +25,7 @@ async fn kind(store: &Store) -> Option<AbsenceKind> {
 }
 
 #[tokio::test]
-async fn a_store_that_is_emptied_is_not_ready_and_has_no_answer() {
+async fn an_emptied_store_is_not_ready_and_fails_reads() {
     let steps: [fn(&Path); 2] = [
         |file| fs::write(file, "").unwrap(),
         |file| {
@@ -51,7 +51,7 @@ async fn a_store_that_is_emptied_is_not_ready_and_has_no_answer() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_never_more_than_empty_is_no_store_yet() {
+async fn a_file_that_was_always_empty_is_not_a_store_yet() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("logs.db"), "").unwrap();
     let store = reader(folder.path()).await;
@@ -62,14 +62,14 @@ async fn a_file_that_was_never_more_than_empty_is_no_store_yet() {
 }
 
 #[tokio::test]
-async fn a_damaged_store_is_not_ready_until_a_read_is_answered() {
+async fn a_damaged_store_is_not_ready_until_a_read_succeeds() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path(), 3_000).await;
     let path = folder.path().join("logs.db");
     let good = fs::read(&path).unwrap();
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     let (length, page) = (good.len() as u64, 4_096);
-    // All but the first pages, which say that it is a store, and the last.
+    // All but the last page and the first pages, which identify it as a store.
     let (from, to) = (length / 4 / page * page, length * 3 / 4 / page * page);
     file.write_all_at(&vec![0xa5; usize::try_from(to - from).unwrap()], from).unwrap();
     let store = reader(folder.path()).await;
@@ -81,7 +81,7 @@ async fn a_damaged_store_is_not_ready_until_a_read_is_answered() {
     assert!(matches!(damaged, Err(SearchError::Refused(_))), "{damaged:?}");
     let refused = store.ready().await;
     assert!(matches!(&refused, Err(ReadyError::Refused(_))), "{refused:?}");
-    // Put back in place, so that it is the same file.
+    // Restore the content in place, so that the file's identity is unchanged.
     file.write_all_at(&good, 0).unwrap();
     let answered = reader(folder.path()).await.search(&Scope::All, &every).await;
     assert!(answered.is_ok());
@@ -90,7 +90,7 @@ async fn a_damaged_store_is_not_ready_until_a_read_is_answered() {
 }
 
 #[tokio::test]
-async fn a_link_into_a_folder_that_is_missing_is_none_that_the_shipper_makes() {
+async fn a_link_into_a_missing_directory_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (there, path) = (folder.path().join("there"), folder.path().join("logs.db"));
     fs::create_dir(&there).unwrap();
@@ -98,13 +98,13 @@ async fn a_link_into_a_folder_that_is_missing_is_none_that_the_shipper_makes() {
     symlink(folder.path().join("missing/logs.db"), &path).unwrap();
     assert_eq!(kind(&store).await, Some(AbsenceKind::BrokenLink));
     assert!(Store::open_writer(&target(folder.path()), &EngineSettings::default()).await.is_err(), "as it says");
-    // A link whose folder is there is followed.
+    // A link into an existing directory is followed.
     fs::remove_file(&path).unwrap();
     symlink("there/logs.db", &path).unwrap();
     assert_eq!(kind(&store).await, Some(AbsenceKind::NotCreated));
     make(folder.path(), 1).await;
     assert_eq!(kind(&store).await, None);
-    // The folder itself is a link that leads nowhere.
+    // The directory itself is a dangling link.
     symlink("missing", folder.path().join("folder")).unwrap();
     let behind = reader(&folder.path().join("folder")).await;
     assert_eq!(kind(&behind).await, Some(AbsenceKind::BrokenLink));
@@ -113,7 +113,7 @@ async fn a_link_into_a_folder_that_is_missing_is_none_that_the_shipper_makes() {
 }
 
 #[tokio::test]
-async fn no_answer_says_where_the_file_is() {
+async fn errors_do_not_show_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logs.db");
     let store = reader(folder.path()).await;

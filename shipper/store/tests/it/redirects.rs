@@ -1,5 +1,5 @@
-//! Peers that send a request elsewhere. It goes nowhere else: on the way a POST becomes a GET, and what comes then is no
-//! answer to it.
+//! Servers that redirect requests. Redirects are not followed: a POST would become a GET, and its response would be
+//! meaningless.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use store::{
 
 use crate::lines::{batch, generation, record};
 
-/// What a peer answers to a request's method.
+/// The server's response to a request method.
 type Says = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 struct Peer {
@@ -43,7 +43,7 @@ impl Peer {
     }
 }
 
-/// Answers one request and hangs up.
+/// Answers one request and closes the connection.
 fn answer(mut stream: TcpStream, says: &Says) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (mut line, mut length, mut method) = (String::new(), 0, String::new());
@@ -57,7 +57,7 @@ fn answer(mut stream: TcpStream, says: &Says) {
         line.clear();
     }
     reader.take(length).read_to_end(&mut Vec::new()).unwrap();
-    // Whoever has seen enough may be gone.
+    // The peer may have disconnected.
     let _ = stream.write_all(says(&method).as_bytes());
 }
 
@@ -70,7 +70,7 @@ fn moved(status: u16, to: &str) -> String {
     format!("HTTP/1.1 {status} Moved\r\nlocation: {to}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
 }
 
-/// An engine that takes a line, wherever it is asked for it.
+/// An engine that stores a line at any path.
 fn elsewhere() -> Peer {
     Peer::new(Arc::new(|_| ok(r#"{"errors":false,"items":[{"create":{"status":201}}]}"#)))
 }
@@ -82,7 +82,7 @@ fn assert_says_where(cause: &Cause, to: &Peer) {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_refuses_with_what_to_do() {
+async fn a_redirect_is_not_followed_and_refused_with_advice() {
     for status in [301, 302, 303, 307, 308] {
         let there = elsewhere();
         let to = format!("{}/_bulk?token=secret", there.url.replace("http://", "http://user:secret@"));
@@ -103,7 +103,7 @@ async fn a_redirect_is_not_followed_and_refuses_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_is_put_in_place_elsewhere_is_not_in_place() {
+async fn a_redirected_put_is_not_in_place() {
     for status in [301, 302, 303, 307, 308] {
         let there = elsewhere();
         let to = there.url.clone();

@@ -1,5 +1,5 @@
-//! The store's file is deleted, moved or replaced while it is open: no line counts as stored that the file at the path does
-//! not hold.
+//! The store's file is deleted, moved or replaced while it is open: no line counts as stored unless the file at the
+//! path contains it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,12 +13,12 @@ use store::{
 
 use crate::lines::{batch, generation, record};
 
-/// Attempts until a write must get through.
+/// Maximum number of attempts until a write succeeds.
 const ATTEMPTS: usize = 50;
 
 type Step = fn(&Path);
 
-/// A folder in a folder, so that either can be moved.
+/// A directory within a directory, so that either can be moved.
 fn folder(base: &Path) -> std::path::PathBuf {
     base.join("outer/inner")
 }
@@ -35,13 +35,13 @@ async fn open(base: &Path) -> Store {
     Store::open_writer(&Target::Sqlite(file(base)), &EngineSettings::default()).await.unwrap()
 }
 
-/// `count` lines of a generation.
+/// Builds a batch of `count` lines of one generation.
 fn lines(number: u8, count: u32) -> store::Batch {
     let records: Vec<_> = (0..count).map(|second| record(second % 60, &format!("{number}"), None)).collect();
     batch("x", generation(number), &records)
 }
 
-/// Makes another store with one line at this path, closed.
+/// Creates another store with one line at this path and closes it.
 fn other_store(path: &Path) {
     let target = Target::Sqlite(path.to_owned());
     std::thread::spawn(move || {
@@ -55,7 +55,8 @@ fn other_store(path: &Path) {
     .unwrap();
 }
 
-/// Lines of a generation in what stands at the path, as a process finds it that starts after this one was killed.
+/// Returns the number of a generation's lines in the file at the path, as a process finds it that starts after this one
+/// was killed.
 fn found(base: &Path, number: u8) -> i64 {
     let copy = tempfile::tempdir().unwrap();
     for suffix in ["", "-wal"] {
@@ -89,7 +90,7 @@ fn remove(base: &Path, suffixes: &[&str]) {
     suffixes.iter().for_each(|suffix| fs::remove_file(beside(base, suffix)).unwrap());
 }
 
-/// What is done to the file while it is open, after which writing goes on by itself.
+/// Changes of the open file after which writing continues without help.
 const HAPPENINGS: &[(&str, Step)] = &[
     ("the file is deleted", |base| remove(base, &[""])),
     ("it and what stands beside it are deleted", |base| remove(base, &["", "-wal", "-shm"])),
@@ -137,7 +138,7 @@ const HAPPENINGS: &[(&str, Step)] = &[
 ];
 
 #[tokio::test]
-async fn a_line_is_stored_only_when_the_file_at_the_path_has_it() {
+async fn a_line_counts_as_stored_only_if_the_file_at_the_path_has_it() {
     let mut wrong = Vec::new();
     for (what, step) in HAPPENINGS {
         let base = tempfile::tempdir().unwrap();
@@ -149,7 +150,7 @@ async fn a_line_is_stored_only_when_the_file_at_the_path_has_it() {
             wrong.push(format!("{what}: {error}"));
             continue;
         }
-        // A link's own folder has no WAL.
+        // A link's own directory has no WAL.
         let linked = fs::symlink_metadata(file(base)).is_ok_and(|metadata| metadata.is_symlink());
         let there = if linked { stored_behind_link(base) } else { found(base, 2) };
         if there != 100 {
@@ -172,7 +173,7 @@ fn stored_behind_link(base: &Path) -> i64 {
 }
 
 #[tokio::test]
-async fn what_was_stored_before_stays_in_a_file_that_is_moved_and_in_one_whose_wal_is_taken_away() {
+async fn stored_lines_stay_in_a_moved_file_and_in_one_whose_wal_is_removed() {
     let base = tempfile::tempdir().unwrap();
     let base = base.path();
     let store = open(base).await;
@@ -188,7 +189,7 @@ async fn what_was_stored_before_stays_in_a_file_that_is_moved_and_in_one_whose_w
     let count: i64 = moved.query_row("SELECT count(*) FROM logs", [], |row| row.get(0)).unwrap();
     assert!(count >= 200, "{count}");
     drop(moved);
-    // And back, over the one that was made meanwhile, whose WAL is not this one's.
+    // Move it back over the file created meanwhile, whose WAL does not belong to it.
     fs::rename(base.join("outer/moved"), file(base)).unwrap();
     write_until_stored(&store, 4).await.unwrap();
     assert_eq!((found(base, 1), found(base, 4)), (100, 100));
@@ -196,7 +197,7 @@ async fn what_was_stored_before_stays_in_a_file_that_is_moved_and_in_one_whose_w
 }
 
 #[tokio::test]
-async fn a_folder_that_is_removed_is_waited_for_and_not_made_again() {
+async fn a_removed_directory_is_waited_for_and_not_recreated() {
     let base = tempfile::tempdir().unwrap();
     let base = base.path();
     let store = open(base).await;
@@ -219,7 +220,7 @@ async fn a_folder_that_is_removed_is_waited_for_and_not_made_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_store_is_refused_and_left_alone_until_it_is_taken_away() {
+async fn a_file_that_is_not_a_store_is_rejected_and_unchanged_until_removed() {
     let text = "a letter, not a database\n".repeat(1_000);
     let steps: [Step; 2] = [
         |base| {
@@ -247,7 +248,7 @@ async fn what_is_no_store_is_refused_and_left_alone_until_it_is_taken_away() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_made_again_has_the_named_fields() {
+async fn a_recreated_store_has_the_user_named_fields() {
     let base = tempfile::tempdir().unwrap();
     let fields = NamedFields::new([("customer".to_owned(), FieldType::Keyword)]).unwrap();
     let settings = EngineSettings { fields: Some(fields.clone()), ..EngineSettings::default() };
@@ -260,7 +261,7 @@ async fn a_store_that_is_made_again_has_the_named_fields() {
 }
 
 #[tokio::test]
-async fn a_reader_tells_a_store_that_is_not_there_yet_from_one_that_is_gone() {
+async fn a_reader_distinguishes_a_store_not_created_yet_from_a_deleted_one() {
     let base = tempfile::tempdir().unwrap();
     let base = base.path();
     let target = Target::Sqlite(file(base));

@@ -1,4 +1,4 @@
-//! Lines that lie in runs are found as those that are looked at one by one are.
+//! Searches over runs return the same as an examination of each line.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::{new_store, reader};
 
 const BASE_MICROS: i64 = 1_795_000_000_000_000;
 
-/// More lines than two large runs have by the time that small ones are merged, small runs after them, and lines in none.
+/// More lines than two large runs after merging, followed by small runs and lines in no run.
 const LINES: u64 = 16 * 256 + 7 * 16 + 5;
 
-/// As many that one large run of the usual length is there, small ones, and lines in none.
+/// Enough lines for one large run of the default length, small runs, and lines in no run.
 const LINES_OF_USUAL_RUNS: u64 = 65_536 + 50 * 1_024 + 300;
 
-/// Deterministic, and without order to the eye.
+/// A deterministic pseudo-random number.
 fn mixed(number: u64) -> u64 {
     let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed ^ mixed >> 29
@@ -40,7 +40,7 @@ fn id(number: u64) -> LineId {
 
 fn document(number: u64) -> Value {
     let random = mixed(number);
-    // Most lines come in order, some late, and a few have the same time.
+    // Most lines are in order, some are late, and a few share a time.
     let late = if random.is_multiple_of(10) { (random % 5_000_000).cast_signed() } else { 0 };
     let time = Timestamp::from_unix_micros(BASE_MICROS + (number / 2).cast_signed() * 1_000 - late);
     let mut document = json!({
@@ -79,7 +79,7 @@ async fn fill(store: &Store, lines: u64, batch_lines: usize) -> Vec<String> {
     documents
 }
 
-/// A line as it is looked at one by one.
+/// A line as examined by the model.
 struct Seen<'d> {
     key: (Timestamp, LineId),
     document: &'d str,
@@ -97,7 +97,7 @@ fn seen(documents: &[String]) -> Vec<Seen<'_>> {
     lines.map(|(key, document)| Seen { key, document, facts: Facts::of(document) }).collect()
 }
 
-/// What a search should find: the documents in order.
+/// Returns the expected result of a search: the documents in order.
 fn expected<'d>(lines: &[Seen<'d>], scope: &Scope, search: &Search) -> Vec<&'d str> {
     let is_found = |line: &&Seen<'d>| {
         let time = line.key.0;
@@ -145,7 +145,7 @@ async fn lines_in_runs_are_found_by_any_filter_in_any_order() {
                 let mut search = Search { from, to, order, limit: 300, ..Search::of(filter.clone()) };
                 let expected = expected(&lines, &scope, &search);
                 let mut found = Vec::new();
-                // Enough pages to cross the bounds of runs.
+                // Enough pages to cross the boundaries of runs.
                 for _ in 0..3 {
                     let page = store.search(&scope, &search).await.unwrap();
                     found.extend(page.lines);
@@ -163,7 +163,7 @@ async fn lines_in_runs_are_found_by_any_filter_in_any_order() {
 }
 
 #[tokio::test]
-async fn lines_in_runs_of_the_usual_length_are_found() {
+async fn lines_in_runs_of_the_default_length_are_found() {
     let (folder, store) = new_store().await;
     let documents = fill(&store, LINES_OF_USUAL_RUNS, 7_000).await;
     let lines = seen(&documents);
@@ -187,7 +187,7 @@ async fn lines_in_runs_of_the_usual_length_are_found() {
 }
 
 #[tokio::test]
-async fn counts_over_runs_are_those_of_the_lines_one_by_one() {
+async fn counts_over_runs_equal_counts_over_lines() {
     let (_folder, store, documents) = filled().await;
     let lines = seen(&documents);
     for (query, scope, from) in [
@@ -248,7 +248,7 @@ async fn counts_over_runs_are_those_of_the_lines_one_by_one() {
 }
 
 #[tokio::test]
-async fn an_export_gives_back_all_lines_as_they_came() {
+async fn an_export_returns_all_lines_in_order_of_arrival() {
     let (_folder, store, documents) = filled().await;
     for query in ["*", "level:error", "\"not paid\""] {
         let selection = Selection { filter: query.parse().unwrap(), ..Selection::default() };

@@ -1,5 +1,5 @@
-//! Self-signed certificates, client certificates and proxies, against a TLS server and a proxy of these tests' own. A real
-//! Elasticsearch with the same certificates is tried in `tests/observability/faults/self_signed.rs`.
+//! Self-signed certificates, client certificates and proxies, with a TLS server and a proxy of these tests.
+//! `tests/observability/faults/self_signed.rs` uses the same certificates with a real Elasticsearch.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ fn certificate(name: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(path(&format!("{name}.pem"))).unwrap()
 }
 
-/// An engine on 127.0.0.1 that shows a certificate, and asks for one that `client_authority` signed, if it is given.
+/// Starts an engine on 127.0.0.1 with a certificate. It requires a client certificate if `client_authority` is set.
 async fn engine(shown: &str, client_authority: Option<&str>) -> SocketAddr {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
@@ -47,7 +47,7 @@ async fn engine(shown: &str, client_authority: Option<&str>) -> SocketAddr {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // A client that trusts nobody here hangs up.
+                // A client that does not trust the server disconnects.
                 if let Ok(stream) = acceptor.accept(stream).await {
                     answer(stream).await;
                 }
@@ -57,7 +57,7 @@ async fn engine(shown: &str, client_authority: Option<&str>) -> SocketAddr {
     address
 }
 
-/// Takes one line, whatever it is asked.
+/// Stores one line, whatever the request.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     if head(&mut stream).await.is_some() {
         let body = r#"{"errors":false,"items":[{"create":{"status":201}}]}"#;
@@ -68,7 +68,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     }
 }
 
-/// Reads a request, and gives what stands before its body, in lower case.
+/// Reads a request and returns its head in lower case.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut read = Vec::new();
     while !read.ends_with(b"\r\n\r\n") {
@@ -80,7 +80,7 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     Some(head)
 }
 
-/// A proxy that leads every tunnel to one address, answers plain requests itself, and keeps what it was asked.
+/// A proxy that connects every tunnel to one address, answers plain requests itself, and records the requests.
 struct Forwarder {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -127,7 +127,7 @@ async fn store(url: &str, settings: &EngineSettings) -> Store {
     Store::open_writer(&url.parse().unwrap(), settings).await.unwrap()
 }
 
-/// Every kind of request comes through: questions, batches, and what is put in place.
+/// Every kind of request succeeds: searches, batches, and PUT requests.
 #[track_caller]
 fn assert_serves(answers: (Result<(), ReadyError>, bool, bool)) {
     assert_eq!(answers, (Ok(()), true, true));
@@ -136,12 +136,12 @@ fn assert_serves(answers: (Result<(), ReadyError>, bool, bool)) {
 async fn every_request(store: &Store) -> (Result<(), ReadyError>, bool, bool) {
     let written = store.write(&batch("app-logs", generation(1), &[record(0, "a", None)])).await;
     let is_stored = matches!(written.as_deref(), Ok([Disposition::Stored]));
-    // This server is no engine: its answers say so, and that it was asked.
+    // This server is not an engine; its responses prove that it was reached.
     let bootstrapped = format!("{:?}", store.bootstrap(BootstrapMode::Apply).await);
     (store.ready().await, is_stored, !bootstrapped.contains("Unavailable"))
 }
 
-/// Why the store can't be reached.
+/// Returns why the store is unreachable.
 async fn refusal(url: &str, settings: &EngineSettings) -> String {
     let Err(ReadyError::Unavailable(cause)) = store(url, settings).await.ready().await else {
         panic!("{url} is trusted");
@@ -151,16 +151,16 @@ async fn refusal(url: &str, settings: &EngineSettings) -> String {
 }
 
 #[tokio::test]
-async fn a_self_signed_certificate_that_is_given_is_trusted_for_its_own_host() {
+async fn a_configured_self_signed_certificate_is_trusted_for_its_own_host() {
     let address = engine("ip", None).await;
     assert_serves(every_request(&store(&format!("https://{address}"), &trusting("ip")).await).await);
-    // Signed by an authority, as before.
+    // Signed by an authority, as usual.
     let address = engine("server", None).await;
     assert_serves(every_request(&store(&format!("https://{address}"), &trusting("authority")).await).await);
 }
 
 #[tokio::test]
-async fn any_other_certificate_is_refused_with_what_to_do() {
+async fn any_other_certificate_is_refused_with_advice() {
     for (shown, given, host, words) in [
         (
             "ip",
@@ -169,10 +169,10 @@ async fn any_other_certificate_is_refused_with_what_to_do() {
             &["not for localhost", "127.0.0.1", "-addext subjectaltname=dns:localhost"][..],
         ),
         ("only-cn", Some("only-cn"), "127.0.0.1", &["no subjectaltname", "-addext subjectaltname=ip:127.0.0.1"]),
-        ("impostor", Some("ip"), "127.0.0.1", &["not one that is given", "ca_certificate"]),
-        ("ip", Some("authority"), "127.0.0.1", &["not one that is given", "ca_certificate"]),
-        ("ip", None, "127.0.0.1", &["not one that is given", "store_ca_certificate"]),
-        ("server", None, "127.0.0.1", &["nobody who is trusted", "ca_certificate"]),
+        ("impostor", Some("ip"), "127.0.0.1", &["not a configured one", "ca_certificate"]),
+        ("ip", Some("authority"), "127.0.0.1", &["not a configured one", "ca_certificate"]),
+        ("ip", None, "127.0.0.1", &["not a configured one", "store_ca_certificate"]),
+        ("server", None, "127.0.0.1", &["issuer is not trusted", "ca_certificate"]),
         ("for-clients", Some("for-clients"), "127.0.0.1", &["extendedkeyusage"]),
     ] {
         let port = engine(shown, None).await.port();
@@ -183,7 +183,7 @@ async fn any_other_certificate_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_speak_tls_is_named() {
+async fn a_server_without_tls_is_reported() {
     let plain = Forwarder::new(([127, 0, 0, 1], 1).into(), None).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -198,7 +198,7 @@ async fn a_server_that_does_not_speak_tls_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_a_client_certificate_gets_the_one_that_is_given() {
+async fn the_client_certificate_is_presented_on_request() {
     let address = engine("server", Some("authority")).await;
     let url = format!("https://{address}");
     let client = |name: &str| {
@@ -208,17 +208,17 @@ async fn a_server_that_asks_for_a_client_certificate_gets_the_one_that_is_given(
     assert_serves(every_request(&store(&url, &client("client")).await).await);
     let said = refusal(&url, &trusting("authority")).await;
     assert!(said.contains("client_certificate"), "{said}");
-    // Whom the server's authority did not sign.
+    // Not signed by the server's authority.
     let said = refusal(&url, &client("ip")).await;
     assert!(said.contains("client_certificate"), "{said}");
 }
 
 #[tokio::test]
-async fn https_goes_through_the_proxys_tunnel_and_http_by_its_whole_address() {
+async fn https_uses_a_tunnel_and_http_an_absolute_address() {
     let proxy = Forwarder::new(engine("name", None).await, Some("basic dtpw")).await;
     let credentials = Some(("u".to_owned(), "p".to_owned()));
     let given = Proxy::given(&format!("http://{}", proxy.address), credentials).unwrap();
-    // A host that only the proxy knows.
+    // A host that only the proxy can resolve.
     let url = "https://engine.test:9200";
     assert_serves(every_request(&store(url, &EngineSettings { proxy: given.clone(), ..trusting("name") }).await).await);
     assert!(proxy.asked().iter().all(|head| head.starts_with("connect engine.test:9200 ")), "{:?}", proxy.asked());
@@ -226,23 +226,23 @@ async fn https_goes_through_the_proxys_tunnel_and_http_by_its_whole_address() {
     assert_eq!(store("http://engine.test:9200", &through).await.ready().await, Ok(()));
     assert!(proxy.asked().last().unwrap().starts_with("post http://engine.test:9200/"), "{:?}", proxy.asked());
 
-    // Without the right password, and where nobody listens: the proxy is named, with what to do.
+    // With a wrong password, or without a listener: the message names the proxy and has advice.
     let proxy_url = format!("http://{}", proxy.address);
     let through = EngineSettings { proxy: Proxy::given(&proxy_url, None).unwrap(), ..trusting("name") };
     let said = refusal(url, &through).await;
-    assert!(said.contains(&format!("through the proxy {}", proxy.address)) && said.contains("proxy_user"), "{said}");
+    assert!(said.contains(&format!("via the proxy {}", proxy.address)) && said.contains("proxy_user"), "{said}");
     let Err(ReadyError::Refused(cause)) = store("http://engine.test:9200", &through).await.ready().await else {
         panic!("it lets everyone through")
     };
     assert!(cause.reason.contains("407") && cause.reason.contains("proxy_user"), "{cause}");
     let nobody = Proxy::given("http://127.0.0.1:1", None).unwrap();
     let said = refusal(url, &EngineSettings { proxy: nobody, ..trusting("name") }).await;
-    assert!(said.contains("through the proxy 127.0.0.1:1: "), "{said}");
+    assert!(said.contains("via the proxy 127.0.0.1:1: "), "{said}");
 }
 
-/// An answer that is in no engine's format may be the proxy's own.
+/// A response that is not in an engine's format may be the proxy's own.
 #[tokio::test]
-async fn a_refusal_that_may_be_the_proxys_names_it() {
+async fn a_refusal_that_may_come_from_the_proxy_names_it() {
     for (status, body, is_named) in [
         (403, "<html>Forbidden by policy</html>", true),
         (502, "", true),
@@ -263,12 +263,12 @@ async fn a_refusal_that_may_be_the_proxys_names_it() {
         let settings = EngineSettings { proxy, ..EngineSettings::default() };
         let said = store("http://engine.test:9200", &settings).await.ready().await.unwrap_err().to_string();
         assert!(said.contains(&format!("HTTP {status}")), "{said}");
-        assert_eq!(said.contains(&format!("from the proxy {address}, or the store behind it")), is_named, "{said}");
+        assert_eq!(said.contains(&format!("from the proxy {address} or the store behind it")), is_named, "{said}");
     }
 }
 
 #[tokio::test]
-async fn the_environments_proxy_is_used_but_for_the_hosts_of_no_proxy() {
+async fn the_environments_proxy_is_used_except_for_hosts_in_no_proxy() {
     let direct = engine("ip", None).await;
     let proxy = Forwarder::new(direct, None).await;
     let url = format!("https://{direct}");

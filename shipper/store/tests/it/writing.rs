@@ -1,4 +1,4 @@
-//! What becomes of lines that are written.
+//! Dispositions of written lines.
 
 use rusqlite::Connection;
 use store::{BatchBuilder, Disposition, Filter, LineId, Scope, Search, WriteError};
@@ -40,7 +40,7 @@ async fn the_same_batch_written_at_once_is_stored_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_object_is_one_lines_dead_letter() {
+async fn a_line_that_is_not_an_object_is_dead_lettered_alone() {
     let (_folder, store) = new_store().await;
     let mut builder = BatchBuilder::new("x");
     let good = record(1, "good", None).to_string();
@@ -60,7 +60,7 @@ async fn what_is_no_object_is_one_lines_dead_letter() {
 }
 
 #[tokio::test]
-async fn a_batch_that_fails_leaves_nothing() {
+async fn a_failed_batch_leaves_nothing() {
     let (folder, store) = new_store().await;
     let connection = Connection::open(folder.path().join("logs.db")).unwrap();
     let trigger = "CREATE TRIGGER fails BEFORE INSERT ON logs WHEN NEW.document ->> '$.request_id' = 'poison'
@@ -79,7 +79,7 @@ async fn a_batch_that_fails_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_reader_does_not_let_the_log_of_writes_grow() {
+async fn a_reader_does_not_let_the_wal_grow() {
     let (folder, store) = new_store().await;
     let reader = crate::reader(&folder).await;
     let message = "words and more words ".repeat(20);

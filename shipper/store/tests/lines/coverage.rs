@@ -1,10 +1,10 @@
-//! What rests of a source is told alike by both kinds of store.
+//! Coverage queries return the same in both kinds of store.
 
 use store::{Coverage, LineId, Span, Store};
 
 use super::{batch, generation, record};
 
-/// Writes five lines of 1,000 bytes from 0 on, and three from 6,000 on: the line at 5,000 is missing.
+/// Writes five lines of 1,000 bytes from offset 0, and three from 6,000: the line at 5,000 is missing.
 pub(crate) async fn write_with_a_gap(store: &Store, prefix: &str) {
     let lines: Vec<_> = (0..9).map(|second| record(second, "a line", None)).collect();
     let whole = batch(prefix, generation(1), &lines);
@@ -13,7 +13,7 @@ pub(crate) async fn write_with_a_gap(store: &Store, prefix: &str) {
     assert!(store.refresh().await.unwrap());
 }
 
-/// Holds a store to what [`write_with_a_gap`] wrote.
+/// Checks a store against what [`write_with_a_gap`] wrote.
 pub(crate) async fn is_told(store: &Store) {
     let of = |offsets| store.coverage(generation(1), offsets);
     let whole = of(0..5_000).await.unwrap();

@@ -1,19 +1,19 @@
-//! Lines as the shipper makes them, for the tests of both kinds of store.
+//! Lines as the shipper builds them, for the tests of both kinds of store.
 
 pub(crate) mod coverage;
 
 use serde_json::{Value, json};
 use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, Page, Timestamp};
 
-/// When every line was received, and the day whose index it goes to.
+/// The arrival time of every line, and the day of its index.
 pub(crate) const DAY: &str = "2026-11-23T12:00:00Z";
 
-/// A generation of its own for each number.
+/// Returns a different generation for each number.
 pub(crate) fn generation(number: u8) -> GenerationId {
     GenerationId::new(1_795_000_000_000, &[number; 10])
 }
 
-/// Documents as the shipper makes them: each line with its origin.
+/// Builds documents as the shipper does: each line with its origin.
 pub(crate) fn batch(prefix: &str, generation: GenerationId, lines: &[Value]) -> Batch {
     let mut builder = BatchBuilder::new(prefix);
     for (place, line) in lines.iter().enumerate() {
@@ -28,13 +28,13 @@ pub(crate) fn batch(prefix: &str, generation: GenerationId, lines: &[Value]) -> 
     builder.finish(0)
 }
 
-/// One document of any text.
+/// Adds a document of any text.
 pub(crate) fn push(builder: &mut BatchBuilder, id: LineId, document: &str) {
     let day = Timestamp::parse(DAY.as_bytes()).unwrap().day();
     builder.push(id, 1_000, day, |body| body.extend_from_slice(document.as_bytes()));
 }
 
-/// A record of the contract.
+/// Returns a contract record.
 pub(crate) fn record(second: u32, message: &str, request_id: Option<&str>) -> Value {
     json!({
         "timestamp": format!("2026-11-23T12:00:{second:02}.000001Z"), "service": "s", "level": "info",
@@ -47,7 +47,7 @@ pub(crate) fn all_stored(lines: usize) -> Vec<Disposition> {
     vec![Disposition::Stored; lines]
 }
 
-/// The documents of a page, without what depends on when an engine took them.
+/// Returns the documents of a page, without fields that an engine sets at write time.
 pub(crate) fn documents(page: &Page) -> Vec<Value> {
     let read = |line: &serde_json::value::RawValue| {
         let mut document: Value = serde_json::from_str(line.get()).unwrap();
@@ -59,13 +59,13 @@ pub(crate) fn documents(page: &Page) -> Vec<Value> {
     page.lines.iter().map(|line| read(line)).collect()
 }
 
-/// From here on a new store in this folder makes its runs of few lines: 16, 256 and, looked up together, 1,024.
+/// Sets short runs for new stores in this directory: 16 and 256 lines, in groups of 1,024.
 pub(crate) fn shorten_runs(folder: &std::path::Path) {
     let connection = rusqlite::Connection::open(folder.join("logs.db")).unwrap();
     assert_eq!(connection.execute(r#"UPDATE sizes SET small = 16, large = 256, "group" = 1024"#, []).unwrap(), 1);
 }
 
-/// Whether small runs were merged to large ones, of which some are looked up together.
+/// Whether small runs were merged into large ones, and some of those grouped.
 pub(crate) fn has_merged_runs(folder: &std::path::Path) -> bool {
     let connection = rusqlite::Connection::open(folder.join("logs.db")).unwrap();
     let merged = "SELECT (SELECT count(*) FROM runs WHERE lines = 256) >= 3

@@ -32,7 +32,7 @@ fn explain(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => of_the_server(error),
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            format!("the server asks for a client certificate: give {CLIENT_SETTING}")
+            format!("the server requires a client certificate: set {CLIENT_SETTING}")
         }
         Error::AlertReceived(
             alert @ (AlertDescription::BadCertificate
@@ -43,8 +43,10 @@ fn explain(error: &Error) -> String {
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
             | AlertDescription::HandshakeFailure),
-        ) => format!("the server refuses the client certificate, or asks for one ({alert:?}): see {CLIENT_SETTING}"),
-        Error::InvalidMessage(_) => format!("the answer is not TLS: is the address one of http:// instead? ({error})"),
+        ) => format!("the server rejects the client certificate, or requires one ({alert:?}): check {CLIENT_SETTING}"),
+        Error::InvalidMessage(_) => {
+            format!("the server does not use TLS: should the address begin with http://? ({error})")
+        }
         other => other.to_string(),
     }
 }
@@ -53,35 +55,35 @@ fn explain(error: &Error) -> String {
 fn of_the_server(error: &CertificateError) -> String {
     let why = match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired, or this machine's clock is wrong: renew it".to_owned()
+            "it has expired, or this machine's clock is wrong".to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "it is not valid yet: is this machine's clock right?".to_owned()
         }
-        CertificateError::NotValidForName => format!("it is not for this host. {}", another(None)),
+        CertificateError::NotValidForName => format!("it is not valid for this host. {}", another(None)),
         CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
             let host = expected.to_str();
-            format!("it has no subjectAltName, and so is not for {host}. {}", another(Some(expected)))
+            format!("it has no subjectAltName, so it is not valid for {host}. {}", another(Some(expected)))
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let (host, names) = (expected.to_str(), presented.join(", "));
-            format!("it is not for {host}, only for {names}. {}", another(Some(expected)))
+            format!("it is valid for {names}, not for {host}. {}", another(Some(expected)))
         }
         CertificateError::UnknownIssuer => {
-            format!("nobody who is trusted signed it: give the one that signed it, or itself, {CA_SETTING}")
+            format!("its issuer is not trusted: set the issuer's certificate, or this one, {CA_SETTING}")
         }
         CertificateError::BadSignature => {
-            format!("another key signed it than that of the CA certificate: give the one that signed it, {CA_SETTING}")
+            format!("its signature does not match the CA certificate: set its issuer's certificate {CA_SETTING}")
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            format!("it is not for servers (extendedKeyUsage). {}", another(None))
+            format!("it is not for use by servers (extendedKeyUsage). {}", another(None))
         }
         CertificateError::Other(cause) if is_ca_as_end_entity(cause) => {
-            format!("it is a CA certificate, and not one that is given: give exactly this one {CA_SETTING}")
+            format!("it is a CA certificate, and not a configured one: set this certificate itself {CA_SETTING}")
         }
         other => format!("{other}. {}", another(None)),
     };
-    format!("the server's certificate is refused: {why}")
+    format!("the server's certificate is not trusted: {why}")
 }
 
 /// Describes how to create a certificate for a host.
@@ -92,7 +94,7 @@ fn another(host: Option<&ServerName<'_>>) -> String {
         None => ("DNS", "HOST".to_owned()),
     };
     format!(
-        "Make one that is: openssl req -x509 -newkey rsa:2048 -nodes -days 365 -keyout node.key -out node.crt -subj /CN={host} \
+        "Create one with: openssl req -x509 -newkey rsa:2048 -nodes -days 365 -keyout node.key -out node.crt -subj /CN={host} \
          -addext subjectAltName={kind}:{host}"
     )
 }

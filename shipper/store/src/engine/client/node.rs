@@ -111,7 +111,7 @@ impl Node {
                 if cause.reason.contains("proxy authorization required") {
                     cause.reason = PROXY_ADVICE.to_owned();
                 }
-                cause.reason = format!("through the proxy {}: {}", proxy.name(), cause.reason);
+                cause.reason = format!("via the proxy {}: {}", proxy.name(), cause.reason);
                 NoAnswer::Failed(cause)
             }
             (error, _) => error,
@@ -212,6 +212,6 @@ fn client_credentials(credentials: &Credentials) -> Result<ClientCredentials, Op
         Credentials::ApiKey(key) if key.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Ok(ClientCredentials::EncodedApiKey(key.clone()))
         }
-        Credentials::ApiKey(_) => Err(OpenError::Client("the API key has characters that no API key has".to_owned())),
+        Credentials::ApiKey(_) => Err(OpenError::Client("the API key contains invalid characters".to_owned())),
     }
 }

@@ -30,7 +30,7 @@ pub(super) async fn read_whole(mut response: reqwest::Response, max_bytes: usize
 }
 
 pub(super) fn too_long(status: u16, max_bytes: usize) -> NoAnswer {
-    let reason = format!("the answer is longer than {} MiB and is not read further", max_bytes / (1024 * 1024));
+    let reason = format!("the response is longer than {} MiB", max_bytes / (1024 * 1024));
     NoAnswer::TooLong(Cause::new(status, reason).of_kind(CauseKind::Unreadable))
 }
 

@@ -49,7 +49,7 @@ pub(super) fn config(settings: &EngineSettings) -> Result<ClientConfig, OpenErro
             let (chain, key) = identity(files)?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
                 let reason = match error {
-                    Error::InconsistentKeys(_) => "it is not the key of the client certificate".to_owned(),
+                    Error::InconsistentKeys(_) => "the key does not match the client certificate".to_owned(),
                     other => other.to_string(),
                 };
                 unusable(&files.key, reason)
@@ -63,7 +63,8 @@ fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found = found.map_err(|error| unusable(path, error.to_string()))?;
     if found.is_empty() {
-        let advice = "it holds no PEM certificate (BEGIN CERTIFICATE). If it is DER: openssl x509 -inform der -in FILE";
+        let advice =
+            "it contains no PEM certificate (BEGIN CERTIFICATE). Convert DER with: openssl x509 -inform der -in FILE";
         return Err(unusable(path, advice.to_owned()));
     }
     Ok(found)
@@ -76,9 +77,9 @@ fn identity(files: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, 
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         let is_encrypted = memmem::find(&pem, b"ENCRYPTED").is_some();
         let advice = if is_encrypted {
-            "the key is encrypted: openssl pkey -in FILE -out FILE2 writes one that is not"
+            "the key is encrypted: decrypt it with openssl pkey -in FILE -out FILE2"
         } else {
-            "it holds no PEM private key (BEGIN PRIVATE KEY)"
+            "it contains no PEM private key (BEGIN PRIVATE KEY)"
         };
         unusable(&files.key, advice.to_owned())
     })?;
@@ -168,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    /// Until when the certificates of the tests hold, and a moment within.
+    /// The expiry time of the test certificates, and a time before it.
     const NOW: Duration = Duration::from_secs(1_900_000_000);
     const TOO_LATE: Duration = Duration::from_secs(5_000_000_000);
 
@@ -176,7 +177,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
     }
 
-    /// What is made of a server that shows a certificate, where `given` is the file of certificates to trust.
+    /// Verifies a server's certificate, with `given` as the file of trusted certificates.
     fn judged(given: &str, shown: &str, host: &str, at: Duration) -> Result<(), Error> {
         let given = authorities(&path(given)).unwrap();
         let mut roots = RootCertStore::empty();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_self_signed_certificate_that_is_given_holds_for_its_hosts_and_no_other() {
+    fn a_configured_self_signed_certificate_is_trusted_for_its_hosts_only() {
         for (given, host) in [("ip.pem", "127.0.0.1"), ("name.pem", "engine.test"), ("server.pem", "127.0.0.1")] {
             assert_eq!(judged(if given == "server.pem" { "authority.pem" } else { given }, given, host, NOW), Ok(()));
         }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_can_not_be_used_are_refused_with_what_to_do() {
+    fn unusable_files_are_rejected_with_advice() {
         let settings = |authority: Option<&str>, client: Option<(&str, &str)>| EngineSettings {
             ca_certificate: authority.map(path),
             client_certificate: client
@@ -224,7 +225,7 @@ mod tests {
             (settings(None, Some(("client.key", "client.key"))), "no PEM certificate"),
             (settings(None, Some(("client.pem", "client.pem"))), "no PEM private key"),
             (settings(None, Some(("client.pem", "client-encrypted.key"))), "openssl pkey"),
-            (settings(None, Some(("client.pem", "server.key"))), "not the key of the client certificate"),
+            (settings(None, Some(("client.pem", "server.key"))), "does not match the client certificate"),
         ] {
             let error = config(&settings).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

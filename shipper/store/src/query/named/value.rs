@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn values_stand_where_dots_or_objects_lead() {
+    fn paths_use_dots_and_nested_objects() {
         for (document, found) in [
             (r#"{"o":{"id":7}}"#, &[7][..]),
             (r#"{"o.id":7}"#, &[7]),

@@ -45,9 +45,9 @@ impl Parser<'_> {
 fn expected(field: &NamedField) -> String {
     match field.kind() {
         FieldType::Keyword => format!("write `{field}:value` or `{field}:\"a value\"`"),
-        FieldType::Text => format!("a word or a quoted text follows `{field}:`"),
+        FieldType::Text => format!("expected a word or a quoted text after `{field}:`"),
         FieldType::Long => {
-            format!("write a whole number such as `{field}:7`, `{field}:>=7`, `{field}:1..7` or `{field}:*`")
+            format!("write an integer such as `{field}:7`, `{field}:>=7`, `{field}:1..7` or `{field}:*`")
         }
         FieldType::Double => {
             format!("write a number such as `{field}:0.5`, `{field}:>=0.5`, `{field}:0..1.5` or `{field}:*`")

@@ -97,8 +97,8 @@ impl<'q> Scanner<'q> {
         Err(QueryError::new(
             self.query,
             at,
-            "a quote that nothing closes",
-            "a `\"` has to follow; write `\\\"` for the character",
+            "an unclosed quote",
+            "add a closing `\"`, or write `\\\"` for the character",
         ))
     }
 

@@ -43,7 +43,7 @@ fn words(text: &str) -> Filter {
 }
 
 #[test]
-fn queries_read_as_they_are_meant() {
+fn queries_parse() {
     let number = |value| Number::new(value).unwrap();
     let status = |from, to| Filter::Number(NumberField::Status, Bounds::between(number(from), number(to)));
     let is = |field, values: &[&str]| Filter::Is(field, values.iter().map(|value| (*value).to_owned()).collect());
@@ -81,7 +81,7 @@ fn queries_read_as_they_are_meant() {
 }
 
 #[test]
-fn what_has_no_word_is_passed_over_among_words_and_finds_nothing_by_itself() {
+fn texts_without_words_are_ignored_among_words_and_match_nothing_alone() {
     let line = Facts::of(r#"{"message":"order 8 — paid","target":"access"}"#);
     for (query, finds) in
         [("order — paid", true), ("order target:access — paid", true), ("—", false), ("order — gone", false)]
@@ -93,29 +93,29 @@ fn what_has_no_word_is_passed_over_among_words_and_finds_nothing_by_itself() {
 }
 
 #[test]
-fn a_mistake_is_shown_with_its_place_and_what_would_be_right() {
+fn errors_have_a_position_and_an_expectation() {
     for (query, column, said) in [
-        ("a OR", 5, "the end; a word, a field"),
+        ("a OR", 5, "the end of the query; expected a word"),
         ("OR a", 1, "write `\\OR`"),
-        ("a AND OR b", 7, "OR without anything"),
-        ("(a", 1, "a `)` has to follow"),
-        ("ä )", 3, "closes nothing"),
-        ("()", 2, "stands before it"),
-        ("\"abc", 1, "a `\"` has to follow"),
-        ("colour:red", 1, "a field is one of service, level"),
-        ("error: no", 1, "in quotes"),
-        ("service: x", 9, "follows the colon at once"),
+        ("a AND OR b", 7, "OR without a term"),
+        ("(a", 1, "add a `)`"),
+        ("ä )", 3, "unmatched"),
+        ("()", 2, "expected a word"),
+        ("\"abc", 1, "add a closing `\"`"),
+        ("colour:red", 1, "the fields are service, level"),
+        ("error: no", 1, "quote a text"),
+        ("service: x", 9, "right after the colon"),
         ("service:sh*", 11, "`service:*` for any value"),
-        ("paym*", 5, "words are found whole"),
-        ("level:loud", 7, "a level is one of trace"),
-        ("level:>=loud", 9, "a level is one of trace"),
+        ("paym*", 5, "only whole words match"),
+        ("level:loud", 7, "the levels are trace"),
+        ("level:>=loud", 9, "the levels are trace"),
         ("status:abc", 8, "status:5xx"),
         ("status:500..400", 8, "status:5xx"),
         ("status:1.5", 8, "status:5xx"),
         ("duration_ms:\"1\"", 13, "write milliseconds"),
         ("service:(a b)", 12, "write `service:(one OR other)`"),
         ("service:(a OR", 14, "one OR other"),
-        ("service:(a", 11, "a `)` has to close"),
+        ("service:(a", 11, "add a `)`"),
     ] {
         let error = query.parse::<Filter>().unwrap_err();
         assert_eq!(error.place.column, column, "{query}: {error}");
@@ -124,7 +124,7 @@ fn a_mistake_is_shown_with_its_place_and_what_would_be_right() {
 }
 
 #[test]
-fn what_is_too_much_is_refused_in_words() {
+fn queries_beyond_the_limits_are_rejected() {
     let too_deep = format!("{}a{}", "(".repeat(2_000), ")".repeat(2_000));
     for (query, said) in [
         ("x ".repeat(MAX_QUERY_BYTES), "at most 4096 bytes"),
@@ -141,7 +141,7 @@ fn what_is_too_much_is_refused_in_words() {
 }
 
 #[test]
-fn a_named_field_is_asked_for_by_its_type() {
+fn user_named_fields_parse_by_type() {
     let day = 1_795_392_000_000;
     let time = day + 18 * 3_600_000;
     let number = |value| Number::new(value).unwrap();
@@ -171,20 +171,20 @@ fn a_named_field_is_asked_for_by_its_type() {
             3,
             "pipeline_error, status, duration_ms, o.boolean, o.date, o.double, o.keyword, o.long, o.text;",
         ),
-        ("o.long:x", 8, "write a whole number such as `o.long:7`"),
-        ("o.long:1.5", 8, "write a whole number"),
-        ("o.long:7..1", 8, "write a whole number"),
-        ("o.long:>9223372036854775807", 8, "write a whole number"),
+        ("o.long:x", 8, "write an integer such as `o.long:7`"),
+        ("o.long:1.5", 8, "write an integer"),
+        ("o.long:7..1", 8, "write an integer"),
+        ("o.long:>9223372036854775807", 8, "write an integer"),
         ("o.double:1e5", 10, "write a number"),
         ("o.boolean:yes", 11, "write `o.boolean:true`"),
         ("o.boolean:(true)", 11, "write `o.boolean:true`"),
         ("o.date:tomorrow", 8, "write a day or a time"),
         ("o.date:\"2026-11-23\"", 8, "write a day or a time"),
         ("o.date:>9999-12-31", 8, "write a day or a time"),
-        ("o.keyword:a*", 12, "values are found whole"),
-        ("o.text:a*", 9, "words are found whole"),
-        ("o.text:(a)", 8, "a word or a quoted text"),
-        ("o.text: a", 8, "follows the colon at once"),
+        ("o.keyword:a*", 12, "only whole values match"),
+        ("o.text:a*", 9, "only whole words match"),
+        ("o.text:(a)", 8, "expected a word or a quoted text"),
+        ("o.text: a", 8, "right after the colon"),
     ] {
         let error = Filter::parse(query, &named()).unwrap_err();
         assert_eq!(error.place.column, column, "{query}: {error}");
@@ -240,7 +240,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_filter_reads_as_itself(filter in filter()) {
+    fn a_filter_round_trips_through_its_text(filter in filter()) {
         let plain = filter.clone().plain();
         prop_assert_eq!(plain.clone().plain(), plain.clone());
         prop_assert_eq!(Filter::parse(&plain.to_string(), &named()), Ok(plain.clone()), "{}", plain);
@@ -248,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_refused_within_it(query in "[a-c:()\"*\\\\ \\-OR<>=.0-9äé字\u{0}]{0,40}|\\PC{0,40}|(NOT |\\(|-|status:|level:|service:|message:|AND |OR |o.keyword:|o.text:|o.long:|o.double:|o.boolean:|o.date:){0,12}") {
+    fn any_text_parses_or_fails_at_a_character_boundary(query in "[a-c:()\"*\\\\ \\-OR<>=.0-9äé字\u{0}]{0,40}|\\PC{0,40}|(NOT |\\(|-|status:|level:|service:|message:|AND |OR |o.keyword:|o.text:|o.long:|o.double:|o.boolean:|o.date:){0,12}") {
         match Filter::parse(&query, &named()) {
             Ok(filter) => prop_assert_eq!(Filter::parse(&filter.to_string(), &named()), Ok(filter)),
             Err(error) => {

@@ -1,5 +1,5 @@
-//! The embedded store, a real engine and a plain model give the same answers to the same random questions about the same
-//! random lines. `SAME_ANSWERS_CASES` sets how many times lines are made, each time with [`QUESTIONS`] questions.
+//! The embedded store, a real engine and a simple model return the same results for the same random queries over the
+//! same random lines. `EQUIVALENCE_CASES` sets the number of sets of lines, each with [`QUERIES`] queries.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,38 +12,38 @@ use store::{
 };
 
 use crate::lines::{DAY, documents, generation, has_merged_runs, push, shorten_runs};
-use crate::plain_model::{Figures, Model};
-use crate::questions::{Question, fields, line, question};
+use crate::model::{Figures, Model};
+use crate::queries::{Queries, fields, line, queries};
 use crate::rig::Rig;
 
-/// Lines are written to an engine so many times unless the variable says otherwise.
+/// Default number of sets of lines.
 const CASES: u32 = 3;
 
-/// Questions about the same few lines.
-const QUESTIONS: usize = 25;
+/// Number of queries over the same few lines.
+const QUERIES: usize = 25;
 
-/// Questions about the same many lines.
-const QUESTIONS_OF_MANY: usize = 12;
+/// Number of queries over the same many lines.
+const QUERIES_OF_MANY: usize = 12;
 
-/// Many lines: more than the 1,024 of a run, and of a group of large runs where those are short.
+/// Many lines: more than the 1,024 of a run, and more than a group of large runs if runs are short.
 const MANY: std::ops::Range<usize> = 1_040..1_200;
 
-/// Many lines are about so many times the few.
+/// Ratio of many to few lines.
 const WIDER: u64 = 14;
 
-/// The stores, and what is in them.
+/// The stores and their content.
 struct Stores {
     rig: Rig,
     engine: Store,
     embedded: Store,
     model: Model,
-    /// Where what came in begins, in either.
+    /// Initial cursor of the tail in each store.
     places: [TailPlace; 2],
     _folder: tempfile::TempDir,
 }
 
 impl Stores {
-    /// With short runs, the lines lie in some that were merged.
+    /// With short runs, some of the lines are in merged runs.
     async fn with(mut rig: Rig, lines: Vec<(u8, Value)>, has_short_runs: bool) -> Self {
         let mut builder = BatchBuilder::new(&rig.settings.index_prefix);
         let mut model = Vec::new();
@@ -80,24 +80,24 @@ impl Stores {
         Self { rig, engine, embedded, model: Model(model), places, _folder: folder }
     }
 
-    async fn compare(&self, question: &Question) -> Result<(), TestCaseError> {
+    async fn compare(&self, queries: &Queries) -> Result<(), TestCaseError> {
         let stores = [("embedded", &self.embedded), ("engine", &self.engine)];
         for ((name, store), place) in stores.into_iter().zip(&self.places) {
-            let outcome = match self.compare_one(store, question).await {
-                Ok(()) => self.compare_tail(store, question, place).await,
+            let outcome = match self.compare_one(store, queries).await {
+                Ok(()) => self.compare_tail(store, queries, place).await,
                 failed => failed,
             };
             outcome.map_err(|error| {
-                TestCaseError::fail(format!("{name}: {} {question:?}: {error}", question.search.filter))
+                TestCaseError::fail(format!("{name}: {} {queries:?}: {error}", queries.search.filter))
             })?;
         }
-        self.compare_patterns(question).await
+        self.compare_patterns(queries).await
     }
 
-    async fn compare_one(&self, store: &Store, question: &Question) -> Result<(), TestCaseError> {
-        let Question { scope, search, by, step, top, .. } = question;
-        let selection = question.selection();
-        let found = pages(store, question).await?;
+    async fn compare_one(&self, store: &Store, queries: &Queries) -> Result<(), TestCaseError> {
+        let Queries { scope, search, by, step, top, .. } = queries;
+        let selection = queries.selection();
+        let found = pages(store, queries).await?;
         let expected: Vec<_> = self.model.search(scope, search).into_iter().cloned().collect();
         prop_assert_eq!(found, expected, "search");
 
@@ -125,10 +125,10 @@ impl Stores {
         let found: Vec<_> = histogram.buckets.into_iter().filter(|bucket| bucket.lines > 0).collect();
         prop_assert_eq!(found, expected, "histogram");
 
-        self.compare_requests(store, question, *by).await?;
+        self.compare_requests(store, queries, *by).await?;
 
-        let (source, offset) = question.place;
-        let (before, after) = question.sides;
+        let (source, offset) = queries.place;
+        let (before, after) = queries.sides;
         let found = store.around(scope, generation(source), offset, (Room::of(before), Room::of(after))).await.unwrap();
         let found =
             found.lines.iter().map(|line| (line.offset, without_engines_own(line.line.get()))).collect::<Vec<_>>();
@@ -138,30 +138,29 @@ impl Stores {
         Ok(())
     }
 
-    /// All that came in, in the order in which it came.
-    async fn compare_tail(&self, store: &Store, question: &Question, place: &TailPlace) -> Result<(), TestCaseError> {
-        let (limit, mut place, mut found) = (question.search.limit, place.clone(), Vec::new());
+    /// Compares the tail: all lines in order of arrival.
+    async fn compare_tail(&self, store: &Store, queries: &Queries, place: &TailPlace) -> Result<(), TestCaseError> {
+        let (limit, mut place, mut found) = (queries.search.limit, place.clone(), Vec::new());
         loop {
-            let page =
-                store.tail(&question.scope, &question.search.filter, Some(&place), Room::of(limit)).await.unwrap();
+            let page = store.tail(&queries.scope, &queries.search.filter, Some(&place), Room::of(limit)).await.unwrap();
             found.extend(page.lines.iter().map(|line| without_engines_own(line.get())));
-            // As a client would pass it on.
+            // Round trip through its text, as in a client.
             place = page.place.to_string().parse().unwrap();
             prop_assert!(page.lines.len() <= limit && !page.gap);
             if !page.more {
                 break;
             }
         }
-        let expected: Vec<_> = self.model.tail(&question.scope, &question.search.filter).into_iter().cloned().collect();
+        let expected: Vec<_> = self.model.tail(&queries.scope, &queries.search.filter).into_iter().cloned().collect();
         prop_assert_eq!(found, expected, "tail");
         Ok(())
     }
 
-    async fn compare_requests(&self, store: &Store, question: &Question, by: Breakdown) -> Result<(), TestCaseError> {
-        let selection = question.selection();
-        let stats = store.requests(&question.scope, &selection, by, 100).await.unwrap();
+    async fn compare_requests(&self, store: &Store, queries: &Queries, by: Breakdown) -> Result<(), TestCaseError> {
+        let selection = queries.selection();
+        let stats = store.requests(&queries.scope, &selection, by, 100).await.unwrap();
         prop_assert_eq!(stats.counted, Counted::Exact);
-        let total = self.model.requests(&question.scope, &selection, Breakdown::Total).pop();
+        let total = self.model.requests(&queries.scope, &selection, Breakdown::Total).pop();
         compare_figures(&stats.total, &total.map(|(_, figures)| figures).unwrap_or_default())?;
         let by = match (by, stats.step) {
             (Breakdown::Time(_), Some(step)) => Breakdown::Time(step),
@@ -176,7 +175,7 @@ impl Stores {
             GroupKey::Value(value) => (0, value.clone()),
             GroupKey::Time(time) => (time.unix_micros(), String::new()),
         });
-        let expected = self.model.requests(&question.scope, &selection, by);
+        let expected = self.model.requests(&queries.scope, &selection, by);
         prop_assert_eq!(groups.len(), expected.len(), "groups");
         for ((key, found), (expected_key, expected)) in groups.iter().zip(&expected) {
             prop_assert_eq!(Some(key), expected_key.as_ref());
@@ -185,22 +184,22 @@ impl Stores {
         Ok(())
     }
 
-    /// Both stores make the same of messages; what a pattern is, is tested where it is made.
-    async fn compare_patterns(&self, question: &Question) -> Result<(), TestCaseError> {
-        let selection = question.selection();
-        let embedded = self.embedded.patterns(&question.scope, &selection, question.top).await.unwrap();
-        let engine = self.engine.patterns(&question.scope, &selection, question.top).await.unwrap();
+    /// Compares the patterns of both stores; unit tests define what a pattern is.
+    async fn compare_patterns(&self, queries: &Queries) -> Result<(), TestCaseError> {
+        let selection = queries.selection();
+        let embedded = self.embedded.patterns(&queries.scope, &selection, queries.top).await.unwrap();
+        let engine = self.engine.patterns(&queries.scope, &selection, queries.top).await.unwrap();
         prop_assert_eq!(embedded, engine, "patterns of {}", selection.filter);
         Ok(())
     }
 }
 
-/// All pages of a search.
-async fn pages(store: &Store, question: &Question) -> Result<Vec<Value>, TestCaseError> {
-    let mut search: Search = question.search.clone();
+/// Reads all pages of a search.
+async fn pages(store: &Store, queries: &Queries) -> Result<Vec<Value>, TestCaseError> {
+    let mut search: Search = queries.search.clone();
     let mut found = Vec::new();
     loop {
-        let page = store.search(&question.scope, &search).await;
+        let page = store.search(&queries.scope, &search).await;
         let page = page.map_err(|error| TestCaseError::fail(error.to_string()))?;
         found.extend(documents(&page));
         let Some(next) = page.next else { return Ok(found) };
@@ -222,8 +221,8 @@ fn compare_figures(found: &Requests, expected: &Figures) -> Result<(), TestCaseE
         (found.requests, found.server_errors, found.unanswered),
         (expected.requests, expected.server_errors, expected.unanswered)
     );
-    // Engines estimate percentiles, and between two values where there are few: to within two ranks of few here, and 2 % of
-    // many.
+    // Engines estimate percentiles and interpolate between few values: within two ranks for few values here, and within
+    // 2 % for many.
     let near = 2 + expected.durations.len() / 50;
     for (percent, value) in [(50, found.p50_ms), (90, found.p90_ms), (99, found.p99_ms)] {
         let durations = &expected.durations;
@@ -241,30 +240,30 @@ fn run<T>(work: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn an_engine_the_embedded_store_and_a_plain_model_answer_alike() {
-    let cases = std::env::var("SAME_ANSWERS_CASES").map_or(CASES, |cases| cases.parse().unwrap());
-    // What fails is shown as it is: to make it smaller would write lines to an engine thousands of times.
+fn engine_embedded_store_and_model_agree() {
+    let cases = std::env::var("EQUIVALENCE_CASES").map_or(CASES, |cases| cases.parse().unwrap());
+    // Failures are not minimised: that would write to an engine thousands of times.
     let config = Config { cases, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
     let seed = seed();
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     let number = std::cell::Cell::new(0);
     let outcome = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)).run(
-        &(vec(line(), 0..80), vec(line(), MANY), vec(question(), QUESTIONS)),
+        &(vec(line(), 0..80), vec(line(), MANY), vec(queries(), QUERIES)),
         |case| {
             number.set(number.get() + 1);
-            let (few, many, mut questions) = case;
-            // Few in short runs, many in short ones, many in usual ones.
+            let (few, many, mut all_queries) = case;
+            // Few lines in short runs, many lines in short runs, many lines in runs of the default length.
             let lines = if number.get() % 3 == 1 { few } else { many };
             if lines.len() >= MANY.start {
-                questions.truncate(QUESTIONS_OF_MANY);
-                questions.iter_mut().for_each(|question| question.widen(WIDER));
+                all_queries.truncate(QUERIES_OF_MANY);
+                all_queries.iter_mut().for_each(|queries| queries.widen(WIDER));
             }
             run(async {
                 let rig = Rig::full(&format!("same-{}", number.get()));
                 let stores = Stores::with(rig, lines, number.get() % 3 != 0).await;
-                for question in &questions {
-                    stores.compare(question).await?;
+                for queries in &all_queries {
+                    stores.compare(queries).await?;
                 }
                 stores.rig.clean().await;
                 Ok(())
@@ -273,16 +272,16 @@ fn an_engine_the_embedded_store_and_a_plain_model_answer_alike() {
     );
     match outcome {
         Ok(()) => {}
-        // Without all the lines and questions of the case: the reason has the question.
+        // Leave out the lines and queries of the case; the reason contains the query.
         Err(TestError::Fail(reason, _)) => panic!("with SEED={seed:x}: {reason}"),
         Err(error) => panic!("with SEED={seed:x}: {error}"),
     }
 }
 
-/// The seed that `SEED` names in hexadecimal digits; else the same each time, but where a number of cases is asked for,
-/// which is to find what is not known yet.
+/// Returns the seed in `SEED`, in hexadecimal. The default is fixed, or random if a number of cases is set, to find new
+/// failures.
 fn seed() -> u64 {
     let given = std::env::var("SEED").ok().map(|seed| u64::from_str_radix(&seed, 16).unwrap());
-    let new = || std::env::var_os("SAME_ANSWERS_CASES").map(|_| uuid::Uuid::new_v4().as_u64_pair().0);
+    let new = || std::env::var_os("EQUIVALENCE_CASES").map(|_| uuid::Uuid::new_v4().as_u64_pair().0);
     given.or_else(new).unwrap_or(1)
 }

@@ -1,4 +1,4 @@
-//! Lines are found in an engine as in the embedded store.
+//! Searches in an engine return the same as in the embedded store.
 
 use store::{EngineSettings, Filter, Order, Scope, Search, Store, Target, Timestamp};
 
@@ -6,7 +6,7 @@ use crate::lines::{all_stored, batch, documents, generation, record};
 use crate::rig::Rig;
 
 #[tokio::test]
-async fn both_stores_answer_alike() {
+async fn both_stores_return_the_same() {
     let rig = Rig::full("search");
     let mut lines: Vec<_> = (0..30).map(|second| record(second % 7, "the quick fox", Some("r-1"))).collect();
     lines[3]["message"] = "a lazy dog".into();
@@ -40,7 +40,7 @@ async fn both_stores_answer_alike() {
         assert_eq!(found, documents(&embedded.search(&Scope::All, &search).await.unwrap()), "{search:?}");
         assert_eq!(found.len(), expected, "{search:?}");
     }
-    // Beyond what an engine's times can be.
+    // Beyond the range of an engine's times.
     let day = |day: &str| Timestamp::parse(format!("{day}T00:00:00Z").as_bytes());
     let (ancient, far, last) = (day("0001-01-01"), day("9999-12-31"), day("2263-01-01"));
     for (from, to, expected) in
@@ -59,7 +59,7 @@ async fn both_stores_answer_alike() {
                 let page = store.search(&Scope::All, &search).await.unwrap();
                 paged.extend(documents(&page));
                 let Some(next) = page.next else { break };
-                // As a client would pass it on.
+                // Round trip through its text, as in a client.
                 search.cursor = Some(next.to_string().parse().unwrap());
             }
             assert_eq!(paged, whole);
@@ -68,8 +68,8 @@ async fn both_stores_answer_alike() {
     rig.clean().await;
 }
 
-/// Engines keep nanoseconds since 1970 and no more; what lies outside has no place in their order, but is there.
-async fn absurd_times_are_paged(rig: Rig) {
+/// Engines store nanoseconds since 1970. Times outside their range can't be sorted, but the lines exist.
+async fn extreme_times_are_paged(rig: Rig) {
     let times = ["9999-12-31T23:59:59.999Z", "1969-07-20T20:17:40.000Z", "0001-01-01T00:00:00.000Z"];
     let lines: Vec<_> = (0..12)
         .map(|number| {
@@ -100,17 +100,17 @@ async fn absurd_times_are_paged(rig: Rig) {
 }
 
 #[tokio::test]
-async fn lines_with_absurd_times_are_found() {
-    absurd_times_are_paged(Rig::full("absurd")).await;
+async fn lines_with_extreme_times_are_found() {
+    extreme_times_are_paged(Rig::full("absurd")).await;
 }
 
 #[tokio::test]
-async fn lines_with_absurd_times_are_found_without_processors() {
-    absurd_times_are_paged(Rig::bare("absurd")).await;
+async fn lines_with_extreme_times_are_found_without_processors() {
+    extreme_times_are_paged(Rig::bare("absurd")).await;
 }
 
 #[tokio::test]
-async fn text_that_tries_to_be_something_else_is_text() {
+async fn hostile_text_is_treated_as_text() {
     for rig in [Rig::full("hostile"), Rig::bare("hostile")] {
         let store = rig.ready_store().await;
         let lines = batch(&rig.settings.index_prefix, generation(1), &[record(0, "the quick fox", None)]);
@@ -138,7 +138,7 @@ async fn text_that_tries_to_be_something_else_is_text() {
 }
 
 #[tokio::test]
-async fn where_there_is_no_index_nothing_is_found() {
+async fn without_an_index_nothing_is_found() {
     for rig in [Rig::full("noindex"), Rig::bare("noindex")] {
         let store = rig.store().await;
         assert!(store.search(&Scope::All, &Search::default()).await.unwrap().lines.is_empty());

@@ -1,4 +1,4 @@
-//! An answer of several reads comes from one file.
+//! All reads of one answer use the same file.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn target(folder: &Path, name: &str) -> Target {
     Target::Sqlite(folder.join(name))
 }
 
-/// Creates a store with `count` lines, and closes it.
+/// Creates a store with `count` lines and closes it.
 pub(crate) async fn create(target: &Target, count: u32, message: impl Fn(u32) -> String) {
     let store = Store::open_writer(target, &EngineSettings::default()).await.unwrap();
     let lines: Vec<_> = (0..count).map(|number| record(number % 60, &message(number), None)).collect();
@@ -34,7 +34,7 @@ fn is_replaced<T: std::fmt::Debug>(found: &Result<T, SearchError>) -> bool {
 }
 
 #[tokio::test]
-async fn reads_that_belong_together_are_of_one_file_or_fail() {
+async fn pinned_reads_use_one_file_or_fail() {
     let steps: [(&str, Step); 4] = [
         ("another store takes its place", |folder| {
             fs::rename(folder.join("other.db"), folder.join("logs.db")).unwrap();
@@ -61,13 +61,13 @@ async fn reads_that_belong_together_are_of_one_file_or_fail() {
         let selection = Selection { filter: Filter::EVERY, from: None, to: None };
         let (again, export) = (lines(&answer).await, answer.export(&selection, Default::default()).await);
         assert!(is_replaced(&again) && is_replaced(&export), "{what}: {again:?}");
-        // The next answer is of what is there now.
+        // The next answer uses the current file.
         assert!(lines(&store.pinned()).await != Ok(20), "{what}");
     }
 }
 
 #[tokio::test]
-async fn a_file_that_appears_meanwhile_is_no_part_of_an_answer() {
+async fn a_file_that_appears_meanwhile_is_not_part_of_an_answer() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let store = Store::open_reader(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
@@ -79,14 +79,14 @@ async fn a_file_that_appears_meanwhile_is_no_part_of_an_answer() {
 }
 
 #[tokio::test]
-async fn a_writer_that_comes_and_goes_changes_no_answer() {
+async fn opening_and_closing_a_writer_changes_no_answer() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     make(folder, "logs.db", 20).await;
     let store = Store::open_reader(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
     let answer = store.pinned();
     assert_eq!(lines(&answer).await, Ok(20));
-    // Its WAL and shared memory come and go with it.
+    // Its WAL and shared memory appear and disappear with it.
     let writer = Store::open_writer(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
     writer.write(&batch("x", generation(2), &[record(1, "more", None)])).await.unwrap();
     assert_eq!(lines(&answer).await, Ok(21));

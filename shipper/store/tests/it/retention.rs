@@ -1,4 +1,4 @@
-//! Lines that need not be kept are taken out, oldest first, and what was taken is told.
+//! Retention deletes the oldest lines, and records what it deleted.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::new_store;
 
 const BASE_MS: i64 = 1_795_000_000_000;
 
-/// Writes so many lines, a second apart, of 100 bytes each.
+/// Writes lines of 100 bytes, one second apart.
 async fn write(store: &Store, lines: std::ops::Range<u64>) {
     let mut builder = BatchBuilder::new("x");
     for number in lines {
@@ -41,11 +41,11 @@ async fn lines(store: &Store) -> u64 {
 }
 
 #[tokio::test]
-async fn lines_that_are_too_old_go_by_runs_and_are_told() {
+async fn old_lines_are_deleted_by_runs_and_recorded() {
     let (folder, store) = new_store().await;
     write(&store, 0..5_000).await;
     assert_eq!(retain(&store, Keep::default(), Timestamp::now()).await, Retained::default());
-    // The first two runs are too old, and part of the third.
+    // The first two runs are too old, and a part of the third.
     let now = Timestamp::from_unix_ms(BASE_MS + 5_000_000);
     let keep = Keep { age: Some(Duration::from_secs(2_500)), bytes: None };
     let retained = retain(&store, keep, now).await;
@@ -55,14 +55,14 @@ async fn lines_that_are_too_old_go_by_runs_and_are_told() {
         let search = Search::of(format!("line {number}").parse().unwrap());
         assert_eq!(store.search(&Scope::All, &search).await.unwrap().lines.len(), found, "{number}");
     }
-    // Of each source, what was taken and what rests are all that there was.
+    // For each source, deleted and stored lines add up to all lines.
     for (number, begun) in [(0_u8, 0), (1, 2_000)] {
         let removed = store.removed(generation(number)).await.unwrap();
         let coverage = store.coverage(generation(number), begun * 1_000..(begun + 2_000) * 1_000).await.unwrap();
         assert_eq!((removed.lines + coverage.lines, removed.bytes + coverage.bytes), (2_000, 2_000_000));
     }
     assert_eq!(store.removed(generation(2)).await.unwrap().lines, 0);
-    // Ids go on where they were, also when the newest lines are all that is there.
+    // Ids continue, even if only the newest lines are left.
     drop(store);
     let store = crate::writer(&folder).await;
     write(&store, 5_000..5_100).await;
@@ -70,7 +70,7 @@ async fn lines_that_are_too_old_go_by_runs_and_are_told() {
 }
 
 #[tokio::test]
-async fn a_run_is_seen_no_more_from_the_first_step_on_and_its_source_is_told_whole() {
+async fn a_run_is_invisible_from_the_first_step_and_recorded_completely() {
     let (folder, store) = new_store().await;
     write(&store, 0..1_100).await;
     let keep = Keep { age: Some(Duration::ZERO), bytes: None };
@@ -90,7 +90,7 @@ async fn a_run_is_seen_no_more_from_the_first_step_on_and_its_source_is_told_who
 }
 
 #[tokio::test]
-async fn lines_from_the_future_hold_up_nothing() {
+async fn lines_from_the_future_do_not_block_retention() {
     let (_folder, store) = new_store().await;
     write(&store, 0..1_000).await;
     let mut builder = BatchBuilder::new("x");
@@ -105,7 +105,7 @@ async fn lines_from_the_future_hold_up_nothing() {
 }
 
 #[tokio::test]
-async fn a_run_is_as_old_as_its_latest_line_wherever_in_it_that_stands() {
+async fn the_latest_line_determines_the_age_of_a_run() {
     for newest in [0, 511, 1_023] {
         let (_folder, store) = new_store().await;
         let mut builder = BatchBuilder::new("x");
@@ -126,7 +126,7 @@ async fn a_run_is_as_old_as_its_latest_line_wherever_in_it_that_stands() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_too_large_gets_smaller_and_stays_so() {
+async fn a_file_that_is_too_large_shrinks_and_stays_small() {
     let (folder, store) = new_store().await;
     let keep = Keep { age: None, bytes: Some(1_000_000) };
     for part in 0..10 {

@@ -1,5 +1,5 @@
-//! A plain model of a store: documents in a list, and each question answered by looking at all of them. It shares with the
-//! stores the types of questions and answers and how a text is cut into words, and nothing else.
+//! A simple model of a store: a list of documents, and queries answered by examining all of them. It shares with the
+//! stores only the types of queries and results, and the splitting of text into words.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use store::{Breakdown, Field, Filter, GenerationId, Level, NumberField, Order, S
 
 mod named;
 
-/// Documents, each a contract record with its origin.
+/// Contract records with their origin.
 pub(crate) struct Model(pub(crate) Vec<Value>);
 
-/// Figures of requests, with all their durations in order.
+/// Request statistics, with all durations in order.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) requests: u64,
@@ -49,7 +49,7 @@ impl Model {
         lines
     }
 
-    /// In the order in which they came.
+    /// In order of arrival.
     pub(crate) fn tail(&self, scope: &Scope, filter: &Filter) -> Vec<&Value> {
         self.selected(scope, &Selection { filter: filter.clone(), from: None, to: None })
     }
@@ -66,13 +66,13 @@ impl Model {
                 *counts.entry(value).or_default() += 1;
             }
         }
-        // Statuses have three digits here, so that their order is that of their texts.
+        // Statuses have three digits here, so their numeric order is that of their texts.
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_by_key(|(_, lines)| std::cmp::Reverse(*lines));
         counts
     }
 
-    /// The buckets that have lines.
+    /// Returns the non-empty buckets.
     pub(crate) fn histogram(&self, scope: &Scope, selection: &Selection, step: Duration) -> Vec<Bucket> {
         let mut buckets = BTreeMap::new();
         for line in self.selected(scope, selection) {
@@ -84,7 +84,7 @@ impl Model {
         buckets.into_values().collect()
     }
 
-    /// The groups that have requests, in the order of their keys; the total's is `None`.
+    /// Returns the groups with requests, sorted by key; the total has the key `None`.
     pub(crate) fn requests(
         &self,
         scope: &Scope,
@@ -152,7 +152,7 @@ fn sees(scope: &Scope, line: &Value) -> bool {
     }
 }
 
-/// Texts of a field: of a list, of each of its elements.
+/// Returns the texts of a field, or of each element of a list.
 fn texts(line: &Value, field: Field) -> Vec<String> {
     let place = field.path().split('.').try_fold(line, |value, key| value.get(key));
     let mut texts = Vec::new();

@@ -1,4 +1,4 @@
-//! Random lines and random questions about them, small in every respect so that they meet.
+//! Random lines and random queries with few possible values, so that they match.
 
 use std::ops::Bound;
 
@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 use store::query::{Bounds, Number};
 use store::{Breakdown, Field, Filter, Level, NumberField, Order, Scope, Search, Selection, Timestamp};
 
-/// Times of lines are so many microseconds after this.
+/// Base time of lines; offsets are in microseconds.
 const BASE_MICROS: i64 = 1_795_000_000_000_000;
 
-/// Parts of messages that ask something of whoever cuts them into words. No character is newer than Unicode 12.1, which is
-/// what engines know: a newer one is a word here and none there (docs/search.md).
+/// Parts of messages that are difficult to split into words. No character is newer than Unicode 12.1: a newer one is a
+/// word in the embedded store and none in engines (docs/search.md).
 const FRAGMENTS: [&str; 57] = [
     "payment",
     "Failed",
@@ -94,7 +94,7 @@ fn message() -> impl Strategy<Value = String> {
 }
 
 fn time() -> impl Strategy<Value = Timestamp> {
-    // Some together, some apart.
+    // Some times are close together, some far apart.
     prop_oneof![0..5_i64, (0..20_i64).prop_map(|second| second * 1_000_000), 0..7_200_000_000_i64]
         .prop_map(|micros| Timestamp::from_unix_micros(BASE_MICROS + micros))
 }
@@ -119,7 +119,7 @@ fn duration_ms() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// A contract record without its origin, and which of a few sources it is of.
+/// A contract record without its origin, and the number of its source.
 pub(crate) fn line() -> impl Strategy<Value = (u8, Value)> {
     let contract = (time(), one_of(&SERVICES), prop::sample::select(Level::ALL.to_vec()), message());
     let ids = (option::of(one_of(&IDS)), option::of(one_of(&IDS)));
@@ -178,7 +178,8 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     (bound.clone(), bound).prop_map(|(from, to)| Bounds { from, to })
 }
 
-/// A filter that a query can say: a plain one. Of another, a text without a word is not yet among its words.
+/// A filter that a query can express: a simplified one. In others, texts without words are not merged with their
+/// neighbours yet.
 pub(crate) fn filter() -> impl Strategy<Value = Filter> {
     let is = |field: Field, values: &'static [&'static str]| {
         vec(one_of(values), 1..3)
@@ -215,9 +216,9 @@ pub(crate) fn scope() -> impl Strategy<Value = Scope> {
     prop_oneof![3 => Just(()).prop_map(|()| Scope::All), 1 => projects]
 }
 
-/// A question of each kind, about the same lines.
+/// One query of each kind, over the same lines.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct Queries {
     pub(crate) scope: Scope,
     pub(crate) search: Search,
     pub(crate) by: Breakdown,
@@ -227,8 +228,8 @@ pub(crate) struct Question {
     pub(crate) sides: (usize, usize),
 }
 
-impl Question {
-    /// The same about so many times as many lines, with pages that are longer still.
+impl Queries {
+    /// Adapts the query to a larger number of lines, with even longer pages.
     pub(crate) fn widen(&mut self, times: u64) {
         self.search.limit *= 3 * usize::try_from(times).unwrap();
         self.place.1 *= times;
@@ -239,7 +240,7 @@ impl Question {
     }
 }
 
-pub(crate) fn question() -> impl Strategy<Value = Question> {
+pub(crate) fn queries() -> impl Strategy<Value = Queries> {
     let search = (filter(), option::weighted(0.3, time()), option::weighted(0.3, time()), any::<bool>(), 1..12_usize);
     let step =
         prop::sample::select(vec![1_000_u64, 1_500, 60_000, 3_600_000]).prop_map(std::time::Duration::from_millis);
@@ -254,6 +255,6 @@ pub(crate) fn question() -> impl Strategy<Value = Question> {
         let (filter, from, to, oldest_first, limit) = search;
         let order = if oldest_first { Order::OldestFirst } else { Order::NewestFirst };
         let search = Search { filter, from, to, order, limit, ..Search::default() };
-        Question { scope, search, by, step, top, place: (place.0, place.1 * 500), sides }
+        Queries { scope, search, by, step, top, place: (place.0, place.1 * 500), sides }
     })
 }

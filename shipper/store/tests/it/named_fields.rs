@@ -1,4 +1,4 @@
-//! Fields that the user named, in the embedded store: kept in its file, and in force from then on.
+//! User-named fields in the embedded store: recorded in the file, and active from then on.
 
 use serde_json::{Value, json};
 use store::{
@@ -20,7 +20,7 @@ async fn naming(folder: &tempfile::TempDir, fields: &NamedFields) -> (Store, Out
     (store, report.template)
 }
 
-/// Writes lines of these numbers, each with its number in two of its members.
+/// Writes lines with these numbers, each with its number in two members.
 async fn write(store: &Store, numbers: std::ops::Range<u64>) {
     let mut builder = BatchBuilder::new("x");
     for offset in numbers {
@@ -45,7 +45,7 @@ async fn count(store: &Store, query: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn lines_are_found_by_a_field_from_when_it_is_named() {
+async fn lines_are_found_by_a_field_once_it_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (store, outcome) = naming(&folder, &NamedFields::default()).await;
     assert_eq!(outcome, Outcome::InPlace);
@@ -53,11 +53,11 @@ async fn lines_are_found_by_a_field_from_when_it_is_named() {
     let fields = named(&[("o.count", FieldType::Long), ("o.note", FieldType::Text)]);
     let (other, outcome) = naming(&folder, &fields).await;
     assert_eq!((outcome, other.fields().await.unwrap()), (Outcome::Updated, fields.clone()));
-    // The one that wrote before notices, and a reader learns of them from the file.
+    // The previous writer notices the change, and a reader learns the fields from the file.
     write(&store, 2_500..5_000).await;
     let reader = reader(&folder).await;
     assert_eq!(reader.fields().await.unwrap(), fields);
-    // Of those before, only the newest are known by it: in no run yet.
+    // Of the older lines, only the newest are indexed: those not in a run yet.
     for (query, expected) in [
         ("o.count:*", 5_000 - 2_048),
         ("o.count:2047", 0),
@@ -68,14 +68,14 @@ async fn lines_are_found_by_a_field_from_when_it_is_named() {
         ("o.note:\"number 4000\"", 1),
         ("o.note:\"4000 number\"", 0),
         ("NOT o.count:>=0", 2_048),
-        // Whether words stand in a row is seen in the line, which says more than the index knows.
+        // Phrases are matched against the line, which contains more than the index.
         ("NOT o.count:>=0 \"a line\"", 2_048),
         ("o.count:10 \"a line\"", 0),
     ] {
         assert_eq!(count(&reader, query).await, expected, "{query}");
         assert_eq!(count(&store, query).await, expected, "{query}");
     }
-    // A type that changes makes another field of it; a name that goes is none.
+    // Changing the type makes it another field; a removed name is not a field.
     let (store, outcome) = naming(&folder, &named(&[("o.count", FieldType::Keyword)])).await;
     assert_eq!(outcome, Outcome::Updated);
     write(&store, 5_000..7_000).await;
@@ -86,20 +86,20 @@ async fn lines_are_found_by_a_field_from_when_it_is_named() {
 }
 
 #[tokio::test]
-async fn a_writer_that_names_fields_knows_its_own_newest_lines_by_them() {
+async fn a_writer_indexes_its_newest_lines_by_newly_named_fields() {
     let folder = tempfile::tempdir().unwrap();
     let settings = EngineSettings { fields: Some(named(&[("o.count", FieldType::Long)])), ..EngineSettings::default() };
     let store = Store::open_writer(&target(&folder), &settings).await.unwrap();
     write(&store, 0..100).await;
     assert_eq!(store.bootstrap(BootstrapMode::Apply).await.unwrap().template, Outcome::Updated);
-    // Enough for a run, which is indexed as it is made.
+    // Enough for a run, which is indexed when it is created.
     write(&store, 100..1_100).await;
     assert_eq!(count(&reader(&folder).await, "o.count:*").await, 1_100);
     assert_eq!(count(&reader(&folder).await, "o.count:7").await, 1);
 }
 
 #[tokio::test]
-async fn large_runs_keep_what_is_named() {
+async fn large_runs_keep_user_named_fields() {
     let folder = tempfile::tempdir().unwrap();
     let fields = named(&[("o.count", FieldType::Long), ("o.note", FieldType::Text)]);
     let (store, _) = naming(&folder, &fields).await;
@@ -118,7 +118,7 @@ async fn large_runs_keep_what_is_named() {
 }
 
 #[tokio::test]
-async fn who_only_looks_changes_nothing() {
+async fn checking_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let fields = named(&[("o.count", FieldType::Long)]);
     drop(naming(&folder, &fields).await);

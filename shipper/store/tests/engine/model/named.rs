@@ -1,4 +1,4 @@
-//! What the plain model makes of fields that the user named: read by `serde_json`, tried value by value.
+//! User-named fields in the simple model: parsed with `serde_json`, and compared value by value.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use store::{FieldType, NamedField, NamedTest, Timestamp};
 
 use super::is_within;
 
-/// Whether a line's field meets a test.
+/// Whether a line's field satisfies a test.
 pub(super) fn meets(line: &Value, field: &NamedField, test: &NamedTest) -> bool {
     let mut values = Vec::new();
     at(line, field.name(), &mut values);
@@ -35,14 +35,14 @@ pub(super) fn meets(line: &Value, field: &NamedField, test: &NamedTest) -> bool 
     }
 }
 
-/// The values of a line's field, as texts.
+/// Returns the values of a line's field as text.
 pub(super) fn texts(line: &Value, field: &NamedField) -> BTreeSet<String> {
     let mut values = Vec::new();
     at(line, field.name(), &mut values);
     values.iter().filter(|value| is_of(field.kind(), value)).map(text).collect()
 }
 
-/// The scalars at a path; what does not fit it has none.
+/// Returns the scalars at a path, ignoring what does not fit it.
 fn at(value: &Value, path: &str, found: &mut Vec<Value>) {
     match value {
         Value::Object(members) => {
@@ -71,7 +71,7 @@ fn is_of_objects(value: &Value) -> bool {
     }
 }
 
-/// Adds the scalars of a value; whether it has no object.
+/// Adds the scalars of a value. Returns whether it contains no object.
 fn flat(value: &Value, scalars: &mut Vec<Value>) -> bool {
     match value {
         Value::Object(_) => false,

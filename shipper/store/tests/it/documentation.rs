@@ -1,11 +1,11 @@
-//! The queries of `docs/search.md` are read, and read as they are written.
+//! The queries in `docs/search.md` parse, and display as they are written.
 
 use store::{FieldType, Filter, NamedFields};
 
 const DOCUMENT: &str = include_str!("../../../../docs/search.md");
 
 #[test]
-fn every_documented_query_is_read() {
+fn every_documented_query_parses() {
     let table = DOCUMENT.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
     let rows: Vec<_> = table.take_while(|line| line.starts_with('|')).collect();
     assert!(rows.len() > 10, "the table is there");
@@ -21,7 +21,7 @@ fn every_documented_query_is_read() {
 }
 
 #[test]
-fn every_documented_query_of_a_named_field_is_read() {
+fn every_documented_query_of_a_user_named_field_parses() {
     let (_, section) = DOCUMENT.split_once("\n## Fields of your own\n").unwrap();
     let rows: Vec<_> = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1).collect();
     let rows: Vec<_> = rows.into_iter().take_while(|line| line.starts_with('|')).collect();

@@ -1,4 +1,4 @@
-//! Pipeline and template: put in place, checked, and never over somebody else's.
+//! Pipeline and template: put in place, checked, and never replaced if they are foreign.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn both_are_put_in_place_once() {
 }
 
 #[tokio::test]
-async fn a_newer_one_stays_and_an_older_one_is_replaced() {
+async fn newer_versions_are_kept_and_older_ones_replaced() {
     let rig = Rig::full("versions");
     let store = rig.ready_store().await;
     let path = format!("_index_template/{}", rig.settings.index_prefix);
@@ -39,7 +39,7 @@ async fn a_newer_one_stays_and_an_older_one_is_replaced() {
 }
 
 #[tokio::test]
-async fn somebody_elses_is_left_alone() {
+async fn foreign_parts_are_unchanged() {
     let rig = Rig::full("foreign");
     let store = rig.store().await;
     let prefix = &rig.settings.index_prefix;
@@ -50,7 +50,7 @@ async fn somebody_elses_is_left_alone() {
     assert!(matches!(&refused, Err(BootstrapError::Refused(_))), "{refused:?}");
     let (_, there) = rig.ask(Method::GET, &path, None).await;
     assert_eq!(there["index_templates"][0]["index_template"]["priority"], 300);
-    // Under another name it would win over ours.
+    // Under another name, it would take precedence over this program's.
     rig.ask(Method::DELETE, &path, None).await;
     rig.ask(Method::PUT, &format!("{path}-other"), Some(foreign)).await;
     let refused = store.bootstrap(BootstrapMode::Apply).await;
@@ -63,7 +63,7 @@ async fn somebody_elses_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_engine_without_processors_is_told_so_in_one_message() {
+async fn an_engine_without_processors_is_reported_in_one_message() {
     let mut rig = Rig::bare("processors");
     rig.settings.pipeline = Some(rig.settings.index_prefix.clone());
     let refused = rig.store().await.bootstrap(BootstrapMode::Apply).await;
@@ -131,7 +131,7 @@ async fn preflight_proves_template_and_sample_lines() {
     let report = store.preflight().await.unwrap();
     assert_eq!((&report.template_in_force, &report.sample_lines), (&Finding::Proven, &Finding::Proven));
     rig.clean().await;
-    // Without security nobody tells of rights, without processors nothing is tried.
+    // Without security, permissions are unknown; without processors, no sample line is tried.
     let rig = Rig::bare("preflight");
     let report = rig.ready_store().await.preflight().await.unwrap();
     assert_eq!((&report.template_in_force, &report.sample_lines), (&Finding::Proven, &Finding::NotUsed));
@@ -139,8 +139,8 @@ async fn preflight_proves_template_and_sample_lines() {
     rig.clean().await;
 }
 
-/// Preflight's word on an index that an operator, or a full disk, closed to lines.
-async fn blocked_indices_are_told(rig: Rig) {
+/// Preflight reports an index that is blocked by an operator or a full disk.
+async fn blocked_indices_are_reported(rig: Rig) {
     let store = rig.ready_store().await;
     assert_eq!(store.preflight().await.unwrap().index_blocks, Finding::Proven, "there is no index yet");
     let lines = batch(&rig.settings.index_prefix, generation(1), &[record(0, "a", None)]);
@@ -154,7 +154,7 @@ async fn blocked_indices_are_told(rig: Rig) {
         let Finding::Blocked(why) = &report.index_blocks else { panic!("{report}") };
         assert!(why.contains(lines.index_name(0)) && why.contains(block) && why.contains("null"), "{why}");
         assert!(report.is_blocked() && report.to_string().contains("index blocks: blocked, "), "{report}");
-        // And so it is.
+        // Writes are indeed refused.
         let refused = store.write(&batch(&rig.settings.index_prefix, generation(2), &[record(0, "b", None)])).await;
         let refused = refused.unwrap();
         assert!(matches!(&refused[..], [Disposition::Retry(cause)] if cause.kind == CauseKind::Block), "{refused:?}");
@@ -165,17 +165,18 @@ async fn blocked_indices_are_told(rig: Rig) {
 }
 
 #[tokio::test]
-async fn blocked_indices_are_told_with_processors() {
-    blocked_indices_are_told(Rig::full("blocks")).await;
+async fn blocked_indices_are_reported_with_processors() {
+    blocked_indices_are_reported(Rig::full("blocks")).await;
 }
 
 #[tokio::test]
-async fn blocked_indices_are_told_without_processors() {
-    blocked_indices_are_told(Rig::bare("blocks")).await;
+async fn blocked_indices_are_reported_without_processors() {
+    blocked_indices_are_reported(Rig::bare("blocks")).await;
 }
 
-/// Preflight's word on a cluster that makes no index for a line. The setting spares the other tests' indices.
-async fn an_index_that_is_not_made_is_told(rig: Rig) {
+/// Preflight reports a cluster that does not create indices for lines. The setting does not affect the indices of other
+/// tests.
+async fn an_index_that_is_not_created_is_reported(rig: Rig) {
     let store = rig.ready_store().await;
     assert_eq!(store.preflight().await.unwrap().cluster_blocks, Finding::Proven);
     let settings = rig.cluster_settings().await;
@@ -195,27 +196,27 @@ async fn an_index_that_is_not_made_is_told(rig: Rig) {
 }
 
 #[tokio::test]
-async fn an_index_that_is_not_made_is_told_with_processors() {
-    an_index_that_is_not_made_is_told(Rig::full("autocreate")).await;
+async fn an_index_that_is_not_created_is_reported_with_processors() {
+    an_index_that_is_not_created_is_reported(Rig::full("autocreate")).await;
 }
 
 #[tokio::test]
-async fn an_index_that_is_not_made_is_told_without_processors() {
-    an_index_that_is_not_made_is_told(Rig::bare("autocreate")).await;
+async fn an_index_that_is_not_created_is_reported_without_processors() {
+    an_index_that_is_not_created_is_reported(Rig::bare("autocreate")).await;
 }
 
 #[tokio::test]
-async fn a_pipeline_that_makes_no_records_is_refused() {
+async fn a_pipeline_that_produces_no_records_is_refused() {
     let rig = Rig::full("spoiltpipeline");
     let store = rig.ready_store().await;
     let path = format!("_ingest/pipeline/{}", rig.settings.index_prefix);
     let (_, there) = rig.ask(Method::GET, &path, None).await;
     let mut pipeline = there[&rig.settings.index_prefix].clone();
-    // Somebody changed ours, and left its mark.
+    // Someone changed this program's pipeline and left its mark.
     pipeline["processors"] = json!([{ "set": { "field": "message", "value": "changed" } }]);
     rig.ask(Method::PUT, &path, Some(pipeline)).await;
     let refused = store.preflight().await;
     let Err(BootstrapError::Refused(cause)) = refused else { panic!("{refused:?}") };
-    assert!(cause.reason.contains("makes no record") && cause.reason.contains("message"), "{cause}");
+    assert!(cause.reason.contains("does not turn a line of") && cause.reason.contains("message"), "{cause}");
     rig.clean().await;
 }

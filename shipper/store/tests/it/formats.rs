@@ -1,4 +1,4 @@
-//! Documents of other shapes than the contract's, as the embedded store keeps them.
+//! Documents of other formats in the embedded store.
 
 use serde_json::json;
 use store::{BatchBuilder, Filter, LineId, Scope, Search};
@@ -7,7 +7,7 @@ use crate::lines::{all_stored, batch, documents, generation, push, record};
 use crate::new_store;
 
 #[tokio::test]
-async fn a_record_is_kept_byte_for_byte() {
+async fn a_record_is_stored_byte_for_byte() {
     let (_folder, store) = new_store().await;
     let text = r#"{"timestamp":"2026-11-23T12:00:00.000Z", "service":"s","level":"info","message":"caf\u00e9","request_id":null,"project_id":null,"big":12345678901234567890123,"exact":1.10,"origin":{"offset":0}}"#;
     let mut builder = BatchBuilder::new("x");
@@ -18,7 +18,7 @@ async fn a_record_is_kept_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn half_a_character_does_not_cost_a_line() {
+async fn an_unpaired_surrogate_does_not_lose_a_line() {
     let (_folder, store) = new_store().await;
     let mut builder = BatchBuilder::new("x");
     let text = r#"{"msg":"cut \ud83d","level":"WARN","kept":"\ud83d","number":1e999}"#;
@@ -29,7 +29,7 @@ async fn half_a_character_does_not_cost_a_line() {
 }
 
 #[tokio::test]
-async fn a_person_reads_the_file_with_any_tool() {
+async fn the_lines_view_is_readable_with_any_tool() {
     let (folder, store) = new_store().await;
     store.write(&batch("x", generation(1), &[record(1, "hello", Some("r-1"))])).await.unwrap();
     let connection = rusqlite::Connection::open(folder.path().join("logs.db")).unwrap();
@@ -40,7 +40,7 @@ async fn a_person_reads_the_file_with_any_tool() {
 }
 
 #[tokio::test]
-async fn other_shapes_are_found_by_the_contracts_fields() {
+async fn other_formats_are_found_by_the_contracts_fields() {
     let (_folder, store) = new_store().await;
     let lines = [
         json!({ "v": 0, "name": "billing", "hostname": "h", "pid": 1, "level": 50, "msg": "charge declined",

@@ -1,4 +1,4 @@
-//! Random values of fields that the user named, of their type and of others, and random questions about them.
+//! Random values of user-named fields, of their type and of others, and random queries.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -8,7 +8,7 @@ use store::{FieldType, Filter, NamedFields, NamedTest};
 
 use super::{bounds, message, one_of, text};
 
-/// A field of each type, three of them in an object.
+/// One field of each type, three of them nested in an object.
 pub(crate) fn fields() -> NamedFields {
     let named = [
         ("tag", FieldType::Keyword),
@@ -36,7 +36,7 @@ fn whole() -> impl Strategy<Value = i64> + Clone {
     prop::sample::select(vec![-7, 0, 1, 2, 42, 9_007_199_254_740_993, i64::MAX, i64::MIN])
 }
 
-/// A value that may be of any type.
+/// A value of any type.
 fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         4 => one_of(&TAGS).prop_map(Value::from),
@@ -57,8 +57,8 @@ fn values() -> impl Strategy<Value = Value> {
     prop_oneof![4 => value(), 1 => vec(value(), 0..3).prop_map(Value::from), 1 => vec(value(), 0..2).prop_map(|values| json!([values, null]))]
 }
 
-/// Members of a line that named fields are read from. Each fits where it stands, as a scalar or an object: what does not is
-/// moved aside in an engine, so that lines would not be alike.
+/// Members with user-named fields. Each fits its path as a scalar or an object: an engine moves aside what does not
+/// fit, so the results would differ.
 pub(super) fn members() -> impl Strategy<Value = Map<String, Value>> {
     let note = prop_oneof![
         4 => message().prop_map(Value::from),
@@ -84,7 +84,7 @@ pub(super) fn members() -> impl Strategy<Value = Map<String, Value>> {
     })
 }
 
-/// A question about one of the fields.
+/// A query of one of the fields.
 pub(super) fn test() -> impl Strategy<Value = Filter> {
     let between = |bounds: Vec<i64>| {
         let bound = move |none| prop_oneof![1 => Just(none), 3 => prop::sample::select(bounds.clone())];

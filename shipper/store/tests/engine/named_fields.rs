@@ -1,4 +1,4 @@
-//! Fields that the user named: in the template and the pipeline, out of them again, and never a reason to refuse a line.
+//! User-named fields: added to template and pipeline, removed again, and never a reason to reject a line.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,14 +7,14 @@ use store::{
 };
 
 use crate::lines::{all_stored, batch, documents, generation, record};
-use crate::questions::fields;
+use crate::queries::fields;
 use crate::rig::Rig;
 
 fn named(named: &[(&str, FieldType)]) -> NamedFields {
     NamedFields::new(named.iter().map(|(name, kind)| ((*name).to_owned(), *kind))).unwrap()
 }
 
-/// The offsets of the lines that a query finds, in thousands.
+/// Returns the offsets of the matching lines, in thousands.
 async fn found(store: &Store, query: &str) -> Vec<u64> {
     let fields = store.fields().await.unwrap();
     let filter = Filter::parse(query, &fields).unwrap_or_else(|error| panic!("{query}: {error}"));
@@ -25,7 +25,7 @@ async fn found(store: &Store, query: &str) -> Vec<u64> {
     offsets
 }
 
-async fn a_changed_set_is_put_in_place(mut rig: Rig) {
+async fn changed_fields_are_put_in_place(mut rig: Rig) {
     let (count, tag) = (named(&[("o.count", FieldType::Long)]), named(&[("tag", FieldType::Keyword)]));
     rig.naming(&count).ready_store().await;
     let with_pipeline = if rig.settings.pipeline.is_some() { Outcome::InPlace } else { Outcome::NotUsed };
@@ -33,7 +33,7 @@ async fn a_changed_set_is_put_in_place(mut rig: Rig) {
         let report = rig.store().await.bootstrap(mode).await.unwrap();
         assert_eq!((report.pipeline, report.template), (with_pipeline, Outcome::InPlace));
     }
-    // Who names none leaves those that are there, and who only looks is told of others.
+    // Settings without fields keep the existing ones; checking reports different ones.
     rig.settings.fields = None;
     let store = rig.ready_store().await;
     assert_eq!(store.fields().await.unwrap(), count);
@@ -50,7 +50,7 @@ async fn a_changed_set_is_put_in_place(mut rig: Rig) {
         let names = &there[pipeline]["processors"][0]["script"]["params"]["fields"];
         assert_eq!(*names, json!(["o.count", "tag"]), "indices of before keep their mapping");
     }
-    // Another template of this program's would win.
+    // Another template of this program would take precedence.
     let path = format!("_index_template/{}", rig.settings.index_prefix);
     let (_, there) = rig.ask(Method::GET, &path, None).await;
     let mut longer = there["index_templates"][0]["index_template"].clone();
@@ -59,26 +59,26 @@ async fn a_changed_set_is_put_in_place(mut rig: Rig) {
     rig.ask(Method::PUT, &format!("{path}-longer"), Some(longer)).await;
     let refused = rig.store().await.preflight().await;
     let Err(BootstrapError::Refused(cause)) = refused else { panic!("{refused:?}") };
-    assert!(cause.reason.contains("would get other named fields"), "{cause}");
+    assert!(cause.reason.contains("would get the named fields of another template"), "{cause}");
     rig.ask(Method::DELETE, &format!("{path}-longer"), None).await;
-    // None at all is another set, too.
+    // An empty set is a different set as well.
     rig.naming(&NamedFields::default()).ready_store().await;
     assert!(rig.store().await.fields().await.unwrap().is_empty());
     rig.clean().await;
 }
 
 #[tokio::test]
-async fn a_changed_set_is_put_in_place_with_processors() {
-    a_changed_set_is_put_in_place(Rig::full("named")).await;
+async fn changed_fields_are_put_in_place_with_processors() {
+    changed_fields_are_put_in_place(Rig::full("named")).await;
 }
 
 #[tokio::test]
-async fn a_changed_set_is_put_in_place_without_processors() {
-    a_changed_set_is_put_in_place(Rig::bare("named")).await;
+async fn changed_fields_are_put_in_place_without_processors() {
+    changed_fields_are_put_in_place(Rig::bare("named")).await;
 }
 
 #[tokio::test]
-async fn a_newer_templates_fields_are_left_as_they_are() {
+async fn the_fields_of_a_newer_template_are_kept() {
     let mut rig = Rig::full("namednewer");
     rig.naming(&fields()).ready_store().await;
     let path = format!("_index_template/{}", rig.settings.index_prefix);
@@ -93,7 +93,7 @@ async fn a_newer_templates_fields_are_left_as_they_are() {
     rig.clean().await;
 }
 
-/// A record with more members.
+/// Returns a record with additional members.
 fn with(members: &Value) -> Value {
     let mut line = record(0, "a line", None);
     line.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -142,7 +142,7 @@ async fn values_of_another_type_are_stored_without_processors() {
     mistyped_values_are_stored(Rig::bare("mistyped")).await;
 }
 
-/// Lines with objects where values belong, and the other way round.
+/// Lines with objects in place of values, and the reverse.
 fn misfits() -> Vec<Value> {
     [
         json!({ "tag": { "a": 1 } }),
@@ -168,7 +168,7 @@ fn misfits() -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_a_field_is_moved_aside_and_found_by_none() {
+async fn values_that_do_not_fit_a_field_are_set_aside_and_not_found() {
     let mut rig = Rig::full("misfits");
     let lines = misfits();
     let batch = batch(&rig.settings.index_prefix, generation(1), &lines);
@@ -198,7 +198,7 @@ async fn what_does_not_fit_a_field_is_moved_aside_and_found_by_none() {
     let page = engine.search(&Scope::All, &Search { limit: 100, ..Search::default() }).await.unwrap();
     for line in documents(&page) {
         let place = usize::try_from(line["origin"]["offset"].as_u64().unwrap() / 1_000).unwrap();
-        // One has a value of another type and nothing that does not fit.
+        // One line has a value of another type, and nothing that does not fit.
         assert_eq!(line["origin"]["replaced"].is_object(), place != 14, "{line}");
         assert!(line["origin"].get("pipeline_error").is_none(), "{line}");
         if place == 9 {
@@ -210,7 +210,7 @@ async fn what_does_not_fit_a_field_is_moved_aside_and_found_by_none() {
 }
 
 #[tokio::test]
-async fn a_field_of_two_types_is_found_where_it_is_of_its_own() {
+async fn a_field_of_two_types_is_found_in_indices_of_its_type() {
     for mut rig in [Rig::full("twotypes"), Rig::bare("twotypes")] {
         let of_day = |day: u32, value: Value| {
             let mut line = with(&json!({ "o": { "id": value } }));
@@ -229,7 +229,7 @@ async fn a_field_of_two_types_is_found_where_it_is_of_its_own() {
         rig.naming(&named(&[("o.id", FieldType::Long)])).ready_store().await;
         write(&rig, 23, json!(7)).await;
         let store = rig.naming(&named(&[("o.id", FieldType::Keyword)])).ready_store().await;
-        // Named, and not yet in any index.
+        // Named, but not in any index yet.
         assert!(found(&store, "o.id:A-7").await.is_empty());
         write(&rig, 24, json!("A-7")).await;
         rig.refresh().await;

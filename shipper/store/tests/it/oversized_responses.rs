@@ -1,4 +1,4 @@
-//! Answers longer than what is read of them, by a peer that says whatever a test wants: no engine can be made to.
+//! Responses beyond the size limit, from a test server, since no real engine can be made to send them.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -11,22 +11,22 @@ use crate::lines::{batch, generation, record};
 
 const MIB: u64 = 1024 * 1024;
 
-/// More than what the sockets' buffers hold on both sides, of two connections.
+/// More than the socket buffers of two connections hold on both sides.
 const ON_ITS_WAY_BYTES: u64 = 96 * MIB;
 
-/// What the peer says to every request.
+/// The server's response to every request.
 #[derive(Clone, Copy)]
 enum Says {
-    /// A body without a stated length, which goes on until nobody reads it, here up to a GiB.
+    /// A body without a declared length that continues until the connection is closed, at most 1 GiB.
     Endless,
-    /// A length of a TiB, and nothing of it.
+    /// A declared length of 1 TiB without a body.
     Huge,
 }
 
-/// A peer that answers without an end.
+/// A server whose responses do not end.
 struct Peer {
     url: String,
-    /// Bytes of bodies that it got rid of.
+    /// Bytes of bodies sent.
     sent: Arc<AtomicU64>,
 }
 
@@ -49,13 +49,13 @@ impl Peer {
         Store::open_writer(&self.url.parse().unwrap(), &EngineSettings::default()).await.unwrap()
     }
 
-    /// How much it got rid of since it was asked last.
+    /// Returns the number of bytes sent since the last call.
     fn sent(&self) -> u64 {
         self.sent.swap(0, Ordering::SeqCst)
     }
 }
 
-/// Reads a request, and answers until the other side has gone.
+/// Reads a request and responds until the peer disconnects.
 fn answer(mut stream: TcpStream, says: Says, sent: &AtomicU64) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (mut line, mut length) = (String::new(), 0);
@@ -70,7 +70,7 @@ fn answer(mut stream: TcpStream, says: Says, sent: &AtomicU64) {
     match says {
         Says::Huge => {
             write!(stream, "{head}content-length: {}\r\n\r\n", 1024 * 1024 * MIB).unwrap();
-            // It is over when the other side has seen enough.
+            // The peer has disconnected.
             let _ = stream.read(&mut [0]);
         }
         Says::Endless => {
@@ -89,7 +89,7 @@ fn answer(mut stream: TcpStream, says: Says, sent: &AtomicU64) {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_batch_is_read_to_its_bound_and_then_unknown() {
+async fn a_bulk_response_beyond_the_limit_is_unknown() {
     for says in [Says::Endless, Says::Huge] {
         let peer = Peer::new(says);
         let store = peer.store().await;
@@ -104,7 +104,7 @@ async fn an_answer_to_a_batch_is_read_to_its_bound_and_then_unknown() {
 }
 
 #[tokio::test]
-async fn any_other_answer_is_read_to_its_bound_and_then_an_error() {
+async fn any_other_response_beyond_the_limit_is_an_error() {
     for says in [Says::Endless, Says::Huge] {
         let peer = Peer::new(says);
         let store = peer.store().await;
