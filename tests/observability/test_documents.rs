@@ -144,7 +144,8 @@ fn assert_builds_what_there_is(commands: &[String]) {
     assert!(!commands.is_empty(), "nothing was built");
     for command in commands {
         let words: Vec<_> = command.split_whitespace().collect();
-        let is_profile = words.starts_with(&["build", "--release"]) || words.starts_with(&["build", "--profile", "try"]);
+        let is_profile =
+            words.starts_with(&["build", "--release"]) || words.starts_with(&["build", "--profile", "try"]);
         assert!(is_profile, "cargo {command}");
         for pair in words.windows(2) {
             match pair[0] {
