@@ -1,5 +1,5 @@
-// Keys for those who like them: "/" goes to the search box, "j" and "k" to the next and the previous line, "o" opens it.
-// Pages work without this.
+// Keyboard shortcuts: "/" focuses the search box, "j" and "k" move to the next and previous line, "o" opens a line.
+// Pages work without this script.
 "use strict";
 document.addEventListener("keydown", (event) => {
   const at = event.target;
@@ -21,7 +21,7 @@ document.addEventListener("keydown", (event) => {
     at.click();
   }
 });
-// A pasted id needs no further key: it is looked for at once.
+// A pasted request ID is searched for at once.
 const find = document.getElementById("find");
 if (find) {
   find.addEventListener("paste", () => {

@@ -1,6 +1,6 @@
-// The live tail: lines come as events, the newest at the top, at most LINES_MAX of them. Pausing closes the stream and keeps
-// its place; going on asks for what came since. A browser connects again by itself where a connection is cut, but not where
-// the service refused: then this says so, and tries again.
+// Live tail: lines arrive as server-sent events and are shown newest first, at most LINES_MAX of them. Pausing closes the
+// stream and keeps its cursor; resuming fetches what arrived since. The browser reconnects after a cut connection, but not
+// after the service refused one: this script reports that and retries.
 "use strict";
 const LINES_MAX = 500;
 const TRY_AGAIN_MS = 10000;
@@ -16,8 +16,8 @@ let skipped = false;
 let retry = 0;
 
 function say(text) {
-  const older = dropped ? ` ${dropped} older lines are no longer shown.` : "";
-  state.textContent = text + older + (skipped ? " The tail began anew; a search shows what came in meanwhile." : "");
+  const older = dropped ? ` ${dropped} older lines are not shown.` : "";
+  state.textContent = text + older + (skipped ? " Some lines were skipped; see Search." : "");
 }
 
 function add(line) {
@@ -43,44 +43,44 @@ function start() {
   const address = new URL(list.dataset.source, location.href);
   if (place) address.searchParams.set("after", place);
   source = new EventSource(address);
-  source.addEventListener("open", () => say("Waiting for lines."));
+  source.addEventListener("open", () => say("Waiting for new lines…"));
   source.addEventListener("lines", (event) => {
     place = event.lastEventId || place;
     const lines = JSON.parse(event.data);
     lines.forEach(add);
-    if (lines.length) say(`${shown} lines came in.`);
+    if (lines.length) say(`${shown} new ${shown === 1 ? "line" : "lines"}.`);
   });
   source.addEventListener("place", (event) => { place = event.lastEventId || place; });
   source.addEventListener("anew", (event) => {
     place = event.lastEventId || place;
     skipped = true;
-    say("Waiting for lines.");
+    say("Waiting for new lines…");
   });
   source.addEventListener("trouble", (event) => say(event.data));
   source.addEventListener("end", (event) => {
     source.close();
     retry = setTimeout(start, TRY_AGAIN_MS);
-    say(`${event.data} Trying again soon.`);
+    say(`${event.data} Reconnecting in ${TRY_AGAIN_MS / 1000} s…`);
   });
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) refused();
-    else say("The connection is gone; trying again.");
+    else say("Connection lost, reconnecting…");
   });
   button.textContent = "Pause";
   button.setAttribute("aria-pressed", "false");
 }
 
-// A page that is left is told the same, so nothing is asked for at once.
+// A page that is being unloaded gets the same event, so the retry is delayed.
 function refused() {
   retry = setTimeout(start, TRY_AGAIN_MS);
-  say("The tail was refused: you are logged out, or there are too many. Trying again soon.");
+  say(`Live tail refused: you are logged out, or too many tails are open. Retrying in ${TRY_AGAIN_MS / 1000} s…`);
 }
 
 function pause() {
   clearTimeout(retry);
   source.close();
   source = null;
-  button.textContent = "Go on";
+  button.textContent = "Resume";
   button.setAttribute("aria-pressed", "true");
   say("Paused.");
 }

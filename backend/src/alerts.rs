@@ -56,7 +56,7 @@ pub async fn receive(sender: AlertSender, notification: web::Json<Notification>)
     sender.check()?;
     let alerts = &notification.alerts;
     if alerts.len() > ALERTS_MAX {
-        let detail = format!("a notification has at most {ALERTS_MAX} alerts");
+        let detail = format!("too many alerts: expected at most {ALERTS_MAX} in one notification");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     alerts.iter().for_each(write);

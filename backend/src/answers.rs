@@ -153,7 +153,7 @@ impl Answers {
             let permit = tokio::time::timeout(PATIENCE, semaphore.acquire_many_owned(units)).await;
             permit.ok().and_then(Result::ok).ok_or_else(|| {
                 self.limits.count(limit);
-                let detail = "too much of earlier answers is still to be taken; take them, or ask for less";
+                let detail = "too many responses are waiting to be read; read them first, or request fewer lines";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S)
             })
         };

@@ -18,10 +18,10 @@ pub const DELAY_MAX_MS: u64 = 60_000;
 pub async fn status(status: web::Path<u16>) -> Result<HttpResponse, Problem> {
     match StatusCode::from_u16(*status) {
         Ok(status) if status.is_client_error() || status.is_server_error() => {
-            Err(Problem::new(status, "a fault that was asked for"))
+            Err(Problem::new(status, "injected fault"))
         }
         Ok(status) if !status.is_informational() => Ok(HttpResponse::build(status).finish()),
-        _ => Err(Problem::bad_request("a status is a number from 200 to 599")),
+        _ => Err(Problem::bad_request("invalid status: expected a number from 200 to 599")),
     }
 }
 
@@ -31,9 +31,9 @@ pub async fn status(status: web::Path<u16>) -> Result<HttpResponse, Problem> {
 /// 400 for more than [`DELAY_MAX_MS`].
 pub async fn delay(delay_ms: web::Path<u64>) -> Result<HttpResponse, Problem> {
     if *delay_ms > DELAY_MAX_MS {
-        return Err(Problem::bad_request(format!("a delay is at most {DELAY_MAX_MS} ms")));
+        return Err(Problem::bad_request(format!("invalid delay: expected at most {DELAY_MAX_MS} ms")));
     }
-    tracing::info!(delay_ms = *delay_ms, "waiting as asked");
+    tracing::info!(delay_ms = *delay_ms, "injected delay");
     actix_rt::time::sleep(Duration::from_millis(*delay_ms)).await;
     Ok(HttpResponse::Ok().json(json!({ "delay_ms": *delay_ms })))
 }
@@ -43,5 +43,5 @@ pub async fn delay(delay_ms: web::Path<u64>) -> Result<HttpResponse, Problem> {
 /// # Panics
 /// Always.
 pub async fn panic() -> HttpResponse {
-    panic!("a panic that was asked for")
+    panic!("injected panic")
 }

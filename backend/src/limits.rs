@@ -97,12 +97,12 @@ impl Limits {
     /// The registry refuses them.
     pub fn register(service: &str, registry: &Registry) -> Result<Self, Error> {
         let opts = |name: &str, help: &str| Opts::new(name, help).const_label("service", service);
-        let help = "Requests, connections, sessions and tails that met a limit, by limit";
+        let help = "Times a limit on requests, connections, sessions or live tails was reached, by limit";
         let reached = IntCounterVec::new(opts("limits_reached_total", help), &["limit"])?;
         let inner = Inner {
             reached: Limit::ALL.map(|limit| reached.with_label_values(&[limit.name()])),
-            connections: IntGauge::with_opts(opts("connections_open", "Connections that are open on LISTEN"))?,
-            answer_bytes: IntGauge::with_opts(opts("answer_bytes_held", "Bytes of answers that are held in memory"))?,
+            connections: IntGauge::with_opts(opts("connections_open", "Open connections on LISTEN"))?,
+            answer_bytes: IntGauge::with_opts(opts("answer_bytes_held", "Bytes of responses held in memory"))?,
         };
         registry.register(Box::new(reached))?;
         registry.register(Box::new(inner.connections.clone()))?;

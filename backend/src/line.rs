@@ -81,7 +81,7 @@ impl Access {
     /// The status, or a word for none.
     #[must_use]
     pub fn status_text(&self) -> String {
-        self.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string())
+        self.status.map_or_else(|| "no response".to_owned(), |status| status.to_string())
     }
 }
 
@@ -191,7 +191,7 @@ fn access(object: &Map<String, Value>) -> Option<Access> {
 fn origin(value: &Value) -> Option<Origin> {
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     let source =
-        text("compose_service").or(text("file")).or(text("stream")).or(text("container")).unwrap_or("a source");
+        text("compose_service").or(text("file")).or(text("stream")).or(text("container")).unwrap_or("unknown source");
     let host = text("host").unwrap_or_default();
     Some(Origin {
         generation: text("generation")?.parse().ok()?,
@@ -223,7 +223,7 @@ fn flatten(name: &str, value: &Value, fields: &mut Vec<(String, String)>) {
 #[must_use]
 pub fn cut(text: &str) -> String {
     match text.char_indices().nth(SHOWN_MAX_CHARS) {
-        Some((end, _)) => format!("{}… (cut; the line as JSON has all of it)", &text[..end]),
+        Some((end, _)) => format!("{}… (truncated; see JSON)", &text[..end]),
         None => text.to_owned(),
     }
 }

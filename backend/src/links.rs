@@ -87,8 +87,8 @@ impl Links {
     fn put_on(&self, headers: &mut HeaderMap) {
         let Some(id) = headers.get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok()) else { return };
         let mut value = format!(
-            "<{}>; rel=\"related\"; title=\"the request's story\", <{}>; rel=\"related\"; type=\"text/html\"; title=\"the \
-             story as a page\"",
+            "<{}>; rel=\"related\"; type=\"application/json\"; title=\"lines of this request\", <{}>; rel=\"related\"; \
+             type=\"text/html\"; title=\"page of this request\"",
             story_path(id),
             page_path(id)
         );

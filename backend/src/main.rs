@@ -39,7 +39,7 @@ const EXIT_SETTINGS: u8 = 2;
 /// Connections to `ADMIN_LISTEN`.
 const ADMIN_ROOM: Room = Room { connections: 24, reserve: 8 };
 
-/// Finds the story of a request by its id: a log explorer over an embedded store or an engine. Everything is set by
+/// Log explorer over an embedded store or a search engine: finds all lines of a request by its ID. Configured by
 /// environment variables.
 #[derive(Parser)]
 #[command(version)]
@@ -78,15 +78,19 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     let parts = parts(&settings, tokens, store, (&limits, ended));
     match admin_listen {
         _ if !parts.access.shows_metrics_to_everyone() => {}
-        None => tracing::warn!("/metrics names projects and needs no token: set METRICS_TOKEN or ADMIN_LISTEN"),
+        None => tracing::warn!("/metrics exposes project names without a token; set METRICS_TOKEN or ADMIN_LISTEN"),
         Some(address) if is_reached_by_others(&address) => {
-            tracing::warn!(%address, "/metrics at ADMIN_LISTEN names projects and needs no token: set METRICS_TOKEN");
+            tracing::warn!(%address, "/metrics at ADMIN_LISTEN exposes project names without a token; set METRICS_TOKEN");
         }
         Some(_) => {}
     }
     let room = descriptors::room(limit, workers(&settings), settings.connections);
     if room.connections < settings.connections {
-        tracing::warn!(connections = room.connections, ?limit, "the open file limit leaves room for fewer connections");
+        tracing::warn!(
+            connections = room.connections,
+            ?limit,
+            "the open file limit allows fewer connections than configured"
+        );
     }
     let options = Options {
         workers: settings.workers,
@@ -141,7 +145,7 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
 async fn warn_of_files(settings: &Settings, store: &Store) -> anyhow::Result<()> {
     for (name, path, bits) in settings.exposed_secrets() {
         let mode = format!("{bits:04o}");
-        tracing::warn!(name, path = %path.display(), mode, "file open to others: take their rights away with chmod");
+        tracing::warn!(name, path = %path.display(), mode, "secret file is accessible to other users; restrict it with chmod");
     }
     if let Some(absence) = store.absence().await? {
         let (state, path) = (absence.kind.as_str(), absence.path.display());
@@ -210,6 +214,6 @@ fn help_on_variables() -> String {
     for variable in VARIABLES.iter().chain(ObservabilitySettings::VARIABLES) {
         help.push_str(&format!("  {:<28}{}\n", variable.name, variable.help));
     }
-    help.push_str("\nExit codes: 0 ended by SIGINT or SIGTERM, 1 failed, 2 a setting or an argument can't be used");
+    help.push_str("\nExit codes: 0 stopped by SIGINT or SIGTERM, 1 failed, 2 invalid setting or argument");
     help
 }

@@ -133,7 +133,7 @@ impl ResponseError for Problem {
 
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
-        Self { query: Some(error.clone()), ..Self::bad_request(format!("the query is wrong {error}")) }
+        Self { query: Some(error.clone()), ..Self::bad_request(format!("invalid query {error}")) }
     }
 }
 
@@ -156,19 +156,19 @@ pub fn configure(app: &mut web::ServiceConfig) {
             QueryPayloadError::Deserialize(why) => why.to_string(),
             other => other.to_string(),
         };
-        told(request, Problem::bad_request(format!("the address is wrong after its ?: {why}")))
+        told(request, Problem::bad_request(format!("invalid query string: {why}")))
     }));
     app.app_data(web::PathConfig::default().error_handler(|error: PathError, request: &HttpRequest| {
-        told(request, Problem::bad_request(format!("the path can't be read: {error}")))
+        told(request, Problem::bad_request(format!("invalid path: {error}")))
     }));
     app.app_data(web::JsonConfig::default().limit(BODY_MAX_BYTES).error_handler(
         |error: JsonPayloadError, request: &HttpRequest| {
-            told(request, unreadable(of_json(&error), error.status_code(), format!("the body can't be read: {error}")))
+            told(request, unreadable(of_json(&error), error.status_code(), format!("invalid request body: {error}")))
         },
     ));
     app.app_data(web::FormConfig::default().limit(login::FORM_MAX_BYTES).error_handler(
         |error: UrlencodedError, request: &HttpRequest| {
-            told(request, unreadable(of_form(&error), error.status_code(), format!("the form can't be read: {error}")))
+            told(request, unreadable(of_form(&error), error.status_code(), format!("invalid form: {error}")))
         },
     ));
 }
@@ -184,7 +184,7 @@ fn of_form(error: &UrlencodedError) -> Option<StatusCode> {
 /// A body that can't be read; one that is `late` has a status of its own.
 fn unreadable(late: Option<StatusCode>, status: StatusCode, detail: String) -> Problem {
     match late {
-        Some(late) => Problem::new(late, "the body was not whole in time (BACKEND_REQUEST_TIMEOUT_S)"),
+        Some(late) => Problem::new(late, "the request body did not arrive in time (BACKEND_REQUEST_TIMEOUT_S)"),
         None => Problem::new(status, detail),
     }
 }
@@ -197,7 +197,7 @@ fn told(request: &HttpRequest, problem: Problem) -> actix_web::Error {
 /// There is nothing where a request led.
 #[must_use]
 pub fn nothing_here() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; the README lists the routes")
+    Problem::new(StatusCode::NOT_FOUND, "page not found; GET /api/openapi.json describes the API")
 }
 
 /// Answers what no route matches, with a page where the client accepts one.
@@ -213,7 +213,8 @@ pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, actix_web::
 /// # Errors
 /// Always.
 pub async fn method_not_allowed(request: HttpRequest, methods: &'static str) -> Result<HttpResponse, actix_web::Error> {
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("this route takes {methods}"));
+    let problem =
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; this route supports {methods}"));
     let error = told(&request, problem);
     let mut answer = error.error_response();
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));

@@ -61,7 +61,7 @@ impl Searches {
             let permit = tokio::time::timeout(self.patience, semaphore.acquire_owned()).await;
             permit.ok().and_then(Result::ok).ok_or_else(|| {
                 self.limits.count(limit);
-                let detail = "too many requests ask the store at once; try again, or ask for less";
+                let detail = "too many concurrent searches; try again, or narrow the query";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S)
             })
         };

@@ -19,81 +19,86 @@ use engine::engine_settings;
 
 /// The service's own variables.
 pub const VARIABLES: &[Variable] = &[
-    Variable { name: "LISTEN", help: "address:port to serve on (default 127.0.0.1:8000)" },
+    Variable { name: "LISTEN", help: "address and port to listen on (default 127.0.0.1:8000)" },
     Variable { name: "STORE", help: "sqlite:PATH or http(s)://HOST:PORT[,…] (default sqlite:data/logs.db)" },
-    Variable { name: "STORE_INDEX_PREFIX", help: "an engine's indices are PREFIX-YYYY.MM.DD (default app-logs)" },
-    Variable { name: "STORE_USER", help: "an engine's user; needs STORE_PASSWORD_FILE" },
-    Variable { name: "STORE_PASSWORD_FILE", help: "file with the password of STORE_USER" },
-    Variable { name: "STORE_API_KEY_FILE", help: "file with an engine's API key, encoded as engines give it out" },
+    Variable {
+        name: "STORE_INDEX_PREFIX",
+        help: "prefix of the engine's indices, PREFIX-YYYY.MM.DD (default app-logs)",
+    },
+    Variable { name: "STORE_USER", help: "user name for the engine; requires STORE_PASSWORD_FILE" },
+    Variable { name: "STORE_PASSWORD_FILE", help: "file containing the password of STORE_USER" },
+    Variable { name: "STORE_API_KEY_FILE", help: "file containing the engine's API key, in its encoded form" },
     Variable {
         name: "STORE_CA_CERTIFICATE",
-        help: "PEM file of certificates to trust besides the usual ones; a server's own, if it is self-signed",
+        help: "PEM file of additional trusted certificates, such as a server's self-signed one",
     },
     Variable {
         name: "STORE_CLIENT_CERTIFICATE",
-        help: "PEM file of a client certificate for an engine that asks for one (mTLS); needs STORE_CLIENT_KEY",
+        help: "PEM file of the client certificate for mTLS; requires STORE_CLIENT_KEY",
     },
-    Variable {
-        name: "STORE_CLIENT_KEY",
-        help: "PEM file of the private key of STORE_CLIENT_CERTIFICATE, not encrypted",
-    },
+    Variable { name: "STORE_CLIENT_KEY", help: "PEM file of the unencrypted private key of STORE_CLIENT_CERTIFICATE" },
     Variable {
         name: "STORE_PROXY",
-        help: "proxy to an engine, http(s)://HOST:PORT, or none (default: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, but for \
-               NO_PROXY)",
+        help: "proxy for the engine, http(s)://HOST:PORT, or none (default: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, except \
+               for hosts in NO_PROXY)",
     },
-    Variable { name: "STORE_PROXY_USER", help: "user at STORE_PROXY; needs STORE_PROXY_PASSWORD_FILE" },
-    Variable { name: "STORE_PROXY_PASSWORD_FILE", help: "file with the password of STORE_PROXY_USER" },
-    Variable { name: "STORE_TIMEOUT_MS", help: "a request to an engine has failed after so long (default 10000)" },
+    Variable { name: "STORE_PROXY_USER", help: "user name for STORE_PROXY; requires STORE_PROXY_PASSWORD_FILE" },
+    Variable { name: "STORE_PROXY_PASSWORD_FILE", help: "file containing the password of STORE_PROXY_USER" },
+    Variable { name: "STORE_TIMEOUT_MS", help: "timeout of a request to the engine, in milliseconds (default 10000)" },
     Variable {
         name: "SHIPPER_STATE_DIR",
-        help: "state directory of the shipper here: a story then tells its dead letters (default none)",
+        help: "state directory of the local shipper, to show dead letters of a request (default none)",
     },
-    Variable { name: "TOKENS_FILE", help: "TOML file of tokens: who may read which projects (default: everyone all)" },
+    Variable {
+        name: "TOKENS_FILE",
+        help: "TOML file of tokens and the projects each may read (default: no tokens, everyone reads everything)",
+    },
     Variable {
         name: "OPEN_LISTEN",
-        help: "1 lets LISTEN and ADMIN_LISTEN be other than loopback without TOKENS_FILE (default 0)",
+        help: "1 allows LISTEN and ADMIN_LISTEN beyond loopback without TOKENS_FILE (default 0)",
     },
     Variable {
         name: "TRUSTED_PROXIES",
-        help: "addresses and networks of proxies, by comma, whose X-Forwarded-For says where a request comes from \
-               (default none)",
+        help: "comma-separated addresses and networks of proxies whose X-Forwarded-For is trusted (default none)",
     },
     Variable {
         name: "METRICS_TOKEN",
-        help: "token that a scrape of /metrics has to send (default: none; any scrape under an address, localhost or a \
-               name of ALLOWED_HOSTS)",
+        help: "token required to scrape /metrics (default: none; scrapes are allowed by IP address, localhost and \
+               ALLOWED_HOSTS)",
     },
     Variable {
         name: "ALLOWED_HOSTS",
-        help: "host names that the service answers to besides addresses, localhost and that of PUBLIC_URL, by comma \
+        help: "comma-separated host names to answer to, besides IP addresses, localhost and the host of PUBLIC_URL \
                (default none)",
     },
     Variable {
         name: "PUBLIC_URL",
-        help: "this service's address as people reach it, for links in a story's file (default: as it was asked, if by an \
-               address, localhost or a name of ALLOWED_HOSTS)",
+        help: "public URL of this service, for links in downloaded pages (default: the request's Host, if it is an IP \
+               address, localhost or in ALLOWED_HOSTS)",
     },
-    Variable { name: "KIBANA_URL", help: "Kibana's address, for links to a request's lines there (default none)" },
+    Variable { name: "KIBANA_URL", help: "URL of Kibana, for links to a request's lines (default none)" },
     Variable {
         name: "GRAFANA_URL",
-        help: "Grafana's address, for links to the dashboard at a request's time (default none)",
+        help: "URL of Grafana, for links to the dashboard at a request's time (default none)",
     },
-    Variable { name: "BACKEND_FAULTS", help: "1 turns fault injection for drills on, under /api/faults (default 0)" },
-    Variable { name: "BACKEND_WORKERS", help: "threads that serve, 1-64 (default: one a core)" },
+    Variable { name: "BACKEND_FAULTS", help: "1 enables fault injection for drills, under /api/faults (default 0)" },
+    Variable { name: "BACKEND_WORKERS", help: "worker threads, 1-64 (default: one per core)" },
     Variable {
         name: "BACKEND_REQUEST_TIMEOUT_S",
-        help: "time for the whole head of a request, and then for its whole body, 1-3600 (default 10)",
+        help: "timeout for receiving a request's head, and again for its body, in seconds, 1-3600 (default 10)",
     },
     Variable {
         name: "BACKEND_CONNECTIONS",
-        help: "connections at a time, 8-65536; fewer where the open file limit leaves no room (default 1024)",
+        help: "maximum number of connections, 8-65536; fewer if the open file limit is too low (default 1024)",
     },
     Variable {
         name: "BACKEND_STALL_TIMEOUT_S",
-        help: "a client that takes nothing of its answer for so long is cut off, 1-3600 (default 60)",
+        help: "disconnect a client that reads nothing of its response for this many seconds, 1-3600 (default 60)",
     },
-    Variable { name: "BACKEND_SHUTDOWN_TIMEOUT_S", help: "time for open requests at the end, 0-3600 (default 10)" },
+    Variable {
+        name: "BACKEND_SHUTDOWN_TIMEOUT_S",
+        help: "time for open requests to finish at shutdown, in seconds, 0-3600 (default 10)",
+    },
 ];
 
 /// Variables that name files with secrets.
@@ -122,18 +127,18 @@ pub enum SettingsError {
     },
     /// Everyone who reaches an address that others reach could read everything.
     #[error(
-        "LISTEN={0}: without TOKENS_FILE everyone who reaches this address may read all lines; set TOKENS_FILE, or \
-         OPEN_LISTEN=1 where nobody reaches it who may not"
+        "LISTEN={0}: without TOKENS_FILE anyone who can reach this address can read all lines; set TOKENS_FILE, or \
+         OPEN_LISTEN=1 if the network restricts access"
     )]
     Unguarded(SocketAddr),
     /// Everyone who reaches an address that others reach could read all metrics.
     #[error(
-        "ADMIN_LISTEN={0}: without METRICS_TOKEN everyone who reaches this address may read all metrics, which name \
-         projects; set METRICS_TOKEN, or OPEN_LISTEN=1 where nobody reaches it who may not"
+        "ADMIN_LISTEN={0}: without METRICS_TOKEN anyone who can reach this address can read all metrics, which name \
+         projects; set METRICS_TOKEN, or OPEN_LISTEN=1 if the network restricts access"
     )]
     UnguardedAdmin(SocketAddr),
     /// A variable is not known.
-    #[error("{0} is not a variable of this program; `backend --help` lists them")]
+    #[error("unknown variable {0}; `backend --help` lists the known ones")]
     Unknown(String),
     /// One of the library's settings can't be used.
     #[error(transparent)]

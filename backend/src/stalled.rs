@@ -12,6 +12,6 @@ use socket2::SockRef;
 pub fn give_up_after(timeout: Duration, connection: &dyn Any) {
     let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
     if let Err(error) = SockRef::from(connection).set_tcp_user_timeout(Some(timeout)) {
-        tracing::warn!(%error, "a client that takes nothing can't be given up");
+        tracing::warn!(%error, "can't set a connection's send timeout");
     }
 }

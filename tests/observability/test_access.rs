@@ -252,7 +252,7 @@ fn a_changed_file_of_tokens_holds_at_once_and_a_broken_one_does_not() {
     wait::until("the broken file is spoken of", || {
         let lines = backend.program.lines();
         assert_eq!(with_token(&backend, "/api/requests/x", "another-token-of-the-file").status, 200);
-        lines.into_iter().find(|line| line["message"].as_str().unwrap().starts_with("the file of tokens can't be used"))
+        lines.into_iter().find(|line| line["message"].as_str().unwrap().starts_with("tokens file can't be used"))
     });
 }
 

@@ -159,7 +159,7 @@ fn a_wrong_parameter_is_told_by_its_name_with_what_would_be_right() {
         ("/api/logs?from=2026-11-24&to=2026-11-23", "from has to be before to; exchanged, they are a range"),
         ("/api/facets?from=2026-11-24&to=2026-11-24", "from has to be before to"),
         ("/api/projects/a/logs?from=2026-11-24&to=2026-11-23", "from has to be before to"),
-        ("/api/logs?query=a%20AND", "the query is wrong at column"),
+        ("/api/logs?query=a%20AND", "invalid query at column"),
         ("/api/facets?fields=colour", "a field is one of"),
         ("/api/logs?colour=red", "unknown field `colour`"),
         ("/api/logs?level=warn&level=error", "duplicate field `level`"),

@@ -119,7 +119,7 @@ fn a_request_that_is_not_whole_in_time_is_answered_with_408_and_counted() {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let answer = trickle(&mut stream, byte.as_bytes());
-        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("not whole in time"), "{request}: {answer}");
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("did not arrive in time"), "{request}: {answer}");
         assert!(answer.to_ascii_lowercase().contains("x-request-id: "), "{answer}");
     }
     let reached = |limit: &str| backend.scrape().metric("limits_reached_total", &[("limit", limit)]);
@@ -215,7 +215,7 @@ fn a_stream_ends_with_its_session_its_projects_and_its_token_and_says_so() {
     wait::until("the file is read again", || {
         (backend.get_with("/api/requests/x", &[("Authorization", &of_a)]).status == 401).then_some(())
     });
-    for (stream, why) in [(by_session, "session"), (by_token, "revoked"), (narrowed, "projects were changed")] {
+    for (stream, why) in [(by_session, "session"), (by_token, "revoked"), (narrowed, "projects have changed")] {
         let (lines, end) = rest(stream);
         assert!(lines < LINES / 2, "{why}: {lines} lines came after that");
         assert_eq!(end["complete"], false, "{why}: {end}");

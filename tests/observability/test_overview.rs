@@ -117,7 +117,7 @@ fn each_link_leads_to_as_many_lines_as_it_says(site: &Site, path: &str) -> usize
         let escaped = href.replace('&', "&#38;");
         let expected = if says.contains(" from ") || says.chars().all(|sign| sign.is_ascii_digit() || sign == ',') {
             number(&says)
-        } else if says.ends_with('%') || says == "All of them" || href.contains("cursor=") {
+        } else if says.ends_with('%') || says == "View all" || href.contains("cursor=") {
             None
         } else {
             of_row(text, &escaped).or_else(|| of_row(text, &href))
@@ -138,7 +138,7 @@ fn each_point_of_the_overview_leads_to_its_own_lines() {
     let counted = each_link_leads_to_as_many_lines_as_it_says(&site, "/");
     assert!(counted > 200, "{counted}");
     let page = site.get("/").text().to_owned();
-    for text in ["of others</p>", "New since", "Not said from", "failures of"] {
+    for text in ["in other groups</p>", "New since", "Not seen between", "failures of"] {
         assert!(page.contains(text) || page.contains(&text.replace("failures of", "failure of")), "{text}: {page}");
     }
     // Failures lead to those that failed, by project and endpoint, and errors to their request or their surroundings.
@@ -147,7 +147,7 @@ fn each_point_of_the_overview_leads_to_its_own_lines() {
     for (href, _) in failures {
         let found = site.get(&href).text().to_owned();
         assert!(found.contains("request ended") && !found.contains("<dd>404</dd>"), "{href}");
-        assert!(found.contains("The request’s story"), "{href}");
+        assert!(found.contains("Show request"), "{href}");
     }
     let latest = page.split_once("id=\"latest-errors\">").unwrap().1.split_once("</ul>").unwrap().0;
     for href in latest.split("<a href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
@@ -196,8 +196,8 @@ fn patterns_are_new_exactly_where_they_were_not_said_before() {
     };
     for ago in [60, 600, 1_200, 1_800, 2_500, 3_300] {
         let page = site.get(&format!("/?since={}", since(ago))).text().to_owned();
-        let (before, rest) = page.split_once("What is said").unwrap();
-        let (new, old) = rest.split_once("Before that too").unwrap_or((rest, ""));
+        let (before, rest) = page.split_once("Message patterns").unwrap();
+        let (new, old) = rest.split_once("Seen before").unwrap_or((rest, ""));
         for (pattern, said) in &said_ago {
             // What the page looks at is an hour.
             let first = said.iter().copied().filter(|said| *said < 3_600).max().unwrap();
@@ -209,10 +209,10 @@ fn patterns_are_new_exactly_where_they_were_not_said_before() {
                 "{pattern} since {ago}: {rest}"
             );
         }
-        assert!(!before.contains("No pattern is called new"));
+        assert!(!before.contains("New patterns can't be determined"));
     }
     // Nothing is known of what was before the hour: then nothing is called new, and that is said.
     let page = site.get(&format!("/?since={}", since(4_000))).text().to_owned();
-    assert!(page.contains("No pattern is called new") && !page.contains("class=\"new\""), "{page}");
+    assert!(page.contains("New patterns can't be determined") && !page.contains("class=\"new\""), "{page}");
     assert_eq!(site.get("/?since=yesterday").status, 400);
 }

@@ -74,7 +74,7 @@ fn slow_and_failed_requests_are_explained(site: &Site, page: &Page) {
 
     page.open("/requests/bad-1");
     let compared = page.text("#compare");
-    for text in ["payment answered", "not here", "card refused"] {
+    for text in ["payment answered", "(missing)", "card refused"] {
         assert!(compared.contains(text), "{text}: {compared}");
     }
     page.wait_for_count("#compare tr.parts", 1);
@@ -178,7 +178,7 @@ fn nothing_is_there_yet(site: &Site) {
         page.wait_for_count("#empty", 1);
     }
     page.open("/requests/nobody");
-    assert!(page.text("main").contains("No line of this request"));
+    assert!(page.text("main").contains("Request not found"));
     page.picture("no-story");
     page.assert_quiet(&["status of 404"]);
 }
@@ -233,7 +233,7 @@ fn a_person_logs_in_and_out() {
     page.wait_for_count("[role=alert]", 1);
     page.fill("#token", &format!("{TOKEN_OF_A}\n"));
     // That token sees project a, and the request is of another.
-    page.wait_for_text("main", "No line of this request");
+    page.wait_for_text("main", "Request not found");
     page.click("form.who button");
     page.wait_for_path("the login's", |path| path.starts_with("/login"));
     page.assert_quiet(&["status of 40"]);

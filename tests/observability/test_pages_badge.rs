@@ -45,7 +45,7 @@ fn a_dead_letter_is_told_from_a_line_that_is_missing() {
     site.remove("deep-1", "payment answered");
     let (summary, all) = badge(&site, "deep-1", "gap");
     assert!(summary.contains("missing, and 1 dead letter"), "{summary}");
-    assert!(all.contains("depth of the nested array") && all.contains("No dead letter of the shipper here"), "{all}");
+    assert!(all.contains("depth of the nested array") && all.contains("No dead letter of the local shipper"), "{all}");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn without_the_shippers_state_a_gap_is_not_said_to_be_either() {
     let site = Plan::shop(Place::engine()).of(with_one_too_deep("deep-2")).without_dead_letters();
     let site = site.start_with(3);
     let (summary, all) = badge(&site, "deep-2", "gap");
-    assert!(summary.contains("missing or a dead letter"), "{summary}");
+    assert!(summary.contains("missing or dead letters"), "{summary}");
     assert!(all.contains("SHIPPER_STATE_DIR"), "{all}");
 }
 
@@ -75,7 +75,7 @@ fn the_reason_of_a_dead_letter_is_for_those_who_may_see_its_line() {
     assert!(of_all.1.contains("depth of the nested array"), "{}", of_all.1);
     let of_a = story(crate::test_access::TOKEN_OF_A);
     assert_eq!(of_a.0, 200);
-    assert!(of_a.1.contains("a dead letter at byte") && !of_a.1.contains("nested array"), "{}", of_a.1);
+    assert!(of_a.1.contains("a dead letter at offset") && !of_a.1.contains("nested array"), "{}", of_a.1);
 }
 
 /// Lines as entries of Docker's json-file, each with another of standard error before it, and one of several pieces.
@@ -100,7 +100,7 @@ fn the_badge_of_a_containers_lines_is_right(place: Place) {
     let origin: Value = site.get("/api/requests/of-docker").json()["lines"][0]["origin"].clone();
     assert!(origin["container"].is_string() || origin["file"].is_string(), "{origin}");
     let (summary, _) = badge(&site, "of-docker", "complete");
-    assert!(summary.contains("complete: 4 lines, 1 source"), "{summary}");
+    assert!(summary.contains("All lines present (4 lines from 1 source)"), "{summary}");
     site.remove("of-docker", "payment asked");
     let (summary, _) = badge(&site, "of-docker", "gap");
     assert!(summary.starts_with("1 gap"), "{summary}");

@@ -17,7 +17,7 @@ fn a_store_that_is_down_is_said_to_be_and_comes_back() {
     for path in ["/", "/search", "/requests/good-5"] {
         page.open(path);
         let text = page.text("main");
-        assert!(text.contains("The store does not answer as it should"), "{path}: {text}");
+        assert!(text.contains("Log storage is not responding"), "{path}: {text}");
         for word in ["panick", "stack", "src/", ".rs"] {
             assert!(!text.contains(word), "{path}: {word}: {text}");
         }
@@ -59,7 +59,7 @@ fn a_tail_whose_connection_is_cut_goes_on_without_losing_or_doubling_a_line() {
 
     // Cut in the middle of it; lines come in while nobody is connected.
     relay.set_down(true);
-    page.wait_for_text("#tail-state", "The connection is gone");
+    page.wait_for_text("#tail-state", "Connection lost");
     site.append(&live(3..7));
     site.wait_for("live", 7);
     assert_eq!(page.count("#tail > li.line"), 3);

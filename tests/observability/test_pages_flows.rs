@@ -176,7 +176,7 @@ fn a_long_story_is_told_in_parts(place: Place) {
             page.script("return [...document.querySelectorAll('#story > li.line')].map(e => +e.dataset.offset)", &[]);
         parts.push((page.path(), offsets));
         assert!(page.text(".status").contains("503"), "how it ended");
-        assert!(page.text("#part").contains("of its 2,350 lines"), "{}", page.text("#part"));
+        assert!(page.text("#part").contains("of 2,350 lines"), "{}", page.text("#part"));
         assert_eq!(page.attribute("#completeness", "data-verdict").as_deref(), Some("complete"));
         assert!(page.text("#same-error").contains(&alike), "{}", page.text("#same-error"));
         compared.insert(page.text("#compare"));

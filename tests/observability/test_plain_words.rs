@@ -32,11 +32,11 @@ fn get(backend: &Backend, path: &str) -> Answer {
 fn a_store_that_has_nothing_yet_is_said_to_have_nothing_yet() {
     let (_folder, backend) = over_nothing();
     for (path, status, words) in [
-        ("/", 200, "Nothing was written in this time. Lines appear here within a second or two"),
-        ("/search?last=all", 200, "There is nothing here yet. Lines appear within a second or two"),
-        ("/search?q=paid", 200, "No line is like this in this time"),
-        ("/requests/r-1", 404, "No line of this request"),
-        (&format!("/sources/{SOURCE}"), 404, "there is no line at this place that you may see"),
+        ("/", 200, "No logs in this range. New lines usually appear within two seconds"),
+        ("/search?last=all", 200, "No logs stored yet. New lines usually appear within two seconds"),
+        ("/search?q=paid", 200, "No matching lines in this range"),
+        ("/requests/r-1", 404, "Request not found"),
+        (&format!("/sources/{SOURCE}"), 404, "no line at this offset, or your token cannot see it"),
         ("/api/logs", 200, "{\"lines\":[],\"next\":null}"),
         ("/api/facets", 200, "\"lines\":0,"),
         ("/api/histogram", 200, "\"buckets\":[]"),
@@ -45,8 +45,8 @@ fn a_store_that_has_nothing_yet_is_said_to_have_nothing_yet() {
         ("/api/requests/r-1", 200, "\"lines\":[]"),
         ("/api/projects/a/logs", 200, "\"lines\":[]"),
         (&format!("/api/sources/{SOURCE}/around"), 200, "\"lines\":[]"),
-        ("/nowhere", 404, "there is nothing here"),
-        ("/api/nowhere", 404, "there is nothing here"),
+        ("/nowhere", 404, "page not found"),
+        ("/api/nowhere", 404, "page not found"),
     ] {
         let answer = get(&backend, path);
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
@@ -83,7 +83,7 @@ fn a_store_that_can_not_be_read_is_said_to_be_down_and_why() {
         assert_eq!(answer.status, 503, "{path}: {}", answer.text());
         assert!(answer.text().contains("not a database"), "{path}: {}", answer.text());
         let is_page = !path.starts_with("/api/");
-        assert!(!is_page || answer.text().contains("The store does not answer as it should"), "{path}");
+        assert!(!is_page || answer.text().contains("Log storage is not responding"), "{path}");
     }
     assert_eq!((backend.get("/readyz").status, backend.get("/healthz").status), (503, 200));
     // A query that is wrong is wrong whatever the store is.

@@ -33,20 +33,26 @@ fn section(page: &Answer, id: &str) -> String {
 fn a_first_or_last_line_that_is_missing_is_noticed() {
     let site = Site::start();
     let complete = badge(&site, "good-5");
-    assert!(complete.contains("complete: 4 lines, 1 source"), "{complete}");
-    assert!(complete.contains("with the lines right before and after them"), "{complete}");
+    assert!(complete.contains("All lines present (4 lines from 1 source)"), "{complete}");
+    assert!(complete.contains("contiguous, nothing missing"), "{complete}");
     site.remove("good-5", "request");
     let after = badge(&site, "good-5");
-    assert!(after.contains("1 gap right after its last line") && after.contains("its own or another"), "{after}");
+    assert!(
+        after.contains("1 gap directly after its last line") && after.contains("this or another request"),
+        "{after}"
+    );
     site.remove("good-5", "order received");
     let both = badge(&site, "good-5");
-    assert!(both.contains("2 gaps right before and after its lines"), "{both}");
+    assert!(both.contains("2 gaps directly before and after its lines"), "{both}");
     // The requests beside it are not said to be whole either.
-    assert!(badge(&site, "good-4").contains("1 gap right after its last line"));
-    assert!(badge(&site, "good-6").contains("1 gap right before its first line"));
-    assert!(badge(&site, "good-7").contains("complete: 4 lines"));
+    assert!(badge(&site, "good-4").contains("1 gap directly after its last line"));
+    assert!(badge(&site, "good-6").contains("1 gap directly before its first line"));
+    assert!(badge(&site, "good-7").contains("All lines present (4 lines"));
     let last = badge(&site, "bad-2");
-    assert!(last.contains("complete: 4 lines") && last.contains("nothing of it is stored after them"), "{last}");
+    assert!(
+        last.contains("All lines present (4 lines") && last.contains("no later line of this source is stored"),
+        "{last}"
+    );
 }
 
 #[test]
@@ -58,7 +64,7 @@ fn an_access_line_that_is_the_sources_last_and_a_dead_letter_is_noticed() {
     let told = wait::until("the dead letter is told", || {
         Some(badge(&site, "ends-deep")).filter(|badge| badge.contains("data-verdict=\"dead-letter\""))
     });
-    assert!(told.contains("1 dead letter right after its last line"), "{told}");
+    assert!(told.contains("1 dead letter directly after its last line"), "{told}");
 }
 
 #[test]
@@ -69,7 +75,7 @@ fn a_busy_source_is_judged_whole() {
     lines.extend(request("hour", 0, &[], 200, 3_600_000));
     let site = Plan::shop(Place::embedded()).of(lines).start();
     site.wait_for("crowd", OTHERS);
-    assert!(badge(&site, "hour").contains("complete: 2 lines, 1 source"), "{}", badge(&site, "hour"));
+    assert!(badge(&site, "hour").contains("All lines present (2 lines from 1 source)"), "{}", badge(&site, "hour"));
     let other = site.get("/api/requests/other-17000").json()["lines"][0]["origin"].clone();
     site.remove("other-17000", "another");
     let gap = badge(&site, "hour");
@@ -77,7 +83,7 @@ fn a_busy_source_is_judged_whole() {
     let offset = other["offset"].to_string();
     let (thousands, rest) = offset.split_at(offset.len() - 3);
     let offset = format!("{},{},{rest}", &thousands[..thousands.len() - 3], &thousands[thousands.len() - 3..]);
-    assert!(gap.contains(&format!("from {offset} to")), "{offset}: {gap}");
+    assert!(gap.contains(&format!("at offsets {offset} to")), "{offset}: {gap}");
 }
 
 #[test]
@@ -93,9 +99,9 @@ fn in_an_outage_the_nearest_good_request_is_still_found() {
     assert!(compared.contains("long-ago") && compared.contains("payment answered"), "{compared}");
     // Where there is none, that is said.
     let none = section(&site.get("/requests/elsewhere"), "compare");
-    assert!(none.contains("no request of this endpoint that went well is stored"), "{none}");
+    assert!(none.contains("no successful request to this endpoint is stored"), "{none}");
     let none = section(&site.get("/requests/elsewhere?with=nobody"), "compare");
-    assert!(none.contains("no line of nobody is here"), "{none}");
+    assert!(none.contains("request nobody was not found"), "{none}");
 }
 
 #[test]
@@ -109,7 +115,7 @@ fn an_error_is_found_elsewhere_by_the_stores_own_words() {
     let site = Plan::shop(Place::embedded()).of(lines).start();
     let page = site.get("/requests/cut-off-3");
     let same = section(&page, "same-error");
-    assert!(same.contains("The newest 10 of 14 other requests that have it, among all lines"), "{same}");
+    assert!(same.contains("Newest 10 of 14 other requests with this error, among all lines"), "{same}");
     assert!(!same.contains("cut-off-3"), "{same}");
     // The rest are where it leads.
     let search = page.text().split("id=\"same-error\"").nth(1).unwrap().split("href=\"").find_map(|rest| {
@@ -119,7 +125,7 @@ fn an_error_is_found_elsewhere_by_the_stores_own_words() {
     let found = site.get(&search.unwrap());
     assert!(found.status == 200 && found.text().contains("15 lines"), "{}", found.text());
     let alone = section(&site.get("/requests/alone"), "same-error");
-    assert!(alone.contains("No other request has it, among all lines of this service"), "{alone}");
+    assert!(alone.contains("No other request with this error, among all lines of this service"), "{alone}");
 }
 
 /// A line with another time, and with another duration where it is an access line.
@@ -162,8 +168,12 @@ fn absurd_times_and_durations_are_shown_as_such_and_break_nothing() {
         }
     }
     let took = |id: &str| section(&site.get(&format!("/requests/{id}")), "main");
-    assert!(took("odd-0").contains("Took 1e308 ms by its line, which no request takes"), "{}", took("odd-0"));
-    assert!(took("odd-4").contains("Took 0 µs"), "{}", took("odd-4"));
+    assert!(
+        took("odd-0").contains("Duration 1e308 ms according to its access line (implausible)"),
+        "{}",
+        took("odd-0")
+    );
+    assert!(took("odd-4").contains("Duration 0 µs"), "{}", took("odd-4"));
     let when = site.get("/requests/when-1");
     assert!(when.text().contains("+1,000 d or more"), "{}", when.text());
     for path in ["/", "/?last=30d", "/search?last=all", "/api/stats", "/api/histogram?step_s=3600", "/api/facets"] {
@@ -186,11 +196,7 @@ fn around_a_line_others_lines_are_passed_over_up_to_a_bound_that_is_told() {
     let place = format!("{}/{}", origin["generation"].as_str().unwrap(), origin["offset"]);
     let page = site.get_with_token(&format!("/sources/{place}"), TOKEN_OF_A);
     assert!(page.text().contains("the last of a") && !page.text().contains("the first of a"), "{}", page.text());
-    assert!(
-        page.text().contains("Of the 8 MiB of the source before this place you may see no line"),
-        "{}",
-        page.text()
-    );
+    assert!(page.text().contains("The 8 MiB before this offset hold no line that you can see"), "{}", page.text());
     let on = page.text().split("id=\"earlier\"").next().unwrap().rsplit("href=\"").next().unwrap();
     let on = unescaped(on.split('"').next().unwrap()).split('#').next().unwrap().to_owned();
     let rest = site.get_with_token(&on, TOKEN_OF_A);
@@ -202,5 +208,8 @@ fn around_a_line_others_lines_are_passed_over_up_to_a_bound_that_is_told() {
     let (offset, bound) = (origin["offset"].as_u64().unwrap(), 8 * 1024 * 1024);
     assert_eq!((&around["earlier"], &around["later"]), (&(offset - bound).into(), &(offset + bound).into()));
     let all = site.get_with_token(&format!("/sources/{place}"), crate::test_access::TOKEN_OF_ALL);
-    assert!(!all.text().contains("MiB of the source") && all.text().contains("id=\"earlier\""), "nothing is hidden");
+    assert!(
+        !all.text().contains("MiB before this offset") && all.text().contains("id=\"earlier\""),
+        "nothing is hidden"
+    );
 }

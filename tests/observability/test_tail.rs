@@ -222,7 +222,11 @@ fn there_are_only_so_many_tails_and_one_more_is_told_when_to_try_again() {
     assert!(tails.iter().all(|tail| tail.status == 200));
     let refused = site.get("/api/tail");
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{}", refused.text());
-    assert!(refused.json()["detail"].as_str().unwrap().contains("64 tails are open already"), "{}", refused.text());
+    assert!(
+        refused.json()["detail"].as_str().unwrap().contains("64 live tails are already open"),
+        "{}",
+        refused.text()
+    );
     drop(tails.pop());
     wait::until("there is room again", || (Tail::open(site.address, "/api/tail", &[]).status == 200).then_some(()));
     assert!(tails.iter().all(|tail| tail.head.contains("no-store")));

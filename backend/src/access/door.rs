@@ -107,8 +107,8 @@ impl Door {
         if self.names.include(headers) {
             return Ok(());
         }
-        let detail = "this service does not answer under the name in Host; use its address or localhost, or add the name \
-                      to ALLOWED_HOSTS";
+        let detail =
+            "unknown host name in Host; use the service's IP address or localhost, or add the name to ALLOWED_HOSTS";
         Err(Problem::new(StatusCode::FORBIDDEN, detail))
     }
 }
@@ -121,16 +121,22 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 pub(super) fn no_token() -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "send a token of the service's TOKENS_FILE: Authorization: Bearer TOKEN")
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "missing or unknown token; send one from TOKENS_FILE as Authorization: Bearer TOKEN",
+    )
 }
 
 fn no_metrics_token() -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "send the service's METRICS_TOKEN: Authorization: Bearer TOKEN")
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "missing or unknown token; send METRICS_TOKEN as Authorization: Bearer TOKEN",
+    )
 }
 
 fn too_many(wait: Duration) -> Problem {
     let seconds = wait.as_secs() + 1;
-    let detail = format!("too many wrong tokens came from your address; try again in {seconds} s");
+    let detail = format!("too many failed attempts from your address; try again in {seconds} s");
     Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds)
 }
 

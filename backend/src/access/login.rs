@@ -83,10 +83,10 @@ pub async fn enter(
     let token = form.token.trim().as_bytes();
     let (door, origin) = (&access.0.door, (request.peer_addr(), request.headers()));
     match door.present(Purpose::Read, token, origin, |hash| access.reader(hash)) {
-        Presented::Wrong => page(StatusCode::FORBIDDEN, next, Some("Unknown token.")),
+        Presented::Wrong => page(StatusCode::FORBIDDEN, next, Some("Unknown token. Check it and try again.")),
         Presented::TooMany(wait) => {
             let seconds = wait.as_secs() + 1;
-            let wrong = format!("Too many wrong tokens came from your address. Try again in {seconds} s.");
+            let wrong = format!("Too many failed attempts from your address. Try again in {seconds} s.");
             let mut answer = page(StatusCode::TOO_MANY_REQUESTS, next, Some(&wrong))?;
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             Ok(answer)
@@ -96,7 +96,7 @@ pub async fn enter(
             let opened = state.open(&reader, token);
             let opened = opened.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
             let Some(Opened { number, ended_one }) = opened else {
-                return page(StatusCode::FORBIDDEN, next, Some("Unknown token."));
+                return page(StatusCode::FORBIDDEN, next, Some("Unknown token. Check it and try again."));
             };
             ended_one.into_iter().for_each(|limit| door.limits().count(limit));
             tracing::info!(name = reader.name(), "logged in");
@@ -132,7 +132,7 @@ pub(super) fn lead_to(request: &ServiceRequest) -> HttpResponse {
     let here = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let from_elsewhere = request.headers().get(FETCH_SITE).is_some_and(|site| site == "cross-site");
     if from_elsewhere && request.method() == actix_web::http::Method::GET {
-        let again = Again { head: page::Head::bare("One moment"), to: own_path(Some(here)) };
+        let again = Again { head: page::Head::bare("Signing you in…"), to: own_path(Some(here)) };
         return page::html(StatusCode::OK, &again).unwrap_or_else(|_| see_other(PATH));
     }
     let next = if request.method() == actix_web::http::Method::GET { own_path(Some(here)) } else { "/" };
@@ -169,7 +169,7 @@ fn refuse_foreign(headers: &HeaderMap) -> Result<(), Problem> {
     if site_is_own && origin_is_own {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::FORBIDDEN, "this form was sent from another site"))
+    Err(Problem::new(StatusCode::FORBIDDEN, "this form was submitted from another site"))
 }
 
 fn set_cookie(answer: &mut HttpResponse, headers: &HeaderMap, value: String, age: time::Duration) {

@@ -17,7 +17,9 @@ pub struct OwnNames(BTreeSet<String>);
 
 /// What is not a host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("host names by comma, without scheme and port, for example logs.example.com,backend; {0:?} is none")]
+#[error(
+    "{0:?} is not a host name; expected comma-separated names without scheme and port, such as logs.example.com,backend"
+)]
 pub struct ParseNamesError(String);
 
 impl FromStr for OwnNames {

@@ -24,7 +24,9 @@ pub struct TrustedProxies(Vec<IpNet>);
 
 /// What is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("addresses and networks by comma, for example 10.0.0.0/8,192.0.2.7,fd00::/8; {0:?} is none")]
+#[error(
+    "{0:?} is not an address; expected comma-separated addresses and networks, such as 10.0.0.0/8,192.0.2.7,fd00::/8"
+)]
 pub struct ParseProxiesError(String);
 
 impl FromStr for TrustedProxies {

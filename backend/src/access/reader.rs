@@ -41,10 +41,10 @@ pub struct Reader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
     /// The token is no longer in the file, or the session has ended.
-    #[error("the token was revoked, or the session has ended")]
+    #[error("the token was revoked or the session has ended")]
     Revoked,
     /// The token may read other projects than before.
-    #[error("the token's projects were changed; ask again")]
+    #[error("the token's projects have changed; send the request again")]
     Changed,
 }
 

@@ -34,7 +34,7 @@ struct Session {
 
 /// No random number could be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the system has no random numbers")]
+#[error("the system's random number generator failed")]
 pub struct NoRandomness;
 
 /// A session that was opened.

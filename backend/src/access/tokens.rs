@@ -105,13 +105,13 @@ pub enum TokensError {
     #[error("the file can't be read: {0}")]
     Read(#[from] std::io::Error),
     /// It is a folder, a FIFO, a device.
-    #[error("it is no regular file")]
+    #[error("not a regular file")]
     NoFile,
     /// It is empty, or has none of the sections.
-    #[error("the file has no token")]
+    #[error("the file contains no token")]
     NoToken,
     /// It is too long.
-    #[error("the file has more than {FILE_MAX_BYTES} bytes")]
+    #[error("the file is larger than {FILE_MAX_BYTES} bytes")]
     TooLong,
     /// It is not TOML, or has other keys.
     #[error("line {line}: {reason}")]
@@ -188,7 +188,7 @@ impl Tokens {
             reason: error.message().to_owned(),
         })?;
         if file.token.len() > TOKENS_MAX {
-            return Err(entry("the file", "there are more than 1,000 tokens"));
+            return Err(entry("the file", "more than 1,000 tokens"));
         }
         let mut tokens = Self::default();
         let mut names = BTreeSet::new();
@@ -198,11 +198,11 @@ impl Tokens {
                 return Err(entry(&called, "a name has 1 to 100 bytes and no control characters"));
             }
             if !names.insert(found.name.clone()) {
-                return Err(entry(&called, "the name stands twice"));
+                return Err(entry(&called, "duplicate name"));
             }
             let hash = hash(&called, found.token.as_deref(), found.sha256.as_deref())?;
             if tokens.readers.iter().any(|(known, _)| *known == hash) {
-                return Err(entry(&called, "the token stands twice"));
+                return Err(entry(&called, "duplicate token"));
             }
             let scope = Arc::new(scope(&called, found.projects)?);
             tokens.readers.push((hash, Holder { name: found.name.into(), scope }));
@@ -210,7 +210,7 @@ impl Tokens {
         if let Some(secret) = file.alerts {
             let found = hash("alerts", secret.token.as_deref(), secret.sha256.as_deref())?;
             if tokens.readers.iter().any(|(known, _)| *known == found) {
-                return Err(entry("alerts", "the token is one of those that read"));
+                return Err(entry("alerts", "the alerts token is also a reader's token"));
             }
             tokens.alerts = Some(found);
         }
@@ -266,20 +266,24 @@ fn hash(called: &str, token: Option<&str>, sha256: Option<&str>) -> Result<Token
             Err(entry(called, "a token has at least 16 bytes, and should be random: `openssl rand -hex 32`"))
         }
         (Some(token), None) if token.len() > TOKEN_MAX_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Err(entry(called, "a token has at most 256 printable ASCII characters and no blank"))
+            Err(entry(called, "a token has at most 256 printable ASCII characters without spaces"))
         }
         (Some(token), None) => Ok(TokenHash::of(token.as_bytes())),
         (None, Some(text)) => TokenHash::from_hex(text).ok_or_else(|| entry(called, "sha256 is 64 hexadecimal digits")),
-        _ => Err(entry(called, "give either token or sha256")),
+        _ => Err(entry(called, "set either token or sha256")),
     }
 }
 
 fn scope(called: &str, projects: Vec<String>) -> Result<Scope, TokensError> {
     if projects.iter().any(|project| project == ALL) {
-        return if projects.len() == 1 { Ok(Scope::All) } else { Err(entry(called, "\"*\" stands alone")) };
+        return if projects.len() == 1 {
+            Ok(Scope::All)
+        } else {
+            Err(entry(called, "\"*\" can't be combined with project names"))
+        };
     }
     if projects.is_empty() || projects.len() > PROJECTS_MAX {
-        return Err(entry(called, "projects names 1 to 1,000 projects, or \"*\" for all"));
+        return Err(entry(called, "projects: expected 1 to 1,000 names, or \"*\" for all"));
     }
     if !projects.iter().all(|project| is_valid_id(project.as_bytes())) {
         return Err(entry(called, "a project is 1 to 128 characters of A-Z a-z 0-9 . _ - : / + ="));

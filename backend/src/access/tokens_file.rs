@@ -108,7 +108,7 @@ impl Inner {
                 let ended = before.ended_with(&lock(&self.tokens));
                 lock(&self.sessions).close_of(&ended);
             }
-            Err(error) => tracing::error!(%error, "the file of tokens can't be used; what it said before holds"),
+            Err(error) => tracing::error!(%error, "tokens file can't be used; keeping the previous tokens"),
         }
     }
 }

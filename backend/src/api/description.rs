@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 /// The description, made from the handlers and the types that they answer with.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Log explorer", description = "Finds log lines, counts them, and tells the story of a request."),
+    info(title = "Log explorer", description = "Searches and counts log lines, and returns all lines of a request."),
     paths(
         crate::health::healthz,
         crate::health::readyz,

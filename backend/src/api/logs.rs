@@ -146,7 +146,7 @@ impl Stream {
             Some(page) => page,
             None if self.search.cursor.is_none() => return None,
             None if self.left == 0 => {
-                let detail = format!("there are more lines; a stream has at most {STREAM_MAX_LINES}");
+                let detail = format!("more lines match; a stream has at most {STREAM_MAX_LINES}");
                 return if self.is_bounded { Some(self.end(detail)) } else { None };
             }
             None => {
@@ -155,11 +155,11 @@ impl Stream {
                 match answers::search(view, &self.search, (TAKEN_BY_STREAM, self.step)).await {
                     Ok(page) => page,
                     Err(ReadError::Ended(ended)) => {
-                        tracing::info!(%ended, lines = self.given, "stream ended before its lines did");
+                        tracing::info!(%ended, lines = self.given, "stream ended early");
                         return Some(self.end(ended.to_string()));
                     }
                     Err(ReadError::Store(error)) => {
-                        tracing::warn!(%error, lines = self.given, "a stream ended before its lines did");
+                        tracing::warn!(%error, lines = self.given, "stream ended early");
                         return Some(self.end(error.to_string()));
                     }
                 }

@@ -93,7 +93,7 @@ pub async fn show(
     let found = found.map_err(Problem::from)?;
     let here = found.lines.iter().position(|line| line.offset == offset);
     if here.is_none() && query.on.is_none() {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "there is no line at this place that you may see").into());
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no line at this offset, or your token cannot see it").into());
     }
     let outermost = |line: Option<&SourceLine>| line.map_or(offset, |line| line.offset);
     let is_before = |line: &&SourceLine| line.offset < offset;
@@ -123,8 +123,8 @@ pub async fn show(
         Shown { line, anchor: Some(place) == here, gap: gap.filter(|gap| *gap > 0) }
     });
     let page = Page {
-        head: Head::of("Lines around", Menu::Other, &reader),
-        source: source.unwrap_or_else(|| "A source".to_owned()),
+        head: Head::of("Surrounding lines", Menu::Other, &reader),
+        source: source.unwrap_or_else(|| "Source".to_owned()),
         lines: shown.collect(),
         earlier,
         later,
@@ -145,10 +145,10 @@ fn lead(generation: GenerationId, offset: u64, is_line: bool, sides: [SideFound;
         // It goes on right at the outermost line: more had no room.
         let is_full = place == found.outermost || place == found.outermost + 1;
         let note = if is_full {
-            format!("The lines {words} this place are long: this page has no room for more of them.")
+            format!("The lines {words} this offset are too long to show more of them on this page.")
         } else {
             format!(
-                "Of the {mib} MiB of the source {words} this place you may see {}; it was looked at no farther.",
+                "The {mib} MiB {words} this offset hold {} that you can see; nothing further was checked.",
                 if found.lines == 0 { "no line".to_owned() } else { counted(found.lines as u64, "line", "lines") }
             )
         };
@@ -162,8 +162,9 @@ fn lead(generation: GenerationId, offset: u64, is_line: bool, sides: [SideFound;
         let href = format!("/sources/{generation}/{offset}?before={}&after={}#anchor", more(0), more(1));
         return Some(Lead { href, note: None });
     }
-    let note =
-        is_line.then(|| format!("A page has at most {LINES_MAX} lines of a side; the next begins with this one."));
+    let note = is_line.then(|| {
+        format!("A page shows at most {LINES_MAX} lines in each direction; the next page starts with this line.")
+    });
     Some(Lead { href: lone(found.outermost, MORE, ""), note })
 }
 

@@ -126,7 +126,8 @@ pub fn html(status: StatusCode, page: &impl Template) -> Result<HttpResponse, Fa
     match page.render() {
         Ok(text) => Ok(answer(status).body(text)),
         Err(error) => {
-            let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the page can't be made: {error}"));
+            let problem =
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the page can't be rendered: {error}"));
             Err(Failure(problem))
         }
     }
@@ -195,7 +196,7 @@ impl ResponseError for Failure {
         let detail = self.0.to_string();
         let hint = match status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                Some("The store does not answer as it should. The shipper keeps the lines that come until it does.")
+                Some("Log storage is not responding. No logs are lost; the shipper keeps them.")
             }
             _ => None,
         };

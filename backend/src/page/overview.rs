@@ -154,7 +154,7 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
     notes.extend(of_patterns(&asked.patterns));
     if since <= from {
         notes.push(format!(
-            "No pattern is called new: what was said before {} is not looked at. Choose a longer time, or a later moment.",
+            "New patterns can't be determined: lines before {} are outside this range. Choose a longer range or a later time.",
             moment(from)
         ));
     }
@@ -170,13 +170,13 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
         ranges: RANGES.into_iter().map(|(name, words, _)| (name, words, name == last)).collect(),
         nothing: asked.volume.buckets.iter().all(|bucket| bucket.lines == 0),
         tiles: tiles(&asked, now.unix_ms() - from.unix_ms(), &params),
-        rate: over_time("Requests a second", &steps, Unit::PerSecond, |requests| {
+        rate: over_time("Requests per second", &steps, Unit::PerSecond, |requests| {
             vec![Some(requests.requests as f64 * 1_000.0 / step_ms as f64)]
         }),
-        errors: over_time("Requests that failed, of a hundred", &steps, Unit::Percent, |requests| {
+        errors: over_time("Error rate in percent", &steps, Unit::Percent, |requests| {
             vec![(requests.requests > 0).then(|| failed_percent(requests))]
         }),
-        latency: over_time("How long requests took, in milliseconds", &steps, Unit::Milliseconds, |requests| {
+        latency: over_time("Request duration in milliseconds", &steps, Unit::Milliseconds, |requests| {
             vec![requests.p50_ms, requests.p90_ms, requests.p99_ms]
         }),
         volume: picture(&asked.volume, &params, within, chart::HALF),
@@ -220,12 +220,12 @@ fn of_patterns(found: &Patterns) -> Vec<String> {
     let mut notes = Vec::new();
     if found.others > found.not_told_apart {
         let others = lines(found.others - found.not_told_apart);
-        notes.push(format!("{others} are of patterns beyond the {PATTERNS} most frequent."));
+        notes.push(format!("{others} belong to patterns beyond the {PATTERNS} most frequent."));
     }
     if found.not_told_apart > 0 {
         notes.push(format!(
-            "{} came where 20,000 patterns had been told apart already: they may be of any pattern, also of one that is \
-             counted or called new below.",
+            "{} arrived after 20,000 patterns had been distinguished. They may belong to any pattern, including one that is \
+             counted or shown as new below.",
             lines(found.not_told_apart)
         ));
     }
@@ -254,12 +254,12 @@ fn tiles(asked: &Asked, length_ms: i64, params: &Params) -> Vec<Tile> {
     let percent = format!("{:.2}%", failed_percent(total));
     vec![
         leading("Requests", count(total.requests), total.requests, params.with("q", REQUESTS)),
-        tile("A second", format!("{rate:.2}")),
-        Tile { bad: failed(total) > 0, ..leading("Failed", percent, failed(total), params.with("q", FAILED)) },
-        tile("Half took up to", ms(total.p50_ms)),
-        tile("99 in 100 up to", ms(total.p99_ms)),
+        tile("Requests/s", format!("{rate:.2}")),
+        Tile { bad: failed(total) > 0, ..leading("Error rate", percent, failed(total), params.with("q", FAILED)) },
+        tile("Median (p50)", ms(total.p50_ms)),
+        tile("p99", ms(total.p99_ms)),
         leading("Lines", count(lines), lines, params.clone()),
-        Tile { bad: grave > 0, ..leading("Errors among them", count(grave), grave, params.with("level", "error")) },
+        Tile { bad: grave > 0, ..leading("Error lines", count(grave), grave, params.with("level", "error")) },
     ]
 }
 
@@ -315,14 +315,19 @@ fn table(stats: &RequestStats, parameter: &str, params: &Params) -> Table {
             p99: ms(requests.p99_ms),
         })
     };
-    let others = (stats.others > 0).then(|| format!("{} of others", counted(stats.others, "request", "requests")));
+    let others =
+        (stats.others > 0).then(|| format!("{} in other groups", counted(stats.others, "request", "requests")));
     Table { rows: stats.groups.iter().filter_map(row).collect(), others }
 }
 
 fn pattern_table(found: &[&PatternCount], params: &Params) -> PatternTable {
     let others = found.get(PATTERNS_SHOWN..).filter(|others| !others.is_empty()).map(|others| {
         let lines = others.iter().map(|pattern| pattern.lines).sum();
-        format!("And {} of {}.", counted(others.len() as u64, "pattern", "patterns"), counted(lines, "line", "lines"))
+        format!(
+            "{} ({})",
+            counted(others.len() as u64, "more pattern", "more patterns"),
+            counted(lines, "line", "lines")
+        )
     });
     let rows = found.iter().take(PATTERNS_SHOWN).map(|pattern| pattern_row(pattern, params));
     PatternTable { rows: rows.collect(), others }
@@ -385,6 +390,6 @@ mod tests {
         let notes = of_patterns(&found(1_000, 1_000));
         assert_eq!(notes.len(), 1, "{notes:?}");
         let notes = of_patterns(&found(1_009, 1_000));
-        assert!(notes[0].starts_with("9 lines are of") && notes[1].starts_with("1,000 lines came"), "{notes:?}");
+        assert!(notes[0].starts_with("9 lines belong to") && notes[1].starts_with("1,000 lines arrived"), "{notes:?}");
     }
 }

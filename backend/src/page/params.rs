@@ -242,7 +242,7 @@ impl Params {
             .collect();
         if !self.from.is_empty() || !self.to.is_empty() {
             let side = |text: &str, open: &str| if text.is_empty() { open.to_owned() } else { text.to_owned() };
-            let words = format!("{} to {}", side(&self.from, "the first line"), side(&self.to, "now"));
+            let words = format!("{} to {}", side(&self.from, "first line"), side(&self.to, "now"));
             chips.push((words, self.with("last", "").href(path)));
         }
         chips

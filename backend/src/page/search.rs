@@ -125,7 +125,7 @@ pub async fn show(
 /// The ranges to choose from.
 #[must_use]
 pub fn ranges() -> [(&'static str, &'static str); 7] {
-    let mut ranges = [("all", "all of time"); 7];
+    let mut ranges = [("all", "All time"); 7];
     for (place, (name, words, _)) in ranges.iter_mut().zip(RANGES) {
         *place = (name, words);
     }
@@ -214,13 +214,11 @@ async fn find(view: View<'_>, params: &Params, asked: Asked) -> Result<Found, Pr
     let next = older.map(|place| fixed.with("cursor", &place.to_string()).href("/search"));
     let previous = newer.map(|place| fixed.with("before", &place.to_string()).href("/search"));
     let first = (!matches!(place, Place::First)).then(|| params.with("cursor", "").href("/search"));
-    let range = match (selection.from, selection.to) {
-        (None, None) => "in all of time".to_owned(),
-        (from, to) => format!(
-            "from {} to {} UTC",
-            from.map_or_else(|| "the first".to_owned(), moment),
-            to.map_or_else(|| "now".to_owned(), moment)
-        ),
+    let range = match (selection.from.map(moment), selection.to.map(moment)) {
+        (None, None) => "in all time".to_owned(),
+        (Some(from), None) => format!("since {from} UTC"),
+        (None, Some(to)) => format!("until {to} UTC"),
+        (Some(from), Some(to)) => format!("from {from} to {to} UTC"),
     };
     Ok(Found {
         summary: format!("{} {range}", counted(facets.lines, "line", "lines")),
@@ -247,7 +245,11 @@ async fn find(view: View<'_>, params: &Params, asked: Asked) -> Result<Found, Pr
 fn not_drawn(lines: u64, histogram: &Histogram) -> Option<String> {
     let drawn: u64 = histogram.buckets.iter().map(|bucket| bucket.lines).sum();
     let left = lines.checked_sub(drawn).filter(|left| *left > 0 && histogram.counted == Counted::Exact)?;
-    Some(format!("The picture is without {} from before 1970 or after 2262.", counted(left, "line", "lines")))
+    Some(format!(
+        "{} dated before 1970 or after 2262 {} not charted.",
+        counted(left, "line", "lines"),
+        if left == 1 { "is" } else { "are" }
+    ))
 }
 
 /// What a picture is of: the range that is asked for, and where it is open, from the first line or to the last.
@@ -277,7 +279,7 @@ fn facet(counts: &store::counts::FacetCounts, name: &str, title: &'static str, p
         let href = params.with(name, if on { "" } else { value }).href("/search");
         (value.clone(), count(*lines), href, on)
     });
-    let others = (counts.others > 0).then(|| format!("{} of other values", counted(counts.others, "line", "lines")));
+    let others = (counts.others > 0).then(|| format!("{} more in other values", count(counts.others)));
     FacetView { name: title, values: values.collect(), others }
 }
 
@@ -286,10 +288,9 @@ fn facet(counts: &store::counts::FacetCounts, name: &str, title: &'static str, p
 pub fn honesty(counted_how: Counted) -> Option<String> {
     match counted_how {
         Counted::Exact => None,
-        Counted::AtLeast { looked_at } => Some(format!(
-            "Counts are of the newest {} looked at; there may be more.",
-            counted(looked_at, "line", "lines")
-        )),
+        Counted::AtLeast { looked_at } => {
+            Some(format!("Counts cover the newest {} only.", counted(looked_at, "line", "lines")))
+        }
     }
 }
 

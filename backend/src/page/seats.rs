@@ -50,9 +50,9 @@ impl Seats {
         let mut taken = self.lock();
         let of_token = token.map_or(0, |token| taken.by_token.get(&token).copied().unwrap_or(0));
         let (limit, detail) = if of_token >= TAILS_PER_TOKEN {
-            (Limit::TailsPerToken, format!("{TAILS_PER_TOKEN} tails of this token are open already; close one"))
+            (Limit::TailsPerToken, format!("this token already has {TAILS_PER_TOKEN} live tails open; close one"))
         } else if taken.all >= TAILS_MAX {
-            (Limit::Tails, format!("{TAILS_MAX} tails are open already; close one"))
+            (Limit::Tails, format!("{TAILS_MAX} live tails are already open; close one"))
         } else {
             taken.all += 1;
             token.into_iter().for_each(|token| *taken.by_token.entry(token).or_default() += 1);

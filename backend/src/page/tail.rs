@@ -183,8 +183,9 @@ pub async fn events(
         }
         (None, _) => (None, false),
     };
-    let no_randomness =
-        |error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("there is no randomness to be had: {error}"));
+    let no_randomness = |error| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("the system's random number generator failed: {error}"))
+    };
     let names = if reader.sees_all() { None } else { Some(tails.places.names().map_err(no_randomness)?) };
     let seat = tails.seats.take(reader.token())?;
     let tail = Tail {
@@ -265,9 +266,11 @@ impl Tail {
                 Ok(page) => self.event_of(page).await,
                 Err(ReadError::Ended(ended)) => {
                     self.is_over = true;
-                    Some(event("end", None, &format!("The tail ended: {ended}.")).into())
+                    Some(event("end", None, &format!("Live tail ended: {ended}.")).into())
                 }
-                Err(ReadError::Store(error)) => self.trouble(&format!("The store does not answer; trying on. {error}")),
+                Err(ReadError::Store(error)) => {
+                    self.trouble(&format!("Log storage is not responding, retrying. {error}"))
+                }
             };
             if let Some(event) = found {
                 return Some(event);
@@ -292,7 +295,7 @@ impl Tail {
                 Err(problem) => {
                     // What was read is read again.
                     self.step = 1;
-                    return self.trouble(&format!("{problem}; trying on."));
+                    return self.trouble(&format!("{problem}; retrying."));
                 }
             }
         }

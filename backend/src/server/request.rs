@@ -101,7 +101,7 @@ pub async fn bound(
     let is_reserved = state.as_ref().is_some_and(|state| state.is_reserved());
     if is_reserved && !RESERVED_FOR.contains(&request.match_info().as_str()) {
         limits.count(Limit::ConnectionReserved);
-        let detail = "all connections are in use; try again soon";
+        let detail = "all connections are in use; try again shortly";
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S);
         return Ok(request.into_response(problem.error_response()).map_into_right_body());
     }

@@ -70,7 +70,7 @@ fn checked(token: String) -> Result<String, SettingsError> {
     if has_length && token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(token);
     }
-    let expected = "16 to 256 printable ASCII characters without a blank, better random: `openssl rand -hex 32`";
+    let expected = "16 to 256 printable ASCII characters without spaces, preferably random: `openssl rand -hex 32`";
     Err(malformed("METRICS_TOKEN", "…", expected))
 }
 

@@ -19,7 +19,7 @@ pub(super) fn engine_settings(lookup: &impl Fn(&str) -> Option<String>) -> Resul
         }
         (None, None, Some(file)) => Some(Credentials::ApiKey(secret("STORE_API_KEY_FILE", &file)?)),
         (user, ..) => {
-            let expected = "give STORE_USER with STORE_PASSWORD_FILE, or STORE_API_KEY_FILE alone";
+            let expected = "set STORE_USER with STORE_PASSWORD_FILE, or STORE_API_KEY_FILE alone";
             return Err(malformed("STORE_USER", &user.unwrap_or_default(), expected));
         }
     };
@@ -42,9 +42,9 @@ fn client_certificate(lookup: &impl Fn(&str) -> Option<String>) -> Result<Option
             Ok(Some(ClientCertificate { certificate: certificate.into(), key: key.into() }))
         }
         (Some(certificate), None) => {
-            Err(malformed("STORE_CLIENT_CERTIFICATE", &certificate, "give STORE_CLIENT_KEY too"))
+            Err(malformed("STORE_CLIENT_CERTIFICATE", &certificate, "set STORE_CLIENT_KEY too"))
         }
-        (None, Some(key)) => Err(malformed("STORE_CLIENT_KEY", &key, "give STORE_CLIENT_CERTIFICATE too")),
+        (None, Some(key)) => Err(malformed("STORE_CLIENT_KEY", &key, "set STORE_CLIENT_CERTIFICATE too")),
     }
 }
 
@@ -53,13 +53,13 @@ fn proxy(lookup: &impl Fn(&str) -> Option<String>) -> Result<Proxy, SettingsErro
         (None, None) => None,
         (Some(user), Some(file)) => Some((user, secret("STORE_PROXY_PASSWORD_FILE", &file)?)),
         (user, _) => {
-            let expected = "give STORE_PROXY_USER with STORE_PROXY_PASSWORD_FILE";
+            let expected = "set STORE_PROXY_USER with STORE_PROXY_PASSWORD_FILE";
             return Err(malformed("STORE_PROXY_USER", &user.unwrap_or_default(), expected));
         }
     };
     match lookup("STORE_PROXY").as_deref() {
         None | Some("none") if credentials.is_some() => {
-            Err(malformed("STORE_PROXY_USER", "", "give STORE_PROXY, the proxy's address, too"))
+            Err(malformed("STORE_PROXY_USER", "", "set STORE_PROXY, the proxy's address, too"))
         }
         None => Ok(Proxy::from_environment(lookup)),
         Some("none") => Ok(Proxy::none()),

@@ -202,7 +202,7 @@ pub fn overall<'v>(verdicts: impl IntoIterator<Item = &'v Verdict>) -> Verdict {
     match (gaps.is_empty(), unknown) {
         (false, _) => Verdict::Gaps(gaps),
         (true, Some(why)) => Verdict::Unknown(why),
-        (true, None) if !any => Verdict::Unknown("no line tells where it was read"),
+        (true, None) if !any => Verdict::Unknown("no line records where it was read"),
         (true, None) => Verdict::Complete,
     }
 }

@@ -25,13 +25,14 @@ impl Badge {
     pub fn of(lines: usize, is_part: bool, sources: &[Source]) -> Self {
         let verdict = whole::overall(sources.iter().map(|source| &source.verdict));
         let lines = counted(lines as u64, "line", "lines");
-        let of = if is_part { format!("the {lines} shown here") } else { lines };
+        let of = if is_part { format!("{lines} on this page") } else { lines };
         let (verdict, words) = match &verdict {
             Verdict::Complete => {
-                ("complete", format!("complete: {of}, {}", counted(sources.len() as u64, "source", "sources")))
+                let from = counted(sources.len() as u64, "source", "sources");
+                ("complete", format!("All lines present ({of} from {from})"))
             }
             Verdict::Gaps(gaps) => of_gaps(gaps, sources.iter().any(|source| source.looked == Looked::Nowhere)),
-            Verdict::Unknown(why) => ("unknown", format!("unknown whether complete: {why}")),
+            Verdict::Unknown(why) => ("unknown", format!("Completeness unknown: {why}")),
         };
         Self { verdict, words, sources: sources.iter().map(told).collect() }
     }
@@ -44,14 +45,14 @@ fn of_gaps(gaps: &[Gap], unlooked: bool) -> (&'static str, String) {
     // Those may be lines of other requests.
     let place = match (side_of(gaps, Side::Within), side_of(gaps, Side::Before), side_of(gaps, Side::After)) {
         (true, ..) | (false, false, false) => "",
-        (false, true, false) => " right before its first line",
-        (false, false, true) => " right after its last line",
-        (false, true, true) => " right before and after its lines",
+        (false, true, false) => " directly before its first line",
+        (false, false, true) => " directly after its last line",
+        (false, true, true) => " directly before and after its lines",
     };
     if missing.is_empty() {
-        return ("dead-letter", format!("{dead}{place}: not stored, and kept by the shipper"));
+        return ("dead-letter", format!("{dead}{place}: not stored, kept by the shipper"));
     }
-    let what = if unlooked { "not stored: missing or a dead letter" } else { "missing" };
+    let what = if unlooked { "not stored (missing or dead letters)" } else { "missing" };
     let bytes = counted(missing.iter().sum(), "byte", "bytes");
     let also = if letters > 0 { format!(", and {dead}") } else { String::new() };
     let gaps = counted(missing.len() as u64, "gap", "gaps");
@@ -66,14 +67,10 @@ fn told(source: &Source) -> String {
     let lines = counted(source.lines as u64, "line", "lines");
     match &source.verdict {
         Verdict::Complete => {
-            let after = if source.is_last {
-                "with the line before them; nothing of it is stored after them"
-            } else {
-                "with the lines right before and after them"
-            };
-            format!("{}: {lines}, stored end to end {after}", source.name)
+            let after = if source.is_last { "; no later line of this source is stored" } else { ", nothing missing" };
+            format!("{}: {lines}, contiguous{after}", source.name)
         }
-        Verdict::Unknown(why) => format!("{}: {lines}; unknown, {why}", source.name),
+        Verdict::Unknown(why) => format!("{}: {lines}; unknown: {why}", source.name),
         Verdict::Gaps(gaps) => format!("{}: {lines}; not stored: {}. {}", source.name, named(gaps), why(source, gaps)),
     }
 }
@@ -83,23 +80,26 @@ fn named(gaps: &[Gap]) -> String {
     for gap in gaps {
         let place = match gap.side {
             Side::Within => "",
-            Side::Before => ", right before its first line",
-            Side::After => ", right after its last line",
+            Side::Before => ", directly before its first line",
+            Side::After => ", directly after its last line",
         };
         let dead = gap.letters.iter().map(|letter| {
             let reason = letter.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            format!("a dead letter at byte {}{place}{reason}", count(letter.offsets.start))
+            format!("a dead letter at offset {}{place}{reason}", count(letter.offsets.start))
         });
         parts.extend(dead);
         if gap.missing_bytes() > 0 {
             let missing = counted(gap.missing_bytes(), "byte", "bytes");
-            parts.push(format!("{missing} from {} to {}{place}", count(gap.offsets.start), count(gap.offsets.end)));
+            parts.push(format!(
+                "{missing} at offsets {} to {}{place}",
+                count(gap.offsets.start),
+                count(gap.offsets.end)
+            ));
         }
     }
     let rest = parts.len().saturating_sub(NAMED);
     parts.truncate(NAMED);
-    let more =
-        if rest > 0 { format!(" and {rest} more, which the command shipper verify lists") } else { String::new() };
+    let more = if rest > 0 { format!(" and {rest} more (run shipper verify to list them)") } else { String::new() };
     parts.join(", ") + &more
 }
 
@@ -107,30 +107,30 @@ fn named(gaps: &[Gap]) -> String {
 fn why(source: &Source, gaps: &[Gap]) -> String {
     let mut words = Vec::new();
     if !side_of(gaps, Side::Within) {
-        words.push("What is not stored may be its own or another request’s.".to_owned());
+        words.push("The missing bytes may belong to this or another request.".to_owned());
     }
     if gaps.iter().any(|gap| !gap.letters.is_empty()) {
-        words.push("The command shipper dead-letters shows dead letters and replays them.".to_owned());
+        words.push("Run shipper dead-letters to list or replay dead letters.".to_owned());
     }
     if gaps.iter().any(|gap| gap.missing_bytes() > 0) {
         words.push(
             match source.looked {
                 Looked::Nowhere => {
-                    "Lines there may be on their way, dead letters, or lost: the commands shipper verify and shipper \
-                     dead-letters list tell which, and so does this page where SHIPPER_STATE_DIR is set."
+                    "These lines may still be in transit, dead-lettered or lost. Run shipper verify and shipper \
+                     dead-letters list to find out, or set SHIPPER_STATE_DIR to show it here."
                 }
                 Looked::Through => {
-                    "No dead letter of the shipper here has those bytes: lines there are on their way, lost, or of another \
-                     shipper. The command shipper verify tells which."
+                    "No dead letter of the local shipper covers these bytes: the lines are in transit, lost, or from another \
+                     shipper. Run shipper verify to find out."
                 }
-                Looked::Partly => "Not all dead letters were looked at, there are too many: see shipper dead-letters list.",
-                Looked::Failed => "The shipper's dead letters can't be read; the service's log says why.",
+                Looked::Partly => "Too many dead letters to check all of them; run shipper dead-letters list.",
+                Looked::Failed => "The shipper's dead letters can't be read; see the log of this service.",
             }
             .to_owned(),
         );
         if source.removed > 0 {
             let removed = counted(source.removed, "line", "lines");
-            words.push(format!("The store has removed {removed} of this source for their age or for room."));
+            words.push(format!("{removed} of this source deleted by retention."));
         }
     }
     words.join(" ")
@@ -155,23 +155,26 @@ mod tests {
     fn a_dead_letter_is_told_from_what_is_missing() {
         let badge = |gaps, looked| Badge::of(3, false, &[source(gaps, looked)]);
         let complete = badge(vec![], Looked::Nowhere);
-        assert_eq!((complete.verdict, complete.words.as_str()), ("complete", "complete: 3 lines, 1 source"));
+        assert_eq!(
+            (complete.verdict, complete.words.as_str()),
+            ("complete", "All lines present (3 lines from 1 source)")
+        );
 
         let unlooked = badge(vec![gap(&[])], Looked::Nowhere);
-        let words = "1 gap: 100 bytes of the source not stored: missing or a dead letter";
+        let words = "1 gap: 100 bytes of the source not stored (missing or dead letters)";
         assert_eq!((unlooked.verdict, unlooked.words.as_str()), ("gap", words));
         assert!(unlooked.sources[0].contains("SHIPPER_STATE_DIR"), "{unlooked:?}");
 
         let missing = badge(vec![gap(&[])], Looked::Through);
         assert_eq!(missing.words, "1 gap: 100 bytes of the source missing");
-        assert!(missing.sources[0].contains("removed 2 lines"), "{missing:?}");
+        assert!(missing.sources[0].contains("2 lines of this source deleted by retention"), "{missing:?}");
 
         let dead = badge(vec![gap(&[(1_000, 1_100)])], Looked::Through);
         assert_eq!(
             (dead.verdict, dead.words.as_str()),
-            ("dead-letter", "1 dead letter: not stored, and kept by the shipper")
+            ("dead-letter", "1 dead letter: not stored, kept by the shipper")
         );
-        assert!(dead.sources[0].contains("a dead letter at byte 1,000 (too deep)"), "{dead:?}");
+        assert!(dead.sources[0].contains("a dead letter at offset 1,000 (too deep)"), "{dead:?}");
 
         let both = badge(vec![gap(&[(1_000, 1_040)])], Looked::Partly);
         assert_eq!(
@@ -184,14 +187,14 @@ mod tests {
         let beside = |side, letters: &[(u64, u64)]| Gap { side, ..gap(letters) };
         let badge = |gaps| Badge::of(3, false, &[source(gaps, Looked::Through)]);
         let after = badge(vec![beside(Side::After, &[])]);
-        assert_eq!(after.words, "1 gap right after its last line: 100 bytes of the source missing");
-        assert!(after.sources[0].contains("to 1,100, right after its last line."), "{after:?}");
-        assert!(after.sources[0].contains("its own or another request’s"), "{after:?}");
+        assert_eq!(after.words, "1 gap directly after its last line: 100 bytes of the source missing");
+        assert!(after.sources[0].contains("to 1,100, directly after its last line."), "{after:?}");
+        assert!(after.sources[0].contains("this or another request"), "{after:?}");
         let dead = badge(vec![beside(Side::After, &[(1_000, 1_100)])]);
-        let words = "1 dead letter right after its last line: not stored, and kept by the shipper";
+        let words = "1 dead letter directly after its last line: not stored, kept by the shipper";
         assert_eq!((dead.verdict, dead.words.as_str()), ("dead-letter", words));
         let both = badge(vec![beside(Side::Before, &[]), beside(Side::After, &[])]);
-        assert_eq!(both.words, "2 gaps right before and after its lines: 200 bytes of the source missing");
+        assert_eq!(both.words, "2 gaps directly before and after its lines: 200 bytes of the source missing");
         let within = badge(vec![gap(&[]), beside(Side::After, &[])]);
         assert_eq!(within.words, "2 gaps: 200 bytes of the source missing");
         assert!(!within.sources[0].contains("another request"), "{within:?}");

@@ -26,13 +26,15 @@ impl Beside {
     /// Of a request's first lines, and what was found to lay beside them.
     #[must_use]
     pub fn of(here: &First, good: &Good) -> Self {
-        const NONE: &str = "There is nothing to lay beside it:";
+        const NONE: &str = "Nothing to compare with:";
         match good {
-            Good::One(id, first) if first.lines.is_empty() => Self::Nothing(format!("{NONE} no line of {id} is here.")),
+            Good::One(id, first) if first.lines.is_empty() => {
+                Self::Nothing(format!("{NONE} request {id} was not found."))
+            }
             Good::One(id, first) => Self::Other(Comparison::of(id, here, first)),
-            Good::NotStored => Self::Nothing(format!("{NONE} no request of this endpoint that went well is stored.")),
+            Good::NotStored => Self::Nothing(format!("{NONE} no successful request to this endpoint is stored.")),
             Good::AllSlow(looked_at) => Self::Nothing(format!(
-                "{NONE} the {looked_at} nearest requests of this endpoint that went well took longer than usual too."
+                "{NONE} the {looked_at} nearest successful requests to this endpoint were slower than usual too."
             )),
         }
     }
@@ -78,23 +80,19 @@ impl Comparison {
         let missing = rows.iter().filter(|row| row.here.is_none()).count() as u64;
         let extra = rows.iter().filter(|row| row.good.is_none()).count() as u64;
         let mut summary = match rows.iter().find(|row| row.parts) {
-            Some(row) => format!("They part at {}.", place(row, here, good)),
-            None if is_cut => "Both took the same steps as far as they were compared.".to_owned(),
-            None => "Both took the same steps to the same end.".to_owned(),
+            Some(row) => format!("First difference: {}.", place(row, here, good)),
+            None if is_cut => "Same steps as far as compared.".to_owned(),
+            None => "Same steps, same result.".to_owned(),
         };
         if missing + extra > 0 {
             summary.push_str(&format!(
-                " {} of the good one {} not here, {} here {} not there.",
+                " {} missing from this request, {} missing from the successful one.",
                 counted(missing, "line", "lines"),
-                if missing == 1 { "is" } else { "are" },
                 counted(extra, "line", "lines"),
-                if extra == 1 { "is" } else { "are" },
             ));
         }
         if is_cut {
-            summary.push_str(&format!(
-                " The first {most} lines of each were compared; the stories of both have the rest."
-            ));
+            summary.push_str(&format!(" Only the first {most} lines of each were compared."));
         }
         let text = |line: &Line| {
             let end = line
@@ -129,9 +127,9 @@ impl Comparison {
 fn place(row: &Row, here: &[Line], good: &[Line]) -> String {
     let cut = |line: &Line| line.message.chars().take(80).collect::<String>();
     match (row.here.map(|at| &here[at]), row.good.map(|at| &good[at])) {
-        (Some(line), None) => format!("“{}”, which the good one has not", cut(line)),
-        (None, Some(line)) => format!("“{}”, which this one has not", cut(line)),
-        (Some(line), Some(_)) => format!("“{}”, which ended otherwise", cut(line)),
+        (Some(line), None) => format!("“{}” (only in this request)", cut(line)),
+        (None, Some(line)) => format!("“{}” (only in the successful request)", cut(line)),
+        (Some(line), Some(_)) => format!("“{}” (different outcome)", cut(line)),
         (None, None) => String::new(),
     }
 }

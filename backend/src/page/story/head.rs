@@ -60,21 +60,34 @@ impl Head {
     pub fn facts(&self, is_slow: bool) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
         if let Some((_, access)) = end(&self.ends) {
-            let slow = if is_slow { ", longer than usual" } else { "" };
-            facts.push(("Took", format!("{}{slow}", took(access))));
-            facts.push(("Outcome", access.outcome.replace('_', " ")));
+            let slow = if is_slow { ", slower than usual" } else { "" };
+            facts.push(("Duration", format!("{}{slow}", took(access))));
+            facts.push(("Outcome", outcome(&access.outcome)));
         } else {
-            facts.push(("Outcome", "no access line: not ended yet, or it is not here".to_owned()));
+            facts.push(("Outcome", "no access line: still running, or the line is missing".to_owned()));
         }
         if !self.projects.is_empty() {
             facts.push(("Project", self.projects.join(", ")));
         }
         facts.push((if self.services.len() == 1 { "Service" } else { "Services" }, self.services.join(", ")));
-        facts.push(("Worst level", self.worst.map_or("none", Level::as_str).to_owned()));
+        facts.push(("Highest level", self.worst.map_or("none", Level::as_str).to_owned()));
         if let Some(began) = self.began {
-            facts.push(("Began", format!("{} UTC", moment(Timestamp::from_unix_micros(began)))));
+            facts.push(("Started", format!("{} UTC", moment(Timestamp::from_unix_micros(began)))));
         }
         facts
+    }
+}
+
+/// The outcome of an access line, in words; one that the library does not write is shown unchanged.
+fn outcome(name: &str) -> String {
+    match name {
+        "answered" => "Response sent".to_owned(),
+        "handler_error" => "Handler error".to_owned(),
+        "panic" => "Panic".to_owned(),
+        "client_gone" => "Client disconnected".to_owned(),
+        "body_cut" => "Response body cut short".to_owned(),
+        "body_failed" => "Response body failed".to_owned(),
+        other => other.replace('_', " "),
     }
 }
 
@@ -83,7 +96,7 @@ impl Head {
 pub fn took(access: &Access) -> String {
     match (access.took_us(), access.duration_ms) {
         (Some(us), _) => span(us),
-        (None, None) => "a time that its line does not tell".to_owned(),
-        (None, Some(ms)) => format!("{ms:e} ms by its line, which no request takes"),
+        (None, None) => "unknown".to_owned(),
+        (None, Some(ms)) => format!("{ms:e} ms according to its access line (implausible)"),
     }
 }

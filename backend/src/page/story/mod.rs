@@ -83,7 +83,7 @@ pub async fn show(
             page::html(StatusCode::OK, &Page { head, story: &story, root: Root::Page })
         }
         None => {
-            let head = page::Head::of("No such request", Menu::Other, &reader).with_query(&id);
+            let head = page::Head::of("Request not found", Menu::Other, &reader).with_query(&id);
             let head = head.with_notice_of(&sources.store).await;
             page::html(StatusCode::NOT_FOUND, &NoStory { head, id: &id })
         }
@@ -103,7 +103,7 @@ pub async fn file(
     request: HttpRequest,
 ) -> Result<HttpResponse, Failure> {
     let Some(story) = sources.tell(&reader, &id, &query).await? else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no line of this request is stored").into());
+        return Err(Problem::new(StatusCode::NOT_FOUND, "request not found").into());
     };
     let root = sources.links.root_of_file(request.headers());
     let style = include_str!("../../../assets/style.css");

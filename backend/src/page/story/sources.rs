@@ -73,11 +73,11 @@ pub async fn sources(view: View<'_>, dead_letters: &DeadLetters, lines: &[Line])
     for (place, (generation, stand)) in by_source.into_iter().enumerate() {
         let Some(window) = Window::of(&stand.places) else { continue };
         let verdict = if place >= SOURCES_MAX {
-            Verdict::Unknown("it has more than 32 sources")
+            Verdict::Unknown("the request has more than 32 sources")
         } else {
             match within(view, generation, &window).await {
                 Err(ReadError::Store(SearchError::TimedOut { .. })) => {
-                    Verdict::Unknown("it took the store too long to tell")
+                    Verdict::Unknown("the store took too long to check")
                 }
                 verdict => verdict?,
             }
@@ -91,7 +91,7 @@ pub async fn sources(view: View<'_>, dead_letters: &DeadLetters, lines: &[Line])
     }
     let without_origin = lines.iter().filter(|line| line.origin.is_none()).count();
     if without_origin > 0 {
-        let verdict = Verdict::Unknown("they do not tell where they were read");
+        let verdict = Verdict::Unknown("they do not record where they were read");
         sources.push(Source::of("lines without an origin".to_owned(), without_origin, verdict));
     }
     Ok(sources)
@@ -105,10 +105,10 @@ async fn within(view: View<'_>, generation: GenerationId, window: &Window) -> Re
     };
     let bytes = window.offsets.end - window.offsets.start;
     if !window.has_lengths {
-        return Ok(Verdict::Unknown("a line does not tell its length"));
+        return Ok(Verdict::Unknown("a line does not record its length"));
     }
     if bytes > WINDOW_MAX_BYTES {
-        return Ok(Verdict::Unknown("more than 256 MiB of it lie between its first line and its last"));
+        return Ok(Verdict::Unknown("its first and last line are more than 256 MiB apart"));
     }
     let stored = places(window.offsets.clone()).await?;
     if stored.len() < LINES_MAX {
@@ -121,7 +121,7 @@ async fn within(view: View<'_>, generation: GenerationId, window: &Window) -> Re
         let stored = places(range.clone()).await?;
         looked_at += stored.len();
         if stored.len() >= LINES_MAX || looked_at > LOOKS_MAX {
-            return Ok(Verdict::Unknown("more than 50,000 of its lines would have to be looked at one by one"));
+            return Ok(Verdict::Unknown("more than 50,000 lines would have to be checked one by one"));
         }
         if let Verdict::Gaps(found) = whole::judge(&range, &stored) {
             gaps.extend(found);
@@ -149,7 +149,7 @@ async fn beside(
     }
     let is_removed = |gap: &Gap| gap.side == Side::Before && before.is_none() && source.removed > 0;
     if source.verdict == Verdict::Complete && gaps.iter().any(is_removed) {
-        source.verdict = Verdict::Unknown("what stood before its first line was removed for its age or for room");
+        source.verdict = Verdict::Unknown("the lines before its first line were deleted by retention");
     } else {
         source.verdict.add(gaps.into_iter().filter(|gap| !is_removed(gap)).collect());
     }

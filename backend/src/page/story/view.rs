@@ -143,7 +143,7 @@ impl Story {
             part: found.neighbours.is_part().then(|| {
                 let clock = |line: Option<&Line>| line.map(|line| line.clock().to_owned()).unwrap_or_default();
                 format!(
-                    "{} of its {}, from {} to {}.",
+                    "{} of {}, from {} to {}.",
                     count(lines.len() as u64),
                     counted(found.head.lines, "line", "lines"),
                     clock(lines.first()),
@@ -157,10 +157,10 @@ impl Story {
             json: part_of(&story_path(found.id), found.neighbours.here, None),
             usual: found.recent.whole.map(|usual| {
                 format!(
-                    "of {}: half took up to {}, 95 in 100 up to {}",
-                    counted(usual.samples as u64, "recent good request", "recent good requests"),
+                    "usually {} (p50), {} (p95), from {}",
                     span(usual.p50_us),
-                    span(usual.p95_us)
+                    span(usual.p95_us),
+                    counted(usual.samples as u64, "successful request", "successful requests")
                 )
             }),
             beside: None,
@@ -181,12 +181,11 @@ impl SameError {
     fn of(alike: Alike, message: String) -> Self {
         let shown = alike.requests.len();
         let found = match alike.found {
-            0 => "No other request has it".to_owned(),
-            1 => "One other request has it".to_owned(),
+            0 => "No other request with this error".to_owned(),
             found if found > shown => {
-                format!("The newest {shown} of {} other requests that have it", count(found as u64))
+                format!("Newest {shown} of {} other requests with this error", count(found as u64))
             }
-            found => format!("{} other requests have it", count(found as u64)),
+            found => format!("{} with this error", counted(found as u64, "other request", "other requests")),
         };
         let newest = || format!("the newest {} lines", count(alike.looked_at as u64));
         let looked_at = if alike.is_cut { newest() } else { "all lines".to_owned() };
@@ -196,7 +195,7 @@ impl SameError {
         Self {
             message,
             requests: alike.requests.into_iter().map(request).collect(),
-            words: format!("{found}, among {looked_at} of this service and level with its words."),
+            words: format!("{found}, among {looked_at} of this service and level that contain its words."),
             search: alike.search,
         }
     }
@@ -224,7 +223,7 @@ fn life(found: &Found<'_>) -> String {
         .filter_map(|place| {
             let (line, at_us) = (&found.lines[place], found.steps[place].at_us?);
             let title = format!(
-                "{} after {}: {}",
+                "{} at {}: {}",
                 line.level_name(),
                 span(at_us),
                 line.message.chars().take(80).collect::<String>()
@@ -233,7 +232,7 @@ fn life(found: &Found<'_>) -> String {
         })
         .collect();
     let slow: Vec<_> = (0..found.lines.len()).filter_map(|place| slow_range(found, place)).collect();
-    chart::life(&format!("The request's life, {}, with its lines", span(length)), length, &marks, &slow)
+    chart::life(&format!("Timeline of the request, {}", span(length)), length, &marks, &slow)
 }
 
 /// The time since the line before, where it is known.
@@ -248,7 +247,8 @@ fn anchor(place: usize) -> String {
 fn shown(found: &Found<'_>) -> Vec<ShownLine> {
     let shown = |(place, line): (usize, &Line)| {
         let slow = found.recent.steps.exceeded(found.steps, place).map(|usual| {
-            format!("usually {}, 95 in 100 up to {}, of {}", span(usual.p50_us), span(usual.p95_us), usual.samples)
+            let samples = counted(usual.samples as u64, "request", "requests");
+            format!("usually {}, p95 {}, from {samples}", span(usual.p50_us), span(usual.p95_us))
         });
         ShownLine {
             anchor: anchor(place),
