@@ -209,10 +209,10 @@ fn patterns_are_new_exactly_where_they_were_not_said_before() {
                 "{pattern} since {ago}: {rest}"
             );
         }
-        assert!(!before.contains("New patterns can't be determined"));
+        assert!(!before.contains("New patterns are unknown"));
     }
     // Nothing is known of what was before the hour: then nothing is called new, and that is said.
     let page = site.get(&format!("/?since={}", since(4_000))).text().to_owned();
-    assert!(page.contains("New patterns can't be determined") && !page.contains("class=\"new\""), "{page}");
+    assert!(page.contains("New patterns are unknown") && !page.contains("class=\"new\""), "{page}");
     assert_eq!(site.get("/?since=yesterday").status, 400);
 }

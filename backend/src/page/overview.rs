@@ -154,7 +154,7 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
     notes.extend(of_patterns(&asked.patterns));
     if since <= from {
         notes.push(format!(
-            "New patterns can't be determined: lines before {} are outside this range. Choose a longer range or a later time.",
+            "New patterns are unknown: lines before {} are outside this range. Choose a longer range or a later time.",
             moment(from)
         ));
     }
