@@ -1,10 +1,10 @@
-//! CPU microseconds that a request costs over bare Actix: with everything of this crate and one access line written,
-//! with `TracingLogger` alone (its own root span, no line written), and with the stock crates.
+//! Measures the CPU time per request over bare Actix: of this crate with one access line, of `TracingLogger` alone (its
+//! default root span, no line), and of the stock crates.
 //!
-//! Requests go through the app's service in this process, so neither the network nor a client is measured. All
-//! contenders take turns within one run; what one costs over bare Actix is compared within a round, so that a processor that
-//! changes its clock does little harm, and the median of the rounds is shown. The time is that of all threads, the log
-//! writer's among them. Lines go to a sink. `OVERHEAD_REQUESTS=N` changes the requests of a round.
+//! Requests go through the app's service in this process, without network and client. The contenders alternate in rounds,
+//! and each is compared with bare Actix within a round, so that changes of the CPU frequency have little effect. The median
+//! of the rounds is reported. The CPU time includes all threads, such as the log writer. Lines are discarded.
+//! `OVERHEAD_REQUESTS=N` sets the number of requests per round.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -39,13 +39,13 @@ fn app() -> App<
     App::new().route("/projects/{project_id}/things", web::get().to(handler))
 }
 
-/// CPU time of all threads of this process so far.
+/// CPU time of all threads of this process.
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// CPU microseconds of a request through `service`.
+/// CPU microseconds per request through `service`.
 async fn round<S, B>(service: &S, requests: u32) -> f64
 where
     S: Service<actix_http::Request, Response = ServiceResponse<B>, Error = Error>,
@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         .with(JsonStorageLayer)
         .with(BunyanFormattingLayer::new("bench".to_owned(), std::io::sink));
     let stock = Dispatch::new(stock);
-    let names = ["bare Actix", "TracingLogger alone", "all of this crate", "stock crates"];
+    let names = ["bare Actix", "TracingLogger alone", "this crate", "stock crates"];
     let mut taken: [Vec<f64>; 4] = Default::default();
     for _ in 0..ROUNDS {
         taken[0].push(in_system(&nothing, || async { round(&test::init_service(app()).await, requests).await }));
@@ -108,7 +108,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         .collect();
     let mut out = std::io::stdout().lock();
     for ((name, rounds), over) in names.iter().zip(taken).zip(over_bare) {
-        writeln!(out, "{name}: {:.2} us CPU a request, {over:+.2} over bare Actix", median(rounds))?;
+        writeln!(out, "{name}: {:.2} us CPU per request, {over:+.2} over bare Actix", median(rounds))?;
     }
     Ok(())
 }

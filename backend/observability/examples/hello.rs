@@ -1,4 +1,4 @@
-//! The smallest service with request ids, metrics and JSON logs: `PORT=8080 cargo run --example hello`.
+//! A minimal service with request ids, metrics and JSON logs: `PORT=8080 cargo run -p observability --example hello`.
 
 use actix_web::{App, HttpServer, Responder, web};
 use observability::Observability;

@@ -1,5 +1,5 @@
-//! Counts each request once, when its body ends, whatever becomes of it, and writes its access line from the same
-//! measurement. An [`Account`] is opened with the request and counts when it is dropped at the latest.
+//! Counts each request exactly once, when its response body ends, and writes the access line from the same measurement.
+//! An [`Account`] is opened when the request arrives and settles at the latest when it is dropped.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -19,23 +19,23 @@ use crate::project_claim::ProjectClaim;
 use crate::route::Routes;
 use crate::settings::{LogFormat, ObservabilitySettings};
 
-/// Series a worker remembers at most; then it forgets all and asks the shared ones again.
-const MAX_REMEMBERED: usize = 4_096;
+/// Maximum number of entries in a worker's series cache, which is cleared when full.
+const MAX_CACHED_SERIES: usize = 4_096;
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The body was handed over whole.
+    /// The response body was sent completely.
     Answered,
-    /// The handler or a middleware returned an error, and its response was handed over whole.
+    /// The handler or a middleware returned an error, and the error response was sent completely.
     HandlerError,
-    /// The handler, or the response's body, panicked.
+    /// The handler or the response body panicked.
     Panic,
-    /// The client was gone before there was a response.
+    /// The client disconnected before there was a response.
     ClientGone,
-    /// The response's head was sent; its body was dropped before its end, or was shorter than it said.
+    /// The response head was sent, but the body was dropped early or was shorter than its declared size.
     BodyCut,
-    /// The response's head was sent; its body failed.
+    /// The response head was sent, but the body returned an error.
     BodyFailed,
 }
 
@@ -52,21 +52,21 @@ impl Outcome {
     }
 }
 
-/// What a worker remembers of a label set.
+/// A worker's cache entry for one label set.
 #[derive(Debug)]
-struct Remembered {
+struct CachedSeries {
     series: Series,
-    access_line: bool,
+    has_access_line: bool,
 }
 
-/// What one worker's app needs for accounting.
+/// Accounting state of one worker's app.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) settings: Arc<ObservabilitySettings>,
     pub(crate) metrics: Arc<RequestMetrics>,
     map: OnceCell<ResourceMap>,
     routes: OnceCell<Routes>,
-    remembered: RefCell<HashMap<Box<[u8]>, Remembered>>,
+    cache: RefCell<HashMap<Box<[u8]>, CachedSeries>>,
     key: RefCell<Vec<u8>>,
     _runtime: Option<RuntimeGuard>,
 }
@@ -82,41 +82,41 @@ impl Worker {
             metrics,
             map: OnceCell::new(),
             routes: OnceCell::new(),
-            remembered: RefCell::default(),
+            cache: RefCell::default(),
             key: RefCell::default(),
             _runtime: runtime,
         }
     }
 
-    /// The one pattern that can take a path.
+    /// The route pattern that matches a path, if exactly one does.
     fn only_candidate(&self, uri: &Uri) -> Option<String> {
         let map = self.map.get()?;
         self.routes.get_or_init(|| Routes::read(map)).only_candidate(Url::new(uri.clone()).path())
     }
 
-    /// Counts a request; says whether it has an access line.
+    /// Counts a request and returns whether it gets an access line.
     fn count(&self, labels: Labels<'_>, is_known: bool, duration: Duration) -> bool {
         let mut key = self.key.borrow_mut();
         labels.write_key(&mut key);
-        // the same labels are folded or not, by who speaks
+        // the same labels may be folded for one caller and not for another
         key.push(u8::from(is_known));
-        let mut remembered = self.remembered.borrow_mut();
-        if let Some(known) = remembered.get(key.as_slice()) {
-            known.series.count(duration, labels.status.is_some());
-            return known.access_line;
+        let mut cache = self.cache.borrow_mut();
+        if let Some(cached) = cache.get(key.as_slice()) {
+            cached.series.count(duration, labels.status.is_some());
+            return cached.has_access_line;
         }
         let series = self.metrics.series(labels, is_known);
         series.count(duration, labels.status.is_some());
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.clear();
+        if cache.len() >= MAX_CACHED_SERIES {
+            cache.clear();
         }
-        let access_line = !self.settings.access_log_exclude.contains(labels.endpoint);
-        remembered.insert(key.as_slice().into(), Remembered { series, access_line });
-        access_line
+        let has_access_line = !self.settings.access_log_exclude.contains(labels.endpoint);
+        cache.insert(key.as_slice().into(), CachedSeries { series, has_access_line });
+        has_access_line
     }
 }
 
-/// One request's account.
+/// Accounting of one request.
 #[derive(Debug)]
 pub(crate) struct Account {
     worker: std::rc::Rc<Worker>,
@@ -124,11 +124,11 @@ pub(crate) struct Account {
     started: Instant,
     method: &'static str,
     uri: Uri,
-    /// Whether there was a response with the request as routing left it.
+    /// Whether the request came back with a response, and with it the matched route.
     is_routed: bool,
     status: Option<StatusCode>,
     outcome: Outcome,
-    /// Why the body failed: the chain of causes.
+    /// Chain of causes if the body failed.
     failure: Option<String>,
 }
 
@@ -157,30 +157,30 @@ impl Account {
         self.method == "HEAD"
     }
 
-    /// There is a response, and with it the request as routing left it.
+    /// Records the matched route of a request that came back with its response.
     pub(crate) fn set_route(&mut self, request: &HttpRequest) {
         self.is_routed = true;
-        self.context.note_route(request);
+        self.context.record_route(request);
     }
 
-    /// There is a response; `outcome` holds if its body is handed over whole. Where the client went away while it
-    /// sent the request, nobody gets the response.
+    /// Records the response's status, and the outcome if its body is sent completely. A response to a client that
+    /// disconnected during its upload reaches nobody and is ignored.
     pub(crate) fn respond(&mut self, status: StatusCode, outcome: Outcome) {
-        if outcome != Outcome::Panic && self.context.is_upload_cut() {
+        if outcome != Outcome::Panic && self.context.is_upload_aborted() {
             return;
         }
         self.status = Some(status);
         self.outcome = outcome;
     }
 
-    /// The body did not come to its end. A panic stays one, and a client that was gone before stays so.
+    /// Records that the body was dropped early. The outcomes `panic` and `client_gone` take precedence.
     pub(crate) fn cut(&mut self) {
         if !matches!(self.outcome, Outcome::Panic | Outcome::ClientGone) {
             self.outcome = Outcome::BodyCut;
         }
     }
 
-    /// The body ended with an error. Its access line is one of level `error`.
+    /// Records that the body ended with an error, which makes the access line one of level `error`.
     pub(crate) fn body_failed(&mut self, causes: String) {
         self.outcome = Outcome::BodyFailed;
         self.failure = Some(causes);
@@ -194,12 +194,12 @@ impl Account {
     fn settle(&mut self) {
         let duration = self.started.elapsed();
         let context = self.context.clone();
-        // a request that ended early took with it what routing decided: only its path tells
-        let is_lost = !self.is_routed && context.route().is_none();
-        let looked_up = is_lost.then(|| self.worker.only_candidate(&self.uri)).flatten();
+        // a request that ended early does not report its route: look it up by the path
+        let is_route_lost = !self.is_routed && context.route().is_none();
+        let looked_up = is_route_lost.then(|| self.worker.only_candidate(&self.uri)).flatten();
         let endpoint = context.route().or(looked_up.as_deref()).unwrap_or(UNMATCHED);
         if endpoint == UNMATCHED {
-            context.project().no_route();
+            context.project().refuse_unmatched();
         }
         let status = self.status.map(|status| status.as_u16());
         let (project_id, claim) = context.project().current().unwrap_or((NO_PROJECT, ProjectClaim::Unverified));
@@ -214,7 +214,7 @@ impl Account {
 
     fn write_access_line(&self, endpoint: &str, status: Option<u16>, duration: Duration) {
         let (method, outcome) = (self.method, self.outcome.as_str());
-        // whole microseconds: three decimals of a millisecond
+        // whole microseconds, so at most three decimals
         let duration_ms = duration.as_micros() as f64 / 1_000.0;
         macro_rules! access_line {
             ($level:ident, $($fields:tt)*) => {
@@ -247,7 +247,7 @@ impl Drop for Account {
     }
 }
 
-/// Methods are few; what a client makes up is one value.
+/// Maps methods that HTTP does not define to the single value `OTHER`.
 fn method_label(method: &str) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
     KNOWN.into_iter().find(|known| *known == method).unwrap_or("OTHER")

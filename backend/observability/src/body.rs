@@ -1,4 +1,4 @@
-//! The response's body on its way out: hands it on, and closes the request's account at its end.
+//! Wraps the response body, forwards its data, and settles the request's account at its end.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -15,17 +15,17 @@ use crate::causes;
 use crate::logs::with_context;
 
 pin_project! {
-    /// A body whose end, or loss, counts its request.
+    /// A response body that counts its request when it ends or is dropped.
     #[derive(Debug)]
     pub struct AccountedBody<B> {
-        // none once it is dropped
+        // `None` after the drop
         #[pin]
         body: Option<B>,
         guard: BodyGuard,
     }
 
     impl<B> PinnedDrop for AccountedBody<B> {
-        /// What the body held may write lines when dropped: they are the request's.
+        /// Drops the body within the request's context, because destructors may log.
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if let Some(account) = &this.guard.account {
@@ -35,11 +35,11 @@ pin_project! {
     }
 }
 
-/// Counts the request as cut if it is dropped while `account` is still there and bytes are missing.
+/// Counts the request as `body_cut` if it is dropped with the account open and bytes missing.
 #[derive(Debug)]
 struct BodyGuard {
     account: Option<Box<Account>>,
-    /// Bytes still to come, where the size is known.
+    /// Remaining bytes, if the size is known.
     missing: Option<u64>,
 }
 
@@ -73,7 +73,7 @@ impl<B: MessageBody> AccountedBody<B> {
 }
 
 fn causes_of(error: &(dyn StdError + 'static)) -> String {
-    // an error may panic when it is printed
+    // printing an error may panic
     let causes = catching(|| match error.downcast_ref::<Error>() {
         Some(error) => causes::of_response(error),
         None => causes::chain(error),
@@ -120,7 +120,7 @@ impl<B: MessageBody> MessageBody for AccountedBody<B> {
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {
-                // a body shorter than it said is cut, whoever asks
+                // the body is shorter than its declared size
                 if guard.missing.is_some_and(|missing| missing > 0) {
                     guard.cut();
                 }

@@ -1,5 +1,5 @@
-//! Turns a handler's panic, in the call or in its future, into an error that the middleware answers with 500.
-//! What is left to others: the line (the panic hook's, or ours if there is no hook) and the count.
+//! Turns a panic of the handler or its future into an error, which the middleware answers with 500. The panic hook logs
+//! it; [`catching`] does if no hook is installed. The middleware counts it.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -14,13 +14,13 @@ use pin_project_lite::pin_project;
 use thiserror::Error;
 
 thread_local! {
-    /// How many catchers are on this thread's stack: a panic under one of them doesn't end the process.
+    /// Number of nested [`catching`] calls on this thread. A panic within one does not end the process.
     static CATCHING: Cell<u32> = const { Cell::new(0) };
-    /// Whether the panic hook has written the line of the panic that is being caught.
-    static WRITTEN: Cell<bool> = const { Cell::new(false) };
+    /// Whether the panic hook has logged the panic that is being caught.
+    static LOGGED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What a handler's panic becomes on its way out.
+/// The error that a handler's panic is turned into.
 #[derive(Debug, Error)]
 #[error("the handler panicked")]
 pub(crate) struct HandlerPanic;
@@ -31,28 +31,29 @@ pub(crate) fn is_catching() -> bool {
     CATCHING.get() > 0
 }
 
-pub(crate) fn hook_wrote() {
-    WRITTEN.set(true);
+/// Marks the current panic as logged.
+pub(crate) fn mark_logged() {
+    LOGGED.set(true);
 }
 
-/// Runs `code`; a panic in it is written, unless the hook did so, and becomes [`HandlerPanic`].
+/// Runs `code` and turns a panic into [`HandlerPanic`]. Logs the panic unless the hook has done so.
 pub(crate) fn catching<T>(code: impl FnOnce() -> T) -> Result<T, HandlerPanic> {
-    WRITTEN.set(false);
+    LOGGED.set(false);
     CATCHING.set(CATCHING.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(code));
     CATCHING.set(CATCHING.get() - 1);
     result.map_err(|payload| {
-        if !WRITTEN.take() {
-            tracing::error!(target: "panic", "panicked: {}", text(&*payload));
+        if !LOGGED.take() {
+            tracing::error!(target: "panic", "panicked: {}", message(&*payload));
         }
-        // a payload may panic when dropped
+        // dropping the payload may panic
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
         HandlerPanic
     })
 }
 
 /// The message of a panic.
-pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
+pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     let owned = || payload.downcast_ref::<String>().map(String::as_str);
     payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("(no message)")
 }
@@ -97,7 +98,7 @@ where
 }
 
 pin_project! {
-    /// None once the handler has panicked.
+    /// `None` after a panic.
     pub struct CatchPanicFuture<F> {
         #[pin]
         inner: Option<F>,
@@ -116,7 +117,7 @@ where
         match catching(|| inner.poll(cx)) {
             Ok(poll) => poll,
             Err(panic) => {
-                // what the handler held may panic again when dropped: one line more, the same answer
+                // dropping the handler's future may panic again, which is logged too
                 let _ = catching(|| this.inner.set(None));
                 Poll::Ready(Err(panic.into()))
             }
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_caught_inside_leaves_the_outer_one_catching() {
+    fn a_nested_catch_does_not_end_the_outer_one() {
         assert!(!is_catching());
         let caught = catching(|| {
             assert!(catching(|| ()).is_ok());

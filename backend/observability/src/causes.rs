@@ -1,7 +1,7 @@
-//! The chain of an error's causes as one text: `first: second: third`.
+//! Formats an error and its chain of causes as one text: `first: second: third`.
 //!
-//! Bounds: [`MAX_CAUSES`] causes and [`MAX_BYTES`]; what comes beyond is cut off and `…` put in its place. A cause
-//! that the text says already is left out.
+//! The text has at most [`MAX_CAUSES`] causes and [`MAX_BYTES`] bytes and ends in `…` if it was truncated. A cause whose
+//! text is already included is left out.
 
 use std::any::TypeId;
 use std::error::Error as StdError;
@@ -12,13 +12,13 @@ use std::sync::{PoisonError, RwLock};
 use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError, UrlencodedError};
 use actix_web::{Error, ResponseError};
 
-/// Causes that are followed, at most.
+/// Maximum number of causes.
 const MAX_CAUSES: usize = 32;
 
-/// Bytes of the text, at most.
+/// Maximum length of the text in bytes.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// The text of an error and its causes.
+/// Formats an error and its causes.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = Bounded::default();
     let mut next = Some(error);
@@ -31,17 +31,17 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     text.finish()
 }
 
-/// Sees an error through its own type, which gives its causes; none if it is of another type.
+/// Downcasts an error to a type that has causes; `None` if it is of another type.
 type Cast = for<'a> fn(&'a Error) -> Option<&'a (dyn StdError + 'static)>;
 
-/// The types that services have named.
-static NAMED: RwLock<Vec<(TypeId, Cast)>> = RwLock::new(Vec::new());
+/// Error types registered with [`log_causes_of`].
+static REGISTERED: RwLock<Vec<(TypeId, Cast)>> = RwLock::new(Vec::new());
 
-/// Logs errors of this type with the chain of their causes. To be called once for each error type of a service that is
-/// both a `ResponseError` and a standard error, before the first request.
+/// Logs errors of type `E` with their chain of causes. Call it before the first request, once for each error type of the
+/// service that is both a `ResponseError` and a standard error.
 ///
-/// Actix gives out an error only as a `ResponseError`, which doesn't tell its causes. Of a type that isn't named
-/// here, and that Actix itself doesn't make, the log has what `Debug` shows in place of the causes.
+/// Actix exposes an error only as a `ResponseError`, which has no causes. For error types that are neither registered
+/// here nor defined by Actix, the `Debug` output is logged instead of the causes.
 ///
 /// ```
 /// #[derive(Debug, thiserror::Error)]
@@ -53,9 +53,9 @@ static NAMED: RwLock<Vec<(TypeId, Cast)>> = RwLock::new(Vec::new());
 /// observability::log_causes_of::<LoadError>(); // "error":"can't load the page: connection refused"
 /// ```
 pub fn log_causes_of<E: ResponseError + StdError + 'static>() {
-    let mut named = NAMED.write().unwrap_or_else(PoisonError::into_inner);
-    if named.iter().all(|(known, _)| *known != TypeId::of::<E>()) {
-        named.push((TypeId::of::<E>(), cast::<E>));
+    let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+    if registered.iter().all(|(known, _)| *known != TypeId::of::<E>()) {
+        registered.push((TypeId::of::<E>(), cast::<E>));
     }
 }
 
@@ -63,8 +63,8 @@ fn cast<E: ResponseError + StdError + 'static>(error: &Error) -> Option<&(dyn St
     error.as_error::<E>().map(|error| error as _)
 }
 
-/// The text of an error that became a response, and of its causes. Where its type isn't known, the causes are those
-/// that its `Debug` shows: as a list (`Caused by:`), or else the whole of it.
+/// Formats an error that became a response, and its causes. If its type is unknown, the causes are taken from its `Debug`
+/// output: the list after `Caused by:`, else all of it.
 pub(crate) fn of_response(error: &Error) -> String {
     if let Some(known) = as_std_error(error) {
         return chain(known);
@@ -73,8 +73,8 @@ pub(crate) fn of_response(error: &Error) -> String {
     let (shown, debugged) = (Bounded::print(format_args!("{error}")), Bounded::print(format_args!("{error:?}")));
     text.add_printed(&shown);
     match debugged.text.split_once("Caused by:") {
-        Some((_, causes)) => listed(causes).for_each(|cause| text.add(cause)),
-        // a name alone, such as `NotFound`, tells no cause, nor does the same text in quotes
+        Some((_, causes)) => listed_causes(causes).for_each(|cause| text.add(cause)),
+        // skip a bare name such as `NotFound`, and the same text in quotes
         None if debugged.text.contains(['(', '{', ' ']) && debugged.text != format!("{:?}", shown.text) => {
             text.add_printed(&debugged);
         }
@@ -84,7 +84,7 @@ pub(crate) fn of_response(error: &Error) -> String {
 }
 
 fn as_std_error(error: &Error) -> Option<&(dyn StdError + 'static)> {
-    const OF_ACTIX: [Cast; 6] = [
+    const ACTIX_ERRORS: [Cast; 6] = [
         cast::<io::Error>,
         cast::<JsonPayloadError>,
         cast::<PayloadError>,
@@ -93,16 +93,16 @@ fn as_std_error(error: &Error) -> Option<&(dyn StdError + 'static)> {
         cast::<UrlencodedError>,
     ];
     let boxed = error.as_error::<Box<dyn StdError>>().map(AsRef::as_ref);
-    let of_actix = || OF_ACTIX.iter().find_map(|cast| cast(error));
+    let of_actix = || ACTIX_ERRORS.iter().find_map(|cast| cast(error));
     boxed.or_else(of_actix).or_else(|| {
-        let named = NAMED.read().unwrap_or_else(PoisonError::into_inner);
-        named.iter().find_map(|(_, cast)| cast(error))
+        let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+        registered.iter().find_map(|(_, cast)| cast(error))
     })
 }
 
-/// The causes of a report as `anyhow` and `eyre` print it: a line each, with a number before it or alone; a backtrace
-/// and other sections follow after an empty line.
-fn listed(causes: &str) -> impl Iterator<Item = &str> {
+/// The causes in a report printed by `anyhow` or `eyre`: one per line, numbered if there are several. The list ends at
+/// the first empty line; a backtrace may follow.
+fn listed_causes(causes: &str) -> impl Iterator<Item = &str> {
     let section = causes.trim_start_matches([' ', '\r', '\n']).split("\n\n").next().unwrap_or_default();
     section.lines().map(|line| {
         let line = line.trim();
@@ -111,7 +111,7 @@ fn listed(causes: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A text that stops at its bound.
+/// A text of at most [`MAX_BYTES`] bytes.
 #[derive(Default)]
 struct Bounded {
     text: String,
@@ -121,7 +121,7 @@ struct Bounded {
 impl Bounded {
     fn print(arguments: fmt::Arguments<'_>) -> Self {
         let mut text = Self::default();
-        // fails at the bound, and where a `Display` does
+        // fails at the limit, or if a `Display` implementation fails
         let _ = text.write_fmt(arguments);
         text
     }
@@ -131,7 +131,7 @@ impl Bounded {
         self.cut |= printed.cut;
     }
 
-    /// Appends a cause, unless it is said already.
+    /// Appends a cause unless its text is already included.
     fn add(&mut self, cause: &str) {
         if cause.is_empty() || self.cut || self.text.contains(cause) {
             return;

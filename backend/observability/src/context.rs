@@ -1,5 +1,5 @@
-//! What the library knows of a request while it is handled: its ids. Made once by the middleware, carried by the root
-//! span (for lines, tasks and the client) and by the request's extensions (for handlers).
+//! The ids of a request. The middleware creates them once; the root span carries them to log lines, tasks and the
+//! client, and the request's extensions carry them to handlers.
 
 use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,16 +20,16 @@ use crate::route;
 use crate::settings::{LogFormat, ObservabilitySettings};
 use crate::trace_context::{self, TraceContext};
 
-/// The header that carries a request's id, in and out.
+/// Header with the request's id, in requests and responses.
 pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The header that names the project a request is for.
+/// Header with the id of the request's project.
 pub const PROJECT_ID_HEADER: HeaderName = HeaderName::from_static("x-project-id");
 
-/// Characters an id may have at most; a longer one is refused.
+/// Maximum length of a request or project id. Longer ids are invalid.
 pub const MAX_ID_CHARS: usize = 128;
 
-/// The ids of the request at hand. Cheap to clone; also an extractor.
+/// The ids of the current request. Cheap to clone, and an extractor.
 #[derive(Clone, Debug)]
 pub struct RequestContext(Arc<Ids>);
 
@@ -40,15 +40,15 @@ struct Ids {
     trace: Option<TraceContext>,
     baggage: Option<HeaderValue>,
     format: LogFormat,
-    /// Why the caller's request id was not kept, where there was one.
+    /// Reason why the caller's request id was ignored, if it sent one.
     ignored_request: Option<Ignored>,
     has_invalid_project: bool,
-    /// The pattern of the route that took the request, where someone asked after routing.
+    /// Pattern of the matched route, if it was recorded after routing.
     route: OnceLock<String>,
-    upload_broke_off: AtomicBool,
+    upload_aborted: AtomicBool,
 }
 
-/// The request has no context.
+/// Extractor error: the request has no context.
 #[derive(Debug, Error)]
 #[error("no request context: wrap the app with `Observability::middleware()`")]
 pub struct NoContext;
@@ -56,7 +56,7 @@ pub struct NoContext;
 impl actix_web::ResponseError for NoContext {}
 
 impl RequestContext {
-    /// `check_required`: whether the request has no project before the service has said so.
+    /// Reads the ids from the request's headers. With `check_required` the project is ignored until it is authorized.
     pub(crate) fn from_request_head(
         request: &ServiceRequest,
         settings: &ObservabilitySettings,
@@ -64,14 +64,14 @@ impl RequestContext {
     ) -> Self {
         let headers = request.headers();
         let trusted = settings.trust_request_id;
-        let request_id = only_valid(headers, &REQUEST_ID_HEADER);
+        let request_id = single_valid_id(headers, &REQUEST_ID_HEADER);
         let ignored_request = match &request_id {
             Ok(None) => None,
             Ok(Some(_)) => (!trusted).then_some(Ignored::RequestUntrusted),
             Err(InvalidId) => Some(Ignored::RequestInvalid),
         };
         let request_id = request_id.ok().flatten().filter(|_| trusted);
-        let project = only_valid(headers, &PROJECT_ID_HEADER);
+        let project = single_valid_id(headers, &PROJECT_ID_HEADER);
         let has_invalid_project = project.is_err();
         let project = project.ok().flatten().cloned();
         let baggage = (trusted && settings.forward_baggage).then(|| trace_context::baggage(headers)).flatten();
@@ -84,11 +84,12 @@ impl RequestContext {
             ignored_request,
             has_invalid_project,
             route: OnceLock::new(),
-            upload_broke_off: AtomicBool::new(false),
+            upload_aborted: AtomicBool::new(false),
         }))
     }
 
-    /// The context of the request whose span (or a span within it) is current, also in a task that took the span along.
+    /// Returns the context of the current request: the one whose span, or a span within it, is current. This works in
+    /// tasks that carry the span, too.
     pub fn current() -> Option<Self> {
         Span::current()
             .with_subscriber(|(id, dispatch)| {
@@ -98,90 +99,90 @@ impl RequestContext {
             .flatten()
     }
 
-    /// The request's id: valid as it came, else a UUID v4.
+    /// The request's id: the caller's if it is valid and trusted, else a UUID v4.
     pub fn request_id(&self) -> &str {
         ascii(self.0.request.as_bytes())
     }
 
-    /// The project, from the path where [`ProjectFromPath`](crate::ProjectFromPath) is in use, else from the header;
-    /// only where a route takes the request, and the caller may speak for the project.
+    /// The request's project: from the path if [`ProjectFromPath`](crate::ProjectFromPath) is in use, else from the
+    /// header. `None` if no route matches the request or the caller is not authorized for the project.
     pub fn project_id(&self) -> Option<&str> {
         self.0.project.current().map(|(project, _)| project)
     }
 
-    /// Says for which projects the caller of this request may speak. For the middleware that knows who the caller is,
-    /// and called once: a second check is ignored. `check` gets the project id in the header at once, and the one in
-    /// the path when it is known. Before this call a request has no project if the service's middleware was made with
+    /// Sets the check that decides which projects this caller is authorized for. The service's authentication middleware
+    /// calls it once; later calls are ignored. `check` is called with the project id in the header immediately, and with
+    /// the one in the path when it is known. See
     /// [`require_project_check`](crate::ObservabilityMiddleware::require_project_check).
     pub fn set_project_check(&self, check: impl Fn(&str) -> ProjectClaim + Send + Sync + 'static) {
         self.0.project.set_check(Box::new(check));
         self.record_project();
     }
 
-    /// Says that there is such a project as the one of this request, as far as the caller may speak for it: its label
-    /// then comes from the part of the budget that is for known projects
-    /// ([`ProjectClaim::Verified`]). For a handler that has found it.
+    /// Confirms that the request's project exists, if the caller is authorized for it. Its label then uses the label sets
+    /// reserved for known projects ([`ProjectClaim::Verified`]). Handlers call it when they have found the project.
     pub fn confirm_project(&self) {
         self.0.project.confirm();
     }
 
-    /// Which of the caller's ids were not kept, and why. It is known once the request is at its end.
+    /// The ignored ids of the caller, with the reasons. Complete when the request has ended.
     pub(crate) fn ignored(&self, is_unmatched: bool) -> impl Iterator<Item = Ignored> + use<> {
         let project = &self.0.project;
-        let of_project = match () {
+        let ignored_project = match () {
             () if self.0.has_invalid_project => Some(Ignored::ProjectInvalid),
             () if !project.is_claimed() || project.current().is_some() => None,
             () if is_unmatched => Some(Ignored::ProjectUnmatched),
             () => Some(Ignored::ProjectRefused),
         };
-        self.0.ignored_request.into_iter().chain(of_project)
+        self.0.ignored_request.into_iter().chain(ignored_project)
     }
 
     pub(crate) fn project(&self) -> &ClaimedProject {
         &self.0.project
     }
 
-    /// Puts the project on the root span, where lines are of a format that reads it there.
+    /// Records the project on the root span if the log format reads it from there.
     fn record_project(&self) {
         if let (LogFormat::Bunyan, Some(project)) = (self.0.format, self.project_id()) {
             Span::current().record("project_id", project);
         }
     }
 
-    /// Notes the route that took the request, if one did.
-    pub(crate) fn note_route(&self, request: &HttpRequest) {
+    /// Records the pattern of the matched route, if there is one.
+    pub(crate) fn record_route(&self, request: &HttpRequest) {
         if self.0.route.get().is_none()
-            && let Some(pattern) = route::taken(request)
+            && let Some(pattern) = route::matched_pattern(request)
         {
             self.0.route.get_or_init(|| pattern);
         }
     }
 
-    /// The pattern of the route that took the request, if that was noted.
+    /// Pattern of the matched route, if it was recorded.
     pub(crate) fn route(&self) -> Option<&str> {
         self.0.route.get().map(String::as_str)
     }
 
-    pub(crate) fn upload_broke_off(&self) {
-        self.0.upload_broke_off.store(true, Ordering::Relaxed);
+    /// Records that the client disconnected during its upload.
+    pub(crate) fn set_upload_aborted(&self) {
+        self.0.upload_aborted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the client went away while it sent the request's body.
-    pub(crate) fn is_upload_cut(&self) -> bool {
-        self.0.upload_broke_off.load(Ordering::Relaxed)
+    /// Whether the client disconnected while it sent the request body.
+    pub(crate) fn is_upload_aborted(&self) -> bool {
+        self.0.upload_aborted.load(Ordering::Relaxed)
     }
 
-    /// The trace the caller is in: 32 hexadecimal digits.
+    /// The caller's trace id: 32 hexadecimal digits.
     pub fn trace_id(&self) -> Option<&str> {
         self.0.trace.as_ref().map(TraceContext::trace_id)
     }
 
-    /// The caller's span: 16 hexadecimal digits.
+    /// The caller's span id: 16 hexadecimal digits.
     pub fn span_id(&self) -> Option<&str> {
         self.0.trace.as_ref().map(TraceContext::span_id)
     }
 
-    /// The headers an outgoing request should have to be found under the same ids: name and value, all of them ASCII.
+    /// The headers that give an outgoing request the same ids: pairs of name and value, all ASCII.
     pub fn outgoing_headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let trace = self.0.trace.as_ref();
         [
@@ -202,7 +203,7 @@ impl RequestContext {
         self.0.format
     }
 
-    /// The first valid one stays.
+    /// Sets the project found in the path. Only the first valid one is used.
     pub(crate) fn set_project_from_path(&self, project: &str) {
         self.0.project.set_in_path(project);
         self.record_project();
@@ -216,23 +217,23 @@ impl FromRequest for RequestContext {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let context = request.extensions().get::<Self>().cloned();
         if let Some(context) = &context {
-            context.note_route(request);
+            context.record_route(request);
         }
         ready(context.ok_or(NoContext))
     }
 }
 
-/// Whether a request or project id may be kept: 1–128 characters of `A-Z a-z 0-9 . _ - : / + =`.
+/// Whether a request or project id is valid: 1–128 characters of `A-Z a-z 0-9 . _ - : / + =`.
 pub fn is_valid_id(id: &[u8]) -> bool {
     let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/+=".contains(byte);
     (1..=MAX_ID_CHARS).contains(&id.len()) && id.iter().all(valid)
 }
 
-/// A header whose id can't be kept.
+/// A header does not hold exactly one valid id.
 struct InvalidId;
 
-/// A header that is there twice is as good as none: which one is meant can't be known.
-fn only_valid<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, InvalidId> {
+/// Reads an id from a header. A repeated header is invalid, because it is ambiguous which value is meant.
+fn single_valid_id<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, InvalidId> {
     let mut values = headers.get_all(name);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -247,7 +248,7 @@ fn new_id() -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
-/// Text of bytes already known to be ASCII.
+/// Converts bytes that are known to be ASCII.
 pub(crate) fn ascii(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_becomes_a_v4() {
+    fn an_invalid_or_missing_id_is_replaced_by_a_uuid_v4() {
         for bad in [&[][..], &[""], &["a b"], &["a\"b"], &["é"], &["a\tb"], &["x".repeat(129).as_str()], &["a", "b"]] {
             let id = id_for(bad);
             assert_eq!(Uuid::parse_str(&id).expect("a uuid").get_version_num(), 4, "{bad:?} gave {id}");

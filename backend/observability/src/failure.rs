@@ -1,5 +1,5 @@
-//! The error that leaves the middleware in place of another one: its response has the request's id, and the end of its
-//! body counts the request.
+//! Wraps an error that leaves the middleware, so that its response has the request's id and the end of its body counts
+//! the request.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -16,13 +16,13 @@ use crate::catch_panic::{HandlerPanic, catching};
 use crate::context::{REQUEST_ID_HEADER, RequestContext};
 use crate::logs::with_context;
 
-/// An error with its request's account, which is settled when its response's body ends, or when the error is dropped
-/// because an outer middleware answered in its place.
+/// An error with its request's account. The account settles when the body of the error response ends, or when the error
+/// is dropped because an outer middleware replaced the response.
 pub(crate) struct Failure {
     cause: Error,
     context: RequestContext,
     status: Cell<StatusCode>,
-    /// Whether the handler panicked, or the error itself did so.
+    /// Whether the handler or a method of the error panicked.
     panicked: Cell<bool>,
     account: RefCell<Option<Box<Account>>>,
 }
@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// The error's own response; none if making it panicked, now or before.
+    /// The error's own response; `None` if creating it panics or has panicked before.
     fn own_response(&self) -> Option<HttpResponse<BoxBody>> {
         if self.panicked.get() {
             return None;
@@ -63,7 +63,7 @@ impl Failure {
     }
 }
 
-/// Runs code of the error's as part of its request; none if it panics.
+/// Runs a method of the error within the request's context; `None` if it panics.
 fn caught<T>(context: &RequestContext, code: impl FnOnce() -> T) -> Option<T> {
     let mut result = None;
     with_context(context, || result = catching(code).ok());
@@ -99,7 +99,7 @@ impl ResponseError for Failure {
         match self.account.borrow_mut().take() {
             Some(mut account) => {
                 if !self.panicked.get() {
-                    // not always the status that the error names
+                    // may differ from the error's `status_code`
                     account.respond(response.status(), Outcome::HandlerError);
                 }
                 response.map_body(|_, body| BoxBody::new(AccountedBody::new(body, account)))
@@ -109,7 +109,7 @@ impl ResponseError for Failure {
     }
 }
 
-/// RFC 9457 problem details, without the panic's message: that is for the log.
+/// Problem details (RFC 9457) without the panic message, which is only logged.
 fn panic_response(request_id: &str) -> HttpResponse {
     let problem = json!({
         "type": "about:blank", "title": "Internal Server Error", "status": 500, "request_id": request_id,

@@ -1,72 +1,142 @@
-//! Request ids, Prometheus metrics and JSON logs for any Actix service, in three lines:
+//! Request ids, Prometheus metrics and JSON logs for any Actix service.
 //!
 //! ```no_run
-//! use actix_web::{App, HttpServer, web};
+//! use actix_web::{App, HttpServer, Responder, web};
+//! use observability::Observability;
+//!
+//! async fn hello(name: web::Path<String>) -> impl Responder {
+//!     tracing::info!(%name, "greeting");
+//!     format!("hello, {name}\n")
+//! }
 //!
 //! #[actix_web::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let obs = observability::Observability::from_env("my-service")?; // 1
+//!     let obs = Observability::from_env("hello")?; // reads settings, starts logging
 //!     let app = move || {
 //!         App::new()
-//!             .route("/", web::get().to(|| async { "hello" }))
-//!             .configure(obs.metrics_route()) // 2
-//!             .wrap(obs.middleware()) // 3
+//!             .route("/hello/{name}", web::get().to(hello))
+//!             .configure(obs.metrics_route()) // adds GET /metrics
+//!             .wrap(obs.middleware()) // ids, metrics and access lines; wrap it last
 //!     };
-//!     Ok(HttpServer::new(app).bind("127.0.0.1:8080")?.run().await?)
+//!     HttpServer::new(app).bind(("127.0.0.1", 8080))?.run().await?;
+//!     Ok(())
 //! }
 //! ```
 //!
-//! Now each response has `X-Request-Id` (the caller's, if valid), each line written with `tracing` or `log` while
-//! a request is handled has its `request_id` and `project_id`, each request is counted once and has one access line,
-//! a panic is a 500 with a line, and `GET /metrics` has it all. What is set, and how: [`ObservabilitySettings::VARIABLES`].
+//! `cargo run -p observability --example hello` runs this program. A request to it:
 //!
-//! What a service uses beyond that:
-//! - [`RequestContext`], an extractor, or [`RequestContext::current`]: the ids of the request at hand;
-//! - [`ProjectFromPath`]: takes the project from a `{project_id}` in the path;
-//! - [`ObservabilityMiddleware::require_project_check`]: for services that know their callers, who may speak for a
-//!   project; [`RequestContext::confirm_project`]: for handlers that have found it;
-//! - [`spawn`], [`spawn_blocking`]: tasks that keep the ids, in place of `actix_web::rt::spawn` and
-//!   `actix_web::web::block`;
-//! - [`client::Client`]: outgoing requests that pass them on;
-//! - [`Observability::registry`]: a place for the service's own metrics;
-//! - [`Observability::flush`]: before `std::process::exit`.
+//! ```console
+//! $ curl -H 'X-Request-Id: demo-1' http://127.0.0.1:8080/hello/you
+//! hello, you
+//! $ curl -s http://127.0.0.1:8080/metrics | grep ^request_count
+//! request_count{endpoint="/hello/{name}",method="GET",project_id="none",service="hello",status="200"} 1
+//! ```
 //!
-//! Clients that go away are noticed while their request is handled only with `HttpServer::h1_allow_half_closed(false)`; by
-//! default Actix lets a client close its side and waits to answer it, and such a request counts as answered.
+//! The program logs one line of the handler and one access line:
 //!
-//! An error value that a handler or middleware returns with a 5xx status is written as one line (`the request
-//! failed`), its field `error` with the chain of causes; handlers need not do so again. [`log_causes_of`] names the
-//! service's own error types for that. With a 4xx status, as of an extractor, it is a line at debug (`the request was
-//! refused`).
+//! ```json
+//! {"timestamp":"2026-11-30T20:31:09.417220Z","service":"hello","level":"info","message":"greeting","request_id":"demo-1","project_id":null,"target":"hello","name":"you"}
+//! {"timestamp":"2026-11-30T20:31:09.417262Z","service":"hello","level":"info","message":"GET /hello/{name}","request_id":"demo-1","project_id":null,"target":"access","method":"GET","endpoint":"/hello/{name}","status":200,"duration_ms":0.211,"outcome":"answered"}
+//! ```
 //!
-//! # What callers can invent
+//! # What every request gets
 //!
-//! | input | what it can do |
+//! - A request id: the caller's `X-Request-Id` if it is valid, else a UUID v4. It is in the response, and in every line
+//!   that is logged with `tracing` or `log` while the request is handled, at every level.
+//! - One access line, and one count in each of `request_count`, `request_duration_seconds` and, if a response was sent,
+//!   `response_status_count`. A request is counted when its response body ends, regardless of its outcome.
+//! - A line of level `error` if it fails. A panic is logged and answered with 500. An error value returned with a 5xx
+//!   status is logged as `request failed`, with the chain of causes in the field `error`, so handlers need not log it.
+//!   An error with a 4xx status, such as an extractor's, is logged as `request refused` at level `debug`.
+//!
+//! # Beyond the three lines
+//!
+//! | to do this | use |
 //! | --- | --- |
-//! | `X-Request-Id` | kept if valid, so a caller can write access lines into the story of an id that it knows; not with `TRUST_REQUEST_ID=0`, for a service at the edge |
-//! | `traceparent`, `tracestate` | the same, with the trace |
-//! | `X-Project-Id`, `{project_id}` in a path | a label and `project_id` in lines where a route takes the request, and, with a project check, where the caller may speak for it |
-//! | method, path | methods that HTTP does not define are one label value; a path is never one, nor in an access line |
-//! | `baggage` | passed on with `FORWARD_BAGGAGE=1`, never logged |
+//! | read the ids of the current request | [`RequestContext`], an extractor, or [`RequestContext::current`] |
+//! | take the project from `{project_id}` in the path | [`ProjectFromPath`] |
+//! | authorize callers for projects | [`ObservabilityMiddleware::require_project_check`] |
+//! | confirm in a handler that a project exists | [`RequestContext::confirm_project`] |
+//! | keep the ids in tasks and blocking code | [`spawn`], [`spawn_blocking`] instead of Actix's own |
+//! | keep the ids in outgoing requests | [`client::Client`] |
+//! | log the causes of the service's own error types | [`log_causes_of`] |
+//! | add the service's own metrics | [`Observability::registry`] |
+//! | flush log lines before `std::process::exit` | [`Observability::flush`] |
+//! | change the settings | [`ObservabilitySettings::VARIABLES`], [`Observability::start`] |
 //!
-//! # Modules, in the order a request meets them
+//! To detect clients that disconnect while their request is handled, set `HttpServer::h1_allow_half_closed(false)`. By
+//! default Actix waits to answer a client that has closed its side, and such a request is counted as `answered`.
 //!
-//! `settings` → `wiring` (knows all) → `middleware` → `context` (`trace_context`, `project_claim`) → `accounting`,
-//! `route`, `upload`, `body`, `failure` → `root_span`, `causes` → `catch_panic` → `project` → the handler, with
-//! `spawn` and `client` → `metrics` and `logs`.
+//! # Testing your telemetry
 //!
-//! # Bounds
+//! [`testing::TestTelemetry`] captures the log lines and metrics of one test, so that they can be asserted like any other
+//! behaviour:
 //!
-//! | what | bound | beyond |
+//! ```
+//! use actix_web::test::{TestRequest, call_and_read_body, init_service};
+//! use actix_web::{App, HttpResponse, web};
+//! use observability::prometheus::IntCounter;
+//! use observability::testing::TestTelemetry;
+//!
+//! async fn pay(payments: web::Data<IntCounter>) -> HttpResponse {
+//!     payments.inc();
+//!     tracing::info!(amount = 12, "payment accepted");
+//!     HttpResponse::Accepted().body("thank you")
+//! }
+//!
+//! # #[actix_web::main] // in a test: #[actix_web::test]
+//! # async fn main() { a_payment_is_logged_and_counted().await.unwrap() }
+//! async fn a_payment_is_logged_and_counted() -> Result<(), Box<dyn std::error::Error>> {
+//!     let telemetry = TestTelemetry::new("shop")?;
+//!     let _capture = telemetry.capture();
+//!     let obs = telemetry.observability();
+//!     let payments = IntCounter::new("payments_total", "Payments accepted")?;
+//!     obs.registry().register(Box::new(payments.clone()))?;
+//!     let app = App::new().app_data(web::Data::new(payments)).route("/pay", web::post().to(pay));
+//!     let app = init_service(app.wrap(obs.middleware())).await;
+//!
+//!     // a request is counted when its body has been read
+//!     let request = TestRequest::post().uri("/pay").insert_header(("X-Request-Id", "test-1"));
+//!     call_and_read_body(&app, request.to_request()).await;
+//!
+//!     let lines = telemetry.lines_with_message("payment accepted");
+//!     assert_eq!(lines.len(), 1);
+//!     assert_eq!((&lines[0]["amount"], &lines[0]["request_id"]), (&12.into(), &"test-1".into()));
+//!     assert_eq!(telemetry.access_lines()[0]["outcome"], "answered");
+//!     assert_eq!(telemetry.metric("request_count", &[("endpoint", "/pay"), ("status", "202")]), 1.0);
+//!     assert_eq!(telemetry.metric("payments_total", &[]), 1.0);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Untrusted input
+//!
+//! | input | effect |
+//! | --- | --- |
+//! | `X-Request-Id` | Kept if valid, so a caller can add lines to the story of any id that it knows. Set `TRUST_REQUEST_ID=0` for a service exposed to the internet. |
+//! | `traceparent`, `tracestate` | The same, for traces. |
+//! | `X-Project-Id`, `{project_id}` in a path | A label, and `project_id` in log lines, if a route matches the request and, with a project check, the caller is authorized. |
+//! | method, path | Methods that HTTP does not define share one label value. A path is never a label, nor in an access line. |
+//! | `baggage` | Forwarded with `FORWARD_BAGGAGE=1`, never logged. |
+//!
+//! # Limits
+//!
+//! | what | limit | beyond it |
 //! | --- | --- | --- |
 //! | request and project ids | [`MAX_ID_CHARS`] | replaced by a UUID; ignored |
 //! | label sets of request metrics | [`DEFAULT_LABEL_SETS`] | folded and counted |
-//! | `tracestate` | 32 members, 512 bytes | dropped |
-//! | `baggage` | 64 members, 8 KiB | dropped |
-//! | an error's causes | 32 causes, 8 KiB | cut, marked with `…` |
-//! | log lines in memory | [`DEFAULT_LOG_BUFFER_BYTES`] | dropped whole and counted |
-//! | one log line | 1 MiB | dropped whole and counted |
-//! | one string in a line | 64 KiB | cut, marked with `…` |
+//! | `tracestate` | 32 members, 512 bytes | ignored |
+//! | `baggage` | 64 members, 8 KiB | ignored |
+//! | causes of an error | 32 causes, 8 KiB | truncated, marked with `…` |
+//! | log lines in memory | [`DEFAULT_LOG_BUFFER_BYTES`] | dropped and counted |
+//! | one log line | 1 MiB | dropped and counted |
+//! | one string in a line | 64 KiB | truncated, marked with `…` |
+//!
+//! # Modules, in the order a request passes through them
+//!
+//! `settings` → `wiring` (knows all others) → `middleware` → `context` (`trace_context`, `project_claim`) → `accounting`,
+//! `route`, `upload`, `body`, `failure` → `root_span`, `causes` → `catch_panic` → `project` → the handler, with
+//! `spawn` and `client` → `metrics` and `logs`. `testing` is for tests.
 
 mod settings;
 mod wiring;
@@ -97,6 +167,8 @@ mod spawn;
 mod metrics;
 
 mod logs;
+
+pub mod testing;
 
 pub use body::AccountedBody;
 pub use causes::log_causes_of;

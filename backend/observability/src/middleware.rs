@@ -1,5 +1,5 @@
-//! The one middleware a service wraps its app with. From the outside in: accounting, then the request's context and
-//! root span, then the catching of panics, then the app.
+//! The middleware that a service wraps its app with. Its layers, from the outside in: accounting, the request's context
+//! and root span, panic handling, the app.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -28,8 +28,8 @@ use crate::upload;
 type Logger = TracingLogger<RequestRootSpan>;
 type Logged<S> = <Logger as Transform<CatchPanicService<S>, ServiceRequest>>::Transform;
 
-/// Made by [`Observability::middleware`](crate::Observability::middleware). Wrap it last, so that it is outermost and
-/// sees what is sent.
+/// The middleware returned by [`Observability::middleware`](crate::Observability::middleware). Wrap it last, so that it
+/// is outermost and sees what is sent.
 #[derive(Clone, Debug)]
 pub struct ObservabilityMiddleware {
     pub(crate) settings: Arc<ObservabilitySettings>,
@@ -39,12 +39,12 @@ pub struct ObservabilityMiddleware {
 }
 
 impl ObservabilityMiddleware {
-    /// A request has no project, in lines and metrics, until the service says that its caller may speak for it: see
-    /// [`RequestContext::set_project_check`]. For services that know their callers; others take the project that
-    /// a request names, where a route takes the request.
+    /// Ignores the project of a request until the service authorizes the caller for it with
+    /// [`RequestContext::set_project_check`]. This is for services that authenticate their callers. Without it, the
+    /// project that a request names is used if a route matches the request.
     ///
-    /// Half of the budget of label sets is then for projects that the check calls
-    /// [`Verified`](crate::ProjectClaim::Verified), which others can't use up.
+    /// Half of the label sets are then reserved for projects that the check reports as
+    /// [`Verified`](crate::ProjectClaim::Verified), so that invented ids can't use them up.
     ///
     /// ```
     /// use actix_web::body::MessageBody;
@@ -53,7 +53,7 @@ impl ObservabilityMiddleware {
     /// use actix_web::{App, Error, HttpMessage, error};
     /// use observability::{Observability, ProjectClaim, RequestContext};
     ///
-    /// /// The project of a token: a stand-in for the service's own.
+    /// /// Looks up the project of a token; a stand-in for the service's own authentication.
     /// fn project_of(token: Option<&str>) -> Option<String> {
     ///     (token? == "Bearer 0123").then(|| "billing".to_owned())
     /// }
@@ -63,10 +63,10 @@ impl ObservabilityMiddleware {
     ///     next: Next<impl MessageBody>,
     /// ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     ///     let token = request.headers().get("Authorization").and_then(|value| value.to_str().ok());
-    ///     let own = project_of(token).ok_or_else(|| error::ErrorUnauthorized("unknown token"))?;
+    ///     let own_project = project_of(token).ok_or_else(|| error::ErrorUnauthorized("unknown token"))?;
     ///     if let Some(context) = request.extensions().get::<RequestContext>() {
     ///         context.set_project_check(move |project| {
-    ///             if project == own { ProjectClaim::Verified } else { ProjectClaim::Refused }
+    ///             if project == own_project { ProjectClaim::Verified } else { ProjectClaim::Refused }
     ///         });
     ///     }
     ///     next.call(request).await
@@ -79,7 +79,7 @@ impl ObservabilityMiddleware {
     #[must_use]
     pub fn require_project_check(mut self) -> Self {
         self.check_required = true;
-        self.metrics.keep_room_for_known();
+        self.metrics.reserve_half_for_known();
         self
     }
 }
@@ -105,7 +105,7 @@ where
     }
 }
 
-/// The service of [`ObservabilityMiddleware`].
+/// The service created by [`ObservabilityMiddleware`].
 pub struct ObservabilityService<S> {
     service: S,
     worker: Rc<Worker>,
@@ -133,16 +133,16 @@ where
 }
 
 pin_project! {
-    /// The response to come. Dropped before that, it counts the request as one whose client is gone.
+    /// Future of the response. If it is dropped before it completes, the request is counted as `client_gone`.
     pub struct ObservabilityFuture<F> {
-        // none once it is dropped
+        // `None` after the drop
         #[pin]
         inner: Option<F>,
         account: Option<Box<Account>>,
     }
 
     impl<F> PinnedDrop for ObservabilityFuture<F> {
-        /// What the handler held may write lines when dropped: they are the request's.
+        /// Drops the handler's future within the request's context, because destructors may log.
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if let Some(account) = this.account {
@@ -161,9 +161,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(inner) = this.inner.as_pin_mut() else { unreachable!("polled after it was dropped") };
+        let Some(inner) = this.inner.as_pin_mut() else { unreachable!("polled after drop") };
         let result = poll_ready!(inner.poll(cx));
-        let Some(mut account) = this.account.take() else { unreachable!("polled after it was ready") };
+        let Some(mut account) = this.account.take() else { unreachable!("polled after completion") };
         Poll::Ready(match result {
             Ok(mut response) => {
                 response.headers_mut().insert(REQUEST_ID_HEADER, account.context().request_id_header());

@@ -1,4 +1,4 @@
-//! Takes the project from the path, which is known only after routing.
+//! Middleware that reads the project from the path, which is known only after routing.
 
 use std::future::{Ready, ready};
 
@@ -7,9 +7,10 @@ use actix_web::{Error, HttpMessage};
 
 use crate::context::RequestContext;
 
-/// Middleware for a scope or resource whose own pattern has `{project_id}`: the value there, if it is a valid id,
-/// goes before the header's, in lines and metrics, where the caller may speak for it. (A scope sees its own pattern
-/// only; wrap the resource if the parameter stands there.)
+/// Middleware that uses `{project_id}` in the path as the request's project. If the value is a valid id and the caller is
+/// authorized for it, it takes precedence over the header in log lines and metrics.
+///
+/// Wrap the scope or resource whose own pattern has the parameter: a scope does not see the patterns of its resources.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProjectFromPath;
 
@@ -28,7 +29,7 @@ where
     }
 }
 
-/// The service of [`ProjectFromPath`].
+/// The service created by [`ProjectFromPath`].
 #[derive(Debug)]
 pub struct ProjectFromPathService<S> {
     service: S,
@@ -48,7 +49,7 @@ where
         if let (Some(project), Some(context)) =
             (request.match_info().get("project_id"), request.extensions().get::<RequestContext>())
         {
-            // a scope is entered before it is known whether it has a route for the rest of the path
+            // Actix enters a scope before it knows whether a route matches the rest of the path
             if request.resource_map().has_resource(request.match_info().as_str()) {
                 context.set_project_from_path(project);
             }

@@ -1,5 +1,5 @@
-//! The span that is open while a request is handled. It has no fields of its own: the request's ids hang on it as one
-//! value, so that any line written within it, or in a task that took it along, finds them at any log level.
+//! The span of a request. It carries the request's ids as one extension value, so that every line logged within it, or in
+//! a task that carries it, finds them at any log level.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -15,10 +15,10 @@ use crate::causes;
 use crate::context::RequestContext;
 use crate::settings::LogFormat;
 
-/// The root span's target, which the filter lets through whatever `RUST_LOG` says.
+/// Target of the root span. The log filter always enables it, whatever `RUST_LOG` is.
 pub(crate) const ROOT_SPAN_TARGET: &str = "observability::request";
 
-/// Makes the root span for `tracing_actix_web::TracingLogger`.
+/// Creates the root span for `tracing_actix_web::TracingLogger`.
 #[derive(Debug)]
 pub struct RequestRootSpan;
 
@@ -26,7 +26,7 @@ impl RootSpanBuilder for RequestRootSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let extensions = request.extensions();
         let Some(context) = extensions.get::<RequestContext>() else { return Span::none() };
-        // level ERROR, so that it is there whatever RUST_LOG says
+        // level ERROR, so that it is enabled whatever RUST_LOG is
         let span = match context.format() {
             LogFormat::Json => tracing::error_span!(target: ROOT_SPAN_TARGET, "request"),
             LogFormat::Bunyan => tracing::error_span!(
@@ -46,8 +46,7 @@ impl RootSpanBuilder for RequestRootSpan {
         span
     }
 
-    /// Writes why a request failed on the server's side, and at debug why it was refused; the access line says only
-    /// that it did.
+    /// Logs the error of a request: a server error at level `error`, a client error at level `debug`.
     fn on_request_end<B: MessageBody>(_: Span, outcome: &Result<ServiceResponse<B>, Error>) {
         let error = match outcome {
             Ok(response) => response.response().error(),
@@ -55,23 +54,23 @@ impl RootSpanBuilder for RequestRootSpan {
         };
         if let Some(error) = error.filter(|error| error.as_error::<HandlerPanic>().is_none()) {
             let status = outcome.as_ref().map(ServiceResponse::status);
-            // an error may panic when it is printed
-            let _ = catching(|| write_failure(error, status.ok()));
+            // printing an error may panic
+            let _ = catching(|| log_error(error, status.ok()));
         }
     }
 }
 
-fn write_failure(error: &Error, status: Option<StatusCode>) {
+fn log_error(error: &Error, status: Option<StatusCode>) {
     let status = status.unwrap_or_else(|| {
         catching(|| error.as_response_error().status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     });
     let causes = || catching(|| causes::of_response(error)).unwrap_or_else(|_| "(can't be printed)".to_owned());
-    let client_is_gone = || RequestContext::current().is_some_and(|context| context.is_upload_cut());
-    if status.is_server_error() && !client_is_gone() {
-        tracing::error!(target: "observability", error = causes(), "the request failed");
+    let is_client_gone = || RequestContext::current().is_some_and(|context| context.is_upload_aborted());
+    if status.is_server_error() && !is_client_gone() {
+        tracing::error!(target: "observability", error = causes(), "request failed");
     } else if (status.is_client_error() || status.is_server_error())
         && tracing::enabled!(target: "observability", tracing::Level::DEBUG)
     {
-        tracing::debug!(target: "observability", error = causes(), status = status.as_u16(), "the request was refused");
+        tracing::debug!(target: "observability", error = causes(), status = status.as_u16(), "request refused");
     }
 }

@@ -1,46 +1,45 @@
-//! The pattern of the route that took a request.
+//! Finds the route pattern of a request.
 //!
-//! A request that ended early (a panic, a client that disconnected, a middleware's error) takes with it what routing
-//! decided. Its pattern is then the only one that can take its path; where there are several, it is not known.
+//! A request that ended early (panic, disconnected client, error of a middleware) does not report its route. Its pattern
+//! is then looked up by the path, and unknown if several patterns match.
 
 use actix_web::HttpRequest;
 use actix_web::dev::{ResourceDef, ResourceMap};
 
-/// The pattern that routing took; none if it took no route, or was not reached. Actix itself looks the path up there,
-/// which may name a route that refused the request.
-pub(crate) fn taken(request: &HttpRequest) -> Option<String> {
+/// The pattern that routing matched; `None` if no route matched or routing was not reached. In these cases Actix's
+/// `match_pattern` looks up the path and may return a route that rejected the request.
+pub(crate) fn matched_pattern(request: &HttpRequest) -> Option<String> {
     let path = request.match_info();
     let (whole, rest) = (path.as_str(), path.unprocessed());
     if rest.len() == whole.len() && !whole.is_empty() {
         return None;
     }
     let pattern = request.match_pattern()?;
-    // the beginning of the path was taken: by a service of its own, such as static files, or by a scope that had no
-    // route for the rest
-    let taken = rest.is_empty() || !ResourceDef::new(pattern.as_str()).is_match(whole);
-    taken.then_some(pattern)
+    // only a prefix of the path matched: either a service such as static files, or a scope without a route for the rest
+    let is_matched = rest.is_empty() || !ResourceDef::new(pattern.as_str()).is_match(whole);
+    is_matched.then_some(pattern)
 }
 
-/// The patterns of an app.
+/// The route patterns of an app.
 #[derive(Debug)]
 pub(crate) struct Routes(Option<Node>);
 
 #[derive(Debug)]
 struct Node {
     definition: ResourceDef,
-    /// None for a resource, which takes the whole rest of a path.
+    /// `None` for a resource, which matches all of the remaining path.
     children: Option<Vec<Self>>,
 }
 
 impl Routes {
-    /// Reads the patterns out of Actix's map, which shows them by `Debug` only. If that changes, there are none, and a
-    /// request that ended early has no known route; the tests say so.
+    /// Reads the patterns from the `Debug` output of Actix's map, the only way to list them. If that format changes, no
+    /// pattern is found and a request that ended early has an unknown route; the tests detect it.
     pub(crate) fn read(map: &ResourceMap) -> Self {
         let text = format!("{map:?}");
         Self(Value::parse(&text).and_then(|map| Node::read(&map)))
     }
 
-    /// The one pattern that can take this path; none if there are several, or none.
+    /// The only pattern that matches this path; `None` if several or none do.
     pub(crate) fn only_candidate(&self, path: &str) -> Option<String> {
         let mut found = Vec::new();
         self.0.as_ref()?.candidates(path, String::new(), &mut found);
@@ -84,7 +83,7 @@ impl Node {
     }
 }
 
-/// What `Debug` prints of a value: a string, or a name with what stands in its brackets, by field if they have names.
+/// A parsed `Debug` output: a string, or a name with the values in its brackets and their field names, if any.
 #[derive(Debug)]
 enum Value<'a> {
     String(String),
@@ -138,7 +137,7 @@ impl<'a> Value<'a> {
         parts.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// All strings in it, in order.
+    /// All strings within the value, in order.
     fn strings(&self) -> Vec<String> {
         match self {
             Self::String(text) => vec![text.clone()],
@@ -147,7 +146,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads a quoted string. Of the escapes, those that patterns have: `\\` and `\"`; another one is kept as it stands.
+/// Parses a quoted string. Unescapes `\\`, `\"` and `\'`, the escapes that occur in patterns, and keeps others unchanged.
 fn quoted(rest: &mut &str) -> Option<String> {
     let mut text = String::new();
     let mut chars = rest.char_indices().skip(1);
@@ -174,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_only_pattern_that_can_take_a_path_is_found() {
+    fn the_only_matching_pattern_is_found() {
         let mut scope = ResourceMap::new(ResourceDef::root_prefix("/s/{id}"));
         scope.add(&mut ResourceDef::new("/u"), None);
         let mut map = ResourceMap::new(ResourceDef::prefix(""));

@@ -1,4 +1,4 @@
-//! What an operator may set, from the environment or by hand. It reads and checks; it starts nothing.
+//! Settings, read from the environment or built in code, and their validation. Nothing is started here.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -8,71 +8,71 @@ use thiserror::Error;
 use crate::context::is_valid_id;
 use crate::logs::filter::{self, DEFAULT_FILTER, LogFilter};
 
-/// Label sets the three request metrics may have together, unless `METRICS_LABEL_SETS` says otherwise.
+/// Default of `METRICS_LABEL_SETS`: maximum number of label sets of the three request metrics together.
 pub const DEFAULT_LABEL_SETS: usize = 2_000;
 
-/// Bytes of log lines held in memory until they are written; what comes beyond is dropped whole and counted.
+/// Size of the log buffer in bytes. A line that does not fit is dropped and counted.
 pub const DEFAULT_LOG_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
-/// Endpoints that write no access line unless `ACCESS_LOG_EXCLUDE` says otherwise.
+/// Default of `ACCESS_LOG_EXCLUDE`: endpoints that write no access line.
 pub const DEFAULT_ACCESS_LOG_EXCLUDE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Shape of the log lines.
+/// Format of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// The contract's record: one JSON object a line.
+    /// One JSON object per line, as described by the log record contract.
     Json,
-    /// The stock lines of `tracing-bunyan-formatter`.
+    /// The unmodified format of `tracing-bunyan-formatter`.
     Bunyan,
 }
 
-/// Where the log lines go.
+/// Destination of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogTarget {
-    /// Standard output, what a service's shipper reads.
+    /// Standard output, which a log shipper reads.
     Stdout,
-    /// Standard error, for programs whose standard output has another use.
+    /// Standard error, for programs that use standard output for something else.
     Stderr,
 }
 
 /// All settings of the library.
 #[derive(Clone, Debug)]
 pub struct ObservabilitySettings {
-    /// Value of `service` in lines and metrics: 1–128 characters, none of them a control character.
+    /// Value of `service` in log lines and metrics: 1–128 characters, no control characters.
     pub service: String,
-    /// Shape of the log lines.
+    /// Format of the log lines.
     pub log_format: LogFormat,
-    /// Where the log lines go; not settable from the environment.
+    /// Destination of the log lines. It cannot be set from the environment.
     pub log_target: LogTarget,
-    /// Which events are written, in the syntax of [`EnvFilter`](tracing_subscriber::EnvFilter); blank for the default.
+    /// Log filter in the syntax of [`EnvFilter`](tracing_subscriber::EnvFilter). Blank means the default, `info`.
     pub log_filter: String,
-    /// Bytes of lines held in memory until they are written; beyond, lines are dropped whole and counted.
+    /// Size of the log buffer in bytes. Lines that do not fit are dropped and counted.
     pub log_buffer_bytes: usize,
-    /// Whether a caller's `X-Request-Id` and `traceparent` are kept. Without that every request gets an id of its
-    /// own, and is in no trace.
+    /// Whether to keep a caller's `X-Request-Id` and `traceparent`. If false, every request gets a new id and belongs
+    /// to no trace.
     pub trust_request_id: bool,
-    /// Whether outgoing requests carry the `baggage` that a request came with.
+    /// Whether outgoing requests carry the `baggage` header of the current request.
     pub forward_baggage: bool,
-    /// Projects whose `project_id` folds last.
-    pub own_projects: HashSet<String>,
-    /// Label sets the three request metrics may have together, 8–100,000.
+    /// Projects whose `project_id` label is folded last when the label sets run out.
+    pub known_projects: HashSet<String>,
+    /// Maximum number of label sets of the three request metrics together, 8–100,000.
     pub label_sets: usize,
-    /// If set, `/metrics` is served there and nowhere else.
+    /// Address that serves `/metrics` instead of the service's own port.
     pub admin_listen: Option<SocketAddr>,
-    /// Endpoints (route patterns) that write no access line; they are counted all the same.
+    /// Endpoints (route patterns) that write no access line. Their requests are still counted.
     pub access_log_exclude: HashSet<String>,
 }
 
-/// A variable the library reads.
+/// An environment variable that the library reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name.
+    /// The variable's name.
     pub name: &'static str,
-    /// What it does, its form and its default, in a line.
+    /// One line: its effect, format and default.
     pub help: &'static str,
 }
 
-/// A setting that can't be used.
+/// A setting with an invalid value.
 #[derive(Debug, Error)]
 #[error("{name}={value:?}: {expected}")]
 pub struct SettingsError {
@@ -87,39 +87,54 @@ impl SettingsError {
         Self { name, value, expected: expected.into() }
     }
 
-    /// The variable at fault.
+    /// Name of the variable with the invalid value.
     pub fn variable(&self) -> &'static str {
         self.name
     }
 
-    /// What its value has to be, or why it can't be used.
+    /// The expected value, or the reason why the value is invalid.
     pub fn expected(&self) -> &str {
         &self.expected
     }
 }
 
 impl ObservabilitySettings {
-    /// Every variable [`from_env`](Self::from_env) reads, so that a service can refuse unknown ones.
+    /// Every variable that [`from_env`](Self::from_env) reads, so that a service can reject unknown ones.
     pub const VARIABLES: &'static [Variable] = &[
-        Variable { name: "SERVICE_NAME", help: "value of `service` in lines and metrics (default: the program's own)" },
-        Variable { name: "LOG_FORMAT", help: "json (default) or bunyan" },
-        Variable { name: "RUST_LOG", help: "which events are written, such as warn,my_service=debug (default info)" },
+        Variable {
+            name: "SERVICE_NAME",
+            help: "value of `service` in log lines and metrics (default: the program's name)",
+        },
+        Variable { name: "LOG_FORMAT", help: "log format: json (default) or bunyan" },
+        Variable { name: "RUST_LOG", help: "log filter, for example warn,my_service=debug (default info)" },
         Variable {
             name: "TRUST_REQUEST_ID",
-            help: "0 gives every request an id of its own and keeps no caller's X-Request-Id or traceparent, for a service at \
-                   the edge (default 1)",
+            help: "0 ignores the callers' X-Request-Id and traceparent and gives every request a new id, for services \
+                   exposed to the internet (default 1)",
         },
-        Variable { name: "FORWARD_BAGGAGE", help: "1 passes a request's baggage header on (default 0)" },
-        Variable { name: "METRICS_PROJECTS", help: "projects that keep their own label, by comma (default none)" },
-        Variable { name: "METRICS_LABEL_SETS", help: "label sets of request metrics, 8-100000 (default 2000)" },
-        Variable { name: "ADMIN_LISTEN", help: "address:port that alone serves /metrics (default: the service's own)" },
+        Variable {
+            name: "FORWARD_BAGGAGE",
+            help: "1 forwards the baggage header of a request to outgoing requests (default 0)",
+        },
+        Variable {
+            name: "METRICS_PROJECTS",
+            help: "comma-separated projects whose project_id label is folded last (default none)",
+        },
+        Variable {
+            name: "METRICS_LABEL_SETS",
+            help: "maximum number of label sets of request metrics, 8-100000 (default 2000)",
+        },
+        Variable {
+            name: "ADMIN_LISTEN",
+            help: "address:port that serves /metrics instead of the service's port (default none)",
+        },
         Variable {
             name: "ACCESS_LOG_EXCLUDE",
-            help: "endpoints without access line, by comma (default /healthz,/readyz,/metrics)",
+            help: "comma-separated endpoints without access lines (default /healthz,/readyz,/metrics)",
         },
     ];
 
-    /// The defaults for a service of this name.
+    /// Default settings for a service of this name.
     pub fn new(service: impl Into<String>) -> Self {
         Self {
             service: service.into(),
@@ -129,30 +144,30 @@ impl ObservabilitySettings {
             log_buffer_bytes: DEFAULT_LOG_BUFFER_BYTES,
             trust_request_id: true,
             forward_baggage: false,
-            own_projects: HashSet::new(),
+            known_projects: HashSet::new(),
             label_sets: DEFAULT_LABEL_SETS,
             admin_listen: None,
             access_log_exclude: DEFAULT_ACCESS_LOG_EXCLUDE.map(str::to_owned).into(),
         }
     }
 
-    /// The defaults, changed by the environment.
+    /// Default settings, overridden by environment variables.
     ///
     /// # Errors
-    /// A variable that is set but malformed or not UTF-8.
+    /// Returns an error if a variable is malformed or not UTF-8.
     pub fn from_env(service: &str) -> Result<Self, SettingsError> {
         for Variable { name, .. } in Self::VARIABLES {
             if let Err(std::env::VarError::NotUnicode(value)) = std::env::var(name) {
-                return Err(SettingsError::new(name, &value.to_string_lossy(), "is not UTF-8"));
+                return Err(SettingsError::new(name, &value.to_string_lossy(), "not valid UTF-8"));
             }
         }
         Self::from_lookup(service, |name| std::env::var(name).ok())
     }
 
-    /// Like [`from_env`](Self::from_env), with the variables from elsewhere.
+    /// Like [`from_env`](Self::from_env), with variables supplied by `lookup`.
     ///
     /// # Errors
-    /// A malformed value.
+    /// Returns an error if a value is malformed.
     pub fn from_lookup(service: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut settings = Self::new(service);
         if let Some(value) = lookup("SERVICE_NAME") {
@@ -162,7 +177,7 @@ impl ObservabilitySettings {
             settings.log_format = match value.as_str() {
                 "json" => LogFormat::Json,
                 "bunyan" => LogFormat::Bunyan,
-                _ => return Err(SettingsError::new("LOG_FORMAT", &value, "must be json or bunyan")),
+                _ => return Err(SettingsError::new("LOG_FORMAT", &value, "expected json or bunyan")),
             };
         }
         if let Some(value) = lookup("RUST_LOG").filter(|value| !value.trim().is_empty()) {
@@ -175,25 +190,29 @@ impl ObservabilitySettings {
                 None | Some("") => {}
                 Some("0") => *setting = false,
                 Some("1") => *setting = true,
-                Some(other) => return Err(SettingsError::new(name, other, "must be 0 or 1")),
+                Some(other) => return Err(SettingsError::new(name, other, "expected 0 or 1")),
             }
         }
         if let Some(value) = lookup("METRICS_PROJECTS") {
-            settings.own_projects = list(&value);
-            if let Some(project) = settings.own_projects.iter().find(|project| !is_valid_id(project.as_bytes())) {
-                let expected = "must be 1 to 128 of A-Z a-z 0-9 . _ - : / + = each, by comma";
+            settings.known_projects = list(&value);
+            if let Some(project) = settings.known_projects.iter().find(|project| !is_valid_id(project.as_bytes())) {
+                let expected = "expected comma-separated ids of 1 to 128 characters A-Z a-z 0-9 . _ - : / + =";
                 return Err(SettingsError::new("METRICS_PROJECTS", project, expected));
             }
         }
         if let Some(value) = lookup("METRICS_LABEL_SETS") {
             let parsed = value.parse();
             settings.label_sets = parsed
-                .map_err(|_| SettingsError::new("METRICS_LABEL_SETS", &value, "must be a number from 8 to 100000"))?;
+                .map_err(|_| SettingsError::new("METRICS_LABEL_SETS", &value, "expected a number from 8 to 100000"))?;
         }
         if let Some(value) = lookup("ADMIN_LISTEN").filter(|value| !value.is_empty()) {
             let parsed = value.parse();
             settings.admin_listen = Some(parsed.map_err(|_| {
-                SettingsError::new("ADMIN_LISTEN", &value, "must be an IP address and port such as 127.0.0.1:9100")
+                SettingsError::new(
+                    "ADMIN_LISTEN",
+                    &value,
+                    "expected an IP address and port, for example 127.0.0.1:9100",
+                )
             })?);
         }
         if let Some(value) = lookup("ACCESS_LOG_EXCLUDE") {
@@ -203,21 +222,21 @@ impl ObservabilitySettings {
         Ok(settings)
     }
 
-    /// Checks what was put together by hand as well.
+    /// Validates the settings, also those built in code.
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
         let length = self.service.chars().count();
         if length == 0 || length > 128 || self.service.chars().any(char::is_control) {
-            let expected = "must be 1 to 128 characters, none of them a control character";
+            let expected = "expected 1 to 128 characters without control characters";
             return Err(SettingsError::new("SERVICE_NAME", &self.service, expected));
         }
         if !(8..=100_000).contains(&self.label_sets) {
-            let expected = "must be a number from 8 to 100000";
+            let expected = "expected a number from 8 to 100000";
             return Err(SettingsError::new("METRICS_LABEL_SETS", &self.label_sets.to_string(), expected));
         }
         self.filter().map(drop)
     }
 
-    /// The filter of log lines.
+    /// Parses the log filter.
     pub(crate) fn filter(&self) -> Result<LogFilter, SettingsError> {
         filter::parse(&self.log_filter).map_err(|why| SettingsError::new("RUST_LOG", &self.log_filter, why))
     }
@@ -238,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_values_are_refused_by_name() {
+    fn a_malformed_value_is_rejected_with_the_variables_name() {
         for (name, value) in [
             ("SERVICE_NAME", ""),
             ("SERVICE_NAME", "a\nb"),
@@ -258,9 +277,9 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_split_by_comma() {
+    fn lists_are_comma_separated() {
         let settings = read(&[("METRICS_PROJECTS", "a, b,,"), ("ACCESS_LOG_EXCLUDE", "")]).expect("valid");
-        assert_eq!(settings.own_projects, HashSet::from(["a".to_owned(), "b".to_owned()]));
+        assert_eq!(settings.known_projects, HashSet::from(["a".to_owned(), "b".to_owned()]));
         assert!(settings.access_log_exclude.is_empty());
     }
 }

@@ -1,15 +1,15 @@
-//! Tasks that keep the request's ids.
+//! Spawns tasks that keep the ids of the current request.
 
 use std::future::Future;
 
 use actix_rt::task::JoinHandle;
 use tracing::{Instrument, Span};
 
-/// Starts a task on this worker whose lines and outgoing requests keep the ids of the request at hand, also after that
-/// request is answered. The task runs until its end; dropping the handle doesn't stop it.
+/// Spawns a task on this worker that keeps the ids of the current request in its log lines and outgoing requests, even
+/// after the request has ended. Dropping the handle detaches the task.
 ///
 /// # Panics
-/// Outside an Actix runtime.
+/// Panics outside an Actix runtime.
 pub fn spawn<F>(task: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
@@ -18,11 +18,11 @@ where
     actix_rt::spawn(task.in_current_span())
 }
 
-/// Runs blocking code on the thread pool, with the ids of the present request. In place of `actix_web::web::block`,
-/// which leaves them behind: what is logged in there has no request id.
+/// Runs blocking code on the thread pool with the ids of the current request. Use it instead of `actix_web::web::block`,
+/// whose log lines have no request id.
 ///
 /// # Panics
-/// Outside a Tokio runtime.
+/// Panics outside a Tokio runtime.
 pub fn spawn_blocking<F, T>(code: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,

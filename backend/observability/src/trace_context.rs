@@ -1,5 +1,5 @@
-//! W3C Trace Context: which `traceparent`, `tracestate` and `baggage` are valid, and what is read from them. It
-//! starts no trace of its own. What is invalid is dropped whole; `traceparent` counts without its `tracestate`.
+//! W3C Trace Context: parses and validates `traceparent`, `tracestate` and `baggage`. No trace is started here. An invalid
+//! header is ignored as a whole; `traceparent` is valid without `tracestate`.
 //!
 //! Sources: <https://www.w3.org/TR/trace-context/>, `traceparent` of versions 00 and later;
 //! <https://www.w3.org/TR/baggage/>.
@@ -12,16 +12,16 @@ pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
-/// Members of a `tracestate`, at most.
+/// Maximum number of members in `tracestate`.
 const STATE_MAX_MEMBERS: usize = 32;
-/// Bytes of a `tracestate`, all its headers together; a longer one is dropped.
+/// Maximum length of `tracestate` in bytes, all its headers together. A longer one is ignored.
 const STATE_MAX_BYTES: usize = 512;
-/// Members of a `baggage`, at most.
+/// Maximum number of members in `baggage`.
 const BAGGAGE_MAX_MEMBERS: usize = 64;
-/// Bytes of a `baggage`, all its headers together; a longer one is dropped.
+/// Maximum length of `baggage` in bytes, all its headers together. A longer one is ignored.
 const BAGGAGE_MAX_BYTES: usize = 8_192;
 
-/// A valid `traceparent`, and the `tracestate` that came with it.
+/// A valid `traceparent` with its `tracestate`.
 #[derive(Clone, Debug)]
 pub(crate) struct TraceContext {
     parent: HeaderValue,
@@ -29,7 +29,7 @@ pub(crate) struct TraceContext {
 }
 
 impl TraceContext {
-    /// None if the header is missing, there twice, or invalid.
+    /// Reads the headers; `None` if `traceparent` is missing, repeated or invalid.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let parent = headers.get(&TRACEPARENT)?;
         if headers.get_all(&TRACEPARENT).nth(1).is_some() || !is_valid(parent.as_bytes()) {
@@ -39,12 +39,12 @@ impl TraceContext {
         Some(Self { parent: parent.clone(), state })
     }
 
-    /// 32 lower-case hexadecimal digits.
+    /// The trace id: 32 lower-case hexadecimal digits.
     pub(crate) fn trace_id(&self) -> &str {
         crate::context::ascii(&self.parent.as_bytes()[3..35])
     }
 
-    /// 16 lower-case hexadecimal digits: the caller's span.
+    /// The caller's span id: 16 lower-case hexadecimal digits.
     pub(crate) fn span_id(&self) -> &str {
         crate::context::ascii(&self.parent.as_bytes()[36..52])
     }
@@ -58,12 +58,12 @@ impl TraceContext {
     }
 }
 
-/// A valid `baggage`.
+/// Reads the `baggage` header, if it is valid.
 pub(crate) fn baggage(headers: &HeaderMap) -> Option<HeaderValue> {
     joined(headers, &BAGGAGE, BAGGAGE_MAX_BYTES).filter(|baggage| is_valid_baggage(baggage.as_bytes()))
 }
 
-/// All values of a header as one list; none if that is empty or too long.
+/// Joins all values of a header to one list; `None` if it is empty or too long.
 fn joined(headers: &HeaderMap, name: &HeaderName, max_bytes: usize) -> Option<HeaderValue> {
     let mut values = headers.get_all(name);
     let first = values.next()?;
@@ -77,7 +77,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName, max_bytes: usize) -> Option<He
     (1..=max_bytes).contains(&whole.len()).then_some(whole)
 }
 
-/// `list`: members `key=value`, 32 at most, no key twice; empty members are allowed.
+/// Validates a list of at most 32 members `key=value` with distinct keys. Empty members are allowed.
 fn is_valid_state(state: &[u8]) -> bool {
     let mut keys = HashSet::new();
     let members = state.split(|byte| *byte == b',').map(trim).filter(|member| !member.is_empty());
@@ -89,7 +89,7 @@ fn is_valid_state(state: &[u8]) -> bool {
     valid.is_some_and(|members| (1..=STATE_MAX_MEMBERS).contains(&members.len()))
 }
 
-/// A simple key of 256 characters at most, or `tenant@system` of 241 and 14.
+/// Validates a simple key of at most 256 characters, or `tenant@system` of at most 241 and 14.
 fn is_state_key(key: &[u8]) -> bool {
     let rest = |part: &[u8]| {
         part.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(byte))
@@ -107,14 +107,14 @@ fn is_state_key(key: &[u8]) -> bool {
     }
 }
 
-/// 1 to 256 printable characters without comma and equals sign; no blank at the end, where it was cut off as one around
-/// the member.
+/// Validates a value of 1 to 256 printable characters without comma and equals sign. The caller has removed trailing
+/// blanks.
 fn is_state_value(value: &[u8]) -> bool {
     let printable = |byte: &u8| matches!(byte, 0x20..=0x7e) && !b",=".contains(byte);
     (1..=256).contains(&value.len()) && value.iter().all(printable)
 }
 
-/// Members `key=value;property…`, 64 at most.
+/// Validates a list of at most 64 members `key=value;property…`.
 fn is_valid_baggage(baggage: &[u8]) -> bool {
     let token = |part: &[u8]| !part.is_empty() && part.iter().all(|byte| is_token(*byte));
     let value = |part: &[u8]| part.iter().all(|byte| matches!(byte, 0x21..=0x7e) && !b"\",;\\".contains(byte));
@@ -130,12 +130,12 @@ fn is_valid_baggage(baggage: &[u8]) -> bool {
     members.clone().count() <= BAGGAGE_MAX_MEMBERS && members.all(valid)
 }
 
-/// A character of a token (RFC 9110, section 5.6.2).
+/// Whether a byte is a token character (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Without blanks and tabs around it.
+/// Removes surrounding blanks and tabs.
 fn trim(part: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = part.iter().position(|byte| !blank(byte)).unwrap_or(part.len());
@@ -143,6 +143,7 @@ fn trim(part: &[u8]) -> &[u8] {
     &part[start..end]
 }
 
+/// Validates a `traceparent` of version 00 or later.
 fn is_valid(value: &[u8]) -> bool {
     let hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let zero = |part: &[u8]| part.iter().all(|byte| *byte == b'0');
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_valid_parents_are_taken() {
+    fn only_a_valid_traceparent_is_accepted() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert!(is_valid(good.as_bytes()));
         assert!(is_valid(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"));
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_valid_states_are_passed_on() {
+    fn only_a_valid_tracestate_is_accepted() {
         let long = |count: usize| {
             vec!["a=1"; 1]
                 .into_iter()
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn only_valid_baggage_is_passed_on() {
+    fn only_valid_baggage_is_accepted() {
         for good in ["a=1", "a=1,b=%20x", "a = 1 ; p ; q=2 , b=", "userId=alice;ttl=3"] {
             assert!(is_valid_baggage(good.as_bytes()), "{good}");
         }

@@ -1,5 +1,5 @@
-//! A request's body on its way in: notes that the client went away before its end. A client that closes only its sending
-//! side in the middle of a body looks the same as one that went away.
+//! Watches request bodies and records when the client disconnects before the end. A client that closes only its sending
+//! side in the middle of a body cannot be told apart from one that disconnected.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,13 +12,13 @@ use futures_util::Stream;
 
 use crate::context::RequestContext;
 
-/// A payload that tells the request's context when it breaks off.
+/// A payload that records in the request's context that it was aborted.
 struct Upload {
     payload: Payload,
     context: RequestContext,
 }
 
-/// Watches the body of a request, if it has one.
+/// Wraps the body of a request, if it has one.
 pub(crate) fn watch(request: &mut ServiceRequest, context: &RequestContext) {
     if matches!(request.parts().1, Payload::None) {
         return;
@@ -34,20 +34,20 @@ impl Stream for Upload {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = Pin::new(&mut self.payload).poll_next(cx);
         if let Poll::Ready(Some(Err(error))) = &polled
-            && broke_off(&mut self.payload, error, cx)
+            && is_aborted(&mut self.payload, error, cx)
         {
-            self.context.upload_broke_off();
+            self.context.set_upload_aborted();
         }
         polled
     }
 }
 
-/// Whether the client went away, and did not send what is no body.
-fn broke_off(payload: &mut Payload, error: &PayloadError, cx: &mut Context<'_>) -> bool {
+/// Whether the error means that the client disconnected, as opposed to a malformed body.
+fn is_aborted(payload: &mut Payload, error: &PayloadError, cx: &mut Context<'_>) -> bool {
     match (error, payload) {
         (PayloadError::Overflow | PayloadError::UnknownLength | PayloadError::EncodingCorrupted, _) => false,
-        // Actix reports a malformed chunk with the same error as a client that went away, but only after the latter
-        // comes the end of the body.
+        // Actix reports a malformed chunk and a disconnected client with the same error. Only after a disconnect does the
+        // body end.
         (PayloadError::Incomplete(None), Payload::H1 { payload }) => {
             matches!(Pin::new(payload).poll_next(cx), Poll::Ready(None))
         }

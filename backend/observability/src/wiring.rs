@@ -1,5 +1,5 @@
-//! Puts the parts together: settings, registry, log writer, subscriber, panic hook, `/metrics`. The only module that knows
-//! all of them.
+//! Builds [`Observability`] from its parts: registry, log writer, subscriber, panic hook and `/metrics`. This is the only
+//! module that knows all of them.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -20,36 +20,36 @@ use crate::metrics::runtime::{RuntimeCollector, Runtimes};
 use crate::middleware::ObservabilityMiddleware;
 use crate::settings::{ObservabilitySettings, SettingsError};
 
-/// How long the last handle waits, when dropped, for lines to be written.
+/// Flush timeout when the last handle is dropped.
 const FLUSH_AT_EXIT: Duration = Duration::from_secs(2);
 
-/// Why observability could not be started.
+/// Reason why observability could not be started.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// A setting can't be used.
+    /// A setting is invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// Something else writes this process's logs.
-    #[error("a tracing subscriber or logger is already installed: start observability once, and first")]
+    /// The process already has a `tracing` subscriber or a `log` logger.
+    #[error("a tracing subscriber or logger is already installed: start observability once, before any other")]
     AlreadyInstalled,
-    /// The log's output or thread could not be had.
+    /// The log output could not be opened, or its thread could not be started.
     #[error("can't write logs: {0}")]
     Logs(#[source] io::Error),
-    /// `ADMIN_LISTEN` can't be bound.
+    /// The address in `ADMIN_LISTEN` could not be bound.
     #[error("can't listen on ADMIN_LISTEN={address}: {source}")]
     Admin {
-        /// The address asked for.
+        /// The configured address.
         address: SocketAddr,
-        /// Why not.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The registry refused a metric.
+    /// A metric could not be registered.
     #[error("can't register metrics: {0}")]
     Metrics(String),
 }
 
-/// A running observability. Cheap to clone. Keep one until the end of `main`: when the last one goes, lines still waiting
-/// are written, for two seconds at most.
+/// Handle to the running observability; cheap to clone. Keep one until the end of `main`: dropping the last one flushes
+/// buffered log lines, for at most two seconds.
 #[derive(Clone, Debug)]
 pub struct Observability(Arc<Inner>);
 
@@ -76,8 +76,8 @@ impl Drop for Inner {
 }
 
 impl Observability {
-    /// Starts with the defaults for `service`, changed by the environment
-    /// (see [`ObservabilitySettings::VARIABLES`]). Once a process.
+    /// Starts observability with the defaults for `service`, overridden by environment variables
+    /// (see [`ObservabilitySettings::VARIABLES`]). Call it once per process.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -85,7 +85,7 @@ impl Observability {
         Self::start(ObservabilitySettings::from_env(service)?)
     }
 
-    /// Starts and installs subscriber, `log` bridge and panic hook for the process. Once a process.
+    /// Starts observability and installs the process's subscriber, `log` bridge and panic hook. Call it once per process.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -98,8 +98,9 @@ impl Observability {
         Ok(this)
     }
 
-    /// Starts without touching the process: lines go to `output`, and only what runs under the subscriber returned is
-    /// logged. For tests, and for programs with a subscriber of their own.
+    /// Starts observability without installing anything process-wide. Log lines go to `output`, and only code that runs
+    /// under the returned subscriber is logged. Meant for programs with their own subscriber; tests use
+    /// [`TestTelemetry`](crate::testing::TestTelemetry).
     ///
     /// # Errors
     /// See [`StartError`].
@@ -129,7 +130,7 @@ impl Observability {
         Ok((Self(Arc::new(Inner { settings, registry, metrics, runtimes, exposition, writer, admin })), subscriber))
     }
 
-    /// The middleware for `App::wrap`. Wrap it last: then it is outermost, and counts what is really sent.
+    /// Returns the middleware for `App::wrap`. Wrap it last, so that it is outermost and counts what is really sent.
     pub fn middleware(&self) -> ObservabilityMiddleware {
         ObservabilityMiddleware {
             settings: self.0.settings.clone(),
@@ -139,7 +140,8 @@ impl Observability {
         }
     }
 
-    /// `GET /metrics`, for `App::configure`; nothing where `ADMIN_LISTEN` is set, which serves it then.
+    /// Returns the configuration for `App::configure` that adds `GET /metrics`. It adds nothing if `ADMIN_LISTEN` is set,
+    /// because that address serves the metrics then.
     pub fn metrics_route(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let exposition = self.0.admin.is_none().then(|| self.0.exposition.clone());
         move |app| {
@@ -149,22 +151,22 @@ impl Observability {
         }
     }
 
-    /// The registry behind `/metrics`, for a service's own metrics.
+    /// The registry behind `/metrics`. Register the service's own metrics here.
     pub fn registry(&self) -> &Registry {
         &self.0.registry
     }
 
-    /// The settings it was started with.
+    /// The settings that observability was started with.
     pub fn settings(&self) -> &ObservabilitySettings {
         &self.0.settings
     }
 
-    /// Where the server of `ADMIN_LISTEN` listens, if there is one.
+    /// Bound address of the `ADMIN_LISTEN` server, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.0.admin.as_ref().map(|admin| admin.address)
     }
 
-    /// Waits until all lines so far are written or dropped; false if that takes longer than `timeout`. For use before
+    /// Waits until all lines logged so far are written or dropped; returns false on timeout. Call it before
     /// `std::process::exit`, which runs no destructors.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.0.writer.flush(timeout)

@@ -1,14 +1,14 @@
-//! The time of day as RFC 3339 text: `2024-05-06T07:08:09.123456Z`.
+//! Formats the current time as RFC 3339: `2024-05-06T07:08:09.123456Z`.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 thread_local! {
-    /// The last second written by this thread, and its text.
+    /// The second that this thread formatted last, with its text.
     static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
 }
 
-/// Appends the time now, in UTC, with microseconds.
+/// Appends the current time in UTC with microseconds.
 pub(crate) fn write_now(out: &mut Vec<u8>) {
     write(out, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
 }
@@ -26,7 +26,7 @@ fn write(out: &mut Vec<u8>, since_epoch: Duration) {
     out.extend_from_slice(&micros);
 }
 
-/// Date and time of a second since 1970. The date's formula is Howard Hinnant's `civil_from_days`,
+/// Formats seconds since 1970 as date and time. The date's formula is Howard Hinnant's `civil_from_days`,
 /// <https://howardhinnant.github.io/date_algorithms.html>.
 fn civil(second: u64) -> [u8; 19] {
     let days = second / 86_400 + 719_468;

@@ -1,15 +1,16 @@
-//! JSON strings, written into a buffer without a copy in between.
+//! Writes JSON strings into a buffer without intermediate copies.
 
 use std::fmt;
 
-/// Bytes a string value may have; what comes beyond is cut off and `…` put in its place.
+/// Maximum length of a string value in bytes. A longer one is truncated and ends in `…`.
 pub(crate) const MAX_STRING_BYTES: usize = 64 * 1024;
 
-/// Bytes that are escaped, or begin a character that may be. By RFC 8259, section 7, these are quote, backslash and
-/// the controls below U+0020. Those that terminals act on are escaped too: DEL and the C1 controls U+0080–U+009F
-/// (after 0xC2); and what changes how a line is laid out (after 0xE2): the separators U+2028 and U+2029, at which
-/// some programs break a line, and the marks that turn the direction of text, which make a line read as something
-/// else.
+/// Bytes that are escaped, or start a character that may be.
+///
+/// RFC 8259, section 7, requires it for quote, backslash and control characters below U+0020. Also escaped are:
+/// - DEL and the C1 control characters U+0080–U+009F (first byte 0xC2), which terminals interpret;
+/// - the separators U+2028 and U+2029 (first byte 0xE2), which some programs treat as line breaks;
+/// - the directional marks (first byte 0xE2), which can make a line read as something else.
 const ESCAPED: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -33,7 +34,7 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends what `value` prints as a JSON string with its quotes.
+/// Appends the `Debug` output of `value` as a JSON string with its quotes.
 pub(crate) fn debug(out: &mut Vec<u8>, value: &dyn fmt::Debug) {
     use fmt::Write;
     out.push(b'"');
@@ -44,30 +45,30 @@ pub(crate) fn debug(out: &mut Vec<u8>, value: &dyn fmt::Debug) {
     out.push(b'"');
 }
 
-/// Escapes what is printed into it, up to the bound.
+/// Escapes the text written into it, up to [`MAX_STRING_BYTES`].
 struct Escaped<'a> {
     out: &'a mut Vec<u8>,
-    left: usize,
-    cut: bool,
+    remaining: usize,
+    truncated: bool,
 }
 
 impl<'a> Escaped<'a> {
     fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out, left: MAX_STRING_BYTES, cut: false }
+        Self { out, remaining: MAX_STRING_BYTES, truncated: false }
     }
 
     fn text(&mut self, mut text: &str) {
-        if self.cut {
+        if self.truncated {
             return;
         }
-        if text.len() > self.left {
-            let fits = (0..=self.left).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        if text.len() > self.remaining {
+            let fits = (0..=self.remaining).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
             text = &text[..fits];
-            self.cut = true;
+            self.truncated = true;
         }
-        self.left -= text.len();
+        self.remaining -= text.len();
         escape(self.out, text.as_bytes());
-        if self.cut {
+        if self.truncated {
             self.out.extend_from_slice("…".as_bytes());
         }
     }
@@ -80,7 +81,7 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-/// Appends `text` escaped, without quotes and without a bound.
+/// Appends `text` escaped, without quotes and without a limit.
 pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut rest = text;
@@ -88,7 +89,7 @@ pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8]) {
         out.extend_from_slice(&rest[..at]);
         let byte = rest[at];
         if byte >= 0x80 {
-            rest = wide(out, &rest[at..]);
+            rest = multibyte_char(out, &rest[at..]);
             continue;
         }
         match byte {
@@ -106,8 +107,8 @@ pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(rest);
 }
 
-/// Appends the first character of `text`, which is one of several bytes, escaped if it must be; what is left.
-fn wide<'a>(out: &mut Vec<u8>, text: &'a [u8]) -> &'a [u8] {
+/// Appends the first character of `text`, a multi-byte one, and escapes it if necessary. Returns the rest of `text`.
+fn multibyte_char<'a>(out: &mut Vec<u8>, text: &'a [u8]) -> &'a [u8] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let (length, escaped) = match *text {
         [0xc2, low @ 0x80..=0x9f, ..] => (2, Some(u16::from(low))),
@@ -134,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_back_as_it_was(text in any::<String>()) {
+        fn a_string_round_trips(text in any::<String>()) {
             let mut out = Vec::new();
             string(&mut out, &text);
             prop_assert_eq!(serde_json::from_slice::<String>(&out).expect("a JSON string"), text);
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_terminals_and_viewers_act_on_is_escaped_and_other_text_is_not() {
+    fn control_and_directional_characters_are_escaped_and_other_text_is_not() {
         for code in (0..=0x1f).chain(0x7f..=0x9f).chain([0x200e, 0x200f]).chain(0x2028..=0x202e).chain(0x2066..=0x2069)
         {
             let text = format!("a{}b", char::from_u32(code).expect("a character"));
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_one_is_cut_between_characters() {
+    fn a_long_string_is_truncated_between_characters() {
         let text = "é".repeat(MAX_STRING_BYTES);
         let mut out = Vec::new();
         debug(&mut out, &format_args!("x{text}"));
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_printed_leaves_a_whole_string() {
+    fn a_value_whose_debug_fails_leaves_a_valid_string() {
         struct Broken;
         impl fmt::Debug for Broken {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,7 @@
-//! The layer that writes an event as one contract record.
+//! The subscriber layer that writes each event as one record of the log contract.
 //!
-//! No lock is held while code of the service runs (a value's `Debug`): such code may log or panic itself. A line begun
-//! within another one gets buffers of its own.
+//! No lock is held while code of the service runs, such as a value's `Debug`, because it may log or panic. A line that is
+//! logged while another one is being formatted gets its own buffers.
 
 use std::cell::{Cell, RefCell};
 
@@ -19,22 +19,22 @@ use crate::context::RequestContext;
 
 thread_local! {
     static BUFFER: Cell<Option<Box<LineBuffer>>> = const { Cell::new(None) };
-    /// The request a line belongs to whose span is not open: the access line, and what is written by what is dropped.
+    /// Request of lines logged outside its span: the access line, and lines of destructors.
     static OVERRIDE: RefCell<Option<RequestContext>> = const { RefCell::new(None) };
 }
 
-/// Buffers larger than this are not kept for the next line.
+/// Maximum capacity of a buffer that is kept for the next line.
 const MAX_KEPT_BYTES: usize = 256 * 1024;
 
-/// Lines written by `code` on this thread belong to `context`.
+/// Runs `code` so that its log lines on this thread have the ids in `context`.
 pub(crate) fn with_context(context: &RequestContext, code: impl FnOnce()) {
-    // at a thread's end there is no place for it any more, and the line goes without ids
+    // while the thread ends the thread-local may be destroyed; the lines then have no ids
     let Ok(before) = OVERRIDE.try_with(|request| request.replace(Some(context.clone()))) else { return code() };
     let _restore = Restore(before);
     code();
 }
 
-/// Puts back what was there, also if the code panics.
+/// Restores the previous override, also after a panic.
 struct Restore(Option<RequestContext>);
 
 impl Drop for Restore {
@@ -43,7 +43,7 @@ impl Drop for Restore {
     }
 }
 
-/// Writes events as contract records.
+/// Layer that writes events as records of the log contract.
 #[derive(Debug)]
 pub(crate) struct RecordLayer {
     /// `","service":"…","level":"`
@@ -86,7 +86,7 @@ impl RecordLayer {
     }
 }
 
-/// Ids hold nothing that must be escaped.
+/// Appends an id or `null`. Ids have no characters that need escaping.
 fn id(line: &mut Vec<u8>, key: &[u8], id: Option<&str>) {
     line.extend_from_slice(key);
     match id {
@@ -148,7 +148,7 @@ where
         self.assemble(&mut buffer, *metadata.level(), metadata.target(), request.as_ref());
         self.writer.push(&buffer.line);
         if buffer.line.capacity() <= MAX_KEPT_BYTES {
-            // at a thread's end there is no place for it any more
+            // while the thread ends the thread-local may be destroyed
             let _ = BUFFER.try_with(|kept| kept.set(Some(buffer)));
         }
     }

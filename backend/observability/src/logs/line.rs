@@ -1,7 +1,7 @@
-//! Fields of events and spans as JSON, and the rule that no key stands twice in a line.
+//! Formats the fields of events and spans as JSON, with each key at most once per line.
 //!
-//! Within a line the event's fields win over the innermost span's, those over the next outer span's, and so on. A
-//! field with the name of one of the record's own keys, or of the shippers' `origin`, is renamed: `field_` comes before it.
+//! The event's fields take precedence over those of the innermost span, and inner spans over outer ones. A field named
+//! like a key of the record, or like the shipper's `origin`, gets the prefix `field_`.
 
 use std::error::Error;
 use std::fmt;
@@ -11,7 +11,7 @@ use tracing::field::{Field, Visit};
 use super::escape;
 use crate::causes;
 
-/// Keys no field can take.
+/// Whether a key is reserved for the record itself.
 fn is_reserved(name: &str) -> bool {
     matches!(
         name,
@@ -28,12 +28,12 @@ fn is_reserved(name: &str) -> bool {
     )
 }
 
-/// What tracing-log adds to say where a record came from.
+/// Whether tracing-log adds this field to describe a record's origin.
 fn is_from_log(name: &str) -> bool {
     matches!(name, "log.target" | "log.module_path" | "log.file" | "log.line")
 }
 
-/// A key as it will stand in the line.
+/// A field's key, with the prefix `field_` if it is renamed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     renamed: bool,
@@ -45,6 +45,7 @@ impl Key {
         Self { renamed: is_reserved(name), name }
     }
 
+    /// Whether both are written as the same key.
     fn is(self, other: Self) -> bool {
         let as_written = |renamed: Self, plain: Self| plain.name.strip_prefix("field_") == Some(renamed.name);
         match (self.renamed, other.renamed) {
@@ -62,12 +63,12 @@ impl Key {
     }
 }
 
-/// A thread's buffers for one line. Kept from line to line.
+/// Buffers for one line, reused by the thread's next one.
 #[derive(Debug, Default)]
 pub(crate) struct LineBuffer {
-    /// The line as it will be written.
+    /// The complete line.
     pub(crate) line: Vec<u8>,
-    /// The message, a JSON string; empty if the event has none.
+    /// The message as a JSON string; empty if the event has none.
     pub(crate) message: Vec<u8>,
     /// `,"key":value` for each field.
     pub(crate) fields: Vec<u8>,
@@ -90,7 +91,7 @@ impl LineBuffer {
         self.has(Key::of(name))
     }
 
-    /// Appends the fields of a span that the line doesn't have yet.
+    /// Appends the fields of a span whose keys the line does not have yet.
     pub(crate) fn append_span(&mut self, span: &SpanFields) {
         for (key, value) in &span.0 {
             if !self.has(*key) {
@@ -102,12 +103,12 @@ impl LineBuffer {
     }
 }
 
-/// The fields of a span, their values as JSON; kept in the span's extensions.
+/// The fields of a span with JSON values, stored in its extensions.
 #[derive(Debug, Default)]
 pub(crate) struct SpanFields(Vec<(Key, Vec<u8>)>);
 
 impl SpanFields {
-    /// What was recorded later wins.
+    /// Merges fields recorded later, which replace earlier values.
     pub(crate) fn merge(&mut self, newer: Self) {
         for (key, value) in newer.0 {
             match self.0.iter_mut().find(|(known, _)| known.is(key)) {
@@ -122,14 +123,15 @@ impl SpanFields {
     }
 }
 
-/// Where a visited value goes.
+/// Receives the fields of an event or span.
 pub(crate) trait Fields {
-    /// The buffer the field's value is to be appended to, with whether it must be a string; None to leave it out.
-    fn place(&mut self, name: &'static str) -> Option<(&mut Vec<u8>, bool)>;
+    /// Starts a field. Returns the buffer to append its value to and whether the value must be a string, or `None` to skip
+    /// the field.
+    fn start_field(&mut self, name: &'static str) -> Option<(&mut Vec<u8>, bool)>;
 }
 
 impl Fields for LineBuffer {
-    fn place(&mut self, name: &'static str) -> Option<(&mut Vec<u8>, bool)> {
+    fn start_field(&mut self, name: &'static str) -> Option<(&mut Vec<u8>, bool)> {
         if name == "message" {
             return self.message.is_empty().then_some((&mut self.message, true));
         }
@@ -147,7 +149,7 @@ impl Fields for LineBuffer {
 }
 
 impl Fields for SpanFields {
-    fn place(&mut self, name: &'static str) -> Option<(&mut Vec<u8>, bool)> {
+    fn start_field(&mut self, name: &'static str) -> Option<(&mut Vec<u8>, bool)> {
         let key = Key::of(name);
         self.0.retain(|(known, _)| !known.is(key));
         self.0.push((key, Vec::new()));
@@ -155,16 +157,16 @@ impl Fields for SpanFields {
     }
 }
 
-/// Writes each field it is shown as JSON.
+/// Visitor that writes each field as JSON.
 pub(crate) struct JsonVisitor<'a, F>(pub(crate) &'a mut F);
 
 impl<F: Fields> JsonVisitor<'_, F> {
     fn write(&mut self, field: &Field, value: impl fmt::Display, is_json: bool) {
         use std::io::Write;
-        let Some((out, must_be_string)) = self.0.place(field.name()) else { return };
+        let Some((out, must_be_string)) = self.0.start_field(field.name()) else { return };
         let quote: &[u8] = if must_be_string || !is_json { b"\"" } else { b"" };
         out.extend_from_slice(quote);
-        // into a vector this can't fail
+        // writing to a vector can't fail
         let _ = write!(out, "{value}");
         out.extend_from_slice(quote);
     }
@@ -172,18 +174,18 @@ impl<F: Fields> JsonVisitor<'_, F> {
 
 impl<F: Fields> Visit for JsonVisitor<'_, F> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if let Some((out, _)) = self.0.place(field.name()) {
+        if let Some((out, _)) = self.0.start_field(field.name()) {
             escape::string(out, value);
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if let Some((out, _)) = self.0.place(field.name()) {
+        if let Some((out, _)) = self.0.start_field(field.name()) {
             escape::debug(out, value);
         }
     }
 
-    /// An error with its causes: `first: second: third`.
+    /// Writes an error with its causes: `first: second: third`.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         self.record_str(field, &causes::chain(value));
     }
@@ -196,12 +198,12 @@ impl<F: Fields> Visit for JsonVisitor<'_, F> {
         self.write(field, value, true);
     }
 
-    /// Beyond 64 bits engines read no numbers, so it is a string.
+    /// Writes a string, because search engines do not support numbers beyond 64 bits.
     fn record_i128(&mut self, field: &Field, value: i128) {
         self.write(field, value, false);
     }
 
-    /// Beyond 64 bits engines read no numbers, so it is a string.
+    /// Writes a string, because search engines do not support numbers beyond 64 bits.
     fn record_u128(&mut self, field: &Field, value: u128) {
         self.write(field, value, false);
     }
@@ -210,12 +212,12 @@ impl<F: Fields> Visit for JsonVisitor<'_, F> {
         self.write(field, value, true);
     }
 
-    /// JSON has no infinities and no NaN: null.
+    /// Writes infinities and NaN, which JSON does not have, as null.
     fn record_f64(&mut self, field: &Field, value: f64) {
-        let Some((out, must_be_string)) = self.0.place(field.name()) else { return };
+        let Some((out, must_be_string)) = self.0.start_field(field.name()) else { return };
         let quote: &[u8] = if must_be_string { b"\"" } else { b"" };
         out.extend_from_slice(quote);
-        // a number into a vector can't fail
+        // writing a number to a vector can't fail
         let _ = serde_json::to_writer(&mut *out, &value);
         out.extend_from_slice(quote);
     }

@@ -1,5 +1,5 @@
-//! Log lines: an event becomes a record ([`layer`], with [`line`], [`escape`] and [`clock`]), which waits in a bounded
-//! buffer until a thread writes it ([`writer`]), if the [`filter`] lets it through. [`panic`] has the line of a panic.
+//! Logging: the [`filter`] selects events, the [`layer`] formats each as a record (with [`line`], [`escape`] and
+//! [`clock`]), and the [`writer`] buffers the records and writes them on its own thread. [`panic`] logs panics.
 
 pub(crate) mod clock;
 pub(crate) mod escape;
@@ -21,7 +21,7 @@ use filter::LogFilter;
 use layer::RecordLayer;
 use writer::LogWriter;
 
-/// The subscriber these settings ask for, writing to `writer`.
+/// Creates the configured subscriber, which logs to `writer`.
 pub(crate) fn subscriber(settings: &ObservabilitySettings, writer: &LogWriter) -> Result<Dispatch, SettingsError> {
     Ok(match settings.filter()? {
         LogFilter::Targets(filter) => filtered(*filter, settings, writer),

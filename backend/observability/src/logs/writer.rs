@@ -1,11 +1,11 @@
-//! The way of a line to the output. [`LogWriter::push`] copies it into a buffer in memory and never waits for the output;
-//! a thread swaps that buffer for an empty one and writes it.
+//! Writes log lines to the output on a separate thread. [`LogWriter::push`] copies a line into a buffer and never waits
+//! for the output; the thread swaps that buffer for an empty one and writes it.
 //!
-//! - Bound: `log_buffer_bytes`, for what waits and what is being written together; a line that would go beyond is dropped
-//!   whole and counted (`full`).
-//! - The thread lets lines gather for [`LINGER`] before it writes, so that under load nobody wakes anybody for a line.
-//! - An output that fails costs the lines of that write (`closed` or `io_error`), never the service. If a line was
-//!   written in part, a newline comes before the next one, so that it spoils no other.
+//! - `log_buffer_bytes` bounds the buffered lines and the batch being written together. A line that does not fit is
+//!   dropped and counted (`full`).
+//! - The thread waits [`LINGER`] for more lines before it writes a batch, so that it is not woken for each line under load.
+//! - If a write fails, the batch's remaining lines are dropped and counted (`closed` or `io_error`); the service goes on.
+//!   After a partial line a newline is written first, so that the next line is intact.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -19,16 +19,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::settings::LogTarget;
 
-/// How long lines gather before they are written.
+/// Time to wait for more lines before writing a batch.
 const LINGER: Duration = Duration::from_millis(5);
-/// With this many bytes waiting nobody lingers.
-const HURRY_BYTES: usize = 256 * 1024;
-/// A longer line is dropped whole and counted (`too_long`): shippers cut at this length.
+/// Number of buffered bytes at which a batch is written immediately.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Maximum length of a line in bytes. A longer one is dropped and counted (`too_long`), because shippers truncate it.
 pub(crate) const MAX_LINE_BYTES: usize = 1024 * 1024;
-/// How long to wait before writing again to an output that takes nothing now (a non-blocking pipe).
+/// Delay before retrying a write to a non-blocking output that is not ready.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// Counters of lines. Shared by all clones.
+/// Counters of written and dropped lines, shared by all clones.
 #[derive(Clone, Debug)]
 struct Counters {
     written: IntCounter,
@@ -42,7 +42,7 @@ impl Counters {
     fn register(service: &str, registry: &Registry) -> prometheus::Result<Self> {
         let opts = |name: &str, help: &str| Opts::new(name, help).const_label("service", service);
         let written = IntCounter::with_opts(opts("log_lines_written_total", "Log lines written to the output"))?;
-        let dropped = opts("log_lines_dropped_total", "Log lines that could not be written, by reason");
+        let dropped = opts("log_lines_dropped_total", "Log lines dropped because they could not be written, by reason");
         let dropped = IntCounterVec::new(dropped, &["reason"])?;
         registry.register(Box::new(written.clone()))?;
         registry.register(Box::new(dropped.clone()))?;
@@ -60,20 +60,22 @@ impl Counters {
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
-    /// Lines in `bytes`.
+    /// Number of lines in `bytes`.
     lines: u64,
-    /// Bytes ever taken in, and ever disposed of; the batch being written is in between.
-    taken: u64,
-    disposed: u64,
-    parked: bool,
-    hurry: bool,
+    /// Total bytes accepted.
+    accepted: u64,
+    /// Total bytes written or dropped. The batch being written is accepted and not yet completed.
+    completed: u64,
+    /// Whether the thread waits for a line.
+    is_idle: bool,
+    flush_requested: bool,
     closing: bool,
 }
 
 impl Queue {
-    /// Bytes in memory: waiting, and in the batch being written.
+    /// Bytes in memory: buffered, or in the batch being written.
     fn held(&self) -> u64 {
-        self.taken - self.disposed
+        self.accepted - self.completed
     }
 }
 
@@ -92,7 +94,7 @@ impl Shared {
     }
 }
 
-/// Takes lines; cheap to clone. When the last clone goes the thread writes what is left and ends.
+/// Handle to the writer thread; cheap to clone. When the last clone is dropped, the thread writes the buffer and ends.
 #[derive(Clone, Debug)]
 pub(crate) struct LogWriter(Arc<Handle>);
 
@@ -107,7 +109,7 @@ impl Drop for Handle {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to `output`. At most `limit` bytes of lines are held.
+    /// Starts the thread that writes to `output`. `limit` is the maximum number of bytes in memory.
     pub(crate) fn start(
         mut output: Box<dyn Write + Send>,
         limit: usize,
@@ -122,12 +124,12 @@ impl LogWriter {
             limit: limit as u64,
             counters,
         });
-        let theirs = shared.clone();
-        thread::Builder::new().name("log-writer".to_owned()).spawn(move || run(&theirs, &mut *output))?;
+        let shared_with_thread = shared.clone();
+        thread::Builder::new().name("log-writer".to_owned()).spawn(move || run(&shared_with_thread, &mut *output))?;
         Ok(Self(Arc::new(Handle(shared))))
     }
 
-    /// Takes one line, which ends with its only newline. Never waits for the output.
+    /// Buffers one line, which ends with its only newline. Never waits for the output.
     pub(crate) fn push(&self, line: &[u8]) {
         let shared = &self.0.0;
         if line.len() > MAX_LINE_BYTES {
@@ -142,31 +144,31 @@ impl LogWriter {
         let after = before + line.len();
         queue.bytes.extend_from_slice(line);
         queue.lines += 1;
-        queue.taken += line.len() as u64;
-        let wake = queue.parked || (before < HURRY_BYTES && after >= HURRY_BYTES);
-        queue.parked = false;
+        queue.accepted += line.len() as u64;
+        let wake = queue.is_idle || (before < BATCH_BYTES && after >= BATCH_BYTES);
+        queue.is_idle = false;
         drop(queue);
         if wake {
             shared.wake.notify_one();
         }
     }
 
-    /// Waits until all lines taken so far are disposed of; false if that takes longer than `timeout`.
+    /// Waits until all lines accepted so far are written or dropped; returns false on timeout.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let shared = &self.0.0;
         let mut queue = shared.lock();
-        let target = queue.taken;
-        queue.hurry = true;
+        let target = queue.accepted;
+        queue.flush_requested = true;
         shared.wake.notify_one();
         let (queue, _) = shared
             .progress
-            .wait_timeout_while(queue, timeout, |queue| queue.disposed < target)
+            .wait_timeout_while(queue, timeout, |queue| queue.completed < target)
             .unwrap_or_else(PoisonError::into_inner);
-        queue.disposed >= target
+        queue.completed >= target
     }
 }
 
-/// The process's own output, past the standard library's buffer and lock.
+/// Opens the process's output, bypassing the standard library's buffer and lock.
 pub(crate) fn output(target: LogTarget) -> io::Result<Box<dyn Write + Send>> {
     let handle = match target {
         LogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned(),
@@ -175,54 +177,54 @@ pub(crate) fn output(target: LogTarget) -> io::Result<Box<dyn Write + Send>> {
     Ok(Box::new(File::from(handle?)))
 }
 
-/// The thread's loop.
+/// Main loop of the thread.
 fn run(shared: &Shared, output: &mut dyn Write) {
     let mut batch = Vec::new();
-    let mut torn = false;
-    while let Some(lines) = take(shared, &mut batch) {
-        dispose(&shared.counters, output, &batch, lines, &mut torn);
+    let mut ends_in_partial_line = false;
+    while let Some(lines) = next_batch(shared, &mut batch) {
+        write_batch(&shared.counters, output, &batch, lines, &mut ends_in_partial_line);
         let mut queue = shared.lock();
-        queue.disposed += batch.len() as u64;
+        queue.completed += batch.len() as u64;
         drop(queue);
         shared.progress.notify_all();
         batch.clear();
-        // a burst's memory is given back
-        batch.shrink_to(HURRY_BYTES);
+        // free the memory of a burst
+        batch.shrink_to(BATCH_BYTES);
     }
 }
 
-/// Swaps the waiting lines into `batch`, which is empty, and says how many; None when there will be no more.
-fn take(shared: &Shared, batch: &mut Vec<u8>) -> Option<u64> {
+/// Waits for lines, swaps them into the empty `batch` and returns their number. `None` after the last handle is dropped.
+fn next_batch(shared: &Shared, batch: &mut Vec<u8>) -> Option<u64> {
     let mut queue = shared.lock();
     while queue.bytes.is_empty() {
         if queue.closing {
             return None;
         }
-        queue.parked = true;
+        queue.is_idle = true;
         queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
     }
-    queue.parked = false;
-    let linger = |queue: &mut Queue| !queue.hurry && !queue.closing && queue.bytes.len() < HURRY_BYTES;
+    queue.is_idle = false;
+    let linger = |queue: &mut Queue| !queue.flush_requested && !queue.closing && queue.bytes.len() < BATCH_BYTES;
     let (mut queue, _) = shared.wake.wait_timeout_while(queue, LINGER, linger).unwrap_or_else(PoisonError::into_inner);
-    queue.hurry = false;
+    queue.flush_requested = false;
     std::mem::swap(&mut queue.bytes, batch);
     Some(std::mem::take(&mut queue.lines))
 }
 
-/// Writes a batch of so many lines and counts what became of them.
-fn dispose(counters: &Counters, output: &mut dyn Write, batch: &[u8], lines: u64, torn: &mut bool) {
-    if *torn && write_all(output, b"\n").is_ok() {
-        *torn = false;
+/// Writes a batch and counts its lines as written or dropped.
+fn write_batch(counters: &Counters, output: &mut dyn Write, batch: &[u8], lines: u64, ends_in_partial_line: &mut bool) {
+    if *ends_in_partial_line && write_all(output, b"\n").is_ok() {
+        *ends_in_partial_line = false;
     }
     let Err((done, error)) = write_all(output, batch) else { return counters.written.inc_by(lines) };
     let written = batch[..done].iter().filter(|byte| **byte == b'\n').count() as u64;
     counters.written.inc_by(written);
-    *torn = *torn || (done > 0 && batch[done - 1] != b'\n');
+    *ends_in_partial_line = *ends_in_partial_line || (done > 0 && batch[done - 1] != b'\n');
     let reason = if error.kind() == ErrorKind::BrokenPipe { &counters.closed } else { &counters.io_error };
     reason.inc_by(lines - written);
 }
 
-/// On an error, says also how many bytes were written before it.
+/// Writes all bytes. An error includes the number of bytes written before it.
 fn write_all(output: &mut dyn Write, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut done = 0;
     while done < bytes.len() {
@@ -237,7 +239,7 @@ fn write_all(output: &mut dyn Write, bytes: &[u8]) -> Result<(), (usize, io::Err
     Ok(())
 }
 
-/// For the stock formatter, which hands over each line in one piece.
+/// Used by the bunyan formatter, which writes each line in one call.
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);

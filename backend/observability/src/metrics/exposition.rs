@@ -1,5 +1,5 @@
-//! `GET /metrics`, by actix-web-prom on that one resource only, so that it is off every other request's way; and the small
-//! server that serves it where `ADMIN_LISTEN` says.
+//! Serves `GET /metrics` with actix-web-prom, which wraps only that resource and costs other requests nothing. Also the
+//! server at `ADMIN_LISTEN`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,11 +11,11 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::Registry;
 
-/// Where Prometheus finds the metrics.
+/// Path of the metrics.
 pub const METRICS_PATH: &str = "/metrics";
 
-/// The exposition of `registry` and of the process's own metrics. actix-web-prom's request metrics stay empty, and
-/// empty families are not shown.
+/// Creates the exposition of `registry` and the process metrics. The request metrics of actix-web-prom stay empty, and
+/// empty families are not exposed.
 pub(crate) fn exposition(registry: &Registry) -> Result<PrometheusMetrics, String> {
     PrometheusMetricsBuilder::new("exposition")
         .registry(registry.clone())
@@ -32,7 +32,7 @@ pub(crate) fn configure(exposition: PrometheusMetrics) -> impl FnOnce(&mut web::
     }
 }
 
-/// The server behind `ADMIN_LISTEN`, on a thread of its own, stopped when dropped.
+/// The server at `ADMIN_LISTEN`. It runs on its own thread and stops when dropped.
 #[derive(Debug)]
 pub(crate) struct AdminServer {
     pub(crate) address: SocketAddr,
@@ -40,7 +40,7 @@ pub(crate) struct AdminServer {
 }
 
 impl AdminServer {
-    /// Bound when it returns.
+    /// Starts the server. The address is bound when this returns.
     pub(crate) fn start(address: SocketAddr, exposition: PrometheusMetrics) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
@@ -53,7 +53,7 @@ impl AdminServer {
                     Ok(server) => {
                         let _ = sender.send(Ok(server.handle()));
                         if let Err(error) = server.await {
-                            tracing::error!(target: "observability", %error, "the admin server ended");
+                            tracing::error!(target: "observability", %error, "admin server failed");
                         }
                     }
                     Err(error) => drop(sender.send(Err(error))),
@@ -67,7 +67,7 @@ impl AdminServer {
 
 impl Drop for AdminServer {
     fn drop(&mut self) {
-        // the request to stop is sent by the call; the future only waits for the end
+        // the call sends the stop request; the future only waits for the end
         drop(self.handle.stop(true));
     }
 }

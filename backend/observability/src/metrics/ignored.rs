@@ -1,23 +1,23 @@
-//! Counts the ids that callers sent and that were not kept.
+//! Counts ids of callers that were ignored.
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry, Result};
 
-/// Why an id was not kept.
+/// Reason why an id was ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ignored {
-    /// The request id is malformed, or there twice.
+    /// The request id is malformed or repeated.
     RequestInvalid,
-    /// Callers' request ids are not kept.
+    /// Request ids of callers are not trusted (`TRUST_REQUEST_ID=0`).
     RequestUntrusted,
-    /// The project id is malformed, or there twice.
+    /// The project id is malformed or repeated.
     ProjectInvalid,
-    /// The service does not let the caller speak for the project.
+    /// The caller is not authorized for the project.
     ProjectRefused,
-    /// No route took the request.
+    /// No route matches the request.
     ProjectUnmatched,
 }
 
-/// By label values, in the order of [`Ignored`].
+/// Label values, in the order of [`Ignored`].
 const LABELS: [[&str; 2]; 5] = [
     ["request_id", "invalid"],
     ["request_id", "untrusted"],
@@ -26,13 +26,13 @@ const LABELS: [[&str; 2]; 5] = [
     ["project_id", "unmatched"],
 ];
 
-/// Their counters.
+/// Counters of ignored ids by reason.
 #[derive(Debug)]
 pub(crate) struct IgnoredIds([IntCounter; LABELS.len()]);
 
 impl IgnoredIds {
     pub(crate) fn register(service: &str, registry: &Registry) -> Result<Self> {
-        let opts = Opts::new("ids_ignored_total", "Ids that callers sent and that were not kept, by id and reason");
+        let opts = Opts::new("ids_ignored_total", "Ids of callers that were ignored, by id and reason");
         let ids = IntCounterVec::new(opts.const_label("service", service), &["id", "reason"])?;
         let counters = LABELS.map(|labels| ids.with_label_values(&labels));
         registry.register(Box::new(ids))?;

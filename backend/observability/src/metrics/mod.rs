@@ -1,4 +1,5 @@
-//! What is measured: requests (with a budget of label sets), log lines, panics, each worker's runtime; and `/metrics`.
+//! Metrics of requests (with a limit of label sets), panics, ignored ids and each worker's runtime, and their exposition at
+//! `/metrics`. The log writer registers its own.
 
 pub(crate) mod exposition;
 pub(crate) mod ignored;

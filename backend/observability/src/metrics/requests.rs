@@ -1,17 +1,16 @@
-//! The request metrics and their one budget of label sets.
+//! The request metrics and the limit on their label sets.
 //!
-//! A label set is a distinct (endpoint, method, status, project_id). A project is known if it is listed, or if the
-//! service says so for the request (`ProjectClaim::Verified`); what else names one may have made it up. The budget is
-//! shared out so:
-//! - a part of it is for sets of known projects alone: half, where the service checks who speaks for a project, or has
-//!   said of one that it is known; else an eighth, where projects are listed;
-//! - what is left of that part, and at least an eighth more, is closed to projects that may be made up: it is for
-//!   sets of `none` and of folded projects;
-//! - one place is kept for the set into which everything folds.
+//! A label set is a distinct (endpoint, method, status, project_id). A project is known if it is listed in
+//! `METRICS_PROJECTS`, or if the service verified it for the request (`ProjectClaim::Verified`); other projects may be
+//! invented by the caller. The limit is divided as follows:
+//! - A part is reserved for known projects: half, if the service checks projects or has verified one; else an eighth, if
+//!   projects are listed.
+//! - The unused rest of that part, and at least an eighth more, is closed to projects that may be invented. The latter is
+//!   for label sets without a project (`none`) or with a folded one.
+//! - One label set is reserved for requests of which all labels are folded.
 //!
-//! What doesn't fit has its `project_id` folded into `other`; where that doesn't fit either, all four labels are `other`.
-//! So there are never more sets than the budget says, whatever clients send, and what they invent leaves known projects
-//! their part.
+//! A label set that does not fit has its `project_id` folded into `other`; if that does not fit either, all four labels
+//! are `other`. So clients can neither exceed the limit nor use up the part of known projects.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,28 +22,28 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use crate::metrics::ignored::IgnoredIds;
 use crate::settings::ObservabilitySettings;
 
-/// Bounds of the duration histogram, in seconds.
+/// Upper bounds of the duration histogram's buckets, in seconds.
 const BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// `project_id` of requests that name none.
+/// Value of `project_id` for requests without a project.
 pub(crate) const NO_PROJECT: &str = "none";
-/// `endpoint` of requests for which there is no route.
+/// Value of `endpoint` for requests that match no route.
 pub(crate) const UNMATCHED: &str = "unmatched";
 const OTHER: &str = "other";
 
-/// Where a request is counted.
+/// The metrics of one label set.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     count: IntCounter,
     duration: Histogram,
-    /// None where no response was sent.
+    /// `None` if no response was sent.
     responses: Option<IntCounter>,
-    /// Counts the request as folded.
+    /// Counter of folded requests, if the label set is folded.
     folded: Option<IntCounter>,
 }
 
 impl Series {
-    /// Counts one request; `responded` says whether a response was sent.
+    /// Counts one request. `responded` is whether a response was sent.
     pub(crate) fn count(&self, duration: Duration, responded: bool) {
         self.count.inc();
         self.duration.observe(duration.as_secs_f64());
@@ -57,18 +56,18 @@ impl Series {
     }
 }
 
-/// The labels of a request, but for the service, which is constant.
+/// The labels of a request, without the constant `service`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Labels<'a> {
     pub(crate) endpoint: &'a str,
     pub(crate) method: &'a str,
-    /// None where no response was sent.
+    /// `None` if no response was sent.
     pub(crate) status: Option<u16>,
     pub(crate) project_id: &'a str,
 }
 
 impl Labels<'_> {
-    /// The set as bytes, in place of what `key` held. Patterns and ids hold no NUL.
+    /// Writes a unique key of the label set to `key`, replacing its content. Patterns and ids contain no NUL.
     pub(crate) fn write_key(&self, key: &mut Vec<u8>) {
         key.clear();
         key.extend_from_slice(&self.status.unwrap_or(0).to_le_bytes());
@@ -80,7 +79,7 @@ impl Labels<'_> {
     }
 }
 
-/// The metrics of requests, all on one registry.
+/// All request metrics.
 #[derive(Debug)]
 pub(crate) struct RequestMetrics {
     count: IntCounterVec,
@@ -91,19 +90,19 @@ pub(crate) struct RequestMetrics {
     pub(crate) ignored: IgnoredIds,
     project_folded: IntCounter,
     all_folded: IntCounter,
-    sets: Mutex<Sets>,
-    budget: usize,
-    own_projects: HashSet<String>,
-    /// Whether the service says which projects are known.
-    keeps_room_for_known: AtomicBool,
+    sets: Mutex<LabelSets>,
+    limit: usize,
+    known_projects: HashSet<String>,
+    /// Whether half of the limit is reserved for known projects.
+    reserves_half: AtomicBool,
 }
 
-/// The sets there are.
+/// The label sets in use.
 #[derive(Debug, Default)]
-struct Sets {
+struct LabelSets {
     by_key: HashMap<Box<[u8]>, Series>,
-    /// How many of them are of known projects.
-    of_known: usize,
+    /// Number of label sets of known projects.
+    known: usize,
 }
 
 impl RequestMetrics {
@@ -111,32 +110,35 @@ impl RequestMetrics {
         let labels = ["endpoint", "method", "status", "project_id"];
         let opts = |name: &str, help: &str| Opts::new(name, help).const_label("service", &settings.service);
         let buckets = BUCKETS.to_vec();
-        let duration =
-            HistogramOpts::new("request_duration_seconds", "Time from a request's arrival to its body's end")
-                .const_label("service", &settings.service)
-                .buckets(buckets);
+        let duration = HistogramOpts::new(
+            "request_duration_seconds",
+            "Time from a request's arrival to the end of its response body",
+        )
+        .const_label("service", &settings.service)
+        .buckets(buckets);
         let folded = IntCounterVec::new(
-            opts("label_sets_folded_total", "Requests counted under a folded label set, by what was folded"),
+            opts("label_sets_folded_total", "Requests counted under a folded label set, by folded label"),
             &["folded"],
         )?;
         let metrics = Self {
             count: IntCounterVec::new(
-                opts("request_count", "Requests, each counted once, whatever became of it"),
+                opts("request_count", "Requests, each counted once regardless of its outcome"),
                 &labels,
             )?,
             duration: HistogramVec::new(duration, &labels)?,
             responses: IntCounterVec::new(opts("response_status_count", "Responses sent, by status"), &labels)?,
-            in_flight: IntGauge::with_opts(opts("requests_in_flight", "Requests whose body has not ended yet"))?,
+            in_flight: IntGauge::with_opts(opts("requests_in_flight", "Requests whose response body has not ended"))?,
             panics: IntCounter::with_opts(opts("panics_total", "Panics of handlers and response bodies"))?,
             ignored: IgnoredIds::register(&settings.service, registry)?,
             project_folded: folded.with_label_values(&["project_id"]),
             all_folded: folded.with_label_values(&["all"]),
             sets: Mutex::default(),
-            budget: settings.label_sets,
-            own_projects: settings.own_projects.clone(),
-            keeps_room_for_known: AtomicBool::new(false),
+            limit: settings.label_sets,
+            known_projects: settings.known_projects.clone(),
+            reserves_half: AtomicBool::new(false),
         };
-        let limit = IntGauge::with_opts(opts("label_sets_limit", "Label sets the request metrics may have"))?;
+        let limit =
+            IntGauge::with_opts(opts("label_sets_limit", "Maximum number of label sets of the request metrics"))?;
         limit.set(i64::try_from(settings.label_sets).unwrap_or(i64::MAX));
         registry.register(Box::new(metrics.count.clone()))?;
         registry.register(Box::new(metrics.duration.clone()))?;
@@ -148,44 +150,44 @@ impl RequestMetrics {
         Ok(metrics)
     }
 
-    /// From now on half of the budget is for known projects.
-    pub(crate) fn keep_room_for_known(&self) {
-        self.keeps_room_for_known.store(true, Ordering::Relaxed);
+    /// Reserves half of the limit for known projects from now on.
+    pub(crate) fn reserve_half_for_known(&self) {
+        self.reserves_half.store(true, Ordering::Relaxed);
     }
 
-    /// Label sets that only known projects may have.
-    fn room_of_known(&self) -> usize {
-        match self.keeps_room_for_known.load(Ordering::Relaxed) {
-            true => self.budget / 2,
-            false if self.own_projects.is_empty() => 0,
-            false => self.budget / 8,
+    /// Number of label sets reserved for known projects.
+    fn reserved_for_known(&self) -> usize {
+        match self.reserves_half.load(Ordering::Relaxed) {
+            true => self.limit / 2,
+            false if self.known_projects.is_empty() => 0,
+            false => self.limit / 8,
         }
     }
 
-    /// The series for these labels, folded if the budget asks for it; `is_known` says whether the service knows the
-    /// project. Takes a lock: callers keep what they get.
+    /// Returns the series for these labels, folded if there is no room. `is_known` is whether the service verified the
+    /// project. Takes a lock, so callers cache the result.
     pub(crate) fn series(&self, labels: Labels<'_>, is_known: bool) -> Series {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         if is_known {
-            self.keep_room_for_known();
+            self.reserve_half_for_known();
         }
-        let is_known = is_known || self.own_projects.contains(labels.project_id);
-        // the last set is the one that everything folds into
-        let room = self.budget - 1;
-        let kept = self.room_of_known().saturating_sub(sets.of_known);
-        let closed = (self.budget / 4).max(4);
-        let room_of_own = match labels.project_id {
-            _ if is_known => room,
-            NO_PROJECT => room - kept,
-            _ => (self.budget - closed).min((room - kept).saturating_sub(closed / 2)),
+        let is_known = is_known || self.known_projects.contains(labels.project_id);
+        // one label set is reserved for all labels folded
+        let capacity = self.limit - 1;
+        let reserved = self.reserved_for_known().saturating_sub(sets.known);
+        let closed = (self.limit / 4).max(4);
+        let capacity_of_project = match labels.project_id {
+            _ if is_known => capacity,
+            NO_PROJECT => capacity - reserved,
+            _ => (self.limit - closed).min((capacity - reserved).saturating_sub(closed / 2)),
         };
         let before = sets.by_key.len();
-        if let Some(series) = self.fit(&mut sets.by_key, labels, room_of_own) {
-            sets.of_known += if is_known { sets.by_key.len() - before } else { 0 };
+        if let Some(series) = self.get_or_insert(&mut sets.by_key, labels, capacity_of_project) {
+            sets.known += if is_known { sets.by_key.len() - before } else { 0 };
             return series;
         }
         let folded = Labels { project_id: OTHER, ..labels };
-        if let Some(series) = self.fit(&mut sets.by_key, folded, room - kept) {
+        if let Some(series) = self.get_or_insert(&mut sets.by_key, folded, capacity - reserved) {
             return Series { folded: Some(self.project_folded.clone()), ..series };
         }
         let all = [OTHER; 4];
@@ -197,14 +199,19 @@ impl RequestMetrics {
         }
     }
 
-    /// The set, if it is there or there is room for it.
-    fn fit(&self, sets: &mut HashMap<Box<[u8]>, Series>, labels: Labels<'_>, room: usize) -> Option<Series> {
+    /// Returns the series of a label set, which is added if there are fewer than `capacity`.
+    fn get_or_insert(
+        &self,
+        sets: &mut HashMap<Box<[u8]>, Series>,
+        labels: Labels<'_>,
+        capacity: usize,
+    ) -> Option<Series> {
         let mut key = Vec::new();
         labels.write_key(&mut key);
         if let Some(series) = sets.get(key.as_slice()) {
             return Some(series.clone());
         }
-        if sets.len() >= room {
+        if sets.len() >= capacity {
             return None;
         }
         let status = labels.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
@@ -226,9 +233,9 @@ mod tests {
 
     use super::*;
 
-    fn metrics(own: &[&str], label_sets: usize) -> (RequestMetrics, Registry) {
+    fn metrics(listed: &[&str], label_sets: usize) -> (RequestMetrics, Registry) {
         let mut settings = ObservabilitySettings::new("svc");
-        settings.own_projects = own.iter().map(|&project| project.to_owned()).collect();
+        settings.known_projects = listed.iter().map(|&project| project.to_owned()).collect();
         settings.label_sets = label_sets;
         let registry = Registry::new();
         (RequestMetrics::register(&settings, &registry).expect("registers"), registry)
@@ -263,7 +270,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_two_label_sets_have_the_same_key(
+        fn label_sets_have_distinct_keys(
             one in ("[/ab]{0,4}", "[/ab]{0,4}", "GET|PUT", proptest::option::of(200_u16..202)),
             other in ("[/ab]{0,4}", "[/ab]{0,4}", "GET|PUT", proptest::option::of(200_u16..202)),
         ) {
@@ -277,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_read_alike_one_after_the_other_are_different_sets() {
+    fn labels_with_the_same_concatenation_are_different_label_sets() {
         let (metrics, registry) = metrics(&[], 100);
         count(&metrics, "/a", "/bp");
         count(&metrics, "/a/b", "p");
@@ -285,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_a_listed_project_takes_its_place_once_however_often_it_is_looked_up() {
+    fn a_label_set_of_a_listed_project_is_counted_once() {
         let (metrics, registry) = metrics(&["vip"], 16);
         for _ in 0..100 {
             count(&metrics, "/1", "vip");
@@ -298,9 +305,9 @@ mod tests {
     }
 
     #[test]
-    fn a_known_project_has_its_series_after_any_flood() {
+    fn a_known_project_gets_its_series_after_a_flood_of_invented_ones() {
         let (metrics, registry) = metrics(&[], 2_000);
-        metrics.keep_room_for_known();
+        metrics.reserve_half_for_known();
         for n in 0..10_000 {
             count(&metrics, "/a", &format!("invented-{n}"));
             count(&metrics, &format!("/{n}"), NO_PROJECT);
@@ -308,7 +315,7 @@ mod tests {
         for n in 0..999 {
             count_known(&metrics, "/a", &format!("real-{n}"));
         }
-        // one that was invented before it was known
+        // an invented project that is verified later
         count_known(&metrics, "/a", "invented-9999");
         for project in ["real-0", "real-998", "invented-9999"] {
             assert_eq!(sets_of(&registry, project), 1, "{project}");
@@ -318,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn once_a_service_knows_a_project_there_is_room_for_others_that_it_knows() {
+    fn the_first_verified_project_reserves_label_sets_for_others() {
         let (metrics, registry) = metrics(&[], 2_000);
         count_known(&metrics, "/a", "real");
         for n in 0..10_000 {
@@ -331,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn projects_fold_into_other_first_and_listed_ones_last() {
+    fn unknown_projects_are_folded_before_listed_ones() {
         let (metrics, registry) = metrics(&["vip"], 8);
         for n in 0..50 {
             count(&metrics, "/", &format!("p-{n}"));
@@ -340,12 +347,12 @@ mod tests {
         count(&metrics, "/", NO_PROJECT);
         let counts = projects(&registry);
         assert_eq!((counts["vip"], counts["none"], counts["other"], counts["p-0"]), (1, 1, 46, 1), "{counts:?}");
-        assert_eq!(counts.len(), 7, "one set is kept for what folds wholly");
+        assert_eq!(counts.len(), 7, "one label set is reserved for all labels folded");
         assert_eq!((metrics.project_folded.get(), metrics.all_folded.get()), (46, 0));
     }
 
     #[test]
-    fn beyond_the_budget_everything_is_one_set() {
+    fn beyond_the_limit_all_requests_share_one_label_set() {
         let (metrics, registry) = metrics(&[], 8);
         for n in 0..100 {
             count(&metrics, &format!("/{n}"), NO_PROJECT);
@@ -359,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_project_leaves_room_for_listed_ones() {
+    fn requests_without_a_project_leave_room_for_listed_ones() {
         let (metrics, registry) = metrics(&["vip"], 16);
         for n in 0..100 {
             count(&metrics, &format!("/{n}"), NO_PROJECT);
@@ -371,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_response_no_status_is_counted() {
+    fn a_request_without_a_response_counts_no_status() {
         let (metrics, registry) = metrics(&[], 8);
         let labels = Labels { endpoint: "/", method: "GET", status: None, project_id: NO_PROJECT };
         metrics.series(labels, false).count(Duration::ZERO, false);

@@ -1,4 +1,4 @@
-//! How busy each Actix worker's runtime is, read when someone scrapes.
+//! Runtime metrics of each Actix worker, collected at each scrape.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,19 +7,19 @@ use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, IntGaugeVec, Opts, Result};
 use tokio::runtime::{Handle, Id};
 
-/// A worker's runtime and how many apps run on it: with two addresses bound, each worker has two.
+/// A worker's runtime and the number of apps on it. With two bound addresses each worker runs two.
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
     apps: usize,
 }
 
-/// The runtimes now at work; a worker's label is its place here, and a place is used again.
+/// The running workers. A worker's label is its index here; indices are reused.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runtimes(Arc<Mutex<Vec<Option<Worker>>>>);
 
 impl Runtimes {
-    /// Lists this thread's runtime until the guard is dropped; None outside a runtime.
+    /// Adds this thread's runtime until the guard is dropped; `None` outside a runtime.
     pub(crate) fn enter(&self) -> Option<RuntimeGuard> {
         let runtime = Handle::try_current().ok()?;
         let id = runtime.id();
@@ -28,8 +28,8 @@ impl Runtimes {
             worker.apps += 1;
         } else {
             let worker = Some(Worker { runtime, apps: 1 });
-            match workers.iter_mut().find(|place| place.is_none()) {
-                Some(place) => *place = worker,
+            match workers.iter_mut().find(|slot| slot.is_none()) {
+                Some(slot) => *slot = worker,
                 None => workers.push(worker),
             }
         }
@@ -37,7 +37,7 @@ impl Runtimes {
     }
 }
 
-/// Takes the runtime off the list when its last app ends.
+/// Removes the runtime when its last app ends.
 #[derive(Debug)]
 pub(crate) struct RuntimeGuard {
     runtimes: Runtimes,
@@ -47,18 +47,18 @@ pub(crate) struct RuntimeGuard {
 impl Drop for RuntimeGuard {
     fn drop(&mut self) {
         let mut workers = self.runtimes.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for place in workers.iter_mut() {
-            if let Some(worker) = place.as_mut().filter(|worker| worker.runtime.id() == self.id) {
+        for slot in workers.iter_mut() {
+            if let Some(worker) = slot.as_mut().filter(|worker| worker.runtime.id() == self.id) {
                 worker.apps -= 1;
                 if worker.apps == 0 {
-                    *place = None;
+                    *slot = None;
                 }
             }
         }
     }
 }
 
-/// The runtimes' figures, for a registry.
+/// Collector of the runtime metrics.
 #[derive(Debug)]
 pub(crate) struct RuntimeCollector {
     runtimes: Runtimes,
@@ -70,7 +70,7 @@ pub(crate) struct RuntimeCollector {
 impl RuntimeCollector {
     pub(crate) fn new(service: &str, runtimes: Runtimes) -> Result<Self> {
         let opts = |name: &str, help: &str| Opts::new(name, help).const_label("service", service);
-        let alive = "Tasks alive on a worker's runtime; Actix's thread-local tasks are not among them";
+        let alive = "Tasks alive on a worker's runtime, without Actix's thread-local tasks";
         let queue = "Tasks waiting in a worker's global queue";
         let busy = "Time a worker was busy, in seconds";
         Ok(Self {
@@ -92,15 +92,15 @@ impl Collector for RuntimeCollector {
         self.alive_tasks.reset();
         self.queue_depth.reset();
         self.busy_seconds.reset();
-        for (place, worker) in workers.iter().enumerate() {
+        for (index, worker) in workers.iter().enumerate() {
             let Some(worker) = worker else { continue };
-            let label = place.to_string();
-            let figures = worker.runtime.metrics();
+            let label = index.to_string();
+            let metrics = worker.runtime.metrics();
             let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-            self.alive_tasks.with_label_values(&[&label]).set(gauge(figures.num_alive_tasks()));
-            self.queue_depth.with_label_values(&[&label]).set(gauge(figures.global_queue_depth()));
+            self.alive_tasks.with_label_values(&[&label]).set(gauge(metrics.num_alive_tasks()));
+            self.queue_depth.with_label_values(&[&label]).set(gauge(metrics.global_queue_depth()));
             #[cfg(target_has_atomic = "64")]
-            let busy = (0..figures.num_workers()).map(|n| figures.worker_total_busy_duration(n).as_secs_f64()).sum();
+            let busy = (0..metrics.num_workers()).map(|n| metrics.worker_total_busy_duration(n).as_secs_f64()).sum();
             #[cfg(not(target_has_atomic = "64"))]
             let busy = 0.0;
             self.busy_seconds.with_label_values(&[&label]).inc_by(busy);

@@ -1,4 +1,4 @@
-//! The endpoint of a request, wherever it ended: the pattern that routing took, or `unmatched`.
+//! The endpoint of a request, wherever it ended: the matched route pattern, or `unmatched`.
 
 use std::io::{Read as _, Write as _};
 
@@ -14,7 +14,7 @@ use tracing::dispatcher::with_default;
 
 use crate::support::{Rig, Server, wait_until};
 
-/// Two patterns take the same path, by method; a scope has a default of its own.
+/// Routes in which two patterns match the same path with different methods, and a scope has its own default.
 fn routes(app: &mut ServiceConfig) {
     let panics = || async { if true { panic!("on purpose") } else { "" } };
     app.route("/a/{x}", get().to(HttpResponse::Ok))
@@ -34,7 +34,7 @@ fn routes(app: &mut ServiceConfig) {
         .default_service(web::to(HttpResponse::Gone));
 }
 
-/// The endpoint and status that a request is counted under.
+/// The endpoint and status label of the only counted request.
 fn counted(rig: &Rig) -> (String, String) {
     let families = rig.obs.registry().gather();
     let family = families.iter().find(|family| family.name() == "request_count").unwrap();
@@ -51,7 +51,7 @@ fn counted(rig: &Rig) -> (String, String) {
 }
 
 #[test]
-fn a_request_that_is_answered_is_under_what_routing_took() {
+fn an_answered_request_is_counted_under_its_route() {
     for (method, path, endpoint, status) in [
         ("GET", "/a/b", "/a/{x}", "200"),
         ("POST", "/a/b", "/a/b", "200"),
@@ -78,7 +78,7 @@ fn a_request_that_is_answered_is_under_what_routing_took() {
 }
 
 #[test]
-fn a_request_that_panics_or_is_dropped_is_never_under_another_route() {
+fn a_request_that_panics_or_is_dropped_is_never_counted_under_another_route() {
     for (method, path, endpoints) in [
         ("PUT", "/a/c", ["/a/c", "unmatched"]),
         ("DELETE", "/a/d", ["/a/d", "unmatched"]),
@@ -106,22 +106,22 @@ fn a_request_that_panics_or_is_dropped_is_never_under_another_route() {
 }
 
 #[test]
-fn what_a_middleware_answers_before_routing_is_under_no_other_route() {
-    async fn refuses(request: ServiceRequest, _: Next<actix_web::body::BoxBody>) -> Result<ServiceResponse, Error> {
+fn a_response_of_a_middleware_before_routing_is_never_counted_under_another_route() {
+    async fn responds(request: ServiceRequest, _: Next<actix_web::body::BoxBody>) -> Result<ServiceResponse, Error> {
         Ok(request.into_response(HttpResponse::Unauthorized().finish()))
     }
     async fn fails(_: ServiceRequest, _: Next<actix_web::body::BoxBody>) -> Result<ServiceResponse, Error> {
-        Err(error::ErrorUnauthorized("who are you?"))
+        Err(error::ErrorUnauthorized("unknown caller"))
     }
     for path in ["/a/b", "/a/c", "/s/only", "/nowhere"] {
-        for answers in [true, false] {
+        for has_response in [true, false] {
             let rig = Rig::new();
             with_default(&rig.dispatch, || {
                 actix_rt::System::new().block_on(async {
                     let request = TestRequest::with_uri(path).method("POST".parse().unwrap()).to_request();
                     let app = App::new().configure(routes);
-                    if answers {
-                        let app = init_service(app.wrap(from_fn(refuses)).wrap(rig.obs.middleware())).await;
+                    if has_response {
+                        let app = init_service(app.wrap(from_fn(responds)).wrap(rig.obs.middleware())).await;
                         drop(app.call(request).await.unwrap());
                     } else {
                         let app = init_service(app.wrap(from_fn(fails)).wrap(rig.obs.middleware())).await;
@@ -137,7 +137,7 @@ fn what_a_middleware_answers_before_routing_is_under_no_other_route() {
     }
 }
 
-/// Panics when it is to be a response.
+/// An error that panics when it is turned into a response.
 #[derive(Debug)]
 struct Explosive;
 
@@ -158,7 +158,7 @@ impl ResponseError for Explosive {
 }
 
 #[test]
-fn a_middlewares_error_that_panics_is_a_panic_with_its_id() {
+fn an_error_of_a_middleware_that_panics_is_counted_and_logged_as_a_panic() {
     let rig = Rig::new();
     let server = Server::start(&rig, |app| {
         let explode = |_: ServiceRequest, _: &_| async { Err::<ServiceResponse, Error>(Explosive.into()) };
@@ -172,19 +172,19 @@ fn a_middlewares_error_that_panics_is_a_panic_with_its_id() {
     assert_eq!(rig.metric("panics_total", &[]), 1.0);
     wait_until("an access line", || !rig.access_lines().is_empty());
     assert_eq!(rig.access_lines()[0]["outcome"], "panic");
-    let panics: Vec<_> = rig.lines().into_iter().filter(|line| line["target"] == "panic").collect();
+    let panics: Vec<_> = rig.log_lines().into_iter().filter(|line| line["target"] == "panic").collect();
     assert!(!panics.is_empty() && panics.iter().all(|line| line["request_id"] == "r-1"), "{panics:?}");
 }
 
-/// Routes that read a body, each in its own way.
+/// Routes that read a body in different ways.
 fn uploads() -> [fn(&mut ServiceConfig); 3] {
     [
         |app| {
             app.route("/up", post().to(|body: web::Bytes| async move { body.len().to_string() }));
         },
         |app| {
-            // refuses by itself what it can't read
-            let refuse = |mut payload: web::Payload| async move {
+            // the handler rejects a malformed body
+            let reject = |mut payload: web::Payload| async move {
                 use futures_util::StreamExt as _;
                 while let Some(chunk) = payload.next().await {
                     if chunk.is_err() {
@@ -193,17 +193,17 @@ fn uploads() -> [fn(&mut ServiceConfig); 3] {
                 }
                 HttpResponse::Ok().finish()
             };
-            app.route("/up", post().to(refuse));
+            app.route("/up", post().to(reject));
         },
         |app| {
-            let config = web::JsonConfig::default().error_handler(|_, _| error::ErrorImATeapot("not like this"));
+            let config = web::JsonConfig::default().error_handler(|_, _| error::ErrorImATeapot("invalid body"));
             app.app_data(config).route("/up", post().to(|_: web::Json<Vec<u8>>| async { "" }));
         },
     ]
 }
 
 #[test]
-fn a_client_that_goes_while_it_uploads_is_gone() {
+fn a_client_that_disconnects_during_an_upload_is_counted_as_gone() {
     for routes in uploads() {
         for half_closed in [true, false] {
             let rig = Rig::new();
@@ -222,7 +222,7 @@ fn a_client_that_goes_while_it_uploads_is_gone() {
 }
 
 #[test]
-fn a_malformed_body_is_answered_and_its_client_is_not_gone() {
+fn a_client_that_sends_a_malformed_body_is_not_counted_as_gone() {
     for routes in uploads() {
         for chunk in ["ZZ\r\n", "5\r\n[1,2,x\r\n", "FFFFFFFFFFFFFFFFF\r\n"] {
             let rig = Rig::new();

@@ -1,4 +1,4 @@
-//! Why a request failed: the chain of causes in one field, however the error came to be the response.
+//! Failed requests are logged with the chain of causes in one field, whatever the type of the error.
 
 use std::error::Error as StdError;
 use std::{fmt, io};
@@ -14,7 +14,7 @@ use tracing::dispatcher::with_default;
 
 use crate::support::Rig;
 
-fn refused() -> io::Error {
+fn connection_refused() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused")
 }
 
@@ -30,19 +30,19 @@ enum Failed {
 
 impl ResponseError for Failed {}
 
-/// A type that the library does not know.
+/// An error type that the service has not registered.
 #[derive(Debug, thiserror::Error)]
 #[error("can't load the page")]
-struct Unnamed(#[source] Unreachable);
+struct Unregistered(#[source] Unreachable);
 
-impl ResponseError for Unnamed {}
+impl ResponseError for Unregistered {}
 
-/// Says itself what its cause says.
+/// An error whose text includes that of its cause.
 #[derive(Debug, thiserror::Error)]
 #[error("can't load: {0}")]
-struct Unlisted(#[source] Unreachable);
+struct WithCauseInText(#[source] Unreachable);
 
-/// An error whose `Debug` is a report, as those of `anyhow` are.
+/// An error whose `Debug` output is a report like that of `anyhow`.
 struct Report;
 
 impl fmt::Debug for Report {
@@ -57,7 +57,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A chain without an end.
+/// An error with an infinite chain of causes.
 #[derive(Debug)]
 struct Endless;
 
@@ -91,7 +91,7 @@ impl ResponseError for Unprintable {
     }
 }
 
-/// What a request of `/x` writes.
+/// The status of a request and the lines it logs.
 fn lines_of(rig: &Rig, routes: impl FnOnce(&mut ServiceConfig), request: TestRequest) -> (StatusCode, Vec<Value>) {
     let status = with_default(&rig.dispatch, || {
         actix_rt::System::new().block_on(async {
@@ -103,7 +103,7 @@ fn lines_of(rig: &Rig, routes: impl FnOnce(&mut ServiceConfig), request: TestReq
             }
         })
     });
-    (status, rig.lines())
+    (status, rig.log_lines())
 }
 
 fn error_of(handler: impl Fn() -> Error + Clone + 'static) -> String {
@@ -115,45 +115,47 @@ fn error_of(handler: impl Fn() -> Error + Clone + 'static) -> String {
     assert!(status.is_server_error());
     let failed: Vec<_> = lines.iter().filter(|line| line["level"] == "error").collect();
     assert_eq!(failed.len(), 1, "{lines:?}");
-    assert_eq!((&failed[0]["message"], &failed[0]["request_id"]), (&"the request failed".into(), &"r-1".into()));
+    assert_eq!((&failed[0]["message"], &failed[0]["request_id"]), (&"request failed".into(), &"r-1".into()));
     failed[0]["error"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn a_chain_is_one_field_through_whatever_made_it_a_response() {
-    let boxed = || -> Box<dyn StdError> { Box::new(Failed::Load(Unreachable(refused()))) };
+fn the_chain_of_causes_is_logged_for_every_kind_of_error() {
+    let boxed = || -> Box<dyn StdError> { Box::new(Failed::Load(Unreachable(connection_refused()))) };
     let whole = "can't load the page: can't reach the store: connection refused";
     assert_eq!(error_of(move || boxed().into()), whole);
-    assert_eq!(error_of(|| refused().into()), "connection refused");
+    assert_eq!(error_of(|| connection_refused().into()), "connection refused");
     assert_eq!(error_of(|| error::ErrorBadGateway(Report)), "can't load: can't reach the store: connection refused");
     observability::log_causes_of::<Failed>();
-    assert_eq!(error_of(|| Failed::Load(Unreachable(refused())).into()), whole);
+    assert_eq!(error_of(|| Failed::Load(Unreachable(connection_refused())).into()), whole);
     for text in [
-        error_of(|| Unnamed(Unreachable(refused())).into()),
-        error_of(|| error::ErrorBadGateway(Failed::Load(Unreachable(refused())))),
-        error_of(|| InternalError::new(Unreachable(refused()), StatusCode::BAD_GATEWAY).into()),
-        error_of(|| InternalError::from_response(Unreachable(refused()), HttpResponse::BadGateway().finish()).into()),
+        error_of(|| Unregistered(Unreachable(connection_refused())).into()),
+        error_of(|| error::ErrorBadGateway(Failed::Load(Unreachable(connection_refused())))),
+        error_of(|| InternalError::new(Unreachable(connection_refused()), StatusCode::BAD_GATEWAY).into()),
+        error_of(|| {
+            InternalError::from_response(Unreachable(connection_refused()), HttpResponse::BadGateway().finish()).into()
+        }),
     ] {
         assert!(text.starts_with("can't ") && text.contains("connection refused"), "{text}");
     }
 }
 
 #[test]
-fn what_a_text_says_already_is_not_repeated() {
-    let unlisted = || -> Box<dyn StdError> { Box::new(Unlisted(Unreachable(refused()))) };
+fn a_cause_already_in_the_text_is_not_repeated() {
+    let unlisted = || -> Box<dyn StdError> { Box::new(WithCauseInText(Unreachable(connection_refused()))) };
     assert_eq!(error_of(move || unlisted().into()), "can't load: can't reach the store: connection refused");
     let rig = Rig::new();
     with_default(&rig.dispatch, || {
-        tracing::error!(error = &Unlisted(Unreachable(refused())) as &dyn StdError, "failed");
+        tracing::error!(error = &WithCauseInText(Unreachable(connection_refused())) as &dyn StdError, "failed");
     });
-    assert_eq!(rig.lines()[0]["error"], "can't load: can't reach the store: connection refused");
+    assert_eq!(rig.log_lines()[0]["error"], "can't load: can't reach the store: connection refused");
 }
 
 #[test]
 fn a_chain_is_bounded() {
     let rig = Rig::new();
     with_default(&rig.dispatch, || tracing::error!(error = &Endless as &dyn StdError, "failed"));
-    let text = rig.lines()[0]["error"].as_str().unwrap().to_owned();
+    let text = rig.log_lines()[0]["error"].as_str().unwrap().to_owned();
     assert!(text.ends_with('…') && text.matches("cause").count() <= 64, "{text}");
     let long = || -> Box<dyn StdError> { "x".repeat(100_000).into() };
     let text = error_of(move || long().into());
@@ -161,7 +163,7 @@ fn a_chain_is_bounded() {
 }
 
 #[test]
-fn an_error_that_panics_when_it_is_printed_is_a_response_all_the_same() {
+fn an_error_whose_display_panics_still_becomes_a_response() {
     let rig = Rig::new();
     let failing = |app: &mut ServiceConfig| {
         app.service(
@@ -172,15 +174,12 @@ fn an_error_that_panics_when_it_is_printed_is_a_response_all_the_same() {
     };
     let (status, lines) = lines_of(&rig, failing, TestRequest::with_uri("/x"));
     assert_eq!(status, StatusCode::BAD_GATEWAY);
-    assert!(
-        lines.iter().any(|line| line["message"] == "the request failed" && line["request_id"] == "r-1"),
-        "{lines:?}"
-    );
+    assert!(lines.iter().any(|line| line["message"] == "request failed" && line["request_id"] == "r-1"), "{lines:?}");
     assert_eq!(rig.counts(&[("status", "502")]), [1.0; 3]);
 }
 
 #[test]
-fn what_an_extractor_refuses_says_why_at_debug() {
+fn errors_of_extractors_are_logged_at_debug() {
     #[derive(serde::Deserialize)]
     struct Body {
         #[allow(dead_code)]
@@ -208,15 +207,15 @@ fn what_an_extractor_refuses_says_why_at_debug() {
         (TestRequest::with_uri("/path/x"), 404, "can not parse"),
     ] {
         let rig = Rig::with(|settings| settings.log_filter = "debug".to_owned());
-        let (answered, lines) = lines_of(&rig, routes, request);
-        assert_eq!(answered.as_u16(), status);
-        let said: Vec<_> = lines.iter().filter(|line| line["message"] == "the request was refused").collect();
-        assert_eq!(said.len(), 1, "{lines:?}");
-        let error = said[0]["error"].as_str().unwrap();
+        let (actual, lines) = lines_of(&rig, routes, request);
+        assert_eq!(actual.as_u16(), status);
+        let refused: Vec<_> = lines.iter().filter(|line| line["message"] == "request refused").collect();
+        assert_eq!(refused.len(), 1, "{lines:?}");
+        let error = refused[0]["error"].as_str().unwrap();
         assert!(error.to_lowercase().contains(why), "{why}: {error}");
-        assert_eq!((&said[0]["level"], &said[0]["request_id"]), (&"debug".into(), &"r-1".into()));
+        assert_eq!((&refused[0]["level"], &refused[0]["request_id"]), (&"debug".into(), &"r-1".into()));
     }
     let rig = Rig::new();
     let (_, lines) = lines_of(&rig, routes, json("{}"));
-    assert_eq!(lines.len(), 1, "at info nothing but the access line: {lines:?}");
+    assert_eq!(lines.len(), 1, "only the access line at info: {lines:?}");
 }

@@ -1,4 +1,4 @@
-//! `RUST_LOG` in every spelling: what [`EnvFilter`] takes means the same here, what no directive can be is refused.
+//! Log filters mean the same as in [`EnvFilter`], and invalid directives are rejected.
 
 use observability::{Observability, ObservabilitySettings};
 use tracing::dispatcher::{Dispatch, with_default};
@@ -7,7 +7,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::support::Rig;
 
-/// Writes a line at each level under two targets, in a span and outside of one; what was enabled.
+/// Which of the levels are enabled for two targets, within and outside a span.
 fn enabled() -> Vec<bool> {
     macro_rules! at_each_level {
         ($target:literal) => {
@@ -43,7 +43,7 @@ fn theirs(filter: &str) -> Vec<bool> {
 }
 
 #[test]
-fn what_env_filter_takes_means_the_same() {
+fn a_filter_means_the_same_as_in_env_filter() {
     for filter in [
         "info",
         "INFO",
@@ -77,7 +77,7 @@ fn what_env_filter_takes_means_the_same() {
 
 #[test]
 fn blanks_and_empty_directives_change_nothing() {
-    for (written, meant) in [
+    for (filter, equivalent) in [
         (" info", "info"),
         ("info ", "info"),
         ("\tinfo\n", "info"),
@@ -90,19 +90,19 @@ fn blanks_and_empty_directives_change_nothing() {
         (",", "info"),
         (" , ,", "info"),
     ] {
-        assert_eq!(ours(written), theirs(meant), "{written:?}");
+        assert_eq!(ours(filter), theirs(equivalent), "{filter:?}");
     }
 }
 
 #[test]
-fn fields_of_a_span_may_be_several() {
+fn a_span_directive_may_have_several_fields() {
     let (one, both) = (ours("warn,[work{number=7}]=trace"), ours("warn,[work{name=bc,number=7}]=trace"));
     assert_eq!(one, both);
     assert_ne!(one, ours("warn"));
 }
 
 #[test]
-fn what_is_no_directive_is_refused_by_name() {
+fn an_invalid_directive_is_rejected_and_named() {
     for (filter, directive) in [
         ("info,=", "="),
         ("info,x=loud", "x=loud"),
@@ -127,11 +127,11 @@ fn what_is_no_directive_is_refused_by_name() {
         ("verbose", "verbose"),
     ] {
         let lookup = |name: &str| (name == "RUST_LOG").then(|| filter.to_owned());
-        let Err(error) = ObservabilitySettings::from_lookup("svc", lookup) else { panic!("{filter} was taken") };
+        let Err(error) = ObservabilitySettings::from_lookup("svc", lookup) else { panic!("{filter} was accepted") };
         let text = error.to_string();
         assert_eq!(error.variable(), "RUST_LOG");
         assert!(text.contains(&format!("{directive:?}")), "{filter}: {text}");
-        assert!(text.contains("TARGET=LEVEL") || text.contains("level"), "{filter} says nothing of what to do: {text}");
+        assert!(text.contains("TARGET=LEVEL") || text.contains("level"), "{filter}: no hint on what to write: {text}");
         let mut settings = ObservabilitySettings::new("svc");
         settings.log_filter = filter.to_owned();
         assert!(Observability::detached(settings, Box::new(std::io::sink())).is_err(), "{filter}");

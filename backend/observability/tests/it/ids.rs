@@ -1,4 +1,4 @@
-//! The request's ids: on every answer, in every line, in tasks and in outgoing requests.
+//! The request's ids are in every response, log line, task and outgoing request.
 
 use actix_web::body::to_bytes;
 use actix_web::dev::{Service as _, ServiceRequest, ServiceResponse};
@@ -26,7 +26,7 @@ fn request(path: &str) -> TestRequest {
 }
 
 #[test]
-fn an_error_from_a_middleware_has_its_id_and_is_counted() {
+fn an_error_of_a_middleware_has_the_request_id_and_is_counted() {
     let rig = Rig::new();
     in_system(&rig, || async {
         let failing =
@@ -39,7 +39,7 @@ fn an_error_from_a_middleware_has_its_id_and_is_counted() {
         assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
         assert_eq!(response.headers().get("X-Request-Id").unwrap(), "r-1");
         assert_eq!(to_bytes(response.into_body()).await.unwrap(), "upstream");
-        // asked again, as an outer middleware may do
+        // an outer middleware may call it again
         assert_eq!(error.error_response().headers().get("X-Request-Id").unwrap(), "r-1");
     });
     let labels = [("status", "502"), ("endpoint", "/x"), ("project_id", "p-1")];
@@ -48,7 +48,7 @@ fn an_error_from_a_middleware_has_its_id_and_is_counted() {
 }
 
 #[test]
-fn they_are_in_every_line_at_every_level() {
+fn the_ids_are_in_every_line_at_every_level() {
     for level in ["error", "warn", "info", "trace", "other=trace", "off,it=error", "[inner]=debug"] {
         let rig = Rig::with(|settings| settings.log_filter = level.to_owned());
         in_system(&rig, || async {
@@ -62,8 +62,8 @@ fn they_are_in_every_line_at_every_level() {
             let response = init_service(app).await.call(request("/x").to_request()).await.unwrap();
             assert_eq!(to_bytes(response.into_body()).await.unwrap(), "r-1");
         });
-        assert_eq!(rig.lines_saying("within").len(), if level.starts_with("other") { 0 } else { 1 }, "{level}");
-        for line in rig.lines() {
+        assert_eq!(rig.lines_with_message("within").len(), if level.starts_with("other") { 0 } else { 1 }, "{level}");
+        for line in rig.log_lines() {
             assert_eq!((&line["request_id"], &line["project_id"]), (&"r-1".into(), &"p-1".into()), "{level}: {line}");
             assert_eq!((&line["trace_id"], &line["span_id"]), (&TRACE.into(), &SPAN.into()), "{level}: {line}");
         }
@@ -71,7 +71,7 @@ fn they_are_in_every_line_at_every_level() {
 }
 
 #[test]
-fn without_a_project_the_label_says_none_and_the_line_null() {
+fn without_a_project_the_label_is_none_and_the_field_null() {
     let rig = Rig::new();
     in_system(&rig, || async {
         let app = init_service(App::new().wrap(rig.obs.middleware())).await;
@@ -85,7 +85,7 @@ fn without_a_project_the_label_says_none_and_the_line_null() {
 }
 
 #[test]
-fn the_project_in_the_path_goes_before_the_header() {
+fn the_project_in_the_path_takes_precedence_over_the_header() {
     let rig = Rig::new();
     in_system(&rig, || async {
         let handler = |context: RequestContext| async move {
@@ -100,12 +100,13 @@ fn the_project_in_the_path_goes_before_the_header() {
             assert_eq!(rig.counts(&[("project_id", project), ("endpoint", "/projects/{project_id}/x")]), [1.0; 3]);
         }
     });
-    let projects: Vec<_> = rig.lines_saying("in the handler").iter().map(|line| line["project_id"].clone()).collect();
+    let projects: Vec<_> =
+        rig.lines_with_message("in the handler").iter().map(|line| line["project_id"].clone()).collect();
     assert_eq!(projects, ["p-2", "p-1"]);
 }
 
 #[test]
-fn tasks_and_blocking_code_keep_them() {
+fn tasks_and_blocking_code_keep_the_ids() {
     let rig = Rig::new();
     in_system(&rig, || async {
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
@@ -129,19 +130,19 @@ fn tasks_and_blocking_code_keep_them() {
         let app = init_service(app).await;
         let response = app.call(request("/x").to_request()).await.unwrap();
         drop(to_bytes(response.into_body()).await);
-        assert_eq!(rig.counts(&[]), [1.0; 3], "the request is at its end");
+        assert_eq!(rig.counts(&[]), [1.0; 3], "the request has ended");
         sender.send(()).unwrap();
         assert_eq!(handles.recv().unwrap().await.unwrap(), "r-1");
     });
     for message in ["from a task", "from a thread"] {
-        let lines = rig.lines_saying(message);
+        let lines = rig.lines_with_message(message);
         assert_eq!(lines.len(), 1, "{message}");
         assert_eq!((&lines[0]["request_id"], &lines[0]["project_id"]), (&"r-1".into(), &"p-1".into()));
     }
     assert!(RequestContext::current().is_none());
 }
 
-/// Handlers are cloned; what they share is not.
+/// Makes a handler cloneable by sharing it.
 fn handler_once<F, R>(handler: F) -> impl Fn() -> R + Clone
 where
     F: Fn() -> R,
@@ -159,9 +160,9 @@ fn echo_routes(app: &mut ServiceConfig) {
 }
 
 #[test]
-fn the_client_passes_them_on() {
-    let far = Rig::new();
-    let server = Server::start(&far, echo_routes);
+fn the_client_forwards_the_ids() {
+    let upstream = Rig::new();
+    let server = Server::start(&upstream, echo_routes);
     let rig = Rig::new();
     let url = format!("http://{}/echo", server.address);
     in_system(&rig, || async {
@@ -175,8 +176,8 @@ fn the_client_passes_them_on() {
         let app = init_service(app.wrap(rig.obs.middleware())).await;
         let request = request("/x").insert_header(("tracestate", "a=1"));
         let response = app.call(request.to_request()).await.unwrap();
-        let said = to_bytes(response.into_body()).await.unwrap();
-        assert_eq!(said, format!("r-1 00-{TRACE}-{SPAN}-01 a=1 -"));
+        let echoed = to_bytes(response.into_body()).await.unwrap();
+        assert_eq!(echoed, format!("r-1 00-{TRACE}-{SPAN}-01 a=1 -"));
 
         let outside = client.get(&url).send().await.unwrap().text().await.unwrap();
         assert!(
@@ -184,13 +185,13 @@ fn the_client_passes_them_on() {
             "nothing is added outside a request: {outside}"
         );
     });
-    wait_until("both are counted", || far.counts(&[]) == [2.0; 3]);
+    wait_until("both are counted", || upstream.counts(&[]) == [2.0; 3]);
 }
 
-/// What the client sends on for a request with these headers.
-fn passed_on(rig: &Rig, headers: &[(&'static str, &'static str)]) -> String {
-    let far = Rig::new();
-    let server = Server::start(&far, echo_routes);
+/// The headers that the client forwards for a request with these headers.
+fn forwarded(rig: &Rig, headers: &[(&'static str, &'static str)]) -> String {
+    let upstream = Rig::new();
+    let server = Server::start(&upstream, echo_routes);
     let url = format!("http://{}/echo", server.address);
     in_system(rig, || async {
         let handler = move || {
@@ -205,7 +206,7 @@ fn passed_on(rig: &Rig, headers: &[(&'static str, &'static str)]) -> String {
 }
 
 #[test]
-fn only_a_valid_tracestate_and_baggage_on_request_are_passed_on() {
+fn only_valid_tracestate_and_enabled_baggage_are_forwarded() {
     let trace = format!("00-{TRACE}-{SPAN}-01");
     let rig = Rig::new();
     for (headers, state) in [
@@ -213,17 +214,17 @@ fn only_a_valid_tracestate_and_baggage_on_request_are_passed_on() {
         (&[("tracestate", "a=1"), ("tracestate", "a=2")], "-"),
         (&[("tracestate", "not valid")], "-"),
     ] {
-        assert_eq!(passed_on(&rig, headers), format!("r-1 {trace} {state} -"), "{headers:?}");
+        assert_eq!(forwarded(&rig, headers), format!("r-1 {trace} {state} -"), "{headers:?}");
     }
     let headers = [("baggage", "user=1"), ("baggage", "plan=x;p")];
-    assert_eq!(passed_on(&rig, &headers), format!("r-1 {trace} - -"));
+    assert_eq!(forwarded(&rig, &headers), format!("r-1 {trace} - -"));
     let forwarding = Rig::with(|settings| settings.forward_baggage = true);
-    assert_eq!(passed_on(&forwarding, &headers), format!("r-1 {trace} - user=1,plan=x;p"));
-    assert_eq!(passed_on(&forwarding, &[("baggage", "not valid")]), format!("r-1 {trace} - -"));
+    assert_eq!(forwarded(&forwarding, &headers), format!("r-1 {trace} - user=1,plan=x;p"));
+    assert_eq!(forwarded(&forwarding, &[("baggage", "not valid")]), format!("r-1 {trace} - -"));
 }
 
 #[test]
-fn without_the_middleware_the_extractor_says_what_is_missing() {
+fn without_the_middleware_the_extractor_fails() {
     let rig = Rig::new();
     in_system(&rig, || async {
         let handler = |_: RequestContext| async { "" };

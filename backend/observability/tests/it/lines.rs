@@ -1,4 +1,4 @@
-//! The lines as a shipper reads them: each meets the contract's schema, and no key stands twice in one.
+//! Log lines as a shipper reads them: each meets the contract's schema and has distinct keys.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
 });
 
-/// An object's keys, in order, twice if they stand twice.
+/// An object's keys in order, including duplicates.
 struct Keys(Vec<String>);
 
 impl<'de> Deserialize<'de> for Keys {
@@ -45,13 +45,13 @@ impl<'de> Deserialize<'de> for Keys {
     }
 }
 
-/// The one line of `rig`, which is a record.
+/// The only line of `rig`, which must be a valid record.
 fn only_record(rig: &Rig) -> Value {
-    let lines = rig.text_lines();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    let line = &lines[0];
+    let text = rig.log_text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let line = text.trim_end();
     let Keys(keys) = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len(), "a key stands twice: {line}");
+    assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len(), "duplicate key: {line}");
     let value = serde_json::from_str(line).unwrap();
     let errors: Vec<_> = SCHEMA.iter_errors(&value).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}: {line}");
@@ -62,7 +62,7 @@ type Five = [Option<i64>; 5];
 
 proptest! {
     #[test]
-    fn no_key_stands_twice_and_the_innermost_wins(
+    fn keys_are_distinct_and_the_innermost_value_wins(
         outer: Five, inner: Five, recorded: Five, event: Five, text: String,
     ) {
         let rig = Rig::new();
@@ -83,14 +83,14 @@ proptest! {
         prop_assert_eq!(&line["message"], &text);
         prop_assert_eq!(&line["service"], "tested");
         prop_assert!(line.get("origin").is_none());
-        for (place, name) in [(0, "shared"), (3, "field_origin"), (4, "other")] {
-            let expected = event[place].or(recorded[place]).or(inner[place]).or(outer[place]);
+        for (index, name) in [(0, "shared"), (3, "field_origin"), (4, "other")] {
+            let expected = event[index].or(recorded[index]).or(inner[index]).or(outer[index]);
             prop_assert_eq!(line.get(name).and_then(Value::as_i64), expected, "{}", name);
         }
     }
 
     #[test]
-    fn what_is_hostile_in_a_field_is_escaped(text: String, debugged: String) {
+    fn any_text_in_a_field_is_escaped(text: String, debugged: String) {
         let rig = Rig::new();
         with_default(&rig.dispatch, || tracing::warn!(text, ?debugged, shown = %text, "{debugged}"));
         let line = only_record(&rig);
@@ -104,7 +104,7 @@ proptest! {
 struct Failed(#[source] std::io::Error);
 
 #[test]
-fn every_kind_of_value_is_json() {
+fn every_kind_of_value_is_valid_json() {
     let rig = Rig::new();
     let cause = Failed(std::io::Error::other("the disk \"is\" full"));
     with_default(&rig.dispatch, || {
@@ -134,7 +134,7 @@ fn every_kind_of_value_is_json() {
 }
 
 #[test]
-fn a_message_is_a_string_whatever_it_was() {
+fn a_message_of_any_type_is_a_string() {
     for message in [
         (|| tracing::info!(message = 5)) as fn(),
         || tracing::info!(message = true),
@@ -149,7 +149,7 @@ fn a_message_is_a_string_whatever_it_was() {
 }
 
 #[test]
-fn a_value_that_logs_while_it_is_printed_has_a_line_of_its_own() {
+fn a_value_that_logs_while_it_is_formatted_does_not_corrupt_the_line() {
     struct Chatty;
     impl std::fmt::Debug for Chatty {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -159,8 +159,8 @@ fn a_value_that_logs_while_it_is_printed_has_a_line_of_its_own() {
     }
     let rig = Rig::new();
     with_default(&rig.dispatch, || tracing::info!(value = ?Chatty, after = 2, "outer"));
-    let lines = rig.lines();
-    // tracing itself may keep an event within an event from being seen
+    let lines = rig.log_lines();
+    // tracing may suppress an event within an event
     let outer = lines.iter().find(|line| line["message"] == "outer").unwrap();
     assert_eq!((&outer["value"], &outer["after"]), (&"chatty".into(), &2.into()), "{lines:?}");
     assert!(outer.get("within").is_none());

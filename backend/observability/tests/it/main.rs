@@ -1,5 +1,4 @@
-//! The library in one process: what each suite here brings about, those under `tests/observability` see from outside
-//! where a real program can bring it about.
+//! Tests of the library within one process. `tests/observability` tests the same from outside, with real programs.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -14,4 +13,5 @@ mod outcomes;
 mod output;
 mod programs;
 mod projects;
+mod testing;
 mod unread;

@@ -1,4 +1,4 @@
-//! The scrape: what it holds, that the contract's page names all of it, where it is served, and the budget of label sets.
+//! Metrics: the contract names all of them, where they are served, and the limit of label sets.
 
 use std::collections::BTreeSet;
 
@@ -30,27 +30,27 @@ fn names_in_contract() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_contract_names_what_a_scrape_shows() {
+fn the_contract_names_every_exposed_metric() {
     let rig = Rig::new();
     let server = Server::start(&rig, routes);
     server.send("GET /a");
     rig.wait_for("request_count", 1.0);
     let answer = server.send("GET /metrics");
     assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
-    let shown = answer.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let (process, shown): (BTreeSet<_>, BTreeSet<_>) =
-        shown.map(str::to_owned).partition(|name| name.starts_with("process_"));
+    let exposed = answer.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let (process, exposed): (BTreeSet<_>, BTreeSet<_>) =
+        exposed.map(str::to_owned).partition(|name| name.starts_with("process_"));
     assert!(!process.is_empty());
     let mut contract = names_in_contract();
     assert!(contract.remove("process_*"));
-    assert_eq!(shown, contract);
-    for name in &shown {
+    assert_eq!(exposed, contract);
+    for name in &exposed {
         assert!(answer.contains(&format!("# HELP {name} ")), "{name}");
     }
 }
 
 #[test]
-fn closed_label_sets_start_at_zero() {
+fn fixed_label_sets_start_at_zero() {
     let rig = Rig::new();
     let server = Server::start(&rig, routes);
     let answer = server.send("GET /metrics");
@@ -70,7 +70,7 @@ fn closed_label_sets_start_at_zero() {
 }
 
 #[test]
-fn an_admin_address_alone_serves_them() {
+fn an_admin_address_serves_the_metrics_instead_of_the_service() {
     let rig = Rig::with(|settings| settings.admin_listen = Some("127.0.0.1:0".parse().unwrap()));
     let server = Server::start(&rig, routes);
     assert!(server.send("GET /metrics").starts_with("HTTP/1.1 404"));
@@ -82,7 +82,7 @@ fn an_admin_address_alone_serves_them() {
 }
 
 #[test]
-fn excluded_endpoints_are_counted_and_write_no_line() {
+fn excluded_endpoints_are_counted_without_an_access_line() {
     let rig = Rig::new();
     let server = Server::start(&rig, routes);
     for path in ["/healthz", "/metrics", "/a"] {
@@ -97,15 +97,15 @@ fn excluded_endpoints_are_counted_and_write_no_line() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
-    /// Whatever is asked for: no more sets than the budget, and every request in one of them.
+    /// For any requests there are at most `limit` label sets, and every request is counted in one of them.
     #[test]
-    fn the_budget_holds_and_no_request_is_lost(
-        budget in 8_usize..40,
+    fn the_limit_of_label_sets_holds_and_every_request_is_counted(
+        limit in 8_usize..40,
         requests in proptest::collection::vec((0_u8..4, 0_u8..30, 0_u8..3), 1..200),
     ) {
         let rig = Rig::with(|settings| {
-            settings.label_sets = budget;
-            settings.own_projects = ["p-0".to_owned()].into();
+            settings.label_sets = limit;
+            settings.known_projects = ["p-0".to_owned()].into();
         });
         let total = requests.len() as f64;
         actix_rt::System::new().block_on(async {
@@ -124,13 +124,13 @@ proptest! {
         prop_assert_eq!(rig.metric("label_sets_folded_total", &[("folded", "all")]), rig.metric("request_count", &[("endpoint", "other")]));
         for family in rig.obs.registry().gather() {
             if ["request_count", "request_duration_seconds", "response_status_count"].contains(&family.name()) {
-                prop_assert!(family.get_metric().len() <= budget, "{} has {}", family.name(), family.get_metric().len());
+                prop_assert!(family.get_metric().len() <= limit, "{} has {}", family.name(), family.get_metric().len());
             }
         }
     }
 }
 
-/// Speaks for the project `known`, and leaves open what others are.
+/// Verifies the project of authenticated callers, and leaves it unverified for others.
 async fn verify_known(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     let is_verified = request.headers().contains_key("Authorization");
     if let Some(context) = request.extensions().get::<RequestContext>() {
@@ -141,7 +141,7 @@ async fn verify_known(request: ServiceRequest, next: Next<BoxBody>) -> Result<Se
 }
 
 #[test]
-fn a_project_that_was_folded_for_one_caller_is_not_for_one_who_may_speak_for_it() {
+fn a_project_folded_for_one_caller_is_not_folded_once_it_is_verified() {
     let rig = Rig::with(|settings| settings.label_sets = 8);
     with_default(&rig.dispatch, || {
         actix_rt::System::new().block_on(async {

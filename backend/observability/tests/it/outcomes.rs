@@ -1,4 +1,4 @@
-//! Each outcome, on a real socket: counted exactly once, with one access line that says the same.
+//! Each outcome on a real socket is counted exactly once, with one access line that agrees.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use tracing::dispatcher::with_default;
 
 use crate::support::{Rig, Server, wait_until};
 
-/// Writes a line when it is dropped.
-struct Tells(&'static str);
+/// Logs a line when it is dropped.
+struct LogsDrop(&'static str);
 
-impl Drop for Tells {
+impl Drop for LogsDrop {
     fn drop(&mut self) {
-        tracing::info!("{} is dropped", self.0);
+        tracing::info!("{} was dropped", self.0);
     }
 }
 
-/// One chunk, which is on its way before `end` is looked at.
+/// A stream of one chunk, which is sent before `end` is polled.
 fn chunk_and(end: fn() -> Option<Result<Bytes, Error>>) -> impl stream::Stream<Item = Result<Bytes, Error>> {
     let end = async move {
         tokio::task::yield_now().await;
@@ -38,9 +38,9 @@ fn routes(app: &mut ServiceConfig) {
     let short = || async { HttpResponse::Ok().body(SizedStream::new(20, chunk_and(|| None))) };
     let body_panics = || async { HttpResponse::Ok().streaming(chunk_and(|| panic!("in the body"))) };
     let endless = || async {
-        let tells = Tells("the body");
+        let guard = LogsDrop("the body");
         HttpResponse::Ok().streaming(stream::repeat_with(move || {
-            let _ = &tells;
+            let _ = &guard;
             Ok::<_, Error>(Bytes::from_static(&[b'x'; 8192]))
         }))
     };
@@ -58,13 +58,13 @@ fn routes(app: &mut ServiceConfig) {
         .route(
             "/never",
             get().to(|| async {
-                let _tells = Tells("the handler");
+                let _guard = LogsDrop("the handler");
                 std::future::pending::<&str>().await
             }),
         );
 }
 
-/// One request of each kind, its counts and its line.
+/// Asserts the counts and the access line of the only request.
 #[track_caller]
 fn assert_outcome(rig: &Rig, endpoint: &str, status: Option<u16>, outcome: &str) {
     rig.wait_for("request_count", 1.0);
@@ -84,7 +84,7 @@ fn assert_outcome(rig: &Rig, endpoint: &str, status: Option<u16>, outcome: &str)
 }
 
 #[test]
-fn each_is_counted_once() {
+fn each_outcome_is_counted_once() {
     for (head, endpoint, status, outcome) in [
         ("GET /ok/7?secret=1", "/ok/{id}", 200, "answered"),
         ("HEAD /ok/7", "unmatched", 404, "answered"),
@@ -110,19 +110,19 @@ fn each_is_counted_once() {
 }
 
 #[test]
-fn why_a_body_failed_is_in_its_access_line_of_level_error() {
+fn a_failed_body_has_an_access_line_of_level_error_with_the_cause() {
     let rig = Rig::new();
     let server = Server::start(&rig, routes);
     server.send("GET /broken");
     wait_until("an access line", || !rig.access_lines().is_empty());
     let line = &rig.access_lines()[0];
     assert_eq!((&line["level"], &line["error"]), (&"error".into(), &"upstream".into()), "{line}");
-    let errors = rig.lines().into_iter().filter(|line| line["level"] == "error");
-    assert_eq!(errors.count(), 1, "{:?}", rig.lines());
+    let errors = rig.log_lines().into_iter().filter(|line| line["level"] == "error");
+    assert_eq!(errors.count(), 1, "{:?}", rig.log_lines());
 }
 
 #[test]
-fn what_is_no_http_writes_no_line_of_level_error() {
+fn a_client_that_does_not_speak_http_causes_no_error_line() {
     let rig = Rig::new();
     let server = Server::start(&rig, routes);
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
@@ -132,11 +132,11 @@ fn what_is_no_http_writes_no_line_of_level_error() {
     assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
     server.send("GET /ok/1");
     wait_until("an access line", || !rig.access_lines().is_empty());
-    assert!(rig.lines().iter().all(|line| line["level"] == "info"), "{:?}", rig.lines());
+    assert!(rig.log_lines().iter().all(|line| line["level"] == "info"), "{:?}", rig.log_lines());
 }
 
 #[test]
-fn a_client_that_goes_before_the_response_is_counted_without_one() {
+fn a_client_that_disconnects_before_the_response_is_counted_without_a_status() {
     let rig = Rig::new();
     let server = Server::start(&rig, routes);
     let stream = server.open("GET /never");
@@ -144,12 +144,12 @@ fn a_client_that_goes_before_the_response_is_counted_without_one() {
     assert_eq!(rig.counts(&[]), [0.0; 3], "counted before its end");
     drop(stream);
     assert_outcome(&rig, "/never", None, "client_gone");
-    let dropped = &rig.lines_saying("the handler is dropped")[0];
+    let dropped = &rig.lines_with_message("the handler was dropped")[0];
     assert_eq!(dropped["request_id"], "r-1", "{dropped}");
 }
 
 #[test]
-fn a_client_that_goes_while_the_body_comes_is_counted_with_its_status() {
+fn a_client_that_disconnects_during_the_body_is_counted_with_its_status() {
     let rig = Rig::new();
     let server = Server::start(&rig, routes);
     let mut stream = server.open("GET /endless");
@@ -157,13 +157,13 @@ fn a_client_that_goes_while_the_body_comes_is_counted_with_its_status() {
     assert_eq!(rig.counts(&[]), [0.0; 3], "counted before its end");
     drop(stream);
     assert_outcome(&rig, "/endless", Some(200), "body_cut");
-    let dropped = &rig.lines_saying("the body is dropped")[0];
+    let dropped = &rig.lines_with_message("the body was dropped")[0];
     assert_eq!(dropped["request_id"], "r-1", "{dropped}");
 }
 
 #[test]
-fn a_body_is_answered_with_its_last_byte_and_not_before() {
-    for (taken, outcome) in [(10, "answered"), (9, "body_cut"), (1, "body_cut"), (0, "body_cut")] {
+fn a_body_is_complete_with_its_last_byte_and_not_before() {
+    for (chunks_read, outcome) in [(10, "answered"), (9, "body_cut"), (1, "body_cut"), (0, "body_cut")] {
         let rig = Rig::new();
         with_default(&rig.dispatch, || {
             actix_rt::System::new().block_on(async {
@@ -174,7 +174,7 @@ fn a_body_is_answered_with_its_last_byte_and_not_before() {
                 let app = init_service(App::new().route("/sized", get().to(handler)).wrap(rig.obs.middleware())).await;
                 let request = TestRequest::with_uri("/sized").insert_header(("X-Request-Id", "r-1")).to_request();
                 let mut body = std::pin::pin!(app.call(request).await.unwrap().into_body());
-                for _ in 0..taken {
+                for _ in 0..chunks_read {
                     let chunk = std::future::poll_fn(|cx| body.as_mut().poll_next(cx)).await;
                     assert_eq!(chunk.unwrap().unwrap().len(), 1);
                 }
@@ -185,7 +185,7 @@ fn a_body_is_answered_with_its_last_byte_and_not_before() {
 }
 
 #[test]
-fn a_server_that_stops_counts_what_it_cuts() {
+fn a_server_that_stops_counts_the_requests_it_aborts() {
     let rig = Rig::new();
     let server = Server::start(&rig, routes);
     let stream = server.open("GET /never");
@@ -196,7 +196,7 @@ fn a_server_that_stops_counts_what_it_cuts() {
 }
 
 #[test]
-fn the_duration_is_one_measurement_for_metric_and_line() {
+fn metric_and_access_line_have_the_same_duration() {
     let rig = Rig::new();
     let server = Server::start(&rig, routes);
     server.send("GET /ok/1");
@@ -206,6 +206,6 @@ fn the_duration_is_one_measurement_for_metric_and_line() {
     let seconds = family.get_metric()[0].get_histogram().get_sample_sum();
     wait_until("an access line", || !rig.access_lines().is_empty());
     let millis = rig.access_lines()[0]["duration_ms"].as_f64().unwrap();
-    let apart = Duration::from_secs_f64(seconds).as_micros() as f64 - millis * 1e3;
-    assert!(apart.abs() < 1.0, "{seconds} s, {millis} ms");
+    let difference = Duration::from_secs_f64(seconds).as_micros() as f64 - millis * 1e3;
+    assert!(difference.abs() < 1.0, "{seconds} s, {millis} ms");
 }

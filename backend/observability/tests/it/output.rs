@@ -1,35 +1,57 @@
-//! The way of lines to an output that is slow, stuck, closed or broken: no request waits, each line is counted once.
+//! Log output that is slow, blocked, closed or broken: no request waits, and each line is counted once.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use observability::{Observability, ObservabilitySettings};
 use tracing::dispatcher::{Dispatch, with_default};
 
-use crate::support::{Output, PATIENCE};
+use crate::support::PATIENCE;
 
-/// What an output does with one write.
-enum Answer {
-    Take,
-    TakeBytes(usize),
+/// Log output in memory.
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Output {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Result of one write.
+enum Step {
+    WriteAll,
+    WriteBytes(usize),
     Fail(ErrorKind),
 }
 
-/// An output that says when it is written to, and waits for what it is to do. Without an answerer it takes all.
-struct Scripted {
-    asked: Sender<usize>,
-    answers: Receiver<Answer>,
+/// An output that reports each write and waits for the step to take. Without a sender of steps it writes everything.
+struct ScriptedOutput {
+    writes: Sender<usize>,
+    steps: Receiver<Step>,
     output: Output,
 }
 
-impl Write for Scripted {
+impl Write for ScriptedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.asked.send(bytes.len());
-        match self.answers.recv().unwrap_or(Answer::Take) {
-            Answer::Take => self.output.write(bytes),
-            Answer::TakeBytes(count) => self.output.write(&bytes[..count]),
-            Answer::Fail(kind) => Err(kind.into()),
+        let _ = self.writes.send(bytes.len());
+        match self.steps.recv().unwrap_or(Step::WriteAll) {
+            Step::WriteAll => self.output.write(bytes),
+            Step::WriteBytes(count) => self.output.write(&bytes[..count]),
+            Step::Fail(kind) => Err(kind.into()),
         }
     }
 
@@ -38,43 +60,43 @@ impl Write for Scripted {
     }
 }
 
-struct Stage {
+struct Rig {
     obs: Observability,
     dispatch: Dispatch,
     output: Output,
-    asked: Receiver<usize>,
-    answers: Option<Sender<Answer>>,
+    writes: Receiver<usize>,
+    steps: Option<Sender<Step>>,
 }
 
-impl Stage {
+impl Rig {
     fn new(log_buffer_bytes: usize) -> Self {
         let output = Output::default();
-        let ((asked_sender, asked), (answers, answer_receiver)) = (channel(), channel());
-        let scripted = Scripted { asked: asked_sender, answers: answer_receiver, output: output.clone() };
+        let ((write_sender, writes), (steps, step_receiver)) = (channel(), channel());
+        let scripted = ScriptedOutput { writes: write_sender, steps: step_receiver, output: output.clone() };
         let mut settings = ObservabilitySettings::new("tested");
         settings.log_buffer_bytes = log_buffer_bytes;
         let (obs, dispatch) = Observability::detached(settings, Box::new(scripted)).unwrap();
-        Self { obs, dispatch, output, asked, answers: Some(answers) }
+        Self { obs, dispatch, output, writes, steps: Some(steps) }
     }
 
     fn log(&self, message: &str) {
         with_default(&self.dispatch, || tracing::info!("{message}"));
     }
 
-    /// Waits until the output is written to: the bytes it is offered.
-    fn offered(&self) -> usize {
-        self.asked.recv_timeout(PATIENCE).unwrap()
+    /// Waits for a write and returns its length in bytes.
+    fn next_write(&self) -> usize {
+        self.writes.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// Waits until the output is written to, and has it do this.
-    fn answer(&self, answer: Answer) {
-        self.offered();
-        self.answers.as_ref().unwrap().send(answer).unwrap();
+    /// Waits for a write and makes it take this step.
+    fn on_write(&self, step: Step) {
+        self.next_write();
+        self.steps.as_ref().unwrap().send(step).unwrap();
     }
 
-    /// From here on the output takes all.
-    fn open(&mut self) {
-        self.answers = None;
+    /// Lets all further writes succeed.
+    fn unblock(&mut self) {
+        self.steps = None;
     }
 
     fn counted(&self, name: &str, reason: &str) -> u64 {
@@ -102,73 +124,73 @@ impl Stage {
 }
 
 #[test]
-fn a_stuck_output_costs_lines_beyond_the_bound_and_no_time() {
+fn a_blocked_output_drops_lines_beyond_the_buffer_and_blocks_nobody() {
     const LINES: u64 = 1_000;
     const BOUND: usize = 16 * 1024;
-    let mut stage = Stage::new(BOUND);
-    stage.log("first");
-    let first = stage.offered();
-    // the writer is stuck within its write from here on; if taking a line waited for it, this would never end
+    let mut rig = Rig::new(BOUND);
+    rig.log("first");
+    let first = rig.next_write();
+    // the writer blocks in its write from here on; if logging waited for it, this loop would never end
     for _ in 0..LINES {
-        stage.log("a line like any other");
+        rig.log("another line");
     }
-    let dropped = stage.dropped("full");
+    let dropped = rig.dropped("full");
     assert!(dropped > 0 && dropped < LINES, "{dropped}");
-    assert!(!stage.obs.flush(Duration::from_millis(1)), "nothing is written yet");
+    assert!(!rig.obs.flush(Duration::from_millis(1)), "nothing was written");
 
-    stage.open();
-    assert!(stage.obs.flush(PATIENCE));
-    let text = stage.output.text();
-    assert!(text.len() <= BOUND && text.len() + first > BOUND - 1024, "{} bytes were held", text.len());
+    rig.unblock();
+    assert!(rig.obs.flush(PATIENCE));
+    let text = rig.output.text();
+    assert!(text.len() <= BOUND && text.len() + first > BOUND - 1024, "{} bytes in memory", text.len());
     assert_eq!(text.lines().count() as u64, LINES + 1 - dropped, "whole lines only");
 }
 
 #[test]
-fn what_the_bound_refused_and_what_was_written_add_up() {
-    let stage = Stage::new(4 * 1024);
-    stage.log("first");
-    stage.offered();
+fn dropped_and_written_lines_add_up() {
+    let rig = Rig::new(4 * 1024);
+    rig.log("first");
+    rig.next_write();
     for _ in 0..500 {
-        stage.log("a line");
+        rig.log("a line");
     }
-    stage.answers.as_ref().unwrap().send(Answer::Take).unwrap();
-    stage.answer(Answer::Take);
-    assert!(stage.obs.flush(PATIENCE));
-    assert_eq!(stage.written() + stage.dropped("full"), 501);
-    assert_eq!(stage.messages().len() as u64, stage.written());
-    stage.log("there is room again");
-    stage.answer(Answer::Take);
-    assert!(stage.obs.flush(PATIENCE));
-    assert_eq!(stage.messages().last().unwrap(), "there is room again");
+    rig.steps.as_ref().unwrap().send(Step::WriteAll).unwrap();
+    rig.on_write(Step::WriteAll);
+    assert!(rig.obs.flush(PATIENCE));
+    assert_eq!(rig.written() + rig.dropped("full"), 501);
+    assert_eq!(rig.messages().len() as u64, rig.written());
+    rig.log("there is room again");
+    rig.on_write(Step::WriteAll);
+    assert!(rig.obs.flush(PATIENCE));
+    assert_eq!(rig.messages().last().unwrap(), "there is room again");
 }
 
 #[test]
-fn a_closed_pipe_costs_its_lines_and_is_written_to_again() {
-    let stage = Stage::new(1 << 20);
-    for message in ["lost", "lost too"] {
-        stage.log(message);
-        stage.answer(Answer::Fail(ErrorKind::BrokenPipe));
-        assert!(stage.obs.flush(PATIENCE));
+fn lines_to_a_closed_pipe_are_dropped_and_writing_is_retried() {
+    let rig = Rig::new(1 << 20);
+    for message in ["dropped", "dropped too"] {
+        rig.log(message);
+        rig.on_write(Step::Fail(ErrorKind::BrokenPipe));
+        assert!(rig.obs.flush(PATIENCE));
     }
-    assert_eq!((stage.written(), stage.dropped("closed"), stage.dropped("io_error")), (0, 2, 0));
-    stage.log("back");
-    stage.answer(Answer::Take);
-    assert!(stage.obs.flush(PATIENCE));
-    assert_eq!((stage.written(), stage.messages()), (1, vec!["back".to_owned()]));
+    assert_eq!((rig.written(), rig.dropped("closed"), rig.dropped("io_error")), (0, 2, 0));
+    rig.log("back");
+    rig.on_write(Step::WriteAll);
+    assert!(rig.obs.flush(PATIENCE));
+    assert_eq!((rig.written(), rig.messages()), (1, vec!["back".to_owned()]));
 }
 
 #[test]
-fn a_line_written_in_part_spoils_no_other() {
-    let mut stage = Stage::new(1 << 20);
-    stage.log("torn");
-    stage.answer(Answer::TakeBytes(20));
-    stage.answer(Answer::Fail(ErrorKind::StorageFull));
-    assert!(stage.obs.flush(PATIENCE));
-    assert_eq!((stage.written(), stage.dropped("io_error")), (0, 1));
-    stage.log("whole");
-    stage.open();
-    assert!(stage.obs.flush(PATIENCE));
-    let text = stage.output.text();
+fn the_line_after_a_partial_one_is_intact() {
+    let mut rig = Rig::new(1 << 20);
+    rig.log("partial");
+    rig.on_write(Step::WriteBytes(20));
+    rig.on_write(Step::Fail(ErrorKind::StorageFull));
+    assert!(rig.obs.flush(PATIENCE));
+    assert_eq!((rig.written(), rig.dropped("io_error")), (0, 1));
+    rig.log("whole");
+    rig.unblock();
+    assert!(rig.obs.flush(PATIENCE));
+    let text = rig.output.text();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text}");
     assert_eq!(lines[0].len(), 20);
@@ -177,26 +199,26 @@ fn a_line_written_in_part_spoils_no_other() {
 }
 
 #[test]
-fn an_output_that_takes_nothing_now_is_asked_again() {
-    let mut stage = Stage::new(1 << 20);
-    stage.log("patient");
-    for answer in [Answer::Fail(ErrorKind::WouldBlock), Answer::Fail(ErrorKind::Interrupted), Answer::TakeBytes(3)] {
-        stage.answer(answer);
+fn a_write_that_would_block_or_is_interrupted_is_retried() {
+    let mut rig = Rig::new(1 << 20);
+    rig.log("patient");
+    for step in [Step::Fail(ErrorKind::WouldBlock), Step::Fail(ErrorKind::Interrupted), Step::WriteBytes(3)] {
+        rig.on_write(step);
     }
-    stage.open();
-    assert!(stage.obs.flush(PATIENCE));
-    assert_eq!((stage.written(), stage.dropped("")), (1, 0));
-    assert_eq!(stage.output.text().lines().count(), 1);
+    rig.unblock();
+    assert!(rig.obs.flush(PATIENCE));
+    assert_eq!((rig.written(), rig.dropped("")), (1, 0));
+    assert_eq!(rig.output.text().lines().count(), 1);
 }
 
 #[test]
-fn a_line_that_is_too_long_is_dropped_whole_and_a_long_string_is_cut() {
+fn a_line_that_is_too_long_is_dropped_and_a_long_string_is_truncated() {
     let output = Output::default();
     let settings = ObservabilitySettings::new("tested");
     let (obs, dispatch) = Observability::detached(settings, Box::new(output.clone())).unwrap();
     let long = "x".repeat(80 * 1024);
     with_default(&dispatch, || {
-        tracing::info!(a = long, "cut");
+        tracing::info!(a = long, "truncated");
         tracing::info!(
             a = long,
             b = long,
@@ -222,16 +244,16 @@ fn a_line_that_is_too_long_is_dropped_whole_and_a_long_string_is_cut() {
     let text = output.text();
     assert_eq!(text.lines().count(), 1);
     let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let cut = line["a"].as_str().unwrap();
-    assert!(cut.ends_with("x…") && cut.len() < long.len());
+    let truncated = line["a"].as_str().unwrap();
+    assert!(truncated.ends_with("x…") && truncated.len() < long.len());
 }
 
 #[test]
-fn the_last_handle_writes_what_is_left() {
+fn dropping_the_last_handle_flushes() {
     let output = Output::default();
     let (obs, dispatch) =
         Observability::detached(ObservabilitySettings::new("tested"), Box::new(output.clone())).unwrap();
-    with_default(&dispatch, || tracing::info!("last words"));
+    with_default(&dispatch, || tracing::info!("last line"));
     drop(obs);
-    assert!(output.text().contains("last words"));
+    assert!(output.text().contains("last line"));
 }

@@ -1,5 +1,5 @@
-//! What is the process's own: subscriber, `log` bridge, panic hook, standard output, the end. Each test runs this binary
-//! again as the program it is about, which is one of the ignored tests.
+//! Process-wide behaviour: subscriber, `log` bridge, panic hook, standard output, exit. Each test runs this binary again as
+//! a program, which is one of the ignored tests.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use observability::{LogTarget, Observability, ObservabilitySettings, StartError};
 use serde_json::Value;
 
-/// Set where a program is to run.
+/// Environment variable that makes the ignored tests run as programs.
 const RUN: &str = "OBSERVABILITY_TEST_PROGRAM";
 
 fn run(program: &str, variables: &[(&str, &str)]) -> Output {
@@ -18,7 +18,7 @@ fn run(program: &str, variables: &[(&str, &str)]) -> Output {
     command.output().unwrap()
 }
 
-/// The records among what a program wrote; the test harness writes lines of its own.
+/// The records in a program's output, which also has lines of the test harness.
 fn records(output: &[u8]) -> Vec<Value> {
     let text = String::from_utf8(output.to_vec()).unwrap();
     let records = text.lines().filter_map(|line| line.find("{\"").map(|at| &line[at..]));
@@ -44,7 +44,7 @@ fn exits() {
 }
 
 #[test]
-fn what_was_written_before_a_flush_is_there_after_an_exit() {
+fn lines_logged_before_a_flush_survive_an_exit() {
     let output = run("exits", &[("SERVICE_NAME", "named")]);
     assert_eq!(output.status.code(), Some(7));
     let records = records(&output.stdout);
@@ -59,15 +59,16 @@ fn panics() {
     if is_program() {
         let _obs = Observability::from_env("panics").unwrap();
         tracing::info!("before");
-        let died = std::thread::Builder::new().name("worker".to_owned()).spawn(|| panic!("on\n\"purpose\"")).unwrap();
-        assert!(died.join().is_err());
-        // no destructor runs, and nothing is flushed but by the panic
+        let panicked =
+            std::thread::Builder::new().name("worker".to_owned()).spawn(|| panic!("on\n\"purpose\"")).unwrap();
+        assert!(panicked.join().is_err());
+        // runs no destructor, so only the panic hook flushes
         std::process::abort();
     }
 }
 
 #[test]
-fn a_panic_is_one_line_which_is_there_even_if_the_process_dies() {
+fn a_panic_is_one_line_that_survives_an_abort() {
     let output = run("panics", &[]);
     assert!(!output.status.success());
     let records = records(&output.stdout);
@@ -76,22 +77,22 @@ fn a_panic_is_one_line_which_is_there_even_if_the_process_dies() {
     assert_eq!((&panic["level"], &panic["message"]), (&"error".into(), &"panicked: on\n\"purpose\"".into()));
     assert_eq!((&panic["target"], &panic["thread"]), (&"panic".into(), &"worker".into()));
     assert!(panic["location"].as_str().unwrap().contains("programs.rs:"), "{panic}");
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("purpose"), "said once");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("purpose"), "logged once");
     let output = run("panics", &[("RUST_BACKTRACE", "1")]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("stack backtrace"));
 }
 
-/// Writes a line at its thread's end, when the library's own thread-locals may be gone.
-struct AtTheEnd;
+/// Logs a line when its thread ends, after the library's thread-locals may have been destroyed.
+struct LogsAtThreadEnd;
 
-impl Drop for AtTheEnd {
+impl Drop for LogsAtThreadEnd {
     fn drop(&mut self) {
         tracing::info!("at the thread's end");
     }
 }
 
 thread_local! {
-    static FIRST: AtTheEnd = const { AtTheEnd };
+    static FIRST: LogsAtThreadEnd = const { LogsAtThreadEnd };
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn logs_at_the_end_of_a_thread() {
         let obs = Observability::start(settings).unwrap();
         let thread = std::thread::spawn(|| {
             FIRST.with(|_| {});
-            log::warn!(target: "crate_with_log", "by way of log");
+            log::warn!(target: "crate_with_log", "logged with log");
         });
         thread.join().unwrap();
         assert!(obs.flush(Duration::from_secs(20)));
@@ -111,7 +112,7 @@ fn logs_at_the_end_of_a_thread() {
 }
 
 #[test]
-fn a_line_at_a_threads_end_does_no_harm_and_records_of_log_are_lines() {
+fn lines_at_a_threads_end_and_records_of_the_log_crate_are_written() {
     let output = run("logs_at_the_end_of_a_thread", &[]);
     assert!(output.status.success(), "{output:?}");
     assert!(records(&output.stdout).is_empty());
@@ -136,7 +137,7 @@ fn starts() {
 }
 
 #[test]
-fn settings_that_are_wrong_are_refused_by_name() {
+fn an_invalid_setting_is_rejected_and_named() {
     for (name, value) in [("LOG_FORMAT", "xml"), ("METRICS_LABEL_SETS", "0"), ("ADMIN_LISTEN", "1.2.3.4.5:1")] {
         let output = run("starts", &[(name, value)]);
         assert_eq!(output.status.code(), Some(2), "{name}");

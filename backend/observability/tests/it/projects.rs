@@ -1,4 +1,4 @@
-//! What callers invent: it takes no label set from a known project, and gets into no project's lines.
+//! Invented project ids use up no label set of a known project and are not logged.
 
 use actix_web::body::to_bytes;
 use actix_web::dev::{Service as _, ServiceRequest, ServiceResponse};
@@ -11,12 +11,12 @@ use tracing::dispatcher::with_default;
 
 use crate::support::Rig;
 
-/// Whoever has a token may speak for the project that it names; whoever has `*`, for any.
+/// Authorizes a token for the project of the same name, and the token `*` for any project.
 async fn authenticate(
     request: ServiceRequest,
     next: Next<actix_web::body::BoxBody>,
 ) -> Result<ServiceResponse<actix_web::body::BoxBody>, Error> {
-    tracing::info!("who is it?");
+    tracing::info!("authenticating");
     let token = request.headers().get("Authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let is_open = request.path() == "/open";
     match token {
@@ -27,7 +27,7 @@ async fn authenticate(
                 own if own == project => ProjectClaim::Verified,
                 _ => ProjectClaim::Refused,
             });
-            // the first check stays
+            // a second check is ignored
             context.set_project_check(|_| ProjectClaim::Verified);
         }
         None if is_open => {}
@@ -88,7 +88,7 @@ fn send(rig: &Rig, middleware: ObservabilityMiddleware, requests: &[(&str, &str,
 }
 
 #[test]
-fn a_project_counts_only_where_the_caller_may_speak_for_it() {
+fn a_project_is_used_only_if_the_caller_is_authorized() {
     for (path, token, header, project) in [
         ("/open", "", "victim", None),
         ("/open", "mine", "mine", Some("mine")),
@@ -117,7 +117,7 @@ fn a_project_counts_only_where_the_caller_may_speak_for_it() {
         }
         let label = project.unwrap_or("none");
         assert_eq!(rig.counts(&[("project_id", label)]), [1.0; 3], "{path} {token} {header}");
-        for line in rig.lines() {
+        for line in rig.log_lines() {
             let shown = line["project_id"].as_str();
             assert_ne!(shown, Some("victim"), "{path} {token} {header}: {line}");
             if line["message"] == "handled" {
@@ -129,7 +129,7 @@ fn a_project_counts_only_where_the_caller_may_speak_for_it() {
 }
 
 #[test]
-fn without_a_check_a_project_counts_where_a_route_takes_the_request() {
+fn without_a_check_a_project_is_used_if_a_route_matches() {
     for (method, path, project) in [
         ("GET", "/x", Some("p-1")),
         ("POST", "/x", None),
@@ -157,12 +157,12 @@ fn without_a_check_a_project_counts_where_a_route_takes_the_request() {
         });
         assert_eq!(rig.counts(&[("project_id", project.unwrap_or("none"))]), [1.0; 3], "{method} {path}");
         assert_eq!(rig.access_lines()[0]["project_id"].as_str(), project, "{method} {path}");
-        assert!(rig.lines_saying("handled").iter().all(|line| line["project_id"] == "p-1"));
+        assert!(rig.lines_with_message("handled").iter().all(|line| line["project_id"] == "p-1"));
     }
 }
 
 #[test]
-fn ten_thousand_invented_projects_leave_a_known_one_its_series() {
+fn a_known_project_gets_its_series_after_ten_thousand_invented_ones() {
     let rig = Rig::with(|settings| settings.log_filter = "warn".to_owned());
     let invented: Vec<_> = (0..10_000).map(|n| format!("invented-{n}")).collect();
     let flood = |token: &'static str, path: &'static str| {
@@ -172,9 +172,9 @@ fn ten_thousand_invented_projects_leave_a_known_one_its_series() {
     send(&rig, middleware(), &flood("", "/open"));
     send(&rig, middleware(), &flood("", "/own"));
     send(&rig, middleware(), &flood("mine", "/nowhere"));
-    assert_eq!(rig.counts(&[("project_id", "none")]), [30_000.0; 3], "they take no label set at all");
+    assert_eq!(rig.counts(&[("project_id", "none")]), [30_000.0; 3], "invented projects use no label set");
     assert_eq!(rig.metric("label_sets_folded_total", &[]), 0.0);
-    // someone who may speak for any project, and makes them up
+    // a caller that is authorized for any project and invents them
     send(&rig, middleware(), &flood("*", "/own"));
     assert!(rig.metric("label_sets_folded_total", &[]) > 9_000.0);
     send(&rig, middleware(), &[("/own", "real", "real"), ("/p/invented-9999/x", "invented-9999", "")]);
@@ -184,7 +184,7 @@ fn ten_thousand_invented_projects_leave_a_known_one_its_series() {
 }
 
 #[test]
-fn a_project_that_a_handler_found_is_a_known_one_and_no_one_elses_is() {
+fn only_a_project_confirmed_by_a_handler_is_known() {
     let rig = Rig::with(|settings| settings.log_filter = "warn".to_owned());
     let invented: Vec<_> = (0..3_000).map(|n| format!("invented-{n}")).collect();
     let flood: Vec<_> = invented.iter().map(|project| ("/own", "*", project.as_str())).collect();
@@ -206,7 +206,7 @@ fn a_project_that_a_handler_found_is_a_known_one_and_no_one_elses_is() {
 }
 
 #[test]
-fn ids_that_are_not_kept_are_counted_by_reason_once_a_request() {
+fn ignored_ids_are_counted_by_reason_once_per_request() {
     for (trusted, path, token, headers, counted) in [
         (true, "/own", "mine", vec![("X-Request-Id", "r"), ("X-Project-Id", "mine")], vec![]),
         (true, "/own", "mine", vec![], vec![]),
@@ -259,7 +259,7 @@ fn ids_that_are_not_kept_are_counted_by_reason_once_a_request() {
 }
 
 #[test]
-fn at_the_edge_no_callers_ids_are_kept() {
+fn untrusted_ids_are_replaced() {
     let rig = Rig::with(|settings| settings.trust_request_id = false);
     with_default(&rig.dispatch, || {
         actix_rt::System::new().block_on(async {
@@ -272,7 +272,7 @@ fn at_the_edge_no_callers_ids_are_kept() {
             assert_ne!(response.headers().get("X-Request-Id").unwrap(), "r-1");
         });
     });
-    for line in rig.lines() {
+    for line in rig.log_lines() {
         assert!(line["request_id"] != "r-1" && line.get("trace_id").is_none(), "{line}");
     }
 }

@@ -1,46 +1,33 @@
-//! What the suites share: an output that is read back, a scrape by name and labels, a server on a real socket.
+//! Shared by the suites: captured telemetry, and a server on a real socket.
 
-use std::io::{self, Read as _, Write};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpServer};
+use observability::testing::TestTelemetry;
 use observability::{Observability, ObservabilitySettings};
-use serde_json::Value;
 use tracing::dispatcher::{Dispatch, set_default};
 
-/// How long a test waits for what must come.
+/// Maximum time to wait for an expected state.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Lines that a test reads back.
-#[derive(Clone, Default)]
-pub(crate) struct Output(Arc<Mutex<Vec<u8>>>);
-
-impl Output {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// An observability of this test alone, with what it writes.
+/// The telemetry of one test.
 pub(crate) struct Rig {
     pub(crate) obs: Observability,
     pub(crate) dispatch: Dispatch,
-    output: Output,
+    telemetry: TestTelemetry,
+}
+
+impl Deref for Rig {
+    type Target = TestTelemetry;
+
+    fn deref(&self) -> &TestTelemetry {
+        &self.telemetry
+    }
 }
 
 impl Rig {
@@ -49,52 +36,14 @@ impl Rig {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut ObservabilitySettings)) -> Self {
-        let output = Output::default();
         let mut settings = ObservabilitySettings::new("tested");
         change(&mut settings);
-        let (obs, dispatch) = Observability::detached(settings, Box::new(output.clone())).unwrap();
-        Self { obs, dispatch, output }
+        let telemetry = TestTelemetry::with_settings(settings).unwrap();
+        let (obs, dispatch) = (telemetry.observability().clone(), telemetry.subscriber().clone());
+        Self { obs, dispatch, telemetry }
     }
 
-    /// All lines so far, as text.
-    pub(crate) fn text_lines(&self) -> Vec<String> {
-        assert!(self.obs.flush(PATIENCE));
-        self.output.text().lines().map(str::to_owned).collect()
-    }
-
-    /// All lines so far.
-    pub(crate) fn lines(&self) -> Vec<Value> {
-        let parse = |line: &String| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        self.text_lines().iter().map(parse).collect()
-    }
-
-    /// The lines with this message.
-    pub(crate) fn lines_saying(&self, message: &str) -> Vec<Value> {
-        self.lines().into_iter().filter(|line| line["message"] == message).collect()
-    }
-
-    /// The access lines so far.
-    pub(crate) fn access_lines(&self) -> Vec<Value> {
-        self.lines().into_iter().filter(|line| line["target"] == "access").collect()
-    }
-
-    /// The sum of a metric over all label sets that have these labels: counts of histograms, values of others.
-    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let families = self.obs.registry().gather();
-        let Some(family) = families.iter().find(|family| family.name() == name) else { return 0.0 };
-        let has = |metric: &observability::prometheus::proto::Metric| {
-            labels.iter().all(|(name, value)| {
-                metric.get_label().iter().any(|label| label.name() == *name && label.value() == *value)
-            })
-        };
-        let value = |metric: &observability::prometheus::proto::Metric| {
-            let histogram = metric.get_histogram().get_sample_count() as f64;
-            metric.get_counter().get_value() + metric.get_gauge().get_value() + histogram
-        };
-        family.get_metric().iter().filter(|metric| has(metric)).map(value).sum()
-    }
-
-    /// Requests, requests timed and responses under these labels.
+    /// Values of `request_count`, `request_duration_seconds` and `response_status_count` with these labels.
     pub(crate) fn counts(&self, labels: &[(&str, &str)]) -> [f64; 3] {
         ["request_count", "request_duration_seconds", "response_status_count"].map(|name| self.metric(name, labels))
     }
@@ -106,17 +55,17 @@ impl Rig {
     }
 }
 
-/// Asks again until it is so; panics when it isn't within [`PATIENCE`].
+/// Waits until a condition holds; panics after [`PATIENCE`].
 #[track_caller]
-pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
-    while !is_so() {
+    while !condition() {
         assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         std::thread::yield_now();
     }
 }
 
-/// A server on a port of its own, on a thread of its own, with one worker; stopped when dropped.
+/// A server with one worker on its own thread and a free port. It stops when dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     handle: ServerHandle,
@@ -127,14 +76,14 @@ impl Server {
         Self::start_with(rig, routes, false)
     }
 
-    /// `half_closed`: whether a client that closes its side is still answered.
+    /// `half_closed` is whether clients that close their side are still answered.
     pub(crate) fn start_with(rig: &Rig, routes: fn(&mut ServiceConfig), half_closed: bool) -> Self {
         let (obs, dispatch) = (rig.obs.clone(), rig.dispatch.clone());
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let app = move || {
-                    // for the rest of the worker's life
+                    // until the worker ends
                     std::mem::forget(set_default(&dispatch));
                     App::new().configure(routes).configure(obs.metrics_route()).wrap(obs.middleware())
                 };
@@ -149,7 +98,7 @@ impl Server {
         receiver.recv().unwrap()
     }
 
-    /// Sends a request whose answer is yet to be read.
+    /// Sends a request without reading the response.
     pub(crate) fn open(&self, head: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -157,12 +106,12 @@ impl Server {
         stream
     }
 
-    /// Sends a request and reads until the other side closes.
+    /// Sends a request and reads the response until the server closes the connection.
     pub(crate) fn send(&self, head: &str) -> String {
-        let mut answer = Vec::new();
-        // a cut answer may end in a reset
-        let _ = self.open(head).read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
+        let mut response = Vec::new();
+        // a truncated response may end in a reset
+        let _ = self.open(head).read_to_end(&mut response);
+        String::from_utf8_lossy(&response).into_owned()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers that nobody reads to their end, in process: each is counted by what it was.
+//! Responses that are dropped before they are read completely are counted by their outcome.
 
 use std::pin::Pin;
 
@@ -14,7 +14,7 @@ use tracing::dispatcher::with_default;
 
 use crate::support::Rig;
 
-/// What is done with an answer.
+/// What the test does with the response body.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     Dropped,
@@ -34,21 +34,21 @@ fn routes(app: &mut ServiceConfig) {
         .route("/upload", web::post().to(upload));
 }
 
-/// The access lines of one request.
-fn lines_of(rig: &Rig, request: TestRequest, breaks_off: bool, then: Then) -> Vec<serde_json::Value> {
+/// Sends one request and returns its access lines.
+fn lines_of(rig: &Rig, request: TestRequest, is_aborted: bool, then: Then) -> Vec<serde_json::Value> {
     with_default(&rig.dispatch, || {
         actix_rt::System::new().block_on(async {
             let app = App::new().configure(routes).wrap(rig.obs.middleware());
             let app = init_service(app).await;
             let mut request = request.to_request();
-            if breaks_off {
+            if is_aborted {
                 let payload = stream::iter([Err::<Bytes, _>(PayloadError::Incomplete(None))]);
                 let payload: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(payload);
                 request = request.replace_payload(Payload::Stream { payload }).0;
             }
             let body = match app.call(request).await {
                 Ok(response) => response.into_body().boxed(),
-                // As a server does.
+                // as a server does
                 Err(error) => HttpResponse::from_error(error).into_body(),
             };
             match then {
@@ -61,7 +61,7 @@ fn lines_of(rig: &Rig, request: TestRequest, breaks_off: bool, then: Then) -> Ve
 }
 
 #[test]
-fn each_is_counted_by_what_it_was() {
+fn a_dropped_response_is_counted_by_its_outcome() {
     for (method, path, then, outcome) in [
         (Method::GET, "/ok", Then::Dropped, "body_cut"),
         (Method::GET, "/ok", Then::Read, "answered"),
@@ -82,14 +82,14 @@ fn each_is_counted_by_what_it_was() {
 }
 
 #[test]
-fn a_client_that_left_its_upload_is_gone_also_where_the_answer_is_not_read() {
+fn an_aborted_upload_is_counted_as_client_gone_if_the_response_is_not_read() {
     let rig = Rig::new();
     let lines = lines_of(&rig, TestRequest::with_uri("/upload").method(Method::POST), true, Then::Dropped);
     assert_eq!((lines.len(), &lines[0]["outcome"], &lines[0]["status"]), (1, &"client_gone".into(), &().into()));
 }
 
 #[test]
-fn a_body_that_fails_has_its_line_where_access_lines_are_left_out() {
+fn a_failed_body_is_logged_even_for_excluded_endpoints() {
     let rig = Rig::with(|settings| settings.access_log_exclude = ["/failing".into(), "/ok".into()].into());
     assert_eq!(lines_of(&rig, TestRequest::with_uri("/ok"), false, Then::Read).len(), 0);
     let lines = lines_of(&rig, TestRequest::with_uri("/failing"), false, Then::Read);
@@ -97,7 +97,7 @@ fn a_body_that_fails_has_its_line_where_access_lines_are_left_out() {
 }
 
 #[test]
-fn each_method_of_http_has_its_label_and_all_others_share_one() {
+fn methods_of_http_have_their_own_label_and_others_share_one() {
     let known = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
     for (method, label) in known.map(|method| (method, method)).into_iter().chain([("BREW", "OTHER"), ("get", "OTHER")])
     {
