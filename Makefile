@@ -1,23 +1,23 @@
-# What a person runs is what CI runs: .ci/run calls `make check` and `make test`.
+# CI runs the same targets: .ci/run calls `make check` and `make test`.
 
-# Where cargo builds.
+# Cargo's target folder.
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
-# State of `make run`: the store and the shipper's spool.
+# State of `make run`: the store and the shipper's state directory.
 DATA_DIR ?= data
-# Where the service of `make run` listens.
+# Address of the service of `make run`.
 LISTEN ?= 127.0.0.1:8000
-# More options for cargo; CI says --locked.
+# Additional options for cargo; CI uses --locked.
 CARGO_FLAGS ?=
 
-# How long `make soak` tries each fault, and from which seed; another one each time by default.
+# How long `make soak` runs each fault, and its seed; by default a different one each time.
 SOAK_MINUTES ?= 2
 SOAK_SEED ?= $(shell date +%s)
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
-# Lines that `make bench` writes to the embedded store, in millions.
+# Millions of lines that `make bench` writes to the embedded store.
 STORE_BENCH_MILLIONS ?= 1
 
-# The engines that `make matrix` tries; empty for all.
+# The engines of `make matrix`; empty for all.
 MATRIX ?=
 MATRIX_ENGINES := elasticsearch-7.10.2 elasticsearch-7.17.10 elasticsearch elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch opensearch-3.4.0
 COMMA := ,
@@ -27,36 +27,36 @@ WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 .DEFAULT_GOAL := help
 .PHONY: help run up down logs ps deps test integration soak matrix cluster fuzz prometheus3 e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
 
-help: ## list the targets
+help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## start the service on LISTEN, its logs shipped to an embedded store under DATA_DIR (no engine needed)
+run: ## start the service on LISTEN and ship its logs to an embedded store under DATA_DIR (no engine needed)
 	cargo build $(CARGO_FLAGS) --profile try -p backend -p shipper
 	@mkdir -p $(DATA_DIR)
 	@printf '%s\n' '' \
-	  'The service listens on http://$(LISTEN), its log lines go to $(DATA_DIR)/logs.db. Try, in another terminal:' '' \
+	  'The service listens on http://$(LISTEN); its log lines go to $(DATA_DIR)/logs.db. In another terminal, try:' '' \
 	  "  curl -i -H 'X-Request-Id: demo-1' -H 'X-Project-Id: p-1' http://$(LISTEN)/api/projects/p-1/logs" \
 	  '  curl -s http://$(LISTEN)/api/requests/demo-1' \
 	  '  curl -s http://$(LISTEN)/metrics' '' \
-	  'and look at http://$(LISTEN)/requests/demo-1 in a browser.' '' \
-	  'Ctrl-C stops the service and ships what is left.' ''
+	  'or open http://$(LISTEN)/requests/demo-1 in a browser.' '' \
+	  'Ctrl-C stops the service and ships the remaining lines.' ''
 	@exec env LISTEN=$(LISTEN) STORE=sqlite:$(DATA_DIR)/logs.db SHIPPER_STATE_DIR=$(DATA_DIR)/shipper \
 	  $(TARGET_DIR)/try/shipper exec --to sqlite:$(DATA_DIR)/logs.db \
 	  -- $(TARGET_DIR)/try/backend
 
-up: ## the whole stack in Docker, once it is healthy; .env.example lists what can be set
+up: ## start the whole stack in Docker and wait until it is healthy; .env.example lists its variables
 	@infra/compose/up.sh
 
-down: ## stop the stack and remove its containers; its data stays in volumes
+down: ## stop the stack and remove its containers; data stays in volumes
 	@infra/compose/compose.sh down
 
-logs: ## follow what the stack's containers say
+logs: ## follow the logs of the stack's containers
 	@infra/compose/compose.sh logs -f --tail 50
 
-ps: ## the stack's containers
+ps: ## list the stack's containers
 	@infra/compose/compose.sh ps
 
-deps: ## unpack what the tests need under .cache, or say what is missing
+deps: ## unpack what the tests need under .cache, or report what is missing
 	@infra/local/deps.sh
 	@infra/compose/deps.sh
 	@specs/003-improve-observability-prometheus/load-tests/wrk.sh >/dev/null
@@ -64,31 +64,31 @@ deps: ## unpack what the tests need under .cache, or say what is missing
 binaries:
 	cargo build $(CARGO_FLAGS) --workspace --bins --examples
 
-test: deps binaries ## all tests, against a real OpenSearch and Elasticsearch (or ENGINE_URL, BARE_ENGINE_URL)
+test: deps binaries ## run all tests, against a real OpenSearch and Elasticsearch (or ENGINE_URL, BARE_ENGINE_URL)
 	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
 
-integration: deps binaries ## only the tests across programs, tests/observability
+integration: deps binaries ## run only the tests across programs, tests/observability
 	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) -p observability-tests
 
-soak: deps binaries ## real faults on real parts, SOAK_MINUTES (2) of each, at random moments that SOAK_SEED decides
+soak: deps binaries ## run real faults on real parts, SOAK_MINUTES (2) each, at random moments decided by SOAK_SEED
 	infra/local/with-engine.sh opensearch -- env SOAK_MINUTES=$(SOAK_MINUTES) SOAK_SEED=$(SOAK_SEED) \
 	  cargo test $(CARGO_FLAGS) -p observability-tests --test observability -- faults:: --test-threads=1 --nocapture
 
-matrix: binaries ## what works with each version of Elasticsearch and OpenSearch, as a table (MATRIX=NAME-VERSION,… for some)
+matrix: binaries ## test each version of Elasticsearch and OpenSearch, and print a table (MATRIX=NAME-VERSION,… for some)
 	infra/local/deps.sh $(or $(subst $(COMMA), ,$(MATRIX)),$(MATRIX_ENGINES))
 	MATRIX=$(MATRIX) cargo test $(CARGO_FLAGS) -p observability-tests --test matrix -- --nocapture
 
-cluster: binaries ## three OpenSearch nodes under load: one killed and brought back, then each restarted in turn
+cluster: binaries ## test three OpenSearch nodes under load: one killed and restarted, then each restarted in turn
 	infra/local/deps.sh opensearch
 	cargo test $(CARGO_FLAGS) -p observability-tests --test cluster -- --nocapture
 
-fuzz: ## the readers under libFuzzer, FUZZ_SECONDS (60) each; needs cargo-fuzz and a nightly Rust
+fuzz: ## fuzz the readers with libFuzzer, FUZZ_SECONDS (60) each; needs cargo-fuzz and a nightly Rust
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
-prometheus3: deps binaries ## the monitoring's tests against Prometheus 3, built from source with Go (minutes, the first time)
+prometheus3: deps binaries ## run the monitoring tests against Prometheus 3, built from source with Go (minutes, the first time)
 	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/local/prometheus3.sh
 
-e2e: ## test the stack that is up, Compose's or else the local one (STACK=compose or local forces)
+e2e: ## test the running stack, Compose's or else the local one (STACK=compose or STACK=local selects one)
 	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/test-stack.sh $(STACK)
 
 e2e-compose: ## run the compose file for real, with stand-ins for images that can't be pulled, and test it (minutes)
@@ -101,18 +101,18 @@ up-local: ## start the stack without Docker: OpenSearch, service, shipper, Prome
 down-local: ## stop the stack without Docker; its state stays in .local
 	@infra/local/stack.sh down
 
-status: ## say of each part of the stack without Docker whether it runs and is ready
+status: ## show whether each part of the stack without Docker runs and is ready
 	@infra/local/stack.sh status
 
-load-test: ## what the library costs a service, with wrk: latency and CPU with and without it (under two minutes)
+load-test: ## measure what the library costs a service: latency and CPU with and without it, by wrk (under two minutes)
 	@CARGO_TARGET_DIR=$(TARGET_DIR) CARGO_FLAGS="$(CARGO_FLAGS)" specs/003-improve-observability-prometheus/load-tests/run_wrk.sh
 
-check: ## formatting, lints and docs, with every warning an error
+check: ## check formatting, lints and docs, with every warning an error
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
 
-bench: ## CPU a request over bare Actix, lines a CPU-second from file to _bulk, and the embedded store (STORE_BENCH_MILLIONS=10: of 10 million lines)
+bench: ## measure CPU per request over bare Actix, lines per CPU-second to _bulk, and the embedded store (STORE_BENCH_MILLIONS)
 	cargo bench $(CARGO_FLAGS) -p observability
 	cargo bench $(CARGO_FLAGS) -p shipper
 	cargo bench $(CARGO_FLAGS) -p store --bench sqlite -- $(STORE_BENCH_MILLIONS)
@@ -120,6 +120,6 @@ bench: ## CPU a request over bare Actix, lines a CPU-second from file to _bulk, 
 fmt: ## format all Rust code
 	cargo fmt --all
 
-clean: ## remove what was built and unpacked (target, .cache); DATA_DIR stays
+clean: ## delete target and .cache; DATA_DIR stays
 	cargo clean
 	rm -rf .cache
