@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs each fuzz target for so many seconds, from the corpus in the repository, and adds what it finds to a corpus under
-# fuzz/target. With `minimize` what was found goes into the repository's corpus, as few and small inputs as cover the same.
+# Runs each fuzz target for SECONDS, from the corpus in the repository, and adds new inputs to a corpus under fuzz/target.
+# With `minimize`, the new inputs are merged into the repository's corpus, reduced to a minimal set with the same coverage.
 #
 #   fuzz/run.sh [SECONDS] [minimize]
 #
-# Exit codes: 0 nothing was found, 69 cargo-fuzz or nightly is missing, else libFuzzer's; the input is in fuzz/artifacts.
+# Exit codes: 0 no crash, 69 cargo-fuzz or nightly is missing, else libFuzzer's; the input is in fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -17,7 +17,7 @@ cargo fuzz --version >/dev/null 2>&1 && rustc +nightly --version >/dev/null 2>&1
 for target in line_reader record_check bulk_answer journal config query; do
     mkdir -p "target/corpus/$target"
     echo "== $target: $seconds s"
-    # The readers' own bounds are far below; no sanitizer, since nothing here is unsafe.
+    # The readers' own limits are far lower; no sanitizer, since no code here is unsafe.
     cargo +nightly fuzz run --sanitizer none "$target" "target/corpus/$target" "corpus/$target" -- \
         -max_total_time="$seconds" -max_len=4096 -timeout=10 -print_final_stats=1 2>&1 |
         grep -E '^(stat::|SUMMARY|.*(panicked|assertion|ERROR|artifact_prefix|Done))' || [[ ${PIPESTATUS[0]} == 0 ]]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Tests a stack that runs, end to end: a request's line and counter, an alert, the shipper's books (tests/stack).
+# Tests a running stack end to end: a request's line and counter, an alert, the shipper's accounting (tests/stack).
 #
-#   infra/test-stack.sh [compose|local]   the one named; else Compose's when its project is up, else the local one
+#   infra/test-stack.sh [compose|local]   by default Compose's if its project is up, else the local one
 #
-# It is what `make e2e` runs. Ports are those of .env.example, from the environment or .env; of the local stack, ENGINE_URL
-# names the engine, if it was started with it. It first looks whether each published address answers.
+# `make e2e` runs this. Ports are those of .env.example, from the environment or .env. If the local stack was started with
+# ENGINE_URL, set it here too. The script first checks that each published address answers.
 #
 # Exit codes: the tests' own; 64 wrong arguments, 69 Docker is missing or not running, 75 the stack is not up.
 set -euo pipefail
@@ -22,7 +22,7 @@ main() {
     [[ $stack == compose || $stack == local ]] || fail "$EX_USAGE" "usage: test-stack.sh [compose|local]"
     if [[ $stack == compose ]]; then
         require_docker
-        [[ -n $(containers) ]] || fail "$EX_TEMPFAIL" "no container of the project $(project) is there: make up starts the stack"
+        [[ -n $(containers) ]] || fail "$EX_TEMPFAIL" "the project $(project) has no containers: make up starts the stack"
     fi
     while read -r service name port; do
         is_expected "$stack" "$service" || continue
@@ -43,7 +43,7 @@ main() {
     STACK=$stack exec cargo test ${CARGO_FLAGS:-} -p observability-tests --test stack -- --nocapture
 }
 
-# Whether a service is part of the stack: of Compose's, those that have a container.
+# Whether a service is part of the stack; in Compose's, those that have a container.
 is_expected() { # STACK SERVICE
     if [[ $1 == local ]]; then
         [[ $2 != grafana && $2 != kibana ]]

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Unpacks Debian's docker-compose 1.29 under .cache/docker-compose, where a machine has no Compose. Nothing is installed.
+# Unpacks Debian's docker-compose 1.29 under .cache/docker-compose if the machine has no Compose. Nothing is installed.
 #
-#   infra/compose/deps.sh            Compose, which the tests read the stack's file with
-#   infra/compose/deps.sh docker     a Docker daemon and debootstrap too, under .cache/docker, for infra/compose/e2e.sh
+#   infra/compose/deps.sh            Compose, with which the tests read the stack's file
+#   infra/compose/deps.sh docker     also a Docker daemon and debootstrap, under .cache/docker, for infra/compose/e2e.sh
 #
-# Packages come through apt, from the machine's own mirrors, checked by apt. Run again it does nothing.
+# Packages come through apt, from the machine's own mirrors, checked by apt. A second run does nothing.
 #
-# Exit codes: 0 all is there, 64 wrong arguments, 69 a program is missing, 75 a download failed.
+# Exit codes: 0 complete, 64 wrong arguments, 69 a program is missing, 75 a download failed.
 set -euo pipefail
 # shellcheck source=infra/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# What of the packages that these need is unpacked; the rest every Debian or Ubuntu has.
+# Names of the dependencies that are unpacked; every Debian or Ubuntu has the others.
 COMPOSE_PACKAGES='docker-compose|python3-(?!minimal$).*|libyaml-0-2'
 DOCKER_PACKAGES='docker\.io|containerd|runc|tini|debootstrap|iptables|libdevmapper.*|libip4tc2|libip6tc2|libxtables12|libmnl0|libnetfilter-conntrack3|libnfnetlink0|libnftnl11|libseccomp2'
 
@@ -28,12 +28,12 @@ main() {
 }
 
 unpack_compose() {
-    command -v python3 >/dev/null || fail "$EX_MISSING" "missing: python3, which docker-compose runs on. Or install" \
+    command -v python3 >/dev/null || fail "$EX_MISSING" "missing: python3, for docker-compose. Or install" \
         "Compose: apt-get install docker-compose, or docker-compose-plugin"
     unpack docker-compose "$COMPOSE_PACKAGES" docker-compose
     cat >"$work/home/docker-compose" <<'WRAPPER'
 #!/bin/sh
-# Debian's docker-compose out of the folder that this file stands in.
+# Debian's docker-compose from the folder of this file.
 home=$(cd "$(dirname "$0")" && pwd)
 PYTHONPATH=$home/usr/lib/python3/dist-packages${PYTHONPATH:+:$PYTHONPATH}
 LD_LIBRARY_PATH=$(echo "$home"/usr/lib/*-linux-gnu)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
@@ -50,14 +50,14 @@ unpack_docker() {
     fi
     local program
     unpack "docker.io debootstrap" "$DOCKER_PACKAGES" docker
-    # Their plain names are given by an installation's alternatives.
+    # An installation would create their plain names as alternatives.
     for program in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
         ln -s "xtables-nft-multi" "$work/home/usr/sbin/$program"
     done
     publish "$UNPACKED_DOCKER"
 }
 
-# Unpacks packages, and those of what they need whose names match, to $work/home.
+# Unpacks packages, and their dependencies with matching names, to $work/home.
 unpack() { # PACKAGES NAMES WHAT
     local packages
     for packages in apt-get apt-cache dpkg; do
@@ -77,7 +77,7 @@ unpack() { # PACKAGES NAMES WHAT
     # shellcheck disable=SC2086
     (cd "$work" && apt-get download -q $packages >"$work/words" 2>&1) || {
         tail -n 5 "$work/words" >&2
-        fail "$EX_TEMPFAIL" "$3: not all of it can be downloaded; apt-get update may help"
+        fail "$EX_TEMPFAIL" "$3: some packages can't be downloaded; apt-get update may help"
     }
     mkdir "$work/home"
     for packages in "$work"/*.deb; do
@@ -85,7 +85,7 @@ unpack() { # PACKAGES NAMES WHAT
     done
 }
 
-# Puts $work/home in its place, in one step; another run may have been first.
+# Moves $work/home to its place in one step; another run may have been first.
 publish() { # FOLDER
     chmod -R a+rX "$work/home"
     mv -T "$work/home" "$1" 2>/dev/null || [[ -d $1 ]]

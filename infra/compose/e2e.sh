@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Runs docker-compose.observability.yml as it is and tests it end to end: what `make e2e-compose` runs.
+# Runs docker-compose.observability.yml unchanged and tests it end to end; `make e2e-compose` runs this.
 #
-# Uses the Docker that runs. Where none runs and this is root, it starts a dockerd of its own, from the machine or unpacked
-# (infra/compose/deps.sh docker), with its images under .cache/docker-data so that a second run builds nothing anew. Images
-# that can't be pulled get stand-ins (stand-ins.sh); a service whose image is not to be had, Grafana's and Kibana's, is
-# left out, and said so. The stack runs under a project, volumes and ports of its own, beside any other, and is taken
-# down with all of them; a dockerd that was started here is stopped, and the network is left as it was.
+# Uses a running Docker. If there is none and this runs as root, it starts its own dockerd, from the machine or unpacked
+# (infra/compose/deps.sh docker), with images under .cache/docker-data so that a second run does not build again. Images
+# that can't be pulled get stand-ins (stand-ins.sh); services without an image, Grafana and Kibana, are skipped and
+# reported. The stack has its own project, volumes and ports, beside any other, and is removed with all of them; a dockerd
+# that was started here is stopped, and the network is restored.
 #
-# KEEP_STACK=1 waits for Enter before it takes the stack down.
+# KEEP_STACK=1 waits for Enter before it stops the stack.
 #
-# Exit codes: 0 everything held, 69 a program is missing or Docker can't run here, 71 and 75 as of up.sh; the tests' own.
+# Exit codes: 0 success, 69 a program is missing or Docker can't run here, 71 and 75 as in up.sh; the tests' own.
 set -euo pipefail
 # shellcheck source=infra/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# How long a dockerd may take to answer, and to end.
+# Time limit for a dockerd to answer, and to end.
 DOCKERD_TIMEOUT_S=60
 
 run_dir=
@@ -39,11 +39,11 @@ main() {
     "$ROOT/infra/compose/up.sh" "${services[@]}"
     "$ROOT/infra/test-stack.sh" compose
     if [[ -n ${KEEP_STACK:-} ]]; then
-        read -r -p "e2e.sh: the stack stays up until Enter: " _
+        read -r -p "e2e.sh: press Enter to stop the stack: " _
     fi
 }
 
-# A project, ports and settings of its own, so that no other stack is touched.
+# Sets its own project, ports and settings, so that no other stack is affected.
 choose_settings() {
     local service name port taken=' ' tries
     export COMPOSE_PROJECT_NAME=observability-e2e-$$ BACKEND_FAULTS=1
@@ -61,7 +61,7 @@ choose_settings() {
     fi
 }
 
-# Every service whose image is here or is built.
+# Selects every service whose image is available or built here.
 choose_services() {
     local service image
     services=()
@@ -69,23 +69,23 @@ choose_services() {
         if [[ $image == observability-* ]] || docker image inspect "$image" >/dev/null 2>&1; then
             services+=("$service")
         else
-            say "left out: $service, whose image $image is not to be had here"
+            say "skipped: $service, because its image $image is not available"
         fi
     done < <(images)
 }
 
 start_dockerd() {
     local began=$SECONDS
-    ((EUID == 0)) || fail "$EX_MISSING" "Docker is not running, and only root can start one here: start it, or run this as root"
+    ((EUID == 0)) || fail "$EX_MISSING" "Docker is not running, and only root can start a daemon: start Docker, or run this as root"
     "$ROOT/infra/compose/deps.sh" docker
     if ! command -v dockerd >/dev/null || ! command -v debootstrap >/dev/null; then
         use_unpacked_docker
     fi
     note_network
-    say "no Docker runs here: starting a dockerd of its own …"
+    say "Docker is not running: starting a dockerd …"
     mkdir -p "$CACHE_DIR/docker-data"
     export DOCKER_HOST=unix://$run_dir/docker.sock
-    # In a process group of its own: a Ctrl-C is this script's to handle.
+    # In its own process group, so that this script handles Ctrl-C.
     set -m
     dockerd --data-root "$CACHE_DIR/docker-data" --exec-root "$run_dir/exec" --pidfile "$run_dir/pid" \
         --host "$DOCKER_HOST" </dev/null >"$run_dir/dockerd.log" 2>&1 &
@@ -94,7 +94,7 @@ start_dockerd() {
     until docker info >/dev/null 2>&1; do
         if ! kill -0 "$dockerd_pid" 2>/dev/null || ((SECONDS - began >= DOCKERD_TIMEOUT_S)); then
             tail -n 20 "$run_dir/dockerd.log" >&2
-            fail "$EX_MISSING" "a dockerd does not run here; its last lines are above"
+            fail "$EX_MISSING" "dockerd does not start; its last lines are above"
         fi
         sleep 0.2
     done
@@ -108,7 +108,7 @@ use_unpacked_docker() {
     export DEBOOTSTRAP_DIR="$UNPACKED_DOCKER/usr/share/debootstrap"
 }
 
-# What a dockerd changes in the kernel's network, and does not take back.
+# Saves network settings of the kernel that dockerd changes and does not restore.
 note_network() {
     cat /proc/sys/net/ipv4/ip_forward >"$run_dir/ip_forward"
     iptables-save 2>/dev/null >"$run_dir/iptables" || true
@@ -121,7 +121,7 @@ restore_network() {
     if [[ -e $run_dir/no-bridge && -e /sys/class/net/docker0 ]]; then
         ip link delete docker0 2>/dev/null || true
     fi
-    # Only where no other Docker had rules before.
+    # Only if no other Docker had rules before.
     if ! grep -q DOCKER "$run_dir/iptables"; then
         local table=filter line
         while read -r line; do
@@ -147,10 +147,10 @@ clean_up() {
     trap '' INT TERM HUP
     if [[ -n $stack_is_up ]]; then
         if ((code)); then
-            say "what the containers said last:"
+            say "the last lines of the containers:"
             dc logs --no-color --tail 12 2>&1 | cut -c 1-300 >&2 || true
         fi
-        say "taking the stack down …"
+        say "stopping the stack …"
         dc down --volumes --remove-orphans --timeout 10 >"$run_dir/down" 2>&1 || tail -n 5 "$run_dir/down" >&2
     fi
     if [[ -n $dockerd_pid ]]; then
@@ -171,7 +171,7 @@ stop_dockerd() {
         sleep 0.2
     done
     wait "$dockerd_pid" 2>/dev/null || true
-    say "its dockerd is stopped"
+    say "dockerd is stopped"
 }
 
 main "$@"

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# What the scripts of this folder share: which Compose there is, what the project is called, what is published where.
+# Shared by the scripts of this folder: the available Compose, the project's name, the published ports.
 # Sourced, never run. The caller sets `set -euo pipefail`.
 
 # shellcheck source=infra/local/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../local/lib.sh"
 
 STACK_FILE=$ROOT/docker-compose.observability.yml
-# Where docker-compose is unpacked on machines that have none (infra/compose/deps.sh).
+# Where docker-compose is unpacked on machines without it (infra/compose/deps.sh).
 UNPACKED_COMPOSE=$CACHE_DIR/docker-compose/docker-compose
-# And a Docker daemon, for infra/compose/e2e.sh.
+# Where a Docker daemon is unpacked, for infra/compose/e2e.sh.
 UNPACKED_DOCKER=$CACHE_DIR/docker
 
-# Sets $compose to the Compose that there is; fails where there is none.
+# Sets $compose to the available Compose; fails if there is none.
 find_compose() {
     if docker compose version >/dev/null 2>&1; then
         compose=(docker compose)
@@ -30,7 +30,7 @@ dc() { # ARGUMENT…
     (cd "$ROOT" && COMPOSE_PROJECT_NAME=$(project) "${compose[@]}" -f "${STACK_FILE##*/}" "$@")
 }
 
-# The project's name, found as Compose does: given, or the folder's. docker-compose 1 does not tell the file of it.
+# The project's name, determined like Compose does: set, or the folder's. docker-compose 1 does not pass it to the file.
 project() {
     local name
     name=$(setting COMPOSE_PROJECT_NAME)
@@ -51,7 +51,7 @@ setting() { # NAME
     printf '%s\n' "$value"
 }
 
-# Prints `SERVICE VARIABLE PORT` of each port that the stack's file publishes, with the port that is in effect.
+# Prints `SERVICE VARIABLE PORT` of each port that the stack's file publishes, with the effective port.
 published() {
     local service name default given
     while read -r service name default; do
@@ -64,8 +64,8 @@ published() {
         }' "$STACK_FILE")
 }
 
-# Prints `SERVICE IMAGE` of each service of the stack's file, with the image that is in effect. Images of this repository
-# are called observability-….
+# Prints `SERVICE IMAGE` of each service of the stack's file, with the effective image. Images of this repository are
+# called observability-….
 images() {
     local service image name given
     while read -r service image; do
@@ -90,6 +90,7 @@ require_docker() {
     command -v docker >/dev/null ||
         fail "$EX_MISSING" "missing: Docker. On Debian or Ubuntu: apt-get install docker.io. Without it: make up-local"
     reason=$(docker info -f '{{.ServerVersion}}' 2>&1 >/dev/null) || fail "$EX_MISSING" "Docker is not running, or you" \
-        "may not use it: $(head -n 1 <<<"$reason") Start it (systemctl start docker, or Docker Desktop), or join its group." \
+        "have no permission to use it: $(head -n 1 <<<"$reason") Start it (systemctl start docker, or Docker Desktop)," \
+        "or join its group." \
         "Without it: make up-local"
 }

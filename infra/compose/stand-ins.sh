@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Sees to it that the images of the compose file and the Dockerfile are there: those that can be pulled are pulled; for
-# the others, where no registry is within reach, stand-ins are made from Debian's packages under the same names.
+# Provides the images of the compose file and the Dockerfile. Images are pulled; if no registry is reachable, stand-ins
+# are built from Debian packages under the same names.
 #
-#   infra/compose/stand-ins.sh          every image; one line says what each is
+#   infra/compose/stand-ins.sh          every image, with one line of output for each
 #
 #   debian         debootstrap's minimal system, with this machine's certificates
 #   rust           that, a C compiler, and this machine's Rust
 #   prometheus,    that, and Debian's packages, with the real images' user, paths, entrypoint and health client
 #   alertmanager
 #   elasticsearch  that, a Java, and OpenSearch with its ingest processors (infra/local/deps.sh): a real engine, not the
-#                  vendor's. Settings by variable work as in the real image; those of x-pack mean nothing to it.
+#                  vendor's. Settings by variable work as in the real image; those of x-pack are ignored.
 #
-# Grafana and Kibana have no stand-in; without a registry they are left out. Stand-ins carry the label
-# observability.stand-in. It takes root, debootstrap and Debian's mirror. DOCKER_HOST is respected.
+# Grafana and Kibana have no stand-in; without a registry they are skipped. Stand-ins have the label
+# observability.stand-in. This needs root, debootstrap and Debian's mirror. DOCKER_HOST is respected.
 #
-# Exit codes: 0 every image but Grafana's and Kibana's is there, 69 a program is missing, 75 an image can't be made.
+# Exit codes: 0 every image except Grafana's and Kibana's is available, 69 a program is missing, 75 an image can't be built.
 set -euo pipefail
 # shellcheck source=infra/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -35,13 +35,13 @@ main() {
     done
 }
 
-# An image's name, as the Dockerfile has it unless the environment says otherwise.
+# An image's name: from the environment, else from the Dockerfile.
 dockerfile_argument() { # NAME
     local value=${!1:-}
     printf '%s\n' "${value:-$(sed -n "s/^ARG $1=//p" "$ROOT/infra/docker/Dockerfile")}"
 }
 
-# Of the stack's file, without those that are built here.
+# Images of the stack's file, without those that are built here.
 compose_images() {
     images | sed 's/^[^ ]* //' | grep -v '^observability-' | sort -u
 }
@@ -49,7 +49,7 @@ compose_images() {
 see_to() { # IMAGE
     local kind
     if docker image inspect "$1" >/dev/null 2>&1; then
-        say "$1: is here$(is_stand_in "$1" && printf ', a stand-in')"
+        say "$1: available$(is_stand_in "$1" && printf ', a stand-in')"
         return
     fi
     if docker pull -q "$1" >/dev/null 2>"$work/pull"; then
@@ -58,22 +58,22 @@ see_to() { # IMAGE
     fi
     kind=$(kind_of "$1")
     if [[ -z $kind ]]; then
-        say "$1: can't be pulled and has no stand-in, it is left out ($(head -c 200 "$work/pull" | tr '\n' ' '))"
+        say "$1: can't be pulled and has no stand-in; skipped ($(head -c 200 "$work/pull" | tr '\n' ' '))"
         return
     fi
     say "$1: can't be pulled, making a stand-in …"
     "make_$kind" "$1" >"$work/log" 2>&1 || {
         tail -n 30 "$work/log" >&2
-        fail "$EX_TEMPFAIL" "$1: no stand-in can be made; the last lines are above"
+        fail "$EX_TEMPFAIL" "$1: the stand-in can't be built; the last lines are above"
     }
-    say "$1: a stand-in is made"
+    say "$1: stand-in built"
 }
 
 is_stand_in() { # IMAGE
     [[ $(docker image inspect -f "{{index .Config.Labels \"$STAND_IN_LABEL\"}}" "$1" 2>/dev/null) == true ]]
 }
 
-# Which stand-in an image has; nothing for those that have none.
+# The kind of stand-in of an image; empty if it has none.
 kind_of() { # IMAGE
     case $1 in
         debian:*) printf debian ;;
@@ -85,11 +85,11 @@ kind_of() { # IMAGE
 }
 
 make_debian() { # IMAGE
-    ((EUID == 0)) || fail "$EX_MISSING" "making a base image takes root"
+    ((EUID == 0)) || fail "$EX_MISSING" "building a base image needs root"
     command -v debootstrap >/dev/null || fail "$EX_MISSING" "missing: debootstrap. On Debian or Ubuntu: apt-get install" \
         "debootstrap"
     debootstrap --variant=minbase --include=ca-certificates bookworm "$work/debian"
-    # Where a gateway signs what goes through it, a build within the image has to trust what this machine trusts.
+    # Behind a TLS-inspecting proxy, a build within the image must trust the same certificates as this machine.
     if [[ -r /etc/ssl/certs/ca-certificates.crt ]]; then
         cp /etc/ssl/certs/ca-certificates.crt "$work/debian/etc/ssl/certs/"
     fi
@@ -154,7 +154,7 @@ WORKDIR /usr/share/elasticsearch
 ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]
 DOCKERFILE
     cp -R "$(engine_home opensearch)" "$context/opensearch"
-    # As the real image: a variable with a dot in its name is a setting.
+    # As in the real image, a variable with a dot in its name is a setting.
     cat >"$context/entrypoint" <<'ENTRYPOINT'
 #!/bin/bash
 set -euo pipefail
@@ -172,7 +172,7 @@ ENTRYPOINT
     tar -C "$context" -c . | docker build -t "$1" -
 }
 
-# Makes a build context, $context, of a Dockerfile on standard input.
+# Creates a build context, $context, from a Dockerfile on standard input.
 context() {
     context=$(mktemp -d "$work/context.XXXXXX")
     cat >"$context/Dockerfile"

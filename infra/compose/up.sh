@@ -1,34 +1,34 @@
 #!/usr/bin/env bash
-# Brings the stack up and waits until all of it is healthy: what `make up` runs.
+# Starts the stack and waits until all of it is healthy; `make up` runs this.
 #
-#   infra/compose/up.sh [SERVICE…]      every service of docker-compose.observability.yml when none is named
+#   infra/compose/up.sh [SERVICE…]      by default every service of docker-compose.observability.yml
 #
-# Looks first at what would make it fail: Docker, memory, files that containers can't read, ports. Then pulls, has
-# Prometheus' and Alertmanager's files checked, builds, starts, says in one line how far everything is, and prints the
-# addresses. When a service does not get healthy within UP_TIMEOUT_S, or keeps ending, its last lines are shown and all that
-# was started here is taken down again; volumes stay. A stack that ran before is brought up to date, and left as it is when
-# that fails. At last it looks whether the shipper reads the service's log; where it does not, the stack stays up.
+# It first checks for obstacles: Docker, memory, files that containers can't read, ports. Then it pulls images, checks the
+# files of Prometheus and Alertmanager, builds, starts, shows the progress in one line, and prints the addresses. If a
+# service is not healthy within UP_TIMEOUT_S, or keeps ending, its last lines are shown and everything started by this run
+# is removed; volumes stay. A stack that ran before is updated, and left unchanged if that fails. Finally it checks that
+# the shipper reads the service's log; if not, the stack stays up.
 #
-# Exit codes: 0 all is healthy and logs are read, 69 a program or Docker itself is missing, 71 the machine has too little of
-# something or a port is taken, 74 all is healthy, and the shipper reads nothing of the service's log; 75 an image can't be
-# pulled or built, or something did not start or get healthy; 78 a configuration file has a mistake or can't be read; 130 and
-# 143 when ended by SIGINT and SIGTERM.
+# Exit codes: 0 all is healthy and logs are read; 69 a program or Docker is missing; 71 too little memory, or a port is
+# taken; 74 all is healthy, but the shipper reads nothing of the service's log; 75 an image can't be pulled or built, or a
+# service did not start or become healthy; 78 a configuration file has a mistake or can't be read; 130 and 143 after SIGINT
+# and SIGTERM.
 #
-# It runs on bash 3.2, which macOS has.
+# Compatible with bash 3.2, for macOS.
 set -euo pipefail
 # shellcheck source=infra/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# How long all of it may take from the start of the first container. Two cores take one to three minutes.
+# Time limit from the start of the first container. Two cores need one to three minutes.
 UP_TIMEOUT_S=${UP_TIMEOUT_S:-420}
-# How long the shipper may take to read a line that the service has written.
+# Time limit for the shipper to read a line of the service.
 READ_TIMEOUT_S=${READ_TIMEOUT_S:-30}
-# A service that was started anew so often does not get healthy by waiting.
+# A service that was restarted this often is not going to become healthy.
 RESTARTS_MAX=3
 # What Elasticsearch asks of the kernel before it maps its files.
 MAP_COUNT_MIN=262144
 MAP_COUNT_FILE=${MAP_COUNT_FILE:-/proc/sys/vm/max_map_count}
-# Where Java died on a kernel that it does not know: part of what it says then.
+# Part of the message of a JVM that does not support the kernel.
 CGROUP_FAILURE='because "anyController" is null'
 EX_OSERR=71
 EX_IOERR=74
@@ -63,7 +63,7 @@ main() {
     require_logs
 }
 
-# The file as it is in effect, kept in $work/config; sets what depends on this machine's Docker.
+# Writes the effective file to $work/config, and sets variables that depend on this machine's Docker.
 look_at_configuration() {
     local service
     if [[ -z $(setting DOCKER_LOGS_DIR) ]]; then
@@ -71,7 +71,7 @@ look_at_configuration() {
         export DOCKER_LOGS_DIR
     fi
     dc config >"$work/config" 2>"$work/words" ||
-        fail "$EX_TEMPFAIL" "${STACK_FILE##*/} can't be used, Compose says: $(tail -n 3 "$work/words")"
+        fail "$EX_TEMPFAIL" "${STACK_FILE##*/} is invalid; Compose reports: $(tail -n 3 "$work/words")"
     if ((${#services[@]} == 0)); then
         while read -r service; do
             services+=("$service")
@@ -91,32 +91,32 @@ require_memory() {
             sum += n
         }
         END { printf "%d\n", sum }' "$work/config")
-    ((has_mib >= needs_mib)) || fail "$EX_OSERR" "Docker has $has_mib MiB of memory, the stack's limits add up to" \
+    ((has_mib >= needs_mib)) || fail "$EX_OSERR" "Docker has $has_mib MiB of memory, but the stack's limits add up to" \
         "$needs_mib MiB. Give Docker more (Docker Desktop: Settings, Resources), or the engine less:" \
         "ELASTICSEARCH_HEAP=512m ELASTICSEARCH_MEMORY=1g. Without Docker: make up-local"
 }
 
-# A single node of Elasticsearch only warns of it; many open indices fail later.
+# A single node of Elasticsearch only warns about it; with many open indices it fails later.
 look_at_map_count() {
     local count
     [[ $(setting ELASTICSEARCH_MMAP) != false && -r $MAP_COUNT_FILE ]] || return 0
     count=$(<"$MAP_COUNT_FILE")
     ((count >= MAP_COUNT_MIN)) || say "warning: vm.max_map_count is $count, Elasticsearch asks for $MAP_COUNT_MIN and may" \
-        "run out of it with many indices: sudo sysctl -w vm.max_map_count=$MAP_COUNT_MIN (in /etc/sysctl.d to keep it)," \
-        "or ELASTICSEARCH_MMAP=false. It goes on"
+        "run out of mappings with many indices: sudo sysctl -w vm.max_map_count=$MAP_COUNT_MIN (permanently:" \
+        "/etc/sysctl.d), or ELASTICSEARCH_MMAP=false. Continuing"
 }
 
-# Programs in containers are other users, who must be able to read what is mounted. Docker Desktop sees to it by itself.
+# Programs in containers run as other users, who must be able to read mounted files. Docker Desktop handles this itself.
 require_readable() {
     local file
     [[ $(uname) == Linux ]] || return 0
     file=$(cd "$ROOT" && find infra/prometheus infra/alertmanager infra/grafana infra/kibana \
         '(' -type d ! -perm -005 -o -type f ! -perm -004 ')' -print | head -n 1)
-    [[ -z $file ]] || fail "$EX_CONFIG" "$file can't be read by the containers' users, as after a checkout with umask 077:" \
+    [[ -z $file ]] || fail "$EX_CONFIG" "$file can't be read by the containers' users, for example after a checkout with umask 077:" \
         "chmod -R go+rX infra"
 }
 
-# No port may be another's. A port that this project published before is its own.
+# No port may be taken by another program. A port that this project published before is its own.
 require_ports() {
     local service name port holder
     while read -r service name port; do
@@ -125,8 +125,8 @@ require_ports() {
             continue
         if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
             holder=$(docker ps --filter "publish=$port" --format '{{.Names}}')
-            fail "$EX_OSERR" "port $port, which $service needs, is taken${holder:+ by the container $holder}. Stop what" \
-                "listens there, or give another: $name=$((port + 10000)) make up"
+            fail "$EX_OSERR" "port $port, for $service, is taken${holder:+ by the container $holder}. Stop the program" \
+                "that uses it, or choose another port: $name=$((port + 10000)) make up"
         fi
     done < <(published)
 }
@@ -135,7 +135,7 @@ is_wanted() { # SERVICE
     [[ " ${services[*]} " == *" $1 "* ]]
 }
 
-# The images of others, those that are not here yet. It comes first, since it is what most often can't be had.
+# Pulls missing images of others. This comes first because it fails most often.
 pull() {
     local service image
     while read -r service image; do
@@ -143,19 +143,19 @@ pull() {
         docker image inspect "$image" >/dev/null 2>&1 && continue
         say "pulling $image …"
         run_in_background "$work/pull" docker pull --quiet "$image"
-        wait "$up_pid" || fail "$EX_TEMPFAIL" "the image $image, of $service, can't be pulled: $(tail -n 1 "$work/pull")." \
-            "Is there a network, and a proxy where Docker needs one? Without Docker: make up-local"
+        wait "$up_pid" || fail "$EX_TEMPFAIL" "the image $image for $service can't be pulled: $(tail -n 1 "$work/pull")." \
+            "Check the network, and Docker's proxy if it needs one. Without Docker: make up-local"
         up_pid=
     done < <(images)
 }
 
-# By the programs' own checks: they would tell of a mistake only while they start, over and over.
+# Runs the programs' own checks; otherwise a mistake would show only as repeated restarts.
 check_files() {
     check_with prometheus promtool check config /etc/prometheus/prometheus.yml
     check_with alertmanager amtool check-config /etc/alertmanager/alertmanager.yml
 }
 
-# Fails with what a service's checker, out of the service's own image, says of files that can't be used.
+# Fails with the message of a service's checker, from the service's own image, if its files are invalid.
 check_with() { # SERVICE CHECKER…
     local service=$1 checker=$2 image etc=$ROOT/infra/$1 mounts code=0
     shift 2
@@ -168,12 +168,12 @@ check_with() { # SERVICE CHECKER…
     run_in_background "$work/check" docker run --rm --network none "${mounts[@]}" --entrypoint "$checker" "$image" "$@"
     wait "$up_pid" || code=$?
     up_pid=
-    # 125 and more are Docker's own: what it can't run here does not start later either, and is said then.
+    # 125 and above are Docker's own codes: what it can't run here does not start later either, and is reported then.
     ((code == 0 || code >= 125)) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
         "$(mistake_in "infra/$service/$service.yml" "$(sed "s#/etc/$service/#infra/$service/#g" "$work/check")")"
 }
 
-# The images of this repository. The first time it takes minutes, since all dependencies are built.
+# Builds the images of this repository. The first time takes minutes, since all dependencies are built.
 build() {
     local built=() service
     for service in backend shipper; do
@@ -186,11 +186,11 @@ build() {
     run_in_background "$work/build" dc build "${built[@]}"
     wait "$up_pid" || {
         tail -n 30 "$work/build" >&2
-        fail "$EX_TEMPFAIL" "the images can't be built; the last lines are above"
+        fail "$EX_TEMPFAIL" "the images can't be built; the last lines of the build are above"
     }
 }
 
-# In the background, so that a signal is handled at once.
+# Runs a command in the background, so that signals are handled at once.
 run_in_background() { # OUTPUT COMMAND…
     local output=$1
     shift
@@ -202,7 +202,7 @@ start() {
     run_in_background "$work/up" dc up -d "${services[@]}"
 }
 
-# Prints how far the services are until all are healthy, or one is known not to get there.
+# Prints the progress until all services are healthy, or one is known to fail.
 await_health() {
     local began=$SECONDS shown= line
     while true; do
@@ -230,7 +230,7 @@ show_progress() { # LINE
     say "$1"
 }
 
-# Names the services that are not there yet, with their state.
+# Lists the services that are not healthy yet, with their state.
 waiting_for() {
     local service status line=
     for service in "${services[@]}"; do
@@ -246,7 +246,7 @@ status_of() { # SERVICE
         sed -E 's/^Up .*\((health: )?([a-z]+)\)$/\2/; s/^(Up|Created|Exited \([0-9]+\)|Restarting \([0-9]+\)).*/\1/'
 }
 
-# Whether a service is where it should be. What has no health is a task, which has to end well.
+# Whether a service is healthy. A *-setup service is a task, which must exit with 0.
 is_good() { # SERVICE STATUS
     if [[ $1 == *-setup ]]; then
         [[ $2 == 'Exited (0)' ]]
@@ -255,7 +255,7 @@ is_good() { # SERVICE STATUS
     fi
 }
 
-# The service that the others wait for: one that fails, else one that was made and did not start, else the first.
+# The service that others wait for: one that fails, else one that was created but did not start, else the first.
 first_unhealthy() {
     local service kind
     for kind in 'unhealthy|Restarting.*|Exited \([1-9].*' Created; do
@@ -289,7 +289,7 @@ container_of() { # SERVICE
         --filter "label=com.docker.compose.service=$1" | head -n 1
 }
 
-# Says what is wrong with a service, and takes down what was started here.
+# Reports what is wrong with a service, and removes what was started by this run.
 give_up() { # SERVICE WHAT
     local id advice=
     stop_compose
@@ -304,11 +304,11 @@ give_up() { # SERVICE WHAT
     fi
     if [[ $1 == elasticsearch ]]; then
         advice=" It needs memory (ELASTICSEARCH_HEAP) and 2 GB free on Docker's disk."
-        # Not by a pipe to grep -q: it would end docker by SIGPIPE, which counts as a failure.
+        # Without a pipe to grep -q, which would end docker with SIGPIPE, a failure.
         if [[ -n $id && $(docker logs --tail 200 "$id" 2>&1) == *"$CGROUP_FAILURE"* ]]; then
-            advice=" Its Java can't read this kernel's control groups (Linux 6.12 and later):"
-            advice+=" ELASTICSEARCH_JAVA_OPTS=-XX:-UseContainerSupport make up, which puts it into ES_JAVA_OPTS and"
-            advice+=" CLI_JAVA_OPTS. Or take a later 8.x: ELASTICSEARCH_IMAGE=docker.elastic.co/elasticsearch/elasticsearch:8.19.0"
+            advice=" Its JVM does not support this kernel's control groups (Linux 6.12 and later):"
+            advice+=" ELASTICSEARCH_JAVA_OPTS=-XX:-UseContainerSupport make up, which sets ES_JAVA_OPTS and"
+            advice+=" CLI_JAVA_OPTS. Or use a later 8.x: ELASTICSEARCH_IMAGE=docker.elastic.co/elasticsearch/elasticsearch:8.19.0"
             advice+=" KIBANA_IMAGE=docker.elastic.co/kibana/kibana:8.19.0"
         fi
     fi
@@ -333,21 +333,21 @@ stop_compose() {
 take_down() {
     if [[ -n $fresh ]]; then
         dc down --timeout 5 >"$work/down" 2>&1 || tail -n 5 "$work/down" >&2
-        say "what was started is taken down again; volumes stay (docker volume ls)"
+        say "the started containers were removed; volumes stay (docker volume ls)"
     else
-        say "the stack ran before: it is left as it is (make ps, make logs, make down)"
+        say "the stack was running before and is left unchanged (make ps, make logs, make down)"
     fi
 }
 
-# Fails where the shipper reads nothing of what the service writes: Docker's logs are elsewhere, or it may not read them.
+# Fails if the shipper reads nothing of the service's log: Docker's logs are elsewhere, or not readable.
 require_logs() {
     local began=$SECONDS folder
     is_wanted backend && is_wanted shipper || return 0
-    # A request's line, where the service logs such: an old one may have been read before the shipper last started.
+    # Sends a request to get a new line: older lines may have been read before the shipper's last start.
     answers "$(port_of backend)" "/api/requests/make-up" || true
     until shipper_has_read; do
         if [[ -z $(docker logs --tail 1 "$(container_of backend)" 2>&1) ]]; then
-            say "the service has written no line yet (RUST_LOG): whether the shipper reads its log is not known"
+            say "the service has not written a line yet (RUST_LOG), so it is unknown whether the shipper reads its log"
             return
         fi
         if ((SECONDS - began >= READ_TIMEOUT_S)); then
@@ -359,14 +359,14 @@ require_logs() {
                 "container must be able to read it. Rootless Docker: DOCKER_LOGS_DIR=~/.local/share/docker/containers;" \
                 "another data-root: docker info -f '{{.DockerRootDir}}' names it; userns-remap: the folder with the" \
                 "user's numbers (/var/lib/docker/100000.100000/containers); Docker Desktop: the virtual machine's" \
-                "/var/lib/docker/containers; SELinux: see the quickstart. The stack stays up; then run make up again"
+                "/var/lib/docker/containers; SELinux: see docs/operations.md. The stack stays up; run make up again afterwards"
         fi
         sleep 0.5
     done
     say "the shipper reads the service's log"
 }
 
-# Whether the shipper's metrics count a line.
+# Whether the shipper has read a line, by its metrics.
 shipper_has_read() {
     local count
     count=$(body_of "$(port_of shipper)" /metrics | sed -n 's/^shipper_lines_read_total \([0-9]*\).*/\1/p')
@@ -387,7 +387,7 @@ print_addresses() {
     done < <(published)
     cat >&2 <<'TEXT'
 
-One request, and its story:
+Send a request, and read its story:
 
 TEXT
     port=$(port_of backend)

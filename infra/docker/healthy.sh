@@ -1,6 +1,6 @@
 #!/bin/bash
-# The images' health check: `healthy PORT PATH` ends with 0 when http://127.0.0.1:PORT/PATH answers 200 within 5 s.
-# Plain bash, so that the images need no client.
+# Health check of the images: `healthy PORT PATH` exits with 0 if http://127.0.0.1:PORT/PATH answers 200 within 5 s.
+# In bash, so that the images need no HTTP client.
 set -euo pipefail
 
 exec 3<>"/dev/tcp/127.0.0.1/$1"

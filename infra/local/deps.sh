@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Unpacks what the tests and the local stack run under .cache. Nothing is installed on the machine.
+# Unpacks the programs of the tests and the local stack under .cache. Nothing is installed on the machine.
 #
 #   infra/local/deps.sh [PART…]
 #
-# Parts are opensearch, elasticsearch, prometheus, alertmanager, logrotate, chromium and axe-core, all of these when none is
-# named, and the other engines of `make matrix`, NAME-VERSION (OTHER_ENGINES in lib.sh).
+# Parts are opensearch, elasticsearch, prometheus, alertmanager, logrotate, chromium and axe-core (the default), and the
+# other engines of `make matrix`, NAME-VERSION (OTHER_ENGINES in lib.sh).
 #
 # The engines come from Maven Central through the machine's own Maven (and so through its mirrors and proxies):
 #
@@ -14,15 +14,15 @@
 #                 and lang-painless
 #
 # Prometheus (with promtool), Alertmanager (with amtool) and logrotate are Debian's packages, downloaded by the machine's
-# own apt and unpacked: installing them would start daemons. On a machine without apt they have to be there: on the PATH, or in
-# the folders that PROMETHEUS_HOME and ALERTMANAGER_HOME name, as the projects' own archives unpack.
+# own apt and unpacked: installing them would start daemons. On a machine without apt they must be on the PATH, or in the
+# folders PROMETHEUS_HOME and ALERTMANAGER_HOME, with the layout of the projects' own archives.
 #
-# Chromium with its driver, and axe-core, for the tests in a browser: browser.sh says where they come from.
+# Chromium with its driver, and axe-core, are for the browser tests; see browser.sh.
 #
-# Run again it downloads only what is missing. A part appears in one step, complete, with a stamp; two runs at once
-# wait for one another. An engine whose address is given (ENGINE_URL, BARE_ENGINE_URL) is left out.
+# A second run downloads only what is missing. A part appears in one step, complete, with a stamp; concurrent runs wait
+# for each other. An engine whose address is set (ENGINE_URL, BARE_ENGINE_URL) is skipped.
 #
-# Exit codes: 0 all is there, 64 wrong arguments, 69 a program is missing, 75 a download or an archive failed.
+# Exit codes: 0 complete, 64 wrong arguments, 69 a program is missing, 75 a download or an archive failed.
 set -euo pipefail
 export LC_ALL=C # the order of names, and so of what is verified
 # shellcheck source=infra/local/lib.sh
@@ -30,9 +30,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=infra/local/browser.sh
 source "$(dirname "${BASH_SOURCE[0]}")/browser.sh"
 
-# Part of every stamp: raise it when what is made of the same artifacts changes.
+# Part of every stamp: increase it if the same artifacts are assembled differently.
 RECIPE=2
-# Of each archive, and of each module's jars one after the other by name.
+# Checksums of each archive, and of each module's jars, concatenated by name.
 sha256_of() { # NAME-VERSION
     case $1 in
         opensearch-2.19.1) printf 'af7152d8b7f6f1cee09d47276b32b70479fe6dd8cdbb61213f84eb7f8098b261\n' ;;
@@ -65,7 +65,7 @@ main() {
             *)
                 engine_home "$part" >/dev/null
                 if [[ -n $(given_address "$part") ]]; then
-                    say "$part: $(given_address "$part") is used, nothing to unpack"
+                    say "$part: using $(given_address "$part"), nothing to unpack"
                 elif ! is_ready "$part"; then
                     engines+=("$part")
                 fi
@@ -111,7 +111,7 @@ unpack_for_browser() { # [chromium] [axe-core]
     done
 }
 
-# Whether the programs of a part are there, wherever they come from.
+# Whether the programs of a part are available, from any source.
 has_programs() { # PART
     local program
     for program in $(programs_of "$1"); do
@@ -139,10 +139,10 @@ require_programs() {
     local list
     list=$(printf ', %s' "${missing[@]}")
     fail "$EX_MISSING" "missing: ${list:2}. On Debian or Ubuntu: apt-get install ${packages[*]}." \
-        "Or give engines that run already: ENGINE_URL (OpenSearch 2.19) and BARE_ENGINE_URL (Elasticsearch 8.8)."
+        "Or set the addresses of running engines: ENGINE_URL (OpenSearch 2.19) and BARE_ENGINE_URL (Elasticsearch 8.8)."
 }
 
-# Fails, saying what to do, unless apt can bring the packages of the parts.
+# Fails with advice unless apt can download the packages of the parts.
 require_apt() { # PART…
     local part package
     for part in "$@"; do
@@ -152,7 +152,7 @@ require_apt() { # PART…
         elif [[ $part == alertmanager && -n ${ALERTMANAGER_HOME:-} ]]; then
             fail "$EX_MISSING" "missing: alertmanager and amtool in ALERTMANAGER_HOME=$ALERTMANAGER_HOME"
         elif ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-            fail "$EX_MISSING" "missing: $(programs_of "$part"), and there is no apt to bring them. Install" \
+            fail "$EX_MISSING" "missing: $(programs_of "$part"), and apt is not available. Install" \
                 "$part 2.42 or newer (alertmanager: 0.25) so that both are on the PATH, or unpack its archive and" \
                 "set $(upper "$part")_HOME to the folder."
         elif [[ -z $(apt-cache --quiet=2 show "$package" 2>/dev/null) ]]; then
@@ -163,16 +163,16 @@ require_apt() { # PART…
     command -v flock >/dev/null || fail "$EX_MISSING" "missing: flock. On Debian or Ubuntu: apt-get install util-linux."
 }
 
-# Downloads the package of a part, checked by apt, and puts what is in it in its place, in one step.
+# Downloads the package of a part, checked by apt, and moves its content to its place in one step.
 unpack_package() { # PART
     local options=()
-    # As root, apt would download as a user that can't write here, and say so.
+    # As root, apt would download as a user who can't write here, with a warning.
     ((EUID)) || options=(-o APT::Sandbox::User=root)
     mkdir -p "$work/deb"
     # shellcheck disable=SC2046
     (cd "$work/deb" && apt-get ${options[@]+"${options[@]}"} -q download "$(package_of "$1")" $(libraries_of "$1")) </dev/null >&2 ||
-        fail "$EX_TEMPFAIL" "apt did not bring the package $(package_of "$1"); its words are above. If it was not" \
-            "found there any more: run 'apt-get update' as root, then this again."
+        fail "$EX_TEMPFAIL" "apt could not download the package $(package_of "$1"); its output is above. If it was not" \
+            "found: run 'apt-get update' as root, then this again."
     local deb
     for deb in "$work"/deb/*.deb; do
         dpkg -x "$deb" "$work/package" || fail "$EX_TEMPFAIL" "the package $(package_of "$1") can't be unpacked"
@@ -182,11 +182,11 @@ unpack_package() { # PART
     rm -rf "$work/deb" "${MONITORING_DIR:?}/$1"
     chmod -R a+rX "$work/package"
     mv "$work/package" "$MONITORING_DIR/$1"
-    has_programs "$1" || fail "$EX_TEMPFAIL" "the package $(package_of "$1") does not hold $(programs_of "$1")"
+    has_programs "$1" || fail "$EX_TEMPFAIL" "the package $(package_of "$1") does not contain $(programs_of "$1")"
 }
 
-# Debian's Alertmanager reads its templates from a folder whose path is in the program, and which is there only where the
-# package is installed. The path is replaced by one as long, of a file descriptor, which a script opens.
+# Debian's Alertmanager reads its templates from a fixed folder, which exists only if the package is installed. The path in
+# the program is replaced with one of the same length, to a file descriptor that a script opens.
 relocate_alertmanager() { # FOLDER
     local program=$1/usr/bin/prometheus-alertmanager path=/usr/share/prometheus/alertmanager other=/proc/self/fd/9
     while ((${#other} < ${#path})); do
@@ -204,7 +204,7 @@ SCRIPT
     chmod +x "$1/alertmanager"
 }
 
-# logrotate finds its libraries, which may not be installed, beside it.
+# logrotate gets its libraries, which may not be installed, from its own folder.
 wrap_logrotate() { # FOLDER
     cat >"$1/logrotate" <<'SCRIPT'
 #!/bin/sh
@@ -240,22 +240,22 @@ unzip_into() { # ARCHIVE FOLDER
     esac || fail "$EX_TEMPFAIL" "$1 can't be unpacked"
 }
 
-# Its repository is under .cache too, so nothing is left in the user's home. What it brings is checked by `verify`.
+# Its repository is under .cache too, so nothing is left in the user's home. `verify` checks the downloads.
 maven() { # GOAL OPTION…
     local goal=$1
     shift
     mvn -B -q -U -Dstyle.color=never -Dmaven.repo.local="$CACHE_DIR/m2" "$DEPENDENCY_PLUGIN:$goal" "$@" \
         </dev/null 2>&1 | sed 's/\x1b\[[0-9;]*m//g' >&2 ||
-        fail "$EX_TEMPFAIL" "Maven did not bring what is needed; its words are above. Is Maven Central, or a mirror" \
-            "of it in ~/.m2/settings.xml, within reach?"
+        fail "$EX_TEMPFAIL" "Maven could not download the artifacts; its output is above. Check that Maven Central," \
+            "or a mirror in ~/.m2/settings.xml, is reachable."
 }
 
-# Fails unless the files, taken together in the order given, are those that this script was written for.
+# Fails unless the concatenated files have the expected checksum.
 verify() { # 06fdd9a9c06839b494289a29beaa97421e58b4cdb54ba257baf27bf196e86e7f56 WHAT FILE…
     local expected=$1 what=$2 found
     shift 2
     found=$(cat "$@" | sha256sum | cut -d ' ' -f 1)
-    [[ $found == "$expected" ]] || fail "$EX_TEMPFAIL" "$what is not what it should be: its SHA-256 is $found," \
+    [[ $found == "$expected" ]] || fail "$EX_TEMPFAIL" "$what has the wrong checksum: its SHA-256 is $found," \
         "expected $expected. Delete $CACHE_DIR/m2 and run this again."
 }
 
@@ -269,7 +269,7 @@ unpack_distribution() { # GROUP ARTIFACT VERSION
     chmod +x "$work"/home/bin/*
 }
 
-# Of 7.10.2 the modules are to be had: Elasticsearch's own code, built and published by the CodeLibs project.
+# For 7.10.2 the modules are available: Elasticsearch's own code, built and published by the CodeLibs project.
 unpack_elasticsearch() { # NAME-VERSION
     local version=${1#*-}
     unpack_distribution org.elasticsearch.distribution.integ-test-zip elasticsearch "$version"
@@ -296,8 +296,8 @@ unpack_opensearch() { # NAME-VERSION
     add_module "$version" lang-mustache lang-mustache-client "$mustache" '' accessDeclaredMembers
 }
 
-# Assembles a module of $module_engine out of $module_group: its jar and those it needs beyond the server's and the
-# extended module's own.
+# Assembles a module of $module_engine from $module_group: its jar and its dependencies, without those of the server and
+# the extended module.
 add_module() { # VERSION NAME ARTIFACT CLASS EXTENDED PERMISSION…
     local version=$1 name=$2 artifact=$3 class=$4 extended=$5 module=$work/home/modules/$2 jar permission
     shift 5
@@ -344,7 +344,7 @@ PROPERTIES
     } >"$module/plugin-security.policy"
 }
 
-# Puts $work/home in its place, in one step. The engine's own user, if it is another, must be able to read it.
+# Moves $work/home to its place in one step. The engine may run as another user, who must be able to read it.
 publish() { # ENGINE
     local home
     home=$(engine_home "$1")

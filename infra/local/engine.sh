@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# How to start a real engine, ask whether it is ready, and stop a process group. Sourced after lib.sh, never run.
+# Starts a real engine, checks its readiness, and stops a process group. Sourced after lib.sh, never run.
 
-# How long a process may take to end after SIGTERM before it gets SIGKILL.
+# Time between SIGTERM and SIGKILL.
 STOP_TIMEOUT_S=15
 ENGINE_HEAP=${ENGINE_HEAP:-512m}
 
-# Finds $java_home, and $as_user, the prefix that makes an engine's process another user's: engines refuse to run as root.
+# Sets $java_home, and $as_user, a command prefix to run an engine as another user: engines refuse to run as root.
 prepare_engines() { # [NAME[-VERSION]]
     java_home=$(find_java_home "${1:-}")
     [[ -n $java_home ]] || case ${1:-} in
@@ -22,25 +22,25 @@ prepare_engines() { # [NAME[-VERSION]]
         elif setpriv --reuid=65534 --regid=65534 --clear-groups true 2>/dev/null; then
             as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups --)
         else
-            fail "$EX_MISSING" "the engines do not run as root, and neither unshare nor setpriv (util-linux) works" \
+            fail "$EX_MISSING" "engines refuse to run as root, and neither unshare nor setpriv (util-linux) works" \
                 "here: run this as another user"
         fi
     fi
 }
 
-# Starts an engine as a single node, with its settings, data and logs in a folder of its own. $started_pid is its process
-# and its process group then. Port 0 lets the system pick.
+# Starts an engine as a single node, with its settings, data and logs in its own folder. Sets $started_pid to its process,
+# which leads a process group. Port 0 lets the system choose.
 start_engine() { # ENGINE FOLDER HTTP_PORT
     configure_engine "$@"
-    # In a process group of its own: a Ctrl-C is this script's to handle, and a stop reaches the engine's children.
+    # In its own process group, so that this script handles Ctrl-C, and a stop reaches the engine's children.
     set -m
     "${engine_command[@]}" </dev/null >"$2/output" 2>&1 &
     started_pid=$!
     set +m
 }
 
-# Writes an engine's configuration; $engine_command starts it then. What is in FOLDER/extra goes over the engine's own
-# files, but FOLDER/extra/settings.yml is added to its settings.
+# Writes an engine's configuration and sets $engine_command, which starts it. Files in FOLDER/extra replace the engine's
+# own; FOLDER/extra/settings.yml is added to its settings.
 configure_engine() { # ENGINE FOLDER HTTP_PORT
     local engine home dir=$2 http_port=$3 given=$2/extra/settings.yml
     home=$(engine_home "$1")
@@ -48,7 +48,7 @@ configure_engine() { # ENGINE FOLDER HTTP_PORT
     mkdir -p "$dir"/{data,logs,tmp}
     rm -rf "$dir/config" "$dir/logs/http.ports"
     cp -R "$home/config" "$dir/config"
-    # Without what would write into the engine's own folder, which other runs share.
+    # Without options that write to the engine's own folder, which other runs share.
     sed -E '/Xlog:gc|HeapDumpPath|HeapDumpOnOutOfMemoryError|ErrorFile|^[0-9:-]*-Xlog|PrintGC|Xloggc|GCLog/d' \
         "$home/config/jvm.options" >"$dir/config/jvm.options"
     printf '%s\n' "-XX:ErrorFile=$dir/logs/crash-%p.log" >>"$dir/config/jvm.options"
@@ -61,7 +61,7 @@ http.port: $http_port
 node.portsfile: true
 path.data: $dir/data
 path.logs: $dir/logs
-# A developer's disk is often fuller than a server's may be.
+# A developer's disk is often fuller than an engine allows.
 cluster.routing.allocation.disk.threshold_enabled: false
 SETTINGS
         [[ ! -e $given ]] || cat "$given"
@@ -80,7 +80,7 @@ SETTINGS
             home=$dir/home
         fi
     fi
-    # 7.10 knows no variable of its own, and newer ones warn of the general one.
+    # 7.10 has no variable of its own, and newer versions warn about JAVA_HOME.
     local java=(-u JAVA_HOME)
     [[ $1 != elasticsearch-7.10.2 ]] || java=(JAVA_HOME="$java_home")
     engine_environment=(env -u JAVA_TOOL_OPTIONS "${java[@]}"
@@ -92,22 +92,22 @@ SETTINGS
     engine_command=("${engine_environment[@]}" "$home/bin/$engine")
 }
 
-# Whether a file of further settings has a setting.
+# Whether a file of additional settings has a setting.
 is_given() { # FILE SETTING
     [[ -e $1 ]] && grep -q "^$2:" "$1"
 }
 
-# Prints the port that the engine listens on, once it says so.
+# Prints the port of the engine, once it has published it.
 published_port() { # FOLDER
     [[ -s $1/logs/http.ports ]] && sed -n 's/^127\.0\.0\.1:\([0-9]\{1,\}\)$/\1/p' "$1/logs/http.ports" | grep -m 1 .
 }
 
-# Whether the node has a cluster that takes writes.
+# Whether the cluster accepts writes.
 is_healthy() { # PORT
     answers "$1" '/_cluster/health?wait_for_status=yellow&timeout=1s'
 }
 
-# Ends a process group that this script started: the signal first, SIGKILL when that does not do.
+# Ends a process group that this script started: with the signal, then with SIGKILL.
 stop_group() { # SIGNAL PID
     local deadline=$((SECONDS + STOP_TIMEOUT_S))
     kill -"$1" -- "-$2" 2>/dev/null || true

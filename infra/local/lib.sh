@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# What the scripts of this folder share: where things stand, which Java, which Prometheus, how to say what is missing.
+# Shared by the scripts of this folder: paths, Java, Prometheus, error messages.
 # Sourced, never run. The caller sets `set -euo pipefail`.
 #
-# This file and all that `make up` and `make up-local` run go by bash 3.2, which macOS has: an array that may be empty is
-# written ${array[@]+"${array[@]}"} there.
+# This file, and everything that `make up` and `make up-local` run, is compatible with bash 3.2, for macOS: an array that may
+# be empty is written ${array[@]+"${array[@]}"} there.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-# All that is unpacked goes here; point several checkouts at one folder to unpack once.
+# Folder for everything that is unpacked; several checkouts can share one.
 CACHE_DIR=${CACHE_DIR:-$ROOT/.cache}
 ENGINES_DIR=$CACHE_DIR/engines
 MONITORING_DIR=$CACHE_DIR/monitoring
@@ -16,7 +16,7 @@ ELASTICSEARCH_VERSION=8.8.0
 
 # Exit codes (sysexits.h where one fits).
 EX_USAGE=64
-EX_MISSING=69  # a program that the user has to provide is not there
+EX_MISSING=69  # a program that the user must provide is missing
 EX_TEMPFAIL=75 # an engine did not start, a download failed
 EX_CONFIG=78   # a configuration file has a mistake
 
@@ -31,8 +31,8 @@ fail() { # CODE MESSAGE…
     exit "$code"
 }
 
-# Prints, in one line, what promtool or amtool found wrong: what they say after FAILED, up to the next file, else their last
-# words. Begins with the file, which is the one that was checked where they name no other.
+# Prints in one line what promtool or amtool found wrong: their output after FAILED, up to the next file, else their last
+# line. It begins with the file: the one that was checked if they name no other.
 mistake_in() { # FILE WORDS
     awk -v file="$1" '
         !text && sub(/.*FAILED:/, "") { text = " " }
@@ -41,7 +41,7 @@ mistake_in() { # FILE WORDS
         END { if (!text) text = last; print (text ~ /infra\// ? "" : file ": ") text }' <<<"$2" | tr -s ' ' | sed 's/^ *//; s/ *$//' | cut -c 1-400
 }
 
-# Whether a GET is answered with 200. Plain bash, since curl need not be there.
+# Whether a GET is answered with 200. In bash, since curl may be missing.
 answers() { # PORT PATH
     local status
     {
@@ -53,7 +53,7 @@ answers() { # PORT PATH
     [[ ${status:-} == 200 ]]
 }
 
-# Prints what a GET is answered with, head and lines of the body, or nothing.
+# Prints the response to a GET, head and lines of the body, or nothing.
 body_of() { # PORT PATH
     local line
     {
@@ -66,10 +66,10 @@ body_of() { # PORT PATH
     } 2>/dev/null
 }
 
-# The engines of `make matrix`, beside the two that all tests use.
+# The engines of `make matrix`, in addition to the two that all tests use.
 OTHER_ENGINES=(elasticsearch-7.10.2 elasticsearch-7.17.10 elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch-3.4.0)
 
-# The engine that a name without a version means, with its version.
+# The name of an engine with its version; the default version if none is given.
 engine_version() { # NAME[-VERSION]
     case $1 in
         opensearch) printf 'opensearch-%s\n' "$OPENSEARCH_VERSION" ;;
@@ -83,14 +83,14 @@ engine_version() { # NAME[-VERSION]
     esac
 }
 
-# Where an engine's unpacked distribution stands.
+# Folder of an engine's unpacked distribution.
 engine_home() { # NAME[-VERSION]
     local version
     version=$(engine_version "$1") || exit
     printf '%s/%s\n' "$ENGINES_DIR" "$version"
 }
 
-# The address that the user gave for an engine; empty when it has to be started here.
+# The user's address of an engine; empty if it has to be started here.
 given_address() { # NAME
     case $1 in
         opensearch) printf '%s' "${ENGINE_URL:-}" ;;
@@ -98,8 +98,8 @@ given_address() { # NAME
     esac
 }
 
-# Prints the home of a Java that runs an engine, or nothing. Those that all tests use need the security manager, which
-# Java 24 removed; newer ones need Java 21.
+# Prints the home of a Java that can run an engine, or nothing. The engines that all tests use need the security manager,
+# which Java 24 removed; newer ones need Java 21.
 find_java_home() { # [NAME[-VERSION]]
     local java version oldest=17 newest=23
     case ${1:-} in
@@ -115,10 +115,10 @@ find_java_home() { # [NAME[-VERSION]]
     done
 }
 
-# Prometheus, Alertmanager and logrotate: a package of Debian's each, unpacked here; the folder that the user names is used instead.
-# On a machine without apt they are whatever the shell finds.
+# Prometheus, Alertmanager and logrotate are Debian packages, unpacked here, unless the user names a folder. On a machine
+# without apt they are taken from the PATH.
 
-# The package that a part comes from.
+# The package of a part.
 package_of() { # PART
     case $1 in
         prometheus) printf 'prometheus\n' ;;
@@ -127,7 +127,7 @@ package_of() { # PART
     esac
 }
 
-# Packages that it needs beside it, where they are not installed.
+# Additional packages that it needs if they are not installed.
 libraries_of() { # PART
     case $1 in
         logrotate) printf 'libpopt0 libacl1 libselinux1 libpcre2-8-0\n' ;;
@@ -143,7 +143,7 @@ programs_of() { # PART
     esac
 }
 
-# Prints the path of one of their programs, or nothing where there is none yet.
+# Prints the path of one of their programs, or nothing if it does not exist yet.
 find_program() { # prometheus|promtool|alertmanager|amtool|logrotate
     local path given unpacked
     case $1 in

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks the monitoring with Prometheus 3, which no Debian has: builds it and promtool from their source, through Go's
-# module proxy, under .cache/prometheus-3, and runs the suites test_monitoring and test_monitoring_files with them. That is
-# what `make prometheus3` does. It takes Go 1.22 or newer, 4 GB of disk and, the first time, some minutes. It is no part
-# of `make test`.
+# Tests the monitoring with Prometheus 3, which is not in Debian: builds it and promtool from source, through Go's module
+# proxy, under .cache/prometheus-3, and runs the suites test_monitoring and test_monitoring_files with them. `make
+# prometheus3` runs this. It needs Go 1.22 or newer, 4 GB of disk and, the first time, some minutes. It is not part of
+# `make test`.
 #
-#   infra/local/prometheus3.sh            builds what is missing, then tests
-#   infra/local/prometheus3.sh build      only builds; prints the folder, for PROMETHEUS_HOME
+#   infra/local/prometheus3.sh            build if necessary, then test
+#   infra/local/prometheus3.sh build      only build; print the folder, for PROMETHEUS_HOME
 #
 # Exit codes: the tests' own; 64 wrong arguments, 69 Go is missing, 75 it can't be downloaded or built.
 set -euo pipefail
@@ -13,7 +13,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 MODULE=github.com/prometheus/prometheus
-# Prometheus 3.0.1: as a Go module its versions are 0.300.1 and so on. The sum is of go.sum's kind.
+# Prometheus 3.0.1; as a Go module it has version 0.300.1. The checksum has the format of go.sum.
 VERSION=v0.300.1
 SUM=h1:9KKcTTq80gkzmXW0Et/QCFSrBPgmwiS3Hlcxc6o8KlM=
 HOME_DIR=$CACHE_DIR/prometheus-3/$VERSION
@@ -32,17 +32,17 @@ main() {
 
 build() {
     local said source
-    command -v go >/dev/null || fail "$EX_MISSING" "missing: go, 1.22 or newer, which Prometheus 3 is built with"
+    command -v go >/dev/null || fail "$EX_MISSING" "missing: go, 1.22 or newer, to build Prometheus 3"
     mkdir -p "$CACHE_DIR"
     work=$(mktemp -d "$CACHE_DIR/.unpack.XXXXXX")
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    # The modules stay for another run, where Go keeps them.
+    # Go keeps the modules for the next run.
     say "Prometheus 3: fetching and building …"
     said=$(go mod download -json "$MODULE@$VERSION") ||
         fail "$EX_TEMPFAIL" "$MODULE can't be downloaded: $(sed -n 's/.*"Error": //p' <<<"$said")"
-    [[ $said == *"\"Sum\": \"$SUM\""* ]] || fail "$EX_TEMPFAIL" "$MODULE $VERSION is not what it was: its sum is another"
+    [[ $said == *"\"Sum\": \"$SUM\""* ]] || fail "$EX_TEMPFAIL" "$MODULE $VERSION has the wrong checksum"
     # `go install` refuses a module that excludes others, and Go's own copy can't be written to.
     source=$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' <<<"$said")
     cp -R "$source" "$work/source"
@@ -50,7 +50,7 @@ build() {
     mkdir "$work/bin"
     (cd "$work/source" && go build -o "$work/bin/" ./cmd/prometheus ./cmd/promtool) >"$work/words" 2>&1 || {
         tail -n 20 "$work/words" >&2
-        fail "$EX_TEMPFAIL" "Prometheus does not build; the last lines are above"
+        fail "$EX_TEMPFAIL" "Prometheus can't be built; the last lines are above"
     }
     mkdir -p "${HOME_DIR%/*}"
     mv -T "$work/bin" "$HOME_DIR" 2>/dev/null || [[ -x $HOME_DIR/prometheus ]]

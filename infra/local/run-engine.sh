@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Becomes one engine, in the foreground: for tests that stop, kill and restart it, or give it settings of their own.
+# Runs one engine in the foreground, for tests that stop, kill and restart it, or change its settings.
 #
 #   infra/local/run-engine.sh ENGINE[-VERSION] FOLDER HTTP_PORT [TOOL [ARGUMENT…]]
 #
-# Settings, data and logs are in FOLDER, and stay there for the next start. What is in FOLDER/extra goes over the engine's
-# own configuration; FOLDER/extra/settings.yml is added to its settings. Port 0 lets the system pick; the engine writes it
-# to FOLDER/logs/http.ports. With a TOOL, that one of the engine's programs (`elasticsearch-users`) runs instead.
+# Settings, data and logs are in FOLDER, and stay there for the next start. Files in FOLDER/extra replace the engine's own
+# configuration; FOLDER/extra/settings.yml is added to its settings. Port 0 lets the system choose; the engine writes it to
+# FOLDER/logs/http.ports. With a TOOL, such as `elasticsearch-users`, that program of the engine runs instead.
 #
 # Exit codes: the engine's own; before it starts: 64 wrong arguments, 69 a program is missing, 75 a download failed.
 set -euo pipefail
@@ -28,7 +28,7 @@ main() {
         configure_engine "$engine" "$dir" "$port"
         exec "${engine_environment[@]}" "$tool" "$@"
     fi
-    # An engine must not outlive who runs it, even when that is killed without a chance to clean up.
+    # An engine must not outlive its parent, even if that is killed without a chance to clean up.
     if setpriv --pdeathsig TERM true 2>/dev/null; then
         as_user+=(setpriv --pdeathsig TERM --)
     fi

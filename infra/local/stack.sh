@@ -2,25 +2,25 @@
 # The stack without Docker: OpenSearch, the service carried by the shipper, Prometheus and Alertmanager, from the same
 # files as docker-compose.observability.yml.
 #
-#   infra/local/stack.sh up             starts what does not run, waits until all is ready, prints the addresses
-#   infra/local/stack.sh down           stops all of it; its state stays in LOCAL_DIR
-#   infra/local/stack.sh status         says of each part whether it runs and is ready; exit code 3 unless all are
-#   infra/local/stack.sh logs [PART]    the last lines of what the parts, or one of them, wrote
-#   infra/local/stack.sh config         writes the configuration under LOCAL_DIR/etc and checks it, as `up` does first
+#   infra/local/stack.sh up             start all parts that do not run, wait until they are ready, print the addresses
+#   infra/local/stack.sh down           stop all parts; the state stays in LOCAL_DIR
+#   infra/local/stack.sh status         show whether each part runs and is ready; exit code 3 unless all are
+#   infra/local/stack.sh logs [PART]    print the last log lines of all parts, or of one
+#   infra/local/stack.sh config         write the configuration to LOCAL_DIR/etc and check it, as `up` does first
 #
-#   LOCAL_DIR         state, logs and rendered configuration; default .local. One stack a folder: others run beside it
-#   BIN_DIR           where backend and shipper are; default target/release
+#   LOCAL_DIR         state, logs and rendered configuration; default .local. One stack per folder; several may run
+#   BIN_DIR           folder of backend and shipper; default target/release
 #   BACKEND_PORT      8000; likewise SHIPPER_PORT 9600, ELASTICSEARCH_PORT 9200, PROMETHEUS_PORT 9090 and
 #                     ALERTMANAGER_PORT 9093, as in .env.example
-#   ENGINE_URL        an engine that already runs, instead of OpenSearch from here
+#   ENGINE_URL        a running engine, instead of starting OpenSearch
 #   ENGINE_HEAP       512m
 #   ALERT_SPEEDUP     divides every duration in rules, scrapes and notifications, for drills; default 1
 #
-# Variables of the service, such as RUST_LOG, METRICS_PROJECTS and BACKEND_FAULTS, reach it. Grafana and Kibana come with
-# `make up` only. When one part does not get ready, all that this run started is stopped again.
+# Variables of the service, such as RUST_LOG, METRICS_PROJECTS and BACKEND_FAULTS, are passed on. Grafana and Kibana are part
+# of `make up` only. If a part does not become ready, everything started by this run is stopped.
 #
-# Exit codes: 0; 3 not all is ready (status); 64 wrong arguments; 69 something is missing, memory too; 75 a part did not
-# start; 78 a configuration file has a mistake; 130 and 143 when ended by SIGINT and SIGTERM.
+# Exit codes: 0; 3 not all parts are ready (status); 64 wrong arguments; 69 a program or memory is missing; 75 a part did
+# not start; 78 a configuration file has a mistake; 130 and 143 after SIGINT and SIGTERM.
 set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -36,15 +36,15 @@ PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090}
 ALERTMANAGER_PORT=${ALERTMANAGER_PORT:-9093}
 ALERT_SPEEDUP=${ALERT_SPEEDUP:-1}
 
-# How long one part may take until it is ready.
+# Time limit for one part to become ready.
 START_TIMEOUT_S=${START_TIMEOUT_S:-180}
-# What the stack takes at most, besides the engine's heap.
+# Memory that the stack needs at most, without the engine's heap.
 MEMORY_MB=700
 EX_NOT_READY=3
 
 # In the order in which they start. The backend is the shipper's child.
 PARTS=(opensearch shipper backend alertmanager prometheus)
-# Started by this run, to be stopped if it fails, and why it did.
+# Parts started by this run, which are stopped if it fails; and the reason of the failure.
 started=()
 failure=
 
@@ -61,7 +61,7 @@ main() {
     if [[ $command != status && $command != logs ]]; then
         command -v flock >/dev/null || fail "$EX_MISSING" "missing: flock (util-linux)"
         exec 9>"$LOCAL_DIR/lock"
-        flock --nonblock 9 || fail "$EX_TEMPFAIL" "another run of this script is at work in $LOCAL_DIR"
+        flock --nonblock 9 || fail "$EX_TEMPFAIL" "another run of this script uses $LOCAL_DIR"
     fi
     "$command" "$@"
 }
@@ -109,14 +109,14 @@ is_ready() { # PART
     esac
 }
 
-# A part's process, if it is the one that was started here: a number alone may be another's by now.
+# A part's process, if it is the one that was started here: its number may have been reused.
 pid_of() { # PART
     local pid began file
     file=$LOCAL_DIR/$(process_of "$1").pid
     [[ -s $file ]] && read -r pid began <"$file" && [[ $(began_at "$pid") == "$began" ]] && printf '%s\n' "$pid"
 }
 
-# When a process began, in the kernel's ticks.
+# Start time of a process, in the kernel's ticks.
 began_at() { # PID
     local stat
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
@@ -151,7 +151,7 @@ up() {
     addresses
 }
 
-# Finds what would fail later, before anything is started.
+# Finds obstacles before anything is started.
 check() { # PART…
     local part
     (($#)) || return 0
@@ -168,23 +168,23 @@ check() { # PART…
     fi
 }
 
-# Fails where the engine would take memory that is not there.
+# Fails if there is too little memory for the engine.
 require_memory() {
     local free_mb needs_mb
     [[ $ENGINE_HEAP =~ ^([1-9][0-9]{0,5})([mg])$ ]] || fail "$EX_USAGE" "ENGINE_HEAP=$ENGINE_HEAP: a size such as 512m or 1g"
     needs_mb=$((BASH_REMATCH[1] * ($([[ ${BASH_REMATCH[2]} == g ]] && echo 1024 || echo 1)) + MEMORY_MB))
     free_mb=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
     ((free_mb >= needs_mb)) || fail "$EX_MISSING" "too little memory: $free_mb MB are free and $needs_mb are needed with" \
-        "ENGINE_HEAP=$ENGINE_HEAP. End other programs, make that less, or give an engine that runs elsewhere in ENGINE_URL"
+        "ENGINE_HEAP=$ENGINE_HEAP. Stop other programs, lower ENGINE_HEAP, or set ENGINE_URL to an engine elsewhere"
 }
 
-# Fails if another program has a part's port.
+# Fails if another program uses a part's port.
 free() { # PART
     local port
     port=$(port_of "$1")
     if { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; then
         exec 3>&-
-        fail "$EX_TEMPFAIL" "port $port, for $1, is taken: stop the program that has it, or set $(port_variable_of "$1")"
+        fail "$EX_TEMPFAIL" "port $port, for $1, is taken: stop the program that uses it, or set $(port_variable_of "$1")"
     fi
 }
 
@@ -209,8 +209,7 @@ config() {
     check_file "$(find_program amtool)" check-config "$dir/alertmanager/alertmanager.yml"
 }
 
-# Fails with what a checker says of a file, if it says that it can't be used. What is wrong here is wrong in the
-# repository's file.
+# Fails with the message of a checker if a file is invalid. The same mistake is in the repository's file.
 check_file() { # CHECKER…
     local said file=${*: -1}
     said=$("$@" 2>&1) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
@@ -247,13 +246,13 @@ speed_up() {
 
 start_opensearch() {
     prepare_engines
-    # Not with the lock: whoever holds it would seem to be at work.
+    # Without the lock: a process that holds it would look like a running script.
     start_engine opensearch "$LOCAL_DIR/opensearch" "$ELASTICSEARCH_PORT" 9>&-
     ln -sfn opensearch/output "$LOCAL_DIR/opensearch.log"
 }
 
 start_shipper() {
-    # Of the service's own variables the ports are none: it would take them for a mistake.
+    # The ports are not variables of the service: it would refuse them.
     launch shipper env -u BACKEND_PORT -u SHIPPER_PORT LISTEN="127.0.0.1:$BACKEND_PORT" STORE="$(engine_url)" \
         SHIPPER_STATE_DIR="$LOCAL_DIR/shipper" "$BIN_DIR/shipper" exec --to "$(engine_url)" \
         --admin-listen "127.0.0.1:$SHIPPER_PORT" -- "$BIN_DIR/backend"
@@ -271,7 +270,7 @@ start_prometheus() {
         --web.listen-address="127.0.0.1:$PROMETHEUS_PORT" --web.external-url="http://127.0.0.1:$PROMETHEUS_PORT"
 }
 
-# Starts a program that goes on when this script and its terminal are gone; it is the leader of its process group.
+# Starts a program that outlives this script and its terminal; it leads its own process group.
 launch() { # PART COMMAND…
     local part=$1
     shift
@@ -293,17 +292,17 @@ wait_for() { # PART
 report_failure() { # PART WHAT
     local log advice
     log=$LOCAL_DIR/$(process_of "$1").log
-    advice="set $(port_variable_of "$1") if its port is another program's"
+    advice="set $(port_variable_of "$1") if another program uses its port"
     if [[ $1 == opensearch ]]; then
-        advice="most often it lacks memory: ENGINE_HEAP=384m make up-local"
+        advice="the usual cause is memory: ENGINE_HEAP=384m make up-local"
     fi
     say "the last lines of $1:"
     tail -n 15 "$log" >&2
-    failure="$1 $2. Its last lines are above, all of them in $log; $advice"
+    failure="$1 $2. Its last lines are above, the whole log is $log; $advice"
     exit "$EX_TEMPFAIL"
 }
 
-# Stops what this run started: nothing half-started is left. Then says what went wrong, last, where it is seen.
+# Stops what this run started, so that nothing half-started remains. Then reports the failure, as the last line.
 give_up() {
     local code=$?
     trap '' INT TERM HUP
@@ -322,10 +321,10 @@ down() {
         return
     fi
     stop "${running[@]}"
-    say "all is stopped; its state stays in $LOCAL_DIR"
+    say "all is stopped; the state stays in $LOCAL_DIR"
 }
 
-# Stops parts, the last started first: so the shipper has its store until it has shipped what is left.
+# Stops parts in reverse order of their start, so that the shipper has its store until it has shipped all lines.
 stop() { # PART…
     local at pid parts
     parts=(${@+"$@"})
@@ -376,7 +375,7 @@ addresses() {
   Prometheus     http://127.0.0.1:$PROMETHEUS_PORT
   Alertmanager   http://127.0.0.1:$ALERTMANAGER_PORT
 
-Grafana and Kibana are not part of it: they come with 'make up', which takes Docker. State and logs: $LOCAL_DIR
+Grafana and Kibana need Docker ('make up'). State and logs: $LOCAL_DIR
 TEXT
 }
 

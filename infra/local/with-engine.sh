@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command beside real engines, and leaves nothing behind.
+# Runs a command with real engines, and cleans up afterwards.
 #
 #   infra/local/with-engine.sh opensearch[,elasticsearch] -- COMMAND [ARGUMENT…]
 #
@@ -9,19 +9,19 @@
 #   ENGINE_URL       OpenSearch, with the ingest processors
 #   BARE_ENGINE_URL  Elasticsearch, without any ingest processor, security off
 #
-# An address that is already set is used as it is and nothing is started for it. When the command ends, or on Ctrl-C
-# or SIGTERM, exactly the processes started here are stopped and their folder is removed. The command's standard
-# input is empty; to keep engines up while working, let it be `sleep infinity`.
+# An engine whose address is already set is not started. When the command ends, or on Ctrl-C or SIGTERM, exactly the
+# processes started here are stopped and their folder is deleted. The command's standard input is empty; to keep engines
+# running, use `sleep infinity` as the command.
 #
-# Exit codes: the command's own; before it started: 64 wrong arguments, 69 a program is missing, 75 an engine did
-# not start (its last log lines are shown); 130 and 143 when ended by SIGINT and SIGTERM.
+# Exit codes: the command's own; before it starts: 64 wrong arguments, 69 a program is missing, 75 an engine did not start
+# (its last log lines are shown); 130 and 143 after SIGINT and SIGTERM.
 set -euo pipefail
 # shellcheck source=infra/local/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=infra/local/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
 
-# How long one engine may take until it is ready. It takes 10 to 20 s on two cores.
+# Time limit for one engine to become ready. It takes 10 to 20 s on two cores.
 START_TIMEOUT_S=${START_TIMEOUT_S:-180}
 
 declare -A engine_pid=()
@@ -58,12 +58,12 @@ start_engines() { # ENGINE…
     local engine
     run_dir=$(mktemp -d "${TMPDIR:-/tmp}/observability-engines.XXXXXX")
     prepare_engines
-    # An engine must not outlive this script, even when it is killed without a chance to clean up.
+    # An engine must not outlive this script, even if it is killed without a chance to clean up.
     if setpriv --pdeathsig TERM true 2>/dev/null; then
         as_user+=(setpriv --pdeathsig TERM --)
     fi
     for engine in "$@"; do
-        # Ports that the system picks; the engine writes them to logs/*.ports.
+        # The system chooses ports; the engine writes them to logs/*.ports.
         start_engine "$engine" "$run_dir/$engine" 0
         engine_pid[$engine]=$started_pid
     done
@@ -76,7 +76,7 @@ start_engines() { # ENGINE…
     done
 }
 
-# Waits until the engine answers that it is ready; $address is its address then.
+# Waits until the engine is ready, and sets $address to its address.
 wait_for() { # ENGINE
     local engine=$1 dir=$run_dir/$1 began=$SECONDS port
     say "$engine: starting …"
@@ -102,7 +102,7 @@ give_up() { # ENGINE WHAT
     exit "$EX_TEMPFAIL"
 }
 
-# Runs the command and exits as it does. It runs in the background so that a signal to this script is handled at once.
+# Runs the command and exits with its code. It runs in the background, so that this script handles signals at once.
 run() { # COMMAND…
     local code=0
     set -m
@@ -114,7 +114,7 @@ run() { # COMMAND…
     exit "$code"
 }
 
-# Ends by a signal: passes it on to the command, waits for it, and leaves the rest to clean_up.
+# Handles a signal: passes it to the command, waits for it, and leaves the rest to clean_up.
 end() { # CODE SIGNAL
     trap '' INT TERM HUP
     if [[ -n $command_pid ]]; then

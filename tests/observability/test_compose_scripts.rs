@@ -131,7 +131,7 @@ fn a_port_that_is_taken_is_said_with_its_variable() {
 fn an_image_that_can_not_be_pulled_is_named_before_anything_is_built() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_NO_IMAGE", "1"), ("DOCKER_PULL", "1")]);
-    let words = ["prom/prometheus:", "of prometheus, can't be pulled: lookup", "no such host", "make up-local"];
+    let words = ["prom/prometheus:", "for prometheus can't be pulled: lookup", "no such host", "make up-local"];
     assert_refused(&machine, &output, 75, &words);
     assert!(!machine.calls().contains(" build "), "{}", machine.calls());
 }
@@ -279,7 +279,7 @@ fn a_shipper_that_reads_nothing_of_the_service_is_said_with_what_to_do() {
     // Nothing is written, as with RUST_LOG=error: nothing can be read.
     let (code, said) = up(0, "");
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("has written no line yet"), "{said}");
+    assert!(said.contains("has not written a line yet"), "{said}");
 }
 
 /// What bash 3.2, which macOS has, does not know. That an empty array is an unbound variable there is not seen by this.

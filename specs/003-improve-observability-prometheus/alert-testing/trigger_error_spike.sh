@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Alert drill: makes half of the requests fail and follows the alert HighErrorRate on its way: pending and firing in
-# Prometheus, received by Alertmanager, arrived at the service's webhook, found in the logs, and resolved when all is well
-# again. Says how long each step took; at the first one that does not happen it says which, and ends with exit code 1.
+# Alert drill: makes half of the requests fail and follows the alert HighErrorRate: pending and firing in Prometheus,
+# received by Alertmanager, delivered to the service's webhook, found in the logs, and resolved after the failures end.
+# Prints how long each step took. If a step does not happen, it names the step and exits with 1.
 #
-#   trigger_error_spike.sh           in a stack that runs, as `make up` or `make up-local` start it. The rule waits five
+#   trigger_error_spike.sh           in a running stack, started with `make up` or `make up-local`. The rule waits five
 #                                    minutes, so this takes about eight
-#   trigger_error_spike.sh --fast    in a stack of its own without Docker, on free ports, with the same rules and all of
-#                                    their durations divided by 10; takes about a minute, and stops it in the end
+#   trigger_error_spike.sh --fast    in its own stack without Docker, on free ports, with the same rules and all their
+#                                    durations divided by 10; takes about a minute, and stops the stack at the end
 #
-# The service has to run with BACKEND_FAULTS=1. Addresses are those of .env.example: BACKEND_PORT, PROMETHEUS_PORT,
-# ALERTMANAGER_PORT and ELASTICSEARCH_PORT, or ENGINE_URL. With --fast BIN_DIR says where backend and shipper are.
+# The service must run with BACKEND_FAULTS=1. Addresses are those of .env.example: BACKEND_PORT, PROMETHEUS_PORT,
+# ALERTMANAGER_PORT and ELASTICSEARCH_PORT, or ENGINE_URL. With --fast, BIN_DIR is the folder of backend and shipper.
 #
 # Exit codes: 0; 1 a step did not happen; 64 wrong arguments; 69 something is missing; 75 the stack can't be reached.
 set -euo pipefail
@@ -19,10 +19,10 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 source "$ROOT/infra/local/lib.sh"
 
 ALERT=HighErrorRate
-# How long the rule waits, and how long every other step may take, in a stack with undivided durations.
+# Waiting time of the rule, and time limit of every other step, with the original durations.
 RULE_WAITS_S=300
 STEP_MAX_S=180
-# Of --fast: what durations are divided by, and what a busy machine may add to a step.
+# For --fast: divisor of durations, and minimum time limit of a step, for busy machines.
 SPEEDUP=10
 STEP_MIN_S=60
 
@@ -70,7 +70,7 @@ free_port() {
     printf '%s\n' "$port"
 }
 
-# Whether all that the drill needs is there, before anything is made to fail.
+# Checks the drill's requirements before any request is made to fail.
 check() {
     local address status
     for address in "$backend/readyz" "$prometheus/-/ready" "$alertmanager/-/ready" "$engine/"; do
@@ -111,7 +111,7 @@ step() { # WHAT LIMIT_S COMMAND…
     printf '%4s s  %s\n' "$((SECONDS - began))" "$what"
 }
 
-# Half of some ten requests a second fail. Ends by itself, whatever becomes of the drill.
+# Sends some ten requests per second, half of which fail. Ends on its own, whatever happens to the drill.
 make_errors() {
     local until=$((SECONDS + RULE_WAITS_S + 5 * STEP_MAX_S))
     while ((SECONDS < until)); do

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What the library costs a service: wrk against one and the same program with and without it, in turns, flat out and at a
-# held rate. README.md beside this says how it is measured and what is judged.
+# Measures what the library costs a service: wrk against the same program with and without it, alternately, flat out and at
+# a held rate. README.md in this folder describes the method and the verdict.
 #
 #   specs/003-improve-observability-prometheus/load-tests/run_wrk.sh            under two minutes
-#   specs/003-improve-observability-prometheus/load-tests/run_wrk.sh --quick    a few seconds, judges nothing
+#   specs/003-improve-observability-prometheus/load-tests/run_wrk.sh --quick    a few seconds, without a verdict
 #
 #   BIN            the service; default: the release build of tests/examples/load.rs, built first
 #   PORT           the first of two free ports; default 8181
 #   ROUNDS         default 5; each is four runs
 #   DURATION_S     of one run; default 5
-#   RATE           requests a second where it is held; default 1000
+#   RATE           requests per second of the held rate; default 1000
 #   CONNECTIONS    default 32
 #
 # Exit codes: 0 passed, 1 failed, 64 wrong arguments, 69 something is missing, 75 it could not be measured: a port is
@@ -26,7 +26,7 @@ ROUNDS=${ROUNDS:-5}
 DURATION_S=${DURATION_S:-5}
 RATE=${RATE:-1000}
 CONNECTIONS=${CONNECTIONS:-32}
-# How long a server may take until it answers.
+# Time limit for a server to answer.
 START_TIMEOUT_S=30
 
 judge=1
@@ -40,7 +40,7 @@ main() {
         fail "$EX_USAGE" "usage: run_wrk.sh [--quick]"
     fi
     check_numbers
-    [[ -r /proc/self/stat ]] || fail "$EX_MISSING" "missing: /proc, where the servers' CPU time stands; this needs Linux"
+    [[ -r /proc/self/stat ]] || fail "$EX_MISSING" "missing: /proc, for the servers' CPU time; this needs Linux"
     wrk=$("$here/wrk.sh")
     build
     choose_cores
@@ -87,7 +87,7 @@ choose_cores() {
         done
     fi
     if ((${#cores[@]} < 2)); then
-        say "one core, or no taskset: server and load share what there is, so figures of latency are too high"
+        say "one core, or no taskset: server and load share the cores, so latencies are too high"
         return
     fi
     on_server=(taskset -c "${cores[0]}")
@@ -146,7 +146,7 @@ measure() { # MODE SIDE
     printf '%s %s %s %s\n' "$1" "$2" "$measured" "$((after - before))"
 }
 
-# Runs wrk; prints what load.lua says.
+# Runs wrk; prints the output of load.lua.
 drive() { # SIDE MODE SECONDS
     local rate=0 said
     [[ $2 == flat ]] || rate=$RATE

@@ -31,7 +31,7 @@ main() {
 unpack() {
     local options=() package libraries
     if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null || ! command -v flock >/dev/null; then
-        fail "$EX_MISSING" "missing: wrk, and there is no apt-get, dpkg or flock to unpack it. Install it, or set" \
+        fail "$EX_MISSING" "missing: wrk, and apt-get, dpkg or flock to unpack it. Install it, or set" \
             "WRK to its path."
     fi
     for package in "${PACKAGES[@]}"; do
@@ -47,11 +47,11 @@ unpack() {
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    # As root, apt would download as a user that can't write here, and say so.
+    # As root, apt would download as a user who can't write here, with a warning.
     ((EUID)) || options=(-o APT::Sandbox::User=root)
     mkdir "$work/deb"
     (cd "$work/deb" && apt-get "${options[@]}" -q download "${PACKAGES[@]}") </dev/null >&2 ||
-        fail "$EX_TEMPFAIL" "apt did not bring the packages ${PACKAGES[*]}; its words are above"
+        fail "$EX_TEMPFAIL" "apt could not download the packages ${PACKAGES[*]}; its output is above"
     for package in "$work"/deb/*.deb; do
         dpkg -x "$package" "$work/wrk" || fail "$EX_TEMPFAIL" "the package $package can't be unpacked"
     done
