@@ -4,7 +4,7 @@
 # Uses a running Docker. If there is none and this runs as root, it starts its own dockerd, from the machine or unpacked
 # (infra/compose/deps.sh docker), with images under .cache/docker-data so that a second run does not build again. Images
 # that can't be pulled get stand-ins (stand-ins.sh); services without an image, Grafana and Kibana, are skipped and
-# reported. The stack has its own project, volumes and ports, beside any other, and is removed with all of them; a dockerd
+# reported. The stack has its own project, volumes and ports, separate from any other, and is removed with all of them; a dockerd
 # that was started here is stopped, and the network is restored.
 #
 # KEEP_STACK=1 waits for Enter before it stops the stack.

@@ -95,7 +95,7 @@ FONTS
     mv "$home" "$BROWSER_DIR"
 }
 
-# A script that runs a program with the libraries and fonts unpacked beside it, wherever this folder is.
+# A script that runs a program with the libraries and fonts unpacked with it, wherever this folder is.
 browser_wrapper() { # PROGRAM
     cat <<'SCRIPT'
 #!/bin/sh

@@ -208,7 +208,7 @@ SCRIPT
 wrap_logrotate() { # FOLDER
     cat >"$1/logrotate" <<'SCRIPT'
 #!/bin/sh
-# Starts logrotate with the libraries beside it, wherever this folder is.
+# Starts logrotate with the libraries in its folder, wherever this folder is.
 here=$(dirname "$0")
 for folder in "$here"/usr/lib/*-linux-* "$here"/lib/*-linux-*; do
     libraries=${libraries:+$libraries:}$folder

@@ -31,7 +31,7 @@ main() {
 }
 
 build() {
-    local said source
+    local output source
     command -v go >/dev/null || fail "$EX_MISSING" "missing: go, 1.22 or newer, to build Prometheus 3"
     mkdir -p "$CACHE_DIR"
     work=$(mktemp -d "$CACHE_DIR/.unpack.XXXXXX")
@@ -40,11 +40,11 @@ build() {
     trap 'exit 143' TERM HUP
     # Go keeps the modules for the next run.
     say "Prometheus 3: fetching and building …"
-    said=$(go mod download -json "$MODULE@$VERSION") ||
-        fail "$EX_TEMPFAIL" "$MODULE can't be downloaded: $(sed -n 's/.*"Error": //p' <<<"$said")"
-    [[ $said == *"\"Sum\": \"$SUM\""* ]] || fail "$EX_TEMPFAIL" "$MODULE $VERSION has the wrong checksum"
+    output=$(go mod download -json "$MODULE@$VERSION") ||
+        fail "$EX_TEMPFAIL" "$MODULE can't be downloaded: $(sed -n 's/.*"Error": //p' <<<"$output")"
+    [[ $output == *"\"Sum\": \"$SUM\""* ]] || fail "$EX_TEMPFAIL" "$MODULE $VERSION has the wrong checksum"
     # `go install` refuses a module that excludes others, and Go's own copy can't be written to.
-    source=$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' <<<"$said")
+    source=$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' <<<"$output")
     cp -R "$source" "$work/source"
     chmod -R u+w "$work/source"
     mkdir "$work/bin"

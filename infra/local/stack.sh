@@ -211,9 +211,9 @@ config() {
 
 # Fails with the message of a checker if a file is invalid. The same mistake is in the repository's file.
 check_file() { # CHECKER…
-    local said file=${*: -1}
-    said=$("$@" 2>&1) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
-        "$(mistake_in "infra/${file#"$LOCAL_DIR/etc/"}" "$(sed "s#$LOCAL_DIR/etc/#infra/#g" <<<"$said")")"
+    local output file=${*: -1}
+    output=$("$@" 2>&1) || fail "$EX_CONFIG" "a configuration file has a mistake:" \
+        "$(mistake_in "infra/${file#"$LOCAL_DIR/etc/"}" "$(sed "s#$LOCAL_DIR/etc/#infra/#g" <<<"$output")")"
 }
 
 # Divides durations by ALERT_SPEEDUP: ranges such as [5m], and keys such as `for: 5m` and `group_wait: 5s`.

@@ -48,7 +48,7 @@ main() {
     drill
 }
 
-# Starts a stack beside whatever else runs here.
+# Starts a separate stack.
 start_own_stack() {
     own_stack=$(mktemp -d "${TMPDIR:-/tmp}/observability-drill.XXXXXX")
     local name

@@ -148,12 +148,12 @@ measure() { # MODE SIDE
 
 # Runs wrk; prints the output of load.lua.
 drive() { # SIDE MODE SECONDS
-    local rate=0 said
+    local rate=0 output
     [[ $2 == flat ]] || rate=$RATE
-    said=$("${on_load[@]}" "$wrk" -t 1 -c "$CONNECTIONS" -d "$3s" -s "$here/load.lua" \
+    output=$("${on_load[@]}" "$wrk" -t 1 -c "$CONNECTIONS" -d "$3s" -s "$here/load.lua" \
         "http://127.0.0.1:${port[$1]}/projects/p-1/things/7" -- "$rate" 2>&1) ||
-        fail "$EX_TEMPFAIL" "wrk failed: $(tail -n 1 <<<"$said")"
-    sed -n 's/^measured //p' <<<"$said"
+        fail "$EX_TEMPFAIL" "wrk failed: $(tail -n 1 <<<"$output")"
+    sed -n 's/^measured //p' <<<"$output"
 }
 
 # CPU time of all threads of a process so far. The kernel counts it in ticks.

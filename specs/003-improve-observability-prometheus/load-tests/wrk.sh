@@ -57,7 +57,7 @@ unpack() {
     done
     cat >"$work/wrk/wrk" <<'RUN'
 #!/usr/bin/env bash
-# wrk with the libraries that were unpacked beside it.
+# wrk with the libraries that were unpacked with it.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LD_LIBRARY_PATH=$(printf '%s:' "$here"/usr/lib/*/)${LD_LIBRARY_PATH:-}
 export LD_LIBRARY_PATH
