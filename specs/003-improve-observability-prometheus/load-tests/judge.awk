@@ -1,16 +1,16 @@
-# Reads what run_wrk.sh measured, prints it side by side, and judges it unless `judge=0` is set.
+# Reads the measurements of run_wrk.sh, prints them side by side, and judges them unless `judge=0` is set.
 #
-# A row is: mode (flat or held), side (without or with), requests, microseconds that the run took, errors, latency's p50,
-# p99, p99.9 and greatest value in microseconds, and the server's CPU time in milliseconds. Rows of a mode come in rounds:
-# the nth `with` is compared with the nth `without`. `rate` is the rate that was to be held.
+# A row is: mode (flat or held), side (without or with), requests, duration of the run in microseconds, errors, p50, p99,
+# p99.9 and maximum of the latency in microseconds, and the server's CPU time in milliseconds. Rows of a mode come in
+# rounds: the nth `with` is compared with the nth `without`. `rate` is the requested rate.
 #
-# Exit codes: 0 passed or not judged, 1 failed, 75 not to be judged: too few rows, errors, or the rate was not held.
+# Exit codes: 0 passed or not judged, 1 failed, 75 can't be judged: too few rows, errors, or the rate was not held.
 
 BEGIN {
     P99_MAX_MS = 1000
     MEDIAN_MORE_MAX_MS = 5
     CPU_MORE_MAX_PERCENT = 3
-    # Of the rate that was to be held.
+    # Minimum part of the requested rate.
     RATE_MIN = 0.95
     if (judge == "") judge = 1
 }

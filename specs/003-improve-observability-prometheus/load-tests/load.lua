@@ -1,13 +1,13 @@
--- What wrk sends, and how it tells what it measured.
+-- The requests that wrk sends, and the report of its measurements.
 --
 --   wrk … -s load.lua URL -- RATE
 --
--- RATE is in requests a second over all connections of one thread; 0 sends as fast as the answers come. wrk has no rate of
--- its own, only a delay before each request, in milliseconds: it is taken here from one timetable that all connections
--- share, so that a late request does not make the next ones late.
+-- RATE is in requests per second over all connections of one thread; 0 sends as fast as responses arrive. wrk has no
+-- rate, only a delay before each request, in milliseconds. It is taken from one timetable that all connections share,
+-- so that a late request does not delay the next ones.
 --
--- The last line of output is for run_wrk.sh: the word `measured`, requests, microseconds that the run took, errors
--- (no answer, or a status of 400 and more), and the latency's p50, p99, p99.9 and greatest value in microseconds.
+-- The last line of output is for run_wrk.sh: the word `measured`, requests, duration of the run in microseconds, errors
+-- (no response, or a status of 400 and above), and p50, p99, p99.9 and maximum of the latency in microseconds.
 
 local ffi = require("ffi")
 
@@ -28,7 +28,7 @@ function init(arguments)
     local rate = tonumber(arguments[1]) or 0
     if rate == 0 then return end
     local due = now_ms()
-    -- wrk asks for delays only where this function is there.
+    -- wrk uses delays only if this function exists.
     function delay()
         due = due + 1e3 / rate
         return math.max(0, math.floor(due - now_ms()))
