@@ -19,7 +19,7 @@ const NOT_SEARCHED: [&str; 6] = ["target", ".git", ".cache", "data", ".local", "
 const FOLDERS: [&str; 7] = ["backend/", "shipper/", "infra/", "tests/", "specs/", "docs/", "fuzz/"];
 
 /// Paths of all Markdown files, relative to the repository. A symbolic link counts as its target.
-fn documents() -> Vec<String> {
+pub(crate) fn documents() -> Vec<String> {
     fn search(folder: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(repository().join(folder)).unwrap() {
             let entry = entry.unwrap();

@@ -7,6 +7,7 @@ use observability_tests::schema::repository;
 
 use crate::rig::Backend;
 use crate::test_documents::read;
+use crate::test_documents_links::documents;
 use crate::test_monitoring_files::rules;
 
 const SNAPSHOT: &str = "shipper/src/snapshots/shipper__metrics__tests__every_metric_is_there_from_the_start.snap";
@@ -80,6 +81,32 @@ fn each_documented_limit_has_a_metric_and_its_alerts_exist() {
     ] {
         assert_eq!(faults(seen, &alerts, is_metric), [fault]);
     }
+}
+
+/// Metrics of the shipper that the code in a document names.
+fn metrics_of_the_shipper(document: &Document) -> BTreeSet<String> {
+    let is_separator = |character: char| !character.is_ascii_alphanumeric() && character != '_';
+    let words = document
+        .code()
+        .into_iter()
+        .flat_map(|(_, code)| code.split(is_separator).map(str::to_owned).collect::<Vec<_>>());
+    words.filter(|word| word.starts_with("shipper_")).collect()
+}
+
+#[test]
+fn documents_name_only_metrics_of_the_shipper_that_exist() {
+    // Not the snapshot: metrics by host are absent without a host.
+    let definitions = std::fs::read_to_string(repository().join("shipper/src/metrics.rs")).unwrap();
+    let exists = |metric: &str| definitions.contains(&format!("\"{metric}\""));
+    let mut named = 0;
+    for path in documents().into_iter().filter(|path| path != "CHANGELOG.md") {
+        let metrics = metrics_of_the_shipper(&read(&path));
+        named += metrics.len();
+        let missing: Vec<_> = metrics.iter().filter(|metric| !exists(metric)).collect();
+        assert!(missing.is_empty(), "{path} names {missing:?}");
+    }
+    assert!(named > 50, "only {named} metrics are named");
+    assert!(!exists("shipper_lines_nowhere_total"));
 }
 
 #[test]
