@@ -180,7 +180,7 @@ fn has_lone_surrogate(text: &str) -> bool {
 pub(crate) fn bulk_answer(data: &[u8]) {
     let [lines, body @ ..] = data else { return };
     let lines = usize::from(*lines);
-    let Ok(dispositions) = store::engine::read_bulk_answer(body, lines) else { return };
+    let Ok(dispositions) = store::engine::parse_bulk_response(body, lines) else { return };
     assert_eq!(dispositions.len(), lines);
     serde_json::from_slice::<IgnoredAny>(body).expect("an answer that is believed is JSON");
     // What is passed over may hold what a value can't: bytes that are not UTF-8, numbers without bound.

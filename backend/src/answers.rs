@@ -15,7 +15,7 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
 use bytes::Bytes;
-use store::{Page, Search};
+use store::{Search, SearchPage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::access::tokens::TokenHash;
@@ -263,8 +263,12 @@ impl<B: MessageBody> MessageBody for Streamed<B> {
 ///
 /// # Errors
 /// The reader may not go on, or the store does not answer.
-pub async fn search(view: View<'_>, search: &Search, (bytes_max, mut step): (usize, usize)) -> Result<Page, ReadError> {
-    let mut page = Page { lines: Vec::new(), next: search.cursor, first: None };
+pub async fn search(
+    view: View<'_>,
+    search: &Search,
+    (bytes_max, mut step): (usize, usize),
+) -> Result<SearchPage, ReadError> {
+    let mut page = SearchPage { lines: Vec::new(), next: search.cursor, first: None };
     let mut bytes = 0;
     loop {
         let limit = step.min(search.limit - page.lines.len());

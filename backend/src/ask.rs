@@ -67,7 +67,7 @@ impl Asked<'_> {
             parts.push(parse_status(&status)?);
         }
         let (from, to) = parse_range(self.from, self.to)?;
-        Ok(Selection { filter: Filter::All(parts).plain(), from, to })
+        Ok(Selection { filter: Filter::All(parts).simplify(), from, to })
     }
 }
 

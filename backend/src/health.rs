@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
-use store::{Absence, AbsenceKind, Store};
+use store::{MissingKind, MissingStore, Store};
 
 use crate::problem::{Details, Problem};
 
@@ -30,11 +30,11 @@ pub async fn healthz() -> HttpResponse {
 )]
 pub async fn readyz(store: web::Data<Store>) -> Result<HttpResponse, Problem> {
     let unavailable = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-    match store.absence().await.map_err(|error| unavailable(error.to_string()))? {
-        Some(Absence { kind: kind @ AbsenceKind::NotCreated, .. }) => {
+    match store.missing().await.map_err(|error| unavailable(error.to_string()))? {
+        Some(MissingStore { kind: kind @ MissingKind::NotCreated, .. }) => {
             return Ok(HttpResponse::Ok().json(json!({ "status": kind.as_str(), "detail": kind.to_string() })));
         }
-        Some(absence) => return Err(unavailable(absence.kind.to_string())),
+        Some(missing) => return Err(unavailable(missing.kind.to_string())),
         None => {}
     }
     match store.ready().await {

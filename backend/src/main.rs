@@ -147,9 +147,9 @@ async fn warn_of_files(settings: &Settings, store: &Store) -> anyhow::Result<()>
         let mode = format!("{bits:04o}");
         tracing::warn!(name, path = %path.display(), mode, "secret file is accessible to other users; restrict it with chmod");
     }
-    if let Some(absence) = store.absence().await? {
-        let (state, path) = (absence.kind.as_str(), absence.path.display());
-        tracing::warn!(state, %path, reason = %absence.kind, "no store yet");
+    if let Some(missing) = store.missing().await? {
+        let (state, path) = (missing.kind.as_str(), missing.path.display());
+        tracing::warn!(state, %path, reason = %missing.kind, "no store yet");
     }
     Ok(())
 }

@@ -111,8 +111,8 @@ impl ResponseError for Problem {
             instance: context.as_ref().map(|context| story_path(context.request_id())),
             request_id: context.as_ref().map(RequestContext::request_id),
             query: self.query.as_ref().map(|error| QueryDetails {
-                column: error.place.column,
-                byte: error.place.byte,
+                column: error.column,
+                byte: error.offset,
                 found: &error.found,
                 expected: &error.expected,
             }),

@@ -90,7 +90,7 @@ pub async fn bound(
         Ok(place) => Arc::new(place),
         Err(problem) => return Ok(request.into_response(problem.error_response())),
     };
-    let response = store::hold_while_reading(place, next.call(request)).await?;
+    let response = store::with_read_guard(place, next.call(request)).await?;
     Ok(response.map_into_boxed_body())
 }
 

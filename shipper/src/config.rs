@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use store::{EngineSettings, FileMode, Keep, Target};
+use store::{EngineSettings, FileMode, RetentionPolicy, Target};
 
 use crate::encoding::LineEncoding;
 use crate::files::FileSettings;
@@ -143,7 +143,7 @@ pub struct Settings {
     files: FileSettings,
     allow_empty: bool,
     spool: SpoolSettings,
-    keep: Keep,
+    keep: RetentionPolicy,
     dead_letters_max_bytes: u64,
     spool_sync_interval: Duration,
     pipeline: PipelineSettings,
@@ -188,7 +188,7 @@ impl Settings {
 
     /// How much the embedded store keeps.
     #[must_use]
-    pub fn keep(&self) -> Keep {
+    pub fn keep(&self) -> RetentionPolicy {
         self.keep
     }
 

@@ -145,7 +145,7 @@ impl Documents {
         let mut wrapped_middle = b"\",\"service\":\"".to_vec();
         escape(service, &mut wrapped_middle);
         wrapped_middle.extend_from_slice(b"\",\"level\":\"info\",\"message\":\"");
-        let born = Timestamp::from_unix_ms(i64::try_from(generation.born_unix_ms()).unwrap_or(i64::MAX));
+        let born = Timestamp::from_unix_ms(i64::try_from(generation.created_unix_ms()).unwrap_or(i64::MAX));
         let surely_sane_until = Timestamp::from_unix_micros(born.unix_micros().saturating_add(AHEAD_MAX_MICROS));
         Origin { generation, head, wrapped_middle, surely_sane_until }
     }

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use store::{EngineSettings, ExportPlace, Filter, Selection, Store, Target, Timestamp};
+use store::{EngineSettings, ExportCursor, Filter, Selection, Store, Target, Timestamp};
 
 use crate::cli::ExportArgs;
 use crate::commands::progress;
@@ -36,11 +36,11 @@ pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
     };
     let selection = Selection { filter, from, to };
     let mut output = io::BufWriter::new(io::stdout().lock());
-    let mut place = ExportPlace::default();
+    let mut cursor = ExportCursor::default();
     // Lines that go to the terminal show by themselves how far it is.
     let bar = if io::stdout().is_terminal() { ProgressBar::hidden() } else { progress::parts("export") };
     loop {
-        let page = store.export(&selection, place).await.map_err(|error| failed(error.to_string()))?;
+        let page = store.export(&selection, cursor).await.map_err(|error| failed(error.to_string()))?;
         for line in &page.lines {
             let written = match export.with_origin {
                 true => write_line(&mut output, line),
@@ -52,7 +52,7 @@ pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
         }
         bar.set_position(parts(page.done));
         match page.next {
-            Some(next) => place = next,
+            Some(next) => cursor = next,
             None => break,
         }
     }

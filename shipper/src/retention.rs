@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use store::{Keep, Store, Timestamp};
+use store::{RetentionPolicy, Store, Timestamp};
 
 /// How often it is looked whether there is something to take out.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -33,13 +33,13 @@ impl Removals {
 }
 
 /// Retains until nobody holds `removals` any more. Without bounds there is nothing to do.
-pub(crate) fn spawn(store: Store, keep: Keep, removals: &Arc<Removals>) {
-    if keep != Keep::default() {
+pub(crate) fn spawn(store: Store, keep: RetentionPolicy, removals: &Arc<Removals>) {
+    if keep != RetentionPolicy::default() {
         tokio::spawn(retain(store, keep, Arc::downgrade(removals)));
     }
 }
 
-async fn retain(store: Store, keep: Keep, removals: Weak<Removals>) {
+async fn retain(store: Store, keep: RetentionPolicy, removals: Weak<Removals>) {
     loop {
         let Some(removals) = removals.upgrade() else { return };
         let wait = match store.retain(&keep, Timestamp::now()).await {
@@ -47,7 +47,7 @@ async fn retain(store: Store, keep: Keep, removals: Weak<Removals>) {
                 removals.is_failing.store(false, Ordering::Relaxed);
                 removals.lines.fetch_add(retained.lines, Ordering::Relaxed);
                 removals.bytes.fetch_add(retained.bytes, Ordering::Relaxed);
-                retained.more.unwrap_or(INTERVAL)
+                retained.next_after.unwrap_or(INTERVAL)
             }
             Err(error) => {
                 if !removals.is_failing.swap(true, Ordering::Relaxed) {

@@ -254,7 +254,7 @@ impl<D: Disk> Spool<D> {
             random[8..].copy_from_slice(&source().to_le_bytes());
         }
         // Names must sort by birth even where the clock goes back or two are born in one millisecond.
-        let last_born = lock(&self.segments).keys().next_back().map_or(0, GenerationId::born_unix_ms);
+        let last_born = lock(&self.segments).keys().next_back().map_or(0, GenerationId::created_unix_ms);
         let born = u64::try_from(now.unix_ms()).unwrap_or(0).max(last_born + 1);
         let mut entropy = [0; 10];
         entropy.copy_from_slice(&random[..10]);

@@ -118,7 +118,7 @@ mod tests {
         let watch = StoreWatch::default();
         watch.see(Ok(()), FileChanges::default());
         assert_eq!((watch.delivery_error(), watch.changes()), (None, 0));
-        let cause = Cause::new(0, "gone").of_kind(CauseKind::FolderMissing);
+        let cause = Cause::new(0, "gone").with_kind(CauseKind::FolderMissing);
         let changes = FileChanges { count: 1, last: Some(cause.clone()) };
         watch.see(Err(WriteError::Refused(cause.clone())), changes.clone());
         assert_eq!((watch.delivery_error(), watch.changes()), (Some(DeliveryError { cause, refused: true }), 1));

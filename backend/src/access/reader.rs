@@ -15,8 +15,8 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use observability::ProjectClaim;
 use store::counts::Selection;
 use store::{
-    Around, Breakdown, Facet, Facets, Filter, GenerationId, Histogram, Page, Patterns, RequestStats, Room, Scope,
-    Search, SearchError, Store, TailPage, TailPlace,
+    Around, Breakdown, Facet, Facets, Filter, GenerationId, Histogram, PageLimits, Patterns, RequestStats, Scope,
+    Search, SearchError, SearchPage, Store, TailCursor, TailPage,
 };
 
 use crate::access::door::no_token;
@@ -205,7 +205,7 @@ impl View<'_> {
     ///
     /// # Errors
     /// The reader may not go on, or the store does not answer.
-    pub async fn search(&self, search: &Search) -> Result<Page, ReadError> {
+    pub async fn search(&self, search: &Search) -> Result<SearchPage, ReadError> {
         self.read(async |scope| self.store.search(scope, search).await).await
     }
 
@@ -249,7 +249,7 @@ impl View<'_> {
         &self,
         generation: GenerationId,
         offset: u64,
-        sides: (Room, Room),
+        sides: (PageLimits, PageLimits),
     ) -> Result<Around, ReadError> {
         self.read(async |scope| self.store.around(scope, generation, offset, sides).await).await
     }
@@ -258,8 +258,13 @@ impl View<'_> {
     ///
     /// # Errors
     /// As [`View::search`].
-    pub async fn tail(&self, filter: &Filter, place: Option<&TailPlace>, room: Room) -> Result<TailPage, ReadError> {
-        self.read(async |scope| self.store.tail(scope, filter, place, room).await).await
+    pub async fn tail(
+        &self,
+        filter: &Filter,
+        cursor: Option<&TailCursor>,
+        limits: PageLimits,
+    ) -> Result<TailPage, ReadError> {
+        self.read(async |scope| self.store.tail(scope, filter, cursor, limits).await).await
     }
 
     /// [`DeadLetters::of`]

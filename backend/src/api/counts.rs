@@ -114,7 +114,7 @@ fn parse_facet(name: &str, named: &NamedFields) -> Result<Facet, Problem> {
     let countable = named.iter().filter(|field| field.facet().is_some()).map(NamedField::name);
     let names: Vec<_> = Field::ALL.map(Field::name).into_iter().chain(countable).collect();
     name.parse()
-        .map(Facet::Of)
+        .map(Facet::Field)
         .map_err(|_| Problem::bad_request(format!("a field is one of status, {}", names.join(", "))))
 }
 

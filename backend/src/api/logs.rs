@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::{Page, Search, Store};
+use store::{Search, SearchPage, Store};
 use utoipa::ToSchema;
 
 use crate::access::{ReadError, Reader};
@@ -132,7 +132,7 @@ struct Stream {
     /// The bound is the service's own: nobody asked for so few lines.
     is_bounded: bool,
     /// A page that is there already.
-    page: Option<Page>,
+    page: Option<SearchPage>,
 }
 
 impl Stream {

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{Around, GenerationId, MAX_LIMIT, Room, SourceLine, Store};
+use store::{Around, GenerationId, MAX_LIMIT, PageLimits, SourceLine, Store};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
@@ -78,7 +78,7 @@ pub async fn around(
     }
     let before = within("before", query.before.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
     let after = within("after", query.after.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
-    let side = |lines| Room { lines, bytes: PAGE_BYTES_MAX / 2 };
+    let side = |lines| PageLimits { lines, bytes: PAGE_BYTES_MAX / 2 };
     let Around { lines, earlier, later } =
         reader.view(&store).around(generation, offset, (side(before), side(after))).await?;
     let line = |SourceLine { offset, line }| SourceLineAnswer { offset, line };

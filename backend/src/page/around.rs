@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 use store::search::AROUND_MAX_BYTES;
-use store::{GenerationId, Room, SourceLine, Store};
+use store::{GenerationId, PageLimits, SourceLine, Store};
 
 use crate::access::Reader;
 use crate::answers::SHOWN_BYTES_MAX;
@@ -88,8 +88,8 @@ pub async fn show(
         generation.parse().map_err(|_| Problem::bad_request("a source's generation is 32 hexadecimal digits"))?;
     let before = within("before", query.before.as_deref(), LINES, 0..=LINES_MAX)?;
     let after = within("after", query.after.as_deref(), LINES, 0..=LINES_MAX)?;
-    let room = |lines| Room { lines, bytes: SHOWN_BYTES_MAX / 2 };
-    let found = reader.view(&store).around(generation, offset, (room(before), room(after))).await;
+    let limits = |lines| PageLimits { lines, bytes: SHOWN_BYTES_MAX / 2 };
+    let found = reader.view(&store).around(generation, offset, (limits(before), limits(after))).await;
     let found = found.map_err(Problem::from)?;
     let here = found.lines.iter().position(|line| line.offset == offset);
     if here.is_none() && query.on.is_none() {

@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use askama::Template;
 use observability::RequestContext;
 use percent_encoding::utf8_percent_encode;
-use store::{AbsenceKind, Store};
+use store::{MissingKind, Store};
 
 use crate::access::Reader;
 use crate::links::PLAIN;
@@ -47,7 +47,7 @@ pub struct Head<'a> {
     /// Whose token the reader has.
     pub who: Option<&'a str>,
     /// What is to be known on any page: that there is no store yet.
-    pub notice: Option<AbsenceKind>,
+    pub notice: Option<MissingKind>,
 }
 
 /// A page of the menu.
@@ -89,8 +89,8 @@ impl<'a> Head<'a> {
     #[must_use]
     pub async fn with_notice_of(self, store: &Store) -> Self {
         // What else is wrong with the store is an error of what is asked of it.
-        let absence = store.absence().await.ok().flatten();
-        Self { notice: absence.map(|absence| absence.kind), ..self }
+        let missing = store.missing().await.ok().flatten();
+        Self { notice: missing.map(|missing| missing.kind), ..self }
     }
 
     /// Whether the page has the menu.

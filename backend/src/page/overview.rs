@@ -146,7 +146,7 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
     let selection = Selection { filter: Filter::EVERY, from: Some(from), to: None };
     let step_ms = step_ms(from, now);
     let asked = ask(reader.view(&store), &selection, Duration::from_millis(step_ms.unsigned_abs())).await?;
-    let mut notes: Vec<_> = [asked.over_time.counted, asked.volume.counted, asked.patterns.counted]
+    let mut notes: Vec<_> = [asked.over_time.accuracy, asked.volume.accuracy, asked.patterns.accuracy]
         .into_iter()
         .filter_map(honesty)
         .collect();
@@ -199,7 +199,7 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
 
 async fn ask(view: View<'_>, selection: &Selection, step: Duration) -> Result<Asked, Problem> {
     let lines = async |filter: Filter| -> Result<Vec<Line>, Problem> {
-        let search = Search { from: selection.from, limit: LATEST, ..Search::of(filter) };
+        let search = Search { from: selection.from, limit: LATEST, ..Search::new(filter) };
         let page = answers::search(view, &search, LOOKED_AT).await?;
         Ok(page.lines.iter().map(|line| Line::read(line.get())).collect())
     };
@@ -218,15 +218,15 @@ async fn ask(view: View<'_>, selection: &Selection, step: Duration) -> Result<As
 fn of_patterns(found: &Patterns) -> Vec<String> {
     let lines = |lines: u64| counted(lines, "line", "lines");
     let mut notes = Vec::new();
-    if found.others > found.not_told_apart {
-        let others = lines(found.others - found.not_told_apart);
+    if found.others > found.uncounted {
+        let others = lines(found.others - found.uncounted);
         notes.push(format!("{others} belong to patterns beyond the {PATTERNS} most frequent."));
     }
-    if found.not_told_apart > 0 {
+    if found.uncounted > 0 {
         notes.push(format!(
             "{} arrived after 20,000 patterns had been distinguished. They may belong to any pattern, including one that is \
              counted or shown as new below.",
-            lines(found.not_told_apart)
+            lines(found.uncounted)
         ));
     }
     notes
@@ -340,7 +340,7 @@ fn pattern_row(found: &PatternCount, params: &Params) -> PatternRow {
         href: (!q.is_empty()).then(|| params.href("/search")),
         pattern: found.pattern.clone(),
         lines: count(found.lines),
-        level: found.worst.as_str(),
+        level: found.highest_level.as_str(),
         first: moment(found.first),
     }
 }
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_counts_of_patterns_leave_out_is_said() {
-        let found = |others, not_told_apart| Patterns { others, not_told_apart, ..Patterns::default() };
+        let found = |others, uncounted| Patterns { others, uncounted, ..Patterns::default() };
         assert!(of_patterns(&found(0, 0)).is_empty());
         let notes = of_patterns(&found(1_000, 1_000));
         assert_eq!(notes.len(), 1, "{notes:?}");

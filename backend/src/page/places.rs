@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use store::TailPlace;
+use store::TailCursor;
 
 /// Tails whose places are known; beyond, those that began first are forgotten.
 pub const TAILS_KNOWN: usize = 256;
@@ -22,7 +22,7 @@ pub struct Places(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     /// By the tail's own part of a name; the number of the oldest place, and the places.
-    tails: HashMap<String, (u64, VecDeque<TailPlace>)>,
+    tails: HashMap<String, (u64, VecDeque<TailCursor>)>,
     /// In the order in which they began.
     began: VecDeque<String>,
 }
@@ -49,7 +49,7 @@ impl Places {
 
     /// The place of a name that was given; none where it is not known any more.
     #[must_use]
-    pub fn of(&self, name: &str) -> Option<TailPlace> {
+    pub fn of(&self, name: &str) -> Option<TailCursor> {
         let (tail, number) = name.strip_prefix('p')?.split_once('-')?;
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (oldest, places) = known.tails.get(tail)?;
@@ -60,7 +60,7 @@ impl Places {
 
 impl Names {
     /// A name for a place, good until so many others have been given.
-    pub fn name(&mut self, place: &TailPlace) -> String {
+    pub fn name(&mut self, place: &TailCursor) -> String {
         let mut known = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.tails.contains_key(&self.tail) {
             while known.began.len() >= TAILS_KNOWN {
@@ -85,7 +85,7 @@ impl Names {
 mod tests {
     use super::*;
 
-    fn place(row: u64) -> TailPlace {
+    fn place(row: u64) -> TailCursor {
         format!("r{row}").parse().unwrap()
     }
 

@@ -5,7 +5,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use observability::is_valid_id;
-use store::counts::{Counted, Facet, Histogram, Selection};
+use store::counts::{Accuracy, Facet, Histogram, Selection};
 use store::{Cursor, Field, Filter, NamedFields, Order, Search, Store, Timestamp};
 
 use crate::access::{Reader, View};
@@ -31,10 +31,10 @@ const PIECES: i64 = 60;
 
 /// Fields that lines are counted by, with the parameter that narrows to a value.
 const FACETS: [(Facet, &str, &str); 5] = [
-    (Facet::Of(Field::Level), "level", "Level"),
-    (Facet::Of(Field::Service), "service", "Service"),
-    (Facet::Of(Field::ProjectId), "project", "Project"),
-    (Facet::Of(Field::Endpoint), "endpoint", "Endpoint"),
+    (Facet::Field(Field::Level), "level", "Level"),
+    (Facet::Field(Field::Service), "service", "Service"),
+    (Facet::Field(Field::ProjectId), "project", "Project"),
+    (Facet::Field(Field::Endpoint), "endpoint", "Endpoint"),
     (Facet::Status, "status", "Status"),
 ];
 
@@ -138,7 +138,7 @@ fn marked(params: &Params, fields: &NamedFields) -> Option<String> {
     let of_query = || {
         params.times(Timestamp::now()).ok()?;
         let text = params.text()?;
-        Some((text.to_owned(), Filter::parse(text, fields).err()?.place.column))
+        Some((text.to_owned(), Filter::parse(text, fields).err()?.column))
     };
     let (text, column) = of_time("from", &params.from).or_else(|| of_time("to", &params.to)).or_else(of_query)?;
     Some(format!("{text}\n{}^", " ".repeat(column.saturating_sub(1))))
@@ -222,7 +222,7 @@ async fn find(view: View<'_>, params: &Params, asked: Asked) -> Result<Found, Pr
     };
     Ok(Found {
         summary: format!("{} {range}", counted(facets.lines, "line", "lines")),
-        counted: honesty(facets.counted),
+        counted: honesty(facets.accuracy),
         not_drawn: not_drawn(facets.lines, &histogram),
         picture: picture(&histogram, params, within, chart::WIDE),
         narrow_picture: picture(&histogram, params, within, chart::NARROW),
@@ -244,7 +244,7 @@ async fn find(view: View<'_>, params: &Params, asked: Asked) -> Result<Found, Pr
 /// Lines of times that no piece of a picture is of.
 fn not_drawn(lines: u64, histogram: &Histogram) -> Option<String> {
     let drawn: u64 = histogram.buckets.iter().map(|bucket| bucket.lines).sum();
-    let left = lines.checked_sub(drawn).filter(|left| *left > 0 && histogram.counted == Counted::Exact)?;
+    let left = lines.checked_sub(drawn).filter(|left| *left > 0 && histogram.accuracy == Accuracy::Exact)?;
     Some(format!(
         "{} dated before 1970 or after 2262 {} not charted.",
         counted(left, "line", "lines"),
@@ -285,11 +285,11 @@ fn facet(counts: &store::counts::FacetCounts, name: &str, title: &'static str, p
 
 /// Which counts are not of everything; none where they are.
 #[must_use]
-pub fn honesty(counted_how: Counted) -> Option<String> {
+pub fn honesty(counted_how: Accuracy) -> Option<String> {
     match counted_how {
-        Counted::Exact => None,
-        Counted::AtLeast { looked_at } => {
-            Some(format!("Counts cover the newest {} only.", counted(looked_at, "line", "lines")))
+        Accuracy::Exact => None,
+        Accuracy::AtLeast { examined } => {
+            Some(format!("Counts cover the newest {} only.", counted(examined, "line", "lines")))
         }
     }
 }

@@ -10,8 +10,8 @@ use askama::Template;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
-use store::tail::ParseTailPlaceError;
-use store::{Filter, Room, Store, TailPage, TailPlace};
+use store::tail::ParseTailCursorError;
+use store::{Filter, PageLimits, Store, TailCursor, TailPage};
 use tokio::sync::watch;
 use utoipa::IntoParams;
 
@@ -179,7 +179,7 @@ pub async fn events(
             (place, is_anew)
         }
         (Some(place), true) => {
-            (Some(place.parse().map_err(|error: ParseTailPlaceError| Problem::bad_request(error.to_string()))?), false)
+            (Some(place.parse().map_err(|error: ParseTailCursorError| Problem::bad_request(error.to_string()))?), false)
         }
         (None, _) => (None, false),
     };
@@ -222,7 +222,7 @@ struct Tail {
     held: Option<Held>,
     end: watch::Receiver<bool>,
     filter: Filter,
-    place: Option<TailPlace>,
+    place: Option<TailCursor>,
     /// What places are called, where they would tell too much.
     names: Option<Names>,
     /// It could not go on right after its place; not told yet.
@@ -261,8 +261,8 @@ impl Tail {
             if !std::mem::take(&mut self.more) {
                 actix_rt::time::sleep(ASK_EVERY).await;
             }
-            let room = Room { lines: self.step, bytes: EVENT_BYTES_MAX };
-            let found = match self.reader.view(&self.store).tail(&self.filter, self.place.as_ref(), room).await {
+            let limits = PageLimits { lines: self.step, bytes: EVENT_BYTES_MAX };
+            let found = match self.reader.view(&self.store).tail(&self.filter, self.place.as_ref(), limits).await {
                 Ok(page) => self.event_of(page).await,
                 Err(ReadError::Ended(ended)) => {
                     self.is_over = true;
@@ -311,7 +311,7 @@ impl Tail {
         self.quiet += 1;
         self.more = page.more;
         let is_anew = std::mem::take(&mut self.is_anew) || page.gap;
-        self.place = Some(page.place);
+        self.place = Some(page.cursor);
         if page.lines.is_empty() {
             if self.quiet < QUIET_ROUNDS && !recovered && !is_anew {
                 return None;

@@ -64,7 +64,7 @@ fn proxy(lookup: &impl Fn(&str) -> Option<String>) -> Result<Proxy, SettingsErro
         None => Ok(Proxy::from_environment(lookup)),
         Some("none") => Ok(Proxy::none()),
         // The error shows the address without what may be a password.
-        Some(address) => Proxy::given(address, credentials).map_err(|error| SettingsError::Malformed {
+        Some(address) => Proxy::new(address, credentials).map_err(|error| SettingsError::Malformed {
             name: "STORE_PROXY",
             value: String::new(),
             expected: error.to_string(),

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store::{ClientCertificate, Credentials, EngineSettings, FileMode, Keep, ParseProxyError, Proxy, Target};
+use store::{
+    ClientCertificate, Credentials, EngineSettings, FileMode, ParseProxyError, Proxy, RetentionPolicy, Target,
+};
 
 use super::{ConfigError, Options, Settings, amounts, fields, files};
 use crate::delivery::DeliverySettings;
@@ -170,7 +172,7 @@ fn engine(options: &Options) -> Checked<EngineSettings> {
     })
 }
 
-fn keep(options: &Options, to: &Target) -> Checked<Keep> {
+fn keep(options: &Options, to: &Target) -> Checked<RetentionPolicy> {
     let engine_keeps = "only the embedded store is kept so; an engine has index life cycles of its own";
     for (key, given) in [("keep", &options.keep), ("keep_size", &options.keep_size)] {
         if given.is_some() && !matches!(to, Target::Sqlite(_)) {
@@ -179,7 +181,7 @@ fn keep(options: &Options, to: &Target) -> Checked<Keep> {
     }
     let age = options.keep.as_deref().map(amounts::age).transpose().map_err(|advice| value("keep", advice))?;
     let bytes = options.keep_size.as_deref().map(amounts::bytes).transpose();
-    Ok(Keep { age, bytes: bytes.map_err(|advice| value("keep_size", advice))? })
+    Ok(RetentionPolicy { age, bytes: bytes.map_err(|advice| value("keep_size", advice))? })
 }
 
 fn credentials(options: &Options) -> Checked<Option<Credentials>> {
@@ -221,7 +223,7 @@ fn proxy(options: &Options) -> Checked<Proxy> {
         None | Some("none") if credentials.is_some() => Err(value("proxy_user", "it needs proxy, the proxy's address")),
         None => Ok(Proxy::from_environment(|name| std::env::var(name).ok())),
         Some("none") => Ok(Proxy::none()),
-        Some(address) => Proxy::given(address, credentials).map_err(|error| match error {
+        Some(address) => Proxy::new(address, credentials).map_err(|error| match error {
             ParseProxyError::Credentials(address) => value(
                 "proxy",
                 format!(

@@ -47,7 +47,7 @@ impl Delivery {
                 self.retries.unavailable += 1;
                 self.fail(parcel, ticket, cause, at)
             }
-            Err(WriteError::AnswerTooLong(cause)) => {
+            Err(WriteError::ResponseTooLong(cause)) => {
                 self.retries.unavailable += 1;
                 self.outgrow(parcel, ticket, cause, at);
                 None

@@ -203,7 +203,8 @@ impl BlockedIndices {
             1 => " (and another index)".to_owned(),
             more => format!(" (and {more} more indices)"),
         };
-        let told = Cause::new(cause.status, format!("no lines of {name}{more}: {}", cause.reason)).of_kind(cause.kind);
+        let told =
+            Cause::new(cause.status, format!("no lines of {name}{more}: {}", cause.reason)).with_kind(cause.kind);
         let delivery_error = DeliveryError { cause: told, refused: true };
         Some(BlockedReport { indices: self.indices.len(), lines: self.lines, delivery_error })
     }

@@ -279,7 +279,7 @@ impl Delivery {
 
 #[test]
 fn after_an_answer_that_is_too_long_to_read_smaller_requests_go_and_nothing_is_given_up() {
-    let too_long = || Err(WriteError::AnswerTooLong(Cause::new(200, "too long").of_kind(CauseKind::Unreadable)));
+    let too_long = || Err(WriteError::ResponseTooLong(Cause::new(200, "too long").with_kind(CauseKind::Unreadable)));
     let mut delivery = Delivery::new(settings());
     delivery.offer(batch(0..64));
     let fates = deliver(&mut delivery, seconds(0)..seconds(60), false, |batch, _| {

@@ -80,7 +80,7 @@ impl Entry {
         let after = self.marks.partition_point(|mark| mark.0 <= offset);
         let unix_ms = match after.checked_sub(1) {
             Some(place) => self.marks[place].1,
-            None => i64::try_from(generation.born_unix_ms()).unwrap_or(i64::MAX),
+            None => i64::try_from(generation.created_unix_ms()).unwrap_or(i64::MAX),
         };
         Timestamp::from_unix_ms(unix_ms)
     }

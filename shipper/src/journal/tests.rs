@@ -135,7 +135,7 @@ fn marks_are_bounded_and_say_the_same_for_ever() {
     const DAYS: i64 = 90;
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
-    let born = i64::try_from(generation(1).born_unix_ms()).unwrap();
+    let born = i64::try_from(generation(1).created_unix_ms()).unwrap();
     let mut told = Vec::new();
     // A line every ten seconds, and a store that takes none.
     for place in 0..DAYS * 8_640 {

@@ -20,7 +20,7 @@ pub(super) enum Field {
     Message,
     RequestId,
     ProjectId,
-    /// Another key of a time, by its [place](store::time_key) among them.
+    /// Another key of a time, by its [place](store::time_key_index) among them.
     Time(u8),
     /// The object in which engines look for keys of their own, as they do at the top.
     Event,
@@ -62,7 +62,7 @@ impl Field {
 
     #[inline(never)]
     fn time(key: &[u8]) -> Option<Self> {
-        store::time_key(key).and_then(|place| u8::try_from(place).ok()).map(Self::Time)
+        store::time_key_index(key).and_then(|place| u8::try_from(place).ok()).map(Self::Time)
     }
 
     /// The bit of a contract's field in [`Members::met`].
@@ -152,7 +152,7 @@ impl Members {
     fn note_time(&mut self, place: u8, value: &[u8]) {
         // Longer ones are none, however they are escaped.
         if value.len() <= ESCAPED_MAX_BYTES && self.time.is_none_or(|(better, _)| place < better) {
-            let time = std::str::from_utf8(value).ok().and_then(store::read_time);
+            let time = std::str::from_utf8(value).ok().and_then(store::parse_time);
             self.time = time.map(|time| (place, time)).or(self.time);
         }
     }

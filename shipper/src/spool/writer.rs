@@ -37,7 +37,7 @@ struct Active<F> {
 impl<F> Active<F> {
     fn new(generation: GenerationId, file: Arc<F>) -> Self {
         // Its birth is its first mark.
-        let marked_unix_ms = i64::try_from(generation.born_unix_ms()).unwrap_or(i64::MAX);
+        let marked_unix_ms = i64::try_from(generation.created_unix_ms()).unwrap_or(i64::MAX);
         Self { generation, file, len: 0, mid_line: false, marked_unix_ms }
     }
 }

@@ -197,10 +197,10 @@ impl<D: Disk> Check<'_, D> {
         let mut missing = Vec::new();
         for (part, lines) in batch.lines().chunks(MAX_IDS).enumerate() {
             let ids: Vec<_> = lines.iter().map(|line| line.id).collect();
-            for (place, (line, resting)) in lines.iter().zip(self.store.resting(&ids).await?).enumerate() {
+            for (place, (line, count)) in lines.iter().zip(self.store.document_counts(&ids).await?).enumerate() {
                 found.lines += 1;
                 let (source, offset) = (generation.source.clone(), line.id.offset);
-                match resting.documents {
+                match count.documents {
                     0 if generation.dead.contains_key(&offset) => found.dead_letters += 1,
                     0 if generation.discarded.contains_key(&offset) => found.discarded += 1,
                     0 => {

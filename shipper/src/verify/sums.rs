@@ -226,7 +226,7 @@ impl Sums {
     fn miss(&mut self, source: &Source<'_>, range: Range<u64>, lines: (Option<&str>, Option<&str>)) {
         let Source { id, generation, indices, .. } = *source;
         let (offset, bytes) = (range.start, range.end - range.start);
-        let begun = i64::try_from(id.born_unix_ms()).unwrap_or(i64::MAX);
+        let begun = i64::try_from(id.created_unix_ms()).unwrap_or(i64::MAX);
         let ended = generation.ended_unix_ms.unwrap_or_else(|| Timestamp::now().unix_ms());
         let is_destroyed = generation.destroyed.iter().any(|destroyed| destroyed.contains(&offset));
         let index_gone = if is_destroyed { None } else { indices.gone_between(lines, begun, ended) };

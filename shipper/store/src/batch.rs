@@ -49,8 +49,8 @@ impl Batch {
     /// # Panics
     /// When there is no such line.
     #[must_use]
-    pub fn document(&self, place: usize) -> &[u8] {
-        let line = &self.lines[place];
+    pub fn document(&self, index: usize) -> &[u8] {
+        let line = &self.lines[index];
         &self.body[line.document as usize..line.end as usize - 1]
     }
 
@@ -59,8 +59,8 @@ impl Batch {
     /// # Panics
     /// When there is no such line.
     #[must_use]
-    pub fn index_name(&self, place: usize) -> &str {
-        let line = &self.lines[place];
+    pub fn index_name(&self, index: usize) -> &str {
+        let line = &self.lines[index];
         let action = &self.body[line.action as usize + INDEX_AT..line.document as usize];
         let end = memchr::memchr(b'"', action).unwrap_or(0);
         std::str::from_utf8(&action[..end]).unwrap_or_default()
@@ -77,11 +77,11 @@ impl Batch {
     /// # Panics
     /// When an index is out of range.
     #[must_use]
-    pub fn select(&self, places: impl IntoIterator<Item = usize>) -> Self {
+    pub fn select(&self, indices: impl IntoIterator<Item = usize>) -> Self {
         let mut body = Vec::new();
         let mut lines = Vec::new();
-        for place in places {
-            let line = self.lines[place];
+        for index in indices {
+            let line = self.lines[index];
             let moved = offset(body.len());
             body.extend_from_slice(&self.body[line.action as usize..line.end as usize]);
             lines.push(BatchLine {
@@ -240,10 +240,10 @@ mod tests {
     fn slices_and_selections_keep_their_bytes() {
         let batch = three();
         for part in [batch.select([0, 2]), batch.select([2]), batch.slice(1..3), batch.slice(0..0)] {
-            for (place, line) in part.lines().iter().enumerate() {
+            for (index, line) in part.lines().iter().enumerate() {
                 let whole = batch.lines().iter().position(|other| other.id == line.id).unwrap();
-                assert_eq!(part.document(place), batch.document(whole));
-                assert_eq!(part.index_name(place), batch.index_name(whole));
+                assert_eq!(part.document(index), batch.document(whole));
+                assert_eq!(part.index_name(index), batch.index_name(whole));
             }
         }
     }

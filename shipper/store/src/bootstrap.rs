@@ -17,9 +17,9 @@ pub enum BootstrapMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootstrapReport {
     /// The ingest pipeline.
-    pub pipeline: Outcome,
+    pub pipeline: BootstrapOutcome,
     /// The index template, or the embedded store's schema.
-    pub template: Outcome,
+    pub template: BootstrapOutcome,
 }
 
 impl fmt::Display for BootstrapReport {
@@ -30,7 +30,7 @@ impl fmt::Display for BootstrapReport {
 
 /// What was done about one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum BootstrapOutcome {
     /// It was missing and was created.
     Created,
     /// It was older and was replaced.
@@ -43,7 +43,7 @@ pub enum Outcome {
     NotUsed,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for BootstrapOutcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Created => "created",

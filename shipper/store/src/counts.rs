@@ -26,14 +26,14 @@ pub struct Selection {
 
 /// The accuracy of counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Counted {
+pub enum Accuracy {
     /// Counts are exact.
     #[default]
     Exact,
     /// Not all lines were counted; counts are lower bounds.
     AtLeast {
         /// Number of lines examined, the newest ones.
-        looked_at: u64,
+        examined: u64,
     },
 }
 
@@ -41,7 +41,7 @@ pub enum Counted {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Facet {
     /// The values of a field.
-    Of(Field),
+    Field(Field),
     /// The status of the response.
     Status,
     /// The values of a user-named field; [`NamedField::facet`] tells which fields support this.
@@ -53,7 +53,7 @@ impl Facet {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Of(field) => field.name(),
+            Self::Field(field) => field.name(),
             Self::Status => "status",
             Self::Named(field) => field.name(),
         }
@@ -62,7 +62,7 @@ impl Facet {
 
 impl From<Field> for Facet {
     fn from(field: Field) -> Self {
-        Self::Of(field)
+        Self::Field(field)
     }
 }
 
@@ -74,7 +74,7 @@ pub struct Facets {
     /// Counts of each requested field, in the requested order.
     pub facets: Vec<FacetCounts>,
     /// Accuracy of the counts.
-    pub counted: Counted,
+    pub accuracy: Accuracy,
 }
 
 /// Counts of lines by the values of one field. Lines without the field are not included.
@@ -97,7 +97,7 @@ pub struct Histogram {
     /// since the Unix epoch.
     pub buckets: Vec<Bucket>,
     /// Accuracy of the counts.
-    pub counted: Counted,
+    pub accuracy: Accuracy,
 }
 
 /// Counts of one time bucket.
@@ -137,7 +137,7 @@ pub struct RequestStats {
     pub step: Option<Duration>,
     /// Accuracy of the counts. Percentiles of an engine are estimates (t-digest); those of the embedded store are
     /// exact.
-    pub counted: Counted,
+    pub accuracy: Accuracy,
 }
 
 /// The key of a group of requests.
@@ -191,37 +191,41 @@ pub(crate) struct Steps {
 
 impl Steps {
     /// Creates the buckets of a selection that has both time bounds.
-    pub(crate) fn of(selection: &Selection, asked: Duration) -> Option<Self> {
+    pub(crate) fn from_selection(selection: &Selection, requested: Duration) -> Option<Self> {
         let (from, to) = (selection.from.filter(is_ordered)?, selection.to.filter(is_ordered)?);
-        (from < to).then(|| Self::between(from, before(to), asked))
+        (from < to).then(|| Self::from_range(from, before(to), requested))
     }
 
     /// Creates the buckets of a selection; a missing time bound is replaced by the first or the last line's time.
-    pub(crate) fn around(selection: &Selection, (first, last): (Timestamp, Timestamp), asked: Duration) -> Self {
+    pub(crate) fn from_selection_or(
+        selection: &Selection,
+        (first, last): (Timestamp, Timestamp),
+        requested: Duration,
+    ) -> Self {
         let first = selection.from.filter(is_ordered).unwrap_or(first);
-        Self::between(first, selection.to.filter(is_ordered).map_or(last, before), asked)
+        Self::from_range(first, selection.to.filter(is_ordered).map_or(last, before), requested)
     }
 
     /// Creates buckets from the first to the last time, inclusive.
-    pub(crate) fn between(first: Timestamp, last: Timestamp, asked: Duration) -> Self {
+    pub(crate) fn from_range(first: Timestamp, last: Timestamp, requested: Duration) -> Self {
         let clamp = |time: Timestamp| time.unix_micros().clamp(ORDERED.start, ORDERED.end - 1);
         let (first, last) = (clamp(first), clamp(last.max(first)));
         // Engines use milliseconds.
-        let asked =
-            i64::try_from(asked.as_millis()).unwrap_or(i64::MAX / 1_000_000).clamp(1, i64::MAX / 1_000_000) * 1_000;
+        let requested =
+            i64::try_from(requested.as_millis()).unwrap_or(i64::MAX / 1_000_000).clamp(1, i64::MAX / 1_000_000) * 1_000;
         let most = i64::try_from(MAX_BUCKETS).unwrap_or(i64::MAX);
         let count = |step: i64| last / step - first / step + 1;
-        let mut step = asked.saturating_mul((count(asked) / most).max(1));
+        let mut step = requested.saturating_mul((count(requested) / most).max(1));
         while count(step) > most {
-            step = step.saturating_add(asked);
+            step = step.saturating_add(requested);
         }
         Self { start: first / step * step, step, count: count(step).unsigned_abs() }
     }
 
     /// Returns the index of the bucket that contains a time.
-    pub(crate) fn place(&self, time: Timestamp) -> Option<usize> {
+    pub(crate) fn index_of(&self, time: Timestamp) -> Option<usize> {
         let after = time.unix_micros().checked_sub(self.start).filter(|after| *after >= 0)?;
-        usize::try_from(after / self.step).ok().filter(|place| (*place as u64) < self.count)
+        usize::try_from(after / self.step).ok().filter(|index| (*index as u64) < self.count)
     }
 
     /// Returns the start of each bucket.
@@ -243,16 +247,17 @@ mod tests {
     fn steps_are_widened_to_the_bucket_limit() {
         let at = Timestamp::from_unix_ms;
         let minute = Duration::from_secs(60);
-        let steps = Steps::between(at(90_000), at(240_000), minute);
+        let steps = Steps::from_range(at(90_000), at(240_000), minute);
         assert_eq!((steps.start, steps.count, steps.duration()), (60_000_000, 4, minute));
         assert_eq!(
-            (steps.place(at(59_999)), steps.place(at(120_000)), steps.place(at(300_000))),
+            (steps.index_of(at(59_999)), steps.index_of(at(120_000)), steps.index_of(at(300_000))),
             (None, Some(1), None)
         );
-        for (first, last, asked) in [(0, i64::MAX, 0), (i64::MIN, i64::MAX, 1), (5, 5, u64::MAX), (1, 1_000_001, 1_000)]
+        for (first, last, requested) in
+            [(0, i64::MAX, 0), (i64::MIN, i64::MAX, 1), (5, 5, u64::MAX), (1, 1_000_001, 1_000)]
         {
             let (first, last) = (Timestamp::from_unix_micros(first), Timestamp::from_unix_micros(last));
-            let steps = Steps::between(first, last, Duration::from_millis(asked));
+            let steps = Steps::from_range(first, last, Duration::from_millis(requested));
             assert!((1..=MAX_BUCKETS).contains(&steps.count) && steps.step > 0, "{steps:?}");
             assert_eq!(steps.starts().count() as u64, steps.count);
         }

@@ -43,7 +43,7 @@ impl Coverage {
     /// end at line boundaries. This does not detect a missing line that is made up for by a duplicate of the same
     /// length.
     #[must_use]
-    pub fn is_whole(&self, offsets: &Range<u64>) -> bool {
+    pub fn is_complete(&self, offsets: &Range<u64>) -> bool {
         let length = offsets.end.saturating_sub(offsets.start);
         let ends = length == 0 || (self.first, self.last_end) == (Some(offsets.start), Some(offsets.end));
         ends && self.bytes == length
@@ -72,7 +72,7 @@ pub struct Removed {
 
 /// Number of stored documents with a line's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resting {
+pub struct DocumentCount {
     /// The line's id.
     pub id: LineId,
     /// Number of documents with this id, each in a different index.

@@ -37,12 +37,12 @@ impl Cause {
             let end = (0..=Self::MAX_REASON_BYTES).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
             reason.truncate(end);
         }
-        Self { status, kind: CauseKind::of_status(status), reason }
+        Self { status, kind: CauseKind::from_status(status), reason }
     }
 
     /// Replaces the kind where it is known better than the status implies.
     #[must_use]
-    pub fn of_kind(self, kind: CauseKind) -> Self {
+    pub fn with_kind(self, kind: CauseKind) -> Self {
         Self { kind, ..self }
     }
 }
@@ -132,7 +132,7 @@ impl CauseKind {
         }
     }
 
-    const fn of_status(status: u16) -> Self {
+    const fn from_status(status: u16) -> Self {
         match status {
             0 => Self::Storage,
             100..=299 => Self::Unreadable,
@@ -157,7 +157,7 @@ pub enum WriteError {
     /// The response exceeds the size limit. It is unknown what was stored: retry after a backoff with smaller requests,
     /// which have shorter responses.
     #[error("invalid response of the store: {0}")]
-    AnswerTooLong(Cause),
+    ResponseTooLong(Cause),
     /// The store refuses all writes for a reason that the operator must fix (permissions, an index block, a full disk):
     /// pause, report it and retry.
     #[error("the store refuses writes: {0}")]
@@ -176,7 +176,7 @@ impl WriteError {
     pub fn cause(&self) -> &Cause {
         match self {
             Self::Unavailable(cause)
-            | Self::AnswerTooLong(cause)
+            | Self::ResponseTooLong(cause)
             | Self::Refused(cause)
             | Self::TooLarge(cause)
             | Self::Rejected(cause) => cause,

@@ -32,7 +32,7 @@ impl GenerationId {
 
     /// Returns its creation time in milliseconds since the Unix epoch, as stored in the UUID v7.
     #[must_use]
-    pub fn born_unix_ms(&self) -> u64 {
+    pub fn created_unix_ms(&self) -> u64 {
         // The first 48 bits of a UUID v7 are its milliseconds (RFC 9562, section 5.7).
         self.0[..12].iter().fold(0, |ms, digit| ms << 4 | u64::from(nibble(*digit)))
     }
@@ -108,8 +108,8 @@ impl LineId {
     pub fn to_bytes(self) -> [u8; ID_LENGTH] {
         let mut id = [b'-'; ID_LENGTH];
         id[..32].copy_from_slice(&self.generation.0);
-        for (place, byte) in id[33..].iter_mut().enumerate() {
-            *byte = HEX[(self.offset >> (44 - 4 * place) & 0xf) as usize];
+        for (index, byte) in id[33..].iter_mut().enumerate() {
+            *byte = HEX[(self.offset >> (44 - 4 * index) & 0xf) as usize];
         }
         id
     }
@@ -154,7 +154,7 @@ mod tests {
         let early = GenerationId::new(1_700_000_000_000, &[0xff; 10]);
         let late = GenerationId::new(1_700_000_000_001, &[0; 10]);
         assert!(early < late);
-        assert_eq!(early.born_unix_ms(), 1_700_000_000_000);
+        assert_eq!(early.created_unix_ms(), 1_700_000_000_000);
         let at = |generation, offset| LineId { generation, offset }.to_bytes();
         assert!(
             at(early, 9) < at(early, 10) && at(early, 0xfff) < at(early, 0x1000) && at(early, MAX_OFFSET) < at(late, 0)

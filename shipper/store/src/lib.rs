@@ -7,7 +7,6 @@
 //! Every line that a [search] returns is a contract record. Lines that are not are converted by an engine's ingest
 //! pipeline, or by `normalise` in the embedded store, with the same result.
 
-mod absence;
 pub mod batch;
 pub mod bootstrap;
 pub mod counts;
@@ -19,7 +18,8 @@ mod export;
 pub mod file_mode;
 pub mod id;
 pub mod level;
-mod lossy;
+mod lossy_string;
+mod missing_store;
 mod normalise;
 pub mod pattern;
 pub mod patterns;
@@ -36,32 +36,32 @@ pub mod tail;
 pub mod target;
 pub mod timestamp;
 
-pub use absence::{Absence, AbsenceKind};
 pub use batch::{Batch, BatchBuilder, BatchLine};
-pub use bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
-pub use counts::{Breakdown, Counted, Facet, Facets, Histogram, RequestStats, Selection};
-pub use coverage::{Coverage, Removed, Resting, Span};
+pub use bootstrap::{BootstrapError, BootstrapMode, BootstrapOutcome, BootstrapReport};
+pub use counts::{Accuracy, Breakdown, Facet, Facets, Histogram, RequestStats, Selection};
+pub use coverage::{Coverage, DocumentCount, Removed, Span};
 pub use disposition::{Cause, CauseKind, Disposition, WriteError};
 pub use error::{OpenError, ReadyError, SearchError};
-pub use export::{ExportPage, ExportPlace};
+pub use export::{ExportCursor, ExportPage};
 pub use file_mode::FileMode;
 pub use id::{GenerationId, LineId};
 pub use level::Level;
+pub use missing_store::{MissingKind, MissingStore};
 pub use normalise::is_usable;
 pub use normalise::table::TIME_KEYS;
-pub use normalise::time::{read_time, time_key};
+pub use normalise::time::{parse_time, time_key_index};
 pub use pattern::{pattern, pattern_words, write_pattern};
 pub use patterns::Patterns;
 pub use preflight::{Finding, PreflightReport};
 pub use proxy::{ParseProxyError, Proxy};
 pub use query::{
-    Field, FieldType, Filter, NamedField, NamedFields, NamedFieldsError, NamedTest, NumberField, QueryError,
+    Field, FieldTest, FieldType, Filter, NamedField, NamedFields, NamedFieldsError, NumberField, QueryError,
 };
 pub use scope::Scope;
-pub use search::{Around, Cursor, MAX_LIMIT, Order, Page, Room, Search, SourceLine};
+pub use search::{Around, Cursor, MAX_LIMIT, Order, PageLimits, Search, SearchPage, SourceLine};
 pub use settings::{ClientCertificate, Compression, Credentials, EngineSettings};
-pub use sqlite::{FileChanges, Keep, Retained, hold_while_reading};
+pub use sqlite::{FileChanges, RetentionPolicy, RetentionStep, with_read_guard};
 pub use store::Store;
-pub use tail::{TailPage, TailPlace};
+pub use tail::{TailCursor, TailPage};
 pub use target::Target;
 pub use timestamp::{Day, Timestamp};

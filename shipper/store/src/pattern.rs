@@ -27,7 +27,7 @@ pub fn pattern(message: &str) -> String {
 
 /// Appends a message's pattern to `pattern`, so that callers can reuse the buffer.
 pub fn write_pattern(message: &str, pattern: &mut String) {
-    let mut rest = head(message);
+    let mut rest = truncate(message);
     while let Some(first) = rest.as_bytes().first() {
         let length = if is_word(*first) {
             let length = word_length(rest.as_bytes());
@@ -67,19 +67,19 @@ pub fn write_pattern(message: &str, pattern: &mut String) {
 #[must_use]
 pub fn pattern_words(message: &str) -> Vec<String> {
     let pattern = pattern(message);
-    let is_cut = head(message).len() < message.len();
+    let is_cut = truncate(message).len() < message.len();
     let last = pattern.split('#').count() - 1;
     let mut found = Vec::new();
-    for (place, part) in pattern.split('#').enumerate() {
-        let start = if place > 0 { part.find(char::is_whitespace).unwrap_or(part.len()) } else { 0 };
-        let end = if place < last || is_cut { part.rfind(char::is_whitespace).unwrap_or(0) } else { part.len() };
+    for (index, part) in pattern.split('#').enumerate() {
+        let start = if index > 0 { part.find(char::is_whitespace).unwrap_or(part.len()) } else { 0 };
+        let end = if index < last || is_cut { part.rfind(char::is_whitespace).unwrap_or(0) } else { part.len() };
         found.extend(words(part.get(start..end).unwrap_or_default()).map(Cow::into_owned));
     }
     found
 }
 
 /// Truncates a message at a character boundary.
-fn head(message: &str) -> &str {
+fn truncate(message: &str) -> &str {
     let end = (0..=PATTERN_MAX_BYTES.min(message.len())).rev().find(|end| message.is_char_boundary(*end));
     &message[..end.unwrap_or(0)]
 }
@@ -91,11 +91,12 @@ fn is_word(byte: u8) -> bool {
 
 /// Returns the length of the word at the start of `text`. A joining character counts only between two parts of a word.
 fn word_length(text: &[u8]) -> usize {
-    let is_joint = |byte: u8| matches!(byte, b'-' | b'_' | b'.' | b':');
+    let is_joiner = |byte: u8| matches!(byte, b'-' | b'_' | b'.' | b':');
     let mut end = 0;
     while end < text.len() {
-        let goes_on = is_word(text[end]) || is_joint(text[end]) && text.get(end + 1).is_some_and(|next| is_word(*next));
-        if !goes_on {
+        let continues =
+            is_word(text[end]) || is_joiner(text[end]) && text.get(end + 1).is_some_and(|next| is_word(*next));
+        if !continues {
             break;
         }
         end += 1;

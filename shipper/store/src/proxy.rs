@@ -12,13 +12,13 @@ use url::Url;
 
 /// Selects the proxy. `Debug` does not show passwords.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proxy(Source);
+pub struct Proxy(Selection);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Source {
+enum Selection {
     #[default]
     None,
-    Given(Route),
+    Explicit(Route),
     Environment(Variables),
 }
 
@@ -28,7 +28,7 @@ struct Variables {
     http: String,
     https: String,
     all: String,
-    except: String,
+    no_proxy: String,
 }
 
 /// One proxy and the credentials for it.
@@ -58,19 +58,19 @@ impl Proxy {
     /// Connects directly, regardless of the environment.
     #[must_use]
     pub fn none() -> Self {
-        Self(Source::None)
+        Self(Selection::None)
     }
 
     /// Uses the proxy at `address` for all addresses of the engine, regardless of the environment.
     ///
     /// # Errors
     /// When the address is not `http(s)://HOST:PORT`, or contains credentials.
-    pub fn given(address: &str, credentials: Option<(String, String)>) -> Result<Self, ParseProxyError> {
+    pub fn new(address: &str, credentials: Option<(String, String)>) -> Result<Self, ParseProxyError> {
         let route = Route::parse(address)?;
         if route.credentials.is_some() {
             return Err(ParseProxyError::Credentials(without_credentials(address).to_owned()));
         }
-        Ok(Self(Source::Given(Route { credentials, ..route })))
+        Ok(Self(Selection::Explicit(Route { credentials, ..route })))
     }
 
     /// Uses the proxy from `http_proxy`, `https_proxy` or else `all_proxy`, except for hosts in `no_proxy`. `lookup`
@@ -81,20 +81,20 @@ impl Proxy {
             let found = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
             found(name).or_else(|| found(&name.to_uppercase())).unwrap_or_default()
         };
-        Self(Source::Environment(Variables {
+        Self(Selection::Environment(Variables {
             http: variable("http_proxy"),
             https: variable("https_proxy"),
             all: variable("all_proxy"),
-            except: variable("no_proxy"),
+            no_proxy: variable("no_proxy"),
         }))
     }
 
     /// Returns the proxy for an address, or `None` for a direct connection.
     pub(crate) fn route(&self, address: &Url) -> Result<Option<Route>, ParseProxyError> {
         match &self.0 {
-            Source::None => Ok(None),
-            Source::Given(route) => Ok(Some(route.clone())),
-            Source::Environment(variables) => variables.route(address),
+            Selection::None => Ok(None),
+            Selection::Explicit(route) => Ok(Some(route.clone())),
+            Selection::Environment(variables) => variables.route(address),
         }
     }
 }
@@ -106,10 +106,10 @@ impl Variables {
         if proxy.is_empty() {
             return Ok(None);
         }
-        if let Some(entry) = self.except.split([',', ' ']).map(str::trim).find(|entry| is_false_network(entry)) {
+        if let Some(entry) = self.no_proxy.split([',', ' ']).map(str::trim).find(|entry| is_invalid_network(entry)) {
             return Err(ParseProxyError::Network(entry.to_owned()));
         }
-        if self.except.split([',', ' ']).any(|entry| is_excepted(entry.trim(), address)) {
+        if self.no_proxy.split([',', ' ']).any(|entry| is_exempt(entry.trim(), address)) {
             return Ok(None);
         }
         Route::parse(proxy.trim()).map(Some)
@@ -143,7 +143,7 @@ impl Route {
 
 /// Whether an entry of `no_proxy` covers an address. An entry is `*`, a network, an IP address, or a domain including
 /// its subdomains, each optionally with a port.
-fn is_excepted(entry: &str, address: &Url) -> bool {
+fn is_exempt(entry: &str, address: &Url) -> bool {
     let (entry, port) = split_port(entry);
     if port.is_some() && port != address.port_or_known_default() {
         return false;
@@ -164,7 +164,7 @@ fn is_excepted(entry: &str, address: &Url) -> bool {
 }
 
 /// Whether an entry of `no_proxy` is an IP address with an invalid prefix length.
-fn is_false_network(entry: &str) -> bool {
+fn is_invalid_network(entry: &str) -> bool {
     let (network, _) = split_port(entry);
     let network = network.trim_start_matches('[').trim_end_matches(']');
     let address = network.split_once('/').map(|(address, _)| address);
@@ -196,9 +196,9 @@ impl fmt::Debug for Route {
 impl fmt::Debug for Variables {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |value| without_credentials(value);
-        let Self { http, https, all, except } = self;
+        let Self { http, https, all, no_proxy } = self;
         write!(formatter, "Variables({:?}, {:?}, {:?}, ", shown(http), shown(https), shown(all))?;
-        write!(formatter, "{:?})", shown(except))
+        write!(formatter, "{:?})", shown(no_proxy))
     }
 }
 
@@ -261,10 +261,10 @@ mod tests {
 
     #[test]
     fn an_invalid_prefix_length_is_rejected() {
-        let found = |proxy: &str, except: &str| {
+        let found = |proxy: &str, no_proxy: &str| {
             let lookup = |name: &str| match name {
                 "https_proxy" => Some(proxy.to_owned()),
-                "no_proxy" => Some(except.to_owned()),
+                "no_proxy" => Some(no_proxy.to_owned()),
                 _ => None,
             };
             Proxy::from_environment(lookup).route(&Url::parse("https://10.0.0.1").unwrap())
@@ -282,13 +282,13 @@ mod tests {
     #[test]
     fn invalid_proxies_are_rejected_without_showing_passwords() {
         for address in ["socks5://u:secret@p:1080", "ftp://p", "http://", "http://p/path", "http://u:secret@p:99999"] {
-            let error = Proxy::given(address, None).unwrap_err().to_string();
+            let error = Proxy::new(address, None).unwrap_err().to_string();
             assert!(!error.contains("secret") && error.contains("expected http://HOST:PORT"), "{error}");
         }
-        let error = Proxy::given("http://u:secret@p:1", None).unwrap_err();
+        let error = Proxy::new("http://u:secret@p:1", None).unwrap_err();
         assert_eq!(error, ParseProxyError::Credentials("p:1".to_owned()), "a password in an address");
         assert!(error.to_string().contains("separately"), "{error}");
-        let proxy = Proxy::given("http://p:1", Some(("u".to_owned(), "secret".to_owned()))).unwrap();
+        let proxy = Proxy::new("http://p:1", Some(("u".to_owned(), "secret".to_owned()))).unwrap();
         let environment =
             Proxy::from_environment(|name| (name != "no_proxy").then(|| "http://u:secret@p:1".to_owned()));
         assert!(!format!("{proxy:?} {environment:?}").contains("secret"));

@@ -52,7 +52,7 @@ impl Default for Search {
 impl Search {
     /// Searches the newest 100 lines that match a filter.
     #[must_use]
-    pub fn of(filter: Filter) -> Self {
+    pub fn new(filter: Filter) -> Self {
         Self { filter, ..Self::default() }
     }
 
@@ -63,7 +63,7 @@ impl Search {
 }
 
 /// Returns how many of these lines fit into `bytes`; the first one always does.
-pub(crate) fn fitting<'l>(lines: impl IntoIterator<Item = &'l RawValue>, bytes: usize) -> usize {
+pub(crate) fn fit_count<'l>(lines: impl IntoIterator<Item = &'l RawValue>, bytes: usize) -> usize {
     let mut left = bytes.min(MAX_PAGE_BYTES);
     let fits = |(index, line): &(usize, &RawValue)| {
         let length = line.get().len();
@@ -76,17 +76,17 @@ pub(crate) fn fitting<'l>(lines: impl IntoIterator<Item = &'l RawValue>, bytes: 
 
 /// Limits the size of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct PageLimits {
     /// Maximum number of lines, from 1 to [`MAX_LIMIT`].
     pub lines: usize,
     /// Maximum size of the lines in bytes, up to [`MAX_PAGE_BYTES`]. One line always fits.
     pub bytes: usize,
 }
 
-impl Room {
+impl PageLimits {
     /// Limits the number of lines, but not their size.
     #[must_use]
-    pub fn of(lines: usize) -> Self {
+    pub fn new(lines: usize) -> Self {
         Self { lines, bytes: MAX_PAGE_BYTES }
     }
 }
@@ -103,7 +103,7 @@ pub enum Order {
 
 /// A page of search results.
 #[derive(Debug, Default)]
-pub struct Page {
+pub struct SearchPage {
     /// The stored documents, one JSON object each.
     pub lines: Vec<Box<RawValue>>,
     /// Cursor of the next page; `None` on the last page.

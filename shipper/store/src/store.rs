@@ -4,24 +4,24 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::absence::Absence;
 use crate::batch::Batch;
-use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
+use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapOutcome, BootstrapReport};
 use crate::counts::{Breakdown, Facet, Facets, Histogram, RequestStats, Selection};
-use crate::coverage::{Coverage, Removed, Resting, Span};
+use crate::coverage::{Coverage, DocumentCount, Removed, Span};
 use crate::disposition::{Cause, Disposition, WriteError};
 use crate::engine::Engine;
 use crate::error::{OpenError, ReadyError, SearchError};
-use crate::export::{ExportPage, ExportPlace};
+use crate::export::{ExportCursor, ExportPage};
 use crate::id::{GenerationId, LineId};
+use crate::missing_store::MissingStore;
 use crate::patterns::Patterns;
 use crate::preflight::{Finding, PreflightReport};
 use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
-use crate::search::{Around, Page, Room, Search};
+use crate::search::{Around, PageLimits, Search, SearchPage};
 use crate::settings::EngineSettings;
-use crate::sqlite::{FileChanges, Keep, Retained, Sqlite};
-use crate::tail::{TailPage, TailPlace};
+use crate::sqlite::{FileChanges, RetentionPolicy, RetentionStep, Sqlite};
+use crate::tail::{TailCursor, TailPage};
 use crate::target::Target;
 use crate::timestamp::Timestamp;
 
@@ -34,7 +34,7 @@ use crate::timestamp::Timestamp;
 ///
 /// let target: Target = "sqlite:/nowhere/logs.db".parse()?;
 /// let store = Store::open_reader(&target, &EngineSettings::default()).await?;
-/// let page = store.search(&Scope::All, &Search::of(Filter::request("demo-1"))).await?;
+/// let page = store.search(&Scope::All, &Search::new(Filter::request("demo-1"))).await?;
 /// assert!(page.lines.is_empty());
 /// # Ok(())
 /// # }
@@ -61,7 +61,7 @@ impl Store {
     }
 
     /// Opens a store for searching only. An embedded store whose file does not exist yet reads as empty, and is picked
-    /// up once the file appears; see [`Store::absence`]. Once a file was read, its removal makes searches fail.
+    /// up once the file appears; see [`Store::missing`]. Once a file was read, its removal makes searches fail.
     ///
     /// # Errors
     /// When the file exists and is not a readable store, or the settings are invalid.
@@ -93,7 +93,7 @@ impl Store {
             Self::Engine(engine) => engine.bootstrap(mode).await,
             Self::Sqlite(sqlite) => {
                 let template = sqlite.bootstrap(mode).await?;
-                Ok(BootstrapReport { pipeline: Outcome::NotUsed, template })
+                Ok(BootstrapReport { pipeline: BootstrapOutcome::NotUsed, template })
             }
         }
     }
@@ -170,10 +170,10 @@ impl Store {
     ///
     /// # Errors
     /// [`SearchError::Refused`] when the path can't be examined, for example for missing permissions.
-    pub async fn absence(&self) -> Result<Option<Absence>, SearchError> {
+    pub async fn missing(&self) -> Result<Option<MissingStore>, SearchError> {
         match self {
             Self::Engine(_) => Ok(None),
-            Self::Sqlite(sqlite) => sqlite.absence().await,
+            Self::Sqlite(sqlite) => sqlite.missing().await,
         }
     }
 
@@ -211,7 +211,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store does not answer, refuses, or exceeds the time limit.
-    pub async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
+    pub async fn search(&self, scope: &Scope, search: &Search) -> Result<SearchPage, SearchError> {
         match self {
             Self::Engine(engine) => engine.search(scope, search).await,
             Self::Sqlite(sqlite) => sqlite.search(scope, search).await,
@@ -303,7 +303,7 @@ impl Store {
         scope: &Scope,
         generation: GenerationId,
         offset: u64,
-        (before, after): (Room, Room),
+        (before, after): (PageLimits, PageLimits),
     ) -> Result<Around, SearchError> {
         match self {
             Self::Engine(engine) => engine.around(scope, generation, offset, (before, after)).await,
@@ -322,12 +322,12 @@ impl Store {
         &self,
         scope: &Scope,
         filter: &Filter,
-        place: Option<&TailPlace>,
-        room: Room,
+        place: Option<&TailCursor>,
+        limits: PageLimits,
     ) -> Result<TailPage, SearchError> {
         match self {
-            Self::Engine(engine) => engine.tail(scope, filter, place, room).await,
-            Self::Sqlite(sqlite) => sqlite.tail(scope, filter, place, room).await,
+            Self::Engine(engine) => engine.tail(scope, filter, place, limits).await,
+            Self::Sqlite(sqlite) => sqlite.tail(scope, filter, place, limits).await,
         }
     }
 
@@ -415,10 +415,10 @@ impl Store {
     ///
     /// # Errors
     /// Same as [`Store::coverage`].
-    pub async fn resting(&self, ids: &[LineId]) -> Result<Vec<Resting>, SearchError> {
+    pub async fn document_counts(&self, ids: &[LineId]) -> Result<Vec<DocumentCount>, SearchError> {
         match self {
-            Self::Engine(engine) => engine.resting(ids).await,
-            Self::Sqlite(sqlite) => sqlite.resting(ids).await,
+            Self::Engine(engine) => engine.document_counts(ids).await,
+            Self::Sqlite(sqlite) => sqlite.document_counts(ids).await,
         }
     }
 
@@ -427,7 +427,7 @@ impl Store {
     ///
     /// # Errors
     /// Same as [`Store::search`].
-    pub async fn export(&self, selection: &Selection, place: ExportPlace) -> Result<ExportPage, SearchError> {
+    pub async fn export(&self, selection: &Selection, place: ExportCursor) -> Result<ExportPage, SearchError> {
         match self {
             Self::Engine(_) => Err(SearchError::Refused(Cause::new(0, "only embedded stores can be exported"))),
             Self::Sqlite(sqlite) => sqlite.export(selection, place).await,
@@ -438,10 +438,10 @@ impl Store {
     ///
     /// # Errors
     /// Same as [`Store::write`].
-    pub async fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
+    pub async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<RetentionStep, WriteError> {
         match self {
-            Self::Engine(_) => Ok(Retained::default()),
-            Self::Sqlite(sqlite) => sqlite.retain(keep, now).await,
+            Self::Engine(_) => Ok(RetentionStep::default()),
+            Self::Sqlite(sqlite) => sqlite.retain(policy, now).await,
         }
     }
 

@@ -76,8 +76,8 @@ impl fmt::Display for Target {
         match self {
             Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
             Self::Engine(addresses) => {
-                for (place, address) in addresses.iter().enumerate() {
-                    write!(formatter, "{}{address}", if place == 0 { "" } else { "," })?;
+                for (index, address) in addresses.iter().enumerate() {
+                    write!(formatter, "{}{address}", if index == 0 { "" } else { "," })?;
                 }
                 Ok(())
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use store::counts::{Bucket, FacetCounts, GroupKey, Requests};
 use store::patterns::PatternCount;
-use store::{Counted, Facets, Histogram, Level, Patterns, RequestStats};
+use store::{Accuracy, Facets, Histogram, Level, Patterns, RequestStats};
 use utoipa::ToSchema;
 
 /// How far counts are to be trusted.
@@ -17,11 +17,11 @@ pub struct CountedAnswer {
     looked_at: Option<u64>,
 }
 
-impl From<Counted> for CountedAnswer {
-    fn from(counted: Counted) -> Self {
-        match counted {
-            Counted::Exact => Self { exact: true, looked_at: None },
-            Counted::AtLeast { looked_at } => Self { exact: false, looked_at: Some(looked_at) },
+impl From<Accuracy> for CountedAnswer {
+    fn from(accuracy: Accuracy) -> Self {
+        match accuracy {
+            Accuracy::Exact => Self { exact: true, looked_at: None },
+            Accuracy::AtLeast { examined } => Self { exact: false, looked_at: Some(examined) },
         }
     }
 }
@@ -60,7 +60,7 @@ impl From<Facets> for FacetsAnswer {
             others: counts.others,
         };
         let facets = found.facets.into_iter().map(facet).collect();
-        Self { lines: found.lines, facets, counted: found.counted.into() }
+        Self { lines: found.lines, facets, counted: found.accuracy.into() }
     }
 }
 
@@ -102,7 +102,7 @@ impl From<Histogram> for HistogramAnswer {
             }
         };
         let buckets = found.buckets.into_iter().map(bucket).collect();
-        Self { step_s: found.step.as_secs_f64(), buckets, counted: found.counted.into() }
+        Self { step_s: found.step.as_secs_f64(), buckets, counted: found.accuracy.into() }
     }
 }
 
@@ -162,7 +162,7 @@ impl From<RequestStats> for StatsAnswer {
             groups: found.groups.into_iter().map(group).collect(),
             others: found.others,
             step_s: found.step.as_ref().map(Duration::as_secs_f64),
-            counted: found.counted.into(),
+            counted: found.accuracy.into(),
         }
     }
 }
@@ -199,16 +199,16 @@ impl From<Patterns> for PatternsAnswer {
         let pattern = |pattern: PatternCount| PatternAnswer {
             pattern: pattern.pattern,
             lines: pattern.lines,
-            worst: pattern.worst.as_str(),
+            worst: pattern.highest_level.as_str(),
             first: pattern.first.to_string(),
             last: pattern.last.to_string(),
         };
-        let mut counted = CountedAnswer::from(found.counted);
-        counted.exact &= found.not_told_apart == 0;
+        let mut counted = CountedAnswer::from(found.accuracy);
+        counted.exact &= found.uncounted == 0;
         Self {
             patterns: found.patterns.into_iter().map(pattern).collect(),
             others: found.others,
-            not_told_apart: found.not_told_apart,
+            not_told_apart: found.uncounted,
             counted,
         }
     }

@@ -57,7 +57,7 @@ pub async fn first(view: View<'_>, id: &str) -> Result<First, ReadError> {
 
 /// All lines of a request, oldest first.
 fn of_request(id: &str) -> Search {
-    Search { order: Order::OldestFirst, limit: LINES_MAX, ..Search::of(Filter::request(id)) }
+    Search { order: Order::OldestFirst, limit: LINES_MAX, ..Search::new(Filter::request(id)) }
 }
 
 /// A request's lines after a place, at most [`LINES_MAX`], oldest first, and where the others are.
@@ -84,7 +84,7 @@ pub async fn part(view: View<'_>, id: &str, here: Option<Cursor>) -> Result<(Vec
 /// The reader may not go on, or the store does not answer.
 pub async fn head(view: View<'_>, id: &str) -> Result<Head, ReadError> {
     let some = async |filter: Filter, order: Order, limit: usize| -> Result<Vec<Line>, ReadError> {
-        let page = answers::search(view, &Search { order, limit, ..Search::of(filter) }, LOOKED_AT).await?;
+        let page = answers::search(view, &Search { order, limit, ..Search::new(filter) }, LOOKED_AT).await?;
         Ok(page.lines.iter().map(|line| Line::read(line.get())).collect())
     };
     let of_request = Filter::request(id);
@@ -94,7 +94,7 @@ pub async fn head(view: View<'_>, id: &str) -> Result<Head, ReadError> {
     sides.extend(some(of_request.clone(), Order::NewestFirst, 1).await?);
     sides.extend(ends);
     let selection = Selection { filter: of_request.clone(), from: None, to: None };
-    let fields = [Field::Level, Field::Service, Field::ProjectId].map(Facet::Of);
+    let fields = [Field::Level, Field::Service, Field::ProjectId].map(Facet::Field);
     let counts = view.facets(&selection, &fields, NAMES_MAX).await?;
     let names = |place: usize| {
         let facet = counts.facets.get(place);
@@ -119,7 +119,7 @@ pub async fn head(view: View<'_>, id: &str) -> Result<Head, ReadError> {
 /// # Errors
 /// The reader may not go on, or the store does not answer.
 pub async fn is_there(view: View<'_>, id: &str) -> Result<bool, ReadError> {
-    let search = Search { limit: 1, ..Search::of(Filter::request(id)) };
+    let search = Search { limit: 1, ..Search::new(Filter::request(id)) };
     Ok(!view.search(&search).await?.lines.is_empty())
 }
 

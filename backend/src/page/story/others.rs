@@ -87,7 +87,7 @@ pub async fn recent(view: View<'_>, of: &Access, until: Option<Timestamp>, but: 
         Filter::is(Field::Outcome, "body_failed"),
     ];
     let filter = like(of).and(Filter::Not(Box::new(Filter::Any(failures.into()))));
-    let search = Search { to: until, limit: RECENT_REQUESTS, ..Search::of(filter) };
+    let search = Search { to: until, limit: RECENT_REQUESTS, ..Search::new(filter) };
     let requests = others(view, &search, but).await?;
     let times = requests.iter().filter_map(|other| other.access.took_us()).collect();
     let lines = lines_of(view, requests.into_iter().map(|other| other.request_id).collect()).await?;
@@ -110,7 +110,7 @@ pub async fn good_one(
         Filter::is(Field::Outcome, "answered"),
         Filter::Number(NumberField::Status, Bounds { from: Bound::Unbounded, to: status(399) }),
     ]));
-    let search = Search { limit: NEAREST_REQUESTS, ..Search::of(good) };
+    let search = Search { limit: NEAREST_REQUESTS, ..Search::new(good) };
     let before = Search { to: Some(at), ..search.clone() };
     let after = Search { from: Some(at), order: Order::OldestFirst, ..search };
     let mut nearest = others(view, &before, but).await?;
@@ -158,7 +158,7 @@ pub async fn same_error(view: View<'_>, line: &Line, but: &str) -> Result<Alike,
             filters.push(words);
         }
     }
-    let search = Search { limit: ERROR_LINES, ..Search::of(Filter::All(filters)) };
+    let search = Search { limit: ERROR_LINES, ..Search::new(Filter::All(filters)) };
     let page = answers::search(view, &search, LOOKED_AT).await?;
     let ended = |line: &Line| line.access.as_ref().map(|access| access.status);
     let is_like = |found: &Line| StepKey::of(found) == key && ended(found) == ended(line);
@@ -208,7 +208,7 @@ async fn lines_of(view: View<'_>, ids: BTreeSet<String>) -> Result<BTreeMap<Stri
     }
     // Newest first: what the bound cuts are the oldest requests.
     let filter = Filter::Is(Field::RequestId, ids.into_iter().collect());
-    let page = answers::search(view, &Search { limit: LINES_MAX, ..Search::of(filter) }, LOOKED_AT).await?;
+    let page = answers::search(view, &Search { limit: LINES_MAX, ..Search::new(filter) }, LOOKED_AT).await?;
     for line in page.lines.iter().rev().map(|line| Line::read(line.get())) {
         if let Some(id) = line.request_id.clone() {
             by_request.entry(id).or_default().push(line);

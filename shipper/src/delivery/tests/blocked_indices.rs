@@ -4,7 +4,7 @@ use super::*;
 
 fn block(index: &str) -> Disposition {
     let reason = format!("cluster_block_exception: index [{index}] blocked by: [FORBIDDEN/8/index write (api)];");
-    Disposition::Retry(Cause::new(403, reason).of_kind(CauseKind::Block))
+    Disposition::Retry(Cause::new(403, reason).with_kind(CauseKind::Block))
 }
 
 /// A store that takes no lines of some indices.

@@ -23,15 +23,15 @@ fn all_ways_to_be_out() -> Vec<(&'static str, Answer)> {
         Box::new(move |batch| Ok(vec![Disposition::Retry(cause(status)); batch.lines().len()]))
     };
     vec![
-        ("unreachable", whole(|| WriteError::Unavailable(cause(0).of_kind(CauseKind::Unreachable)))),
-        ("timed out", whole(|| WriteError::Unavailable(cause(0).of_kind(CauseKind::TimedOut)))),
+        ("unreachable", whole(|| WriteError::Unavailable(cause(0).with_kind(CauseKind::Unreachable)))),
+        ("timed out", whole(|| WriteError::Unavailable(cause(0).with_kind(CauseKind::TimedOut)))),
         ("busy", whole(|| WriteError::Unavailable(cause(429)))),
         ("failing", whole(|| WriteError::Unavailable(cause(500)))),
         ("unavailable", whole(|| WriteError::Unavailable(cause(503)))),
         ("refused", whole(|| WriteError::Refused(cause(401)))),
         ("rejected", whole(|| WriteError::Rejected(cause(400)))),
         ("too large", whole(|| WriteError::TooLarge(cause(413)))),
-        ("too long", whole(|| WriteError::AnswerTooLong(cause(200)))),
+        ("too long", whole(|| WriteError::ResponseTooLong(cause(200)))),
         ("no answer of this length", Box::new(|_| Ok(Vec::new()))),
         ("each line busy", each(429)),
         ("each line failing", each(500)),

@@ -1,15 +1,15 @@
 //! Benchmarks of the embedded store: lines written per CPU second, and durations of batches and common queries.
 //!
 //! `cargo bench -p store --bench sqlite` writes a million contract lines of about 343 bytes, and prints the results of
-//! each hundred thousand; with `-- 10` it writes ten million. CPU seconds are user and system time of the whole process,
-//! without the time for generating the lines. The duration of a batch is how long its writer waits, with one batch after
-//! the other and including the sync to disk. Time in which the writer was ready but other programs had the CPU is
-//! subtracted. For comparison, the time to append and sync as many bytes to a file is printed.
+//! each hundred thousand; with `-- 10` it writes ten million. CPU seconds are user and system time of the whole
+//! process, without the time for generating the lines. The duration of a batch is how long its writer waits, with one
+//! batch after the other and including the sync to disk. Time in which the writer was ready but other programs had the
+//! CPU is subtracted. For comparison, the time to append and sync as many bytes to a file is printed.
 //!
 //! One request is searched for in a newly started process, with the file cached and uncached (`dd` drops it from the
-//! page cache), and in a running one. The minimal programs in `bare` use rusqlite to write the same lines: one has common
-//! B-tree indexes and FTS5, which can answer most of the same queries. The other fills the store's own tables with
-//! prepared rows, so that it parses no JSON, splits no words and sorts nothing.
+//! page cache), and in a running one. The minimal programs in `bare` use rusqlite to write the same lines: one has
+//! common B-tree indexes and FTS5, which can answer most of the same queries. The other fills the store's own tables
+//! with prepared rows, so that it parses no JSON, splits no words and sorts nothing.
 #![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used)]
 
 mod bare;
@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use store::{EngineSettings, Filter, Keep, Order, Scope, Search, Store, Target, Timestamp};
+use store::{EngineSettings, Filter, Order, RetentionPolicy, Scope, Search, Store, Target, Timestamp};
 
 use crate::lines::{BATCH_LINES, STEP_LINES, batches, request_id, time};
 
@@ -150,7 +150,7 @@ fn appends(folder: &Path, bytes: usize, count: usize) -> Vec<f64> {
 /// Writes while retention deletes a fifth of the file.
 async fn while_retaining(path: &Path, written: u64, file_bytes: u64) {
     let store = open(path).await;
-    let keep = Keep { bytes: Some(file_bytes / 5 * 4), age: None };
+    let keep = RetentionPolicy { bytes: Some(file_bytes / 5 * 4), age: None };
     let retaining = tokio::spawn({
         let store = store.clone();
         async move {
@@ -159,7 +159,7 @@ async fn while_retaining(path: &Path, written: u64, file_bytes: u64) {
                 let began = Instant::now();
                 let step = store.retain(&keep, Timestamp::now()).await.unwrap();
                 (lines, longest) = (lines + step.lines, longest.max(began.elapsed()));
-                let Some(pause) = step.more else { return (lines, longest) };
+                let Some(pause) = step.next_after else { return (lines, longest) };
                 tokio::time::sleep(pause).await;
             }
         }
@@ -179,7 +179,7 @@ async fn while_retaining(path: &Path, written: u64, file_bytes: u64) {
 async fn ask(path: &Path, id: &str) {
     let began = Stopwatch::start();
     let store = Store::open_reader(&Target::Sqlite(path.to_owned()), &EngineSettings::default()).await.unwrap();
-    let search = Search { order: Order::OldestFirst, ..Search::of(Filter::request(id)) };
+    let search = Search { order: Order::OldestFirst, ..Search::new(Filter::request(id)) };
     let lines = store.search(&Scope::All, &search).await.unwrap().lines.len();
     println!("{lines} lines, {:.2} ms", began.milliseconds());
 }
@@ -233,9 +233,9 @@ impl Steps {
 async fn searches(store: &Store, written: u64) {
     let middle = request_id(written / 2);
     let at = |line: u64| Some(time(line));
-    let of = |query: &str| Search::of(query.parse().unwrap());
+    let of = |query: &str| Search::new(query.parse().unwrap());
     for (name, search) in [
-        ("one request", Search { order: Order::OldestFirst, ..Search::of(Filter::request(middle)) }),
+        ("one request", Search { order: Order::OldestFirst, ..Search::new(Filter::request(middle)) }),
         ("a project's last 100", of("project_id:project-07")),
         ("the last 100 errors", of("level:error")),
         ("an hour's first 100", Search { from: at(written / 3), order: Order::OldestFirst, ..Search::default() }),

@@ -7,10 +7,10 @@
 use elasticsearch::http::Method;
 use serde_json::{Value, json};
 
-use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapReport, Outcome};
+use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapOutcome, BootstrapReport};
 use crate::disposition::{Cause, CauseKind};
-use crate::engine::bulk_answer::about_the_engine;
-use crate::engine::client::Answer;
+use crate::engine::bulk_response::store_refusal_kind;
+use crate::engine::client::Response;
 use crate::engine::{Engine, fields};
 use crate::query::NamedFields;
 
@@ -25,12 +25,12 @@ impl Engine {
         let template = self.template(mode).await?;
         // The pipeline comes first: it must move aside what an index of the new template would reject.
         let pipeline = match &self.settings.pipeline {
-            Some(name) => self.put_pipeline(name, template.as_ref().map(|step| &step.fields), mode).await?,
-            None => Outcome::NotUsed,
+            Some(name) => self.put_pipeline(name, template.as_ref().map(|plan| &plan.fields), mode).await?,
+            None => BootstrapOutcome::NotUsed,
         };
         let template = match template {
-            Some(step) => self.put(&self.template_path(), &step.wanted, step.outcome).await?,
-            None => Outcome::Unproven,
+            Some(plan) => self.put(&self.template_path(), &plan.wanted, plan.outcome).await?,
+            None => BootstrapOutcome::Unproven,
         };
         self.template_in_force().await?;
         Ok(BootstrapReport { pipeline, template })
@@ -41,23 +41,23 @@ impl Engine {
         name: &str,
         fields: Option<&NamedFields>,
         mode: BootstrapMode,
-    ) -> Result<Outcome, BootstrapError> {
+    ) -> Result<BootstrapOutcome, BootstrapError> {
         let path = format!("_ingest/pipeline/{name}");
         let mut wanted: Value = parse(PIPELINE)?;
-        let there = match self.get(&path).await? {
-            Found::NotAllowed => return Ok(Outcome::Unproven),
-            Found::Missing => None,
-            Found::There(answer) => Some(answer[name].clone()),
+        let existing = match self.get(&path).await? {
+            Existing::Forbidden => return Ok(BootstrapOutcome::Unproven),
+            Existing::Missing => None,
+            Existing::Present(response) => Some(response[name].clone()),
         };
-        let known = there.as_ref().map(fields::told_script).unwrap_or_default();
-        let names = fields::script_names(fields, &known);
-        fields::tell_script(&mut wanted, &names);
+        let known = existing.as_ref().map(fields::script_fields).unwrap_or_default();
+        let names = fields::merged_script_fields(fields, &known);
+        fields::set_script_fields(&mut wanted, &names);
         let what = format!("the ingest pipeline {name:?}");
         // The description is the only place in a pipeline for a mark that all engines support.
-        let is_ours = |there: &Value| there["description"].as_str().is_some_and(|text| text.contains(MANAGED_BY));
+        let is_own = |existing: &Value| existing["description"].as_str().is_some_and(|text| text.contains(MANAGED_BY));
         let part = Part { what: &what, option: "--pipeline NAME", fields_differ: known != names };
-        let step = step(there.as_ref(), &wanted, is_ours, mode, &part)?;
-        self.put(&path, &wanted, step).await
+        let plan = plan(existing.as_ref(), &wanted, is_own, mode, &part)?;
+        self.put(&path, &wanted, plan).await
     }
 
     fn template_path(&self) -> String {
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// Plans the change of the template. Returns `None` if the credentials do not allow reading it.
-    async fn template(&self, mode: BootstrapMode) -> Result<Option<TemplateStep>, BootstrapError> {
+    async fn template(&self, mode: BootstrapMode) -> Result<Option<TemplatePlan>, BootstrapError> {
         let mut wanted: Value = parse(TEMPLATE)?;
         wanted["index_patterns"] = json!([self.indices()]);
         if self.settings.pipeline.is_none() {
@@ -74,62 +74,67 @@ impl Engine {
             let fields = wanted["template"]["mappings"]["properties"].as_object_mut();
             fields.and_then(|fields| fields.remove("event"));
         }
-        let there = match self.get(&self.template_path()).await? {
-            Found::NotAllowed => return Ok(None),
-            Found::Missing => None,
-            Found::There(answer) => Some(answer["index_templates"][0]["index_template"].clone()),
+        let existing = match self.get(&self.template_path()).await? {
+            Existing::Forbidden => return Ok(None),
+            Existing::Missing => None,
+            Existing::Present(response) => Some(response["index_templates"][0]["index_template"].clone()),
         };
-        let known = there.as_ref().map(fields::fields_of).unwrap_or_default();
+        let known = existing.as_ref().map(fields::fields_of).unwrap_or_default();
         let fields = self.settings.fields.clone().unwrap_or_else(|| known.clone());
-        fields::put_into(&mut wanted, &fields);
+        fields::add_to_template(&mut wanted, &fields);
         let what = format!("the index template {:?}", self.settings.index_prefix);
         let part = Part { what: &what, option: "--index-prefix NAME", fields_differ: known != fields };
-        let outcome = step(there.as_ref(), &wanted, is_marked, mode, &part)?;
-        Ok(Some(TemplateStep { wanted, fields, outcome }))
+        let outcome = plan(existing.as_ref(), &wanted, is_marked, mode, &part)?;
+        Ok(Some(TemplatePlan { wanted, fields, outcome }))
     }
 
-    async fn get(&self, path: &str) -> Result<Found, BootstrapError> {
-        let answer = self.client.json(Method::Get, path, None).await;
-        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
-        match answer.status {
-            200 => Ok(Found::There(answer.json())),
-            404 => Ok(Found::Missing),
-            _ if may_not_ask(&answer) => Ok(Found::NotAllowed),
-            _ => Err(said_no(&answer, &format!("can't read {path}"))),
+    async fn get(&self, path: &str) -> Result<Existing, BootstrapError> {
+        let response = self.client.json(Method::Get, path, None).await;
+        let response = response.map_err(|error| BootstrapError::Unavailable(error.into_cause()))?;
+        match response.status {
+            200 => Ok(Existing::Present(response.json())),
+            404 => Ok(Existing::Missing),
+            _ if is_forbidden(&response) => Ok(Existing::Forbidden),
+            _ => Err(response_error(&response, &format!("can't read {path}"))),
         }
     }
 
-    async fn put(&self, path: &str, wanted: &Value, outcome: Outcome) -> Result<Outcome, BootstrapError> {
-        if outcome == Outcome::InPlace {
+    async fn put(
+        &self,
+        path: &str,
+        wanted: &Value,
+        outcome: BootstrapOutcome,
+    ) -> Result<BootstrapOutcome, BootstrapError> {
+        if outcome == BootstrapOutcome::InPlace {
             return Ok(outcome);
         }
-        let answer = self.client.json(Method::Put, path, Some(wanted)).await;
-        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
-        match answer.status {
+        let response = self.client.json(Method::Put, path, Some(wanted)).await;
+        let response = response.map_err(|error| BootstrapError::Unavailable(error.into_cause()))?;
+        match response.status {
             200 => Ok(outcome),
-            _ => Err(said_no(&answer, &format!("can't put {path} in place"))),
+            _ => Err(response_error(&response, &format!("can't put {path} in place"))),
         }
     }
 }
 
 /// The current state of a part on the engine.
-enum Found {
-    There(Value),
+enum Existing {
+    Present(Value),
     Missing,
     /// The credentials do not allow reading it, and so not changing it either.
-    NotAllowed,
+    Forbidden,
 }
 
 /// Whether the engine knows the credentials but denies access.
-pub(super) fn may_not_ask(answer: &Answer) -> bool {
-    answer.status == 403
+pub(super) fn is_forbidden(response: &Response) -> bool {
+    response.status == 403
 }
 
 /// The planned change of the template.
-struct TemplateStep {
+struct TemplatePlan {
     wanted: Value,
     fields: NamedFields,
-    outcome: Outcome,
+    outcome: BootstrapOutcome,
 }
 
 /// Describes a part in messages.
@@ -142,36 +147,36 @@ struct Part<'p> {
 }
 
 /// Plans the change of a part.
-fn step(
-    there: Option<&Value>,
+fn plan(
+    existing: Option<&Value>,
     wanted: &Value,
-    is_ours: impl Fn(&Value) -> bool,
+    is_own: impl Fn(&Value) -> bool,
     mode: BootstrapMode,
     part: &Part<'_>,
-) -> Result<Outcome, BootstrapError> {
+) -> Result<BootstrapOutcome, BootstrapError> {
     let Part { what, option, fields_differ } = part;
-    let (version, own) = (there.and_then(|there| there["version"].as_i64()), wanted["version"].as_i64());
-    let outcome = match there {
-        None => Outcome::Created,
-        Some(there) if !is_ours(there) => {
+    let (version, own) = (existing.and_then(|existing| existing["version"].as_i64()), wanted["version"].as_i64());
+    let outcome = match existing {
+        None => BootstrapOutcome::Created,
+        Some(existing) if !is_own(existing) => {
             return Err(refused(format!(
                 "{what} exists and does not belong to this program, so it is left unchanged: choose another name with {option}"
             )));
         }
-        Some(_) if version < own => Outcome::Updated,
+        Some(_) if version < own => BootstrapOutcome::Updated,
         Some(_) if version > own && *fields_differ => {
             return Err(refused(format!(
                 "{what} is from a newer version of this program and has other named fields: set the fields with that \
                  version, or none here"
             )));
         }
-        Some(_) if *fields_differ => Outcome::Updated,
+        Some(_) if *fields_differ => BootstrapOutcome::Updated,
         // It is the same, or from a newer program, which supports older ones.
-        Some(_) => Outcome::InPlace,
+        Some(_) => BootstrapOutcome::InPlace,
     };
-    if mode == BootstrapMode::Check && outcome != Outcome::InPlace {
+    if mode == BootstrapMode::Check && outcome != BootstrapOutcome::InPlace {
         let state = match outcome {
-            Outcome::Created => "is missing",
+            BootstrapOutcome::Created => "is missing",
             _ if version < own => "is an older version",
             _ => "has other named fields",
         };
@@ -180,8 +185,8 @@ fn step(
     Ok(outcome)
 }
 
-pub(super) fn is_marked(there: &Value) -> bool {
-    there["_meta"]["managed_by"] == MANAGED_BY
+pub(super) fn is_marked(existing: &Value) -> bool {
+    existing["_meta"]["managed_by"] == MANAGED_BY
 }
 
 fn parse(text: &str) -> Result<Value, BootstrapError> {
@@ -189,13 +194,13 @@ fn parse(text: &str) -> Result<Value, BootstrapError> {
 }
 
 pub(super) fn refused(reason: String) -> BootstrapError {
-    BootstrapError::Refused(Cause::new(0, reason).of_kind(CauseKind::NotInPlace))
+    BootstrapError::Refused(Cause::new(0, reason).with_kind(CauseKind::NotInPlace))
 }
 
 /// Converts an engine's error response, with advice where the problem is known.
-pub(super) fn said_no(answer: &Answer, what: &str) -> BootstrapError {
-    let cause = answer.cause();
-    if answer.is_passing() {
+pub(super) fn response_error(response: &Response, what: &str) -> BootstrapError {
+    let cause = response.cause();
+    if response.is_transient() {
         return BootstrapError::Unavailable(cause);
     }
     if let Some((_, rest)) = cause.reason.split_once("No processor type exists with name [") {
@@ -205,7 +210,7 @@ pub(super) fn said_no(answer: &Answer, what: &str) -> BootstrapError {
              or set --pipeline none"
         ));
     }
-    let (kind, reason) = answer.error();
-    let kind = about_the_engine(&kind, &reason).unwrap_or(cause.kind);
-    BootstrapError::Refused(Cause::new(cause.status, format!("{what}: {}", cause.reason)).of_kind(kind))
+    let (kind, reason) = response.error();
+    let kind = store_refusal_kind(&kind, &reason).unwrap_or(cause.kind);
+    BootstrapError::Refused(Cause::new(cause.status, format!("{what}: {}", cause.reason)).with_kind(kind))
 }

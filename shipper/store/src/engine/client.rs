@@ -1,9 +1,9 @@
 //! HTTP requests to an engine, each with a timeout, a size limit, and plain JSON content types that every engine
 //! supports.
 
+mod body;
 mod handshake;
 mod node;
-mod reading;
 mod tls;
 
 use std::io::Write as _;
@@ -18,20 +18,20 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use url::Url;
 
-use self::node::{Node, Question};
+use self::node::{Node, Request};
 use crate::disposition::{Cause, CauseKind};
-use crate::engine::bulk_answer::without_source;
+use crate::engine::bulk_response::without_source;
 use crate::error::OpenError;
 use crate::settings::{Compression, EngineSettings};
 
 /// Maximum size of a response to `_bulk`. An item takes about 25 bytes if the line was stored and a few hundred
 /// otherwise, so this is a multiple of what a batch needs. A longer response is not used: it is unknown what was
-/// stored, and the lines are retried in smaller requests ([`WriteError::AnswerTooLong`](crate::WriteError)).
-const BULK_ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// stored, and the lines are retried in smaller requests ([`WriteError::ResponseTooLong`](crate::WriteError)).
+const BULK_RESPONSE_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Maximum size of any other response: a page of long lines, an aggregation, a template. A request with a longer
 /// response fails.
-const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
+const RESPONSE_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// What to do about a proxy that requires authentication.
 const PROXY_ADVICE: &str = "the proxy requires credentials, or other ones: set proxy_user and proxy_password_file \
@@ -39,7 +39,7 @@ const PROXY_ADVICE: &str = "the proxy requires credentials, or other ones: set p
 
 /// An engine's response.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     pub(super) body: Bytes,
     /// Target of a redirect, without secrets. Redirects are not followed.
@@ -50,7 +50,7 @@ pub(super) struct Answer {
 
 /// A request failed without a usable response.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
+pub(super) enum RequestError {
     /// The timeout expired.
     TimedOut,
     /// The connection failed, or the response was incomplete.
@@ -59,16 +59,16 @@ pub(super) enum NoAnswer {
     TooLong(Cause),
 }
 
-impl NoAnswer {
+impl RequestError {
     pub(super) fn into_cause(self) -> Cause {
         match self {
-            Self::TimedOut => Cause::new(0, "no response within the timeout").of_kind(CauseKind::TimedOut),
+            Self::TimedOut => Cause::new(0, "no response within the timeout").with_kind(CauseKind::TimedOut),
             Self::Failed(cause) | Self::TooLong(cause) => cause,
         }
     }
 }
 
-impl Answer {
+impl Response {
     /// Parses the body as JSON; null if it is not.
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -106,9 +106,9 @@ impl Answer {
     /// Describes a redirect. It is not followed: that would send credentials to any host it names, and turn a POST into
     /// a GET.
     fn redirect(&self) -> Cause {
-        let place = self.location.as_deref().unwrap_or("an unspecified location");
+        let target = self.location.as_deref().unwrap_or("an unspecified location");
         let advice = "set --to to the store's own address";
-        Cause::new(self.status, format!("HTTP {}: redirect to {place}, which is not followed: {advice}", self.status))
+        Cause::new(self.status, format!("HTTP {}: redirect to {target}, which is not followed: {advice}", self.status))
     }
 
     /// Returns type and reason of the engine's error, or empty strings.
@@ -119,7 +119,7 @@ impl Answer {
     }
 
     /// Whether a retry may succeed without anyone's intervention.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         self.status == 429 || self.status >= 500
     }
 }
@@ -130,7 +130,7 @@ impl Answer {
 pub(super) struct Client {
     nodes: Arc<[Node]>,
     /// The node to try first in the next request that may go to any node.
-    turn: Arc<AtomicUsize>,
+    next_node: Arc<AtomicUsize>,
     timeout: Duration,
     compression: Compression,
 }
@@ -144,7 +144,7 @@ impl Client {
             return Err(OpenError::Client("no address".to_owned()));
         }
         let (timeout, compression) = (settings.request_timeout, settings.compression);
-        Ok(Self { nodes, turn: Arc::default(), timeout, compression })
+        Ok(Self { nodes, next_node: Arc::default(), timeout, compression })
     }
 
     /// Returns the nodes' names: host and port.
@@ -153,7 +153,12 @@ impl Client {
     }
 
     /// Sends a request with an optional JSON body to any node.
-    pub(super) async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+    pub(super) async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response, RequestError> {
         let body = body.map(|body| Bytes::from(body.to_string()));
         self.send(method, path, "application/json", &[], body).await
     }
@@ -166,25 +171,24 @@ impl Client {
         content_type: &'static str,
         query: &[(&str, &str)],
         body: Option<Bytes>,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<Response, RequestError> {
         let headers = self.headers(content_type);
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        let begun = Instant::now();
-        let mut answer = Err(NoAnswer::TimedOut);
-        for place in 0..self.nodes.len() {
-            let left = self.timeout.saturating_sub(begun.elapsed());
+        let first = self.next_node.fetch_add(1, Ordering::Relaxed);
+        let started = Instant::now();
+        let mut response = Err(RequestError::TimedOut);
+        for index in 0..self.nodes.len() {
+            let left = self.timeout.saturating_sub(started.elapsed());
             if left.is_zero() {
                 break;
             }
-            let node = &self.nodes[first.wrapping_add(place) % self.nodes.len()];
-            let question =
-                Question { method, path, headers: headers.clone(), query, body: body.clone(), timeout: left };
-            answer = node.ask(question, ANSWER_MAX_BYTES).await;
-            if !matches!(answer, Err(NoAnswer::Failed(_))) {
+            let node = &self.nodes[first.wrapping_add(index) % self.nodes.len()];
+            let request = Request { method, path, headers: headers.clone(), query, body: body.clone(), timeout: left };
+            response = node.send(request, RESPONSE_MAX_BYTES).await;
+            if !matches!(response, Err(RequestError::Failed(_))) {
                 break;
             }
         }
-        answer
+        response
     }
 
     /// Sends a `_bulk` request to the node with index `host`, or to any node.
@@ -193,11 +197,11 @@ impl Client {
         host: Option<usize>,
         query: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<Response, RequestError> {
         const NDJSON: &str = "application/x-ndjson";
-        let first = || self.turn.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
+        let first = || self.next_node.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
         let Some(node) = self.nodes.get(host.unwrap_or_else(first)) else {
-            return Err(NoAnswer::Failed(Cause::new(0, "no such host").of_kind(CauseKind::Unreachable)));
+            return Err(RequestError::Failed(Cause::new(0, "no such host").with_kind(CauseKind::Unreachable)));
         };
         let mut headers = self.headers(NDJSON);
         let body = match self.compression {
@@ -208,7 +212,7 @@ impl Client {
             }
         };
         let (method, path, body, timeout) = (Method::Post, "_bulk", Some(body), self.timeout);
-        node.ask(Question { method, path, headers, query, body, timeout }, BULK_ANSWER_MAX_BYTES).await
+        node.send(Request { method, path, headers, query, body, timeout }, BULK_RESPONSE_MAX_BYTES).await
     }
 
     fn headers(&self, content_type: &'static str) -> HeaderMap {
@@ -224,12 +228,12 @@ impl Client {
 }
 
 /// Compresses a body with gzip on a blocking thread.
-async fn gzip(body: Bytes) -> Result<Bytes, NoAnswer> {
+async fn gzip(body: Bytes) -> Result<Bytes, RequestError> {
     let compress = move || {
         let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::fast());
         encoder.write_all(&body).and_then(|()| encoder.finish())
     };
-    let failed = |reason: String| NoAnswer::Failed(Cause::new(0, format!("can't compress the batch: {reason}")));
+    let failed = |reason: String| RequestError::Failed(Cause::new(0, format!("can't compress the batch: {reason}")));
     match tokio::task::spawn_blocking(compress).await {
         Ok(Ok(compressed)) => Ok(Bytes::from(compressed)),
         Ok(Err(error)) => Err(failed(error.to_string())),

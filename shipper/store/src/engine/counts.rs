@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::counts::{
-    Breakdown, Bucket, Counted, Facet, FacetCounts, Facets, GroupKey, Histogram, MAX_TOP, RequestStats, Requests,
+    Accuracy, Breakdown, Bucket, Facet, FacetCounts, Facets, GroupKey, Histogram, MAX_TOP, RequestStats, Requests,
     Selection, Steps,
 };
 use crate::engine::{Engine, filter};
@@ -30,21 +30,21 @@ impl Engine {
         top: usize,
     ) -> Result<Facets, SearchError> {
         let names: Vec<_> = (0..facets.len()).map(|number| format!("facet{number}")).collect();
-        let aggregations = names.iter().zip(facets).map(|(name, facet)| (name.clone(), values_of(facet, top)));
+        let aggregations = names.iter().zip(facets).map(|(name, facet)| (name.clone(), facet_terms(facet, top)));
         let aggregations = Value::Object(aggregations.collect());
         let found = self.aggregations(json!({ "query": query(scope, selection), "aggs": aggregations })).await?;
         let lines = found["total"].as_u64().unwrap_or(0);
-        let mut counted = Counted::Exact;
+        let mut accuracy = Accuracy::Exact;
         let facets = names.iter().zip(facets).map(|(name, facet)| {
             let found = &found[name];
             if !is_exact(found) {
-                counted = Counted::AtLeast { looked_at: lines };
+                accuracy = Accuracy::AtLeast { examined: lines };
             }
             let values = buckets(found).map(|bucket| (key(bucket), count(bucket))).collect();
             FacetCounts { facet: facet.clone(), values, others: others(found) }
         });
         let facets = facets.collect();
-        Ok(Facets { lines, facets, counted })
+        Ok(Facets { lines, facets, accuracy })
     }
 
     pub(crate) async fn histogram(
@@ -61,8 +61,8 @@ impl Engine {
         let found = self.aggregations(json!({ "query": query(scope, selection), "aggs": aggregations })).await?;
         let mut histogram = Histogram { step: steps.duration(), ..Histogram::default() };
         histogram.buckets.extend(steps.starts().map(|start| Bucket { start, lines: 0, levels: Default::default() }));
-        for (place, found) in in_steps(&steps, &found["steps"]) {
-            let Some(bucket) = histogram.buckets.get_mut(place) else { continue };
+        for (index, found) in in_steps(&steps, &found["steps"]) {
+            let Some(bucket) = histogram.buckets.get_mut(index) else { continue };
             bucket.lines = count(found);
             for level in buckets(&found["levels"]) {
                 if let Ok(named) = key(level).parse::<Level>() {
@@ -90,23 +90,23 @@ impl Engine {
                 None => return Ok(RequestStats { step: Some(step), ..RequestStats::default() }),
             },
         };
-        let mut aggregations = figures();
+        let mut aggregations = request_aggregations();
         if let Some(mut group) = group {
-            group["aggs"] = figures();
+            group["aggs"] = request_aggregations();
             aggregations["groups"] = group;
         }
         let found = self.aggregations(json!({ "query": query(scope, &access), "aggs": aggregations })).await?;
         let total = requests(&found, found["total"].as_u64().unwrap_or(0));
         let groups = &found["groups"];
-        let counted = if is_exact(groups) { Counted::Exact } else { Counted::AtLeast { looked_at: total.requests } };
+        let accuracy = if is_exact(groups) { Accuracy::Exact } else { Accuracy::AtLeast { examined: total.requests } };
         let step = steps.as_ref().map(Steps::duration);
-        let mut stats = RequestStats { total, groups: Vec::new(), others: others(groups), step, counted };
+        let mut stats = RequestStats { total, groups: Vec::new(), others: others(groups), step, accuracy };
         match steps {
             Some(steps) => {
                 stats.groups.extend(steps.starts().map(|start| (GroupKey::Time(start), Requests::default())));
-                for (place, found) in in_steps(&steps, groups) {
-                    if let Some((_, figures)) = stats.groups.get_mut(place) {
-                        *figures = requests(found, count(found));
+                for (index, found) in in_steps(&steps, groups) {
+                    if let Some((_, stats_of_group)) = stats.groups.get_mut(index) {
+                        *stats_of_group = requests(found, count(found));
                     }
                 }
             }
@@ -119,7 +119,7 @@ impl Engine {
 
     /// Returns the buckets between the first and the last line of a selection, or `None` if it is empty.
     async fn steps(&self, scope: &Scope, selection: &Selection, step: Duration) -> Result<Option<Steps>, SearchError> {
-        if let Some(steps) = Steps::of(selection, step) {
+        if let Some(steps) = Steps::from_selection(selection, step) {
             return Ok(Some(steps));
         }
         let ends = json!({ "first": { "min": { "field": "timestamp" } }, "last": { "max": { "field": "timestamp" } } });
@@ -127,7 +127,7 @@ impl Engine {
         // The values are in milliseconds.
         #[expect(clippy::cast_possible_truncation, reason = "a time between 1970 and 2262 in milliseconds fits")]
         let end = |name: &str| found[name]["value"].as_f64().map(|ms| Timestamp::from_unix_ms(ms.floor() as i64));
-        Ok(end("first").zip(end("last")).map(|ends| Steps::around(selection, ends, step)))
+        Ok(end("first").zip(end("last")).map(|ends| Steps::from_selection_or(selection, ends, step)))
     }
 }
 
@@ -135,9 +135,9 @@ fn query(scope: &Scope, selection: &Selection) -> Value {
     filter::query(scope, &selection.filter, selection.from, selection.to)
 }
 
-fn values_of(facet: &Facet, top: usize) -> Value {
+fn facet_terms(facet: &Facet, top: usize) -> Value {
     match facet {
-        Facet::Of(field) => terms(field.path(), top),
+        Facet::Field(field) => terms(field.path(), top),
         Facet::Status => terms("status", top),
         Facet::Named(field) => {
             let mut terms = terms(field.name(), top);
@@ -166,7 +166,7 @@ fn over_time(steps: &Steps, inner: &Value) -> Value {
 }
 
 /// Aggregations of a group of requests.
-fn figures() -> Value {
+fn request_aggregations() -> Value {
     json!({
         "server_errors": { "filter": { "range": { "status": { "gte": 500, "lte": 599 } } } },
         "unanswered": { "filter": { "bool": { "must_not": [{ "exists": { "field": "status" } }] } } },
@@ -197,7 +197,7 @@ fn in_steps<'v>(steps: &Steps, found: &'v Value) -> impl Iterator<Item = (usize,
     let steps = *steps;
     buckets(found).filter_map(move |bucket| {
         let start = Timestamp::from_unix_ms(bucket["key"].as_i64()?);
-        Some((steps.place(start)?, bucket))
+        Some((steps.index_of(start)?, bucket))
     })
 }
 

@@ -6,10 +6,10 @@ use std::ops::Range;
 use elasticsearch::http::Method;
 use serde_json::{Value, json};
 
-use crate::coverage::{Coverage, MAX_IDS, MAX_SPANS, MAX_STEPS, Resting, Span};
+use crate::coverage::{Coverage, DocumentCount, MAX_IDS, MAX_SPANS, MAX_STEPS, Span};
 use crate::disposition::Cause;
 use crate::engine::Engine;
-use crate::engine::client::NoAnswer;
+use crate::engine::client::RequestError;
 use crate::error::SearchError;
 use crate::id::{GenerationId, LineId};
 
@@ -25,17 +25,17 @@ impl Engine {
         let path = format!("{}/_refresh", self.indices());
         let parameters = [("ignore_unavailable", "true"), ("allow_no_indices", "true"), ("filter_path", "_shards")];
         match self.client.send(Method::Post, &path, "application/json", &parameters, None).await {
-            Ok(answer) if answer.status == 200 => {
-                if answer.json()["_shards"]["failed"].as_u64().unwrap_or(0) > 0 {
+            Ok(response) if response.status == 200 => {
+                if response.json()["_shards"]["failed"].as_u64().unwrap_or(0) > 0 {
                     return Err(SearchError::Unavailable(Cause::new(200, "not all shards were refreshed")));
                 }
                 Ok(true)
             }
-            Ok(answer) if answer.status == 401 || answer.status == 403 => Ok(false),
-            Ok(answer) if answer.status == 404 => Ok(true),
-            Ok(answer) if answer.is_passing() => Err(SearchError::Unavailable(answer.cause())),
-            Ok(answer) => Err(SearchError::Refused(answer.cause())),
-            Err(no_answer) => Err(self.without_answer(no_answer)),
+            Ok(response) if response.status == 401 || response.status == 403 => Ok(false),
+            Ok(response) if response.status == 404 => Ok(true),
+            Ok(response) if response.is_transient() => Err(SearchError::Unavailable(response.cause())),
+            Ok(response) => Err(SearchError::Refused(response.cause())),
+            Err(error) => Err(self.search_error(error)),
         }
     }
 
@@ -44,13 +44,14 @@ impl Engine {
         generation: GenerationId,
         offsets: Range<u64>,
     ) -> Result<Coverage, SearchError> {
-        let mut query = of(generation, &offsets, 1);
+        let mut query = range_query(generation, &offsets, 1);
         query["sort"] = json!([{ "origin.offset": { "order": "desc", "unmapped_type": "long" } }]);
-        query["aggs"] = figures();
-        let answer = self.ask(&query).await?;
-        let last = answer["hits"]["hits"][0]["fields"].clone();
-        let last_end = place(&last, "origin.offset").map(|offset| offset + place(&last, "origin.length").unwrap_or(0));
-        Ok(Coverage { last_end, ..coverage(&answer["aggregations"]) })
+        query["aggs"] = sums();
+        let response = self.search_lines(&query).await?;
+        let last = response["hits"]["hits"][0]["fields"].clone();
+        let last_end =
+            field_value(&last, "origin.offset").map(|offset| offset + field_value(&last, "origin.length").unwrap_or(0));
+        Ok(Coverage { last_end, ..coverage(&response["aggregations"]) })
     }
 
     pub(crate) async fn coverage_in_steps(
@@ -60,13 +61,13 @@ impl Engine {
         step: u64,
     ) -> Result<Vec<Coverage>, SearchError> {
         let step = step.max(offsets.end.saturating_sub(offsets.start).div_ceil(MAX_STEPS)).max(1);
-        let mut query = of(generation, &offsets, 0);
+        let mut query = range_query(generation, &offsets, 0);
         let steps = json!({
             "field": "origin.offset", "interval": step, "offset": offsets.start % step, "min_doc_count": 1,
         });
-        query["aggs"] = json!({ "steps": { "histogram": steps, "aggs": figures() } });
-        let answer = self.ask(&query).await?;
-        let steps = answer["aggregations"]["steps"]["buckets"].as_array().cloned().unwrap_or_default();
+        query["aggs"] = json!({ "steps": { "histogram": steps, "aggs": sums() } });
+        let response = self.search_lines(&query).await?;
+        let steps = response["aggregations"]["steps"]["buckets"].as_array().cloned().unwrap_or_default();
         Ok(steps.iter().map(coverage).collect())
     }
 
@@ -76,15 +77,15 @@ impl Engine {
         offsets: Range<u64>,
         limit: usize,
     ) -> Result<Vec<Span>, SearchError> {
-        let mut query = of(generation, &offsets, limit.clamp(1, MAX_SPANS));
+        let mut query = range_query(generation, &offsets, limit.clamp(1, MAX_SPANS));
         query["sort"] = json!([{ "origin.offset": { "order": "asc", "unmapped_type": "long" } }]);
-        Ok(places(&self.ask(&query).await?))
+        Ok(spans_of(&self.search_lines(&query).await?))
     }
 
     pub(crate) async fn span_before(&self, generation: GenerationId, offset: u64) -> Result<Option<Span>, SearchError> {
-        let mut query = of(generation, &(0..offset), 1);
+        let mut query = range_query(generation, &(0..offset), 1);
         query["sort"] = json!([{ "origin.offset": { "order": "desc", "unmapped_type": "long" } }]);
-        Ok(places(&self.ask(&query).await?).pop())
+        Ok(spans_of(&self.search_lines(&query).await?).pop())
     }
 
     /// Returns the non-empty indices. Fails if there are more than [`INDICES_MAX`].
@@ -93,8 +94,8 @@ impl Engine {
             "size": 0, "track_total_hits": false,
             "aggs": { "indices": { "terms": { "field": "_index", "size": INDICES_MAX } } },
         });
-        let answer = self.ask(&query).await?;
-        let indices = &answer["aggregations"]["indices"];
+        let response = self.search_lines(&query).await?;
+        let indices = &response["aggregations"]["indices"];
         if indices["sum_other_doc_count"].as_u64().unwrap_or(0) > 0 {
             return Err(SearchError::Refused(Cause::new(200, format!("there are more than {INDICES_MAX} indices"))));
         }
@@ -102,28 +103,28 @@ impl Engine {
         Ok(buckets.iter().filter_map(|bucket| bucket["key"].as_str().map(str::to_owned)).collect())
     }
 
-    pub(crate) async fn resting(&self, ids: &[LineId]) -> Result<Vec<Resting>, SearchError> {
+    pub(crate) async fn document_counts(&self, ids: &[LineId]) -> Result<Vec<DocumentCount>, SearchError> {
         let ids = &ids[..ids.len().min(MAX_IDS)];
         let texts: Vec<_> = ids.iter().map(ToString::to_string).collect();
         // A few ids may have more than one document; allow for another page of them.
         let query = json!({
             "size": MAX_SPANS, "_source": false, "track_total_hits": false, "query": { "ids": { "values": texts } },
         });
-        let answer = self.ask(&query).await?;
+        let response = self.search_lines(&query).await?;
         let mut counts: HashMap<&str, u64> = HashMap::new();
-        for hit in answer["hits"]["hits"].as_array().into_iter().flatten() {
+        for hit in response["hits"]["hits"].as_array().into_iter().flatten() {
             if let Some(id) = hit["_id"].as_str() {
                 *counts.entry(id).or_default() += 1;
             }
         }
-        let resting = ids.iter().zip(&texts);
-        Ok(resting
-            .map(|(id, text)| Resting { id: *id, documents: counts.get(text.as_str()).copied().unwrap_or(0) })
+        let document_counts = ids.iter().zip(&texts);
+        Ok(document_counts
+            .map(|(id, text)| DocumentCount { id: *id, documents: counts.get(text.as_str()).copied().unwrap_or(0) })
             .collect())
     }
 
     /// Searches this store's indices. The response is empty if there are none.
-    async fn ask(&self, query: &Value) -> Result<Value, SearchError> {
+    async fn search_lines(&self, query: &Value) -> Result<Value, SearchError> {
         let path = format!("{}/_search", self.indices());
         let parameters = [
             ("ignore_unavailable", "true"),
@@ -133,29 +134,29 @@ impl Engine {
             ("filter_path", "timed_out,hits.hits._id,hits.hits._index,hits.hits.fields,aggregations"),
         ];
         let body = Some(query.to_string().into());
-        let answer = match self.client.send(Method::Post, &path, "application/json", &parameters, body).await {
-            Ok(answer) if answer.status == 200 => answer.json(),
-            Ok(answer) if answer.status == 404 => Value::Null,
-            Ok(answer) if answer.is_passing() => return Err(SearchError::Unavailable(answer.cause())),
-            Ok(answer) => return Err(SearchError::Refused(answer.cause())),
-            Err(no_answer) => return Err(self.without_answer(no_answer)),
+        let response = match self.client.send(Method::Post, &path, "application/json", &parameters, body).await {
+            Ok(response) if response.status == 200 => response.json(),
+            Ok(response) if response.status == 404 => Value::Null,
+            Ok(response) if response.is_transient() => return Err(SearchError::Unavailable(response.cause())),
+            Ok(response) => return Err(SearchError::Refused(response.cause())),
+            Err(error) => return Err(self.search_error(error)),
         };
-        if answer["timed_out"] == true {
-            return Err(self.without_answer(NoAnswer::TimedOut));
+        if response["timed_out"] == true {
+            return Err(self.search_error(RequestError::TimedOut));
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    fn without_answer(&self, no_answer: NoAnswer) -> SearchError {
-        match no_answer {
-            NoAnswer::TimedOut => SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() },
-            NoAnswer::Failed(cause) | NoAnswer::TooLong(cause) => SearchError::Unavailable(cause),
+    fn search_error(&self, error: RequestError) -> SearchError {
+        match error {
+            RequestError::TimedOut => SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() },
+            RequestError::Failed(cause) | RequestError::TooLong(cause) => SearchError::Unavailable(cause),
         }
     }
 }
 
 /// Builds a search for the lines that begin in a range of a generation.
-fn of(generation: GenerationId, offsets: &Range<u64>, size: usize) -> Value {
+fn range_query(generation: GenerationId, offsets: &Range<u64>, size: usize) -> Value {
     json!({
         "size": size,
         "_source": false,
@@ -169,18 +170,18 @@ fn of(generation: GenerationId, offsets: &Range<u64>, size: usize) -> Value {
 }
 
 /// Reads the positions of the lines in a response.
-fn places(answer: &Value) -> Vec<Span> {
+fn spans_of(response: &Value) -> Vec<Span> {
     let span = |hit: &Value| {
         Some(Span {
-            offset: place(&hit["fields"], "origin.offset")?,
-            length: place(&hit["fields"], "origin.length").unwrap_or(0),
+            offset: field_value(&hit["fields"], "origin.offset")?,
+            length: field_value(&hit["fields"], "origin.length").unwrap_or(0),
             index: hit["_index"].as_str().map(str::to_owned),
         })
     };
-    answer["hits"]["hits"].as_array().into_iter().flatten().filter_map(span).collect()
+    response["hits"]["hits"].as_array().into_iter().flatten().filter_map(span).collect()
 }
 
-fn figures() -> Value {
+fn sums() -> Value {
     let offset = json!({ "field": "origin.offset" });
     json!({
         "lines": { "value_count": offset },
@@ -190,18 +191,18 @@ fn figures() -> Value {
     })
 }
 
-fn coverage(figures: &Value) -> Coverage {
-    let lines = number(&figures["lines"]["value"]).unwrap_or(0);
+fn coverage(sums: &Value) -> Coverage {
+    let lines = number(&sums["lines"]["value"]).unwrap_or(0);
     Coverage {
         lines,
-        bytes: number(&figures["bytes"]["value"]).unwrap_or(0),
-        distinct: number(&figures["distinct"]["value"]).unwrap_or(0),
-        first: number(&figures["first"]["value"]).filter(|_| lines > 0),
+        bytes: number(&sums["bytes"]["value"]).unwrap_or(0),
+        distinct: number(&sums["distinct"]["value"]).unwrap_or(0),
+        first: number(&sums["first"]["value"]).filter(|_| lines > 0),
         last_end: None,
     }
 }
 
-fn place(fields: &Value, name: &str) -> Option<u64> {
+fn field_value(fields: &Value, name: &str) -> Option<u64> {
     number(&fields[name][0])
 }
 

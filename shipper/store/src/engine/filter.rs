@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use serde_json::{Map, Value, json};
 
-use crate::query::{Bounds, FieldType, Filter, NamedField, NamedTest};
+use crate::query::{Bounds, FieldTest, FieldType, Filter, NamedField};
 use crate::scope::Scope;
 use crate::timestamp::Timestamp;
 
@@ -49,23 +49,23 @@ fn clause(filter: &Filter) -> Value {
     }
 }
 
-fn named(field: &NamedField, test: &NamedTest) -> Value {
+fn named(field: &NamedField, test: &FieldTest) -> Value {
     let name = field.name();
     match test {
         // Booleans are stored as keywords, which may contain any text.
-        NamedTest::Any if field.kind() == FieldType::Boolean => json!({ "terms": { name: ["true", "false"] } }),
-        NamedTest::Is(truth) => json!({ "terms": { name: [truth.to_string()] } }),
-        NamedTest::Any => json!({ "exists": { "field": name } }),
-        NamedTest::OneOf(values) => json!({ "terms": { name: values } }),
-        NamedTest::Words(text) => {
+        FieldTest::Any if field.kind() == FieldType::Boolean => json!({ "terms": { name: ["true", "false"] } }),
+        FieldTest::Is(truth) => json!({ "terms": { name: [truth.to_string()] } }),
+        FieldTest::Any => json!({ "exists": { "field": name } }),
+        FieldTest::OneOf(values) => json!({ "terms": { name: values } }),
+        FieldTest::Words(text) => {
             json!({ "match": { name: { "query": text, "operator": "and", "zero_terms_query": "none" } } })
         }
-        NamedTest::Phrase(text) => json!({ "match_phrase": { name: { "query": text, "zero_terms_query": "none" } } }),
-        NamedTest::Number(Bounds::ANY) | NamedTest::Between(i64::MIN, i64::MAX) => {
+        FieldTest::Phrase(text) => json!({ "match_phrase": { name: { "query": text, "zero_terms_query": "none" } } }),
+        FieldTest::Number(Bounds::ANY) | FieldTest::Between(i64::MIN, i64::MAX) => {
             json!({ "exists": { "field": name } })
         }
-        NamedTest::Number(bounds) => json!({ "range": { name: numbers(bounds) } }),
-        NamedTest::Between(from, to) => {
+        FieldTest::Number(bounds) => json!({ "range": { name: numbers(bounds) } }),
+        FieldTest::Between(from, to) => {
             let is_date = field.kind() == FieldType::Date;
             let bound = |value: i64| if is_date { date(value) } else { value.into() };
             let mut range = Map::new();

@@ -5,18 +5,18 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::counts::{Counted, Selection};
+use crate::counts::{Accuracy, Selection};
 use crate::engine::Engine;
 use crate::engine::search::{cursor, query};
 use crate::error::SearchError;
 use crate::level::Level;
-use crate::patterns::{Patterns, Tally};
+use crate::patterns::{PatternCounter, Patterns};
 use crate::scope::Scope;
 use crate::search::Search;
 use crate::timestamp::Timestamp;
 
 /// Maximum number of lines examined, the newest ones.
-pub(crate) const LOOKED_AT: u64 = 50_000;
+pub(crate) const MAX_EXAMINED: u64 = 50_000;
 
 /// Number of lines per request.
 const AT_ONCE: usize = 5_000;
@@ -38,8 +38,8 @@ impl Engine {
         selection: &Selection,
         top: usize,
     ) -> Result<Patterns, SearchError> {
-        let mut search = Search { from: selection.from, to: selection.to, ..Search::of(selection.filter.clone()) };
-        let (mut tally, mut looked_at) = (Tally::default(), 0);
+        let mut search = Search { from: selection.from, to: selection.to, ..Search::new(selection.filter.clone()) };
+        let (mut counter, mut examined) = (PatternCounter::default(), 0);
         loop {
             let mut page = query(scope, &search, AT_ONCE);
             page["_source"] = json!(["timestamp", "level", "message"]);
@@ -49,16 +49,16 @@ impl Engine {
                 if let (Some(time), Ok(level)) =
                     (Timestamp::parse(line.timestamp.as_bytes()), line.level.parse::<Level>())
                 {
-                    tally.count(&line.message, level, time);
+                    counter.count(&line.message, level, time);
                 }
             }
-            looked_at += hits.len() as u64;
+            examined += hits.len() as u64;
             let next = hits.last().and_then(|hit| cursor(&hit.sort));
             if hits.len() < AT_ONCE || next.is_none() {
-                return Ok(tally.top(top, Counted::Exact));
+                return Ok(counter.top(top, Accuracy::Exact));
             }
-            if looked_at >= LOOKED_AT {
-                return Ok(tally.top(top, Counted::AtLeast { looked_at }));
+            if examined >= MAX_EXAMINED {
+                return Ok(counter.top(top, Accuracy::AtLeast { examined }));
             }
             search.cursor = next;
         }

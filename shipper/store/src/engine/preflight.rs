@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::bootstrap::{BootstrapError, BootstrapMode};
 use crate::disposition::Cause;
 use crate::engine::Engine;
-use crate::engine::bootstrap::{is_marked, may_not_ask, refused, said_no};
+use crate::engine::bootstrap::{is_forbidden, is_marked, refused, response_error};
 use crate::engine::fields::fields_of;
 use crate::level::Level;
 use crate::preflight::{Finding, PreflightReport};
@@ -40,13 +40,13 @@ impl Engine {
     /// Checks the template that a new index would get, since one with a higher priority takes precedence silently.
     pub(super) async fn template_in_force(&self) -> Result<Finding, BootstrapError> {
         let path = format!("_index_template/_simulate_index/{}-2000.01.01", self.settings.index_prefix);
-        let answer = self.client.json(Method::Post, &path, None).await;
-        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
-        let wanted = self.settings.fields.as_ref();
-        match answer.status {
-            200 if is_marked(&answer.json()["template"]["mappings"]) => {
-                let there = fields_of(&answer.json()["template"]["mappings"]);
-                if wanted.is_none_or(|wanted| *wanted == there) {
+        let response = self.client.json(Method::Post, &path, None).await;
+        let response = response.map_err(|error| BootstrapError::Unavailable(error.into_cause()))?;
+        let expected_fields = self.settings.fields.as_ref();
+        match response.status {
+            200 if is_marked(&response.json()["template"]["mappings"]) => {
+                let existing = fields_of(&response.json()["template"]["mappings"]);
+                if expected_fields.is_none_or(|expected_fields| *expected_fields == existing) {
                     return Ok(Finding::Proven);
                 }
                 Err(refused(format!(
@@ -61,8 +61,8 @@ impl Engine {
                 self.indices(),
                 self.settings.index_prefix
             ))),
-            _ if may_not_ask(&answer) => Ok(Finding::Unproven("the credentials do not allow this check".to_owned())),
-            _ => Err(said_no(&answer, "can't check which template a new index gets")),
+            _ if is_forbidden(&response) => Ok(Finding::Unproven("the credentials do not allow this check".to_owned())),
+            _ => Err(response_error(&response, "can't check which template a new index gets")),
         }
     }
 
@@ -73,21 +73,21 @@ impl Engine {
         let index = format!("{}-2000.01.01", self.settings.index_prefix);
         let document = |sample: &Sample| json!({ "_index": index, "_id": sample.shape, "_source": sample.line });
         let body = json!({ "docs": samples.iter().map(document).collect::<Vec<_>>() });
-        let answer =
+        let response =
             self.client.json(Method::Post, &format!("_ingest/pipeline/{pipeline}/_simulate"), Some(&body)).await;
-        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
-        match answer.status {
+        let response = response.map_err(|error| BootstrapError::Unavailable(error.into_cause()))?;
+        match response.status {
             200 => {}
-            _ if may_not_ask(&answer) => {
+            _ if is_forbidden(&response) => {
                 return Ok(Finding::Unproven("the credentials do not allow simulating the pipeline".to_owned()));
             }
-            _ => return Err(said_no(&answer, "can't simulate the ingest pipeline")),
+            _ => return Err(response_error(&response, "can't simulate the ingest pipeline")),
         }
-        let documents = &answer.json()["docs"];
-        for (place, sample) in samples.iter().enumerate() {
-            sample.judge(&documents[place]).map_err(|flaw| {
+        let documents = &response.json()["docs"];
+        for (index, sample) in samples.iter().enumerate() {
+            sample.check(&documents[index]).map_err(|reason| {
                 refused(format!(
-                    "the ingest pipeline {pipeline:?} does not turn a line of {} into a record: {flaw}; remove the \
+                    "the ingest pipeline {pipeline:?} does not turn a line of {} into a record: {reason}; remove the \
                      pipeline and run `shipper bootstrap`, or choose another name with --pipeline NAME",
                     sample.shape
                 ))
@@ -100,25 +100,25 @@ impl Engine {
     async fn rights(&self) -> Result<Finding, BootstrapError> {
         let indices = self.indices();
         let body = json!({ "index": [{ "names": [indices], "privileges": ["create_doc", "auto_configure"] }] });
-        let answer = self.client.json(Method::Post, "_security/user/_has_privileges", Some(&body)).await;
-        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
-        if answer.status == 401 {
-            return Err(said_no(&answer, "the engine rejects the credentials"));
+        let response = self.client.json(Method::Post, "_security/user/_has_privileges", Some(&body)).await;
+        let response = response.map_err(|error| BootstrapError::Unavailable(error.into_cause()))?;
+        if response.status == 401 {
+            return Err(response_error(&response, "the engine rejects the credentials"));
         }
-        if answer.status != 200 {
+        if response.status != 200 {
             return Ok(Finding::Unproven("the engine can't report it; the first write will show".to_owned()));
         }
-        let granted = &answer.json()["index"][&indices];
+        let granted = &response.json()["index"][&indices];
         let may = |privilege: &str| granted[privilege] == true;
         match (may("create_doc"), may("auto_configure")) {
             (true, true) => Ok(Finding::Proven),
             (true, false) => Ok(Finding::Unproven(format!("{indices} can be written, but not created"))),
             (false, _) => {
-                let advice = format!(
+                let reason = format!(
                     "the credentials do not allow writing to {indices}: grant the privileges create_doc and auto_configure \
                      there"
                 );
-                Err(BootstrapError::Refused(Cause::new(403, advice)))
+                Err(BootstrapError::Refused(Cause::new(403, reason)))
             }
         }
     }
@@ -126,7 +126,7 @@ impl Engine {
 
 impl Sample {
     /// Describes what is wrong with the result.
-    fn judge(&self, out: &Value) -> Result<(), String> {
+    fn check(&self, out: &Value) -> Result<(), String> {
         if let Some(reason) = out["error"]["reason"].as_str() {
             return Err(reason.to_owned());
         }

@@ -5,27 +5,27 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::engine::client::{Answer, NoAnswer};
+use crate::engine::client::{RequestError, Response};
 use crate::engine::{Engine, filter};
 use crate::error::{ReadyError, SearchError};
 use crate::id::GenerationId;
 use crate::query::{Field, Filter};
 use crate::scope::Scope;
-use crate::search::{Around, Cursor, MAX_LIMIT, Order, Page, Room, Search, SourceLine, fitting};
+use crate::search::{Around, Cursor, MAX_LIMIT, Order, PageLimits, Search, SearchPage, SourceLine, fit_count};
 
 /// Parts of a response that are requested.
 const FILTER: &str = "timed_out,hits.hits._source,hits.hits.sort,hits.total,aggregations";
 
 impl Engine {
-    pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
+    pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<SearchPage, SearchError> {
         let limit = search.bounded_limit();
         let mut hits = self.hits(&query(scope, search, limit + 1)).await?;
-        let fitting = fitting(hits.iter().map(|hit| &*hit.source), search.bytes).min(limit);
+        let fitting = fit_count(hits.iter().map(|hit| &*hit.source), search.bytes).min(limit);
         let more = hits.len() > fitting;
         hits.truncate(fitting);
         let next = if more { hits.last().and_then(|hit| cursor(&hit.sort)) } else { None };
         let first = hits.first().and_then(|hit| cursor(&hit.sort));
-        Ok(Page { lines: hits.into_iter().map(|hit| hit.source).collect(), next, first })
+        Ok(SearchPage { lines: hits.into_iter().map(|hit| hit.source).collect(), next, first })
     }
 
     /// Returns the lines of a source around an offset.
@@ -34,7 +34,7 @@ impl Engine {
         scope: &Scope,
         generation: GenerationId,
         offset: u64,
-        (before, after): (Room, Room),
+        (before, after): (PageLimits, PageLimits),
     ) -> Result<Around, SearchError> {
         let side = |offsets: Value, order: &str, size: usize| {
             let mut query = filter::query(scope, &Filter::is(Field::Generation, generation.as_str()), None, None);
@@ -46,9 +46,9 @@ impl Engine {
         };
         let line = |hit: Hit| Some(SourceLine { offset: hit.sort.first()?.as_u64()?, line: hit.source });
         // Cuts the lines to the size limit, and returns the offset of the last one if others did not fit.
-        let with_room = |hits: Vec<Hit>, bytes: usize| {
+        let within_limit = |hits: Vec<Hit>, bytes: usize| {
             let mut lines: Vec<_> = hits.into_iter().filter_map(line).collect();
-            let fitting = fitting(lines.iter().map(|line| &*line.line), bytes);
+            let fitting = fit_count(lines.iter().map(|line| &*line.line), bytes);
             let is_cut = fitting < lines.len();
             lines.truncate(fitting);
             let cut = lines.last().filter(|_| is_cut).map(|line| line.offset);
@@ -57,23 +57,23 @@ impl Engine {
         let (mut lines, mut earlier) = (Vec::new(), None);
         if before.lines > 0 {
             let hits = self.hits(&side(json!({ "lt": offset }), "desc", before.lines.min(MAX_LIMIT))).await?;
-            (lines, earlier) = with_room(hits, before.bytes);
+            (lines, earlier) = within_limit(hits, before.bytes);
             lines.reverse();
         }
         let hits = self.hits(&side(json!({ "gte": offset }), "asc", after.lines.min(MAX_LIMIT) + 1)).await?;
-        let (of_after, later) = with_room(hits, after.bytes);
-        lines.extend(of_after);
+        let (following, later) = within_limit(hits, after.bytes);
+        lines.extend(following);
         Ok(Around { lines, earlier, later: later.map(|offset| offset + 1) })
     }
 
     /// Returns the hits of a search; none if there is no index.
     pub(super) async fn hits(&self, query: &Value) -> Result<Vec<Hit>, SearchError> {
-        let answer = self.search_indices(query).await?;
-        if answer.status == 404 {
+        let response = self.search_indices(query).await?;
+        if response.status == 404 {
             return Ok(Vec::new());
         }
-        let found: Found = serde_json::from_slice(&answer.body).map_err(|error| {
-            SearchError::Unavailable(crate::Cause::new(answer.status, format!("invalid response: {error}")))
+        let found: SearchResponse = serde_json::from_slice(&response.body).map_err(|error| {
+            SearchError::Unavailable(crate::Cause::new(response.status, format!("invalid response: {error}")))
         })?;
         if found.timed_out {
             return Err(SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() });
@@ -85,13 +85,13 @@ impl Engine {
     pub(super) async fn aggregations(&self, mut query: Value) -> Result<Value, SearchError> {
         query["size"] = 0.into();
         query["track_total_hits"] = true.into();
-        let mut answer = self.search_indices(&query).await?.json();
-        if answer["timed_out"] == true {
+        let mut response = self.search_indices(&query).await?.json();
+        if response["timed_out"] == true {
             return Err(SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() });
         }
-        let mut found = answer["aggregations"].take();
-        if !answer["hits"]["total"].is_null() {
-            found["total"] = answer["hits"]["total"]["value"].take();
+        let mut found = response["aggregations"].take();
+        if !response["hits"]["total"].is_null() {
+            found["total"] = response["hits"]["total"]["value"].take();
         }
         Ok(found)
     }
@@ -102,7 +102,7 @@ impl Engine {
     }
 
     /// Searches this store's indices. The response is a success, or 404 if there is no index.
-    async fn search_indices(&self, query: &Value) -> Result<Answer, SearchError> {
+    async fn search_indices(&self, query: &Value) -> Result<Response, SearchError> {
         let path = format!("{}/_search", self.indices());
         let parameters = [
             ("ignore_unavailable", "true"),
@@ -113,18 +113,20 @@ impl Engine {
         ];
         let body = Some(query.to_string().into());
         match self.client.send(Method::Post, &path, "application/json", &parameters, body).await {
-            Ok(answer) if answer.status == 200 || answer.status == 404 => Ok(answer),
-            Ok(answer) if answer.is_passing() => Err(SearchError::Unavailable(answer.cause())),
-            Ok(answer) => Err(SearchError::Refused(answer.cause())),
-            Err(NoAnswer::TimedOut) => Err(SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() }),
-            Err(NoAnswer::Failed(cause) | NoAnswer::TooLong(cause)) => Err(SearchError::Unavailable(cause)),
+            Ok(response) if response.status == 200 || response.status == 404 => Ok(response),
+            Ok(response) if response.is_transient() => Err(SearchError::Unavailable(response.cause())),
+            Ok(response) => Err(SearchError::Refused(response.cause())),
+            Err(RequestError::TimedOut) => {
+                Err(SearchError::TimedOut { seconds: self.settings.request_timeout.as_secs() })
+            }
+            Err(RequestError::Failed(cause) | RequestError::TooLong(cause)) => Err(SearchError::Unavailable(cause)),
         }
     }
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Found {
+struct SearchResponse {
     timed_out: bool,
     hits: Hits,
 }

@@ -3,8 +3,8 @@
 use crate::batch::Batch;
 use crate::disposition::{CauseKind, Disposition, WriteError};
 use crate::engine::Engine;
-use crate::engine::bulk_answer::{self, about_the_engine, is_overload};
-use crate::engine::client::{Answer, NoAnswer};
+use crate::engine::bulk_response::{self, is_overload, store_refusal_kind};
+use crate::engine::client::{RequestError, Response};
 
 impl Engine {
     /// Sends a batch to the node with index `host`, or to any node.
@@ -17,33 +17,33 @@ impl Engine {
             query.push(("pipeline", pipeline));
         }
         match self.client.bulk(host, &query, batch.body().clone()).await {
-            Ok(answer) if answer.status == 200 => bulk_answer::read(&answer.body, batch.lines().len()),
-            Ok(answer) => Err(refusal(&answer)),
-            Err(NoAnswer::TooLong(cause)) => Err(WriteError::AnswerTooLong(cause)),
-            Err(no_answer) => Err(WriteError::Unavailable(no_answer.into_cause())),
+            Ok(response) if response.status == 200 => bulk_response::parse(&response.body, batch.lines().len()),
+            Ok(response) => Err(refusal(&response)),
+            Err(RequestError::TooLong(cause)) => Err(WriteError::ResponseTooLong(cause)),
+            Err(error) => Err(WriteError::Unavailable(error.into_cause())),
         }
     }
 }
 
 /// Interprets a status other than 200, which applies to the whole request.
-fn refusal(answer: &Answer) -> WriteError {
-    let (kind, reason) = answer.error();
-    let cause = answer.cause();
-    if let Some(about) = about_the_engine(&kind, &reason)
-        && (answer.status == 429 || !answer.is_passing())
+fn refusal(response: &Response) -> WriteError {
+    let (kind, reason) = response.error();
+    let cause = response.cause();
+    if let Some(about) = store_refusal_kind(&kind, &reason)
+        && (response.status == 429 || !response.is_transient())
     {
-        return WriteError::Refused(cause.of_kind(about));
+        return WriteError::Refused(cause.with_kind(about));
     }
-    match answer.status {
-        _ if is_overload(&kind) => WriteError::Unavailable(cause.of_kind(CauseKind::Busy)),
-        _ if answer.is_passing() => WriteError::Unavailable(cause),
+    match response.status {
+        _ if is_overload(&kind) => WriteError::Unavailable(cause.with_kind(CauseKind::Busy)),
+        _ if response.is_transient() => WriteError::Unavailable(cause),
         413 => WriteError::TooLarge(cause),
         401 | 403 | 407 => WriteError::Refused(cause),
         // A wrong address or an interfering proxy: no other batch would succeed.
-        300..=399 | 404 | 405 | 406 | 415 => WriteError::Refused(cause.of_kind(CauseKind::Address)),
+        300..=399 | 404 | 405 | 406 | 415 => WriteError::Refused(cause.with_kind(CauseKind::Address)),
         // An engine always names the error's type. Anything else is not an engine, and its status says nothing about
         // lines.
-        400..=499 if kind.is_empty() => WriteError::Refused(cause.of_kind(CauseKind::Address)),
+        400..=499 if kind.is_empty() => WriteError::Refused(cause.with_kind(CauseKind::Address)),
         400..=499 => WriteError::Rejected(cause),
         _ => WriteError::Unavailable(cause),
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn of(status: u16, body: &str) -> WriteError {
-        refusal(&Answer { status, body: Bytes::copy_from_slice(body.as_bytes()), location: None, proxy: None })
+        refusal(&Response { status, body: Bytes::copy_from_slice(body.as_bytes()), location: None, proxy: None })
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) fn take_service(draft: &mut Draft<'_>) -> Option<String> {
         draft.document.remove("service");
     } else {
         taken = take_nested(draft, "service", "name", text);
-        draft.replace("service");
+        draft.set_aside("service");
     }
     if taken.is_none() {
         taken = take(draft, "service.name", text);
@@ -42,7 +42,7 @@ pub(super) fn take_message(draft: &mut Draft<'_>) -> String {
         other => text(other),
     };
     let mut taken = take(draft, "message", message);
-    draft.replace("message");
+    draft.set_aside("message");
     if taken.is_none() {
         taken = take(draft, "msg", message);
     }
@@ -61,17 +61,17 @@ pub(super) fn take_message(draft: &mut Draft<'_>) -> String {
 /// `http.request.id`.
 pub(super) fn take_id(draft: &mut Draft<'_>, key: &'static str) -> Option<String> {
     let mut taken = take(draft, key, text);
-    draft.replace(key);
+    draft.set_aside(key);
     let is_request = key == "request_id";
     for other in if is_request { REQUEST_ID_KEYS } else { PROJECT_ID_KEYS } {
         taken = taken.or_else(|| take(draft, other, text));
     }
     let document = &draft.document;
-    taken.or_else(|| in_context(document, key)).or_else(|| if is_request { of_ecs(document) } else { None })
+    taken.or_else(|| in_context(document, key)).or_else(|| if is_request { from_ecs(document) } else { None })
 }
 
 /// Reads ECS `http.request.id`, nested or dotted. It is not removed.
-fn of_ecs(document: &Object<'_>) -> Option<String> {
+fn from_ecs(document: &Object<'_>) -> Option<String> {
     let nested = document.object("http").and_then(|http| http.object("request")?.scalar("id"));
     nested.as_ref().and_then(text).or_else(|| document.scalar("http.request.id").as_ref().and_then(text))
 }

@@ -21,7 +21,7 @@ pub(super) fn take(draft: &mut Draft<'_>) -> Level {
             taken = fields::take(draft, key, |value| read(value, is_syslog || key == "PRIORITY"));
         }
         if key == "level" {
-            draft.replace(key);
+            draft.set_aside(key);
         }
     }
     for key in SEVERITY_NUMBER_KEYS {

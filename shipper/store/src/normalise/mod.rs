@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use crate::id::GenerationId;
 use crate::level::Level;
 use crate::normalise::object::{Object, quoted};
-use crate::normalise::table::VALUES;
+use crate::normalise::table::SCALAR_FIELDS;
 use crate::record::Record;
 
 /// The service of lines that do not name one.
@@ -32,7 +32,7 @@ struct Draft<'a> {
 
 impl Draft<'_> {
     /// Removes `key` and sets its value aside, next to any earlier one. Nulls are dropped.
-    fn replace(&mut self, key: impl Into<Cow<'static, str>>) {
+    fn set_aside(&mut self, key: impl Into<Cow<'static, str>>) {
         let key = key.into();
         if let Some(mut value) = self.document.remove(&key).filter(|value| value != "null") {
             if let Some(before) = self.replaced.text(&key) {
@@ -43,8 +43,8 @@ impl Draft<'_> {
     }
 
     /// Returns the keys below a field that holds a scalar.
-    fn below_a_value(&self) -> Vec<String> {
-        let below = |key: &&str| key.split_once('.').is_some_and(|(outer, _)| VALUES.contains(&outer));
+    fn keys_below_scalars(&self) -> Vec<String> {
+        let below = |key: &&str| key.split_once('.').is_some_and(|(outer, _)| SCALAR_FIELDS.contains(&outer));
         self.document.keys().filter(below).map(str::to_owned).collect()
     }
 }
@@ -62,18 +62,18 @@ pub(crate) fn normalise(text: &str, generation: GenerationId) -> Result<(Record<
     // The shipper may have moved values there as well.
     let before = origin.remove("replaced");
     draft.replaced = before.as_deref().and_then(|text| Object::parse(text).ok()).unwrap_or_default();
-    draft.replace("origin");
+    draft.set_aside("origin");
     let (time, timestamp) = time::take(&mut draft, &origin, generation);
     let level = level::take(&mut draft);
     let service = fields::take_service(&mut draft).unwrap_or_else(|| UNKNOWN_SERVICE.to_owned());
     let message = fields::take_message(&mut draft);
     if draft.document.object("event").is_none() {
-        draft.replace("event");
+        draft.set_aside("event");
     }
     let request_id = fields::take_id(&mut draft, "request_id");
     let project_id = fields::take_id(&mut draft, "project_id");
-    for key in draft.below_a_value() {
-        draft.replace(key);
+    for key in draft.keys_below_scalars() {
+        draft.set_aside(key);
     }
     if !draft.replaced.is_empty() {
         origin.insert("replaced", draft.replaced.to_string());
@@ -98,7 +98,7 @@ pub fn is_usable(key: &str, value: &str) -> bool {
         return level::read(&object::scalar(value), true).is_some();
     }
     if table::TIME_KEYS.contains(&key) {
-        return time::read_time(value).is_some();
+        return time::parse_time(value).is_some();
     }
     match key {
         "message" | "service" | "request_id" | "project_id" => fields::text(&object::scalar(value)).is_some(),

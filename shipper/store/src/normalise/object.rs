@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::lossy::Lossy;
+use crate::lossy_string::LossyString;
 
 /// Members of an object, in order. Of duplicate keys, the last one is kept.
 #[derive(Debug, Default)]
@@ -59,15 +59,15 @@ impl<'a> Object<'a> {
 
     /// Removes a member and returns its JSON text.
     pub(super) fn remove(&mut self, key: &str) -> Option<Cow<'a, str>> {
-        let place = self.0.iter().position(|(own, _)| own == key)?;
-        Some(self.0.remove(place).1)
+        let index = self.0.iter().position(|(own, _)| own == key)?;
+        Some(self.0.remove(index).1)
     }
 
     /// Sets the JSON text of a key, in its existing position or at the end.
     pub(super) fn insert(&mut self, key: impl Into<Cow<'a, str>>, text: impl Into<Cow<'a, str>>) {
         let (key, text) = (key.into(), text.into());
         match self.0.iter_mut().find(|(own, _)| *own == key) {
-            Some((_, there)) => *there = text,
+            Some((_, existing)) => *existing = text,
             None => self.0.push((key, text)),
         }
     }
@@ -82,8 +82,8 @@ impl fmt::Display for Object<'_> {
     /// Writes the object as JSON.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("{")?;
-        for (place, (key, text)) in self.0.iter().enumerate() {
-            let comma = if place == 0 { "" } else { "," };
+        for (index, (key, text)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
             write!(formatter, "{comma}{}:{text}", quoted(key))?;
         }
         formatter.write_str("}")
@@ -99,8 +99,8 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn scalar(text: &str) -> Value {
     match text.as_bytes().first() {
         Some(b'{' | b'[') | None => Value::Null,
-        Some(b'"') => serde_json::from_str::<Lossy<'_>>(text)
-            .map(|Lossy(text)| Value::String(text.into_owned()))
+        Some(b'"') => serde_json::from_str::<LossyString<'_>>(text)
+            .map(|LossyString(text)| Value::String(text.into_owned()))
             .unwrap_or_default(),
         Some(_) => serde_json::from_str(text).unwrap_or_default(),
     }
@@ -119,7 +119,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut object = Object::default();
-                while let Some((Lossy(key), value)) = map.next_entry::<Lossy<'_>, &RawValue>()? {
+                while let Some((LossyString(key), value)) = map.next_entry::<LossyString<'_>, &RawValue>()? {
                     object.insert(key, value.get());
                 }
                 Ok(object)

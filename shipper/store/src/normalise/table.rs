@@ -116,7 +116,7 @@ pub(crate) const SYSLOG_KEYS: [&str; 2] = ["PRIORITY", "SYSLOG_IDENTIFIER"];
 pub(crate) const GELF_VERSIONS: [&str; 2] = ["1.0", "1.1"];
 
 /// Fields that hold a scalar, so that there can be no field below them, such as `service.version`.
-pub(crate) const VALUES: [&str; 15] = [
+pub(crate) const SCALAR_FIELDS: [&str; 15] = [
     "timestamp",
     "@timestamp",
     "service",
@@ -164,7 +164,7 @@ mod tests {
             ("syslog_levels", &SYSLOG.map(Level::as_str)),
             ("syslog_keys", &SYSLOG_KEYS),
             ("gelf_versions", &GELF_VERSIONS),
-            ("values", &VALUES),
+            ("values", &SCALAR_FIELDS),
         ] {
             writeln!(text, "List {name}() {{ return {}; }}", list(keys)).unwrap();
         }

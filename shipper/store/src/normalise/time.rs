@@ -29,11 +29,11 @@ pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: Gener
         }
         // These two keys belong to the contract and the engine; any other key may have another meaning.
         if matches!(key, "timestamp" | "@timestamp") {
-            draft.replace(key);
+            draft.set_aside(key);
         }
     }
     taken.or_else(|| origin.scalar("received").as_ref().and_then(read)).unwrap_or_else(|| {
-        let born = i64::try_from(generation.born_unix_ms()).unwrap_or_default();
+        let born = i64::try_from(generation.created_unix_ms()).unwrap_or_default();
         let born = Timestamp::from_unix_ms(born);
         (born, born.to_string())
     })
@@ -41,14 +41,14 @@ pub(super) fn take(draft: &mut Draft<'_>, origin: &Object<'_>, generation: Gener
 
 /// Returns the index of a top-level key in the list of time keys. The first parseable one determines the time.
 #[must_use]
-pub fn time_key(key: &[u8]) -> Option<usize> {
+pub fn time_key_index(key: &[u8]) -> Option<usize> {
     TIME_KEYS.iter().position(|known| known.as_bytes() == key)
 }
 
 /// Parses the JSON value of a time key: a string in any supported notation, or a number since the epoch. Either store
 /// uses this time for the document.
 #[must_use]
-pub fn read_time(value: &str) -> Option<Timestamp> {
+pub fn parse_time(value: &str) -> Option<Timestamp> {
     if value.starts_with('{') { instant(value) } else { time(&scalar(value)) }
 }
 

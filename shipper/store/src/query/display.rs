@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Bound;
 
-use super::{Bounds, FieldType, Filter, NamedField, NamedTest};
+use super::{Bounds, FieldTest, FieldType, Filter, NamedField};
 use crate::timestamp::Timestamp;
 
 /// Keywords of the language.
@@ -11,75 +11,80 @@ pub(super) const KEYWORDS: [&str; 3] = ["AND", "OR", "NOT"];
 
 /// The syntactic context of a filter, which determines whether it needs parentheses.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
-enum Place {
+enum Context {
     /// On its own, or in parentheses.
-    Alone,
+    Top,
     /// An operand of OR.
-    Side,
+    Or,
     /// An operand of AND.
-    Part,
+    And,
     /// The operand of NOT.
-    Negated,
+    Not,
 }
 
 impl fmt::Display for Filter {
-    /// Writes a query that parses as [`Filter::plain`] of this filter.
+    /// Writes a query that parses as [`Filter::simplify`] of this filter.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write(formatter, self, Place::Alone)
+        write(formatter, self, Context::Top)
     }
 }
 
-fn write(formatter: &mut fmt::Formatter<'_>, filter: &Filter, place: Place) -> fmt::Result {
+fn write(formatter: &mut fmt::Formatter<'_>, filter: &Filter, context: Context) -> fmt::Result {
     match filter {
         Filter::All(parts) if parts.is_empty() => formatter.write_str("*"),
-        Filter::Any(parts) if parts.is_empty() => nothing(formatter, place),
-        Filter::All(parts) => joined(formatter, parts, " ", Place::Part, place > Place::Side),
-        Filter::Any(parts) => joined(formatter, parts, " OR ", Place::Side, place > Place::Alone),
+        Filter::Any(parts) if parts.is_empty() => nothing(formatter, context),
+        Filter::All(parts) => joined(formatter, parts, " ", Context::And, context > Context::Or),
+        Filter::Any(parts) => joined(formatter, parts, " OR ", Context::Or, context > Context::Top),
         Filter::Not(part) => {
             formatter.write_str("NOT ")?;
-            write(formatter, part, Place::Negated)
+            write(formatter, part, Context::Not)
         }
-        Filter::Is(field, values) => write_one_of(formatter, field.name(), values, place),
+        Filter::Is(field, values) => write_one_of(formatter, field.name(), values, context),
         Filter::Has(field) => write!(formatter, "{field}:*"),
-        Filter::Words(text) => write_words(formatter, None, text, place),
+        Filter::Words(text) => write_words(formatter, None, text, context),
         Filter::Phrase(text) => write_quoted(formatter, text),
-        Filter::Number(field, bounds) => write_bounds(formatter, field.name(), bounds, place),
-        Filter::Named(field, test) => write_named(formatter, field, test, place),
+        Filter::Number(field, bounds) => write_bounds(formatter, field.name(), bounds, context),
+        Filter::Named(field, test) => write_named(formatter, field, test, context),
     }
 }
 
-fn write_named(formatter: &mut fmt::Formatter<'_>, field: &NamedField, test: &NamedTest, place: Place) -> fmt::Result {
+fn write_named(
+    formatter: &mut fmt::Formatter<'_>,
+    field: &NamedField,
+    test: &FieldTest,
+    context: Context,
+) -> fmt::Result {
     match test {
-        NamedTest::Any => write!(formatter, "{field}:*"),
-        NamedTest::OneOf(values) => write_one_of(formatter, field.name(), values, place),
-        NamedTest::Words(text) => write_words(formatter, Some(field.name()), text, place),
-        NamedTest::Phrase(text) => {
+        FieldTest::Any => write!(formatter, "{field}:*"),
+        FieldTest::OneOf(values) => write_one_of(formatter, field.name(), values, context),
+        FieldTest::Words(text) => write_words(formatter, Some(field.name()), text, context),
+        FieldTest::Phrase(text) => {
             write!(formatter, "{field}:")?;
             write_quoted(formatter, text)
         }
-        NamedTest::Between(from, to) => {
+        FieldTest::Between(from, to) => {
             let number = |value: i64| match field.kind() {
                 FieldType::Date => Timestamp::from_unix_ms(value).to_string(),
                 _ => value.to_string(),
             };
             match (*from, *to) {
                 (i64::MIN, i64::MAX) => write!(formatter, "{field}:*"),
-                (from, to) if from > to => nothing(formatter, place),
+                (from, to) if from > to => nothing(formatter, context),
                 (i64::MIN, to) => write!(formatter, "{field}:<={}", number(to)),
                 (from, i64::MAX) => write!(formatter, "{field}:>={}", number(from)),
                 (from, to) if from == to => write!(formatter, "{field}:{}", number(from)),
                 (from, to) => write!(formatter, "{field}:{}..{}", number(from), number(to)),
             }
         }
-        NamedTest::Number(bounds) => write_bounds(formatter, field.name(), bounds, place),
-        NamedTest::Is(truth) => write!(formatter, "{field}:{truth}"),
+        FieldTest::Number(bounds) => write_bounds(formatter, field.name(), bounds, context),
+        FieldTest::Is(truth) => write!(formatter, "{field}:{truth}"),
     }
 }
 
 /// Writes `field:value` or `field:(one OR other)`.
-fn write_one_of(formatter: &mut fmt::Formatter<'_>, field: &str, values: &[String], place: Place) -> fmt::Result {
+fn write_one_of(formatter: &mut fmt::Formatter<'_>, field: &str, values: &[String], context: Context) -> fmt::Result {
     match values {
-        [] => nothing(formatter, place),
+        [] => nothing(formatter, context),
         [value] => {
             write!(formatter, "{field}:")?;
             write_value(formatter, value)
@@ -96,15 +101,15 @@ fn write_one_of(formatter: &mut fmt::Formatter<'_>, field: &str, values: &[Strin
     }
 }
 
-fn nothing(formatter: &mut fmt::Formatter<'_>, place: Place) -> fmt::Result {
-    formatter.write_str(if place == Place::Negated { "(NOT *)" } else { "NOT *" })
+fn nothing(formatter: &mut fmt::Formatter<'_>, context: Context) -> fmt::Result {
+    formatter.write_str(if context == Context::Not { "(NOT *)" } else { "NOT *" })
 }
 
 fn joined(
     formatter: &mut fmt::Formatter<'_>,
     parts: &[Filter],
     between: &str,
-    place: Place,
+    context: Context,
     in_parentheses: bool,
 ) -> fmt::Result {
     if in_parentheses {
@@ -114,18 +119,18 @@ fn joined(
         if number > 0 {
             formatter.write_str(between)?;
         }
-        write(formatter, part, place)?;
+        write(formatter, part, context)?;
     }
     formatter.write_str(if in_parentheses { ")" } else { "" })
 }
 
 /// Writes the words of a text, each for the field or for the message.
-fn write_words(formatter: &mut fmt::Formatter<'_>, field: Option<&str>, text: &str, place: Place) -> fmt::Result {
+fn write_words(formatter: &mut fmt::Formatter<'_>, field: Option<&str>, text: &str, context: Context) -> fmt::Result {
     let words: Vec<_> = text.split_whitespace().collect();
     if words.is_empty() {
-        return nothing(formatter, place);
+        return nothing(formatter, context);
     }
-    let in_parentheses = place == Place::Negated && words.len() > 1;
+    let in_parentheses = context == Context::Not && words.len() > 1;
     if in_parentheses {
         formatter.write_str("(")?;
     }
@@ -136,9 +141,9 @@ fn write_words(formatter: &mut fmt::Formatter<'_>, field: Option<&str>, text: &s
         if let Some(field) = field {
             write!(formatter, "{field}:")?;
         }
-        for (at, character) in word.char_indices() {
-            let means_something = matches!(character, '(' | ')' | '"' | '\\' | ':' | '*');
-            if means_something || at == 0 && (character == '-' || KEYWORDS.contains(word)) {
+        for (offset, character) in word.char_indices() {
+            let is_special = matches!(character, '(' | ')' | '"' | '\\' | ':' | '*');
+            if is_special || offset == 0 && (character == '-' || KEYWORDS.contains(word)) {
                 formatter.write_str("\\")?;
             }
             write!(formatter, "{character}")?;
@@ -159,7 +164,7 @@ fn write_quoted(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     write!(formatter, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn write_bounds(formatter: &mut fmt::Formatter<'_>, field: &str, bounds: &Bounds, place: Place) -> fmt::Result {
+fn write_bounds(formatter: &mut fmt::Formatter<'_>, field: &str, bounds: &Bounds, context: Context) -> fmt::Result {
     match (bounds.from, bounds.to) {
         (Bound::Unbounded, Bound::Unbounded) => write!(formatter, "{field}:*"),
         (Bound::Included(from), Bound::Unbounded) => write!(formatter, "{field}:>={from}"),
@@ -169,11 +174,11 @@ fn write_bounds(formatter: &mut fmt::Formatter<'_>, field: &str, bounds: &Bounds
         (Bound::Included(from), Bound::Included(to)) if from == to => write!(formatter, "{field}:{from}"),
         (Bound::Included(from), Bound::Included(to)) => write!(formatter, "{field}:{from}..{to}"),
         (from, to) => {
-            let in_parentheses = place > Place::Side;
+            let in_parentheses = context > Context::Or;
             formatter.write_str(if in_parentheses { "(" } else { "" })?;
-            write_bounds(formatter, field, &Bounds { from, to: Bound::Unbounded }, Place::Part)?;
+            write_bounds(formatter, field, &Bounds { from, to: Bound::Unbounded }, Context::And)?;
             formatter.write_str(" ")?;
-            write_bounds(formatter, field, &Bounds { from: Bound::Unbounded, to }, Place::Part)?;
+            write_bounds(formatter, field, &Bounds { from: Bound::Unbounded, to }, Context::And)?;
             formatter.write_str(if in_parentheses { ")" } else { "" })
         }
     }

@@ -2,21 +2,14 @@
 
 use std::fmt;
 
-/// A position in a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Offset in bytes.
-    pub byte: usize,
-    /// Column in characters, starting at 1.
-    pub column: usize,
-}
-
 /// A query can't be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at column {}: {found}; {expected}", place.column)]
+#[error("at column {}: {found}; {expected}", column)]
 pub struct QueryError {
-    /// Position of the error.
-    pub place: Place,
+    /// Offset of the error in bytes.
+    pub offset: usize,
+    /// Column of the error in characters, starting at 1.
+    pub column: usize,
     /// What was found there.
     pub found: String,
     /// What was expected there.
@@ -28,9 +21,9 @@ const SHOWN_CHARS: usize = 40;
 
 impl QueryError {
     /// Creates an error at a byte offset of the query, which must be a character boundary.
-    pub(super) fn new(query: &str, byte: usize, found: impl Into<String>, expected: impl Into<String>) -> Self {
-        let column = query.get(..byte).map_or(0, |before| before.chars().count()) + 1;
-        Self { place: Place { byte, column }, found: found.into(), expected: expected.into() }
+    pub(super) fn new(query: &str, offset: usize, found: impl Into<String>, expected: impl Into<String>) -> Self {
+        let column = query.get(..offset).map_or(0, |before| before.chars().count()) + 1;
+        Self { offset, column, found: found.into(), expected: expected.into() }
     }
 }
 

@@ -134,19 +134,19 @@ impl Field {
     }
 
     /// Returns the field at a path of a document.
-    pub(super) fn at(path: &str) -> Option<Self> {
+    pub(super) fn from_path(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.path() == path)
     }
 
     /// Whether a value is short enough to be indexed.
     #[must_use]
-    pub fn holds(self, value: &str) -> bool {
-        let most = match self {
+    pub fn fits(self, value: &str) -> bool {
+        let max = match self {
             Self::File | Self::PipelineError => LONG_VALUE_MAX,
             _ => VALUE_MAX,
         };
         // A string has at most as many code units as bytes.
-        value.len() <= most || value.encode_utf16().count() <= most
+        value.len() <= max || value.encode_utf16().count() <= max
     }
 }
 
@@ -223,8 +223,8 @@ mod tests {
             let pointer = format!("/template/mappings/properties/{}", field.path().replace('.', "/properties/"));
             let mapped = template.pointer(&pointer).unwrap();
             assert_eq!(mapped["type"], "keyword", "{field}");
-            let most = usize::try_from(mapped["ignore_above"].as_u64().unwrap()).unwrap();
-            assert!(field.holds(&"ü".repeat(most)) && !field.holds(&"x".repeat(most + 1)), "{field}");
+            let max = usize::try_from(mapped["ignore_above"].as_u64().unwrap()).unwrap();
+            assert!(field.fits(&"ü".repeat(max)) && !field.fits(&"x".repeat(max + 1)), "{field}");
             assert_eq!((field.name().parse(), field.path().parse()), (Ok(field), Ok(field)));
         }
         for field in NumberField::ALL {

@@ -1,6 +1,6 @@
 //! The query language, and the type it is parsed into.
 //!
-//! A text is parsed into a [`Filter`], or rejected with the [`Place`] of the error. A filter's `Display` writes a text
+//! A text is parsed into a [`Filter`], or rejected with a [`QueryError`]. A filter's `Display` writes a text
 //! that parses as the same filter. [`Filter::matches`] defines the meaning of a filter line by line, with [words] as
 //! engines split them; both kinds of store answer accordingly. Only the fields in [`Field`] and [`NumberField`] and the
 //! user-named ones ([`NamedFields`]) can be searched, because only they are indexed.
@@ -17,21 +17,21 @@
 
 mod bounds;
 mod display;
+mod document;
 mod error;
-mod facts;
 mod field;
 mod matches;
 pub(crate) mod named;
 mod parse;
-mod plain;
+mod simplify;
 pub mod words;
 
 pub use bounds::{Bounds, Number};
-pub use error::{Place, QueryError};
-pub use facts::Facts;
+pub use document::DocumentFields;
+pub use error::QueryError;
 pub use field::{Field, NumberField, ParseFieldError};
 pub use named::{
-    FieldType, MAX_FIELDS, MAX_NAME_BYTES, MAX_NAME_PARTS, NamedField, NamedFields, NamedFieldsError, NamedTest,
+    FieldTest, FieldType, MAX_FIELDS, MAX_NAME_BYTES, MAX_NAME_PARTS, NamedField, NamedFields, NamedFieldsError,
     ParseFieldTypeError,
 };
 pub use parse::{MAX_DEPTH, MAX_QUERY_BYTES, MAX_TERMS, MAX_WORDS};
@@ -58,7 +58,7 @@ pub enum Filter {
     /// The field is a number within these bounds.
     Number(NumberField, Bounds),
     /// The user-named field satisfies this test.
-    Named(NamedField, NamedTest),
+    Named(NamedField, FieldTest),
 }
 
 impl Default for Filter {
@@ -111,14 +111,14 @@ impl Filter {
         }
     }
 
-    /// Replaces conditions on the user-named fields selected by `is_out` by [`Filter::NOTHING`].
-    pub(crate) fn without_named(self, is_out: &impl Fn(&NamedField) -> bool) -> Self {
-        let each = |parts: Vec<Self>| parts.into_iter().map(|part| part.without_named(is_out)).collect();
+    /// Replaces conditions on the user-named fields selected by `is_excluded` by [`Filter::NOTHING`].
+    pub(crate) fn without_named(self, is_excluded: &impl Fn(&NamedField) -> bool) -> Self {
+        let each = |parts: Vec<Self>| parts.into_iter().map(|part| part.without_named(is_excluded)).collect();
         match self {
             Self::All(parts) => Self::All(each(parts)),
             Self::Any(parts) => Self::Any(each(parts)),
-            Self::Not(part) => Self::Not(Box::new(part.without_named(is_out))),
-            Self::Named(field, _) if is_out(&field) => Self::NOTHING,
+            Self::Not(part) => Self::Not(Box::new(part.without_named(is_excluded))),
+            Self::Named(field, _) if is_excluded(&field) => Self::NOTHING,
             other => other,
         }
     }
@@ -126,6 +126,6 @@ impl Filter {
     /// Matches lines that both filters match.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self::All(vec![self, other]).plain()
+        Self::All(vec![self, other]).simplify()
     }
 }

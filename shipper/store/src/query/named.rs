@@ -121,7 +121,7 @@ impl fmt::Display for NamedField {
 
 /// A test of a user-named field. If the line has a list of values, one of them must satisfy it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NamedTest {
+pub enum FieldTest {
     /// Any value of the field's type.
     Any,
     /// Keyword: equal to one of these.
@@ -161,7 +161,7 @@ impl NamedFields {
             return Err(NamedFieldsError(format!("{} fields are more than {MAX_FIELDS}", fields.len())));
         }
         for field in &fields {
-            check(&field.name)?;
+            validate(&field.name)?;
             let below = |other: &&NamedField| is_below(&other.name, &field.name);
             if let Some(other) = fields.iter().find(below) {
                 return Err(NamedFieldsError(format!(
@@ -202,8 +202,8 @@ impl NamedFields {
 
 impl fmt::Display for NamedFields {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, field) in self.0.iter().enumerate() {
-            write!(formatter, "{}{}={}", if place == 0 { "" } else { ", " }, field.name, field.kind)?;
+        for (index, field) in self.0.iter().enumerate() {
+            write!(formatter, "{}{}={}", if index == 0 { "" } else { ", " }, field.name, field.kind)?;
         }
         Ok(())
     }
@@ -215,15 +215,15 @@ pub(crate) fn is_below(path: &str, object: &str) -> bool {
 }
 
 /// Keys of the template that are not fields of queries.
-const TAKEN: [&str; 5] = ["timestamp", "message", "event", "origin", "request"];
+const RESERVED: [&str; 5] = ["timestamp", "message", "event", "origin", "request"];
 
 /// Rejects invalid names.
-fn check(name: &str) -> Result<(), NamedFieldsError> {
+fn validate(name: &str) -> Result<(), NamedFieldsError> {
     let refuse = |why: String| Err(NamedFieldsError(format!("invalid field name {name:?}: {why}")));
     let is_part =
         |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let begins_well = name.starts_with(|first: char| first.is_ascii_alphabetic());
-    if name.len() > MAX_NAME_BYTES || !begins_well || !name.split('.').all(is_part) {
+    let begins_with_letter = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    if name.len() > MAX_NAME_BYTES || !begins_with_letter || !name.split('.').all(is_part) {
         return refuse(format!(
             "expected at most {MAX_NAME_BYTES} letters, digits and _, beginning with a letter, with dots only between \
              the names of nested objects"
@@ -233,10 +233,10 @@ fn check(name: &str) -> Result<(), NamedFieldsError> {
         return refuse(format!("more than {MAX_NAME_PARTS} parts"));
     }
     let first = name.split('.').next().unwrap_or_default();
-    let is_own = TAKEN.contains(&first)
+    let is_reserved = RESERVED.contains(&first)
         || Field::ALL.iter().any(|field| field.path() == first)
         || NumberField::ALL.iter().any(|field| field.name() == first);
-    if is_own {
+    if is_reserved {
         return refuse(format!("{first:?} is a field of every line"));
     }
     match name.parse::<Field>() {
@@ -245,9 +245,9 @@ fn check(name: &str) -> Result<(), NamedFieldsError> {
     }
 }
 
-impl NamedTest {
+impl FieldTest {
     /// Whether these values of a field satisfy the test.
-    pub(crate) fn is_met(&self, values: &[Value<'_>]) -> bool {
+    pub(crate) fn is_satisfied_by(&self, values: &[Value<'_>]) -> bool {
         use super::words::words;
         let of_text = |value: &Value<'_>| match value {
             Value::Text(text) => words(text).map(std::borrow::Cow::into_owned).collect(),
@@ -255,26 +255,26 @@ impl NamedTest {
         };
         match self {
             Self::Any => !values.is_empty(),
-            Self::OneOf(asked) => {
-                values.iter().any(|value| matches!(value, Value::Text(own) if asked.iter().any(|asked| asked == own)))
-            }
+            Self::OneOf(wanted) => values
+                .iter()
+                .any(|value| matches!(value, Value::Text(own) if wanted.iter().any(|wanted| wanted == own))),
             Self::Words(text) => {
                 let own: Vec<String> = values.iter().flat_map(of_text).collect();
-                let mut asked = words(text).peekable();
-                asked.peek().is_some() && asked.all(|word| own.iter().any(|own| *own == word))
+                let mut wanted = words(text).peekable();
+                wanted.peek().is_some() && wanted.all(|word| own.iter().any(|own| *own == word))
             }
             Self::Phrase(text) => {
-                let asked: Vec<_> = words(text).collect();
-                let in_a_row = |own: Vec<String>| own.windows(asked.len()).any(|row| row == asked);
-                !asked.is_empty() && values.iter().map(of_text).any(in_a_row)
+                let wanted: Vec<_> = words(text).collect();
+                let in_a_row = |own: Vec<String>| own.windows(wanted.len()).any(|row| row == wanted);
+                !wanted.is_empty() && values.iter().map(of_text).any(in_a_row)
             }
             Self::Between(from, to) => {
-                values.iter().any(|value| matches!(value, Value::Whole(own) if (*from..=*to).contains(own)))
+                values.iter().any(|value| matches!(value, Value::Integer(own) if (*from..=*to).contains(own)))
             }
             Self::Number(bounds) => {
                 values.iter().any(|value| matches!(value, Value::Number(own) if bounds.contain(*own)))
             }
-            Self::Is(truth) => values.iter().any(|value| matches!(value, Value::Truth(own) if own == truth)),
+            Self::Is(truth) => values.iter().any(|value| matches!(value, Value::Boolean(own) if own == truth)),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Parses a query. The grammar, in which a space between two terms is an AND:
 //!
 //! ```text
-//! query   = [ either ]
-//! either  = all { "OR" all }
-//! all     = no { [ "AND" ] no }
-//! no      = ( "NOT" | "-" ) no | "(" either ")" | "*" | quoted | word | field ":" values
+//! query   = [ or ]
+//! or      = and { "OR" and }
+//! and     = term { [ "AND" ] term }
+//! term    = ( "NOT" | "-" ) term | "(" or ")" | "*" | quoted | word | field ":" values
 //! values  = "*" | value | "(" value { "OR" value } ")"
-//! value   = quoted | characters but white space, parentheses and quotes
-//! quoted  = '"' characters, with \" and \\ for those two '"'
+//! value   = quoted | characters except white space, parentheses and quotes
+//! quoted  = '"' characters '"', in which \" and \\ are escapes
 //! ```
 //!
 //! A backslash in a word escapes the next character. A level's value may begin with `>=`. A number's value is a number,
@@ -61,9 +61,9 @@ impl Filter {
         if parser.scanner.peek()?.is_none() {
             return Ok(Self::EVERY);
         }
-        let filter = parser.either(0)?;
+        let filter = parser.disjunction(0)?;
         match parser.scanner.next()? {
-            None => Ok(filter.plain()),
+            None => Ok(filter.simplify()),
             Some((at, _)) => {
                 Err(QueryError::new(query, at, "an unmatched `)`", "remove it, or write `\\)` to search for it"))
             }
@@ -80,28 +80,28 @@ struct Parser<'q> {
 }
 
 impl<'q> Parser<'q> {
-    fn either(&mut self, depth: usize) -> Result<Filter, QueryError> {
-        let mut sides = vec![self.all(depth)?];
+    fn disjunction(&mut self, depth: usize) -> Result<Filter, QueryError> {
+        let mut operands = vec![self.conjunction(depth)?];
         while self.scanner.take_keyword("OR")? {
-            sides.push(self.all(depth)?);
+            operands.push(self.conjunction(depth)?);
         }
-        Ok(Filter::Any(sides).plain())
+        Ok(Filter::Any(operands).simplify())
     }
 
-    fn all(&mut self, depth: usize) -> Result<Filter, QueryError> {
-        let mut parts = vec![self.no(depth)?];
+    fn conjunction(&mut self, depth: usize) -> Result<Filter, QueryError> {
+        let mut parts = vec![self.term(depth)?];
         loop {
             let joined = self.scanner.take_keyword("AND")?;
             match self.scanner.peek()? {
                 None | Some((_, Token::Close)) if !joined => break,
                 Some((_, Token::Word("OR"))) if !joined => break,
-                _ => parts.push(self.no(depth)?),
+                _ => parts.push(self.term(depth)?),
             }
         }
-        Ok(Filter::All(parts).plain())
+        Ok(Filter::All(parts).simplify())
     }
 
-    fn no(&mut self, depth: usize) -> Result<Filter, QueryError> {
+    fn term(&mut self, depth: usize) -> Result<Filter, QueryError> {
         let Some((at, token)) = self.scanner.next()? else {
             return Err(self.error(self.query.len(), "the end of the query", "expected a word, a field or a `(`"));
         };
@@ -110,12 +110,12 @@ impl<'q> Parser<'q> {
             return Err(self.error(at, "too many nested terms", expected));
         }
         match token {
-            Token::Minus => Ok(Filter::Not(Box::new(self.no(depth + 1)?))),
-            Token::Word("NOT") => Ok(Filter::Not(Box::new(self.no(depth + 1)?))),
+            Token::Minus => Ok(Filter::Not(Box::new(self.term(depth + 1)?))),
+            Token::Word("NOT") => Ok(Filter::Not(Box::new(self.term(depth + 1)?))),
             Token::Word(keyword @ ("AND" | "OR")) => Err(self.error(
                 at,
                 format!("{keyword} without a term before it"),
-                format!("put a term on both sides, or write `\\{keyword}` to search for the word"),
+                format!("put a term on both operands, or write `\\{keyword}` to search for the word"),
             )),
             Token::Open => self.parenthesis(at, depth),
             Token::Close => Err(self.error(at, "a `)`", "expected a word, a field or a `(`")),
@@ -127,7 +127,7 @@ impl<'q> Parser<'q> {
     }
 
     fn parenthesis(&mut self, at: usize, depth: usize) -> Result<Filter, QueryError> {
-        let filter = self.either(depth + 1)?;
+        let filter = self.disjunction(depth + 1)?;
         match self.scanner.next()? {
             Some((_, Token::Close)) => Ok(filter),
             _ => Err(self.error(at, "an unclosed `(`", "add a `)`, or write `\\(` to search for it")),
@@ -141,7 +141,7 @@ impl<'q> Parser<'q> {
     }
 
     fn word(&mut self, at: usize, raw: &str) -> Result<Filter, QueryError> {
-        if let Some(star) = star(raw) {
+        if let Some(star) = unescaped_star(raw) {
             return Err(self.error(
                 at + star,
                 format!("a `*` in {}", shown(raw)),
@@ -233,7 +233,7 @@ impl<'q> Parser<'q> {
         let value = match token {
             Token::Quoted(raw) => unescaped(raw),
             Token::Word(raw) => {
-                if let Some(star) = star(raw) {
+                if let Some(star) = unescaped_star(raw) {
                     let expected = format!(
                         "only whole values match: write `{field}:*` for any value, or quote it for the character"
                     );
@@ -275,7 +275,7 @@ impl<'q> Parser<'q> {
 }
 
 /// Returns the offset of the first unescaped `*`.
-fn star(raw: &str) -> Option<usize> {
+fn unescaped_star(raw: &str) -> Option<usize> {
     let mut escaped = false;
     raw.char_indices().find_map(|(at, character)| {
         let star = character == '*' && !escaped;

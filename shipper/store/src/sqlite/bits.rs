@@ -65,14 +65,14 @@ impl Bits {
         bits
     }
 
-    pub(crate) fn set(&mut self, place: usize) {
-        if let Some(word) = self.0.get_mut(place / 64) {
-            *word |= 1 << (place % 64);
+    pub(crate) fn set(&mut self, index: usize) {
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
         }
     }
 
-    pub(crate) fn has(&self, place: usize) -> bool {
-        self.0.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+    pub(crate) fn has(&self, index: usize) -> bool {
+        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
     pub(crate) fn and(&mut self, other: &Self) {
@@ -84,7 +84,7 @@ impl Bits {
     }
 
     /// Removes the lines of `other`.
-    pub(crate) fn minus(&mut self, other: &Self) {
+    pub(crate) fn subtract(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word &= !other);
     }
 
@@ -112,27 +112,27 @@ impl Bits {
 }
 
 /// Encodes ascending indices of a run of `lines` lines.
-pub(crate) fn encode(to: &mut Vec<u8>, places: &[u16], lines: usize) {
-    let count = places.len() as u64;
-    if places.len() == lines {
+pub(crate) fn encode(to: &mut Vec<u8>, indices: &[u16], lines: usize) {
+    let count = indices.len() as u64;
+    if indices.len() == lines {
         return put_varint(to, count << 2 | WHOLE);
     }
     let bitmap = lines.div_ceil(8);
     // Most deltas take one byte, so a set with more lines than the bitmap has bytes is smaller as a bitmap.
-    if places.len() > bitmap {
+    if indices.len() > bitmap {
         put_varint(to, count << 2 | BITMAP);
         let start = to.len();
         to.resize(start + bitmap, 0);
-        for place in places {
-            to[start + usize::from(*place) / 8] |= 1 << (place % 8);
+        for index in indices {
+            to[start + usize::from(*index) / 8] |= 1 << (index % 8);
         }
         return;
     }
     put_varint(to, count << 2 | DELTAS);
     let mut last = 0;
-    for place in places {
-        put_varint(to, u64::from(place - last));
-        last = *place;
+    for index in indices {
+        put_varint(to, u64::from(index - last));
+        last = *index;
     }
 }
 
@@ -156,13 +156,13 @@ pub(crate) fn each(mut set: &[u8], lines: usize, mut with: impl FnMut(usize)) {
             }
         }
         _ => {
-            let mut place = 0;
+            let mut index = 0;
             for _ in 0..head >> 2 {
                 if set.is_empty() {
                     break;
                 }
-                place += usize::try_from(take_varint(&mut set)).unwrap_or(RUN_MAX);
-                with(place);
+                index += usize::try_from(take_varint(&mut set)).unwrap_or(RUN_MAX);
+                with(index);
             }
         }
     }
@@ -181,7 +181,7 @@ pub(crate) fn add(bits: &mut Bits, mut set: &[u8], lines: usize) {
                 *word |= u64::from_le_bytes(eight);
             }
         }
-        _ => each(whole, lines, |place| bits.set(place)),
+        _ => each(whole, lines, |index| bits.set(index)),
     }
 }
 
@@ -198,7 +198,7 @@ pub(crate) fn count_among(bits: &Bits, set: &[u8], lines: usize) -> u64 {
         }
         _ => {
             let mut count = 0;
-            each(set, lines, |place| count += u64::from(bits.has(place)));
+            each(set, lines, |index| count += u64::from(bits.has(index)));
             count
         }
     }
@@ -214,8 +214,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sets_round_trip(places in prop::collection::btree_set(0..2_000_u16, 0..2_000), more in 0..500_usize) {
-            let list: Vec<u16> = places.iter().copied().collect();
+        fn sets_round_trip(indices in prop::collection::btree_set(0..2_000_u16, 0..2_000), more in 0..500_usize) {
+            let list: Vec<u16> = indices.iter().copied().collect();
             let lines = list.last().map_or(0, |last| usize::from(*last) + 1) + more;
             let mut bytes = Vec::new();
             encode(&mut bytes, &list, lines);
@@ -223,13 +223,13 @@ mod tests {
             let mut bits = Bits::none();
             add(&mut bits, &bytes, lines);
             let mut each_place = Vec::new();
-            each(&bytes, lines, |place| each_place.push(place));
-            let expected: Vec<usize> = list.iter().map(|place| usize::from(*place)).collect();
+            each(&bytes, lines, |index| each_place.push(index));
+            let expected: Vec<usize> = list.iter().map(|index| usize::from(*index)).collect();
             prop_assert_eq!(bits.iter().collect::<Vec<_>>(), expected.clone());
             prop_assert_eq!(each_place, expected.clone());
-            let among: BTreeSet<usize> = expected.iter().copied().filter(|place| place % 3 == 0).collect();
+            let among: BTreeSet<usize> = expected.iter().copied().filter(|index| index % 3 == 0).collect();
             let mut third = Bits::none();
-            among.iter().for_each(|place| third.set(*place));
+            among.iter().for_each(|index| third.set(*index));
             prop_assert_eq!(count_among(&third, &bytes, lines), among.len() as u64);
         }
 
@@ -252,7 +252,7 @@ mod tests {
             assert_eq!(bits.count(), lines as u64);
             assert_eq!(bits.is_empty(), lines == 0);
             let mut rest = Bits::first(RUN_MAX);
-            rest.minus(&bits);
+            rest.subtract(&bits);
             assert_eq!(rest.count(), (RUN_MAX - lines) as u64);
         }
     }

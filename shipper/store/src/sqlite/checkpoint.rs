@@ -13,13 +13,13 @@ use rusqlite::{Connection, OpenFlags};
 
 /// WAL size at which a checkpoint starts: 16 MiB in pages of 4 KiB. Pages changed by many writes are then copied once.
 /// A reader delays a checkpoint by no more than the duration of a search.
-const BEGIN_PAGES: i32 = 4_096;
+const START_PAGES: i32 = 4_096;
 
 /// WAL size at which the writer runs the checkpoint itself: 64 MiB.
-const WRITERS_PAGES: i32 = 16_384;
+const WRITER_PAGES: i32 = 16_384;
 
 /// Maximum number of pages to copy while the writer is paused, unless [`ROUNDS_MAX`] is reached.
-const LITTLE_PAGES: i64 = 256;
+const PAUSED_PAGES: i64 = 256;
 
 /// Maximum number of checkpoints before the writer is paused for all remaining pages.
 const ROUNDS_MAX: usize = 4;
@@ -41,7 +41,7 @@ struct Signal {
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     is_due: bool,
-    is_over: bool,
+    is_stopped: bool,
 }
 
 impl Signal {
@@ -49,7 +49,7 @@ impl Signal {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, change: impl FnOnce(&mut State)) {
+    fn notify(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
         self.changed.notify_one();
     }
@@ -57,18 +57,18 @@ impl Signal {
     /// Waits for work. Returns `false` on shutdown.
     fn wait(&self) -> bool {
         let mut state = self.lock();
-        while !state.is_due && !state.is_over {
+        while !state.is_due && !state.is_stopped {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.is_due = false;
-        !state.is_over
+        !state.is_stopped
     }
 }
 
 impl Checkpointer {
     /// Starts the thread for the file at `path`. Holding the lock of `writing` pauses writes. While `is_there` returns
     /// `false`, because the path leads to another file, no checkpoint runs.
-    pub(crate) fn begin<W: Send + 'static>(
+    pub(crate) fn start<W: Send + 'static>(
         path: &Path,
         writing: Arc<Mutex<W>>,
         is_there: impl Fn() -> bool + Send + 'static,
@@ -77,12 +77,12 @@ impl Checkpointer {
         let own = Connection::open_with_flags(path, flags).map_err(|error| error.to_string())?;
         own.pragma_update(None, "synchronous", "FULL").map_err(|error| error.to_string())?;
         let signal = Arc::new(Signal::default());
-        let waits = Arc::clone(&signal);
+        let waiter = Arc::clone(&signal);
         let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || {
-            while waits.wait() {
+            while waiter.wait() {
                 // A failed checkpoint is retried after the next write.
                 if is_there() {
-                    let _ = bring_in(&own, &writing);
+                    let _ = run(&own, &writing);
                 }
             }
         });
@@ -93,10 +93,10 @@ impl Checkpointer {
     pub(crate) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
         let signal = Arc::clone(&self.signal);
         writer.wal_hook(Some(move |wal: &mut Wal, pages| {
-            if pages >= WRITERS_PAGES {
+            if pages >= WRITER_PAGES {
                 let _ = wal.checkpoint();
-            } else if pages >= BEGIN_PAGES {
-                signal.tell(|state| state.is_due = true);
+            } else if pages >= START_PAGES {
+                signal.notify(|state| state.is_due = true);
             }
             Ok(())
         }))
@@ -105,7 +105,7 @@ impl Checkpointer {
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        self.signal.tell(|state| state.is_over = true);
+        self.signal.notify(|state| state.is_stopped = true);
         if let Some(thread) = self.thread.take() {
             // The thread has no result.
             let _ = thread.join();
@@ -113,12 +113,12 @@ impl Drop for Checkpointer {
     }
 }
 
-fn bring_in<W>(own: &Connection, writing: &Mutex<W>) -> rusqlite::Result<()> {
+fn run<W>(own: &Connection, writing: &Mutex<W>) -> rusqlite::Result<()> {
     let mut done = 0;
     for _ in 0..ROUNDS_MAX {
         let before = std::mem::replace(&mut done, checkpoint(own)?);
         // Few pages were added during the last checkpoint, so even fewer will be during the next.
-        if done - before <= LITTLE_PAGES {
+        if done - before <= PAUSED_PAGES {
             break;
         }
     }
@@ -142,11 +142,11 @@ mod tests {
         let mut connection = Connection::open(&path).unwrap();
         connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE some (data BLOB)").unwrap();
         let writing = Arc::new(Mutex::new(()));
-        let checkpointer = Checkpointer::begin(&path, Arc::clone(&writing), || true).unwrap();
+        let checkpointer = Checkpointer::start(&path, Arc::clone(&writing), || true).unwrap();
         checkpointer.watch(&mut connection).unwrap();
         let page = vec![7_u8; 4_000];
         // Four times the WAL size at which the writer runs the checkpoint itself.
-        for _ in 0..4 * WRITERS_PAGES / 64 {
+        for _ in 0..4 * WRITER_PAGES / 64 {
             let _held = writing.lock().unwrap();
             let transaction = connection.transaction().unwrap();
             for _ in 0..64 {
@@ -155,7 +155,7 @@ mod tests {
             transaction.commit().unwrap();
         }
         let pages = std::fs::metadata(folder.path().join("some.db-wal")).unwrap().len() / 4_096;
-        assert!(pages < 2 * u64::try_from(WRITERS_PAGES).unwrap(), "{pages} pages");
+        assert!(pages < 2 * u64::try_from(WRITER_PAGES).unwrap(), "{pages} pages");
         drop(checkpointer);
         assert!(writing.try_lock().is_ok());
     }

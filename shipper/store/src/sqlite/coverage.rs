@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::coverage::{Coverage, MAX_IDS, MAX_SPANS, MAX_STEPS, Removed, Resting, Span};
+use crate::coverage::{Coverage, DocumentCount, MAX_IDS, MAX_SPANS, MAX_STEPS, Removed, Span};
 use crate::id::{GenerationId, LineId};
 
 /// Builds the query of a generation's lines in a range, optionally by steps.
-fn figures(steps: bool) -> String {
+fn select_sums(steps: bool) -> String {
     let (step, by) = if steps { (r#"("offset" - ?2) / ?4"#, "GROUP BY 1 ORDER BY 1") } else { ("0", "") };
     format!(
         r#"SELECT {step}, count(*), coalesce(sum(length), 0), min("offset"), max("offset" + length)
@@ -22,8 +22,8 @@ pub(super) fn coverage(
     offsets: &Range<u64>,
 ) -> rusqlite::Result<Coverage> {
     let Some(source) = source(connection, generation)? else { return Ok(Coverage::default()) };
-    let mut statement = connection.prepare_cached(&figures(false))?;
-    statement.query_row(params![source, start(offsets), end(offsets)], read)
+    let mut statement = connection.prepare_cached(&select_sums(false))?;
+    statement.query_row(params![source, start(offsets), end(offsets)], read_coverage)
 }
 
 pub(super) fn coverage_in_steps(
@@ -34,8 +34,9 @@ pub(super) fn coverage_in_steps(
 ) -> rusqlite::Result<Vec<Coverage>> {
     let Some(source) = source(connection, generation)? else { return Ok(Vec::new()) };
     let step = step.max(offsets.end.saturating_sub(offsets.start).div_ceil(MAX_STEPS)).max(1);
-    let mut statement = connection.prepare_cached(&figures(true))?;
-    let found = statement.query_map(params![source, start(offsets), end(offsets), step.cast_signed()], read)?;
+    let mut statement = connection.prepare_cached(&select_sums(true))?;
+    let found =
+        statement.query_map(params![source, start(offsets), end(offsets), step.cast_signed()], read_coverage)?;
     found.map(|step| Ok(Coverage { last_end: None, ..step? })).collect()
 }
 
@@ -73,10 +74,10 @@ pub(super) fn span_before(
     found.optional()
 }
 
-pub(super) fn resting(connection: &Connection, ids: &[LineId]) -> rusqlite::Result<Vec<Resting>> {
+pub(super) fn document_counts(connection: &Connection, ids: &[LineId]) -> rusqlite::Result<Vec<DocumentCount>> {
     let mut find = connection.prepare_cached(r#"SELECT count(*) FROM logs WHERE source = ?1 AND "offset" = ?2"#)?;
     let mut last: Option<(GenerationId, Option<i64>)> = None;
-    let mut resting = Vec::with_capacity(ids.len().min(MAX_IDS));
+    let mut document_counts = Vec::with_capacity(ids.len().min(MAX_IDS));
     for id in ids.iter().take(MAX_IDS) {
         let row = match last.filter(|(generation, _)| *generation == id.generation) {
             Some((_, row)) => row,
@@ -87,9 +88,9 @@ pub(super) fn resting(connection: &Connection, ids: &[LineId]) -> rusqlite::Resu
             Some(row) => find.query_row(params![row, id.offset.cast_signed()], |row| number(row, 0))?,
             None => 0,
         };
-        resting.push(Resting { id: *id, documents });
+        document_counts.push(DocumentCount { id: *id, documents });
     }
-    Ok(resting)
+    Ok(document_counts)
 }
 
 /// Returns what retention has removed from a generation.
@@ -105,11 +106,11 @@ fn source(connection: &Connection, generation: GenerationId) -> rusqlite::Result
     find.query_row([generation.as_str()], |row| row.get(0)).optional()
 }
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Coverage> {
+fn read_coverage(row: &rusqlite::Row<'_>) -> rusqlite::Result<Coverage> {
     let lines = number(row, 1)?;
-    let place = |column: usize| row.get::<_, Option<i64>>(column).map(|place| place.map(i64::cast_unsigned));
+    let offset = |column: usize| row.get::<_, Option<i64>>(column).map(|offset| offset.map(i64::cast_unsigned));
     // The unique index rules out duplicate offsets.
-    Ok(Coverage { lines, bytes: number(row, 2)?, distinct: lines, first: place(3)?, last_end: place(4)? })
+    Ok(Coverage { lines, bytes: number(row, 2)?, distinct: lines, first: offset(3)?, last_end: offset(4)? })
 }
 
 fn number(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {

@@ -9,7 +9,7 @@ use crate::disposition::{Cause, WriteError};
 use crate::error::{OpenError, SearchError};
 
 /// Whether a retry may succeed without anyone's intervention.
-fn passes(error: &rusqlite::Error) -> bool {
+fn is_transient(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(
@@ -46,14 +46,14 @@ pub(crate) fn file_error(path: &Path, error: &io::Error) -> OpenError {
 /// operator.
 pub(crate) fn write_error(error: &rusqlite::Error) -> WriteError {
     let cause = cause(error);
-    if passes(error) { WriteError::Unavailable(cause) } else { WriteError::Refused(cause) }
+    if is_transient(error) { WriteError::Unavailable(cause) } else { WriteError::Refused(cause) }
 }
 
 /// Converts an error of a search with this time limit.
 pub(crate) fn search_error(error: &rusqlite::Error, deadline_seconds: u64) -> SearchError {
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => SearchError::TimedOut { seconds: deadline_seconds },
-        _ if passes(error) => SearchError::Unavailable(cause_without_path(error)),
+        _ if is_transient(error) => SearchError::Unavailable(cause_without_path(error)),
         _ => SearchError::Refused(cause_without_path(error)),
     }
 }

@@ -15,7 +15,7 @@ use crate::file_mode::{FileMode, sync_dir};
 use crate::sqlite::failure::file_error;
 
 /// Suffixes of the WAL and the shared memory.
-const BESIDE: [&str; 2] = ["-wal", "-shm"];
+const SIDECAR_SUFFIXES: [&str; 2] = ["-wal", "-shm"];
 
 /// Length of a database header up to and including the application id; the rest is not examined.
 const HEADER_BYTES: usize = 72;
@@ -26,7 +26,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 pub(crate) struct FileId {
     device: u64,
     inode: u64,
-    made: Option<SystemTime>,
+    created: Option<SystemTime>,
 }
 
 impl FileId {
@@ -35,11 +35,11 @@ impl FileId {
     /// # Errors
     /// When the path can't be examined, for example for missing permissions.
     #[cfg(unix)]
-    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn from_path(path: &Path) -> io::Result<Option<Self>> {
         use std::os::unix::fs::MetadataExt as _;
         match std::fs::metadata(path) {
             Ok(metadata) => {
-                Ok(Some(Self { device: metadata.dev(), inode: metadata.ino(), made: metadata.created().ok() }))
+                Ok(Some(Self { device: metadata.dev(), inode: metadata.ino(), created: metadata.created().ok() }))
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error),
@@ -51,8 +51,8 @@ impl FileId {
     /// # Errors
     /// When the path can't be examined.
     #[cfg(not(unix))]
-    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
-        Ok(path.try_exists()?.then_some(Self { device: 0, inode: 0, made: None }))
+    pub(crate) fn from_path(path: &Path) -> io::Result<Option<Self>> {
+        Ok(path.try_exists()?.then_some(Self { device: 0, inode: 0, created: None }))
     }
 }
 
@@ -60,7 +60,7 @@ impl FileId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileIds {
     pub(crate) database: FileId,
-    beside: [Option<FileId>; 2],
+    sidecars: [Option<FileId>; 2],
 }
 
 impl FileIds {
@@ -68,10 +68,10 @@ impl FileIds {
     ///
     /// # Errors
     /// When the path can't be examined, for example for missing permissions.
-    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
-        let Some(database) = FileId::of(path)? else { return Ok(None) };
-        let Some([wal, shm]) = beside(path) else { return Ok(Some(Self { database, beside: [None; 2] })) };
-        Ok(Some(Self { database, beside: [FileId::of(&wal)?, FileId::of(&shm)?] }))
+    pub(crate) fn from_path(path: &Path) -> io::Result<Option<Self>> {
+        let Some(database) = FileId::from_path(path)? else { return Ok(None) };
+        let Some([wal, shm]) = sidecars(path) else { return Ok(Some(Self { database, sidecars: [None; 2] })) };
+        Ok(Some(Self { database, sidecars: [FileId::from_path(&wal)?, FileId::from_path(&shm)?] }))
     }
 }
 
@@ -102,7 +102,7 @@ impl Change {
              reports lines that were stored before and are not in it",
             path.display()
         );
-        Cause::new(0, reason).of_kind(CauseKind::FileReplaced)
+        Cause::new(0, reason).with_kind(CauseKind::FileReplaced)
     }
 }
 
@@ -110,7 +110,7 @@ impl Change {
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     path: PathBuf,
-    beside: [PathBuf; 2],
+    sidecars: [PathBuf; 2],
     ids: FileIds,
     /// Dropped after the connections: closing it releases the locks that this process has on the file.
     header: File,
@@ -119,21 +119,22 @@ pub(crate) struct OpenFiles {
 impl OpenFiles {
     /// Returns whether the path leads to other files now.
     pub(crate) fn change(&self) -> Option<Change> {
-        let Ok(Some(database)) = FileId::of(&self.path) else { return Some(Change::Missing) };
+        let Ok(Some(database)) = FileId::from_path(&self.path) else { return Some(Change::Missing) };
         if database != self.ids.database {
             return Some(Change::Replaced);
         }
         if !is_store(&self.header) {
             return Some(Change::Overwritten);
         }
-        let is_other = |place: usize| FileId::of(&self.beside[place]).ok().flatten() != self.ids.beside[place];
+        let is_other =
+            |index: usize| FileId::from_path(&self.sidecars[index]).ok().flatten() != self.ids.sidecars[index];
         (is_other(0) || is_other(1)).then_some(Change::WalReplaced)
     }
 
     /// Deletes the WAL and the shared memory of this database, so that they are not used for another one.
-    pub(crate) fn remove_beside(&self) {
-        for (path, id) in self.beside.iter().zip(self.ids.beside) {
-            if id.is_some() && FileId::of(path).ok().flatten() == id {
+    pub(crate) fn remove_sidecars(&self) {
+        for (path, id) in self.sidecars.iter().zip(self.ids.sidecars) {
+            if id.is_some() && FileId::from_path(path).ok().flatten() == id {
                 // If this fails, the next open reports the problem.
                 let _ = std::fs::remove_file(path);
             }
@@ -143,42 +144,43 @@ impl OpenFiles {
 
 /// A file that is about to be opened as a store.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct PendingFile {
     path: PathBuf,
     database: FileId,
     header: File,
 }
 
-impl Found {
+impl PendingFile {
     /// Finds the file at a path, or creates it in an existing directory. Before creating it, deletes the WAL and the
     /// shared memory of a former database of the same name.
-    pub(crate) fn or_made(path: &Path, mode: FileMode) -> Result<Self, OpenError> {
+    pub(crate) fn open_or_create(path: &Path, mode: FileMode) -> Result<Self, OpenError> {
         let refused = |error: io::Error| file_error(path, &error);
-        if FileId::of(path).map_err(refused)?.is_none() {
+        if FileId::from_path(path).map_err(refused)?.is_none() {
             let folder = folder(path);
             if !folder.is_dir() {
                 return Err(OpenError::NoFolder { path: folder.to_owned() });
             }
             // Otherwise, the WAL of the deleted database would be used for the new one.
-            for left in beside(path).into_iter().flatten() {
+            for left in sidecars(path).into_iter().flatten() {
                 let _ = std::fs::remove_file(left);
             }
             drop(mode.open_or_create(OpenOptions::new().write(true), path).map_err(refused)?);
             sync_dir(folder).map_err(refused)?;
         }
-        let database =
-            FileId::of(path).and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into())).map_err(refused)?;
+        let database = FileId::from_path(path)
+            .and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(refused)?;
         Ok(Self { path: path.to_owned(), database, header: File::open(path).map_err(refused)? })
     }
 
     /// Identifies the files once connections are open and have read the database.
-    pub(crate) fn opened(self) -> Result<OpenFiles, OpenError> {
+    pub(crate) fn into_open_files(self) -> Result<OpenFiles, OpenError> {
         let Self { path, database, header } = self;
         let moved = || OpenError::Replaced { path: path.clone() };
-        let beside = beside(&path).ok_or_else(moved)?;
-        let ids = FileIds::of(&path).ok().flatten().filter(|ids| ids.database == database).ok_or_else(moved)?;
-        let files = OpenFiles { path: path.clone(), beside, ids, header };
-        let is_whole = ids.beside.iter().all(Option::is_some) && files.change().is_none();
+        let sidecars = sidecars(&path).ok_or_else(moved)?;
+        let ids = FileIds::from_path(&path).ok().flatten().filter(|ids| ids.database == database).ok_or_else(moved)?;
+        let files = OpenFiles { path: path.clone(), sidecars, ids, header };
+        let is_whole = ids.sidecars.iter().all(Option::is_some) && files.change().is_none();
         if is_whole { Ok(files) } else { Err(moved()) }
     }
 }
@@ -205,10 +207,10 @@ pub(crate) fn is_broken_link(path: &Path) -> bool {
 }
 
 /// Returns the paths of the WAL and the shared memory: next to the file itself, even if the path is a link.
-fn beside(path: &Path) -> Option<[PathBuf; 2]> {
+fn sidecars(path: &Path) -> Option<[PathBuf; 2]> {
     let of_missing = || Some(std::fs::canonicalize(folder(path)).ok()?.join(path.file_name()?));
     let itself = std::fs::canonicalize(path).ok().or_else(of_missing)?;
-    Some(BESIDE.map(|suffix| {
+    Some(SIDECAR_SUFFIXES.map(|suffix| {
         let mut name = itself.clone().into_os_string();
         name.push(suffix);
         name.into()

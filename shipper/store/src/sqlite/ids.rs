@@ -1,14 +1,14 @@
 //! Maps request ids and trace ids to runs, so that finding one does not require examining every run.
 //!
-//! `ids` has rows of fingerprints, four bytes each, little-endian. A term with [hash] `h` has the 32-bit fingerprint
-//! `h >> 28`, and two partition numbers: its first 4 bits and its first 8. A row's `place` is `first << 10 | low`, where
-//! `first` is the id of the first line of:
+//! `ids` has rows of fingerprints, four bytes each, little-endian. The fingerprint of a term with [hash] `h` is
+//! `h >> 28`, in 32 bits; its two partition numbers are the first 4 and the first 8 bits of `h`. A row's `place` is
+//! `first << 10 | low`, where `first` is the id of the first line of:
 //!
 //! - a small run, with `low` 0: the fingerprints of all its ids;
 //! - a large run, with `low` 1 to 16: those of one of 16 partitions;
-//! - a group of up to 16 large runs, with `low` 256 to 511: those of one of 256 partitions, shifted left by 4 bits, with
-//!   the run's number within the group in the low bits. Once it is written, the rows of its runs for that partition are
-//!   deleted.
+//! - a group of up to 16 large runs, with `low` 256 to 511: those of one of 256 partitions, shifted left by 4 bits,
+//!   with the run's number within the group in the low bits. Once it is written, the rows of its runs for that
+//!   partition are deleted.
 //!
 //! A fingerprint may match without its id being there, which costs the examination of one run. If a row is missing, the
 //! run is examined as well. Finding an id therefore takes one row for each million lines, and one for each newer run.
@@ -87,16 +87,16 @@ pub(crate) fn put_small(connection: &Connection, first: i64, hashes: &[u64]) -> 
 }
 
 /// Records the ids of a small run, read from its terms.
-pub(crate) fn put_small_of(connection: &Connection, first: i64, key: i64) -> rusqlite::Result<()> {
+pub(crate) fn put_small_from_terms(connection: &Connection, first: i64, key: i64) -> rusqlite::Result<()> {
     let mut hashes = Vec::new();
     for field in FIELDS {
-        terms::each_with(connection, key, &[terms::code(field)], |term, _| hashes.push(hash(term)))?;
+        terms::each_with_prefix(connection, key, &[terms::code(field)], |term, _| hashes.push(hash(term)))?;
     }
     put_small(connection, first, &hashes)
 }
 
 /// Whether the ids of a run are recorded.
-pub(crate) fn are_told(connection: &Connection, first: i64, sizes: Sizes) -> rusqlite::Result<bool> {
+pub(crate) fn are_recorded(connection: &Connection, first: i64, sizes: Sizes) -> rusqlite::Result<bool> {
     let own = first << LOW_BITS;
     let group = (first - first % sizes.group) << LOW_BITS | GROUP_LOW;
     let select = "SELECT EXISTS (SELECT 1 FROM ids WHERE place BETWEEN ?1 AND ?2 OR place = ?3)";
@@ -107,7 +107,7 @@ pub(crate) fn are_told(connection: &Connection, first: i64, sizes: Sizes) -> rus
 pub(crate) fn put_large(connection: &Connection, first: i64, key: i64) -> rusqlite::Result<()> {
     let mut parts = [const { Vec::new() }; 16];
     for field in FIELDS {
-        terms::each_with(connection, key, &[terms::code(field)], |term, _| {
+        terms::each_with_prefix(connection, key, &[terms::code(field)], |term, _| {
             let hash = hash(term);
             if let Some(part) = usize::try_from(large_part(hash)).ok().and_then(|part| parts.get_mut(part)) {
                 part.push(fingerprint(hash));
@@ -148,7 +148,7 @@ pub(crate) fn remove_group(connection: &Connection, end: i64, sizes: Sizes) -> r
 }
 
 /// Combines one partition of the ids of a complete group. Returns whether there was one.
-pub(crate) fn group_some(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
+pub(crate) fn group_next(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
     let count = sizes.group / sizes.large;
     let groups =
         r#"SELECT first / ?1 FROM runs INDEXED BY runs_directory WHERE lines = ?2 GROUP BY 1 HAVING count(*) = ?3"#;
@@ -187,16 +187,16 @@ fn group_part_of(connection: &Connection, first: i64, low: i64, sizes: Sizes) ->
 }
 
 /// Returns the terms of which every matching line has at least one, if the filter requires any.
-pub(crate) fn asked(filter: &Filter) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn required_terms(filter: &Filter) -> Option<Vec<Vec<u8>>> {
     match filter {
-        Filter::All(parts) => parts.iter().find_map(asked),
+        Filter::All(parts) => parts.iter().find_map(required_terms),
         Filter::Is(field, values) if FIELDS.contains(field) && values.len() <= VALUES_MAX => {
-            let values = values.iter().filter(|value| field.holds(value));
+            let values = values.iter().filter(|value| field.fits(value));
             Some(values.map(|value| terms::term(terms::code(*field), value)).collect())
         }
         Filter::Any(parts) if !parts.is_empty() && parts.len() <= VALUES_MAX => {
-            let asked: Option<Vec<_>> = parts.iter().map(asked).collect();
-            asked.map(|terms| terms.concat())
+            let required_terms: Option<Vec<_>> = parts.iter().map(required_terms).collect();
+            required_terms.map(|terms| terms.concat())
         }
         _ => None,
     }
@@ -219,17 +219,17 @@ pub(crate) fn may_have(
                 continue;
             }
             *may = if run.is_of(sizes.small) {
-                has(connection, run.first, 0, hash)?
+                may_contain(connection, run.first, 0, hash)?
             } else if run.is_of(sizes.large) {
                 let first = run.first - run.first % sizes.group;
                 let numbers = match group.filter(|(group, _)| *group == first) {
                     Some((_, numbers)) => numbers,
-                    None => numbers_of(connection, first, hash)?,
+                    None => run_numbers(connection, first, hash)?,
                 };
                 group = Some((first, numbers));
                 match numbers {
                     Some(numbers) => numbers >> ((run.first - first) / sizes.large) & 1 == 1,
-                    None => has(connection, run.first, LARGE_LOW + large_part(hash), hash)?,
+                    None => may_contain(connection, run.first, LARGE_LOW + large_part(hash), hash)?,
                 }
             } else {
                 true
@@ -249,21 +249,21 @@ pub(crate) fn pad(may: &mut [bool], terms: &[Vec<u8>]) {
     after.iter_mut().chain(before).filter(|may| !**may).take(missing).for_each(|may| *may = true);
 }
 
-fn has(connection: &Connection, first: i64, low: i64, hash: u64) -> rusqlite::Result<bool> {
+fn may_contain(connection: &Connection, first: i64, low: i64, hash: u64) -> rusqlite::Result<bool> {
     let mut found = false;
-    let told = each(connection, first, low, |own| found |= own == fingerprint(hash))?;
-    Ok(found || !told)
+    let is_recorded = each(connection, first, low, |own| found |= own == fingerprint(hash))?;
+    Ok(found || !is_recorded)
 }
 
 /// Returns the numbers of a group's runs that may have a term, as bits.
-fn numbers_of(connection: &Connection, first: i64, hash: u64) -> rusqlite::Result<Option<u32>> {
-    let (mut numbers, asked) = (0, fingerprint(hash) << 4);
-    let told = each(connection, first, GROUP_LOW + group_part(hash), |own| {
-        if own & !15 == asked {
+fn run_numbers(connection: &Connection, first: i64, hash: u64) -> rusqlite::Result<Option<u32>> {
+    let (mut numbers, required_terms) = (0, fingerprint(hash) << 4);
+    let is_recorded = each(connection, first, GROUP_LOW + group_part(hash), |own| {
+        if own & !15 == required_terms {
             numbers |= 1 << (own & 15);
         }
     })?;
-    Ok(told.then_some(numbers))
+    Ok(is_recorded.then_some(numbers))
 }
 
 #[cfg(test)]
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn an_id_maps_to_its_small_large_and_grouped_runs() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::sqlite::schema::make(&mut connection).unwrap();
+        crate::sqlite::schema::create(&mut connection).unwrap();
         let times = [7; 64];
         // A group of large runs, a single large run, and a small one. Each line has an id of its own, and all share
         // another.
@@ -301,7 +301,11 @@ mod tests {
             crate::sqlite::runs::write_run(&connection, &run, sets).unwrap();
             if lines == SIZES.large {
                 remove(&connection, first, first + 1).unwrap();
-                assert_eq!(found(&connection, -2).first(), Some(&first), "of what is not told, nothing is ruled out");
+                assert_eq!(
+                    found(&connection, -2).first(),
+                    Some(&first),
+                    "of what is not is_recorded, nothing is ruled out"
+                );
                 put_large(&connection, first, first).unwrap();
             }
         }
@@ -316,7 +320,7 @@ mod tests {
         };
         check();
         let mut parts = 0;
-        while group_some(&connection, SIZES).unwrap() {
+        while group_next(&connection, SIZES).unwrap() {
             parts += 1;
             check();
         }
@@ -325,7 +329,7 @@ mod tests {
             connection.query_row(&format!("SELECT count(*) FROM ids WHERE {of}"), [], |row| row.get(0)).unwrap()
         };
         assert_eq!((rows("place & 1023 >= 256"), rows("place & 1023 < 256")), (256, 16 + 1));
-        assert!(all.iter().all(|first| are_told(&connection, *first, SIZES).unwrap()));
+        assert!(all.iter().all(|first| are_recorded(&connection, *first, SIZES).unwrap()));
         remove_group(&connection, 1_024, SIZES).unwrap();
         assert_eq!(rows("1"), 16 + 1);
     }
@@ -349,7 +353,7 @@ mod tests {
 
     #[test]
     fn filters_that_match_without_an_id_are_not_looked_up() {
-        let asked = |query: &str| asked(&query.parse().unwrap()).map(|terms| terms.len());
+        let required_terms = |query: &str| required_terms(&query.parse().unwrap()).map(|terms| terms.len());
         for (query, terms) in [
             ("request_id:a", Some(1)),
             ("request_id:a level:error", Some(1)),
@@ -359,7 +363,7 @@ mod tests {
             ("request_id:*", None),
             ("span_id:a", None),
         ] {
-            assert_eq!(asked(query), terms, "{query}");
+            assert_eq!(required_terms(query), terms, "{query}");
         }
     }
 

@@ -1,17 +1,17 @@
 //! Parses a document for the embedded store: the contract's fields and all searchable ones, in one pass.
 //!
-//! Documents with unusual content (lists of values, a number instead of a string, dotted names) are left to [`Facts`],
-//! which is slower and defines the result; a test compares the two.
+//! Documents with unusual content (lists of values, a number instead of a string, dotted names) are left to
+//! [`DocumentFields`], which is slower and defines the result; a test compares the two.
 
-mod quick;
+mod fast_path;
 
 use std::borrow::Cow;
 
 use crate::id::GenerationId;
 use crate::normalise::normalise;
-use crate::query::{Facts, Field, Number, NumberField};
+use crate::query::{DocumentFields, Field, Number, NumberField};
 use crate::record::read;
-use crate::sqlite::line::quick::quick;
+use crate::sqlite::line::fast_path::parse as parse_fast;
 use crate::timestamp::Timestamp;
 
 /// The indexed content of a line.
@@ -29,16 +29,16 @@ pub(crate) struct Line<'a> {
 ///
 /// # Errors
 /// When it is not a JSON object.
-pub(crate) fn take(document: &[u8], generation: GenerationId) -> Result<Taken<'_>, String> {
+pub(crate) fn parse(document: &[u8], generation: GenerationId) -> Result<Parsed<'_>, String> {
     let text = std::str::from_utf8(document).map_err(|error| error.to_string())?;
-    if let Some(line) = quick(text) {
-        return Ok(Taken::AsItIs(line, text));
+    if let Some(line) = parse_fast(text) {
+        return Ok(Parsed::Unchanged(line, text));
     }
     if let Some(record) = read(text).filter(|_| !has_event_value(text)) {
-        return Ok(Taken::AsItIs(Line::of(record.time, text), text));
+        return Ok(Parsed::Unchanged(Line::from_fields(record.time, text), text));
     }
     let (record, text) = normalise(text, generation)?;
-    Ok(Taken::Normalised(record.time, text))
+    Ok(Parsed::Normalised(record.time, text))
 }
 
 /// Whether a document's `event` is not an object. Such a value is set aside, as in the ingest pipeline.
@@ -53,37 +53,38 @@ fn has_event_value(document: &str) -> bool {
 }
 
 /// A parsed document.
-pub(crate) enum Taken<'a> {
+pub(crate) enum Parsed<'a> {
     /// It meets the contract.
-    AsItIs(Line<'a>, &'a str),
+    Unchanged(Line<'a>, &'a str),
     /// Its time and its normalised text.
     Normalised(Timestamp, String),
 }
 
 impl<'a> Line<'a> {
-    /// Extracts the content of a document with [`Facts`].
-    pub(crate) fn of(time: Timestamp, document: &'a str) -> Self {
-        let facts = Facts::of(document);
+    /// Extracts the content of a document with [`DocumentFields`].
+    pub(crate) fn from_fields(time: Timestamp, document: &'a str) -> Self {
+        let facts = DocumentFields::parse(document);
         let owned = |value: &str| Cow::Owned(value.to_owned());
         let texts = Field::ALL.into_iter().flat_map(|field| facts.values(field).map(move |value| (field, value)));
         Self {
             time: time.unix_micros(),
             message: owned(facts.message()),
             texts: texts.map(|(field, value)| (field, owned(value))).collect(),
-            statuses: facts.numbers(NumberField::Status).filter_map(whole).collect(),
+            statuses: facts.numbers(NumberField::Status).filter_map(to_status).collect(),
             durations: facts.numbers(NumberField::DurationMs).map(Number::get).collect(),
         }
     }
 
     /// Extracts the content of a stored line with this time.
-    pub(crate) fn stored(time: i64, document: &'a str) -> Self {
-        let line = quick(document).unwrap_or_else(|| Self::of(Timestamp::from_unix_micros(time), document));
+    pub(crate) fn from_stored(time: i64, document: &'a str) -> Self {
+        let line =
+            parse_fast(document).unwrap_or_else(|| Self::from_fields(Timestamp::from_unix_micros(time), document));
         Self { time, ..line }
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a status is a whole number of 32 bits")]
-fn whole(number: Number) -> Option<i32> {
+#[expect(clippy::cast_possible_truncation, reason = "a status is a to_status number of 32 bits")]
+fn to_status(number: Number) -> Option<i32> {
     Some(number.get() as i32)
 }
 
@@ -99,9 +100,9 @@ mod tests {
             )
         };
         let generation = GenerationId::new(1, &[7; 10]);
-        let taken = |text: &str| match take(text.as_bytes(), generation).unwrap() {
-            Taken::AsItIs(_, text) => text.to_owned(),
-            Taken::Normalised(_, text) => text,
+        let taken = |text: &str| match parse(text.as_bytes(), generation).unwrap() {
+            Parsed::Unchanged(_, text) => text.to_owned(),
+            Parsed::Normalised(_, text) => text,
         };
         for kept in ["null", r#"{"kind":"x"}"#] {
             assert_eq!(taken(&record(kept)), record(kept));
@@ -123,8 +124,8 @@ mod tests {
 
     #[test]
     fn the_fast_path_agrees_with_the_facts() {
-        let quick = sorted(quick(USUAL).unwrap());
-        let slow = Line::of(Timestamp::from_unix_micros(quick.time), USUAL);
+        let quick = sorted(parse_fast(USUAL).unwrap());
+        let slow = Line::from_fields(Timestamp::from_unix_micros(quick.time), USUAL);
         assert_eq!(quick, slow);
         assert_eq!((quick.statuses, quick.durations), (vec![404], vec![1.25]));
     }
@@ -147,7 +148,7 @@ mod tests {
         ] {
             let line = USUAL.replacen(from, to, 1);
             assert_ne!(line, USUAL);
-            assert_eq!(quick(&line), None, "{line}");
+            assert_eq!(parse_fast(&line), None, "{line}");
         }
     }
 }

@@ -30,23 +30,23 @@ const STALE_BLOCKS: i64 = 512;
 
 /// Whether a step is due after the small run that ends here.
 pub(crate) fn is_due(end: i64, sizes: Sizes) -> bool {
-    end / sizes.small % (sizes.smalls() / TURNS).max(1) == 0
+    end / sizes.small % (sizes.small_per_large() / TURNS).max(1) == 0
 }
 
 /// Runs one step. Returns whether there was anything to do.
 pub(crate) fn step(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
-    Ok(clear(connection, STALE_BLOCKS)? || merge(connection, sizes)? || ids::group_some(connection, sizes)?)
+    Ok(clear(connection, STALE_BLOCKS)? || merge(connection, sizes)? || ids::group_next(connection, sizes)?)
 }
 
 /// Returns a range of keys of deleted runs whose terms still exist, end exclusive.
-pub(crate) fn stale(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
+pub(crate) fn stale_range(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
     let stale = r#"SELECT first, "end" FROM stale LIMIT 1"#;
     connection.prepare_cached(stale)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
 /// Reads the blocks that [`clear`] deletes next.
 pub(crate) fn read_stale(connection: &Connection, blocks: i64) -> rusqlite::Result<()> {
-    let Some((first, end)) = stale(connection)? else { return Ok(()) };
+    let Some((first, end)) = stale_range(connection)? else { return Ok(()) };
     let mut data = connection.prepare_cached("SELECT data FROM terms WHERE run >= ?1 AND run < ?2 LIMIT ?3")?;
     let mut data = data.query([first, end, blocks])?;
     while let Some(row) = data.next()? {
@@ -57,7 +57,7 @@ pub(crate) fn read_stale(connection: &Connection, blocks: i64) -> rusqlite::Resu
 
 /// Deletes some terms of deleted runs. Returns whether there were any.
 pub(crate) fn clear(connection: &Connection, blocks: i64) -> rusqlite::Result<bool> {
-    let Some((first, end)) = stale(connection)? else { return Ok(false) };
+    let Some((first, end)) = stale_range(connection)? else { return Ok(false) };
     let delete = "DELETE FROM terms WHERE rowid IN (SELECT rowid FROM terms WHERE run >= ?1 AND run < ?2 LIMIT ?3)";
     let deleted = connection.prepare_cached(delete)?.execute(params![first, end, blocks])?;
     if i64::try_from(deleted).unwrap_or(i64::MAX) < blocks {
@@ -67,16 +67,16 @@ pub(crate) fn clear(connection: &Connection, blocks: i64) -> rusqlite::Result<bo
 }
 
 /// Returns the first line's id of the oldest large run whose small runs are complete.
-fn due(connection: &Connection, sizes: Sizes) -> rusqlite::Result<Option<i64>> {
+fn next_due(connection: &Connection, sizes: Sizes) -> rusqlite::Result<Option<i64>> {
     let select = "SELECT first / ?1 * ?1 FROM runs INDEXED BY runs_directory WHERE lines = ?2 AND ?2 < ?1
                   GROUP BY 1 HAVING count(*) = ?3 ORDER BY 1 LIMIT 1";
     let mut statement = connection.prepare_cached(select)?;
-    statement.query_row(params![sizes.large, sizes.small, sizes.smalls()], |row| row.get(0)).optional()
+    statement.query_row(params![sizes.large, sizes.small, sizes.small_per_large()], |row| row.get(0)).optional()
 }
 
 /// Merges some terms of a large run. Returns whether there was a run to merge.
 fn merge(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
-    let Some(first) = due(connection, sizes)? else { return Ok(false) };
+    let Some(first) = next_due(connection, sizes)? else { return Ok(false) };
     let (end, key) = (first + sizes.large, runs::merged_key(first));
     let after = terms::last(connection, key)?;
     let blocks = "SELECT count(*) FROM terms WHERE run >= ?1 AND run < ?2";
@@ -87,20 +87,20 @@ fn merge(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
     for run in runs::infos(connection, first..end)? {
         let base = u16::try_from(run.first - first).unwrap_or(u16::MAX);
         let reader = TermReader::after(connection, run.terms, after.as_deref())?;
-        cursors.extend(reader.map(|reader| Cursor { reader, base, lines: run.lines }));
+        cursors.extend(reader.map(|reader| MergeCursor { reader, base, lines: run.lines }));
     }
     let mut writer = BlockWriter::new(connection, key);
-    let (mut term, mut places, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut term, mut indices, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     while left > 0
         && let Some(cursor) = cursors.peek()
     {
         term.clear();
         term.extend_from_slice(cursor.reader.term());
-        places.clear();
+        indices.clear();
         while let Some(mut cursor) = cursors.peek_mut()
             && cursor.reader.term() == term
         {
-            cursor.add_to(&mut places);
+            cursor.add_to(&mut indices);
             let read = cursor.reader.blocks();
             if !cursor.reader.advance(connection)? {
                 drop(PeekMut::pop(cursor));
@@ -109,24 +109,24 @@ fn merge(connection: &Connection, sizes: Sizes) -> rusqlite::Result<bool> {
             }
         }
         bytes.clear();
-        bits::encode(&mut bytes, &places, usize::try_from(sizes.large).unwrap_or(bits::RUN_MAX));
+        bits::encode(&mut bytes, &indices, usize::try_from(sizes.large).unwrap_or(bits::RUN_MAX));
         writer.push(&term, &bytes)?;
     }
     writer.finish()?;
     if cursors.is_empty() {
-        put_in_place(connection, first..end, key)?;
+        replace_small_runs(connection, first..end, key)?;
     }
     Ok(true)
 }
 
 /// Replaces the small runs by the large run, whose terms are complete.
-fn put_in_place(connection: &Connection, lines: Range<i64>, key: i64) -> rusqlite::Result<()> {
+fn replace_small_runs(connection: &Connection, lines: Range<i64>, key: i64) -> rusqlite::Result<()> {
     let (mut times, mut durations) = (Vec::new(), Vec::new());
     for run in runs::infos(connection, lines.clone())? {
         let base = u16::try_from(run.first - lines.start).unwrap_or(u16::MAX);
         times.extend(runs::times(connection, run.first)?);
         let own = runs::durations(connection, run.first)?;
-        durations.extend(own.into_iter().map(|(place, value)| (base + place, value)));
+        durations.extend(own.into_iter().map(|(index, value)| (base + index, value)));
     }
     runs::remove(connection, lines.clone())?;
     runs::put(connection, &Run { first: lines.start, times: &times, durations: &durations }, Some(key))?;
@@ -136,39 +136,39 @@ fn put_in_place(connection: &Connection, lines: Range<i64>, key: i64) -> rusqlit
 
 /// A small run's terms, and the index of its first line in the large run. The smallest term comes first, and the
 /// earliest run among equal ones. The order is reversed, because a heap returns the greatest element.
-struct Cursor {
+struct MergeCursor {
     reader: TermReader,
     base: u16,
     lines: usize,
 }
 
-impl Cursor {
-    fn add_to(&self, places: &mut Vec<u16>) {
-        bits::each(self.reader.set(), self.lines, |place| {
-            places.push(self.base + u16::try_from(place).unwrap_or(0));
+impl MergeCursor {
+    fn add_to(&self, indices: &mut Vec<u16>) {
+        bits::each(self.reader.set(), self.lines, |index| {
+            indices.push(self.base + u16::try_from(index).unwrap_or(0));
         });
     }
 }
 
-impl Ord for Cursor {
+impl Ord for MergeCursor {
     fn cmp(&self, other: &Self) -> Ordering {
         other.reader.term().cmp(self.reader.term()).then(other.base.cmp(&self.base))
     }
 }
 
-impl PartialOrd for Cursor {
+impl PartialOrd for MergeCursor {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Cursor {
+impl PartialEq for MergeCursor {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Cursor {}
+impl Eq for MergeCursor {}
 
 #[cfg(test)]
 mod tests {
@@ -187,9 +187,9 @@ mod tests {
         for run in runs::infos(connection, 0..i64::MAX).unwrap() {
             let add = |term: &[u8], set: &[u8]| {
                 let ids = all.entry(term.to_vec()).or_default();
-                bits::each(set, run.lines, |place| ids.push(run.first + i64::try_from(place).unwrap()));
+                bits::each(set, run.lines, |index| ids.push(run.first + i64::try_from(index).unwrap()));
             };
-            terms::each_with(connection, run.terms, &[], add).unwrap();
+            terms::each_with_prefix(connection, run.terms, &[], add).unwrap();
         }
         all
     }
@@ -201,7 +201,7 @@ mod tests {
     /// Creates more lines than a large run, each with many words, in small runs.
     fn filled() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
-        schema::make(&mut connection).unwrap();
+        schema::create(&mut connection).unwrap();
         let mut tail = Tail::read(&connection, 0).unwrap();
         for line in 0..SIZES.large + SIZES.small {
             let words: Vec<_> = (0..60).map(|word| format!("word{}", (line * 7 + word * 13) % 1_500)).collect();
@@ -211,7 +211,7 @@ mod tests {
                 words.join(" "),
                 line / 2
             );
-            tail.add(&Line::stored(line * 1_000, &document), &document);
+            tail.add(&Line::from_stored(line * 1_000, &document), &document);
             if tail.is_full(SIZES.small) {
                 tail.seal(&connection).unwrap();
             }
@@ -258,7 +258,7 @@ mod tests {
         assert!(step(&connection, SIZES).unwrap());
         assert!(count(&connection, "terms WHERE run < 0") > 0);
         runs::remove(&connection, 0..16).unwrap();
-        runs::give_up_merge(&connection, 0, SIZES).unwrap();
+        runs::discard_merge(&connection, 0, SIZES).unwrap();
         while step(&connection, SIZES).unwrap() {}
         assert_eq!(count(&connection, "terms WHERE run < 16") + count(&connection, "stale"), 0);
         assert_eq!(count(&connection, "runs"), 16);

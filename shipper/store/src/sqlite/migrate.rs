@@ -10,16 +10,16 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::sqlite::ids;
 use crate::sqlite::line::Line;
 use crate::sqlite::runs;
-use crate::sqlite::schema::{self, Found, TABLES_2, TABLES_3};
+use crate::sqlite::schema::{self, SchemaState, TABLES_2, TABLES_3};
 use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
-use crate::sqlite::write::{current, seal};
+use crate::sqlite::write::{current_tail, seal};
 
 /// Number of lines moved in one transaction.
 const STEP_LINES: i64 = 10_000;
 
 /// Removes the tables of version 1 except for its lines and sources.
-const MAKE_ROOM: &str = "
+const DROP_VERSION_1: &str = "
 DROP VIEW lines;
 DROP TABLE logs_text;
 DROP INDEX logs_by_request;
@@ -30,47 +30,47 @@ ALTER TABLE logs RENAME TO logs_v1;
 ";
 
 /// Upgrades the file if it has an older version.
-pub(crate) fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
+pub(crate) fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if let Found::Old(version) = schema::look(&transaction)? {
+    if let SchemaState::Old(version) = schema::inspect(&transaction)? {
         if version == 1 {
-            transaction.execute_batch(MAKE_ROOM)?;
+            transaction.execute_batch(DROP_VERSION_1)?;
             transaction.execute_batch(TABLES_2)?;
         }
         transaction.execute_batch(TABLES_3)?;
     }
-    if schema::look(&transaction)? != Found::Current {
+    if schema::inspect(&transaction)? != SchemaState::Current {
         return Ok(());
     }
-    let waits = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_v1'";
-    let waits: i64 = transaction.query_row(waits, [], |row| row.get(0))?;
+    let pending = "SELECT count(*) FROM sqlite_schema WHERE name = 'logs_v1'";
+    let pending: i64 = transaction.query_row(pending, [], |row| row.get(0))?;
     transaction.commit()?;
-    let (mut tail, mut more) = (None, waits > 0);
+    let (mut tail, mut more) = (None, pending > 0);
     while more {
-        let (now, goes_on) = step(connection, tail.take())?;
-        (tail, more) = (Some(now), goes_on);
+        let (moved, has_more) = move_lines(connection, tail.take())?;
+        (tail, more) = (Some(moved), has_more);
     }
-    tell_ids(connection)
+    record_ids(connection)
 }
 
 /// Records the ids of runs where they are missing, which are the first ones.
-fn tell_ids(connection: &mut Connection) -> rusqlite::Result<()> {
-    let sizes = Sizes::of(connection)?;
+fn record_ids(connection: &mut Connection) -> rusqlite::Result<()> {
+    let sizes = Sizes::read(connection)?;
     let all = runs::infos(connection, 0..i64::MAX)?;
     for run in all.iter().filter(|run| run.terms == run.first) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if !ids::are_told(&transaction, run.first, sizes)? {
+        if !ids::are_recorded(&transaction, run.first, sizes)? {
             if run.is_of(sizes.large) {
                 ids::put_large(&transaction, run.first, run.terms)?;
             } else {
-                ids::put_small_of(&transaction, run.first, run.terms)?;
+                ids::put_small_from_terms(&transaction, run.first, run.terms)?;
             }
         }
         transaction.commit()?;
     }
     loop {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let more = ids::group_some(&transaction, sizes)?;
+        let more = ids::group_next(&transaction, sizes)?;
         transaction.commit()?;
         if !more {
             return Ok(());
@@ -79,9 +79,9 @@ fn tell_ids(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Moves some lines. Returns whether there are more.
-fn step(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Tail, bool)> {
+fn move_lines(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Tail, bool)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let (mut tail, sizes) = (current(&transaction, tail)?, Sizes::of(&transaction)?);
+    let (mut tail, sizes) = (current_tail(&transaction, tail)?, Sizes::read(&transaction)?);
     let mut last = None;
     {
         let select = r#"SELECT id, time, source, "offset", coalesce(document ->> '$.origin.length', 0), document
@@ -97,7 +97,7 @@ fn step(connection: &mut Connection, tail: Option<Tail>) -> rusqlite::Result<(Ta
             // A document of another program may contain anything there.
             let length = row.get_ref(4)?.as_i64().unwrap_or(0);
             insert.execute(params![tail.next(), time, source, offset, length, document])?;
-            tail.add(&Line::stored(time, document), document);
+            tail.add(&Line::from_stored(time, document), document);
             seal(&transaction, &mut tail, sizes)?;
         }
     }
@@ -141,13 +141,13 @@ mod tests {
     #[test]
     fn lines_of_version_1_are_moved_and_indexed() {
         let mut connection = old(2_500);
-        assert_eq!(schema::look(&connection).unwrap(), Found::Old(1));
-        bring_up(&mut connection).unwrap();
-        assert_eq!(schema::look(&connection).unwrap(), Found::Current);
+        assert_eq!(schema::inspect(&connection).unwrap(), SchemaState::Old(1));
+        upgrade(&mut connection).unwrap();
+        assert_eq!(schema::inspect(&connection).unwrap(), SchemaState::Current);
         assert_eq!((count(&connection, "logs"), count(&connection, "runs")), (2_500, 2));
         assert_eq!(count(&connection, "sqlite_schema WHERE name LIKE '%v1%' OR name LIKE 'logs_text%'"), 0);
         assert_eq!(count(&connection, "logs WHERE length = 9 AND time = id"), 2_500);
-        bring_up(&mut connection).unwrap();
+        upgrade(&mut connection).unwrap();
         assert_eq!(count(&connection, "logs"), 2_500);
     }
 
@@ -155,13 +155,13 @@ mod tests {
     fn an_interrupted_upgrade_continues() {
         let mut connection = old(25_000);
         let transaction = connection.transaction().unwrap();
-        transaction.execute_batch(MAKE_ROOM).unwrap();
+        transaction.execute_batch(DROP_VERSION_1).unwrap();
         transaction.execute_batch(TABLES_2).unwrap();
         transaction.execute_batch(TABLES_3).unwrap();
         transaction.commit().unwrap();
-        assert!(step(&mut connection, None).unwrap().1);
+        assert!(move_lines(&mut connection, None).unwrap().1);
         assert_eq!((count(&connection, "logs"), count(&connection, "logs_v1")), (10_000, 15_000));
-        bring_up(&mut connection).unwrap();
+        upgrade(&mut connection).unwrap();
         assert_eq!((count(&connection, "logs"), count(&connection, "runs")), (25_000, 24));
         assert_eq!(count(&connection, "sqlite_schema WHERE name = 'logs_v1'"), 0);
     }
@@ -188,14 +188,14 @@ mod tests {
                           VALUES (?1, ?2, 1, 2, x'', x'')";
             connection.execute(insert, [first, lines]).unwrap();
         }
-        assert_eq!(schema::look(&connection).unwrap(), Found::Old(2));
-        bring_up(&mut connection).unwrap();
-        assert_eq!(schema::look(&connection).unwrap(), Found::Current);
+        assert_eq!(schema::inspect(&connection).unwrap(), SchemaState::Old(2));
+        upgrade(&mut connection).unwrap();
+        assert_eq!(schema::inspect(&connection).unwrap(), SchemaState::Current);
         let infos = runs::infos(&connection, 0..i64::MAX).unwrap();
         assert_eq!(infos.iter().map(|run| (run.first, run.is_of(65_536))).collect::<Vec<_>>(), {
             runs.iter().map(|(first, lines)| (*first, *lines == 65_536)).collect::<Vec<_>>()
         });
-        let sizes = Sizes::of(&connection).unwrap();
+        let sizes = Sizes::read(&connection).unwrap();
         for (place, (first, _)) in runs.iter().enumerate() {
             let may = ids::may_have(&connection, sizes, &infos, &[id(first + 7)]).unwrap();
             assert_eq!(may.iter().position(|may| *may), Some(place));
@@ -203,7 +203,7 @@ mod tests {
             assert!(terms::find(&connection, infos[place].terms, &id(first + 7)).unwrap().is_some());
         }
         assert_eq!(count(&connection, "ids"), 256 + 1, "a group and a small run");
-        bring_up(&mut connection).unwrap();
+        upgrade(&mut connection).unwrap();
         assert_eq!(count(&connection, "ids"), 256 + 1);
     }
 }

@@ -8,9 +8,9 @@
 //!
 //! In the order the data flows: `line` parses a document, which is added to the `tail` together with the user-named
 //! `fields`. Once the tail is full (`sizes`), it becomes a run (`runs`) with its `terms`; `bits` are the sets of lines
-//! that have a term. `merge` combines runs, and `ids` records which runs contain a request id. `reading` limits a read:
-//! which file may answer it, and until when. A `search` takes a `snapshot`, selects the matching lines of each run
-//! (`select`) and returns a page. `coverage` reports what is stored of a source, and `retain` deletes old lines.
+//! that have a term. `merge` combines runs, and `ids` records which runs contain a request id. `read_context` limits a
+//! read: which file may answer it, and until when. A `search` takes a `snapshot`, selects the matching lines of each
+//! run (`select`) and returns a page. `coverage` reports what is stored of a source, and `retention` deletes old lines.
 //! `checkpoint` keeps the WAL short.
 
 mod bits;
@@ -26,10 +26,10 @@ mod line;
 mod merge;
 mod migrate;
 mod patterns;
-mod read;
-mod reading;
+mod read_context;
+mod readers;
 mod requests;
-mod retain;
+mod retention;
 mod runs;
 mod schema;
 mod search;
@@ -42,8 +42,8 @@ mod terms;
 mod write;
 mod writer;
 
-pub use reading::hold_while_reading;
-pub use retain::{Keep, Retained};
+pub use read_context::with_read_guard;
+pub use retention::{RetentionPolicy, RetentionStep};
 pub use writer::FileChanges;
 
 use std::ops::Range;
@@ -51,26 +51,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::absence::Absence;
 use crate::batch::Batch;
-use crate::bootstrap::{BootstrapError, BootstrapMode, Outcome};
+use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapOutcome};
 use crate::counts::{Breakdown, Facet, FacetCounts, Facets, Histogram, RequestStats, Selection};
-use crate::coverage::{Coverage, Removed, Resting, Span};
+use crate::coverage::{Coverage, DocumentCount, Removed, Span};
 use crate::disposition::{Cause, CauseKind, Disposition, WriteError};
 use crate::error::{OpenError, ReadyError, SearchError};
-use crate::export::{ExportPage, ExportPlace};
+use crate::export::{ExportCursor, ExportPage};
 use crate::id::{GenerationId, LineId};
+use crate::missing_store::MissingStore;
 use crate::patterns::Patterns;
 use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
-use crate::search::{Around, Page, Room, Search};
+use crate::search::{Around, PageLimits, Search, SearchPage};
 use crate::settings::EngineSettings;
-use crate::sqlite::fields::Namings;
-use crate::sqlite::read::Readers;
-use crate::sqlite::reading::{Pin, Reading};
+use crate::sqlite::fields::IndexedFields;
+use crate::sqlite::read_context::{Pin, ReadContext};
+use crate::sqlite::readers::Readers;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::writer::{OTHER_FIELDS, Writer};
-use crate::tail::{Place, TailPage, TailPlace};
+use crate::tail::{TailCursor, TailPage, TailPosition};
 use crate::timestamp::Timestamp;
 
 /// An embedded store. Clones are cheap and share connections.
@@ -110,19 +110,19 @@ impl Sqlite {
     }
 
     /// Puts the user-named fields of the settings in place, or checks them.
-    pub(crate) async fn bootstrap(&self, mode: BootstrapMode) -> Result<Outcome, BootstrapError> {
-        let Some(writer) = self.writer.clone() else { return Ok(Outcome::InPlace) };
+    pub(crate) async fn bootstrap(&self, mode: BootstrapMode) -> Result<BootstrapOutcome, BootstrapError> {
+        let Some(writer) = self.writer.clone() else { return Ok(BootstrapOutcome::InPlace) };
         let wanted = self.wanted.clone();
         let named = blocking(move || match wanted {
-            Some(wanted) => writer.name(&wanted, mode == BootstrapMode::Apply),
+            Some(wanted) => writer.set_fields(&wanted, mode == BootstrapMode::Apply),
             // Opening the file may have failed because the disk was full.
             None => writer.check().map(|()| false),
         })
         .await;
         match named.map_err(BootstrapError::Unavailable)? {
-            Ok(false) => Ok(Outcome::InPlace),
-            Ok(true) if mode == BootstrapMode::Apply => Ok(Outcome::Updated),
-            Ok(true) => Err(BootstrapError::Refused(Cause::new(0, OTHER_FIELDS).of_kind(CauseKind::NotInPlace))),
+            Ok(false) => Ok(BootstrapOutcome::InPlace),
+            Ok(true) if mode == BootstrapMode::Apply => Ok(BootstrapOutcome::Updated),
+            Ok(true) => Err(BootstrapError::Refused(Cause::new(0, OTHER_FIELDS).with_kind(CauseKind::NotInPlace))),
             Err(WriteError::Unavailable(cause)) => Err(BootstrapError::Unavailable(cause)),
             Err(other) => Err(BootstrapError::Refused(other.cause().clone())),
         }
@@ -130,7 +130,7 @@ impl Sqlite {
 
     /// Returns the user-named fields.
     pub(crate) async fn fields(&self) -> Result<NamedFields, SearchError> {
-        self.ask(|connection| Ok(Namings::read(connection)?.fields())).await
+        self.with_connection(|connection| Ok(IndexedFields::read(connection)?.fields())).await
     }
 
     pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
@@ -147,9 +147,9 @@ impl Sqlite {
         blocking(move || writer.check()).await.map_err(WriteError::Unavailable)?
     }
 
-    pub(crate) async fn absence(&self) -> Result<Option<Absence>, SearchError> {
+    pub(crate) async fn missing(&self) -> Result<Option<MissingStore>, SearchError> {
         let readers = Arc::clone(&self.readers);
-        blocking(move || readers.absence()).await.map_err(SearchError::Unavailable)?
+        blocking(move || readers.missing()).await.map_err(SearchError::Unavailable)?
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -172,9 +172,9 @@ impl Sqlite {
         .map_err(ReadyError::Unavailable)?
     }
 
-    pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<Page, SearchError> {
+    pub(crate) async fn search(&self, scope: &Scope, search: &Search) -> Result<SearchPage, SearchError> {
         let (scope, search) = (scope.copy(), search.clone());
-        self.look(move |snapshot| search::page(snapshot, &scope, &search)).await
+        self.with_snapshot(move |snapshot| search::page(snapshot, &scope, &search)).await
     }
 
     pub(crate) async fn facets(
@@ -187,7 +187,8 @@ impl Sqlite {
         let (scope, selection, facets) = (scope.copy(), selection.clone(), facets.to_vec());
         let empty = |facet: &Facet| FacetCounts { facet: facet.clone(), values: Vec::new(), others: 0 };
         let none = Facets { facets: facets.iter().map(empty).collect(), ..Facets::default() };
-        let found = self.look(move |snapshot| counts::facets(snapshot, &scope, &selection, &facets, top).map(Some));
+        let found =
+            self.with_snapshot(move |snapshot| counts::facets(snapshot, &scope, &selection, &facets, top).map(Some));
         Ok(found.await?.unwrap_or(none))
     }
 
@@ -198,7 +199,7 @@ impl Sqlite {
         step: Duration,
     ) -> Result<Histogram, SearchError> {
         let (scope, selection) = (scope.copy(), selection.clone());
-        self.look(move |snapshot| counts::histogram(snapshot, &scope, &selection, step)).await
+        self.with_snapshot(move |snapshot| counts::histogram(snapshot, &scope, &selection, step)).await
     }
 
     pub(crate) async fn requests(
@@ -209,7 +210,7 @@ impl Sqlite {
         top: usize,
     ) -> Result<RequestStats, SearchError> {
         let (scope, selection) = (scope.copy(), selection.clone());
-        self.look(move |snapshot| requests::requests(snapshot, &scope, &selection, by, top)).await
+        self.with_snapshot(move |snapshot| requests::requests(snapshot, &scope, &selection, by, top)).await
     }
 
     pub(crate) async fn patterns(
@@ -219,7 +220,7 @@ impl Sqlite {
         top: usize,
     ) -> Result<Patterns, SearchError> {
         let (scope, selection) = (scope.copy(), selection.clone());
-        self.look(move |snapshot| patterns::patterns(snapshot, &scope, &selection, top)).await
+        self.with_snapshot(move |snapshot| patterns::patterns(snapshot, &scope, &selection, top)).await
     }
 
     pub(crate) async fn around(
@@ -227,23 +228,24 @@ impl Sqlite {
         scope: &Scope,
         generation: GenerationId,
         offset: u64,
-        sides: (Room, Room),
+        sides: (PageLimits, PageLimits),
     ) -> Result<Around, SearchError> {
         let scope = scope.copy();
-        self.look(move |snapshot| source::around(snapshot, &scope, generation, offset, sides)).await
+        self.with_snapshot(move |snapshot| source::around(snapshot, &scope, generation, offset, sides)).await
     }
 
     pub(crate) async fn tail(
         &self,
         scope: &Scope,
         filter: &Filter,
-        place: Option<&TailPlace>,
-        room: Room,
+        cursor: Option<&TailCursor>,
+        limits: PageLimits,
     ) -> Result<TailPage, SearchError> {
-        let (scope, filter, place) = (scope.copy(), filter.clone(), place.cloned());
-        let found = self.look(move |snapshot| source::tail(snapshot, &scope, &filter, place.as_ref(), room).map(Some));
+        let (scope, filter, cursor) = (scope.copy(), filter.clone(), cursor.cloned());
+        let found = self
+            .with_snapshot(move |snapshot| source::tail(snapshot, &scope, &filter, cursor.as_ref(), limits).map(Some));
         // Without tables, any line will be new.
-        let nothing = TailPage { lines: Vec::new(), place: TailPlace(Place::Row(0)), more: false, gap: false };
+        let nothing = TailPage { lines: Vec::new(), cursor: TailCursor(TailPosition::Row(0)), more: false, gap: false };
         Ok(found.await?.unwrap_or(nothing))
     }
 
@@ -252,7 +254,7 @@ impl Sqlite {
         generation: GenerationId,
         offsets: Range<u64>,
     ) -> Result<Coverage, SearchError> {
-        self.ask(move |connection| coverage::coverage(connection, generation, &offsets)).await
+        self.with_connection(move |connection| coverage::coverage(connection, generation, &offsets)).await
     }
 
     pub(crate) async fn coverage_in_steps(
@@ -261,7 +263,8 @@ impl Sqlite {
         offsets: Range<u64>,
         step: u64,
     ) -> Result<Vec<Coverage>, SearchError> {
-        self.ask(move |connection| coverage::coverage_in_steps(connection, generation, &offsets, step)).await
+        self.with_connection(move |connection| coverage::coverage_in_steps(connection, generation, &offsets, step))
+            .await
     }
 
     pub(crate) async fn spans(
@@ -270,70 +273,73 @@ impl Sqlite {
         offsets: Range<u64>,
         limit: usize,
     ) -> Result<Vec<Span>, SearchError> {
-        self.ask(move |connection| coverage::spans(connection, generation, &offsets, limit)).await
+        self.with_connection(move |connection| coverage::spans(connection, generation, &offsets, limit)).await
     }
 
     pub(crate) async fn span_before(&self, generation: GenerationId, offset: u64) -> Result<Option<Span>, SearchError> {
-        self.ask(move |connection| coverage::span_before(connection, generation, offset)).await
+        self.with_connection(move |connection| coverage::span_before(connection, generation, offset)).await
     }
 
-    pub(crate) async fn resting(&self, ids: &[LineId]) -> Result<Vec<Resting>, SearchError> {
+    pub(crate) async fn document_counts(&self, ids: &[LineId]) -> Result<Vec<DocumentCount>, SearchError> {
         let ids = ids.to_vec();
-        let none = ids.iter().map(|id| Resting { id: *id, documents: 0 }).collect();
-        let found = self.ask(move |connection| coverage::resting(connection, &ids).map(Some)).await?;
+        let none = ids.iter().map(|id| DocumentCount { id: *id, documents: 0 }).collect();
+        let found =
+            self.with_connection(move |connection| coverage::document_counts(connection, &ids).map(Some)).await?;
         Ok(found.unwrap_or(none))
     }
 
     pub(crate) async fn removed(&self, generation: GenerationId) -> Result<Removed, SearchError> {
-        self.ask(move |connection| coverage::removed(connection, generation)).await
+        self.with_connection(move |connection| coverage::removed(connection, generation)).await
     }
 
-    pub(crate) async fn export(&self, selection: &Selection, place: ExportPlace) -> Result<ExportPage, SearchError> {
+    pub(crate) async fn export(&self, selection: &Selection, cursor: ExportCursor) -> Result<ExportPage, SearchError> {
         let selection = selection.clone();
-        self.look(move |snapshot| export::export(snapshot, &selection, place)).await
+        self.with_snapshot(move |snapshot| export::export(snapshot, &selection, cursor)).await
     }
 
-    pub(crate) async fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
+    pub(crate) async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<RetentionStep, WriteError> {
         let Some(writer) = self.writer.clone() else {
             return Err(WriteError::Refused(Cause::new(0, "the store was opened read-only")));
         };
-        let (readers, keep) = (Arc::clone(&self.readers), *keep);
+        let (readers, policy) = (Arc::clone(&self.readers), *policy);
         let work = move || {
             // If this fails, the step only takes longer.
-            let _ = readers.with_connection(&Reading::here(), |connection| retain::read_ahead(connection, &keep, now));
-            writer.retain(&keep, now)
+            let _ = readers.with_connection(&ReadContext::blocking(), |connection| {
+                retention::read_ahead(connection, &policy, now)
+            });
+            writer.retain(&policy, now)
         };
         blocking(work).await.map_err(WriteError::Unavailable)?
     }
 
     /// Runs `work` on a snapshot. Returns the default if the store has no tables yet.
-    async fn look<T: Default + Send + 'static>(
+    async fn with_snapshot<T: Default + Send + 'static>(
         &self,
         work: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, SearchError> {
-        Ok(self.read(|readers, reading| readers.with_snapshot(reading, work)).await?.unwrap_or_default())
+        Ok(self.read(|readers, context| readers.with_snapshot(context, work)).await?.unwrap_or_default())
     }
 
     /// Runs `work` on a reading connection. Returns the default if the store has no tables yet.
-    async fn ask<T: Default + Send + 'static>(
+    async fn with_connection<T: Default + Send + 'static>(
         &self,
         work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, SearchError> {
-        Ok(self.read(|readers, reading| readers.with_connection(reading, work)).await?.unwrap_or_default())
+        Ok(self.read(|readers, context| readers.with_connection(context, work)).await?.unwrap_or_default())
     }
 
     /// Runs a read once a slot is free. The read is cancelled when its future is dropped, and keeps its slot until it
     /// has ended.
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Readers, &Reading) -> Result<T, SearchError> + Send + 'static,
+        work: impl FnOnce(&Readers, &ReadContext) -> Result<T, SearchError> + Send + 'static,
     ) -> Result<T, SearchError> {
-        let held = (self.readers.turn().await, reading::held());
+        let guards = (self.readers.acquire().await, read_context::current_guard());
         let readers = Arc::clone(&self.readers);
-        let (reading, _waiting) = Reading::begin(self.pin.clone());
+        let (context, _cancel) = ReadContext::new(self.pin.clone());
         let read = move || {
-            let done = work(&readers, &reading);
-            drop(held);
+            let done = work(&readers, &context);
+            drop(guards);
             done
         };
         blocking(read).await.map_err(SearchError::Unavailable)?

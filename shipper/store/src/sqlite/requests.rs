@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::counts::{Breakdown, Counted, GroupKey, MAX_TOP, RequestStats, Requests, Selection, Steps, is_ordered};
+use crate::counts::{Accuracy, Breakdown, GroupKey, MAX_TOP, RequestStats, Requests, Selection, Steps, is_ordered};
 use crate::query::{Field, Filter};
 use crate::scope::Scope;
 use crate::sqlite::bits::{self, Bits};
 use crate::sqlite::counts::{Selected, VALUES_MAX, selected, steps};
-use crate::sqlite::snapshot::{Snapshot, Stretch};
+use crate::sqlite::snapshot::{Chunk, Snapshot};
 use crate::sqlite::terms::{self, STATUS};
 use crate::timestamp::Timestamp;
 
@@ -18,15 +18,15 @@ const DURATIONS_MAX: usize = 2_000_000;
 
 /// Counts and durations of a group of requests.
 #[derive(Clone, Default)]
-struct Gathered {
+struct RequestTally {
     requests: u64,
     server_errors: u64,
     unanswered: u64,
     durations: Vec<f64>,
 }
 
-impl Gathered {
-    fn figures(mut self) -> Requests {
+impl RequestTally {
+    fn stats(mut self) -> Requests {
         self.durations.sort_unstable_by(f64::total_cmp);
         let rank = |percent| percentile(&self.durations, percent);
         Requests {
@@ -47,7 +47,7 @@ fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
 }
 
 /// The requests of a chunk, split as needed for the statistics.
-struct Ways {
+struct ChunkRequests {
     /// Lines of each group.
     groups: Vec<(Vec<u8>, Bits)>,
     server_errors: Bits,
@@ -66,55 +66,55 @@ pub(crate) fn requests(
     top: usize,
 ) -> rusqlite::Result<RequestStats> {
     let filter = selection.filter.clone().and(Filter::access_lines());
-    let (selected, mut counted) = selected(snapshot, scope, &Selection { filter, ..selection.clone() })?;
+    let (selected, mut accuracy) = selected(snapshot, scope, &Selection { filter, ..selection.clone() })?;
     let steps = match by {
         Breakdown::Time(step) => steps(snapshot, selection, &selected, step)?,
         _ => None,
     };
     if let (Breakdown::Time(step), None) = (by, steps) {
-        return Ok(RequestStats { step: Some(step), counted, ..RequestStats::default() });
+        return Ok(RequestStats { step: Some(step), accuracy, ..RequestStats::default() });
     }
-    let mut total = Gathered::default();
-    let mut groups: BTreeMap<Vec<u8>, Gathered> = BTreeMap::new();
+    let mut total = RequestTally::default();
+    let mut groups: BTreeMap<Vec<u8>, RequestTally> = BTreeMap::new();
     let (mut uncounted, mut requests) = (0, 0);
     let (mut kept, mut kept_of_groups) = (0, 0);
     for step in steps.iter().flat_map(Steps::starts) {
-        groups.insert(step.unix_micros().to_be_bytes().to_vec(), Gathered::default());
+        groups.insert(step.unix_micros().to_be_bytes().to_vec(), RequestTally::default());
     }
-    for Selected { stretch, bits } in &selected {
-        snapshot.in_time()?;
-        let ways = ways(snapshot, stretch, bits, by, steps)?;
+    for Selected { chunk, bits } in &selected {
+        snapshot.check_deadline()?;
+        let requests_of = requests_of(snapshot, chunk, bits, by, steps)?;
         requests += bits.count();
-        gather(&mut total, bits, &ways, &mut kept);
-        for (group, own) in &ways.groups {
+        add_requests(&mut total, bits, &requests_of, &mut kept);
+        for (group, own) in &requests_of.groups {
             if own.is_empty() {
                 continue;
             }
             if groups.contains_key(group) || groups.len() < VALUES_MAX {
-                gather(groups.entry(group.clone()).or_default(), own, &ways, &mut kept_of_groups);
+                add_requests(groups.entry(group.clone()).or_default(), own, &requests_of, &mut kept_of_groups);
             } else {
                 uncounted += own.count();
             }
         }
     }
     if uncounted > 0 || kept.max(kept_of_groups) > DURATIONS_MAX {
-        counted = Counted::AtLeast { looked_at: requests };
+        accuracy = Accuracy::AtLeast { examined: requests };
     }
-    Ok(answer(total, groups, by, top, uncounted, steps, counted))
+    Ok(answer(total, groups, by, top, uncounted, steps, accuracy))
 }
 
 /// Adds the requests in `bits`.
-fn gather(to: &mut Gathered, bits: &Bits, ways: &Ways, kept: &mut usize) {
+fn add_requests(to: &mut RequestTally, bits: &Bits, requests_of: &ChunkRequests, kept: &mut usize) {
     let mut errors = bits.clone();
-    errors.and(&ways.server_errors);
+    errors.and(&requests_of.server_errors);
     let mut unanswered = bits.clone();
-    unanswered.minus(&ways.answered);
+    unanswered.subtract(&requests_of.answered);
     to.requests += bits.count();
     to.server_errors += errors.count();
     to.unanswered += unanswered.count();
-    for place in bits.iter() {
-        let range = ways.begins.get(place).zip(ways.begins.get(place + 1));
-        let own = range.and_then(|(begin, end)| ways.durations.get(*begin..*end)).unwrap_or_default();
+    for index in bits.iter() {
+        let range = requests_of.begins.get(index).zip(requests_of.begins.get(index + 1));
+        let own = range.and_then(|(begin, end)| requests_of.durations.get(*begin..*end)).unwrap_or_default();
         for (_, duration) in own {
             *kept += 1;
             if *kept <= DURATIONS_MAX {
@@ -124,32 +124,32 @@ fn gather(to: &mut Gathered, bits: &Bits, ways: &Ways, kept: &mut usize) {
     }
 }
 
-fn ways(
+fn requests_of(
     snapshot: &Snapshot<'_>,
-    stretch: &Stretch,
+    chunk: &Chunk,
     bits: &Bits,
     by: Breakdown,
     steps: Option<Steps>,
-) -> rusqlite::Result<Ways> {
-    let lines = stretch.info().lines;
-    let mut ways = Ways {
+) -> rusqlite::Result<ChunkRequests> {
+    let lines = chunk.info().lines;
+    let mut requests_of = ChunkRequests {
         groups: Vec::new(),
         server_errors: Bits::none(),
         answered: Bits::none(),
-        durations: snapshot.durations(stretch)?,
+        durations: snapshot.durations(chunk)?,
         begins: Vec::with_capacity(lines + 1),
     };
     let mut begin = 0;
-    for place in 0..=lines {
-        while ways.durations.get(begin).is_some_and(|(own, _)| usize::from(*own) < place) {
+    for index in 0..=lines {
+        while requests_of.durations.get(begin).is_some_and(|(own, _)| usize::from(*own) < index) {
             begin += 1;
         }
-        ways.begins.push(begin);
+        requests_of.begins.push(begin);
     }
-    snapshot.each_term(stretch, &[STATUS], |term, set| {
-        bits::add(&mut ways.answered, set, lines);
+    snapshot.each_term(chunk, &[STATUS], |term, set| {
+        bits::add(&mut requests_of.answered, set, lines);
         if terms::status_of(term).is_some_and(|status| (500..600).contains(&status)) {
-            bits::add(&mut ways.server_errors, set, lines);
+            bits::add(&mut requests_of.server_errors, set, lines);
         }
     })?;
     let field = match by {
@@ -158,40 +158,40 @@ fn ways(
         Breakdown::Total | Breakdown::Time(_) => None,
     };
     if let Some(field) = field {
-        snapshot.each_term(stretch, &[terms::code(field)], |term, set| {
+        snapshot.each_term(chunk, &[terms::code(field)], |term, set| {
             let mut own = Bits::none();
             if bits::count_among(bits, set, lines) > 0 {
                 bits::add(&mut own, set, lines);
                 own.and(bits);
-                ways.groups.push((term[1..].to_vec(), own));
+                requests_of.groups.push((term[1..].to_vec(), own));
             }
         })?;
     }
     if let Some(steps) = steps {
-        let times = snapshot.times(stretch)?;
+        let times = snapshot.times(chunk)?;
         let mut by_step: BTreeMap<usize, Bits> = BTreeMap::new();
-        for place in bits.iter() {
-            let time = times.get(place).map(|time| Timestamp::from_unix_micros(*time));
-            if let Some(step) = time.filter(is_ordered).and_then(|time| steps.place(time)) {
-                by_step.entry(step).or_insert_with(Bits::none).set(place);
+        for index in bits.iter() {
+            let time = times.get(index).map(|time| Timestamp::from_unix_micros(*time));
+            if let Some(step) = time.filter(is_ordered).and_then(|time| steps.index_of(time)) {
+                by_step.entry(step).or_insert_with(Bits::none).set(index);
             }
         }
         let starts: Vec<_> = steps.starts().collect();
         for (step, own) in by_step {
-            ways.groups.extend(starts.get(step).map(|start| (start.unix_micros().to_be_bytes().to_vec(), own)));
+            requests_of.groups.extend(starts.get(step).map(|start| (start.unix_micros().to_be_bytes().to_vec(), own)));
         }
     }
-    Ok(ways)
+    Ok(requests_of)
 }
 
 fn answer(
-    total: Gathered,
-    groups: BTreeMap<Vec<u8>, Gathered>,
+    total: RequestTally,
+    groups: BTreeMap<Vec<u8>, RequestTally>,
     by: Breakdown,
     top: usize,
     uncounted: u64,
     steps: Option<Steps>,
-    counted: Counted,
+    accuracy: Accuracy,
 ) -> RequestStats {
     let mut groups: Vec<_> = groups.into_iter().collect();
     let mut others = uncounted;
@@ -211,11 +211,11 @@ fn answer(
         _ => GroupKey::Value(String::from_utf8_lossy(&key).into_owned()),
     };
     RequestStats {
-        total: total.figures(),
-        groups: groups.into_iter().map(|(group, gathered)| (key(group), gathered.figures())).collect(),
+        total: total.stats(),
+        groups: groups.into_iter().map(|(group, tally)| (key(group), tally.stats())).collect(),
         others,
         step: steps.map(|steps| steps.duration()),
-        counted,
+        accuracy,
     }
 }
 

@@ -65,9 +65,9 @@ pub(crate) fn write_run<'t>(
 ) -> rusqlite::Result<()> {
     let mut blocks = BlockWriter::new(connection, run.first);
     let (mut bytes, mut hashes) = (Vec::new(), Vec::new());
-    for (term, places) in sets {
+    for (term, indices) in sets {
         bytes.clear();
-        bits::encode(&mut bytes, places, run.times.len());
+        bits::encode(&mut bytes, indices, run.times.len());
         blocks.push(term, &bytes)?;
         if ids::is_looked_up(term) {
             hashes.push(ids::hash(term));
@@ -108,7 +108,7 @@ pub(crate) fn remove(connection: &Connection, firsts: Range<i64>) -> rusqlite::R
 }
 
 /// Marks the terms of an unfinished merge as stale, because one of its small runs is being deleted.
-pub(crate) fn give_up_merge(connection: &Connection, run: i64, sizes: Sizes) -> rusqlite::Result<()> {
+pub(crate) fn discard_merge(connection: &Connection, run: i64, sizes: Sizes) -> rusqlite::Result<()> {
     let key = merged_key(run - run % sizes.large);
     let merged = "SELECT count(*) FROM runs INDEXED BY runs_directory WHERE terms = ?1";
     if connection.prepare_cached(merged)?.query_row([key], |row| row.get::<_, i64>(0))? == 0 {
@@ -167,9 +167,9 @@ pub(crate) fn times(connection: &Connection, first: i64) -> rusqlite::Result<Vec
 fn durations_bytes(durations: &[(u16, f64)]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(durations.len() * 4);
     let mut last = 0;
-    for (place, value) in durations {
-        put_varint(&mut bytes, u64::from(place - last));
-        last = *place;
+    for (index, value) in durations {
+        put_varint(&mut bytes, u64::from(index - last));
+        last = *index;
         match micros(*value) {
             Some(micros) => put_varint(&mut bytes, micros << 1),
             None => {
@@ -195,14 +195,14 @@ pub(crate) fn durations(connection: &Connection, first: i64) -> rusqlite::Result
     let mut statement = connection.prepare_cached("SELECT durations FROM runs WHERE first = ?1")?;
     let durations = statement.query_row([first], |row| {
         let mut bytes = row.get_ref(0)?.as_blob()?;
-        let (mut durations, mut place) = (Vec::with_capacity(bytes.len() / 4), 0_u16);
+        let (mut durations, mut index) = (Vec::with_capacity(bytes.len() / 4), 0_u16);
         while !bytes.is_empty() {
-            place = place.wrapping_add(u16::try_from(take_varint(&mut bytes)).unwrap_or(0));
+            index = index.wrapping_add(u16::try_from(take_varint(&mut bytes)).unwrap_or(0));
             let value = take_varint(&mut bytes);
             if value & 1 == 0 {
-                durations.push((place, (value >> 1) as f64 / 1_000.0));
+                durations.push((index, (value >> 1) as f64 / 1_000.0));
             } else if let Some((exact, rest)) = bytes.split_first_chunk() {
-                durations.push((place, f64::from_le_bytes(*exact)));
+                durations.push((index, f64::from_le_bytes(*exact)));
                 bytes = rest;
             } else {
                 break;
@@ -226,9 +226,9 @@ mod tests {
             values in prop::collection::vec((0..1_000_u16, prop_oneof![0.0..1e9_f64, any::<f64>().prop_filter("finite", |v| v.is_finite()), (0..1_000_000_u32).prop_map(|m| f64::from(m) / 1_000.0)]), 0..50),
         ) {
             let mut connection = Connection::open_in_memory().unwrap();
-            crate::sqlite::schema::make(&mut connection).unwrap();
+            crate::sqlite::schema::create(&mut connection).unwrap();
             let mut values = values;
-            values.sort_by_key(|(place, _)| *place);
+            values.sort_by_key(|(index, _)| *index);
             write_run(&connection, &Run { first: 0, times: &times, durations: &values }, std::iter::empty()).unwrap();
             prop_assert_eq!(super::times(&connection, 0).unwrap(), times);
             prop_assert_eq!(durations(&connection, 0).unwrap(), values);

@@ -9,7 +9,7 @@
 //! The index consists of [runs](crate::sqlite::runs) of lines: `runs` and `terms`. The newest lines, fewer than a run,
 //! are not indexed. `sizes` holds the lengths of runs, and `ids` maps [request ids](crate::sqlite::ids) to runs.
 //! `stale` lists terms of removed runs, as ranges of keys. `retired` (one row for each source) and `removed` (the
-//! total) record what [retention](crate::sqlite::retain) has deleted.
+//! total) record what [retention](crate::sqlite::retention) has deleted.
 //!
 //! [`fields`](crate::sqlite::fields) describes the index of user-named fields.
 
@@ -113,7 +113,7 @@ const SOURCES: &str = "CREATE TABLE sources (
 
 /// The content of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum SchemaState {
     /// An empty database.
     Empty,
     /// Tables of the current version.
@@ -126,9 +126,9 @@ pub(crate) enum Found {
     Foreign,
 }
 
-impl Found {
+impl SchemaState {
     /// Returns why the file can't be used as a store, without its path.
-    pub(crate) fn obstacle(self) -> Option<String> {
+    pub(crate) fn rejection(self) -> Option<String> {
         match self {
             Self::Empty | Self::Current | Self::Old(_) => None,
             Self::Newer(found) => {
@@ -139,7 +139,7 @@ impl Found {
     }
 
     /// Checks that the file at `path` can be used as a store.
-    pub(crate) fn usable(self, path: &Path) -> Result<(), OpenError> {
+    pub(crate) fn check_usable(self, path: &Path) -> Result<(), OpenError> {
         let path = path.to_owned();
         match self {
             Self::Empty | Self::Current | Self::Old(_) => Ok(()),
@@ -150,30 +150,30 @@ impl Found {
 }
 
 /// Determines the content of a file, in one statement so that it reads a consistent state.
-pub(crate) fn look(connection: &Connection) -> rusqlite::Result<Found> {
+pub(crate) fn inspect(connection: &Connection) -> rusqlite::Result<SchemaState> {
     let marks = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) \
                  FROM pragma_application_id, pragma_user_version";
     let mut statement = connection.prepare_cached(marks)?;
     statement.query_row([], |row| {
         Ok(match (row.get(0)?, row.get(1)?, row.get(2)?) {
-            (APPLICATION, VERSION, _) => Found::Current,
-            (APPLICATION, version @ OLDEST..VERSION, _) => Found::Old(version),
-            (APPLICATION, other, _) => Found::Newer(other),
-            (0, 0, 0) => Found::Empty,
-            (_, _, _) => Found::Foreign,
+            (APPLICATION, VERSION, _) => SchemaState::Current,
+            (APPLICATION, version @ OLDEST..VERSION, _) => SchemaState::Old(version),
+            (APPLICATION, other, _) => SchemaState::Newer(other),
+            (0, 0, 0) => SchemaState::Empty,
+            (_, _, _) => SchemaState::Foreign,
         })
     })
 }
 
 /// Creates the tables in an empty file. Safe if two programs try at once.
-pub(crate) fn make(connection: &mut Connection) -> rusqlite::Result<Found> {
+pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<SchemaState> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let mut found = look(&transaction)?;
-    if found == Found::Empty {
+    let mut found = inspect(&transaction)?;
+    if found == SchemaState::Empty {
         transaction.execute_batch(SOURCES)?;
         transaction.execute_batch(TABLES_2)?;
         transaction.execute_batch(TABLES_3)?;
-        found = Found::Current;
+        found = SchemaState::Current;
     }
     transaction.commit()?;
     Ok(found)
@@ -186,11 +186,11 @@ mod tests {
     #[test]
     fn tables_are_created_once() {
         let mut connection = Connection::open_in_memory().unwrap();
-        assert_eq!(look(&connection).unwrap(), Found::Empty);
-        assert_eq!(make(&mut connection).unwrap(), Found::Current);
-        assert_eq!(make(&mut connection).unwrap(), Found::Current);
+        assert_eq!(inspect(&connection).unwrap(), SchemaState::Empty);
+        assert_eq!(create(&mut connection).unwrap(), SchemaState::Current);
+        assert_eq!(create(&mut connection).unwrap(), SchemaState::Current);
         connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
-        assert_eq!(make(&mut connection).unwrap(), Found::Newer(VERSION + 1));
+        assert_eq!(create(&mut connection).unwrap(), SchemaState::Newer(VERSION + 1));
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
         for theirs in ["CREATE TABLE accounts (name TEXT)", "PRAGMA user_version = 1", "PRAGMA application_id = 7"] {
             let mut connection = Connection::open_in_memory().unwrap();
             connection.execute_batch(theirs).unwrap();
-            assert_eq!(make(&mut connection).unwrap(), Found::Foreign, "{theirs}");
+            assert_eq!(create(&mut connection).unwrap(), SchemaState::Foreign, "{theirs}");
         }
     }
 }

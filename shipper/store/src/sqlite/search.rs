@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::id::GenerationId;
 use crate::scope::Scope;
-use crate::search::{Cursor, MAX_PAGE_BYTES, Order, Page, Search};
-use crate::sqlite::snapshot::{Snapshot, Stretch};
+use crate::search::{Cursor, MAX_PAGE_BYTES, Order, Search, SearchPage};
+use crate::sqlite::snapshot::{Chunk, Snapshot};
 
 /// Sort key of a line. Newest-first order reverses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,9 +21,9 @@ struct Key {
 }
 
 /// The first matching lines, one more than a page holds.
-struct Best<'s> {
+struct TopKeys<'s> {
     search: &'s Search,
-    most: usize,
+    max: usize,
     keys: BTreeSet<Ordered>,
 }
 
@@ -46,14 +46,14 @@ impl PartialOrd for Ordered {
     }
 }
 
-impl<'s> Best<'s> {
+impl<'s> TopKeys<'s> {
     fn new(search: &'s Search) -> Self {
-        Self { search, most: search.bounded_limit() + 1, keys: BTreeSet::new() }
+        Self { search, max: search.bounded_limit() + 1, keys: BTreeSet::new() }
     }
 
     /// Whether no line of this time, or one later in the order, can still be among the first.
     fn is_past(&self, time: i64) -> bool {
-        let Some(last) = self.keys.last().filter(|_| self.keys.len() >= self.most) else { return false };
+        let Some(last) = self.keys.last().filter(|_| self.keys.len() >= self.max) else { return false };
         match self.search.order {
             Order::OldestFirst => time > last.0.time,
             Order::NewestFirst => time < last.0.time,
@@ -62,7 +62,7 @@ impl<'s> Best<'s> {
 
     fn add(&mut self, key: Key) {
         self.keys.insert(Ordered(key, self.search.order));
-        if self.keys.len() > self.most {
+        if self.keys.len() > self.max {
             self.keys.pop_last();
         }
     }
@@ -102,59 +102,59 @@ impl<'s> Best<'s> {
 }
 
 /// Finds a page.
-pub(crate) fn page(snapshot: &Snapshot<'_>, scope: &Scope, search: &Search) -> rusqlite::Result<Page> {
-    let mut best = Best::new(search);
-    let (from, to) = best.bounds();
-    let mut stretches = snapshot.stretches(scope, &search.filter, from, to)?;
-    stretches.sort_by_key(|stretch| match search.order {
-        Order::OldestFirst => stretch.info().earliest,
-        Order::NewestFirst => stretch.info().latest.saturating_neg(),
+pub(crate) fn page(snapshot: &Snapshot<'_>, scope: &Scope, search: &Search) -> rusqlite::Result<SearchPage> {
+    let mut top = TopKeys::new(search);
+    let (from, to) = top.bounds();
+    let mut chunks = snapshot.chunks(scope, &search.filter, from, to)?;
+    chunks.sort_by_key(|chunk| match search.order {
+        Order::OldestFirst => chunk.info().earliest,
+        Order::NewestFirst => chunk.info().latest.saturating_neg(),
     });
     let mut generations = HashMap::new();
-    for stretch in &stretches {
+    for chunk in &chunks {
         let first_time = match search.order {
-            Order::OldestFirst => stretch.info().earliest,
-            Order::NewestFirst => stretch.info().latest,
+            Order::OldestFirst => chunk.info().earliest,
+            Order::NewestFirst => chunk.info().latest,
         };
-        if best.is_past(first_time) {
+        if top.is_past(first_time) {
             break;
         }
-        look(snapshot, scope, stretch, (from, to), &mut best, &mut generations)?;
+        scan(snapshot, scope, chunk, (from, to), &mut top, &mut generations)?;
     }
-    give(snapshot, &best)
+    build_page(snapshot, &top)
 }
 
 /// Scans the matching lines of a chunk in the search's order.
-fn look(
+fn scan(
     snapshot: &Snapshot<'_>,
     scope: &Scope,
-    stretch: &Stretch,
+    chunk: &Chunk,
     (from, to): (Option<i64>, Option<i64>),
-    best: &mut Best<'_>,
+    top: &mut TopKeys<'_>,
     generations: &mut HashMap<i64, Option<GenerationId>>,
 ) -> rusqlite::Result<()> {
-    let search = best.search;
-    let found = snapshot.found(stretch, scope, &search.filter)?;
-    if found.maybe.is_empty() {
+    let search = top.search;
+    let found = snapshot.matches(chunk, scope, &search.filter)?;
+    if found.possible.is_empty() {
         return Ok(());
     }
     let within = |time: i64| from.is_none_or(|from| time >= from) && to.is_none_or(|to| time < to);
-    let mut lines = snapshot.times_of(stretch, &found.maybe)?;
+    let mut lines = snapshot.times_of(chunk, &found.possible)?;
     lines.retain(|(time, _)| within(*time));
     match search.order {
         Order::OldestFirst => lines.sort_by_key(|(time, _)| *time),
         Order::NewestFirst => lines.sort_by_key(|(time, _)| std::cmp::Reverse(*time)),
     }
-    for (looked_at, (time, place)) in lines.into_iter().enumerate() {
-        if best.is_past(time) {
+    for (examined, (time, index)) in lines.into_iter().enumerate() {
+        if top.is_past(time) {
             break;
         }
-        if looked_at % 256 == 255 {
-            snapshot.in_time()?;
+        if examined % 256 == 255 {
+            snapshot.check_deadline()?;
         }
-        let id = stretch.info().first + i64::try_from(place).unwrap_or(i64::MAX);
+        let id = chunk.info().first + i64::try_from(index).unwrap_or(i64::MAX);
         let Some(row) = snapshot.row(id)? else { continue };
-        if !found.surely.has(place) && !snapshot.named()?.is_found(id, scope, &search.filter, &row.document) {
+        if !found.certain.has(index) && !snapshot.indexed_fields()?.is_match(id, scope, &search.filter, &row.document) {
             continue;
         }
         let generation = match generations.get(&row.source) {
@@ -166,19 +166,19 @@ fn look(
             }
         };
         let key = Key { time, generation, offset: row.offset, id };
-        if best.is_after_cursor(&key) {
-            best.add(key);
+        if top.is_after_cursor(&key) {
+            top.add(key);
         }
     }
     Ok(())
 }
 
 /// Reads the documents of the first lines, up to the page's limits.
-fn give(snapshot: &Snapshot<'_>, best: &Best<'_>) -> rusqlite::Result<Page> {
-    let (limit, bytes_max) = (best.search.bounded_limit(), best.search.bytes.min(MAX_PAGE_BYTES));
-    let mut page = Page::default();
+fn build_page(snapshot: &Snapshot<'_>, top: &TopKeys<'_>) -> rusqlite::Result<SearchPage> {
+    let (limit, bytes_max) = (top.search.bounded_limit(), top.search.bytes.min(MAX_PAGE_BYTES));
+    let mut page = SearchPage::default();
     let (mut last, mut bytes) = (None, 0);
-    for Ordered(key, _) in &best.keys {
+    for Ordered(key, _) in &top.keys {
         let Some(row) = snapshot.row(key.id)? else { continue };
         bytes += row.document.len();
         if page.lines.len() == limit || (bytes > bytes_max && !page.lines.is_empty()) {
@@ -188,13 +188,13 @@ fn give(snapshot: &Snapshot<'_>, best: &Best<'_>) -> rusqlite::Result<Page> {
         let origin = key.generation.map(|generation| (generation, key.offset.cast_unsigned()));
         last = Some(Cursor { micros: key.time, nanos: 0, origin });
         page.first = page.first.or(last);
-        page.lines.push(raw(row.document)?);
+        page.lines.push(raw_value(row.document)?);
     }
     Ok(page)
 }
 
 /// Converts a document to the form that pages return.
-pub(crate) fn raw(document: String) -> rusqlite::Result<Box<RawValue>> {
+pub(crate) fn raw_value(document: String) -> rusqlite::Result<Box<RawValue>> {
     RawValue::from_string(document)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }

@@ -9,22 +9,22 @@ use crate::query::words::words;
 use crate::query::{Bounds, Field, Filter, Number, NumberField};
 use crate::scope::Scope;
 use crate::sqlite::bits::{self, Bits};
-use crate::sqlite::fields::Namings;
+use crate::sqlite::fields::IndexedFields;
 use crate::sqlite::runs::{RunInfo, durations};
 use crate::sqlite::terms::{self, STATUS, WORD};
 
 /// The lines of a run that match a filter.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct Matches {
     /// Lines that match for certain.
-    pub(crate) surely: Bits,
+    pub(crate) certain: Bits,
     /// Lines that may match, including the certain ones.
-    pub(crate) maybe: Bits,
+    pub(crate) possible: Bits,
 }
 
-impl Found {
+impl Matches {
     pub(crate) fn exactly(bits: Bits) -> Self {
-        Self { surely: bits.clone(), maybe: bits }
+        Self { certain: bits.clone(), possible: bits }
     }
 
     pub(crate) fn none() -> Self {
@@ -37,78 +37,87 @@ impl Found {
 }
 
 /// Returns the lines of a run that match a filter, among those that the scope may see.
-pub(crate) fn found(
+pub(crate) fn matches(
     connection: &Connection,
-    named: &Namings,
+    named: &IndexedFields,
     run: &RunInfo,
     scope: &Scope,
     filter: &Filter,
-) -> rusqlite::Result<Found> {
-    let seen = match scope {
+) -> rusqlite::Result<Matches> {
+    let visible = match scope {
         Scope::All => None,
         Scope::Projects(projects) => {
-            let seen = one_of(connection, run, Field::ProjectId, projects.iter().map(String::as_str))?;
-            if seen.is_empty() {
-                return Ok(Found::none());
+            let visible = lines_with_values(connection, run, Field::ProjectId, projects.iter().map(String::as_str))?;
+            if visible.is_empty() {
+                return Ok(Matches::none());
             }
-            Some(seen)
+            Some(visible)
         }
     };
-    let mut found = of(connection, named, run, filter)?;
-    if let Some(seen) = seen {
-        found.surely.and(&seen);
-        found.maybe.and(&seen);
+    let mut matches = evaluate(connection, named, run, filter)?;
+    if let Some(visible) = visible {
+        matches.certain.and(&visible);
+        matches.possible.and(&visible);
     }
-    Ok(found)
+    Ok(matches)
 }
 
-fn of(connection: &Connection, named: &Namings, run: &RunInfo, filter: &Filter) -> rusqlite::Result<Found> {
+fn evaluate(
+    connection: &Connection,
+    named: &IndexedFields,
+    run: &RunInfo,
+    filter: &Filter,
+) -> rusqlite::Result<Matches> {
     Ok(match filter {
         Filter::All(parts) => {
-            let mut found = Found::all(run);
+            let mut matches = Matches::all(run);
             for part in parts {
-                let part = of(connection, named, run, part)?;
-                found.surely.and(&part.surely);
-                found.maybe.and(&part.maybe);
-                if found.maybe.is_empty() {
+                let part = evaluate(connection, named, run, part)?;
+                matches.certain.and(&part.certain);
+                matches.possible.and(&part.possible);
+                if matches.possible.is_empty() {
                     break;
                 }
             }
-            found
+            matches
         }
         Filter::Any(parts) => {
-            let mut found = Found::none();
+            let mut matches = Matches::none();
             for part in parts {
-                let part = of(connection, named, run, part)?;
-                found.surely.or(&part.surely);
-                found.maybe.or(&part.maybe);
+                let part = evaluate(connection, named, run, part)?;
+                matches.certain.or(&part.certain);
+                matches.possible.or(&part.possible);
             }
-            found
+            matches
         }
         Filter::Not(part) => {
-            let part = of(connection, named, run, part)?;
-            let mut found = Found::all(run);
-            found.surely.minus(&part.maybe);
-            found.maybe.minus(&part.surely);
-            found
+            let part = evaluate(connection, named, run, part)?;
+            let mut matches = Matches::all(run);
+            matches.certain.subtract(&part.possible);
+            matches.possible.subtract(&part.certain);
+            matches
         }
         Filter::Is(field, values) => {
-            Found::exactly(one_of(connection, run, *field, values.iter().map(String::as_str))?)
+            Matches::exactly(lines_with_values(connection, run, *field, values.iter().map(String::as_str))?)
         }
-        Filter::Has(field) => Found::exactly(having(connection, run, &terms::has(terms::code(*field)))?),
-        Filter::Words(text) => Found::exactly(having_words(connection, run, text)?.0),
+        Filter::Has(field) => {
+            Matches::exactly(lines_with_term(connection, run, &terms::has_field(terms::code(*field)))?)
+        }
+        Filter::Words(text) => Matches::exactly(lines_with_words(connection, run, text)?.0),
         Filter::Phrase(text) => {
-            let (maybe, count) = having_words(connection, run, text)?;
-            if count < 2 { Found::exactly(maybe) } else { Found { surely: Bits::none(), maybe } }
+            let (possible, count) = lines_with_words(connection, run, text)?;
+            if count < 2 { Matches::exactly(possible) } else { Matches { certain: Bits::none(), possible } }
         }
-        Filter::Named(field, test) => named.found(connection, run, field, test)?,
-        Filter::Number(NumberField::Status, bounds) => Found::exactly(statuses(connection, run, bounds)?),
-        Filter::Number(NumberField::DurationMs, bounds) => Found::exactly(lasting(connection, run, bounds)?),
+        Filter::Named(field, test) => named.matches(connection, run, field, test)?,
+        Filter::Number(NumberField::Status, bounds) => Matches::exactly(lines_with_status(connection, run, bounds)?),
+        Filter::Number(NumberField::DurationMs, bounds) => {
+            Matches::exactly(lines_with_duration(connection, run, bounds)?)
+        }
     })
 }
 
 /// Returns the lines that have a term.
-pub(crate) fn having(connection: &Connection, run: &RunInfo, term: &[u8]) -> rusqlite::Result<Bits> {
+pub(crate) fn lines_with_term(connection: &Connection, run: &RunInfo, term: &[u8]) -> rusqlite::Result<Bits> {
     let mut bits = Bits::none();
     if let Some(set) = terms::find(connection, run.terms, term)? {
         bits::add(&mut bits, &set, run.lines);
@@ -117,21 +126,21 @@ pub(crate) fn having(connection: &Connection, run: &RunInfo, term: &[u8]) -> rus
 }
 
 /// Returns the lines whose field has one of some values.
-pub(crate) fn one_of<'v>(
+pub(crate) fn lines_with_values<'v>(
     connection: &Connection,
     run: &RunInfo,
     field: Field,
     values: impl Iterator<Item = &'v str>,
 ) -> rusqlite::Result<Bits> {
     let mut bits = Bits::none();
-    for value in values.filter(|value| field.holds(value)) {
-        bits.or(&having(connection, run, &terms::term(terms::code(field), value))?);
+    for value in values.filter(|value| field.fits(value)) {
+        bits.or(&lines_with_term(connection, run, &terms::term(terms::code(field), value))?);
     }
     Ok(bits)
 }
 
 /// Returns the lines that contain all words of a text, and the number of its words.
-fn having_words(connection: &Connection, run: &RunInfo, text: &str) -> rusqlite::Result<(Bits, usize)> {
+fn lines_with_words(connection: &Connection, run: &RunInfo, text: &str) -> rusqlite::Result<(Bits, usize)> {
     let mut bits = None::<Bits>;
     let mut count = 0;
     for word in words(text) {
@@ -139,7 +148,7 @@ fn having_words(connection: &Connection, run: &RunInfo, text: &str) -> rusqlite:
         if bits.as_ref().is_some_and(Bits::is_empty) {
             continue;
         }
-        let own = having(connection, run, &terms::term(WORD, &word))?;
+        let own = lines_with_term(connection, run, &terms::term(WORD, &word))?;
         match &mut bits {
             Some(bits) => bits.and(&own),
             None => bits = Some(own),
@@ -148,9 +157,9 @@ fn having_words(connection: &Connection, run: &RunInfo, text: &str) -> rusqlite:
     Ok((bits.unwrap_or_else(Bits::none), count))
 }
 
-fn statuses(connection: &Connection, run: &RunInfo, bounds: &Bounds) -> rusqlite::Result<Bits> {
+fn lines_with_status(connection: &Connection, run: &RunInfo, bounds: &Bounds) -> rusqlite::Result<Bits> {
     let mut bits = Bits::none();
-    terms::each_with(connection, run.terms, &[STATUS], |term, set| {
+    terms::each_with_prefix(connection, run.terms, &[STATUS], |term, set| {
         let number = terms::status_of(term).and_then(|number| Number::new(f64::from(number)));
         if number.is_some_and(|number| bounds.contain(number)) {
             bits::add(&mut bits, set, run.lines);
@@ -159,11 +168,11 @@ fn statuses(connection: &Connection, run: &RunInfo, bounds: &Bounds) -> rusqlite
     Ok(bits)
 }
 
-fn lasting(connection: &Connection, run: &RunInfo, bounds: &Bounds) -> rusqlite::Result<Bits> {
+fn lines_with_duration(connection: &Connection, run: &RunInfo, bounds: &Bounds) -> rusqlite::Result<Bits> {
     let mut bits = Bits::none();
-    for (place, value) in durations(connection, run.first)? {
+    for (index, value) in durations(connection, run.first)? {
         if Number::new(value).is_some_and(|number| bounds.contain(number)) {
-            bits.set(usize::from(place));
+            bits.set(usize::from(index));
         }
     }
     Ok(bits)

@@ -20,7 +20,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     /// Reads the sizes from the file.
-    pub(crate) fn of(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let sizes = connection
             .prepare_cached(r#"SELECT small, large, "group" FROM sizes"#)?
             .query_row([], |row| Ok(Self { small: row.get(0)?, large: row.get(1)?, group: row.get(2)? }))?;
@@ -40,7 +40,7 @@ impl Sizes {
     }
 
     /// Returns the number of small runs in a large one.
-    pub(crate) fn smalls(self) -> i64 {
+    pub(crate) fn small_per_large(self) -> i64 {
         self.large / self.small
     }
 }

@@ -8,14 +8,14 @@ use memchr::memmem::Finder;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, ffi};
 
 use crate::id::GenerationId;
-use crate::query::{Facts, Field, Filter};
+use crate::query::{DocumentFields, Field, Filter};
 use crate::scope::Scope;
 use crate::sqlite::bits::Bits;
-use crate::sqlite::fields::Namings;
+use crate::sqlite::fields::IndexedFields;
 use crate::sqlite::ids;
-use crate::sqlite::reading::Reading;
+use crate::sqlite::read_context::ReadContext;
 use crate::sqlite::runs::{self, RunInfo};
-use crate::sqlite::select::{self, Found};
+use crate::sqlite::select::{self, Matches};
 use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
 use crate::sqlite::terms;
@@ -29,20 +29,20 @@ const TIMES_BY_ROW: u64 = 64;
 /// A consistent view of the file.
 pub(crate) struct Snapshot<'c> {
     transaction: Transaction<'c>,
-    reading: Reading,
+    context: ReadContext,
     tail: OnceCell<Tail>,
-    named: OnceCell<Namings>,
+    indexed: OnceCell<IndexedFields>,
 }
 
 /// Lines with consecutive ids: a run, or the newest lines, which are not in a run.
-pub(crate) enum Stretch {
+pub(crate) enum Chunk {
     /// A run with terms.
     Run(RunInfo),
     /// The newest lines, without terms. `earliest` and `latest` are those of the lines.
     Tail(RunInfo),
 }
 
-impl Stretch {
+impl Chunk {
     pub(crate) fn info(&self) -> &RunInfo {
         match self {
             Self::Run(info) | Self::Tail(info) => info,
@@ -58,13 +58,13 @@ pub(crate) struct Row {
 }
 
 impl<'c> Snapshot<'c> {
-    /// Starts a snapshot within the limits of `reading`.
-    pub(crate) fn begin(connection: &'c Connection, reading: &Reading) -> rusqlite::Result<Self> {
+    /// Starts a snapshot within the limits of `context`.
+    pub(crate) fn begin(connection: &'c Connection, context: &ReadContext) -> rusqlite::Result<Self> {
         Ok(Self {
             transaction: connection.unchecked_transaction()?,
-            reading: reading.clone(),
+            context: context.clone(),
             tail: OnceCell::new(),
-            named: OnceCell::new(),
+            indexed: OnceCell::new(),
         })
     }
 
@@ -73,17 +73,17 @@ impl<'c> Snapshot<'c> {
     }
 
     /// Returns the user-named fields.
-    pub(crate) fn named(&self) -> rusqlite::Result<&Namings> {
-        if let Some(named) = self.named.get() {
-            return Ok(named);
+    pub(crate) fn indexed_fields(&self) -> rusqlite::Result<&IndexedFields> {
+        if let Some(indexed) = self.indexed.get() {
+            return Ok(indexed);
         }
-        let named = Namings::read(self.connection())?;
-        Ok(self.named.get_or_init(|| named))
+        let indexed = IndexedFields::read(self.connection())?;
+        Ok(self.indexed.get_or_init(|| indexed))
     }
 
     /// Fails if the time limit has expired or the read was cancelled.
-    pub(crate) fn in_time(&self) -> rusqlite::Result<()> {
-        if !self.reading.is_over() {
+    pub(crate) fn check_deadline(&self) -> rusqlite::Result<()> {
+        if !self.context.is_expired() {
             return Ok(());
         }
         Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None))
@@ -91,23 +91,23 @@ impl<'c> Snapshot<'c> {
 
     /// Returns all lines that a filter may match, in order of arrival, as whole chunks: those with times in `[from,
     /// to)`. If the filter requires ids, runs that can't contain them are left out.
-    pub(crate) fn stretches(
+    pub(crate) fn chunks(
         &self,
         scope: &Scope,
         filter: &Filter,
         from: Option<i64>,
         to: Option<i64>,
-    ) -> rusqlite::Result<Vec<Stretch>> {
+    ) -> rusqlite::Result<Vec<Chunk>> {
         let mut runs = runs::infos(self.connection(), 0..i64::MAX)?;
-        if let Some(terms) = ids::asked(filter) {
-            let mut may = ids::may_have(self.connection(), Sizes::of(self.connection())?, &runs, &terms)?;
+        if let Some(terms) = ids::required_terms(filter) {
+            let mut may = ids::may_have(self.connection(), Sizes::read(self.connection())?, &runs, &terms)?;
             if *scope != Scope::All {
                 ids::pad(&mut may, &terms);
             }
             let mut may = may.into_iter();
             runs.retain(|_| may.next() != Some(false));
         }
-        let mut stretches: Vec<_> = runs.into_iter().map(Stretch::Run).collect();
+        let mut chunks: Vec<_> = runs.into_iter().map(Chunk::Run).collect();
         let first = runs::end(self.connection())?;
         let select = "SELECT max(id) - ?1 + 1, min(time), max(time) FROM logs WHERE id >= ?1";
         let tail = self.connection().prepare_cached(select)?.query_row([first], |row| {
@@ -115,22 +115,22 @@ impl<'c> Snapshot<'c> {
             Ok(lines.map(|lines| (usize::try_from(lines).unwrap_or(0), row.get(1), row.get(2))))
         })?;
         if let Some((lines, earliest, latest)) = tail {
-            stretches.push(Stretch::Tail(RunInfo { first, lines, earliest: earliest?, latest: latest?, terms: first }));
+            chunks.push(Chunk::Tail(RunInfo { first, lines, earliest: earliest?, latest: latest?, terms: first }));
         }
-        stretches.retain(|stretch| {
-            let info = stretch.info();
+        chunks.retain(|chunk| {
+            let info = chunk.info();
             from.is_none_or(|from| info.latest >= from) && to.is_none_or(|to| info.earliest < to)
         });
-        Ok(stretches)
+        Ok(chunks)
     }
 
     /// Returns the matching lines of a chunk. In the tail, every line is read, so the result is exact.
-    pub(crate) fn found(&self, stretch: &Stretch, scope: &Scope, filter: &Filter) -> rusqlite::Result<Found> {
-        self.in_time()?;
-        match stretch {
-            Stretch::Run(run) => select::found(self.connection(), self.named()?, run, scope, filter),
-            Stretch::Tail(tail) => {
-                let (mut bits, named) = (Bits::none(), self.named()?);
+    pub(crate) fn matches(&self, chunk: &Chunk, scope: &Scope, filter: &Filter) -> rusqlite::Result<Matches> {
+        self.check_deadline()?;
+        match chunk {
+            Chunk::Run(run) => select::matches(self.connection(), self.indexed_fields()?, run, scope, filter),
+            Chunk::Tail(tail) => {
+                let (mut bits, indexed) = (Bits::none(), self.indexed_fields()?);
                 let needle = needle(filter).map(|needle| Finder::new(needle.as_bytes()));
                 let lacks = |document: &str| {
                     let document = document.as_bytes();
@@ -139,11 +139,11 @@ impl<'c> Snapshot<'c> {
                         && memchr(b'\\', document).is_none()
                 };
                 self.each_line(tail.first..tail.end(), |id, _, document| {
-                    if !lacks(document) && named.is_found(id, scope, filter, document) {
-                        bits.set(place(tail, id));
+                    if !lacks(document) && indexed.is_match(id, scope, filter, document) {
+                        bits.set(index_of(tail, id));
                     }
                 })?;
-                Ok(Found { surely: bits.clone(), maybe: bits })
+                Ok(Matches { certain: bits.clone(), possible: bits })
             }
         }
     }
@@ -151,24 +151,24 @@ impl<'c> Snapshot<'c> {
     /// Calls `with` for each term of a chunk that begins with `prefix`, in order, and its set.
     pub(crate) fn each_term(
         &self,
-        stretch: &Stretch,
+        chunk: &Chunk,
         prefix: &[u8],
         with: impl FnMut(&[u8], &[u8]),
     ) -> rusqlite::Result<()> {
-        match stretch {
-            Stretch::Run(run) => terms::each_with(self.connection(), run.terms, prefix, with),
-            Stretch::Tail(tail) => {
-                self.tail(tail.first)?.each_with(prefix, tail.lines, with);
+        match chunk {
+            Chunk::Run(run) => terms::each_with_prefix(self.connection(), run.terms, prefix, with),
+            Chunk::Tail(tail) => {
+                self.tail(tail.first)?.each_with_prefix(prefix, tail.lines, with);
                 Ok(())
             }
         }
     }
 
     /// Returns the durations of a chunk's lines in milliseconds, with their indices, which do not decrease.
-    pub(crate) fn durations(&self, stretch: &Stretch) -> rusqlite::Result<Vec<(u16, f64)>> {
-        match stretch {
-            Stretch::Run(run) => runs::durations(self.connection(), run.first),
-            Stretch::Tail(tail) => Ok(self.tail(tail.first)?.durations().to_vec()),
+    pub(crate) fn durations(&self, chunk: &Chunk) -> rusqlite::Result<Vec<(u16, f64)>> {
+        match chunk {
+            Chunk::Run(run) => runs::durations(self.connection(), run.first),
+            Chunk::Tail(tail) => Ok(self.tail(tail.first)?.durations().to_vec()),
         }
     }
 
@@ -182,15 +182,15 @@ impl<'c> Snapshot<'c> {
     }
 
     /// Returns the time of each line of a chunk by index. The time at an index without a row is arbitrary.
-    pub(crate) fn times(&self, stretch: &Stretch) -> rusqlite::Result<Vec<i64>> {
-        match stretch {
-            Stretch::Run(run) => runs::times(self.connection(), run.first),
-            Stretch::Tail(tail) => {
+    pub(crate) fn times(&self, chunk: &Chunk) -> rusqlite::Result<Vec<i64>> {
+        match chunk {
+            Chunk::Run(run) => runs::times(self.connection(), run.first),
+            Chunk::Tail(tail) => {
                 let mut times = vec![tail.earliest; tail.lines];
                 let mut statement = self.connection().prepare_cached("SELECT id, time FROM logs WHERE id >= ?1")?;
                 let mut rows = statement.query([tail.first])?;
                 while let Some(row) = rows.next()? {
-                    if let Some(time) = times.get_mut(place(tail, row.get(0)?)) {
+                    if let Some(time) = times.get_mut(index_of(tail, row.get(0)?)) {
                         *time = row.get(1)?;
                     }
                 }
@@ -200,35 +200,30 @@ impl<'c> Snapshot<'c> {
     }
 
     /// Returns the times of some lines of a chunk, with their indices.
-    pub(crate) fn times_of(&self, stretch: &Stretch, places: &Bits) -> rusqlite::Result<Vec<(i64, usize)>> {
-        if matches!(stretch, Stretch::Run(_)) && places.count() > TIMES_BY_ROW {
-            let times = self.times(stretch)?;
-            return Ok(places.iter().filter_map(|place| times.get(place).map(|time| (*time, place))).collect());
+    pub(crate) fn times_of(&self, chunk: &Chunk, indices: &Bits) -> rusqlite::Result<Vec<(i64, usize)>> {
+        if matches!(chunk, Chunk::Run(_)) && indices.count() > TIMES_BY_ROW {
+            let times = self.times(chunk)?;
+            return Ok(indices.iter().filter_map(|index| times.get(index).map(|time| (*time, index))).collect());
         }
         let mut statement = self.connection().prepare_cached("SELECT time FROM logs WHERE id = ?1")?;
         let mut timed = Vec::new();
-        for place in places.iter() {
-            let id = stretch.info().first + i64::try_from(place).unwrap_or(i64::MAX);
-            timed.extend(statement.query_row([id], |row| row.get(0)).optional()?.map(|time| (time, place)));
+        for index in indices.iter() {
+            let id = chunk.info().first + i64::try_from(index).unwrap_or(i64::MAX);
+            timed.extend(statement.query_row([id], |row| row.get(0)).optional()?.map(|time| (time, index)));
         }
         Ok(timed)
     }
 
     /// Returns the lines of a chunk in `[from, to)`, or `None` if that is all of them.
-    pub(crate) fn within(
-        &self,
-        stretch: &Stretch,
-        from: Option<i64>,
-        to: Option<i64>,
-    ) -> rusqlite::Result<Option<Bits>> {
-        let info = stretch.info();
+    pub(crate) fn within(&self, chunk: &Chunk, from: Option<i64>, to: Option<i64>) -> rusqlite::Result<Option<Bits>> {
+        let info = chunk.info();
         if from.is_none_or(|from| info.earliest >= from) && to.is_none_or(|to| info.latest < to) {
             return Ok(None);
         }
         let mut bits = Bits::none();
-        for (place, time) in self.times(stretch)?.into_iter().enumerate() {
+        for (index, time) in self.times(chunk)?.into_iter().enumerate() {
             if from.is_none_or(|from| time >= from) && to.is_none_or(|to| time < to) {
-                bits.set(place);
+                bits.set(index);
             }
         }
         Ok(Some(bits))
@@ -243,7 +238,7 @@ impl<'c> Snapshot<'c> {
         while let Some(row) = rows.next()? {
             count += 1;
             if count % ROWS_PER_LOOK == 0 {
-                self.in_time()?;
+                self.check_deadline()?;
             }
             with(row.get(0)?, row.get(1)?, row.get_ref(2)?.as_str()?);
         }
@@ -282,15 +277,15 @@ fn needle(filter: &Filter) -> Option<&str> {
 }
 
 /// Returns the index of a line in a chunk.
-pub(crate) fn place(stretch: &RunInfo, id: i64) -> usize {
-    usize::try_from(id - stretch.first).unwrap_or(usize::MAX)
+pub(crate) fn index_of(chunk: &RunInfo, id: i64) -> usize {
+    usize::try_from(id - chunk.first).unwrap_or(usize::MAX)
 }
 
 /// Whether a filter matches a document that the scope may see.
-pub(crate) fn is_found(scope: &Scope, filter: &Filter, document: &str) -> bool {
+pub(crate) fn is_match(scope: &Scope, filter: &Filter, document: &str) -> bool {
     if *filter == Filter::EVERY && *scope == Scope::All {
         return true;
     }
-    let facts = Facts::of(document);
+    let facts = DocumentFields::parse(document);
     scope.sees(facts.value(Field::ProjectId)) && filter.matches(&facts)
 }

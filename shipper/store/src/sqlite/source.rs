@@ -5,12 +5,12 @@ use std::ops::Range;
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::id::{GenerationId, MAX_OFFSET};
-use crate::query::{Facts, Field, Filter};
+use crate::query::{DocumentFields, Field, Filter};
 use crate::scope::Scope;
-use crate::search::{AROUND_MAX_BYTES, Around, MAX_LIMIT, MAX_PAGE_BYTES, Room, SourceLine};
-use crate::sqlite::search::raw;
+use crate::search::{AROUND_MAX_BYTES, Around, MAX_LIMIT, MAX_PAGE_BYTES, PageLimits, SourceLine};
+use crate::sqlite::search::raw_value;
 use crate::sqlite::snapshot::Snapshot;
-use crate::tail::{Place, TailPage, TailPlace};
+use crate::tail::{TailCursor, TailPage, TailPosition};
 
 /// Maximum number of rows that one page of a tail examines.
 const TAIL_ROWS: i64 = 20_000;
@@ -21,28 +21,28 @@ pub(crate) fn around(
     scope: &Scope,
     generation: GenerationId,
     offset: u64,
-    (before, after): (Room, Room),
+    (before, after): (PageLimits, PageLimits),
 ) -> rusqlite::Result<Around> {
     let offset = offset.min(MAX_OFFSET + 1);
     let sees_all = *scope == Scope::All;
-    let most = if sees_all { MAX_OFFSET + 1 } else { AROUND_MAX_BYTES };
-    let (start, end) = (offset.saturating_sub(most), offset.saturating_add(most).min(MAX_OFFSET + 1));
-    let before = Room { lines: before.lines.min(MAX_LIMIT), ..before };
-    let after = Room { lines: after.lines.min(MAX_LIMIT) + 1, ..after };
+    let reach = if sees_all { MAX_OFFSET + 1 } else { AROUND_MAX_BYTES };
+    let (start, end) = (offset.saturating_sub(reach), offset.saturating_add(reach).min(MAX_OFFSET + 1));
+    let before = PageLimits { lines: before.lines.min(MAX_LIMIT), ..before };
+    let after = PageLimits { lines: after.lines.min(MAX_LIMIT) + 1, ..after };
     let find = "SELECT id FROM sources WHERE generation = ?1";
     let source = snapshot.connection().query_row(find, [generation.as_str()], |row| row.get(0)).optional()?;
-    let side = |range: Range<u64>, order: &str, room: Room| match source {
-        Some(source) => side(snapshot, scope, source, &range, order, room),
+    let side = |range: Range<u64>, order: &str, limits: PageLimits| match source {
+        Some(source) => side(snapshot, scope, source, &range, order, limits),
         None => Ok(Side::default()),
     };
-    let of_before = side(start..offset, "DESC", before)?;
-    let of_after = side(offset..end, "ASC", after)?;
+    let preceding = side(start..offset, "DESC", before)?;
+    let following = side(offset..end, "ASC", after)?;
     let cut = |side: &Side| side.is_cut.then(|| side.lines.last().map(|line| line.offset)).flatten();
-    let (cut_before, cut_after) = (cut(&of_before), cut(&of_after).map(|offset| offset + 1));
+    let (cut_before, cut_after) = (cut(&preceding), cut(&following).map(|offset| offset + 1));
     // Whether there are more lines is not looked up: it would reveal that the source, or hidden lines, exist.
-    let earlier = (!sees_all && of_before.lines.len() < before.lines && start > 0).then_some(start);
-    let later = (!sees_all && of_after.lines.len() < after.lines && end <= MAX_OFFSET).then_some(end);
-    let lines = of_before.lines.into_iter().rev().chain(of_after.lines).collect();
+    let earlier = (!sees_all && preceding.lines.len() < before.lines && start > 0).then_some(start);
+    let later = (!sees_all && following.lines.len() < after.lines && end <= MAX_OFFSET).then_some(end);
+    let lines = preceding.lines.into_iter().rev().chain(following.lines).collect();
     Ok(Around { lines, earlier: cut_before.or(earlier), later: cut_after.or(later) })
 }
 
@@ -61,25 +61,25 @@ fn side(
     source: i64,
     range: &Range<u64>,
     order: &str,
-    room: Room,
+    limits: PageLimits,
 ) -> rusqlite::Result<Side> {
     let sql = format!(
         r#"SELECT "offset", document FROM logs WHERE source = ?1 AND "offset" >= ?2 AND "offset" < ?3 ORDER BY "offset" {order}"#
     );
     let mut statement = snapshot.connection().prepare_cached(&sql)?;
     let mut rows = statement.query([source, range.start.cast_signed(), range.end.cast_signed()])?;
-    let (mut side, mut left) = (Side::default(), room.bytes.min(MAX_PAGE_BYTES));
-    while side.lines.len() < room.lines
+    let (mut side, mut left) = (Side::default(), limits.bytes.min(MAX_PAGE_BYTES));
+    while side.lines.len() < limits.lines
         && let Some(row) = rows.next()?
     {
         let document: String = row.get(1)?;
-        if *scope == Scope::All || scope.sees(Facts::of(&document).value(Field::ProjectId)) {
+        if *scope == Scope::All || scope.sees(DocumentFields::parse(&document).value(Field::ProjectId)) {
             side.is_cut = document.len() > left && !side.lines.is_empty();
             if side.is_cut {
                 break;
             }
             left = left.saturating_sub(document.len());
-            side.lines.push(SourceLine { offset: row.get::<_, i64>(0)?.cast_unsigned(), line: raw(document)? });
+            side.lines.push(SourceLine { offset: row.get::<_, i64>(0)?.cast_unsigned(), line: raw_value(document)? });
         }
     }
     Ok(side)
@@ -90,18 +90,18 @@ pub(crate) fn tail(
     snapshot: &Snapshot<'_>,
     scope: &Scope,
     filter: &Filter,
-    place: Option<&TailPlace>,
-    room: Room,
+    cursor: Option<&TailCursor>,
+    limits: PageLimits,
 ) -> rusqlite::Result<TailPage> {
     // A cursor before the first row is 0.
     let ends = |end: &str| snapshot.connection().query_row(end, [], |row| row.get::<_, i64>(0));
     let newest = ends("SELECT coalesce(max(id) + 1, 0) FROM logs")?;
-    let after = match place {
+    let after = match cursor {
         // A cursor beyond the newest row is from another file.
-        Some(TailPlace(Place::Row(row))) if *row <= newest => *row,
+        Some(TailCursor(TailPosition::Row(row))) if *row <= newest => *row,
         _ => {
-            let place_of_newest = TailPlace(Place::Row(newest));
-            return Ok(TailPage { lines: Vec::new(), place: place_of_newest, more: false, gap: place.is_some() });
+            let newest_cursor = TailCursor(TailPosition::Row(newest));
+            return Ok(TailPage { lines: Vec::new(), cursor: newest_cursor, more: false, gap: cursor.is_some() });
         }
     };
     // With a restricted scope, removed lines are not reported: they may all have been hidden ones.
@@ -109,19 +109,19 @@ pub(crate) fn tail(
     let select = "SELECT id, document FROM logs WHERE id >= ?1 ORDER BY id LIMIT ?2";
     let mut statement = snapshot.connection().prepare_cached(select)?;
     let mut rows = statement.query(params![after, TAIL_ROWS])?;
-    let (mut lines, mut next, mut left) = (Vec::new(), after, room.bytes.min(MAX_PAGE_BYTES));
-    while lines.len() < room.lines.clamp(1, MAX_LIMIT)
+    let (mut lines, mut next, mut left) = (Vec::new(), after, limits.bytes.min(MAX_PAGE_BYTES));
+    while lines.len() < limits.lines.clamp(1, MAX_LIMIT)
         && let Some(row) = rows.next()?
     {
         let (id, document): (i64, String) = (row.get(0)?, row.get(1)?);
-        if snapshot.named()?.is_found(id, scope, filter, &document) {
+        if snapshot.indexed_fields()?.is_match(id, scope, filter, &document) {
             if document.len() > left && !lines.is_empty() {
                 break;
             }
             left = left.saturating_sub(document.len());
-            lines.push(raw(document)?);
+            lines.push(raw_value(document)?);
         }
         next = id + 1;
     }
-    Ok(TailPage { lines, place: TailPlace(Place::Row(next)), more: next < newest, gap })
+    Ok(TailPage { lines, cursor: TailCursor(TailPosition::Row(next)), more: next < newest, gap })
 }

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::pattern::write_pattern;
 use crate::query::words::words;
 use crate::sqlite::bits;
-use crate::sqlite::fields::{NamedCodes, Namings};
+use crate::sqlite::fields::{FieldCodes, IndexedFields};
 use crate::sqlite::line::Line;
 use crate::sqlite::runs::{Run, write_run};
 use crate::sqlite::terms::{self, CODES, PATTERN, STATUS, WORD};
@@ -27,7 +27,7 @@ pub(crate) struct Tail {
     /// Lines that have a field, by its code.
     having: [Vec<u16>; CODES],
     /// User-named fields.
-    named: NamedCodes,
+    named: FieldCodes,
     /// Buffers, kept to reuse their memory.
     term: Vec<u8>,
     pattern: String,
@@ -36,7 +36,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// Reads the lines after the last run from their rows.
     pub(crate) fn read(connection: &Connection, first: i64) -> rusqlite::Result<Self> {
-        let mut tail = Self::empty(first, Namings::read(connection)?.codes());
+        let mut tail = Self::empty(first, IndexedFields::read(connection)?.codes());
         let select = "SELECT id, time, document FROM logs WHERE id >= ?1 ORDER BY id";
         let mut statement = connection.prepare_cached(select)?;
         let mut rows = statement.query([first])?;
@@ -48,12 +48,12 @@ impl Tail {
                 tail.times.push(time);
             }
             let document = row.get_ref(2)?.as_str()?;
-            tail.add(&Line::stored(time, document), document);
+            tail.add(&Line::from_stored(time, document), document);
         }
         Ok(tail)
     }
 
-    fn empty(first: i64, named: NamedCodes) -> Self {
+    fn empty(first: i64, named: FieldCodes) -> Self {
         Self {
             first,
             times: Vec::new(),
@@ -87,85 +87,86 @@ impl Tail {
     }
 
     /// Calls `with` for each term that begins with `prefix`, in order, and its set in a run of `lines` lines.
-    pub(crate) fn each_with(&self, prefix: &[u8], lines: usize, mut with: impl FnMut(&[u8], &[u8])) {
+    pub(crate) fn each_with_prefix(&self, prefix: &[u8], lines: usize, mut with: impl FnMut(&[u8], &[u8])) {
         let mut bytes = Vec::new();
-        let heads = self.heads();
-        for (term, places) in self.sorted(&heads).into_iter().filter(|(term, _)| term.starts_with(prefix)) {
+        let has_terms = self.has_terms();
+        for (term, indices) in self.sorted(&has_terms).into_iter().filter(|(term, _)| term.starts_with(prefix)) {
             bytes.clear();
-            bits::encode(&mut bytes, places, lines);
+            bits::encode(&mut bytes, indices, lines);
             with(term, &bytes);
         }
     }
 
     /// Returns the terms of lines that have a field.
-    fn heads(&self) -> [[u8; 2]; CODES] {
-        std::array::from_fn(|code| terms::has(u8::try_from(code).unwrap_or(0)))
+    fn has_terms(&self) -> [[u8; 2]; CODES] {
+        std::array::from_fn(|code| terms::has_field(u8::try_from(code).unwrap_or(0)))
     }
 
     /// Returns all terms in order, with the indices of their lines.
-    fn sorted<'t>(&'t self, heads: &'t [[u8; 2]; CODES]) -> Vec<(&'t [u8], &'t [u16])> {
+    fn sorted<'t>(&'t self, has_terms: &'t [[u8; 2]; CODES]) -> Vec<(&'t [u8], &'t [u16])> {
         let mut sets: Vec<(&[u8], &[u16])> =
-            self.sets.iter().map(|(term, places)| (&**term, places.as_slice())).collect();
-        let having = heads.iter().zip(&self.having).filter(|(_, places)| !places.is_empty());
-        sets.extend(having.map(|(head, places)| (head.as_slice(), places.as_slice())));
+            self.sets.iter().map(|(term, indices)| (&**term, indices.as_slice())).collect();
+        let having = has_terms.iter().zip(&self.having).filter(|(_, indices)| !indices.is_empty());
+        sets.extend(having.map(|(head, indices)| (head.as_slice(), indices.as_slice())));
         // Most terms differ in their first eight bytes, so comparing these first avoids reading the terms themselves.
-        let mut keyed: Vec<_> = sets.into_iter().map(|(term, places)| (begin(term), term, places)).collect();
+        let mut keyed: Vec<_> = sets.into_iter().map(|(term, indices)| (sort_key(term), term, indices)).collect();
         keyed.sort_unstable_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
-        keyed.into_iter().map(|(_, term, places)| (term, places)).collect()
+        keyed.into_iter().map(|(_, term, indices)| (term, indices)).collect()
     }
 
     /// Adds the line with the [next](Self::next) id and its document.
     pub(crate) fn add(&mut self, line: &Line<'_>, document: &str) {
-        let place = u16::try_from(self.times.len()).unwrap_or(u16::MAX);
+        let index = u16::try_from(self.times.len()).unwrap_or(u16::MAX);
         self.times.push(line.time);
         for (field, value) in &line.texts {
             let code = terms::code(*field);
-            self.put(code, value.as_bytes(), place);
-            if let Some(places) = self.having.get_mut(usize::from(code)).filter(|places| places.last() != Some(&place))
+            self.put(code, value.as_bytes(), index);
+            if let Some(indices) =
+                self.having.get_mut(usize::from(code)).filter(|indices| indices.last() != Some(&index))
             {
-                places.push(place);
+                indices.push(index);
             }
         }
         for status in &line.statuses {
-            self.put(STATUS, &terms::status(*status)[1..], place);
+            self.put(STATUS, &terms::status(*status)[1..], index);
         }
-        self.durations.extend(line.durations.iter().map(|duration| (place, *duration)));
+        self.durations.extend(line.durations.iter().map(|duration| (index, *duration)));
         for word in words(&line.message) {
-            self.put(WORD, word.as_bytes(), place);
+            self.put(WORD, word.as_bytes(), index);
         }
         let named = std::mem::take(&mut self.named);
-        named.each_term(document, |kind, term| self.put(kind, term, place));
+        named.each_term(document, |kind, term| self.put(kind, term, index));
         self.named = named;
         let mut pattern = std::mem::take(&mut self.pattern);
         pattern.clear();
         write_pattern(&line.message, &mut pattern);
-        self.put(PATTERN, pattern.as_bytes(), place);
+        self.put(PATTERN, pattern.as_bytes(), index);
         self.pattern = pattern;
     }
 
-    fn put(&mut self, kind: u8, value: &[u8], place: u16) {
-        if !self.put_known(kind, value, place) {
+    fn put(&mut self, kind: u8, value: &[u8], index: u16) {
+        if !self.put_known(kind, value, index) {
             let term = self.term.as_slice().into();
-            self.sets.insert(term, vec![place]);
+            self.sets.insert(term, vec![index]);
         }
     }
 
     /// Adds the index to an existing term. Returns `false` if the term is new; it is then in `self.term`.
-    fn put_known(&mut self, kind: u8, value: &[u8], place: u16) -> bool {
+    fn put_known(&mut self, kind: u8, value: &[u8], index: u16) -> bool {
         self.term.clear();
         self.term.push(kind);
         self.term.extend_from_slice(value);
-        let Some(places) = self.sets.get_mut(self.term.as_slice()) else { return false };
-        if places.last() != Some(&place) {
-            places.push(place);
+        let Some(indices) = self.sets.get_mut(self.term.as_slice()) else { return false };
+        if indices.last() != Some(&index) {
+            indices.push(index);
         }
         true
     }
 
     /// Writes the lines as a run and starts the next one.
     pub(crate) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let heads = self.heads();
-        let sets = self.sorted(&heads).into_iter();
+        let has_terms = self.has_terms();
+        let sets = self.sorted(&has_terms).into_iter();
         let run = Run { first: self.first, times: &self.times, durations: &self.durations };
         write_run(connection, &run, sets)?;
         *self = Self::empty(self.next(), std::mem::take(&mut self.named));
@@ -174,7 +175,7 @@ impl Tail {
 }
 
 /// Returns the first eight bytes of a term as a number with the same order.
-fn begin(term: &[u8]) -> u64 {
+fn sort_key(term: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let length = term.len().min(8);
     bytes[..length].copy_from_slice(&term[..length]);

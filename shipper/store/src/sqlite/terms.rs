@@ -66,7 +66,7 @@ pub(crate) fn term(kind: u8, value: &str) -> Vec<u8> {
 }
 
 /// Returns the term of lines that have the field with this code.
-pub(crate) const fn has(code: u8) -> [u8; 2] {
+pub(crate) const fn has_field(code: u8) -> [u8; 2] {
     [HAS, code]
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn find(connection: &Connection, run: i64, term: &[u8]) -> rusqlite::
 }
 
 /// Calls `with` for each term of a run that begins with `prefix`, in order, and its set.
-pub(crate) fn each_with(
+pub(crate) fn each_with_prefix(
     connection: &Connection,
     run: i64,
     prefix: &[u8],
@@ -219,8 +219,8 @@ fn each_from(
     let mut statement = connection.prepare_cached(select)?;
     let mut rows = statement.query(params![run, from])?;
     while let Some(row) = rows.next()? {
-        let goes_on = each_in(row.get_ref(0)?.as_blob()?, |term, set| term < from || with(term, set));
-        if !goes_on {
+        let continues = each_in(row.get_ref(0)?.as_blob()?, |term, set| term < from || with(term, set));
+        if !continues {
             break;
         }
     }
@@ -333,7 +333,7 @@ mod tests {
         fn terms_are_found_again(terms in prop::collection::btree_map(
             prop::collection::vec(0..4_u8, 0..12), prop::collection::vec(any::<u8>(), 0..400), 0..200)) {
             let mut connection = Connection::open_in_memory().unwrap();
-            crate::sqlite::schema::make(&mut connection).unwrap();
+            crate::sqlite::schema::create(&mut connection).unwrap();
             for run in [0, 1_024] {
                 let mut writer = BlockWriter::new(&connection, run);
                 for (term, set) in &terms {
@@ -364,7 +364,7 @@ mod tests {
             prop_assert_eq!(last(&connection, 0).unwrap(), terms.keys().next_back().cloned());
             for prefix in [&[][..], &[2], &[1, 3], &[0, 0, 1], &[9]] {
                 let mut found = BTreeMap::new();
-                each_with(&connection, 1_024, prefix, |term, set| {
+                each_with_prefix(&connection, 1_024, prefix, |term, set| {
                     found.insert(term.to_vec(), set.to_vec());
                 }).unwrap();
                 let expected: BTreeMap<_, _> =

@@ -9,10 +9,10 @@ use crate::batch::Batch;
 use crate::disposition::{Cause, Disposition};
 use crate::id::GenerationId;
 use crate::query::NamedFields;
-use crate::sqlite::fields::Namings;
-use crate::sqlite::line::{self, Line, Taken};
+use crate::sqlite::fields::IndexedFields;
+use crate::sqlite::line::{self, Line, Parsed};
 use crate::sqlite::merge;
-use crate::sqlite::retain::{self, Keep, Retained};
+use crate::sqlite::retention::{self, RetentionPolicy, RetentionStep};
 use crate::sqlite::runs;
 use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
@@ -46,7 +46,7 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Configures the writing connection.
-pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Takes effect only in an empty file; existing ones keep their mode.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -59,7 +59,7 @@ pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 
 /// The writing connection, and its knowledge of the newest lines.
 #[derive(Debug)]
-pub(crate) struct Writing {
+pub(crate) struct WriteConnection {
     pub(crate) connection: Connection,
     /// `None` if it has to be read from the file.
     tail: Option<Tail>,
@@ -69,7 +69,7 @@ pub(crate) struct Writing {
     is_synced: bool,
 }
 
-impl Writing {
+impl WriteConnection {
     pub(crate) fn new(connection: Connection) -> Self {
         Self { connection, tail: None, seen: 0, is_synced: true }
     }
@@ -82,7 +82,7 @@ impl Writing {
         let seen = transaction.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
         let tail = tail.filter(|_| seen == self.seen);
         self.seen = seen;
-        let mut tail = current(&transaction, tail)?;
+        let mut tail = current_tail(&transaction, tail)?;
         let dispositions = write(&transaction, &mut tail, batch)?;
         transaction.commit()?;
         self.tail = Some(tail);
@@ -90,9 +90,9 @@ impl Writing {
     }
 
     /// Runs one step of retention without syncing: if a power loss reverts it, it is repeated.
-    pub(crate) fn retain(&mut self, keep: &Keep, now: Timestamp) -> rusqlite::Result<Retained> {
+    pub(crate) fn retain(&mut self, policy: &RetentionPolicy, now: Timestamp) -> rusqlite::Result<RetentionStep> {
         self.set_synced(false)?;
-        retain::step(&mut self.connection, keep, now)
+        retention::step(&mut self.connection, policy, now)
     }
 
     /// Sets whether commits are synced before they return. Every operation sets it, so that an error in another one has
@@ -105,14 +105,14 @@ impl Writing {
         Ok(())
     }
 
-    pub(crate) fn name(&mut self, fields: &NamedFields, apply: bool) -> rusqlite::Result<bool> {
+    pub(crate) fn set_fields(&mut self, fields: &NamedFields, apply: bool) -> rusqlite::Result<bool> {
         self.set_synced(true)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let namings = Namings::read(&transaction)?;
+        let indexed = IndexedFields::read(&transaction)?;
         if !apply {
-            return Ok(namings.fields() != *fields);
+            return Ok(indexed.fields() != *fields);
         }
-        let changed = namings.put(&transaction, fields, runs::end(&transaction)?)?;
+        let changed = indexed.put(&transaction, fields, runs::end(&transaction)?)?;
         transaction.commit()?;
         // The newest lines are indexed by the new fields as well.
         self.tail = self.tail.take().filter(|_| !changed);
@@ -121,7 +121,7 @@ impl Writing {
 }
 
 /// Returns the tail if it is current, or else reads it from the file.
-pub(crate) fn current(connection: &Connection, tail: Option<Tail>) -> rusqlite::Result<Tail> {
+pub(crate) fn current_tail(connection: &Connection, tail: Option<Tail>) -> rusqlite::Result<Tail> {
     let last: Option<i64> = connection.prepare_cached("SELECT max(id) FROM logs")?.query_row([], |row| row.get(0))?;
     let end = runs::end(connection)?;
     let next = last.map_or(0, |last| last + 1).max(end);
@@ -135,34 +135,34 @@ fn write(connection: &Connection, tail: &mut Tail, batch: &Batch) -> rusqlite::R
     let mut dispositions = Vec::with_capacity(batch.lines().len());
     let mut insert = connection.prepare_cached(INSERT)?;
     let mut sources = Sources { connection, last: None };
-    let sizes = Sizes::of(connection)?;
-    for (place, line) in batch.lines().iter().enumerate() {
-        let source = sources.of(line.id.generation)?;
+    let sizes = Sizes::read(connection)?;
+    for (index, line) in batch.lines().iter().enumerate() {
+        let source = sources.id_of(line.id.generation)?;
         let mut put = |time: i64, document: &str| {
             let (offset, length) = (line.id.offset.cast_signed(), line.length.cast_signed());
             insert.execute(params![tail.next(), time, source, offset, length, document])
         };
-        let (added, line) = match line::take(batch.document(place), line.id.generation) {
+        let (inserted, line) = match line::parse(batch.document(index), line.id.generation) {
             Err(reason) => {
                 dispositions.push(Disposition::DeadLetter(Cause::new(0, reason)));
                 continue;
             }
-            Ok(Taken::AsItIs(line, document)) => (put(line.time, document)?, (line, document)),
-            Ok(Taken::Normalised(time, document)) => {
-                let added = put(time.unix_micros(), &document)?;
-                if added == 1 {
-                    tail.add(&Line::of(time, &document), &document);
+            Ok(Parsed::Unchanged(line, document)) => (put(line.time, document)?, (line, document)),
+            Ok(Parsed::Normalised(time, document)) => {
+                let inserted = put(time.unix_micros(), &document)?;
+                if inserted == 1 {
+                    tail.add(&Line::from_fields(time, &document), &document);
                     seal(connection, tail, sizes)?;
                 }
-                dispositions.push(if added == 1 { Disposition::Stored } else { Disposition::AlreadyStored });
+                dispositions.push(if inserted == 1 { Disposition::Stored } else { Disposition::AlreadyStored });
                 continue;
             }
         };
-        if added == 1 {
+        if inserted == 1 {
             tail.add(&line.0, line.1);
             seal(connection, tail, sizes)?;
         }
-        dispositions.push(if added == 1 { Disposition::Stored } else { Disposition::AlreadyStored });
+        dispositions.push(if inserted == 1 { Disposition::Stored } else { Disposition::AlreadyStored });
     }
     Ok(dispositions)
 }
@@ -185,7 +185,7 @@ struct Sources<'c> {
 }
 
 impl Sources<'_> {
-    fn of(&mut self, generation: GenerationId) -> rusqlite::Result<i64> {
+    fn id_of(&mut self, generation: GenerationId) -> rusqlite::Result<i64> {
         if let Some((_, source)) = self.last.filter(|(last, _)| *last == generation) {
             return Ok(source);
         }

@@ -14,10 +14,10 @@ use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::failure::{open_error, write_error};
 use crate::sqlite::file::{self, Change, OpenFiles};
 use crate::sqlite::migrate;
-use crate::sqlite::read::Readers;
-use crate::sqlite::retain::{Keep, Retained};
-use crate::sqlite::schema::{self, Found};
-use crate::sqlite::write::{Writing, connect, prepare};
+use crate::sqlite::readers::Readers;
+use crate::sqlite::retention::{RetentionPolicy, RetentionStep};
+use crate::sqlite::schema::{self, SchemaState};
+use crate::sqlite::write::{WriteConnection, configure, connect};
 use crate::timestamp::Timestamp;
 
 /// The error if a store has other user-named fields than the settings.
@@ -40,7 +40,7 @@ pub(crate) struct Writer {
     mode: FileMode,
     /// `None` from when the path is found to lead elsewhere until it is reopened, and while the disk is too full to
     /// open the file.
-    open: Mutex<Option<Opened>>,
+    open: Mutex<Option<OpenStore>>,
     /// This process's other connections to the file.
     readers: Arc<Readers>,
     /// The user-named fields that bootstrap applied or checked; a replaced file must have them, too.
@@ -50,10 +50,10 @@ pub(crate) struct Writer {
 
 /// An open store. Fields are dropped in this order.
 #[derive(Debug)]
-struct Opened {
+struct OpenStore {
     /// Stops before the connection is closed.
     checkpointer: Checkpointer,
-    writing: Arc<Mutex<Writing>>,
+    writing: Arc<Mutex<WriteConnection>>,
     files: Arc<OpenFiles>,
 }
 
@@ -68,7 +68,7 @@ impl Writer {
     pub(crate) fn open(path: &Path, mode: FileMode, readers: Arc<Readers>) -> Result<Self, OpenError> {
         let folder = file::folder(path);
         mode.create_dir_all(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
-        let open = match Opened::open(path, mode) {
+        let open = match OpenStore::open(path, mode) {
             Err(OpenError::Full { .. }) => Mutex::new(None),
             opened => Mutex::new(Some(opened?)),
         };
@@ -76,19 +76,19 @@ impl Writer {
     }
 
     pub(crate) fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
-        self.with(|writing| writing.write(batch))
+        self.run(|writing| writing.write(batch))
     }
 
     /// Activates user-named fields, starting with the newest lines. Returns whether they differed. Without `apply`,
     /// only compares.
-    pub(crate) fn name(&self, fields: &NamedFields, apply: bool) -> Result<bool, WriteError> {
-        let changed = self.with(|writing| writing.name(fields, apply))?;
+    pub(crate) fn set_fields(&self, fields: &NamedFields, apply: bool) -> Result<bool, WriteError> {
+        let changed = self.run(|writing| writing.set_fields(fields, apply))?;
         *lock(&self.fields) = Some((fields.clone(), apply));
         Ok(changed)
     }
 
-    pub(crate) fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Retained, WriteError> {
-        self.with(|writing| writing.retain(keep, now))
+    pub(crate) fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<RetentionStep, WriteError> {
+        self.run(|writing| writing.retain(policy, now))
     }
 
     /// Whether the file is open. It is while a write is in progress.
@@ -107,23 +107,23 @@ impl Writer {
         if let Some(change) = open.as_ref().and_then(|opened| opened.files.change()) {
             self.close(&mut open, change)?;
         }
-        self.opened(&mut open).map(drop)
+        self.ensure_open(&mut open).map(drop)
     }
 
     pub(crate) fn ready(&self) -> Result<(), ReadyError> {
-        let of_write = |error: WriteError| match error {
+        let ready_error = |error: WriteError| match error {
             WriteError::Unavailable(cause) => ReadyError::Unavailable(cause),
             other => ReadyError::Refused(other.cause().clone()),
         };
-        self.check().map_err(of_write)?;
+        self.check().map_err(ready_error)?;
         // A write in progress is not a problem.
         let Some(open) = self.try_lock() else { return Ok(()) };
         let Some(opened) = open.as_ref() else { return Ok(()) };
-        let looked = opened.lock().connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
-        looked.map_err(|error| of_write(write_error(&error)))
+        let result = opened.lock().connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+        result.map_err(|error| ready_error(write_error(&error)))
     }
 
-    fn try_lock(&self) -> Option<MutexGuard<'_, Option<Opened>>> {
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<OpenStore>>> {
         match self.open.try_lock() {
             Ok(open) => Some(open),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -132,39 +132,39 @@ impl Writer {
     }
 
     /// Runs `work` on the open store. The result counts only if the path still leads to its files afterwards.
-    fn with<T>(&self, work: impl FnOnce(&mut Writing) -> rusqlite::Result<T>) -> Result<T, WriteError> {
+    fn run<T>(&self, work: impl FnOnce(&mut WriteConnection) -> rusqlite::Result<T>) -> Result<T, WriteError> {
         let mut open = lock(&self.open);
-        let opened = self.opened(&mut open)?;
-        let done = work(&mut opened.lock());
+        let opened = self.ensure_open(&mut open)?;
+        let result = work(&mut opened.lock());
         if let Some(change) = opened.files.change() {
             self.close(&mut open, change)?;
             return Err(WriteError::Unavailable(change.cause(&self.path)));
         }
-        done.map_err(|error| write_error(&error))
+        result.map_err(|error| write_error(&error))
     }
 
     /// Returns the open store, and opens it if necessary.
-    fn opened<'o>(&self, open: &'o mut Option<Opened>) -> Result<&'o mut Opened, WriteError> {
+    fn ensure_open<'o>(&self, open: &'o mut Option<OpenStore>) -> Result<&'o mut OpenStore, WriteError> {
         let opened = match open.take() {
             Some(opened) => opened,
-            None => self.open_again()?,
+            None => self.reopen()?,
         };
         Ok(open.insert(opened))
     }
 
-    fn open_again(&self) -> Result<Opened, WriteError> {
-        let opened = Opened::open(&self.path, self.mode).map_err(|error| {
+    fn reopen(&self) -> Result<OpenStore, WriteError> {
+        let opened = OpenStore::open(&self.path, self.mode).map_err(|error| {
             let cause = Cause::new(0, error.to_string());
             match error {
-                OpenError::NoFolder { .. } => WriteError::Refused(cause.of_kind(CauseKind::FolderMissing)),
-                OpenError::Replaced { .. } => WriteError::Unavailable(cause.of_kind(CauseKind::FileReplaced)),
+                OpenError::NoFolder { .. } => WriteError::Refused(cause.with_kind(CauseKind::FolderMissing)),
+                OpenError::Replaced { .. } => WriteError::Unavailable(cause.with_kind(CauseKind::FileReplaced)),
                 _ => WriteError::Refused(cause),
             }
         })?;
         if let Some((fields, apply)) = &*lock(&self.fields) {
-            let has_others = opened.lock().name(fields, *apply).map_err(|error| write_error(&error))?;
-            if has_others && !apply {
-                return Err(WriteError::Refused(Cause::new(0, OTHER_FIELDS).of_kind(CauseKind::NotInPlace)));
+            let differs = opened.lock().set_fields(fields, *apply).map_err(|error| write_error(&error))?;
+            if differs && !apply {
+                return Err(WriteError::Refused(Cause::new(0, OTHER_FIELDS).with_kind(CauseKind::NotInPlace)));
             }
         }
         Ok(opened)
@@ -172,22 +172,22 @@ impl Writer {
 
     /// Closes a store whose path leads elsewhere. If its WAL was replaced, it stays open until the WAL's content is in
     /// the file.
-    fn close(&self, open: &mut Option<Opened>, change: Change) -> Result<(), WriteError> {
+    fn close(&self, open: &mut Option<OpenStore>, change: Change) -> Result<(), WriteError> {
         let Some(opened) = open.as_ref() else { return Ok(()) };
         let cause = change.cause(&self.path);
         match change {
-            Change::WalReplaced if !opened.bring_in() => return Err(WriteError::Unavailable(cause)),
+            Change::WalReplaced if !opened.checkpoint_all() => return Err(WriteError::Unavailable(cause)),
             // Completes a file that was moved. A deleted one does not need it.
-            Change::Missing | Change::Replaced => drop(opened.bring_in()),
-            Change::Overwritten => opened.keep_wal_out(),
+            Change::Missing | Change::Replaced => drop(opened.checkpoint_all()),
+            Change::Overwritten => opened.discard_wal(),
             Change::WalReplaced => {}
         }
         // A single remaining connection of this process would keep the old shared memory for all of them.
-        self.readers.let_go();
+        self.readers.close_idle();
         let files = Arc::clone(&opened.files);
         *open = None;
         if change != Change::WalReplaced {
-            files.remove_beside();
+            files.remove_sidecars();
         }
         let mut changes = lock(&self.changes);
         *changes = FileChanges { count: changes.count + 1, last: Some(cause) };
@@ -195,46 +195,46 @@ impl Writer {
     }
 }
 
-impl Opened {
+impl OpenStore {
     /// Opens the file at a path, and creates it and its tables if they are missing.
     fn open(path: &Path, mode: FileMode) -> Result<Self, OpenError> {
         let refused = |error: rusqlite::Error| open_error(path, &error);
-        let file = file::Found::or_made(path, mode)?;
+        let file = file::PendingFile::open_or_create(path, mode)?;
         let mut connection = connect(path).map_err(refused)?;
         // Do not change the file before it is known to be a store.
-        let mut found = schema::look(&connection).map_err(refused)?;
-        if matches!(found, Found::Empty | Found::Old(_) | Found::Current) {
-            prepare(&connection).map_err(refused)?;
-            migrate::bring_up(&mut connection).map_err(refused)?;
-            found = schema::make(&mut connection).map_err(refused)?;
+        let mut found = schema::inspect(&connection).map_err(refused)?;
+        if matches!(found, SchemaState::Empty | SchemaState::Old(_) | SchemaState::Current) {
+            configure(&connection).map_err(refused)?;
+            migrate::upgrade(&mut connection).map_err(refused)?;
+            found = schema::create(&mut connection).map_err(refused)?;
         }
-        found.usable(path)?;
-        let files = Arc::new(file.opened()?);
-        let writing = Arc::new(Mutex::new(Writing::new(connection)));
+        found.check_usable(path)?;
+        let files = Arc::new(file.into_open_files()?);
+        let writing = Arc::new(Mutex::new(WriteConnection::new(connection)));
         let watched = Arc::clone(&files);
-        let checkpointer = Checkpointer::begin(path, Arc::clone(&writing), move || watched.change().is_none())
+        let checkpointer = Checkpointer::start(path, Arc::clone(&writing), move || watched.change().is_none())
             .map_err(|reason| OpenError::File { path: path.to_owned(), reason })?;
         let opened = Self { checkpointer, writing, files };
         opened.checkpointer.watch(&mut opened.lock().connection).map_err(refused)?;
         Ok(opened)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Writing> {
+    fn lock(&self) -> MutexGuard<'_, WriteConnection> {
         lock(&self.writing)
     }
 
     /// Copies the WAL to the file. Returns whether that is complete.
-    fn bring_in(&self) -> bool {
+    fn checkpoint_all(&self) -> bool {
         let checkpoint = "PRAGMA wal_checkpoint(FULL)";
-        let done = self
+        let result = self
             .lock()
             .connection
             .query_row(checkpoint, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
-        done.is_ok_and(|(busy, frames, brought_in)| busy == 0 && frames == brought_in)
+        result.is_ok_and(|(busy, frames, brought_in)| busy == 0 && frames == brought_in)
     }
 
     /// Prevents that the WAL is copied to a file that was overwritten.
-    fn keep_wal_out(&self) {
+    fn discard_wal(&self) {
         // This can't fail: the option exists.
         let _ = self.lock().connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
@@ -309,14 +309,14 @@ mod tests {
         };
         const FULL: i64 = 2;
         assert_eq!(synchronous(), FULL);
-        let keep = Keep { age: None, bytes: Some(0) };
-        writer.retain(&keep, Timestamp::now()).unwrap();
+        let policy = RetentionPolicy { age: None, bytes: Some(0) };
+        writer.retain(&policy, Timestamp::now()).unwrap();
         writer.write(&batch(0..10)).unwrap();
         assert_eq!(synchronous(), FULL);
         // Another program's change of the tables makes the step fail.
         let other = rusqlite::Connection::open(&path).unwrap();
         other.execute_batch("ALTER TABLE removed RENAME TO elsewhere").unwrap();
-        writer.retain(&keep, Timestamp::now()).unwrap_err();
+        writer.retain(&policy, Timestamp::now()).unwrap_err();
         other.execute_batch("ALTER TABLE elsewhere RENAME TO removed").unwrap();
         writer.write(&batch(10..20)).unwrap();
         assert_eq!(synchronous(), FULL);

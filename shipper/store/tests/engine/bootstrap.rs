@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use store::{BootstrapError, BootstrapMode, CauseKind, Disposition, Finding, Outcome};
+use store::{BootstrapError, BootstrapMode, BootstrapOutcome, CauseKind, Disposition, Finding};
 
 use crate::lines::{batch, generation, record};
 use crate::rig::Rig;
@@ -14,10 +14,10 @@ async fn both_are_put_in_place_once() {
     let missing = store.bootstrap(BootstrapMode::Check).await;
     assert!(matches!(&missing, Err(BootstrapError::Refused(cause)) if cause.reason.contains("missing")), "{missing:?}");
     let report = store.bootstrap(BootstrapMode::Apply).await.unwrap();
-    assert_eq!((report.pipeline, report.template), (Outcome::Created, Outcome::Created));
+    assert_eq!((report.pipeline, report.template), (BootstrapOutcome::Created, BootstrapOutcome::Created));
     for mode in [BootstrapMode::Apply, BootstrapMode::Check] {
         let report = store.bootstrap(mode).await.unwrap();
-        assert_eq!((report.pipeline, report.template), (Outcome::InPlace, Outcome::InPlace));
+        assert_eq!((report.pipeline, report.template), (BootstrapOutcome::InPlace, BootstrapOutcome::InPlace));
     }
     rig.clean().await;
 }
@@ -29,7 +29,7 @@ async fn newer_versions_are_kept_and_older_ones_replaced() {
     let path = format!("_index_template/{}", rig.settings.index_prefix);
     let (_, there) = rig.ask(Method::GET, &path, None).await;
     let template = there["index_templates"][0]["index_template"].clone();
-    for (version, expected) in [(1_000, Outcome::InPlace), (0, Outcome::Updated)] {
+    for (version, expected) in [(1_000, BootstrapOutcome::InPlace), (0, BootstrapOutcome::Updated)] {
         let mut other = template.clone();
         other["version"] = json!(version);
         rig.ask(Method::PUT, &path, Some(other)).await;
@@ -71,7 +71,7 @@ async fn an_engine_without_processors_is_reported_in_one_message() {
     assert!(cause.reason.contains("--pipeline none"), "{cause}");
     rig.settings.pipeline = None;
     let report = rig.store().await.bootstrap(BootstrapMode::Apply).await.unwrap();
-    assert_eq!((report.pipeline, report.template), (Outcome::NotUsed, Outcome::Created));
+    assert_eq!((report.pipeline, report.template), (BootstrapOutcome::NotUsed, BootstrapOutcome::Created));
     rig.clean().await;
 }
 

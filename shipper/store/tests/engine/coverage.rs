@@ -24,7 +24,7 @@ async fn coverage_of_a_source_is_reported() {
         assert_eq!(status, 201, "{answer}");
         let whole = store.coverage(generation(1), 0..5_000).await.unwrap();
         assert_eq!((whole.lines, whole.distinct, whole.bytes), (6, 5, 6_000));
-        assert_eq!(store.resting(&[id]).await.unwrap()[0].documents, 2);
+        assert_eq!(store.document_counts(&[id]).await.unwrap()[0].documents, 2);
         let spans = store.spans(generation(1), 2_000..3_000, 10).await.unwrap();
         let mut indices: Vec<_> = spans.into_iter().filter_map(|span| span.index).collect();
         indices.sort_unstable();

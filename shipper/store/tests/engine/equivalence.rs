@@ -7,8 +7,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use serde_json::{Value, json};
 use store::counts::{Facet, GroupKey, Requests};
 use store::{
-    BatchBuilder, BootstrapMode, Breakdown, Counted, EngineSettings, Field, Filter, LineId, NamedField, Room, Scope,
-    Search, Store, TailPlace, Target,
+    Accuracy, BatchBuilder, BootstrapMode, Breakdown, EngineSettings, Field, Filter, LineId, NamedField, PageLimits,
+    Scope, Search, Store, TailCursor, Target,
 };
 
 use crate::lines::{DAY, documents, generation, has_merged_runs, push, shorten_runs};
@@ -38,7 +38,7 @@ struct Stores {
     embedded: Store,
     model: Model,
     /// Initial cursor of the tail in each store.
-    places: [TailPlace; 2],
+    places: [TailCursor; 2],
     _folder: tempfile::TempDir,
 }
 
@@ -66,8 +66,9 @@ impl Stores {
         }
         embedded.bootstrap(BootstrapMode::Apply).await.unwrap();
         let engine = rig.naming(&fields()).ready_store().await;
-        let begin =
-            async |store: &Store| store.tail(&Scope::All, &Filter::EVERY, None, Room::of(1)).await.unwrap().place;
+        let begin = async |store: &Store| {
+            store.tail(&Scope::All, &Filter::EVERY, None, PageLimits::new(1)).await.unwrap().cursor
+        };
         let places = [begin(&embedded).await, begin(&engine).await];
         for store in [&engine, &embedded] {
             let written = store.write(&batch).await.unwrap();
@@ -101,12 +102,12 @@ impl Stores {
         let expected: Vec<_> = self.model.search(scope, search).into_iter().cloned().collect();
         prop_assert_eq!(found, expected, "search");
 
-        let asked = [Field::Service, Field::Level, Field::Endpoint, Field::RequestId, Field::Method].map(Facet::Of);
+        let asked = [Field::Service, Field::Level, Field::Endpoint, Field::RequestId, Field::Method].map(Facet::Field);
         let named = fields();
         let named = ["tag", "flag"].map(|name| named.get(name).and_then(NamedField::facet).unwrap());
         let asked = [&asked[..], &[Facet::Status], &named].concat();
         let facets = store.facets(scope, &selection, &asked, *top).await.unwrap();
-        prop_assert_eq!(facets.counted, Counted::Exact);
+        prop_assert_eq!(facets.accuracy, Accuracy::Exact);
         prop_assert_eq!(facets.lines, self.model.search(scope, search).len() as u64, "lines");
         for counts in facets.facets {
             let mut values = self.model.facet(scope, &selection, &counts.facet);
@@ -129,7 +130,10 @@ impl Stores {
 
         let (source, offset) = queries.place;
         let (before, after) = queries.sides;
-        let found = store.around(scope, generation(source), offset, (Room::of(before), Room::of(after))).await.unwrap();
+        let found = store
+            .around(scope, generation(source), offset, (PageLimits::new(before), PageLimits::new(after)))
+            .await
+            .unwrap();
         let found =
             found.lines.iter().map(|line| (line.offset, without_engines_own(line.line.get()))).collect::<Vec<_>>();
         let expected = self.model.around(scope, generation(source), offset, before, after);
@@ -139,13 +143,14 @@ impl Stores {
     }
 
     /// Compares the tail: all lines in order of arrival.
-    async fn compare_tail(&self, store: &Store, queries: &Queries, place: &TailPlace) -> Result<(), TestCaseError> {
+    async fn compare_tail(&self, store: &Store, queries: &Queries, place: &TailCursor) -> Result<(), TestCaseError> {
         let (limit, mut place, mut found) = (queries.search.limit, place.clone(), Vec::new());
         loop {
-            let page = store.tail(&queries.scope, &queries.search.filter, Some(&place), Room::of(limit)).await.unwrap();
+            let page =
+                store.tail(&queries.scope, &queries.search.filter, Some(&place), PageLimits::new(limit)).await.unwrap();
             found.extend(page.lines.iter().map(|line| without_engines_own(line.get())));
             // Round trip through its text, as in a client.
-            place = page.place.to_string().parse().unwrap();
+            place = page.cursor.to_string().parse().unwrap();
             prop_assert!(page.lines.len() <= limit && !page.gap);
             if !page.more {
                 break;
@@ -159,7 +164,7 @@ impl Stores {
     async fn compare_requests(&self, store: &Store, queries: &Queries, by: Breakdown) -> Result<(), TestCaseError> {
         let selection = queries.selection();
         let stats = store.requests(&queries.scope, &selection, by, 100).await.unwrap();
-        prop_assert_eq!(stats.counted, Counted::Exact);
+        prop_assert_eq!(stats.accuracy, Accuracy::Exact);
         let total = self.model.requests(&queries.scope, &selection, Breakdown::Total).pop();
         compare_figures(&stats.total, &total.map(|(_, figures)| figures).unwrap_or_default())?;
         let by = match (by, stats.step) {

@@ -58,7 +58,7 @@ impl Model {
         let mut counts = BTreeMap::<String, u64>::new();
         for line in self.selected(scope, selection) {
             let values: BTreeSet<_> = match facet {
-                Facet::Of(field) => texts(line, *field).into_iter().collect(),
+                Facet::Field(field) => texts(line, *field).into_iter().collect(),
                 Facet::Status => numbers(line, NumberField::Status).iter().map(ToString::to_string).collect(),
                 Facet::Named(field) => named::texts(line, field),
             };

@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use store::{
-    BootstrapError, BootstrapMode, Disposition, FieldType, Filter, Finding, NamedFields, Outcome, Scope, Search, Store,
+    BootstrapError, BootstrapMode, BootstrapOutcome, Disposition, FieldType, Filter, Finding, NamedFields, Scope,
+    Search, Store,
 };
 
 use crate::lines::{all_stored, batch, documents, generation, record};
@@ -18,7 +19,7 @@ fn named(named: &[(&str, FieldType)]) -> NamedFields {
 async fn found(store: &Store, query: &str) -> Vec<u64> {
     let fields = store.fields().await.unwrap();
     let filter = Filter::parse(query, &fields).unwrap_or_else(|error| panic!("{query}: {error}"));
-    let page = store.search(&Scope::All, &Search { limit: 1_000, ..Search::of(filter) }).await.unwrap();
+    let page = store.search(&Scope::All, &Search { limit: 1_000, ..Search::new(filter) }).await.unwrap();
     let offset = |line: &Value| line["origin"]["offset"].as_u64().unwrap() / 1_000;
     let mut offsets: Vec<_> = documents(&page).iter().map(offset).collect();
     offsets.sort_unstable();
@@ -28,10 +29,11 @@ async fn found(store: &Store, query: &str) -> Vec<u64> {
 async fn changed_fields_are_put_in_place(mut rig: Rig) {
     let (count, tag) = (named(&[("o.count", FieldType::Long)]), named(&[("tag", FieldType::Keyword)]));
     rig.naming(&count).ready_store().await;
-    let with_pipeline = if rig.settings.pipeline.is_some() { Outcome::InPlace } else { Outcome::NotUsed };
+    let with_pipeline =
+        if rig.settings.pipeline.is_some() { BootstrapOutcome::InPlace } else { BootstrapOutcome::NotUsed };
     for mode in [BootstrapMode::Apply, BootstrapMode::Check] {
         let report = rig.store().await.bootstrap(mode).await.unwrap();
-        assert_eq!((report.pipeline, report.template), (with_pipeline, Outcome::InPlace));
+        assert_eq!((report.pipeline, report.template), (with_pipeline, BootstrapOutcome::InPlace));
     }
     // Settings without fields keep the existing ones; checking reports different ones.
     rig.settings.fields = None;
@@ -41,7 +43,7 @@ async fn changed_fields_are_put_in_place(mut rig: Rig) {
     let refused = other.bootstrap(BootstrapMode::Check).await;
     let Err(BootstrapError::Refused(cause)) = refused else { panic!("{refused:?}") };
     assert!(cause.reason.contains("has other named fields"), "{cause}");
-    assert_eq!(other.bootstrap(BootstrapMode::Apply).await.unwrap().template, Outcome::Updated);
+    assert_eq!(other.bootstrap(BootstrapMode::Apply).await.unwrap().template, BootstrapOutcome::Updated);
     let report = other.preflight().await.unwrap();
     assert_eq!(report.template_in_force, Finding::Proven);
     assert_eq!(rig.store().await.fields().await.unwrap(), tag);

@@ -217,10 +217,9 @@ async fn every_notation_has_the_same_meaning_in_both() {
         let found = (&document["level"], &document["message"], &document["timestamp"]);
         assert_eq!(found, (&json!(level), &json!(message), &json!(time)), "{line:.300}");
         // The shipper determines a line's day with the same function.
-        let own =
-            line.as_object().unwrap().iter().filter_map(|(key, value)| {
-                Some((store::time_key(key.as_bytes())?, store::read_time(&value.to_string())?))
-            });
+        let own = line.as_object().unwrap().iter().filter_map(|(key, value)| {
+            Some((store::time_key_index(key.as_bytes())?, store::parse_time(&value.to_string())?))
+        });
         let own = own.min().map(|(_, time)| time).or(Timestamp::parse(ARRIVED.as_bytes()));
         assert_eq!(own, Timestamp::parse(time.as_bytes()), "{line:.300}");
     }

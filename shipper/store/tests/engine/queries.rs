@@ -208,7 +208,7 @@ pub(crate) fn filter() -> impl Strategy<Value = Filter> {
             inner.prop_map(|part| Filter::Not(Box::new(part))),
         ]
     })
-    .prop_map(Filter::plain)
+    .prop_map(Filter::simplify)
 }
 
 pub(crate) fn scope() -> impl Strategy<Value = Scope> {

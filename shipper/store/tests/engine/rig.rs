@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use store::{BootstrapMode, EngineSettings, NamedFields, Page, Scope, Search, Store, Target};
+use store::{BootstrapMode, EngineSettings, NamedFields, Scope, Search, SearchPage, Store, Target};
 
 /// Held by a test that changes cluster settings, which all tests share.
 static CLUSTER_SETTINGS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -85,7 +85,7 @@ impl Rig {
     }
 
     /// Refreshes and searches.
-    pub(crate) async fn find(&self, store: &Store, search: &Search) -> Page {
+    pub(crate) async fn find(&self, store: &Store, search: &Search) -> SearchPage {
         self.refresh().await;
         store.search(&Scope::All, search).await.unwrap()
     }

@@ -24,7 +24,7 @@ async fn both_stores_return_the_same() {
 
     let at = |second: u32| Timestamp::parse(format!("2026-11-23T12:00:{second:02}Z").as_bytes());
     let base = Search { limit: 100, ..Search::default() };
-    let of = |query: &str| Search::of(query.parse().unwrap());
+    let of = |query: &str| Search::new(query.parse().unwrap());
     for (search, expected) in [
         (base.clone(), 30),
         (of("request_id:r-2"), 1),
@@ -85,7 +85,7 @@ async fn extreme_times_are_paged(rig: Rig) {
     assert_eq!(written, all_stored(12));
     rig.refresh().await;
     for order in [Order::OldestFirst, Order::NewestFirst] {
-        let mut search = Search { order, limit: 1, ..Search::of(Filter::request("r-1")) };
+        let mut search = Search { order, limit: 1, ..Search::new(Filter::request("r-1")) };
         let mut offsets = Vec::new();
         loop {
             let page = store.search(&Scope::All, &search).await.unwrap();
@@ -129,7 +129,7 @@ async fn hostile_text_is_treated_as_text() {
             ("{\"match_all\":{}}", 0),
             ("NOT fox", 0),
         ] {
-            let search = Search::of(Filter::Words(text.into()));
+            let search = Search::new(Filter::Words(text.into()));
             let page = store.search(&Scope::All, &search).await.unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(page.lines.len(), expected, "{text}");
         }

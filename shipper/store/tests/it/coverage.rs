@@ -19,6 +19,6 @@ async fn a_missing_store_covers_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = reader(&folder).await;
     assert_eq!(store.coverage(generation(1), 0..10).await.unwrap().lines, 0);
-    let resting = store.resting(&[LineId { generation: generation(1), offset: 0 }]).await.unwrap();
-    assert_eq!(resting[0].documents, 0);
+    let document_counts = store.document_counts(&[LineId { generation: generation(1), offset: 0 }]).await.unwrap();
+    assert_eq!(document_counts[0].documents, 0);
 }

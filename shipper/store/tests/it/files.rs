@@ -1,7 +1,7 @@
 //! The store's file: missing, created, replaced, or of another kind or version.
 
 use rusqlite::Connection;
-use store::{BootstrapMode, EngineSettings, OpenError, Outcome, SearchError, Store, Target, WriteError};
+use store::{BootstrapMode, BootstrapOutcome, EngineSettings, OpenError, SearchError, Store, Target, WriteError};
 
 use crate::lines::{all_stored, batch, generation, record};
 use crate::{count, new_store, reader, target, writer};
@@ -30,7 +30,7 @@ async fn a_file_that_is_replaced_is_noticed() {
     let reader = reader(&folder).await;
     assert_eq!(count(&reader).await, 1);
     drop(store);
-    // Keep the old file, so that its inode is not reused.
+    // RetentionPolicy the old file, so that its inode is not reused.
     std::fs::rename(folder.path().join("logs.db"), folder.path().join("old.db")).unwrap();
     for other in ["logs.db-wal", "logs.db-shm"] {
         let _ = std::fs::remove_file(folder.path().join(other));
@@ -54,7 +54,7 @@ async fn directories_are_created_and_readers_write_nothing() {
 
     let writer = Store::open_writer(&target, &settings).await.unwrap();
     let report = writer.bootstrap(BootstrapMode::Check).await.unwrap();
-    assert_eq!((report.pipeline, report.template), (Outcome::NotUsed, Outcome::InPlace));
+    assert_eq!((report.pipeline, report.template), (BootstrapOutcome::NotUsed, BootstrapOutcome::InPlace));
 
     std::fs::write(folder.path().join("file"), b"x").unwrap();
     let target = Target::Sqlite(folder.path().join("file/logs.db"));

@@ -13,7 +13,7 @@ async fn a_record_is_stored_byte_for_byte() {
     let mut builder = BatchBuilder::new("x");
     push(&mut builder, LineId { generation: generation(1), offset: 0 }, text);
     assert_eq!(store.write(&builder.finish(0)).await.unwrap(), all_stored(1));
-    let page = store.search(&Scope::All, &Search::of(Filter::Words("CAFÉ".into()))).await.unwrap();
+    let page = store.search(&Scope::All, &Search::new(Filter::Words("CAFÉ".into()))).await.unwrap();
     assert_eq!(page.lines[0].get(), text);
 }
 
@@ -24,7 +24,7 @@ async fn an_unpaired_surrogate_does_not_lose_a_line() {
     let text = r#"{"msg":"cut \ud83d","level":"WARN","kept":"\ud83d","number":1e999}"#;
     push(&mut builder, LineId { generation: generation(1), offset: 0 }, text);
     assert_eq!(store.write(&builder.finish(0)).await.unwrap(), all_stored(1));
-    let page = store.search(&Scope::All, &Search::of(Filter::Words("cut".into()))).await.unwrap();
+    let page = store.search(&Scope::All, &Search::new(Filter::Words("cut".into()))).await.unwrap();
     assert!(page.lines[0].get().contains(r#""kept":"\ud83d","number":1e999"#), "{}", page.lines[0]);
 }
 
@@ -53,11 +53,11 @@ async fn other_formats_are_found_by_the_contracts_fields() {
     ];
     let written = store.write(&batch("x", generation(1), &lines)).await.unwrap();
     assert_eq!(written, all_stored(lines.len()));
-    let page = store.search(&Scope::All, &Search::of(Filter::request("r-7"))).await.unwrap();
+    let page = store.search(&Scope::All, &Search::new(Filter::request("r-7"))).await.unwrap();
     let messages: Vec<_> = documents(&page).iter().map(|document| document["message"].clone()).collect();
     assert_eq!(messages, ["slow", "charge declined", "a record"]);
-    let errors = Search::of(Filter::levels([store::Level::Error]));
+    let errors = Search::new(Filter::levels([store::Level::Error]));
     assert_eq!(store.search(&Scope::All, &errors).await.unwrap().lines.len(), 2);
-    let page = store.search(&Scope::All, &Search::of(Filter::Words("wrapped".into()))).await.unwrap();
+    let page = store.search(&Scope::All, &Search::new(Filter::Words("wrapped".into()))).await.unwrap();
     assert_eq!(documents(&page)[0]["timestamp"], "2026-11-23T12:00:00.000000Z", "when it was received");
 }

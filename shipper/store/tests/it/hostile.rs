@@ -45,15 +45,15 @@ async fn values_are_not_parsed_as_queries() {
     store.write(&batch("x", generation(1), &lines)).await.unwrap();
     for text in TEXTS {
         for field in Field::ALL {
-            assert_eq!(found(&store, Search::of(Filter::is(field, text))).await, 0, "{field}: {text}");
+            assert_eq!(found(&store, Search::new(Filter::is(field, text))).await, 0, "{field}: {text}");
         }
         // Only the words count: values that contain no word but "fox" match.
         let words: Vec<_> = store::query::words::words(text).collect();
         let expected = if !words.is_empty() && words.iter().all(|word| word == "fox") { 10 } else { 0 };
-        assert_eq!(found(&store, Search::of(Filter::Words(text.to_owned()))).await, expected, "{text}");
+        assert_eq!(found(&store, Search::new(Filter::Words(text.to_owned()))).await, expected, "{text}");
         // As a query, it parses or is rejected, and matches something or nothing.
         if let Ok(filter) = text.parse() {
-            found(&store, Search::of(filter)).await;
+            found(&store, Search::new(filter)).await;
         }
     }
     assert_eq!(count(&store).await, 10);
@@ -65,7 +65,7 @@ async fn messages_of_any_characters_are_stored_and_returned() {
     let lines: Vec<_> = TEXTS.iter().map(|text| record(1, text, Some(text))).collect();
     store.write(&batch("x", generation(1), &lines)).await.unwrap();
     for text in TEXTS {
-        let search = Search::of(Filter::request(text));
+        let search = Search::new(Filter::request(text));
         let page = store.search(&Scope::All, &search).await.unwrap();
         assert_eq!(page.lines.len(), 1, "{text}");
         let document: serde_json::Value = serde_json::from_str(page.lines[0].get()).unwrap();
@@ -79,7 +79,7 @@ async fn a_very_long_text_is_answered() {
     store.write(&batch("x", generation(1), &[record(1, "fox", None)])).await.unwrap();
     for text in ["fox ".repeat(5_000), "\"".repeat(50_000), "(".repeat(50_000), "x".repeat(200_000)] {
         // An error is acceptable; a crash or a false match is not.
-        let page = store.search(&Scope::All, &Search::of(Filter::Words(text.clone()))).await;
+        let page = store.search(&Scope::All, &Search::new(Filter::Words(text.clone()))).await;
         assert!(page.is_ok_and(|page| page.lines.is_empty() || text.starts_with("fox")), "{}", &text[..4]);
     }
 }

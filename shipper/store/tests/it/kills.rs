@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use store::{BatchBuilder, EngineSettings, Keep, LineId, Scope, Search, Selection, Store, Target, Timestamp};
+use store::{
+    BatchBuilder, EngineSettings, LineId, RetentionPolicy, Scope, Search, Selection, Store, Target, Timestamp,
+};
 
 use crate::lines::{generation, push, record};
 
@@ -18,7 +20,7 @@ const BATCH_LINES: u64 = 250;
 const KILLS: usize = 12;
 
 /// Retention limits of the child: a few runs.
-const KEEP: Keep = Keep { age: None, bytes: Some(1_000_000) };
+const KEEP: RetentionPolicy = RetentionPolicy { age: None, bytes: Some(1_000_000) };
 
 /// Number of lines in a file of version 1; they are moved in several steps.
 const OLD_LINES: u64 = 60_000;
@@ -27,7 +29,7 @@ const OLD_LINES: u64 = 60_000;
 #[tokio::test]
 #[ignore = "a program"]
 async fn writes_until_it_is_killed() {
-    write(Keep::default()).await;
+    write(RetentionPolicy::default()).await;
 }
 
 /// The same, with retention after each batch.
@@ -45,7 +47,7 @@ async fn upgrades_until_it_is_killed() {
     Store::open_writer(&Target::Sqlite(file.into()), &EngineSettings::default()).await.unwrap();
 }
 
-async fn write(keep: Keep) {
+async fn write(keep: RetentionPolicy) {
     let file = std::env::var(FILE).unwrap();
     let store = Store::open_writer(&Target::Sqlite(file.into()), &EngineSettings::default()).await.unwrap();
     take_out(&store, &keep).await;
@@ -62,8 +64,8 @@ async fn write(keep: Keep) {
 }
 
 /// Runs retention until nothing is left to do.
-async fn take_out(store: &Store, keep: &Keep) {
-    while store.retain(keep, Timestamp::now()).await.unwrap().more.is_some() {}
+async fn take_out(store: &Store, keep: &RetentionPolicy) {
+    while store.retain(keep, Timestamp::now()).await.unwrap().next_after.is_some() {}
 }
 
 async fn lines(store: &Store) -> u64 {
@@ -117,7 +119,7 @@ async fn a_file_opens_whenever_its_writer_was_killed() {
         assert_whole(&connection, kill);
         assert_eq!(number(&connection, "SELECT count(*) FROM logs"), now, "kill {kill}");
         for number in [0, now / 2, now.saturating_sub(1)].into_iter().filter(|number| *number < now) {
-            let search = Search::of(format!("line {number}").parse().unwrap());
+            let search = Search::new(format!("line {number}").parse().unwrap());
             let found = store.search(&Scope::All, &search).await.unwrap().lines.len();
             assert_eq!(found, 1, "kill {kill}: line {number} of {now}");
         }
@@ -152,7 +154,7 @@ async fn a_file_opens_whenever_retention_was_killed() {
         assert_eq!((rows(), lines(&store).await), (now - removed, now - removed), "kill {kill}");
         assert_whole(&connection, kill);
         for number in [removed.checked_sub(1), Some(removed), now.checked_sub(1)].into_iter().flatten() {
-            let search = Search::of(format!("line {number}").parse().unwrap());
+            let search = Search::new(format!("line {number}").parse().unwrap());
             let found = store.search(&Scope::All, &search).await.unwrap().lines.len();
             let expected = usize::from((removed..now).contains(&number));
             assert_eq!(found, expected, "kill {kill}: line {number} of {removed}..{now}");
@@ -221,7 +223,7 @@ async fn a_file_opens_whenever_its_upgrade_was_killed() {
     let store = Store::open_writer(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
     assert_eq!(lines(&store).await, OLD_LINES);
     for number in [0, 9_999, 10_000, OLD_LINES / 2, OLD_LINES - 1] {
-        let search = Search::of(format!("line {number}").parse().unwrap());
+        let search = Search::new(format!("line {number}").parse().unwrap());
         assert_eq!(store.search(&Scope::All, &search).await.unwrap().lines.len(), 1, "line {number}");
     }
     let connection = Connection::open(&file).unwrap();

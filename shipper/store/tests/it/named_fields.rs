@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use store::{
-    BatchBuilder, BootstrapError, BootstrapMode, EngineSettings, FieldType, Filter, LineId, NamedFields, Outcome,
-    Scope, Search, Selection, Store,
+    BatchBuilder, BootstrapError, BootstrapMode, BootstrapOutcome, EngineSettings, FieldType, Filter, LineId,
+    NamedFields, Scope, Search, Selection, Store,
 };
 
 use crate::lines::{generation, push, record};
@@ -13,7 +13,7 @@ fn named(named: &[(&str, FieldType)]) -> NamedFields {
     NamedFields::new(named.iter().map(|(name, kind)| ((*name).to_owned(), *kind))).unwrap()
 }
 
-async fn naming(folder: &tempfile::TempDir, fields: &NamedFields) -> (Store, Outcome) {
+async fn naming(folder: &tempfile::TempDir, fields: &NamedFields) -> (Store, BootstrapOutcome) {
     let settings = EngineSettings { fields: Some(fields.clone()), ..EngineSettings::default() };
     let store = Store::open_writer(&target(folder), &settings).await.unwrap();
     let report = store.bootstrap(BootstrapMode::Apply).await.unwrap();
@@ -35,24 +35,24 @@ async fn count(store: &Store, query: &str) -> u64 {
     let filter =
         Filter::parse(query, &store.fields().await.unwrap()).unwrap_or_else(|error| panic!("{query}: {error}"));
     let selection = Selection { filter: filter.clone(), ..Selection::default() };
-    let counted = store.facets(&Scope::All, &selection, &[], 1).await.unwrap().lines;
-    let page = store.search(&Scope::All, &Search { limit: 1_000, ..Search::of(filter) }).await.unwrap();
-    assert_eq!(page.lines.len() as u64, counted.min(1_000), "{query}");
+    let accuracy = store.facets(&Scope::All, &selection, &[], 1).await.unwrap().lines;
+    let page = store.search(&Scope::All, &Search { limit: 1_000, ..Search::new(filter) }).await.unwrap();
+    assert_eq!(page.lines.len() as u64, accuracy.min(1_000), "{query}");
     for line in page.lines {
         assert!(serde_json::from_str::<Value>(line.get()).is_ok());
     }
-    counted
+    accuracy
 }
 
 #[tokio::test]
 async fn lines_are_found_by_a_field_once_it_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (store, outcome) = naming(&folder, &NamedFields::default()).await;
-    assert_eq!(outcome, Outcome::InPlace);
+    assert_eq!(outcome, BootstrapOutcome::InPlace);
     write(&store, 0..2_500).await;
     let fields = named(&[("o.count", FieldType::Long), ("o.note", FieldType::Text)]);
     let (other, outcome) = naming(&folder, &fields).await;
-    assert_eq!((outcome, other.fields().await.unwrap()), (Outcome::Updated, fields.clone()));
+    assert_eq!((outcome, other.fields().await.unwrap()), (BootstrapOutcome::Updated, fields.clone()));
     // The previous writer notices the change, and a reader learns the fields from the file.
     write(&store, 2_500..5_000).await;
     let reader = reader(&folder).await;
@@ -77,7 +77,7 @@ async fn lines_are_found_by_a_field_once_it_is_named() {
     }
     // Changing the type makes it another field; a removed name is not a field.
     let (store, outcome) = naming(&folder, &named(&[("o.count", FieldType::Keyword)])).await;
-    assert_eq!(outcome, Outcome::Updated);
+    assert_eq!(outcome, BootstrapOutcome::Updated);
     write(&store, 5_000..7_000).await;
     assert_eq!(count(&reader, "o.count:6000").await, 1);
     assert_eq!(count(&reader, "o.count:2600").await, 0);
@@ -91,7 +91,7 @@ async fn a_writer_indexes_its_newest_lines_by_newly_named_fields() {
     let settings = EngineSettings { fields: Some(named(&[("o.count", FieldType::Long)])), ..EngineSettings::default() };
     let store = Store::open_writer(&target(&folder), &settings).await.unwrap();
     write(&store, 0..100).await;
-    assert_eq!(store.bootstrap(BootstrapMode::Apply).await.unwrap().template, Outcome::Updated);
+    assert_eq!(store.bootstrap(BootstrapMode::Apply).await.unwrap().template, BootstrapOutcome::Updated);
     // Enough for a run, which is indexed when it is created.
     write(&store, 100..1_100).await;
     assert_eq!(count(&reader(&folder).await, "o.count:*").await, 1_100);
@@ -125,12 +125,12 @@ async fn checking_changes_nothing() {
     let settings = |fields| EngineSettings { fields, ..EngineSettings::default() };
     for same in [None, Some(fields.clone())] {
         let store = Store::open_writer(&target(&folder), &settings(same)).await.unwrap();
-        assert_eq!(store.bootstrap(BootstrapMode::Check).await.unwrap().template, Outcome::InPlace);
+        assert_eq!(store.bootstrap(BootstrapMode::Check).await.unwrap().template, BootstrapOutcome::InPlace);
     }
     let store = Store::open_writer(&target(&folder), &settings(Some(NamedFields::default()))).await.unwrap();
     let refused = store.bootstrap(BootstrapMode::Check).await;
     assert!(matches!(&refused, Err(BootstrapError::Refused(cause)) if cause.reason.contains("other named fields")));
     assert_eq!(store.fields().await.unwrap(), fields);
-    assert_eq!(store.bootstrap(BootstrapMode::Apply).await.unwrap().template, Outcome::Updated);
+    assert_eq!(store.bootstrap(BootstrapMode::Apply).await.unwrap().template, BootstrapOutcome::Updated);
     assert!(store.fields().await.unwrap().is_empty());
 }

@@ -35,11 +35,11 @@ impl Peer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let sent = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&sent);
+        let accuracy = Arc::clone(&sent);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let counted = Arc::clone(&counted);
-                std::thread::spawn(move || answer(stream, says, &counted));
+                let accuracy = Arc::clone(&accuracy);
+                std::thread::spawn(move || answer(stream, says, &accuracy));
             }
         });
         Self { url, sent }
@@ -95,7 +95,7 @@ async fn a_bulk_response_beyond_the_limit_is_unknown() {
         let store = peer.store().await;
         let lines = batch("app-logs", generation(1), &[record(0, "a", None)]);
         for answer in [store.write(&lines).await, store.write_to(0, &lines).await] {
-            let Err(WriteError::AnswerTooLong(cause)) = answer else { panic!("{answer:?}") };
+            let Err(WriteError::ResponseTooLong(cause)) = answer else { panic!("{answer:?}") };
             assert!(cause.reason.contains("longer than 16 MiB"), "{cause}");
             let sent = peer.sent();
             assert!(sent < 16 * MIB + ON_ITS_WAY_BYTES, "{sent}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::Path;
 
-use store::{AbsenceKind, EngineSettings, Filter, ReadyError, Scope, Search, SearchError, Store, Target};
+use store::{EngineSettings, Filter, MissingKind, ReadyError, Scope, Search, SearchError, Store, Target};
 
 use crate::pinned::create;
 
@@ -20,8 +20,8 @@ async fn make(folder: &Path, count: u32) {
     create(&target(folder), count, |number| format!("{number} {}", "x".repeat(1_000))).await;
 }
 
-async fn kind(store: &Store) -> Option<AbsenceKind> {
-    store.absence().await.unwrap().map(|absence| absence.kind)
+async fn kind(store: &Store) -> Option<MissingKind> {
+    store.missing().await.unwrap().map(|missing| missing.kind)
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn an_emptied_store_is_not_ready_and_fails_reads() {
         let store = reader(folder.path()).await;
         assert_eq!((store.ready().await, kind(&store).await), (Ok(()), None));
         step(&folder.path().join("logs.db"));
-        assert_eq!(kind(&store).await, Some(AbsenceKind::Emptied));
+        assert_eq!(kind(&store).await, Some(MissingKind::Emptied));
         assert!(matches!(store.ready().await, Err(ReadyError::Unavailable(_))));
         assert!(matches!(store.search(&Scope::All, &Search::default()).await, Err(SearchError::Unavailable(_))));
         for beside in ["logs.db-wal", "logs.db-shm"] {
@@ -55,7 +55,7 @@ async fn a_file_that_was_always_empty_is_not_a_store_yet() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("logs.db"), "").unwrap();
     let store = reader(folder.path()).await;
-    assert_eq!(kind(&store).await, Some(AbsenceKind::NotCreated));
+    assert_eq!(kind(&store).await, Some(MissingKind::NotCreated));
     assert_eq!(store.search(&Scope::All, &Search::default()).await.unwrap().lines.len(), 0);
     make(folder.path(), 10).await;
     assert_eq!(kind(&store).await, None);
@@ -73,7 +73,7 @@ async fn a_damaged_store_is_not_ready_until_a_read_succeeds() {
     let (from, to) = (length / 4 / page * page, length * 3 / 4 / page * page);
     file.write_all_at(&vec![0xa5; usize::try_from(to - from).unwrap()], from).unwrap();
     let store = reader(folder.path()).await;
-    let every = Search { limit: 1_000, ..Search::of(Filter::Words("x".to_owned())) };
+    let every = Search { limit: 1_000, ..Search::new(Filter::Words("x".to_owned())) };
     let mut damaged = Ok(());
     for order in [store::Order::OldestFirst, store::Order::NewestFirst] {
         damaged = damaged.and(store.search(&Scope::All, &Search { order, ..every.clone() }).await.map(drop));
@@ -96,18 +96,18 @@ async fn a_link_into_a_missing_directory_is_reported() {
     fs::create_dir(&there).unwrap();
     let store = reader(folder.path()).await;
     symlink(folder.path().join("missing/logs.db"), &path).unwrap();
-    assert_eq!(kind(&store).await, Some(AbsenceKind::BrokenLink));
+    assert_eq!(kind(&store).await, Some(MissingKind::BrokenLink));
     assert!(Store::open_writer(&target(folder.path()), &EngineSettings::default()).await.is_err(), "as it says");
     // A link into an existing directory is followed.
     fs::remove_file(&path).unwrap();
     symlink("there/logs.db", &path).unwrap();
-    assert_eq!(kind(&store).await, Some(AbsenceKind::NotCreated));
+    assert_eq!(kind(&store).await, Some(MissingKind::NotCreated));
     make(folder.path(), 1).await;
     assert_eq!(kind(&store).await, None);
     // The directory itself is a dangling link.
     symlink("missing", folder.path().join("folder")).unwrap();
     let behind = reader(&folder.path().join("folder")).await;
-    assert_eq!(kind(&behind).await, Some(AbsenceKind::BrokenLink));
+    assert_eq!(kind(&behind).await, Some(MissingKind::BrokenLink));
     let target = target(&folder.path().join("folder"));
     assert!(Store::open_writer(&target, &EngineSettings::default()).await.is_err(), "as it says");
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use store::{
-    AbsenceKind, CauseKind, Disposition, EngineSettings, FieldType, NamedFields, ReadyError, Scope, Search,
+    CauseKind, Disposition, EngineSettings, FieldType, MissingKind, NamedFields, ReadyError, Scope, Search,
     SearchError, Store, Target, WriteError,
 };
 
@@ -266,18 +266,18 @@ async fn a_reader_distinguishes_a_store_not_created_yet_from_a_deleted_one() {
     let base = base.path();
     let target = Target::Sqlite(file(base));
     let reader = Store::open_reader(&target, &EngineSettings::default()).await.unwrap();
-    let kind = async || reader.absence().await.unwrap().map(|absence| absence.kind);
+    let kind = async || reader.missing().await.unwrap().map(|missing| missing.kind);
     let search = async || reader.search(&Scope::All, &Search { limit: 1_000, ..Search::default() }).await;
-    assert_eq!(kind().await, Some(AbsenceKind::NoFolder));
+    assert_eq!(kind().await, Some(MissingKind::NoFolder));
     fs::create_dir_all(folder(base)).unwrap();
-    assert_eq!(kind().await, Some(AbsenceKind::NotCreated));
+    assert_eq!(kind().await, Some(MissingKind::NotCreated));
     assert_eq!(search().await.unwrap().lines.len(), 0);
 
     let store = open(base).await;
     store.write(&lines(1, 100)).await.unwrap();
     assert_eq!((search().await.unwrap().lines.len(), kind().await), (100, None));
     remove(base, &[""]);
-    assert_eq!(kind().await, Some(AbsenceKind::Gone));
+    assert_eq!(kind().await, Some(MissingKind::Deleted));
     assert!(matches!(search().await, Err(SearchError::Unavailable(_))));
     assert!(matches!(reader.ready().await, Err(ReadyError::Unavailable(_))));
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{BatchBuilder, Keep, LineId, Retained, Scope, Search, Selection, Store, Timestamp};
+use store::{BatchBuilder, LineId, RetentionPolicy, RetentionStep, Scope, Search, Selection, Store, Timestamp};
 
 use crate::lines::{generation, push};
 use crate::new_store;
@@ -23,12 +23,13 @@ async fn write(store: &Store, lines: std::ops::Range<u64>) {
     store.write(&builder.finish(0)).await.unwrap();
 }
 
-async fn retain(store: &Store, keep: Keep, now: Timestamp) -> Retained {
-    let mut all = Retained::default();
+async fn retain(store: &Store, keep: RetentionPolicy, now: Timestamp) -> RetentionStep {
+    let mut all = RetentionStep::default();
     for _ in 0..1_000 {
         let step = store.retain(&keep, now).await.unwrap();
-        all = Retained { lines: all.lines + step.lines, bytes: all.bytes + step.bytes, more: step.more };
-        if step.more.is_none() {
+        all =
+            RetentionStep { lines: all.lines + step.lines, bytes: all.bytes + step.bytes, next_after: step.next_after };
+        if step.next_after.is_none() {
             return all;
         }
         assert!(step.lines <= 1_000);
@@ -44,15 +45,15 @@ async fn lines(store: &Store) -> u64 {
 async fn old_lines_are_deleted_by_runs_and_recorded() {
     let (folder, store) = new_store().await;
     write(&store, 0..5_000).await;
-    assert_eq!(retain(&store, Keep::default(), Timestamp::now()).await, Retained::default());
+    assert_eq!(retain(&store, RetentionPolicy::default(), Timestamp::now()).await, RetentionStep::default());
     // The first two runs are too old, and a part of the third.
     let now = Timestamp::from_unix_ms(BASE_MS + 5_000_000);
-    let keep = Keep { age: Some(Duration::from_secs(2_500)), bytes: None };
+    let keep = RetentionPolicy { age: Some(Duration::from_secs(2_500)), bytes: None };
     let retained = retain(&store, keep, now).await;
     assert_eq!((retained.lines, retained.bytes), (2_048, 2_048_000));
     assert_eq!(lines(&store).await, 5_000 - 2_048);
     for (number, found) in [(2_047, 0), (2_048, 1), (4_999, 1)] {
-        let search = Search::of(format!("line {number}").parse().unwrap());
+        let search = Search::new(format!("line {number}").parse().unwrap());
         assert_eq!(store.search(&Scope::All, &search).await.unwrap().lines.len(), found, "{number}");
     }
     // For each source, deleted and stored lines add up to all lines.
@@ -73,10 +74,10 @@ async fn old_lines_are_deleted_by_runs_and_recorded() {
 async fn a_run_is_invisible_from_the_first_step_and_recorded_completely() {
     let (folder, store) = new_store().await;
     write(&store, 0..1_100).await;
-    let keep = Keep { age: Some(Duration::ZERO), bytes: None };
+    let keep = RetentionPolicy { age: Some(Duration::ZERO), bytes: None };
     let now = Timestamp::from_unix_ms(BASE_MS + 1_100_000);
     let mut steps = 0;
-    while store.retain(&keep, now).await.unwrap().more.is_some() {
+    while store.retain(&keep, now).await.unwrap().next_after.is_some() {
         steps += 1;
         let reader = crate::reader(&folder).await;
         assert_eq!((lines(&reader).await, crate::count(&reader).await), (76, 76), "after step {steps}");
@@ -99,7 +100,7 @@ async fn lines_from_the_future_do_not_block_retention() {
         push(&mut builder, LineId { generation: generation(0), offset: number * 1_000 }, text);
     }
     store.write(&builder.finish(0)).await.unwrap();
-    let keep = Keep { age: Some(Duration::from_secs(60)), bytes: None };
+    let keep = RetentionPolicy { age: Some(Duration::from_secs(60)), bytes: None };
     let retained = retain(&store, keep, Timestamp::from_unix_ms(BASE_MS + 10_000_000)).await;
     assert_eq!(retained.lines, 1_024);
 }
@@ -117,7 +118,7 @@ async fn the_latest_line_determines_the_age_of_a_run() {
             push(&mut builder, LineId { generation: generation(0), offset: number * 1_000 }, &text);
         }
         store.write(&builder.finish(0)).await.unwrap();
-        let keep = Keep { age: Some(Duration::from_secs(60)), bytes: None };
+        let keep = RetentionPolicy { age: Some(Duration::from_secs(60)), bytes: None };
         let early = Timestamp::from_unix_ms(BASE_MS + 5_000_000 + 60_000);
         assert_eq!(retain(&store, keep, early).await.lines, 0, "the line at {newest} is to be kept");
         let late = Timestamp::from_unix_ms(BASE_MS + 5_000_000 + 60_001);
@@ -128,14 +129,14 @@ async fn the_latest_line_determines_the_age_of_a_run() {
 #[tokio::test]
 async fn a_file_that_is_too_large_shrinks_and_stays_small() {
     let (folder, store) = new_store().await;
-    let keep = Keep { age: None, bytes: Some(1_000_000) };
+    let keep = RetentionPolicy { age: None, bytes: Some(1_000_000) };
     for part in 0..10 {
         write(&store, part * 2_000..(part + 1) * 2_000).await;
         retain(&store, keep, Timestamp::from_unix_ms(0)).await;
     }
     let left = lines(&store).await;
     assert!((1_024..10_000).contains(&left), "{left}");
-    let newest = store.search(&Scope::All, &Search::of("19999".parse().unwrap())).await.unwrap();
+    let newest = store.search(&Scope::All, &Search::new("19999".parse().unwrap())).await.unwrap();
     assert_eq!(newest.lines.len(), 1);
     drop(store);
     let bytes = std::fs::metadata(folder.path().join("logs.db")).unwrap().len();

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use store::counts::{Facet, GroupKey};
-use store::query::Facts;
+use store::query::DocumentFields;
 use store::{
-    BatchBuilder, Breakdown, Counted, ExportPlace, Field, Filter, LineId, NumberField, Order, Scope, Search, Selection,
-    Store, Timestamp,
+    Accuracy, BatchBuilder, Breakdown, ExportCursor, Field, Filter, LineId, NumberField, Order, Scope, Search,
+    Selection, Store, Timestamp,
 };
 
 use crate::lines::{generation, has_merged_runs, push, shorten_runs};
@@ -83,7 +83,7 @@ async fn fill(store: &Store, lines: u64, batch_lines: usize) -> Vec<String> {
 struct Seen<'d> {
     key: (Timestamp, LineId),
     document: &'d str,
-    facts: Facts<'d>,
+    facts: DocumentFields<'d>,
 }
 
 fn seen(documents: &[String]) -> Vec<Seen<'_>> {
@@ -94,7 +94,7 @@ fn seen(documents: &[String]) -> Vec<Seen<'_>> {
     };
     let keys: Vec<_> = documents.iter().enumerate().map(see).collect();
     let lines = keys.into_iter().zip(documents);
-    lines.map(|(key, document)| Seen { key, document, facts: Facts::of(document) }).collect()
+    lines.map(|(key, document)| Seen { key, document, facts: DocumentFields::parse(document) }).collect()
 }
 
 /// Returns the expected result of a search: the documents in order.
@@ -142,7 +142,7 @@ async fn lines_in_runs_are_found_by_any_filter_in_any_order() {
             [(Scope::All, None, None), (Scope::project("q"), at(100), at(33_000)), (Scope::project("none"), None, None)]
         {
             for order in [Order::OldestFirst, Order::NewestFirst] {
-                let mut search = Search { from, to, order, limit: 300, ..Search::of(filter.clone()) };
+                let mut search = Search { from, to, order, limit: 300, ..Search::new(filter.clone()) };
                 let expected = expected(&lines, &scope, &search);
                 let mut found = Vec::new();
                 // Enough pages to cross the boundaries of runs.
@@ -175,14 +175,14 @@ async fn lines_in_runs_of_the_default_length_are_found() {
     assert_eq!((count("runs WHERE lines = 65536"), count("runs WHERE lines = 1024")), (1, 50));
     assert_eq!(count("stale") + count("terms WHERE run BETWEEN 0 AND 65535"), 0, "nothing is left of small runs");
     for query in ["request_id:r-16380", "request_id:r-29000", "service:s1 \"not paid\"", "status:404", "8999"] {
-        let search = Search { limit: 1_000, ..Search::of(query.parse().unwrap()) };
+        let search = Search { limit: 1_000, ..Search::new(query.parse().unwrap()) };
         let expected = expected(&lines, &Scope::All, &search);
         let found = store.search(&Scope::All, &search).await.unwrap();
         let found: Vec<_> = found.lines.iter().map(|line| line.get()).collect();
         assert_eq!(found, expected[..expected.len().min(1_000)], "{query}");
         let selection = Selection { filter: search.filter, ..Selection::default() };
-        let counted = store.facets(&Scope::All, &selection, &[], 1).await.unwrap();
-        assert_eq!(counted.lines, expected.len() as u64, "{query}");
+        let accuracy = store.facets(&Scope::All, &selection, &[], 1).await.unwrap();
+        assert_eq!(accuracy.lines, expected.len() as u64, "{query}");
     }
 }
 
@@ -197,7 +197,7 @@ async fn counts_over_runs_equal_counts_over_lines() {
         ("NOT *", Scope::All, None),
     ] {
         let selection = Selection { filter: query.parse().unwrap(), from, to: None };
-        let search = Search { from, ..Search::of(selection.filter.clone()) };
+        let search = Search { from, ..Search::new(selection.filter.clone()) };
         let wanted: HashSet<_> = expected(&lines, &scope, &search).into_iter().collect();
         let wanted: Vec<_> = lines.iter().filter(|line| wanted.contains(line.document)).collect();
         let count = |values: &dyn Fn(&Seen<'_>) -> Vec<String>| {
@@ -206,12 +206,12 @@ async fn counts_over_runs_equal_counts_over_lines() {
             counts
         };
 
-        let asked = [Facet::Of(Field::Service), Facet::Of(Field::Endpoint), Facet::Status];
+        let asked = [Facet::Field(Field::Service), Facet::Field(Field::Endpoint), Facet::Status];
         let facets = store.facets(&scope, &selection, &asked, 1_000).await.unwrap();
-        assert_eq!((facets.lines, facets.counted), (wanted.len() as u64, Counted::Exact), "{query}");
+        assert_eq!((facets.lines, facets.accuracy), (wanted.len() as u64, Accuracy::Exact), "{query}");
         for facet in facets.facets {
             let own = count(&|line| match facet.facet {
-                Facet::Of(field) => line.facts.values(field).map(str::to_owned).collect(),
+                Facet::Field(field) => line.facts.values(field).map(str::to_owned).collect(),
                 Facet::Named(_) => unreachable!("none is asked for"),
                 Facet::Status => line.facts.numbers(NumberField::Status).map(|status| status.to_string()).collect(),
             });
@@ -252,7 +252,7 @@ async fn an_export_returns_all_lines_in_order_of_arrival() {
     let (_folder, store, documents) = filled().await;
     for query in ["*", "level:error", "\"not paid\""] {
         let selection = Selection { filter: query.parse().unwrap(), ..Selection::default() };
-        let (mut place, mut exported) = (ExportPlace::default(), Vec::new());
+        let (mut place, mut exported) = (ExportCursor::default(), Vec::new());
         loop {
             let page = store.export(&selection, place).await.unwrap();
             exported.extend(page.lines);
@@ -262,7 +262,7 @@ async fn an_export_returns_all_lines_in_order_of_arrival() {
             }
         }
         let expected: Vec<_> =
-            documents.iter().filter(|line| selection.filter.matches(&Facts::of(line))).cloned().collect();
+            documents.iter().filter(|line| selection.filter.matches(&DocumentFields::parse(line))).cloned().collect();
         assert!(exported == expected, "{query}: {} lines, not {}", exported.len(), expected.len());
     }
 }
@@ -285,7 +285,7 @@ async fn searches_while_lines_are_written_see_whole_batches() {
             done.store(true, Ordering::Release);
         }
     });
-    let search = Search { limit: 1_000, order: Order::OldestFirst, ..Search::of("order".parse().unwrap()) };
+    let search = Search { limit: 1_000, order: Order::OldestFirst, ..Search::new("order".parse().unwrap()) };
     while !done.load(Ordering::Acquire) {
         let page = reader.search(&Scope::All, &search).await.unwrap();
         assert!(page.lines.len() % 100 == 0, "{}", page.lines.len());

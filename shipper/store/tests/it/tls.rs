@@ -217,7 +217,7 @@ async fn the_client_certificate_is_presented_on_request() {
 async fn https_uses_a_tunnel_and_http_an_absolute_address() {
     let proxy = Forwarder::new(engine("name", None).await, Some("basic dtpw")).await;
     let credentials = Some(("u".to_owned(), "p".to_owned()));
-    let given = Proxy::given(&format!("http://{}", proxy.address), credentials).unwrap();
+    let given = Proxy::new(&format!("http://{}", proxy.address), credentials).unwrap();
     // A host that only the proxy can resolve.
     let url = "https://engine.test:9200";
     assert_serves(every_request(&store(url, &EngineSettings { proxy: given.clone(), ..trusting("name") }).await).await);
@@ -228,14 +228,14 @@ async fn https_uses_a_tunnel_and_http_an_absolute_address() {
 
     // With a wrong password, or without a listener: the message names the proxy and has advice.
     let proxy_url = format!("http://{}", proxy.address);
-    let through = EngineSettings { proxy: Proxy::given(&proxy_url, None).unwrap(), ..trusting("name") };
+    let through = EngineSettings { proxy: Proxy::new(&proxy_url, None).unwrap(), ..trusting("name") };
     let said = refusal(url, &through).await;
     assert!(said.contains(&format!("via the proxy {}", proxy.address)) && said.contains("proxy_user"), "{said}");
     let Err(ReadyError::Refused(cause)) = store("http://engine.test:9200", &through).await.ready().await else {
         panic!("it lets everyone through")
     };
     assert!(cause.reason.contains("407") && cause.reason.contains("proxy_user"), "{cause}");
-    let nobody = Proxy::given("http://127.0.0.1:1", None).unwrap();
+    let nobody = Proxy::new("http://127.0.0.1:1", None).unwrap();
     let said = refusal(url, &EngineSettings { proxy: nobody, ..trusting("name") }).await;
     assert!(said.contains("via the proxy 127.0.0.1:1: "), "{said}");
 }
@@ -259,7 +259,7 @@ async fn a_refusal_that_may_come_from_the_proxy_names_it() {
                 let _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await;
             }
         });
-        let proxy = Proxy::given(&format!("http://{address}"), None).unwrap();
+        let proxy = Proxy::new(&format!("http://{address}"), None).unwrap();
         let settings = EngineSettings { proxy, ..EngineSettings::default() };
         let said = store("http://engine.test:9200", &settings).await.ready().await.unwrap_err().to_string();
         assert!(said.contains(&format!("HTTP {status}")), "{said}");

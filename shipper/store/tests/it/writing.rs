@@ -74,7 +74,7 @@ async fn a_failed_batch_leaves_nothing() {
 
     connection.execute_batch("DROP TRIGGER fails").unwrap();
     assert_eq!(store.write(&batch).await.unwrap(), all_stored(3));
-    let search = Search::of(Filter::Words("b".into()));
+    let search = Search::new(Filter::Words("b".into()));
     assert_eq!(store.search(&Scope::All, &search).await.unwrap().lines.len(), 1);
 }
 

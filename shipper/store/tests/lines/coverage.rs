@@ -18,13 +18,13 @@ pub(crate) async fn is_told(store: &Store) {
     let of = |offsets| store.coverage(generation(1), offsets);
     let whole = of(0..5_000).await.unwrap();
     assert_eq!(whole, Coverage { lines: 5, bytes: 5_000, distinct: 5, first: Some(0), last_end: Some(5_000) });
-    assert!(whole.is_whole(&(0..5_000)) && !whole.is_whole(&(0..6_000)));
+    assert!(whole.is_complete(&(0..5_000)) && !whole.is_complete(&(0..6_000)));
     let short = of(0..9_000).await.unwrap();
     assert_eq!((short.lines, short.bytes, short.last_end), (8, 8_000, Some(9_000)));
-    assert!(!short.is_whole(&(0..9_000)));
+    assert!(!short.is_complete(&(0..9_000)));
     let none = of(5_000..6_000).await.unwrap();
     assert_eq!(none, Coverage::default());
-    assert!(!none.is_whole(&(5_000..6_000)) && none.is_whole(&(0..0)));
+    assert!(!none.is_complete(&(5_000..6_000)) && none.is_complete(&(0..0)));
     assert_eq!(store.coverage(generation(3), 0..u64::MAX >> 16).await.unwrap(), Coverage::default());
 
     let steps = store.coverage_in_steps(generation(1), 1_000..9_000, 2_000).await.unwrap();
@@ -44,7 +44,7 @@ pub(crate) async fn is_told(store: &Store) {
     assert_eq!((before(1, 0).await, before(3, 6_000).await), (None, None));
 
     let id = |number, offset| LineId { generation: generation(number), offset };
-    let resting = store.resting(&[id(2, 0), id(1, 5_000), id(1, 8_000), id(3, 0)]).await.unwrap();
-    assert_eq!(resting.iter().map(|line| line.documents).collect::<Vec<_>>(), [1, 0, 1, 0]);
-    assert_eq!(resting[2].id, id(1, 8_000));
+    let document_counts = store.document_counts(&[id(2, 0), id(1, 5_000), id(1, 8_000), id(3, 0)]).await.unwrap();
+    assert_eq!(document_counts.iter().map(|line| line.documents).collect::<Vec<_>>(), [1, 0, 1, 0]);
+    assert_eq!(document_counts[2].id, id(1, 8_000));
 }

@@ -3,7 +3,7 @@
 pub(crate) mod coverage;
 
 use serde_json::{Value, json};
-use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, Page, Timestamp};
+use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, SearchPage, Timestamp};
 
 /// The arrival time of every line, and the day of its index.
 pub(crate) const DAY: &str = "2026-11-23T12:00:00Z";
@@ -48,7 +48,7 @@ pub(crate) fn all_stored(lines: usize) -> Vec<Disposition> {
 }
 
 /// Returns the documents of a page, without fields that an engine sets at write time.
-pub(crate) fn documents(page: &Page) -> Vec<Value> {
+pub(crate) fn documents(page: &SearchPage) -> Vec<Value> {
     let read = |line: &serde_json::value::RawValue| {
         let mut document: Value = serde_json::from_str(line.get()).unwrap();
         let fields = document.as_object_mut().unwrap();

@@ -59,7 +59,7 @@ impl Shuts {
     fn refusal(&self, index: &str) -> Option<Cause> {
         let place = INDICES.iter().position(|name| *name == index).filter(|place| self.is_shut[*place])?;
         let (status, kind) = [(403, CauseKind::Block), (400, CauseKind::ShardLimit)][place];
-        Some(Cause::new(status, "it takes no lines").of_kind(kind))
+        Some(Cause::new(status, "it takes no lines").with_kind(kind))
     }
 }
 
@@ -199,7 +199,7 @@ impl Engine {
         }
         if random.one_in(weather.other_length) {
             return match answer.len() % 3 {
-                0 => Err(WriteError::AnswerTooLong(Cause::new(200, "too long"))),
+                0 => Err(WriteError::ResponseTooLong(Cause::new(200, "too long"))),
                 _ => Ok(of_another_length(answer, random)),
             };
         }

@@ -35,7 +35,7 @@ impl Tally {
     pub(super) fn answered(&mut self, lines: usize, answer: &Result<Vec<Disposition>, WriteError>) {
         match answer {
             Ok(dispositions) if dispositions.len() == lines => self.settled(dispositions),
-            Ok(_) | Err(WriteError::Unavailable(_) | WriteError::AnswerTooLong(_)) => self.retries.unavailable += 1,
+            Ok(_) | Err(WriteError::Unavailable(_) | WriteError::ResponseTooLong(_)) => self.retries.unavailable += 1,
             Err(WriteError::Refused(_)) => self.retries.refused += 1,
             Err(WriteError::TooLarge(_)) => self.retries.too_large += 1,
             Err(WriteError::Rejected(_)) => self.retries.rejected += 1,

@@ -30,7 +30,7 @@ pub(super) fn cause(error: &(dyn StdError + 'static)) -> Option<String> {
 
 fn explain(error: &Error) -> String {
     match error {
-        Error::InvalidCertificate(error) => of_the_server(error),
+        Error::InvalidCertificate(error) => server_certificate_reason(error),
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             format!("the server requires a client certificate: set {CLIENT_SETTING}")
         }
@@ -52,22 +52,22 @@ fn explain(error: &Error) -> String {
 }
 
 /// Explains why a server's certificate is not trusted.
-fn of_the_server(error: &CertificateError) -> String {
-    let why = match error {
+fn server_certificate_reason(error: &CertificateError) -> String {
+    let reason = match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "it has expired, or this machine's clock is wrong".to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "it is not valid yet: is this machine's clock right?".to_owned()
         }
-        CertificateError::NotValidForName => format!("it is not valid for this host. {}", another(None)),
+        CertificateError::NotValidForName => format!("it is not valid for this host. {}", creation_command(None)),
         CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
             let host = expected.to_str();
-            format!("it has no subjectAltName, so it is not valid for {host}. {}", another(Some(expected)))
+            format!("it has no subjectAltName, so it is not valid for {host}. {}", creation_command(Some(expected)))
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let (host, names) = (expected.to_str(), presented.join(", "));
-            format!("it is valid for {names}, not for {host}. {}", another(Some(expected)))
+            format!("it is valid for {names}, not for {host}. {}", creation_command(Some(expected)))
         }
         CertificateError::UnknownIssuer => {
             format!("its issuer is not trusted: set the issuer's certificate, or this one, {CA_SETTING}")
@@ -76,18 +76,18 @@ fn of_the_server(error: &CertificateError) -> String {
             format!("its signature does not match the CA certificate: set its issuer's certificate {CA_SETTING}")
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            format!("it is not for use by servers (extendedKeyUsage). {}", another(None))
+            format!("it is not for use by servers (extendedKeyUsage). {}", creation_command(None))
         }
         CertificateError::Other(cause) if is_ca_as_end_entity(cause) => {
             format!("it is a CA certificate, and not a configured one: set this certificate itself {CA_SETTING}")
         }
-        other => format!("{other}. {}", another(None)),
+        other => format!("{other}. {}", creation_command(None)),
     };
-    format!("the server's certificate is not trusted: {why}")
+    format!("the server's certificate is not trusted: {reason}")
 }
 
 /// Describes how to create a certificate for a host.
-fn another(host: Option<&ServerName<'_>>) -> String {
+fn creation_command(host: Option<&ServerName<'_>>) -> String {
     let (kind, host) = match host {
         Some(ServerName::IpAddress(_)) => ("IP", host.map_or_else(String::new, |host| host.to_str().into_owned())),
         Some(name) => ("DNS", name.to_str().into_owned()),

@@ -18,20 +18,20 @@ use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, Transp
 use rustls::ClientConfig;
 use url::Url;
 
-use super::reading::{failed, read_whole, too_long};
-use super::{Answer, NoAnswer, PROXY_ADVICE};
+use super::body::{failed, read_whole, too_long};
+use super::{PROXY_ADVICE, RequestError, Response};
 use crate::error::OpenError;
 use crate::proxy::Route;
 use crate::settings::{Credentials, EngineSettings};
 
 /// Status reported for a response from another URL than the requested one.
-const MOVED: u16 = 308;
+const REDIRECTED: u16 = 308;
 
 /// Maximum length of a redirect's target in messages.
-const PLACE_MAX_CHARS: usize = 200;
+const TARGET_MAX_CHARS: usize = 200;
 
 /// An HTTP request.
-pub(super) struct Question<'a> {
+pub(super) struct Request<'a> {
     pub(super) method: Method,
     pub(super) path: &'a str,
     pub(super) headers: HeaderMap,
@@ -60,11 +60,11 @@ impl Node {
             joinable.set_path(&format!("{}/", joinable.path()));
         }
         let proxy = settings.proxy.route(address).map_err(|error| OpenError::Client(error.to_string()))?;
-        let is_plain = proxy.is_none() && settings.ca_certificate.is_none() && settings.client_certificate.is_none();
+        let is_default = proxy.is_none() && settings.ca_certificate.is_none() && settings.client_certificate.is_none();
         Ok(Self {
-            name: name(address),
+            name: host_and_port(address),
             address: joinable,
-            transport: is_plain.then(|| transport(address, settings)).transpose()?,
+            transport: is_default.then(|| transport(address, settings)).transpose()?,
             http: http(tls, proxy.as_ref())?,
             proxy,
             credentials: settings.credentials.clone(),
@@ -77,21 +77,21 @@ impl Node {
     }
 
     /// Sends a request and reads at most `max_bytes` of the response.
-    pub(super) async fn ask(&self, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
-        let answer = match question.method {
+    pub(super) async fn send(&self, request: Request<'_>, max_bytes: usize) -> Result<Response, RequestError> {
+        let response = match request.method {
             Method::Put => match &self.transport {
-                Some(transport) => self.put(transport, question, max_bytes).await,
-                None => self.send(reqwest::Method::PUT, question, max_bytes).await,
+                Some(transport) => self.put(transport, request, max_bytes).await,
+                None => self.send_directly(reqwest::Method::PUT, request, max_bytes).await,
             },
-            Method::Get => self.send(reqwest::Method::GET, question, max_bytes).await,
-            Method::Post => self.send(reqwest::Method::POST, question, max_bytes).await,
-            Method::Delete => self.send(reqwest::Method::DELETE, question, max_bytes).await,
-            Method::Head => self.send(reqwest::Method::HEAD, question, max_bytes).await,
+            Method::Get => self.send_directly(reqwest::Method::GET, request, max_bytes).await,
+            Method::Post => self.send_directly(reqwest::Method::POST, request, max_bytes).await,
+            Method::Delete => self.send_directly(reqwest::Method::DELETE, request, max_bytes).await,
+            Method::Head => self.send_directly(reqwest::Method::HEAD, request, max_bytes).await,
         };
-        match answer {
-            Ok(mut answer) => {
-                answer.proxy = self.answering_proxy(answer.status);
-                Ok(answer)
+        match response {
+            Ok(mut response) => {
+                response.proxy = self.answering_proxy(response.status);
+                Ok(response)
             }
             Err(error) => Err(self.with_proxy(error)),
         }
@@ -104,27 +104,27 @@ impl Node {
     }
 
     /// Adds the proxy's name to a failure that it may have caused.
-    fn with_proxy(&self, error: NoAnswer) -> NoAnswer {
+    fn with_proxy(&self, error: RequestError) -> RequestError {
         match (error, &self.proxy) {
-            (NoAnswer::Failed(mut cause), Some(proxy)) => {
+            (RequestError::Failed(mut cause), Some(proxy)) => {
                 // The error's type is private to reqwest.
                 if cause.reason.contains("proxy authorization required") {
                     cause.reason = PROXY_ADVICE.to_owned();
                 }
                 cause.reason = format!("via the proxy {}: {}", proxy.name(), cause.reason);
-                NoAnswer::Failed(cause)
+                RequestError::Failed(cause)
             }
             (error, _) => error,
         }
     }
 
-    async fn send(
+    async fn send_directly(
         &self,
         method: reqwest::Method,
-        question: Question<'_>,
+        request: Request<'_>,
         max_bytes: usize,
-    ) -> Result<Answer, NoAnswer> {
-        let Question { path, headers, query, body, timeout, .. } = question;
+    ) -> Result<Response, RequestError> {
+        let Request { path, headers, query, body, timeout, .. } = request;
         let url = self.address.join(path).map_err(|error| failed(&error, false))?;
         let mut request = self.http.request(method, url).timeout(timeout).headers(headers).query(query);
         request = match &self.credentials {
@@ -137,20 +137,26 @@ impl Node {
         }
         let response = request.send().await.map_err(|error| failed(&error, error.is_timeout()))?;
         let status = response.status().as_u16();
-        let location = response.headers().get(LOCATION).and_then(|to| place(response.url(), to.to_str().ok()?));
-        Ok(Answer { status, body: read_whole(response, max_bytes).await?, location, proxy: None })
+        let location =
+            response.headers().get(LOCATION).and_then(|to| redirect_target(response.url(), to.to_str().ok()?));
+        Ok(Response { status, body: read_whole(response, max_bytes).await?, location, proxy: None })
     }
 
-    async fn put(&self, transport: &Transport, question: Question<'_>, max_bytes: usize) -> Result<Answer, NoAnswer> {
-        let Question { method, path, mut headers, query, body, timeout } = question;
+    async fn put(
+        &self,
+        transport: &Transport,
+        request: Request<'_>,
+        max_bytes: usize,
+    ) -> Result<Response, RequestError> {
+        let Request { method, path, mut headers, query, body, timeout } = request;
         // The length of a compressed response is unknown before it is read, and the text of an error is needed.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let sent = transport.send(method, path, headers, Some(query), body, Some(timeout)).await;
         let response = sent.map_err(|error| failed(&error, error.is_timeout()))?;
         // The crate follows redirects, without credentials. The response then is not from the requested URL.
-        if !is_at(response.url(), &self.address, path) {
-            let location = place(response.url(), "");
-            return Ok(Answer { status: MOVED, body: Bytes::new(), location, proxy: None });
+        if !is_from(response.url(), &self.address, path) {
+            let location = redirect_target(response.url(), "");
+            return Ok(Response { status: REDIRECTED, body: Bytes::new(), location, proxy: None });
         }
         let status = response.status_code().as_u16();
         let body = match response.content_length() {
@@ -158,29 +164,29 @@ impl Node {
             Some(length) if length > max_bytes as u64 => return Err(too_long(status, max_bytes)),
             Some(_) => response.bytes().await.map_err(|error| failed(&error, error.is_timeout()))?,
         };
-        Ok(Answer { status, body, location: None, proxy: None })
+        Ok(Response { status, body, location: None, proxy: None })
     }
 }
 
 /// Returns host and port of an address.
-fn name(address: &Url) -> String {
+fn host_and_port(address: &Url) -> String {
     let port = address.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}{port}", address.host_str().unwrap_or_default())
 }
 
 /// Whether a response is from the requested URL.
-fn is_at(url: &Url, address: &Url, path: &str) -> bool {
-    address.join(path).is_ok_and(|asked| asked.origin() == url.origin() && asked.path() == url.path())
+fn is_from(url: &Url, address: &Url, path: &str) -> bool {
+    address.join(path).is_ok_and(|requested| requested.origin() == url.origin() && requested.path() == url.path())
 }
 
 /// Returns a redirect's target for messages, without anything secret.
-fn place(from: &Url, to: &str) -> Option<String> {
-    let mut place = from.join(to).ok()?;
+fn redirect_target(from: &Url, to: &str) -> Option<String> {
+    let mut target = from.join(to).ok()?;
     // This fails only for addresses that can't have credentials.
-    let _ = (place.set_username(""), place.set_password(None));
-    place.set_query(None);
-    place.set_fragment(None);
-    Some(place.as_str().chars().take(PLACE_MAX_CHARS).collect())
+    let _ = (target.set_username(""), target.set_password(None));
+    target.set_query(None);
+    target.set_fragment(None);
+    Some(target.as_str().chars().take(TARGET_MAX_CHARS).collect())
 }
 
 fn transport(address: &Url, settings: &EngineSettings) -> Result<Transport, OpenError> {

@@ -29,15 +29,15 @@ const SERVER_AUTH: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x0
 /// Creates the TLS settings of a client.
 pub(super) fn config(settings: &EngineSettings) -> Result<ClientConfig, OpenError> {
     let provider = Arc::new(ring::default_provider());
-    let given = settings.ca_certificate.as_deref().map(authorities).transpose()?.unwrap_or_default();
+    let trusted = settings.ca_certificate.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = &settings.ca_certificate {
-        for certificate in &given {
+        for certificate in &trusted {
             roots.add(certificate.clone()).map_err(|error| unusable(path, error.to_string()))?;
         }
     }
     let client = |error: &dyn StdError| OpenError::Client(error.to_string());
-    let verifier = Verifier::new(roots, given, Arc::clone(&provider)).map_err(|error| client(&error))?;
+    let verifier = Verifier::new(roots, trusted, Arc::clone(&provider)).map_err(|error| client(&error))?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| client(&error))?
@@ -46,7 +46,7 @@ pub(super) fn config(settings: &EngineSettings) -> Result<ClientConfig, OpenErro
     match &settings.client_certificate {
         None => Ok(builder.with_no_client_auth()),
         Some(files) => {
-            let (chain, key) = identity(files)?;
+            let (chain, key) = read_identity(files)?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
                 let reason = match error {
                     Error::InconsistentKeys(_) => "the key does not match the client certificate".to_owned(),
@@ -59,7 +59,7 @@ pub(super) fn config(settings: &EngineSettings) -> Result<ClientConfig, OpenErro
 }
 
 /// Reads the certificates of a PEM file; there must be at least one.
-fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found = found.map_err(|error| unusable(path, error.to_string()))?;
     if found.is_empty() {
@@ -71,8 +71,10 @@ fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
 }
 
 /// Reads the chain and the key of the client certificate.
-fn identity(files: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), OpenError> {
-    let chain = authorities(&files.certificate)?;
+fn read_identity(
+    files: &ClientCertificate,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), OpenError> {
+    let chain = read_certificates(&files.certificate)?;
     let pem = std::fs::read(&files.key).map_err(|error| unusable(&files.key, error.to_string()))?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         let is_encrypted = memmem::find(&pem, b"ENCRYPTED").is_some();
@@ -93,18 +95,18 @@ fn unusable(path: &Path, reason: String) -> OpenError {
 /// webpki's verification, extended to a configured CA certificate that is the server's own.
 #[derive(Debug)]
 struct Verifier {
-    usual: Arc<WebPkiServerVerifier>,
-    given: Vec<CertificateDer<'static>>,
+    webpki_verifier: Arc<WebPkiServerVerifier>,
+    trusted: Vec<CertificateDer<'static>>,
 }
 
 impl Verifier {
     fn new(
         roots: RootCertStore,
-        given: Vec<CertificateDer<'static>>,
+        trusted: Vec<CertificateDer<'static>>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, rustls::client::VerifierBuilderError> {
-        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-        Ok(Self { usual, given })
+        let webpki_verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        Ok(Self { webpki_verifier, trusted })
     }
 }
 
@@ -117,11 +119,14 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let usual = self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        let Err(Error::InvalidCertificate(CertificateError::Other(cause))) = &usual else { return usual };
+        let webpki_verifier =
+            self.webpki_verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let Err(Error::InvalidCertificate(CertificateError::Other(cause))) = &webpki_verifier else {
+            return webpki_verifier;
+        };
         // webpki has checked the validity period before it returns this error.
-        if !is_ca_as_end_entity(cause) || !self.given.iter().any(|given| given == end_entity) {
-            return usual;
+        if !is_ca_as_end_entity(cause) || !self.trusted.iter().any(|trusted| trusted == end_entity) {
+            return webpki_verifier;
         }
         if !is_for_servers(end_entity) {
             return Err(Error::InvalidCertificate(CertificateError::InvalidPurpose));
@@ -136,7 +141,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls12_signature(message, certificate, signed)
+        self.webpki_verifier.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -145,11 +150,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls13_signature(message, certificate, signed)
+        self.webpki_verifier.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
+        self.webpki_verifier.supported_verify_schemes()
     }
 }
 
@@ -178,23 +183,26 @@ mod tests {
     }
 
     /// Verifies a server's certificate, with `given` as the file of trusted certificates.
-    fn judged(given: &str, shown: &str, host: &str, at: Duration) -> Result<(), Error> {
-        let given = authorities(&path(given)).unwrap();
+    fn verify(trusted: &str, shown: &str, host: &str, at: Duration) -> Result<(), Error> {
+        let trusted = read_certificates(&path(trusted)).unwrap();
         let mut roots = RootCertStore::empty();
-        given.iter().for_each(|certificate| roots.add(certificate.clone()).unwrap());
-        let verifier = Verifier::new(roots, given, Arc::new(ring::default_provider())).unwrap();
-        let shown = authorities(&path(shown)).unwrap();
+        trusted.iter().for_each(|certificate| roots.add(certificate.clone()).unwrap());
+        let verifier = Verifier::new(roots, trusted, Arc::new(ring::default_provider())).unwrap();
+        let shown = read_certificates(&path(shown)).unwrap();
         let host = ServerName::try_from(host).unwrap();
-        let judged = verifier.verify_server_cert(&shown[0], &[], &host, &[], UnixTime::since_unix_epoch(at));
-        judged.map(|_| ())
+        let verify = verifier.verify_server_cert(&shown[0], &[], &host, &[], UnixTime::since_unix_epoch(at));
+        verify.map(|_| ())
     }
 
     #[test]
     fn a_configured_self_signed_certificate_is_trusted_for_its_hosts_only() {
-        for (given, host) in [("ip.pem", "127.0.0.1"), ("name.pem", "engine.test"), ("server.pem", "127.0.0.1")] {
-            assert_eq!(judged(if given == "server.pem" { "authority.pem" } else { given }, given, host, NOW), Ok(()));
+        for (trusted, host) in [("ip.pem", "127.0.0.1"), ("name.pem", "engine.test"), ("server.pem", "127.0.0.1")] {
+            assert_eq!(
+                verify(if trusted == "server.pem" { "authority.pem" } else { trusted }, trusted, host, NOW),
+                Ok(())
+            );
         }
-        for (given, shown, host, at) in [
+        for (trusted, shown, host, at) in [
             ("ip.pem", "ip.pem", "127.0.0.2", NOW),
             ("ip.pem", "ip.pem", "localhost", NOW),
             ("name.pem", "name.pem", "other.test", NOW),
@@ -206,7 +214,7 @@ mod tests {
             ("ip.pem", "ip.pem", "127.0.0.1", TOO_LATE),
             ("ip.pem", "ip.pem", "127.0.0.1", Duration::from_secs(1)),
         ] {
-            assert!(judged(given, shown, host, at).is_err(), "{given} {shown} {host} {at:?}");
+            assert!(verify(trusted, shown, host, at).is_err(), "{trusted} {shown} {host} {at:?}");
         }
     }
 

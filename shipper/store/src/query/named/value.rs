@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{FieldType, KEYWORD_MAX, NamedField, is_below};
-use crate::lossy::Lossy;
+use crate::lossy_string::LossyString;
 use crate::query::Number;
 use crate::timestamp::Timestamp;
 
@@ -21,9 +21,9 @@ pub(crate) enum Value<'d> {
     /// Of keywords and texts.
     Text(Cow<'d, str>),
     /// Of integers, and of dates in milliseconds since the Unix epoch.
-    Whole(i64),
+    Integer(i64),
     Number(Number),
-    Truth(bool),
+    Boolean(bool),
 }
 
 /// A string, number or boolean in a document.
@@ -35,49 +35,49 @@ struct Scalar<'d> {
 /// Calls `with` for each value of some fields in a document, with the field's index.
 pub(crate) fn each_value<'d>(document: &'d str, fields: &[&NamedField], mut with: impl FnMut(usize, Value<'d>)) {
     let mut deserializer = serde_json::Deserializer::from_str(document);
-    let Ok(Members(members)) = deserializer.deserialize_map(Picked { fields: Some(fields) }) else { return };
-    let mut with = |place: usize, scalar| {
-        if let Some(value) = fields.get(place).and_then(|field| read(field.kind(), scalar)) {
-            with(place, value);
+    let Ok(Members(members)) = deserializer.deserialize_map(MemberVisitor { fields: Some(fields) }) else { return };
+    let mut with = |index: usize, scalar| {
+        if let Some(value) = fields.get(index).and_then(|field| read(field.kind(), scalar)) {
+            with(index, value);
         }
     };
     for (key, value) in members {
-        gather(&mut key.into_owned(), value, fields, &mut with);
+        collect_at(&mut key.into_owned(), value, fields, &mut with);
     }
 }
 
 /// Calls `with` for each scalar of a field at or below a path.
-fn gather<'d>(
+fn collect_at<'d>(
     path: &mut String,
     value: &'d RawValue,
     fields: &[&NamedField],
     with: &mut impl FnMut(usize, Scalar<'d>),
 ) {
-    if let Some(place) = fields.iter().position(|field| field.name() == path) {
+    if let Some(index) = fields.iter().position(|field| field.name() == path) {
         let mut found = Vec::new();
-        if scalars(value, &mut found) {
-            found.into_iter().for_each(|scalar| with(place, scalar));
+        if add_scalars(value, &mut found) {
+            found.into_iter().for_each(|scalar| with(index, scalar));
         }
-    } else if fields.iter().any(|field| is_below(field.name(), path)) && is_of_objects(value) {
-        within(path, value, fields, with);
+    } else if fields.iter().any(|field| is_below(field.name(), path)) && has_only_objects(value) {
+        collect_below(path, value, fields, with);
     }
 }
 
 /// Does the same for the members of an object, or of the objects in a list.
-fn within<'d>(
+fn collect_below<'d>(
     path: &mut String,
     value: &'d RawValue,
     fields: &[&NamedField],
     with: &mut impl FnMut(usize, Scalar<'d>),
 ) {
     if value.get().starts_with('[') {
-        elements(value).into_iter().for_each(|element| within(path, element, fields, with));
+        elements(value).into_iter().for_each(|element| collect_below(path, element, fields, with));
     } else if let Ok(Members(members)) = serde_json::from_str::<Members<'_>>(value.get()) {
         let length = path.len();
         for (key, value) in members {
             path.push('.');
             path.push_str(&key);
-            gather(path, value, fields, with);
+            collect_at(path, value, fields, with);
             path.truncate(length);
         }
     }
@@ -88,24 +88,24 @@ fn elements(list: &RawValue) -> Vec<&RawValue> {
 }
 
 /// Whether a value and its nested lists contain only objects and nulls.
-fn is_of_objects(value: &RawValue) -> bool {
+fn has_only_objects(value: &RawValue) -> bool {
     match value.get().as_bytes().first() {
-        Some(b'[') => elements(value).into_iter().all(is_of_objects),
+        Some(b'[') => elements(value).into_iter().all(has_only_objects),
         first => matches!(first, Some(b'{' | b'n')),
     }
 }
 
 /// Adds each scalar in a value or its nested lists. Returns `false` if there is an object.
-fn scalars<'d>(value: &'d RawValue, found: &mut Vec<Scalar<'d>>) -> bool {
+fn add_scalars<'d>(value: &'d RawValue, found: &mut Vec<Scalar<'d>>) -> bool {
     let text = value.get();
     match text.as_bytes().first() {
         Some(b'"') => {
-            if let Ok(Lossy(text)) = serde_json::from_str(text) {
+            if let Ok(LossyString(text)) = serde_json::from_str(text) {
                 found.push(Scalar { text, is_string: true });
             }
             true
         }
-        Some(b'[') => elements(value).into_iter().all(|element| scalars(element, found)),
+        Some(b'[') => elements(value).into_iter().all(|element| add_scalars(element, found)),
         Some(b'{') => false,
         Some(b'n') | None => true,
         Some(_) => {
@@ -124,7 +124,7 @@ fn read<'d>(kind: FieldType, scalar: Scalar<'d>) -> Option<Value<'d>> {
             fits.then_some(Value::Text(scalar.text))
         }
         FieldType::Text => Some(Value::Text(scalar.text)),
-        FieldType::Long => whole(text, scalar.is_string).map(Value::Whole),
+        FieldType::Long => integer(text, scalar.is_string).map(Value::Integer),
         FieldType::Double => {
             // As Java parses a number in a string.
             let trimmed = text.trim_matches(|character: char| character <= ' ');
@@ -133,13 +133,13 @@ fn read<'d>(kind: FieldType, scalar: Scalar<'d>) -> Option<Value<'d>> {
                 .filter(|rest| rest.ends_with(|last: char| last.is_ascii_digit() || last == '.'));
             digits.unwrap_or(trimmed).parse().ok().and_then(Number::new).map(Value::Number)
         }
-        FieldType::Boolean => text.parse().ok().map(Value::Truth),
-        FieldType::Date => scalar.is_string.then(|| date(text)).flatten().map(Value::Whole),
+        FieldType::Boolean => text.parse().ok().map(Value::Boolean),
+        FieldType::Date => scalar.is_string.then(|| date(text)).flatten().map(Value::Integer),
     }
 }
 
 /// Parses an integer, or the integer part of another number.
-fn whole(text: &str, is_string: bool) -> Option<i64> {
+fn integer(text: &str, is_string: bool) -> Option<i64> {
     if let Ok(whole) = text.parse() {
         return Some(whole);
     }
@@ -181,23 +181,23 @@ struct Members<'d>(Vec<(Cow<'d, str>, &'d RawValue)>);
 
 impl<'de: 'd, 'd> Deserialize<'de> for Members<'d> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Picked { fields: None })
+        deserializer.deserialize_map(MemberVisitor { fields: None })
     }
 }
 
-struct Picked<'f> {
+struct MemberVisitor<'f> {
     /// `None` for all members.
     fields: Option<&'f [&'f NamedField]>,
 }
 
-impl Picked<'_> {
+impl MemberVisitor<'_> {
     fn is_wanted(&self, key: &str) -> bool {
         let meets = |name: &str| name == key || is_below(name, key) || is_below(key, name);
         self.fields.is_none_or(|fields| fields.iter().any(|field| meets(field.name())))
     }
 }
 
-impl<'de> Visitor<'de> for Picked<'_> {
+impl<'de> Visitor<'de> for MemberVisitor<'_> {
     type Value = Members<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,7 +206,7 @@ impl<'de> Visitor<'de> for Picked<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some(Lossy(key)) = map.next_key()? {
+        while let Some(LossyString(key)) = map.next_key()? {
             if self.is_wanted(&key) {
                 members.push((key, map.next_value()?));
             } else {
@@ -226,15 +226,15 @@ mod tests {
         // The other field must not make a difference.
         let fields = NamedFields::new([(name.to_owned(), kind), ("o.other".to_owned(), FieldType::Long)]).unwrap();
         let fields: Vec<_> = fields.iter().collect();
-        let place = fields.iter().position(|field| field.name() == name).unwrap();
+        let index = fields.iter().position(|field| field.name() == name).unwrap();
         let mut values = Vec::new();
         each_value(document, &fields, |own, value| {
-            if own == place {
+            if own == index {
                 values.push(match value {
                     Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
-                    Value::Whole(whole) => Value::Whole(whole),
+                    Value::Integer(whole) => Value::Integer(whole),
                     Value::Number(number) => Value::Number(number),
-                    Value::Truth(truth) => Value::Truth(truth),
+                    Value::Boolean(truth) => Value::Boolean(truth),
                 });
             }
         });
@@ -261,7 +261,7 @@ mod tests {
             (r#"{"id":1,"x":{"o":{"id":1}},"o":null}"#, &[]),
             (r#"[{"o":{"id":7}}]"#, &[]),
         ] {
-            let expected: Vec<_> = found.iter().map(|whole| Value::Whole(*whole)).collect();
+            let expected: Vec<_> = found.iter().map(|whole| Value::Integer(*whole)).collect();
             assert_eq!(values(document, "o.id", FieldType::Long), expected, "{document}");
         }
     }
@@ -269,7 +269,7 @@ mod tests {
     /// Expected values as indexed by Elasticsearch and OpenSearch.
     #[test]
     fn values_are_read_as_engines_read_them() {
-        let whole = |value| Some(Value::Whole(value));
+        let whole = |value| Some(Value::Integer(value));
         let number = |value| Some(Value::Number(Number::new(value).unwrap()));
         let text = |value: &str| Some(Value::Text(Cow::Owned(value.to_owned())));
         for (kind, json, expected) in [
@@ -295,8 +295,8 @@ mod tests {
             (FieldType::Double, "\"NaN\"", None),
             (FieldType::Double, "1e400", None),
             (FieldType::Double, "\"1_0\"", None),
-            (FieldType::Boolean, "true", Some(Value::Truth(true))),
-            (FieldType::Boolean, "\"false\"", Some(Value::Truth(false))),
+            (FieldType::Boolean, "true", Some(Value::Boolean(true))),
+            (FieldType::Boolean, "\"false\"", Some(Value::Boolean(false))),
             (FieldType::Boolean, "\"yes\"", None),
             (FieldType::Boolean, "1", None),
             (FieldType::Keyword, "7", text("7")),

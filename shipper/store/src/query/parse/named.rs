@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use super::super::named::value::day;
-use super::super::{FieldType, Filter, NamedField, NamedTest, QueryError};
+use super::super::{FieldTest, FieldType, Filter, NamedField, QueryError};
 use super::scan::Token;
 use super::{Parser, number, shown};
 use crate::timestamp::Timestamp;
@@ -17,17 +17,17 @@ impl Parser<'_> {
         let (at, token) = self.value(after, field.name())?;
         if let Token::Word("*") = token {
             self.count(at, "")?;
-            return Ok(Filter::Named(field, NamedTest::Any));
+            return Ok(Filter::Named(field, FieldTest::Any));
         }
         let test = match (field.kind(), token) {
-            (FieldType::Keyword, Token::Open) => NamedTest::OneOf(self.list(field.name(), false)?),
-            (FieldType::Keyword, token) => NamedTest::OneOf(vec![self.one_value(field.name(), false, at, token)?]),
+            (FieldType::Keyword, Token::Open) => FieldTest::OneOf(self.list(field.name(), false)?),
+            (FieldType::Keyword, token) => FieldTest::OneOf(vec![self.one_value(field.name(), false, at, token)?]),
             (FieldType::Text, Token::Quoted(raw)) => match self.phrase(at, raw)? {
-                Filter::Phrase(text) => NamedTest::Phrase(text),
+                Filter::Phrase(text) => FieldTest::Phrase(text),
                 other => return Ok(other),
             },
             (FieldType::Text, Token::Word(raw)) => match self.word(at, raw)? {
-                Filter::Words(text) => NamedTest::Words(text),
+                Filter::Words(text) => FieldTest::Words(text),
                 other => return Ok(other),
             },
             (kind, Token::Word(text)) => {
@@ -61,11 +61,11 @@ fn expected(field: &NamedField) -> String {
 }
 
 /// Parses a value or a range. Returns `None` for anything else, and for an empty range.
-fn typed(kind: FieldType, text: &str) -> Option<NamedTest> {
+fn typed(kind: FieldType, text: &str) -> Option<FieldTest> {
     match kind {
         FieldType::Keyword | FieldType::Text => None,
-        FieldType::Boolean => text.parse().ok().map(NamedTest::Is),
-        FieldType::Double => number::range(number::decimal, text).map(NamedTest::Number),
+        FieldType::Boolean => text.parse().ok().map(FieldTest::Is),
+        FieldType::Double => number::range(number::decimal, text).map(FieldTest::Number),
         FieldType::Long => {
             let whole = |text: &str| {
                 let whole = text.strip_prefix('+').is_none().then(|| text.parse().ok()).flatten()?;
@@ -74,7 +74,7 @@ fn typed(kind: FieldType, text: &str) -> Option<NamedTest> {
             between(whole, text)
         }
         FieldType::Date => between(time, text).filter(|test| match test {
-            NamedTest::Between(from, to) => {
+            FieldTest::Between(from, to) => {
                 (*from == i64::MIN || is_in_calendar(*from)) && (*to == i64::MAX || is_in_calendar(*to))
             }
             _ => true,
@@ -98,7 +98,7 @@ fn is_in_calendar(ms: i64) -> bool {
 }
 
 /// Parses a range, with `one` returning the first and the last number of each side.
-fn between(one: impl Fn(&str) -> Option<(i64, i64)>, text: &str) -> Option<NamedTest> {
+fn between(one: impl Fn(&str) -> Option<(i64, i64)>, text: &str) -> Option<FieldTest> {
     let (from, to) = number::sides(text, &one)?;
     let from = match from {
         Bound::Unbounded => i64::MIN,
@@ -110,5 +110,5 @@ fn between(one: impl Fn(&str) -> Option<(i64, i64)>, text: &str) -> Option<Named
         Bound::Included((_, last)) => last,
         Bound::Excluded((first, _)) => first.checked_sub(1)?,
     };
-    (from <= to).then_some(NamedTest::Between(from, to))
+    (from <= to).then_some(FieldTest::Between(from, to))
 }

@@ -87,10 +87,10 @@ impl<'q> Scanner<'q> {
     fn quoted(&mut self, at: usize) -> Result<(usize, Token<'q>), QueryError> {
         let inner = &self.query[at + 1..];
         let mut escaped = false;
-        for (place, byte) in inner.bytes().enumerate() {
+        for (end, byte) in inner.bytes().enumerate() {
             if byte == b'"' && !escaped {
-                self.at = at + 1 + place + 1;
-                return Ok((at, Token::Quoted(&inner[..place])));
+                self.at = at + 1 + end + 1;
+                return Ok((at, Token::Quoted(&inner[..end])));
             }
             escaped = byte == b'\\' && !escaped;
         }

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::query::{Bounds, Facts, FieldType, NamedTest, Number};
+use crate::query::{Bounds, DocumentFields, FieldTest, FieldType, Number};
 
 /// A field of each type.
 fn named() -> NamedFields {
@@ -17,21 +17,21 @@ fn field(kind: FieldType) -> NamedField {
 }
 
 /// Tests of a field of this type.
-fn test_of(kind: FieldType) -> BoxedStrategy<NamedTest> {
+fn test_of(kind: FieldType) -> BoxedStrategy<FieldTest> {
     let text = || "[a-cA-C-:()\"*\\\\ äOR\u{a0}]{0,6}|AND|OR|NOT|-";
     let between = |values: std::ops::RangeInclusive<i64>| {
         let bound = move |none| prop_oneof![1 => Just(none), 4 => values.clone()];
-        (bound(i64::MIN), bound(i64::MAX)).prop_map(|(from, to)| NamedTest::Between(from, to))
+        (bound(i64::MIN), bound(i64::MAX)).prop_map(|(from, to)| FieldTest::Between(from, to))
     };
     let own = match kind {
-        FieldType::Keyword => vec(text(), 0..3).prop_map(NamedTest::OneOf).boxed(),
-        FieldType::Text => prop_oneof![text().prop_map(NamedTest::Words), text().prop_map(NamedTest::Phrase)].boxed(),
+        FieldType::Keyword => vec(text(), 0..3).prop_map(FieldTest::OneOf).boxed(),
+        FieldType::Text => prop_oneof![text().prop_map(FieldTest::Words), text().prop_map(FieldTest::Phrase)].boxed(),
         FieldType::Long => prop_oneof![between(-20..=20), between(i64::MIN..=i64::MAX)].boxed(),
-        FieldType::Double => bounds().prop_map(NamedTest::Number).boxed(),
-        FieldType::Boolean => any::<bool>().prop_map(NamedTest::Is).boxed(),
+        FieldType::Double => bounds().prop_map(FieldTest::Number).boxed(),
+        FieldType::Boolean => any::<bool>().prop_map(FieldTest::Is).boxed(),
         FieldType::Date => between(-62_135_596_800_000..=253_402_300_799_999).boxed(),
     };
-    prop_oneof![6 => own, 1 => Just(NamedTest::Any)].boxed()
+    prop_oneof![6 => own, 1 => Just(FieldTest::Any)].boxed()
 }
 
 fn read(query: &str) -> Filter {
@@ -82,7 +82,7 @@ fn queries_parse() {
 
 #[test]
 fn texts_without_words_are_ignored_among_words_and_match_nothing_alone() {
-    let line = Facts::of(r#"{"message":"order 8 — paid","target":"access"}"#);
+    let line = DocumentFields::parse(r#"{"message":"order 8 — paid","target":"access"}"#);
     for (query, finds) in
         [("order — paid", true), ("order target:access — paid", true), ("—", false), ("order — gone", false)]
     {
@@ -94,7 +94,7 @@ fn texts_without_words_are_ignored_among_words_and_match_nothing_alone() {
 
 #[test]
 fn errors_have_a_position_and_an_expectation() {
-    for (query, column, said) in [
+    for (query, column, expected) in [
         ("a OR", 5, "the end of the query; expected a word"),
         ("OR a", 1, "write `\\OR`"),
         ("a AND OR b", 7, "OR without a term"),
@@ -118,15 +118,15 @@ fn errors_have_a_position_and_an_expectation() {
         ("service:(a", 11, "add a `)`"),
     ] {
         let error = query.parse::<Filter>().unwrap_err();
-        assert_eq!(error.place.column, column, "{query}: {error}");
-        assert!(error.to_string().contains(said), "{query}: {error}");
+        assert_eq!(error.column, column, "{query}: {error}");
+        assert!(error.to_string().contains(expected), "{query}: {error}");
     }
 }
 
 #[test]
 fn queries_beyond_the_limits_are_rejected() {
     let too_deep = format!("{}a{}", "(".repeat(2_000), ")".repeat(2_000));
-    for (query, said) in [
+    for (query, expected) in [
         ("x ".repeat(MAX_QUERY_BYTES), "at most 4096 bytes"),
         ("x ".repeat(MAX_TERMS + 1), "at most 200 words and values"),
         (format!("service:({}x)", "x OR ".repeat(MAX_TERMS)), "at most 200 words and values"),
@@ -136,7 +136,7 @@ fn queries_beyond_the_limits_are_rejected() {
         ("-".repeat(1_000), "12 deep"),
     ] {
         let error = query.parse::<Filter>().unwrap_err().to_string();
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }
 
@@ -146,26 +146,26 @@ fn user_named_fields_parse_by_type() {
     let time = day + 18 * 3_600_000;
     let number = |value| Number::new(value).unwrap();
     for (query, kind, test) in [
-        ("o.keyword:(b OR \"a c\")", FieldType::Keyword, NamedTest::OneOf(vec!["a c".into(), "b".into()])),
-        ("o.keyword:\"\"", FieldType::Keyword, NamedTest::OneOf(vec![String::new()])),
-        ("o.text:a o.text:b\\:c", FieldType::Text, NamedTest::Words("a b:c".into())),
-        ("o.text:\"a b\"", FieldType::Text, NamedTest::Phrase("a b".into())),
-        ("o.long:-7", FieldType::Long, NamedTest::Between(-7, -7)),
-        ("o.long:>7", FieldType::Long, NamedTest::Between(8, i64::MAX)),
-        ("o.long:9007199254740993..", FieldType::Long, NamedTest::Between(9_007_199_254_740_993, i64::MAX)),
-        ("o.long:<=7", FieldType::Long, NamedTest::Between(i64::MIN, 7)),
-        ("o.double:0.5..1", FieldType::Double, NamedTest::Number(Bounds::between(number(0.5), number(1.0)))),
-        ("o.boolean:true", FieldType::Boolean, NamedTest::Is(true)),
-        ("o.date:2026-11-23", FieldType::Date, NamedTest::Between(day, day + 86_399_999)),
-        ("o.date:>2026-11-23", FieldType::Date, NamedTest::Between(day + 86_400_000, i64::MAX)),
-        ("o.date:<2026-11-23", FieldType::Date, NamedTest::Between(i64::MIN, day - 1)),
-        ("o.date:2026-11-23..2026-11-23T19:00:00.0009+01:00", FieldType::Date, NamedTest::Between(day, time)),
-        ("o.date:*", FieldType::Date, NamedTest::Any),
+        ("o.keyword:(b OR \"a c\")", FieldType::Keyword, FieldTest::OneOf(vec!["a c".into(), "b".into()])),
+        ("o.keyword:\"\"", FieldType::Keyword, FieldTest::OneOf(vec![String::new()])),
+        ("o.text:a o.text:b\\:c", FieldType::Text, FieldTest::Words("a b:c".into())),
+        ("o.text:\"a b\"", FieldType::Text, FieldTest::Phrase("a b".into())),
+        ("o.long:-7", FieldType::Long, FieldTest::Between(-7, -7)),
+        ("o.long:>7", FieldType::Long, FieldTest::Between(8, i64::MAX)),
+        ("o.long:9007199254740993..", FieldType::Long, FieldTest::Between(9_007_199_254_740_993, i64::MAX)),
+        ("o.long:<=7", FieldType::Long, FieldTest::Between(i64::MIN, 7)),
+        ("o.double:0.5..1", FieldType::Double, FieldTest::Number(Bounds::between(number(0.5), number(1.0)))),
+        ("o.boolean:true", FieldType::Boolean, FieldTest::Is(true)),
+        ("o.date:2026-11-23", FieldType::Date, FieldTest::Between(day, day + 86_399_999)),
+        ("o.date:>2026-11-23", FieldType::Date, FieldTest::Between(day + 86_400_000, i64::MAX)),
+        ("o.date:<2026-11-23", FieldType::Date, FieldTest::Between(i64::MIN, day - 1)),
+        ("o.date:2026-11-23..2026-11-23T19:00:00.0009+01:00", FieldType::Date, FieldTest::Between(day, time)),
+        ("o.date:*", FieldType::Date, FieldTest::Any),
     ] {
         let filter = Filter::parse(query, &named()).unwrap_or_else(|error| panic!("{query}: {error}"));
         assert_eq!(filter, Filter::Named(field(kind), test), "{query}");
     }
-    for (query, column, said) in [
+    for (query, column, expected) in [
         (
             "a o.colour:red",
             3,
@@ -187,8 +187,8 @@ fn user_named_fields_parse_by_type() {
         ("o.text: a", 8, "right after the colon"),
     ] {
         let error = Filter::parse(query, &named()).unwrap_err();
-        assert_eq!(error.place.column, column, "{query}: {error}");
-        assert!(error.to_string().contains(said), "{query}: {error}");
+        assert_eq!(error.column, column, "{query}: {error}");
+        assert!(error.to_string().contains(expected), "{query}: {error}");
     }
 }
 
@@ -241,8 +241,8 @@ proptest! {
 
     #[test]
     fn a_filter_round_trips_through_its_text(filter in filter()) {
-        let plain = filter.clone().plain();
-        prop_assert_eq!(plain.clone().plain(), plain.clone());
+        let plain = filter.clone().simplify();
+        prop_assert_eq!(plain.clone().simplify(), plain.clone());
         prop_assert_eq!(Filter::parse(&plain.to_string(), &named()), Ok(plain.clone()), "{}", plain);
         prop_assert_eq!(Filter::parse(&filter.to_string(), &named()), Ok(plain), "{}", filter);
     }
@@ -252,7 +252,7 @@ proptest! {
         match Filter::parse(&query, &named()) {
             Ok(filter) => prop_assert_eq!(Filter::parse(&filter.to_string(), &named()), Ok(filter)),
             Err(error) => {
-                prop_assert!(query.is_char_boundary(error.place.byte));
+                prop_assert!(query.is_char_boundary(error.offset));
                 prop_assert!(error.to_string().len() < 1_000);
             }
         }

@@ -4,34 +4,34 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use store::query::words::words;
-use store::{FieldType, NamedField, NamedTest, Timestamp};
+use store::{FieldTest, FieldType, NamedField, Timestamp};
 
 use super::is_within;
 
 /// Whether a line's field satisfies a test.
-pub(super) fn meets(line: &Value, field: &NamedField, test: &NamedTest) -> bool {
+pub(super) fn meets(line: &Value, field: &NamedField, test: &FieldTest) -> bool {
     let mut values = Vec::new();
     at(line, field.name(), &mut values);
     values.retain(|value| is_of(field.kind(), value));
     let words_of = |value: &Value| words(&text(value)).map(|word| word.into_owned()).collect::<Vec<_>>();
     match test {
-        NamedTest::Any => !values.is_empty(),
-        NamedTest::OneOf(asked) => values.iter().any(|value| asked.contains(&text(value))),
-        NamedTest::Words(asked) => {
+        FieldTest::Any => !values.is_empty(),
+        FieldTest::OneOf(asked) => values.iter().any(|value| asked.contains(&text(value))),
+        FieldTest::Words(asked) => {
             let own: Vec<_> = values.iter().flat_map(words_of).collect();
             words(asked).count() > 0 && words(asked).all(|word| own.contains(&word.into_owned()))
         }
-        NamedTest::Phrase(asked) => {
+        FieldTest::Phrase(asked) => {
             let asked: Vec<_> = words(asked).map(|word| word.into_owned()).collect();
             let has = |own: Vec<String>| (0..own.len()).any(|start| own[start..].starts_with(&asked));
             !asked.is_empty() && values.iter().map(words_of).any(has)
         }
-        NamedTest::Between(from, to) => values.iter().any(|value| {
+        FieldTest::Between(from, to) => values.iter().any(|value| {
             let own = if field.kind() == FieldType::Date { time(value) } else { whole(value) };
             own.is_some_and(|own| own >= *from && own <= *to)
         }),
-        NamedTest::Number(bounds) => values.iter().any(|value| number(value).is_some_and(|own| is_within(bounds, own))),
-        NamedTest::Is(truth) => values.iter().any(|value| text(value) == truth.to_string()),
+        FieldTest::Number(bounds) => values.iter().any(|value| number(value).is_some_and(|own| is_within(bounds, own))),
+        FieldTest::Is(truth) => values.iter().any(|value| text(value) == truth.to_string()),
     }
 }
 

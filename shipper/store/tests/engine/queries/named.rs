@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use store::{FieldType, Filter, NamedFields, NamedTest};
+use store::{FieldTest, FieldType, Filter, NamedFields};
 
 use super::{bounds, message, one_of, text};
 
@@ -88,11 +88,11 @@ pub(super) fn members() -> impl Strategy<Value = Map<String, Value>> {
 pub(super) fn test() -> impl Strategy<Value = Filter> {
     let between = |bounds: Vec<i64>| {
         let bound = move |none| prop_oneof![1 => Just(none), 3 => prop::sample::select(bounds.clone())];
-        (bound(i64::MIN), bound(i64::MAX)).prop_map(|(from, to)| NamedTest::Between(from, to))
+        (bound(i64::MIN), bound(i64::MAX)).prop_map(|(from, to)| FieldTest::Between(from, to))
     };
-    let of = |name: &str, test: BoxedStrategy<NamedTest>| {
+    let of = |name: &str, test: BoxedStrategy<FieldTest>| {
         let field = fields().get(name).unwrap().clone();
-        let test = prop_oneof![1 => Just(NamedTest::Any), 5 => test];
+        let test = prop_oneof![1 => Just(FieldTest::Any), 5 => test];
         test.prop_map(move |test| Filter::Named(field.clone(), test)).boxed()
     };
     let tags = vec(prop_oneof![one_of(&TAGS), one_of(&["true", "42", "2026-11-23"])], 1..3);
@@ -105,11 +105,11 @@ pub(super) fn test() -> impl Strategy<Value = Filter> {
             .prop_map(|value| store::query::Bounds::exactly(store::query::Number::new(value).unwrap())),
     ];
     prop_oneof![
-        of("tag", tags.prop_map(|tags| NamedTest::OneOf(tags.into_iter().map(str::to_owned).collect())).boxed()),
-        of("note", prop_oneof![text().prop_map(NamedTest::Words), text().prop_map(NamedTest::Phrase)].boxed()),
-        of("flag", any::<bool>().prop_map(NamedTest::Is).boxed()),
+        of("tag", tags.prop_map(|tags| FieldTest::OneOf(tags.into_iter().map(str::to_owned).collect())).boxed()),
+        of("note", prop_oneof![text().prop_map(FieldTest::Words), text().prop_map(FieldTest::Phrase)].boxed()),
+        of("flag", any::<bool>().prop_map(FieldTest::Is).boxed()),
         of("o.count", between(vec![-8, -7, 0, 2, 42, 9_007_199_254_740_992, 9_007_199_254_740_993, i64::MAX]).boxed()),
-        of("o.ratio", ratio.prop_map(NamedTest::Number).boxed()),
+        of("o.ratio", ratio.prop_map(FieldTest::Number).boxed()),
         of("o.in.when", between(times).boxed()),
     ]
 }

@@ -92,7 +92,7 @@ impl StoreFile {
             Path::Other(lines) => self.lines = lines,
             Path::NoFolder => {
                 self.path = Path::NoFolder;
-                return Err(WriteError::Refused(Cause::new(0, "no folder").of_kind(CauseKind::FolderMissing)));
+                return Err(WriteError::Refused(Cause::new(0, "no folder").with_kind(CauseKind::FolderMissing)));
             }
         }
         self.is_open = true;
@@ -105,7 +105,7 @@ impl StoreFile {
             return Ok(());
         }
         self.is_open = false;
-        Err(WriteError::Unavailable(Cause::new(0, "another file").of_kind(CauseKind::FileReplaced)))
+        Err(WriteError::Unavailable(Cause::new(0, "another file").with_kind(CauseKind::FileReplaced)))
     }
 
     /// Writes a line to the open file; whether it is new there.

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 /// An embedded store that does not exist at its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Absence {
+pub struct MissingStore {
     /// Path of the store's file.
     pub path: PathBuf,
     /// The reason.
-    pub kind: AbsenceKind,
+    pub kind: MissingKind,
 }
 
 /// Why an embedded store is missing. `Display` says what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AbsenceKind {
+pub enum MissingKind {
     /// The file does not exist or is empty. No store was read since the program started; the directory exists.
     NotCreated,
     /// The directory does not exist. The file did not exist since the program started.
@@ -23,14 +23,14 @@ pub enum AbsenceKind {
     /// one.
     BrokenLink,
     /// The file was read before and no longer exists.
-    Gone,
+    Deleted,
     /// The file was read before and is now empty.
     Emptied,
 }
 
-impl AbsenceKind {
+impl MissingKind {
     /// All reasons.
-    pub const ALL: [Self; 5] = [Self::NotCreated, Self::NoFolder, Self::BrokenLink, Self::Gone, Self::Emptied];
+    pub const ALL: [Self; 5] = [Self::NotCreated, Self::NoFolder, Self::BrokenLink, Self::Deleted, Self::Emptied];
 
     /// Returns its name in API responses and logs.
     #[must_use]
@@ -39,14 +39,14 @@ impl AbsenceKind {
             Self::NotCreated => "no_store_yet",
             Self::NoFolder => "no_store_folder",
             Self::BrokenLink => "store_link_broken",
-            Self::Gone => "store_missing",
+            Self::Deleted => "store_missing",
             Self::Emptied => "store_emptied",
         }
     }
 }
 
 /// The message for API clients, without the path.
-impl fmt::Display for AbsenceKind {
+impl fmt::Display for MissingKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::NotCreated => "no store yet: its file does not exist or is empty; the shipper creates it when it starts",
@@ -61,7 +61,7 @@ impl fmt::Display for AbsenceKind {
                 "the store is empty: its file was truncated or replaced by an empty one; a running shipper creates a new \
                  store in it"
             }
-            Self::Gone => {
+            Self::Deleted => {
                 "the store is missing: its file was deleted or moved; a running shipper creates a new one"
             }
         })

@@ -13,7 +13,7 @@ use crate::record::contract_time;
 use crate::timestamp::Timestamp;
 
 /// Parses a document. Returns `None` unless all fields have their usual form.
-pub(super) fn quick(document: &str) -> Option<Line<'_>> {
+pub(super) fn parse(document: &str) -> Option<Line<'_>> {
     serde_json::from_str::<Pass<'_>>(document).ok().and_then(|pass| pass.0)
 }
 
@@ -104,14 +104,14 @@ impl Visitor<'_> for KeyVisitor {
 }
 
 /// A value, reduced to what matters here.
-enum Simple<'a> {
+enum SimpleValue<'a> {
     Null,
     Text(Cow<'a, str>),
     Number(f64),
     Other,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Simple<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for SimpleValue<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SimpleVisitor)
     }
@@ -121,54 +121,54 @@ struct SimpleVisitor;
 
 #[expect(clippy::cast_precision_loss, reason = "as an engine reads a number")]
 impl<'de> Visitor<'de> for SimpleVisitor {
-    type Value = Simple<'de>;
+    type Value = SimpleValue<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("any value")
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Simple::Text(Cow::Borrowed(text)))
+        Ok(SimpleValue::Text(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Simple::Text(Cow::Owned(text.to_owned())))
+        Ok(SimpleValue::Text(Cow::Owned(text.to_owned())))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(Simple::Null)
+        Ok(SimpleValue::Null)
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Simple::Other)
+        Ok(SimpleValue::Other)
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(Simple::Number(number as f64))
+        Ok(SimpleValue::Number(number as f64))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Simple::Number(number as f64))
+        Ok(SimpleValue::Number(number as f64))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(Simple::Number(number))
+        Ok(SimpleValue::Number(number))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Simple::Other)
+        Ok(SimpleValue::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Simple::Other)
+        Ok(SimpleValue::Other)
     }
 }
 
 /// Collects the content of a line. `unusual` is set once a field does not have its usual form.
 #[derive(Default)]
-struct Gathering<'a> {
+struct LineBuilder<'a> {
     line: Line<'a>,
     time: Option<Timestamp>,
     has_message: bool,
@@ -177,8 +177,8 @@ struct Gathering<'a> {
     unusual: bool,
 }
 
-impl<'a> Gathering<'a> {
-    fn text(&mut self, field: Field, value: Simple<'a>) {
+impl<'a> LineBuilder<'a> {
+    fn text(&mut self, field: Field, value: SimpleValue<'a>) {
         let contract = match field {
             Field::Service => 1,
             Field::Level => 2,
@@ -189,36 +189,36 @@ impl<'a> Gathering<'a> {
         self.unusual |= self.seen & contract != 0;
         self.seen |= contract;
         match value {
-            Simple::Text(text) => {
+            SimpleValue::Text(text) => {
                 self.unusual |= contract != 0 && text.is_empty();
                 self.unusual |= field == Field::Level && text.parse::<Level>().is_err();
-                if field.holds(&text) {
+                if field.fits(&text) {
                     self.line.texts.push((field, text));
                 }
             }
-            Simple::Null => self.unusual |= contract == 1 || contract == 2,
-            Simple::Number(_) | Simple::Other => self.unusual = true,
+            SimpleValue::Null => self.unusual |= contract == 1 || contract == 2,
+            SimpleValue::Number(_) | SimpleValue::Other => self.unusual = true,
         }
     }
 
-    fn other(&mut self, key: Key, value: Simple<'a>) {
+    fn other(&mut self, key: Key, value: SimpleValue<'a>) {
         match (key, value) {
-            (Key::Timestamp, Simple::Text(text)) if self.time.is_none() => self.time = contract_time(&text),
-            (Key::Message, Simple::Text(text)) if !self.has_message => {
+            (Key::Timestamp, SimpleValue::Text(text)) if self.time.is_none() => self.time = contract_time(&text),
+            (Key::Message, SimpleValue::Text(text)) if !self.has_message => {
                 self.line.message = text;
                 self.has_message = true;
             }
-            (Key::Status, Simple::Number(number)) => {
+            (Key::Status, SimpleValue::Number(number)) => {
                 let whole = number.trunc();
                 #[expect(clippy::cast_possible_truncation, reason = "it lies within")]
                 if (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number) {
                     self.line.statuses.push(whole as i32);
                 }
             }
-            (Key::Duration, Simple::Number(number)) => {
+            (Key::Duration, SimpleValue::Number(number)) => {
                 self.line.durations.extend(Number::new(number).map(Number::get));
             }
-            (Key::Status | Key::Duration | Key::Event, Simple::Null) => {}
+            (Key::Status | Key::Duration | Key::Event, SimpleValue::Null) => {}
             _ => self.unusual = true,
         }
     }
@@ -242,26 +242,26 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pass<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut gathering = Gathering::default();
+                let mut builder = LineBuilder::default();
                 while let Some(TopKey(key)) = map.next_key()? {
                     match key {
                         Key::Unknown => drop(map.next_value::<IgnoredAny>()?),
                         Key::Dotted => {
-                            gathering.unusual = true;
+                            builder.unusual = true;
                             map.next_value::<IgnoredAny>()?;
                         }
-                        Key::Text(field) => gathering.text(field, map.next_value()?),
+                        Key::Text(field) => builder.text(field, map.next_value()?),
                         Key::Origin => {
                             let Origin(texts) = map.next_value()?;
                             match texts {
-                                Some(texts) => gathering.line.texts.extend(texts),
-                                None => gathering.unusual = true,
+                                Some(texts) => builder.line.texts.extend(texts),
+                                None => builder.unusual = true,
                             }
                         }
-                        key => gathering.other(key, map.next_value()?),
+                        key => builder.other(key, map.next_value()?),
                     }
                 }
-                Ok(Pass(gathering.finish()))
+                Ok(Pass(builder.finish()))
             }
         }
 
@@ -291,9 +291,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Origin<'a> {
                         continue;
                     };
                     match map.next_value()? {
-                        Simple::Text(text) if field.holds(&text) => texts.push((field, text)),
-                        Simple::Text(_) | Simple::Null => {}
-                        Simple::Number(_) | Simple::Other => unusual = true,
+                        SimpleValue::Text(text) if field.fits(&text) => texts.push((field, text)),
+                        SimpleValue::Text(_) | SimpleValue::Null => {}
+                        SimpleValue::Number(_) | SimpleValue::Other => unusual = true,
                     }
                 }
                 Ok(Origin((!unusual).then_some(texts)))

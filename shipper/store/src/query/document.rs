@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 
 use super::named::value::{Value, each_value};
 use super::{Field, NamedField, Number, NumberField};
-use crate::lossy::Lossy;
+use crate::lossy_string::LossyString;
 
 /// Searchable fields of a document. A field has several values if the document contains a list.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Facts<'a> {
+pub struct DocumentFields<'a> {
     /// Values that are short enough to be indexed.
     texts: Vec<(Field, Cow<'a, str>)>,
     numbers: Vec<(NumberField, Number)>,
@@ -21,11 +21,11 @@ pub struct Facts<'a> {
     document: &'a str,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> DocumentFields<'a> {
     /// Parses a document. Without a JSON object, there are no fields.
     #[must_use]
-    pub fn of(document: &'a str) -> Self {
-        serde_json::from_str(document).map(|facts| Self { document, ..facts }).unwrap_or_default()
+    pub fn parse(document: &'a str) -> Self {
+        serde_json::from_str(document).map(|fields| Self { document, ..fields }).unwrap_or_default()
     }
 
     /// Returns the values of a user-named field.
@@ -67,9 +67,9 @@ impl<'a> Facts<'a> {
                     self.take(&format!("origin.{key}"), value);
                 }
             }
-        } else if let Some(field) = Field::at(path) {
+        } else if let Some(field) = Field::from_path(path) {
             each_scalar(value, &mut |text| {
-                if field.holds(&text) {
+                if field.fits(&text) {
                     self.texts.push((field, text));
                 }
             });
@@ -85,7 +85,7 @@ fn each_scalar<'a>(value: &'a RawValue, with: &mut impl FnMut(Cow<'a, str>)) {
     let text = value.get();
     match text.as_bytes().first() {
         Some(b'"') => {
-            if let Ok(Lossy(text)) = serde_json::from_str(text) {
+            if let Ok(LossyString(text)) = serde_json::from_str(text) {
                 with(text);
             }
         }
@@ -98,31 +98,31 @@ fn each_scalar<'a>(value: &'a RawValue, with: &mut impl FnMut(Cow<'a, str>)) {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Facts<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for DocumentFields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Document;
 
         impl<'de> Visitor<'de> for Document {
-            type Value = Facts<'de>;
+            type Value = DocumentFields<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut facts = Facts::default();
-                while let Some(Lossy(key)) = map.next_key()? {
+                let mut fields = DocumentFields::default();
+                while let Some(LossyString(key)) = map.next_key()? {
                     if key == "message"
                         || key.starts_with("origin")
-                        || Field::at(&key).is_some()
+                        || Field::from_path(&key).is_some()
                         || key.parse::<NumberField>().is_ok()
                     {
-                        facts.take(&key, map.next_value()?);
+                        fields.take(&key, map.next_value()?);
                     } else {
                         map.next_value::<IgnoredAny>()?;
                     }
                 }
-                Ok(facts)
+                Ok(fields)
             }
         }
 
@@ -146,7 +146,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some((Lossy(key), value)) = map.next_entry()? {
+                while let Some((LossyString(key), value)) = map.next_entry()? {
                     members.push((key, value));
                 }
                 Ok(Members(members))
@@ -163,19 +163,19 @@ mod tests {
 
     #[test]
     fn fields_are_read_as_an_engine_reads_them() {
-        let facts = Facts::of(
+        let fields = DocumentFields::parse(
             r#"{"service":"s","level":"info","message":"m \ud83d","request_id":null,"target":["a",7,[true],null,{"b":1}],
                 "status":"404","duration_ms":[1.5,"x",1e400],"origin":{"host":"h","offset":3,"other":{"host":"no"}},
                 "origin.pod":"p","endpoint":{"a":1},"extra":{"service":"no"},"outcome":"\ud83d"}"#,
         );
-        assert_eq!(facts.value(Field::Service), Some("s"));
-        assert_eq!(facts.value(Field::RequestId), None);
-        assert_eq!(facts.values(Field::Target).collect::<Vec<_>>(), ["a", "7", "true"]);
-        assert_eq!(facts.numbers(NumberField::Status).map(Number::get).collect::<Vec<_>>(), [404.0]);
-        assert_eq!(facts.numbers(NumberField::DurationMs).map(Number::get).collect::<Vec<_>>(), [1.5]);
-        assert_eq!((facts.value(Field::Host), facts.value(Field::Pod)), (Some("h"), Some("p")));
-        assert_eq!((facts.value(Field::Endpoint), facts.values(Field::Outcome).count()), (None, 1));
-        assert!(facts.message().starts_with("m "));
-        assert_eq!(Facts::of("[1]"), Facts::default());
+        assert_eq!(fields.value(Field::Service), Some("s"));
+        assert_eq!(fields.value(Field::RequestId), None);
+        assert_eq!(fields.values(Field::Target).collect::<Vec<_>>(), ["a", "7", "true"]);
+        assert_eq!(fields.numbers(NumberField::Status).map(Number::get).collect::<Vec<_>>(), [404.0]);
+        assert_eq!(fields.numbers(NumberField::DurationMs).map(Number::get).collect::<Vec<_>>(), [1.5]);
+        assert_eq!((fields.value(Field::Host), fields.value(Field::Pod)), (Some("h"), Some("p")));
+        assert_eq!((fields.value(Field::Endpoint), fields.values(Field::Outcome).count()), (None, 1));
+        assert!(fields.message().starts_with("m "));
+        assert_eq!(DocumentFields::parse("[1]"), DocumentFields::default());
     }
 }

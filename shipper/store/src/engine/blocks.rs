@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::bootstrap::BootstrapError;
 use crate::engine::Engine;
-use crate::engine::bootstrap::{may_not_ask, said_no};
+use crate::engine::bootstrap::{is_forbidden, response_error};
 use crate::preflight::Finding;
 use crate::timestamp::Timestamp;
 
@@ -24,61 +24,61 @@ const CREATE_BLOCK: &str = "cluster.blocks.create_index";
 const AUTO_CREATE: &str = "action.auto_create_index";
 
 /// Maximum number of indices that are named; the others are counted.
-const NAMED_MAX: usize = 3;
+const MAX_NAMED: usize = 3;
 
 impl Engine {
     /// Checks whether this program's indices accept writes. Blocks of old indices are not an obstacle: only late lines
     /// would stay pending.
     pub(super) async fn index_blocks(&self) -> Result<Finding, BootstrapError> {
-        let today = self.index_of_today();
-        let mut settings = self.blocks_of(&self.indices()).await?;
+        let today = self.todays_index();
+        let mut settings = self.index_settings(&self.indices()).await?;
         // Index patterns skip indices that the credentials may not read. By name, the request is denied whether the
         // index exists or not.
         if settings.as_ref().is_some_and(|settings| settings.as_object().is_none_or(Map::is_empty)) {
-            settings = self.blocks_of(&today).await?;
+            settings = self.index_settings(&today).await?;
         }
         Ok(match settings {
-            Some(settings) => judge_indices(&settings, &today),
+            Some(settings) => evaluate_indices(&settings, &today),
             None => Finding::Unproven("the credentials do not allow reading the indices' settings".to_owned()),
         })
     }
 
-    async fn blocks_of(&self, indices: &str) -> Result<Option<Value>, BootstrapError> {
+    async fn index_settings(&self, indices: &str) -> Result<Option<Value>, BootstrapError> {
         let path = format!("{indices}/_settings/index.blocks.*,index.uuid?flat_settings=true");
-        self.settings_of(&path, "can't read the indices' blocks").await
+        self.read_settings(&path, "can't read the indices' blocks").await
     }
 
     /// Checks whether the cluster accepts writes and creates an index for a new day.
     pub(super) async fn cluster_blocks(&self) -> Result<Finding, BootstrapError> {
         let path = "_cluster/settings?flat_settings=true&include_defaults=true";
-        let Some(settings) = self.settings_of(path, "can't read the cluster's settings").await? else {
+        let Some(settings) = self.read_settings(path, "can't read the cluster's settings").await? else {
             return Ok(Finding::Unproven("the credentials do not allow reading the cluster's settings".to_owned()));
         };
-        Ok(judge_cluster(&settings, &self.index_of_today()))
+        Ok(evaluate_cluster(&settings, &self.todays_index()))
     }
 
-    fn index_of_today(&self) -> String {
+    fn todays_index(&self) -> String {
         format!("{}-{}", self.settings.index_prefix, Timestamp::now().day())
     }
 
     /// Reads settings. Returns `None` if the credentials do not allow it.
-    async fn settings_of(&self, path: &str, what: &str) -> Result<Option<Value>, BootstrapError> {
-        let answer = self.client.json(Method::Get, path, None).await;
-        let answer = answer.map_err(|no_answer| BootstrapError::Unavailable(no_answer.into_cause()))?;
-        match answer.status {
-            200 => Ok(Some(answer.json())),
+    async fn read_settings(&self, path: &str, what: &str) -> Result<Option<Value>, BootstrapError> {
+        let response = self.client.json(Method::Get, path, None).await;
+        let response = response.map_err(|error| BootstrapError::Unavailable(error.into_cause()))?;
+        match response.status {
+            200 => Ok(Some(response.json())),
             // There is no index yet, so none is blocked.
             404 => Ok(Some(Value::Null)),
-            _ if may_not_ask(&answer) => Ok(None),
-            _ => Err(said_no(&answer, what)),
+            _ if is_forbidden(&response) => Ok(None),
+            _ => Err(response_error(&response, what)),
         }
     }
 }
 
 /// Evaluates a response with the flat settings of each index.
-fn judge_indices(answer: &Value, today: &str) -> Finding {
+fn evaluate_indices(response: &Value, today: &str) -> Finding {
     let is_set = |settings: &Value, block: &str| settings["settings"][block] == "true";
-    let indices = answer.as_object().into_iter().flatten();
+    let indices = response.as_object().into_iter().flatten();
     let newest = indices.clone().map(|(index, _)| index.as_str()).max().unwrap_or_default();
     let blocked: Vec<_> = indices
         .filter_map(|(index, settings)| {
@@ -108,10 +108,10 @@ fn judge_indices(answer: &Value, today: &str) -> Finding {
 }
 
 /// Evaluates the cluster's settings for an index of this name.
-fn judge_cluster(answer: &Value, index: &str) -> Finding {
+fn evaluate_cluster(response: &Value, index: &str) -> Finding {
     // In order of precedence.
     let setting = |name: &str| {
-        ["transient", "persistent", "defaults"].iter().find_map(|part| match &answer[*part][name] {
+        ["transient", "persistent", "defaults"].iter().find_map(|part| match &response[*part][name] {
             Value::String(text) => Some(text.clone()),
             Value::Array(list) => Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")),
             _ => None,
@@ -124,7 +124,7 @@ fn judge_cluster(answer: &Value, index: &str) -> Finding {
         ));
     }
     match setting(AUTO_CREATE) {
-        Some(patterns) if !makes(&patterns, index) => Finding::Blocked(format!(
+        Some(patterns) if !creates(&patterns, index) => Finding::Blocked(format!(
             "the cluster does not create {index} automatically ({AUTO_CREATE} is {patterns:?}), so lines would stay \
              pending: prepend \"+{}*\" to it in PUT _cluster/settings",
             index.trim_end_matches(|char: char| char.is_ascii_digit() || char == '.')
@@ -141,7 +141,7 @@ fn judge_cluster(answer: &Value, index: &str) -> Finding {
 
 /// Whether an index is created automatically. The setting is `true`, `false`, or patterns with `+` or `-`, of which the
 /// first match counts, as described in Elasticsearch's reference of `action.auto_create_index`.
-fn makes(patterns: &str, index: &str) -> bool {
+fn creates(patterns: &str, index: &str) -> bool {
     match patterns.trim() {
         "" | "true" => return true,
         "false" => return false,
@@ -149,9 +149,9 @@ fn makes(patterns: &str, index: &str) -> bool {
     }
     for pattern in patterns.trim_matches(['[', ']']).split(',').map(str::trim) {
         match (pattern.strip_prefix('-'), pattern.strip_prefix('+')) {
-            (Some(pattern), _) if fits(pattern, index) => return false,
-            (None, Some(pattern)) if fits(pattern, index) => return true,
-            (None, None) if fits(pattern, index) => return true,
+            (Some(pattern), _) if matches_pattern(pattern, index) => return false,
+            (None, Some(pattern)) if matches_pattern(pattern, index) => return true,
+            (None, None) if matches_pattern(pattern, index) => return true,
             _ => {}
         }
     }
@@ -159,15 +159,15 @@ fn makes(patterns: &str, index: &str) -> bool {
 }
 
 /// Whether a name matches a pattern with `*` as the wildcard.
-fn fits(pattern: &str, name: &str) -> bool {
+fn matches_pattern(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
     let Some(rest) = name.strip_prefix(head) else { return false };
-    (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| fits(tail, &rest[at..]))
+    (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| matches_pattern(tail, &rest[at..]))
 }
 
 fn list(names: &[&str]) -> String {
-    let named = names[..names.len().min(NAMED_MAX)].join(", ");
-    match names.len().saturating_sub(NAMED_MAX) {
+    let named = names[..names.len().min(MAX_NAMED)].join(", ");
+    match names.len().saturating_sub(MAX_NAMED) {
         0 => named,
         more => format!("{named} and {more} more"),
     }
@@ -185,10 +185,10 @@ mod tests {
         for made in
             ["true", "", "app-logs-*", "+app-*,-*", "-other*,+*", ".watches, app-logs-2026.*.25", "[\"x\",app*]"]
         {
-            assert!(makes(made, index), "{made}");
+            assert!(creates(made, index), "{made}");
         }
         for not_made in ["false", "-app-*,+*", "other*", "+app-logs", "-*,+app-logs-*"] {
-            assert!(!makes(not_made, index), "{not_made}");
+            assert!(!creates(not_made, index), "{not_made}");
         }
     }
 
@@ -198,10 +198,10 @@ mod tests {
         let closed = json!({ "settings": { "index.uuid": "u", "index.blocks.write": "true" } });
         let today = "app-logs-2026.11.25";
         let judge = |old: &Value, new: &Value| {
-            judge_indices(&json!({ "app-logs-2026.11.20": old, "app-logs-2026.11.24": new }), today)
+            evaluate_indices(&json!({ "app-logs-2026.11.20": old, "app-logs-2026.11.24": new }), today)
         };
         assert_eq!(judge(&open, &open), Finding::Proven);
-        assert_eq!(judge_indices(&Value::Null, today), Finding::Proven);
+        assert_eq!(evaluate_indices(&Value::Null, today), Finding::Proven);
         assert!(matches!(judge(&closed, &open), Finding::Unproven(why) if why.contains("2026.11.20")));
         assert!(matches!(judge(&open, &closed), Finding::Blocked(why) if why.contains("2026.11.24")));
     }
@@ -212,13 +212,13 @@ mod tests {
             "transient": { "action.auto_create_index": "true" },
             "persistent": { "action.auto_create_index": "false" }, "defaults": {}
         });
-        assert_eq!(judge_cluster(&settings, "app-logs-2026.11.25"), Finding::Proven);
+        assert_eq!(evaluate_cluster(&settings, "app-logs-2026.11.25"), Finding::Proven);
     }
 
     #[test]
     fn auto_create_takes_precedence_over_the_create_block() {
         let settings = |auto_create: &str| json!({ "persistent": { "cluster.blocks.create_index": "true", "action.auto_create_index": auto_create } });
-        let judge = |auto_create| judge_cluster(&settings(auto_create), "app-logs-2026.11.25");
+        let judge = |auto_create| evaluate_cluster(&settings(auto_create), "app-logs-2026.11.25");
         assert!(matches!(judge("true"), Finding::Unproven(why) if why.contains(CREATE_BLOCK)));
         assert!(matches!(judge("false"), Finding::Blocked(why) if why.contains(AUTO_CREATE)));
     }

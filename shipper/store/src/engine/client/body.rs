@@ -4,39 +4,39 @@ use std::error::Error;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{NoAnswer, handshake};
+use super::{RequestError, handshake};
 use crate::disposition::{Cause, CauseKind};
 
 /// Reads a whole body; the limit applies to its decompressed size.
-pub(super) async fn read_whole(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, NoAnswer> {
+pub(super) async fn read_whole(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, RequestError> {
     let status = response.status().as_u16();
     if response.content_length().is_some_and(|length| length > max_bytes as u64) {
         return Err(too_long(status, max_bytes));
     }
     // Most responses are a single chunk, which needs no copy.
-    let (mut only, mut body) = (Bytes::new(), BytesMut::new());
-    while let Some(piece) = response.chunk().await.map_err(|error| failed(&error, error.is_timeout()))? {
-        if only.len() + body.len() + piece.len() > max_bytes {
+    let (mut single, mut body) = (Bytes::new(), BytesMut::new());
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error, error.is_timeout()))? {
+        if single.len() + body.len() + chunk.len() > max_bytes {
             return Err(too_long(status, max_bytes));
         }
-        if only.is_empty() && body.is_empty() {
-            only = piece;
+        if single.is_empty() && body.is_empty() {
+            single = chunk;
             continue;
         }
-        body.extend_from_slice(&std::mem::take(&mut only));
-        body.extend_from_slice(&piece);
+        body.extend_from_slice(&std::mem::take(&mut single));
+        body.extend_from_slice(&chunk);
     }
-    Ok(if body.is_empty() { only } else { body.freeze() })
+    Ok(if body.is_empty() { single } else { body.freeze() })
 }
 
-pub(super) fn too_long(status: u16, max_bytes: usize) -> NoAnswer {
+pub(super) fn too_long(status: u16, max_bytes: usize) -> RequestError {
     let reason = format!("the response is longer than {} MiB", max_bytes / (1024 * 1024));
-    NoAnswer::TooLong(Cause::new(status, reason).of_kind(CauseKind::Unreadable))
+    RequestError::TooLong(Cause::new(status, reason).with_kind(CauseKind::Unreadable))
 }
 
-pub(super) fn failed(error: &(dyn Error + 'static), is_timeout: bool) -> NoAnswer {
+pub(super) fn failed(error: &(dyn Error + 'static), is_timeout: bool) -> RequestError {
     if is_timeout {
-        return NoAnswer::TimedOut;
+        return RequestError::TimedOut;
     }
     // The innermost error says what happened; the outer ones only add context.
     let mut innermost = error;
@@ -44,5 +44,5 @@ pub(super) fn failed(error: &(dyn Error + 'static), is_timeout: bool) -> NoAnswe
         innermost = source;
     }
     let reason = handshake::cause(error).unwrap_or_else(|| innermost.to_string());
-    NoAnswer::Failed(Cause::new(0, reason).of_kind(CauseKind::Unreachable))
+    RequestError::Failed(Cause::new(0, reason).with_kind(CauseKind::Unreachable))
 }

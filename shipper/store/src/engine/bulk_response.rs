@@ -25,10 +25,10 @@ const CONFLICT: &str = "version_conflict_engine_exception";
 /// [`WriteError::Unavailable`] for a truncated or malformed response, or a wrong number of items;
 /// [`WriteError::Refused`] if the engine refuses all lines for a reason unrelated to the lines and their index. If only
 /// an index refuses lines, each of them is to be retried, with that reason.
-pub(super) fn read(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteError> {
-    let dispositions = match read_all_created(body) {
+pub(super) fn parse(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteError> {
+    let dispositions = match parse_all_created(body) {
         Some(created) => vec![Disposition::Stored; created],
-        None => read_items(body)?,
+        None => parse_items(body)?,
     };
     if dispositions.len() == lines {
         return Ok(dispositions);
@@ -38,7 +38,7 @@ pub(super) fn read(body: &[u8], lines: usize) -> Result<Vec<Disposition>, WriteE
 }
 
 /// Returns the number of lines if the response only says that all were created.
-fn read_all_created(body: &[u8]) -> Option<usize> {
+fn parse_all_created(body: &[u8]) -> Option<usize> {
     let mut rest = body.strip_prefix(HEAD)?;
     let mut created = 0;
     loop {
@@ -53,17 +53,17 @@ fn read_all_created(body: &[u8]) -> Option<usize> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Response {
     items: Vec<Item>,
 }
 
 #[derive(Deserialize)]
 struct Item {
-    create: Outcome,
+    create: ItemResult,
 }
 
 #[derive(Deserialize)]
-struct Outcome {
+struct ItemResult {
     status: u16,
     error: Option<ItemError>,
     /// Whether Elasticsearch's failure store was used for the line.
@@ -83,75 +83,79 @@ struct ItemError {
 enum Meaning {
     Line(Disposition),
     /// The index refuses any line.
-    Shut(Cause),
+    IndexRefused(Cause),
     /// The engine refuses any line.
-    Refused(Cause),
+    StoreRefused(Cause),
 }
 
-fn read_items(body: &[u8]) -> Result<Vec<Disposition>, WriteError> {
-    let answer: Answer = serde_json::from_slice(body)
+fn parse_items(body: &[u8]) -> Result<Vec<Disposition>, WriteError> {
+    let response: Response = serde_json::from_slice(body)
         .map_err(|error| WriteError::Unavailable(Cause::new(200, format!("invalid response: {error}"))))?;
     let mut refused = None;
-    let mut dispositions = Vec::with_capacity(answer.items.len());
-    let mut settled = false;
-    for item in answer.items {
+    let mut dispositions = Vec::with_capacity(response.items.len());
+    let mut any_settled = false;
+    for item in response.items {
         dispositions.push(match item.create.meaning() {
             Meaning::Line(disposition) => {
-                settled |= !matches!(disposition, Disposition::Retry(_));
+                any_settled |= !matches!(disposition, Disposition::Retry(_));
                 disposition
             }
-            Meaning::Shut(cause) => {
-                settled = true;
+            Meaning::IndexRefused(cause) => {
+                any_settled = true;
                 Disposition::Retry(cause)
             }
-            Meaning::Refused(cause) => {
-                let again = Disposition::Retry(cause.clone());
+            Meaning::StoreRefused(cause) => {
+                let retry = Disposition::Retry(cause.clone());
                 refused.get_or_insert(cause);
-                again
+                retry
             }
         });
     }
     match refused {
         // If other lines were stored, these are retried on their own, and a general refusal shows then.
-        Some(cause) if !settled => Err(WriteError::Refused(cause)),
+        Some(cause) if !any_settled => Err(WriteError::Refused(cause)),
         _ => Ok(dispositions),
     }
 }
 
-impl Outcome {
+impl ItemResult {
     fn meaning(self) -> Meaning {
         let cause = || {
             let reason = self.error.as_ref().map_or_else(|| "no reason given".to_owned(), ItemError::text);
             Cause::new(self.status, reason)
         };
         let kind = self.error.as_ref().map_or("", |error| error.r#type.as_str());
-        let about = self.error.as_ref().and_then(|error| about_the_engine(kind, error.reason()));
+        let about = self.error.as_ref().and_then(|error| store_refusal_kind(kind, error.reason()));
         Meaning::Line(match self.status {
             // The engine did not index the line, but stored it elsewhere under an id of its own.
             200 | 201 if self.failure_store.as_deref() == Some("used") => {
                 let reason = "the engine did not index the line: it put it into its failure store";
-                Disposition::DeadLetter(Cause::new(self.status, reason).of_kind(CauseKind::Rejected))
+                Disposition::DeadLetter(Cause::new(self.status, reason).with_kind(CauseKind::Rejected))
             }
             200 | 201 if self.error.is_none() => Disposition::Stored,
             409 if kind.is_empty() || kind == CONFLICT => Disposition::AlreadyStored,
-            _ if is_overload(kind) => Disposition::Retry(cause().of_kind(CauseKind::Busy)),
+            _ if is_overload(kind) => Disposition::Retry(cause().with_kind(CauseKind::Busy)),
             // The cluster is not formed yet.
             503 => Disposition::Retry(cause()),
             // A disk above the flood-stage watermark is reported as a block with 429, but does not resolve on its own.
             status if about.is_some() && status < 500 => {
-                let cause = cause().of_kind(about.unwrap_or(CauseKind::Block));
+                let cause = cause().with_kind(about.unwrap_or(CauseKind::Block));
                 let reason = self.error.as_ref().map_or("", |error| error.reason());
-                return if is_about_all(kind, reason) { Meaning::Refused(cause) } else { Meaning::Shut(cause) };
+                return if affects_all_indices(kind, reason) {
+                    Meaning::StoreRefused(cause)
+                } else {
+                    Meaning::IndexRefused(cause)
+                };
             }
             status if status == 429 || status >= 500 => Disposition::Retry(cause()),
-            401 => return Meaning::Refused(cause()),
-            403 => return Meaning::Shut(cause()),
-            404 => return Meaning::Shut(cause().of_kind(CauseKind::MissingIndex)),
+            401 => return Meaning::StoreRefused(cause()),
+            403 => return Meaning::IndexRefused(cause()),
+            404 => return Meaning::IndexRefused(cause().with_kind(CauseKind::MissingIndex)),
             // A conflict with something other than the line itself.
             409 => Disposition::Retry(cause()),
             400..=499 => Disposition::DeadLetter(cause()),
             // No engine returns this for a line, so its result is unknown.
-            _ => Disposition::Retry(cause().of_kind(CauseKind::Unreadable)),
+            _ => Disposition::Retry(cause().with_kind(CauseKind::Unreadable)),
         })
     }
 }
@@ -164,7 +168,7 @@ pub(super) fn is_overload(kind: &str) -> bool {
 /// Returns the kind of a refusal that does not depend on the line: a block, a missing index or pipeline, or the shard
 /// limit. Engines quote lines in their reasons, so only the beginning of a reason is matched, which lines can't
 /// influence.
-pub(super) fn about_the_engine(kind: &str, reason: &str) -> Option<CauseKind> {
+pub(super) fn store_refusal_kind(kind: &str, reason: &str) -> Option<CauseKind> {
     match kind {
         // Engines report a closed index as a block, or with an error type of its own and 400.
         CLUSTER_BLOCK | CREATE_BLOCK | "index_closed_exception" => Some(CauseKind::Block),
@@ -184,7 +188,7 @@ pub(super) fn about_the_engine(kind: &str, reason: &str) -> Option<CauseKind> {
 
 /// Whether a refusal is about more than the line's index: a cluster block does not name an index, and all lines use the
 /// same pipeline.
-fn is_about_all(kind: &str, reason: &str) -> bool {
+fn affects_all_indices(kind: &str, reason: &str) -> bool {
     match kind {
         CLUSTER_BLOCK => !reason.starts_with("index ["),
         "illegal_argument_exception" => true,
@@ -219,7 +223,7 @@ mod tests {
 
     use super::*;
 
-    fn answer(items: &[&str]) -> Vec<u8> {
+    fn response(items: &[&str]) -> Vec<u8> {
         format!("{{\"errors\":true,\"items\":[{}]}}", items.join(",")).into_bytes()
     }
 
@@ -230,9 +234,9 @@ mod tests {
     #[test]
     fn a_response_without_errors_stores_all_lines() {
         let body = br#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":201}}]}"#;
-        assert_eq!(read(body, 2), Ok(vec![Disposition::Stored; 2]));
-        assert!(matches!(read(body, 3), Err(WriteError::Unavailable(_))));
-        assert!(matches!(read(&body[..body.len() - 1], 2), Err(WriteError::Unavailable(_))));
+        assert_eq!(parse(body, 2), Ok(vec![Disposition::Stored; 2]));
+        assert!(matches!(parse(body, 3), Err(WriteError::Unavailable(_))));
+        assert!(matches!(parse(&body[..body.len() - 1], 2), Err(WriteError::Unavailable(_))));
     }
 
     #[test]
@@ -240,8 +244,8 @@ mod tests {
         let conflict = error(409, "version_conflict_engine_exception", "document already exists");
         let busy = error(429, "es_rejected_execution_exception", "queue full");
         let mapping = error(400, "document_parsing_exception", "failed to parse field [status]");
-        let body = answer(&["{\"create\":{\"status\":201}}", &conflict, &busy, &mapping]);
-        let read = read(&body, 4).unwrap();
+        let body = response(&["{\"create\":{\"status\":201}}", &conflict, &busy, &mapping]);
+        let read = parse(&body, 4).unwrap();
         assert_eq!(read[..2], [Disposition::Stored, Disposition::AlreadyStored]);
         assert!(matches!(&read[2], Disposition::Retry(cause) if cause.status == 429));
         assert!(matches!(&read[3], Disposition::DeadLetter(cause) if cause.reason.contains("failed to parse field")));
@@ -257,7 +261,7 @@ mod tests {
             (503, "cluster_block_exception"),
             (500, "some_exception"),
         ] {
-            let read = read(&answer(&[&error(status, kind, "busy")]), 1).unwrap();
+            let read = parse(&response(&[&error(status, kind, "busy")]), 1).unwrap();
             assert!(matches!(&read[..], [Disposition::Retry(cause)] if cause.status == status), "{kind}: {read:?}");
         }
     }
@@ -287,7 +291,7 @@ mod tests {
             (403, "security_exception", "action is unauthorized"),
         ] {
             let item = error(status, kind, reason);
-            let refused = read(&answer(&[&item, &item]), 2);
+            let refused = parse(&response(&[&item, &item]), 2);
             if reason.starts_with("blocked by: [FORBIDDEN/6") || kind == "illegal_argument_exception" {
                 assert!(matches!(refused, Err(WriteError::Refused(_))), "{kind}: {refused:?}");
             } else {
@@ -298,7 +302,7 @@ mod tests {
                 };
                 assert!(refused.iter().all(is_shut), "{kind}: {refused:?}");
             }
-            let mixed = read(&answer(&["{\"create\":{\"status\":201}}", &item]), 2).unwrap();
+            let mixed = parse(&response(&["{\"create\":{\"status\":201}}", &item]), 2).unwrap();
             assert!(matches!(mixed[..], [Disposition::Stored, Disposition::Retry(_)]), "{kind}");
         }
     }
@@ -310,26 +314,26 @@ mod tests {
         let busy = error(429, "es_rejected_execution_exception", "queue full");
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let items = order.map(|place| [&through, &refused, &busy][place].as_str());
-            let read = read(&answer(&items), 3).unwrap();
+            let read = parse(&response(&items), 3).unwrap();
             let stored = order.iter().position(|place| *place == 0).unwrap();
             for (place, disposition) in read.iter().enumerate() {
                 assert_eq!(*disposition == Disposition::Stored, place == stored, "{order:?}: {read:?}");
             }
         }
-        assert!(matches!(read(&answer(&[&busy, &refused, &busy]), 3), Err(WriteError::Refused(_))));
+        assert!(matches!(parse(&response(&[&busy, &refused, &busy]), 3), Err(WriteError::Refused(_))));
     }
 
     #[test]
     fn unexpected_statuses_settle_nothing() {
         for status in [0, 100, 202, 204, 302, 308, 399, 600, 999] {
             for item in [format!("{{\"create\":{{\"status\":{status}}}}}"), error(status, "some_exception", "words")] {
-                let read = read(&answer(&[&item]), 1).unwrap();
+                let read = parse(&response(&[&item]), 1).unwrap();
                 assert!(matches!(&read[..], [Disposition::Retry(_)]), "{item}: {read:?}");
             }
         }
         // Created and refused at the same time; a conflict that is not about ids.
         for (status, kind) in [(201, "mapper_parsing_exception"), (409, "some_exception")] {
-            let read = read(&answer(&[&error(status, kind, "words")]), 1).unwrap();
+            let read = parse(&response(&[&error(status, kind, "words")]), 1).unwrap();
             assert!(matches!(&read[..], [Disposition::Retry(_)]), "{status}: {read:?}");
         }
         for body in [
@@ -345,7 +349,7 @@ mod tests {
             "<html>200</html>",
             "",
         ] {
-            assert!(matches!(read(body.as_bytes(), 1), Err(WriteError::Unavailable(_))), "{body}");
+            assert!(matches!(parse(body.as_bytes(), 1), Err(WriteError::Unavailable(_))), "{body}");
         }
     }
 
@@ -353,23 +357,23 @@ mod tests {
     fn items_are_read_whatever_the_errors_flag_says() {
         let mapping = error(400, "document_parsing_exception", "failed to parse field [status]");
         let body = format!("{{\"errors\":false,\"items\":[{{\"create\":{{\"status\":201}}}},{mapping}]}}");
-        let mixed = read(body.as_bytes(), 2).unwrap();
+        let mixed = parse(body.as_bytes(), 2).unwrap();
         assert!(matches!(mixed[..], [Disposition::Stored, Disposition::DeadLetter(_)]), "{mixed:?}");
-        assert_eq!(read(&answer(&["{\"create\":{\"status\":201}}"]), 1), Ok(vec![Disposition::Stored]));
+        assert_eq!(parse(&response(&["{\"create\":{\"status\":201}}"]), 1), Ok(vec![Disposition::Stored]));
     }
 
     #[test]
     fn a_line_in_the_failure_store_is_not_stored() {
         let body = br#"{"errors":false,"items":[{"create":{"status":201,"failure_store":"used"}},
             {"create":{"status":201,"failure_store":"not_applicable_or_unknown"}}]}"#;
-        let read = read(body, 2).unwrap();
+        let read = parse(body, 2).unwrap();
         assert!(matches!(&read[..], [Disposition::DeadLetter(cause), Disposition::Stored] if cause.status == 201));
     }
 
     #[test]
     fn a_reason_does_not_repeat_the_line() {
         let reason = r#"Unrecognized token 'tru'\n at [Source: (byte[])\"{\"password\":tru}\"; line: 1, column: 10]"#;
-        let read = read(&answer(&[&error(400, "document_parsing_exception", reason)]), 1).unwrap();
+        let read = parse(&response(&[&error(400, "document_parsing_exception", reason)]), 1).unwrap();
         let [Disposition::DeadLetter(cause)] = &read[..] else { panic!("{read:?}") };
         assert_eq!(cause.reason, "document_parsing_exception: Unrecognized token 'tru'");
     }
@@ -379,7 +383,7 @@ mod tests {
         for quoted in ["pipeline with id [x] does not exist", "Validation Failed: 1: this action would add [2] shards"]
         {
             let item = error(400, "document_parsing_exception", &format!("failed to parse field: '{quoted}'"));
-            let read = read(&answer(&[&item]), 1).unwrap();
+            let read = parse(&response(&[&item]), 1).unwrap();
             assert!(matches!(read[..], [Disposition::DeadLetter(_)]), "{read:?}");
         }
     }
@@ -387,16 +391,16 @@ mod tests {
     proptest! {
         #[test]
         fn parsing_any_bytes_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let _ = read(&bytes, 1);
+            let _ = parse(&bytes, 1);
         }
 
         #[test]
         fn a_truncated_response_stores_nothing(lines in 1_usize..6, cut in 1_usize..40) {
             let items = vec!["{\"create\":{\"status\":201}}"; lines].join(",");
             let body = format!("{{\"errors\":false,\"items\":[{items}]}}").into_bytes();
-            prop_assert_eq!(read(&body, lines), Ok(vec![Disposition::Stored; lines]));
+            prop_assert_eq!(parse(&body, lines), Ok(vec![Disposition::Stored; lines]));
             let kept = body.len().saturating_sub(cut);
-            prop_assert!(read(&body[..kept], lines).is_err());
+            prop_assert!(parse(&body[..kept], lines).is_err());
         }
     }
 }

@@ -6,33 +6,33 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A JSON string in which each unpaired surrogate is read as replacement characters.
-pub(crate) struct Lossy<'a>(pub(crate) Cow<'a, str>);
+pub(crate) struct LossyString<'a>(pub(crate) Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Lossy<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for LossyString<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
 
         impl<'de> Visitor<'de> for Bytes {
-            type Value = Lossy<'de>;
+            type Value = LossyString<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a string")
             }
 
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Lossy(Cow::Borrowed(text)))
+                Ok(LossyString(Cow::Borrowed(text)))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Lossy(Cow::Owned(text.to_owned())))
+                Ok(LossyString(Cow::Owned(text.to_owned())))
             }
 
             fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
-                Ok(Lossy(String::from_utf8_lossy(bytes)))
+                Ok(LossyString(String::from_utf8_lossy(bytes)))
             }
 
             fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-                Ok(Lossy(Cow::Owned(String::from_utf8_lossy(bytes).into_owned())))
+                Ok(LossyString(Cow::Owned(String::from_utf8_lossy(bytes).into_owned())))
             }
         }
 

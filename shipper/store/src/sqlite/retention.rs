@@ -29,7 +29,7 @@ const STEP_PAGES: i64 = 250;
 const FREE_PART: i64 = 4;
 
 /// Without `NOT INDEXED`, SQLite scans the whole index of sources, because it has the order of the grouping.
-const TELL: &str = r#"
+const RECORD: &str = r#"
 INSERT INTO retired (source, lines, bytes, first, last)
 SELECT source, count(*), sum(length), min("offset"), max("offset") FROM logs NOT INDEXED WHERE id <= ?1 GROUP BY source
 ON CONFLICT (source) DO UPDATE SET lines = lines + excluded.lines, bytes = bytes + excluded.bytes,
@@ -47,7 +47,7 @@ const READ_IDENTITY: &str =
 
 /// Retention limits. Without limits, everything is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Keep {
+pub struct RetentionPolicy {
     /// Maximum age. Lines that are older by their own time are deleted. Times in the future are ignored.
     pub age: Option<Duration>,
     /// Maximum size of the file in bytes, above which the oldest lines are deleted. The WAL is not included; it takes
@@ -57,14 +57,14 @@ pub struct Keep {
 
 /// The result of one step of retention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retained {
+pub struct RetentionStep {
     /// Number of deleted lines.
     pub lines: u64,
     /// Sum of their lengths at their source, in bytes.
     pub bytes: u64,
     /// If there is more to do: how long to let writes proceed before the next step. It is as long as the step blocked
     /// them.
-    pub more: Option<Duration>,
+    pub next_after: Option<Duration>,
 }
 
 /// The next thing to do.
@@ -78,56 +78,64 @@ enum Step {
 }
 
 impl Step {
-    fn next(connection: &Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<Option<Self>> {
+    fn next(connection: &Connection, policy: &RetentionPolicy, now: Timestamp) -> rusqlite::Result<Option<Self>> {
         let through: i64 = connection.query_row("SELECT through FROM removed", [], |row| row.get(0))?;
         let first: Option<i64> = connection.query_row("SELECT min(id) FROM logs", [], |row| row.get(0))?;
         if let Some(first) = first.filter(|first| *first <= through) {
             return Ok(Some(Self::Rows(through.min(first.saturating_add(STEP_LINES - 1)))));
         }
-        if merge::stale(connection)?.is_some() {
+        if merge::stale_range(connection)?.is_some() {
             return Ok(Some(Self::Terms));
         }
         let oldest = "SELECT first, lines FROM runs INDEXED BY runs_directory ORDER BY first LIMIT 1";
         let oldest =
             connection.prepare_cached(oldest)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((first, lines)): Option<(i64, i64)> = oldest else { return Ok(None) };
-        let is_due = is_too_large(connection, keep)? || is_too_old(connection, first, keep, now)?;
+        let is_due = is_too_large(connection, policy)? || is_too_old(connection, first, policy, now)?;
         Ok(is_due.then_some(Self::Run(first, lines)))
     }
 }
 
 /// Reads what the next step needs, so that it is in the page cache.
-pub(crate) fn read_ahead(connection: &Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<()> {
+pub(crate) fn read_ahead(connection: &Connection, policy: &RetentionPolicy, now: Timestamp) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    match Step::next(&transaction, keep, now)? {
+    match Step::next(&transaction, policy, now)? {
         Some(Step::Rows(last)) => read_rows(&transaction, last),
         Some(Step::Terms) => merge::read_stale(&transaction, STEP_BLOCKS),
         Some(Step::Run(first, lines)) => {
             runs::durations(&transaction, first)?;
-            ids::read(&transaction, first, first + lines, Sizes::of(&transaction)?)
+            ids::read(&transaction, first, first + lines, Sizes::read(&transaction)?)
         }
         None => Ok(()),
     }
 }
 
 /// Runs one step.
-pub(crate) fn step(connection: &mut Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<Retained> {
-    let began = Instant::now();
-    let (lines, bytes, is_more) = take(connection, keep, now)?;
-    Ok(Retained { lines, bytes, more: is_more.then(|| began.elapsed()) })
+pub(crate) fn step(
+    connection: &mut Connection,
+    policy: &RetentionPolicy,
+    now: Timestamp,
+) -> rusqlite::Result<RetentionStep> {
+    let started = Instant::now();
+    let (lines, bytes, is_more) = run_step(connection, policy, now)?;
+    Ok(RetentionStep { lines, bytes, next_after: is_more.then(|| started.elapsed()) })
 }
 
 /// Deletes lines. Returns their number, the sum of their lengths, and whether there is more to do.
-fn take(connection: &mut Connection, keep: &Keep, now: Timestamp) -> rusqlite::Result<(u64, u64, bool)> {
+fn run_step(
+    connection: &mut Connection,
+    policy: &RetentionPolicy,
+    now: Timestamp,
+) -> rusqlite::Result<(u64, u64, bool)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (mut lines, mut bytes) = (0, 0);
-    match Step::next(&transaction, keep, now)? {
-        Some(Step::Rows(last)) => (lines, bytes) = take_rows(&transaction, last)?,
+    match Step::next(&transaction, policy, now)? {
+        Some(Step::Rows(last)) => (lines, bytes) = delete_rows(&transaction, last)?,
         Some(Step::Terms) => drop(merge::clear(&transaction, STEP_BLOCKS)?),
-        Some(Step::Run(first, lines)) => take_run(&transaction, first, lines)?,
+        Some(Step::Run(first, lines)) => delete_run(&transaction, first, lines)?,
         None => {
             drop(transaction);
-            return Ok((0, 0, give_back(connection)?));
+            return Ok((0, 0, shrink_file(connection)?));
         }
     }
     transaction.commit()?;
@@ -146,8 +154,8 @@ fn read_rows(connection: &Connection, last: i64) -> rusqlite::Result<()> {
 }
 
 /// Deletes rows of deleted runs.
-fn take_rows(connection: &Connection, last: i64) -> rusqlite::Result<(u64, u64)> {
-    connection.prepare_cached(TELL)?.execute([last])?;
+fn delete_rows(connection: &Connection, last: i64) -> rusqlite::Result<(u64, u64)> {
+    connection.prepare_cached(RECORD)?.execute([last])?;
     let (lines, bytes): (i64, i64) =
         connection.prepare_cached(SUM)?.query_row([last], |row| Ok((row.get(0)?, row.get(1)?)))?;
     connection.prepare_cached(DELETE)?.execute([last])?;
@@ -158,26 +166,26 @@ fn take_rows(connection: &Connection, last: i64) -> rusqlite::Result<(u64, u64)>
 }
 
 /// Deletes a run; its terms and rows are deleted by later steps.
-fn take_run(connection: &Connection, first: i64, lines: i64) -> rusqlite::Result<()> {
-    let sizes = Sizes::of(connection)?;
+fn delete_run(connection: &Connection, first: i64, lines: i64) -> rusqlite::Result<()> {
+    let sizes = Sizes::read(connection)?;
     runs::remove(connection, first..first + lines)?;
-    runs::give_up_merge(connection, first, sizes)?;
+    runs::discard_merge(connection, first, sizes)?;
     ids::remove(connection, first, first + lines)?;
     ids::remove_group(connection, first + lines, sizes)?;
     connection.prepare_cached("UPDATE removed SET through = ?1")?.execute([first + lines - 1])?;
     Ok(())
 }
 
-fn is_too_large(connection: &Connection, keep: &Keep) -> rusqlite::Result<bool> {
-    let Some(most) = keep.bytes else { return Ok(false) };
+fn is_too_large(connection: &Connection, policy: &RetentionPolicy) -> rusqlite::Result<bool> {
+    let Some(most) = policy.bytes else { return Ok(false) };
     let pages = pragma(connection, "page_count")? - pragma(connection, "freelist_count")?;
     let bytes = pages.saturating_mul(pragma(connection, "page_size")?);
     Ok(u64::try_from(bytes).is_ok_and(|bytes| bytes > most))
 }
 
 /// Whether all lines of a run are too old, apart from those with times in the future.
-fn is_too_old(connection: &Connection, first: i64, keep: &Keep, now: Timestamp) -> rusqlite::Result<bool> {
-    let Some(age) = keep.age else { return Ok(false) };
+fn is_too_old(connection: &Connection, first: i64, policy: &RetentionPolicy, now: Timestamp) -> rusqlite::Result<bool> {
+    let Some(age) = policy.age else { return Ok(false) };
     let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
     let oldest_kept = now.unix_micros().saturating_sub(age);
     let times = runs::times(connection, first)?;
@@ -187,7 +195,7 @@ fn is_too_old(connection: &Connection, first: i64, keep: &Keep, now: Timestamp) 
 
 /// Returns free pages to the file system if there are many. Returns whether there are more. Files created by an earlier
 /// version keep them for reuse.
-fn give_back(connection: &Connection) -> rusqlite::Result<bool> {
+fn shrink_file(connection: &Connection) -> rusqlite::Result<bool> {
     const INCREMENTAL: i64 = 2;
     let free = pragma(connection, "freelist_count")?;
     let is_many = free > STEP_PAGES && free > pragma(connection, "page_count")? / FREE_PART;
@@ -212,8 +220,8 @@ mod tests {
     #[test]
     fn a_step_scans_no_more_rows_than_it_deletes() {
         let mut connection = Connection::open_in_memory().unwrap();
-        schema::make(&mut connection).unwrap();
-        for statement in [TELL, SUM, DELETE, READ_ROWS, READ_IDENTITY] {
+        schema::create(&mut connection).unwrap();
+        for statement in [RECORD, SUM, DELETE, READ_ROWS, READ_IDENTITY] {
             let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
             let count = plan.parameter_count();
             let parts =

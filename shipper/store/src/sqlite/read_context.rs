@@ -14,18 +14,18 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 tokio::task_local! {
     /// A guard that the reads of a task keep alive until they have ended.
-    static HELD: Arc<dyn Any + Send + Sync>;
+    static GUARD: Arc<dyn Any + Send + Sync>;
 }
 
-/// Runs `future`. Each read of an embedded store that starts in it keeps `held` alive until the read has ended, even if
-/// the future is dropped earlier.
-pub async fn hold_while_reading<F: Future>(held: Arc<dyn Any + Send + Sync>, future: F) -> F::Output {
-    HELD.scope(held, future).await
+/// Runs `future`. Each read of an embedded store that starts in it keeps `guard` alive until the read has ended, even
+/// if the future is dropped earlier.
+pub async fn with_read_guard<F: Future>(guard: Arc<dyn Any + Send + Sync>, future: F) -> F::Output {
+    GUARD.scope(guard, future).await
 }
 
 /// Returns the guard of the current task.
-pub(crate) fn held() -> Option<Arc<dyn Any + Send + Sync>> {
-    HELD.try_with(Arc::clone).ok()
+pub(crate) fn current_guard() -> Option<Arc<dyn Any + Send + Sync>> {
+    GUARD.try_with(Arc::clone).ok()
 }
 
 /// The file that answers several reads: the one that the path led to at the first read.
@@ -41,40 +41,40 @@ impl Pin {
 
 /// Limits of a read.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct ReadContext {
     pin: Option<Pin>,
-    ends: Instant,
-    given_up: Arc<AtomicBool>,
+    deadline: Instant,
+    cancelled: Arc<AtomicBool>,
 }
 
 /// Cancels the read when dropped.
 #[derive(Debug)]
-pub(crate) struct Waiting(Arc<AtomicBool>);
+pub(crate) struct CancelGuard(Arc<AtomicBool>);
 
-impl Reading {
+impl ReadContext {
     /// Creates the limits of a read that starts now, and the handle that cancels it.
-    pub(crate) fn begin(pin: Option<Pin>) -> (Self, Waiting) {
-        let given_up = Arc::new(AtomicBool::new(false));
-        (Self { pin, ends: Instant::now() + DEADLINE, given_up: Arc::clone(&given_up) }, Waiting(given_up))
+    pub(crate) fn new(pin: Option<Pin>) -> (Self, CancelGuard) {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        (Self { pin, deadline: Instant::now() + DEADLINE, cancelled: Arc::clone(&cancelled) }, CancelGuard(cancelled))
     }
 
     /// Creates the limits of a read that its caller blocks on.
-    pub(crate) fn here() -> Self {
-        Self { pin: None, ends: Instant::now() + DEADLINE, given_up: Arc::default() }
+    pub(crate) fn blocking() -> Self {
+        Self { pin: None, deadline: Instant::now() + DEADLINE, cancelled: Arc::default() }
     }
 
     /// Whether the time limit has expired or the read was cancelled.
-    pub(crate) fn is_over(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed) || Instant::now() >= self.ends
+    pub(crate) fn is_expired(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.deadline
     }
 
     /// Whether this file, or the lack of one, may answer the read.
-    pub(crate) fn may_be_of(&self, file: Option<FileId>) -> bool {
+    pub(crate) fn allows(&self, file: Option<FileId>) -> bool {
         self.pin.as_ref().is_none_or(|pin| pin.is(file))
     }
 }
 
-impl Drop for Waiting {
+impl Drop for CancelGuard {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::settings::EngineSettings;
     use crate::sqlite::Sqlite;
-    use crate::sqlite::read::READS_AT_ONCE;
+    use crate::sqlite::readers::MAX_CONCURRENT_READS;
 
     /// A read that does not end on its own.
     const ENDLESS: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
@@ -97,7 +97,7 @@ mod tests {
         Sqlite::open_writer(&folder.join("logs.db"), &EngineSettings::default()).await.unwrap()
     }
 
-    /// Starts a read that does not end on its own, and keeps `held` alive.
+    /// Starts a read that does not end on its own, and keeps `guard` alive.
     async fn begin(store: &Sqlite, held: &Arc<()>) -> tokio::task::JoinHandle<()> {
         let (store, (begun, has_begun)) = (store.clone(), mpsc::channel());
         let read = async move {
@@ -105,9 +105,9 @@ mod tests {
                 begun.send(()).unwrap();
                 snapshot.connection().query_row(ENDLESS, [], |row| row.get::<_, i64>(0))
             };
-            let _ = store.look(work).await;
+            let _ = store.with_snapshot(work).await;
         };
-        let task = tokio::spawn(hold_while_reading(Arc::clone(held) as _, read));
+        let task = tokio::spawn(with_read_guard(Arc::clone(held) as _, read));
         tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
         task
     }
@@ -117,15 +117,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store, held) = (store(folder.path()).await, Arc::new(()));
         let mut reads = Vec::new();
-        for _ in 0..READS_AT_ONCE {
+        for _ in 0..MAX_CONCURRENT_READS {
             reads.push(begin(&store, &held).await);
         }
-        assert_eq!(Arc::strong_count(&held), 1 + 2 * READS_AT_ONCE, "by the task and by its read");
+        assert_eq!(Arc::strong_count(&held), 1 + 2 * MAX_CONCURRENT_READS, "by the task and by its read");
         // The next read waits for a slot; readiness is still reported.
         let mut next = Box::pin(store.fields());
         let waits = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_pending())).await;
         assert!(waits && store.ready().await.is_ok());
-        assert_eq!(store.readers.turns_left(), 0);
+        assert_eq!(store.readers.free_slots(), 0);
         let begun = Instant::now();
         reads.iter().for_each(tokio::task::JoinHandle::abort);
         assert!(next.await.is_ok());
@@ -139,9 +139,9 @@ mod tests {
     async fn a_read_cancelled_before_it_starts_does_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path()).await;
-        let (reading, waiting) = Reading::begin(None);
+        let (context, waiting) = ReadContext::new(None);
         drop(waiting);
-        let found = store.readers.with_connection(&reading, |_| -> rusqlite::Result<()> { panic!("it was read") });
+        let found = store.readers.with_connection(&context, |_| -> rusqlite::Result<()> { panic!("it was read") });
         assert!(found.is_err());
     }
 }

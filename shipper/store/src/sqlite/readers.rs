@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::absence::{Absence, AbsenceKind};
 use crate::disposition::{Cause, CauseKind};
 use crate::error::{OpenError, SearchError};
+use crate::missing_store::{MissingKind, MissingStore};
 use crate::scope::Scope;
 use crate::search::Search;
 use crate::sqlite::failure::{is_damage, search_error};
 use crate::sqlite::file::{self, FileId, FileIds};
-use crate::sqlite::reading::{DEADLINE, Reading};
-use crate::sqlite::schema::{self, Found};
+use crate::sqlite::read_context::{DEADLINE, ReadContext};
+use crate::sqlite::schema::{self, SchemaState};
 use crate::sqlite::search;
 use crate::sqlite::snapshot::Snapshot;
 
@@ -34,7 +34,7 @@ const CACHE_KIB: i64 = 8 * 1024;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Maximum number of concurrent reads, each on its own thread and connection; others wait.
-pub(crate) const READS_AT_ONCE: usize = 8;
+pub(crate) const MAX_CONCURRENT_READS: usize = 8;
 
 /// How long a file counts as damaged after the last read that found damage, unless another read succeeds.
 const DAMAGE_KNOWN: Duration = Duration::from_secs(60);
@@ -54,11 +54,11 @@ pub(crate) struct Readers {
     path: PathBuf,
     idle: Mutex<Idle>,
     /// Slots for concurrent reads.
-    turns: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     /// The last damage found, until another read succeeds.
     damage: Mutex<Option<Damage>>,
     /// Whether a store was read at the path.
-    was_there: AtomicBool,
+    was_read: AtomicBool,
 }
 
 /// A damaged file.
@@ -78,13 +78,13 @@ struct Idle {
 
 impl Readers {
     pub(crate) fn new(path: &Path) -> Self {
-        let turns = Arc::new(Semaphore::new(READS_AT_ONCE));
+        let slots = Arc::new(Semaphore::new(MAX_CONCURRENT_READS));
         Self {
             path: path.to_owned(),
             idle: Mutex::default(),
-            turns,
+            slots,
             damage: Mutex::default(),
-            was_there: AtomicBool::new(false),
+            was_read: AtomicBool::new(false),
         }
     }
 
@@ -93,26 +93,26 @@ impl Readers {
     }
 
     /// Waits for a free slot, which is taken until the permit is dropped.
-    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
-        Arc::clone(&self.turns).acquire_owned().await.ok()
+        Arc::clone(&self.slots).acquire_owned().await.ok()
     }
 
     #[cfg(test)]
-    pub(crate) fn turns_left(&self) -> usize {
-        self.turns.available_permits()
+    pub(crate) fn free_slots(&self) -> usize {
+        self.slots.available_permits()
     }
 
     /// Checks that the file, if it exists, is a store of a known version.
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         let refused = |error: rusqlite::Error| OpenError::File { path: self.path.clone(), reason: error.to_string() };
-        let unseen = |error: io::Error| OpenError::File { path: self.path.clone(), reason: error.to_string() };
-        let Some(file) = FileIds::of(&self.path).map_err(unseen)? else { return Ok(()) };
+        let io_error = |error: io::Error| OpenError::File { path: self.path.clone(), reason: error.to_string() };
+        let Some(file) = FileIds::from_path(&self.path).map_err(io_error)? else { return Ok(()) };
         let connection = self.connection(file).map_err(refused)?;
-        let found = schema::look(&connection).map_err(refused)?;
-        found.usable(&self.path)?;
-        self.was_there.fetch_or(found == Found::Current, Ordering::Relaxed);
-        self.give_back(file, connection);
+        let found = schema::inspect(&connection).map_err(refused)?;
+        found.check_usable(&self.path)?;
+        self.was_read.fetch_or(found == SchemaState::Current, Ordering::Relaxed);
+        self.release(file, connection);
         Ok(())
     }
 
@@ -120,43 +120,43 @@ impl Readers {
     ///
     /// # Errors
     /// When the path can't be examined, for example for missing permissions.
-    pub(crate) fn absence(&self) -> Result<Option<Absence>, SearchError> {
-        let unseen =
+    pub(crate) fn missing(&self) -> Result<Option<MissingStore>, SearchError> {
+        let io_error =
             |error: io::Error| SearchError::Refused(Cause::new(0, format!("can't examine the store's file: {error}")));
-        let was_there = self.was_there.load(Ordering::Relaxed);
+        let was_read = self.was_read.load(Ordering::Relaxed);
         let kind = match std::fs::metadata(&self.path) {
             Ok(metadata) if metadata.len() > 0 => return Ok(None),
-            Ok(_) if was_there => AbsenceKind::Emptied,
-            Ok(_) => AbsenceKind::NotCreated,
+            Ok(_) if was_read => MissingKind::Emptied,
+            Ok(_) => MissingKind::NotCreated,
             Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Err(unseen(error));
+                return Err(io_error(error));
             }
-            Err(_) if was_there => AbsenceKind::Gone,
-            Err(_) if file::is_broken_link(&self.path) => AbsenceKind::BrokenLink,
-            Err(_) if file::folder(&self.path).is_dir() => AbsenceKind::NotCreated,
-            Err(_) => AbsenceKind::NoFolder,
+            Err(_) if was_read => MissingKind::Deleted,
+            Err(_) if file::is_broken_link(&self.path) => MissingKind::BrokenLink,
+            Err(_) if file::folder(&self.path).is_dir() => MissingKind::NotCreated,
+            Err(_) => MissingKind::NoFolder,
         };
-        Ok(Some(Absence { path: self.path.clone(), kind }))
+        Ok(Some(MissingStore { path: self.path.clone(), kind }))
     }
 
     /// Returns the files at the path, or `None` if there is no store yet.
     fn files(&self) -> Result<Option<FileIds>, SearchError> {
-        match self.absence()? {
-            Some(absence) if matches!(absence.kind, AbsenceKind::Gone | AbsenceKind::Emptied) => {
-                self.let_go();
-                Err(gone(absence.kind))
+        match self.missing()? {
+            Some(missing) if matches!(missing.kind, MissingKind::Deleted | MissingKind::Emptied) => {
+                self.close_idle();
+                Err(missing_error(missing.kind))
             }
             Some(_) => Ok(None),
             // It may have been deleted meanwhile.
-            None => Ok(FileIds::of(&self.path).ok().flatten()),
+            None => Ok(FileIds::from_path(&self.path).ok().flatten()),
         }
     }
 
     /// Checks that a search would succeed.
     pub(crate) fn ready(&self) -> Result<(), SearchError> {
-        let (reading, newest) = (Reading::here(), Search { limit: 1, ..Search::default() });
-        self.run(&reading, |connection| search::page(&Snapshot::begin(connection, &reading)?, &Scope::All, &newest))?;
-        let file = FileIds::of(&self.path).ok().flatten();
+        let (context, newest) = (ReadContext::blocking(), Search { limit: 1, ..Search::default() });
+        self.run(&context, |connection| search::page(&Snapshot::begin(connection, &context)?, &Scope::All, &newest))?;
+        let file = FileIds::from_path(&self.path).ok().flatten();
         let damage = self.damage().clone();
         match damage.filter(|damage| file.is_some_and(|file| file.database == damage.file)) {
             Some(damage) if damage.seen.elapsed() < DAMAGE_KNOWN => Err(SearchError::Refused(damage.cause)),
@@ -167,34 +167,34 @@ impl Readers {
     /// Runs `work` on a snapshot. Returns `None` if there is no store yet.
     pub(crate) fn with_snapshot<T>(
         &self,
-        reading: &Reading,
+        context: &ReadContext,
         work: impl FnOnce(&Snapshot<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, SearchError> {
-        self.with_connection(reading, |connection| work(&Snapshot::begin(connection, reading)?))
+        self.with_connection(context, |connection| work(&Snapshot::begin(connection, context)?))
     }
 
     /// Runs `work` on a connection to a store with tables. Returns `None` if there is no store yet.
     pub(crate) fn with_connection<T>(
         &self,
-        reading: &Reading,
+        context: &ReadContext,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, SearchError> {
-        let done = self.run(reading, work)?;
+        let result = self.run(context, work)?;
         *self.damage() = None;
-        Ok(done)
+        Ok(result)
     }
 
     fn run<T>(
         &self,
-        reading: &Reading,
+        context: &ReadContext,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, SearchError> {
-        if reading.is_over() {
+        if context.is_expired() {
             return Err(SearchError::TimedOut { seconds: DEADLINE.as_secs() });
         }
         let file = self.files()?;
-        if !reading.may_be_of(file.map(|file| file.database)) {
-            return Err(SearchError::Unavailable(Cause::new(0, REPLACED).of_kind(CauseKind::FileReplaced)));
+        if !context.allows(file.map(|file| file.database)) {
+            return Err(SearchError::Unavailable(Cause::new(0, REPLACED).with_kind(CauseKind::FileReplaced)));
         }
         let Some(file) = file else { return Ok(None) };
         let failed = |error: rusqlite::Error| {
@@ -208,27 +208,29 @@ impl Readers {
             failure
         };
         let mut connection = self.connection(file).map_err(failed)?;
-        let found = schema::look(&connection).map_err(failed)?;
-        if let Some(obstacle) = found.obstacle() {
-            return Err(SearchError::Refused(Cause::new(0, obstacle)));
+        let found = schema::inspect(&connection).map_err(failed)?;
+        if let Some(rejection) = found.rejection() {
+            return Err(SearchError::Refused(Cause::new(0, rejection)));
         }
         match found {
-            Found::Empty if self.was_there.load(Ordering::Relaxed) => return Err(gone(AbsenceKind::Emptied)),
-            Found::Empty => return Ok(None),
-            Found::Old(_) => return Err(SearchError::Unavailable(Cause::new(0, OLD))),
-            Found::Current | Found::Newer(_) | Found::Foreign => {}
+            SchemaState::Empty if self.was_read.load(Ordering::Relaxed) => {
+                return Err(missing_error(MissingKind::Emptied));
+            }
+            SchemaState::Empty => return Ok(None),
+            SchemaState::Old(_) => return Err(SearchError::Unavailable(Cause::new(0, OLD))),
+            SchemaState::Current | SchemaState::Newer(_) | SchemaState::Foreign => {}
         }
-        self.was_there.store(true, Ordering::Relaxed);
-        let bounds = reading.clone();
-        connection.progress_handler(STEPS_PER_LOOK, Some(move || bounds.is_over())).map_err(failed)?;
-        let done = work(&connection).map_err(failed)?;
+        self.was_read.store(true, Ordering::Relaxed);
+        let bounds = context.clone();
+        connection.progress_handler(STEPS_PER_LOOK, Some(move || bounds.is_expired())).map_err(failed)?;
+        let result = work(&connection).map_err(failed)?;
         connection.progress_handler(0, None::<fn() -> bool>).map_err(failed)?;
-        self.give_back(file, connection);
-        Ok(Some(done))
+        self.release(file, connection);
+        Ok(Some(result))
     }
 
     /// Closes idle connections.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn close_idle(&self) {
         self.idle().connections.clear();
     }
 
@@ -258,7 +260,7 @@ impl Readers {
         Ok(connection)
     }
 
-    fn give_back(&self, file: FileIds, connection: Connection) {
+    fn release(&self, file: FileIds, connection: Connection) {
         let mut idle = self.idle();
         if idle.file == Some(file) && idle.connections.len() < KEPT_CONNECTIONS {
             idle.connections.push(connection);
@@ -267,6 +269,6 @@ impl Readers {
 }
 
 /// Returns the error for a store that was read before and is missing.
-fn gone(kind: AbsenceKind) -> SearchError {
-    SearchError::Unavailable(Cause::new(0, kind.to_string()).of_kind(CauseKind::FileReplaced))
+fn missing_error(kind: MissingKind) -> SearchError {
+    SearchError::Unavailable(Cause::new(0, kind.to_string()).with_kind(CauseKind::FileReplaced))
 }

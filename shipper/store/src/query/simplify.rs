@@ -2,18 +2,18 @@
 
 use std::ops::Bound;
 
-use super::{Bounds, Filter, NamedField, NamedTest};
+use super::{Bounds, FieldTest, Filter, NamedField};
 
 impl Filter {
     /// Returns the simplest equivalent filter: flattened, with sorted and unique values, and with all words of one
     /// conjunction in one place. A text without words, such as a dash, matches nothing on its own. Among other words of
     /// a conjunction it is ignored from here on, so that `order — paid` finds lines with both words.
     #[must_use]
-    pub fn plain(self) -> Self {
+    pub fn simplify(self) -> Self {
         match self {
             Self::All(parts) => all(parts),
             Self::Any(parts) => any(parts),
-            Self::Not(part) => not(part.plain()),
+            Self::Not(part) => not(part.simplify()),
             Self::Is(field, mut values) => {
                 values.sort_unstable();
                 values.dedup();
@@ -33,27 +33,27 @@ impl Filter {
     }
 }
 
-fn named(field: NamedField, test: NamedTest) -> Filter {
-    let half = |from, to| Filter::Named(field.clone(), NamedTest::Number(Bounds { from, to }));
+fn named(field: NamedField, test: FieldTest) -> Filter {
+    let half = |from, to| Filter::Named(field.clone(), FieldTest::Number(Bounds { from, to }));
     let test = match test {
-        NamedTest::OneOf(mut values) => {
+        FieldTest::OneOf(mut values) => {
             values.sort_unstable();
             values.dedup();
             if values.is_empty() {
                 return Filter::NOTHING;
             }
-            NamedTest::OneOf(values)
+            FieldTest::OneOf(values)
         }
-        NamedTest::Words(text) => {
+        FieldTest::Words(text) => {
             let words: Vec<_> = text.split_whitespace().collect();
             if words.is_empty() {
                 return Filter::NOTHING;
             }
-            NamedTest::Words(words.join(" "))
+            FieldTest::Words(words.join(" "))
         }
-        NamedTest::Between(from, to) if from > to => return Filter::NOTHING,
-        NamedTest::Between(i64::MIN, i64::MAX) | NamedTest::Number(Bounds::ANY) => NamedTest::Any,
-        NamedTest::Number(Bounds { from, to }) if is_half_open(from, to) => {
+        FieldTest::Between(from, to) if from > to => return Filter::NOTHING,
+        FieldTest::Between(i64::MIN, i64::MAX) | FieldTest::Number(Bounds::ANY) => FieldTest::Any,
+        FieldTest::Number(Bounds { from, to }) if is_half_open(from, to) => {
             return Filter::All(vec![half(from, Bound::Unbounded), half(Bound::Unbounded, to)]);
         }
         other => other,
@@ -68,22 +68,22 @@ fn is_half_open(from: Bound<super::Number>, to: Bound<super::Number>) -> bool {
 }
 
 fn all(parts: Vec<Filter>) -> Filter {
-    let mut plain = Vec::new();
+    let mut simple = Vec::new();
     for part in parts {
-        match part.plain() {
-            Filter::All(inner) => inner.into_iter().for_each(|part| add(&mut plain, part)),
+        match part.simplify() {
+            Filter::All(inner) => inner.into_iter().for_each(|part| add(&mut simple, part)),
             part if part == Filter::NOTHING => return Filter::NOTHING,
-            part => add(&mut plain, part),
+            part => add(&mut simple, part),
         }
     }
-    single_or(plain, Filter::All)
+    single_or(simple, Filter::All)
 }
 
 /// Adds a part to a conjunction, and merges words into existing words.
 fn add(parts: &mut Vec<Filter>, part: Filter) {
-    if let Filter::Named(field, NamedTest::Words(more)) = &part
+    if let Filter::Named(field, FieldTest::Words(more)) = &part
         && let Some(words) = parts.iter_mut().find_map(|part| match part {
-            Filter::Named(own, NamedTest::Words(words)) if own == field => Some(words),
+            Filter::Named(own, FieldTest::Words(words)) if own == field => Some(words),
             _ => None,
         })
     {
@@ -100,15 +100,15 @@ fn add(parts: &mut Vec<Filter>, part: Filter) {
 }
 
 fn any(parts: Vec<Filter>) -> Filter {
-    let mut plain = Vec::new();
+    let mut simple = Vec::new();
     for part in parts {
-        match part.plain() {
-            Filter::Any(inner) => plain.extend(inner),
+        match part.simplify() {
+            Filter::Any(inner) => simple.extend(inner),
             part if part == Filter::EVERY => return Filter::EVERY,
-            part => plain.push(part),
+            part => simple.push(part),
         }
     }
-    single_or(plain, Filter::Any)
+    single_or(simple, Filter::Any)
 }
 
 fn not(part: Filter) -> Filter {
