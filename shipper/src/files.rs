@@ -375,7 +375,9 @@ impl<D: Disk> Files<D> {
         let Some(open) = &mut followed.open else { return Ok(()) };
         // What is added to a deleted file is in no copy of it.
         if followed.identity.can_grow(stat.len) && stat.links > 0 {
-            let Ok(longer) = followed.identity.longer(&*open.file, &stat) else { return Ok(()) };
+            let Ok(longer) = followed.identity.refreshed(&*open.file, &followed.identity.path, &stat) else {
+                return Ok(());
+            };
             lock(&self.journal).file(generation, longer.clone());
             look.grown.push((generation, std::mem::replace(&mut followed.identity, longer), open.len));
         }

@@ -19,10 +19,10 @@ use super::identity::FINGERPRINT_MIN_BYTES;
 use super::lookup::{Folders, base, compressed_kind};
 use super::rotated::originals;
 use super::unpacking::{is_damage, is_pending, pending};
-use super::{ContentOf, Files, Look, POLL_INTERVAL, ROTATED_GRACE, Reading};
+use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading};
 use crate::compressed::{Content, Magic};
 use crate::disk::{Disk, DiskFile, Stat};
-use crate::journal::{Entry, FileIdentity, Trail};
+use crate::journal::{Entry, FileIdentity, Tail, Trail};
 use crate::spool::lock;
 
 /// Bytes at the end of a possible copy that are compared with its original's.
@@ -32,9 +32,9 @@ pub(super) const COMPARED_BYTES: u64 = 4 * 1024;
 /// seem to have been written this long before it.
 const CLOCK_TICK_NS: i64 = 10_000_000;
 
-/// A copy is made before its original is cut, and a look in between sees the original whole: a copy may be older than that
-/// look by as much as looks are apart.
-const COPIED_BEFORE_NS: i64 = POLL_INTERVAL.as_nanos() as i64;
+/// A copy is made before its original is cut, and looks in between see the original whole: a copy may be this much older than
+/// the last of them. logrotate syncs the copy in between, which takes long on a busy machine.
+const COPIED_BEFORE_NS: i64 = 2_000_000_000;
 
 /// How a file was when it was last seen to hold what was read of it.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,7 @@ impl Whole {
     /// original and finished after it. It bears the time of the last write to the original, which was in `cut`'s life.
     fn may_precede_compressed(&self, copy: &Stat, cut: &FileIdentity) -> bool {
         let is_finished_since = copy.changed_ns >= self.at_ns.saturating_sub(COPIED_BEFORE_NS);
-        is_finished_since && cut.born_ns.is_some_and(|born_ns| copy.written_ns >= born_ns)
+        is_finished_since && cut.life_born_ns().is_some_and(|born_ns| copy.written_ns >= born_ns)
     }
 }
 
@@ -94,7 +94,9 @@ pub(super) fn extent(
     read_to: u64,
     trail: &Trail,
 ) -> io::Result<Option<Extent>> {
-    if cut.fingerprint_len == 0 || !cut.begins_alike(file)? {
+    // The fingerprint covers what was seen, and a copy may lack the end of that.
+    let is_telling = |tail: &Tail| len < cut.fingerprint_len && tail.len >= FINGERPRINT_MIN_BYTES;
+    if cut.fingerprint_len == 0 || !trail.before(len).is_some_and(is_telling) && !cut.begins_alike(file)? {
         return Ok(None);
     }
     for end in [read_to.min(len), compared_to(cut, file, len, read_to)] {
@@ -374,7 +376,6 @@ pub(super) fn is_beginning_of(file: &impl DiskFile, len: u64, other: &impl DiskF
 mod tests {
     use super::*;
     use crate::disk::RealDisk;
-    use crate::journal::Tail;
 
     #[test]
     fn lives_that_begin_alike_are_told_apart_behind_what_is_done() {

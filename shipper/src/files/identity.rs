@@ -53,6 +53,7 @@ impl FileIdentity {
             device: stat.device,
             inode: stat.inode,
             born_ns: stat.born_ns,
+            life_born_ns: None,
             start: 0,
             fingerprint_len: got as u64,
             fingerprint: crc32fast::hash(&beginning[..got]),
@@ -67,9 +68,15 @@ impl FileIdentity {
             device: stat.device,
             inode: stat.inode,
             born_ns: stat.born_ns,
+            life_born_ns: self.life_born_ns.or(self.born_ns.filter(|born_ns| Some(*born_ns) != stat.born_ns)),
             packed: stat.packed(),
             ..self.clone()
         }
+    }
+
+    /// Birth time of the file that the life began in.
+    pub(super) fn life_born_ns(&self) -> Option<i64> {
+        self.life_born_ns.or(self.born_ns)
     }
 
     /// What is known of a compressed file, as it is on the disk, with its content's length, if it was not written to since it
@@ -79,12 +86,12 @@ impl FileIdentity {
         Some(stat.unpacked(packed.len))
     }
 
-    /// The same with what a file now shows of itself, whose beginning was longer than the fingerprint.
+    /// The same life with what its file, found at `path`, shows of itself now.
     ///
     /// # Errors
     /// As the file system says of the file.
-    pub(super) fn longer(&self, file: &impl DiskFile, stat: &Stat) -> io::Result<Self> {
-        Ok(Self { start: self.start, ..Self::of(file, &self.path, stat)? })
+    pub(super) fn refreshed(&self, file: &impl DiskFile, path: &Path, stat: &Stat) -> io::Result<Self> {
+        Ok(Self { start: self.start, life_born_ns: self.life_born_ns, ..Self::of(file, path, stat)? })
     }
 
     /// Device and inode.

@@ -147,9 +147,14 @@ impl<D: Disk> Files<D> {
         let Copy { path, file, stat, is_named, extent, .. } = copy;
         self.counts.copies += 1;
         // The name that the patterns match: the copy's may be a rotated one of it.
-        let identity = cut.moved_to(if is_named { &path } else { &cut.path }, &stat);
+        let mut identity = cut.moved_to(if is_named { &path } else { &cut.path }, &stat);
+        // What was seen behind the copy's end is no longer this life's, nor is it in its fingerprint.
+        if stat.len < identity.fingerprint_len {
+            identity = identity.refreshed(&file, &identity.path, &stat)?;
+        }
         // A process that follows this one finds the rest there.
         lock(&self.journal).file(generation, identity.clone());
+        self.forget_beyond(generation, stat.len);
         let is_compressed = file.is_unpacked();
         if is_named {
             self.by_inode.insert(identity.key(), generation);
@@ -166,7 +171,7 @@ impl<D: Disk> Files<D> {
                 file: Arc::clone(&file),
                 place: self.place(&cut.path, &file),
                 offset: entry.checkpoint,
-                trail: entry.trail.clone(),
+                trail: entry.trail.shortened(stat.len),
             },
             None => FileEvent::Moved { generation, file: Arc::clone(&file) },
         });
@@ -184,6 +189,16 @@ impl<D: Disk> Files<D> {
         self.followed
             .insert(generation, Followed { rotated_from, ..Followed::new(identity, stat, Some(open), look.now) });
         Ok(())
+    }
+
+    /// Forgets what was known of a life behind the end of the copy that it goes on in. Those bytes were written after the copy
+    /// was made, and another process would take the copy for a file that was cut.
+    fn forget_beyond(&mut self, generation: GenerationId, end: u64) {
+        let mut journal = lock(&self.journal);
+        if journal.get(&generation).known_len() > end {
+            journal.shorten(generation, end);
+            self.is_unsynced = true;
+        }
     }
 
     /// A file without a name that the patterns match has not grown for long. Under a rotated name it stays known, and is

@@ -108,7 +108,7 @@ impl<D: Disk> Files<D> {
         });
         let opened = opened.and_then(|opened| {
             let Some((file, stat, holds, compressed)) = opened else { return Ok(None) };
-            let longer = if holds { identity.longer(&file, &stat)? } else { identity.clone() };
+            let longer = if holds { identity.refreshed(&file, &identity.path, &stat)? } else { identity.clone() };
             Ok(Some((file, stat, holds, longer, compressed)))
         });
         let (file, stat, holds, longer, compressed) = match opened {

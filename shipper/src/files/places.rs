@@ -83,7 +83,7 @@ impl<D: Disk> Files<D> {
         let mut free = self.settings.max_open_files.saturating_sub(self.open_files());
         self.park(wanted.saturating_sub(free + self.ending_files()), reading, look);
         let is_any_new = !(self.backlog.is_empty() && self.compressed.is_empty());
-        let paths = if is_any_new { self.paths() } else { HashMap::new() };
+        let mut paths = if is_any_new { self.paths() } else { HashMap::new() };
         // What is decoded meanwhile waits on, and is tried once a look.
         let (mut parked, mut compressed) = (self.reopen.len(), self.compressed.len().min(TRIED_MAX));
         while free > 0 && (parked > 0 || compressed > 0 || !self.backlog.is_empty()) {
@@ -92,12 +92,12 @@ impl<D: Disk> Files<D> {
                 parked = parked.saturating_sub(1);
                 self.open_parked(look)
             } else if let Some(path) = self.backlog.pop_front() {
-                self.open_new(path, reading, &paths, look)
+                self.open_new(path, reading, &mut paths, look)
             } else if compressed > 0
                 && let Some(path) = self.compressed.pop_front()
             {
                 compressed -= 1;
-                self.open_new(path, reading, &paths, look)
+                self.open_new(path, reading, &mut paths, look)
             } else {
                 Ok(false)
             };
@@ -123,16 +123,20 @@ impl<D: Disk> Files<D> {
         &mut self,
         path: PathBuf,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
-        paths: &HashMap<PathBuf, GenerationId>,
+        paths: &mut HashMap<PathBuf, GenerationId>,
         look: &mut Look<D>,
     ) -> io::Result<bool> {
-        match self.meet(&path, reading, paths, look) {
+        let begun = look.begun.len();
+        let met = match self.meet(&path, reading, paths, look) {
             Err(error) if is_pending(&error) => {
                 self.compressed.push_back(path);
-                Ok(false)
+                return Ok(false);
             }
-            met => met,
-        }
+            met => met?,
+        };
+        // What is met next may be a copy of it.
+        paths.extend(look.begun.get(begun).map(|generation| (path, *generation)));
+        Ok(met)
     }
 
     /// The paths that are followed.

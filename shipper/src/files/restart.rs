@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use store::GenerationId;
 
-use super::copies::{Copy, Whole};
+use super::copies::{Copy, Extent, Whole, extent};
 use super::followed::Name;
 use super::lookup::{Folders, Matching, base, became_compressed};
-use super::rotated::is_rotated_name;
+use super::rotated::{is_rotated_name, originals};
 use super::{ContentOf, FileEvent, Files, Look};
 use crate::compressed::Content;
 use crate::disk::{Disk, Stat};
-use crate::journal::{Entry, FileIdentity};
+use crate::journal::{Entry, FileIdentity, Trail};
 use crate::spool::lock;
 
 impl<D: Disk> Files<D> {
@@ -75,7 +75,7 @@ impl<D: Disk> Files<D> {
             look.events.push(FileEvent::Vanished { generation, file: path.to_owned(), end: 0 });
             return Ok(false);
         }
-        let identity = FileIdentity { start: identity.start, ..FileIdentity::of(&file, path, &stat)? };
+        let identity = identity.refreshed(&file, path, &stat)?;
         let held_to = entry.trail.held_by(&file, stat.len)?.map_or(0, |tail| tail.end).max(entry.checkpoint);
         let file = Content::plain(file);
         let Some(mut entry) = self.unclaimed.remove(&generation) else { return Ok(false) };
@@ -160,7 +160,15 @@ impl<D: Disk> Files<D> {
                     }
                     // How long it was then, nobody noted.
                     let whole = Whole { at_ns: self.stopped_ns, len: u64::MAX };
-                    self.copies_of(identity, entry.checkpoint, &trail, whole, folders, look).map(Some)
+                    let copies = self.copies_of(identity, entry.checkpoint, &trail, whole, folders, look);
+                    copies
+                        .and_then(|copies| match copies.is_empty() {
+                            true => {
+                                Ok(Vec::from_iter(self.copy_left_at_its_end(identity, entry.checkpoint, &trail)?))
+                            }
+                            false => Ok(copies),
+                        })
+                        .map(Some)
                 }
             });
             let copies = match found {
@@ -176,6 +184,29 @@ impl<D: Disk> Files<D> {
             self.end_unclaimed(generation, &entry, copies, look)?;
         }
         Ok(())
+    }
+
+    /// The copy of a file of which more was read than was copied, where another generation begins at the copy's end. The process
+    /// that found it ended before all lines had their outcome, and those that the copy holds are read again.
+    fn copy_left_at_its_end(
+        &self,
+        identity: &FileIdentity,
+        checkpoint: u64,
+        trail: &Trail,
+    ) -> io::Result<Option<Copy<ContentOf<D>>>> {
+        for copy in self.followed.values().map(|followed| &followed.identity) {
+            let is_candidate = copy.start > checkpoint && copy.packed.is_none();
+            if !is_candidate || !originals(&copy.path).any(|original| original == identity.path) {
+                continue;
+            }
+            let Some((file, stat)) = self.open(&copy.path)?.filter(|(_, stat)| copy.is_same(stat)) else { continue };
+            let stat = Stat { len: copy.start, ..stat };
+            if extent(identity, &file, stat.len, checkpoint, trail)? == Some(Extent::Longer) {
+                let (path, file, extent) = (copy.path.clone(), Content::plain(file), Extent::Longer);
+                return Ok(Some(Copy { path, file, stat, is_named: false, extent, is_whole: true }));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a file with a rotated name is the life of a generation of an earlier process; then it goes on.

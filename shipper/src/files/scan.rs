@@ -1,6 +1,6 @@
 //! The scan: what the patterns name now, against what is followed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::copies::{Copy, Extent, Judgement};
 use super::followed::{Followed, Name};
 use super::identity::Inode;
 use super::lookup::{self, Folders, Matching, base, compressed_kind};
-use super::rotated::is_rotated_name;
+use super::rotated::{is_rotated_name, originals};
 use super::unpacking::{is_pending, pending};
 use super::{ContentOf, Files, Look, MAX_FOLLOWED, ReadFrom, Reading, Reason};
 use crate::disk::{Disk, FileKind, Stat};
@@ -46,13 +46,13 @@ impl<D: Disk> Files<D> {
             self.is_unsynced = true;
             self.there_at_first = named.keys().copied().collect();
         }
-        let mut folders = Folders::default();
-        self.look_for_unnamed(&named, &matching, reading, &mut folders, look)?;
+        self.look_for_unnamed(&named, &matching, reading, &mut Folders::default(), look)?;
         if !self.settings.until_idle {
             self.end_rotated_lines(reading, look);
         }
         self.claim(&mut new, look);
-        self.look_for_unclaimed(&matching, &mut folders, look)?;
+        // A copy is there before its original is cut: the folders are read after the originals were.
+        self.look_for_unclaimed(&matching, &mut Folders::default(), look)?;
         let (followed, by_inode) = (&self.followed, &self.by_inode);
         self.held.retain(|inode, _| named.contains_key(inode) && !by_inode.contains_key(inode));
         self.of_deleted.retain(|inode, (_, generation)| {
@@ -60,9 +60,18 @@ impl<D: Disk> Files<D> {
         });
         self.left_alone.retain(|inode, _| named.contains_key(inode));
         self.there_at_first.retain(|inode| named.contains_key(inode));
-        self.backlog = new.into_iter().map(|(path, _)| path).collect();
+        self.backlog = self.in_turn(new);
         self.compressed.clear();
         Ok(())
+    }
+
+    /// New files in the order in which they are met: one that may be a copy of another comes after it.
+    fn in_turn(&self, new: Vec<(PathBuf, Stat)>) -> VecDeque<PathBuf> {
+        let paths: HashSet<PathBuf> = new.iter().map(|(path, _)| path.clone()).collect();
+        let (copies, others): (Vec<_>, Vec<_>) = new.into_iter().partition(|(path, stat)| {
+            !self.there_at_first.contains(&stat.key()) && originals(path).any(|original| paths.contains(&original))
+        });
+        others.into_iter().chain(copies).map(|(path, _)| path).collect()
     }
 
     /// What is there of the paths, by number, and which of it no generation is known of.

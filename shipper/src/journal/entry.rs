@@ -30,6 +30,9 @@ pub struct FileIdentity {
     /// When it was created, in nanoseconds since the Unix epoch, where the file system knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub born_ns: Option<i64>,
+    /// Birth time of the file that the life began in, if the life goes on in another one: a rotated copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_born_ns: Option<i64>,
     /// Bytes before are not lines of this generation: another generation has them, or the settings skip them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub start: u64,
@@ -131,7 +134,12 @@ pub(super) fn apply(record: Record, entries: &mut Entries) {
     match record {
         Record::Journal { .. } | Record::Looked { .. } | Record::Boot { .. } => {}
         Record::Read { generation, tail } => entries.entry(generation).or_default().trail.push(tail),
-        Record::File { generation, identity } => entries.entry(generation).or_default().file = Some(identity),
+        Record::File { generation, identity } => {
+            let entry = entries.entry(generation).or_default();
+            // The checkpoint at `start` is another record, which an interrupted write may have lost.
+            entry.checkpoint = entry.checkpoint.max(identity.start);
+            entry.file = Some(identity);
+        }
         Record::Mark { generation, offset, unix_ms } => {
             let entry = entries.entry(generation).or_default();
             if entry.is_behind(offset) {

@@ -95,6 +95,7 @@ mod tests {
             device: 1,
             inode: 2,
             born_ns: None,
+            life_born_ns: None,
             start: 0,
             fingerprint_len: 4,
             fingerprint: 5,

@@ -75,6 +75,14 @@ impl Trail {
         self.0.retain(|tail| tail.end <= offset);
     }
 
+    /// As [`Trail::shorten`], of a copy.
+    #[must_use]
+    pub fn shortened(&self, offset: u64) -> Self {
+        let mut shortened = self.clone();
+        shortened.shorten(offset);
+        shortened
+    }
+
     /// The first fingerprint.
     #[must_use]
     pub fn first(&self) -> Option<&Tail> {

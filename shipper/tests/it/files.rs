@@ -1,6 +1,7 @@
 //! Files that others write and rotate, on the real disk, by a clock that the test moves. The store is a fake that takes
 //! everything, since what is tested is what gets to it.
 
+mod copied;
 mod missed;
 mod renamed;
 mod rotated;
@@ -45,7 +46,9 @@ struct World {
     stored: Stored,
     now: ClockReading,
     random: u64,
-    /// All rotated names are followed, compressed ones too.
+    /// All rotated names are followed.
+    follows_rotated: bool,
+    /// Compressed ones too, and all rotated names are followed.
     reads_compressed: bool,
     max_open_files: usize,
     /// How long the store takes for an answer.
@@ -60,6 +63,7 @@ impl World {
             stored: Stored::new(),
             now,
             random: 1,
+            follows_rotated: false,
             reads_compressed: false,
             max_open_files: 1_000,
             answers_after: Duration::ZERO,
@@ -87,7 +91,7 @@ impl World {
         let spool_settings = SpoolSettings { max_bytes: 1 << 20, segment_bytes: 1 << 18, on_full: OnFull::Wait };
         let (books, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
         let spool = Spool::open(RealDisk, &state, spool_settings, books, notes, random()).unwrap();
-        let pattern = if self.reads_compressed { "*.log*" } else { "*.log" };
+        let pattern = if self.follows_rotated || self.reads_compressed { "*.log*" } else { "*.log" };
         let settings = FileSettings {
             encoding: LineEncoding::default(),
             patterns: vec![log.with_file_name(pattern).display().to_string()],

@@ -138,7 +138,7 @@ fn a_strangers_lines_are_never_taken_for_the_rest_of_a_truncated_file() {
             // What was written right before the last look may be a copy that was made then.
             until("the notes are old", || {
                 let age = fs::metadata(&notes).unwrap().modified().unwrap().elapsed().unwrap();
-                (age > Duration::from_millis(200)).then_some(())
+                (age > Duration::from_millis(2_200)).then_some(())
             });
             fs::write(&log, READ).unwrap();
             let mut follower = Follower::new(place, "app.log");

@@ -55,8 +55,9 @@ impl Reopened {
 
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let ours = self.file.metadata()?.ino();
-        if fs::metadata(&self.path).map_or(true, |there| there.ino() != ours) {
-            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        // Only logrotate makes the new file. It would rename one that the service makes first, and no scan may have seen that.
+        if fs::metadata(&self.path).is_ok_and(|there| there.ino() != ours) {
+            self.file = OpenOptions::new().append(true).open(&self.path)?;
         }
         self.file.write_all(lines)
     }

@@ -28,7 +28,7 @@ impl Logs {
 
     /// A copy that was made right before the cut, and goes on, can't be told from a rotated one.
     pub(super) fn may_be_cut(&self, chosen: usize, looked_at: Option<Timestamp>) -> bool {
-        let after = |noted: Timestamp| Timestamp::from_unix_micros(noted.unix_micros() + 300_000);
+        let after = |noted: Timestamp| Timestamp::from_unix_micros(noted.unix_micros() + 2_200_000);
         let log = &self.logs[chosen];
         // What is cut while nobody can read it, nobody has seen.
         !log.is_unreadable && log.noted_at.is_none_or(|noted| looked_at.is_some_and(|looked| looked > after(noted)))
