@@ -1,4 +1,4 @@
-//! The real engines that the tests run against.
+//! Clients of the real engines that the tests run against.
 
 use std::net::SocketAddr;
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::http;
 
-/// An engine that runs already.
+/// A running engine.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    /// Its address as the programs are given it.
+    /// The engine's URL, as passed to the programs.
     pub url: String,
     address: SocketAddr,
 }
@@ -35,7 +35,7 @@ impl Engine {
         Self::at(&url)
     }
 
-    /// The engine at an address, `http://HOST:PORT`.
+    /// An engine at a URL, `http://HOST:PORT`.
     #[track_caller]
     pub fn at(url: &str) -> Self {
         let url = url.trim_end_matches('/').to_owned();
@@ -46,12 +46,12 @@ impl Engine {
         Self { url, address }
     }
 
-    /// Where it listens.
+    /// The engine's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sends a request with a JSON body; the status and the JSON that came back.
+    /// Sends a request with a JSON body and returns the status and the JSON response.
     #[track_caller]
     pub fn request(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
@@ -59,7 +59,7 @@ impl Engine {
         (answer.status, answer.json())
     }
 
-    /// `GET`s a path that has to be there.
+    /// Sends a `GET` request, which must succeed.
     #[track_caller]
     pub fn get(&self, path: &str) -> Value {
         let (status, answer) = self.request("GET", path, &Value::Null);
@@ -67,13 +67,13 @@ impl Engine {
         answer
     }
 
-    /// All documents of the logs' indices that a query matches, at most 10,000, freshly refreshed.
+    /// Refreshes the log indices and returns all documents that match a query, at most 10,000.
     #[track_caller]
     pub fn search(&self, query: &Value) -> Vec<Value> {
         self.search_in("app-logs", query)
     }
 
-    /// As [`Engine::search`], in indices of another prefix.
+    /// As [`Engine::search`], in the indices of another prefix.
     #[track_caller]
     pub fn search_in(&self, prefix: &str, query: &Value) -> Vec<Value> {
         let path = |what: &str| format!("/{prefix}-*/{what}?ignore_unavailable=true");
@@ -87,14 +87,14 @@ impl Engine {
         hits
     }
 
-    /// Removes the indices of a prefix, and their template.
+    /// Deletes the indices of a prefix and their template.
     #[track_caller]
     pub fn remove_indices_of(&self, prefix: &str) {
         self.request("DELETE", &format!("/{prefix}-*"), &Value::Null);
         self.request("DELETE", &format!("/_index_template/{prefix}"), &Value::Null);
     }
 
-    /// How many documents a query matches, freshly refreshed.
+    /// Refreshes the log indices and counts the documents that match a query.
     #[track_caller]
     pub fn count(&self, query: &Value) -> u64 {
         self.request("POST", "/app-logs-*/_refresh?ignore_unavailable=true", &Value::Null);

@@ -1,32 +1,32 @@
-//! A blocking HTTP/1.1 client, as small as these tests need: one request a connection, headers as raw bytes (so that
-//! bad ones can be sent), length-delimited and chunked answers.
+//! A minimal blocking HTTP/1.1 client: one request per connection, headers as raw bytes so that invalid ones can be sent,
+//! length-delimited and chunked responses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its status code.
+    /// Status code.
     pub status: u16,
-    /// Its headers in their order, names in lower case.
+    /// Headers in order, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Its body, unchunked.
+    /// Body, decoded if it was chunked.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The value of a header; panics when it is there twice.
+    /// The value of a header. Panics if it is repeated.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(found, _)| found == name);
         let value = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "{name} is there twice: {:?}", self.headers);
+        assert!(values.next().is_none(), "{name} is repeated: {:?}", self.headers);
         value
     }
 
-    /// The request id that the answer carries.
+    /// The response's request id.
     #[track_caller]
     pub fn request_id(&self) -> &str {
         self.header("x-request-id").unwrap_or_else(|| panic!("no X-Request-Id: {} {:?}", self.status, self.headers))
@@ -46,28 +46,28 @@ impl Answer {
     }
 }
 
-/// `GET`s a path; panics when there is no answer.
+/// Sends a `GET` request. Panics without a response.
 #[track_caller]
 pub fn get(address: SocketAddr, path: &str) -> Answer {
     send(address, "GET", path, &[], b"")
 }
 
-/// `GET`s a path with headers; panics when there is no answer.
+/// Sends a `GET` request with headers. Panics without a response.
 #[track_caller]
 pub fn get_with(address: SocketAddr, path: &str, headers: &[(&str, &[u8])]) -> Answer {
     send(address, "GET", path, headers, b"")
 }
 
-/// Sends a request; panics when there is no answer.
+/// Sends a request. Panics without a response.
 #[track_caller]
 pub fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &[u8])], body: &[u8]) -> Answer {
     try_send(address, method, path, headers, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
-/// Sends a request.
+/// Sends a request and reads the response.
 ///
 /// # Errors
-/// There is no connection or no whole answer.
+/// Returns an error if the connection fails or the response is incomplete.
 pub fn try_send(
     address: SocketAddr,
     method: &str,
@@ -77,21 +77,21 @@ pub fn try_send(
 ) -> std::io::Result<Answer> {
     let mut stream = open(address, method, path, headers, body)?;
     let (mut answer, mut part) = (Vec::new(), [0; 16 * 1024]);
-    // Not every server closes the connection as it is asked to.
-    while !is_whole(&answer) {
+    // some servers ignore `Connection: close`
+    while !is_complete(&answer) {
         match stream.read(&mut part)? {
             0 => break,
             length => answer.extend_from_slice(&part[..length]),
         }
     }
-    parse(&answer).ok_or_else(|| std::io::Error::other(format!("no answer: {}", String::from_utf8_lossy(&answer))))
+    parse(&answer).ok_or_else(|| std::io::Error::other(format!("incomplete response: {}", String::from_utf8_lossy(&answer))))
 }
 
-/// Sends a request and leaves its answer in the connection, for clients that go away. Its `Host` is the address unless a
-/// header says otherwise.
+/// Sends a request and returns the connection without reading the response, for clients that disconnect. `Host` is the
+/// address unless it is among the headers.
 ///
 /// # Errors
-/// There is no connection.
+/// Returns an error if the connection fails.
 pub fn open(
     address: SocketAddr,
     method: &str,
@@ -120,8 +120,8 @@ pub fn open(
     Ok(stream)
 }
 
-/// Whether all of an answer is there that says how long it is.
-fn is_whole(answer: &[u8]) -> bool {
+/// Whether a response with a `Content-Length` is complete.
+fn is_complete(answer: &[u8]) -> bool {
     let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
     let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());

@@ -10,7 +10,7 @@
 // A helper that fails is a test that fails, at the line that called it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
 
-pub mod books;
+pub mod accounting;
 pub mod browser;
 pub mod documents;
 pub mod engine;

@@ -1,37 +1,37 @@
-//! Reading JSON lines as strictly as an engine does: a key that stands twice in an object, at any depth, is refused.
+//! Parses JSON lines as strictly as an engine: an object with a duplicate key, at any depth, is an error.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads one line.
+/// Parses one line.
 ///
 /// # Errors
-/// It is not JSON, or an object in it has a key twice.
+/// Returns an error if it is not JSON or has a duplicate key.
 pub fn parse(line: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str::<Strict>(line).map(|strict| strict.0)
 }
 
-/// Reads all lines of a text, each of which has to end; panics with the line that can't be read.
+/// Parses all lines of a text, which must end with a newline. Panics with the first invalid line.
 #[track_caller]
 pub fn parse_all(text: &str) -> Vec<Value> {
-    assert!(text.is_empty() || text.ends_with('\n'), "the last line has no end: {text:?}");
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line has no newline: {text:?}");
     text.lines().map(|line| parse(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-/// Reads the lines that ended so far, for a look at a file that is still written to.
+/// Parses the complete lines of a file that is still being written.
 #[track_caller]
-pub fn parse_ended(text: &str) -> Vec<Value> {
+pub fn parse_complete(text: &str) -> Vec<Value> {
     parse_all(&text[..text.rfind('\n').map_or(0, |end| end + 1)])
 }
 
-/// The lines of one request, in their order.
+/// The lines of one request, in order.
 pub fn of_request<'a>(lines: &'a [Value], request_id: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["request_id"] == request_id).collect()
 }
 
-/// Whether a line is a request's access line: the one that says how it ended.
+/// Whether a line is an access line: it has the request's outcome.
 pub fn is_access_line(line: &Value) -> bool {
     line.get("outcome").is_some()
 }
@@ -50,7 +50,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value without a key twice in an object")
+        formatter.write_str("a JSON value without duplicate keys")
     }
 
     fn visit_unit<E: Error>(self) -> Result<Value, E> {
@@ -89,7 +89,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some((key, Strict(value))) = access.next_entry::<String, Strict>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key {key:?} stands twice")));
+                return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
             }
             object.insert(key, value);
         }
@@ -102,17 +102,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_twice_is_refused_at_any_depth() {
+    fn a_duplicate_key_is_rejected_at_any_depth() {
         for line in [r#"{"a":1,"a":1}"#, r#"{"b":{"a":1,"a":2}}"#, r#"{"b":[{"a":1,"\u0061":2}]}"#] {
-            assert!(parse(line).unwrap_err().to_string().contains("stands twice"), "{line}");
+            assert!(parse(line).unwrap_err().to_string().contains("duplicate key"), "{line}");
         }
         let line = r#"{"a":{"a":[1,-2,3.5,"x",true,null]}}"#;
         assert_eq!(parse(line).unwrap(), serde_json::from_str::<Value>(line).unwrap());
     }
 
     #[test]
-    fn only_ended_lines_are_read_from_a_growing_file() {
-        assert_eq!(parse_ended("{}\n{\"a").len(), 1);
-        assert_eq!(parse_ended("{\"a").len(), 0);
+    fn only_complete_lines_of_a_growing_file_are_parsed() {
+        assert_eq!(parse_complete("{}\n{\"a").len(), 1);
+        assert_eq!(parse_complete("{\"a").len(), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! The real Prometheus and Alertmanager, with the configuration of this repository, rendered as the stack without
-//! Docker does it.
+//! Runs the real Prometheus and Alertmanager with this repository's configuration, rendered as for the stack without
+//! Docker.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,11 +15,11 @@ use crate::program::{Program, Start};
 use crate::schema::repository;
 use crate::{http, port};
 
-/// Where the webhook's address stands in the committed configuration of Alertmanager.
+/// The webhook's URL in the committed configuration of Alertmanager.
 const WEBHOOK: &str = "http://backend:8000/api/alerts";
 
-/// The path of `prometheus`, `promtool`, `alertmanager` or `amtool`, by the rules of `infra/local/lib.sh`. Panics when
-/// it is not there.
+/// The path of `prometheus`, `promtool`, `alertmanager` or `amtool`, found as in `infra/local/lib.sh`. Panics if it is
+/// missing.
 #[track_caller]
 pub fn executable(name: &str) -> PathBuf {
     let script = "set -euo pipefail; source infra/local/lib.sh; find_program \"$0\"";
@@ -29,23 +29,23 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
-/// Runs one of them to its end in a folder; what it said. Panics with that when it fails.
+/// Runs one of these programs in a folder and returns its output. Panics with the output if it fails.
 #[track_caller]
 pub fn run(name: &str, arguments: &[&str], folder: &Path) -> String {
     let output = Command::new(executable(name)).args(arguments).current_dir(folder).output().unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{name} {}: {}\n{said}", arguments.join(" "), output.status);
-    said
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{name} {}: {}\n{text}", arguments.join(" "), output.status);
+    text
 }
 
-/// Reads a YAML file of the repository; panics when it is not of this shape.
+/// Reads a YAML file. Panics if it cannot be deserialized.
 #[track_caller]
 pub fn yaml<T: DeserializeOwned>(path: &Path) -> T {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The files of a folder of the repository with an extension, by name. Panics when there is none.
+/// The files with an extension in a folder of the repository, sorted by name. Panics if there are none.
 #[track_caller]
 pub fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(repository().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
@@ -54,16 +54,16 @@ pub fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|found| found == extension))
         .collect();
     files.sort();
-    assert!(!files.is_empty(), "there is no .{extension} in {folder}");
+    assert!(!files.is_empty(), "no .{extension} file in {folder}");
     files
 }
 
-/// Where each part of the stack listens.
+/// Addresses of the stack's parts.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// The service.
+    /// The log explorer.
     pub backend: SocketAddr,
-    /// The shipper's own port.
+    /// The shipper's admin address.
     pub shipper: SocketAddr,
     /// Prometheus.
     pub prometheus: SocketAddr,
@@ -72,7 +72,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Ports on which nobody listens.
+    /// Free addresses.
     pub fn free() -> Self {
         let [backend, shipper, prometheus, alertmanager] = std::array::from_fn(|_| port::free_address());
         Self { backend, shipper, prometheus, alertmanager }
@@ -88,7 +88,7 @@ impl Addresses {
     }
 }
 
-/// Writes the configuration into a folder: `prometheus.yml`, `rules/`, `targets/` and `alertmanager.yml`.
+/// Renders the configuration into a folder: `prometheus.yml`, `rules/`, `targets/` and `alertmanager.yml`.
 #[track_caller]
 pub fn render(addresses: &Addresses, folder: &Path) {
     let infra = repository().join("infra");
@@ -105,22 +105,22 @@ pub fn render(addresses: &Addresses, folder: &Path) {
         }
     }
     let alertmanager = fs::read_to_string(infra.join("alertmanager/alertmanager.yml")).unwrap();
-    assert_eq!(alertmanager.matches(WEBHOOK).count(), 1, "the webhook's address stands once in alertmanager.yml");
+    assert_eq!(alertmanager.matches(WEBHOOK).count(), 1, "alertmanager.yml must have the webhook's URL exactly once");
     let webhook = format!("http://{}/api/alerts", addresses.backend);
     fs::write(folder.join("alertmanager.yml"), alertmanager.replace(WEBHOOK, &webhook)).unwrap();
 }
 
-/// Prometheus and Alertmanager, running.
+/// Running Prometheus and Alertmanager.
 #[derive(Debug)]
 pub struct Monitoring {
-    /// Where they and what they watch listen.
+    /// Their addresses and those of their targets.
     pub addresses: Addresses,
     _programs: [Program; 2],
     _folder: TempDir,
 }
 
 impl Monitoring {
-    /// Starts both.
+    /// Starts both programs.
     #[track_caller]
     pub fn start(addresses: Addresses) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -139,38 +139,38 @@ impl Monitoring {
         Self { addresses, _programs: [prometheus, alertmanager], _folder: folder }
     }
 
-    /// The labels of each series that an expression gives now.
+    /// Evaluates an expression and returns the labels of each series.
     ///
     /// # Errors
-    /// Prometheus' own words.
+    /// Returns the error message of Prometheus.
     pub fn query(&self, expression: &str) -> Result<Vec<BTreeMap<String, String>>, String> {
-        let data = self.ask(&format!("query?query={}", encode(expression)))?;
+        let data = self.request(&format!("query?query={}", encode(expression)))?;
         Ok(data["result"].as_array().into_iter().flatten().map(|series| labels(&series["metric"])).collect())
     }
 
-    /// How many points, other than NaN, an expression gives over the last minutes, as a panel asks for it.
+    /// Evaluates an expression over the last five minutes, as a panel does, and counts the points that are not NaN.
     ///
     /// # Errors
-    /// Prometheus' own words.
+    /// Returns the error message of Prometheus.
     pub fn count_points(&self, expression: &str) -> Result<usize, String> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let range = format!("start={}&end={now}&step=5", now - 300);
-        let data = self.ask(&format!("query_range?query={}&{range}", encode(expression)))?;
+        let data = self.request(&format!("query_range?query={}&{range}", encode(expression)))?;
         let series = data["result"].as_array().into_iter().flatten();
         let points = series.flat_map(|series| series["values"].as_array().into_iter().flatten());
         Ok(points.filter(|point| !number(&point[1]).is_nan()).count())
     }
 
-    /// The labels of every series that a selector finds.
+    /// The labels of each series that a selector matches.
     ///
     /// # Errors
-    /// Prometheus' own words.
+    /// Returns the error message of Prometheus.
     pub fn series(&self, selector: &str) -> Result<Vec<BTreeMap<String, String>>, String> {
-        let data = self.ask(&format!("series?match[]={}", encode(selector)))?;
+        let data = self.request(&format!("series?match[]={}", encode(selector)))?;
         Ok(data.as_array().into_iter().flatten().map(labels).collect())
     }
 
-    fn ask(&self, path: &str) -> Result<Value, String> {
+    fn request(&self, path: &str) -> Result<Value, String> {
         let mut answer = http::get(self.addresses.prometheus, &format!("/api/v1/{path}")).json();
         match answer["status"].as_str() {
             Some("success") => Ok(answer["data"].take()),

@@ -1,5 +1,5 @@
-//! An engine of a test's own, that it may stop, freeze, kill and start again: `infra/local/run-engine.sh` in a folder and
-//! on a port that stay the same.
+//! A private engine that a test can stop, freeze, kill and restart. `infra/local/run-engine.sh` runs it in a fixed folder
+//! and on a fixed port.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::engine::Engine;
 use crate::program::{Program, Start};
 use crate::{http, port, wait};
 
-/// How long an engine may take until it answers. Two of them on two busy cores take most of a minute.
+/// Maximum time to start an engine. Two of them on two busy cores take most of a minute.
 const START_PATIENCE: Duration = Duration::from_secs(240);
 
-/// One node.
+/// One engine node.
 #[derive(Debug)]
 pub struct Node {
     name: String,
@@ -25,13 +25,13 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node of an engine, `opensearch`, `elasticsearch` or `NAME-VERSION`, that does not run yet.
+    /// A node of an engine, `opensearch`, `elasticsearch` or `NAME-VERSION`, that is not started.
     pub fn new(name: &str) -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), port::free_address());
         Self { name: name.to_owned(), folder, address, program: None }
     }
 
-    /// A node that runs and answers.
+    /// A started node that accepts writes.
     #[track_caller]
     pub fn started(name: &str) -> Self {
         let mut node = Self::new(name);
@@ -39,7 +39,7 @@ impl Node {
         node
     }
 
-    /// Where a file lies that goes over the engine's own at its next start; `settings.yml` is added to its settings.
+    /// Path of a file that replaces the engine's own at the next start. `settings.yml` is appended to its settings.
     #[track_caller]
     pub fn extra(&self, file: &str) -> PathBuf {
         let path = self.folder.path().join("extra").join(file);
@@ -52,12 +52,12 @@ impl Node {
         self.folder.path()
     }
 
-    /// Where it listens.
+    /// The node's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// As the programs are given it.
+    /// A client of the node.
     pub fn engine(&self) -> Engine {
         Engine::at(&format!("http://{}", self.address))
     }
@@ -74,7 +74,7 @@ impl Node {
         start
     }
 
-    /// Runs one of the engine's own tools, beside the node's configuration; what it printed.
+    /// Runs one of the engine's tools with the node's configuration and returns its output.
     #[track_caller]
     pub fn tool(&self, arguments: &[&str]) -> String {
         let mut tool = self.script().args(arguments).start();
@@ -82,50 +82,50 @@ impl Node {
         tool.stdout()
     }
 
-    /// Starts it without waiting.
+    /// Starts the node without waiting.
     #[track_caller]
     pub fn begin(&mut self) {
-        assert!(self.program.is_none(), "it runs already");
+        assert!(self.program.is_none(), "the node is running");
         self.program = Some(self.script().start());
     }
 
-    /// Starts it and waits until it takes writes.
+    /// Starts the node and waits until it accepts writes.
     #[track_caller]
     pub fn start(&mut self) {
         self.begin();
         let address = self.address;
-        self.wait_until("the engine takes writes", || {
+        self.wait_until("the engine accepts writes", || {
             let path = "/_cluster/health?wait_for_status=yellow&timeout=1s";
             http::try_send(address, "GET", path, &[], b"").ok().filter(|answer| answer.status == 200).map(drop)
         });
     }
 
-    /// Waits for a condition that the node brings about; panics with its words when it ends before that.
+    /// Waits for a condition. Panics with the node's output if it exits first.
     #[track_caller]
     pub fn wait_until<T>(&mut self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let program = self.program.as_mut().unwrap();
         wait::until_within(START_PATIENCE, what, || {
             if let Some(status) = program.has_ended() {
-                panic!("the engine ended with {status}: {} {}", program.stdout(), program.stderr());
+                panic!("the engine exited with {status}: {} {}", program.stdout(), program.stderr());
             }
             look()
         })
     }
 
-    /// Sends a signal to its processes.
+    /// Sends a signal to the node's processes.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         kill_process_group(self.program.as_ref().unwrap().pid(), signal).unwrap();
     }
 
-    /// Ends it in order.
+    /// Stops the node with SIGTERM.
     #[track_caller]
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
         self.program.take().unwrap().wait();
     }
 
-    /// Kills it.
+    /// Kills the node.
     #[track_caller]
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);

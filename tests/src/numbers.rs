@@ -1,5 +1,5 @@
-//! Numbered lines: a load that writes them, and a tally of what an engine holds of them, by an aggregation over the
-//! number. It stands in `status`, which the template maps as an integer.
+//! Numbered lines: a load that writes them, and a tally of those in an engine. The number is in the field `status`, which
+//! the template maps as an integer, so that an aggregation can count it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::engine::Engine;
 
-/// Buckets of one answer.
+/// Buckets per response.
 const PAGE: usize = 10_000;
 
-/// How often the load writes.
+/// Interval between the load's writes.
 const STEP: Duration = Duration::from_millis(10);
 
-/// Line `n` of a project, with its newline, as a record of the contract.
+/// Line `n` of a project: a record of the contract, with its newline.
 pub fn line(project: &str, timestamp: &str, n: u64) -> String {
     format!(
         "{{\"timestamp\":\"{timestamp}\",\"service\":\"numbers\",\"level\":\"info\",\"message\":\"line {n} of a load that \
@@ -26,7 +26,7 @@ pub fn line(project: &str, timestamp: &str, n: u64) -> String {
     )
 }
 
-/// The time as records have it.
+/// The current time in the records' format.
 pub fn now() -> String {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (days, seconds) = (since_epoch.as_secs() / 86_400, since_epoch.as_secs() % 86_400);
@@ -35,7 +35,7 @@ pub fn now() -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since_epoch.subsec_millis())
 }
 
-/// Year, month and day of a count of days since 1970-01-01.
+/// Converts days since 1970-01-01 to year, month and day.
 fn civil(mut days: u64) -> (u64, u64, u64) {
     let is_leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     let mut year = 1970;
@@ -52,7 +52,7 @@ fn civil(mut days: u64) -> (u64, u64, u64) {
     (year, month as u64 + 1, days + 1)
 }
 
-/// A thread that writes a project's lines, in order, at a rate.
+/// A thread that writes a project's lines in order at a fixed rate.
 #[derive(Debug)]
 pub struct Load {
     stopped: Arc<AtomicBool>,
@@ -61,7 +61,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts with line 0. Each piece of whole lines is given to `write`; when that fails, the load ends.
+    /// Starts with line 0. `write` gets a chunk of complete lines at a time; an error ends the load.
     pub fn start(
         project: &str,
         lines_per_second: u64,
@@ -75,8 +75,8 @@ impl Load {
             while !stop.load(Ordering::Relaxed) {
                 let due = (began.elapsed().as_millis() as u64 * lines_per_second / 1_000).min(next + lines_per_second);
                 let timestamp = now();
-                let piece: String = (next..due).map(|n| line(&project, &timestamp, n)).collect();
-                if write(piece.as_bytes()).is_err() {
+                let chunk: String = (next..due).map(|n| line(&project, &timestamp, n)).collect();
+                if write(chunk.as_bytes()).is_err() {
                     return;
                 }
                 next = next.max(due);
@@ -87,12 +87,12 @@ impl Load {
         Self { stopped, written, thread }
     }
 
-    /// How many lines are written so far.
+    /// Number of lines written so far.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Ends the load; how many lines it wrote in whole.
+    /// Stops the load and returns the number of complete lines written.
     #[track_caller]
     pub fn stop(self) -> u64 {
         self.stopped.store(true, Ordering::Relaxed);
@@ -101,15 +101,15 @@ impl Load {
     }
 }
 
-/// What an engine holds of a project's numbered lines.
+/// Counts of a project's numbered lines in an engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many documents each number has.
+    /// Number of documents by line number.
     pub counts: BTreeMap<u64, u64>,
 }
 
 impl Tally {
-    /// Asks the engine, freshly refreshed: a composite aggregation over the number, page by page.
+    /// Refreshes the engine and counts with a composite aggregation over the number, page by page.
     #[track_caller]
     pub fn of(engine: &Engine, project: &str) -> Self {
         let (status, answer) = engine.request("POST", "/app-logs-*/_refresh?ignore_unavailable=true", &Value::Null);
@@ -134,12 +134,12 @@ impl Tally {
         }
     }
 
-    /// The numbers that have more than one document.
+    /// Numbers with more than one document.
     pub fn doubled(&self) -> Vec<u64> {
         self.counts.iter().filter(|(_, count)| **count > 1).map(|(n, _)| *n).collect()
     }
 
-    /// Asserts that the engine holds the numbers `0..count`, each once, and no other.
+    /// Asserts that the engine has each number in `0..count` once, and no other.
     #[track_caller]
     pub fn assert_each_once(&self, count: u64) {
         let missing: Vec<_> = (0..count).filter(|n| !self.counts.contains_key(n)).collect();
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_those_of_the_calendar() {
+    fn days_are_converted_to_dates() {
         for (days, date) in [(0, (1970, 1, 1)), (59, (1970, 3, 1)), (11_016, (2000, 2, 29)), (20_789, (2026, 12, 2))] {
             assert_eq!(civil(days), date);
         }
@@ -163,13 +163,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "1 of 3 are missing")]
-    fn a_hole_is_seen() {
+    fn a_missing_line_is_detected() {
         Tally { counts: [(0, 1), (2, 1)].into() }.assert_each_once(3);
     }
 
     #[test]
     #[should_panic(expected = "stored twice")]
-    fn a_double_is_seen() {
+    fn a_duplicate_is_detected() {
         Tally { counts: [(0, 1), (1, 2)].into() }.assert_each_once(2);
     }
 }

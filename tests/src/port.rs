@@ -1,8 +1,7 @@
-//! Ports for programs that have to be told one.
+//! Free ports for programs that need a fixed one.
 //!
-//! They are taken from below the range that systems hand out for outgoing connections, so that no connection of
-//! another test can take one between its choice and its use; within a process none is given out twice, and processes
-//! that run side by side start at different places.
+//! They are below the ephemeral range, so that no outgoing connection of another test can use one before the program
+//! binds it. A process never returns the same port twice, and concurrent processes start at different ports.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,26 +9,26 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST: u32 = 12_000;
 const COUNT: u32 = 20_000;
 
-static GIVEN: AtomicU32 = AtomicU32::new(0);
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// An address of this machine on which nobody listens.
+/// A free loopback address.
 pub fn free_address() -> SocketAddr {
     first_free(1)
 }
 
-/// The first of two ports in a row on which nobody listens. Both are the caller's.
+/// The first of two consecutive free ports, both for the caller.
 pub fn first_of_two_free() -> u16 {
     first_free(2).port()
 }
 
-fn first_free(in_a_row: u32) -> SocketAddr {
+fn first_free(consecutive: u32) -> SocketAddr {
     for _ in 0..COUNT {
-        let given = GIVEN.fetch_add(in_a_row, Ordering::Relaxed);
-        let place = given.wrapping_add(std::process::id().wrapping_mul(311)) % COUNT;
-        let address = |step| SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(FIRST + place + step).unwrap()));
-        if (0..in_a_row).all(|step| TcpListener::bind(address(step)).is_ok()) {
+        let next = NEXT.fetch_add(consecutive, Ordering::Relaxed);
+        let offset = next.wrapping_add(std::process::id().wrapping_mul(311)) % COUNT;
+        let address = |step| SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(FIRST + offset + step).unwrap()));
+        if (0..consecutive).all(|step| TcpListener::bind(address(step)).is_ok()) {
             return address(0);
         }
     }
-    panic!("no port from {FIRST} to {} is free", FIRST + COUNT - 1);
+    panic!("no free port from {FIRST} to {}", FIRST + COUNT - 1);
 }

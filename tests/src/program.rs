@@ -1,7 +1,6 @@
-//! Starting the real programs, as they were built, in folders of their own.
+//! Starts the built programs, each in its own folder and process group, with standard output and error in files.
 //!
-//! A program runs in its own process group, with its standard output and error in files; what is still running when
-//! its [`Program`] goes out of scope is killed, with all that it started.
+//! Dropping a [`Program`] kills its process group.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,17 +15,17 @@ use tempfile::TempDir;
 
 use crate::{http, lines, wait};
 
-/// Where a program's executable is: beside the tests' own. Panics when it has not been built.
+/// The path of a program's executable, in the folder above the tests' own. Panics if it has not been built.
 #[track_caller]
 pub fn executable(name: &str) -> PathBuf {
-    // target/debug/deps/observability-… is this test.
+    // this test is target/debug/deps/observability-…
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(path.is_file(), "{} is not built: run `make test` or `make integration`", path.display());
     path
 }
 
-/// A program to be started.
+/// Builder of a [`Program`].
 #[derive(Debug)]
 pub struct Start {
     command: Command,
@@ -35,13 +34,13 @@ pub struct Start {
 }
 
 impl Start {
-    /// The program of a name, without any of the settings that the tests' own environment may hold.
+    /// A program of this workspace, with an environment cleared of the tests' own settings.
     #[track_caller]
     pub fn program(name: &str) -> Self {
         Self::at(&executable(name))
     }
 
-    /// The program of a path, as [`Start::program`].
+    /// As [`Start::program`], for the program at a path.
     #[track_caller]
     pub fn at(path: &Path) -> Self {
         let mut command = Command::new(path);
@@ -63,28 +62,28 @@ impl Start {
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Lets its standard input be a pipe that the test holds, by way of [`Program::child`], rather than empty.
+    /// Connects standard input, which is empty otherwise, to a pipe in [`Program::child`].
     #[must_use]
     pub fn piped_stdin(mut self) -> Self {
         self.command.stdin(Stdio::piped());
         self
     }
 
-    /// Lets its standard output be a pipe that the test holds, by way of [`Program::child`], rather than a file.
+    /// Connects standard output, which is a file otherwise, to a pipe in [`Program::child`].
     #[must_use]
     pub fn piped_stdout(mut self) -> Self {
         self.piped = true;
         self
     }
 
-    /// Starts it.
+    /// Starts the program.
     #[track_caller]
     pub fn start(mut self) -> Program {
         let stdout = self.folder.path().join("stdout");
@@ -95,19 +94,19 @@ impl Start {
         Program { child, folder: self.folder, ended: None }
     }
 
-    /// Starts it and waits until `GET /healthz` at the address is answered with 200.
+    /// Starts the program and waits until `GET /healthz` at the address returns 200.
     #[track_caller]
     pub fn start_healthy(self, address: SocketAddr) -> Program {
         self.start_answering(address, "/healthz")
     }
 
-    /// Starts it and waits until `GET` of the path at the address is answered with 200.
+    /// Starts the program and waits until `GET` of the path at the address returns 200.
     #[track_caller]
     pub fn start_answering(self, address: SocketAddr, path: &str) -> Program {
         let mut program = self.start();
-        wait::until("the program answers", || {
+        wait::until("the program responds", || {
             if let Some(status) = program.has_ended() {
-                panic!("it ended with {status} while starting: {}", program.stderr());
+                panic!("the program exited with {status} while starting: {}", program.stderr());
             }
             http::try_send(address, "GET", path, &[], b"").ok().filter(|answer| answer.status == 200)
         });
@@ -115,7 +114,7 @@ impl Start {
     }
 }
 
-/// A program that was started.
+/// A started program.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -124,41 +123,41 @@ pub struct Program {
 }
 
 impl Program {
-    /// The process.
+    /// The child process.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// What it wrote to its standard output so far.
+    /// The standard output so far.
     #[track_caller]
     pub fn stdout(&self) -> String {
         String::from_utf8(std::fs::read(self.folder.path().join("stdout")).unwrap()).unwrap()
     }
 
-    /// What it wrote to its standard error so far.
+    /// The standard error so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.folder.path().join("stderr")).unwrap()).into_owned()
     }
 
-    /// The JSON lines that it wrote to its standard output so far.
+    /// The complete JSON lines on standard output so far.
     #[track_caller]
     pub fn lines(&self) -> Vec<Value> {
-        lines::parse_ended(&self.stdout())
+        lines::parse_complete(&self.stdout())
     }
 
-    /// Sends the program itself a signal.
+    /// Sends a signal to the program, but not to its children.
     pub fn signal(&self, signal: Signal) {
         if self.ended.is_none() {
             kill_process(self.pid(), signal).unwrap();
         }
     }
 
-    /// Its exit status, if it ended.
+    /// The exit status, if the program has exited.
     pub fn has_ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().unwrap();
@@ -166,28 +165,28 @@ impl Program {
         self.ended
     }
 
-    /// Waits for its end.
+    /// Waits for the program to exit.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let folder = self.folder.path().join("stderr");
-        wait::until(&format!("the program ends; its words are in {}", folder.display()), || self.has_ended())
+        wait::until(&format!("the program exits; its output is in {}", folder.display()), || self.has_ended())
     }
 
-    /// Waits for its end; the exit code it returned. Panics when a signal ended it.
+    /// Waits for the program to exit and returns its exit code. Panics if a signal ended it.
     #[track_caller]
     pub fn exit_code(&mut self) -> i32 {
         let status = self.wait();
         status.code().unwrap_or_else(|| panic!("ended by signal {:?}: {}", status.signal(), self.stderr()))
     }
 
-    /// Asks it to end with SIGTERM and waits; the exit code.
+    /// Stops the program with SIGTERM and returns its exit code.
     #[track_caller]
     pub fn stop(&mut self) -> i32 {
         self.signal(Signal::TERM);
         self.exit_code()
     }
 
-    /// Kills it without a chance to do anything about it, and waits.
+    /// Kills the program with SIGKILL and waits for its end.
     #[track_caller]
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
@@ -200,10 +199,10 @@ impl Drop for Program {
         if std::thread::panicking() {
             eprintln!("-- standard error of process {}:\n{}", self.child.id(), self.stderr());
         }
-        // The group stays until its last member ends, so its id can't be another's while the child is not waited for.
+        // until the child is waited for, its process group id cannot be reused
         if self.has_ended().is_none() {
-            let _gone = kill_process_group(self.pid(), Signal::KILL);
-            let _gone = self.child.wait();
+            let _ignored = kill_process_group(self.pid(), Signal::KILL);
+            let _ignored = self.child.wait();
         }
     }
 }

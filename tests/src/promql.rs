@@ -1,49 +1,49 @@
-//! What a PromQL expression asks for: the series it selects, and the labels by which it groups and joins them.
+//! Parses PromQL expressions into the series they select and the labels they group and join by.
 
 use std::collections::BTreeSet;
 
 use promql_parser::parser::{self, BinModifier, Expr, LabelModifier, VectorSelector};
 
-/// What an expression asks for.
+/// The selectors and groupings of an expression.
 #[derive(Debug, Default)]
-pub struct Asked {
-    /// Each selector as it stands, without range and offset.
+pub struct Expression {
+    /// Every selector, without range and offset.
     pub selectors: Vec<Selector>,
-    /// Labels that are grouped by, joined on or brought over.
+    /// Labels in `by`, `without`, `on`, `ignoring` and `group_…` clauses.
     pub groupings: Vec<Grouping>,
 }
 
 /// A selector.
 #[derive(Debug)]
 pub struct Selector {
-    /// The metric's name.
+    /// Name of the metric.
     pub metric: String,
-    /// The selector as PromQL.
+    /// The selector in PromQL.
     pub text: String,
-    /// The labels that it matches.
+    /// Labels with a matcher.
     pub labels: BTreeSet<String>,
 }
 
-/// A label that at least one of some metrics has to have.
+/// A label that at least one of these metrics must have.
 #[derive(Debug)]
 pub struct Grouping {
     /// The label.
     pub label: String,
-    /// The metrics beneath.
+    /// Metrics in the operand.
     pub metrics: BTreeSet<String>,
 }
 
-/// Reads an expression; panics when it is none.
+/// Parses an expression. Panics if it is invalid.
 #[track_caller]
-pub fn parse(expression: &str) -> Asked {
+pub fn parse(expression: &str) -> Expression {
     let tree = parser::parse(expression).unwrap_or_else(|error| panic!("{error}: {expression}"));
-    let mut asked = Asked::default();
-    asked.walk(&tree);
-    asked
+    let mut parsed = Expression::default();
+    parsed.walk(&tree);
+    parsed
 }
 
-impl Asked {
-    /// Notes what a subtree asks for; the metrics in it.
+impl Expression {
+    /// Collects from a subtree and returns the metrics in it.
     fn walk(&mut self, tree: &Expr) -> BTreeSet<String> {
         match tree {
             Expr::Aggregate(aggregate) => {
@@ -71,7 +71,7 @@ impl Asked {
     }
 
     fn select(&mut self, selector: &VectorSelector) -> BTreeSet<String> {
-        let metric = selector.name.clone().expect("a selector without a metric's name");
+        let metric = selector.name.clone().expect("every selector must name a metric");
         assert!(selector.matchers.or_matchers.is_empty(), "{selector}: write the alternatives as a regular expression");
         let labels = selector.matchers.matchers.iter().map(|matcher| matcher.name.clone()).collect();
         let plain = VectorSelector { offset: None, at: None, ..selector.clone() };
@@ -84,8 +84,8 @@ impl Asked {
             self.group(&on.labels, left);
             self.group(&on.labels, right);
         }
-        if let Some(brought) = modifier.card.labels() {
-            self.group(&brought.labels, &left.union(right).cloned().collect());
+        if let Some(included) = modifier.card.labels() {
+            self.group(&included.labels, &left.union(right).cloned().collect());
         }
     }
 
@@ -100,15 +100,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selectors_and_groupings_are_found_wherever_they_stand() {
-        let asked = parse(
+    fn selectors_and_groupings_are_found_at_any_depth() {
+        let parsed = parse(
             r#"topk(3, sum by (a) (rate(m{x="1", y!~"2.."}[5m] offset 1h)))
                / on (b) group_left (c) (n > bool 0) or max_over_time((-o)[10m:1m]) and absent(p{z=""})"#,
         );
-        let texts: Vec<_> = asked.selectors.iter().map(|selector| selector.text.as_str()).collect();
+        let texts: Vec<_> = parsed.selectors.iter().map(|selector| selector.text.as_str()).collect();
         assert_eq!(texts, [r#"m{x="1",y!~"2.."}"#, "n", "o", r#"p{z=""}"#]);
-        assert_eq!(asked.selectors[0].labels, ["x".to_owned(), "y".to_owned()].into());
-        let groupings: Vec<_> = asked
+        assert_eq!(parsed.selectors[0].labels, ["x".to_owned(), "y".to_owned()].into());
+        let groupings: Vec<_> = parsed
             .groupings
             .iter()
             .map(|grouping| (grouping.label.as_str(), grouping.metrics.iter().map(String::as_str).collect::<Vec<_>>()))
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_promql_is_refused() {
+    fn invalid_promql_is_rejected() {
         for text in ["sum by (a", "rate(m[$__rate_interval])", "{x=\"1\"}", "m[5m"] {
             assert!(std::panic::catch_unwind(|| parse(text)).is_err(), "{text}");
         }

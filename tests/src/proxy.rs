@@ -1,5 +1,5 @@
-//! A bad network: a proxy before an engine that resets connections, delays and cuts what goes either way. A seed decides
-//! which connection has which fault, and after how many bytes.
+//! A proxy in front of an engine that simulates a bad network: it resets connections, delays responses and truncates
+//! them. A seed determines the fault of each connection, and after how many bytes it occurs.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,51 +12,53 @@ use socket2::SockRef;
 
 use crate::random::Random;
 
-/// What a connection suffers.
+/// Fault of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// It is reset once so many bytes of requests have passed.
+    /// Resets the connection after this many bytes of requests.
     ResetRequest(u64),
-    /// It is reset once so many bytes of answers have passed.
-    ResetAnswer(u64),
-    /// It ends in order once so many bytes of answers have passed: a body that is cut.
-    CutAnswer(u64),
-    /// Answers are held back for so many milliseconds.
+    /// Resets the connection after this many bytes of responses.
+    ResetResponse(u64),
+    /// Closes the connection after this many bytes of responses, which truncates a body.
+    TruncateResponse(u64),
+    /// Delays responses by this many milliseconds.
     Delay(u64),
 }
 
-/// The names of the faults, in the order in which [`Proxy::counts`] has them.
-pub const FAULTS: [&str; 5] = ["passed", "reset in a request", "reset in an answer", "cut in an answer", "delayed"];
+/// Names of the faults, in the order of [`Proxy::counts`].
+pub const FAULTS: [&str; 5] =
+    ["without fault", "reset in a request", "reset in a response", "truncated in a response", "delayed"];
 
 impl Fault {
-    fn place(self) -> usize {
+    fn index(self) -> usize {
         match self {
             Self::None => 0,
             Self::ResetRequest(_) => 1,
-            Self::ResetAnswer(_) => 2,
-            Self::CutAnswer(_) => 3,
+            Self::ResetResponse(_) => 2,
+            Self::TruncateResponse(_) => 3,
             Self::Delay(_) => 4,
         }
     }
 
-    /// A fault of some kind. Where it strikes is spread over sizes as a load of a few hundred KB a second has them.
+    /// A random fault. The byte counts are powers of two, in the range of request and response sizes of a load of a few
+    /// hundred KB per second.
     fn any(random: &mut Random, delay_max_ms: u64) -> Self {
-        let few = |random: &mut Random, most: u64| 1 << random.within(0..most);
+        let bytes = |random: &mut Random, max_log2: u64| 1 << random.within(0..max_log2);
         match random.within(0..4) {
-            0 => Self::ResetRequest(few(random, 19)),
-            1 => Self::ResetAnswer(few(random, 14)),
-            2 => Self::CutAnswer(few(random, 14)),
+            0 => Self::ResetRequest(bytes(random, 19)),
+            1 => Self::ResetResponse(bytes(random, 14)),
+            2 => Self::TruncateResponse(bytes(random, 14)),
             _ => Self::Delay(random.within(0..delay_max_ms)),
         }
     }
 }
 
-/// A proxy that runs.
+/// A running proxy.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens.
+    /// The proxy's address.
     pub address: SocketAddr,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -67,13 +69,13 @@ struct Shared {
     upstream: SocketAddr,
     random: Mutex<Random>,
     delay_max_ms: u64,
-    is_bad: AtomicBool,
-    is_over: AtomicBool,
+    has_faults: AtomicBool,
+    is_stopping: AtomicBool,
     counts: [AtomicU64; 5],
 }
 
 impl Proxy {
-    /// Listens before `upstream`. Faults are as the seed decides, until [`Proxy::mend`].
+    /// Starts a proxy to `upstream`. The seed determines the faults until [`Proxy::stop_faults`].
     pub fn start(upstream: SocketAddr, seed: u64, delay_max_ms: u64) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -81,14 +83,14 @@ impl Proxy {
             upstream,
             random: Mutex::new(Random::new(seed)),
             delay_max_ms,
-            is_bad: AtomicBool::new(true),
-            is_over: AtomicBool::new(false),
+            has_faults: AtomicBool::new(true),
+            is_stopping: AtomicBool::new(false),
             counts: Default::default(),
         });
         let accepting = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                if accepting.is_over.load(Ordering::Relaxed) {
+                if accepting.is_stopping.load(Ordering::Relaxed) {
                     return;
                 }
                 let shared = Arc::clone(&accepting);
@@ -98,20 +100,20 @@ impl Proxy {
         Self { address, shared, thread: Some(thread) }
     }
 
-    /// From now on connections are good.
-    pub fn mend(&self) {
-        self.shared.is_bad.store(false, Ordering::Relaxed);
+    /// Serves further connections without faults.
+    pub fn stop_faults(&self) {
+        self.shared.has_faults.store(false, Ordering::Relaxed);
     }
 
-    /// How many connections had each of [`FAULTS`].
+    /// Number of connections with each of [`FAULTS`].
     pub fn counts(&self) -> [u64; 5] {
-        std::array::from_fn(|place| self.shared.counts[place].load(Ordering::Relaxed))
+        std::array::from_fn(|index| self.shared.counts[index].load(Ordering::Relaxed))
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::Relaxed);
+        self.shared.is_stopping.store(true, Ordering::Relaxed);
         let _wakes_it = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
             let _ended = thread.join();
@@ -122,13 +124,13 @@ impl Drop for Proxy {
 impl Shared {
     fn serve(&self, client: &TcpStream) {
         let Ok(server) = TcpStream::connect(self.upstream) else { return };
-        let is_bad = self.is_bad.load(Ordering::Relaxed);
-        let fault = if is_bad { Fault::any(&mut self.random.lock().unwrap(), self.delay_max_ms) } else { Fault::None };
-        self.counts[fault.place()].fetch_add(1, Ordering::Relaxed);
-        let (request_limit, answer_limit) = match fault {
+        let has_faults = self.has_faults.load(Ordering::Relaxed);
+        let fault = if has_faults { Fault::any(&mut self.random.lock().unwrap(), self.delay_max_ms) } else { Fault::None };
+        self.counts[fault.index()].fetch_add(1, Ordering::Relaxed);
+        let (request_limit, response_limit) = match fault {
             Fault::ResetRequest(bytes) => (Some(bytes), None),
-            Fault::ResetAnswer(bytes) | Fault::CutAnswer(bytes) => (None, Some(bytes)),
-            // One that is slow for ever would be all there is.
+            Fault::ResetResponse(bytes) | Fault::TruncateResponse(bytes) => (None, Some(bytes)),
+            // without a limit all connections would end up slow
             Fault::Delay(_) => (None, Some(4_096)),
             Fault::None => (None, None),
         };
@@ -137,9 +139,9 @@ impl Shared {
             _ => Duration::ZERO,
         };
         let end = || {
-            let is_reset = matches!(fault, Fault::ResetRequest(_) | Fault::ResetAnswer(_));
+            let is_reset = matches!(fault, Fault::ResetRequest(_) | Fault::ResetResponse(_));
             if is_reset {
-                // What is closed then, by the end of this function, is reset.
+                // the close at the end of this function then resets the connection
                 let _set = SockRef::from(client).set_linger(Some(Duration::ZERO));
             }
             let how = if is_reset { Shutdown::Read } else { Shutdown::Both };
@@ -147,31 +149,31 @@ impl Shared {
         };
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let _over = carry(client, &server, request_limit, Duration::ZERO);
+                let _ended = copy(client, &server, request_limit, Duration::ZERO);
                 match request_limit {
                     Some(_) => end(),
                     None => drop(server.shutdown(Shutdown::Write)),
                 }
             });
-            let _over = carry(&server, client, answer_limit, delay);
+            let _ended = copy(&server, client, response_limit, delay);
             end();
         });
     }
 }
 
-/// Copies until the end, or until so many bytes have passed.
-fn carry(mut from: &TcpStream, mut to: &TcpStream, limit: Option<u64>, delay: Duration) -> io::Result<()> {
-    let mut left = limit.unwrap_or(u64::MAX);
+/// Copies until the end of the stream or the limit in bytes.
+fn copy(mut from: &TcpStream, mut to: &TcpStream, limit: Option<u64>, delay: Duration) -> io::Result<()> {
+    let mut remaining = limit.unwrap_or(u64::MAX);
     let mut buffer = vec![0; 16 * 1024];
-    while left > 0 {
-        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+    while remaining > 0 {
+        let wanted = buffer.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
         let got = from.read(&mut buffer[..wanted])?;
         if got == 0 {
             return Ok(());
         }
         std::thread::sleep(delay);
         to.write_all(&buffer[..got])?;
-        left -= got as u64;
+        remaining -= got as u64;
     }
     Ok(())
 }

@@ -1,25 +1,25 @@
-//! Randomness that a seed decides.
+//! A seeded random number generator.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Numbers that look random: `SplitMix64`.
+/// The `SplitMix64` generator.
 #[derive(Clone, Debug)]
 pub struct Random {
     state: u64,
 }
 
 impl Random {
-    /// From a seed.
+    /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// A seed that is another one each time.
+    /// A new seed, from the current time.
     pub fn any_seed() -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 % 1_000_000_007
     }
 
-    /// Any number.
+    /// The next number.
     pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;
@@ -28,7 +28,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number of the range.
+    /// A number within the range.
     pub fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
         range.start + self.number() % (range.end - range.start)
     }

@@ -1,4 +1,4 @@
-//! A wire between a client and a server that a test cuts for real, and that keeps what the client said.
+//! A TCP relay between a client and a server. A test can cut its connections and read the bytes that clients sent.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A relay that runs; it ends, and all its connections, when this goes out of scope.
+/// A running relay. Dropping it closes all its connections.
 #[derive(Debug)]
 pub struct Relay {
-    /// Where it listens.
+    /// The relay's address.
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
     thread: Option<JoinHandle<()>>,
@@ -19,13 +19,13 @@ pub struct Relay {
 struct State {
     /// Both ends of each connection.
     open: Vec<TcpStream>,
-    said: Vec<u8>,
+    received: Vec<u8>,
     is_down: bool,
-    is_over: bool,
+    is_stopping: bool,
 }
 
 impl Relay {
-    /// A relay to a server.
+    /// Starts a relay to a server.
     #[track_caller]
     pub fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -33,22 +33,22 @@ impl Relay {
         let shared = state.clone();
         let thread = std::thread::spawn(move || {
             for client in listener.incoming().filter_map(Result::ok) {
-                if lock(&shared).is_over {
+                if lock(&shared).is_stopping {
                     break;
                 }
-                // A client that can't be connected goes as one whose server is not there.
-                let _gone = connect(client, server, &shared);
+                // an unreachable server closes the client's connection
+                let _closed = connect(client, server, &shared);
             }
         });
         Self { address, state, thread: Some(thread) }
     }
 
-    /// Cuts all connections that there are; new ones are let through.
+    /// Closes all open connections. New ones are accepted.
     pub fn cut(&self) {
         cut(&mut lock(&self.state));
     }
 
-    /// Cuts all connections, and every new one too as long as it is down.
+    /// Closes all connections, and every new one while the relay is down.
     pub fn set_down(&self, is_down: bool) {
         let mut state = lock(&self.state);
         state.is_down = is_down;
@@ -57,27 +57,27 @@ impl Relay {
         }
     }
 
-    /// What clients said so far.
-    pub fn said(&self) -> String {
-        String::from_utf8_lossy(&lock(&self.state).said).into_owned()
+    /// The bytes received from clients so far.
+    pub fn received(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.state).received).into_owned()
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
         let mut state = lock(&self.state);
-        state.is_over = true;
+        state.is_stopping = true;
         cut(&mut state);
         drop(state);
-        // Wakes it up.
-        let _gone = TcpStream::connect(self.address);
-        let _gone = self.thread.take().map(JoinHandle::join);
+        // wake the thread up
+        let _connected = TcpStream::connect(self.address);
+        let _joined = self.thread.take().map(JoinHandle::join);
     }
 }
 
 fn cut(state: &mut State) {
     for end in state.open.drain(..) {
-        let _gone = end.shutdown(Shutdown::Both);
+        let _closed = end.shutdown(Shutdown::Both);
     }
 }
 
@@ -90,22 +90,23 @@ fn connect(client: TcpStream, server: SocketAddr, state: &Arc<Mutex<State>>) -> 
     shared.open.extend([client.try_clone()?, server.try_clone()?]);
     drop(shared);
     let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
-    let keep = state.clone();
-    std::thread::spawn(move || pass(from_client, to_server, |bytes| lock(&keep).said.extend_from_slice(bytes)));
-    std::thread::spawn(move || pass(server, client, |_| {}));
+    let recorder = state.clone();
+    let record = move |bytes: &[u8]| lock(&recorder).received.extend_from_slice(bytes);
+    std::thread::spawn(move || forward(from_client, to_server, record));
+    std::thread::spawn(move || forward(server, client, |_| {}));
     Ok(())
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, see: impl Fn(&[u8])) {
+fn forward(mut from: TcpStream, mut to: TcpStream, record: impl Fn(&[u8])) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
-        see(&bytes[..length]);
+        record(&bytes[..length]);
         if to.write_all(&bytes[..length]).is_err() {
             break;
         }
     }
-    let _gone = from.shutdown(Shutdown::Both);
-    let _gone = to.shutdown(Shutdown::Both);
+    let _closed = from.shutdown(Shutdown::Both);
+    let _closed = to.shutdown(Shutdown::Both);
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

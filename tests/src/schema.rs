@@ -1,16 +1,16 @@
-//! The contract of a log record, as its schema file says it.
+//! Validates log records against the schema of the contract.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-/// Root of the repository.
+/// The repository's root.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Where the contracts stand.
+/// The folder of the contracts.
 pub fn contracts() -> PathBuf {
     repository().join("specs/003-improve-observability-prometheus/contracts")
 }
@@ -21,12 +21,12 @@ static LOG_RECORD: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     jsonschema::options().should_validate_formats(true).build(&serde_json::from_str(&text).unwrap()).unwrap()
 });
 
-/// What is wrong with a line by the log record's schema; empty when nothing is.
+/// The violations of the log record's schema in a line.
 pub fn log_record_errors(line: &Value) -> Vec<String> {
     LOG_RECORD.iter_errors(line).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
-/// Panics when a line does not meet the log record's schema.
+/// Panics if a line violates the log record's schema.
 #[track_caller]
 pub fn assert_log_record(line: &Value) {
     let errors = log_record_errors(line);

@@ -1,12 +1,12 @@
-//! Reading a scrape: the Prometheus text format (version 0.0.4), strictly enough to notice what Prometheus would refuse.
+//! Parses the Prometheus text format (version 0.0.4), strictly enough to detect what Prometheus would reject.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::http;
 
-/// Of a shipper: what was read, and where it all is.
-const ACCOUNTS: [&str; 6] = [
+/// The metrics of the shipper's accounting: lines read, then their outcomes.
+const ACCOUNTING: [&str; 6] = [
     "shipper_lines_read_total",
     "shipper_lines_stored_total",
     "shipper_lines_already_stored_total",
@@ -18,27 +18,27 @@ const ACCOUNTS: [&str; 6] = [
 /// One scrape.
 #[derive(Debug, Default)]
 pub struct Scrape {
-    /// Every sample in its order.
+    /// All samples in order.
     pub samples: Vec<Sample>,
-    /// The `# HELP` of each family.
+    /// `# HELP` by family.
     pub help: BTreeMap<String, String>,
-    /// The `# TYPE` of each family.
+    /// `# TYPE` by family.
     pub types: BTreeMap<String, String>,
 }
 
 /// One sample.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Its name, with `_bucket`, `_sum` or `_count` for a histogram's.
+    /// Name, with the suffix `_bucket`, `_sum` or `_count` for histograms.
     pub name: String,
-    /// Its labels.
+    /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Its value.
+    /// Value.
     pub value: f64,
 }
 
 impl Scrape {
-    /// Scrapes `/metrics`; panics when the answer is not Prometheus text, or is a shipper's whose books do not balance.
+    /// Scrapes `/metrics`. Panics if the response is not in the Prometheus format, or a shipper's accounting does not hold.
     #[track_caller]
     pub fn of(address: SocketAddr) -> Self {
         let answer = http::get(address, "/metrics");
@@ -46,35 +46,35 @@ impl Scrape {
         let kind = answer.header("content-type").unwrap_or_default();
         assert!(kind.starts_with("text/plain") && kind.contains("version=0.0.4"), "Content-Type: {kind}");
         let scrape = Self::parse(answer.text());
-        scrape.assert_books_balance();
+        scrape.assert_accounting_holds();
         scrape
     }
 
-    /// `read = stored + already stored + dead-lettered + lost + waiting`, which a shipper's scrape must show whenever it is
-    /// taken. Of another program's there is nothing to say.
+    /// Asserts the accounting equation, which holds in every scrape of a shipper:
+    /// `read = stored + already_stored + dead_lettered + dropped + pending`. Other programs pass.
     #[track_caller]
-    pub fn assert_books_balance(&self) {
-        let [read, rest @ ..] = ACCOUNTS.map(|name| self.all(name, &[]).map(|sample| sample.value).collect::<Vec<_>>());
+    pub fn assert_accounting_holds(&self) {
+        let [read, rest @ ..] = ACCOUNTING.map(|name| self.all(name, &[]).map(|sample| sample.value).collect::<Vec<_>>());
         if read.is_empty() {
             return;
         }
-        assert!(read.len() == 1 && rest.iter().all(|found| found.len() == 1), "not one each: {ACCOUNTS:?}");
+        assert!(read.len() == 1 && rest.iter().all(|found| found.len() == 1), "expected one sample of each: {ACCOUNTING:?}");
         let rest: Vec<_> = rest.into_iter().flatten().collect();
         assert_eq!(
             read[0],
             rest.iter().sum::<f64>(),
             "read is not the sum of {rest:?}, which are {:?}",
-            &ACCOUNTS[1..]
+            &ACCOUNTING[1..]
         );
         assert_eq!(self.metric("shipper_accounting_errors", &[]), 0.0);
     }
 
-    /// Reads a scrape; panics when Prometheus would refuse it or keep only part of it.
+    /// Parses a scrape. Panics if Prometheus would reject it or drop part of it.
     #[track_caller]
     pub fn parse(text: &str) -> Self {
         let mut scrape = Self::default();
         let mut seen = BTreeSet::new();
-        assert!(text.ends_with('\n'), "the last line has no end");
+        assert!(text.ends_with('\n'), "the last line has no newline");
         for line in text.lines().filter(|line| !line.is_empty()) {
             if let Some(comment) = line.strip_prefix("# ") {
                 let mut words = comment.splitn(3, ' ');
@@ -84,17 +84,17 @@ impl Scrape {
                     Some("TYPE") => scrape.types.insert(family.to_owned(), rest.to_owned()),
                     _ => None,
                 };
-                assert!(known.is_none(), "twice: {line}");
+                assert!(known.is_none(), "duplicate: {line}");
             } else {
-                let sample = parse_sample(line).unwrap_or_else(|| panic!("not a sample: {line}"));
-                assert!(seen.insert((sample.name.clone(), sample.labels.clone())), "twice: {line}");
+                let sample = parse_sample(line).unwrap_or_else(|| panic!("invalid sample: {line}"));
+                assert!(seen.insert((sample.name.clone(), sample.labels.clone())), "duplicate: {line}");
                 scrape.samples.push(sample);
             }
         }
         scrape
     }
 
-    /// All samples of a name whose labels include those given.
+    /// All samples with this name and at least these labels.
     pub fn all<'a, 'q>(
         &'a self,
         name: &'q str,
@@ -106,13 +106,13 @@ impl Scrape {
         })
     }
 
-    /// The sum over the samples of a name whose labels include those given; 0 where there is none, as Prometheus'
+    /// The sum of the samples with this name and at least these labels; 0 if there are none, as in
     /// `sum(…) or vector(0)`.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.all(name, labels).fold(0.0, |sum, sample| sum + sample.value)
     }
 
-    /// The values of one label over all samples of a name.
+    /// The values of a label in all samples with this name.
     pub fn label_values<'a>(&'a self, name: &str, label: &str) -> BTreeSet<&'a str> {
         self.all(name, &[]).filter_map(|sample| sample.labels.get(label)).map(String::as_str).collect()
     }
@@ -144,13 +144,13 @@ fn parse_sample(line: &str) -> Option<Sample> {
     (!name.is_empty() && name_is_valid).then(|| Sample { name: name.to_owned(), labels, value })
 }
 
-/// Reads a label's value up to its closing quote; returns it and what follows the quote.
+/// Parses a label value up to its closing quote. Returns the value and the text after the quote.
 fn unescape(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
     loop {
         match characters.next()? {
-            (place, '"') => return Some((value, &text[place + 1..])),
+            (index, '"') => return Some((value, &text[index + 1..])),
             (_, '\\') => value.push(match characters.next()?.1 {
                 'n' => '\n',
                 escaped @ ('\\' | '"') => escaped,
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_are_read_and_summed() {
+    fn samples_are_parsed_and_summed() {
         let scrape = Scrape::parse(
             "# HELP a what it is\n# TYPE a counter\na{x=\"1\",y=\"q\\\"\\\\\\n}\"} 2\na{x=\"2\",y=\"\"} 3.5\nb 1e3\nc{le=\"+Inf\"} +Inf\n",
         );
@@ -180,34 +180,34 @@ mod tests {
     }
 
     #[test]
-    fn what_prometheus_refuses_is_refused() {
+    fn what_prometheus_rejects_is_rejected() {
         for text in ["a 1\na 2\n", "a{x=\"1\n", "1a 2\n", "a\n", "a x\n", "a 1", "# TYPE a counter\n# TYPE a gauge\n"] {
             assert!(std::panic::catch_unwind(|| Scrape::parse(text)).is_err(), "{text:?}");
         }
     }
 
-    fn of_a_shipper(counts: [u64; 6]) -> Scrape {
-        let samples = ACCOUNTS.iter().zip(counts).map(|(name, count)| format!("{name} {count}\n"));
+    fn shipper_scrape(counts: [u64; 6]) -> Scrape {
+        let samples = ACCOUNTING.iter().zip(counts).map(|(name, count)| format!("{name} {count}\n"));
         Scrape::parse(&samples.collect::<String>())
     }
 
     #[test]
-    fn books_that_balance_are_taken() {
-        of_a_shipper([15, 1, 2, 3, 4, 5]).assert_books_balance();
-        Scrape::parse("request_count 1\n").assert_books_balance();
+    fn accounting_that_holds_is_accepted() {
+        shipper_scrape([15, 1, 2, 3, 4, 5]).assert_accounting_holds();
+        Scrape::parse("request_count 1\n").assert_accounting_holds();
     }
 
     #[test]
     #[should_panic(expected = "read is not the sum")]
-    fn books_that_do_not_are_not() {
-        of_a_shipper([15, 1, 2, 3, 4, 6]).assert_books_balance();
+    fn a_wrong_sum_is_detected() {
+        shipper_scrape([15, 1, 2, 3, 4, 6]).assert_accounting_holds();
     }
 
     #[test]
-    #[should_panic(expected = "not one each")]
-    fn nor_are_those_with_an_account_too_few() {
-        let mut scrape = of_a_shipper([10, 1, 2, 3, 4, 0]);
+    #[should_panic(expected = "expected one sample of each")]
+    fn a_missing_metric_is_detected() {
+        let mut scrape = shipper_scrape([10, 1, 2, 3, 4, 0]);
         scrape.samples.pop();
-        scrape.assert_books_balance();
+        scrape.assert_accounting_holds();
     }
 }

@@ -1,20 +1,20 @@
-//! Waiting for a condition, bounded. No test sleeps for a fixed time to be right.
+//! Bounded waiting for conditions. No test relies on a fixed sleep.
 
 use std::time::{Duration, Instant};
 
-/// How long a condition may take by default. Generous, since it is only used up by a failure.
+/// Default timeout. It is generous, because only a failure uses it up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at.
+/// Polling interval.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Polls until `look` finds something and returns it; panics with `what` when it finds nothing within [`PATIENCE`].
+/// Polls until `look` returns a value, and returns it. Panics with `what` after [`PATIENCE`].
 #[track_caller]
 pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     until_within(PATIENCE, what, look)
 }
 
-/// As [`until`], with its own limit, for what has to happen within a time.
+/// As [`until`], with another timeout.
 #[track_caller]
 pub fn until_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
@@ -27,7 +27,7 @@ pub fn until_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Op
     }
 }
 
-/// As [`until`], for what can say why it is not there yet; the last reason is in the panic.
+/// As [`until`], for conditions that return a reason while they do not hold. The panic has the last reason.
 #[track_caller]
 pub fn until_ok<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + PATIENCE;
