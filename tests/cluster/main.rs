@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use observability_tests::books::Watch;
+use observability_tests::accounting::Watch;
 use observability_tests::node::Node;
 use observability_tests::numbers::{Load, Tally};
 use observability_tests::program::Start;
@@ -68,7 +68,7 @@ fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
         .args(["--admin-listen", &admin.to_string(), "--file"])
         .arg(&file)
         .start_healthy(admin);
-    let books = Watch::of(admin);
+    let accounting = Watch::start(admin);
     let began = Instant::now();
     let load = Load::start(&project, LINES_PER_SECOND, move |lines| log.write_all(lines));
     // Hosts are known once the bootstrap is done.
@@ -95,7 +95,7 @@ fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
         let read = scrape.metric("shipper_lines_read_total", &[]) >= lines as f64;
         (read && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(())
     });
-    books.end();
+    accounting.stop();
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     verify(&to, &folder.path().join("state"));
     Tally::of(&nodes[0].engine(), &project).assert_each_once(lines);

@@ -139,7 +139,7 @@ impl Trial {
         let file = self.folder.path().join("refused.log");
         fs::write(&file, format!("{REFUSED}\n{}", line("refused", &now(), 0))).unwrap();
         let (mut run, admin) = self.following(&self.state("refused"), &file);
-        let scrape = wait::until("both lines are disposed of", || {
+        let scrape = wait::until("both lines have their outcome", || {
             let scrape = Scrape::of(admin);
             let done = scrape.metric("shipper_lines_read_total", &[]) == 2.0
                 && scrape.metric("shipper_lines_pending", &[]) == 0.0;

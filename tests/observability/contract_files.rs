@@ -1,9 +1,9 @@
-//! The files that exist once and are reached by more than one path.
+//! Files that exist once and are linked from `specs/`.
 
 use observability_tests::schema::repository;
 
 #[test]
-fn specs_lead_to_the_one_copy_of_each_file() {
+fn links_under_specs_resolve_to_the_only_copy_of_each_file() {
     let specs = repository().join("specs/003-improve-observability-prometheus");
     for (link, file) in [
         ("elasticsearch/ingest-pipeline.json", "infra/elasticsearch/ingest-pipeline.json"),

@@ -1,5 +1,4 @@
-//! Tests across programs, started for real on free ports, side by side. README.md beside this file says how to run
-//! them.
+//! Tests across programs, which run in parallel on free ports. README.md in this folder describes how to run them.
 
 #![allow(clippy::unwrap_used)]
 

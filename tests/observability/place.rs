@@ -1,4 +1,4 @@
-//! Where lines are carried to, and ways to write them and to look for them there.
+//! The stores that tests ship lines to, with helpers to write and find lines.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A store that lines are carried to, and how a test looks into it.
+/// A store to ship lines to.
 pub(crate) enum Place {
-    /// An engine; `true` when it has ingest processors.
+    /// An engine, and whether it has ingest processors.
     Engine(Engine, bool),
     /// The embedded store in this folder.
     Embedded(TempDir),
@@ -35,7 +35,7 @@ impl Place {
         Self::Embedded(tempfile::tempdir().unwrap())
     }
 
-    /// As `--to` and `STORE` name it.
+    /// The value of `--to` and `STORE`.
     pub(crate) fn target(&self) -> String {
         match self {
             Self::Engine(engine, _) => engine.url.clone(),
@@ -43,7 +43,7 @@ impl Place {
         }
     }
 
-    /// The shipper, with a subcommand and the options that carry lines here.
+    /// A subcommand of the shipper with the options for this store.
     pub(crate) fn shipper(&self, subcommand: &str, state: &Path) -> Start {
         let start = Start::program("shipper").args(subcommand.split(' '));
         let start = start.args(["--to", &self.target(), "--state-dir"]).arg(state);
@@ -53,7 +53,7 @@ impl Place {
         }
     }
 
-    /// A service that answers from this store; what it writes itself is not carried anywhere.
+    /// Starts a log explorer over this store. Its own log lines are not shipped.
     pub(crate) fn explorer(&self) -> Explorer {
         let address = port::free_address();
         let start = Start::program("backend").env("LISTEN", address.to_string()).env("STORE", self.target());
@@ -61,14 +61,14 @@ impl Place {
     }
 }
 
-/// The reference service as a way to look into a store.
+/// A log explorer that reads a store.
 pub(crate) struct Explorer {
     _program: Program,
     address: SocketAddr,
 }
 
 impl Explorer {
-    /// All lines of a request that has few.
+    /// All lines of a request that fits in one response.
     pub(crate) fn request(&self, request_id: &str) -> Vec<Value> {
         let answer = http::get(self.address, &format!("/api/requests/{request_id}"));
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -92,12 +92,12 @@ impl Explorer {
     }
 }
 
-/// The lines of a search's answer.
+/// The lines in a search response.
 pub(crate) fn found_lines(answer: &Value) -> &[Value] {
     answer["lines"].as_array().unwrap_or_else(|| panic!("{answer}"))
 }
 
-/// A word that no other test and no earlier run uses.
+/// A unique name that no other test or earlier run uses.
 pub(crate) fn mark(what: &str) -> String {
     format!("{what}-{}", uuid::Uuid::new_v4().simple())
 }
@@ -106,7 +106,7 @@ pub(crate) fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap()
 }
 
-/// A record of the contract, as line number `n` of a project.
+/// Line `n` of a project, as a record of the contract.
 pub(crate) fn record(project: &str, n: usize) -> String {
     let timestamp = OffsetDateTime::now_utc().replace_nanosecond(1_000_000).unwrap().format(&Rfc3339).unwrap();
     json!({ "timestamp": timestamp, "service": "numbers", "level": "info", "message": format!("line {n}"),
@@ -120,14 +120,14 @@ pub(crate) fn assert_is_time(value: &Value) {
     assert!(time.is_ok(), "not a time: {value}");
 }
 
-/// Writes the next `count` lines of a project.
+/// Appends the next `count` lines of a project.
 pub(crate) fn append(to: &mut impl Write, project: &str, written: &mut usize, count: usize) {
     let lines: String = (*written..*written + count).map(|n| record(project, n) + "\n").collect();
     to.write_all(lines.as_bytes()).unwrap();
     *written += count;
 }
 
-/// Asserts that the lines are those with the numbers `0..count`, each once.
+/// Asserts that the lines have each number in `0..count` once, and no other.
 #[track_caller]
 pub(crate) fn assert_each_once(lines: &[Value], count: usize) {
     let mut numbers: Vec<_> = lines.iter().map(|line| usize::try_from(line["n"].as_u64().unwrap()).unwrap()).collect();
@@ -150,12 +150,12 @@ pub(crate) fn stored_lines(place: &Place, project: &str) -> Vec<Value> {
     }
 }
 
-/// The numbers of the whole lines of a project in all files of a folder.
+/// The numbers of a project's complete lines in all files of a folder.
 pub(crate) fn numbers_in_files(folder: &Path, project: &str) -> Vec<usize> {
     numbers_under(folder, project, "n").into_iter().map(|n| usize::try_from(n).unwrap()).collect()
 }
 
-/// As [`numbers_in_files`], for lines that have their number under another key.
+/// As [`numbers_in_files`], with the number under another key.
 pub(crate) fn numbers_under(folder: &Path, project: &str, key: &str) -> Vec<u64> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -174,16 +174,16 @@ pub(crate) fn numbers_under(folder: &Path, project: &str, key: &str) -> Vec<u64>
     numbers
 }
 
-/// `read = stored + already stored + dead-lettered + lost + waiting`, in one scrape of the shipper.
+/// Asserts the accounting equation in a scrape of a shipper that has read lines.
 #[track_caller]
-pub(crate) fn assert_accounts_balance(scrape: &Scrape) {
-    assert!(scrape.metric("shipper_lines_read_total", &[]) > 0.0, "nothing was read");
-    scrape.assert_books_balance();
+pub(crate) fn assert_accounting_holds(scrape: &Scrape) {
+    assert!(scrape.metric("shipper_lines_read_total", &[]) > 0.0, "no line was read");
+    scrape.assert_accounting_holds();
 }
 
-/// How many lines the shipper says it disposed of in one way.
-pub(crate) fn disposed_of(scrape: &Scrape, disposition: &str) -> f64 {
-    let name = format!("shipper_lines_{disposition}_total");
-    assert_eq!(scrape.all(&name, &[]).count(), 1, "there is no {name}");
+/// The number of lines with an outcome in a scrape of the shipper.
+pub(crate) fn lines_with_outcome(scrape: &Scrape, outcome: &str) -> f64 {
+    let name = format!("shipper_lines_{outcome}_total");
+    assert_eq!(scrape.all(&name, &[]).count(), 1, "no {name}");
     scrape.metric(&name, &[])
 }

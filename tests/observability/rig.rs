@@ -1,4 +1,4 @@
-//! The reference service as these suites start it, and the names of what it offers.
+//! Starts the log explorer for tests, with constants for its metrics and routes.
 
 use std::net::SocketAddr;
 
@@ -8,16 +8,16 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{lines, port, wait};
 use serde_json::Value;
 
-/// The three metrics of the contract that are labelled by request.
+/// The contract's three metrics with request labels.
 pub(crate) const COUNT: &str = "request_count";
 pub(crate) const DURATION: &str = "request_duration_seconds";
 pub(crate) const STATUS: &str = "response_status_count";
 
-/// Routes of the reference service, as the label `endpoint` names them.
+/// Routes of the log explorer, as values of the label `endpoint`.
 pub(crate) const LOGS_ROUTE: &str = "/api/projects/{project_id}/logs";
 pub(crate) const REQUEST_ROUTE: &str = "/api/requests/{request_id}";
 
-/// A foreign service on the library, `tests/examples/relay.rs`, that calls `upstream`.
+/// Starts another service that uses the library, `tests/examples/relay.rs`. It calls `upstream`.
 #[track_caller]
 pub(crate) fn start_relay(upstream: &str) -> (Program, SocketAddr) {
     let address = port::free_address();
@@ -25,23 +25,23 @@ pub(crate) fn start_relay(upstream: &str) -> (Program, SocketAddr) {
     (start.start_healthy(address), address)
 }
 
-/// Fault injection, on with `BACKEND_FAULTS=1`.
+/// Paths of fault injection, enabled with `BACKEND_FAULTS=1`.
 pub(crate) mod fault {
-    /// Panics in its handler.
+    /// The handler panics.
     pub(crate) const PANIC: &str = "/api/faults/panic";
 
-    /// Answers with a status.
+    /// The handler returns a status.
     pub(crate) fn status(status: u16) -> String {
         format!("/api/faults/status/{status}")
     }
 
-    /// Answers after a delay.
+    /// The handler responds after a delay.
     pub(crate) fn delay(delay_ms: u64) -> String {
         format!("/api/faults/delay/{delay_ms}")
     }
 }
 
-/// The reference service, running by itself with a store of its own that is empty.
+/// A running log explorer over an empty embedded store.
 pub(crate) struct Backend {
     pub(crate) program: Program,
     pub(crate) address: SocketAddr,
@@ -49,7 +49,7 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// Starts it with fault injection and these further variables.
+    /// Starts it with fault injection and additional variables.
     #[track_caller]
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         let address = port::free_address();
@@ -75,7 +75,7 @@ impl Backend {
         http::get_with(self.address, path, &headers)
     }
 
-    /// A scrape, without the requests that only these tests make: health checks and other scrapes.
+    /// A scrape without the tests' own requests: health checks and other scrapes.
     #[track_caller]
     pub(crate) fn scrape(&self) -> Scrape {
         let mut scrape = Scrape::of(self.address);
@@ -85,7 +85,7 @@ impl Backend {
         scrape
     }
 
-    /// Waits until so many requests are in flight besides the scrape that says so.
+    /// Waits until this many requests are in flight, not counting the scrape itself.
     #[track_caller]
     pub(crate) fn wait_for_in_flight(&self, requests: f64) {
         wait::until(&format!("{requests} requests are in flight"), || {
@@ -93,15 +93,15 @@ impl Backend {
         });
     }
 
-    /// Waits until `name` with `labels` stands at `value`, and returns the scrape that says so. A request is counted
-    /// when its body has ended, which may be after its client has read it.
+    /// Waits until a metric has this value and returns that scrape. A request is counted when its body ends, which may be
+    /// after the client has read it.
     #[track_caller]
     pub(crate) fn scrape_until(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Scrape {
         let mut last = 0.0;
-        wait::until(&format!("{name}{labels:?} stands at {value}"), || {
+        wait::until(&format!("{name}{labels:?} is {value}"), || {
             let scrape = self.scrape();
             last = scrape.metric(name, labels);
-            assert!(last <= value, "{name}{labels:?} stands at {last}, past {value}");
+            assert!(last <= value, "{name}{labels:?} is {last}, more than {value}");
             (last == value).then_some(scrape)
         })
     }

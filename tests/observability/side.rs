@@ -1,4 +1,4 @@
-//! Stores of one kind beside each other, with lines under the same ids.
+//! Separate stores of one kind that can have lines with the same ids.
 
 use observability_tests::engine::Engine;
 use observability_tests::program::Start;
@@ -7,10 +7,10 @@ use tempfile::TempDir;
 
 use crate::place::{Place, mark};
 
-/// A store of its own.
+/// One of several separate stores.
 pub(crate) struct Side {
     pub(crate) place: Place,
-    /// What its indices in an engine are named by.
+    /// Prefix of its indices in an engine.
     pub(crate) index_prefix: String,
 }
 
@@ -19,8 +19,8 @@ impl Side {
         Self { place, index_prefix: mark("side") }
     }
 
-    /// Carries lines here, with their places in a file.
-    pub(crate) fn carry(&self, lines: &[Value]) {
+    /// Ships lines to this store from a new file.
+    pub(crate) fn ship(&self, lines: &[Value]) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("app.log");
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
@@ -28,8 +28,8 @@ impl Side {
         run(self.shipper("run", &folder).args(["--until-idle", "--file"]).arg(&file));
     }
 
-    /// Puts here what the other has, under the same ids and in the same order.
-    pub(crate) fn copy(&self, other: &Self) {
+    /// Copies all lines of the other store, with the same ids and order.
+    pub(crate) fn copy_from(&self, other: &Self) {
         match (&self.place, &other.place) {
             (Place::Embedded(to), Place::Embedded(from)) => {
                 for entry in std::fs::read_dir(from.path()).unwrap() {
@@ -38,12 +38,12 @@ impl Side {
                 }
             }
             (Place::Engine(engine, _), Place::Engine(..)) => self.copy_documents(engine, &other.index_prefix),
-            _ => panic!("stores of two kinds have no copies of each other"),
+            _ => panic!("stores of different kinds cannot be copied"),
         }
     }
 
     fn copy_documents(&self, engine: &Engine, from: &str) {
-        // Template and pipeline go before the first document, which is past the pipeline.
+        // install the template and pipeline first; the documents have passed the pipeline already
         run(self.shipper("bootstrap", &tempfile::tempdir().unwrap()));
         let mut documents = engine.search_in(from, &json!({ "match_all": {} }));
         documents.sort_by_key(|document| document["_id"].as_str().unwrap().to_owned());

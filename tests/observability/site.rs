@@ -1,5 +1,5 @@
-//! A service with pages to look at, and a shipper that carries a file's lines to it as they are written. What the file
-//! begins with is an hour of a shop: good requests, a slow one, and two that failed.
+//! A log explorer with a shipper that ships lines of a file to its store. The file starts with requests of a shop:
+//! successful ones, a slow one and two failed ones.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -18,28 +18,28 @@ use time::{Duration, OffsetDateTime};
 use crate::place::{Place, mark};
 use crate::test_access::{TOKEN_OF_ALL, TokensFile};
 
-/// Good requests of the shop.
+/// Number of successful requests of the shop.
 const GOOD: u32 = 20;
 
-/// A service over a store that a shipper fills from a file.
+/// A log explorer over a store that a shipper fills from a file.
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
-    /// The service.
+    /// The log explorer.
     pub(crate) backend: Program,
     file: PathBuf,
     place: Place,
-    /// What this site's indices in an engine are named by, so that nobody else's lines are in its pictures.
+    /// Prefix of the indices in an engine, which keeps lines of other tests out of the screenshots.
     index_prefix: String,
     _shipper: Program,
     _folder: TempDir,
 }
 
-/// What a site is made of.
+/// Builder of a [`Site`].
 pub(crate) struct Plan<'a> {
     place: Place,
     lines: Vec<String>,
     tokens: Option<&'a TokensFile>,
-    /// Where an engine is reached instead, by the service alone.
+    /// Address at which the log explorer, but not the shipper, reaches the engine.
     engine: Option<SocketAddr>,
     knows_dead_letters: bool,
     docker: bool,
@@ -47,57 +47,57 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// The shop's lines in a store of this place.
+    /// The shop's lines in this store.
     pub(crate) fn shop(place: Place) -> Self {
         let (tokens, engine, public_url) = (None, None, None);
         Self { place, lines: shop(), tokens, engine, knows_dead_letters: true, docker: false, public_url }
     }
 
-    /// Without a line.
+    /// Starts without lines.
     pub(crate) fn without_lines(self) -> Self {
-        self.of(Vec::new())
+        self.with_lines(Vec::new())
     }
 
-    /// With these lines instead.
-    pub(crate) fn of(self, lines: Vec<String>) -> Self {
+    /// Replaces the lines.
+    pub(crate) fn with_lines(self, lines: Vec<String>) -> Self {
         Self { lines, ..self }
     }
 
-    /// Which asks for tokens.
+    /// Requires tokens.
     pub(crate) fn with_tokens(self, tokens: &'a TokensFile) -> Self {
         Self { tokens: Some(tokens), ..self }
     }
 
-    /// Whose service reaches its engine there.
+    /// Makes the log explorer reach the engine at this address.
     pub(crate) fn with_engine_at(self, engine: SocketAddr) -> Self {
         Self { engine: Some(engine), ..self }
     }
 
-    /// Whose service is told that people reach it there.
+    /// Sets `PUBLIC_URL` of the log explorer.
     pub(crate) fn at_public_url(self, public_url: &'a str) -> Self {
         Self { public_url: Some(public_url), ..self }
     }
 
-    /// Whose service is not told of the shipper's state directory.
+    /// Runs the log explorer without `SHIPPER_STATE_DIR`.
     pub(crate) fn without_dead_letters(self) -> Self {
         Self { knows_dead_letters: false, ..self }
     }
 
-    /// Whose file is Docker's, of a container's both streams.
-    pub(crate) fn of_docker(self, lines: Vec<String>) -> Self {
+    /// Replaces the lines by entries of Docker's log format.
+    pub(crate) fn with_docker_lines(self, lines: Vec<String>) -> Self {
         Self { lines, docker: true, ..self }
     }
 
-    /// Starts it, and waits for the shop's lines.
+    /// Starts the site and waits for the shop's lines.
     #[track_caller]
     pub(crate) fn start(self) -> Site {
-        let of_shop = self.lines.iter().filter(|line| line.contains("\"project_id\":\"shop\"")).count();
-        self.start_with(of_shop)
+        let shop_lines = self.lines.iter().filter(|line| line.contains("\"project_id\":\"shop\"")).count();
+        self.start_with(shop_lines)
     }
 
-    /// Starts it, and waits until its store has so many lines of the shop.
+    /// Starts the site and waits until its store has this many lines of the shop.
     #[track_caller]
-    pub(crate) fn start_with(self, of_shop: usize) -> Site {
+    pub(crate) fn start_with(self, shop_lines: usize) -> Site {
         let folder = tempfile::tempdir().unwrap();
         let index_prefix = mark("site");
         let file = folder.path().join("shop.log");
@@ -124,24 +124,24 @@ impl<'a> Plan<'a> {
         }
         let backend = backend.start_healthy(address);
         let site = Site { address, backend, file, place: self.place, index_prefix, _shipper: shipper, _folder: folder };
-        site.wait_for("shop", of_shop);
+        site.wait_for("shop", shop_lines);
         site
     }
 }
 
 impl Site {
-    /// With the shop's lines in an embedded store.
+    /// Starts a site with the shop's lines in an embedded store.
     #[track_caller]
     pub(crate) fn start() -> Self {
         Plan::shop(Place::embedded()).start()
     }
 
-    /// Whether its store is the embedded one.
+    /// Whether the store is the embedded one.
     pub(crate) fn is_embedded(&self) -> bool {
         matches!(self.place, Place::Embedded(_))
     }
 
-    /// A browser on a desk, at no page yet.
+    /// Opens a desktop browser without a page.
     #[track_caller]
     pub(crate) fn page(&self) -> Page {
         Page::on_a_desk(format!("http://{}", self.address))
@@ -153,26 +153,26 @@ impl Site {
         Page::without_javascript(format!("http://{}", self.address))
     }
 
-    /// `GET`s a path.
+    /// Sends a `GET` request.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
         http::get(self.address, path)
     }
 
-    /// The same with a token.
+    /// Sends a `GET` request with a token.
     #[track_caller]
     pub(crate) fn get_with_token(&self, path: &str, token: &str) -> Answer {
         http::get_with(self.address, path, &[("Authorization", format!("Bearer {token}").as_bytes())])
     }
 
-    /// Writes further lines to the file.
+    /// Appends lines to the file.
     #[track_caller]
     pub(crate) fn append(&self, lines: &[String]) {
         let mut file = OpenOptions::new().append(true).open(&self.file).unwrap();
         file.write_all(lines.concat().as_bytes()).unwrap();
     }
 
-    /// Waits until the store has so many lines of a service, of the project that is named like it.
+    /// Waits until the store has this many lines of a service, in the project of the same name.
     #[track_caller]
     pub(crate) fn wait_for(&self, service: &str, lines: usize) {
         let authorization = format!("Bearer {TOKEN_OF_ALL}");
@@ -181,12 +181,12 @@ impl Site {
             let answer = http::get_with(self.address, &path, &[("Authorization", authorization.as_bytes())]);
             match answer.json()["lines"].as_u64() {
                 Some(found) if found == lines as u64 => Ok(()),
-                found => Err(format!("there are {found:?}")),
+                found => Err(format!("found {found:?}")),
             }
         });
     }
 
-    /// Takes a request's line out of the store, as if it had never come there.
+    /// Deletes a line of a request from the store.
     #[track_caller]
     pub(crate) fn remove(&self, request_id: &str, message: &str) {
         match &self.place {
@@ -218,7 +218,7 @@ impl Drop for Site {
     }
 }
 
-/// A line of a service, and of the project that is named like it, written so many milliseconds after its hour began.
+/// A line of a service, in the project of the same name, `at_ms` milliseconds after a fixed start ten minutes ago.
 pub(crate) fn line(service: &str, level: &str, message: &str, request_id: Option<&str>, at_ms: i64) -> String {
     let began = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() - Duration::minutes(10);
     let time = (began + Duration::milliseconds(at_ms)).format(&Rfc3339).unwrap();
@@ -226,7 +226,7 @@ pub(crate) fn line(service: &str, level: &str, message: &str, request_id: Option
         "project_id": service, "target": service }))
 }
 
-/// A request of the shop: its lines up to the last one by message and milliseconds, and how it ended.
+/// A request of the shop: its steps as level, message and milliseconds, then its access line.
 pub(crate) fn request(id: &str, began_ms: i64, steps: &[(&str, &str, i64)], status: u16, took_ms: i64) -> Vec<String> {
     let mut lines: Vec<_> =
         steps.iter().map(|(level, message, at)| line("shop", level, message, Some(id), began_ms + at)).collect();
@@ -239,8 +239,8 @@ pub(crate) fn request(id: &str, began_ms: i64, steps: &[(&str, &str, i64)], stat
     lines
 }
 
-/// The lines of a good request.
-fn good(number: u32) -> Vec<String> {
+/// The lines of a successful request.
+fn successful(number: u32) -> Vec<String> {
     let jitter = i64::from(number % 5);
     let steps =
         [("info", "order received", 0), ("info", "payment asked", 4), ("info", "payment answered", 40 + jitter)];
@@ -248,7 +248,7 @@ fn good(number: u32) -> Vec<String> {
 }
 
 fn shop() -> Vec<String> {
-    let mut lines: Vec<_> = (0..GOOD).flat_map(good).collect();
+    let mut lines: Vec<_> = (0..GOOD).flat_map(successful).collect();
     let slow = [("info", "order received", 0), ("info", "payment asked", 4), ("info", "payment answered", 944)];
     lines.extend(request("slow-1", 210_000, &slow, 200, 951));
     for number in [1, 2] {

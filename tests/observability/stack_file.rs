@@ -1,4 +1,4 @@
-//! `docker-compose.observability.yml`, as the tests look at it: merged, and with the defaults of its variables in place.
+//! Parses `docker-compose.observability.yml`, merged and with the defaults of its variables.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use observability_tests::schema::repository;
 use serde_json::Value;
 
-/// The file's name, at the root.
+/// The file's name in the root folder.
 pub(crate) const FILE: &str = "docker-compose.observability.yml";
 
 /// Reads a file of the repository.
@@ -15,13 +15,13 @@ pub(crate) fn text(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Reads YAML as JSON, `<<` merged.
+/// Parses YAML to JSON and merges `<<`.
 #[track_caller]
 pub(crate) fn yaml(text: &str) -> Value {
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// The stack's file with every variable at its default; one that has none is called `project`.
+/// The compose file with the default of each variable, or `project` if it has none.
 #[track_caller]
 pub(crate) fn stack() -> Value {
     let raw = text(FILE);
@@ -37,13 +37,13 @@ pub(crate) fn stack() -> Value {
     yaml(&filled)
 }
 
-/// Its services by their names.
+/// Services by name.
 #[track_caller]
 pub(crate) fn services() -> BTreeMap<String, Value> {
     serde_json::from_value(stack()["services"].take()).unwrap()
 }
 
-/// Each variable of the stack's file with its default, `None` for one that has to be given.
+/// The variables of the compose file with their defaults; `None` for required ones.
 #[track_caller]
 pub(crate) fn variables() -> BTreeMap<String, Option<String>> {
     let raw = text(FILE);
@@ -59,7 +59,7 @@ pub(crate) fn variables() -> BTreeMap<String, Option<String>> {
     found
 }
 
-/// What a service listens on within the stack, as `service:port`, and its port on the machine.
+/// Published ports of the host by `service:port`.
 #[track_caller]
 pub(crate) fn ports() -> BTreeMap<String, u16> {
     let mut found = BTreeMap::new();
@@ -67,14 +67,14 @@ pub(crate) fn ports() -> BTreeMap<String, u16> {
         for port in definition["ports"].as_array().into_iter().flatten() {
             let [host, outside, inside]: [&str; 3] =
                 port.as_str().unwrap().split(':').collect::<Vec<_>>().try_into().unwrap();
-            assert_eq!(host, "127.0.0.1", "{service} is published beyond this machine");
+            assert_eq!(host, "127.0.0.1", "{service} is published beyond the loopback interface");
             found.insert(format!("{service}:{inside}"), outside.parse().unwrap());
         }
     }
     found
 }
 
-/// A service's variables.
+/// The environment variables of a service.
 #[track_caller]
 pub(crate) fn environment(service: &str) -> BTreeMap<String, String> {
     let given: BTreeMap<String, Value> = serde_json::from_value(services()[service]["environment"].clone()).unwrap();
@@ -82,9 +82,9 @@ pub(crate) fn environment(service: &str) -> BTreeMap<String, String> {
     given.into_iter().map(|(name, value)| (name, text(value))).collect()
 }
 
-/// All files below a folder of the repository whose names end so.
+/// All files with a suffix below a folder of the repository.
 #[track_caller]
-pub(crate) fn files_below(folder: &str, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files_below(folder: &str, suffix: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![repository().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -92,7 +92,7 @@ pub(crate) fn files_below(folder: &str, ending: &str) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.to_string_lossy().ends_with(ending) {
+            } else if path.to_string_lossy().ends_with(suffix) {
                 found.push(path);
             }
         }

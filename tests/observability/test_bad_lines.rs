@@ -1,4 +1,4 @@
-//! Lines that are not as they should be: each is stored or kept aside, with its reason, and stops no neighbour.
+//! Malformed lines: each is stored or dead-lettered with its reason, and other lines are not affected.
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
@@ -8,9 +8,9 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{port, wait};
 use serde_json::{Value, json};
 
-use crate::place::{Place, assert_accounts_balance, assert_each_once, disposed_of, mark, record, stored_lines};
+use crate::place::{Place, assert_accounting_holds, assert_each_once, lines_with_outcome, mark, record, stored_lines};
 
-/// What engines take for their own at the top of a document, in one version or another.
+/// Top-level keys that some engine version reserves for itself.
 const OWN_KEYS: [&str; 24] = [
     "_data_stream_timestamp",
     "_doc_count",
@@ -38,8 +38,8 @@ const OWN_KEYS: [&str; 24] = [
     "_version_type",
 ];
 
-/// Bad lines among good ones: the good ones are stored, every bad one has its disposition, none is gone.
-fn bad_lines_stop_no_neighbour(place: &Place) {
+/// Writes malformed lines among valid ones: the valid ones are stored, and each malformed one has its outcome.
+fn malformed_lines_do_not_affect_others(place: &Place) {
     let project = mark("bad");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.log");
@@ -69,33 +69,33 @@ fn bad_lines_stop_no_neighbour(place: &Place) {
         .args(["--admin-listen", &admin.to_string(), "--file"])
         .arg(&file)
         .start_healthy(admin);
-    let scrape = wait::until("all lines are disposed of", || {
+    let scrape = wait::until("all lines have their outcome", || {
         let scrape = Scrape::of(admin);
         (scrape.metric("shipper_lines_read_total", &[]) >= 20.0 && scrape.metric("shipper_lines_pending", &[]) == 0.0)
             .then_some(scrape)
     });
-    assert_accounts_balance(&scrape);
-    assert_eq!(disposed_of(&scrape, "dropped"), 0.0);
+    assert_accounting_holds(&scrape);
+    assert_eq!(lines_with_outcome(&scrape, "dropped"), 0.0);
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     assert_each_once(&stored_lines(place, &project), 11);
 }
 
 #[test]
-fn bad_lines_stop_no_neighbour_in_an_engine() {
-    bad_lines_stop_no_neighbour(&Place::engine());
+fn malformed_lines_do_not_affect_others_in_an_engine() {
+    malformed_lines_do_not_affect_others(&Place::engine());
 }
 
 #[test]
-fn bad_lines_stop_no_neighbour_in_an_engine_without_processors() {
-    bad_lines_stop_no_neighbour(&Place::bare_engine());
+fn malformed_lines_do_not_affect_others_in_an_engine_without_processors() {
+    malformed_lines_do_not_affect_others(&Place::bare_engine());
 }
 
 #[test]
-fn bad_lines_stop_no_neighbour_in_the_embedded_store() {
-    bad_lines_stop_no_neighbour(&Place::embedded());
+fn malformed_lines_do_not_affect_others_in_the_embedded_store() {
+    malformed_lines_do_not_affect_others(&Place::embedded());
 }
 
-/// A key that engines take for their own must neither make a line look stored, nor hold it, nor change what it becomes.
+/// A key that an engine reserves must not make a line look stored, keep it pending or change its content.
 fn lines_with_an_engines_own_keys_are_stored(place: &Place, engine: &Engine) {
     const VALUES: [&str; 4] = ["4", "\"4\"", "{\"a\":1}", "null"];
     let service = mark("own-keys");
@@ -122,7 +122,7 @@ fn lines_with_an_engines_own_keys_are_stored(place: &Place, engine: &Engine) {
         let key = OWN_KEYS[n / VALUES.len()];
         assert_eq!(document["origin"]["changed"], json!([format!("reserved_key:{key}")]));
         assert_eq!(document["origin"]["replaced"][key], own[key], "{document}");
-        // All else is as it was written.
+        // everything else is unchanged
         let object = document.as_object_mut().unwrap();
         object.retain(|name, _| own.get(name).is_some());
         object.insert(key.to_owned(), own[key].clone());
@@ -140,7 +140,7 @@ fn lines_with_an_engines_own_keys_are_stored_by_an_engine_without_processors() {
     lines_with_an_engines_own_keys_are_stored(&Place::bare_engine(), &Engine::bare());
 }
 
-/// Keys of every shape: those that engines are known to refuse, and what is made of parts of them.
+/// Unusual keys: those that engines are known to reject, and combinations of their parts.
 fn strange_keys() -> Vec<String> {
     let parts = [
         "",
@@ -177,12 +177,12 @@ fn strange_keys() -> Vec<String> {
     keys.extend(["x".repeat(40_000), "x.".repeat(200) + "x", ".".repeat(100), " ".repeat(100), "a.".repeat(50)]);
     keys.sort();
     keys.dedup();
-    // The shipper adds these itself, or they are the contract's.
+    // the shipper adds these, or the contract defines them
     keys.retain(|key| key != "origin" && key != "event");
     keys
 }
 
-/// Every object is stored, whatever its keys are, at the top and deeper, and nothing of it is lost.
+/// Every object is stored completely, whatever its keys are, at the top level and below.
 fn lines_with_strange_keys_are_stored(place: &Place) {
     let project = mark("keys");
     let folder = tempfile::tempdir().unwrap();
@@ -220,7 +220,7 @@ fn lines_with_strange_keys_are_stored(place: &Place) {
         let (there, moved) = match *form {
             "top" => (&document[key], &origin["replaced"][key]),
             "event" => (&document["event"][key], &origin["replaced"][format!("event.{key}")]),
-            // The pipeline takes no list for an event.
+            // the pipeline does not accept a list as event
             "events" if origin["replaced"]["event"].is_array() => {
                 (&origin["replaced"]["event"][0][key], &origin["replaced"][format!("event.{key}")])
             }
@@ -249,7 +249,7 @@ fn lines_with_strange_keys_are_stored_in_the_embedded_store() {
     lines_with_strange_keys_are_stored(&Place::embedded());
 }
 
-/// Lines that are JSON, or nearly, and that a careless reader stumbles over.
+/// Lines that are JSON or almost JSON and that a careless parser would mishandle.
 fn strange_lines() -> Vec<Vec<u8>> {
     let at = |timestamp: &str| {
         format!(
@@ -262,24 +262,24 @@ fn strange_lines() -> Vec<Vec<u8>> {
         format!("{{\"message\":\"fields\",{}}}", fields.join(","))
     };
     let mut lines: Vec<String> = vec![
-        // A clock that goes backwards, and times that no clock shows.
+        // a clock that goes backwards, and extreme times
         at("2026-06-01T12:00:00.000Z"),
         at("2026-06-01T11:00:00.000Z"),
         at("9999-12-31T23:59:59.999Z"),
         at("1970-01-01T00:00:00.000Z"),
         at("0000-01-01T00:00:00.000Z"),
-        // NUL, as itself and escaped.
+        // NUL, literal and escaped
         "NUL \0 in a text".to_owned(),
         "{\"message\":\"NUL \0 in JSON\"}".to_owned(),
         r#"{"message":"NUL \u0000 escaped","request_id":"a\u0000b","k\u0000y":1}"#.to_owned(),
-        // The same key, in two spellings.
+        // the same key in two spellings
         r#"{"message":"a","mess\u0061ge":"b"}"#.to_owned(),
         r#"{"message":"a","deep":{"k":1,"\u006b":2}}"#.to_owned(),
         r#"{"message":"a","or\u0069gin":{"host":"forged"}}"#.to_owned(),
         nested(99),
         nested(100),
         nested(100_000),
-        // Numbers that no float holds, and surrogates without their other half.
+        // numbers beyond the range of floats, and unpaired surrogates
         r#"{"message":"number","n":1e999,"m":-123456789012345678901234567890}"#.to_owned(),
         r#"{"message":"half \ud800"}"#.to_owned(),
         fields(0, 10_000),
@@ -290,7 +290,7 @@ fn strange_lines() -> Vec<Vec<u8>> {
     lines.into_iter().map(String::into_bytes).collect()
 }
 
-/// The dead letters' reasons, each with its line's beginning.
+/// The reasons of the dead letters, each with the start of its line.
 fn dead_letters(state: &Path) -> String {
     let mut folders = vec![state.to_owned()];
     let mut text = String::new();
@@ -309,7 +309,7 @@ fn dead_letters(state: &Path) -> String {
     text
 }
 
-/// Each strange line is stored in some form, or kept aside with the engine's reason, and its neighbours are stored.
+/// Each strange line is stored in some form or dead-lettered with the engine's reason. All other lines are stored.
 fn strange_lines_are_stored(place: &Place) {
     let project = mark("strange");
     let folder = tempfile::tempdir().unwrap();
@@ -327,19 +327,19 @@ fn strange_lines_are_stored(place: &Place) {
         .arg(&file)
         .start_healthy(admin);
     let lines = 2 * strange.len();
-    let scrape = wait::until("all lines are disposed of", || {
+    let scrape = wait::until("all lines have their outcome", || {
         let scrape = Scrape::of(admin);
         let read = scrape.metric("shipper_lines_read_total", &[]);
         (read >= lines as f64 && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(scrape)
     });
-    assert_accounts_balance(&scrape);
-    // OpenSearch counts arrays in arrays, also of fields that it does not index, and takes 20.
+    assert_accounting_holds(&scrape);
+    // OpenSearch limits nested arrays to 20 levels, even in fields that are not indexed
     let letters = dead_letters(&folder.path().join("state"));
     let too_deep = letters.lines().filter(|letter| letter.contains("depth of the nested array")).count();
     assert_eq!(letters.lines().count(), too_deep, "{letters}");
     assert!(too_deep == 0 || too_deep == 1 && matches!(place, Place::Engine(_, true)), "{letters}");
-    assert_eq!(disposed_of(&scrape, "dead_lettered"), too_deep as f64);
-    assert_eq!(disposed_of(&scrape, "stored"), (lines - too_deep) as f64, "{}", shipper.stderr());
+    assert_eq!(lines_with_outcome(&scrape, "dead_lettered"), too_deep as f64);
+    assert_eq!(lines_with_outcome(&scrape, "stored"), (lines - too_deep) as f64, "{}", shipper.stderr());
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     assert_each_once(&stored_lines(place, &project), strange.len());
     if let Place::Engine(engine, _) = place {
@@ -365,11 +365,11 @@ fn strange_lines_are_stored_in_the_embedded_store() {
     strange_lines_are_stored(&Place::embedded());
 }
 
-/// Of a line of a GiB the beginning is stored; it takes no memory, and its neighbours are stored too.
+/// A line of 1 GiB is truncated and stored in bounded memory, and the lines around it are stored.
 #[test]
-fn a_line_of_a_gib_is_cut_in_bounded_memory() {
+fn a_line_of_one_gib_is_truncated_in_bounded_memory() {
     const LINE_BYTES: u64 = 1 << 30;
-    /// Twice a batch, a line at its limit as JSON writes its NULs, six bytes each, and the program itself.
+    /// Two batches, a line at its limit with NULs of six bytes each in JSON, and the program itself.
     const MEMORY_MAX_KIB: u64 = 96 * 1024;
     let place = Place::embedded();
     let project = mark("gib");
@@ -377,7 +377,7 @@ fn a_line_of_a_gib_is_cut_in_bounded_memory() {
     let path = folder.path().join("app.log");
     let mut file = std::fs::File::create(&path).unwrap();
     file.write_all(format!("{}\n", record(&project, 0)).as_bytes()).unwrap();
-    // A hole in the file reads as NULs, and takes no room on the disk. At a line's beginning it would be left out.
+    // a hole in the file reads as NULs and uses no disk space; at the start of a line it would be skipped
     file.write_all(b"x").unwrap();
     let start = file.stream_position().unwrap();
     file.seek(SeekFrom::Start(start + LINE_BYTES)).unwrap();
@@ -388,11 +388,11 @@ fn a_line_of_a_gib_is_cut_in_bounded_memory() {
         .args(["--admin-listen", &admin.to_string(), "--file"])
         .arg(&path)
         .start_healthy(admin);
-    let scrape = wait::until("all lines are disposed of", || {
+    let scrape = wait::until("all lines have their outcome", || {
         let scrape = Scrape::of(admin);
-        (disposed_of(&scrape, "stored") == 3.0).then_some(scrape)
+        (lines_with_outcome(&scrape, "stored") == 3.0).then_some(scrape)
     });
-    assert_accounts_balance(&scrape);
+    assert_accounting_holds(&scrape);
     assert_eq!(scrape.metric("shipper_lines_wrapped_total", &[("reason", "too_long")]), 1.0);
     let status = std::fs::read_to_string(format!("/proc/{}/status", shipper.child().id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
@@ -403,9 +403,9 @@ fn a_line_of_a_gib_is_cut_in_bounded_memory() {
     assert_each_once(&stored_lines(&place, &project), 2);
 }
 
-/// A writer that goes on at its old offset after its file was truncated leaves a hole; the line after it is whole.
+/// A writer that continues at its old offset after a truncation leaves a hole. The line after the hole is complete.
 #[test]
-fn a_hole_of_a_gib_hides_no_line() {
+fn a_hole_of_one_gib_hides_no_line() {
     const HOLE_BYTES: u64 = 1 << 30;
     let place = Place::embedded();
     let project = mark("hole");
@@ -421,11 +421,11 @@ fn a_hole_of_a_gib_hides_no_line() {
         .args(["--admin-listen", &admin.to_string(), "--file"])
         .arg(&path)
         .start_healthy(admin);
-    let scrape = wait::until("all lines are disposed of", || {
+    let scrape = wait::until("all lines have their outcome", || {
         let scrape = Scrape::of(admin);
-        (disposed_of(&scrape, "stored") == 3.0).then_some(scrape)
+        (lines_with_outcome(&scrape, "stored") == 3.0).then_some(scrape)
     });
-    assert_accounts_balance(&scrape);
+    assert_accounting_holds(&scrape);
     assert_eq!(scrape.metric("shipper_lines_changed_total", &[("change", "leading_nuls")]), 2.0);
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     let lines = stored_lines(&place, &project);

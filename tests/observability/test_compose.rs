@@ -1,4 +1,4 @@
-//! The compose file is held to what it promises, and all that names its services, ports and variables to it.
+//! Checks the compose file, and that everything that names its services, ports and variables matches it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::stack_file::{FILE, environment, files_below, ports, services, stack, text, variables, yaml};
 
-/// Each service's address within the stack, and its port on the machine unless a variable says otherwise.
+/// The address of each service within the stack, and its default port on the host.
 const PORTS: [(&str, u16); 7] = [
     ("alertmanager:9093", 9093),
     ("backend:8000", 8000),
@@ -21,11 +21,11 @@ const PORTS: [(&str, u16); 7] = [
     ("shipper:9600", 9600),
 ];
 
-/// Their own writings beside their programs keep them from a read-only root.
+/// Services that write next to their programs and so need a writable root file system.
 const WRITABLE_ROOT: [&str; 3] = ["elasticsearch", "kibana", "kibana-setup"];
 
 #[test]
-fn every_container_is_pinned_bounded_restarted_and_without_rights() {
+fn every_container_is_pinned_bounded_restarted_and_unprivileged() {
     for (name, service) in services() {
         let (_, tag) = service["image"].as_str().unwrap().rsplit_once(':').unwrap();
         assert!(tag.contains('.') && tag.contains(|c: char| c.is_ascii_digit()), "{name}: the image is not pinned");
@@ -45,7 +45,7 @@ fn every_container_is_pinned_bounded_restarted_and_without_rights() {
         assert_eq!(log["options"]["labels"], labels, "{name}");
         let mounts = service["volumes"].to_string();
         assert!(!mounts.contains("docker.sock"), "{name}");
-        // The shipper alone is root, with one right: to read what is root's.
+        // only the shipper runs as root, with the one capability to read root's files
         if name == "shipper" {
             assert_eq!((&service["user"], &service["cap_add"]), (&json!("0:0"), &json!(["DAC_READ_SEARCH"])));
             assert!(mounts.contains("/var/lib/docker/containers:/var/lib/docker/containers:ro"), "{mounts}");
@@ -63,7 +63,7 @@ fn is_read_only_or_named(mount: &Value) -> bool {
 }
 
 #[test]
-fn grafana_has_its_documented_minimum_and_every_folder_that_its_image_has() {
+fn grafana_has_its_documented_minimum_and_all_provisioning_folders_of_its_image() {
     let grafana = &services()["grafana"];
     assert!(mebibytes(grafana["mem_limit"].as_str().unwrap()) >= 512.0);
     assert!(grafana["volumes"].to_string().contains("./infra/grafana/provisioning:/etc/grafana/provisioning:ro"));
@@ -88,7 +88,7 @@ fn mebibytes(text: &str) -> f64 {
 }
 
 #[test]
-fn every_service_starts_after_what_it_needs_is_healthy() {
+fn every_service_starts_after_its_dependencies_are_healthy() {
     let services = services();
     for (name, service) in &services {
         for (needed, how) in service["depends_on"].as_object().into_iter().flatten() {
@@ -107,7 +107,7 @@ fn every_service_starts_after_what_it_needs_is_healthy() {
 }
 
 #[test]
-fn published_ports_are_the_documented_ones_by_variable_and_on_this_machine_only() {
+fn published_ports_are_the_documented_ones_configurable_and_on_loopback_only() {
     let expected = PORTS.map(|(address, port)| (address.to_owned(), port));
     assert_eq!(ports(), BTreeMap::from(expected));
     for line in text(FILE).lines().filter(|line| line.trim_start().starts_with("ports:")) {
@@ -116,7 +116,7 @@ fn published_ports_are_the_documented_ones_by_variable_and_on_this_machine_only(
 }
 
 #[test]
-fn the_file_has_what_both_kinds_of_compose_read() {
+fn the_file_uses_only_what_both_kinds_of_compose_support() {
     let stack = stack();
     assert!(stack.get("name").is_none(), "docker-compose 1.29 refuses a top-level name");
     let named: BTreeSet<_> = stack["volumes"].as_object().unwrap().keys().cloned().collect();
@@ -135,7 +135,7 @@ fn the_file_has_what_both_kinds_of_compose_read() {
 }
 
 #[test]
-fn compose_itself_takes_the_file() {
+fn compose_accepts_the_file() {
     let mut config = compose();
     let output = config.args(["-f", FILE, "config", "--services"]).output().unwrap();
     assert!(output.status.success(), "{config:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -143,7 +143,7 @@ fn compose_itself_takes_the_file() {
     assert_eq!(found, services().into_keys().collect());
 }
 
-/// The Compose of this machine, or the one that `make deps` unpacked.
+/// The installed Compose, or the one unpacked by `make deps`.
 fn compose() -> Command {
     let cache = std::env::var_os("CACHE_DIR").map_or_else(|| repository().join(".cache"), PathBuf::from);
     let runs = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
@@ -163,7 +163,7 @@ fn compose() -> Command {
 }
 
 #[test]
-fn every_variable_is_explained_with_its_default() {
+fn every_variable_is_documented_with_its_default() {
     let example = text(".env.example");
     let mut explained = BTreeMap::new();
     let mut has_comment = false;
@@ -204,7 +204,7 @@ fn variables_of_the_shipper() -> BTreeSet<String> {
 }
 
 #[test]
-fn programs_know_every_variable_that_they_are_given_and_the_rest_is_documented() {
+fn programs_know_their_variables_and_all_others_are_documented() {
     let example = text(".env.example");
     let known = variables_of_the_service();
     let given: BTreeSet<_> = environment("backend").into_keys().collect();
@@ -219,7 +219,7 @@ fn programs_know_every_variable_that_they_are_given_and_the_rest_is_documented()
     let sample = text("infra/shipper/shipper.toml");
     for name in known.difference(&given).filter(|name| *name != "SHIPPER_CONFIG") {
         let key = name.trim_start_matches("SHIPPER_").to_lowercase();
-        // A value, or a table of them.
+        // a value or a table of values
         let mut lines = sample.lines().map(|line| line.trim_start_matches("# "));
         let is_there = lines.any(|line| line.starts_with(&format!("{key} = ")) || line == format!("[{key}]"));
         assert!(is_there, "{name} is neither given to the shipper nor in its sample");
@@ -227,7 +227,7 @@ fn programs_know_every_variable_that_they_are_given_and_the_rest_is_documented()
 }
 
 #[test]
-fn the_shipper_takes_its_configuration_and_ships_to_the_stacks_engine() {
+fn the_shipper_accepts_its_configuration_and_ships_to_the_stacks_engine() {
     let mut start = Start::program("shipper").args(["check-config", "--config"]);
     start = start.arg(repository().join("infra/shipper/docker.toml"));
     for (name, value) in environment("shipper") {
@@ -242,7 +242,7 @@ fn the_shipper_takes_its_configuration_and_ships_to_the_stacks_engine() {
     assert_eq!(labels, "com.docker.compose.project=project,com.docker.compose.service=backend");
 }
 
-/// A URL's or a target's host and port are those of a service of the stack.
+/// Asserts that host and port of a URL or target are those of a service of the stack.
 #[track_caller]
 fn assert_is_in_the_stack(address: &str) {
     let host = address.strip_prefix("http://").unwrap_or(address).split('/').next().unwrap();
@@ -250,7 +250,7 @@ fn assert_is_in_the_stack(address: &str) {
 }
 
 #[test]
-fn prometheus_alertmanager_and_grafana_name_the_stacks_hosts_and_ports() {
+fn prometheus_alertmanager_and_grafana_use_the_stacks_hosts_and_ports() {
     let mut targets = 0;
     for file in files_below("infra/prometheus/targets/compose", ".yml") {
         for group in yaml(&std::fs::read_to_string(file).unwrap()).as_array().unwrap() {
@@ -278,7 +278,7 @@ fn prometheus_alertmanager_and_grafana_name_the_stacks_hosts_and_ports() {
 }
 
 #[test]
-fn the_dockerfile_builds_on_the_images_that_the_stack_names() {
+fn the_dockerfile_uses_the_base_images_of_the_stack() {
     let dockerfile = text("infra/docker/Dockerfile");
     for name in ["RUST_IMAGE", "RUNTIME_IMAGE"] {
         let default = variables()[name].clone().unwrap();
@@ -292,7 +292,7 @@ fn the_dockerfile_builds_on_the_images_that_the_stack_names() {
 }
 
 #[test]
-fn kibanas_objects_lead_to_one_another_and_name_fields_that_are_indexed() {
+fn kibanas_objects_link_to_one_another_and_use_indexed_fields() {
     let objects: Vec<Value> =
         text("infra/kibana/observability.ndjson").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let name = |value: &Value| format!("{}/{}", value["type"].as_str().unwrap(), value["id"].as_str().unwrap());

@@ -1,5 +1,5 @@
-//! What stands in the stack's way is said in one clear line, with what to do, and nothing half-started stays. Docker
-//! itself is played by a script that answers as these tests want.
+//! Scripts of the stack report an obstacle in one line with a remedy and leave nothing half-started. Docker is a fake
+//! script with configurable results.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::stack_file::text;
 
-/// Answers what `up.sh` asks of Docker, by variables, and writes down what it was told to do.
+/// A fake `docker` for `up.sh`. Variables determine its results, and it records its calls.
 const DOCKER: &str = r#"#!/bin/sh
 echo "$*" >>"$DOCKER_CALLS"
 case "$*" in
@@ -41,7 +41,7 @@ case "$*" in
 esac
 "#;
 
-/// A machine with a Docker that does as it is told.
+/// A machine with the fake Docker.
 struct Machine {
     folder: TempDir,
     port: u16,
@@ -56,7 +56,7 @@ impl Machine {
         Self { folder, port: port::free_address().port() }
     }
 
-    /// `make up`, with what Docker answers.
+    /// Runs `make up` with these results of Docker.
     fn up(&self, answers: &[(&str, &str)]) -> Output {
         self.run("infra/compose/up.sh", &[], answers)
     }
@@ -81,7 +81,7 @@ impl Machine {
     }
 }
 
-/// The program ended so, its last line holds these words, and nothing was started or all of it taken down.
+/// Asserts the exit code and words of the last line, and that nothing was started or all of it was stopped.
 #[track_caller]
 fn assert_refused(machine: &Machine, output: &Output, code: i32, words: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -95,7 +95,7 @@ fn assert_refused(machine: &Machine, output: &Output, code: i32, words: &[&str])
 }
 
 #[test]
-fn a_stack_that_gets_healthy_prints_its_addresses() {
+fn a_healthy_stack_prints_its_addresses() {
     let machine = Machine::new();
     let output = machine.up(&[]);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -106,21 +106,21 @@ fn a_stack_that_gets_healthy_prints_its_addresses() {
 }
 
 #[test]
-fn a_docker_that_does_not_run_is_said() {
+fn a_docker_that_does_not_run_is_reported() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_DOWN", "1")]);
     assert_refused(&machine, &output, 69, &["Docker is not running", "systemctl start docker"]);
 }
 
 #[test]
-fn too_little_memory_is_said_with_what_the_stack_takes() {
+fn too_little_memory_is_reported_with_the_amount_needed() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_MEMORY", "500000000")]);
     assert_refused(&machine, &output, 71, &["476 MiB", "768 MiB", "ELASTICSEARCH_HEAP"]);
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_with_its_variable() {
+fn a_port_in_use_is_reported_with_its_variable() {
     let machine = Machine::new();
     let _holder = TcpListener::bind(("127.0.0.1", machine.port)).unwrap();
     let output = machine.up(&[]);
@@ -128,7 +128,7 @@ fn a_port_that_is_taken_is_said_with_its_variable() {
 }
 
 #[test]
-fn an_image_that_can_not_be_pulled_is_named_before_anything_is_built() {
+fn an_image_that_cannot_be_pulled_is_reported_before_the_build() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_NO_IMAGE", "1"), ("DOCKER_PULL", "1")]);
     let words = ["prom/prometheus:", "for prometheus can't be pulled: lookup", "no such host", "make up-local"];
@@ -137,7 +137,7 @@ fn an_image_that_can_not_be_pulled_is_named_before_anything_is_built() {
 }
 
 #[test]
-fn images_that_are_not_here_are_pulled() {
+fn missing_images_are_pulled() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_NO_IMAGE", "1")]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -145,18 +145,18 @@ fn images_that_are_not_here_are_pulled() {
 }
 
 #[test]
-fn a_mistake_in_a_rule_file_is_quoted_with_the_file_to_mend() {
+fn an_invalid_rule_file_is_reported_with_the_error() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_MISTAKE", "1")]);
     assert_refused(&machine, &output, 78, &["has a mistake: infra/prometheus/rules/y.yml: 9:15: bad"]);
     assert!(!machine.calls().contains(" build "), "{}", machine.calls());
-    // Where Docker itself can't run the check, the stack is still tried.
+    // if Docker can't run the check, the stack is started anyway
     let output = Machine::new().up(&[("DOCKER_MISTAKE", "125")]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
-fn a_compose_stack_that_is_not_up_is_said_before_it_is_tested() {
+fn a_compose_stack_that_is_not_up_is_reported_before_the_tests() {
     let machine = Machine::new();
     for (down, code, words) in [("1", 69, "Docker is not running"), ("", 75, "make up starts the stack")] {
         let output = machine.run("infra/test-stack.sh", &["compose"], &[("DOCKER_DOWN", down)]);
@@ -167,14 +167,14 @@ fn a_compose_stack_that_is_not_up_is_said_before_it_is_tested() {
 }
 
 #[test]
-fn images_that_do_not_build_are_said() {
+fn a_failed_build_is_reported() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_BUILD", "1")]);
     assert_refused(&machine, &output, 75, &["can't be built"]);
 }
 
 #[test]
-fn a_service_that_does_not_start_is_shown_and_all_is_taken_down() {
+fn a_service_that_does_not_start_is_reported_and_the_stack_is_stopped() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_UP", "1"), ("DOCKER_STATUS", "Up 1 minute (unhealthy)")]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("what the container said"));
@@ -182,38 +182,38 @@ fn a_service_that_does_not_start_is_shown_and_all_is_taken_down() {
 }
 
 #[test]
-fn a_service_that_never_gets_healthy_is_given_up_in_time() {
+fn waiting_for_an_unhealthy_service_times_out() {
     let machine = Machine::new();
     let output = machine.up(&[("UP_TIMEOUT_S", "1"), ("DOCKER_STATUS", "Up 1 minute (health: starting)")]);
     assert_refused(&machine, &output, 75, &["backend is not healthy after 1 s"]);
 }
 
 #[test]
-fn a_service_that_keeps_ending_is_given_up_at_once() {
+fn a_service_that_restarts_repeatedly_fails_immediately() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_RESTARTS", "3"), ("DOCKER_STATUS", "Restarting (1) 2 seconds ago")]);
     assert_refused(&machine, &output, 75, &["backend ended 3 times"]);
 }
 
-/// What Elasticsearch 8.8.0's Java says on a kernel that is newer than it.
+/// Output of Elasticsearch 8.8.0's Java on a newer kernel.
 const CGROUP_FAILURE: &str = "Exception in thread \"main\" java.lang.NullPointerException: Cannot invoke \
      \"jdk.internal.platform.CgroupInfo.getMountPoint()\" because \"anyController\" is null\\n\tat more lines";
 
 #[test]
-fn a_java_that_dies_on_a_new_kernel_is_recognised_with_what_helps() {
+fn a_java_that_fails_on_a_new_kernel_is_recognised_with_a_remedy() {
     let machine = Machine::new();
     let dying = [("DOCKER_SERVICES", "elasticsearch"), ("DOCKER_STATUS", "Restarting (1) 2 seconds ago")];
     let answers = [&dying[..], &[("DOCKER_RESTARTS", "3"), ("DOCKER_LOGS", CGROUP_FAILURE)]].concat();
     let words = ["-XX:-UseContainerSupport", "ES_JAVA_OPTS", "CLI_JAVA_OPTS", "ELASTICSEARCH_IMAGE=", "KIBANA_IMAGE="];
     assert_refused(&machine, &machine.up(&answers), 75, &words);
-    // Another end has another reason.
+    // other failures have another message
     let output = Machine::new().up(&[&dying[..], &[("DOCKER_RESTARTS", "3")]].concat());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("It needs memory") && !said.contains("UseContainerSupport"), "{said}");
 }
 
 #[test]
-fn the_images_of_variables_are_the_ones_that_are_pulled() {
+fn images_set_by_variables_are_pulled() {
     let machine = Machine::new();
     let image = "registry.example/elasticsearch:8.19.0";
     let answers = [("DOCKER_SERVICES", "elasticsearch"), ("DOCKER_NO_IMAGE", "1"), ("ELASTICSEARCH_IMAGE", image)];
@@ -223,7 +223,7 @@ fn the_images_of_variables_are_the_ones_that_are_pulled() {
 }
 
 #[test]
-fn too_few_mappings_are_a_warning() {
+fn a_low_map_count_is_a_warning() {
     let machine = Machine::new();
     let count = machine.folder.path().join("max_map_count");
     fs::write(&count, "65530\n").unwrap();
@@ -236,8 +236,8 @@ fn too_few_mappings_are_a_warning() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("max_map_count"));
 }
 
-/// Answers every request with the shipper's metrics, which count this many lines.
-fn metrics_of_a_shipper(lines: u32) -> u16 {
+/// Starts a server that returns shipper metrics with this many lines read.
+fn serve_shipper_metrics(lines: u32) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -245,7 +245,7 @@ fn metrics_of_a_shipper(lines: u32) -> u16 {
             let request = BufReader::new(stream.try_clone().unwrap());
             let _ = request.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).count();
             let body = format!("# TYPE shipper_lines_read_total counter\nshipper_lines_read_total {lines}\n");
-            // Whoever has seen enough may have hung up.
+            // the client may have disconnected
             let _ = stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes());
         }
     });
@@ -253,12 +253,12 @@ fn metrics_of_a_shipper(lines: u32) -> u16 {
 }
 
 #[test]
-fn a_shipper_that_reads_nothing_of_the_service_is_said_with_what_to_do() {
+fn a_shipper_that_reads_no_line_is_reported_with_a_remedy() {
     let up = |lines: u32, logs: &str| {
         let machine = Machine::new();
-        let port = metrics_of_a_shipper(lines).to_string();
+        let port = serve_shipper_metrics(lines).to_string();
         let services = ("DOCKER_SERVICES", "backend shipper");
-        // The port is taken already: this project's own container has it.
+        // this project's own container uses the port
         let own = ("DOCKER_PUBLISHES", port.as_str());
         let output =
             machine.up(&[services, own, ("SHIPPER_PORT", &port), ("READ_TIMEOUT_S", "1"), ("DOCKER_LOGS", logs)]);
@@ -276,13 +276,13 @@ fn a_shipper_that_reads_nothing_of_the_service_is_said_with_what_to_do() {
     {
         assert!(last.contains(word), "{word}: {last}");
     }
-    // Nothing is written, as with RUST_LOG=error: nothing can be read.
+    // the service logs nothing, as with RUST_LOG=error
     let (code, said) = up(0, "");
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("has not written a line yet"), "{said}");
 }
 
-/// What bash 3.2, which macOS has, does not know. That an empty array is an unbound variable there is not seen by this.
+/// Constructs that bash 3.2 of macOS does not support. Not detected: there, an empty array is an unbound variable.
 const NEWER_BASH: [&str; 16] = [
     "mapfile",
     "readarray",
@@ -303,7 +303,7 @@ const NEWER_BASH: [&str; 16] = [
 ];
 
 #[test]
-fn what_make_up_runs_goes_by_bash_3_2() {
+fn scripts_of_make_up_are_compatible_with_bash_3_2() {
     let scripts = [
         "infra/compose/compose.sh",
         "infra/compose/lib.sh",

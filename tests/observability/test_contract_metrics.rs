@@ -1,4 +1,4 @@
-//! The metrics contract: what a scrape holds, and that a request is counted once, whatever becomes of it.
+//! The metrics contract: the content of a scrape, and that each request is counted once whatever its outcome.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -11,7 +11,7 @@ use crate::rig::{Backend, COUNT, DURATION, LOGS_ROUTE, REQUEST_ROUTE, STATUS, fa
 
 const LABELS: [&str; 5] = ["service", "endpoint", "method", "status", "project_id"];
 
-/// The values of the three metrics under some labels: requests, requests timed, responses.
+/// The values of the three metrics with these labels: requests, timed requests, responses.
 fn counts(scrape: &Scrape, labels: &[(&str, &str)]) -> [f64; 3] {
     [scrape.metric(COUNT, labels), scrape.metric(&format!("{DURATION}_count"), labels), scrape.metric(STATUS, labels)]
 }
@@ -47,7 +47,7 @@ fn a_scrape_is_prometheus_text_with_every_name_and_label_of_the_contract() {
 }
 
 #[test]
-fn the_histogram_is_one_in_seconds() {
+fn the_duration_histogram_is_in_seconds() {
     let backend = Backend::start(&[]);
     backend.get(&fault::delay(300));
     let labels = [("method", "GET"), ("status", "200")];
@@ -67,7 +67,7 @@ fn the_histogram_is_one_in_seconds() {
 }
 
 #[test]
-fn an_answered_request_is_counted_once_under_its_route_and_project() {
+fn an_answered_request_is_counted_once_with_its_route_and_project() {
     let backend = Backend::start(&[]);
     for _ in 0..3 {
         backend.get_with("/api/projects/p-1/logs?q=secret", &[("X-Project-Id", "p-1")]);
@@ -99,7 +99,7 @@ fn a_panic_is_counted_once_as_a_500() {
     let labels = [("status", "500")];
     let scrape = backend.scrape_until(COUNT, &labels, 1.0);
     assert_eq!(counts(&scrape, &[]), [1.0; 3]);
-    assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "the scrape itself and no other");
+    assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "only the scrape itself");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn unknown_routes_and_methods_fold_into_one_value_each() {
 }
 
 #[test]
-fn a_client_that_goes_away_is_counted_once_without_a_response() {
+fn a_client_that_disconnects_is_counted_once_without_a_response() {
     let backend = Backend::start(&[]);
     let stream = http::open(backend.address, "GET", &fault::delay(30_000), &[], b"").unwrap();
     backend.wait_for_in_flight(1.0);
@@ -132,11 +132,11 @@ fn a_client_that_goes_away_is_counted_once_without_a_response() {
     let scrape = backend.scrape_until(COUNT, &labels, 1.0);
     assert_eq!(counts(&scrape, &labels), [1.0, 1.0, 0.0]);
     assert_eq!(counts(&scrape, &[]), [1.0, 1.0, 0.0]);
-    assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "the scrape itself and no other");
+    assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "only the scrape itself");
 }
 
 #[test]
-fn a_request_whose_body_is_cut_short_is_counted_once() {
+fn a_request_with_a_truncated_body_is_counted_once() {
     let backend = Backend::start(&[]);
     let headers: [(&str, &[u8]); 2] = [("Content-Type", b"application/json"), ("Content-Length", b"1000")];
     let mut stream = http::open(backend.address, "POST", "/api/alerts", &headers, b"").unwrap();
@@ -145,11 +145,11 @@ fn a_request_whose_body_is_cut_short_is_counted_once() {
     stream.shutdown(Shutdown::Both).unwrap();
     let scrape = backend.scrape_until(COUNT, &[], 1.0);
     assert_eq!(counts(&scrape, &[])[..2], [1.0; 2]);
-    assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "the scrape itself and no other");
+    assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "only the scrape itself");
 }
 
 #[test]
-fn a_response_is_counted_once_its_body_has_ended() {
+fn a_response_is_counted_when_its_body_has_ended() {
     let backend = Backend::start(&[]);
     let mut stream = http::open(backend.address, "GET", &fault::delay(50), &[], b"").unwrap();
     stream.read_to_end(&mut Vec::new()).unwrap();
@@ -158,7 +158,7 @@ fn a_response_is_counted_once_its_body_has_ended() {
 }
 
 #[test]
-fn a_response_cut_short_by_either_side_is_counted_once_as_sent() {
+fn a_response_truncated_by_either_side_is_counted_once_as_sent() {
     let (_relay, address) = start_relay("");
     let sent = |endpoint: &'static str| {
         let labels = [("endpoint", endpoint), ("status", "200")];
@@ -167,10 +167,10 @@ fn a_response_cut_short_by_either_side_is_counted_once_as_sent() {
             (scrape.metric(COUNT, &[("endpoint", endpoint)]) == 1.0).then_some(scrape)
         });
         assert_eq!(counts(&scrape, &labels), [1.0; 3], "{endpoint}");
-        assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "the scrape itself and no other");
+        assert_eq!(scrape.metric("requests_in_flight", &[]), 1.0, "only the scrape itself");
     };
     let answer = http::try_send(address, "GET", "/cut", &[], b"");
-    assert!(answer.is_err(), "the body was cut short: {answer:?}");
+    assert!(answer.is_err(), "the body was truncated: {answer:?}");
     sent("/cut");
 
     let mut stream = http::open(address, "GET", "/endless", &[], b"").unwrap();
@@ -181,7 +181,7 @@ fn a_response_cut_short_by_either_side_is_counted_once_as_sent() {
 }
 
 #[test]
-fn projects_beyond_the_budget_fold_into_other_and_requests_stay_counted() {
+fn projects_beyond_the_limit_are_folded_into_other_and_still_counted() {
     const PROJECTS: usize = 2_100;
     let backend = Backend::start(&[("METRICS_PROJECTS", "kept"), ("RUST_LOG", "warn")]);
     let mut requests = 0.0;
@@ -203,7 +203,7 @@ fn projects_beyond_the_budget_fold_into_other_and_requests_stay_counted() {
 }
 
 #[test]
-fn an_admin_address_takes_metrics_from_the_port_of_the_service() {
+fn an_admin_address_serves_metrics_instead_of_the_port_of_the_service() {
     let admin = port::free_address();
     let backend = Backend::start(&[("ADMIN_LISTEN", &admin.to_string())]);
     assert_eq!(backend.get("/metrics").status, 404);

@@ -1,4 +1,4 @@
-//! The dashboard keeps to its rules: what every panel has, what is chosen at its top, where links lead.
+//! Checks the dashboard: required properties of panels, variables, and targets of links.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +15,12 @@ pub(crate) fn dashboard() -> Value {
     observability_tests::lines::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The panels that show something.
+/// All panels except rows.
 pub(crate) fn panels(dashboard: &Value) -> Vec<&Value> {
     list(&dashboard["panels"]).filter(|panel| panel["type"] != "row").collect()
 }
 
-/// Each PromQL expression of a panel.
+/// The PromQL expressions of a panel.
 pub(crate) fn expressions(panel: &Value) -> Vec<&str> {
     list(&panel["targets"]).filter_map(|target| target["expr"].as_str()).collect()
 }
@@ -34,7 +34,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// All addresses that are linked to, wherever they stand.
+/// Collects all link URLs at any depth.
 fn links<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(fields) => {
@@ -50,7 +50,7 @@ fn links<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-/// What a dashboard breaks of the rules for panels.
+/// The violations of the rules for panels.
 fn faults(dashboard: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let mut ids = BTreeSet::new();
@@ -62,7 +62,7 @@ fn faults(dashboard: &Value) -> Vec<String> {
             }
         };
         let says = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
-        expect(panel["id"].as_u64().is_some_and(|id| id > 0 && ids.insert(id)), "the id is none, or another's too");
+        expect(panel["id"].as_u64().is_some_and(|id| id > 0 && ids.insert(id)), "the id is missing or a duplicate");
         expect(says(&panel["title"]), "no title");
         if panel["type"] == "row" {
             continue;
@@ -71,7 +71,7 @@ fn faults(dashboard: &Value) -> Vec<String> {
         expect(says(&panel["fieldConfig"]["defaults"]["unit"]), "no unit");
         let (x, w) = (panel["gridPos"]["x"].as_u64(), panel["gridPos"]["w"].as_u64());
         expect(x.zip(w).is_some_and(|(x, w)| w > 0 && x + w <= 24), "beyond the grid's 24 columns");
-        expect(list(&panel["targets"]).count() > 0, "shows nothing");
+        expect(list(&panel["targets"]).count() > 0, "has no query");
         for target in list(&panel["targets"]).chain([panel]) {
             let source = &target["datasource"];
             let templated = match source["type"].as_str() {
@@ -79,7 +79,7 @@ fn faults(dashboard: &Value) -> Vec<String> {
                 Some("elasticsearch") => source["uid"] == "${logs}",
                 _ => false,
             };
-            expect(templated, "its data source is not the one that is chosen at the top");
+            expect(templated, "its data source is not the variable");
         }
         for expression in expressions(panel) {
             let fixed = expression.split('[').skip(1).any(|range| !range.starts_with("$__rate_interval]"));
@@ -89,7 +89,7 @@ fn faults(dashboard: &Value) -> Vec<String> {
     faults
 }
 
-/// Panels that lie on one another.
+/// Panels that overlap.
 fn overlaps(dashboard: &Value) -> Vec<String> {
     let mut taken = BTreeMap::new();
     let mut overlaps = Vec::new();
@@ -98,7 +98,7 @@ fn overlaps(dashboard: &Value) -> Vec<String> {
         for x in side("x")..side("x") + side("w") {
             for y in side("y")..side("y") + side("h") {
                 if let Some(other) = taken.insert((x, y), &panel["id"]) {
-                    overlaps.push(format!("{} lies on {other}", panel["id"]));
+                    overlaps.push(format!("{} overlaps {other}", panel["id"]));
                 }
             }
         }
@@ -108,7 +108,7 @@ fn overlaps(dashboard: &Value) -> Vec<String> {
 }
 
 #[test]
-fn every_panel_keeps_the_rules() {
+fn every_panel_follows_the_rules() {
     let dashboard = dashboard();
     assert!(panels(&dashboard).len() > 20);
     let faults = faults(&dashboard);
@@ -117,7 +117,7 @@ fn every_panel_keeps_the_rules() {
 }
 
 #[test]
-fn a_panel_that_breaks_a_rule_is_noticed() {
+fn a_panel_that_violates_a_rule_is_detected() {
     let broken = |pointer: &str, value: Value| {
         let mut dashboard = dashboard();
         let index = list(&dashboard["panels"]).position(|panel| panel["type"] == "timeseries").unwrap();
@@ -140,7 +140,7 @@ fn a_panel_that_breaks_a_rule_is_noticed() {
 }
 
 #[test]
-fn sources_service_and_project_are_chosen_at_the_top() {
+fn data_sources_service_and_project_are_variables() {
     let dashboard = dashboard();
     let variables = variables(&dashboard);
     for (name, query) in [("datasource", "prometheus"), ("logs", "elasticsearch")] {
@@ -154,14 +154,14 @@ fn sources_service_and_project_are_chosen_at_the_top() {
         );
         let used =
             panels(&dashboard).into_iter().flat_map(expressions).any(|text| text.contains(&format!("=~\"${name}\"")));
-        assert!(used, "no panel asks for ${name}");
+        assert!(used, "no panel uses ${name}");
     }
     assert_eq!(dashboard["uid"], "observability");
     assert!(dashboard["schemaVersion"].as_u64().is_some_and(|version| (36..=41).contains(&version)));
 }
 
 #[test]
-fn links_lead_to_the_logs_of_a_request_and_of_a_time_range_and_name_no_host() {
+fn links_lead_to_the_logs_of_a_request_or_a_time_range_without_a_fixed_host() {
     let dashboard = dashboard();
     let mut urls = Vec::new();
     links(&dashboard, &mut urls);
@@ -179,7 +179,7 @@ fn links_lead_to_the_logs_of_a_request_and_of_a_time_range_and_name_no_host() {
 }
 
 #[test]
-fn grafana_is_given_what_the_dashboard_asks_for() {
+fn grafana_is_provisioned_with_what_the_dashboard_uses() {
     let grafana = repository().join("infra/grafana");
     let given: Value = yaml(&grafana.join("provisioning/datasources/observability.yml"));
     let source = |kind: &str| list(&given["datasources"]).find(|source| source["type"] == kind).unwrap();

@@ -1,5 +1,5 @@
-//! Dead letters of real engines: at their bound the shipper stands still and says so, room is made by discarding and by
-//! replaying, and at the end every line is where the books say.
+//! Dead letters of real engines: at their limit delivery stops and the reason is reported, discarding and replaying make
+//! room, and in the end the accounting holds.
 
 use std::path::Path;
 
@@ -8,26 +8,26 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{http, port, wait};
 use serde_json::{Value, json};
 
-use crate::place::{Place, assert_accounts_balance, disposed_of, mark, stored_lines};
+use crate::place::{Place, assert_accounting_holds, lines_with_outcome, mark, stored_lines};
 use crate::test_verify::run;
 
-/// Lines of which each second one is refused.
+/// Number of lines. The engine rejects every second one.
 const LINES: usize = 400;
 
-/// Room for some sixty letters; one must have room, however long its line.
+/// Space for about sixty dead letters. A single one must fit, however long its line is.
 const ROOM: [&str; 6] = ["--dead-letters-max-bytes", "40000", "--line-max-bytes", "2048", "--batch-max-lines", "20"];
 
-/// An index takes no field that it does not know.
+/// Makes an index reject unknown fields.
 fn refuse_unknown_fields(place: &Place, engine: &Engine, state: &Path, day: &str) -> String {
     let index = format!("/app-logs-{}", day.replace('-', "."));
     engine.request("DELETE", &index, &Value::Null);
-    // The template is put in place before the index is made.
+    // install the template before creating the index
     assert_eq!(place.shipper("bootstrap", state).start().exit_code(), 0);
     assert_eq!(engine.request("PUT", &index, &json!({ "mappings": { "dynamic": "strict" } })).0, 200);
     index
 }
 
-/// Ships until there is no room for another letter, and looks at what is said of it.
+/// Ships until there is no space for another dead letter, and checks how that is reported.
 fn ship_until_there_is_no_room(place: &Place, state: &Path, file: &Path) {
     let admin = port::free_address();
     let mut shipper = place
@@ -39,7 +39,7 @@ fn ship_until_there_is_no_room(place: &Place, state: &Path, file: &Path) {
     let scrape = wait::until("there is no room for another letter", || {
         let answer = http::get(admin, "/readyz");
         let scrape = Scrape::of(admin);
-        // Also what was under way when the room ended has come back.
+        // requests in flight when the space ran out have completed, too
         let is_full = answer.status == 503 && answer.text().starts_with("the dead letters are full");
         (is_full && scrape.metric("shipper_host_requests_in_flight", &[]) == 0.0).then_some(scrape)
     });
@@ -49,15 +49,15 @@ fn ship_until_there_is_no_room(place: &Place, state: &Path, file: &Path) {
     let bytes = scrape.metric("shipper_dead_letters_bytes", &[]);
     assert!((20_000.0..=40_000.0).contains(&bytes), "{bytes}");
     assert!(scrape.metric("shipper_lines_pending", &[]) > 0.0);
-    assert_eq!(disposed_of(&scrape, "dropped"), 0.0);
-    assert_accounts_balance(&scrape);
-    assert_eq!(shipper.stop(), 3, "not all was shipped: {}", shipper.stderr());
+    assert_eq!(lines_with_outcome(&scrape, "dropped"), 0.0);
+    assert_accounting_holds(&scrape);
+    assert_eq!(shipper.stop(), 3, "lines must be pending: {}", shipper.stderr());
     let told: Vec<_> =
         shipper.stderr().lines().filter(|line| line.contains("the dead letters are full")).map(str::to_owned).collect();
     assert!(told.len() == 1 && told[0].contains("\"cause\":\"dead_letters\""), "{told:#?}");
 }
 
-fn at_their_bound_nothing_is_sent_until_there_is_room(place: &Place, engine: &Engine, day: &str) {
+fn delivery_stops_at_the_limit_until_there_is_room(place: &Place, engine: &Engine, day: &str) {
     let project = mark("full");
     let folder = tempfile::tempdir().unwrap();
     let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
@@ -70,10 +70,10 @@ fn at_their_bound_nothing_is_sent_until_there_is_room(place: &Place, engine: &En
     };
     std::fs::write(&file, (0..LINES).map(record).collect::<String>()).unwrap();
 
-    // Room by discarding: what was refused is gone for good, and is not missed.
+    // discarding makes room; discarded lines are deleted and not reported as missing
     ship_until_there_is_no_room(place, &state, &file);
     let (code, said) = run(place, "verify", &state, &ROOM);
-    assert_eq!(code, 0, "what is done is right, and the rest waits: {said}");
+    assert_eq!(code, 0, "finished lines are proven and the rest is pending: {said}");
     let discard = |arguments: &[&str]| {
         let state = state.display().to_string();
         let start = observability_tests::program::Start::program("shipper");
@@ -86,7 +86,7 @@ fn at_their_bound_nothing_is_sent_until_there_is_room(place: &Place, engine: &En
     let discarded: usize = said.lines().last().unwrap().strip_suffix(" discarded").unwrap().parse().unwrap();
     assert!(code == 0 && discarded > 20 && said.starts_with(&would), "{would}{said}");
 
-    // Room by replaying, once the cause is mended.
+    // replaying makes room once the cause is fixed
     ship_until_there_is_no_room(place, &state, &file);
     assert_eq!(engine.request("PUT", &format!("{index}/_mapping"), &json!({ "dynamic": false })).0, 200);
     let (code, said) = run(place, "dead-letters replay", &state, &[&ROOM[..], &["--all"]].concat());
@@ -110,24 +110,24 @@ fn at_their_bound_nothing_is_sent_until_there_is_room(place: &Place, engine: &En
     let whole = std::fs::metadata(&file).unwrap().len();
     assert_eq!(length("stored_bytes") + length("discarded_bytes"), whole, "{said}");
     let found = stored_lines(place, &project);
-    assert_eq!(found.len(), stored, "each once, and none that was discarded came back");
+    assert_eq!(found.len(), stored, "each once, without the discarded lines");
 
-    // What was discarded is no excuse for what is lost.
+    // discarded lines do not hide lost ones
     let hit = &engine.search(&json!({ "term": { "project_id": project } }))[0];
     let path = format!("{index}/_doc/{}?refresh=true", hit["_id"].as_str().unwrap());
     assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
     assert_eq!(run(place, "verify", &state, &[&ROOM[..], &["--sums-only"]].concat()).0, 1);
     assert_eq!(run(place, "verify", &state, &[&ROOM[..], &["--resend"]].concat()).0, 0);
-    assert_eq!(stored_lines(place, &project).len(), stored, "what was discarded is not sent again");
+    assert_eq!(stored_lines(place, &project).len(), stored, "discarded lines are not sent again");
     engine.request("DELETE", &index, &Value::Null);
 }
 
 #[test]
-fn at_their_bound_nothing_is_sent_until_there_is_room_through_the_pipeline() {
-    at_their_bound_nothing_is_sent_until_there_is_room(&Place::engine(), &Engine::with_processors(), "2011-05-03");
+fn delivery_stops_at_the_limit_until_there_is_room_through_the_pipeline() {
+    delivery_stops_at_the_limit_until_there_is_room(&Place::engine(), &Engine::with_processors(), "2011-05-03");
 }
 
 #[test]
-fn at_their_bound_nothing_is_sent_until_there_is_room_without_processors() {
-    at_their_bound_nothing_is_sent_until_there_is_room(&Place::bare_engine(), &Engine::bare(), "2011-05-04");
+fn delivery_stops_at_the_limit_until_there_is_room_without_processors() {
+    delivery_stops_at_the_limit_until_there_is_room(&Place::bare_engine(), &Engine::bare(), "2011-05-04");
 }

@@ -1,5 +1,5 @@
-//! Containers' logs, as Docker's json-file driver writes and rotates them: the chosen containers' lines arrive whole, each
-//! once, and say where they are from.
+//! Container logs, as written and rotated by Docker's json-file driver: the lines of selected containers are stored
+//! complete, once, and with their origin.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -9,13 +9,13 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{port, wait};
 use serde_json::{Value, json};
 
-use crate::place::{Place, assert_accounts_balance, assert_each_once, mark, record, stored_lines};
+use crate::place::{Place, assert_accounting_holds, assert_each_once, mark, record, stored_lines};
 use crate::test_verify::run;
 
-/// Docker cuts what a container writes into pieces of so many bytes.
+/// Maximum size of a log entry; Docker splits longer lines.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// A container as Docker keeps its log.
+/// A container's log folder.
 struct Container<'a> {
     folder: &'a Path,
     id: String,
@@ -47,7 +47,7 @@ impl Container<'_> {
     }
 }
 
-fn lines_of_chosen_containers_arrive(place: &Place) {
+fn lines_of_selected_containers_are_stored(place: &Place) {
     let project = mark("docker");
     let folder = tempfile::tempdir().unwrap();
     let containers = folder.path().join("containers");
@@ -76,7 +76,7 @@ fn lines_of_chosen_containers_arrive(place: &Place) {
             let stored = scrape.metric("shipper_lines_stored_total", &[]);
             (stored + scrape.metric("shipper_lines_already_stored_total", &[]) >= lines).then_some(scrape)
         });
-        assert_accounts_balance(&scrape);
+        assert_accounting_holds(&scrape);
     };
     let mut shipper = start();
     all_stored(50.0);
@@ -86,7 +86,7 @@ fn lines_of_chosen_containers_arrive(place: &Place) {
     all_stored(70.0);
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
 
-    // While nobody looks, a record of several pieces is written and the file is rotated.
+    // while no shipper runs, a record of several entries is written and the file is rotated
     let mut long: Value = serde_json::from_str(&record(&project, 70)).unwrap();
     long["detail"] = "x".repeat(3 * PIECE_BYTES).into();
     shop.write("stdout", &format!("{long}\n"));
@@ -104,16 +104,16 @@ fn lines_of_chosen_containers_arrive(place: &Place) {
         assert_eq!(line["origin"]["container"], shop.id, "{line}");
         assert_eq!(line["origin"]["compose_service"], "shop", "{line}");
     }
-    assert!(lines.iter().any(|line| line["detail"] == long["detail"]), "the long line is whole");
-    // All that is there is read to its end, what follows the last lines with it.
+    assert!(lines.iter().any(|line| line["detail"] == long["detail"]), "the long line is complete");
+    // read all files to their end, including the text after the last lines
     let idle = ["--until-idle", "--format", "docker", "--docker-label", "com.docker.compose.service=shop", "--file"];
     let (code, said) = run(place, "run", &folder.path().join("state"), &[&idle[..], &[&pattern]].concat());
     assert_eq!(code, 0, "{said}");
-    what_rotated_files_hold_is_proved(place, &folder.path().join("state"), &project);
+    lines_of_rotated_files_are_verified(place, &folder.path().join("state"), &project);
 }
 
-/// The file ends, before and after its rotations, with what is no line: what a container wrote to stderr.
-fn what_rotated_files_hold_is_proved(place: &Place, state: &Path, project: &str) {
+/// Verifies rotated files, each of which ends with output that is not a record: what the container wrote to stderr.
+fn lines_of_rotated_files_are_verified(place: &Place, state: &Path, project: &str) {
     let options = ["--format", "docker", "--docker-label", "com.docker.compose.service=shop"];
     let verify = |more: &[&str]| {
         let (code, said) = run(place, "verify", state, &[&options[..], more, &["--json"]].concat());
@@ -123,7 +123,7 @@ fn what_rotated_files_hold_is_proved(place: &Place, state: &Path, project: &str)
     };
     let report = verify(&[]);
     assert_eq!(report["proven"], true, "{report:#}");
-    // 71 records and a line of plain text, in three files.
+    // 71 records and one plain text line in three files
     assert_eq!(
         (&report["sums"]["stored_lines"], &report["sums"]["generations"]),
         (&72.into(), &3.into()),
@@ -133,7 +133,7 @@ fn what_rotated_files_hold_is_proved(place: &Place, state: &Path, project: &str)
     assert!(report["sums"]["skipped_bytes"].as_u64().unwrap() > 0, "{report:#}");
 
     let Place::Engine(engine, _) = place else { return };
-    // A line of the rotated file.
+    // a line of a rotated file
     let hit = &engine.search(&json!({ "bool": { "filter": [
         { "term": { "project_id": project } }, { "match": { "message": { "query": "line 65", "operator": "and" } } },
     ] } }))[0];
@@ -148,11 +148,11 @@ fn what_rotated_files_hold_is_proved(place: &Place, state: &Path, project: &str)
 }
 
 #[test]
-fn lines_of_chosen_containers_arrive_in_an_engine() {
-    lines_of_chosen_containers_arrive(&Place::engine());
+fn lines_of_selected_containers_are_stored_in_an_engine() {
+    lines_of_selected_containers_are_stored(&Place::engine());
 }
 
 #[test]
-fn lines_of_chosen_containers_arrive_in_the_embedded_store() {
-    lines_of_chosen_containers_arrive(&Place::embedded());
+fn lines_of_selected_containers_are_stored_in_the_embedded_store() {
+    lines_of_selected_containers_are_stored(&Place::embedded());
 }

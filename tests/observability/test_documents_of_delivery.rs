@@ -1,11 +1,11 @@
-//! What is written of delivery and of the embedded store is true: its commands are run where a shipper was at work.
+//! Runs the commands of the documents on delivery and the embedded store where a shipper has shipped lines.
 
 use serde_json::json;
 
 use crate::terminal::{Outcome, Terminal};
 use crate::test_documents::{DELIVERY, EMBEDDED, follow_in, has, holds, read};
 
-/// Where a shipper was at work: an embedded store with a line, and dead letters, of which the store takes what comes.
+/// A terminal with an embedded store that has one line, and dead letters that the store accepts when replayed.
 fn after_some_work() -> (Terminal, String) {
     let mut terminal = Terminal::open();
     terminal.install("shipper");

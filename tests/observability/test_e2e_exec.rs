@@ -1,5 +1,5 @@
-//! `shipper exec` and its end: another's service is carried as it is, its exit code and signals are passed on, it ends with a
-//! shipper that is killed, and what can't be stored or can't work at all is said.
+//! `shipper exec`: the lines of any command are shipped unchanged, its exit code and signals are forwarded, it ends if the
+//! shipper is killed, and undelivered lines and invalid configurations are reported.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use rustix::process::{Signal, test_kill_process};
 use crate::place::{Place, assert_each_once, mark, numbers_in_files, record};
 
 #[test]
-fn a_foreign_service_is_carried_as_it_is() {
+fn the_lines_of_another_service_are_shipped_unchanged() {
     let place = Place::embedded();
     let state = tempfile::tempdir().unwrap();
     let address = port::free_address();
@@ -31,7 +31,7 @@ fn a_foreign_service_is_carried_as_it_is() {
 }
 
 #[test]
-fn the_exit_code_of_the_command_is_the_shippers_and_its_last_line_is_carried() {
+fn the_shipper_exits_with_the_commands_code_and_ships_its_last_line() {
     let place = Place::embedded();
     let project = mark("last");
     let state = tempfile::tempdir().unwrap();
@@ -45,7 +45,7 @@ fn the_exit_code_of_the_command_is_the_shippers_and_its_last_line_is_carried() {
 }
 
 #[test]
-fn a_signal_is_passed_on_and_what_is_left_is_shipped() {
+fn a_signal_is_forwarded_and_the_remaining_lines_are_shipped() {
     let place = Place::embedded();
     let project = mark("signal");
     let folder = tempfile::tempdir().unwrap();
@@ -67,7 +67,7 @@ fn a_signal_is_passed_on_and_what_is_left_is_shipped() {
 }
 
 #[test]
-fn the_service_ends_with_a_killed_shipper() {
+fn the_command_ends_if_the_shipper_is_killed() {
     let place = Place::embedded();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
@@ -80,11 +80,11 @@ fn the_service_ends_with_a_killed_shipper() {
     });
     assert!(test_kill_process(service).is_ok());
     shipper.kill();
-    wait::until("the service is gone", || test_kill_process(service).is_err().then_some(()));
+    wait::until("the command has ended", || test_kill_process(service).is_err().then_some(()));
 }
 
 #[test]
-fn what_a_store_that_is_down_could_not_take_is_kept_and_reported() {
+fn lines_that_a_store_that_is_down_did_not_accept_are_kept_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let project = mark("down");
@@ -106,7 +106,7 @@ fn what_a_store_that_is_down_could_not_take_is_kept_and_reported() {
 }
 
 #[test]
-fn what_can_not_work_is_refused_with_a_line_and_a_code_of_its_own() {
+fn an_invalid_configuration_fails_with_its_own_message_and_exit_code() {
     let place = Place::embedded();
     let folder = tempfile::tempdir().unwrap();
     let admin = port::free_address();

@@ -1,5 +1,5 @@
-//! The main job, end to end: what a service wrote about a request is found by the request's id, once, whatever the
-//! store is and whatever becomes of the shipper on the way.
+//! End to end: the lines of a request are found by its id, each once, in every kind of store, even if the shipper is
+//! killed meanwhile.
 
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::place::{
-    Place, append, assert_accounts_balance, assert_each_once, assert_is_time, disposed_of, found_lines, mark, now,
+    Place, append, assert_accounting_holds, assert_each_once, assert_is_time, lines_with_outcome, found_lines, mark, now,
     numbers_in_files, stored_lines,
 };
 use crate::rig::{COUNT, LOGS_ROUTE};
 
-/// The service, carried by the shipper into a store that it answers from itself.
+/// A log explorer whose own lines the shipper ships to the store that it reads.
 struct Carried {
     program: Program,
     address: SocketAddr,
@@ -42,7 +42,7 @@ impl Carried {
         Self { program, address, admin, _state: state }
     }
 
-    /// The access lines among what the service finds for a request.
+    /// The access lines that the log explorer finds for a request.
     fn access_lines(&self, request_id: &str) -> Vec<Value> {
         let answer = http::get(self.address, &format!("/api/requests/{request_id}"));
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -59,16 +59,16 @@ fn one_request_is_counted_once_and_found_once(place: &Place) {
     let answer = http::get_with(carried.address, &format!("/api/projects/{project}/logs"), &headers);
     assert_eq!((answer.status, answer.request_id()), (200, id.as_str()));
 
-    let found = wait::until("the service finds the request's access line", || {
+    let found = wait::until("the log explorer finds the access line", || {
         Some(carried.access_lines(&id)).filter(|lines| !lines.is_empty())
     });
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!(found[0]["request_id"], id);
     assert_eq!(found[0]["endpoint"], LOGS_ROUTE);
     assert_eq!(Scrape::of(carried.address).metric(COUNT, &labels), before + 1.0);
-    assert_accounts_balance(&Scrape::of(carried.admin));
+    assert_accounting_holds(&Scrape::of(carried.admin));
 
-    // After the end too: nothing was under way to be stored a second time.
+    // check again after the exit: no line was stored a second time
     assert_eq!(carried.program.stop(), 0, "{}", carried.program.stderr());
     if let Place::Engine(engine, processors) = place {
         let hits = engine.search(&json!({ "term": { "request_id": id } }));
@@ -85,7 +85,7 @@ fn one_request_is_counted_once_and_found_once(place: &Place) {
             assert_is_time(&access[0]["event"]["ingested"]);
             assert_eq!(access[0]["@timestamp"], access[0]["timestamp"]);
         }
-        // What the service wrote: the rest was added on the way.
+        // remove what was added after the service wrote the line
         let mut record = access[0].clone();
         for added in ["origin", "event", "@timestamp"] {
             record.as_object_mut().unwrap().remove(added);
@@ -100,7 +100,7 @@ fn one_request_is_counted_once_and_found_once(place: &Place) {
     }
 }
 
-/// The template is in force: the index has its field types, and none for fields that nobody named.
+/// Asserts that the index has the template's field types, and none for other fields.
 #[track_caller]
 fn assert_mapping(engine: &Engine, index: &str) {
     let mapping = engine.get(&format!("/{index}/_mapping"))[index]["mappings"].clone();
@@ -118,7 +118,7 @@ fn assert_mapping(engine: &Engine, index: &str) {
         let found = kind(field);
         assert!(["short", "integer", "long", "float", "double"].contains(&found.as_str()), "{field} is {found}");
     }
-    assert_eq!(kind("n"), "absent", "a field that nobody named is mapped");
+    assert_eq!(kind("n"), "absent", "a field outside the template is mapped");
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn a_request_is_found_in_the_embedded_store() {
     one_request_is_counted_once_and_found_once(&Place::embedded());
 }
 
-/// Lines as other libraries write them are found by their request id, with the contract's names and levels.
-fn foreign_formats_arrive_normalised(place: &Place) {
+/// Lines in the formats of other libraries are found by request id, with the contract's field names and levels.
+fn other_formats_are_normalised(place: &Place) {
     let (bunyan, tracing, ecs, dotted, plain) =
         (mark("bunyan"), mark("tracing"), mark("ecs"), mark("dotted"), mark("plain"));
     let time = now();
@@ -162,7 +162,7 @@ fn foreign_formats_arrive_normalised(place: &Place) {
         .start();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
 
-    // An engine shows what it was given within its refresh interval.
+    // an engine makes documents visible at its refresh interval
     if let Place::Engine(engine, _) = place {
         let hits = engine.search(&json!({ "match_phrase": { "message": format!("says {plain}") } }));
         assert_eq!(hits.len(), 1, "{hits:#?}");
@@ -195,16 +195,16 @@ fn foreign_formats_arrive_normalised(place: &Place) {
 }
 
 #[test]
-fn foreign_formats_arrive_normalised_in_an_engine() {
-    foreign_formats_arrive_normalised(&Place::engine());
+fn other_formats_are_normalised_in_an_engine() {
+    other_formats_are_normalised(&Place::engine());
 }
 
 #[test]
-fn foreign_formats_arrive_normalised_in_the_embedded_store() {
-    foreign_formats_arrive_normalised(&Place::embedded());
+fn other_formats_are_normalised_in_the_embedded_store() {
+    other_formats_are_normalised(&Place::embedded());
 }
 
-/// Kills the shipper again and again while a file grows, and ends with each line stored once.
+/// Kills the shipper repeatedly while a file grows. In the end each line is stored once.
 fn a_killed_shipper_stores_each_line_of_a_file_once(place: &Place) {
     const ROUNDS: usize = 3;
     const A_ROUND: usize = 500;
@@ -220,13 +220,13 @@ fn a_killed_shipper_stores_each_line_of_a_file_once(place: &Place) {
             .args(["--admin-listen", &admin.to_string(), "--file"])
             .arg(&file)
             .start_healthy(admin);
-        // Some lines of this round are stored and more have just come when it is killed.
+        // at the kill some lines of this round are stored and others were just written
         append(&mut growing, &project, &mut written, A_ROUND);
-        wait::until("something is stored", || (disposed_of(&Scrape::of(admin), "stored") > 0.0).then_some(()));
+        wait::until("a line is stored", || (lines_with_outcome(&Scrape::of(admin), "stored") > 0.0).then_some(()));
         append(&mut growing, &project, &mut written, A_ROUND);
         shipper.kill();
     }
-    // Written while no shipper runs.
+    // lines written while no shipper runs
     append(&mut growing, &project, &mut written, 1);
     let mut shipper = place.shipper("run", &state).args(["--until-idle", "--file"]).arg(&file).start();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
@@ -248,7 +248,7 @@ fn a_killed_shipper_stores_each_line_of_a_file_once_in_the_embedded_store() {
     a_killed_shipper_stores_each_line_of_a_file_once(&Place::embedded());
 }
 
-/// Kills the shipper while lines stream into it; those it had taken are stored once by the next one.
+/// Kills the shipper while lines stream into it. The next one stores each accepted line once.
 fn a_killed_shipper_stores_each_spooled_line_once(place: &Place) {
     let project = mark("spooled");
     let folder = tempfile::tempdir().unwrap();
@@ -259,8 +259,8 @@ fn a_killed_shipper_stores_each_spooled_line_once(place: &Place) {
     let mut stdin = shipper.child().stdin.take().unwrap();
     let mut written = 0;
     append(&mut stdin, &project, &mut written, 1_000);
-    let stored = wait::until("something is stored", || {
-        Some(disposed_of(&Scrape::of(admin), "stored")).filter(|stored| *stored > 0.0)
+    let stored = wait::until("a line is stored", || {
+        Some(lines_with_outcome(&Scrape::of(admin), "stored")).filter(|stored| *stored > 0.0)
     });
     append(&mut stdin, &project, &mut written, 1_000);
     shipper.kill();
@@ -270,7 +270,7 @@ fn a_killed_shipper_stores_each_spooled_line_once(place: &Place) {
     let mut shipper = place.shipper("run", &state).arg("--until-idle").start();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
     let lines = stored_lines(place, &project);
-    // What was taken is a beginning of what was written: each line of it once, and nothing after a gap.
+    // the accepted lines are a prefix of the written ones, each stored once
     assert_each_once(&lines, lines.len());
     assert!(lines.len() as f64 >= stored && lines.len() <= written, "{stored} … {written}: {}", lines.len());
     assert!(spooled.iter().all(|n| *n < lines.len()), "spooled and not stored: {} of {spooled:?}", lines.len());

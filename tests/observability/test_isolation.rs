@@ -334,11 +334,11 @@ fn a_token_is_told_nothing_of_what_it_may_not_see(place: impl Fn() -> Place, cas
     // Readers begin, and tails with them, before there is a line.
     let sides = [&alone, &among];
     let [alone, among] = sides.map(|side| Reader::start(side, &tokens));
-    source.carry(&own);
+    source.ship(&own);
     for side in sides {
-        side.copy(&source);
+        side.copy_from(&source);
     }
-    sides[1].carry(&others);
+    sides[1].ship(&others);
     alone.wait_for(LINES);
     among.wait_for(2 * LINES);
 

@@ -1,4 +1,4 @@
-//! The log record contract: every line on standard output is one, whatever the service is sent.
+//! The log record contract: every line on standard output meets it, whatever requests the service receives.
 
 use observability_tests::lines::{self, is_access_line};
 use observability_tests::schema::{assert_log_record, log_record_errors};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{Backend, LOGS_ROUTE, fault};
 
-/// Sends a request of every kind, and waits until the last one's line is there.
+/// Sends requests of every kind and waits for the line of the last one.
 fn exercise(backend: &Backend) {
     for path in ["/healthz", "/readyz", "/metrics", "/nowhere", "/api/requests/demo-1", "/api/projects/p-1/logs?q=x"] {
         backend.get(path);
@@ -37,7 +37,7 @@ fn exercise(backend: &Backend) {
 }
 
 #[test]
-fn every_line_meets_the_schema_and_no_key_stands_twice() {
+fn every_line_meets_the_schema_and_has_distinct_keys() {
     for level in ["info", "trace"] {
         let mut backend = Backend::start(&[("RUST_LOG", level)]);
         exercise(&backend);
@@ -54,7 +54,7 @@ fn every_line_meets_the_schema_and_no_key_stands_twice() {
 }
 
 #[test]
-fn the_schema_refuses_what_is_no_record() {
+fn the_schema_rejects_invalid_records() {
     let record = json!({ "timestamp": "2026-01-02T03:04:05.678Z", "service": "s", "level": "info", "message": "m",
         "request_id": "r", "project_id": null, "anything": { "else": 1 } });
     assert_eq!(log_record_errors(&record), [""; 0]);
@@ -82,7 +82,7 @@ fn the_schema_refuses_what_is_no_record() {
 }
 
 #[test]
-fn a_request_has_one_access_line_with_its_fields_and_nothing_private() {
+fn a_request_has_one_access_line_with_its_fields_and_no_private_data() {
     let backend = Backend::start(&[]);
     backend.get_with(
         "/api/projects/p-1/logs?q=PRIVATE-QUERY",
@@ -111,7 +111,7 @@ fn a_request_has_one_access_line_with_its_fields_and_nothing_private() {
 }
 
 #[test]
-fn each_outcome_has_its_own_word() {
+fn each_outcome_has_its_own_value() {
     let backend = Backend::start(&[]);
     let with = |id: &'static str| [("X-Request-Id", id)];
     backend.get_with("/api/projects/p-1/logs", &with("answered"));
@@ -140,7 +140,7 @@ fn health_checks_and_scrapes_write_no_access_line() {
 }
 
 #[test]
-fn a_panic_is_a_json_line_and_nothing_else() {
+fn a_panic_is_logged_as_one_json_line() {
     let mut backend = Backend::start(&[]);
     backend.get_with(fault::PANIC, &[("X-Request-Id", "boom")]);
     backend.access_line("boom");
@@ -151,7 +151,7 @@ fn a_panic_is_a_json_line_and_nothing_else() {
 }
 
 #[test]
-fn a_closed_pipe_stops_no_request() {
+fn a_closed_pipe_does_not_block_requests() {
     let address = observability_tests::port::free_address();
     let folder = tempfile::tempdir().unwrap();
     let mut program = observability_tests::program::Start::program("backend")
@@ -167,7 +167,7 @@ fn a_closed_pipe_stops_no_request() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_stops_no_request() {
+fn a_reader_that_does_not_read_does_not_block_requests() {
     let address = observability_tests::port::free_address();
     let folder = tempfile::tempdir().unwrap();
     let mut program = observability_tests::program::Start::program("backend")
@@ -175,7 +175,7 @@ fn a_reader_that_does_not_read_stops_no_request() {
         .env("STORE", format!("sqlite:{}", folder.path().join("logs.db").display()))
         .piped_stdout()
         .start_healthy(address);
-    // More than a pipe and any writer's own bound hold.
+    // more than the capacity of the pipe and the log buffer
     let long = "p".repeat(120);
     for _ in 0..3_000 {
         assert_eq!(http::get_with(address, "/api/requests/x", &[("X-Project-Id", long.as_bytes())]).status, 200);
@@ -184,7 +184,7 @@ fn a_reader_that_does_not_read_stops_no_request() {
 }
 
 #[test]
-fn bunyan_is_there_for_those_who_want_it() {
+fn the_bunyan_format_can_be_selected() {
     let mut backend = Backend::start(&[("LOG_FORMAT", "bunyan")]);
     backend.get_with("/api/requests/x", &[("X-Request-Id", "demo-1")]);
     wait::until("a line of the request", || backend.program.stdout().contains("demo-1").then_some(()));
@@ -197,7 +197,7 @@ fn bunyan_is_there_for_those_who_want_it() {
 }
 
 #[test]
-fn settings_that_are_wrong_are_refused_with_exit_code_2() {
+fn an_invalid_setting_is_rejected_with_exit_code_2() {
     for (name, value) in [("LISTEN", "nowhere"), ("STORE", "ftp://x"), ("LOG_FORMAT", "xml"), ("RUST_LOG", "a=b=c")] {
         let mut program = observability_tests::program::Start::program("backend").env(name, value).start();
         assert_eq!(program.exit_code(), 2, "{name}={value}");

@@ -1,11 +1,11 @@
-//! Links into Kibana hold in later versions too: there, a link that gives a part of Discover's state loses the rest of the
-//! saved search's, so each carries columns, data view and order.
+//! Links into Kibana work in later versions, too. There, a link with a part of Discover's state discards the rest of the
+//! saved search, so each link includes columns, data view and order.
 
 use serde_json::Value;
 
 use crate::stack_file::text;
 
-/// Columns and order of a saved search, as a link has them.
+/// Columns and order of a saved search in the notation of links.
 fn state_of(search: &str) -> (String, String) {
     let objects = text("infra/kibana/observability.ndjson");
     let found = objects.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -21,7 +21,7 @@ fn state_of(search: &str) -> (String, String) {
 }
 
 #[test]
-fn every_link_carries_the_columns_the_data_view_and_the_order_of_its_search() {
+fn every_link_includes_the_columns_data_view_and_order_of_its_search() {
     let mut links = 0;
     for file in [
         "backend/src/links.rs",
@@ -30,7 +30,7 @@ fn every_link_carries_the_columns_the_data_view_and_the_order_of_its_search() {
         "infra/kibana/README.md",
     ] {
         let mut whole = text(file);
-        // A constant's text, and lines that go on.
+        // a constant's text with continued lines
         if let Some((_, rest)) = whole.split_once("const SEARCH: &str = \"") {
             let state = rest.split('"').next().unwrap().to_owned();
             whole = whole.replace("{SEARCH}", &state);
@@ -47,11 +47,11 @@ fn every_link_carries_the_columns_the_data_view_and_the_order_of_its_search() {
             links += 1;
         }
     }
-    assert!(links >= 12, "only {links} links are looked at");
+    assert!(links >= 12, "only {links} links were found");
 }
 
 #[test]
-fn saved_objects_keep_the_version_that_8_8_and_later_migrate_from() {
+fn saved_objects_have_the_version_that_8_8_and_later_migrate_from() {
     for line in text("infra/kibana/observability.ndjson").lines() {
         assert_eq!(serde_json::from_str::<Value>(line).unwrap()["coreMigrationVersion"], "8.7.0", "{line}");
     }

@@ -1,5 +1,5 @@
-//! The load test's script works, says what stands in its way, and judges as it promises. Its figures are not judged here:
-//! tests share the machine.
+//! The load test's script works, reports obstacles and judges by its limits. The measured figures are not judged here,
+//! because tests share the machine.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -15,14 +15,15 @@ fn folder() -> PathBuf {
     repository().join("specs/003-improve-observability-prometheus/load-tests")
 }
 
-/// The script, measuring the service that the tests have built, on these two ports.
+/// The script for the service built by the tests, on two consecutive ports.
 fn script(first_port: u16) -> Command {
     let mut command = Command::new(folder().join("run_wrk.sh"));
     command.stdin(Stdio::null()).env("BIN", executable("examples/load")).env("PORT", first_port.to_string());
     command
 }
 
-/// What the script says and how it ends. Its words go to files: a pipe would not end before a service that it left behind.
+/// Runs the script and returns its output and status. The output goes to files, because a service left running would keep
+/// a pipe open.
 fn run(command: &mut Command) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| File::create(folder.path().join(name)).unwrap();
@@ -31,8 +32,8 @@ fn run(command: &mut Command) -> Output {
     Output { status, stdout: read("stdout"), stderr: read("stderr") }
 }
 
-/// The services that were told to listen on this port and live. The port alone would not say whose it is: once free, it
-/// may be another test's.
+/// The running services that were started with this port. Checking the port alone is not enough, because another test may
+/// use it once it is free.
 fn services_on(port: u16) -> Vec<Pid> {
     let listen = format!("LISTEN=127.0.0.1:{port}");
     let is_told = |pid: &Pid| {
@@ -53,7 +54,7 @@ fn only_line(output: &Output) -> String {
 }
 
 #[test]
-fn load_test_measures_both_services_and_leaves_none() {
+fn load_test_measures_both_services_and_leaves_none_running() {
     let first = port::first_of_two_free();
     let output = run(script(first).arg("--quick"));
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -69,11 +70,11 @@ fn load_test_measures_both_services_and_leaves_none() {
     for pid in &left {
         let _ = kill_process(*pid, Signal::KILL);
     }
-    assert!(left.is_empty(), "services were left behind: {left:?}");
+    assert!(left.is_empty(), "services are still running: {left:?}");
 }
 
 #[test]
-fn load_test_says_in_one_line_what_stands_in_its_way() {
+fn load_test_reports_an_obstacle_in_one_line() {
     let port = port::free_address().port();
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let output = run(script(port).arg("--quick").env("WRK", "/bin/true"));
@@ -95,7 +96,7 @@ fn load_test_says_in_one_line_what_stands_in_its_way() {
     }
 }
 
-/// A row of the script, of a run of one second: requests, errors, p50 and p99 in milliseconds, CPU milliseconds.
+/// A result row of the script for a run of one second: requests, errors, p50 and p99 in milliseconds, CPU milliseconds.
 fn row(mode: &str, side: &str, requests: u64, errors: u64, p50: u64, p99: u64, cpu: u64) -> String {
     format!(
         "{mode} {side} {requests} 1000000 {errors} {} {} {} {} {cpu}\n",
@@ -106,7 +107,7 @@ fn row(mode: &str, side: &str, requests: u64, errors: u64, p50: u64, p99: u64, c
     )
 }
 
-/// What the script says of rows.
+/// Judges result rows and returns the exit code and output.
 fn judged(rows: &str) -> (i32, String) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), rows).unwrap();
@@ -116,7 +117,7 @@ fn judged(rows: &str) -> (i32, String) {
 }
 
 #[test]
-fn load_test_passes_and_fails_by_its_limits() {
+fn load_test_passes_or_fails_by_its_limits() {
     let flat = |p50, p99| row("flat", "without", 9000, 0, 1, 9, 900) + &row("flat", "with", 8000, 0, p50, p99, 950);
     let held = |p50, p99, cpu| row("held", "without", 1000, 0, 1, 5, 20) + &row("held", "with", 1000, 0, p50, p99, cpu);
     for (rows, code, says) in [
@@ -134,7 +135,7 @@ fn load_test_passes_and_fails_by_its_limits() {
 }
 
 #[test]
-fn load_test_compares_within_rounds_and_takes_their_median() {
+fn load_test_compares_within_rounds_and_reports_the_median() {
     let mut rows = String::new();
     for cpu in [100, 300, 200] {
         rows += &(row("held", "with", 1000, 0, 1, 5, cpu + 10) + &row("held", "without", 1000, 0, 1, 5, cpu));
@@ -147,7 +148,7 @@ fn load_test_compares_within_rounds_and_takes_their_median() {
 }
 
 #[test]
-fn load_test_judges_nothing_that_was_not_measured() {
+fn load_test_does_not_judge_incomplete_measurements() {
     let flat = row("flat", "without", 9000, 0, 1, 9, 900) + &row("flat", "with", 8000, 0, 1, 9, 950);
     let held =
         |requests, errors| row("held", "without", 1000, 0, 1, 5, 20) + &row("held", "with", requests, errors, 1, 5, 20);

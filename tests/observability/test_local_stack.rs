@@ -1,5 +1,5 @@
-//! The stack without Docker: its configuration is the compose file's but for addresses, what can't start leaves nothing
-//! behind, `make e2e` and the alert drill pass on it.
+//! The stack without Docker: its configuration matches the compose file except for addresses, a failed start leaves nothing
+//! running, and `make e2e` and the alert drill pass.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const DRILL: &str = "specs/003-improve-observability-prometheus/alert-testing/trigger_error_spike.sh";
-/// The file and the variable of each part's port, with the name that the compose file gives it.
+/// Target file, port variable and compose address of each part.
 const PARTS: [(&str, &str, &str); 4] = [
     ("backend.yml", "BACKEND_PORT", "backend:8000"),
     ("shipper.yml", "SHIPPER_PORT", "shipper:9600"),
@@ -19,7 +19,7 @@ const PARTS: [(&str, &str, &str); 4] = [
     ("alertmanager.yml", "ALERTMANAGER_PORT", "alertmanager:9093"),
 ];
 
-/// The local stack, in a folder and on ports of its own.
+/// A local stack in its own folder and on its own ports.
 struct Stack {
     folder: TempDir,
     ports: Vec<(&'static str, String)>,
@@ -45,15 +45,15 @@ impl Stack {
         script.arg(argument).envs(self.ports.iter().cloned()).env("LOCAL_DIR", self.folder.path());
         script.env("BIN_DIR", &self.bin_dir);
         if self.ports.iter().any(|(name, _)| *name == "ELASTICSEARCH_PORT") {
-            // An engine of its own, and not that of the tests.
+            // start a private engine instead of using that of the tests
             script.env_remove("ENGINE_URL");
         }
         script
     }
 
-    /// Fails to start, with this code, for this reason in the last line; nothing is left.
+    /// Asserts that the start fails with this exit code and this reason in the last line, and leaves nothing running.
     #[track_caller]
-    fn refuses(&self, code: i32, reason: &str) {
+    fn assert_start_fails(&self, code: i32, reason: &str) {
         let output = self.run("up");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{stderr}");
@@ -76,13 +76,13 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
 }
 
-/// What of a YAML file is no comment.
+/// A YAML file without comments.
 fn content(path: impl AsRef<Path>) -> String {
     read(path).lines().filter(|line| !line.trim_start().starts_with('#')).map(|line| line.to_owned() + "\n").collect()
 }
 
 #[test]
-fn its_configuration_is_that_of_compose_but_for_addresses() {
+fn its_configuration_matches_compose_except_for_addresses() {
     let stack = Stack::new();
     let output = stack.run("config");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -117,29 +117,29 @@ fn its_configuration_is_that_of_compose_but_for_addresses() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_and_nothing_is_started() {
+fn a_port_in_use_is_reported_and_nothing_is_started() {
     let mut stack = Stack::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let number = taken.local_addr().unwrap().port().to_string();
     stack.set("PROMETHEUS_PORT", number.clone());
-    stack.refuses(75, &format!("port {number}, for prometheus, is taken"));
+    stack.assert_start_fails(75, &format!("port {number}, for prometheus, is taken"));
 }
 
 #[test]
-fn a_service_that_does_not_start_takes_the_others_with_it() {
+fn a_service_that_does_not_start_stops_the_others() {
     let mut stack = Stack::new();
     let programs = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(program::executable("shipper"), programs.path().join("shipper")).unwrap();
-    // A fake: the real one always starts.
+    // a fake, because the real service always starts
     let backend = programs.path().join("backend");
     std::fs::write(&backend, "#!/bin/sh\necho broken >&2\nexit 1\n").unwrap();
     std::fs::set_permissions(&backend, std::fs::Permissions::from_mode(0o755)).unwrap();
     stack.bin_dir = programs.path().to_owned();
-    stack.refuses(75, "backend ended while starting");
+    stack.assert_start_fails(75, "backend ended while starting");
 }
 
 #[test]
-fn a_mistake_in_a_rule_file_is_quoted_with_the_file_to_mend() {
+fn an_invalid_rule_file_is_reported_with_the_error() {
     let mut stack = Stack::new();
     let copy = tempfile::tempdir().unwrap();
     let copied = Command::new("cp").args(["-R", &format!("{ROOT}/infra")]).arg(copy.path()).status().unwrap();
@@ -147,31 +147,31 @@ fn a_mistake_in_a_rule_file_is_quoted_with_the_file_to_mend() {
     copy.path().clone_into(&mut stack.root);
     let rules = copy.path().join("infra/prometheus/rules/requests.yml");
     std::fs::write(&rules, read(&rules).replacen("expr: ", "expr: sum((", 1)).unwrap();
-    stack.refuses(78, "has a mistake: infra/prometheus/rules/requests.yml: ");
+    stack.assert_start_fails(78, "has a mistake: infra/prometheus/rules/requests.yml: ");
     let alertmanager = copy.path().join("infra/alertmanager/alertmanager.yml");
     std::fs::copy(Path::new(ROOT).join("infra/prometheus/rules/requests.yml"), rules).unwrap();
     std::fs::write(&alertmanager, read(&alertmanager).replacen("receiver: logs", "receiver: nobody", 1)).unwrap();
-    stack.refuses(78, "has a mistake: infra/alertmanager/alertmanager.yml: undefined receiver");
+    stack.assert_start_fails(78, "has a mistake: infra/alertmanager/alertmanager.yml: undefined receiver");
 }
 
 #[test]
-fn too_little_memory_is_said_before_the_engine_is_started() {
+fn too_little_memory_is_reported_before_the_engine_is_started() {
     let mut stack = Stack::new();
     stack.set("ELASTICSEARCH_PORT", port::free_address().port().to_string());
     stack.set("ENGINE_HEAP", "9000g".to_owned());
-    stack.refuses(69, "too little memory: ");
+    stack.assert_start_fails(69, "too little memory: ");
     stack.set("ENGINE_HEAP", "much".to_owned());
-    stack.refuses(64, "ENGINE_HEAP=much: a size such as");
+    stack.assert_start_fails(64, "ENGINE_HEAP=much: a size such as");
 }
 
 #[test]
-fn what_is_not_built_is_named() {
+fn a_missing_build_is_reported() {
     let mut stack = Stack::new();
     stack.bin_dir = stack.folder.path().join("nowhere");
-    stack.refuses(69, "Run 'make up-local', which builds it");
+    stack.assert_start_fails(69, "Run 'make up-local', which builds it");
 }
 
-/// Stops the stack also where a test fails.
+/// Stops the stack, even if the test fails.
 struct Down<'a>(&'a Stack);
 
 impl Drop for Down<'_> {
@@ -183,9 +183,9 @@ impl Drop for Down<'_> {
     }
 }
 
-/// An OpenSearch of its own: the tests look at all that the stack holds.
+/// Uses a private OpenSearch, because the tests check all documents of the stack.
 #[test]
-fn make_e2e_tests_it_and_says_so_when_it_is_not_up() {
+fn make_e2e_tests_the_stack_and_reports_if_it_is_not_up() {
     let mut stack = Stack::new();
     stack.set("ELASTICSEARCH_PORT", port::free_address().port().to_string());
     let target_dir = stack.bin_dir.parent().unwrap();
@@ -208,7 +208,7 @@ fn make_e2e_tests_it_and_says_so_when_it_is_not_up() {
     assert!(said.contains("testing the local stack") && said.contains("0 failed"), "{said}");
 }
 
-/// All of the stack for real: the alert's way from Prometheus to the log line and back.
+/// Runs the complete stack: an alert gets from Prometheus to the log line and resolves.
 #[test]
 fn the_alert_drill_passes() {
     let bin_dir = program::executable("backend").parent().unwrap().to_owned();

@@ -1,5 +1,5 @@
-//! Rules and dashboard put to the real Prometheus, which scrapes the running service and shipper; alerts carried by the
-//! real Alertmanager to the service's log.
+//! Rules and dashboard are evaluated by the real Prometheus, which scrapes a running service and shipper. Alerts reach the
+//! service's log through the real Alertmanager.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::rig::{Backend, fault};
 use crate::test_dashboard::{dashboard, expressions, panels};
 use crate::test_monitoring_files::rules;
 
-/// How long it may take until the slowest rule, evaluated each 30 s from figures of one minute, has something to say.
+/// Maximum time until the slowest rule has data. It is evaluated every 30 s over one minute.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Prometheus' own series of alerts, there only while one waits or fires.
+/// Prometheus's own series of alerts, which exist only while an alert is pending or firing.
 const ALERTS: &str = "ALERTS";
 
-/// The service under the shipper, with an embedded store, and what watches both.
+/// The log explorer and a shipper with an embedded store, both monitored.
 struct Stack {
     _backend: Program,
     monitoring: Monitoring,
@@ -49,7 +49,7 @@ impl Stack {
         http::get(self.monitoring.addresses.backend, path);
     }
 
-    /// A little traffic: what succeeds, what fails, what takes its time.
+    /// Sends a few requests: successful, failing and slow ones.
     fn traffic(&self) {
         self.get("/api/projects/p-1/logs");
         self.get("/api/requests/demo-1");
@@ -57,7 +57,7 @@ impl Stack {
         self.get(&fault::delay(20));
     }
 
-    /// Waits, with some traffic, until an expression gives something other than NaN over the last minutes.
+    /// Sends traffic until an expression has a point other than NaN within the last minutes.
     #[track_caller]
     fn wait_for_data(&self, what: &str, expression: &str) {
         wait::until_within(PATIENCE, &format!("{what} has data: {expression}"), || {
@@ -70,13 +70,13 @@ impl Stack {
         });
     }
 
-    /// What an expression asks for in vain: each selector has to find series, each label to be on some of them.
+    /// The parts of an expression without data: selectors without series, and labels that none of the series has.
     fn faults(&self, expression: &str) -> Vec<String> {
-        let asked = promql::parse(expression);
+        let parsed = promql::parse(expression);
         let series =
             |selector: &str| self.monitoring.series(selector).unwrap_or_else(|error| panic!("{error}: {selector}"));
         let mut faults = Vec::new();
-        for selector in asked.selectors.iter().filter(|selector| selector.metric != ALERTS) {
+        for selector in parsed.selectors.iter().filter(|selector| selector.metric != ALERTS) {
             let found = series(&selector.metric);
             let labels: BTreeSet<_> = found.iter().flat_map(|series| series.keys()).collect();
             if found.is_empty() {
@@ -87,7 +87,7 @@ impl Stack {
                 faults.push(format!("{} finds nothing", selector.text));
             }
         }
-        for grouping in &asked.groupings {
+        for grouping in &parsed.groupings {
             let has_it = |metric: &String| series(metric).iter().any(|series| series.contains_key(&grouping.label));
             if !grouping.metrics.iter().any(has_it) {
                 faults.push(format!("none of {:?} has the label {}", grouping.metrics, grouping.label));
@@ -97,31 +97,31 @@ impl Stack {
     }
 }
 
-/// An expression as Grafana sends it, with all of every choice.
+/// An expression with its variables replaced as Grafana does, all values selected.
 fn filled_in(expression: &str) -> String {
     let filled = expression.replace("$__rate_interval", "20s");
     let filled = ["service", "project", "shipper"]
         .into_iter()
         .fold(filled, |text, name| text.replace(&format!("\"${name}\""), "\".*\""));
-    assert!(!filled.contains("\"$") && !filled.contains("[$"), "a variable that this test does not know: {expression}");
+    assert!(!filled.contains("\"$") && !filled.contains("[$"), "unknown variable: {expression}");
     filled
 }
 
 #[test]
-fn rules_and_panels_ask_for_what_is_there_and_are_answered() {
+fn rules_and_panels_use_existing_series_and_return_data() {
     let stack = Stack::start();
     stack.get(fault::PANIC);
-    // The slowest rule: once it has data, every series of a scrape and every other rule has.
+    // once the slowest rule has data, all series and other rules do
     stack.wait_for_data("the slowest rule", "service:error_budget:remaining30d");
     let up = stack.monitoring.query("count by (job) (up == 1)").unwrap();
-    assert_eq!(up.len(), 4, "each job has a target that is up: {up:#?}");
+    assert_eq!(up.len(), 4, "each job must have a target that is up: {up:#?}");
 
     let (rules, dashboard) = (rules(), dashboard());
     let mut faults = BTreeSet::new();
     for panel in panels(&dashboard) {
         for expression in expressions(panel).into_iter().map(filled_in) {
             let found = stack.faults(&expression);
-            // What nobody will ever have is not waited for.
+            // do not wait for series that cannot exist
             if found.is_empty() {
                 stack.wait_for_data(&panel["title"].to_string(), &expression);
             }
@@ -138,7 +138,7 @@ fn rules_and_panels_ask_for_what_is_there_and_are_answered() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// The queries of what is chosen at the top, as PromQL that groups by the label whose values are listed.
+/// The queries of the dashboard's variables, as PromQL that groups by the listed label.
 fn choices(dashboard: &Value) -> Vec<String> {
     let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
     let definitions = variables.filter_map(|variable| variable["definition"].as_str());
@@ -151,7 +151,7 @@ fn choices(dashboard: &Value) -> Vec<String> {
 }
 
 #[test]
-fn alerts_arrive_in_the_log_and_a_page_keeps_the_tickets_of_its_service_back() {
+fn alerts_are_logged_and_a_page_inhibits_the_tickets_of_its_service() {
     let backend = Backend::start(&[]);
     let monitoring = Monitoring::start(Addresses { backend: backend.address, ..Addresses::free() });
     let post = |alerts: &[(&str, &str, &str)]| {
@@ -179,6 +179,6 @@ fn alerts_arrive_in_the_log_and_a_page_keeps_the_tickets_of_its_service_back() {
     line("Noted of two");
     let held = http::get(monitoring.addresses.alertmanager, "/api/v2/alerts?active=false").json();
     let held: Vec<_> = held.as_array().unwrap().iter().map(|alert| &alert["labels"]["service"]).collect();
-    assert_eq!(held, ["one"], "the ticket of the service that someone is paged for is held back, and no other");
+    assert_eq!(held, ["one"], "only the ticket of the paged service is inhibited");
     assert!(!backend.program.lines().iter().any(|line| line["summary"] == "Noted of one"));
 }

@@ -1,4 +1,5 @@
-//! Prometheus' and Alertmanager's own checks of the configuration, the rules' tests, and what every alert must have.
+//! Checks the monitoring configuration with `promtool` and `amtool`, runs the rules' tests, and requires labels, annotations
+//! and a runbook for every alert.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,7 +9,7 @@ use observability_tests::schema::repository;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Where the pages that alerts lead to are read.
+/// Base URL of the runbooks that alerts link to.
 const RUNBOOKS: &str = "https://github.com/actix-observability/actix-observability/blob/main/docs/runbooks/";
 const SECTIONS: [&str; 4] = ["Meaning", "Impact", "Diagnosis", "Mitigation"];
 const TESTS: &str = "infra/prometheus/rules/tests";
@@ -23,7 +24,7 @@ struct RuleGroup {
     rules: Vec<Rule>,
 }
 
-/// A recording rule or an alert.
+/// A recording rule or alert.
 #[derive(Deserialize)]
 pub(crate) struct Rule {
     pub(crate) alert: Option<String>,
@@ -35,7 +36,7 @@ pub(crate) struct Rule {
     annotations: BTreeMap<String, String>,
 }
 
-/// All rules of all files.
+/// All rules in all files.
 pub(crate) fn rules() -> Vec<Rule> {
     let files = files("infra/prometheus/rules", "yml");
     files.iter().flat_map(|file| yaml::<RuleFile>(file).groups).flat_map(|group| group.rules).collect()
@@ -45,13 +46,13 @@ fn alerts() -> BTreeMap<String, Rule> {
     let mut alerts = BTreeMap::new();
     for mut rule in rules() {
         if let Some(name) = rule.alert.take() {
-            assert!(alerts.insert(name.clone(), rule).is_none(), "two alerts are called {name}");
+            assert!(alerts.insert(name.clone(), rule).is_none(), "duplicate alert {name}");
         }
     }
     alerts
 }
 
-/// A file for `promtool test rules`.
+/// A test file for `promtool test rules`.
 #[derive(Deserialize)]
 struct TestFile {
     tests: Vec<TestCase>,
@@ -83,7 +84,7 @@ impl Check {
 }
 
 #[test]
-fn the_monitoring_configuration_passes_the_programs_own_checks() {
+fn promtool_and_amtool_accept_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     render(&Addresses::free(), folder.path());
     let said = run("promtool", &["check", "config", "prometheus.yml"], folder.path());
@@ -91,7 +92,7 @@ fn the_monitoring_configuration_passes_the_programs_own_checks() {
     assert!(missing.is_empty(), "{missing:#?}");
     run("amtool", &["check-config", "alertmanager.yml"], folder.path());
 
-    // As they stand, for Docker Compose.
+    // the unrendered files of Docker Compose
     run("promtool", &["check", "config", "infra/prometheus/prometheus.yml"], &repository());
     run("amtool", &["check-config", "infra/alertmanager/alertmanager.yml"], &repository());
     for rules in files("infra/prometheus/rules", "yml") {
@@ -100,7 +101,7 @@ fn the_monitoring_configuration_passes_the_programs_own_checks() {
 }
 
 #[test]
-fn the_rules_do_what_their_tests_say() {
+fn the_rules_pass_their_tests() {
     let tests = files(TESTS, "yml");
     let arguments: Vec<_> =
         ["test", "rules"].into_iter().chain(tests.iter().map(|test| test.to_str().unwrap())).collect();
@@ -108,7 +109,7 @@ fn the_rules_do_what_their_tests_say() {
 }
 
 #[test]
-fn every_alert_is_tested_to_fire_not_to_fire_and_to_end() {
+fn every_alert_is_tested_to_fire_not_to_fire_and_to_resolve() {
     let (mut fires, mut ends, mut quiet) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for case in files(TESTS, "yml").iter().flat_map(|file| yaml::<TestFile>(file).tests) {
         for check in &case.alert_rule_test {
@@ -125,14 +126,14 @@ fn every_alert_is_tested_to_fire_not_to_fire_and_to_end() {
     let alerts: BTreeSet<_> = alerts().into_keys().collect();
     for (what, tested) in [("fires", fires), ("ends", ends), ("does not fire", quiet)] {
         let untested: Vec<_> = alerts.difference(&tested).collect();
-        assert!(untested.is_empty(), "no test shows that it {what}: {untested:?}");
+        assert!(untested.is_empty(), "no test that it {what}: {untested:?}");
         let unknown: Vec<_> = tested.difference(&alerts).collect();
-        assert!(unknown.is_empty(), "tested, but no alert: {unknown:?}");
+        assert!(unknown.is_empty(), "tests of unknown alerts: {unknown:?}");
     }
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_and_what_to_do() {
+fn every_alert_has_a_severity_and_a_runbook() {
     let mut wrong = Vec::new();
     for (name, rule) in alerts() {
         let mut expect = |holds: bool, what: &str| {
@@ -142,10 +143,10 @@ fn every_alert_says_how_bad_it_is_and_what_to_do() {
         };
         let said = |annotation: &str| rule.annotations.get(annotation).map_or("", |text| text.trim());
         let severity = rule.labels.get("severity").map_or("", String::as_str);
-        expect(["page", "ticket"].contains(&severity), "severity is page or ticket");
+        expect(["page", "ticket"].contains(&severity), "severity must be page or ticket");
         expect(!said("summary").is_empty(), "no summary");
         expect(!said("description").is_empty(), "no description");
-        expect(said("runbook_url") == format!("{RUNBOOKS}{name}.md"), "runbook_url leads elsewhere");
+        expect(said("runbook_url") == format!("{RUNBOOKS}{name}.md"), "runbook_url has another target");
         for fault in runbook_faults(&repository().join(format!("docs/runbooks/{name}.md")), &name) {
             expect(false, &fault);
         }
@@ -160,7 +161,7 @@ fn every_alert_says_how_bad_it_is_and_what_to_do() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What a runbook lacks: its title, or one of the sections, in their order and with something in each.
+/// The missing parts of a runbook: its title, or a section, which must be in order and not empty.
 fn runbook_faults(page: &Path, alert: &str) -> Vec<String> {
     let Ok(text) = std::fs::read_to_string(page) else { return vec![format!("{} can't be read", page.display())] };
     let mut faults = Vec::new();
@@ -179,7 +180,7 @@ fn runbook_faults(page: &Path, alert: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_alert_without_what_it_needs_is_noticed() {
+fn an_incomplete_alert_is_detected() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("Some.md");
     let faults = |text: &str| {

@@ -34,7 +34,7 @@ fn badge(site: &Site, id: &str, verdict: &str) -> (String, String) {
 
 #[test]
 fn a_dead_letter_is_told_from_a_line_that_is_missing() {
-    let plan = Plan::shop(Place::engine()).of(Vec::new());
+    let plan = Plan::shop(Place::engine()).with_lines(Vec::new());
     let site = plan.start();
     site.append(&with_one_too_deep("deep-1"));
     site.wait_for("shop", 3);
@@ -50,7 +50,7 @@ fn a_dead_letter_is_told_from_a_line_that_is_missing() {
 
 #[test]
 fn without_the_shippers_state_a_gap_is_not_said_to_be_either() {
-    let site = Plan::shop(Place::engine()).of(with_one_too_deep("deep-2")).without_dead_letters();
+    let site = Plan::shop(Place::engine()).with_lines(with_one_too_deep("deep-2")).without_dead_letters();
     let site = site.start_with(3);
     let (summary, all) = badge(&site, "deep-2", "gap");
     assert!(summary.contains("missing or dead letters"), "{summary}");
@@ -64,7 +64,7 @@ fn the_reason_of_a_dead_letter_is_for_those_who_may_see_its_line() {
     let mut lines =
         with_one_too_deep("deep-3").into_iter().map(|line| line.replace("\"shop\"", "\"a\"")).collect::<Vec<_>>();
     lines[1] = lines[1].replace("\"project_id\":\"a\"", "\"project_id\":\"b\"");
-    let site = Plan::shop(Place::engine()).of(lines).with_tokens(&tokens).start_with(0);
+    let site = Plan::shop(Place::engine()).with_lines(lines).with_tokens(&tokens).start_with(0);
     let story = |token: &str| {
         let answer = site.get_with_token("/requests/deep-3", token);
         (answer.status, answer.text().to_owned())
@@ -96,7 +96,7 @@ fn the_badge_of_a_containers_lines_is_right(place: Place) {
     let steps = [("info", "order received", 0), ("info", "payment asked", 4), ("info", "payment answered", 40)];
     let mut lines = vec![line("shop", "info", "starting", None, 0)];
     lines.extend(request("of-docker", 230_000, &steps, 200, 47));
-    let site = Plan::shop(place).of_docker(in_a_container(&lines)).start_with(5);
+    let site = Plan::shop(place).with_docker_lines(in_a_container(&lines)).start_with(5);
     let origin: Value = site.get("/api/requests/of-docker").json()["lines"][0]["origin"].clone();
     assert!(origin["container"].is_string() || origin["file"].is_string(), "{origin}");
     let (summary, _) = badge(&site, "of-docker", "complete");

@@ -52,7 +52,7 @@ fn a_tail_whose_connection_is_cut_goes_on_without_losing_or_doubling_a_line() {
     let page = Page::on_a_desk(format!("http://{}", relay.address));
     page.open("/tail?service=live");
     page.wait_for_text("#tail-state", "Waiting");
-    let tails = || relay.said().matches("GET /api/tail").count();
+    let tails = || relay.received().matches("GET /api/tail").count();
     let expected = |count: usize| (0..count).map(|n| format!("number {n}")).collect::<Vec<_>>();
     site.append(&live(0..3));
     assert_eq!(shown(&page, 3), expected(3));
@@ -74,7 +74,7 @@ fn a_tail_whose_connection_is_cut_goes_on_without_losing_or_doubling_a_line() {
     wait::until("it connects again", || (tails() > before).then_some(()));
     site.append(&live(9..10));
     assert_eq!(shown(&page, 10), expected(10));
-    let asked = relay.said();
+    let asked = relay.received();
     let again: Vec<_> = asked.split("GET ").filter(|part| part.starts_with("/api/tail")).skip(1).collect();
     assert!(
         !again.is_empty() && again.iter().all(|part| part.to_ascii_lowercase().contains("last-event-id: ")),

@@ -165,7 +165,7 @@ fn a_long_story_is_told_in_parts(place: Place) {
     lines.extend(request(&good, 10_000, &[("info", "step 0", 0), ("info", "stock says 3", 4)], 200, 9));
     lines.extend(request(&alike, 20_000, &[error], 503, 60));
     let lines = lines.into_iter().map(|line| line.replace("\"shop\"", "\"long\"")).collect();
-    let site = Plan::shop(place).of(lines).start();
+    let site = Plan::shop(place).with_lines(lines).start();
     site.wait_for("long", LINES + 5);
     let page = site.page();
     let here = format!("/requests/{id}");

@@ -48,7 +48,7 @@ fn alert() -> String {
 fn a_busy_shop_is_seen_at_a_glance() {
     let lines: Vec<_> = (0..REQUESTS).flat_map(order).chain([alert()]).collect();
     let of_billing = lines.iter().filter(|line| line.contains("\"project_id\":\"billing\"")).count();
-    let site = Plan::shop(Place::embedded()).of(lines).start();
+    let site = Plan::shop(Place::embedded()).with_lines(lines).start();
     site.wait_for("billing", of_billing);
     let page = site.page();
     page.look(Look::Light);

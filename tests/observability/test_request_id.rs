@@ -1,4 +1,4 @@
-//! The request id: kept when it is valid, made when it is not, and on everything that a request leaves behind.
+//! The request id: a valid one is kept, another one replaced, and it is in every response and log line of the request.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn assert_generated(id: &str) {
 }
 
 #[test]
-fn a_valid_one_is_kept() {
+fn a_valid_id_is_kept() {
     let backend = Backend::start(&[]);
     for id in ["x", EVERY_CHARACTER, &"0123456789abcdef".repeat(8)] {
         let answer = backend.get_with("/api/projects/p-1/logs", &[("X-Request-Id", id)]);
@@ -26,7 +26,7 @@ fn a_valid_one_is_kept() {
 }
 
 #[test]
-fn without_one_each_request_gets_its_own_v4() {
+fn a_request_without_an_id_gets_a_uuid_v4() {
     let backend = Backend::start(&[]);
     let ids: BTreeSet<_> = (0..20).map(|_| backend.get("/api/projects/p-1/logs").request_id().to_owned()).collect();
     assert_eq!(ids.len(), 20);
@@ -34,7 +34,7 @@ fn without_one_each_request_gets_its_own_v4() {
 }
 
 #[test]
-fn a_malformed_one_is_replaced_and_reaches_no_line() {
+fn a_malformed_id_is_replaced_and_not_logged() {
     let backend = Backend::start(&[]);
     let mut ids = Vec::new();
     for malformed in [
@@ -62,9 +62,9 @@ fn a_malformed_one_is_replaced_and_reaches_no_line() {
 }
 
 #[test]
-fn a_newline_in_it_ends_neither_header_nor_line() {
+fn a_newline_in_the_id_breaks_neither_header_nor_line() {
     let backend = Backend::start(&[]);
-    // A client can only send one as what HTTP calls folding, or as a bare LF or CR: refused, or replaced.
+    // a client can send it only as obsolete line folding or as a bare LF or CR; it is rejected or replaced
     for malformed in [&b"one\r\n two"[..], b"one\ntwo", b"one\rtwo"] {
         let answer =
             http::try_send(backend.address, "GET", "/api/projects/p-1/logs", &[("X-Request-Id", malformed)], b"");
@@ -77,14 +77,14 @@ fn a_newline_in_it_ends_neither_header_nor_line() {
 }
 
 #[test]
-fn two_of_them_are_as_good_as_none() {
+fn a_repeated_header_is_ignored() {
     let backend = Backend::start(&[]);
     let answer = backend.get_with("/api/projects/p-1/logs", &[("X-Request-Id", "first"), ("X-Request-Id", "second")]);
     assert_generated(answer.request_id());
 }
 
 #[test]
-fn it_is_on_every_answer() {
+fn the_id_is_in_every_response() {
     let backend = Backend::start(&[]);
     let id = [("X-Request-Id", "kept-1")];
     for (path, status) in [
@@ -105,7 +105,7 @@ fn it_is_on_every_answer() {
 }
 
 #[test]
-fn problem_details_name_it() {
+fn problem_details_include_the_id() {
     let backend = Backend::start(&[]);
     for path in ["/nowhere", "/api/projects/p-1/logs?limit=nonsense", fault::PANIC] {
         let answer = backend.get_with(path, &[("X-Request-Id", "kept-1")]);
@@ -119,7 +119,7 @@ fn problem_details_name_it() {
 }
 
 #[test]
-fn answers_link_to_the_story_and_to_kibana_by_it() {
+fn responses_link_to_the_story_and_to_kibana() {
     let backend = Backend::start(&[("KIBANA_URL", "http://127.0.0.1:5601")]);
     let id = [("X-Request-Id", "a/b+c:1")];
     for path in ["/api/projects/p-1/logs", "/api/projects/p-1/logs?limit=nonsense", fault::PANIC, "/api/nowhere"] {
@@ -140,9 +140,9 @@ fn answers_link_to_the_story_and_to_kibana_by_it() {
 }
 
 #[test]
-fn every_error_leads_to_its_own_story() {
+fn every_error_links_to_its_own_story() {
     const PAGE: &str = "text/html,application/xhtml+xml";
-    // A length is enough to be refused for it.
+    // the declared length is enough for a rejection
     const TOO_LONG: &str = "2000000";
     let (working, without_store) = (Backend::start(&[]), Backend::start(&[("STORE", "http://127.0.0.1:9")]));
     let of_503 = fault::status(503);
@@ -180,7 +180,7 @@ fn every_error_leads_to_its_own_story() {
         let is_page = accept == PAGE && path != fault::PANIC;
         let media = if is_page { "text/html; charset=utf-8" } else { "application/problem+json" };
         assert_eq!(answer.header("content-type"), Some(media), "{what}");
-        // What a panic's answer says is the library's, and that of a request without lines is about that one.
+        // the response to a panic is the library's, and that for an unknown request describes the latter
         match path {
             fault::PANIC => assert_eq!(answer.json()["request_id"], "me/1", "{what}"),
             "/requests/nobody" if status == 404 => {}
@@ -192,11 +192,11 @@ fn every_error_leads_to_its_own_story() {
 }
 
 #[test]
-fn it_is_in_every_line_of_its_request_at_every_level() {
+fn the_id_is_in_every_line_of_its_request_at_every_level() {
     for level in ["error", "warn", "info", "debug", "trace"] {
         let backend = Backend::start(&[("RUST_LOG", level)]);
         backend.get_with(fault::PANIC, &[("X-Request-Id", "panicked-1"), ("X-Project-Id", "p-1")]);
-        // The answer of a second request on the same worker tells that the first one's lines were handed on.
+        // once a second request on the same worker is answered, the lines of the first one were written
         let lines = wait::until("a line at level error", || {
             let lines = backend.program.lines();
             lines.iter().any(|line| line["level"] == "error").then_some(lines)
@@ -212,7 +212,7 @@ fn it_is_in_every_line_of_its_request_at_every_level() {
 }
 
 #[test]
-fn a_trace_parent_gives_trace_and_span_to_the_lines() {
+fn lines_have_the_trace_and_span_of_traceparent() {
     let backend = Backend::start(&[]);
     let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
     let parent = format!("00-{trace}-{span}-01");
@@ -232,7 +232,7 @@ fn a_trace_parent_gives_trace_and_span_to_the_lines() {
 }
 
 #[test]
-fn lines_of_one_request_carry_no_other_id() {
+fn lines_of_concurrent_requests_have_only_their_own_id() {
     let backend = Backend::start(&[("RUST_LOG", "debug")]);
     std::thread::scope(|scope| {
         for client in 0..8 {
@@ -262,7 +262,7 @@ fn lines_of_one_request_carry_no_other_id() {
 }
 
 #[test]
-fn the_client_wrapper_passes_it_on() {
+fn the_client_wrapper_forwards_the_id() {
     let backend = Backend::start(&[]);
     let (relay, address) = start_relay(&format!("http://{}/api/requests/upstream", backend.address));
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -272,14 +272,14 @@ fn the_client_wrapper_passes_it_on() {
     let line = backend.access_line("passed-on");
     assert_eq!((&line["endpoint"], &line["trace_id"]), (&"/api/requests/{request_id}".into(), &trace.into()));
 
-    // One that the first service made is the second one's too.
+    // a generated id is forwarded, too
     let answer = http::get(address, "/relay");
     assert_generated(answer.request_id());
     backend.access_line(answer.request_id());
 }
 
 #[test]
-fn tasks_of_a_request_keep_it() {
+fn tasks_of_a_request_keep_the_id() {
     let (relay, address) = start_relay("");
     let headers: [(&str, &[u8]); 2] = [("X-Request-Id", b"spawned-1"), ("X-Project-Id", b"p-1")];
     assert_eq!(http::get_with(address, "/spawned", &headers).status, 202);

@@ -1,5 +1,5 @@
-//! An answer of several questions when its reader's rights end between two of them, at each place between two. The store is a
-//! stand-in for an engine, which lets something happen before it answers.
+//! A response that needs several store requests, while the caller's permission ends between two of them, for each such
+//! position. The store is a fake engine that can run an event before it responds.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -14,20 +14,20 @@ use crate::test_access::{TOKEN_OF_A, TOKEN_OF_ALL, TokensFile, log_in};
 
 const GENERATION: &str = "0193a1b2c3d4e5f60718293a4b5c6d7e";
 
-/// What no answer may show whose reader was shut out before it was whole.
+/// Text that no response may contain if its caller lost permission before it was complete.
 const SECRET: &str = "the secret of project a";
 
 type Event = Box<dyn FnOnce() + Send>;
 
-/// An engine that has lines for every question.
+/// A fake engine that returns lines for every request.
 #[derive(Clone)]
 struct Engine(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Questions since the last call of [`Engine::arm`].
-    asked: usize,
-    /// What happens before one of them is answered, by its number.
+    /// Number of requests since the last call of [`Engine::arm`].
+    requests: usize,
+    /// The event to run, and the number of the request before whose response it runs.
     event: Option<(usize, Event)>,
 }
 
@@ -46,13 +46,13 @@ impl Engine {
         (engine, address)
     }
 
-    /// Lets something happen before the question of this number is answered; the first is 0.
+    /// Runs an event before the response to the request of this number, starting at 0.
     fn arm(&self, event: Option<(usize, Event)>) {
-        *self.0.lock().unwrap() = State { asked: 0, event };
+        *self.0.lock().unwrap() = State { requests: 0, event };
     }
 
-    fn asked(&self) -> usize {
-        self.0.lock().unwrap().asked
+    fn requests(&self) -> usize {
+        self.0.lock().unwrap().requests
     }
 
     fn serve(&self, stream: TcpStream) {
@@ -91,15 +91,15 @@ impl Engine {
     fn answer(&self, query: &Value) -> Value {
         let event = {
             let mut state = self.0.lock().unwrap();
-            state.asked += 1;
-            let number = state.asked - 1;
+            state.requests += 1;
+            let number = state.requests - 1;
             let is_due = state.event.as_ref().is_some_and(|(due, _)| *due == number);
             if is_due { state.event.take() } else { None }
         };
         if let Some((_, happen)) = event {
             happen();
         }
-        // Those of a request are few, so that its story has an end.
+        // a request has few lines, so that its story is complete
         let text = query.to_string();
         let size = query["size"].as_u64().unwrap_or(0);
         let lines = if text.contains("\"request_id\"") || text.contains("access") { size.min(3) } else { size };
@@ -123,7 +123,7 @@ impl Engine {
     }
 }
 
-/// The service over such an engine.
+/// The log explorer over a fake engine.
 struct Place {
     engine: Engine,
     tokens: Arc<TokensFile>,
@@ -138,7 +138,7 @@ impl Place {
         Self { engine, tokens, backend: Arc::new(backend) }
     }
 
-    /// A cookie of a new session of project `a`.
+    /// Logs in for project `a` and returns the session cookie.
     fn session(&self) -> String {
         let answer = log_in(self.backend.address, TOKEN_OF_A, &[]);
         answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
@@ -149,7 +149,7 @@ impl Place {
         self.backend.get_with(path, &[header, ("Accept", accept)])
     }
 
-    /// Ends a session before the question of this number is answered.
+    /// Ends a session before the response to the store request of this number.
     fn log_out_at(&self, question: usize, cookie: &str) {
         let (address, cookie) = (self.backend.address, cookie.to_owned());
         let log_out = move || {
@@ -170,22 +170,22 @@ fn paths() -> Vec<String> {
 }
 
 #[test]
-fn an_answer_of_several_questions_ends_when_its_session_ends_at_any_of_them() {
+fn a_response_of_several_store_requests_ends_when_its_session_ends_between_them() {
     let place = Place::start();
     for path in paths() {
         let cookie = place.session();
         place.engine.arm(None);
         let whole = place.get(&path, ("Cookie", &cookie));
         assert_eq!(whole.status, 200, "{path}: {}", whole.text());
-        let questions = place.engine.asked();
+        let questions = place.engine.requests();
         assert!(questions > 0, "{path}");
         for question in 0..questions {
             let cookie = place.session();
             place.log_out_at(question, &cookie);
             let answer = place.get(&path, ("Cookie", &cookie));
-            // One read of the store may ask an engine twice.
-            let asked = place.engine.asked();
-            assert!(asked <= question + 2, "{path}: {asked} questions, though it ended at {question}");
+            // one read of the store may send two requests
+            let sent = place.engine.requests();
+            assert!(sent <= question + 2, "{path}: {sent} requests, although the session ended at {question}");
             if path == STREAM && question > 0 && answer.status == 200 {
                 let last = answer.text().lines().last().unwrap();
                 let end = &serde_json::from_str::<Value>(last).unwrap()["stream"];
@@ -201,15 +201,15 @@ fn an_answer_of_several_questions_ends_when_its_session_ends_at_any_of_them() {
     }
 }
 
-/// Puts another file of tokens in place, and waits until it holds.
+/// Replaces the tokens file and waits until it is reloaded.
 fn rewrite(backend: &Backend, tokens: &TokensFile, text: &str) {
     let reloads = || backend.program.stdout().matches("tokens file reloaded").count();
     let before = reloads();
     tokens.write(text);
-    wait::until("the file is read again", || (reloads() > before).then_some(()));
+    wait::until("the file is reloaded", || (reloads() > before).then_some(()));
 }
 
-/// A file with these projects for the token of `a`, or without that token.
+/// A tokens file with these projects for the token of `a`, or without that token.
 fn of_projects(projects: Option<&str>) -> String {
     let of_all = format!("[[token]]\nname = \"all\"\ntoken = \"{TOKEN_OF_ALL}\"\nprojects = [\"*\"]\n");
     let of_a = |projects| format!("[[token]]\nname = \"a\"\ntoken = \"{TOKEN_OF_A}\"\nprojects = {projects}\n");
@@ -217,7 +217,7 @@ fn of_projects(projects: Option<&str>) -> String {
 }
 
 #[test]
-fn an_answer_whose_token_gets_other_projects_meanwhile_is_of_neither() {
+fn a_response_whose_token_gets_other_projects_meanwhile_shows_neither() {
     let place = Place::start();
     let bearer = format!("Bearer {TOKEN_OF_A}");
     for (projects, status) in

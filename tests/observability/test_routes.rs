@@ -1,5 +1,5 @@
-//! What holds on every route: the headers that all answers have, `HEAD` wherever there is `GET`, and `Allow` on each 405.
-//! Routes are taken from where the service lists them, so that a new one is held to it too.
+//! Requirements for every route: common response headers, `HEAD` wherever there is `GET`, and `Allow` on each 405. The
+//! routes are read from the source, so that new ones are included.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use observability_tests::schema::repository;
 use crate::rig::Backend;
 use crate::test_access::{TOKEN_OF_ALL, TokensFile};
 
-/// A route with its path filled in, and the methods that it takes.
+/// A route with its path parameters filled in, and its methods.
 struct Route {
     path: String,
     methods: BTreeSet<String>,
@@ -25,13 +25,13 @@ fn routes() -> Vec<Route> {
             routes.push(route(path, rest.split_once(')').unwrap().0));
         }
     }
-    // Those of fault injection that take any method stand as what the framework calls a resource.
+    // fault injection routes that accept any method use `web::resource`
     let paths = |before: &str| -> BTreeSet<_> {
         app.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
     };
     let found = paths("resource(\"").len() - paths("web::resource(\"").len();
     let listed: BTreeSet<_> = routes.iter().map(|route| route.path.as_str()).collect();
-    assert_eq!(listed.len(), found + 2, "a route is not found: {listed:?}");
+    assert_eq!(listed.len(), found + 2, "a route is missing: {listed:?}");
     routes
 }
 
@@ -57,7 +57,7 @@ fn check_headers(what: &str, answer: &Answer) {
     assert!(["Accept", "Authorization", "Cookie"].iter().all(|name| vary.contains(name)), "{what}: {vary}");
 }
 
-/// The head of an answer to `HEAD`, which has no body, whatever length it says.
+/// Sends `HEAD` and checks that the response has no body, whatever its `Content-Length`.
 fn head(backend: &Backend, path: &str, headers: &[(&str, &[u8])]) -> Answer {
     use std::io::Read as _;
     let mut text = Vec::new();
@@ -72,7 +72,7 @@ fn head(backend: &Backend, path: &str, headers: &[(&str, &[u8])]) -> Answer {
 }
 
 #[test]
-fn every_route_has_the_headers_takes_head_for_get_and_says_which_methods_it_takes() {
+fn every_route_has_the_common_headers_accepts_head_for_get_and_lists_its_methods() {
     let tokens = TokensFile::new();
     let authorization = format!("Bearer {TOKEN_OF_ALL}");
     let with_tokens = Backend::start(&[("TOKENS_FILE", tokens.path().to_str().unwrap())]);
@@ -80,7 +80,7 @@ fn every_route_has_the_headers_takes_head_for_get_and_says_which_methods_it_take
     for (backend, headers) in [(&Backend::start(&[]), &[][..]), (&with_tokens, &[token][..])] {
         for Route { path, methods } in routes() {
             for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
-                // What never ends is looked at by its head.
+                // an endless response is checked by its head
                 if (method, path.as_str()) == ("GET", "/api/tail") {
                     continue;
                 }
@@ -108,7 +108,7 @@ fn every_route_has_the_headers_takes_head_for_get_and_says_which_methods_it_take
                 }
             }
         }
-        // What there is not, and what is refused.
+        // unknown routes and rejected requests
         check_headers("nothing", &backend.get("/api/nothing"));
         check_headers("nothing", &backend.get_with("/nothing", &[("Accept", "text/html")]));
         check_headers("a stream", &backend.get_with("/api/logs", &[("Accept", "application/x-ndjson")]));
@@ -122,7 +122,7 @@ fn every_route_has_the_headers_takes_head_for_get_and_says_which_methods_it_take
 }
 
 #[test]
-fn a_head_of_a_tail_takes_no_room_and_is_counted_as_head() {
+fn head_of_a_tail_uses_no_capacity_and_is_counted_as_head() {
     let backend = Backend::start(&[]);
     for _ in 0..100 {
         assert_eq!(head(&backend, "/api/tail", &[]).status, 200);

@@ -1,5 +1,5 @@
-//! The explorer beside a shipper whose embedded store's file is deleted, moved and replaced: it answers from the file that is at
-//! the path, or says that there is none.
+//! The embedded store's file is deleted, moved or replaced while shipper and log explorer run. The log explorer answers from
+//! the file at the path, or reports that it is missing.
 
 use std::fs;
 use std::io::Write as _;
@@ -37,7 +37,7 @@ impl Both {
         self.folder.path().join("store").join(name)
     }
 
-    /// Writes a line and gives its number.
+    /// Writes a line and returns its number.
     fn write(&mut self) -> usize {
         let number = self.written;
         self.written += 1;
@@ -62,12 +62,12 @@ impl Both {
         self.until_found_besides(wanted, None);
     }
 
-    /// The same where one line more may be there, or not.
+    /// As [`Self::until_found`], except that one more line may be found.
     #[track_caller]
     fn until_found_besides(&self, wanted: &[usize], perhaps: Option<usize>) {
         let mut wanted: Vec<_> = wanted.iter().map(|number| *number as u64).collect();
         wanted.sort_unstable();
-        wait::until(&format!("{wanted:?} are found, and nothing else"), || {
+        wait::until(&format!("exactly {wanted:?} are found"), || {
             let mut found = self.numbers()?;
             found.retain(|number| perhaps.is_none_or(|perhaps| *number != perhaps as u64));
             found.sort_unstable();
@@ -77,12 +77,12 @@ impl Both {
 }
 
 #[test]
-fn the_explorer_answers_from_the_file_at_the_path_or_says_that_there_is_none() {
+fn the_explorer_answers_from_the_file_at_the_path_or_reports_that_it_is_missing() {
     let mut both = Both::start();
     let first = both.write();
     both.until_found(&[first]);
 
-    // Nobody makes a new one.
+    // nobody creates a new file
     both.shipper.signal(Signal::STOP);
     fs::remove_file(both.store("logs.db")).unwrap();
     let answer = both.find();
@@ -98,16 +98,16 @@ fn the_explorer_answers_from_the_file_at_the_path_or_says_that_there_is_none() {
     both.until_found(&[second]);
     assert_eq!(both.explorer.get("/readyz").json()["status"], "ready");
 
-    // The same file, with another WAL.
+    // the same file with another WAL
     fs::remove_file(both.store("logs.db-wal")).unwrap();
     fs::remove_file(both.store("logs.db-shm")).unwrap();
     let third = both.write();
     both.until_found(&[second, third]);
 
-    // Moved, and moved back over the one that was made meanwhile.
+    // moved away, and moved back over the file created meanwhile
     fs::rename(both.store("logs.db"), both.store("moved.db")).unwrap();
     let fourth = both.write();
-    // The third is found as soon as its WAL is brought in, maybe before it is sent again and counts as stored.
+    // the third line is found as soon as its WAL is applied, possibly before the retry that counts it as stored
     both.until_found_besides(&[fourth], Some(third));
     fs::rename(both.store("moved.db"), both.store("logs.db")).unwrap();
     let fifth = both.write();

@@ -1,4 +1,4 @@
-//! Large answers: memory stays bounded however many lines a stream has, and whoever takes nothing of it is let go.
+//! Large responses: a stream's memory is bounded, whatever its length, and a client that does not read is disconnected.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::rig::Backend;
 
-/// Lines of the store, of 300 bytes each.
+/// Number of lines in the store, 300 bytes each.
 const LINES: usize = 200_000;
 
-/// What the service may take in memory to give all of them, which are over 60 MB.
+/// Maximum growth of the memory while all lines, more than 60 MB, are streamed.
 const GROWTH_MAX_KIB: u64 = 24 * 1024;
 
-/// A store with that many lines.
+/// A store with [`LINES`] lines.
 fn store() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
@@ -39,7 +39,7 @@ fn store() -> (tempfile::TempDir, String) {
     (folder, store)
 }
 
-/// A figure of the service's memory, in KiB: `VmRSS`, or `VmHWM` for the most that there was.
+/// A memory figure of the service in KiB: `VmRSS`, or `VmHWM` for the peak.
 fn memory(backend: &Backend, figure: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", backend.program.pid().as_raw_nonzero())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
@@ -47,10 +47,10 @@ fn memory(backend: &Backend, figure: &str) -> u64 {
 }
 
 #[test]
-fn a_stream_of_many_lines_takes_little_memory_and_one_that_nobody_takes_ends() {
+fn a_long_stream_uses_little_memory_and_ends_if_nobody_reads_it() {
     let (_folder, store) = store();
     let backend = Backend::start(&[("STORE", &store), ("BACKEND_STALL_TIMEOUT_S", "1")]);
-    // What is kept from then on, such as pages of the file, is there.
+    // fill the caches first, such as SQLite's page cache
     backend.get("/api/logs?limit=1000");
     let before = memory(&backend, "VmRSS");
     let headers: [(&str, &[u8]); 2] = [("Accept", b"application/x-ndjson"), ("X-Request-Id", b"taken")];
@@ -68,11 +68,11 @@ fn a_stream_of_many_lines_takes_little_memory_and_one_that_nobody_takes_ends() {
     assert!(growth < GROWTH_MAX_KIB, "from {before} KiB by {growth} KiB");
     assert_eq!(backend.access_line("taken")["outcome"], "answered");
 
-    // The client of another goes on to live, and takes nothing.
+    // a client that stays connected without reading
     let headers = [headers[0], ("X-Request-Id", b"not-taken")];
     let stalled = http::open(backend.address, "GET", "/api/logs", &headers, b"").unwrap();
     assert_eq!(backend.access_line("not-taken")["outcome"], "body_cut");
-    // Who takes lines slowly but does is not cut.
+    // a client that reads slowly is not disconnected
     let headers = [headers[0], ("X-Request-Id", b"taken-slowly")];
     let slow = http::open(backend.address, "GET", "/api/logs?limit=60000", &headers, b"").unwrap();
     let mut lines = 0;

@@ -1,12 +1,12 @@
-//! Pages of a search, turned in both directions while lines come in.
+//! Paging through a search in both directions while lines arrive.
 
 use crate::place::Place;
 use crate::site::{Plan, Site, line};
 
-/// Lines of the first page and those after it, all of one time.
+/// Number of lines, all with the same time.
 const LINES: usize = 250;
 
-/// What a page of a search shows: its lines' numbers, and where the page before it and the one after it are.
+/// A search page: the numbers of its lines, and the links to the previous and next page.
 struct Turned {
     numbers: Vec<usize>,
     previous: Option<String>,
@@ -30,14 +30,14 @@ fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|n| line("batch", "info", &format!("number {n}"), None, 0)).collect()
 }
 
-fn pages_are_turned_both_ways(place: Place) {
+fn pages_can_be_turned_in_both_directions(place: Place) {
     let site = Plan::shop(place).start();
-    // All lines of one time, so that their places at their source order them.
+    // all lines have the same time, so that their offsets decide the order
     site.append(&numbered(0..LINES));
     site.wait_for("batch", LINES);
     let first = turn(&site, "/search?service=batch");
     assert_eq!((first.numbers.len(), &first.previous), (100, &None));
-    // New lines come in between any two pages.
+    // new lines arrive between two pages
     let mut there = LINES;
     let mut more = || {
         site.append(&numbered(there..there + 10));
@@ -52,8 +52,8 @@ fn pages_are_turned_both_ways(place: Place) {
     }
     assert_eq!(forwards.iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
     let all: Vec<_> = forwards.concat();
-    assert_eq!(all, (0..LINES).rev().collect::<Vec<_>>(), "the newest first, each once");
-    // Back again: the same pages, and then what came in since.
+    assert_eq!(all, (0..LINES).rev().collect::<Vec<_>>(), "newest first, each once");
+    // backwards: the same pages, then the new lines
     let mut backwards = vec![at.numbers.clone()];
     while let Some(previous) = at.previous.clone() {
         if backwards.len() < forwards.len() {
@@ -68,16 +68,16 @@ fn pages_are_turned_both_ways(place: Place) {
     assert_eq!(all, (0..all.len()).rev().collect::<Vec<_>>(), "each once");
     assert_eq!(all.len(), LINES + 10 * 4);
     assert!(backwards.ends_with(&forwards), "{backwards:?}");
-    // And forwards from there.
+    // forwards again from there
     assert_eq!(turn(&site, &at.next.unwrap()).numbers, forwards[0]);
 }
 
 #[test]
-fn pages_are_turned_both_ways_in_the_embedded_store() {
-    pages_are_turned_both_ways(Place::embedded());
+fn pages_can_be_turned_in_both_directions_in_the_embedded_store() {
+    pages_can_be_turned_in_both_directions(Place::embedded());
 }
 
 #[test]
-fn pages_are_turned_both_ways_in_an_engine() {
-    pages_are_turned_both_ways(Place::engine());
+fn pages_can_be_turned_in_both_directions_in_an_engine() {
+    pages_can_be_turned_in_both_directions(Place::engine());
 }

@@ -1,5 +1,5 @@
-//! That every line is there, once, is asked of the real store: what is taken out of it is named and comes back, what is
-//! there twice is found, and what was refused is stored once its cause is mended.
+//! `shipper verify` and `resend` against real stores: deleted lines are named and restored, duplicates are found, and
+//! rejected lines are replayed once the cause is fixed.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::place::{Place, append, assert_each_once, mark, record, stored_lines};
 
-/// Runs a subcommand over a state directory; exit code, and what it said.
+/// Runs a subcommand on a state directory and returns its exit code and output.
 #[track_caller]
 pub(crate) fn run(place: &Place, subcommand: &str, state: &Path, arguments: &[&str]) -> (i32, String) {
     let mut program = place.shipper(subcommand, state).args(arguments).start();
@@ -24,7 +24,7 @@ fn ship(place: &Place, state: &Path, file: &Path) {
     assert_eq!(code, 0, "{said}");
 }
 
-fn what_an_engine_lost_or_has_twice_is_found(place: &Place, engine: &Engine) {
+fn missing_and_duplicate_lines_are_found(place: &Place, engine: &Engine) {
     let project = mark("verify");
     let folder = tempfile::tempdir().unwrap();
     let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
@@ -34,7 +34,7 @@ fn what_an_engine_lost_or_has_twice_is_found(place: &Place, engine: &Engine) {
     let (code, said) = run(place, "verify", &state, &[]);
     assert!(code == 0 && said.contains("3000 lines, 3000 stored"), "{said}");
 
-    // Taken out of the engine: named, by sums and by lines, and brought back.
+    // lines deleted from the engine are named, by sums and by lines, and restored
     let hit = engine.search(&json!({ "bool": { "filter": [
         { "term": { "project_id": project } }, { "match": { "message": { "query": "line 1234", "operator": "and" } } },
     ] } }));
@@ -56,7 +56,7 @@ fn what_an_engine_lost_or_has_twice_is_found(place: &Place, engine: &Engine) {
     assert_each_once(&stored_lines(place, &project), written);
     assert_eq!(run(place, "verify", &state, &[]).0, 0);
 
-    // The same line in another index.
+    // the same line in a second index
     let index = format!("app-logs-1999.{}", &project[7..15]);
     let twin = format!("/{index}/_doc/{}?refresh=true", hit["_id"].as_str().unwrap());
     assert_eq!(engine.request("PUT", &twin, &hit["_source"]).0, 201);
@@ -66,7 +66,7 @@ fn what_an_engine_lost_or_has_twice_is_found(place: &Place, engine: &Engine) {
         said.contains(&format!("twice     the line at {} of ", origin["offset"])) && said.contains(&index),
         "{said}"
     );
-    // One more line at the place of a missing one of the same length leaves every sum as it was.
+    // replacing a missing line by an extra one of the same length changes no sum
     let neighbour = engine.search(&json!({ "bool": { "filter": [
         { "term": { "project_id": project } }, { "match": { "message": { "query": "line 1236", "operator": "and" } } },
     ] } }));
@@ -78,7 +78,7 @@ fn what_an_engine_lost_or_has_twice_is_found(place: &Place, engine: &Engine) {
     assert_eq!(run(place, "verify", &state, &["--resend"]).0, 0);
     assert_eq!(run(place, "verify", &state, &[]).0, 0);
 
-    // What was stored of a file can be asked for when the file is gone, and so when a shipper started without it.
+    // a deleted file can still be verified, also after a shipper was started without it
     std::fs::remove_file(&file).unwrap();
     let path_of_file = file.display().to_string();
     let (code, said) = run(place, "run", &state, &["--until-idle", "--allow-empty", "--file", &path_of_file]);
@@ -91,23 +91,23 @@ fn what_an_engine_lost_or_has_twice_is_found(place: &Place, engine: &Engine) {
 }
 
 #[test]
-fn what_an_engine_lost_or_has_twice_is_found_through_the_pipeline() {
-    what_an_engine_lost_or_has_twice_is_found(&Place::engine(), &Engine::with_processors());
+fn missing_and_duplicate_lines_are_found_through_the_pipeline() {
+    missing_and_duplicate_lines_are_found(&Place::engine(), &Engine::with_processors());
 }
 
 #[test]
-fn what_an_engine_without_processors_lost_or_has_twice_is_found() {
-    what_an_engine_lost_or_has_twice_is_found(&Place::bare_engine(), &Engine::bare());
+fn missing_and_duplicate_lines_are_found_without_processors() {
+    missing_and_duplicate_lines_are_found(&Place::bare_engine(), &Engine::bare());
 }
 
-/// An index takes no field that it does not know, until it does.
-fn what_was_refused_is_replayed(place: &Place, engine: &Engine, day: &str) {
+/// Rejected lines are replayed once the index accepts unknown fields.
+fn rejected_lines_are_replayed(place: &Place, engine: &Engine, day: &str) {
     let project = mark("replay");
     let folder = tempfile::tempdir().unwrap();
     let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
     let index = format!("/app-logs-{}", day.replace('-', "."));
     engine.request("DELETE", &index, &Value::Null);
-    // The template is put in place before the index is made.
+    // install the template before creating the index
     assert_eq!(place.shipper("bootstrap", &state).start().exit_code(), 0);
     assert_eq!(engine.request("PUT", &index, &json!({ "mappings": { "dynamic": "strict" } })).0, 200);
     let record = |n: usize, more: &str| {
@@ -134,17 +134,17 @@ fn what_was_refused_is_replayed(place: &Place, engine: &Engine, day: &str) {
 }
 
 #[test]
-fn what_was_refused_is_replayed_through_the_pipeline() {
-    what_was_refused_is_replayed(&Place::engine(), &Engine::with_processors(), "2011-05-01");
+fn rejected_lines_are_replayed_through_the_pipeline() {
+    rejected_lines_are_replayed(&Place::engine(), &Engine::with_processors(), "2011-05-01");
 }
 
 #[test]
-fn what_was_refused_is_replayed_without_processors() {
-    what_was_refused_is_replayed(&Place::bare_engine(), &Engine::bare(), "2011-05-02");
+fn rejected_lines_are_replayed_without_processors() {
+    rejected_lines_are_replayed(&Place::bare_engine(), &Engine::bare(), "2011-05-02");
 }
 
-/// An index that a life cycle removed is named, with what was in it, and is a loss unless that is expected.
-fn lines_that_went_with_their_index_are_named(place: &Place, engine: &Engine) {
+/// An index deleted by a lifecycle policy is named with its lines. They count as lost unless the deletion is expected.
+fn lines_of_a_deleted_index_are_named(place: &Place, engine: &Engine) {
     const A_DAY: usize = 10;
     let project = mark("life-cycle");
     let prefix = format!("life-{}", &project[project.len() - 12..]);
@@ -161,7 +161,7 @@ fn lines_that_went_with_their_index_are_named(place: &Place, engine: &Engine) {
     let run = |subcommand: &str, more: &[&str]| run(place, subcommand, &state, &[&options[..], more].concat());
     let (code, said) = run("run", &["--until-idle", "--file", &path]);
     assert_eq!(code, 0, "{said}");
-    // What comes from a pipe is gone with its segment, so that only sums tell of it.
+    // lines of a pipe are deleted with their segment, so that only sums are left
     let mut shipper = place.shipper("run", &state).args(options).piped_stdin().start();
     std::io::Write::write_all(&mut shipper.child().stdin.take().unwrap(), today.as_bytes()).unwrap();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
@@ -184,11 +184,11 @@ fn lines_that_went_with_their_index_are_named(place: &Place, engine: &Engine) {
     assert!(said.contains(&format!(", gone with {}\n", index(0))) && said.contains("NOT PROVEN"), "{said}");
     let (code, said) = run("verify", &["--expect-removed"]);
     assert!(code == 0 && said.contains(&gone(0, &format!("{} bytes", today.len()))), "{said}");
-    // Nothing is sent into an index again that was removed on purpose.
+    // nothing is resent to an index that was deleted on purpose
     let (code, said) = run("verify", &["--expect-removed", "--resend"]);
     assert!(code == 0 && said.contains("0 lines stored, 0 already there"), "{said}");
 
-    // A line that is missing while its index is there is missing, whatever is expected.
+    // a line missing from an existing index is missing, whatever is expected
     let search = json!({ "query": { "match_all": {} }, "size": 1 });
     let (_, found) = engine.request("POST", &format!("/{}/_search", index(2)), &search);
     let id = found["hits"]["hits"][0]["_id"].as_str().unwrap();
@@ -199,18 +199,18 @@ fn lines_that_went_with_their_index_are_named(place: &Place, engine: &Engine) {
 }
 
 #[test]
-fn lines_that_went_with_their_index_are_named_through_the_pipeline() {
-    lines_that_went_with_their_index_are_named(&Place::engine(), &Engine::with_processors());
+fn lines_of_a_deleted_index_are_named_through_the_pipeline() {
+    lines_of_a_deleted_index_are_named(&Place::engine(), &Engine::with_processors());
 }
 
 #[test]
-fn lines_that_went_with_their_index_are_named_without_processors() {
-    lines_that_went_with_their_index_are_named(&Place::bare_engine(), &Engine::bare());
+fn lines_of_a_deleted_index_are_named_without_processors() {
+    lines_of_a_deleted_index_are_named(&Place::bare_engine(), &Engine::bare());
 }
 
-/// What the embedded store's own retention took out is no loss, and what is lost besides still is one.
+/// Lines deleted by the embedded store's retention are not missing, but other lost lines are.
 #[test]
-fn what_the_embedded_store_removed_itself_is_told_and_not_missed() {
+fn lines_deleted_by_retention_are_reported_and_not_missing() {
     const OLD: usize = 6_000;
     let place = Place::embedded();
     let folder = tempfile::tempdir().unwrap();
@@ -225,7 +225,7 @@ fn what_the_embedded_store_removed_itself_is_told_and_not_missed() {
         assert_eq!(scrape.metric("shipper_store_retention_failing", &[]), 0.0);
         let is_shipped = scrape.metric("shipper_lines_stored_total", &[]) == OLD as f64;
         let removed = scrape.metric("shipper_store_removed_lines_total", &[]);
-        // All but the newest, which are fewer than a run of 1,024.
+        // all but the newest lines, which are fewer than a run of 1,024
         (is_shipped && removed == (OLD / 1_024 * 1_024) as f64).then_some(removed)
     });
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
@@ -244,9 +244,9 @@ fn what_the_embedded_store_removed_itself_is_told_and_not_missed() {
     assert!(code == 1 && said.contains("missing ") && said.contains("NOT PROVEN"), "{said}");
 }
 
-/// That lines can't be taken out is told as a metric, and is over when they can.
+/// A failing retention is reported by a metric until it succeeds.
 #[test]
-fn retention_that_fails_is_told_until_it_does_not() {
+fn failing_retention_is_reported_until_it_succeeds() {
     let place = Place::embedded();
     let Place::Embedded(store) = &place else { unreachable!() };
     let folder = tempfile::tempdir().unwrap();

@@ -1,13 +1,13 @@
-//! What the tests across programs share: starting the real programs, talking to them, and reading what they say.
+//! Helpers of the tests across programs: starting the real programs, sending requests and reading their output.
 //!
-//! A [`program`] is started on its own [`port`] and in its own folder, a test [waits](mod@wait) for conditions and
-//! never for time to pass, asks over [`http`], and reads [metrics](scrape), [log lines](lines) held to their
-//! [`schema`], the [`engine`] and the embedded store through the programs' own doors. Rules and dashboards are read
-//! with [`promql`] and put to the real [Prometheus and Alertmanager](monitoring). Pages are looked at in a real
-//! [`browser`]. The shipper's [`books`] are watched. Faults come from a [`node`] of the test's own, a [`proxy`] and a [`relay`], while a load of [`numbers`] is carried, at
-//! [`random`] moments.
+//! - A [`program`] runs on its own [`port`] and in its own folder. Tests [wait](mod@wait) for conditions, never for time.
+//! - [`http`] sends requests. [`scrape`] parses metrics; [`lines`] parses log lines, and [`schema`] validates them.
+//! - [`promql`] parses the expressions of rules and dashboards, and [`monitoring`] runs Prometheus and Alertmanager.
+//! - [`browser`] drives Chromium. [`documents`] parses the Markdown documents.
+//! - Fault tests ship a load of [`numbers`] to an [`engine`] while they stop a [`node`] or cut connections with a
+//!   [`proxy`] or [`relay`], at [`random`] times. The shipper's [`accounting`] is checked meanwhile.
 
-// A helper that fails is a test that fails, at the line that called it.
+// a failing helper fails the test at the calling line
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
 
 pub mod accounting;

@@ -1,4 +1,4 @@
-//! A disk that is full for a while, or stays so.
+//! A disk that is full temporarily or permanently.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,25 +14,25 @@ use observability_tests::{http, port, wait};
 
 use super::small_disk::SmallDisk;
 use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
-use crate::place::{Place, append, assert_accounts_balance, assert_each_once, disposed_of, mark};
+use crate::place::{Place, append, assert_accounting_holds, assert_each_once, lines_with_outcome, mark};
 
-/// A line that no mapping takes: an object where a keyword is.
+/// A line that no mapping accepts: an object in a keyword field.
 const REFUSED: &str = r#"{"trace_id":{"a":{"b":1}},"message":"refused"}"#;
 
 #[test]
-fn a_spool_on_a_full_disk_takes_nothing_and_goes_on_when_there_is_room() {
+fn a_spool_on_a_full_disk_accepts_nothing_until_there_is_room() {
     let engine = Engine::with_processors();
     let mut soak = Soak::new("disk full under the spool", 2, 30);
     let disk = SmallDisk::new(4_096);
     let (project, state) = (mark("full-spool"), disk.root.join("state"));
     let options = ["--on-full", "wait", "--spool-max-bytes", "1000000", "--line-max-bytes", "100000"];
     let (mut program, admin) = following(shipper(&engine.url, &state).args(options).piped_stdin());
-    // Held open to the end: a pipe that closes is the end of what there is to take.
+    // keep the pipe open, because the shipper exits when it closes
     let stdin = OwnedFd::from(program.child().stdin.take().unwrap());
     let mut pipe = File::from(stdin.try_clone().unwrap());
     let load = Load::start(&project, 1_500, move |lines| pipe.write_all(lines));
     let mut stalled = 0;
-    while soak.goes_on() {
+    while soak.continues() {
         soak.pause_ms(100..700);
         disk.keep_full(Duration::from_millis(soak.random.within(500..1_500)));
         let written = load.written();
@@ -40,20 +40,20 @@ fn a_spool_on_a_full_disk_takes_nothing_and_goes_on_when_there_is_room() {
         stalled += u64::from(load.written() == written);
         disk.free();
     }
-    assert!(stalled > 0, "the spool took lines although its disk was full");
+    assert!(stalled > 0, "the spool accepted lines although its disk was full");
     let lines = load.stop();
     wait_until_shipped(admin, lines);
     drop(stdin);
     assert_eq!(program.exit_code(), 0, "{}", program.stderr());
     verify(&engine.url, &state);
     Tally::of(&engine, &project).assert_each_once(lines);
-    soak.report(lines, &format!("; the pipe stood still {stalled} times"));
+    soak.report(lines, &format!("; the pipe stalled {stalled} times"));
 }
 
-/// The store is down until the spool has filled the disk to its last byte, and nobody removes anything then but the shipper: what
-/// is stored makes the room that the rest needs, also for a dead letter.
+/// The store is down until the spool has filled the disk completely. Then only the shipper frees space: stored lines make
+/// room for the rest, including a dead letter.
 #[test]
-fn a_spool_that_filled_its_disk_empties_once_the_store_is_back() {
+fn a_spool_that_filled_its_disk_is_shipped_once_the_store_is_back() {
     let engine = Engine::with_processors();
     let relay = Relay::to(engine.address());
     let disk = SmallDisk::new(4_096);
@@ -63,13 +63,13 @@ fn a_spool_that_filled_its_disk_empties_once_the_store_is_back() {
     let (mut program, admin) = following(shipper(&to, &state).args(options).piped_stdin());
     let stdin = OwnedFd::from(program.child().stdin.take().unwrap());
     let mut pipe = File::from(stdin.try_clone().unwrap());
-    // Bootstrapped, or the first line that comes would wait for that too.
+    // ship one line first, so that the bootstrap is done
     pipe.write_all(line(&mark("first"), &now(), 0).as_bytes()).unwrap();
     wait_until_shipped(admin, 1);
     relay.set_down(true);
     pipe.write_all(format!("{REFUSED}\n").as_bytes()).unwrap();
     let load = Load::start(&project, 20_000, move |lines| pipe.write_all(lines));
-    wait::until("the pipe stands still", || {
+    wait::until("the pipe stalls", || {
         let written = load.written();
         std::thread::sleep(Duration::from_millis(500));
         (written > 0 && load.written() == written).then_some(())
@@ -77,15 +77,15 @@ fn a_spool_that_filled_its_disk_empties_once_the_store_is_back() {
     disk.fill();
     relay.set_down(false);
     let before = load.written();
-    wait::until("the pipe goes on", || (load.written() > before).then_some(()));
+    wait::until("the pipe is read again", || (load.written() > before).then_some(()));
     let lines = load.stop();
-    let scrape = wait::until_within(Duration::from_secs(180), "all lines are disposed of", || {
+    let scrape = wait::until_within(Duration::from_secs(180), "all lines have their outcome", || {
         let scrape = Scrape::of(admin);
         let read = scrape.metric("shipper_lines_read_total", &[]) >= (lines + 2) as f64;
         (read && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(scrape)
     });
-    assert_accounts_balance(&scrape);
-    assert_eq!((disposed_of(&scrape, "dropped"), disposed_of(&scrape, "dead_lettered")), (0.0, 1.0));
+    assert_accounting_holds(&scrape);
+    assert_eq!((lines_with_outcome(&scrape, "dropped"), lines_with_outcome(&scrape, "dead_lettered")), (0.0, 1.0));
     drop(stdin);
     assert_eq!(program.exit_code(), 0, "{}", program.stderr());
     verify(&engine.url, &state);
@@ -101,17 +101,17 @@ fn a_state_directory_on_a_full_disk_survives_kills_and_a_start() {
     let state = disk.root.join("state");
     let load = bench.load(1_500);
     let follow = || shipper(&engine.url, &state).arg("--file").arg(bench.file());
-    while soak.goes_on() {
+    while soak.continues() {
         let (mut program, _) = following(follow());
         soak.pause_ms(50..700);
         disk.keep_full(Duration::from_millis(soak.random.within(10..1_500)));
         program.kill();
-        // A start on a full disk either works or is refused in a line, and breaks nothing.
-        let mut refused = follow().arg("--until-idle").start();
+        // a start on a full disk either works or fails with an error
+        let mut restarted = follow().arg("--until-idle").start();
         soak.pause_ms(10..500);
-        match refused.has_ended() {
-            Some(_) => assert!(!refused.stderr().contains("panicked"), "{}", refused.stderr()),
-            None => refused.kill(),
+        match restarted.has_ended() {
+            Some(_) => assert!(!restarted.stderr().contains("panicked"), "{}", restarted.stderr()),
+            None => restarted.kill(),
         }
         disk.free();
     }
@@ -123,10 +123,10 @@ fn a_state_directory_on_a_full_disk_survives_kills_and_a_start() {
     soak.report(lines, "");
 }
 
-/// The command runs although there is no room to open its store, whose file is there or not.
+/// The command runs although there is no space to open the store, whether its file exists or not.
 #[test]
-fn an_embedded_store_on_a_disk_that_is_full_at_the_start_is_waited_for() {
-    for is_there in [false, true] {
+fn a_shipper_waits_for_an_embedded_store_on_a_disk_that_is_full_at_the_start() {
+    for exists in [false, true] {
         let disk = SmallDisk::new(8_192);
         let folder = tempfile::tempdir().unwrap();
         let to = format!("sqlite:{}", disk.folder.path().join("logs.db").display());
@@ -134,7 +134,7 @@ fn an_embedded_store_on_a_disk_that_is_full_at_the_start_is_waited_for() {
             let start = disk.enter("shipper").args([subcommand, "--to", &to, "--retry-max-ms", "500", "--state-dir"]);
             start.arg(folder.path().join("state"))
         };
-        if is_there {
+        if exists {
             let file = folder.path().join("app.log");
             fs::write(&file, "before\n").unwrap();
             let mut first = shipper("run").args(["--until-idle", "--file"]).arg(&file).start();
@@ -142,12 +142,12 @@ fn an_embedded_store_on_a_disk_that_is_full_at_the_start_is_waited_for() {
         }
         disk.fill();
         let admin = port::free_address();
-        let script = "echo carried; : > started; until [ -e go ]; do sleep 0.1; done";
+        let script = "echo shipped; : > started; until [ -e go ]; do sleep 0.1; done";
         let script = format!("cd '{}'; {script}", folder.path().display());
         let start = shipper("exec").args(["--admin-listen", &admin.to_string(), "--", "/bin/sh", "-c", &script]);
         let mut program = start.start_healthy(admin);
         wait::until("the command runs", || folder.path().join("started").exists().then_some(()));
-        wait::until("the sink pauses", || {
+        wait::until("delivery is paused", || {
             (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(())
         });
         assert_eq!(http::get(admin, "/readyz").status, 503);
@@ -159,7 +159,7 @@ fn an_embedded_store_on_a_disk_that_is_full_at_the_start_is_waited_for() {
 }
 
 #[test]
-fn an_embedded_store_on_a_full_disk_is_waited_for() {
+fn a_shipper_waits_for_an_embedded_store_on_a_full_disk() {
     let disk = SmallDisk::new(32_768);
     let (project, folder) = (mark("full-store"), tempfile::tempdir().unwrap());
     let file = folder.path().join("app.log");
@@ -177,11 +177,11 @@ fn an_embedded_store_on_a_full_disk_is_waited_for() {
     wait_until_shipped(admin, 200);
     disk.fill();
     append(&mut growing, &project, &mut written, 20_000);
-    wait::until("the sink pauses", || (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(()));
+    wait::until("delivery is paused", || (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(()));
     disk.free();
     wait_until_shipped(admin, 20_200);
     assert_eq!(program.stop(), 0, "{}", program.stderr());
-    // Where the backend can be given a path of its own.
+    // the log explorer cannot read the mount, so copy the file
     let place = Place::Embedded(tempfile::tempdir().unwrap());
     let copy = PathBuf::from(place.target().trim_start_matches("sqlite:"));
     for suffix in ["", "-wal", "-shm"] {

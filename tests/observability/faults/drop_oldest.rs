@@ -1,5 +1,5 @@
-//! `on_full = "drop_oldest"`, the default: a store that is down, and a disk without room, cost lines, which are counted, and
-//! never hold up the service.
+//! `on_full = "drop_oldest"`, the default: while the store is down or the disk is full, lines are dropped and counted, and
+//! the service is never blocked.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,15 +16,15 @@ use observability_tests::wait;
 
 use super::small_disk::SmallDisk;
 use super::{following, shipper, verify};
-use crate::place::{assert_accounts_balance, disposed_of, mark};
+use crate::place::{assert_accounting_holds, lines_with_outcome, mark};
 
-/// Lines of one write.
-const PIECE: u64 = 100;
+/// Lines per write.
+const CHUNK: u64 = 100;
 
-/// A write may take this long: well more than giving up a segment does on a busy machine, and less than a stall.
+/// Maximum duration of a write: much longer than dropping a segment takes on a busy machine, shorter than a stall.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 
-/// A service that logs into a shipper's standard input, and is never held up by it.
+/// A service that logs to a shipper's standard input and must not be blocked by it.
 struct Service {
     project: String,
     pipe: File,
@@ -41,13 +41,13 @@ impl Service {
     }
 
     #[track_caller]
-    fn write_piece(&mut self) {
+    fn write_chunk(&mut self) {
         let timestamp = now();
-        let piece: String = (self.lines..self.lines + PIECE).map(|n| line(&self.project, &timestamp, n)).collect();
+        let chunk: String = (self.lines..self.lines + CHUNK).map(|n| line(&self.project, &timestamp, n)).collect();
         let began = Instant::now();
-        self.pipe.write_all(piece.as_bytes()).unwrap();
-        assert!(began.elapsed() < WRITE_MAX, "the service was held up for {:?}", began.elapsed());
-        self.lines += PIECE;
+        self.pipe.write_all(chunk.as_bytes()).unwrap();
+        assert!(began.elapsed() < WRITE_MAX, "the service was blocked for {:?}", began.elapsed());
+        self.lines += CHUNK;
     }
 
     #[track_caller]
@@ -55,21 +55,21 @@ impl Service {
         Scrape::of(self.admin)
     }
 
-    /// Waits until all that was written is disposed of.
+    /// Waits until every written line has its outcome.
     #[track_caller]
     fn wait_until_shipped(&self) -> Scrape {
-        let scrape = wait::until_within(Duration::from_secs(180), "all lines are disposed of", || {
+        let scrape = wait::until_within(Duration::from_secs(180), "all lines have their outcome", || {
             let scrape = self.scrape();
             let read = scrape.metric("shipper_lines_read_total", &[]);
             (read >= self.lines as f64 && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(scrape)
         });
-        assert_accounts_balance(&scrape);
+        assert_accounting_holds(&scrape);
         scrape
     }
 }
 
 #[test]
-fn a_store_that_is_down_costs_the_oldest_lines_and_holds_up_no_service() {
+fn the_oldest_lines_are_dropped_while_the_store_is_down() {
     let engine = Engine::with_processors();
     let relay = Relay::to(engine.address());
     let folder = tempfile::tempdir().unwrap();
@@ -77,31 +77,31 @@ fn a_store_that_is_down_costs_the_oldest_lines_and_holds_up_no_service() {
     let bounds = ["--spool-max-bytes", "400000", "--line-max-bytes", "20000"];
     let (mut service, mut program) =
         Service::logging_into(shipper(&format!("http://{}", relay.address), &state).args(bounds));
-    service.write_piece();
+    service.write_chunk();
     service.wait_until_shipped();
     relay.set_down(true);
-    // Ten times what spool and pipe hold.
+    // ten times the capacity of spool and pipe
     for _ in 0..500 {
-        service.write_piece();
-        assert_accounts_balance(&service.scrape());
+        service.write_chunk();
+        assert_accounting_holds(&service.scrape());
     }
-    assert!(disposed_of(&service.scrape(), "dropped") > 0.0, "the spool has more room than it should");
+    assert!(lines_with_outcome(&service.scrape(), "dropped") > 0.0, "the spool exceeds its limit");
     relay.set_down(false);
     let scrape = service.wait_until_shipped();
     let lines = service.lines;
     assert_eq!(scrape.metric("shipper_lines_read_total", &[]), lines as f64);
     let tally = Tally::of(&engine, &service.project);
     assert_eq!(tally.doubled(), [0_u64; 0]);
-    assert_eq!(tally.counts.len() as f64, lines as f64 - disposed_of(&scrape, "dropped"), "of {lines} lines");
-    assert!(tally.counts.contains_key(&(lines - 1)), "the newest lines are not the first to go");
+    assert_eq!(tally.counts.len() as f64, lines as f64 - lines_with_outcome(&scrape, "dropped"), "of {lines} lines");
+    assert!(tally.counts.contains_key(&(lines - 1)), "the newest lines must be kept");
     drop(service);
     assert_eq!(program.exit_code(), 0, "{}", program.stderr());
     verify(&engine.url, &state);
 }
 
-/// Also where the disk is full of something else, and giving up all of the spool makes no room.
+/// Lines are dropped even if other files fill the disk and dropping all of the spool makes no room.
 #[test]
-fn a_full_disk_costs_lines_and_holds_up_no_service() {
+fn lines_are_dropped_on_a_full_disk_without_blocking_the_service() {
     let engine = Engine::with_processors();
     let relay = Relay::to(engine.address());
     let disk = SmallDisk::new(2_048);
@@ -109,34 +109,34 @@ fn a_full_disk_costs_lines_and_holds_up_no_service() {
     let bounds = ["--spool-segment-bytes", "200000", "--line-max-bytes", "20000"];
     let (mut service, mut program) =
         Service::logging_into(shipper(&format!("http://{}", relay.address), &state).args(bounds));
-    service.write_piece();
+    service.write_chunk();
     service.wait_until_shipped();
     relay.set_down(true);
-    // The spool alone fills the disk.
+    // the spool fills the disk
     for _ in 0..200 {
-        service.write_piece();
+        service.write_chunk();
     }
-    let lost = disposed_of(&service.scrape(), "dropped");
-    assert!(lost > 0.0, "the disk has more room than it should");
-    // Something else does.
+    let dropped = lines_with_outcome(&service.scrape(), "dropped");
+    assert!(dropped > 0.0, "the disk is larger than expected");
+    // another file fills the disk
     for _ in 0..200 {
         disk.fill();
-        service.write_piece();
-        assert_accounts_balance(&service.scrape());
+        service.write_chunk();
+        assert_accounting_holds(&service.scrape());
     }
     let scrape = service.scrape();
-    assert!(disposed_of(&scrape, "dropped") > lost && scrape.metric("shipper_spool_bytes", &[]) == 0.0);
+    assert!(lines_with_outcome(&scrape, "dropped") > dropped && scrape.metric("shipper_spool_bytes", &[]) == 0.0);
     disk.free();
     for _ in 0..10 {
-        service.write_piece();
+        service.write_chunk();
     }
     relay.set_down(false);
     let scrape = service.wait_until_shipped();
     let tally = Tally::of(&engine, &service.project);
     assert_eq!(tally.doubled(), [0_u64; 0]);
-    // A line of which one part was given up and the other was not is read as two.
-    assert!(tally.counts.len() as f64 >= service.lines as f64 - disposed_of(&scrape, "dropped"));
-    assert!(tally.counts.contains_key(&(service.lines - 1)), "it goes on once there is room");
+    // a line that was dropped in part is read as two lines
+    assert!(tally.counts.len() as f64 >= service.lines as f64 - lines_with_outcome(&scrape, "dropped"));
+    assert!(tally.counts.contains_key(&(service.lines - 1)), "lines are accepted again once there is room");
     drop(service);
     assert_eq!(program.exit_code(), 0, "{}", program.stderr());
     verify(&engine.url, &state);

@@ -1,34 +1,34 @@
-//! An engine that hangs, is killed, and is restarted while lines are shipped to it.
+//! An engine that hangs, is killed and is restarted while lines are shipped to it.
 
 use std::time::Duration;
 
-use observability_tests::books::Watch;
+use observability_tests::accounting::Watch;
 use observability_tests::node::Node;
 use rustix::process::Signal;
 
 use super::{Bench, Soak, following, peak_mib, verify, wait_until_shipped};
 
-/// A bound on memory, whatever the engine does: design.md's 35 MiB and what an unoptimised program takes more.
+/// Memory limit, whatever the engine does: 35 MiB, plus the overhead of an unoptimised build.
 const MEMORY_MAX_MIB: u64 = 64;
 
 #[test]
-fn an_engine_that_hangs_is_killed_and_restarted_has_each_line_once() {
+fn an_engine_that_hangs_is_killed_or_restarted_has_each_line_once() {
     let mut soak = Soak::new("SIGSTOP, SIGKILL and restart of OpenSearch", 2, 12);
     let mut node = Node::started("opensearch");
     let bench = Bench::new("engine");
     let (mut shipper, admin) = following(bench.shipper(&node.engine().url));
-    let books = Watch::of(admin);
+    let accounting = Watch::start(admin);
     let load = bench.load(500);
     let mut done = [0; 3];
-    while soak.goes_on() {
+    while soak.continues() {
         soak.pause_ms(300..1_500);
-        // The reduced form hangs it once and kills it once.
+        // the reduced form hangs it once and kills it once
         let what = if soak.rounds <= 3 { soak.rounds - 1 } else { soak.random.within(0..3) };
         done[usize::try_from(what).unwrap()] += 1;
         match what {
             0 => {
                 node.signal(Signal::STOP);
-                // Longer than a request may take, so that what the engine takes later was sent again.
+                // longer than the request timeout, so that the shipper retries requests that the engine accepts later
                 soak.pause_ms(3_500..8_000);
                 node.signal(Signal::CONT);
             }
@@ -45,7 +45,7 @@ fn an_engine_that_hangs_is_killed_and_restarted_has_each_line_once() {
     std::thread::sleep(Duration::from_millis(500));
     let lines = load.stop();
     wait_until_shipped(admin, lines);
-    books.end();
+    accounting.stop();
     let peak = peak_mib(&shipper);
     assert!(peak <= MEMORY_MAX_MIB, "{peak} MiB");
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());

@@ -1,9 +1,8 @@
-//! Real faults on real parts. Each test carries a load of numbered lines through a fault, again and again, and in the end
-//! the engine holds each taken line once.
+//! Real faults on real parts. Each test ships a load of numbered lines while it injects a fault repeatedly. In the end the
+//! engine has each accepted line once.
 //!
-//! `make test` runs a reduced form. `make soak` (`SOAK_MINUTES`, for each fault) runs the whole. `SOAK_SEED` decides what
-//! is random; what the load and the machine do at that moment is not the seed's, so that a seed brings back the plan and
-//! not the run.
+//! `make test` runs a reduced form, `make soak` the full one for `SOAK_MINUTES` per fault. `SOAK_SEED` determines the random
+//! choices but not the timing of the load and the machine, so a seed repeats the plan and not the exact run.
 
 mod disk_full;
 mod drop_oldest;
@@ -32,9 +31,9 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{port, wait};
 use tempfile::TempDir;
 
-use crate::place::{assert_accounts_balance, disposed_of, mark};
+use crate::place::{assert_accounting_holds, lines_with_outcome, mark};
 
-/// How long one fault is tried, and how it went.
+/// The schedule and progress of one fault test.
 struct Soak {
     name: &'static str,
     random: Random,
@@ -46,8 +45,8 @@ struct Soak {
 }
 
 impl Soak {
-    /// `reduced` rounds in `make test`; in `make soak` at least `whole` ones, and on for `SOAK_MINUTES`.
-    fn new(name: &'static str, reduced: u64, whole: u64) -> Self {
+    /// Runs `reduced` rounds in `make test`; in `make soak` at least `full` rounds and `SOAK_MINUTES`.
+    fn new(name: &'static str, reduced: u64, full: u64) -> Self {
         let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
         let minutes = number("SOAK_MINUTES");
         let seed = number("SOAK_SEED").unwrap_or_else(Random::any_seed);
@@ -57,24 +56,24 @@ impl Soak {
             seed,
             began: Instant::now(),
             at_least: Duration::from_secs(60 * minutes.unwrap_or(0)),
-            rounds_wanted: if minutes.is_some() { whole } else { reduced },
+            rounds_wanted: if minutes.is_some() { full } else { reduced },
             rounds: 0,
         }
     }
 
     /// Whether another round is due.
-    fn goes_on(&mut self) -> bool {
-        let goes_on = self.rounds < self.rounds_wanted || self.began.elapsed() < self.at_least;
-        self.rounds += u64::from(goes_on);
-        goes_on
+    fn continues(&mut self) -> bool {
+        let continues = self.rounds < self.rounds_wanted || self.began.elapsed() < self.at_least;
+        self.rounds += u64::from(continues);
+        continues
     }
 
-    /// Lets a random time within the range pass, while the load goes on.
+    /// Sleeps for a random time within the range while the load continues.
     fn pause_ms(&mut self, range: std::ops::Range<u64>) {
         std::thread::sleep(Duration::from_millis(self.random.within(range)));
     }
 
-    /// Says what was done. Seen with `--nocapture`, as `make soak` runs it.
+    /// Prints a summary, shown with `--nocapture` as in `make soak`.
     fn report(&self, lines: u64, what: &str) {
         let (name, seed, rounds) = (self.name, self.seed, self.rounds);
         let seconds = self.began.elapsed().as_secs_f64();
@@ -90,7 +89,7 @@ impl Drop for Soak {
     }
 }
 
-/// A file that a load is written to, and a shipper's state.
+/// A file that a load writes to, and a state directory for the shipper.
 struct Bench {
     project: String,
     folder: TempDir,
@@ -109,18 +108,18 @@ impl Bench {
         self.folder.path().join("state")
     }
 
-    /// A load that is appended to the file.
+    /// Starts a load that appends to the file.
     fn load(&self, lines_per_second: u64) -> Load {
         let mut file = OpenOptions::new().create(true).append(true).open(self.file()).unwrap();
         Load::start(&self.project, lines_per_second, move |lines| file.write_all(lines))
     }
 
-    /// The shipper on its way from the file to an address, with short waits.
+    /// A shipper of the file with short timeouts.
     fn shipper(&self, to: &str) -> Start {
         shipper(to, &self.state()).arg("--file").arg(self.file())
     }
 
-    /// Ships what is left to the file's end.
+    /// Ships the rest of the file.
     #[track_caller]
     fn finish(&self, to: &str) {
         let mut shipper = self.shipper(to).arg("--until-idle").start();
@@ -135,48 +134,48 @@ impl Bench {
     }
 }
 
-/// `shipper run` with waits that fit a test.
+/// `shipper run` with short timeouts.
 fn shipper(to: &str, state: &Path) -> Start {
     Start::program("shipper")
         .args(["run", "--to", to, "--retry-max-ms", "500", "--request-timeout-ms", "3000", "--state-dir"])
         .arg(state)
 }
 
-/// A shipper that follows the file and has a port to be asked at.
+/// Starts a shipper with an admin address and returns both.
 #[track_caller]
 fn following(start: Start) -> (Program, SocketAddr) {
     let admin = port::free_address();
     (start.args(["--admin-listen", &admin.to_string()]).start_healthy(admin), admin)
 }
 
-/// Waits until all that was written is disposed of; the books balance then and nothing is lost.
+/// Waits until all lines have their outcome. Asserts that the accounting holds and all lines are stored.
 #[track_caller]
 fn wait_until_shipped(admin: SocketAddr, lines: u64) -> Scrape {
-    let scrape = wait::until_within(Duration::from_secs(180), &format!("all {lines} lines are disposed of"), || {
+    let scrape = wait::until_within(Duration::from_secs(180), &format!("all {lines} lines have their outcome"), || {
         let scrape = Scrape::of(admin);
         let read = scrape.metric("shipper_lines_read_total", &[]);
         (read >= lines as f64 && scrape.metric("shipper_lines_pending", &[]) == 0.0).then_some(scrape)
     });
-    assert_accounts_balance(&scrape);
-    assert_eq!((disposed_of(&scrape, "dropped"), disposed_of(&scrape, "dead_lettered")), (0.0, 0.0));
+    assert_accounting_holds(&scrape);
+    assert_eq!((lines_with_outcome(&scrape, "dropped"), lines_with_outcome(&scrape, "dead_lettered")), (0.0, 0.0));
     scrape
 }
 
-/// The most memory that a process has had, in MiB.
+/// Peak resident memory of a process in MiB.
 fn peak_mib(program: &Program) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid().as_raw_nonzero())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
-/// The store holds what the state directory says that it holds.
+/// Asserts with `shipper verify` that the store has all lines of the state directory.
 #[track_caller]
 fn verify(to: &str, state: &Path) {
     let mut verify = Start::program("shipper").args(["verify", "--to", to, "--state-dir"]).arg(state).start();
     assert_eq!(verify.exit_code(), 0, "{} {}", verify.stdout(), verify.stderr());
 }
 
-/// The same, but for bytes that were seen in a file and destroyed by whoever rotates it: nothing else is missing.
+/// As [`verify`], except that bytes destroyed by a rotation may be missing.
 #[track_caller]
 fn verify_what_is_left(to: &str, state: &Path) {
     let arguments = ["verify", "--json", "--to", to, "--state-dir"];

@@ -1,35 +1,35 @@
-//! A network that resets connections, delays answers and cuts bodies.
+//! A network that resets connections, delays responses and truncates bodies.
 
-use observability_tests::books::Watch;
+use observability_tests::accounting::Watch;
 use observability_tests::engine::Engine;
 use observability_tests::proxy::{FAULTS, Proxy};
 
 use super::{Bench, Soak, following, verify, wait_until_shipped};
 
-/// Some answers are held back for longer than a request may take, which is 3 s.
+/// Some responses are delayed for longer than the request timeout of 3 s.
 const DELAY_MAX_MS: u64 = 4_000;
 
 #[test]
-fn a_network_that_resets_delays_and_cuts_doubles_and_loses_nothing() {
+fn a_bad_network_neither_duplicates_nor_loses_lines() {
     let engine = Engine::with_processors();
     let mut soak = Soak::new("a bad network", 12, 60);
     let proxy = Proxy::start(engine.address(), soak.seed, DELAY_MAX_MS);
     let bench = Bench::new("network");
     let (mut shipper, admin) = following(bench.shipper(&format!("http://{}", proxy.address)));
-    let books = Watch::of(admin);
+    let accounting = Watch::start(admin);
     let load = bench.load(1_500);
-    while soak.goes_on() {
+    while soak.continues() {
         soak.pause_ms(500..1_000);
     }
     let lines = load.stop();
-    proxy.mend();
+    proxy.stop_faults();
     wait_until_shipped(admin, lines);
-    books.end();
+    accounting.stop();
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     verify(&engine.url, &bench.state());
     bench.assert_each_once(&engine, lines);
     let counts = proxy.counts();
-    assert!(counts[1..].iter().sum::<u64>() >= 4, "hardly a connection had a fault: {counts:?}");
-    let told: Vec<_> = FAULTS.iter().zip(counts).map(|(what, count)| format!("{count} {what}")).collect();
-    soak.report(lines, &format!("; connections: {}", told.join(", ")));
+    assert!(counts[1..].iter().sum::<u64>() >= 4, "too few connections had a fault: {counts:?}");
+    let summary: Vec<_> = FAULTS.iter().zip(counts).map(|(what, count)| format!("{count} {what}")).collect();
+    soak.report(lines, &format!("; connections: {}", summary.join(", ")));
 }

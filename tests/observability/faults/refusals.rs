@@ -1,6 +1,6 @@
-//! A real engine that will not take lines for a while: a cluster that is read-only, and one that has no room for another
-//! index's shards. The sink pauses, says why in its metrics, in its log and on `/readyz`, and drops nothing, also over a
-//! restart; once the engine takes lines again each is there once.
+//! A real engine that rejects lines temporarily: a read-only cluster, and one at its shard limit. Delivery is paused; the
+//! reason is in the metrics, the log and `/readyz`. No line is dropped, even after a restart, and each is stored once when
+//! the engine accepts lines again.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -16,25 +16,25 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::{Bench, following, verify, wait_until_shipped};
-use crate::place::{assert_accounts_balance, disposed_of};
+use crate::place::{assert_accounting_holds, lines_with_outcome};
 
-/// Lines of each case.
+/// Lines per case.
 const LINES: u64 = 100;
 
-/// The shipper's exit codes: lines are left, and the store takes none.
-const LEFT: i32 = 3;
-const REFUSED: i32 = 12;
+/// Exit codes of the shipper: lines are pending, and the store rejects lines.
+const PENDING: i32 = 3;
+const REJECTED: i32 = 12;
 
-/// So many refusals are waited for, each of which might have dropped something.
+/// Number of rejected requests to wait for. Each of them could have dropped lines.
 const REFUSALS: f64 = 4.0;
 
-/// What a cluster's setting makes of the lines.
+/// A cluster setting that makes the engine reject lines.
 struct Refusal {
     setting: &'static str,
     value: Value,
-    /// Its name in `shipper_sink_error`.
+    /// Value of `cause` in `shipper_sink_error`.
     cause: &'static str,
-    /// The engine's own words.
+    /// Part of the engine's error message.
     reason: &'static str,
 }
 
@@ -47,14 +47,14 @@ impl Refusal {
         Self { setting, value: json!(true), cause: "block", reason }
     }
 
-    /// Fewer shards than the indices of one day have.
+    /// A limit below the number of shards of one day's indices.
     fn shard_limit() -> Self {
         let reason = "this action would add [2]";
         Self { setting: "cluster.max_shards_per_node", value: json!(1), cause: "shard_limit", reason }
     }
 }
 
-/// An engine of the test's own, and a file whose lines are carried there.
+/// A private engine, and a file whose lines are shipped to it.
 struct Trial {
     node: Node,
     bench: Bench,
@@ -65,7 +65,7 @@ struct Trial {
 impl Trial {
     #[track_caller]
     fn on(engine: &str) -> Self {
-        // The bare Elasticsearch has no ingest processors.
+        // the Elasticsearch of the tests has no ingest processors
         let options: &[_] = if engine == "elasticsearch" { &["--pipeline", "none"] } else { &[] };
         Self { node: Node::started(engine), bench: Bench::new("refusals"), options, written: 0 }
     }
@@ -77,7 +77,7 @@ impl Trial {
         assert_eq!(status, 200, "{answer}");
     }
 
-    /// Appends the next lines, of today or of so many days ago, by turns.
+    /// Appends the next lines, dated to these numbers of days ago in turn.
     fn write(&mut self, days_ago: &[i64]) {
         let mut file = OpenOptions::new().create(true).append(true).open(self.bench.file()).unwrap();
         let times: Vec<_> = days_ago
@@ -96,7 +96,7 @@ impl Trial {
         following(shipper.args(["--shutdown-timeout-ms", "200"]).args(self.options))
     }
 
-    /// What preflight ends with, and says.
+    /// Runs preflight and returns its exit code and output.
     #[track_caller]
     fn preflight(&self) -> (i32, String) {
         let to = self.node.engine().url;
@@ -104,17 +104,17 @@ impl Trial {
         (preflight.exit_code(), preflight.stdout() + &preflight.stderr())
     }
 
-    /// Lines that the engine refuses wait, `waiting` of them, also over a restart; when it takes them they are there once.
+    /// Asserts that rejected lines, `waiting` of them, stay pending over a restart and are stored once afterwards.
     #[track_caller]
-    fn refuses(&mut self, refusal: &Refusal, days_ago: &[i64], waiting: u64) {
+    fn assert_refusal_is_waited_out(&mut self, refusal: &Refusal, days_ago: &[i64], waiting: u64) {
         self.set(refusal.setting, &refusal.value);
         self.write(days_ago);
         let (mut program, admin) = self.follow();
         wait_until_paused(admin, refusal, waiting);
         let log = program.stderr();
-        let told = log.lines().find(|line| line.contains("delivery paused")).unwrap_or(&log);
-        assert!(told.contains(refusal.reason) && told.contains(refusal.cause), "{log}");
-        assert_eq!(program.stop(), LEFT, "{}", program.stderr());
+        let paused = log.lines().find(|line| line.contains("delivery paused")).unwrap_or(&log);
+        assert!(paused.contains(refusal.reason) && paused.contains(refusal.cause), "{log}");
+        assert_eq!(program.stop(), PENDING, "{}", program.stderr());
         let (mut program, admin) = self.follow();
         wait_until_paused(admin, refusal, waiting);
         self.set(refusal.setting, &Value::Null);
@@ -132,10 +132,10 @@ impl Trial {
     }
 }
 
-/// Waits until the sink has been refused again and again; it says why, and all that is not stored waits.
+/// Waits until several requests were rejected and the reason is reported. All lines that are not stored are pending.
 #[track_caller]
 fn wait_until_paused(admin: SocketAddr, refusal: &Refusal, waiting: u64) {
-    let scrape = wait::until_ok("the sink pauses, and says why", || {
+    let scrape = wait::until_ok("delivery is paused with its reason", || {
         let (scrape, ready) = (Scrape::of(admin), http::get(admin, "/readyz"));
         let is_paused = scrape.metric("shipper_delivery_paused", &[]) == 1.0
             && scrape.metric("shipper_sink_error", &[("cause", refusal.cause)]) == 1.0
@@ -144,44 +144,44 @@ fn wait_until_paused(admin: SocketAddr, refusal: &Refusal, waiting: u64) {
             && ready.text().contains(refusal.reason);
         if is_paused { Ok(scrape) } else { Err(ready.text().to_owned()) }
     });
-    assert_accounts_balance(&scrape);
-    assert_eq!((disposed_of(&scrape, "dropped"), disposed_of(&scrape, "dead_lettered")), (0.0, 0.0));
+    assert_accounting_holds(&scrape);
+    assert_eq!((lines_with_outcome(&scrape, "dropped"), lines_with_outcome(&scrape, "dead_lettered")), (0.0, 0.0));
     assert_eq!(scrape.metric("shipper_lines_pending", &[]), waiting as f64);
 }
 
-/// What both engines refuse, and what preflight says of it.
-fn what_an_engine_refuses_waits(trial: &mut Trial) {
-    // Before anything is put in place there.
-    trial.refuses(&Refusal::block(READ_ONLY), &[0], LINES);
+/// The cases of both engines, with the result of preflight.
+fn rejected_lines_wait(trial: &mut Trial) {
+    // before the bootstrap
+    trial.assert_refusal_is_waited_out(&Refusal::block(READ_ONLY), &[0], LINES);
     for block in [READ_ONLY, READ_ONLY_ALLOW_DELETE] {
         trial.set(block.0, &json!(true));
-        let (code, said) = trial.preflight();
-        assert_eq!(code, REFUSED, "{said}");
+        let (code, output) = trial.preflight();
+        assert_eq!(code, REJECTED, "{output}");
         let expected = format!(
             "cluster blocks: blocked, the cluster is read-only ({0}), so lines would stay pending: set {0} ",
             block.0
         );
-        assert!(said.contains(&expected), "{said}");
+        assert!(output.contains(&expected), "{output}");
         trial.set(block.0, &Value::Null);
     }
-    trial.refuses(&Refusal::block(READ_ONLY_ALLOW_DELETE), &[0], LINES);
-    // Today's index is there, and takes its half of the lines.
-    trial.refuses(&Refusal::shard_limit(), &[0, 1], LINES / 2);
-    let (code, said) = trial.preflight();
-    assert!(code == 0 && said.contains("cluster blocks: proven"), "{code}: {said}");
+    trial.assert_refusal_is_waited_out(&Refusal::block(READ_ONLY_ALLOW_DELETE), &[0], LINES);
+    // today's index exists and accepts its half of the lines
+    trial.assert_refusal_is_waited_out(&Refusal::shard_limit(), &[0, 1], LINES / 2);
+    let (code, output) = trial.preflight();
+    assert!(code == 0 && output.contains("cluster blocks: proven"), "{code}: {output}");
 }
 
 #[test]
-fn what_opensearch_refuses_waits_with_its_reason() {
+fn lines_that_opensearch_rejects_wait_with_the_reason() {
     let mut trial = Trial::on("opensearch");
-    what_an_engine_refuses_waits(&mut trial);
+    rejected_lines_wait(&mut trial);
 
-    // It makes an index for a line all the same, and only no index that is asked for.
+    // OpenSearch still creates an index for a line, but rejects explicit index creation
     let setting = "cluster.blocks.create_index";
     trial.set(setting, &json!(true));
-    let (code, said) = trial.preflight();
-    assert!(code == 0 && said.contains("cluster blocks: unproven") && said.contains(setting), "{code}: {said}");
-    let (status, answer) = trial.node.engine().request("PUT", "/asked-for", &Value::Null);
+    let (code, output) = trial.preflight();
+    assert!(code == 0 && output.contains("cluster blocks: unproven") && output.contains(setting), "{code}: {output}");
+    let (status, answer) = trial.node.engine().request("PUT", "/explicit", &Value::Null);
     assert_eq!((status, &answer["error"]["type"]), (403, &json!("index_create_block_exception")));
     trial.write(&[2]);
     let (mut program, admin) = trial.follow();
@@ -191,6 +191,6 @@ fn what_opensearch_refuses_waits_with_its_reason() {
 }
 
 #[test]
-fn what_elasticsearch_refuses_waits_with_its_reason() {
-    what_an_engine_refuses_waits(&mut Trial::on("elasticsearch"));
+fn lines_that_elasticsearch_rejects_wait_with_the_reason() {
+    rejected_lines_wait(&mut Trial::on("elasticsearch"));
 }

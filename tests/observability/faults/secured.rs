@@ -1,5 +1,5 @@
-//! A real Elasticsearch with security: TLS, users, roles. What is refused is waited for, with its reason, and nothing is
-//! lost.
+//! A real Elasticsearch with security: TLS, users, roles. While access is denied, lines stay pending with the reason, and
+//! none is lost.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,16 +17,16 @@ use tokio::runtime::Runtime;
 use super::{following, shipper, wait_until_shipped};
 use crate::place::mark;
 
-/// Lines of each case.
+/// Lines per case.
 const LINES: u64 = 200;
 
-/// What a shipper has to be allowed.
+/// Privileges that the shipper needs to write.
 const WRITES: &str = "create_doc, auto_configure, read, view_index_metadata";
 
-/// What it needs to look, and not to write.
+/// Privileges that the shipper needs for its checks, but not to write.
 const READS: &str = "read, view_index_metadata";
 
-/// A secured node, and a client that may do everything there.
+/// A secured node with an administrator's client.
 struct Secured {
     node: Node,
     folder: TempDir,
@@ -49,7 +49,7 @@ impl Secured {
              resource.reload.interval.high: 500ms\n";
         fs::write(node.extra("settings.yml"), settings).unwrap();
         fs::write(node.extra("roles.yml"), roles(WRITES)).unwrap();
-        // A file of users may hold passwords as they are, of which the tests have no secret ones.
+        // the file of users may have plain passwords; those of the tests are no secrets
         fs::write(node.extra("users"), users("right-password")).unwrap();
         fs::write(node.extra("users_roles"), "superuser:admin\nshipping:shipper\n").unwrap();
         let authority = reqwest::Certificate::from_pem(&fs::read(folder.path().join("ca/ca.crt")).unwrap()).unwrap();
@@ -57,7 +57,7 @@ impl Secured {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         node.begin();
         let address = node.address();
-        node.wait_until("the secured engine takes writes", || {
+        node.wait_until("the secured engine accepts writes", || {
             let path = "_cluster/health?wait_for_status=yellow&timeout=1s";
             ask(&runtime, &client, address, reqwest::Method::GET, path, &Value::Null)
                 .filter(|(status, _)| *status == 200)
@@ -65,12 +65,12 @@ impl Secured {
         Self { node, folder, client, runtime }
     }
 
-    /// Changes a file of its configuration while it runs.
+    /// Changes a configuration file while the node runs.
     fn change(&self, file: &str, text: &str) {
         fs::write(self.node.folder().join("config").join(file), text).unwrap();
     }
 
-    /// Waits until a changed role is in force, by what the shipper may do with an index then.
+    /// Waits until a changed role is in effect, that is, the shipper has or lacks a privilege on an index.
     #[track_caller]
     fn wait_until_it_may(&self, may: bool, privilege: &str, index: &str, password: &str) {
         let url = format!("{}/_security/user/_has_privileges", self.url());
@@ -84,7 +84,7 @@ impl Secured {
         });
     }
 
-    /// The shipper as the user `shipper`.
+    /// Runs the shipper as the user `shipper`.
     fn shipper(&self, name: &str, password: &str, bootstrap: &str) -> Start {
         self.as_shipper(self.anonymous(name, bootstrap), password)
     }
@@ -95,7 +95,7 @@ impl Secured {
         start.args(["--user", "shipper", "--password-file"]).arg(secret).arg("--ca-certificate").arg(self.authority())
     }
 
-    /// What `shipper preflight` finds.
+    /// Runs `shipper preflight` and returns its output.
     #[track_caller]
     fn preflight(&self, password: &str) -> String {
         let start = Start::program("shipper").args(["preflight", "--to", &self.url(), "--pipeline", "none"]);
@@ -121,7 +121,7 @@ impl Secured {
         format!("https://{}", self.node.address())
     }
 
-    /// How many documents there are of a case, and of how many different lines.
+    /// Number of documents of a case, and number of distinct lines among them.
     #[track_caller]
     fn stored(&self, name: &str) -> (u64, u64) {
         let body = json!({ "size": 0, "track_total_hits": true, "query": { "term": { "project_id": name } },
@@ -136,7 +136,7 @@ impl Secured {
         (number("/hits/total/value"), number("/aggregations/lines/value"))
     }
 
-    /// Ends a case that came through: each line once.
+    /// Asserts that all lines of a case are stored once, and stops the shipper.
     #[track_caller]
     fn assert_shipped(&self, name: &str, mut program: Program, admin: SocketAddr) {
         wait_until_shipped(admin, LINES);
@@ -176,7 +176,7 @@ fn roles(privileges: &str) -> String {
     )
 }
 
-/// A role that may write and not look there, and perhaps look elsewhere.
+/// A role that may write to the log indices but not read them, and may read another index if `elsewhere`.
 fn roles_to_write(elsewhere: bool) -> String {
     let rights = "- names: [ 'app-logs-*' ]\n      privileges: [ create_doc, auto_configure ]";
     let elsewhere =
@@ -184,7 +184,7 @@ fn roles_to_write(elsewhere: bool) -> String {
     format!("shipping:\n  indices:\n    {rights}{elsewhere}\n")
 }
 
-/// An authority and a node's certificate, made by the engine's own tool.
+/// Creates an authority and a node certificate with the engine's tool.
 #[track_caller]
 fn certificates(node: &Node, folder: &Path) {
     let path = |name: &str| folder.join(name).display().to_string();
@@ -216,7 +216,7 @@ fn unzip(folder: &Path, archive: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Waits until the shipper says that it is not ready, with all of these words.
+/// Waits until `/readyz` of the shipper reports an error with all of these words.
 #[track_caller]
 fn wait_until_refused(admin: SocketAddr, words: &[&str]) {
     let mut last = String::new();
@@ -230,14 +230,14 @@ fn wait_until_refused(admin: SocketAddr, words: &[&str]) {
 }
 
 #[test]
-fn a_secured_engine_is_written_to_with_rights_and_waited_for_without() {
+fn lines_are_stored_with_the_right_credentials_and_pending_without() {
     let secured = Secured::start();
 
     let name = mark("rights");
     let (program, admin) = following(secured.shipper(&name, "right-password", "apply"));
     secured.assert_shipped(&name, program, admin);
 
-    // A password that is no longer, or not yet, the right one.
+    // a wrong password that becomes valid
     let name = mark("password");
     let (program, admin) = following(secured.shipper(&name, "next-password", "off"));
     wait_until_refused(admin, &["401"]);
@@ -245,7 +245,7 @@ fn a_secured_engine_is_written_to_with_rights_and_waited_for_without() {
     secured.change("users", &users("next-password"));
     secured.assert_shipped(&name, program, admin);
 
-    // A role that may not write, and then may.
+    // a role without the write privilege, which is granted later
     let name = mark("role");
     secured.change("roles.yml", &roles(READS));
     secured.wait_until_it_may(false, "create_doc", "app-logs-1", "next-password");
@@ -254,7 +254,7 @@ fn a_secured_engine_is_written_to_with_rights_and_waited_for_without() {
     secured.change("roles.yml", &roles(WRITES));
     secured.assert_shipped(&name, program, admin);
 
-    // A role that may write and not look: what it can't ask is unproven, and no reason not to begin.
+    // a role that may write but not read: the checks are unproven, which does not prevent the start
     let said = secured.preflight("next-password");
     assert!(["rights", "index blocks", "cluster blocks"].iter().all(|what| said.contains(&format!("{what}: proven"))));
     for elsewhere in [false, true] {
@@ -271,7 +271,7 @@ fn a_secured_engine_is_written_to_with_rights_and_waited_for_without() {
         secured.assert_shipped(&name, program, admin);
     }
 
-    // An authority that is not trusted, and an API key that is nobody's: nothing leaves, all of it waits.
+    // an untrusted authority, and an invalid API key: nothing is sent and all lines stay pending
     let name = mark("authority");
     let (mut program, admin) = following(secured.anonymous(&name, "off"));
     wait_until_refused(admin, &["certificate"]);

@@ -1,5 +1,5 @@
-//! A real Elasticsearch that shows a certificate as `openssl req -x509` makes it, and asks for a client's: the shipper and the
-//! explorer trust the one that is given, for its own host, and prove themselves.
+//! A real Elasticsearch with a self-signed certificate as made by `openssl req -x509`, which requires client certificates.
+//! Shipper and log explorer trust the configured certificate, for its host only, and present their own.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,12 +15,12 @@ use crate::place::mark;
 
 const LINES: u64 = 200;
 
-/// A certificate or key of the store's own tests.
+/// A certificate or key of the store's tests.
 fn certificate(name: &str) -> PathBuf {
     repository().join("shipper/store/tests/certificates").join(name)
 }
 
-/// Elasticsearch with this certificate, which lets in whom `authority.pem` signed.
+/// Starts Elasticsearch with this certificate. It accepts clients whose certificate `authority.pem` signed.
 #[track_caller]
 fn engine() -> Node {
     let mut node = Node::new("elasticsearch");
@@ -41,7 +41,7 @@ fn engine() -> Node {
 }
 
 #[test]
-fn a_self_signed_engine_that_asks_for_a_client_certificate_is_written_to_and_read() {
+fn an_engine_with_a_self_signed_certificate_that_requires_client_certificates_is_used() {
     let (node, folder) = (engine(), tempfile::tempdir().unwrap());
     let (address, name) = (node.address(), mark("self-signed"));
     let password = folder.path().join("password");
@@ -61,7 +61,7 @@ fn a_self_signed_engine_that_asks_for_a_client_certificate_is_written_to_and_rea
         let code = program.exit_code();
         (code, format!("{}{}", program.stdout(), program.stderr()))
     };
-    // What is said before it serves is that nothing is in place, or that it does not answer.
+    // ship first, so that preflight finds the template and pipeline
     let state = folder.path().join("state");
     let log = folder.path().join("app.log");
     let timestamp = now();
@@ -70,14 +70,14 @@ fn a_self_signed_engine_that_asks_for_a_client_certificate_is_written_to_and_rea
     wait_until_shipped(admin, LINES);
     assert_eq!(program.stop(), 0, "{}", program.stderr());
 
-    let (code, said) = preflight(&url, true);
-    assert_eq!(code, 0, "{said}");
-    let (code, said) = preflight(&url, false);
-    assert!(code != 0 && said.contains("client_certificate"), "{code}: {said}");
-    let (code, said) = preflight(&format!("https://localhost:{}", address.port()), true);
-    assert!(code != 0 && said.contains("not for localhost") && said.contains("subjectAltName"), "{code}: {said}");
+    let (code, output) = preflight(&url, true);
+    assert_eq!(code, 0, "{output}");
+    let (code, output) = preflight(&url, false);
+    assert!(code != 0 && output.contains("client_certificate"), "{code}: {output}");
+    let (code, output) = preflight(&format!("https://localhost:{}", address.port()), true);
+    assert!(code != 0 && output.contains("not for localhost") && output.contains("subjectAltName"), "{code}: {output}");
 
-    // The explorer finds the lines by the same certificates.
+    // the log explorer uses the same certificates
     let listen = port::free_address();
     let backend = Start::program("backend")
         .env("LISTEN", listen.to_string())

@@ -1,4 +1,4 @@
-//! A small disk of a test's own: a tmpfs in a user and mount namespace, which needs no root.
+//! A small private disk: a tmpfs in a user and mount namespace, which needs no root.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,17 +9,17 @@ use observability_tests::program::{Program, Start, executable};
 use observability_tests::wait;
 use tempfile::TempDir;
 
-/// A disk of its own, in the namespaces of the process that holds it.
+/// A tmpfs in the namespaces of a holder process.
 pub(super) struct SmallDisk {
     holder: Program,
-    /// Where it is mounted there.
+    /// Mount point within the namespaces.
     pub(super) folder: TempDir,
-    /// How it is reached from here.
+    /// Path of the mount from outside.
     pub(super) root: PathBuf,
 }
 
 impl SmallDisk {
-    /// Mounts one of so many KiB.
+    /// Mounts a disk of this size.
     #[track_caller]
     pub(super) fn new(kib: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -29,7 +29,7 @@ impl SmallDisk {
             .args(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", &options])
             .arg(folder.path())
             .start();
-        wait::until("a small disk is mounted", || {
+        wait::until("the small disk is mounted", || {
             assert!(
                 holder.has_ended().is_none(),
                 "this test mounts a tmpfs in a user and mount namespace, which this kernel or container forbids \
@@ -44,7 +44,7 @@ impl SmallDisk {
         Self { holder, folder, root }
     }
 
-    /// A program within the namespaces: SQLite follows links, and `/proc/PID/root` is one that leads out again.
+    /// Runs a program within the namespaces. SQLite needs it, because it resolves the link `/proc/PID/root`.
     pub(super) fn enter(&self, program: &str) -> Start {
         let target = self.holder.pid().as_raw_nonzero().to_string();
         Start::at(Path::new("/usr/bin/env"))
@@ -52,16 +52,16 @@ impl SmallDisk {
             .arg(executable(program))
     }
 
-    /// Fills it to the last byte.
+    /// Fills the disk completely.
     pub(super) fn fill(&self) {
         let mut ballast = File::options().create(true).append(true).open(self.root.join("ballast")).unwrap();
         for piece in [vec![0; 64 * 1024], vec![0; 1]] {
             let is_full = (0..1_000_000).any(|_| ballast.write_all(&piece).is_err());
-            assert!(is_full, "the disk has no end");
+            assert!(is_full, "the disk cannot be filled");
         }
     }
 
-    /// Keeps it full for a while, whatever is removed from it.
+    /// Keeps the disk full for this time, even if files are removed.
     pub(super) fn keep_full(&self, time: Duration) {
         let began = Instant::now();
         while began.elapsed() < time {
@@ -70,7 +70,7 @@ impl SmallDisk {
         }
     }
 
-    /// Makes room again.
+    /// Frees the disk.
     pub(super) fn free(&self) {
         fs::remove_file(self.root.join("ballast")).unwrap();
     }
