@@ -73,7 +73,7 @@ fn a_file_that_logrotate_renames_is_shipped_whole() {
     // The names that it gets are in the pattern: a file may be made and renamed between two looks.
     let pattern = format!("{}*", bench.file().display());
     let (mut program, admin) = following(shipper(&engine.url, &bench.state()).args(["--file", &pattern]));
-    while soak.goes_on() {
+    while soak.continues() {
         soak.pause_ms(100..1_500);
         rotate(&logrotate, bench.folder.path(), "create");
     }
@@ -97,7 +97,7 @@ fn of_a_file_that_logrotate_copies_and_cuts_each_line_that_is_left_is_stored_onc
     observability_tests::wait::until("the file is followed", || {
         (Scrape::of(admin).metric("shipper_files_followed", &[]) >= 1.0).then_some(())
     });
-    while soak.goes_on() {
+    while soak.continues() {
         soak.pause_ms(500..1_500);
         rotate(&logrotate, bench.folder.path(), "copytruncate");
     }

@@ -263,7 +263,7 @@ fn try_combination(combination: Combination, logrotate: &Path) -> String {
     let mut case = Case::new(combination, logrotate);
     let load = case.load();
     case.until_stored(0);
-    while soak.goes_on() {
+    while soak.continues() {
         let began = Instant::now();
         soak.pause_ms(300..900);
         // The date in a rotated name has whole seconds.
