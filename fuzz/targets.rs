@@ -1,5 +1,5 @@
-//! What is done with each input: read it with the program's own reader, and hold the outcome to a simpler one's. libFuzzer
-//! (`fuzz_targets/`) and proptest (`shipper/tests/it/fuzz.rs`, in `make test`) call the same functions.
+//! The fuzz targets. Each parses its input with the product's parser and compares the result with a simpler parser's.
+//! libFuzzer (`fuzz_targets/`) and proptest (`shipper/tests/it/fuzz.rs`, in `make test`) call the same functions.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use shipper::record::{ChangeSet, Check, Checker, Flaw, MAX_DEPTH};
 use store::query::MAX_QUERY_BYTES;
 use store::{BatchBuilder, Disposition, FieldType, Filter, GenerationId, NamedFields, Timestamp};
 
-/// A target's name, which is its corpus' too, and what it does.
+/// The name of a target and of its corpus, and its function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
@@ -30,10 +30,10 @@ pub(crate) const TARGETS: [Target; 6] = [
     ("query", query),
 ];
 
-/// A file in memory, of which `reach` says how much one read gives.
+/// A file in memory that grows by `step` bytes at a time.
 struct Memory {
     bytes: Vec<u8>,
-    reach: usize,
+    step: usize,
 }
 
 impl DiskFile for Memory {
@@ -61,9 +61,10 @@ impl DiskFile for Memory {
     }
 }
 
-/// Lines out of bytes that become visible bit by bit: the lines' own bytes, end to end, cut where they are too long. The
-/// first two bytes say how long a line may be and how much of the file is seen at a time; a third byte of 255 makes every
-/// newline after it stand behind 300,000 more bytes, longer than any one read.
+/// Reads lines from a growing file. They must be contiguous, complete, and truncated at the limit.
+///
+/// The first byte is the limit of a line, the second one how much the file grows at a time. If the third byte is 255 and
+/// fewer than 16 bytes follow, each of them is repeated 20,000 times, so that lines are longer than a single read.
 pub(crate) fn line_reader(data: &[u8]) {
     let [limit, step, stretch, text @ ..] = data else { return };
     let bytes = match stretch {
@@ -72,15 +73,15 @@ pub(crate) fn line_reader(data: &[u8]) {
     };
     let (limit, step) = (usize::from(*limit) + 1, usize::from(*step) * bytes.len().div_ceil(256) + 1);
     let length = bytes.len() as u64;
-    let mut reader = Reader::new(Arc::new(Memory { bytes: bytes.clone(), reach: step }), 0, limit);
+    let mut reader = Reader::new(Arc::new(Memory { bytes: bytes.clone(), step }), 0, limit);
     let (mut buffer, mut seen, mut at) = (Vec::new(), 0_usize, 0_u64);
-    let step = reader.file().reach;
+    let step = reader.file().step;
     while seen < bytes.len() {
         seen = (seen + step).min(bytes.len());
         let ended = seen == bytes.len();
         loop {
             let take = |line: LineView<'_>| {
-                assert_eq!(line.offset, at, "lines stand end to end");
+                assert_eq!(line.offset, at, "lines are contiguous");
                 let whole = &bytes[usize::try_from(at).unwrap()..usize::try_from(at + line.length).unwrap()];
                 let content = whole.strip_suffix(b"\n").unwrap_or(whole);
                 assert!(!content.contains(&b'\n') && (content.len() < whole.len() || ended));
@@ -97,11 +98,11 @@ pub(crate) fn line_reader(data: &[u8]) {
             }
         }
     }
-    assert_eq!(at, length, "all bytes are in lines");
+    assert_eq!(at, length, "every byte belongs to a line");
 }
 
-/// A line is passed on as it is if, and only if, a lenient reader knows it for an object and a strict one has nothing
-/// against it; and its document is JSON either way, with `origin`, and holds the line.
+/// Checks a line. It is passed through unchanged if and only if it is an object without flaws. In any case its document is
+/// valid JSON with `origin` and contains the line.
 pub(crate) fn record_check(data: &[u8]) {
     if data.contains(&b'\n') {
         return;
@@ -116,7 +117,7 @@ pub(crate) fn record_check(data: &[u8]) {
             assert!(data.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > MAX_DEPTH);
         }
         Check::Wrap(Flaw::DuplicateKey | Flaw::RefusedKey | Flaw::LargeNumber) => assert!(is_json(text.unwrap())),
-        Check::Wrap(Flaw::TooLong) => panic!("nothing was cut"),
+        Check::Wrap(Flaw::TooLong) => panic!("the line was not truncated"),
         Check::Object(object) => {
             assert!(is_json(text.unwrap()), "{text:?}");
             assert!(data[..=object.closing_brace].ends_with(b"}"));
@@ -138,21 +139,21 @@ pub(crate) fn record_check(data: &[u8]) {
     let batch = batch.finish(0);
     let body = batch.body();
     let lines: Vec<_> = body.split(|byte| *byte == b'\n').collect();
-    assert_eq!((lines.len(), lines[2].len()), (3, 0), "an action and a document, each on a line");
-    let document = std::str::from_utf8(lines[1]).expect("a document is UTF-8");
+    assert_eq!((lines.len(), lines[2].len()), (3, 0), "the action and the document are one line each");
+    let document = std::str::from_utf8(lines[1]).expect("the document must be UTF-8");
     assert!(is_json(document), "{document}");
-    // Numbers beyond what a float holds are passed on, and not every reader takes them.
+    // numbers beyond the range of floats are passed through, and serde_json rejects them
     if let Ok(document) = serde_json::from_str::<Value>(document) {
         assert_eq!(document["origin"]["length"], data.len() as u64 + 1);
         if let (Check::Object(_), Ok(own)) = (check, serde_json::from_slice::<Value>(data)) {
             let mut rest = document;
             rest.as_object_mut().unwrap().remove("origin");
-            assert_eq!(rest, own, "the line's own members are as they were");
+            assert_eq!(rest, own, "the members of the line must be unchanged");
         }
     }
 }
 
-/// Whether it is JSON by its grammar, with surrogates in pairs, however large its numbers are and however deep it is.
+/// Whether the text is JSON by the grammar and has no unpaired surrogates. Numbers and nesting are not limited.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok() && !has_lone_surrogate(text)
 }
@@ -175,17 +176,17 @@ fn has_lone_surrogate(text: &str) -> bool {
     false
 }
 
-/// What an answer is taken for says at most what is in it: as many lines as were sent, and stored only those that it calls
-/// created. The first byte is the number of lines.
+/// Parses a bulk response. There must be one outcome for each line sent, and only lines reported as created are stored. The
+/// first byte is the number of lines.
 pub(crate) fn bulk_answer(data: &[u8]) {
     let [lines, body @ ..] = data else { return };
     let lines = usize::from(*lines);
     let Ok(dispositions) = store::engine::parse_bulk_response(body, lines) else { return };
     assert_eq!(dispositions.len(), lines);
-    serde_json::from_slice::<IgnoredAny>(body).expect("an answer that is believed is JSON");
-    // What is passed over may hold what a value can't: bytes that are not UTF-8, numbers without bound.
+    serde_json::from_slice::<IgnoredAny>(body).expect("an accepted response must be JSON");
+    // skipped parts may contain what `Value` rejects: invalid UTF-8 and huge numbers
     let Ok(answer) = serde_json::from_slice::<Value>(body) else { return };
-    let items = answer["items"].as_array().expect("it has items");
+    let items = answer["items"].as_array().expect("the response has items");
     assert_eq!(items.len(), lines);
     for (disposition, item) in dispositions.iter().zip(items) {
         let (status, is_error) = (item["create"]["status"].as_u64(), !item["create"]["error"].is_null());
@@ -197,13 +198,13 @@ pub(crate) fn bulk_answer(data: &[u8]) {
     }
 }
 
-/// A journal of any bytes opens, or is refused for its version or its damage and left as it is; what was good of it is there at the second opening too.
-/// With a first byte that is even, each line gets the sum that makes it a whole record.
+/// Opens a journal of arbitrary bytes, or rejects it as newer or damaged and leaves it unchanged. A second open finds the
+/// same entries. If the first byte is even, each line gets a valid checksum.
 pub(crate) fn journal(data: &[u8]) {
-    let [how, text @ ..] = data else { return };
+    let [mode, text @ ..] = data else { return };
     let mut bytes = Vec::new();
     for line in text.split_inclusive(|byte| *byte == b'\n') {
-        if how.is_multiple_of(2) {
+        if mode.is_multiple_of(2) {
             let json = line.strip_suffix(b"\n").unwrap_or(line);
             bytes.extend_from_slice(format!("{:08x} ", crc32fast::hash(json)).as_bytes());
         }
@@ -215,7 +216,7 @@ pub(crate) fn journal(data: &[u8]) {
     let first = match Journal::open(RealDisk, folder.path()) {
         Ok(journal) => journal,
         Err(JournalError::Newer { .. } | JournalError::Damaged { .. }) => {
-            assert_eq!(std::fs::read(&path).unwrap(), bytes, "what is refused is left as it is");
+            assert_eq!(std::fs::read(&path).unwrap(), bytes, "a rejected journal must be unchanged");
             return;
         }
         Err(error) => panic!("{error}"),
@@ -226,11 +227,11 @@ pub(crate) fn journal(data: &[u8]) {
     let kept = std::fs::read(&path).unwrap();
     let torn = std::fs::read(folder.path().join("journal.torn-1")).unwrap_or_default();
     if !bytes.contains(&0) && bytes.starts_with(&kept) {
-        assert_eq!([kept, torn].concat(), bytes, "nothing is thrown away");
+        assert_eq!([kept, torn].concat(), bytes, "no byte may be lost");
     }
     let mut second = Journal::open(RealDisk, folder.path()).unwrap();
     assert_eq!(entries(&first), entries(&second));
-    // It can be gone on with.
+    // the journal can be appended to
     let generation = GenerationId::new(1_700_000_000_000, &[9; 10]);
     second.checkpoint(generation, u64::MAX);
     second.sync().unwrap();
@@ -238,30 +239,30 @@ pub(crate) fn journal(data: &[u8]) {
     assert_eq!(entries(&second), entries(&third));
 }
 
-/// A configuration is refused, or what it comes to is a configuration that comes to the same.
+/// Rejects a configuration, or prints the resulting settings as a configuration with the same result.
 pub(crate) fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let path = Path::new("shipper.toml");
     let Ok(options) = Options::from_toml(text, path) else { return };
-    // Secrets are read from the files that are named: of any name, that would be any file.
+    // secrets are read from the named files, which could be any file
     if options.password_file.is_some() || options.api_key_file.is_some() {
         return;
     }
     let Ok(settings) = Settings::new(options, None) else { return };
-    let told = settings.to_string();
-    let again = Options::from_toml(&told, path).expect("what it says of itself can be read");
-    assert_eq!(Settings::new(again, None).expect("and holds").to_string(), told);
+    let printed = settings.to_string();
+    let again = Options::from_toml(&printed, path).expect("printed settings must be parsable");
+    assert_eq!(Settings::new(again, None).expect("printed settings must be valid").to_string(), printed);
 }
 
-/// Fields that a user named, one of each type.
+/// Additional search fields, one of each type.
 static NAMED: LazyLock<NamedFields> = LazyLock::new(|| {
     let names = ["order.id", "note", "tries", "amount", "paid", "due"];
     let named = names.into_iter().map(str::to_owned).zip(FieldType::ALL);
-    NamedFields::new(named).expect("they are names")
+    NamedFields::new(named).expect("valid names")
 });
 
-/// A query is refused, with words about it, or its filter's text is a query that finds the same. Fields that are named besides
-/// change nothing about one that does not ask for them.
+/// Rejects a query with a message, or prints its filter as an equal query. Additional search fields do not change a query
+/// that does not use them.
 pub(crate) fn query(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let filter = Filter::parse(text, &NAMED);
@@ -271,11 +272,11 @@ pub(crate) fn query(data: &[u8]) {
     match filter {
         Err(error) => assert!(!error.to_string().is_empty()),
         Ok(filter) => {
-            let told = filter.to_string();
-            // The text may be longer than what was asked, and then too long.
-            if told.len() <= MAX_QUERY_BYTES {
-                let again = Filter::parse(&told, &NAMED).unwrap_or_else(|error| panic!("{told:?}: {error}"));
-                assert_eq!(again, filter, "{told:?}");
+            let printed = filter.to_string();
+            // the printed text may exceed the limit, because it can be longer than the query
+            if printed.len() <= MAX_QUERY_BYTES {
+                let again = Filter::parse(&printed, &NAMED).unwrap_or_else(|error| panic!("{printed:?}: {error}"));
+                assert_eq!(again, filter, "{printed:?}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Three OpenSearch nodes under load: one is killed and brought back, then each is restarted in turn. `make cluster`.
+//! Three OpenSearch nodes under load: one is killed and restarted, then each is restarted in turn. `make cluster`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +19,7 @@ const NODES: usize = 3;
 const LINES_PER_SECOND: u64 = 500;
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Nodes that know of each other.
+/// Configures the nodes of a cluster.
 fn cluster() -> Vec<Node> {
     let nodes: Vec<_> = (0..NODES).map(|_| Node::new("opensearch")).collect();
     let transports: Vec<_> = (0..NODES).map(|_| port::free_address()).collect();
@@ -35,10 +35,10 @@ fn cluster() -> Vec<Node> {
     nodes
 }
 
-/// Waits until this node sees all of them, and each shard and its copy in place.
-fn wait_until_whole(node: &mut Node) {
+/// Waits until this node sees all nodes and every shard is allocated.
+fn wait_until_green(node: &mut Node) {
     let address = node.address();
-    node.wait_until("the cluster is whole", || {
+    node.wait_until("the cluster is green", || {
         let path = format!("/_cluster/health?wait_for_nodes={NODES}&wait_for_status=green&timeout=2s");
         http::try_send(address, "GET", &path, &[], b"").ok().filter(|answer| answer.status == 200).map(drop)
     });
@@ -53,10 +53,10 @@ fn is_up(admin: SocketAddr, host: SocketAddr) -> bool {
 }
 
 #[test]
-fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
+fn a_cluster_whose_nodes_are_killed_and_restarted_has_each_line_once() {
     let mut nodes = cluster();
     nodes.iter_mut().for_each(Node::begin);
-    nodes.iter_mut().for_each(wait_until_whole);
+    nodes.iter_mut().for_each(wait_until_green);
     let folder = tempfile::tempdir().unwrap();
     let (file, project) = (folder.path().join("app.log"), "cluster".to_owned());
     let mut log = OpenOptions::new().create(true).append(true).open(&file).unwrap();
@@ -71,23 +71,23 @@ fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
     let accounting = Watch::start(admin);
     let began = Instant::now();
     let load = Load::start(&project, LINES_PER_SECOND, move |lines| log.write_all(lines));
-    // Hosts are known once the bootstrap is done.
+    // the hosts are known after the bootstrap
     wait::until("lines are stored", || {
         (Scrape::of(admin).metric("shipper_lines_stored_total", &[]) > 0.0).then_some(())
     });
     let mut ejections = 0;
-    let mut away = |nodes: &mut Vec<Node>, n: usize, end: fn(&mut Node)| {
+    let mut interrupt = |nodes: &mut Vec<Node>, n: usize, end: fn(&mut Node)| {
         let host = nodes[n].address();
         end(&mut nodes[n]);
         wait::until("the shipper ejects the host", || (!is_up(admin, host)).then_some(()));
         nodes[n].begin();
-        wait_until_whole(&mut nodes[n]);
-        wait::until("the shipper takes the host back", || is_up(admin, host).then_some(()));
+        wait_until_green(&mut nodes[n]);
+        wait::until("the shipper restores the host", || is_up(admin, host).then_some(()));
         ejections += 1;
     };
-    away(&mut nodes, 1, Node::kill);
+    interrupt(&mut nodes, 1, Node::kill);
     for n in 0..NODES {
-        away(&mut nodes, n, Node::stop);
+        interrupt(&mut nodes, n, Node::stop);
     }
     let lines = load.stop();
     wait::until_within(PATIENCE, "all lines are stored", || {
@@ -100,13 +100,13 @@ fn a_cluster_of_which_nodes_are_killed_and_restarted_has_each_line_once() {
     verify(&to, &folder.path().join("state"));
     Tally::of(&nodes[0].engine(), &project).assert_each_once(lines);
     eprintln!(
-        "cluster: {lines} lines each once in {:.0} s, {ejections} hosts ejected and taken back",
+        "cluster: {lines} lines each once in {:.0} s, {ejections} hosts ejected and restored",
         began.elapsed().as_secs_f64()
     );
     nodes.iter_mut().for_each(Node::stop);
 }
 
-/// The store holds what the state directory says that it holds.
+/// Asserts with `shipper verify` that the store has all lines of the state directory.
 #[track_caller]
 fn verify(to: &str, state: &Path) {
     let mut verify = Start::program("shipper").args(["verify", "--to", to, "--state-dir"]).arg(state).start();

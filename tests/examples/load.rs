@@ -1,6 +1,6 @@
-//! The service of the load test, with the library or, with `OBSERVABILITY=off`, without it: nothing else differs, so what
-//! lies between the two is what the library costs. `LISTEN` says where it listens. One thread serves, since the load
-//! test gives it one core; the library's own threads run beside it.
+//! The service of the load test. With `OBSERVABILITY=off` it runs without the library and is otherwise identical, so the
+//! difference is the library's cost. `LISTEN` is its address. It has one worker, because the load test gives it one core;
+//! the library's threads run in addition.
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use observability::Observability;

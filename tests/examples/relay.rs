@@ -1,5 +1,5 @@
-//! A foreign service built on the library, with what the reference service has no use for: it calls another service,
-//! starts tasks, and streams bodies that end badly. `LISTEN` says where it listens, `UPSTREAM` whom it calls.
+//! Another service that uses the library, for features the log explorer does not use: it calls another service, spawns
+//! tasks, and streams bodies that fail or never end. `LISTEN` is its address, `UPSTREAM` the URL it calls.
 
 use std::time::Duration;
 
@@ -28,15 +28,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Calls the upstream service in the name of the request at hand.
+/// Calls the upstream service with the ids of the current request.
 async fn relay(client: Data<Client>) -> actix_web::Result<HttpResponse> {
     let upstream = std::env::var("UPSTREAM").map_err(error::ErrorInternalServerError)?;
-    let answer = client.get(upstream).send().await.map_err(error::ErrorBadGateway)?;
-    tracing::info!(upstream_status = answer.status().as_u16(), "relayed");
+    let response = client.get(upstream).send().await.map_err(error::ErrorBadGateway)?;
+    tracing::info!(upstream_status = response.status().as_u16(), "relayed");
     Ok(HttpResponse::Ok().finish())
 }
 
-/// Answers before the tasks that it started write their lines.
+/// Responds before the spawned tasks log their lines.
 async fn spawned() -> HttpResponse {
     observability::spawn(async {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -46,13 +46,13 @@ async fn spawned() -> HttpResponse {
     HttpResponse::Accepted().finish()
 }
 
-/// A body that fails after its beginning.
+/// A body that fails after its first chunk.
 async fn cut() -> HttpResponse {
     let parts = [Ok(Bytes::from_static(b"beginning")), Err(error::ErrorInternalServerError("no more"))];
     HttpResponse::Ok().streaming(stream::iter(parts))
 }
 
-/// A body that ends only when its reader goes.
+/// A body that ends only when the client disconnects.
 async fn endless() -> HttpResponse {
     let parts = stream::repeat(Bytes::from_static(&[b'x'; 1024])).then(|part| async {
         tokio::time::sleep(Duration::from_millis(1)).await;

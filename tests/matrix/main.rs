@@ -1,5 +1,4 @@
-//! What the shipper does with each version of an engine, tried on the real one: `make matrix` prints the table that stands in
-//! docs/compatibility.md. One engine at a time.
+//! Tests the shipper against each engine version, one at a time. `make matrix` prints the table of docs/compatibility.md.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -26,13 +25,13 @@ const ENGINES: [&str; 7] = [
     "opensearch-3.4.0",
 ];
 
-/// Lines of each step.
+/// Lines per step.
 const LINES: u64 = 2_000;
 
-/// A line that no mapping takes: an object where a keyword is.
+/// A line that no mapping accepts: an object in a keyword field.
 const REFUSED: &str = r#"{"trace_id":{"a":{"b":1}},"message":"refused"}"#;
 
-/// One engine under trial.
+/// The tests of one engine.
 struct Trial {
     engine: Engine,
     folder: TempDir,
@@ -42,7 +41,7 @@ struct Trial {
 #[test]
 fn every_engine_is_bootstrapped_written_to_and_verified() {
     let only = std::env::var("MATRIX").ok().filter(|only| !only.is_empty());
-    println!("| engine | bootstrap | bulk | dedupe | refused line | write block | verify |");
+    println!("| engine | bootstrap | bulk | dedupe | rejected line | write block | verify |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     let chosen =
         ENGINES.iter().filter(|name| only.as_deref().is_none_or(|only| only.split(',').any(|part| part == **name)));
@@ -87,18 +86,18 @@ impl Trial {
         path
     }
 
-    /// With pipeline and template, or refused in a line that says what to do, and then without the pipeline.
+    /// Bootstraps with pipeline and template. If that fails with advice, bootstraps without the pipeline.
     fn bootstrap(&mut self) -> String {
         let mut first = self.shipper("bootstrap", Path::new("")).start();
         if first.exit_code() == 0 {
             return "pipeline and template".to_owned();
         }
-        let said = first.stderr();
-        assert!(said.contains("--pipeline none") && said.lines().count() == 1, "{said}");
+        let error = first.stderr();
+        assert!(error.contains("--pipeline none") && error.lines().count() == 1, "{error}");
         self.pipeline = "none";
         let mut second = self.shipper("bootstrap", Path::new("")).start();
         assert_eq!(second.exit_code(), 0, "{}", second.stderr());
-        "no ingest processors: refused with advice; template with `--pipeline none`".to_owned()
+        "no ingest processors: rejected with advice; template with `--pipeline none`".to_owned()
     }
 
     fn bulk(&self) -> String {
@@ -109,7 +108,7 @@ impl Trial {
         format!("{LINES} lines each once")
     }
 
-    /// Two states that know the same generations and no checkpoint: the second one's lines are there already.
+    /// Ships from two copies of a state directory without checkpoints: the lines of the second one are already stored.
     fn dedupe(&self) -> String {
         let file = self.file("dedupe.log", "dedupe");
         let (first, second) = (self.state("first"), self.state("second"));
@@ -124,11 +123,11 @@ impl Trial {
         wait::until("lines are read", || (Scrape::of(admin).metric("shipper_requests_total", &[]) > 0.0).then_some(()));
         nowhere.kill();
         copy(&first, &second);
-        for (state, disposition) in
+        for (state, metric) in
             [(first, "shipper_lines_stored_total"), (second, "shipper_lines_already_stored_total")]
         {
             let (mut run, admin) = self.following(&state, &file);
-            wait::until(disposition, || (Scrape::of(admin).metric(disposition, &[]) == LINES as f64).then_some(()));
+            wait::until(metric, || (Scrape::of(admin).metric(metric, &[]) == LINES as f64).then_some(()));
             assert_eq!(run.stop(), 0, "{}", run.stderr());
         }
         Tally::of(&self.engine, "dedupe").assert_each_once(LINES);
@@ -148,12 +147,12 @@ impl Trial {
         assert_eq!(run.stop(), 0, "{}", run.stderr());
         Tally::of(&self.engine, "refused").assert_each_once(1);
         match scrape.metric("shipper_lines_dead_lettered_total", &[]) {
-            1.0 => "dead letter, its neighbour stored".to_owned(),
-            _ => "stored in another form, its neighbour too".to_owned(),
+            1.0 => "dead letter, other line stored".to_owned(),
+            _ => "stored in another form, other line stored".to_owned(),
         }
     }
 
-    /// A block makes the shipper wait; without it, it goes on.
+    /// A write block pauses delivery until it is removed.
     fn write_block(&self) -> String {
         let block = |on: bool| {
             let settings = json!({ "index.blocks.write": on });
@@ -163,15 +162,15 @@ impl Trial {
         block(true);
         let file = self.file("block.log", "block");
         let (mut run, admin) = self.following(&self.state("block"), &file);
-        wait::until("it waits", || (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(()));
+        wait::until("delivery is paused", || (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(()));
         assert_eq!(Scrape::of(admin).metric("shipper_lines_dead_lettered_total", &[]), 0.0);
         block(false);
-        wait::until("it goes on", || {
+        wait::until("delivery is resumed", || {
             (Scrape::of(admin).metric("shipper_lines_stored_total", &[]) == LINES as f64).then_some(())
         });
         assert_eq!(run.stop(), 0, "{}", run.stderr());
         Tally::of(&self.engine, "block").assert_each_once(LINES);
-        "waits, then goes on".to_owned()
+        "paused, then resumed".to_owned()
     }
 
     fn verify(&self) -> String {
@@ -181,7 +180,7 @@ impl Trial {
     }
 }
 
-/// Copies a folder and all in it.
+/// Copies a folder recursively.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -1,11 +1,11 @@
-//! The whole stack, up and running somewhere: what a request wrote is found in the engine, what it counted in
-//! Prometheus, and an alert among the lines. It starts nothing; `infra/test-stack.sh` says where things are:
+//! Tests a running stack: the lines of a request are found in the engine, its metrics in Prometheus, and an alert among
+//! the lines. Nothing is started here; `infra/test-stack.sh` sets these variables:
 //!
 //! - `STACK_BACKEND`, `STACK_SHIPPER`, `STACK_PROMETHEUS`, `STACK_ALERTMANAGER`, `STACK_ELASTICSEARCH`: `IP:PORT` each
-//! - `STACK_GRAFANA`, `STACK_KIBANA`: where they run
-//! - `STACK=compose`: lines come from containers, and scraped hosts are called as the compose file calls its services
+//! - `STACK_GRAFANA`, `STACK_KIBANA`: the same, if they run
+//! - `STACK=compose`: lines come from containers, and targets have the names of Compose services
 //!
-//! Not part of `cargo test`: it needs a stack. `cargo test --test stack` runs it.
+//! Not part of `cargo test`, because it needs a stack. `cargo test --test stack` runs it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,24 +19,24 @@ use observability_tests::{http, wait};
 use serde_json::{Value, json};
 
 const LOGS_ROUTE: &str = "/api/projects/{project_id}/logs";
-/// A line found later than this after its request is late: the engine's refresh, the shipper's batch and its look
-/// around for files, each at its worst, on a machine that is busy with all of the stack.
+/// Maximum time from a request to its line being found: the worst case of the engine's refresh, the shipper's batch and
+/// its file scan, on a machine that is busy with the stack.
 const FOUND_WITHIN: Duration = Duration::from_secs(15);
-/// Two scrapes, and one that failed.
+/// Two scrape intervals and a failed scrape.
 const SCRAPED_WITHIN: Duration = Duration::from_secs(30);
-/// Alertmanager waits before it groups, and repeats a notification that failed.
+/// Alertmanager's group wait, and a retry of a failed notification.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(60);
-/// Docker cuts what a container writes into entries of this many bytes.
+/// Maximum size of Docker's log entries; longer lines are split.
 const DOCKER_ENTRY_BYTES: usize = 16 * 1024;
 
-fn place(name: &str) -> Option<SocketAddr> {
+fn optional_address(name: &str) -> Option<SocketAddr> {
     let value = std::env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is not IP:PORT")))
 }
 
 #[track_caller]
 fn address(name: &str) -> SocketAddr {
-    place(name).unwrap_or_else(|| panic!("{name} is not set: `make e2e` runs these tests"))
+    optional_address(name).unwrap_or_else(|| panic!("{name} is not set: `make e2e` runs these tests"))
 }
 
 fn is_compose() -> bool {
@@ -47,11 +47,11 @@ fn engine() -> Engine {
     Engine::at(&format!("http://{}", address("STACK_ELASTICSEARCH")))
 }
 
-fn mark(what: &str) -> String {
-    format!("{what}{}", uuid::Uuid::new_v4().simple())
+fn unique(prefix: &str) -> String {
+    format!("{prefix}{}", uuid::Uuid::new_v4().simple())
 }
 
-/// The one document that a query finds, and says that it came from the service's container.
+/// Waits for the only document of a query. With Compose, asserts that it came from the service's container.
 #[track_caller]
 fn found_once(what: &str, query: &Value) -> Value {
     let began = Instant::now();
@@ -68,12 +68,12 @@ fn found_once(what: &str, query: &Value) -> Value {
     line
 }
 
-/// Finds the access line of a request.
+/// A query for the access line of a request.
 fn access_line(id: &str) -> Value {
     json!({ "bool": { "filter": [{ "term": { "request_id": id } }, { "exists": { "field": "outcome" } }] } })
 }
 
-/// The instant vector of a query, as Prometheus answers it.
+/// Evaluates an expression in Prometheus to an instant vector.
 fn query(expression: &str) -> Vec<Value> {
     let encoded: String = expression
         .bytes()
@@ -85,7 +85,7 @@ fn query(expression: &str) -> Vec<Value> {
 }
 
 #[test]
-fn every_published_address_answers() {
+fn every_published_address_responds() {
     for (name, path) in [
         ("STACK_BACKEND", "/readyz"),
         ("STACK_SHIPPER", "/readyz"),
@@ -98,7 +98,7 @@ fn every_published_address_answers() {
     }
     for (name, path) in [("STACK_GRAFANA", "/api/health"), ("STACK_KIBANA", "/api/status")] {
         let Some(address) = place(name) else {
-            eprintln!("{name} is not set: not looked at");
+            eprintln!("{name} is not set: not tested");
             continue;
         };
         assert_eq!(http::get(address, path).status, 200, "{name}");
@@ -107,7 +107,7 @@ fn every_published_address_answers() {
 
 #[test]
 fn a_request_is_found_in_the_engine_and_counted_in_prometheus() {
-    let (id, project) = (mark("request-"), mark("project-"));
+    let (id, project) = (unique("request-"), unique("project-"));
     let headers: [(&str, &[u8]); 2] = [("X-Request-Id", id.as_bytes()), ("X-Project-Id", project.as_bytes())];
     let answer = http::get_with(address("STACK_BACKEND"), &format!("/api/projects/{project}/logs"), &headers);
     assert_eq!((answer.status, answer.request_id()), (200, id.as_str()), "{}", answer.text());
@@ -117,7 +117,7 @@ fn a_request_is_found_in_the_engine_and_counted_in_prometheus() {
     assert!(began.elapsed() <= FOUND_WITHIN, "found only after {:?}", began.elapsed());
     assert!(is_access_line(&line), "{line:#}");
     assert_eq!((&line["endpoint"], &line["status"]), (&json!(LOGS_ROUTE), &json!(200)));
-    assert_eq!(line["@timestamp"], line["timestamp"], "it did not pass the pipeline");
+    assert_eq!(line["@timestamp"], line["timestamp"], "the line did not pass the pipeline");
 
     let story = http::get(address("STACK_BACKEND"), &format!("/api/requests/{id}"));
     assert_eq!(story.json()["lines"][0]["request_id"], id, "{}", story.text());
@@ -157,7 +157,7 @@ fn prometheus_reaches_every_target_and_alertmanager() {
 
 #[test]
 fn an_alert_is_found_among_the_lines() {
-    let name = mark("Drill");
+    let name = unique("Drill");
     let body = json!([{ "labels": { "alertname": name, "severity": "ticket", "service": name },
         "annotations": { "summary": "a drill" } }]);
     let headers: [(&str, &[u8]); 1] = [("Content-Type", b"application/json")];
@@ -175,8 +175,8 @@ fn an_alert_is_found_among_the_lines() {
 }
 
 #[test]
-fn a_line_longer_than_dockers_entries_arrives_whole() {
-    let name = mark("Long");
+fn a_line_longer_than_dockers_entries_is_stored_complete() {
+    let name = unique("Long");
     let summary = "0123456789".repeat(3 * DOCKER_ENTRY_BYTES / 10);
     let body = json!({ "alerts": [{ "status": "firing", "labels": { "alertname": name },
         "annotations": { "summary": summary } }] });
@@ -190,25 +190,25 @@ fn a_line_longer_than_dockers_entries_arrives_whole() {
 }
 
 #[test]
-fn the_shipper_ships_the_service_and_nothing_else_and_its_books_balance() {
-    let id = mark("books-");
-    http::get_with(address("STACK_BACKEND"), "/api/projects/books/logs", &[("X-Request-Id", id.as_bytes())]);
-    found_once("the line that the books have to show", &access_line(&id));
+fn the_shipper_ships_only_the_service_and_its_accounting_holds() {
+    let id = unique("accounting-");
+    http::get_with(address("STACK_BACKEND"), "/api/projects/accounting/logs", &[("X-Request-Id", id.as_bytes())]);
+    found_once("the line to be accounted for", &access_line(&id));
     let scrape = Scrape::of(address("STACK_SHIPPER"));
     let count = |what: &str| scrape.metric(&format!("shipper_lines_{what}_total"), &[]);
     assert!(count("read") > 0.0, "nothing was read");
     assert_eq!((count("dead_lettered"), count("dropped")), (0.0, 0.0));
-    let foreign = json!({ "bool": { "must_not": { "term": { "service": "backend" } } } });
-    assert_eq!(engine().count(&foreign), 0, "{:#?}", engine().search(&foreign));
+    let others = json!({ "bool": { "must_not": { "term": { "service": "backend" } } } });
+    assert_eq!(engine().count(&others), 0, "{:#?}", engine().search(&others));
 }
 
 #[test]
-fn grafana_and_kibana_have_what_is_provisioned_where_they_run() {
-    if let Some(grafana) = place("STACK_GRAFANA") {
+fn grafana_and_kibana_are_provisioned_if_they_run() {
+    if let Some(grafana) = optional_address("STACK_GRAFANA") {
         let found = http::get(grafana, "/api/search?type=dash-db").json();
         assert!(found.as_array().is_some_and(|dashboards| !dashboards.is_empty()), "no dashboard: {found}");
     }
-    if let Some(kibana) = place("STACK_KIBANA") {
+    if let Some(kibana) = optional_address("STACK_KIBANA") {
         for object in ["index-pattern/app-logs", "search/one-request", "dashboard/app-logs"] {
             let answer = http::get(kibana, &format!("/api/saved_objects/{object}"));
             assert_eq!(answer.status, 200, "{object}: {}", answer.text());
