@@ -144,7 +144,7 @@ impl Site {
     /// Opens a desktop browser without a page.
     #[track_caller]
     pub(crate) fn page(&self) -> Page {
-        Page::on_a_desk(format!("http://{}", self.address))
+        Page::on_desktop(format!("http://{}", self.address))
     }
 
     /// As [`Site::page`], without JavaScript.

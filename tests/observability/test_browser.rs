@@ -6,7 +6,7 @@ use crate::rig::Backend;
 
 #[test]
 fn what_a_page_must_not_do_is_noticed() {
-    let page = Page::on_a_desk("data:text/html,");
+    let page = Page::on_desktop("data:text/html,");
     page.open(
         "<title>bad</title><meta http-equiv=Content-Security-Policy content=\"script-src 'none'\"><body><h1>bad</h1>\
          <img src=http://other.example/x.png><p style='width:3000px;color:%23aaa;background:%23bbb'>pale</p>\
@@ -14,21 +14,21 @@ fn what_a_page_must_not_do_is_noticed() {
     );
     assert_eq!(page.text("h1"), "bad");
     let noise = page.noise().join("\n");
-    for part in ["Content Security Policy", "asked for http://other.example/x.png"] {
+    for part in ["Content Security Policy", "request to http://other.example/x.png"] {
         assert!(noise.contains(part), "{part}: {noise}");
     }
     let found = axe::violations(&page).join("\n");
     for rule in ["image-alt", "html-has-lang", "in light: color-contrast", "in dark: color-contrast"] {
         assert!(found.contains(rule), "{rule}: {found}");
     }
-    page.hold_as_phone(true);
-    assert!(page.sticking_out().iter().any(|found| found.contains("pale")), "{:?}", page.sticking_out());
+    page.emulate_phone(true);
+    assert!(page.overflowing().iter().any(|found| found.contains("pale")), "{:?}", page.overflowing());
 }
 
 #[test]
 fn a_page_keeps_to_itself() {
     let backend = Backend::start(&[]);
-    let page = Page::on_a_desk(format!("http://{}", backend.address));
+    let page = Page::on_desktop(format!("http://{}", backend.address));
     page.open("/readyz");
     for look in Look::ALL {
         page.look(look);

@@ -21,10 +21,10 @@ fn assert_good_page(site: &Site, page: &Page, name: &str) {
     }
     page.assert_fits();
     axe::assert_accessible(page);
-    page.hold_as_phone(true);
+    page.emulate_phone(true);
     page.picture(&format!("{name}-phone"));
     page.assert_fits();
-    page.hold_as_phone(false);
+    page.emulate_phone(false);
 }
 
 #[test]

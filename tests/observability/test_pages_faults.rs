@@ -49,7 +49,7 @@ fn live(numbers: std::ops::Range<usize>) -> Vec<String> {
 fn a_tail_whose_connection_is_cut_goes_on_without_losing_or_doubling_a_line() {
     let site = Site::start();
     let relay = Relay::to(site.address);
-    let page = Page::on_a_desk(format!("http://{}", relay.address));
+    let page = Page::on_desktop(format!("http://{}", relay.address));
     page.open("/tail?service=live");
     page.wait_for_text("#tail-state", "Waiting");
     let tails = || relay.received().matches("GET /api/tail").count();

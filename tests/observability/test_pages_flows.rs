@@ -99,7 +99,7 @@ fn a_story_as_a_file_needs_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("request-bad-1.html");
     std::fs::write(&path, &answer.body).unwrap();
-    let page = Page::on_a_desk("file://");
+    let page = Page::on_desktop("file://");
     page.open(path.to_str().unwrap());
     page.wait_for_count("#story > li.line", 4);
     assert!(page.text("#compare").contains("payment answered") && page.count("#life svg") == 1);

@@ -1,21 +1,21 @@
-//! Reading the Markdown documents: their code blocks with what the comment right before one says of it, their links,
-//! and their tables. As much of Markdown as these documents use; what could be missed is an error, not a guess.
+//! Parses the Markdown documents: code blocks with the comment before them, links and tables. Only the subset used by the
+//! documents is supported; ambiguous input is an error.
 //!
-//! A block without a comment is commands of a shell, to be run as they stand. Else the comment, alone on its line, is one
-//! of those that [`Mark`] knows.
+//! A block without a comment contains shell commands to run. A comment on its own line right before the block is one of
+//! those listed at [`Mark`].
 
 use std::collections::BTreeSet;
 
-/// What a comment right before a block says of it.
+/// The meaning of a block, from the comment right before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// No comment: commands that end by themselves.
+    /// No comment: commands that exit.
     Run,
-    /// `<!-- stays, answers at http://… -->`: the last command stays until Ctrl-C; it is there once the address answers.
+    /// `<!-- stays, answers at http://… -->`: the last command runs until Ctrl-C and is ready when the URL responds.
     Stays(String),
-    /// `<!-- needs: docker -->`: commands that can't be run without it.
+    /// `<!-- needs: docker -->`: commands that need this program.
     Needs(String),
-    /// `<!-- from: path -->`: lines out of a file of this repository.
+    /// `<!-- from: path -->`: lines of a file in this repository.
     From(String),
     /// `<!-- illustration -->`: no commands.
     Illustration,
@@ -24,42 +24,42 @@ pub enum Mark {
 /// A code block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Number of its first line, from 1.
+    /// Number of the first line, starting at 1.
     pub line: usize,
-    /// What it is.
+    /// Meaning of the block.
     pub mark: Mark,
-    /// Its lines, without indentation and fence.
+    /// Lines without indentation and fence.
     pub text: String,
 }
 
-/// What a reader of a document does next.
+/// A step of a reader who follows the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Deals with a block.
+    /// Handles a block.
     Block(Block),
-    /// `<!-- ctrl-c -->`: ends what stays.
+    /// `<!-- ctrl-c -->`: ends running commands.
     CtrlC,
 }
 
-/// A document, read.
+/// A parsed document.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
-    /// Blocks and Ctrl-Cs in their order.
+    /// Steps in order.
     pub steps: Vec<Step>,
-    /// All lines that are not in a block, with their numbers from 1.
+    /// All lines outside of blocks, with their numbers starting at 1.
     prose: Vec<(usize, String)>,
 }
 
 impl Document {
-    /// Reads a document.
+    /// Parses a document.
     ///
     /// # Errors
-    /// A fence without an end, a comment before a block that is not known, a block of another language than a shell's
-    /// without a comment; with its line.
+    /// Returns the line number of an unclosed fence, an unknown comment before a block, or a block without a comment that is
+    /// not in a shell language.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut document = Self::default();
         let lines: Vec<&str> = text.lines().collect();
-        // The comment that the next block comes right after, and whether a blank line or nothing stands before this one.
+        // the comment right before the next block, and whether this line follows a blank line or starts the document
         let (mut comment, mut separated) = (None, true);
         let mut at = 0;
         while let Some(line) = lines.get(at) {
@@ -68,7 +68,7 @@ impl Document {
                 let length = lines[number..]
                     .iter()
                     .position(|line| fence.is_closed_by(line))
-                    .ok_or_else(|| format!("line {number}: the fence has no end"))?;
+                    .ok_or_else(|| format!("line {number}: the fence is not closed"))?;
                 let body: Vec<_> = lines[number..number + length].iter().map(|line| fence.strip(line)).collect();
                 (fence.language, body, number + length + 1)
             } else if separated && is_indented(line) {
@@ -81,7 +81,7 @@ impl Document {
                     separated = true;
                 } else {
                     comment = comment_of(line);
-                    // What follows a comment directly is not part of a paragraph.
+                    // a line right after a comment does not continue a paragraph
                     separated = comment.is_some();
                 }
                 if comment == Some("ctrl-c") {
@@ -92,7 +92,7 @@ impl Document {
             };
             let mark = mark(comment.take()).map_err(|message| format!("line {number}: {message}"))?;
             if matches!(mark, Mark::Run | Mark::Stays(_)) && !["", "sh", "bash"].contains(&language.as_str()) {
-                return Err(format!("line {number}: a block of {language} is neither commands nor marked"));
+                return Err(format!("line {number}: a block of {language} needs a comment"));
             }
             document.steps.push(Step::Block(Block { line: number, mark, text: body.join("\n") }));
             (at, separated) = (next, true);
@@ -100,7 +100,7 @@ impl Document {
         Ok(document)
     }
 
-    /// Its blocks.
+    /// All blocks.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.steps.iter().filter_map(|step| match step {
             Step::Block(block) => Some(block),
@@ -108,12 +108,12 @@ impl Document {
         })
     }
 
-    /// Lines that are in no block, with their numbers from 1.
+    /// Lines outside of blocks, with their numbers starting at 1.
     pub fn prose(&self) -> impl Iterator<Item = (usize, &str)> {
         self.prose.iter().map(|(number, line)| (*number, line.as_str()))
     }
 
-    /// Where its links lead, with the numbers of their lines.
+    /// The targets of all links with their line numbers.
     pub fn links(&self) -> Vec<(usize, String)> {
         let of_line = |(number, line): &(usize, String)| {
             let line = without_code(line);
@@ -123,7 +123,7 @@ impl Document {
         self.prose.iter().flat_map(of_line).collect()
     }
 
-    /// What stands between backticks, with the numbers of the lines.
+    /// All inline code with its line numbers.
     pub fn code(&self) -> Vec<(usize, String)> {
         let of_line = |(number, line): &(usize, String)| {
             line.split('`').skip(1).step_by(2).map(|code| (*number, code.to_owned())).collect::<Vec<_>>()
@@ -131,12 +131,12 @@ impl Document {
         self.prose.iter().flat_map(of_line).collect()
     }
 
-    /// What its headings are called in links within the document.
+    /// The anchors of all headings.
     pub fn anchors(&self) -> BTreeSet<String> {
         self.prose.iter().filter_map(|(_, line)| heading(line)).map(anchor).collect()
     }
 
-    /// The rows of the first table below a heading, without the table's head; empty where there is none.
+    /// The rows of the first table below a heading, without the header; empty if there is no table.
     pub fn table(&self, below: &str) -> Vec<Vec<String>> {
         let section = self.prose.iter().map(|(_, line)| line).skip_while(|line| heading(line) != Some(below)).skip(1);
         section
@@ -149,7 +149,7 @@ impl Document {
     }
 }
 
-/// The beginning of a fenced block.
+/// The opening line of a fenced block.
 struct Fence {
     indent: usize,
     mark: char,
@@ -172,7 +172,7 @@ impl Fence {
         line.len() >= self.length && line.chars().all(|character| character == self.mark)
     }
 
-    /// A line of the block without as much indentation as its fence has.
+    /// Removes the fence's indentation from a line of the block.
     fn strip<'a>(&self, line: &'a str) -> &'a str {
         let spaces = line.chars().take(self.indent).take_while(|character| *character == ' ').count();
         &line[spaces..]
@@ -183,7 +183,7 @@ fn is_indented(line: &str) -> bool {
     line.starts_with("    ") && !line.trim().is_empty()
 }
 
-/// Where an indented block ends: after its last line that is not blank.
+/// The end of an indented block: the line after its last non-blank one.
 fn indented_end(lines: &[&str], start: usize) -> usize {
     let mut end = start;
     for (at, line) in lines.iter().enumerate().skip(start) {
@@ -210,7 +210,7 @@ fn mark(comment: Option<&str>) -> Result<Mark, String> {
     known
         .into_iter()
         .find_map(|(prefix, mark)| Some(mark(comment.strip_prefix(prefix)?.trim().to_owned())))
-        .ok_or_else(|| format!("the comment before the block is not known: {comment}"))
+        .ok_or_else(|| format!("unknown comment before the block: {comment}"))
 }
 
 fn heading(line: &str) -> Option<&str> {
@@ -223,7 +223,7 @@ fn anchor(title: &str) -> String {
     kept.map(|character| if character == ' ' { '-' } else { character.to_ascii_lowercase() }).collect()
 }
 
-/// The text of a document with other rows in the table below a heading; none where there is no such table.
+/// Replaces the rows of the table below a heading; `None` if there is no such table.
 pub fn with_table(text: &str, below: &str, rows: &[Vec<String>]) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     let section = lines.iter().position(|line| heading(line) == Some(below))? + 1;
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_belongs_to_the_block_right_after_it() {
+    fn a_comment_applies_to_the_block_right_after_it() {
         let text = "<!-- illustration -->\n\n    a\n\n    b\n\ntext\n\n    c\n\n<!-- illustration -->\ntext\n\n    d\n";
         let marks: Vec<_> = marks_and_texts(text).into_iter().map(|(mark, _)| mark).collect();
         assert_eq!(marks, [Mark::Illustration, Mark::Run, Mark::Run]);
@@ -278,24 +278,24 @@ mod tests {
     }
 
     #[test]
-    fn a_ctrl_c_is_a_step_of_its_own() {
+    fn ctrl_c_is_a_step() {
         let steps = Document::parse("    a\n\n<!-- ctrl-c -->\n\n    b\n").unwrap().steps;
         assert!(matches!(&steps[..], [Step::Block(_), Step::CtrlC, Step::Block(Block { mark: Mark::Run, .. })]));
     }
 
     #[test]
-    fn what_can_not_be_told_is_an_error() {
+    fn ambiguous_input_is_an_error() {
         for (text, message) in [
-            ("```sh\na\n", "line 1: the fence has no end"),
-            ("<!-- todo -->\n\n    a\n", "line 3: the comment before the block is not known: todo"),
-            ("x\n\n```rust\na\n```\n", "line 3: a block of rust is neither commands nor marked"),
+            ("```sh\na\n", "line 1: the fence is not closed"),
+            ("<!-- todo -->\n\n    a\n", "line 3: unknown comment before the block: todo"),
+            ("x\n\n```rust\na\n```\n", "line 3: a block of rust needs a comment"),
         ] {
             assert_eq!(Document::parse(text).unwrap_err(), message, "{text:?}");
         }
     }
 
     #[test]
-    fn links_code_and_anchors_are_those_of_the_prose() {
+    fn links_code_and_anchors_are_taken_from_prose() {
         let text = "# A b: `c`!\n[x](y/z.md) and `[n](o)` and [`w`](#a-b-c)\n\n    [p](q)\n";
         let document = Document::parse(text).unwrap();
         assert_eq!(document.links(), [(2, "y/z.md".to_owned()), (2, "#a-b-c".to_owned())]);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_replaced_below_its_heading_alone() {
+    fn only_the_table_below_the_heading_is_replaced() {
         let text = "## A\n\n| h |\n| - |\n| no |\n\n## B\n\n| h | i |\n| - | - |\n| a | b |\n\ntext\n";
         let rows = [vec!["x | y".to_owned(), String::new()]];
         let replaced = with_table(text, "B", &rows).unwrap();

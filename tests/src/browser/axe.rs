@@ -1,4 +1,4 @@
-//! axe-core's judgement of a page: whether people can use it who see little, see no colours, or use no mouse.
+//! Checks the accessibility of pages with axe-core.
 
 use std::path::PathBuf;
 
@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use super::{Look, Page};
 use crate::schema::repository;
 
-/// Panics with what keeps people from using a page as it is now.
+/// Panics if the page has accessibility violations in its current state.
 #[track_caller]
 pub fn assert_accessible(page: &Page) {
     let found = violations(page);
-    assert!(found.is_empty(), "{} can't be used by everyone:\n{}", page.path(), found.join("\n"));
+    assert!(found.is_empty(), "{} has accessibility violations:\n{}", page.path(), found.join("\n"));
 }
 
-/// The rules that a page as it is now violates in light or in dark, of WCAG 2.2 up to level AA and of axe-core's best
-/// practice: each with its elements and what would mend it. The page is left in light. It has to have JavaScript.
+/// The rules that the page violates in the light or dark color scheme, with elements and remedies. The rules are those of
+/// WCAG 2.2 up to level AA and axe-core's best practices. Needs JavaScript, and leaves the page in the light scheme.
 #[track_caller]
 pub fn violations(page: &Page) -> Vec<String> {
     let folder = std::env::var_os("CACHE_DIR").map_or_else(|| repository().join(".cache"), PathBuf::from);

@@ -1,9 +1,8 @@
-//! A real browser, driven from the tests: Chromium by its chromedriver, headless, with a folder of its own.
+//! Drives a real browser: headless Chromium through its chromedriver, with its own profile.
 //!
-//! [`webdriver`] speaks the W3C protocol; [`Page`] is what a test sees: it opens, finds, clicks, types and waits for
-//! conditions, takes pictures into `target/screenshots`, and [judges](axe) whether all people can use it. Whatever a
-//! test is about, [`Page::assert_quiet`] holds it to what no page of the product may do: ask another host, break its
-//! content security policy, or write an error to the console.
+//! [`webdriver`] implements the W3C protocol, and [`Page`] is the interface of the tests: open, find, click, type, wait,
+//! take screenshots into `target/screenshots`, and check accessibility with [`axe`]. [`Page::assert_quiet`] asserts what
+//! holds for every page: no request to another host, no violation of the content security policy, no console error.
 
 pub mod axe;
 pub mod page;

@@ -1,5 +1,5 @@
-//! A page as a person has it before them. What it does waits for the page to be ready for it, within the tests'
-//! patience, and panics with what was awaited.
+//! A browser page. Its methods wait until the page is ready for the action, and panic with the awaited condition after
+//! the tests' timeout.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::webdriver::{Element, Session};
 use crate::wait;
 
-/// How wide and high a desk's window is, in CSS pixels.
-const DESK: (u32, u32) = (1_280, 900);
+/// Width and height of a desktop window in CSS pixels.
+const DESKTOP: (u32, u32) = (1_280, 900);
 
-/// A small phone.
+/// Width and height of a small phone in CSS pixels.
 const PHONE: (u32, u32) = (360, 740);
 
-/// The scheme that a person's system asks pages for.
+/// The color scheme preferred by the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// Dark on light.
@@ -25,10 +25,10 @@ pub enum Look {
 }
 
 impl Look {
-    /// Both.
+    /// Both schemes.
     pub const ALL: [Self; 2] = [Self::Light, Self::Dark];
 
-    /// Its name in CSS.
+    /// The name in CSS.
     pub fn name(self) -> &'static str {
         match self {
             Self::Light => "light",
@@ -37,30 +37,30 @@ impl Look {
     }
 }
 
-/// A browser's one page.
+/// The only page of a browser.
 #[derive(Debug)]
 pub struct Page {
     session: Session,
-    /// `http://127.0.0.1:PORT`, the only place that it may ask.
+    /// `http://127.0.0.1:PORT`, the only allowed origin.
     origin: String,
 }
 
 impl Page {
-    /// A window on a desk, for a service at an origin, `http://127.0.0.1:PORT`.
+    /// Opens a desktop window for a service at an origin, `http://127.0.0.1:PORT`.
     #[track_caller]
-    pub fn on_a_desk(origin: impl Into<String>) -> Self {
-        Self { session: Session::start(DESK.0, DESK.1, true), origin: origin.into() }
+    pub fn on_desktop(origin: impl Into<String>) -> Self {
+        Self { session: Session::start(DESKTOP.0, DESKTOP.1, true), origin: origin.into() }
     }
 
-    /// As [`Page::on_a_desk`], with JavaScript turned off.
+    /// As [`Page::on_desktop`], without JavaScript.
     #[track_caller]
     pub fn without_javascript(origin: impl Into<String>) -> Self {
-        Self { session: Session::start(DESK.0, DESK.1, false), origin: origin.into() }
+        Self { session: Session::start(DESKTOP.0, DESKTOP.1, false), origin: origin.into() }
     }
 
-    /// Makes it a phone's page from now on, or again a desk's.
+    /// Switches between the size of a phone and that of a desktop.
     #[track_caller]
-    pub fn hold_as_phone(&self, phone: bool) {
+    pub fn emulate_phone(&self, phone: bool) {
         let (width, height) = PHONE;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
         if phone {
@@ -70,72 +70,72 @@ impl Page {
         }
     }
 
-    /// Shows pages in this scheme from now on.
+    /// Sets the preferred color scheme.
     #[track_caller]
     pub fn look(&self, look: Look) {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": look.name() }] });
         self.session.devtools("Emulation.setEmulatedMedia", &features);
     }
 
-    /// Opens a path of the service, and waits until it is loaded.
+    /// Opens a path of the service and waits until it is loaded.
     #[track_caller]
     pub fn open(&self, path: &str) {
         let url = format!("{}{path}", self.origin);
         self.session.post("url", &json!({ "url": url })).unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
-    /// The path and query that it is at.
+    /// The current path and query.
     #[track_caller]
     pub fn path(&self) -> String {
         let url = self.session.get("url").unwrap();
         let url = url.as_str().unwrap();
-        url.strip_prefix(&self.origin).unwrap_or_else(|| panic!("it left {} for {url}", self.origin)).to_owned()
+        url.strip_prefix(&self.origin).unwrap_or_else(|| panic!("the page left {} for {url}", self.origin)).to_owned()
     }
 
-    /// Waits until its path and query are such as asked for; which they are.
+    /// Waits until path and query satisfy a condition, and returns them.
     #[track_caller]
-    pub fn wait_for_path(&self, what: &str, is_it: impl Fn(&str) -> bool) -> String {
+    pub fn wait_for_path(&self, what: &str, matches: impl Fn(&str) -> bool) -> String {
         wait::until_ok(&format!("a page's address: {what}"), || {
             let path = self.path();
-            if is_it(&path) { Ok(path) } else { Err(format!("it is at {path}")) }
+            if matches(&path) { Ok(path) } else { Err(format!("the page is at {path}")) }
         })
     }
 
-    /// Goes back to the page before.
+    /// Goes back in the history.
     #[track_caller]
     pub fn back(&self) {
         self.session.post("back", &json!({})).unwrap();
     }
 
-    /// Loads it again.
+    /// Reloads the page.
     #[track_caller]
     pub fn reload(&self) {
         self.session.post("refresh", &json!({})).unwrap();
     }
 
-    /// How many elements a CSS selector finds now.
+    /// The number of elements that a CSS selector matches now.
     #[track_caller]
     pub fn count(&self, selector: &str) -> usize {
         self.session.elements(selector).len()
     }
 
-    /// Waits until a selector finds so many; a test that expects none after something else happened asks
+    /// Waits until a selector matches this many elements. To check that there are none after another event, use
     /// [`Page::count`].
     #[track_caller]
     pub fn wait_for_count(&self, selector: &str, count: usize) {
         wait::until_ok(&format!("{count} of {selector}"), || match self.count(selector) {
             found if found == count => Ok(()),
-            found => Err(format!("there are {found}; the page: {}", self.excerpt())),
+            found => Err(format!("found {found}; the page: {}", self.excerpt())),
         });
     }
 
-    /// The text of the first element that a selector finds, once there is one, as a person reads it.
+    /// Waits for the first element of a selector and returns its visible text.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
-        self.with_first(selector, |element| self.session.ask(element, "text")).as_str().unwrap().to_owned()
+        self.with_first(selector, |element| self.session.get_from(element, "text")).as_str().unwrap().to_owned()
     }
 
-    /// The texts of all elements that a selector finds now.
+    /// The visible texts of all elements that a selector matches now.
     #[track_caller]
     pub fn texts(&self, selector: &str) -> Vec<String> {
         let script = "return Array.from(document.querySelectorAll(arguments[0]), found => found.innerText.trim())";
@@ -143,41 +143,41 @@ impl Page {
         texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Waits until the first element that a selector finds has a text in it; all of its text.
+    /// Waits until an element of a selector contains a text, and returns its whole text.
     #[track_caller]
     pub fn wait_for_text(&self, selector: &str, text: &str) -> String {
         wait::until_ok(&format!("{text:?} in {selector}"), || {
             let texts = self.texts(selector);
             match texts.iter().find(|found| found.contains(text)) {
                 Some(found) => Ok(found.clone()),
-                None => Err(format!("there is {texts:?}; the page: {}", self.excerpt())),
+                None => Err(format!("found {texts:?}; the page: {}", self.excerpt())),
             }
         })
     }
 
-    /// An attribute of the first element that a selector finds, once there is one.
+    /// Waits for the first element of a selector and returns an attribute of it.
     #[track_caller]
     pub fn attribute(&self, selector: &str, name: &str) -> Option<String> {
-        let value = self.with_first(selector, |element| self.session.ask(element, &format!("attribute/{name}")));
+        let value = self.with_first(selector, |element| self.session.get_from(element, &format!("attribute/{name}")));
         value.as_str().map(str::to_owned)
     }
 
-    /// Clicks the first element that a selector finds, once it can be clicked.
+    /// Clicks the first element of a selector as soon as it is clickable.
     #[track_caller]
     pub fn click(&self, selector: &str) {
-        self.with_first(selector, |element| self.session.tell(element, "click", &json!({})));
+        self.with_first(selector, |element| self.session.post_to(element, "click", &json!({})));
     }
 
-    /// Puts a text into the first field that a selector finds, in the place of what is there. `\n` is the Enter key.
+    /// Replaces the text of the first field of a selector. `\n` is the Enter key.
     #[track_caller]
     pub fn fill(&self, selector: &str, text: &str) {
         self.with_first(selector, |element| {
-            self.session.tell(element, "clear", &json!({}))?;
-            self.session.tell(element, "value", &json!({ "text": text.replace('\n', keys::ENTER) }))
+            self.session.post_to(element, "clear", &json!({}))?;
+            self.session.post_to(element, "value", &json!({ "text": text.replace('\n', keys::ENTER) }))
         });
     }
 
-    /// Presses keys where the page has its focus; those without a letter are in [`keys`].
+    /// Presses keys in the focused element. Non-printable keys are in [`keys`].
     #[track_caller]
     pub fn press(&self, keys: &str) {
         let actions: Vec<_> = keys
@@ -188,8 +188,7 @@ impl Page {
         self.session.post("actions", &source).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Does what a browser's menu has for what has the focus: `selectAll`, `cut`, `copy`, `paste`, with this browser's
-    /// clipboard.
+    /// Runs an editing command on the focused element: `selectAll`, `cut`, `copy` or `paste`, with the browser's clipboard.
     #[track_caller]
     pub fn edit(&self, command: &str) {
         for kind in ["rawKeyDown", "keyUp"] {
@@ -198,7 +197,7 @@ impl Page {
         }
     }
 
-    /// What has the focus: its tag, and its text, label or name.
+    /// The focused element: its tag, and its text, label, name or id.
     #[track_caller]
     pub fn focus(&self) -> String {
         let script = "const at = document.activeElement; return at.tagName.toLowerCase() + ' ' \
@@ -206,7 +205,7 @@ impl Page {
         self.script(script, &[]).as_str().unwrap().to_owned()
     }
 
-    /// Runs the body of a function in the page; what it returns.
+    /// Runs the body of a function in the page and returns its result.
     #[track_caller]
     pub fn script(&self, body: &str, arguments: &[Value]) -> Value {
         self.session
@@ -214,7 +213,7 @@ impl Page {
             .unwrap_or_else(|error| panic!("{body}: {error}"))
     }
 
-    /// As [`Page::script`], for what calls its last argument with its answer later.
+    /// As [`Page::script`], for a function that passes its result to the callback in its last argument.
     #[track_caller]
     pub fn script_later(&self, body: &str, arguments: &[Value]) -> Value {
         self.session
@@ -222,13 +221,13 @@ impl Page {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Keeps a picture of the whole page as `target/screenshots/NAME.png`; where it is.
+    /// Saves a screenshot of the whole page as `target/screenshots/NAME.png` and returns its path.
     #[track_caller]
     pub fn picture(&self, name: &str) -> PathBuf {
         let options = json!({ "format": "png", "captureBeyondViewport": true });
         let answer = self.session.devtools("Page.captureScreenshot", &options);
         let picture = base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
-        // target/debug/deps/observability-… is this test.
+        // this test is target/debug/deps/observability-…
         let test = std::env::current_exe().unwrap();
         let folder = test.ancestors().nth(3).unwrap().join("screenshots");
         std::fs::create_dir_all(&folder).unwrap();
@@ -237,16 +236,16 @@ impl Page {
         path
     }
 
-    /// Nothing sticks out to the right: a person on a phone never scrolls sideways.
+    /// Asserts that the page does not scroll horizontally.
     #[track_caller]
     pub fn assert_fits(&self) {
-        let out = self.sticking_out();
+        let out = self.overflowing();
         assert!(out.is_empty(), "{} is too wide: {out:#?}", self.path());
     }
 
-    /// The beginnings of elements that make the page wider than its window.
+    /// The start of the HTML of elements that are wider than the window.
     #[track_caller]
-    pub fn sticking_out(&self) -> Vec<String> {
+    pub fn overflowing(&self) -> Vec<String> {
         let script = "const root = document.documentElement, wide = root.clientWidth; \
             if (root.scrollWidth <= wide) return []; \
             const out = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > wide); \
@@ -255,8 +254,8 @@ impl Page {
         found.as_array().unwrap().iter().map(|found| found.as_str().unwrap().to_owned()).collect()
     }
 
-    /// Since it was last asked, the page asked no other host, broke no content security policy and wrote no error to
-    /// its console; `but_for` are parts of messages that belong to the test.
+    /// Asserts that since the last call there was no request to another host, no violation of the content security policy
+    /// and no console error. Messages that contain one of `but_for` are ignored.
     #[track_caller]
     pub fn assert_quiet(&self, but_for: &[&str]) {
         let mut noise = self.noise();
@@ -264,22 +263,23 @@ impl Page {
         assert!(noise.is_empty(), "{}: {noise:#?}", self.path());
     }
 
-    /// What the console was told since this was last asked, and what was asked for that is not the service's.
+    /// Console errors and requests to other hosts since the last call.
     #[track_caller]
     pub fn noise(&self) -> Vec<String> {
-        let told = self.session.log("browser").into_iter();
-        let told = told
+        let errors = self.session.log("browser").into_iter();
+        let errors = errors
             .filter(|entry| entry["level"] == "SEVERE" || entry["source"] == "security")
             .map(|entry| entry["message"].as_str().unwrap().to_owned());
-        // `chrome:` is the browser's own first page.
+        // the first page of the browser is `chrome:`
         let inside = |url: &str| {
             url.starts_with(&self.origin) || ["data:", "about:", "chrome:"].iter().any(|own| url.starts_with(own))
         };
-        told.chain(self.asked().into_iter().filter(|url| !inside(url)).map(|url| format!("asked for {url}"))).collect()
+        let foreign = self.requests().into_iter().filter(|url| !inside(url)).map(|url| format!("request to {url}"));
+        errors.chain(foreign).collect()
     }
 
-    /// The addresses that were asked for since this was last looked at.
-    fn asked(&self) -> Vec<String> {
+    /// The URLs requested since the last call.
+    fn requests(&self) -> Vec<String> {
         let events = self.session.log("performance").into_iter();
         let events = events.map(|entry| serde_json::from_str::<Value>(entry["message"].as_str().unwrap()).unwrap());
         events
@@ -289,12 +289,12 @@ impl Page {
             .collect()
     }
 
-    /// Does something with the first element that a selector finds, again while the page is not ready for it.
+    /// Waits for the first element of a selector and retries an action on it until it succeeds.
     #[track_caller]
     fn with_first(&self, selector: &str, act: impl Fn(&Element) -> Result<Value, String>) -> Value {
         wait::until_ok(selector, || match self.session.elements(selector).first() {
             Some(element) => act(element),
-            None => Err(format!("there is none; the page: {}", self.excerpt())),
+            None => Err(format!("no element; the page: {}", self.excerpt())),
         })
     }
 
@@ -305,7 +305,7 @@ impl Page {
     }
 }
 
-/// Keys without a letter, as WebDriver names them.
+/// WebDriver's codes of non-printable keys.
 pub mod keys {
     /// Enter.
     pub const ENTER: &str = "\u{E007}";

@@ -1,5 +1,5 @@
-//! As much of WebDriver (W3C) as these tests need, blocking, over the tests' own HTTP client: a session is a browser
-//! that this module starts and ends. Beyond the standard: chromedriver's way to the DevTools protocol and to its logs.
+//! A minimal blocking client of WebDriver (W3C). A session starts a browser and ends it when dropped. Non-standard:
+//! chromedriver's commands for the DevTools protocol and its logs.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use crate::port;
 use crate::program::{Program, Start};
 use crate::schema::repository;
 
-/// The key of an element's reference in WebDriver's JSON.
+/// The key of element references in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// The path of `chromium` or `chromedriver`, by the rules of `infra/local/browser.sh`. Panics when it is not there.
+/// The path of `chromium` or `chromedriver`, found as in `infra/local/browser.sh`. Panics if it is missing.
 #[track_caller]
 pub fn executable(name: &str) -> PathBuf {
     let script =
@@ -27,7 +27,7 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
-/// A browser with one window, ended with its driver when this goes out of scope.
+/// A browser with one window. Dropping it ends browser and driver.
 #[derive(Debug)]
 pub struct Session {
     id: String,
@@ -36,13 +36,13 @@ pub struct Session {
     _profile: TempDir,
 }
 
-/// An element of the page at hand; of no use on the next one.
+/// An element of the current page, invalid after a navigation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element(String);
 
 impl Session {
-    /// Starts a browser whose window is so wide and high, in CSS pixels; without JavaScript where that is asked for.
-    /// It finds no host but this machine.
+    /// Starts a browser with a window of this size in CSS pixels, with or without JavaScript. It resolves no host names and
+    /// connects to 127.0.0.1 only.
     #[track_caller]
     pub fn start(width: u32, height: u32, javascript: bool) -> Self {
         let (address, profile) = (port::free_address(), tempfile::tempdir().unwrap());
@@ -78,23 +78,23 @@ impl Session {
         Self { id, address, _driver: driver, _profile: profile }
     }
 
-    /// A command that takes parameters.
+    /// Sends a command with parameters.
     ///
     /// # Errors
-    /// The driver's words, where the browser did not do it.
+    /// Returns the driver's message if the command failed.
     pub fn post(&self, command: &str, parameters: &Value) -> Result<Value, String> {
         send(self.address, "POST", &format!("/session/{}/{command}", self.id), parameters)
     }
 
-    /// A command that takes none.
+    /// Sends a command without parameters.
     ///
     /// # Errors
-    /// The driver's words, where the browser did not do it.
+    /// Returns the driver's message if the command failed.
     pub fn get(&self, command: &str) -> Result<Value, String> {
         send(self.address, "GET", &format!("/session/{}/{command}", self.id), &Value::Null)
     }
 
-    /// The elements that a CSS selector finds now, in the page's order.
+    /// The elements that a CSS selector matches now, in document order.
     #[track_caller]
     pub fn elements(&self, selector: &str) -> Vec<Element> {
         let found = self.post("elements", &json!({ "using": "css selector", "value": selector }));
@@ -102,30 +102,30 @@ impl Session {
         found.as_array().unwrap().iter().map(|element| Element(element[ELEMENT].as_str().unwrap().to_owned())).collect()
     }
 
-    /// A command on an element without parameters.
+    /// Sends a command without parameters to an element.
     ///
     /// # Errors
-    /// The driver's words; so when the element has left the page.
-    pub fn ask(&self, element: &Element, command: &str) -> Result<Value, String> {
+    /// Returns the driver's message, for example if the element was removed.
+    pub fn get_from(&self, element: &Element, command: &str) -> Result<Value, String> {
         self.get(&format!("element/{}/{command}", element.0))
     }
 
-    /// A command on an element.
+    /// Sends a command to an element.
     ///
     /// # Errors
-    /// The driver's words; so when the element has left the page or is covered.
-    pub fn tell(&self, element: &Element, command: &str, parameters: &Value) -> Result<Value, String> {
+    /// Returns the driver's message, for example if the element was removed or is covered.
+    pub fn post_to(&self, element: &Element, command: &str, parameters: &Value) -> Result<Value, String> {
         self.post(&format!("element/{}/{command}", element.0), parameters)
     }
 
-    /// A command of the DevTools protocol.
+    /// Sends a command of the DevTools protocol.
     #[track_caller]
     pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.post("goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
             .unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
-    /// What was logged since it was last asked: by the page's console (`browser`), by DevTools (`performance`).
+    /// The entries since the last call of a log: the page's console (`browser`) or DevTools (`performance`).
     #[track_caller]
     pub fn log(&self, kind: &str) -> Vec<Value> {
         let entries = self.post("se/log", &json!({ "type": kind })).unwrap_or_else(|error| panic!("{error}"));
@@ -135,8 +135,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Ends the browser; the driver is killed right after.
-        let _gone = send(self.address, "DELETE", &format!("/session/{}", self.id), &Value::Null);
+        // ends the browser; the driver is killed afterwards
+        let _closed = send(self.address, "DELETE", &format!("/session/{}", self.id), &Value::Null);
     }
 }
 
