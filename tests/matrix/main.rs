@@ -123,9 +123,7 @@ impl Trial {
         wait::until("lines are read", || (Scrape::of(admin).metric("shipper_requests_total", &[]) > 0.0).then_some(()));
         nowhere.kill();
         copy(&first, &second);
-        for (state, metric) in
-            [(first, "shipper_lines_stored_total"), (second, "shipper_lines_already_stored_total")]
-        {
+        for (state, metric) in [(first, "shipper_lines_stored_total"), (second, "shipper_lines_already_stored_total")] {
             let (mut run, admin) = self.following(&state, &file);
             wait::until(metric, || (Scrape::of(admin).metric(metric, &[]) == LINES as f64).then_some(()));
             assert_eq!(run.stop(), 0, "{}", run.stderr());
@@ -162,7 +160,9 @@ impl Trial {
         block(true);
         let file = self.file("block.log", "block");
         let (mut run, admin) = self.following(&self.state("block"), &file);
-        wait::until("delivery is paused", || (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(()));
+        wait::until("delivery is paused", || {
+            (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(())
+        });
         assert_eq!(Scrape::of(admin).metric("shipper_lines_dead_lettered_total", &[]), 0.0);
         block(false);
         wait::until("delivery is resumed", || {

@@ -1,8 +1,8 @@
-//! A newcomer's terminal in a fresh copy of this repository, for the commands of the documents.
+//! Runs the commands of the documents in a terminal with a fresh copy of this repository.
 //!
-//! Commands run as they stand, with two exceptions. The ports that they name are exchanged for free ones, so that all
-//! tests can run side by side. And `cargo` is a stand-in that writes down what it is told to build, which the tests have
-//! built already; `target/release` and `target/try` lead to it.
+//! Commands run unchanged, with two exceptions. Their ports are replaced by free ones, so that tests can run in parallel.
+//! And `cargo` is a fake that only records its arguments; `target/release` and `target/try` link to the programs that the
+//! tests have built.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -17,11 +17,11 @@ use observability_tests::{http, port, wait};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tempfile::TempDir;
 
-/// What is not copied: what is built, unpacked or left by other runs.
+/// Folders that are not copied: build output, unpacked programs and data of other runs.
 const NOT_COPIED: [&str; 5] = [".git", "target", ".cache", "data", ".local"];
 
-/// The ports that the documents name, and the variables by which programs are told another one. Those of the stack are
-/// the last; the service and the shipper take them for mistakes.
+/// The ports in the documents, and the variables that change them. All after `PORT` belong to the stack and are set only
+/// for its commands, because service and shipper reject them.
 const PORTS: [(u16, &str); 7] = [
     (8000, "LISTEN"),
     (8080, "PORT"),
@@ -32,13 +32,13 @@ const PORTS: [(u16, &str); 7] = [
     (9093, "ALERTMANAGER_PORT"),
 ];
 
-/// Settings of the tests' environment that the local stack needs to find what is there already.
-const PASSED_ON: [&str; 6] = ["CACHE_DIR", "ENGINE_URL", "JAVA_HOME", "PROMETHEUS_HOME", "ALERTMANAGER_HOME", "TMPDIR"];
+/// Environment variables that the local stack needs to find unpacked programs and running engines.
+const FORWARDED: [&str; 6] = ["CACHE_DIR", "ENGINE_URL", "JAVA_HOME", "PROMETHEUS_HOME", "ALERTMANAGER_HOME", "TMPDIR"];
 
-/// How long commands may take. Starting an engine on a busy machine takes longest.
-const COMMANDS_MAX: Duration = Duration::from_secs(240);
+/// Maximum duration of commands. Starting an engine on a busy machine takes longest.
+const TIMEOUT: Duration = Duration::from_secs(240);
 
-/// What commands did.
+/// The result of commands.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: ExitStatus,
@@ -46,17 +46,17 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// The terminal. What still runs in it ends with it.
+/// A terminal. Dropping it ends everything that still runs in it.
 pub(crate) struct Terminal {
     home: TempDir,
-    /// Each port that the documents name, and the one that stands for it.
+    /// Each port in the documents, and its replacement.
     ports: Vec<(u16, u16)>,
-    /// `export` lines of earlier commands: a terminal keeps them.
+    /// `export` lines of earlier commands.
     exports: String,
     staying: Vec<Staying>,
 }
 
-/// Commands that stay until Ctrl-C.
+/// Commands that run until Ctrl-C.
 struct Staying {
     child: Child,
     address: String,
@@ -73,7 +73,7 @@ impl Terminal {
         }
         fs::create_dir(home.path().join("bin")).unwrap();
         let cargo = home.path().join("bin/cargo");
-        fs::write(&cargo, "#!/bin/sh\necho \"$*\" >>\"$CARGO_SAYS\"\n").unwrap();
+        fs::write(&cargo, "#!/bin/sh\necho \"$*\" >>\"$CARGO_CALLS\"\n").unwrap();
         fs::set_permissions(&cargo, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let mut ports: Vec<(u16, u16)> = Vec::new();
         for (default, _) in PORTS {
@@ -84,39 +84,39 @@ impl Terminal {
         Self { home, ports, exports: String::new(), staying: Vec::new() }
     }
 
-    /// A program is there by its name, as if it had been installed.
+    /// Puts a program on the `PATH`, as if it were installed.
     pub(crate) fn install(&self, program: &str) {
         symlink(executable(program), self.home.path().join("bin").join(program)).unwrap();
     }
 
-    /// A path in the folder that commands run in.
+    /// A path in the working directory of the commands.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    /// Writes a file there, and the folders above it.
+    /// Writes a file and creates its parent folders.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    /// Runs commands until they end.
+    /// Runs commands and waits for their end.
     pub(crate) fn run(&mut self, text: &str) -> Outcome {
         let stdout = self.home.path().join("bin/stdout");
         let stderr = self.home.path().join("bin/stderr");
         let mut command = self.command(text);
         command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
         let mut child = command.spawn().unwrap();
-        let deadline = Instant::now() + COMMANDS_MAX;
+        let deadline = Instant::now() + TIMEOUT;
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break status;
             }
             if Instant::now() > deadline {
-                let _gone = kill_process_group(Pid::from_child(&child), Signal::KILL);
-                let _gone = child.wait();
-                panic!("not within {COMMANDS_MAX:?}: {text}\n{}", fs::read_to_string(&stderr).unwrap_or_default());
+                let _ignored = kill_process_group(Pid::from_child(&child), Signal::KILL);
+                let _ignored = child.wait();
+                panic!("not within {TIMEOUT:?}: {text}\n{}", fs::read_to_string(&stderr).unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(10));
         };
@@ -125,14 +125,14 @@ impl Terminal {
         Outcome { status, stdout: read(&stdout), stderr: read(&stderr) }
     }
 
-    /// Starts commands that stay, and waits until `url` is answered with 200.
+    /// Starts commands that keep running, and waits until `url` returns 200.
     pub(crate) fn start(&mut self, text: &str, url: &str) {
         let stderr = self.home.path().join(format!("bin/stderr-{}", self.staying.len()));
         let mut command = self.command(text);
         let child = command.stdout(Stdio::null()).stderr(File::create(&stderr).unwrap()).spawn().unwrap();
         let (address, path) = self.address_of(url);
         self.remember_exports(text);
-        // From here on it ends with the terminal, whatever becomes of the test.
+        // from now on it ends with the terminal, even if the test fails
         self.staying.push(Staying { child, address: address.clone() });
         let staying = self.staying.last_mut().unwrap();
         wait::until(&format!("{url} answers"), || {
@@ -144,27 +144,25 @@ impl Terminal {
         });
     }
 
-    /// Presses Ctrl-C for all that stays, and waits until nothing of it is left.
+    /// Presses Ctrl-C for all running commands and waits for the end of their process groups.
     pub(crate) fn ctrl_c(&mut self) {
         for mut staying in self.staying.drain(..).rev() {
             let group = Pid::from_child(&staying.child);
             kill_process_group(group, Signal::INT).unwrap();
-            wait::until("what stays ends by Ctrl-C", || staying.child.try_wait().unwrap());
-            wait::until("nothing of its process group is left", || {
-                test_kill_process_group(group).is_err().then_some(())
-            });
+            wait::until("running commands end on Ctrl-C", || staying.child.try_wait().unwrap());
+            wait::until("the process group is empty", || test_kill_process_group(group).is_err().then_some(()));
             let listens = std::net::TcpStream::connect(&staying.address).is_ok();
             assert!(!listens, "{} is still served after Ctrl-C", staying.address);
         }
     }
 
-    /// The commands that `cargo` was given.
+    /// The recorded calls of `cargo`.
     pub(crate) fn cargo_commands(&self) -> Vec<String> {
-        let says = fs::read_to_string(self.home.path().join("bin/cargo-says")).unwrap_or_default();
-        says.lines().map(str::to_owned).collect()
+        let calls = fs::read_to_string(self.home.path().join("bin/cargo-calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
     }
 
-    /// The address and the path of a URL of the documents, as it is here.
+    /// Address and path of a URL in the documents, with the replaced port.
     fn address_of(&self, url: &str) -> (String, String) {
         let url = self.with_free_ports(url);
         let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap();
@@ -175,7 +173,7 @@ impl Terminal {
         let engine = std::env::var("ENGINE_URL").ok();
         let mut text = text.to_owned();
         for (default, free) in &self.ports {
-            // An engine that runs already is used as it is.
+            // a running engine keeps its address
             let address = match engine.as_deref().and_then(|url| url.trim_end_matches('/').strip_prefix("http://")) {
                 Some(engine) if *default == 9200 => engine.to_owned(),
                 _ => format!("127.0.0.1:{free}"),
@@ -196,11 +194,11 @@ impl Terminal {
             .env_clear()
             .env("HOME", home)
             .env("PATH", format!("{}:{path}", home.join("bin").display()))
-            .env("CARGO_SAYS", home.join("bin/cargo-says"))
+            .env("CARGO_CALLS", home.join("bin/cargo-calls"))
             .env("CACHE_DIR", repository().join(".cache"))
             .stdin(Stdio::null())
             .process_group(0);
-        for name in PASSED_ON {
+        for name in FORWARDED {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
@@ -215,7 +213,7 @@ impl Terminal {
             }
         }
         if ["make test", "make e2e"].contains(&text.trim()) {
-            // The first would run this test in turn, the second is run by test_local_stack.rs.
+            // the first would run this test again; test_local_stack.rs tests the second
             command.env("MAKEFLAGS", "n");
         }
         command
@@ -233,15 +231,15 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         for staying in &mut self.staying {
             let group = Pid::from_child(&staying.child);
-            // Not SIGKILL first: a killed shipper ends its service, but not at once.
-            let _gone = kill_process_group(group, Signal::TERM);
+            // SIGTERM first, because a killed shipper ends its service with a delay
+            let _ignored = kill_process_group(group, Signal::TERM);
             let deadline = Instant::now() + Duration::from_secs(15);
             while test_kill_process_group(group).is_ok() && Instant::now() < deadline {
-                let _gone = staying.child.try_wait();
+                let _ignored = staying.child.try_wait();
                 std::thread::sleep(Duration::from_millis(20));
             }
-            let _gone = kill_process_group(group, Signal::KILL);
-            let _gone = staying.child.wait();
+            let _ignored = kill_process_group(group, Signal::KILL);
+            let _ignored = staying.child.wait();
         }
         if self.home.path().join(".local").exists() {
             let down = self.command("make down-local").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -256,7 +254,7 @@ fn is_of_stack(text: &str) -> bool {
     ["make up-local", "make status", "make down-local"].iter().any(|command| text.contains(command))
 }
 
-/// Copies a folder, with its links as links.
+/// Copies a folder and keeps symbolic links.
 fn copy(from: &Path, to: &Path, except: &[&str]) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -37,7 +37,7 @@ case "$*" in
     "ps -q --filter publish=${DOCKER_PUBLISHES:-none} "*) echo 0123456789ab ;;
     "ps -aq "*) echo 0123456789ab ;;
     "inspect -f {{.RestartCount}} "*) echo "${DOCKER_RESTARTS:-0}" ;;
-    "logs "*) printf '%b\n' "${DOCKER_LOGS-what the container said}" | sed '/^$/d' ;;
+    "logs "*) printf '%b\n' "${DOCKER_LOGS-output of the container}" | sed '/^$/d' ;;
 esac
 "#;
 
@@ -84,11 +84,11 @@ impl Machine {
 /// Asserts the exit code and words of the last line, and that nothing was started or all of it was stopped.
 #[track_caller]
 fn assert_refused(machine: &Machine, output: &Output, code: i32, words: &[&str]) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    let last = said.lines().last().unwrap_or_default();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    let last = stderr.lines().last().unwrap_or_default();
     for word in words {
-        assert!(last.starts_with("up.sh: ") && last.contains(word), "{word:?} is not in the last line: {said}");
+        assert!(last.starts_with("up.sh: ") && last.contains(word), "{word:?} is not in the last line: {stderr}");
     }
     let calls = machine.calls();
     assert_eq!(calls.contains(" up -d "), calls.contains(" down "), "{calls}");
@@ -98,10 +98,10 @@ fn assert_refused(machine: &Machine, output: &Output, code: i32, words: &[&str])
 fn a_healthy_stack_prints_its_addresses() {
     let machine = Machine::new();
     let output = machine.up(&[]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("all healthy after"), "{said}");
-    assert!(said.contains(&format!("http://127.0.0.1:{}", machine.port)), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("all healthy after"), "{stderr}");
+    assert!(stderr.contains(&format!("http://127.0.0.1:{}", machine.port)), "{stderr}");
     assert!(!machine.calls().contains(" down "));
 }
 
@@ -160,9 +160,9 @@ fn a_compose_stack_that_is_not_up_is_reported_before_the_tests() {
     let machine = Machine::new();
     for (down, code, words) in [("1", 69, "Docker is not running"), ("", 75, "make up starts the stack")] {
         let output = machine.run("infra/test-stack.sh", &["compose"], &[("DOCKER_DOWN", down)]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.lines().count() == 1 && said.contains(words), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(stderr.lines().count() == 1 && stderr.contains(words), "{stderr}");
     }
 }
 
@@ -177,7 +177,7 @@ fn a_failed_build_is_reported() {
 fn a_service_that_does_not_start_is_reported_and_the_stack_is_stopped() {
     let machine = Machine::new();
     let output = machine.up(&[("DOCKER_UP", "1"), ("DOCKER_STATUS", "Up 1 minute (unhealthy)")]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("what the container said"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("output of the container"));
     assert_refused(&machine, &output, 75, &["backend does not start"]);
 }
 
@@ -208,8 +208,8 @@ fn a_java_that_fails_on_a_new_kernel_is_recognised_with_a_remedy() {
     assert_refused(&machine, &machine.up(&answers), 75, &words);
     // other failures have another message
     let output = Machine::new().up(&[&dying[..], &[("DOCKER_RESTARTS", "3")]].concat());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("It needs memory") && !said.contains("UseContainerSupport"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("It needs memory") && !stderr.contains("UseContainerSupport"), "{stderr}");
 }
 
 #[test]
@@ -229,9 +229,9 @@ fn a_low_map_count_is_a_warning() {
     fs::write(&count, "65530\n").unwrap();
     let file = count.to_str().unwrap();
     let output = machine.up(&[("MAP_COUNT_FILE", file), ("ELASTICSEARCH_MMAP", "true")]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("warning: vm.max_map_count is 65530") && said.contains("262144"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("warning: vm.max_map_count is 65530") && stderr.contains("262144"), "{stderr}");
     let output = machine.up(&[("MAP_COUNT_FILE", file)]);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("max_map_count"));
 }
@@ -265,21 +265,21 @@ fn a_shipper_that_reads_no_line_is_reported_with_a_remedy() {
         assert!(!machine.calls().contains(" down "), "the stack is healthy, and stays up");
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let (code, said) = up(1, "a line");
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("the shipper reads the service's log"), "{said}");
-    let (code, said) = up(0, "a line");
-    assert_eq!(code, 74, "{said}");
-    let last = said.lines().last().unwrap();
+    let (code, stderr) = up(1, "a line");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("the shipper reads the service's log"), "{stderr}");
+    let (code, stderr) = up(0, "a line");
+    assert_eq!(code, 74, "{stderr}");
+    let last = stderr.lines().last().unwrap();
     for word in
         ["DOCKER_LOGS_DIR", "/var/lib/docker/containers", "ootless", "data-root", "userns-remap", "Docker Desktop"]
     {
         assert!(last.contains(word), "{word}: {last}");
     }
     // the service logs nothing, as with RUST_LOG=error
-    let (code, said) = up(0, "");
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("has not written a line yet"), "{said}");
+    let (code, stderr) = up(0, "");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("has not written a line yet"), "{stderr}");
 }
 
 /// Constructs that bash 3.2 of macOS does not support. Not detected: there, an empty array is an unbound variable.

@@ -120,8 +120,8 @@ fn an_invalid_configuration_fails_with_its_own_message_and_exit_code() {
     let refused = |start: Start| {
         let mut shipper = start.start();
         let code = shipper.exit_code();
-        let said = shipper.stderr();
-        assert!(code != 0 && code != 101 && !said.is_empty() && !said.contains("panicked"), "{code}: {said}");
+        let error = shipper.stderr();
+        assert!(code != 0 && code != 101 && !error.is_empty() && !error.contains("panicked"), "{code}: {error}");
         code
     };
     let locked = refused(place.shipper("run", &folder.path().join("state")));

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::place::{
-    Place, append, assert_accounting_holds, assert_each_once, assert_is_time, lines_with_outcome, found_lines, mark, now,
-    numbers_in_files, stored_lines,
+    Place, append, assert_accounting_holds, assert_each_once, assert_is_time, found_lines, lines_with_outcome, mark,
+    now, numbers_in_files, stored_lines,
 };
 use crate::rig::{COUNT, LOGS_ROUTE};
 

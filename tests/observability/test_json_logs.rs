@@ -201,7 +201,7 @@ fn an_invalid_setting_is_rejected_with_exit_code_2() {
     for (name, value) in [("LISTEN", "nowhere"), ("STORE", "ftp://x"), ("LOG_FORMAT", "xml"), ("RUST_LOG", "a=b=c")] {
         let mut program = observability_tests::program::Start::program("backend").env(name, value).start();
         assert_eq!(program.exit_code(), 2, "{name}={value}");
-        let said = program.stderr() + &program.stdout();
-        assert!(said.contains(name), "{said}");
+        let output = program.stderr() + &program.stdout();
+        assert!(output.contains(name), "{output}");
     }
 }

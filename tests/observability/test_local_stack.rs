@@ -195,17 +195,17 @@ fn make_e2e_tests_the_stack_and_reports_if_it_is_not_up() {
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code(), format!("{stdout}{stderr}"))
     };
-    let (code, said) = test("local");
-    assert_eq!(code, Some(75), "{said}");
-    assert!(said.contains("nothing answers for backend") && said.contains("make up-local"), "{said}");
+    let (code, report) = test("local");
+    assert_eq!(code, Some(75), "{report}");
+    assert!(report.contains("nothing answers for backend") && report.contains("make up-local"), "{report}");
     assert_eq!(test("nonsense").0, Some(64));
 
     let _down = Down(&stack);
     let up = stack.run("up");
     assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
-    let (code, said) = test("local");
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("testing the local stack") && said.contains("0 failed"), "{said}");
+    let (code, report) = test("local");
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("testing the local stack") && report.contains("0 failed"), "{report}");
 }
 
 /// Runs the complete stack: an alert gets from Prometheus to the log line and resolves.

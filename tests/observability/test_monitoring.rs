@@ -172,8 +172,8 @@ fn alerts_are_logged_and_a_page_inhibits_the_tickets_of_its_service() {
     post(&[("Paged", "page", "one")]);
     let found = line("Paged of one");
     assert_log_record(&found);
-    let said = ["level", "alert_name", "severity", "alert_status"].map(|field| found[field].as_str().unwrap());
-    assert_eq!(said, ["warn", "Paged", "page", "firing"]);
+    let fields = ["level", "alert_name", "severity", "alert_status"].map(|field| found[field].as_str().unwrap());
+    assert_eq!(fields, ["warn", "Paged", "page", "firing"]);
 
     post(&[("Noted", "ticket", "one"), ("Noted", "ticket", "two")]);
     line("Noted of two");

@@ -87,8 +87,9 @@ impl Check {
 fn promtool_and_amtool_accept_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     render(&Addresses::free(), folder.path());
-    let said = run("promtool", &["check", "config", "prometheus.yml"], folder.path());
-    let missing: Vec<_> = said.lines().filter(|line| line.contains("WARNING") && !line.contains("backend-*")).collect();
+    let output = run("promtool", &["check", "config", "prometheus.yml"], folder.path());
+    let missing: Vec<_> =
+        output.lines().filter(|line| line.contains("WARNING") && !line.contains("backend-*")).collect();
     assert!(missing.is_empty(), "{missing:#?}");
     run("amtool", &["check-config", "alertmanager.yml"], folder.path());
 
@@ -141,12 +142,12 @@ fn every_alert_has_a_severity_and_a_runbook() {
                 wrong.push(format!("{name}: {what}"));
             }
         };
-        let said = |annotation: &str| rule.annotations.get(annotation).map_or("", |text| text.trim());
+        let text_of = |annotation: &str| rule.annotations.get(annotation).map_or("", |text| text.trim());
         let severity = rule.labels.get("severity").map_or("", String::as_str);
         expect(["page", "ticket"].contains(&severity), "severity must be page or ticket");
-        expect(!said("summary").is_empty(), "no summary");
-        expect(!said("description").is_empty(), "no description");
-        expect(said("runbook_url") == format!("{RUNBOOKS}{name}.md"), "runbook_url has another target");
+        expect(!text_of("summary").is_empty(), "no summary");
+        expect(!text_of("description").is_empty(), "no description");
+        expect(text_of("runbook_url") == format!("{RUNBOOKS}{name}.md"), "runbook_url has another target");
         for fault in runbook_faults(&repository().join(format!("docs/runbooks/{name}.md")), &name) {
             expect(false, &fault);
         }

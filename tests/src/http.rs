@@ -84,7 +84,8 @@ pub fn try_send(
             length => answer.extend_from_slice(&part[..length]),
         }
     }
-    parse(&answer).ok_or_else(|| std::io::Error::other(format!("incomplete response: {}", String::from_utf8_lossy(&answer))))
+    parse(&answer)
+        .ok_or_else(|| std::io::Error::other(format!("incomplete response: {}", String::from_utf8_lossy(&answer))))
 }
 
 /// Sends a request and returns the connection without reading the response, for clients that disconnect. `Host` is the

@@ -125,7 +125,8 @@ impl Shared {
     fn serve(&self, client: &TcpStream) {
         let Ok(server) = TcpStream::connect(self.upstream) else { return };
         let has_faults = self.has_faults.load(Ordering::Relaxed);
-        let fault = if has_faults { Fault::any(&mut self.random.lock().unwrap(), self.delay_max_ms) } else { Fault::None };
+        let fault =
+            if has_faults { Fault::any(&mut self.random.lock().unwrap(), self.delay_max_ms) } else { Fault::None };
         self.counts[fault.index()].fetch_add(1, Ordering::Relaxed);
         let (request_limit, response_limit) = match fault {
             Fault::ResetRequest(bytes) => (Some(bytes), None),

@@ -54,11 +54,15 @@ impl Scrape {
     /// `read = stored + already_stored + dead_lettered + dropped + pending`. Other programs pass.
     #[track_caller]
     pub fn assert_accounting_holds(&self) {
-        let [read, rest @ ..] = ACCOUNTING.map(|name| self.all(name, &[]).map(|sample| sample.value).collect::<Vec<_>>());
+        let [read, rest @ ..] =
+            ACCOUNTING.map(|name| self.all(name, &[]).map(|sample| sample.value).collect::<Vec<_>>());
         if read.is_empty() {
             return;
         }
-        assert!(read.len() == 1 && rest.iter().all(|found| found.len() == 1), "expected one sample of each: {ACCOUNTING:?}");
+        assert!(
+            read.len() == 1 && rest.iter().all(|found| found.len() == 1),
+            "expected one sample of each: {ACCOUNTING:?}"
+        );
         let rest: Vec<_> = rest.into_iter().flatten().collect();
         assert_eq!(
             read[0],

@@ -1,5 +1,5 @@
 //! Watches request bodies and records when the client disconnects before the end. A client that closes only its sending
-//! side in the middle of a body cannot be told apart from one that disconnected.
+//! side in the middle of a body is indistinguishable from one that disconnected.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

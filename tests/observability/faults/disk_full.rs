@@ -177,7 +177,9 @@ fn a_shipper_waits_for_an_embedded_store_on_a_full_disk() {
     wait_until_shipped(admin, 200);
     disk.fill();
     append(&mut growing, &project, &mut written, 20_000);
-    wait::until("delivery is paused", || (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(()));
+    wait::until("delivery is paused", || {
+        (Scrape::of(admin).metric("shipper_delivery_paused", &[]) == 1.0).then_some(())
+    });
     disk.free();
     wait_until_shipped(admin, 20_200);
     assert_eq!(program.stop(), 0, "{}", program.stderr());

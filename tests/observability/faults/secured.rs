@@ -255,16 +255,18 @@ fn lines_are_stored_with_the_right_credentials_and_pending_without() {
     secured.assert_shipped(&name, program, admin);
 
     // a role that may write but not read: the checks are unproven, which does not prevent the start
-    let said = secured.preflight("next-password");
-    assert!(["rights", "index blocks", "cluster blocks"].iter().all(|what| said.contains(&format!("{what}: proven"))));
+    let report = secured.preflight("next-password");
+    assert!(
+        ["rights", "index blocks", "cluster blocks"].iter().all(|what| report.contains(&format!("{what}: proven")))
+    );
     for elsewhere in [false, true] {
         secured.change("roles.yml", &roles_to_write(elsewhere));
         secured.wait_until_it_may(false, "view_index_metadata", "app-logs-1", "next-password");
         secured.wait_until_it_may(elsewhere, "view_index_metadata", "other-1", "next-password");
-        let said = secured.preflight("next-password");
-        assert!(said.contains("template unproven, ") && said.contains("rights: proven"), "{said}");
+        let report = secured.preflight("next-password");
+        assert!(report.contains("template unproven, ") && report.contains("rights: proven"), "{report}");
         for what in ["template in force", "index blocks", "cluster blocks"] {
-            assert!(said.contains(&format!("{what}: unproven, the credentials may not ")), "{elsewhere}: {said}");
+            assert!(report.contains(&format!("{what}: unproven, the credentials may not ")), "{elsewhere}: {report}");
         }
         let name = mark("unseen");
         let (program, admin) = following(secured.shipper(&name, "next-password", "apply"));
