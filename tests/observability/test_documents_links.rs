@@ -20,19 +20,24 @@ const FOLDERS: [&str; 7] = ["backend/", "shipper/", "infra/", "tests/", "specs/"
 
 /// Paths of all Markdown files, relative to the repository. A symbolic link counts as its target.
 pub(crate) fn documents() -> Vec<String> {
-    fn search(folder: &Path, found: &mut Vec<String>) {
+    files_with_extension("md")
+}
+
+/// Paths of all files with an extension, relative to the repository, without symbolic links.
+fn files_with_extension(extension: &str) -> Vec<String> {
+    fn search(folder: &Path, extension: &str, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(repository().join(folder)).unwrap() {
             let entry = entry.unwrap();
             let (path, kind) = (folder.join(entry.file_name()), entry.file_type().unwrap());
             if kind.is_dir() && NOT_SEARCHED.iter().all(|name| entry.file_name() != *name) {
-                search(&path, found);
-            } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "md") {
+                search(&path, extension, found);
+            } else if kind.is_file() && path.extension().is_some_and(|found| found == extension) {
                 found.push(path.to_str().unwrap().to_owned());
             }
         }
     }
     let mut found = Vec::new();
-    search(Path::new(""), &mut found);
+    search(Path::new(""), extension, &mut found);
     found.sort();
     found
 }
@@ -98,6 +103,26 @@ fn documents_are_reachable_from_the_index() {
     }
     let missed: Vec<_> = documents().into_iter().filter(|path| !reached.contains(path)).collect();
     assert!(missed.is_empty(), "{INDEX} does not lead to {missed:?}");
+}
+
+#[test]
+fn documents_name_only_tests_that_exist() {
+    let sources =
+        files_with_extension("rs").into_iter().map(|path| std::fs::read_to_string(repository().join(path)).unwrap());
+    let sources: String = sources.collect();
+    let mut named = 0;
+    for path in ["docs/mutants.md", "docs/simulation.md"] {
+        for (line, code) in read(path).code() {
+            let name = code.rsplit("::").next().unwrap();
+            let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            // Settings have one underscore, sentences have more.
+            if is_name && name.matches('_').count() > 1 {
+                named += 1;
+                assert!(sources.contains(&format!("fn {name}(")), "{path}, line {line}: there is no test {name}");
+            }
+        }
+    }
+    assert!(named > 50, "only {named} tests are named");
 }
 
 #[test]
