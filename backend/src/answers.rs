@@ -332,7 +332,7 @@ mod tests {
     /// A store of 100 lines of 1,000 bytes and more.
     async fn store(folder: &std::path::Path) -> store::Store {
         let target = store::Target::Sqlite(folder.join("logs.db"));
-        let store = store::Store::open_writer(&target, &store::EngineSettings::default()).await.unwrap();
+        let store = store::StoreWriter::open(&target, &store::EngineSettings::default()).await.unwrap();
         let mut batch = store::BatchBuilder::new("x");
         let day = store::Timestamp::parse(b"2026-11-23T12:00:00Z").unwrap().day();
         for offset in 0..100 {
@@ -344,7 +344,7 @@ mod tests {
             batch.push(id, 100, day, |body| body.extend_from_slice(line.as_bytes()));
         }
         store.write(&batch.finish(0)).await.unwrap();
-        store
+        store.reader()
     }
 
     #[actix_rt::test]

@@ -70,7 +70,7 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     let admin_listen = settings.observability.admin_listen.take();
     let obs = Observability::start(settings.observability.clone())?;
     let limit = descriptors::raise_limit();
-    let store = Store::open_reader(&settings.store, &settings.engine).await?;
+    let store = Store::open(&settings.store, &settings.engine).await?;
     warn_of_files(&settings, &store).await?;
     let limits = Limits::register(&settings.observability.service, obs.registry())?;
     // Streams that would never end by themselves.

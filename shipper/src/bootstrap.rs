@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use shipper::config::{Bootstrap, Settings};
-use store::{BootstrapError, BootstrapMode, Store};
+use store::{BootstrapError, BootstrapMode, StoreWriter};
 
 use crate::exit::{Exit, Failure};
 
@@ -27,8 +27,8 @@ pub(crate) async fn preflight(settings: &Settings) -> Result<Exit, Failure> {
     Ok(if report.is_blocked() { Exit::Store } else { Exit::Success })
 }
 
-async fn open(settings: &Settings) -> Result<Store, Failure> {
-    let store = Store::open_writer(settings.to(), &settings.engine()).await;
+async fn open(settings: &Settings) -> Result<StoreWriter, Failure> {
+    let store = StoreWriter::open(settings.to(), &settings.engine()).await;
     store.map_err(|error| Failure::new(Exit::Store, error.to_string()))
 }
 

@@ -11,13 +11,13 @@ use std::io::{self, Write};
 
 use shipper::config::{Bootstrap, Settings};
 use shipper::verify::VerifyError;
-use store::{BootstrapError, BootstrapMode, Cause, SearchError, Store};
+use store::{BootstrapError, BootstrapMode, Cause, SearchError, StoreAudit, StoreWriter};
 
 use crate::exit::{Exit, Failure};
 
 /// The store to write to, with what it needs in place unless `bootstrap = "off"`.
-async fn open_to_write(settings: &Settings) -> Result<Store, Failure> {
-    let store = Store::open_writer(settings.to(), &settings.engine()).await;
+async fn open_to_write(settings: &Settings) -> Result<StoreWriter, Failure> {
+    let store = StoreWriter::open(settings.to(), &settings.engine()).await;
     let store = store.map_err(|error| Failure::new(Exit::Store, error.to_string()))?;
     let mode = match settings.bootstrap() {
         Bootstrap::Off => return Ok(store),
@@ -32,8 +32,8 @@ async fn open_to_write(settings: &Settings) -> Result<Store, Failure> {
 }
 
 /// The store to ask only.
-async fn open_to_read(settings: &Settings) -> Result<Store, Failure> {
-    let store = Store::open_reader(settings.to(), &settings.engine()).await;
+async fn open_to_audit(settings: &Settings) -> Result<StoreAudit, Failure> {
+    let store = StoreAudit::open(settings.to(), &settings.engine()).await;
     store.map_err(|error| Failure::new(Exit::Store, error.to_string()))
 }
 

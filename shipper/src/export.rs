@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use store::{EngineSettings, ExportCursor, Filter, Selection, Store, Target, Timestamp};
+use store::{EngineSettings, ExportCursor, Filter, Selection, StoreAudit, Target, Timestamp};
 
 use crate::cli::ExportArgs;
 use crate::commands::progress;
@@ -24,12 +24,12 @@ pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
         ));
     }
     let failed = |error: String| Failure::new(Exit::Store, error);
-    let store = Store::open_reader(&target, &EngineSettings::default()).await;
+    let store = StoreAudit::open(&target, &EngineSettings::default()).await;
     // All pages are of one file, or the export fails.
     let store = store.map_err(|error| failed(error.to_string()))?.pinned();
     let filter = match &export.query {
         Some(query) => {
-            let fields = store.fields().await.map_err(|error| failed(error.to_string()))?;
+            let fields = store.reader().fields().await.map_err(|error| failed(error.to_string()))?;
             Filter::parse(query, &fields).map_err(|error| usage(format!("--query: {error}")))?
         }
         None => Filter::EVERY,

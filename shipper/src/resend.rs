@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{Batch, Cause, Disposition, LineId, Store};
+use store::{Batch, Cause, Disposition, LineId, StoreWriter};
 
 use crate::clock::Clock;
 use crate::delivery::{Delivery, DeliverySettings, Request, Settled};
@@ -10,7 +10,7 @@ use crate::delivery::{Delivery, DeliverySettings, Request, Settled};
 /// Sends until every line has its disposition, or the store has taken nothing for too long.
 pub struct Resender<'a> {
     /// The store.
-    pub store: &'a Store,
+    pub store: &'a StoreWriter,
     /// When batches go again.
     pub settings: DeliverySettings,
     /// How long a store in delivery_error is waited for.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use store::{RetentionPolicy, Store, Timestamp};
+use store::{RetentionPolicy, StoreWriter, Timestamp};
 
 /// How often it is looked whether there is something to take out.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -33,13 +33,13 @@ impl Removals {
 }
 
 /// Retains until nobody holds `removals` any more. Without bounds there is nothing to do.
-pub(crate) fn spawn(store: Store, keep: RetentionPolicy, removals: &Arc<Removals>) {
+pub(crate) fn spawn(store: StoreWriter, keep: RetentionPolicy, removals: &Arc<Removals>) {
     if keep != RetentionPolicy::default() {
         tokio::spawn(retain(store, keep, Arc::downgrade(removals)));
     }
 }
 
-async fn retain(store: Store, keep: RetentionPolicy, removals: Weak<Removals>) {
+async fn retain(store: StoreWriter, keep: RetentionPolicy, removals: Weak<Removals>) {
     loop {
         let Some(removals) = removals.upgrade() else { return };
         let wait = match store.retain(&keep, Timestamp::now()).await {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use store::{BootstrapError, BootstrapMode, Cause, CauseKind, Disposition, Finding, Store, Target, WriteError};
+use store::{BootstrapError, BootstrapMode, Cause, CauseKind, Disposition, Finding, StoreWriter, Target, WriteError};
 
 use crate::config::{Bootstrap, Settings};
 use crate::delivery::hosts::HostId;
@@ -16,7 +16,7 @@ const START_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The store, made ready before its first batch.
 pub(crate) struct Sink {
-    store: Store,
+    store: StoreWriter,
     bootstrap: Option<BootstrapMode>,
     is_ready: tokio::sync::Mutex<bool>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Sink {
 impl Sink {
     /// Opens the store and makes it ready; one that does not answer is made ready before its first batch.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, StartError> {
-        let store = Store::open_writer(settings.to(), &settings.engine()).await;
+        let store = StoreWriter::open(settings.to(), &settings.engine()).await;
         let store = store.map_err(|error| StartError::Store(error.to_string()))?;
         let bootstrap = match settings.bootstrap() {
             Bootstrap::Apply => Some(BootstrapMode::Apply),
@@ -81,7 +81,7 @@ impl Sink {
     }
 
     /// The store itself.
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &StoreWriter {
         &self.store
     }
 

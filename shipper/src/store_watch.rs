@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use store::{FileChanges, Store, Target, WriteError};
+use store::{FileChanges, StoreWriter, Target, WriteError};
 
 use crate::delivery::DeliveryError;
 use crate::spool::lock;
@@ -68,13 +68,13 @@ impl StoreWatch {
 }
 
 /// Looks until nobody holds `watch` any more. An engine has no file.
-pub(crate) fn spawn(store: Store, to: &Target, watch: &Arc<StoreWatch>) {
+pub(crate) fn spawn(store: StoreWriter, to: &Target, watch: &Arc<StoreWatch>) {
     if let Target::Sqlite(path) = to {
         tokio::spawn(look(store, path.clone(), Arc::downgrade(watch)));
     }
 }
 
-async fn look(store: Store, path: PathBuf, watch: Weak<StoreWatch>) {
+async fn look(store: StoreWriter, path: PathBuf, watch: Weak<StoreWatch>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let Some(watch) = watch.upgrade() else { return };

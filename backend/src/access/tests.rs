@@ -227,8 +227,9 @@ fn a_reader_speaks_for_the_projects_that_its_token_names_and_only_while_it_does(
 async fn what_is_revoked_during_a_read_is_not_given() {
     let (place, folder) = (Place::new(), tempfile::tempdir().unwrap());
     let target = store::Target::Sqlite(folder.path().join("logs.db"));
-    let store = store::Store::open_writer(&target, &store::EngineSettings::default()).await.unwrap();
+    let store = store::StoreWriter::open(&target, &store::EngineSettings::default()).await.unwrap();
     let (number, reader) = place.by_session(ONE);
+    let store = store.reader();
     let view = reader.view(&store);
     assert!(view.search(&store::Search::default()).await.is_ok());
     let read = view.read(async |scope| {

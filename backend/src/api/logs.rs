@@ -197,7 +197,7 @@ mod tests {
     /// A store of so many lines.
     async fn store(folder: &std::path::Path, lines: u64) -> Store {
         let target = Target::Sqlite(folder.join("logs.db"));
-        let store = Store::open_writer(&target, &EngineSettings::default()).await.unwrap();
+        let store = store::StoreWriter::open(&target, &EngineSettings::default()).await.unwrap();
         let mut batch = BatchBuilder::new("x");
         for offset in 0..lines {
             let line = format!(
@@ -208,7 +208,7 @@ mod tests {
             batch.push(id, 100, day, |body| body.extend_from_slice(line.as_bytes()));
         }
         store.write(&batch.finish(0)).await.unwrap();
-        store
+        store.reader()
     }
 
     async fn stream(store: &Store, limit: usize, is_bounded: bool) -> Stream {
@@ -260,7 +260,7 @@ mod tests {
         let file = folder.path().join("logs.db");
         drop(store(folder.path(), 1_200).await);
         let target = Target::Sqlite(file.clone());
-        let store = Store::open_reader(&target, &EngineSettings::default()).await.unwrap();
+        let store = Store::open(&target, &EngineSettings::default()).await.unwrap();
         let stream = stream(&store, STREAM_MAX_LINES, true).await;
         let mut parts = Box::pin(stream.parts());
         let first = parts.next().await.unwrap().unwrap();
@@ -283,7 +283,7 @@ mod tests {
         let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let file = folder.path().join("logs.db");
         drop((store(folder.path(), 3_000).await, store(other.path(), 1_200).await));
-        let store = Store::open_reader(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
+        let store = Store::open(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
         let access = crate::access::Access::new(crate::access::door::Door::default(), None);
         let app = actix_web::App::new().app_data(web::Data::new(store)).app_data(web::Data::new(access));
         let app =

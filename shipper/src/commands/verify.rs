@@ -15,10 +15,10 @@ use shipper::verify::known::Known;
 use shipper::verify::lines::{self, Check, Lines};
 use shipper::verify::sums::{self, Sums};
 use shipper::verify::{Listed, Missing, Twice, Unreadable};
-use store::{Batch, Disposition, Store, Timestamp};
+use store::{Batch, Disposition, StoreAudit, StoreWriter, Timestamp};
 
 use super::args::{VerifyArgs, hold};
-use super::{open_to_read, open_to_write, progress, say, say_json};
+use super::{open_to_audit, open_to_write, progress, say, say_json};
 use crate::exit::{Exit, Failure};
 
 /// So many findings of a kind are shown to people; `--json` has more.
@@ -64,7 +64,11 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
         Err(error) => return Err(error.into()),
     };
     let known = Known::read(&RealDisk, state_dir)?;
-    let store = if resend { open_to_write(&settings).await? } else { open_to_read(&settings).await? };
+    let writer = if resend { Some(open_to_write(&settings).await?) } else { None };
+    let store = match &writer {
+        Some(writer) => writer.audit(),
+        None => open_to_audit(&settings).await?,
+    };
     // What is found in two files proves nothing of either.
     let store = store.pinned();
     let refreshed = store.refresh().await.map_err(shipper::verify::VerifyError::from)?;
@@ -78,7 +82,8 @@ pub(crate) async fn verify(args: VerifyArgs) -> Result<Exit, Failure> {
     let sums = sums::check(&known, &store, &indices, since.map(Timestamp::unix_ms), &|bytes| bar.inc(bytes)).await?;
     bar.finish_and_clear();
     let nothing_to_verify = !sums.have_lines() || total == 0 && sums.missing.count == 0;
-    let mut resent = held.filter(|_| resend).map(|held| Resend::new(&settings, &store, held)).transpose()?;
+    let mut resent =
+        held.zip(writer.as_ref()).map(|(held, writer)| Resend::new(&settings, writer, held)).transpose()?;
     let lines =
         if sums_only { None } else { Some(by_lines(&settings, &store, &indices, &known, resent.as_mut()).await?) };
     let resent = resent.map(|resend| resend.counts);
@@ -121,7 +126,7 @@ fn is_mended(sums: &Sums, lines: Option<&Lines>, resent: Option<&ResentCounts>) 
 
 async fn by_lines(
     settings: &Settings,
-    store: &Store,
+    store: &StoreAudit,
     indices: &Indices,
     known: &Known,
     mut resend: Option<&mut Resend<'_>>,
@@ -148,7 +153,7 @@ struct Resend<'a> {
 }
 
 impl<'a> Resend<'a> {
-    fn new(settings: &'a Settings, store: &'a Store, held: Held) -> Result<Self, Failure> {
+    fn new(settings: &'a Settings, store: &'a StoreWriter, held: Held) -> Result<Self, Failure> {
         let dead_letters = DeadLetters::open(RealDisk, settings.state_dir(), settings.dead_letters_max_bytes());
         let dead_letters = dead_letters.map_err(|error| unusable(settings.state_dir(), &error))?;
         let (delivery, patience) = (settings.pipeline().delivery, settings.shutdown_timeout());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use store::coverage::MAX_IDS;
-use store::{Batch, BatchBuilder, GenerationId, Store};
+use store::{Batch, BatchBuilder, GenerationId, StoreAudit};
 
 use super::gone::{self, Indices, WithIndex};
 use super::known::{Generation, Known, Lies};
@@ -73,7 +73,7 @@ pub struct Check<'a, D: Disk> {
     /// How the shipper was told to read them and to name their documents.
     pub settings: &'a Settings,
     /// The store.
-    pub store: &'a Store,
+    pub store: &'a StoreAudit,
     /// The indices that the store has.
     pub indices: &'a Indices,
     /// Gets the bytes that were read.
@@ -96,7 +96,7 @@ impl<D: Disk> Check<'_, D> {
             if generation.proven_to == 0 || generation.lies == Lies::Gone {
                 continue;
             }
-            let is_whole = self.store.removed(*id).await.map_err(VerifyError::from)?.lines == 0;
+            let is_whole = self.store.reader().removed(*id).await.map_err(VerifyError::from)?.lines == 0;
             match self.open(generation) {
                 Err(error) => {
                     found.could_not_read(*id, generation, &error);

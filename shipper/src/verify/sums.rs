@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 use store::coverage::{DISTINCT_UP_TO, MAX_SPANS, MAX_STEPS};
-use store::{GenerationId, Span, Store, Timestamp};
+use store::{GenerationId, Span, StoreAudit, Timestamp};
 
 use super::gone::{self, Indices, WithIndex};
 use super::known::{Generation, Known};
@@ -74,7 +74,7 @@ struct Cell {
 /// [`VerifyError::Store`].
 pub async fn check(
     known: &Known,
-    store: &Store,
+    store: &StoreAudit,
     indices: &Indices,
     since_unix_ms: Option<i64>,
     progress: &dyn Fn(u64),
@@ -123,7 +123,7 @@ impl Sums {
 
     async fn of_generation(&mut self, source: &Source<'_>, progress: &dyn Fn(u64)) -> Result<(), VerifyError> {
         let Source { id, generation, store, .. } = *source;
-        let removed = store.removed(id).await?;
+        let removed = store.reader().removed(id).await?;
         let stored_before = self.stored_bytes;
         let cells = self.cells(source, progress).await?;
         if removed.lines > 0 {
@@ -154,7 +154,7 @@ impl Sums {
         let mut start = 0;
         while start < generation.proven_to {
             let end = generation.proven_to.min(start + WINDOW_BYTES);
-            for coverage in store.coverage_in_steps(id, start..end, step).await? {
+            for coverage in store.reader().coverage_in_steps(id, start..end, step).await? {
                 self.stored_lines += coverage.lines;
                 self.stored_bytes += coverage.bytes;
                 let is_doubtful = coverage.distinct < coverage.lines || coverage.lines > DISTINCT_UP_TO;
@@ -174,7 +174,7 @@ impl Sums {
         let mut reached = Reached { expected: range.start, index: None };
         let mut from = range.start;
         while from < range.end {
-            let mut spans = source.store.spans(source.id, from..range.end, MAX_SPANS).await?;
+            let mut spans = source.store.reader().spans(source.id, from..range.end, MAX_SPANS).await?;
             let next = next_page(&mut spans, range.end);
             self.walk(source, &mut reached, from..next, &spans);
             from = next;
@@ -182,7 +182,7 @@ impl Sums {
         if reached.expected < range.end {
             let proven_to = source.generation.proven_to;
             let after = match range.end < proven_to {
-                true => source.store.spans(source.id, range.end..proven_to, 1).await?,
+                true => source.store.reader().spans(source.id, range.end..proven_to, 1).await?,
                 false => Vec::new(),
             };
             let after = after.first().and_then(|span| span.index.as_deref());
@@ -245,7 +245,7 @@ impl Sums {
 struct Source<'a> {
     id: GenerationId,
     generation: &'a Generation,
-    store: &'a Store,
+    store: &'a StoreAudit,
     indices: &'a Indices,
 }
 

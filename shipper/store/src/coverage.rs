@@ -15,7 +15,7 @@ pub const MAX_SPANS: usize = 10_000;
 /// Maximum number of [steps](crate::Store::coverage_in_steps) in one query.
 pub const MAX_STEPS: u64 = 1_024;
 
-/// Maximum number of [ids](crate::Store::resting) in one query.
+/// Maximum number of [ids](crate::StoreAudit::document_counts) in one query.
 pub const MAX_IDS: usize = 1_000;
 
 /// Maximum number of lines for which [`Coverage::distinct`] reveals duplicates. Within it, `distinct` is less than

@@ -61,7 +61,7 @@ pub use scope::Scope;
 pub use search::{Around, Cursor, MAX_LIMIT, Order, PageLimits, Search, SearchPage, SourceLine};
 pub use settings::{ClientCertificate, Compression, Credentials, EngineSettings};
 pub use sqlite::{FileChanges, RetentionPolicy, RetentionStep, with_read_guard};
-pub use store::Store;
+pub use store::{Store, StoreAudit, StoreWriter};
 pub use tail::{TailCursor, TailPage};
 pub use target::Target;
 pub use timestamp::{Day, Timestamp};

@@ -1,31 +1,33 @@
-//! One store over engines and the embedded database.
+//! A log store in an engine or in the embedded database, with three faces: [`Store`] searches, [`StoreWriter`] writes, and
+//! [`StoreAudit`] has what only verification and export need. A [`Store`] leads to neither of the others.
 
-use std::collections::BTreeSet;
+mod audit;
+mod writer;
+
+pub use audit::StoreAudit;
+pub use writer::StoreWriter;
+
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::batch::Batch;
-use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapOutcome, BootstrapReport};
 use crate::counts::{Breakdown, Facet, Facets, Histogram, RequestStats, Selection};
-use crate::coverage::{Coverage, DocumentCount, Removed, Span};
-use crate::disposition::{Cause, Disposition, WriteError};
+use crate::coverage::{Coverage, Removed, Span};
 use crate::engine::Engine;
 use crate::error::{OpenError, ReadyError, SearchError};
-use crate::export::{ExportCursor, ExportPage};
-use crate::id::{GenerationId, LineId};
+use crate::id::GenerationId;
 use crate::missing_store::MissingStore;
 use crate::patterns::Patterns;
-use crate::preflight::{Finding, PreflightReport};
 use crate::query::{Filter, NamedFields};
 use crate::scope::Scope;
 use crate::search::{Around, PageLimits, Search, SearchPage};
 use crate::settings::EngineSettings;
-use crate::sqlite::{FileChanges, RetentionPolicy, RetentionStep, Sqlite};
+use crate::sqlite::Sqlite;
 use crate::tail::{TailCursor, TailPage};
 use crate::target::Target;
-use crate::timestamp::Timestamp;
 
-/// A log store. Clones are cheap and share connections.
+/// A log store, for searching. Clones are cheap and share connections.
+///
+/// [`StoreWriter`] writes to a store, and [`StoreAudit`] compares its content with what was sent.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -33,14 +35,26 @@ use crate::timestamp::Timestamp;
 /// use store::{EngineSettings, Filter, Scope, Search, Store, Target};
 ///
 /// let target: Target = "sqlite:/nowhere/logs.db".parse()?;
-/// let store = Store::open_reader(&target, &EngineSettings::default()).await?;
+/// let store = Store::open(&target, &EngineSettings::default()).await?;
 /// let page = store.search(&Scope::All, &Search::new(Filter::request("demo-1"))).await?;
 /// assert!(page.lines.is_empty());
 /// # Ok(())
 /// # }
 /// ```
+///
+/// It does not lead to the other faces:
+///
+/// ```compile_fail
+/// async fn write(store: store::Store, batch: store::Batch) {
+///     let _ = store.write(&batch).await;
+/// }
+/// ```
 #[derive(Clone, Debug)]
-pub enum Store {
+pub struct Store(StoreKind);
+
+/// The kinds of stores.
+#[derive(Clone, Debug)]
+enum StoreKind {
     /// An Elasticsearch or OpenSearch cluster.
     Engine(Engine),
     /// An embedded database.
@@ -48,27 +62,15 @@ pub enum Store {
 }
 
 impl Store {
-    /// Opens a store for writing and searching. An embedded store is created if it is missing. An engine is not
-    /// contacted yet.
-    ///
-    /// # Errors
-    /// When the store can't be created or opened, or the settings are invalid.
-    pub async fn open_writer(target: &Target, settings: &EngineSettings) -> Result<Self, OpenError> {
-        match target {
-            Target::Sqlite(path) => Sqlite::open_writer(path, settings).await.map(Self::Sqlite),
-            Target::Engine(addresses) => Engine::new(addresses, settings).map(Self::Engine),
-        }
-    }
-
-    /// Opens a store for searching only. An embedded store whose file does not exist yet reads as empty, and is picked
-    /// up once the file appears; see [`Store::missing`]. Once a file was read, its removal makes searches fail.
+    /// Opens a store for searching. An embedded store whose file does not exist yet reads as empty, and is picked up once
+    /// the file appears; see [`Store::missing`]. Once a file was read, its removal makes searches fail.
     ///
     /// # Errors
     /// When the file exists and is not a readable store, or the settings are invalid.
-    pub async fn open_reader(target: &Target, settings: &EngineSettings) -> Result<Self, OpenError> {
+    pub async fn open(target: &Target, settings: &EngineSettings) -> Result<Self, OpenError> {
         match target {
-            Target::Sqlite(path) => Sqlite::open_reader(path).await.map(Self::Sqlite),
-            Target::Engine(addresses) => Engine::new(addresses, settings).map(Self::Engine),
+            Target::Sqlite(path) => Sqlite::open_reader(path).await.map(StoreKind::Sqlite).map(Self),
+            Target::Engine(addresses) => Engine::new(addresses, settings).map(StoreKind::Engine).map(Self),
         }
     }
 
@@ -77,92 +79,9 @@ impl Store {
     /// [`CauseKind::FileReplaced`](crate::CauseKind::FileReplaced).
     #[must_use]
     pub fn pinned(&self) -> Self {
-        match self {
-            Self::Engine(engine) => Self::Engine(engine.clone()),
-            Self::Sqlite(sqlite) => Self::Sqlite(sqlite.pinned()),
-        }
-    }
-
-    /// Puts in place what writing needs, or checks it: an engine's ingest pipeline and index template, and the
-    /// user-named fields of the settings. The embedded store's tables already exist once it is open.
-    ///
-    /// # Errors
-    /// When something is not in place afterwards.
-    pub async fn bootstrap(&self, mode: BootstrapMode) -> Result<BootstrapReport, BootstrapError> {
-        match self {
-            Self::Engine(engine) => engine.bootstrap(mode).await,
-            Self::Sqlite(sqlite) => {
-                let template = sqlite.bootstrap(mode).await?;
-                Ok(BootstrapReport { pipeline: BootstrapOutcome::NotUsed, template })
-            }
-        }
-    }
-
-    /// Checks, without changing anything, that lines would be stored correctly.
-    ///
-    /// # Errors
-    /// When something is missing, foreign or forbidden, or the store does not answer. Facts that can't be determined
-    /// are reported as findings.
-    pub async fn preflight(&self) -> Result<PreflightReport, BootstrapError> {
-        match self {
-            Self::Engine(engine) => engine.preflight().await,
-            Self::Sqlite(_) => Ok(PreflightReport {
-                in_place: self.bootstrap(BootstrapMode::Check).await?,
-                template_in_force: Finding::NotUsed,
-                sample_lines: Finding::NotUsed,
-                // The store was opened for writing, so the tables exist.
-                rights: Finding::Proven,
-                index_blocks: Finding::NotUsed,
-                cluster_blocks: Finding::NotUsed,
-            }),
-        }
-    }
-
-    /// Writes a batch and returns the disposition of each line, in order. A line that is already stored is not written
-    /// again.
-    ///
-    /// # Errors
-    /// When the store reports no result for single lines. The embedded store has then stored nothing of the batch. An
-    /// engine may have stored any part of it, and reports those lines as [`Disposition::AlreadyStored`] on the next
-    /// write.
-    pub async fn write(&self, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
-        match self {
-            Self::Engine(engine) => engine.write(batch, None).await,
-            Self::Sqlite(sqlite) => sqlite.write(batch).await,
-        }
-    }
-
-    /// Returns the hosts that [`Store::write_to`] accepts, without credentials: an engine's nodes in the order of its
-    /// addresses, or the embedded store alone.
-    #[must_use]
-    pub fn hosts(&self) -> Vec<String> {
-        match self {
-            Self::Engine(engine) => engine.hosts(),
-            Self::Sqlite(_) => vec!["embedded".to_owned()],
-        }
-    }
-
-    /// Writes a batch through one host, given by its index in [`Store::hosts`].
-    ///
-    /// # Errors
-    /// Same as [`Store::write`]; also when no such host.
-    pub async fn write_to(&self, host: usize, batch: &Batch) -> Result<Vec<Disposition>, WriteError> {
-        match self {
-            Self::Engine(engine) => engine.write(batch, Some(host)).await,
-            Self::Sqlite(sqlite) => sqlite.write(batch).await,
-        }
-    }
-
-    /// Checks that an embedded store's open file is still the one at its path, and reopens the path otherwise. The
-    /// check is cheap; call it regularly while nothing is written. [`Store::write`] does the same check. Engines have
-    /// nothing to check.
-    ///
-    /// # Errors
-    /// Same as [`Store::write`], while there is no file to write to.
-    pub async fn check(&self) -> Result<(), WriteError> {
-        match self {
-            Self::Engine(_) => Ok(()),
-            Self::Sqlite(sqlite) => sqlite.check().await,
+        match &self.0 {
+            StoreKind::Engine(_) => self.clone(),
+            StoreKind::Sqlite(sqlite) => Self(StoreKind::Sqlite(sqlite.pinned())),
         }
     }
 
@@ -171,28 +90,9 @@ impl Store {
     /// # Errors
     /// [`SearchError::Refused`] when the path can't be examined, for example for missing permissions.
     pub async fn missing(&self) -> Result<Option<MissingStore>, SearchError> {
-        match self {
-            Self::Engine(_) => Ok(None),
-            Self::Sqlite(sqlite) => sqlite.missing().await,
-        }
-    }
-
-    /// Whether the embedded store's file is open. It is not while its disk is too full to open it, and briefly after
-    /// the path was found to lead to another file. Always true for an engine.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        match self {
-            Self::Engine(_) => true,
-            Self::Sqlite(sqlite) => sqlite.is_open(),
-        }
-    }
-
-    /// Returns how often the embedded store's file was deleted, moved or replaced while it was open for writing.
-    #[must_use]
-    pub fn file_changes(&self) -> FileChanges {
-        match self {
-            Self::Engine(_) => FileChanges::default(),
-            Self::Sqlite(sqlite) => sqlite.file_changes(),
+        match &self.0 {
+            StoreKind::Engine(_) => Ok(None),
+            StoreKind::Sqlite(sqlite) => sqlite.missing().await,
         }
     }
 
@@ -201,9 +101,9 @@ impl Store {
     /// # Errors
     /// When it does not answer, or refuses.
     pub async fn ready(&self) -> Result<(), ReadyError> {
-        match self {
-            Self::Engine(engine) => engine.ready().await,
-            Self::Sqlite(sqlite) => sqlite.ready().await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.ready().await,
+            StoreKind::Sqlite(sqlite) => sqlite.ready().await,
         }
     }
 
@@ -212,9 +112,9 @@ impl Store {
     /// # Errors
     /// When the store does not answer, refuses, or exceeds the time limit.
     pub async fn search(&self, scope: &Scope, search: &Search) -> Result<SearchPage, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.search(scope, search).await,
-            Self::Sqlite(sqlite) => sqlite.search(scope, search).await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.search(scope, search).await,
+            StoreKind::Sqlite(sqlite) => sqlite.search(scope, search).await,
         }
     }
 
@@ -223,9 +123,9 @@ impl Store {
     /// # Errors
     /// When the store does not answer, or refuses.
     pub async fn fields(&self) -> Result<NamedFields, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.fields().await,
-            Self::Sqlite(sqlite) => sqlite.fields().await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.fields().await,
+            StoreKind::Sqlite(sqlite) => sqlite.fields().await,
         }
     }
 
@@ -241,9 +141,9 @@ impl Store {
         facets: &[Facet],
         top: usize,
     ) -> Result<Facets, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.facets(scope, selection, facets, top).await,
-            Self::Sqlite(sqlite) => sqlite.facets(scope, selection, facets, top).await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.facets(scope, selection, facets, top).await,
+            StoreKind::Sqlite(sqlite) => sqlite.facets(scope, selection, facets, top).await,
         }
     }
 
@@ -258,9 +158,9 @@ impl Store {
         selection: &Selection,
         step: Duration,
     ) -> Result<Histogram, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.histogram(scope, selection, step).await,
-            Self::Sqlite(sqlite) => sqlite.histogram(scope, selection, step).await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.histogram(scope, selection, step).await,
+            StoreKind::Sqlite(sqlite) => sqlite.histogram(scope, selection, step).await,
         }
     }
 
@@ -275,9 +175,9 @@ impl Store {
         by: Breakdown,
         top: usize,
     ) -> Result<RequestStats, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.requests(scope, selection, by, top).await,
-            Self::Sqlite(sqlite) => sqlite.requests(scope, selection, by, top).await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.requests(scope, selection, by, top).await,
+            StoreKind::Sqlite(sqlite) => sqlite.requests(scope, selection, by, top).await,
         }
     }
 
@@ -286,9 +186,9 @@ impl Store {
     /// # Errors
     /// Same as [`Store::search`].
     pub async fn patterns(&self, scope: &Scope, selection: &Selection, top: usize) -> Result<Patterns, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.patterns(scope, selection, top).await,
-            Self::Sqlite(sqlite) => sqlite.patterns(scope, selection, top).await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.patterns(scope, selection, top).await,
+            StoreKind::Sqlite(sqlite) => sqlite.patterns(scope, selection, top).await,
         }
     }
 
@@ -305,9 +205,9 @@ impl Store {
         offset: u64,
         (before, after): (PageLimits, PageLimits),
     ) -> Result<Around, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.around(scope, generation, offset, (before, after)).await,
-            Self::Sqlite(sqlite) => sqlite.around(scope, generation, offset, (before, after)).await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.around(scope, generation, offset, (before, after)).await,
+            StoreKind::Sqlite(sqlite) => sqlite.around(scope, generation, offset, (before, after)).await,
         }
     }
 
@@ -325,32 +225,9 @@ impl Store {
         place: Option<&TailCursor>,
         limits: PageLimits,
     ) -> Result<TailPage, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.tail(scope, filter, place, limits).await,
-            Self::Sqlite(sqlite) => sqlite.tail(scope, filter, place, limits).await,
-        }
-    }
-
-    /// Makes all earlier writes searchable. Returns `false` if the credentials do not allow it; an engine then
-    /// refreshes at its own interval, one second.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn refresh(&self) -> Result<bool, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.refresh().await,
-            Self::Sqlite(_) => Ok(true),
-        }
-    }
-
-    /// Returns what is stored of the lines that begin in a range of a generation.
-    ///
-    /// # Errors
-    /// When the store does not answer, refuses, or exceeds the time limit.
-    pub async fn coverage(&self, generation: GenerationId, offsets: Range<u64>) -> Result<Coverage, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.coverage(generation, offsets).await,
-            Self::Sqlite(sqlite) => sqlite.coverage(generation, offsets).await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.tail(scope, filter, place, limits).await,
+            StoreKind::Sqlite(sqlite) => sqlite.tail(scope, filter, place, limits).await,
         }
     }
 
@@ -358,16 +235,16 @@ impl Store {
     /// that there are at most [`MAX_STEPS`](crate::coverage::MAX_STEPS).
     ///
     /// # Errors
-    /// Same as [`Store::coverage`].
+    /// Same as [`Store::search`].
     pub async fn coverage_in_steps(
         &self,
         generation: GenerationId,
         offsets: Range<u64>,
         step: u64,
     ) -> Result<Vec<Coverage>, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.coverage_in_steps(generation, offsets, step).await,
-            Self::Sqlite(sqlite) => sqlite.coverage_in_steps(generation, offsets, step).await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.coverage_in_steps(generation, offsets, step).await,
+            StoreKind::Sqlite(sqlite) => sqlite.coverage_in_steps(generation, offsets, step).await,
         }
     }
 
@@ -375,84 +252,38 @@ impl Store {
     /// [`MAX_SPANS`](crate::coverage::MAX_SPANS) are returned.
     ///
     /// # Errors
-    /// Same as [`Store::coverage`].
+    /// Same as [`Store::search`].
     pub async fn spans(
         &self,
         generation: GenerationId,
         offsets: Range<u64>,
         limit: usize,
     ) -> Result<Vec<Span>, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.spans(generation, offsets, limit).await,
-            Self::Sqlite(sqlite) => sqlite.spans(generation, offsets, limit).await,
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.spans(generation, offsets, limit).await,
+            StoreKind::Sqlite(sqlite) => sqlite.spans(generation, offsets, limit).await,
         }
     }
 
     /// Returns the position of the last line of a generation that begins before an offset.
     ///
     /// # Errors
-    /// Same as [`Store::coverage`].
-    pub async fn span_before(&self, generation: GenerationId, offset: u64) -> Result<Option<Span>, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.span_before(generation, offset).await,
-            Self::Sqlite(sqlite) => sqlite.span_before(generation, offset).await,
-        }
-    }
-
-    /// Returns the names of the non-empty indices, or `None` for a store without indices.
-    ///
-    /// # Errors
-    /// Same as [`Store::coverage`].
-    pub async fn index_names(&self) -> Result<Option<BTreeSet<String>>, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.index_names().await.map(Some),
-            Self::Sqlite(_) => Ok(None),
-        }
-    }
-
-    /// Counts the stored documents of each id, in the given order, for at most [`MAX_IDS`](crate::coverage::MAX_IDS)
-    /// ids.
-    ///
-    /// # Errors
-    /// Same as [`Store::coverage`].
-    pub async fn document_counts(&self, ids: &[LineId]) -> Result<Vec<DocumentCount>, SearchError> {
-        match self {
-            Self::Engine(engine) => engine.document_counts(ids).await,
-            Self::Sqlite(sqlite) => sqlite.document_counts(ids).await,
-        }
-    }
-
-    /// Returns a page of lines in the order in which the store received them. Embedded stores only; engines have their
-    /// own tools.
-    ///
-    /// # Errors
     /// Same as [`Store::search`].
-    pub async fn export(&self, selection: &Selection, place: ExportCursor) -> Result<ExportPage, SearchError> {
-        match self {
-            Self::Engine(_) => Err(SearchError::Refused(Cause::new(0, "only embedded stores can be exported"))),
-            Self::Sqlite(sqlite) => sqlite.export(selection, place).await,
-        }
-    }
-
-    /// Runs one step of retention. Does nothing on engines, which have their own lifecycle management.
-    ///
-    /// # Errors
-    /// Same as [`Store::write`].
-    pub async fn retain(&self, policy: &RetentionPolicy, now: Timestamp) -> Result<RetentionStep, WriteError> {
-        match self {
-            Self::Engine(_) => Ok(RetentionStep::default()),
-            Self::Sqlite(sqlite) => sqlite.retain(policy, now).await,
+    pub async fn span_before(&self, generation: GenerationId, offset: u64) -> Result<Option<Span>, SearchError> {
+        match &self.0 {
+            StoreKind::Engine(engine) => engine.span_before(generation, offset).await,
+            StoreKind::Sqlite(sqlite) => sqlite.span_before(generation, offset).await,
         }
     }
 
     /// Returns what retention has removed from a generation. Engines keep no record of that.
     ///
     /// # Errors
-    /// Same as [`Store::coverage`].
+    /// Same as [`Store::search`].
     pub async fn removed(&self, generation: GenerationId) -> Result<Removed, SearchError> {
-        match self {
-            Self::Engine(_) => Ok(Removed::default()),
-            Self::Sqlite(sqlite) => sqlite.removed(generation).await,
+        match &self.0 {
+            StoreKind::Engine(_) => Ok(Removed::default()),
+            StoreKind::Sqlite(sqlite) => sqlite.removed(generation).await,
         }
     }
 }

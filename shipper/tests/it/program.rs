@@ -67,7 +67,7 @@ impl Place {
         let target = Target::Sqlite(self.path("logs.db"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let page = runtime.block_on(async {
-            let store = Store::open_reader(&target, &EngineSettings::default()).await.unwrap();
+            let store = Store::open(&target, &EngineSettings::default()).await.unwrap();
             let search = Search { order: Order::OldestFirst, limit: 1_000, ..Search::default() };
             store.search(&store::Scope::All, &search).await.unwrap()
         });

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use store::{EngineSettings, Filter, Order, RetentionPolicy, Scope, Search, Store, Target, Timestamp};
+use store::{EngineSettings, Filter, Order, RetentionPolicy, Scope, Search, Store, StoreWriter, Target, Timestamp};
 
 use crate::lines::{BATCH_LINES, STEP_LINES, batches, request_id, time};
 
@@ -66,7 +66,7 @@ async fn run(total: u64) {
     let batch_bytes = bytes / waits.len();
     print_waits("as many bytes appended and synced", &appends(folder.path(), batch_bytes, waits.len().min(2_000)));
     println!("on disk: {} bytes a line, from {} sent", file_bytes / steps.lines, bytes as u64 / steps.lines);
-    searches(&store, steps.lines).await;
+    searches(&store.reader(), steps.lines).await;
     drop(store);
     one_request_first(&path, &request_id(steps.lines / 2));
     let same = bare::same_tables(folder.path(), &path, total.min(BARE_MAX_LINES));
@@ -76,12 +76,12 @@ async fn run(total: u64) {
     while_retaining(&path, steps.lines, file_bytes).await;
 }
 
-async fn open(path: &Path) -> Store {
-    Store::open_writer(&Target::Sqlite(path.to_owned()), &EngineSettings::default()).await.unwrap()
+async fn open(path: &Path) -> StoreWriter {
+    StoreWriter::open(&Target::Sqlite(path.to_owned()), &EngineSettings::default()).await.unwrap()
 }
 
 /// Writes a batch and returns the duration in milliseconds.
-async fn wait(store: &Store, batch: &store::Batch) -> f64 {
+async fn wait(store: &StoreWriter, batch: &store::Batch) -> f64 {
     let began = Stopwatch::start();
     store.write(batch).await.unwrap();
     began.milliseconds()
@@ -178,7 +178,7 @@ async fn while_retaining(path: &Path, written: u64, file_bytes: u64) {
 /// A newly started process: opens the store, searches for a request, and prints the duration.
 async fn ask(path: &Path, id: &str) {
     let began = Stopwatch::start();
-    let store = Store::open_reader(&Target::Sqlite(path.to_owned()), &EngineSettings::default()).await.unwrap();
+    let store = Store::open(&Target::Sqlite(path.to_owned()), &EngineSettings::default()).await.unwrap();
     let search = Search { order: Order::OldestFirst, ..Search::new(Filter::request(id)) };
     let lines = store.search(&Scope::All, &search).await.unwrap().lines.len();
     println!("{lines} lines, {:.2} ms", began.milliseconds());

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use store::{Disposition, Search, WriteError};
 
-use crate::lines::{all_stored, batch, generation, record};
+use crate::lines::{TestStore, all_stored, batch, generation, record};
 use crate::rig::Rig;
 
 async fn are_stored_once(rig: Rig) {
@@ -139,7 +139,7 @@ async fn a_dead_host_is_skipped_unless_it_is_requested() {
     let rig = Rig::full("hosts");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let target = format!("http://127.0.0.1:{port},{}", rig.url()).parse().unwrap();
-    let store = store::Store::open_writer(&target, &rig.settings).await.unwrap();
+    let store = TestStore::open(&target, &rig.settings).await.unwrap();
     for _ in 0..2 {
         store.bootstrap(store::BootstrapMode::Apply).await.unwrap();
     }
@@ -150,7 +150,7 @@ async fn a_dead_host_is_skipped_unless_it_is_requested() {
         "{refused:?}"
     );
     assert_eq!(store.write_to(1, &batch).await.unwrap(), all_stored(1));
-    assert_eq!(store.hosts()[0], format!("127.0.0.1:{port}"));
+    assert_eq!(store.writer.hosts()[0], format!("127.0.0.1:{port}"));
     rig.clean().await;
 }
 
@@ -180,7 +180,7 @@ async fn an_unreachable_engine_is_unavailable() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let target = format!("http://127.0.0.1:{port}").parse().unwrap();
-    let store = store::Store::open_writer(&target, &settings).await.unwrap();
+    let store = TestStore::open(&target, &settings).await.unwrap();
     let written = store.write(&batch("x", generation(1), &[record(0, "a", None)])).await;
     assert!(matches!(written, Err(WriteError::Unavailable(_))), "{written:?}");
     assert!(store.ready().await.is_err());

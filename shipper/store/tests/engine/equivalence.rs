@@ -11,7 +11,7 @@ use store::{
     Scope, Search, Store, TailCursor, Target,
 };
 
-use crate::lines::{DAY, documents, generation, has_merged_runs, push, shorten_runs};
+use crate::lines::{DAY, TestStore, documents, generation, has_merged_runs, push, shorten_runs};
 use crate::model::{Figures, Model};
 use crate::queries::{Queries, fields, line, queries};
 use crate::rig::Rig;
@@ -34,8 +34,8 @@ const WIDER: u64 = 14;
 /// The stores and their content.
 struct Stores {
     rig: Rig,
-    engine: Store,
-    embedded: Store,
+    engine: TestStore,
+    embedded: TestStore,
     model: Model,
     /// Initial cursor of the tail in each store.
     places: [TailCursor; 2],
@@ -60,7 +60,7 @@ impl Stores {
         let folder = tempfile::tempdir().unwrap();
         let target = Target::Sqlite(folder.path().join("logs.db"));
         let settings = EngineSettings { fields: Some(fields()), ..EngineSettings::default() };
-        let embedded = Store::open_writer(&target, &settings).await.unwrap();
+        let embedded = TestStore::open(&target, &settings).await.unwrap();
         if has_short_runs {
             shorten_runs(folder.path());
         }

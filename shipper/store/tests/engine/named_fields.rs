@@ -7,7 +7,7 @@ use store::{
     Search, Store,
 };
 
-use crate::lines::{all_stored, batch, documents, generation, record};
+use crate::lines::{TestStore, all_stored, batch, documents, generation, record};
 use crate::queries::fields;
 use crate::rig::Rig;
 
@@ -179,7 +179,7 @@ async fn values_that_do_not_fit_a_field_are_set_aside_and_not_found() {
     assert_eq!(written, vec![Disposition::Stored; lines.len()]);
     let folder = tempfile::tempdir().unwrap();
     let target = store::Target::Sqlite(folder.path().join("logs.db"));
-    let embedded = Store::open_writer(&target, &rig.settings).await.unwrap();
+    let embedded = TestStore::open(&target, &rig.settings).await.unwrap();
     embedded.bootstrap(BootstrapMode::Apply).await.unwrap();
     embedded.write(&batch).await.unwrap();
     rig.refresh().await;

@@ -1,9 +1,9 @@
 //! The ingest pipeline and the embedded store normalise lines of other formats in the same way.
 
 use serde_json::{Value, json};
-use store::{BatchBuilder, Disposition, EngineSettings, LineId, Order, Scope, Search, Store, Target, Timestamp};
+use store::{BatchBuilder, Disposition, EngineSettings, LineId, Order, Scope, Search, Target, Timestamp};
 
-use crate::lines::{DAY, all_stored, batch, documents, generation, record};
+use crate::lines::{DAY, TestStore, all_stored, batch, documents, generation, record};
 use crate::rig::Rig;
 
 /// Lines of known and unknown formats.
@@ -201,7 +201,7 @@ async fn every_notation_has_the_same_meaning_in_both() {
     let engine = rig.ready_store().await;
     assert_eq!(engine.write(&batch).await.unwrap(), all_stored(lines.len()));
     let dir = tempfile::tempdir().unwrap();
-    let embedded = Store::open_writer(&Target::Sqlite(dir.path().join("logs.db")), &EngineSettings::default()).await;
+    let embedded = TestStore::open(&Target::Sqlite(dir.path().join("logs.db")), &EngineSettings::default()).await;
     let embedded = embedded.unwrap();
     assert_eq!(embedded.write(&batch).await.unwrap(), all_stored(lines.len()));
     let search = Search { order: Order::OldestFirst, limit: 100, ..Search::default() };
@@ -239,7 +239,7 @@ async fn the_pipeline_and_the_embedded_store_agree() {
     let engine = rig.ready_store().await;
     assert_eq!(engine.write(&batch).await.unwrap(), all_stored(lines.len()));
     let dir = tempfile::tempdir().unwrap();
-    let embedded = Store::open_writer(&Target::Sqlite(dir.path().join("logs.db")), &EngineSettings::default()).await;
+    let embedded = TestStore::open(&Target::Sqlite(dir.path().join("logs.db")), &EngineSettings::default()).await;
     let embedded = embedded.unwrap();
     assert_eq!(embedded.write(&batch).await.unwrap(), all_stored(lines.len()));
 

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::lines::TestStore;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use store::{BootstrapMode, EngineSettings, NamedFields, Scope, Search, SearchPage, Store, Target};
+use store::{BootstrapMode, EngineSettings, NamedFields, Scope, Search, SearchPage, Target};
 
 /// Held by a test that changes cluster settings, which all tests share.
 static CLUSTER_SETTINGS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -51,13 +52,13 @@ impl Rig {
         &self.url
     }
 
-    pub(crate) async fn store(&self) -> Store {
+    pub(crate) async fn store(&self) -> TestStore {
         let target: Target = self.url.parse().unwrap();
-        Store::open_writer(&target, &self.settings).await.unwrap()
+        TestStore::open(&target, &self.settings).await.unwrap()
     }
 
     /// Returns the bootstrapped store.
-    pub(crate) async fn ready_store(&self) -> Store {
+    pub(crate) async fn ready_store(&self) -> TestStore {
         let store = self.store().await;
         store.bootstrap(BootstrapMode::Apply).await.unwrap();
         store
@@ -85,7 +86,7 @@ impl Rig {
     }
 
     /// Refreshes and searches.
-    pub(crate) async fn find(&self, store: &Store, search: &Search) -> SearchPage {
+    pub(crate) async fn find(&self, store: &TestStore, search: &Search) -> SearchPage {
         self.refresh().await;
         store.search(&Scope::All, search).await.unwrap()
     }

@@ -1,8 +1,8 @@
 //! Searches in an engine return the same as in the embedded store.
 
-use store::{EngineSettings, Filter, Order, Scope, Search, Store, Target, Timestamp};
+use store::{EngineSettings, Filter, Order, Scope, Search, Target, Timestamp};
 
-use crate::lines::{all_stored, batch, documents, generation, record};
+use crate::lines::{TestStore, all_stored, batch, documents, generation, record};
 use crate::rig::Rig;
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn both_stores_return_the_same() {
     let engine = rig.ready_store().await;
     assert_eq!(engine.write(&batch).await.unwrap(), all_stored(30));
     let dir = tempfile::tempdir().unwrap();
-    let embedded = Store::open_writer(&Target::Sqlite(dir.path().join("logs.db")), &EngineSettings::default()).await;
+    let embedded = TestStore::open(&Target::Sqlite(dir.path().join("logs.db")), &EngineSettings::default()).await;
     let embedded = embedded.unwrap();
     embedded.write(&batch).await.unwrap();
     rig.refresh().await;

@@ -1,9 +1,9 @@
 //! The store's file: missing, created, replaced, or of another kind or version.
 
 use rusqlite::Connection;
-use store::{BootstrapMode, BootstrapOutcome, EngineSettings, OpenError, SearchError, Store, Target, WriteError};
+use store::{BootstrapMode, BootstrapOutcome, EngineSettings, OpenError, SearchError, Store, Target};
 
-use crate::lines::{all_stored, batch, generation, record};
+use crate::lines::{TestStore, all_stored, batch, generation, record};
 use crate::{count, new_store, reader, target, writer};
 
 #[tokio::test]
@@ -47,18 +47,17 @@ async fn directories_are_created_and_readers_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let target = Target::Sqlite(folder.path().join("a/b/logs.db"));
     let settings = EngineSettings::default();
-    let reader = Store::open_reader(&target, &settings).await.unwrap();
+    let reader = Store::open(&target, &settings).await.unwrap();
+    assert_eq!(count(&reader).await, 0);
     assert!(!folder.path().join("a").exists());
-    let refused = reader.write(&batch("x", generation(1), &[record(1, "a", None)])).await;
-    assert!(matches!(refused, Err(WriteError::Refused(_))), "{refused:?}");
 
-    let writer = Store::open_writer(&target, &settings).await.unwrap();
+    let writer = TestStore::open(&target, &settings).await.unwrap();
     let report = writer.bootstrap(BootstrapMode::Check).await.unwrap();
     assert_eq!((report.pipeline, report.template), (BootstrapOutcome::NotUsed, BootstrapOutcome::InPlace));
 
     std::fs::write(folder.path().join("file"), b"x").unwrap();
     let target = Target::Sqlite(folder.path().join("file/logs.db"));
-    let refused = Store::open_writer(&target, &settings).await;
+    let refused = TestStore::open(&target, &settings).await;
     assert!(matches!(refused, Err(OpenError::Folder { .. })), "{refused:?}");
 }
 
@@ -71,9 +70,8 @@ async fn a_newer_file_is_rejected_with_its_name_and_version() {
     let connection = Connection::open(folder.path().join("logs.db")).unwrap();
     connection.pragma_update(None, "user_version", 1_000).unwrap();
     let settings = EngineSettings::default();
-    for refused in
-        [Store::open_writer(&target(&folder), &settings).await, Store::open_reader(&target(&folder), &settings).await]
-    {
+    let written = TestStore::open(&target(&folder), &settings).await.map(drop);
+    for refused in [written, Store::open(&target(&folder), &settings).await.map(drop)] {
         let error = refused.unwrap_err();
         assert!(matches!(error, OpenError::NewerSchema { found: 1_000, .. }), "{error:?}");
         assert!(error.to_string().contains("logs.db") && error.to_string().contains("1000"), "{error}");
@@ -88,9 +86,8 @@ async fn a_file_of_another_kind_is_rejected_and_unchanged() {
     let text = "a letter, not a database\n".repeat(100);
     std::fs::write(folder.path().join("logs.db"), &text).unwrap();
     let settings = EngineSettings::default();
-    for refused in
-        [Store::open_writer(&target(&folder), &settings).await, Store::open_reader(&target(&folder), &settings).await]
-    {
+    let written = TestStore::open(&target(&folder), &settings).await.map(drop);
+    for refused in [written, Store::open(&target(&folder), &settings).await.map(drop)] {
         let error = refused.unwrap_err();
         assert!(error.to_string().contains("not a database"), "{error}");
     }
@@ -102,7 +99,7 @@ async fn a_foreign_database_is_rejected_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let connection = Connection::open(folder.path().join("logs.db")).unwrap();
     connection.execute_batch("CREATE TABLE accounts (name TEXT)").unwrap();
-    let refused = Store::open_writer(&target(&folder), &EngineSettings::default()).await;
+    let refused = TestStore::open(&target(&folder), &EngineSettings::default()).await;
     assert!(matches!(refused, Err(OpenError::File { .. })), "{refused:?}");
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
     assert_eq!(tables, 1);

@@ -10,7 +10,7 @@ use store::{
     BatchBuilder, EngineSettings, LineId, RetentionPolicy, Scope, Search, Selection, Store, Target, Timestamp,
 };
 
-use crate::lines::{generation, push, record};
+use crate::lines::{TestStore, generation, push, record};
 
 /// Environment variable with the file that the child writes to.
 const FILE: &str = "STORE_TEST_KILLED_FILE";
@@ -44,12 +44,12 @@ async fn writes_with_retention_until_it_is_killed() {
 #[ignore = "a program"]
 async fn upgrades_until_it_is_killed() {
     let file = std::env::var(FILE).unwrap();
-    Store::open_writer(&Target::Sqlite(file.into()), &EngineSettings::default()).await.unwrap();
+    TestStore::open(&Target::Sqlite(file.into()), &EngineSettings::default()).await.unwrap();
 }
 
 async fn write(keep: RetentionPolicy) {
     let file = std::env::var(FILE).unwrap();
-    let store = Store::open_writer(&Target::Sqlite(file.into()), &EngineSettings::default()).await.unwrap();
+    let store = TestStore::open(&Target::Sqlite(file.into()), &EngineSettings::default()).await.unwrap();
     take_out(&store, &keep).await;
     let begin = lines(&store).await + store.removed(generation(1)).await.unwrap().lines;
     for batch in begin / BATCH_LINES..100_000 {
@@ -64,8 +64,8 @@ async fn write(keep: RetentionPolicy) {
 }
 
 /// Runs retention until nothing is left to do.
-async fn take_out(store: &Store, keep: &RetentionPolicy) {
-    while store.retain(keep, Timestamp::now()).await.unwrap().next_after.is_some() {}
+async fn take_out(store: &TestStore, keep: &RetentionPolicy) {
+    while store.writer.retain(keep, Timestamp::now()).await.unwrap().next_after.is_some() {}
 }
 
 async fn lines(store: &Store) -> u64 {
@@ -111,7 +111,7 @@ async fn a_file_opens_whenever_its_writer_was_killed() {
             continue;
         }
         let target = Target::Sqlite(file.clone());
-        let store = Store::open_writer(&target, &EngineSettings::default()).await.unwrap();
+        let store = TestStore::open(&target, &EngineSettings::default()).await.unwrap();
         let now = lines(&store).await;
         assert!(now >= before && now.is_multiple_of(BATCH_LINES), "kill {kill}: {now} lines after {before}");
         before = now;
@@ -137,7 +137,7 @@ async fn a_file_opens_whenever_retention_was_killed() {
         if !file.exists() {
             continue;
         }
-        let store = Store::open_writer(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
+        let store = TestStore::open(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
         // Stored and deleted lines together are all that were written, in whole batches. Lines that are being deleted
         // are not found.
         let connection = Connection::open(&file).unwrap();
@@ -213,14 +213,14 @@ async fn a_file_opens_whenever_its_upgrade_was_killed() {
         let waiting = if is_cut_short { number(&connection, "SELECT count(*) FROM logs_v1") } else { 0 };
         assert_eq!(rows + waiting, OLD_LINES, "kill {kill}");
         // Readers get the lines moved so far, or an error that asks them to wait.
-        let reader = Store::open_reader(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
+        let reader = Store::open(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
         match reader.facets(&Scope::All, &Selection::default(), &[], 1).await {
             Ok(found) => assert_eq!(found.lines, rows, "kill {kill}"),
             Err(error) => assert!(error.to_string().contains("older schema version"), "kill {kill}: {error}"),
         }
     }
     assert!(cut_short > 2, "{cut_short}");
-    let store = Store::open_writer(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
+    let store = TestStore::open(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
     assert_eq!(lines(&store).await, OLD_LINES);
     for number in [0, 9_999, 10_000, OLD_LINES / 2, OLD_LINES - 1] {
         let search = Search::new(format!("line {number}").parse().unwrap());

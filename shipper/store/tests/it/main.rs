@@ -22,10 +22,11 @@ mod runs;
 mod tls;
 mod writing;
 
+use crate::lines::TestStore;
 use store::{EngineSettings, Scope, Search, Store, Target};
 
 /// Creates a store in a temporary directory.
-async fn new_store() -> (tempfile::TempDir, Store) {
+async fn new_store() -> (tempfile::TempDir, TestStore) {
     let folder = tempfile::tempdir().unwrap();
     let store = writer(&folder).await;
     (folder, store)
@@ -35,12 +36,12 @@ fn target(folder: &tempfile::TempDir) -> Target {
     Target::Sqlite(folder.path().join("logs.db"))
 }
 
-async fn writer(folder: &tempfile::TempDir) -> Store {
-    Store::open_writer(&target(folder), &EngineSettings::default()).await.unwrap()
+async fn writer(folder: &tempfile::TempDir) -> TestStore {
+    TestStore::open(&target(folder), &EngineSettings::default()).await.unwrap()
 }
 
 async fn reader(folder: &tempfile::TempDir) -> Store {
-    Store::open_reader(&target(folder), &EngineSettings::default()).await.unwrap()
+    Store::open(&target(folder), &EngineSettings::default()).await.unwrap()
 }
 
 async fn count(store: &Store) -> usize {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use store::{BatchBuilder, Field, Filter, Level, LineId, Order, Scope, Search, Store, Timestamp};
 
-use crate::lines::{generation, push};
+use crate::lines::{TestStore, generation, push};
 use crate::new_store;
 
 const WORDS: [&str; 6] = ["fox", "Fox", "dog", "Ärger", "ärger", "x9"];
@@ -111,7 +111,7 @@ fn search() -> impl Strategy<Value = Search> {
     )
 }
 
-async fn write(store: &Store, lines: &[Line]) {
+async fn write(store: &TestStore, lines: &[Line]) {
     let mut builder = BatchBuilder::new("x");
     for line in lines {
         push(&mut builder, line.id, &line.document().to_string());

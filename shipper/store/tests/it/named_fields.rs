@@ -6,22 +6,22 @@ use store::{
     NamedFields, Scope, Search, Selection, Store,
 };
 
-use crate::lines::{generation, push, record};
+use crate::lines::{TestStore, generation, push, record};
 use crate::{reader, target};
 
 fn named(named: &[(&str, FieldType)]) -> NamedFields {
     NamedFields::new(named.iter().map(|(name, kind)| ((*name).to_owned(), *kind))).unwrap()
 }
 
-async fn naming(folder: &tempfile::TempDir, fields: &NamedFields) -> (Store, BootstrapOutcome) {
+async fn naming(folder: &tempfile::TempDir, fields: &NamedFields) -> (TestStore, BootstrapOutcome) {
     let settings = EngineSettings { fields: Some(fields.clone()), ..EngineSettings::default() };
-    let store = Store::open_writer(&target(folder), &settings).await.unwrap();
+    let store = TestStore::open(&target(folder), &settings).await.unwrap();
     let report = store.bootstrap(BootstrapMode::Apply).await.unwrap();
     (store, report.template)
 }
 
 /// Writes lines with these numbers, each with its number in two members.
-async fn write(store: &Store, numbers: std::ops::Range<u64>) {
+async fn write(store: &TestStore, numbers: std::ops::Range<u64>) {
     let mut builder = BatchBuilder::new("x");
     for offset in numbers {
         let mut line = record(1, "a line", None);
@@ -89,7 +89,7 @@ async fn lines_are_found_by_a_field_once_it_is_named() {
 async fn a_writer_indexes_its_newest_lines_by_newly_named_fields() {
     let folder = tempfile::tempdir().unwrap();
     let settings = EngineSettings { fields: Some(named(&[("o.count", FieldType::Long)])), ..EngineSettings::default() };
-    let store = Store::open_writer(&target(&folder), &settings).await.unwrap();
+    let store = TestStore::open(&target(&folder), &settings).await.unwrap();
     write(&store, 0..100).await;
     assert_eq!(store.bootstrap(BootstrapMode::Apply).await.unwrap().template, BootstrapOutcome::Updated);
     // Enough for a run, which is indexed when it is created.
@@ -124,10 +124,10 @@ async fn checking_changes_nothing() {
     drop(naming(&folder, &fields).await);
     let settings = |fields| EngineSettings { fields, ..EngineSettings::default() };
     for same in [None, Some(fields.clone())] {
-        let store = Store::open_writer(&target(&folder), &settings(same)).await.unwrap();
+        let store = TestStore::open(&target(&folder), &settings(same)).await.unwrap();
         assert_eq!(store.bootstrap(BootstrapMode::Check).await.unwrap().template, BootstrapOutcome::InPlace);
     }
-    let store = Store::open_writer(&target(&folder), &settings(Some(NamedFields::default()))).await.unwrap();
+    let store = TestStore::open(&target(&folder), &settings(Some(NamedFields::default()))).await.unwrap();
     let refused = store.bootstrap(BootstrapMode::Check).await;
     assert!(matches!(&refused, Err(BootstrapError::Refused(cause)) if cause.reason.contains("other named fields")));
     assert_eq!(store.fields().await.unwrap(), fields);

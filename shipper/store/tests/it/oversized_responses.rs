@@ -5,9 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use store::{BootstrapError, BootstrapMode, EngineSettings, Scope, Search, SearchError, Store, WriteError};
+use store::{BootstrapError, BootstrapMode, EngineSettings, Scope, Search, SearchError, WriteError};
 
-use crate::lines::{batch, generation, record};
+use crate::lines::{TestStore, batch, generation, record};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -45,8 +45,8 @@ impl Peer {
         Self { url, sent }
     }
 
-    async fn store(&self) -> Store {
-        Store::open_writer(&self.url.parse().unwrap(), &EngineSettings::default()).await.unwrap()
+    async fn store(&self) -> TestStore {
+        TestStore::open(&self.url.parse().unwrap(), &EngineSettings::default()).await.unwrap()
     }
 
     /// Returns the number of bytes sent since the last call.

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use store::counts::Selection;
-use store::{CauseKind, EngineSettings, Filter, Scope, Search, SearchError, Store, Target};
+use store::{CauseKind, EngineSettings, Filter, Scope, Search, SearchError, Store, StoreAudit, Target};
 
-use crate::lines::{batch, generation, record};
+use crate::lines::{TestStore, batch, generation, record};
 
 fn target(folder: &Path, name: &str) -> Target {
     Target::Sqlite(folder.join(name))
@@ -14,7 +14,7 @@ fn target(folder: &Path, name: &str) -> Target {
 
 /// Creates a store with `count` lines and closes it.
 pub(crate) async fn create(target: &Target, count: u32, message: impl Fn(u32) -> String) {
-    let store = Store::open_writer(target, &EngineSettings::default()).await.unwrap();
+    let store = TestStore::open(target, &EngineSettings::default()).await.unwrap();
     let lines: Vec<_> = (0..count).map(|number| record(number % 60, &message(number), None)).collect();
     store.write(&batch("x", generation(1), &lines)).await.unwrap();
 }
@@ -54,15 +54,15 @@ async fn pinned_reads_use_one_file_or_fail() {
         let folder = folder.path();
         make(folder, "logs.db", 20).await;
         make(folder, "other.db", 30).await;
-        let store = Store::open_reader(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
+        let store = StoreAudit::open(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
         let answer = store.pinned();
-        assert_eq!((lines(&answer).await, lines(&answer.clone()).await), (Ok(20), Ok(20)));
+        assert_eq!((lines(answer.reader()).await, lines(answer.clone().reader()).await), (Ok(20), Ok(20)));
         step(folder);
         let selection = Selection { filter: Filter::EVERY, from: None, to: None };
-        let (again, export) = (lines(&answer).await, answer.export(&selection, Default::default()).await);
+        let (again, export) = (lines(answer.reader()).await, answer.export(&selection, Default::default()).await);
         assert!(is_replaced(&again) && is_replaced(&export), "{what}: {again:?}");
         // The next answer uses the current file.
-        assert!(lines(&store.pinned()).await != Ok(20), "{what}");
+        assert!(lines(store.pinned().reader()).await != Ok(20), "{what}");
     }
 }
 
@@ -70,7 +70,7 @@ async fn pinned_reads_use_one_file_or_fail() {
 async fn a_file_that_appears_meanwhile_is_not_part_of_an_answer() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let store = Store::open_reader(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
+    let store = Store::open(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
     let answer = store.pinned();
     assert_eq!(lines(&answer).await, Ok(0));
     make(folder, "logs.db", 20).await;
@@ -83,11 +83,11 @@ async fn opening_and_closing_a_writer_changes_no_answer() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     make(folder, "logs.db", 20).await;
-    let store = Store::open_reader(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
+    let store = Store::open(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
     let answer = store.pinned();
     assert_eq!(lines(&answer).await, Ok(20));
     // Its WAL and shared memory appear and disappear with it.
-    let writer = Store::open_writer(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
+    let writer = TestStore::open(&target(folder, "logs.db"), &EngineSettings::default()).await.unwrap();
     writer.write(&batch("x", generation(2), &[record(1, "more", None)])).await.unwrap();
     assert_eq!(lines(&answer).await, Ok(21));
     drop(writer);

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::Path;
 
+use crate::lines::TestStore;
 use store::{EngineSettings, Filter, MissingKind, ReadyError, Scope, Search, SearchError, Store, Target};
 
 use crate::pinned::create;
@@ -13,7 +14,7 @@ fn target(folder: &Path) -> Target {
 }
 
 async fn reader(folder: &Path) -> Store {
-    Store::open_reader(&target(folder), &EngineSettings::default()).await.unwrap()
+    Store::open(&target(folder), &EngineSettings::default()).await.unwrap()
 }
 
 async fn make(folder: &Path, count: u32) {
@@ -97,7 +98,7 @@ async fn a_link_into_a_missing_directory_is_reported() {
     let store = reader(folder.path()).await;
     symlink(folder.path().join("missing/logs.db"), &path).unwrap();
     assert_eq!(kind(&store).await, Some(MissingKind::BrokenLink));
-    assert!(Store::open_writer(&target(folder.path()), &EngineSettings::default()).await.is_err(), "as it says");
+    assert!(TestStore::open(&target(folder.path()), &EngineSettings::default()).await.is_err(), "as it says");
     // A link into an existing directory is followed.
     fs::remove_file(&path).unwrap();
     symlink("there/logs.db", &path).unwrap();
@@ -109,7 +110,7 @@ async fn a_link_into_a_missing_directory_is_reported() {
     let behind = reader(&folder.path().join("folder")).await;
     assert_eq!(kind(&behind).await, Some(MissingKind::BrokenLink));
     let target = target(&folder.path().join("folder"));
-    assert!(Store::open_writer(&target, &EngineSettings::default()).await.is_err(), "as it says");
+    assert!(TestStore::open(&target, &EngineSettings::default()).await.is_err(), "as it says");
 }
 
 #[tokio::test]

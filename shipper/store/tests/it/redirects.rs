@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use store::{
-    BootstrapError, BootstrapMode, Cause, CauseKind, Credentials, EngineSettings, Scope, Search, SearchError, Store,
+    BootstrapError, BootstrapMode, Cause, CauseKind, Credentials, EngineSettings, Scope, Search, SearchError,
     WriteError,
 };
 
-use crate::lines::{batch, generation, record};
+use crate::lines::{TestStore, batch, generation, record};
 
 /// The server's response to a request method.
 type Says = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -36,10 +36,10 @@ impl Peer {
         Self { url, requests }
     }
 
-    async fn store(&self) -> Store {
+    async fn store(&self) -> TestStore {
         let credentials = Some(Credentials::Basic { user: "u".to_owned(), password: "p".to_owned() });
         let settings = EngineSettings { credentials, ..EngineSettings::default() };
-        Store::open_writer(&self.url.parse().unwrap(), &settings).await.unwrap()
+        TestStore::open(&self.url.parse().unwrap(), &settings).await.unwrap()
     }
 }
 

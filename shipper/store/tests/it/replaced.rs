@@ -11,7 +11,7 @@ use store::{
     SearchError, Store, Target, WriteError,
 };
 
-use crate::lines::{batch, generation, record};
+use crate::lines::{TestStore, batch, generation, record};
 
 /// Maximum number of attempts until a write succeeds.
 const ATTEMPTS: usize = 50;
@@ -31,8 +31,8 @@ fn beside(base: &Path, suffix: &str) -> std::path::PathBuf {
     folder(base).join(format!("logs.db{suffix}"))
 }
 
-async fn open(base: &Path) -> Store {
-    Store::open_writer(&Target::Sqlite(file(base)), &EngineSettings::default()).await.unwrap()
+async fn open(base: &Path) -> TestStore {
+    TestStore::open(&Target::Sqlite(file(base)), &EngineSettings::default()).await.unwrap()
 }
 
 /// Builds a batch of `count` lines of one generation.
@@ -47,7 +47,7 @@ fn other_store(path: &Path) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let store = Store::open_writer(&target, &EngineSettings::default()).await.unwrap();
+            let store = TestStore::open(&target, &EngineSettings::default()).await.unwrap();
             store.write(&lines(9, 1)).await.unwrap();
         });
     })
@@ -71,7 +71,7 @@ fn found(base: &Path, number: u8) -> i64 {
     connection.query_row(count, [generation(number).as_str()], |row| row.get(0)).unwrap_or(0)
 }
 
-async fn write_until_stored(store: &Store, number: u8) -> Result<usize, WriteError> {
+async fn write_until_stored(store: &TestStore, number: u8) -> Result<usize, WriteError> {
     let mut last = None;
     for attempt in 0..ATTEMPTS {
         match store.write(&lines(number, 100)).await {
@@ -193,7 +193,7 @@ async fn stored_lines_stay_in_a_moved_file_and_in_one_whose_wal_is_removed() {
     fs::rename(base.join("outer/moved"), file(base)).unwrap();
     write_until_stored(&store, 4).await.unwrap();
     assert_eq!((found(base, 1), found(base, 4)), (100, 100));
-    assert_eq!(store.file_changes().count, 3);
+    assert_eq!(store.writer.file_changes().count, 3);
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn a_removed_directory_is_waited_for_and_not_recreated() {
     fs::rename(base.join("outer"), base.join("away")).unwrap();
     for _ in 0..3 {
         let _ = store.write(&lines(2, 100)).await;
-        let refused = store.check().await.unwrap_err();
+        let refused = store.writer.check().await.unwrap_err();
         assert!(
             matches!(&refused, WriteError::Refused(cause) if cause.kind == CauseKind::FolderMissing),
             "{refused:?}"
@@ -252,11 +252,11 @@ async fn a_recreated_store_has_the_user_named_fields() {
     let base = tempfile::tempdir().unwrap();
     let fields = NamedFields::new([("customer".to_owned(), FieldType::Keyword)]).unwrap();
     let settings = EngineSettings { fields: Some(fields.clone()), ..EngineSettings::default() };
-    let store = Store::open_writer(&Target::Sqlite(file(base.path())), &settings).await.unwrap();
+    let store = TestStore::open(&Target::Sqlite(file(base.path())), &settings).await.unwrap();
     store.bootstrap(store::BootstrapMode::Apply).await.unwrap();
     remove(base.path(), &[""]);
-    store.check().await.unwrap();
-    assert_eq!(store.file_changes().count, 1);
+    store.writer.check().await.unwrap();
+    assert_eq!(store.writer.file_changes().count, 1);
     assert_eq!(store.fields().await.unwrap(), fields);
 }
 
@@ -265,7 +265,7 @@ async fn a_reader_distinguishes_a_store_not_created_yet_from_a_deleted_one() {
     let base = tempfile::tempdir().unwrap();
     let base = base.path();
     let target = Target::Sqlite(file(base));
-    let reader = Store::open_reader(&target, &EngineSettings::default()).await.unwrap();
+    let reader = Store::open(&target, &EngineSettings::default()).await.unwrap();
     let kind = async || reader.missing().await.unwrap().map(|missing| missing.kind);
     let search = async || reader.search(&Scope::All, &Search { limit: 1_000, ..Search::default() }).await;
     assert_eq!(kind().await, Some(MissingKind::NoFolder));

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use store::{BatchBuilder, LineId, RetentionPolicy, RetentionStep, Scope, Search, Selection, Store, Timestamp};
 
-use crate::lines::{generation, push};
+use crate::lines::{TestStore, generation, push};
 use crate::new_store;
 
 const BASE_MS: i64 = 1_795_000_000_000;
 
 /// Writes lines of 100 bytes, one second apart.
-async fn write(store: &Store, lines: std::ops::Range<u64>) {
+async fn write(store: &TestStore, lines: std::ops::Range<u64>) {
     let mut builder = BatchBuilder::new("x");
     for number in lines {
         let time = Timestamp::from_unix_ms(BASE_MS + number.cast_signed() * 1_000);
@@ -23,10 +23,10 @@ async fn write(store: &Store, lines: std::ops::Range<u64>) {
     store.write(&builder.finish(0)).await.unwrap();
 }
 
-async fn retain(store: &Store, keep: RetentionPolicy, now: Timestamp) -> RetentionStep {
+async fn retain(store: &TestStore, keep: RetentionPolicy, now: Timestamp) -> RetentionStep {
     let mut all = RetentionStep::default();
     for _ in 0..1_000 {
-        let step = store.retain(&keep, now).await.unwrap();
+        let step = store.writer.retain(&keep, now).await.unwrap();
         all =
             RetentionStep { lines: all.lines + step.lines, bytes: all.bytes + step.bytes, next_after: step.next_after };
         if step.next_after.is_none() {
@@ -77,7 +77,7 @@ async fn a_run_is_invisible_from_the_first_step_and_recorded_completely() {
     let keep = RetentionPolicy { age: Some(Duration::ZERO), bytes: None };
     let now = Timestamp::from_unix_ms(BASE_MS + 1_100_000);
     let mut steps = 0;
-    while store.retain(&keep, now).await.unwrap().next_after.is_some() {
+    while store.writer.retain(&keep, now).await.unwrap().next_after.is_some() {
         steps += 1;
         let reader = crate::reader(&folder).await;
         assert_eq!((lines(&reader).await, crate::count(&reader).await), (76, 76), "after step {steps}");

@@ -10,10 +10,10 @@ use store::counts::{Facet, GroupKey};
 use store::query::DocumentFields;
 use store::{
     Accuracy, BatchBuilder, Breakdown, ExportCursor, Field, Filter, LineId, NumberField, Order, Scope, Search,
-    Selection, Store, Timestamp,
+    Selection, Timestamp,
 };
 
-use crate::lines::{generation, has_merged_runs, push, shorten_runs};
+use crate::lines::{TestStore, generation, has_merged_runs, push, shorten_runs};
 use crate::{new_store, reader};
 
 const BASE_MICROS: i64 = 1_795_000_000_000_000;
@@ -59,7 +59,7 @@ fn document(number: u64) -> Value {
     document
 }
 
-async fn filled() -> (tempfile::TempDir, Store, Vec<String>) {
+async fn filled() -> (tempfile::TempDir, TestStore, Vec<String>) {
     let (folder, store) = new_store().await;
     shorten_runs(folder.path());
     let documents = fill(&store, LINES, 300).await;
@@ -67,7 +67,7 @@ async fn filled() -> (tempfile::TempDir, Store, Vec<String>) {
     (folder, store, documents)
 }
 
-async fn fill(store: &Store, lines: u64, batch_lines: usize) -> Vec<String> {
+async fn fill(store: &TestStore, lines: u64, batch_lines: usize) -> Vec<String> {
     let documents: Vec<_> = (0..lines).map(|number| document(number).to_string()).collect();
     for (place, lines) in documents.chunks(batch_lines).enumerate() {
         let mut builder = BatchBuilder::new("x");
@@ -254,7 +254,7 @@ async fn an_export_returns_all_lines_in_order_of_arrival() {
         let selection = Selection { filter: query.parse().unwrap(), ..Selection::default() };
         let (mut place, mut exported) = (ExportCursor::default(), Vec::new());
         loop {
-            let page = store.export(&selection, place).await.unwrap();
+            let page = store.audit.export(&selection, place).await.unwrap();
             exported.extend(page.lines);
             match page.next {
                 Some(next) => place = next,

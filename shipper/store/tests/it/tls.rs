@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use store::{
-    BootstrapMode, CauseKind, ClientCertificate, Disposition, EngineSettings, OpenError, Proxy, ReadyError, Store,
-};
+use store::{BootstrapMode, CauseKind, ClientCertificate, Disposition, EngineSettings, OpenError, Proxy, ReadyError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -16,7 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto::ring};
 
-use crate::lines::{batch, generation, record};
+use crate::lines::{TestStore, batch, generation, record};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
@@ -123,8 +121,8 @@ fn trusting(name: &str) -> EngineSettings {
     EngineSettings { ca_certificate: Some(path(&format!("{name}.pem"))), ..EngineSettings::default() }
 }
 
-async fn store(url: &str, settings: &EngineSettings) -> Store {
-    Store::open_writer(&url.parse().unwrap(), settings).await.unwrap()
+async fn store(url: &str, settings: &EngineSettings) -> TestStore {
+    TestStore::open(&url.parse().unwrap(), settings).await.unwrap()
 }
 
 /// Every kind of request succeeds: searches, batches, and PUT requests.
@@ -133,7 +131,7 @@ fn assert_serves(answers: (Result<(), ReadyError>, bool, bool)) {
     assert_eq!(answers, (Ok(()), true, true));
 }
 
-async fn every_request(store: &Store) -> (Result<(), ReadyError>, bool, bool) {
+async fn every_request(store: &TestStore) -> (Result<(), ReadyError>, bool, bool) {
     let written = store.write(&batch("app-logs", generation(1), &[record(0, "a", None)])).await;
     let is_stored = matches!(written.as_deref(), Ok([Disposition::Stored]));
     // This server is not an engine; its responses prove that it was reached.
@@ -282,6 +280,6 @@ async fn the_environments_proxy_is_used_except_for_hosts_in_no_proxy() {
     }
     let unknown = Proxy::from_environment(|_| Some("socks5://127.0.0.1:1".to_owned()));
     let settings = EngineSettings { proxy: unknown, ..trusting("ip") };
-    let opened = Store::open_writer(&"https://e.test".parse().unwrap(), &settings).await;
+    let opened = TestStore::open(&"https://e.test".parse().unwrap(), &settings).await;
     assert!(matches!(&opened, Err(OpenError::Client(reason)) if reason.contains("socks5://")), "{opened:?}");
 }

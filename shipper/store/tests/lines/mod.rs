@@ -1,6 +1,9 @@
 //! Lines as the shipper builds them, for the tests of both kinds of store.
 
 pub(crate) mod coverage;
+mod test_store;
+
+pub(crate) use test_store::TestStore;
 
 use serde_json::{Value, json};
 use store::{Batch, BatchBuilder, Disposition, GenerationId, LineId, SearchPage, Timestamp};
