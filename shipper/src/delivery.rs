@@ -1,23 +1,25 @@
-//! Sees batches to their store: what to send when and to which host, and what an answer means for each line.
+//! Delivery: which request to send next and to which host, and what its answer means for each line.
 //!
-//! It does no I/O, and gets time and randomness from outside. A batch becomes a *parcel*; a parcel is sent, and its
-//! answer settles some lines and leaves others, which go again. Nothing is given up here: a line leaves when it is stored
-//! or a dead letter, and not before. Order is not promised: what fails goes behind what waits.
+//! It does no I/O, and gets time and randomness as arguments. A batch becomes a request. Its answer settles some lines;
+//! the others are retried until they are stored or dead letters. Order is not preserved: retries go behind what waits.
 //!
-//! In flow order: `parcel` is what waits, `shut` what waits for an index, `request_size` how large a request may be,
-//! [`hosts`] who gets the next, `answers` what comes of it, and `health` what the store took lately.
+//! # Judgement
 //!
-//! * No answer, or a refusal of everything: the host is ejected for a backoff, and the parcel goes to another. With all
-//!   hosts ejected the sink pauses.
-//! * Too large: the parcel is split, and the size is remembered. Rejected as a whole: it is halved until the line that
-//!   spoils it stands alone.
-//! * A line that stands alone is a dead letter only when the store took others since it was first rejected, or took others
-//!   before and rejects it several times. So a store that is down, or never takes anything, makes no dead letters.
-//! * What fails again and again while others get through holds up no others: it goes by itself, ever smaller, behind them.
-//!   A line that is answered with the store's own error (5xx but 502 to 504) is a dead letter after
-//!   [`DeliverySettings::poison_attempts`] tries by itself over [`DeliverySettings::poison_span`], each with a line
-//!   written into the same index before it and no failure but its own.
-//! * Lines of an index that is refused by itself wait in `shut`, and others go on.
+//! `verdict::judge` is a pure function of the answer, the request's history and the store's health. `tests/verdicts.rs`
+//! is its table, with a row for each case; the reasons are in ADR 11.
+//!
+//! * No usable answer, or a refusal of everything: the host is ejected for a backoff, and the request is retried at
+//!   another host. With all hosts ejected delivery pauses.
+//! * A request that fails again although the store took later ones is a *suspect*. Its failures are its own fault, not
+//!   the host's: it waits for its own backoff, and at the third failure it is bisected.
+//! * Too large: the request is bisected, and `request_size` remembers the size. Rejected: it is bisected until the
+//!   invalid line is alone.
+//! * A line that is rejected alone is a dead letter once the store took others since the first rejection, or after five
+//!   rejections by a store that ever took anything. So a store that takes nothing makes no dead letters.
+//! * A line that gets the store's own error by itself (5xx, but not 502 to 504) is *poison*, and a dead letter after
+//!   [`DeliverySettings::poison_attempts`] over [`DeliverySettings::poison_span`]. An attempt counts if, since the last
+//!   one, the store wrote into the same index and no request failed but suspects.
+//! * An index that is refused while others are not is blocked: its lines wait in `blocked_indices`.
 
 mod answers;
 mod backoff;
@@ -26,13 +28,13 @@ mod health;
 pub mod hosts;
 mod in_flight;
 mod request_size;
+mod verdict;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use store::{Batch, Cause, Disposition};
 
-use backoff::Backoff;
 use blocked_indices::BlockedIndices;
 pub use blocked_indices::BlockedReport;
 use health::Health;
@@ -41,155 +43,131 @@ use in_flight::InFlight;
 pub use in_flight::InFlightId;
 use request_size::RequestSize;
 
-/// Parcels up to which one that fails is halved though nothing says that the store is well.
-const HALVED_ON_TRIAL_MAX: usize = 32;
-
-/// A parcel that failed so often in a row is halved: each time while others got through, or, on trial, in any case.
-const HALVED_AFTER: u32 = 3;
-
-/// A line alone that is rejected so often is a dead letter though nothing else came to go by, if the store ever took anything.
-const GIVEN_UP_AFTER: u32 = 5;
-
-/// How patient and how eager delivery is.
+/// Bounds of delivery.
 #[derive(Clone, Debug)]
 pub struct DeliverySettings {
-    /// The store's hosts, by name; one that is nameless where there are none.
+    /// Names of the store's hosts; empty for a store without any, which counts as one host.
     pub hosts: Vec<String>,
-    /// Requests on their way at once, to each host.
+    /// Maximum number of concurrent requests per host.
     pub requests_in_flight: usize,
-    /// The first backoff is between nothing and this.
+    /// Upper bound of the first backoff.
     pub retry_min: Duration,
-    /// No backoff is longer than this.
+    /// Upper bound of any backoff.
     pub retry_max: Duration,
-    /// A line that the store fails over is given up after so many tries by itself,
+    /// Minimum number of attempts, before a line that the store fails over is a dead letter.
     pub poison_attempts: u32,
-    /// and not before this long.
+    /// Minimum time between the first and the last of them.
     pub poison_span: Duration,
 }
 
 /// A request to send.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What its answer is to be given under.
+    /// Identifies the request in [`Delivery::answer`].
     pub id: InFlightId,
-    /// Who gets it.
+    /// The host to send it to.
     pub host: HostId,
-    /// What it carries.
+    /// The lines to send.
     pub batch: Batch,
 }
 
-/// Lines that an answer settled: a batch, and what became of each of its lines.
+/// Lines that an answer settled: a batch, and the disposition of each of its lines.
 #[derive(Debug)]
 pub struct Settled {
     /// The lines.
     pub batch: Batch,
-    /// One for each line; [`Disposition::Retry`] for those that go again.
+    /// One for each line; [`Disposition::Retry`] for those that are not settled.
     pub dispositions: Vec<Disposition>,
     /// How often these lines were sent.
     pub attempts: u32,
 }
 
-/// Why a host, or the whole store, gets nothing at the moment.
+/// Why a host, an index or the whole store takes nothing at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryError {
-    /// The store's words.
+    /// The store's reason.
     pub cause: Cause,
-    /// Its operator has to mend something: waiting alone does not help.
+    /// Whether the store's operator has to act: waiting alone does not help.
     pub refused: bool,
 }
 
-/// What went again, by cause, since the start.
+/// Retries by cause, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetryCounts {
     /// Requests without a usable answer.
     pub unavailable: u64,
-    /// Requests that the store refused for a reason that its operator has to mend.
+    /// Requests that the store refused for a reason that its operator has to remove.
     pub refused: u64,
-    /// Requests that were split because of their size.
+    /// Requests that were too large.
     pub too_large: u64,
-    /// Requests that the store rejected as they were.
+    /// Requests that the store rejected as a whole.
     pub rejected: u64,
-    /// Lines that the store could not take for the moment, of requests that it answered.
+    /// Lines to retry, of requests that the store answered line by line.
     pub lines: u64,
 }
 
-/// All parcels.
+/// All requests: those that wait, those that are sent, and those of blocked indices.
 #[derive(Debug)]
 pub struct Delivery {
     settings: DeliverySettings,
-    backoff: Backoff,
     waiting: VecDeque<InFlight>,
     sent: HashMap<InFlightId, (InFlight, Ticket)>,
-    /// The next request's number: what health calls a mark.
+    /// The next request's number: what [`health`] calls a mark.
     next_id: u64,
     bytes: usize,
     hosts: Hosts,
     size: RequestSize,
     health: Health,
-    shut: BlockedIndices,
-    /// What the store said to a request that can't be made smaller, until it takes another.
+    blocked: BlockedIndices,
+    /// Why the store rejected a request that was not bisected, until it takes anything.
     rejected: Option<Cause>,
     retries: RetryCounts,
 }
 
 impl Delivery {
-    /// Nothing to deliver yet.
+    /// A delivery without requests.
     #[must_use]
     pub fn new(settings: DeliverySettings) -> Self {
-        let backoff = Backoff { min: settings.retry_min, max: settings.retry_max };
         Self {
-            hosts: Hosts::new(&settings.hosts, settings.requests_in_flight, backoff),
+            hosts: Hosts::new(&settings.hosts, settings.requests_in_flight),
             settings,
-            backoff,
             waiting: VecDeque::new(),
             sent: HashMap::new(),
             next_id: 0,
             bytes: 0,
             size: RequestSize::default(),
             health: Health::default(),
-            shut: BlockedIndices::new(backoff),
+            blocked: BlockedIndices::default(),
             rejected: None,
             retries: RetryCounts::default(),
         }
     }
 
-    /// Takes a batch.
+    /// Adds a batch to what waits.
     pub fn offer(&mut self, batch: Batch) {
-        self.push_back(InFlight::new(batch));
+        self.push_back(InFlight::new(batch, 0));
     }
 
-    fn push_back(&mut self, parcel: InFlight) {
-        if parcel.lines() > 0 {
-            self.bytes += parcel.batch.body().len();
-            self.waiting.push_back(parcel);
+    fn push_back(&mut self, request: InFlight) {
+        if request.lines() > 0 {
+            self.bytes += request.batch.body().len();
+            self.waiting.push_back(request);
         }
     }
 
-    fn push_front(&mut self, parcel: InFlight) {
-        if parcel.lines() > 0 {
-            self.bytes += parcel.batch.body().len();
-            self.waiting.push_front(parcel);
-        }
-    }
-
-    /// Bytes of all bodies that are here.
+    /// Bytes of the bodies of all requests.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether nothing is here.
+    /// Whether there are no requests.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.is_all_shut() && self.shut.is_empty()
+        self.waiting.is_empty() && self.sent.is_empty() && self.blocked.is_empty()
     }
 
-    /// Whether nothing is here but what waits for indices that take no lines.
-    fn is_all_shut(&self) -> bool {
-        self.waiting.is_empty() && self.sent.is_empty()
-    }
-
-    /// A body of more bytes is split before it goes; `None` while the store has taken any size.
+    /// Size above which a body is split before it is sent; `None` while the store has refused no size.
     #[must_use]
     pub fn request_max_bytes(&self) -> Option<usize> {
         self.size.allowed()
@@ -199,115 +177,112 @@ impl Delivery {
     #[must_use]
     pub fn delivery_error(&self) -> Option<DeliveryError> {
         let rejected = || self.rejected.clone().map(|cause| DeliveryError { cause, refused: true });
-        // Until it takes something else, an index that is refused may be all of it.
-        let is_all = || !self.health.is_taking_since(self.shut.since());
-        let shut = || self.shut.report().filter(|_| is_all()).map(|shut| shut.delivery_error);
-        self.hosts.delivery_error().cloned().or_else(rejected).or_else(shut)
+        // Until the store takes something else, no other index may be open.
+        let is_all = || !self.health.has_taken_since(self.blocked.since);
+        let blocked = || self.blocked().filter(|_| is_all()).map(|blocked| blocked.delivery_error);
+        self.hosts.delivery_error().cloned().or_else(rejected).or_else(blocked)
     }
 
-    /// What waits for indices that take no lines, while others go on.
+    /// The blocked indices, if there are any.
     #[must_use]
-    pub fn shut(&self) -> Option<BlockedReport> {
-        self.shut.report()
+    pub fn blocked(&self) -> Option<BlockedReport> {
+        self.blocked.report()
     }
 
-    /// Each host.
+    /// The hosts, in the order of the settings.
     #[must_use]
     pub fn hosts(&self) -> Vec<HostReport> {
         self.hosts.report()
     }
 
-    /// What went again so far.
+    /// Retries since the start.
     #[must_use]
     pub fn retries(&self) -> RetryCounts {
         self.retries
     }
 
-    /// The next request to send now, if there is one.
+    /// The next request to send at `now`, if there is one.
     pub fn next(&mut self, now: Duration) -> Option<Request> {
-        if let Some(probe) = self.probe_shut(now) {
+        if let Some(probe) = self.next_probe(now) {
             return Some(probe);
         }
         loop {
-            let place = self.waiting.iter().position(|parcel| parcel.not_before <= now)?;
-            let parcel = &self.waiting[place];
-            let host = self.hosts.choose(now, parcel.failures > 0, parcel.failed_at)?;
-            let mut parcel = self.waiting.remove(place)?;
-            if !self.shut.is_empty() {
-                match self.keep_shut(parcel) {
-                    Some(rest) => parcel = rest,
+            let index = self.waiting.iter().position(|request| request.not_before <= now)?;
+            let request = &self.waiting[index];
+            let host = self.hosts.choose(now, request.failures > 0, request.avoid)?;
+            let mut request = self.waiting.remove(index)?;
+            if !self.blocked.is_empty() {
+                match self.hold_back_blocked(request) {
+                    Some(open) => request = open,
                     None => continue,
                 }
             }
-            if let Some(rest) = self.split_off_excess(&mut parcel) {
-                self.waiting.insert(place, rest);
+            if let Some(excess) = self.split_off_excess(&mut request) {
+                self.waiting.insert(index, excess);
             }
-            return Some(self.send(parcel, host));
+            return Some(self.send(request, host));
         }
     }
 
-    fn send(&mut self, mut parcel: InFlight, host: HostId) -> Request {
-        parcel.attempts += 1;
+    fn send(&mut self, mut request: InFlight, host: HostId) -> Request {
+        request.attempts += 1;
         let id = InFlightId(self.next_id);
         self.next_id += 1;
-        let batch = parcel.batch.clone();
+        let batch = request.batch.clone();
         let ticket = self.hosts.send(host);
-        self.sent.insert(id, (parcel, ticket));
+        self.sent.insert(id, (request, ticket));
         Request { id, host, batch }
     }
 
-    /// A line of an index that took none, to see whether it does. It is no good probe of a host.
-    fn probe_shut(&mut self, now: Duration) -> Option<Request> {
-        self.shut.probe_at().filter(|at| *at <= now)?;
+    /// A probe of a blocked index, if one is due. It is no good probe of an ejected host.
+    fn next_probe(&mut self, now: Duration) -> Option<Request> {
+        self.blocked.probe_at().filter(|at| *at <= now)?;
         let host = self.hosts.choose(now, true, None)?;
-        let (name, line) = self.shut.take_probe(now)?;
+        let (name, line) = self.blocked.take_probe(now)?;
         let request = self.send(line, host);
-        self.shut.sent_probe(request.id, name);
+        self.blocked.sent_probe(request.id, name);
         Some(request)
     }
 
-    /// Keeps back the lines of indices that take none; gives the others.
-    fn keep_shut(&mut self, parcel: InFlight) -> Option<InFlight> {
-        let is_shut = |place: usize| self.shut.has(parcel.batch.index_name(place));
-        let (shut, open): (Vec<_>, Vec<_>) = (0..parcel.lines()).partition(|place| is_shut(*place));
-        if shut.is_empty() {
-            return Some(parcel);
+    /// Moves the lines of blocked indices out of a request; returns the other lines.
+    fn hold_back_blocked(&mut self, request: InFlight) -> Option<InFlight> {
+        let is_blocked = |line: &usize| self.blocked.contains(request.batch.index_name(*line));
+        let (blocked, open): (Vec<_>, Vec<_>) = (0..request.lines()).partition(is_blocked);
+        if blocked.is_empty() {
+            return Some(request);
         }
-        for (name, places) in by_index(&parcel.batch, &shut) {
-            // It is shut, so that nothing comes back.
-            if let Some(part) = self.shut.keep(name, parcel.part(places)) {
-                self.waiting.push_back(part);
-            }
+        for (index, lines) in by_index(&request.batch, &blocked) {
+            self.waiting.extend(self.blocked.keep(index, request.part(lines)));
         }
-        (!open.is_empty()).then(|| parcel.part(open))
+        (!open.is_empty()).then(|| request.part(open))
     }
 
-    /// Cuts a parcel to what a request may have; gives the rest.
-    fn split_off_excess(&self, parcel: &mut InFlight) -> Option<InFlight> {
-        let allowed = self.size.allowed().filter(|allowed| parcel.batch.body().len() > *allowed)?;
-        let fitting = parcel.batch.lines_within(allowed).max(1);
-        if fitting >= parcel.lines() {
+    /// Truncates a request to the size that the store takes; returns the lines that were cut off.
+    fn split_off_excess(&self, request: &mut InFlight) -> Option<InFlight> {
+        let allowed = self.size.allowed().filter(|allowed| request.batch.body().len() > *allowed)?;
+        let fitting = request.batch.lines_within(allowed).max(1);
+        if fitting >= request.lines() {
             return None;
         }
-        let rest = parcel.part(fitting..parcel.lines());
-        *parcel = parcel.part(0..fitting);
-        Some(rest)
+        let excess = request.part(fitting..request.lines());
+        *request = request.part(0..fitting);
+        Some(excess)
     }
 
-    /// When [`Delivery::next`] will have something that it does not have now, unless an answer comes before.
+    /// When [`Delivery::next`] will return a request that it does not return now, unless an answer comes before.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
-        let waiting = self.waiting.iter().map(|parcel| parcel.not_before);
-        let earliest = waiting.chain(self.shut.probe_at()).min()?;
+        let waiting = self.waiting.iter().map(|request| request.not_before);
+        let earliest = waiting.chain(self.blocked.probe_at()).min()?;
         Some(earliest.max(self.hosts.free_at()?))
     }
 }
 
-/// Places of a batch's lines, by their index.
-fn by_index<'b>(batch: &'b Batch, places: &[usize]) -> BTreeMap<&'b str, Vec<usize>> {
+/// Lines of a batch, grouped by index name.
+fn by_index<'b>(batch: &'b Batch, lines: &[usize]) -> BTreeMap<&'b str, Vec<usize>> {
     let mut by_index = BTreeMap::<_, Vec<_>>::new();
-    for place in places {
-        by_index.entry(batch.index_name(*place)).or_default().push(*place);
+    for line in lines {
+        by_index.entry(batch.index_name(*line)).or_default().push(*line);
     }
     by_index
 }

@@ -186,9 +186,9 @@ const METRICS: &[MetricDef] = &[
         "shipper_sink_error",
         "1 for the cause of the present delivery failure, of the whole store or of one index",
         |snapshot| {
-            let shut = snapshot.report.shut.as_ref().map(|shut| &shut.delivery_error);
+            let blocked = snapshot.report.blocked.as_ref().map(|blocked| &blocked.delivery_error);
             let delivery_error =
-                snapshot.report.delivery_error.as_ref().or(shut).map(|delivery_error| delivery_error.cause.kind);
+                snapshot.report.delivery_error.as_ref().or(blocked).map(|delivery_error| delivery_error.cause.kind);
             let is_full = snapshot.report.dead_letters.is_full;
             let of_store =
                 CauseKind::ALL.iter().map(|kind| (kind.as_str().into(), (delivery_error == Some(*kind)).into()));
@@ -197,10 +197,10 @@ const METRICS: &[MetricDef] = &[
     )
     .by("cause"),
     gauge("shipper_blocked_indices", "Indices that accept no writes while others do", |snapshot| {
-        one(snapshot.report.shut.as_ref().map_or(0, |shut| shut.indices as u64))
+        one(snapshot.report.blocked.as_ref().map_or(0, |blocked| blocked.indices as u64))
     }),
     gauge("shipper_blocked_lines", "Lines pending for blocked indices, excluding a probe in flight", |snapshot| {
-        one(snapshot.report.shut.as_ref().map_or(0, |shut| shut.lines as u64))
+        one(snapshot.report.blocked.as_ref().map_or(0, |blocked| blocked.lines as u64))
     }),
     gauge(
         "shipper_host_up",

@@ -182,7 +182,8 @@ impl<D: Disk> Pipeline<D> {
         [self.disk_retry_at.or(on_disk), self.delivery.next_at()].into_iter().flatten().min()
     }
 
-    /// Bytes of all batches that are built, under way or wait for an index; never more than `in_flight_max_bytes` and one batch.
+    /// Bytes of all batches that are being built, delivered or held for a blocked index; at most `in_flight_max_bytes`
+    /// and one batch.
     #[must_use]
     pub fn bytes_in_flight(&self) -> usize {
         self.delivery.bytes() + self.assembly.bytes()
@@ -206,7 +207,7 @@ impl<D: Disk> Pipeline<D> {
             requests: self.report.requests,
             retries: self.delivery.retries(),
             delivery_error: self.delivery_error(),
-            shut: self.delivery.shut(),
+            blocked: self.delivery.blocked(),
             hosts: self.delivery.hosts(),
             in_flight_bytes: self.bytes_in_flight(),
             files: self.files.report(),
@@ -215,13 +216,13 @@ impl<D: Disk> Pipeline<D> {
         }
     }
 
-    /// Why nothing gets to the store. At the bound of what is in flight nothing is read, and where all of that waits for
-    /// indices that take no lines, no other line comes to its store.
+    /// Why nothing is delivered. At `in_flight_max_bytes` nothing is read; if all of that is held for blocked indices,
+    /// nothing else is delivered.
     fn delivery_error(&self) -> Option<DeliveryError> {
         let is_full = || self.bytes_in_flight() >= self.settings.in_flight_max_bytes;
         self.delivery
             .delivery_error()
-            .or_else(|| self.delivery.shut().filter(|_| is_full()).map(|shut| shut.delivery_error))
+            .or_else(|| self.delivery.blocked().filter(|_| is_full()).map(|blocked| blocked.delivery_error))
     }
 
     /// Writes down, as the last thing, how far everything is.

@@ -1,4 +1,4 @@
-//! Sends batches outside of the pipeline, by the same rules: what is replayed, or sent again because it is missing.
+//! Sends batches outside of the pipeline by the same rules: replayed dead letters, and lines that a store lacks.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use store::{Batch, Cause, Disposition, LineId, StoreWriter};
 use crate::clock::Clock;
 use crate::delivery::{Delivery, DeliverySettings, Request, Settled};
 
-/// Sends until every line has its disposition, or the store has taken nothing for too long.
+/// Sends until every line is settled, or the store has taken nothing for too long.
 pub struct Resender<'a> {
     /// The store.
     pub store: &'a StoreWriter,
-    /// When batches go again.
+    /// Bounds of retries.
     pub settings: DeliverySettings,
-    /// How long a store in delivery_error is waited for.
+    /// How long to retry while the store takes nothing.
     pub patience: Duration,
 }
 
@@ -22,12 +22,12 @@ pub struct Resender<'a> {
 pub struct Resent {
     /// Lines with their dispositions, none of them [`Disposition::Retry`].
     pub settled: Vec<Settled>,
-    /// Why the rest of the lines has none.
+    /// Why the other lines are not settled.
     pub stopped: Option<Cause>,
 }
 
 impl Resent {
-    /// Each line that has its disposition.
+    /// The lines that are settled.
     pub fn lines(&self) -> impl Iterator<Item = (LineId, &Disposition)> {
         let of = |settled: &'_ Settled| settled.batch.lines().len();
         self.settled.iter().flat_map(move |settled| {
@@ -60,9 +60,8 @@ impl Resender<'_> {
                 resent.settled.push(without_retries(settled));
             }
             if now > good_at + self.patience {
-                let delivery_error =
-                    delivery.delivery_error().or_else(|| delivery.shut().map(|shut| shut.delivery_error));
-                let cause = delivery_error.map(|delivery_error| delivery_error.cause);
+                let blocked = || delivery.blocked().map(|blocked| blocked.delivery_error);
+                let cause = delivery.delivery_error().or_else(blocked).map(|error| error.cause);
                 resent.stopped = Some(cause.unwrap_or_else(|| Cause::new(0, "the store takes none of the lines")));
                 break;
             }
@@ -71,7 +70,7 @@ impl Resender<'_> {
     }
 }
 
-/// Lines that go again are another answer's.
+/// Only the lines that are settled: the others have another answer to come.
 fn without_retries(settled: Settled) -> Settled {
     let is_settled = |place: &usize| !matches!(settled.dispositions[*place], Disposition::Retry(_));
     let places: Vec<_> = (0..settled.dispositions.len()).filter(is_settled).collect();

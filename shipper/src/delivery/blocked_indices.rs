@@ -1,143 +1,110 @@
-//! Indices of which the store takes no lines while it takes others: read-only, closed, not there and not to be made.
+//! Indices that take no lines while the store takes others: read-only, closed, or missing and not to be created.
 //!
-//! Their lines wait here, by index, and hold up no others. Whether an index takes lines again a *probe* tells: one of its
-//! lines, sent like any other, one at a time for all indices. A probe that is refused is followed by that of the next
-//! index; after [`PROBES_IN_A_ROW`], or when all were asked, all rest for a backoff. So however many indices are shut, and
-//! however many lines wait, few requests go there.
+//! Their lines wait here by index and hold up no others. A *probe* finds out whether an index takes lines again: one of
+//! its lines, sent like any other, one at a time for all indices. After a refused probe the next index is probed. After
+//! [`PROBES_IN_A_ROW`], or after each index once, comes a backoff. However many indices are blocked and however many
+//! lines wait, few requests are sent for them.
 //!
-//! What waits here is part of what is in flight: at that bound nothing is read any more, and then everything waits.
+//! Lines that wait here count as in flight. At `in_flight_max_bytes` nothing more is read, and then everything waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use store::{Cause, CauseKind};
+use store::Cause;
 
 use super::DeliveryError;
 use super::backoff::Backoff;
 use super::in_flight::{InFlight, InFlightId};
+use super::verdict::LineVerdict;
 
-/// So many indices are asked between two rests.
+/// Maximum number of probes between two backoffs.
 const PROBES_IN_A_ROW: usize = 32;
 
-/// What of an index is kept back.
+/// A blocked index and its lines.
 #[derive(Debug)]
 struct Index {
     cause: Cause,
-    parcels: VecDeque<InFlight>,
+    requests: VecDeque<InFlight>,
 }
 
-/// What waits for indices that take no lines, as it is seen from outside.
+/// Blocked indices, as reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedReport {
-    /// How many indices.
+    /// Number of blocked indices.
     pub indices: usize,
-    /// How many lines, without the one that is on its way as a probe.
+    /// Number of lines that wait for them, without the one that is sent as a probe.
     pub lines: usize,
-    /// Why, of one of them, with its name.
+    /// Why one of them is blocked, with its name.
     pub delivery_error: DeliveryError,
 }
 
-/// What a probe's answer says of its index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Probed {
-    /// It takes lines.
-    Open,
-    /// It takes none, as the store says.
-    Refused(Cause),
-    /// Nothing.
-    Unknown,
-}
-
-/// All indices that take no lines.
-#[derive(Debug)]
+/// All blocked indices.
+#[derive(Debug, Default)]
 pub(super) struct BlockedIndices {
-    backoff: Backoff,
     indices: HashMap<String, Index>,
-    /// Their names, the one that is asked next at the front.
+    /// Their names, the next to probe first.
     order: VecDeque<String>,
     lines: usize,
-    /// The mark when the last of them was shut.
-    since: u64,
-    /// Rests in a row after which none was open.
+    /// The mark when the last of them was blocked.
+    pub(super) since: u64,
+    /// Backoffs in a row after which no index was open.
     failures: u32,
-    rest_until: Duration,
-    /// Probes since the last rest.
-    asked: usize,
+    probe_at: Duration,
+    /// Probes since the last backoff.
+    probes: usize,
+    /// The probe in flight.
     probe: Option<(InFlightId, String)>,
 }
 
 impl BlockedIndices {
-    pub(super) fn new(backoff: Backoff) -> Self {
-        Self {
-            backoff,
-            indices: HashMap::new(),
-            order: VecDeque::new(),
-            lines: 0,
-            since: 0,
-            failures: 0,
-            rest_until: Duration::ZERO,
-            asked: 0,
-            probe: None,
-        }
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
 
-    /// Whether no line of this index is to go.
-    pub(super) fn has(&self, index: &str) -> bool {
+    pub(super) fn contains(&self, index: &str) -> bool {
         self.indices.contains_key(index)
     }
 
-    /// The mark when the last of those that are shut was.
-    pub(super) fn since(&self) -> u64 {
-        self.since
-    }
-
-    /// The store refused lines of an index, and `mark` is the next request's number.
-    pub(super) fn shut(&mut self, name: &str, cause: Cause, mark: u64, now: Duration, random: u64) {
+    /// Blocks an index; `mark` is the next request's number.
+    pub(super) fn block(&mut self, name: &str, cause: Cause, mark: u64, backoff: Backoff) {
         if let Some(index) = self.indices.get_mut(name) {
             index.cause = cause;
             return;
         }
         self.since = mark;
         if self.indices.is_empty() {
-            self.failures = 1;
-            self.asked = 0;
-            self.rest_until = now + self.backoff.after(1, random);
+            self.failures = 0;
+            self.back_off(backoff);
         }
-        self.indices.insert(name.to_owned(), Index { cause, parcels: VecDeque::new() });
+        self.indices.insert(name.to_owned(), Index { cause, requests: VecDeque::new() });
         self.order.push_back(name.to_owned());
     }
 
-    /// Keeps lines of a shut index; gives them back where it is not shut.
-    pub(super) fn keep(&mut self, name: &str, parcel: InFlight) -> Option<InFlight> {
-        let Some(index) = self.indices.get_mut(name) else { return Some(parcel) };
-        self.lines += parcel.lines();
-        index.parcels.push_back(parcel);
+    /// Keeps lines of a blocked index; gives them back if it is not blocked.
+    pub(super) fn keep(&mut self, name: &str, request: InFlight) -> Option<InFlight> {
+        let Some(index) = self.indices.get_mut(name) else { return Some(request) };
+        self.lines += request.lines();
+        index.requests.push_back(request);
         None
     }
 
-    /// When a probe may go; none while one is on its way.
+    /// When the next probe is due; `None` while one is in flight.
     pub(super) fn probe_at(&self) -> Option<Duration> {
-        (self.probe.is_none() && self.lines > 0).then_some(self.rest_until)
+        (self.probe.is_none() && self.lines > 0).then_some(self.probe_at)
     }
 
-    /// A line to probe with, if that is due, and its index.
+    /// The line to probe with, if that is due, and its index.
     pub(super) fn take_probe(&mut self, now: Duration) -> Option<(String, InFlight)> {
-        if self.probe_at().is_none_or(|at| at > now) {
-            return None;
-        }
+        self.probe_at().filter(|at| *at <= now)?;
         for _ in 0..self.order.len() {
             let name = self.order.pop_front()?;
             self.order.push_back(name.clone());
-            let parcels = &mut self.indices.get_mut(&name)?.parcels;
-            // Its only line is on its way otherwise, and may come back.
-            let Some(parcel) = parcels.pop_front() else { continue };
-            let probe = parcel.part(0..1);
-            if parcel.lines() > 1 {
-                parcels.push_front(parcel.part(1..parcel.lines()));
+            let requests = &mut self.indices.get_mut(&name)?.requests;
+            // Its only line was sent with other lines before the index was blocked, and may come back.
+            let Some(request) = requests.pop_front() else { continue };
+            let probe = request.part(0..1);
+            if request.lines() > 1 {
+                requests.push_front(request.part(1..request.lines()));
             }
             self.lines -= 1;
             return Some((name, probe));
@@ -145,56 +112,48 @@ impl BlockedIndices {
         None
     }
 
-    /// A probe is on its way.
+    /// Notes that a probe was sent.
     pub(super) fn sent_probe(&mut self, id: InFlightId, name: String) {
         self.probe = Some((id, name));
     }
 
-    /// The index that this request was a probe of; it is on its way no more.
-    pub(super) fn answered(&mut self, id: InFlightId) -> Option<String> {
-        self.probe.take_if(|(probe, _)| *probe == id).map(|(_, name)| name)
-    }
-
-    /// Takes what a probe says; gives what may go now.
-    pub(super) fn judge(&mut self, name: &str, probed: Probed, now: Duration, random: u64) -> VecDeque<InFlight> {
-        match probed {
-            Probed::Open => return self.open(name, now),
-            Probed::Refused(cause) => {
-                if let Some(index) = self.indices.get_mut(name) {
-                    index.cause = cause;
-                }
-                self.asked += 1;
-                if self.asked >= self.indices.len().min(PROBES_IN_A_ROW) {
-                    self.rest(now, random);
+    /// Handles the answer to the line of a probe, if the request was one; returns the lines that may be sent now.
+    pub(super) fn probe_answered(&mut self, id: InFlightId, line: LineVerdict, backoff: Backoff) -> VecDeque<InFlight> {
+        let Some((_, name)) = self.probe.take_if(|(probe, _)| *probe == id) else { return VecDeque::new() };
+        let has_lines = self.indices.get(&name).is_some_and(|index| !index.requests.is_empty());
+        match line {
+            LineVerdict::Settle => return self.open(&name, backoff.now),
+            LineVerdict::Block => {
+                self.probes += 1;
+                if self.probes >= self.indices.len().min(PROBES_IN_A_ROW) {
+                    self.back_off(backoff);
                 }
             }
-            // The line goes its own way; where it was the only one, nobody would ask again.
-            Probed::Unknown if self.indices.get(name).is_some_and(|index| index.parcels.is_empty()) => {
-                return self.open(name, now);
-            }
-            Probed::Unknown => self.rest(now, random),
+            LineVerdict::Fail | LineVerdict::Busy | LineVerdict::Retry if has_lines => self.back_off(backoff),
+            // The probe is retried as any other request, and no line is left to probe with.
+            LineVerdict::Fail | LineVerdict::Busy | LineVerdict::Retry => return self.open(&name, backoff.now),
         }
         VecDeque::new()
     }
 
-    fn rest(&mut self, now: Duration, random: u64) {
+    fn back_off(&mut self, backoff: Backoff) {
         self.failures = self.failures.saturating_add(1);
-        self.asked = 0;
-        self.rest_until = now + self.backoff.after(self.failures, random);
+        self.probes = 0;
+        self.probe_at = backoff.until(self.failures);
     }
 
-    /// An index takes lines: the others are asked at once, since what was mended may be mended for all.
+    /// An index takes lines: the others are probed at once, since the same repair may have opened them.
     fn open(&mut self, name: &str, now: Duration) -> VecDeque<InFlight> {
         self.order.retain(|other| other != name);
-        let parcels = self.indices.remove(name).map(|index| index.parcels).unwrap_or_default();
-        self.lines -= parcels.iter().map(InFlight::lines).sum::<usize>();
+        let requests = self.indices.remove(name).map(|index| index.requests).unwrap_or_default();
+        self.lines -= requests.iter().map(InFlight::lines).sum::<usize>();
         self.failures = 0;
-        self.asked = 0;
-        self.rest_until = now;
-        parcels
+        self.probes = 0;
+        self.probe_at = now;
+        requests
     }
 
-    /// Nothing to tell where none is shut.
+    /// `None` if no index is blocked.
     pub(super) fn report(&self) -> Option<BlockedReport> {
         let name = self.indices.keys().min()?;
         let cause = &self.indices.get(name)?.cause;
@@ -203,22 +162,9 @@ impl BlockedIndices {
             1 => " (and another index)".to_owned(),
             more => format!(" (and {more} more indices)"),
         };
-        let told =
-            Cause::new(cause.status, format!("no lines of {name}{more}: {}", cause.reason)).with_kind(cause.kind);
-        let delivery_error = DeliveryError { cause: told, refused: true };
+        let reason = format!("index {name}{more} is blocked: {}", cause.reason);
+        let cause = Cause::new(cause.status, reason).with_kind(cause.kind);
+        let delivery_error = DeliveryError { cause, refused: true };
         Some(BlockedReport { indices: self.indices.len(), lines: self.lines, delivery_error })
     }
-}
-
-/// Whether a line that goes again was refused for its index's sake: its store's operator has to mend something.
-pub(super) fn is_refusal(kind: CauseKind) -> bool {
-    matches!(
-        kind,
-        CauseKind::Rights
-            | CauseKind::Block
-            | CauseKind::MissingIndex
-            | CauseKind::ShardLimit
-            | CauseKind::NotInPlace
-            | CauseKind::Address
-    )
 }

@@ -1,16 +1,14 @@
-//! What the store took lately: the proof that it works, against which a request that fails again and again is judged.
+//! What the store took lately: the evidence by which a request that fails repeatedly is judged.
 //!
-//! Requests are numbered in the order that they are sent. A *mark* is the number of the next one; a request from a mark
-//! on was sent after it. Nothing here knows a clock: an engine that is down takes nothing, however long it is down.
+//! Requests are numbered in the order that they are sent. A *mark* is the number of the next one: requests from a mark
+//! on were sent after it. No clock is needed, since a store that is down takes nothing, however long it is down.
 
 use std::collections::VecDeque;
 
-/// Indices that are remembered, those that took something last.
-const INDICES_MAX: usize = 32;
+use super::verdict::Taken;
 
-/// So many requests in a row fail by their own fault. After that it is the store's: one that is out fails over all that
-/// waits, also over what had failed by itself before.
-const BLAMED_IN_A_ROW: u32 = 64;
+/// Maximum number of indices to remember.
+const INDICES_MAX: usize = 32;
 
 /// What was taken, and what went wrong.
 #[derive(Debug, Default)]
@@ -19,23 +17,17 @@ pub(super) struct Health {
     took: u64,
     /// The same by index, the one that took something last at the end.
     by_index: VecDeque<(String, u64)>,
-    /// Failures in a row that were taken for the requests' own, since something was taken.
-    blamed: u32,
-    /// The mark at the last failure that nothing says is the request's own fault.
-    upset: u64,
+    /// Failures in a row that were the requests' own fault, since something was taken.
+    pub(super) own_faults: u32,
+    /// The mark at the last failure that may be the store's fault.
+    pub(super) failed: u64,
 }
 
 impl Health {
     /// Something of a request was taken.
     pub(super) fn took(&mut self, request: u64) {
         self.took = self.took.max(request + 1);
-        self.blamed = 0;
-    }
-
-    /// A request failed that failed before while others got through: whether that is taken for its own fault again.
-    pub(super) fn blame(&mut self) -> bool {
-        self.blamed = self.blamed.saturating_add(1);
-        self.blamed <= BLAMED_IN_A_ROW
+        self.own_faults = 0;
     }
 
     /// A line of a request was written into this index.
@@ -47,31 +39,28 @@ impl Health {
             return;
         }
         let before = self.by_index.iter().position(|(name, _)| name == index);
-        let (name, took) = before.and_then(|place| self.by_index.remove(place)).unwrap_or((index.to_owned(), 0));
+        let (name, took) = before.and_then(|at| self.by_index.remove(at)).unwrap_or((index.to_owned(), 0));
         self.by_index.push_back((name, took.max(request + 1)));
         if self.by_index.len() > INDICES_MAX {
             self.by_index.pop_front();
         }
     }
 
-    /// A request failed, and it may well be the store's fault.
-    pub(super) fn upset(&mut self, mark: u64) {
-        self.upset = mark;
-    }
-
     /// Whether the store took something that was sent after the mark.
-    pub(super) fn is_taking_since(&self, mark: u64) -> bool {
+    pub(super) fn has_taken_since(&self, mark: u64) -> bool {
         self.took > mark
     }
 
-    /// Whether something went wrong since the mark that may well be the store's fault.
-    pub(super) fn is_upset_since(&self, mark: u64) -> bool {
-        self.upset > mark
-    }
-
-    /// Whether the store wrote something into this index that was sent after the mark, and nothing went wrong meanwhile.
-    pub(super) fn is_sound_since(&self, mark: u64, index: &str) -> bool {
-        !self.is_upset_since(mark) && self.by_index.iter().any(|(name, took)| name == index && *took > mark)
+    /// What the store took, seen from a mark if the request has one, for failed lines of these indices.
+    pub(super) fn taken<'a>(&self, since: Option<u64>, mut indices: impl Iterator<Item = &'a str>) -> Taken {
+        let wrote = |index, mark| self.by_index.iter().any(|(name, took)| name == index && *took > mark);
+        match since {
+            Some(mark) if !self.has_taken_since(mark) => self.taken(None, indices),
+            Some(mark) if indices.all(|index| wrote(index, mark)) => Taken::SinceInIndex,
+            Some(_) => Taken::Since,
+            None if self.took > 0 => Taken::Before,
+            None => Taken::Nothing,
+        }
     }
 }
 
@@ -79,38 +68,22 @@ impl Health {
 mod tests {
     use super::*;
 
+    fn taken(health: &Health, mark: u64, index: &str) -> Taken {
+        health.taken(Some(mark), [index].into_iter())
+    }
+
     #[test]
-    fn only_what_was_sent_after_a_mark_counts() {
+    fn only_requests_sent_after_a_mark_count() {
         let mut health = Health::default();
+        assert_eq!(taken(&health, 0, "a"), Taken::Nothing);
         health.took(4);
         health.took_in(4, "a");
-        assert!(!health.is_taking_since(5) && health.is_taking_since(4));
-        assert!(!health.is_sound_since(5, "a") && health.is_sound_since(4, "a"));
-        assert!(!health.is_sound_since(4, "b"));
-        health.upset(5);
-        assert!(!health.is_sound_since(4, "a"));
-        health.took_in(6, "a");
-        assert!(health.is_sound_since(5, "a"));
-    }
-
-    #[test]
-    fn few_indices_are_remembered() {
-        let mut health = Health::default();
-        for request in 0..100 {
-            health.took_in(request, &format!("index-{request}"));
-        }
-        assert_eq!(health.by_index.len(), INDICES_MAX);
-        assert!(health.is_sound_since(0, "index-99") && !health.is_sound_since(0, "index-1"));
-    }
-
-    #[test]
-    fn an_early_request_that_is_answered_late_takes_nothing_back() {
-        let mut health = Health::default();
-        for request in [9, 4] {
-            health.took(request);
-            health.took_in(request, "a");
-        }
-        assert!(health.is_taking_since(9) && health.is_sound_since(9, "a"));
+        assert_eq!([5, 4].map(|mark| taken(&health, mark, "a")), [Taken::Before, Taken::SinceInIndex]);
+        assert_eq!(taken(&health, 4, "b"), Taken::Since);
+        // A late answer to an earlier request takes nothing back.
+        health.took(3);
+        health.took_in(3, "a");
+        assert_eq!(taken(&health, 4, "a"), Taken::SinceInIndex);
     }
 
     #[test]
@@ -121,7 +94,9 @@ mod tests {
         }
         for request in 3..2 + INDICES_MAX as u64 {
             health.took_in(request, &format!("index-{request}"));
+            health.took(request);
         }
-        assert!(health.is_sound_since(0, "kept") && !health.is_sound_since(0, "forgotten"));
+        assert_eq!(health.by_index.len(), INDICES_MAX);
+        assert_eq!(["kept", "forgotten"].map(|name| taken(&health, 0, name)), [Taken::SinceInIndex, Taken::Since]);
     }
 }

@@ -1,80 +1,54 @@
-//! A batch on its way, and what became of it so far.
+//! A request with its history.
 
 use std::time::Duration;
 
 use store::Batch;
 
 use super::hosts::HostId;
+use super::verdict::State;
 
-/// Names a request on its way. Later ones are greater.
+/// Sequence number of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InFlightId(pub(super) u64);
 
-/// Lines that go together.
+/// Lines that are sent together, waiting or sent.
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) batch: Batch,
-    /// How often it was sent.
+    /// How often the lines were sent.
     pub(super) attempts: u32,
     pub(super) not_before: Duration,
-    /// How often in a row it failed.
+    /// Failures in a row.
     pub(super) failures: u32,
-    /// It failed again though the store took others: its failures are taken for its own fault from then on.
-    pub(super) is_suspect: bool,
-    /// How often it failed though the store took others.
-    pub(super) contradicted: u32,
-    /// The mark at its last failure.
-    pub(super) last_failed: Option<u64>,
-    /// How often the store rejected it as it was, which says more than that it failed,
-    pub(super) rejections: u32,
-    /// and the mark at the first time.
-    pub(super) first_rejected: Option<u64>,
-    /// Where it failed last.
-    pub(super) failed_at: Option<HostId>,
-    /// How often its lines were answered with an error of the store's own, though the store was sound; since when.
-    pub(super) doubts: u32,
-    pub(super) doubted_since: Duration,
+    /// The mark from which on what the store takes is evidence: at the last failure, or at the first of its rejections.
+    pub(super) since: Option<u64>,
+    /// The host that failed last, chosen last for the next try.
+    pub(super) avoid: Option<HostId>,
+    pub(super) state: State,
 }
 
 impl InFlight {
-    pub(super) fn new(batch: Batch) -> Self {
-        Self {
-            batch,
-            attempts: 0,
-            not_before: Duration::ZERO,
-            failures: 0,
-            is_suspect: false,
-            contradicted: 0,
-            last_failed: None,
-            rejections: 0,
-            first_rejected: None,
-            failed_at: None,
-            doubts: 0,
-            doubted_since: Duration::ZERO,
-        }
+    /// Lines without a history, sent `attempts` times.
+    pub(super) fn new(batch: Batch, attempts: u32) -> Self {
+        Self { batch, attempts, not_before: Duration::ZERO, failures: 0, since: None, avoid: None, state: State::Clear }
     }
 
     pub(super) fn lines(&self) -> usize {
         self.batch.lines().len()
     }
 
-    /// It failed, and `mark` is the next request's number.
-    pub(super) fn fail(&mut self, mark: u64, host: HostId) {
+    /// Notes a failure; `mark` is the next request's number.
+    pub(super) fn fail(&mut self, mark: u64, state: State) {
         self.failures = self.failures.saturating_add(1);
-        self.last_failed = Some(mark);
-        self.failed_at = Some(host);
+        if !matches!((self.state, state), (State::Rejected { .. }, State::Rejected { .. })) {
+            self.since = Some(mark);
+        }
+        self.state = state;
     }
 
-    /// The store does not take it as it is.
-    pub(super) fn reject(&mut self, mark: u64, host: HostId) {
-        self.fail(mark, host);
-        self.rejections = self.rejections.saturating_add(1);
-        self.first_rejected.get_or_insert(mark);
-    }
-
-    /// Some of its lines, with its history. They are copied: a part must not keep the bytes of the whole, which nobody
-    /// would count any more.
-    pub(super) fn part(&self, places: impl IntoIterator<Item = usize>) -> Self {
-        Self { batch: self.batch.select(places), ..*self }
+    /// Some of its lines, with its history. They are copied, since a part must not keep the bytes of the whole, which
+    /// are no longer counted.
+    pub(super) fn part(&self, lines: impl IntoIterator<Item = usize>) -> Self {
+        Self { batch: self.batch.select(lines), ..*self }
     }
 }

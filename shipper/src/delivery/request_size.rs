@@ -1,12 +1,12 @@
-//! How large a request may be, as far as the store has said. Sizes are those of bodies before compression.
+//! How large a request may be, learned from answers. Sizes are those of bodies before compression.
 //!
-//! A size that was refused halves what is allowed. What is taken near the bound raises it towards what was refused, by
-//! half of what is between; after [`FORGET_AFTER`] without a refusal twice as much is tried once, since whoever
-//! refused may have been changed.
+//! A refused size sets the bound to half of it. A request that is taken near the bound raises it halfway to the
+//! smallest refused size. After [`FORGET_AFTER`] without a refusal the bound is doubled, as the limit may have been
+//! raised.
 
 use std::time::Duration;
 
-/// A refusal is believed for so long.
+/// How long a refusal counts.
 const FORGET_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// The bound of a request's body.
@@ -20,24 +20,23 @@ struct Bound {
     allowed: usize,
     /// The smallest size that was refused.
     refused: usize,
-    /// When that was, or when more was allowed last without asking.
+    /// When that was, or when the bound was doubled last.
     since: Duration,
 }
 
 impl RequestSize {
-    /// What a request of several lines may have at most; `None` where nothing was ever refused.
+    /// Maximum size of a request of several lines; `None` while nothing was refused.
     pub(super) fn allowed(&self) -> Option<usize> {
         self.bound.as_ref().map(|bound| bound.allowed)
     }
 
     /// A request of this size was refused.
     pub(super) fn refuse(&mut self, size: usize, now: Duration) {
-        let allowed = self.allowed().unwrap_or(usize::MAX);
-        let refused = self.bound.as_ref().map_or(usize::MAX, |bound| bound.refused);
-        self.bound = Some(Bound { allowed: allowed.min(size / 2), refused: refused.min(size), since: now });
+        let bound = self.bound.get_or_insert(Bound { allowed: usize::MAX, refused: usize::MAX, since: now });
+        *bound = Bound { allowed: bound.allowed.min(size / 2), refused: bound.refused.min(size), since: now };
     }
 
-    /// A request of this size was taken, or at least not found too large.
+    /// A request of this size was not too large.
     pub(super) fn take(&mut self, size: usize, now: Duration) {
         let Some(bound) = &mut self.bound else { return };
         if size >= bound.refused {
@@ -61,7 +60,7 @@ impl RequestSize {
 mod tests {
     use super::*;
 
-    /// Sends as much as is allowed until nothing changes; how often it was refused.
+    /// Sends as much as is allowed until nothing changes; returns the number of refusals.
     fn settle(size: &mut RequestSize, limit: usize, now: Duration) -> usize {
         let mut refusals = 0;
         for _ in 0..50 {
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_gone_is_found_gone_in_time_and_one_that_is_not_costs_little() {
+    fn a_raised_limit_is_found_and_an_unchanged_one_costs_few_refusals() {
         let mut size = RequestSize::default();
         settle(&mut size, 300_000, Duration::ZERO);
         assert!(settle(&mut size, 300_000, FORGET_AFTER) <= 4);

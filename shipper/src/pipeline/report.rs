@@ -1,4 +1,4 @@
-//! What the pipeline tells of itself besides the ledger's books.
+//! State of the pipeline for metrics, the log and `/readyz`, apart from the ledger's counts.
 
 use crate::dead_letters::{self, DeadLetterCounts};
 use crate::delivery::hosts::HostReport;
@@ -7,7 +7,7 @@ use crate::document::Kind;
 use crate::files::FileReport;
 use crate::record::{Change, ChangeSet, Flaw};
 
-/// Lines by what they were when they came.
+/// Counts of lines by what they were when they were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindCounts {
     /// They met the contract.
@@ -20,32 +20,32 @@ pub struct KindCounts {
     pub changed: [u64; Change::ALL.len()],
 }
 
-/// What the pipeline tells of itself besides the ledger's books.
+/// State of the pipeline, apart from the ledger's counts.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Lines by what they were.
+    /// Counts of lines by what they were.
     pub kinds: KindCounts,
     /// Requests sent.
     pub requests: u64,
-    /// What went again.
+    /// Retries since the start.
     pub retries: RetryCounts,
     /// Why the store takes nothing, while that is so.
     pub delivery_error: Option<DeliveryError>,
-    /// What waits for indices that take no lines, whether or not others go on.
-    pub shut: Option<BlockedReport>,
+    /// Indices that take no lines, and how many lines wait for them.
+    pub blocked: Option<BlockedReport>,
     /// The store's hosts.
     pub hosts: Vec<HostReport>,
-    /// Bytes of all batches that are built or under way.
+    /// Bytes of all batches that are being built or delivered.
     pub in_flight_bytes: usize,
-    /// The files that are followed, and those that are not read.
+    /// Files that are followed, and those that are not read.
     pub files: FileReport,
-    /// What the disk said last, while it says no.
+    /// Why the state directory can't be written, while that is so.
     pub disk_error: Option<String>,
-    /// The dead letters at rest, and their bound; at it nothing is sent.
+    /// Dead letters and their limit, at which nothing is sent.
     pub dead_letters: DeadLetterCounts,
 }
 
-/// Why lines wait: the same word in the metrics, in the log and in what `/readyz` says.
+/// Why lines are pending, in the same words in metrics, log and `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
     /// One of a closed set: those of [`store::CauseKind`], [`dead_letters::CAUSE`] and `disk`.
@@ -55,28 +55,24 @@ pub struct Obstacle {
 }
 
 impl Report {
-    /// Why lines wait, while they do: all of them, or those of an index.
+    /// Why lines can't be delivered, while that is so: all of them, or those of an index.
     #[must_use]
     pub fn obstacle(&self) -> Option<Obstacle> {
         if self.dead_letters.is_full {
             return Some(Obstacle { cause: dead_letters::CAUSE, reason: self.dead_letters.no_room() });
         }
-        let of_store = |delivery_error: &DeliveryError, said: &str| Obstacle {
-            cause: delivery_error.cause.kind.as_str(),
-            reason: format!("{said}: {}", delivery_error.cause),
+        let of_store = |error: &DeliveryError, summary: &str| Obstacle {
+            cause: error.cause.kind.as_str(),
+            reason: format!("{summary}: {}", error.cause),
         };
-        match (&self.delivery_error, &self.disk_error, &self.shut) {
-            (Some(delivery_error), _, _) if delivery_error.refused => {
-                Some(of_store(delivery_error, "the store refuses writes"))
-            }
-            (Some(delivery_error), _, _) => Some(of_store(delivery_error, "the store does not answer")),
+        match (&self.delivery_error, &self.disk_error, &self.blocked) {
+            (Some(error), _, _) if error.refused => Some(of_store(error, "the store refuses writes")),
+            (Some(error), _, _) => Some(of_store(error, "the store does not answer")),
             (None, Some(error), _) => {
                 let reason = format!("the state directory can't be written: {error}");
                 Some(Obstacle { cause: "disk", reason })
             }
-            (None, None, Some(shut)) => {
-                Some(of_store(&shut.delivery_error, "others go on, but the store refuses some"))
-            }
+            (None, None, Some(blocked)) => Some(of_store(&blocked.delivery_error, "other indices take lines")),
             (None, None, None) => None,
         }
     }

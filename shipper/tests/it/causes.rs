@@ -136,7 +136,8 @@ fn each_cause_has_one_word_wherever_it_is_told() {
         assert_eq!(metric(&text, "shipper_delivery_paused"), 1.0, "{what}");
         until(&format!("{what} is logged as {word}"), || {
             let log = shipper.stderr();
-            let is_it = |line: &str| line.contains("lines wait: ") && line.contains(&format!("\"cause\":\"{word}\""));
+            let is_it =
+                |line: &str| line.contains("delivery paused") && line.contains(&format!("\"cause\":\"{word}\""));
             log.lines().any(is_it).then_some(())
         });
         if word != "dead_letters" {

@@ -90,7 +90,7 @@ fn lines_of_a_blocked_index_wait_and_others_are_stored(node: &Node) {
         assert_eq!(http::get(admin, "/readyz").status, 200);
     }
     let log = program.stderr();
-    assert!(log.lines().any(|line| line.contains("lines wait: ") && line.contains(&index)), "{log}");
+    assert!(log.lines().any(|line| line.contains("\"delivery paused\"") && line.contains(&index)), "{log}");
     assert_eq!(program.stop(), 0, "{}", program.stderr());
     verify(&node.engine().url, &bench.state());
     bench.assert_each_once(&node.engine(), written);
@@ -109,7 +109,7 @@ fn wait_until_only_blocked_lines_wait(admin: SocketAddr, read: u64, index: &str,
             && (may_be_paused || scrape.metric("shipper_delivery_paused", &[]) == 0.0)
             && scrape.metric("shipper_sink_error", &[("cause", "block")]) == 1.0
             && ready.status == 503
-            && ready.text().contains(&format!("no lines of {index}: "))
+            && ready.text().contains(&format!("index {index} is blocked: "))
             && ready.text().contains("[block]");
         if is_expected { Ok(scrape) } else { Err(format!("{} {scrape:?}", ready.text())) }
     });

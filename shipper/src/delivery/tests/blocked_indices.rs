@@ -1,6 +1,8 @@
 //! Indices that take no lines while others do.
 
 use super::*;
+use crate::delivery::backoff::Backoff;
+use crate::delivery::verdict::LineVerdict;
 
 fn block(index: &str) -> Disposition {
     let reason = format!("cluster_block_exception: index [{index}] blocked by: [FORBIDDEN/8/index write (api)];");
@@ -8,82 +10,78 @@ fn block(index: &str) -> Disposition {
 }
 
 /// A store that takes no lines of some indices.
-fn but_for(batch: &Batch, is_shut: impl Fn(&str) -> bool) -> Result<Vec<Disposition>, WriteError> {
-    let of = |place| match batch.index_name(place) {
-        index if is_shut(index) => block(index),
+fn stored_unless(batch: &Batch, is_blocked: impl Fn(&str) -> bool) -> Answer {
+    let disposition = |line| match batch.index_name(line) {
+        index if is_blocked(index) => block(index),
         _ => Disposition::Stored,
     };
-    Ok((0..batch.lines().len()).map(of).collect())
+    Ok((0..batch.lines().len()).map(disposition).collect())
 }
 
 const FIRST: &str = "app-logs-1970.01.01";
 const SECOND: &str = "app-logs-1970.01.02";
 
-/// A batch with lines of both.
+/// A batch for each of them.
 fn mixed(offset: u64) -> [Batch; 2] {
     [batch_of(0, offset..offset + 3), batch_of(1, offset + 3..offset + 6)]
 }
 
 #[test]
-fn an_index_that_is_shut_holds_up_no_other_and_is_asked_seldom() {
+fn a_blocked_index_holds_up_no_other_and_is_probed_seldom() {
     let mut delivery = Delivery::new(settings());
-    let sent_there = std::cell::Cell::new(0);
-    let store = |batch: &Batch, _: Duration| {
-        sent_there
-            .set(sent_there.get() + usize::from((0..batch.lines().len()).any(|at| batch.index_name(at) == SECOND)));
-        but_for(batch, |index| index == SECOND)
+    let mut sent = 0;
+    let mut store = |batch: &Batch, _: Duration| {
+        sent += usize::from((0..batch.lines().len()).any(|line| batch.index_name(line) == SECOND));
+        stored_unless(batch, |index| index == SECOND)
     };
-    let mut fates = Fates::default();
+    let mut outcomes = Outcomes::default();
     for second in 0..3_600 {
         for batch in mixed(second * 10) {
             delivery.offer(batch);
         }
-        let one = deliver(&mut delivery, seconds(second)..seconds(second + 1), false, store);
-        // None of the other index's lines waits for the next round.
+        let one = deliver(&mut delivery, seconds(second)..seconds(second + 1), false, &mut store);
+        // No line of the other index is left for the next round.
         assert_eq!((one.stored.len(), one.dead.len()), (3, 0), "{second}");
-        fates.stored.extend(one.stored);
+        outcomes.stored.extend(one.stored);
         assert!(delivery.hosts()[0].delivery_error.is_none() && delivery.waiting.is_empty());
     }
-    assert!(sent_there.get() < 2 * 3_600 / 15 + 20, "{}", sent_there.get());
-    let shut = delivery.shut().unwrap();
-    assert_eq!((shut.indices, shut.lines), (1, 3 * 3_600));
-    assert!(delivery.delivery_error().is_none(), "others go on");
-    assert!(shut.delivery_error.refused && shut.delivery_error.cause.kind == CauseKind::Block, "{shut:?}");
-    assert!(shut.delivery_error.cause.reason.starts_with(&format!("no lines of {SECOND}: cluster_block")), "{shut:?}");
+    assert!(sent < 2 * 3_600 / 15 + 20, "{sent}");
+    let blocked = delivery.blocked().unwrap();
+    assert_eq!((blocked.indices, blocked.lines), (1, 3 * 3_600));
+    assert!(delivery.delivery_error().is_none(), "the other index takes lines");
+    assert!(blocked.delivery_error.refused && blocked.delivery_error.cause.kind == CauseKind::Block, "{blocked:?}");
+    assert!(blocked.delivery_error.cause.reason.starts_with(&format!("index {SECOND} is blocked: cluster_block")));
 
-    let fates = deliver(&mut delivery, seconds(3_600)..seconds(3_700), false, |batch, _| stored(batch));
-    assert_eq!((fates.stored.len(), fates.dead.len()), (3 * 3_600, 0));
-    assert!(delivery.is_empty() && delivery.bytes() == 0 && delivery.shut().is_none());
+    let outcomes = deliver(&mut delivery, seconds(3_600)..seconds(3_700), false, |batch, _| stored(batch));
+    assert_eq!((outcomes.stored.len(), outcomes.dead.len()), (3 * 3_600, 0));
+    assert!(delivery.is_empty() && delivery.bytes() == 0 && delivery.blocked().is_none());
     assert!(delivery.delivery_error().is_none());
 }
 
 #[test]
-fn a_store_of_which_nothing_but_a_refusal_is_known_is_in_trouble() {
+fn delivery_is_paused_while_every_known_index_is_blocked() {
     let mut delivery = Delivery::new(settings());
     for batch in mixed(0) {
         delivery.offer(batch);
     }
-    let refuse = |batch: &Batch, _: Duration| but_for(batch, |index| index == SECOND);
+    let refuse = |batch: &Batch, _: Duration| stored_unless(batch, |index| index == SECOND);
     deliver(&mut delivery, seconds(0)..seconds(60), false, refuse);
     let delivery_error = delivery.delivery_error().unwrap();
     assert!(delivery_error.refused && delivery_error.cause.reason.contains(SECOND), "{delivery_error:?}");
     assert!(delivery.retries().refused >= 4, "{:?}", delivery.retries());
-    // It takes something else: not all is refused.
+    // It takes something else: not everything is refused.
     delivery.offer(batch_of(0, 10..11));
     deliver(&mut delivery, seconds(60)..seconds(61), false, refuse);
-    assert!(delivery.delivery_error().is_none() && delivery.shut().is_some());
-    // Then that index, too, is shut.
+    assert!(delivery.delivery_error().is_none() && delivery.blocked().is_some());
+    // Then that index is blocked, too.
     delivery.offer(batch_of(0, 11..12));
-    deliver(&mut delivery, seconds(61)..seconds(90), false, |batch, _| but_for(batch, |_| true));
+    deliver(&mut delivery, seconds(61)..seconds(90), false, |batch, _| stored_unless(batch, |_| true));
     let delivery_error = delivery.delivery_error().unwrap();
-    assert!(
-        delivery_error.cause.reason.starts_with(&format!("no lines of {FIRST} (and another index): ")),
-        "{delivery_error:?}"
-    );
+    assert!(delivery_error.cause.reason.starts_with(&format!("index {FIRST} (and another index) is blocked: ")));
 }
 
 #[test]
-fn lines_of_a_shut_index_are_taken_out_of_what_goes() {
+fn lines_of_a_blocked_index_are_held_back_from_requests() {
     let mut delivery = Delivery::new(settings());
     let mut builder = BatchBuilder::new("app-logs");
     for offset in 0..6 {
@@ -95,17 +93,17 @@ fn lines_of_a_shut_index_are_taken_out_of_what_goes() {
     let size = batch.body().len();
     delivery.offer(batch.clone());
     let request = delivery.next(Duration::ZERO).unwrap();
-    let answer = but_for(&request.batch, |index| index == SECOND);
+    let answer = stored_unless(&request.batch, |index| index == SECOND);
     let settled = delivery.answer(request.id, answer, Duration::ZERO, u64::MAX).unwrap();
     assert_eq!(settled.dispositions.iter().filter(|one| **one == Disposition::Stored).count(), 3);
     assert_eq!(delivery.bytes() * 2, size);
-    // The next one goes without them, and what is kept counts as in flight.
+    // The next request is sent without them, and lines that wait count as in flight.
     delivery.offer(batch);
     let request = delivery.next(Duration::ZERO).unwrap();
-    assert!((0..request.batch.lines().len()).all(|place| request.batch.index_name(place) == FIRST));
+    assert!((0..request.batch.lines().len()).all(|line| request.batch.index_name(line) == FIRST));
     assert_eq!((request.batch.lines().len(), delivery.bytes() * 2), (3, size * 3));
-    assert_eq!(delivery.shut().unwrap().lines, 6);
-    // One probe at a time, of one line.
+    assert_eq!(delivery.blocked().unwrap().lines, 6);
+    // Only one probe is in flight, with one line.
     let due = delivery.next_at().unwrap();
     let probe = delivery.next(due).unwrap();
     assert_eq!((probe.batch.lines().len(), probe.batch.index_name(0)), (1, SECOND));
@@ -113,88 +111,82 @@ fn lines_of_a_shut_index_are_taken_out_of_what_goes() {
 }
 
 #[test]
-fn of_many_shut_indices_few_are_asked_and_those_that_are_open_again_are_found() {
+fn many_blocked_indices_get_few_probes_and_those_that_open_are_found() {
     let mut delivery = Delivery::new(settings());
     let days = 300;
     for day in 0..days {
         delivery.offer(batch_of(day, day as u64 * 2..day as u64 * 2 + 2));
     }
-    let sent = std::cell::Cell::new(0);
+    let mut sent = 0;
     let last = batch_of(days - 1, 0..1).index_name(0).to_owned();
-    let count = |batch: &Batch, is_shut: &dyn Fn(&str) -> bool| {
-        sent.set(sent.get() + 1);
-        but_for(batch, is_shut)
-    };
-    deliver(&mut delivery, seconds(0)..seconds(3_600), false, |batch, _| count(batch, &|_| true));
-    assert_eq!(delivery.shut().unwrap().indices, days as usize);
-    assert!(sent.get() < days as usize + 32 * (2 * 3_600 / 15 + 20), "{}", sent.get());
-    // One of them is open again, then all.
-    let fates =
-        deliver(&mut delivery, seconds(3_600)..seconds(4_200), false, |batch, _| count(batch, &|name| name != last));
-    assert_eq!(fates.stored.len(), 2);
-    let fates = deliver(&mut delivery, seconds(4_200)..seconds(4_300), false, |batch, _| stored(batch));
-    assert_eq!(fates.stored.len(), 2 * (days as usize - 1));
-    assert!(delivery.is_empty() && delivery.bytes() == 0 && delivery.shut().is_none());
+    deliver(&mut delivery, seconds(0)..seconds(3_600), false, |batch, _| {
+        sent += 1;
+        stored_unless(batch, |_| true)
+    });
+    assert_eq!(delivery.blocked().unwrap().indices, days as usize);
+    assert!(sent < days as usize + 32 * (2 * 3_600 / 15 + 20), "{sent}");
+    // One of them opens, then all.
+    let store = |batch: &Batch, _: Duration| stored_unless(batch, |name| name != last);
+    let outcomes = deliver(&mut delivery, seconds(3_600)..seconds(4_200), false, store);
+    assert_eq!(outcomes.stored.len(), 2);
+    let outcomes = deliver(&mut delivery, seconds(4_200)..seconds(4_300), false, |batch, _| stored(batch));
+    assert_eq!(outcomes.stored.len(), 2 * (days as usize - 1));
+    assert!(delivery.is_empty() && delivery.bytes() == 0 && delivery.blocked().is_none());
 }
 
 #[test]
-fn a_probe_without_a_word_on_its_index_loses_nothing_and_tells_nothing() {
+fn a_probe_whose_answer_says_nothing_about_its_index_loses_nothing() {
     for lines in [1, 2] {
-        for answer in [
-            || unavailable(0),
-            || unavailable(500),
-            || Err(WriteError::Refused(cause(403))),
-            || Err(WriteError::Rejected(cause(400))),
-            || Err(WriteError::TooLarge(cause(413))),
-            || Ok(vec![Disposition::Retry(cause(429))]),
-            || Ok(vec![Disposition::Retry(cause(500))]),
-            || Ok(Vec::new()),
-        ] {
+        for answer in [whole(0), whole(500), whole(401), whole(400), whole(413), each([429]), each([500]), each([])] {
             let mut delivery = Delivery::new(settings());
             delivery.offer(batch_of(1, 0..lines));
-            let refuse = |batch: &Batch, _: Duration| but_for(batch, |_| true);
+            let refuse = |batch: &Batch, _: Duration| stored_unless(batch, |_| true);
             deliver(&mut delivery, seconds(0)..seconds(10), false, refuse);
             let due = delivery.next_at().unwrap().max(seconds(10));
             let probe = delivery.next(due).unwrap();
             assert!(
-                delivery
-                    .answer(probe.id, answer(), due, u64::MAX)
-                    .is_none_or(|settled| settled.batch.lines().len() == 1)
+                delivery.answer(probe.id, answer, due, u64::MAX).is_none_or(|settled| settled.batch.lines().len() == 1)
             );
             assert!(!delivery.is_empty());
             deliver(&mut delivery, due..due + seconds(60), false, refuse);
-            assert_eq!(delivery.shut().unwrap().indices, 1);
-            let fates = deliver(&mut delivery, due + seconds(60)..due + seconds(200), false, |batch, _| stored(batch));
-            assert_eq!((fates.stored.len() as u64, fates.dead.len()), (lines, 0));
-            assert!(delivery.is_empty() && delivery.bytes() == 0 && delivery.shut().is_none());
+            assert_eq!(delivery.blocked().unwrap().indices, 1);
+            let outcomes =
+                deliver(&mut delivery, due + seconds(60)..due + seconds(200), false, |batch, _| stored(batch));
+            assert_eq!((outcomes.stored.len() as u64, outcomes.dead.len()), (lines, 0));
+            assert!(delivery.is_empty() && delivery.bytes() == 0 && delivery.blocked().is_none());
         }
     }
 }
 
+fn backoff(now: Duration) -> Backoff {
+    Backoff { min: seconds(1), max: seconds(30), now, random: u64::MAX }
+}
+
 #[test]
-fn after_a_rest_each_shut_index_is_asked_again() {
-    let mut shut = BlockedIndices::new(Backoff { min: seconds(1), max: seconds(30) });
+fn after_a_backoff_each_blocked_index_is_probed_again() {
+    let mut blocked = BlockedIndices::default();
     for name in [FIRST, SECOND] {
-        shut.shut(name, cause(403), 0, Duration::ZERO, u64::MAX);
-        assert!(shut.keep(name, InFlight::new(batch(0..3))).is_none());
+        blocked.block(name, cause(403), 0, backoff(Duration::ZERO));
+        assert!(blocked.keep(name, InFlight::new(batch(0..3), 0)).is_none());
     }
-    let mut now = shut.probe_at().unwrap();
-    for rest in 0..3 {
-        for _ in [FIRST, SECOND] {
-            let (name, line) = shut.take_probe(now).unwrap_or_else(|| panic!("after rest {rest} only one was asked"));
-            assert!(shut.keep(&name, line).is_none());
-            shut.judge(&name, crate::delivery::blocked_indices::Probed::Refused(cause(403)), now, u64::MAX);
+    let mut now = blocked.probe_at().unwrap();
+    for round in 0..3 {
+        for id in [0, 1].map(InFlightId) {
+            let (name, line) = blocked.take_probe(now).unwrap_or_else(|| panic!("round {round}: only one was probed"));
+            assert!(blocked.keep(&name, line).is_none());
+            blocked.sent_probe(id, name);
+            assert!(blocked.probe_answered(id, LineVerdict::Block, backoff(now)).is_empty());
         }
-        assert!(shut.probe_at().is_some_and(|at| at > now), "rest {rest}");
-        now = shut.probe_at().unwrap();
+        assert!(blocked.probe_at().is_some_and(|at| at > now), "round {round}");
+        now = blocked.probe_at().unwrap();
     }
 }
 
 #[test]
-fn the_cause_of_a_shut_index_is_the_last_one() {
-    let mut shut = BlockedIndices::new(Backoff { min: seconds(1), max: seconds(30) });
+fn the_cause_of_a_blocked_index_is_the_last_one() {
+    let mut blocked = BlockedIndices::default();
     for reason in ["closed", "read-only"] {
-        shut.shut(FIRST, Cause::new(403, reason), 0, Duration::ZERO, 0);
+        blocked.block(FIRST, Cause::new(403, reason), 0, backoff(Duration::ZERO));
     }
-    assert!(shut.report().is_some_and(|shut| shut.delivery_error.cause.reason.ends_with("read-only")));
+    assert!(blocked.report().is_some_and(|blocked| blocked.delivery_error.cause.reason.ends_with("read-only")));
 }

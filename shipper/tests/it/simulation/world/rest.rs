@@ -119,15 +119,18 @@ impl World {
             self.now.elapsed += Duration::from_millis(100);
             let (counts, report) = (process.counts(), process.pipeline.report());
             assert!(counts.is_balanced(), "{counts:?}");
-            let shut = report.shut.as_ref().map_or(0, |shut| shut.lines as u64);
-            assert!(shut <= counts.pending, "{counts:?} {report:?}");
+            let blocked = report.blocked.as_ref().map_or(0, |blocked| blocked.lines as u64);
+            assert!(blocked <= counts.pending, "{counts:?} {report:?}");
             let is_full = process.pipeline.bytes_in_flight() >= self.plan.pipeline.in_flight_max_bytes;
-            if self.now.elapsed > begun + SETTLE && (counts.pending == shut || is_full && shut > 0) {
+            if self.now.elapsed > begun + SETTLE && (counts.pending == blocked || is_full && blocked > 0) {
                 let told = report.obstacle().map(|obstacle| obstacle.cause);
-                assert!(shut == 0 || matches!(told, Some("block" | "shard_limit")), "{report:?}");
+                assert!(blocked == 0 || matches!(told, Some("block" | "shard_limit")), "{report:?}");
                 return;
             }
-            assert!(self.now.elapsed < begun + REST_WITHIN, "others wait behind a shut index: {counts:?} {report:?}");
+            assert!(
+                self.now.elapsed < begun + REST_WITHIN,
+                "others wait behind a blocked index: {counts:?} {report:?}"
+            );
         }
     }
 
