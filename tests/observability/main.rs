@@ -4,7 +4,6 @@
 
 mod contract_files;
 mod faults;
-mod place;
 mod rig;
 mod side;
 mod site;
@@ -44,6 +43,7 @@ mod test_plain_words;
 mod test_request_id;
 mod test_revocation;
 mod test_routes;
+mod test_store;
 mod test_store_file;
 mod test_story;
 mod test_streams;

@@ -5,18 +5,18 @@ use observability_tests::program::Start;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::place::{Place, mark};
+use crate::test_store::{TestStore, unique_name};
 
 /// One of several separate stores.
 pub(crate) struct Side {
-    pub(crate) place: Place,
+    pub(crate) store: TestStore,
     /// Prefix of its indices in an engine.
     pub(crate) index_prefix: String,
 }
 
 impl Side {
-    pub(crate) fn of(place: Place) -> Self {
-        Self { place, index_prefix: mark("side") }
+    pub(crate) fn of(store: TestStore) -> Self {
+        Self { store, index_prefix: unique_name("side") }
     }
 
     /// Ships lines to this store from a new file.
@@ -30,14 +30,14 @@ impl Side {
 
     /// Copies all lines of the other store, with the same ids and order.
     pub(crate) fn copy_from(&self, other: &Self) {
-        match (&self.place, &other.place) {
-            (Place::Embedded(to), Place::Embedded(from)) => {
+        match (&self.store, &other.store) {
+            (TestStore::Embedded(to), TestStore::Embedded(from)) => {
                 for entry in std::fs::read_dir(from.path()).unwrap() {
                     let entry = entry.unwrap();
                     std::fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
                 }
             }
-            (Place::Engine(engine, _), Place::Engine(..)) => self.copy_documents(engine, &other.index_prefix),
+            (TestStore::Engine(engine, _), TestStore::Engine(..)) => self.copy_documents(engine, &other.index_prefix),
             _ => panic!("stores of different kinds cannot be copied"),
         }
     }
@@ -57,14 +57,14 @@ impl Side {
     }
 
     fn shipper(&self, subcommand: &str, folder: &TempDir) -> Start {
-        let shipper = self.place.shipper(subcommand, &folder.path().join("state"));
+        let shipper = self.store.shipper(subcommand, &folder.path().join("state"));
         shipper.args(["--index-prefix", &self.index_prefix])
     }
 }
 
 impl Drop for Side {
     fn drop(&mut self) {
-        if let Place::Engine(engine, _) = &self.place {
+        if let TestStore::Engine(engine, _) = &self.store {
             engine.remove_indices_of(&self.index_prefix);
         }
     }

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::place::{Place, mark};
 use crate::test_access::{TOKEN_OF_ALL, TokensFile};
+use crate::test_store::{TestStore, unique_name};
 
 /// Number of successful requests of the shop.
 const GOOD: u32 = 20;
@@ -27,7 +27,7 @@ pub(crate) struct Site {
     /// The log explorer.
     pub(crate) backend: Program,
     file: PathBuf,
-    place: Place,
+    store: TestStore,
     /// Prefix of the indices in an engine, which keeps lines of other tests out of the screenshots.
     index_prefix: String,
     _shipper: Program,
@@ -36,7 +36,7 @@ pub(crate) struct Site {
 
 /// Builder of a [`Site`].
 pub(crate) struct Plan<'a> {
-    place: Place,
+    store: TestStore,
     lines: Vec<String>,
     tokens: Option<&'a TokensFile>,
     /// Address at which the log explorer, but not the shipper, reaches the engine.
@@ -48,9 +48,9 @@ pub(crate) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// The shop's lines in this store.
-    pub(crate) fn shop(place: Place) -> Self {
+    pub(crate) fn shop(store: TestStore) -> Self {
         let (tokens, engine, public_url) = (None, None, None);
-        Self { place, lines: shop(), tokens, engine, knows_dead_letters: true, docker: false, public_url }
+        Self { store, lines: shop(), tokens, engine, knows_dead_letters: true, docker: false, public_url }
     }
 
     /// Starts without lines.
@@ -99,18 +99,18 @@ impl<'a> Plan<'a> {
     #[track_caller]
     pub(crate) fn start_with(self, shop_lines: usize) -> Site {
         let folder = tempfile::tempdir().unwrap();
-        let index_prefix = mark("site");
+        let index_prefix = unique_name("site");
         let file = folder.path().join("shop.log");
         std::fs::write(&file, self.lines.concat()).unwrap();
         let (admin, address, state) = (port::free_address(), port::free_address(), folder.path().join("state"));
-        let mut shipper = self.place.shipper("run", &state).arg("--file").arg(&file);
+        let mut shipper = self.store.shipper("run", &state).arg("--file").arg(&file);
         shipper = shipper.args(["--admin-listen", &admin.to_string(), "--scan-interval-ms", "100"]);
         shipper = shipper.args(["--index-prefix", &index_prefix]);
         if self.docker {
             shipper = shipper.args(["--format", "docker"]);
         }
         let shipper = shipper.start_healthy(admin);
-        let target = self.engine.map_or_else(|| self.place.target(), |engine| format!("http://{engine}"));
+        let target = self.engine.map_or_else(|| self.store.target(), |engine| format!("http://{engine}"));
         let mut backend = Start::program("backend").env("LISTEN", address.to_string()).env("STORE", target);
         backend = backend.env("STORE_INDEX_PREFIX", &index_prefix);
         if let Some(tokens) = self.tokens {
@@ -123,7 +123,7 @@ impl<'a> Plan<'a> {
             backend = backend.env("SHIPPER_STATE_DIR", state);
         }
         let backend = backend.start_healthy(address);
-        let site = Site { address, backend, file, place: self.place, index_prefix, _shipper: shipper, _folder: folder };
+        let site = Site { address, backend, file, store: self.store, index_prefix, _shipper: shipper, _folder: folder };
         site.wait_for("shop", shop_lines);
         site
     }
@@ -133,12 +133,12 @@ impl Site {
     /// Starts a site with the shop's lines in an embedded store.
     #[track_caller]
     pub(crate) fn start() -> Self {
-        Plan::shop(Place::embedded()).start()
+        Plan::shop(TestStore::embedded()).start()
     }
 
     /// Whether the store is the embedded one.
     pub(crate) fn is_embedded(&self) -> bool {
-        matches!(self.place, Place::Embedded(_))
+        matches!(self.store, TestStore::Embedded(_))
     }
 
     /// Opens a desktop browser without a page.
@@ -189,8 +189,8 @@ impl Site {
     /// Deletes a line of a request from the store.
     #[track_caller]
     pub(crate) fn remove(&self, request_id: &str, message: &str) {
-        match &self.place {
-            Place::Engine(engine, _) => {
+        match &self.store {
+            TestStore::Engine(engine, _) => {
                 let query = json!({ "bool": { "filter": [
                     { "term": { "request_id": request_id } }, { "match_phrase": { "message": message } }] } });
                 let hits = engine.search_in(&self.index_prefix, &query);
@@ -199,8 +199,8 @@ impl Site {
                 let path = format!("/{index}/_doc/{id}?refresh=true");
                 assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
             }
-            Place::Embedded(_) => {
-                let store = self.place.target();
+            TestStore::Embedded(_) => {
+                let store = self.store.target();
                 let store = rusqlite::Connection::open(store.strip_prefix("sqlite:").unwrap()).unwrap();
                 store.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
                 let sql = "DELETE FROM logs WHERE id IN (SELECT id FROM lines WHERE request_id = ?1 AND message = ?2)";
@@ -212,7 +212,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        if let Place::Engine(engine, _) = &self.place {
+        if let TestStore::Engine(engine, _) = &self.store {
             engine.remove_indices_of(&self.index_prefix);
         }
     }

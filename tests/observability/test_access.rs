@@ -8,8 +8,8 @@ use observability_tests::program::Start;
 use observability_tests::{port, wait};
 use tempfile::TempDir;
 
-use crate::place::Place;
 use crate::rig::Backend;
+use crate::test_store::TestStore;
 
 pub(crate) const TOKEN_OF_ALL: &str = "a-token-that-sees-everything";
 pub(crate) const TOKEN_OF_A: &str = "a-token-of-project-a-alone";
@@ -59,7 +59,7 @@ pub(crate) fn log_in(address: SocketAddr, token: &str, headers: &[(&str, &[u8])]
 
 #[test]
 fn without_tokens_what_callers_invent_leaves_projects_with_lines_their_label_sets() {
-    let place = Place::embedded();
+    let store = TestStore::embedded();
     let state = tempfile::tempdir().unwrap();
     let lines = state.path().join("lines");
     let line = |service: &str, project: &str| {
@@ -70,9 +70,9 @@ fn without_tokens_what_callers_invent_leaves_projects_with_lines_their_label_set
     let text =
         [line("shop", "real"), line("backend", "own"), line("backend", "both"), line("shop", "both")].join("\n") + "\n";
     std::fs::write(&lines, text).unwrap();
-    let shipped = place.shipper("run", &state.path().join("state"));
+    let shipped = store.shipper("run", &state.path().join("state"));
     assert!(shipped.args(["--until-idle", "--file", lines.to_str().unwrap()]).start().wait().success());
-    let backend = Backend::start(&[("STORE", &place.target()), ("METRICS_LABEL_SETS", "64"), ("RUST_LOG", "warn")]);
+    let backend = Backend::start(&[("STORE", &store.target()), ("METRICS_LABEL_SETS", "64"), ("RUST_LOG", "warn")]);
     for n in 0..200 {
         let invented = format!("invented-{n}");
         backend.get_with("/api/facets", &[("X-Project-Id", &invented)]);

@@ -8,7 +8,9 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{port, wait};
 use serde_json::{Value, json};
 
-use crate::place::{Place, assert_accounting_holds, assert_each_once, lines_with_outcome, mark, record, stored_lines};
+use crate::test_store::{
+    TestStore, assert_accounting_holds, assert_each_once, lines_with_outcome, record, stored_lines, unique_name,
+};
 
 /// Top-level keys that some engine version reserves for itself.
 const OWN_KEYS: [&str; 24] = [
@@ -39,8 +41,8 @@ const OWN_KEYS: [&str; 24] = [
 ];
 
 /// Writes malformed lines among valid ones: the valid ones are stored, and each malformed one has its outcome.
-fn malformed_lines_do_not_affect_others(place: &Place) {
-    let project = mark("bad");
+fn malformed_lines_do_not_affect_others(store: &TestStore) {
+    let project = unique_name("bad");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.log");
     let good = |n| record(&project, n).into_bytes();
@@ -64,7 +66,7 @@ fn malformed_lines_do_not_affect_others(place: &Place) {
     std::fs::write(&file, lines).unwrap();
 
     let admin = port::free_address();
-    let mut shipper = place
+    let mut shipper = store
         .shipper("run", &folder.path().join("state"))
         .args(["--admin-listen", &admin.to_string(), "--file"])
         .arg(&file)
@@ -77,28 +79,28 @@ fn malformed_lines_do_not_affect_others(place: &Place) {
     assert_accounting_holds(&scrape);
     assert_eq!(lines_with_outcome(&scrape, "dropped"), 0.0);
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
-    assert_each_once(&stored_lines(place, &project), 11);
+    assert_each_once(&stored_lines(store, &project), 11);
 }
 
 #[test]
 fn malformed_lines_do_not_affect_others_in_an_engine() {
-    malformed_lines_do_not_affect_others(&Place::engine());
+    malformed_lines_do_not_affect_others(&TestStore::engine());
 }
 
 #[test]
 fn malformed_lines_do_not_affect_others_in_an_engine_without_processors() {
-    malformed_lines_do_not_affect_others(&Place::bare_engine());
+    malformed_lines_do_not_affect_others(&TestStore::bare_engine());
 }
 
 #[test]
 fn malformed_lines_do_not_affect_others_in_the_embedded_store() {
-    malformed_lines_do_not_affect_others(&Place::embedded());
+    malformed_lines_do_not_affect_others(&TestStore::embedded());
 }
 
 /// A key that an engine reserves must not make a line look stored, keep it pending or change its content.
-fn lines_with_an_engines_own_keys_are_stored(place: &Place, engine: &Engine) {
+fn lines_with_an_engines_own_keys_are_stored(store: &TestStore, engine: &Engine) {
     const VALUES: [&str; 4] = ["4", "\"4\"", "{\"a\":1}", "null"];
-    let service = mark("own-keys");
+    let service = unique_name("own-keys");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.log");
     let mut lines = Vec::new();
@@ -109,7 +111,7 @@ fn lines_with_an_engines_own_keys_are_stored(place: &Place, engine: &Engine) {
         }
     }
     std::fs::write(&file, lines.join("\n") + "\n").unwrap();
-    let shipper = place.shipper("run", &folder.path().join("state"));
+    let shipper = store.shipper("run", &folder.path().join("state"));
     let mut shipper = shipper.args(["--until-idle", "--file"]).arg(&file).start();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
 
@@ -132,12 +134,12 @@ fn lines_with_an_engines_own_keys_are_stored(place: &Place, engine: &Engine) {
 
 #[test]
 fn lines_with_an_engines_own_keys_are_stored_through_the_pipeline() {
-    lines_with_an_engines_own_keys_are_stored(&Place::engine(), &Engine::with_processors());
+    lines_with_an_engines_own_keys_are_stored(&TestStore::engine(), &Engine::with_processors());
 }
 
 #[test]
 fn lines_with_an_engines_own_keys_are_stored_by_an_engine_without_processors() {
-    lines_with_an_engines_own_keys_are_stored(&Place::bare_engine(), &Engine::bare());
+    lines_with_an_engines_own_keys_are_stored(&TestStore::bare_engine(), &Engine::bare());
 }
 
 /// Unusual keys: those that engines are known to reject, and combinations of their parts.
@@ -183,8 +185,8 @@ fn strange_keys() -> Vec<String> {
 }
 
 /// Every object is stored completely, whatever its keys are, at the top level and below.
-fn lines_with_strange_keys_are_stored(place: &Place) {
-    let project = mark("keys");
+fn lines_with_strange_keys_are_stored(store: &TestStore) {
+    let project = unique_name("keys");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.log");
     let mut lines = Vec::new();
@@ -208,11 +210,11 @@ fn lines_with_strange_keys_are_stored(place: &Place) {
     }
     std::fs::write(&file, lines.join("\n") + "\n").unwrap();
     let state = folder.path().join("state");
-    let shipper = place.shipper("run", &state);
+    let shipper = store.shipper("run", &state);
     let mut shipper = shipper.args(["--until-idle", "--file"]).arg(&file).start();
     let code = shipper.exit_code();
     assert_eq!((code, dead_letters(&state).as_str()), (0, ""), "{}", shipper.stderr());
-    let stored = stored_lines(place, &project);
+    let stored = stored_lines(store, &project);
     assert_each_once(&stored, lines.len());
     for document in stored {
         let (form, key, value) = &own[usize::try_from(document["n"].as_u64().unwrap()).unwrap()];
@@ -236,17 +238,17 @@ fn lines_with_strange_keys_are_stored(place: &Place) {
 
 #[test]
 fn lines_with_strange_keys_are_stored_through_the_pipeline() {
-    lines_with_strange_keys_are_stored(&Place::engine());
+    lines_with_strange_keys_are_stored(&TestStore::engine());
 }
 
 #[test]
 fn lines_with_strange_keys_are_stored_by_an_engine_without_processors() {
-    lines_with_strange_keys_are_stored(&Place::bare_engine());
+    lines_with_strange_keys_are_stored(&TestStore::bare_engine());
 }
 
 #[test]
 fn lines_with_strange_keys_are_stored_in_the_embedded_store() {
-    lines_with_strange_keys_are_stored(&Place::embedded());
+    lines_with_strange_keys_are_stored(&TestStore::embedded());
 }
 
 /// Lines that are JSON or almost JSON and that a careless parser would mishandle.
@@ -310,8 +312,8 @@ fn dead_letters(state: &Path) -> String {
 }
 
 /// Each strange line is stored in some form or dead-lettered with the engine's reason. All other lines are stored.
-fn strange_lines_are_stored(place: &Place) {
-    let project = mark("strange");
+fn strange_lines_are_stored(store: &TestStore) {
+    let project = unique_name("strange");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.log");
     let strange = strange_lines();
@@ -321,7 +323,7 @@ fn strange_lines_are_stored(place: &Place) {
     }
     std::fs::write(&file, bytes).unwrap();
     let admin = port::free_address();
-    let mut shipper = place
+    let mut shipper = store
         .shipper("run", &folder.path().join("state"))
         .args(["--admin-listen", &admin.to_string(), "--file"])
         .arg(&file)
@@ -337,12 +339,12 @@ fn strange_lines_are_stored(place: &Place) {
     let letters = dead_letters(&folder.path().join("state"));
     let too_deep = letters.lines().filter(|letter| letter.contains("depth of the nested array")).count();
     assert_eq!(letters.lines().count(), too_deep, "{letters}");
-    assert!(too_deep == 0 || too_deep == 1 && matches!(place, Place::Engine(_, true)), "{letters}");
+    assert!(too_deep == 0 || too_deep == 1 && matches!(store, TestStore::Engine(_, true)), "{letters}");
     assert_eq!(lines_with_outcome(&scrape, "dead_lettered"), too_deep as f64);
     assert_eq!(lines_with_outcome(&scrape, "stored"), (lines - too_deep) as f64, "{}", shipper.stderr());
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
-    assert_each_once(&stored_lines(place, &project), strange.len());
-    if let Place::Engine(engine, _) = place {
+    assert_each_once(&stored_lines(store, &project), strange.len());
+    if let TestStore::Engine(engine, _) = store {
         for (index, mapping) in engine.get("/app-logs-*/_mapping").as_object().unwrap() {
             let fields = mapping["mappings"]["properties"].as_object().unwrap();
             assert!(fields.len() < 100 && !fields.keys().any(|name| name.starts_with("f1")), "{index}: {mapping}");
@@ -352,17 +354,17 @@ fn strange_lines_are_stored(place: &Place) {
 
 #[test]
 fn strange_lines_are_stored_through_the_pipeline() {
-    strange_lines_are_stored(&Place::engine());
+    strange_lines_are_stored(&TestStore::engine());
 }
 
 #[test]
 fn strange_lines_are_stored_by_an_engine_without_processors() {
-    strange_lines_are_stored(&Place::bare_engine());
+    strange_lines_are_stored(&TestStore::bare_engine());
 }
 
 #[test]
 fn strange_lines_are_stored_in_the_embedded_store() {
-    strange_lines_are_stored(&Place::embedded());
+    strange_lines_are_stored(&TestStore::embedded());
 }
 
 /// A line of 1 GiB is truncated and stored in bounded memory, and the lines around it are stored.
@@ -371,8 +373,8 @@ fn a_line_of_one_gib_is_truncated_in_bounded_memory() {
     const LINE_BYTES: u64 = 1 << 30;
     /// Two batches, a line at its limit with NULs of six bytes each in JSON, and the program itself.
     const MEMORY_MAX_KIB: u64 = 96 * 1024;
-    let place = Place::embedded();
-    let project = mark("gib");
+    let store = TestStore::embedded();
+    let project = unique_name("gib");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.log");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -383,7 +385,7 @@ fn a_line_of_one_gib_is_truncated_in_bounded_memory() {
     file.seek(SeekFrom::Start(start + LINE_BYTES)).unwrap();
     file.write_all(format!("\n{}\n", record(&project, 1)).as_bytes()).unwrap();
     let admin = port::free_address();
-    let mut shipper = place
+    let mut shipper = store
         .shipper("run", &folder.path().join("state"))
         .args(["--admin-listen", &admin.to_string(), "--file"])
         .arg(&path)
@@ -400,15 +402,15 @@ fn a_line_of_one_gib_is_truncated_in_bounded_memory() {
     eprintln!("a line of {LINE_BYTES} bytes: {} MiB resident at most", peak_kib / 1024);
     assert!(peak_kib <= MEMORY_MAX_KIB, "{peak_kib} KiB");
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
-    assert_each_once(&stored_lines(&place, &project), 2);
+    assert_each_once(&stored_lines(&store, &project), 2);
 }
 
 /// A writer that continues at its old offset after a truncation leaves a hole. The line after the hole is complete.
 #[test]
 fn a_hole_of_one_gib_hides_no_line() {
     const HOLE_BYTES: u64 = 1 << 30;
-    let place = Place::embedded();
-    let project = mark("hole");
+    let store = TestStore::embedded();
+    let project = unique_name("hole");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.log");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -416,7 +418,7 @@ fn a_hole_of_one_gib_hides_no_line() {
     file.write_all(format!("{}\n{}\n\0\0\n", record(&project, 0), record(&project, 1)).as_bytes()).unwrap();
     let admin = port::free_address();
     let state = folder.path().join("state");
-    let mut shipper = place
+    let mut shipper = store
         .shipper("run", &state)
         .args(["--admin-listen", &admin.to_string(), "--file"])
         .arg(&path)
@@ -428,12 +430,12 @@ fn a_hole_of_one_gib_hides_no_line() {
     assert_accounting_holds(&scrape);
     assert_eq!(scrape.metric("shipper_lines_changed_total", &[("change", "leading_nuls")]), 2.0);
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
-    let lines = stored_lines(&place, &project);
+    let lines = stored_lines(&store, &project);
     assert_each_once(&lines, 2);
     let first = lines.iter().find(|line| line["n"] == 0).unwrap();
     let length = HOLE_BYTES + record(&project, 0).len() as u64 + 1;
     assert_eq!((&first["origin"]["offset"], &first["origin"]["length"]), (&json!(0), &json!(length)));
     assert_eq!(first["origin"]["changed"], json!(["leading_nuls"]));
-    let mut verify = place.shipper("verify", &state).args(["--file"]).arg(&path).start();
+    let mut verify = store.shipper("verify", &state).args(["--file"]).arg(&path).start();
     assert_eq!(verify.exit_code(), 0, "{}", verify.stderr());
 }

@@ -8,7 +8,7 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{http, port, wait};
 use serde_json::{Value, json};
 
-use crate::place::{Place, assert_accounting_holds, lines_with_outcome, mark, stored_lines};
+use crate::test_store::{TestStore, assert_accounting_holds, lines_with_outcome, stored_lines, unique_name};
 use crate::test_verify::run;
 
 /// Number of lines. The engine rejects every second one.
@@ -18,7 +18,7 @@ const LINES: usize = 400;
 const ROOM: [&str; 6] = ["--dead-letters-max-bytes", "40000", "--line-max-bytes", "2048", "--batch-max-lines", "20"];
 
 /// Makes an index reject unknown fields.
-fn refuse_unknown_fields(place: &Place, engine: &Engine, state: &Path, day: &str) -> String {
+fn refuse_unknown_fields(place: &TestStore, engine: &Engine, state: &Path, day: &str) -> String {
     let index = format!("/app-logs-{}", day.replace('-', "."));
     engine.request("DELETE", &index, &Value::Null);
     // install the template before creating the index
@@ -28,7 +28,7 @@ fn refuse_unknown_fields(place: &Place, engine: &Engine, state: &Path, day: &str
 }
 
 /// Ships until there is no space for another dead letter, and checks how that is reported.
-fn ship_until_there_is_no_room(place: &Place, state: &Path, file: &Path) {
+fn ship_until_there_is_no_room(place: &TestStore, state: &Path, file: &Path) {
     let admin = port::free_address();
     let mut shipper = place
         .shipper("run", state)
@@ -57,8 +57,8 @@ fn ship_until_there_is_no_room(place: &Place, state: &Path, file: &Path) {
     assert!(told.len() == 1 && told[0].contains("\"cause\":\"dead_letters\""), "{told:#?}");
 }
 
-fn delivery_stops_at_the_limit_until_there_is_room(place: &Place, engine: &Engine, day: &str) {
-    let project = mark("full");
+fn delivery_stops_at_the_limit_until_there_is_room(place: &TestStore, engine: &Engine, day: &str) {
+    let project = unique_name("full");
     let folder = tempfile::tempdir().unwrap();
     let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
     let index = refuse_unknown_fields(place, engine, &state, day);
@@ -124,10 +124,10 @@ fn delivery_stops_at_the_limit_until_there_is_room(place: &Place, engine: &Engin
 
 #[test]
 fn delivery_stops_at_the_limit_until_there_is_room_through_the_pipeline() {
-    delivery_stops_at_the_limit_until_there_is_room(&Place::engine(), &Engine::with_processors(), "2011-05-03");
+    delivery_stops_at_the_limit_until_there_is_room(&TestStore::engine(), &Engine::with_processors(), "2011-05-03");
 }
 
 #[test]
 fn delivery_stops_at_the_limit_until_there_is_room_without_processors() {
-    delivery_stops_at_the_limit_until_there_is_room(&Place::bare_engine(), &Engine::bare(), "2011-05-04");
+    delivery_stops_at_the_limit_until_there_is_room(&TestStore::bare_engine(), &Engine::bare(), "2011-05-04");
 }

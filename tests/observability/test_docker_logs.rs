@@ -9,7 +9,7 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{port, wait};
 use serde_json::{Value, json};
 
-use crate::place::{Place, assert_accounting_holds, assert_each_once, mark, record, stored_lines};
+use crate::test_store::{TestStore, assert_accounting_holds, assert_each_once, record, stored_lines, unique_name};
 use crate::test_verify::run;
 
 /// Maximum size of a log entry; Docker splits longer lines.
@@ -47,8 +47,8 @@ impl Container<'_> {
     }
 }
 
-fn lines_of_selected_containers_are_stored(place: &Place) {
-    let project = mark("docker");
+fn lines_of_selected_containers_are_stored(place: &TestStore) {
+    let project = unique_name("docker");
     let folder = tempfile::tempdir().unwrap();
     let containers = folder.path().join("containers");
     let container = |letter: &str, service| Container { folder: &containers, id: letter.repeat(64), service };
@@ -113,7 +113,7 @@ fn lines_of_selected_containers_are_stored(place: &Place) {
 }
 
 /// Verifies rotated files, each of which ends with output that is not a record: what the container wrote to stderr.
-fn lines_of_rotated_files_are_verified(place: &Place, state: &Path, project: &str) {
+fn lines_of_rotated_files_are_verified(place: &TestStore, state: &Path, project: &str) {
     let options = ["--format", "docker", "--docker-label", "com.docker.compose.service=shop"];
     let verify = |more: &[&str]| {
         let (code, said) = run(place, "verify", state, &[&options[..], more, &["--json"]].concat());
@@ -132,7 +132,7 @@ fn lines_of_rotated_files_are_verified(place: &Place, state: &Path, project: &st
     assert_eq!((&report["lines"]["lines"], &report["lines"]["stored"]), (&72.into(), &72.into()), "{report:#}");
     assert!(report["sums"]["skipped_bytes"].as_u64().unwrap() > 0, "{report:#}");
 
-    let Place::Engine(engine, _) = place else { return };
+    let TestStore::Engine(engine, _) = place else { return };
     // a line of a rotated file
     let hit = &engine.search(&json!({ "bool": { "filter": [
         { "term": { "project_id": project } }, { "match": { "message": { "query": "line 65", "operator": "and" } } },
@@ -149,10 +149,10 @@ fn lines_of_rotated_files_are_verified(place: &Place, state: &Path, project: &st
 
 #[test]
 fn lines_of_selected_containers_are_stored_in_an_engine() {
-    lines_of_selected_containers_are_stored(&Place::engine());
+    lines_of_selected_containers_are_stored(&TestStore::engine());
 }
 
 #[test]
 fn lines_of_selected_containers_are_stored_in_the_embedded_store() {
-    lines_of_selected_containers_are_stored(&Place::embedded());
+    lines_of_selected_containers_are_stored(&TestStore::embedded());
 }

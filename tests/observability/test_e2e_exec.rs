@@ -8,14 +8,14 @@ use observability_tests::program::Start;
 use observability_tests::{http, port, wait};
 use rustix::process::{Signal, test_kill_process};
 
-use crate::place::{Place, assert_each_once, mark, numbers_in_files, record};
+use crate::test_store::{TestStore, assert_each_once, numbers_in_files, record, unique_name};
 
 #[test]
 fn the_lines_of_another_service_are_shipped_unchanged() {
-    let place = Place::embedded();
+    let store = TestStore::embedded();
     let state = tempfile::tempdir().unwrap();
     let address = port::free_address();
-    let mut hello = place
+    let mut hello = store
         .shipper("exec", &state.path().join("state"))
         .arg("--")
         .arg(observability_tests::program::executable("examples/hello"))
@@ -24,7 +24,7 @@ fn the_lines_of_another_service_are_shipped_unchanged() {
     let headers: [(&str, &[u8]); 2] = [("X-Request-Id", b"hello-1"), ("X-Project-Id", b"p-1")];
     assert_eq!(http::get_with(address, "/hello/world", &headers).text(), "hello, world\n");
     assert_eq!(hello.stop(), 0, "{}", hello.stderr());
-    let lines = place.explorer().project("p-1");
+    let lines = store.explorer().project("p-1");
     assert_eq!(lines.iter().filter(|line| is_access_line(line)).count(), 1, "{lines:#?}");
     assert!(lines.iter().all(|line| line["service"] == "hello" && line["request_id"] == "hello-1"), "{lines:#?}");
     assert!(lines.iter().any(|line| line["message"] == "greeting" && line["name"] == "world"), "{lines:#?}");
@@ -32,22 +32,22 @@ fn the_lines_of_another_service_are_shipped_unchanged() {
 
 #[test]
 fn the_shipper_exits_with_the_commands_code_and_ships_its_last_line() {
-    let place = Place::embedded();
-    let project = mark("last");
+    let store = TestStore::embedded();
+    let project = unique_name("last");
     let state = tempfile::tempdir().unwrap();
     for (n, code) in [0, 7, 255].into_iter().enumerate() {
         let script = format!("printf '%s' '{}'; exit {code}", record(&project, n));
         let mut shipper =
-            place.shipper("exec", &state.path().join("state")).args(["--", "/bin/sh", "-c", &script]).start();
+            store.shipper("exec", &state.path().join("state")).args(["--", "/bin/sh", "-c", &script]).start();
         assert_eq!(shipper.exit_code(), code, "{}", shipper.stderr());
     }
-    assert_each_once(&place.explorer().project(&project), 3);
+    assert_each_once(&store.explorer().project(&project), 3);
 }
 
 #[test]
 fn a_signal_is_forwarded_and_the_remaining_lines_are_shipped() {
-    let place = Place::embedded();
-    let project = mark("signal");
+    let store = TestStore::embedded();
+    let project = unique_name("signal");
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
     for (n, signal) in [Signal::TERM, Signal::INT].into_iter().enumerate() {
@@ -57,23 +57,23 @@ fn a_signal_is_forwarded_and_the_remaining_lines_are_shipped() {
             ready.display()
         );
         let mut shipper =
-            place.shipper("exec", &folder.path().join("state")).args(["--", "/bin/sh", "-c", &script]).start();
+            store.shipper("exec", &folder.path().join("state")).args(["--", "/bin/sh", "-c", &script]).start();
         wait::until("the command runs", || ready.exists().then_some(()));
         shipper.signal(signal);
         assert_eq!(shipper.exit_code(), 9, "{}", shipper.stderr());
         std::fs::remove_file(&ready).unwrap();
     }
-    assert_each_once(&place.explorer().project(&project), 2);
+    assert_each_once(&store.explorer().project(&project), 2);
 }
 
 #[test]
 fn the_command_ends_if_the_shipper_is_killed() {
-    let place = Place::embedded();
+    let store = TestStore::embedded();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", file.display());
     let mut shipper =
-        place.shipper("exec", &folder.path().join("state")).args(["--", "/bin/sh", "-c", &script]).start();
+        store.shipper("exec", &folder.path().join("state")).args(["--", "/bin/sh", "-c", &script]).start();
     let service = wait::until("the command runs", || {
         let pid = std::fs::read_to_string(&file).ok()?.trim().parse().ok()?;
         rustix::process::Pid::from_raw(pid)
@@ -87,7 +87,7 @@ fn the_command_ends_if_the_shipper_is_killed() {
 fn lines_that_a_store_that_is_down_did_not_accept_are_kept_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
-    let project = mark("down");
+    let project = unique_name("down");
     let script = format!("echo '{}'; exit 3", record(&project, 0));
     let nobody = format!("http://{}", port::free_address());
     let mut shipper = Start::program("shipper")
@@ -99,18 +99,18 @@ fn lines_that_a_store_that_is_down_did_not_accept_are_kept_and_reported() {
     assert!(!shipper.stderr().is_empty());
     assert_eq!(numbers_in_files(&state, &project), [0]);
 
-    let place = Place::embedded();
-    let mut shipper = place.shipper("run", &state).arg("--until-idle").start();
+    let store = TestStore::embedded();
+    let mut shipper = store.shipper("run", &state).arg("--until-idle").start();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
-    assert_each_once(&place.explorer().project(&project), 1);
+    assert_each_once(&store.explorer().project(&project), 1);
 }
 
 #[test]
 fn an_invalid_configuration_fails_with_its_own_message_and_exit_code() {
-    let place = Place::embedded();
+    let store = TestStore::embedded();
     let folder = tempfile::tempdir().unwrap();
     let admin = port::free_address();
-    let mut first = place
+    let mut first = store
         .shipper("run", &folder.path().join("state"))
         .args(["--admin-listen", &admin.to_string()])
         .piped_stdin()
@@ -124,13 +124,13 @@ fn an_invalid_configuration_fails_with_its_own_message_and_exit_code() {
         assert!(code != 0 && code != 101 && !error.is_empty() && !error.contains("panicked"), "{code}: {error}");
         code
     };
-    let locked = refused(place.shipper("run", &folder.path().join("state")));
-    let unwritable = refused(place.shipper("run", &folder.path().join("a-file/state")));
+    let locked = refused(store.shipper("run", &folder.path().join("state")));
+    let unwritable = refused(store.shipper("run", &folder.path().join("a-file/state")));
     let bad_url = refused(
         Start::program("shipper").args(["run", "--to", "ftp://x", "--state-dir"]).arg(folder.path().join("s1")),
     );
     let taken = refused(
-        place.shipper("run", &folder.path().join("s2")).args(["--admin-listen", &admin.to_string()]).piped_stdin(),
+        store.shipper("run", &folder.path().join("s2")).args(["--admin-listen", &admin.to_string()]).piped_stdin(),
     );
     let codes = BTreeSet::from([locked, unwritable, bad_url, taken]);
     assert_eq!(codes.len(), 4, "{codes:?}");

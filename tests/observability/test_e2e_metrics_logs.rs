@@ -13,11 +13,11 @@ use observability_tests::{http, port, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::place::{
-    Place, append, assert_accounting_holds, assert_each_once, assert_is_time, found_lines, lines_with_outcome, mark,
-    now, numbers_in_files, stored_lines,
-};
 use crate::rig::{COUNT, LOGS_ROUTE};
+use crate::test_store::{
+    TestStore, append, assert_accounting_holds, assert_each_once, assert_is_time, found_lines, lines_with_outcome, now,
+    numbers_in_files, stored_lines, unique_name,
+};
 
 /// A log explorer whose own lines the shipper ships to the store that it reads.
 struct Carried {
@@ -28,15 +28,15 @@ struct Carried {
 }
 
 impl Carried {
-    fn start(place: &Place) -> Self {
+    fn start(store: &TestStore) -> Self {
         let (address, admin) = (port::free_address(), port::free_address());
         let state = tempfile::tempdir().unwrap();
-        let program = place
+        let program = store
             .shipper("exec", &state.path().join("state"))
             .args(["--admin-listen", &admin.to_string(), "--"])
             .arg(observability_tests::program::executable("backend"))
             .env("LISTEN", address.to_string())
-            .env("STORE", place.target())
+            .env("STORE", store.target())
             .env("BACKEND_FAULTS", "1")
             .start_healthy(address);
         Self { program, address, admin, _state: state }
@@ -50,9 +50,9 @@ impl Carried {
     }
 }
 
-fn one_request_is_counted_once_and_found_once(place: &Place) {
-    let mut carried = Carried::start(place);
-    let (id, project) = (mark("request"), mark("project"));
+fn one_request_is_counted_once_and_found_once(store: &TestStore) {
+    let mut carried = Carried::start(store);
+    let (id, project) = (unique_name("request"), unique_name("project"));
     let labels = [("endpoint", LOGS_ROUTE), ("status", "200")];
     let before = Scrape::of(carried.address).metric(COUNT, &labels);
     let headers: [(&str, &[u8]); 2] = [("X-Request-Id", id.as_bytes()), ("X-Project-Id", project.as_bytes())];
@@ -70,7 +70,7 @@ fn one_request_is_counted_once_and_found_once(place: &Place) {
 
     // check again after the exit: no line was stored a second time
     assert_eq!(carried.program.stop(), 0, "{}", carried.program.stderr());
-    if let Place::Engine(engine, processors) = place {
+    if let TestStore::Engine(engine, processors) = store {
         let hits = engine.search(&json!({ "term": { "request_id": id } }));
         let access: Vec<_> = hits.iter().map(|hit| &hit["_source"]).filter(|line| is_access_line(line)).collect();
         assert_eq!(access.len(), 1, "{hits:#?}");
@@ -95,7 +95,7 @@ fn one_request_is_counted_once_and_found_once(place: &Place) {
         assert_eq!(hits[0]["_index"], format!("app-logs-{day}"));
         assert_mapping(engine, &format!("app-logs-{day}"));
     } else {
-        let lines = place.explorer().project(&project);
+        let lines = store.explorer().project(&project);
         assert_eq!(lines.iter().filter(|line| line["request_id"] == id && is_access_line(line)).count(), 1);
     }
 }
@@ -123,23 +123,28 @@ fn assert_mapping(engine: &Engine, index: &str) {
 
 #[test]
 fn a_request_is_found_through_the_pipeline_of_an_engine() {
-    one_request_is_counted_once_and_found_once(&Place::engine());
+    one_request_is_counted_once_and_found_once(&TestStore::engine());
 }
 
 #[test]
 fn a_request_is_found_in_an_engine_without_processors() {
-    one_request_is_counted_once_and_found_once(&Place::bare_engine());
+    one_request_is_counted_once_and_found_once(&TestStore::bare_engine());
 }
 
 #[test]
 fn a_request_is_found_in_the_embedded_store() {
-    one_request_is_counted_once_and_found_once(&Place::embedded());
+    one_request_is_counted_once_and_found_once(&TestStore::embedded());
 }
 
 /// Lines in the formats of other libraries are found by request id, with the contract's field names and levels.
-fn other_formats_are_normalised(place: &Place) {
-    let (bunyan, tracing, ecs, dotted, plain) =
-        (mark("bunyan"), mark("tracing"), mark("ecs"), mark("dotted"), mark("plain"));
+fn other_formats_are_normalised(store: &TestStore) {
+    let (bunyan, tracing, ecs, dotted, plain) = (
+        unique_name("bunyan"),
+        unique_name("tracing"),
+        unique_name("ecs"),
+        unique_name("dotted"),
+        unique_name("plain"),
+    );
     let time = now();
     let lines = [
         json!({ "v": 0, "name": "billing", "msg": format!("says {bunyan}"), "level": 50, "hostname": "h", "pid": 1,
@@ -155,7 +160,7 @@ fn other_formats_are_normalised(place: &Place) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("foreign.log");
     std::fs::write(&file, format!("{}\nsays {plain}\n", lines.join("\n"))).unwrap();
-    let mut shipper = place
+    let mut shipper = store
         .shipper("run", &folder.path().join("state"))
         .args(["--service", "fallback", "--until-idle", "--file"])
         .arg(&file)
@@ -163,13 +168,13 @@ fn other_formats_are_normalised(place: &Place) {
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
 
     // an engine makes documents visible at its refresh interval
-    if let Place::Engine(engine, _) = place {
+    if let TestStore::Engine(engine, _) = store {
         let hits = engine.search(&json!({ "match_phrase": { "message": format!("says {plain}") } }));
         assert_eq!(hits.len(), 1, "{hits:#?}");
         assert_eq!(hits[0]["_source"]["service"], "fallback");
         assert!(hits[0]["_source"]["@timestamp"].is_string());
     }
-    let explorer = place.explorer();
+    let explorer = store.explorer();
     for (id, level, service) in [
         (&bunyan, "error", "billing"),
         (&tracing, "warn", ""),
@@ -184,7 +189,7 @@ fn other_formats_are_normalised(place: &Place) {
         let found = line["service"].as_str().unwrap_or_default();
         assert!(!found.is_empty() && (service.is_empty() || found == service), "{line}");
         assert!(line["timestamp"].as_str().is_some_and(|found| found[..19] == time[..19]), "{line}");
-        if let Place::Engine(engine, _) = place {
+        if let TestStore::Engine(engine, _) = store {
             assert_is_time(&line["event"]["ingested"]);
             let hits = engine.count(&json!({ "bool": { "filter": [
                 { "term": { "request_id": id } }, { "term": { "level": level } }, { "term": { "service": found } },
@@ -196,26 +201,26 @@ fn other_formats_are_normalised(place: &Place) {
 
 #[test]
 fn other_formats_are_normalised_in_an_engine() {
-    other_formats_are_normalised(&Place::engine());
+    other_formats_are_normalised(&TestStore::engine());
 }
 
 #[test]
 fn other_formats_are_normalised_in_the_embedded_store() {
-    other_formats_are_normalised(&Place::embedded());
+    other_formats_are_normalised(&TestStore::embedded());
 }
 
 /// Kills the shipper repeatedly while a file grows. In the end each line is stored once.
-fn a_killed_shipper_stores_each_line_of_a_file_once(place: &Place) {
+fn a_killed_shipper_stores_each_line_of_a_file_once(store: &TestStore) {
     const ROUNDS: usize = 3;
     const A_ROUND: usize = 500;
-    let project = mark("killed");
+    let project = unique_name("killed");
     let folder = tempfile::tempdir().unwrap();
     let (file, state) = (folder.path().join("app.log"), folder.path().join("state"));
     let mut growing = OpenOptions::new().create(true).append(true).open(&file).unwrap();
     let mut written = 0;
     for _ in 0..ROUNDS {
         let admin = port::free_address();
-        let mut shipper = place
+        let mut shipper = store
             .shipper("run", &state)
             .args(["--admin-listen", &admin.to_string(), "--file"])
             .arg(&file)
@@ -228,34 +233,34 @@ fn a_killed_shipper_stores_each_line_of_a_file_once(place: &Place) {
     }
     // lines written while no shipper runs
     append(&mut growing, &project, &mut written, 1);
-    let mut shipper = place.shipper("run", &state).args(["--until-idle", "--file"]).arg(&file).start();
+    let mut shipper = store.shipper("run", &state).args(["--until-idle", "--file"]).arg(&file).start();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
-    assert_each_once(&stored_lines(place, &project), written);
+    assert_each_once(&stored_lines(store, &project), written);
 }
 
 #[test]
 fn a_killed_shipper_stores_each_line_of_a_file_once_in_an_engine() {
-    a_killed_shipper_stores_each_line_of_a_file_once(&Place::engine());
+    a_killed_shipper_stores_each_line_of_a_file_once(&TestStore::engine());
 }
 
 #[test]
 fn a_killed_shipper_stores_each_line_of_a_file_once_in_an_engine_without_processors() {
-    a_killed_shipper_stores_each_line_of_a_file_once(&Place::bare_engine());
+    a_killed_shipper_stores_each_line_of_a_file_once(&TestStore::bare_engine());
 }
 
 #[test]
 fn a_killed_shipper_stores_each_line_of_a_file_once_in_the_embedded_store() {
-    a_killed_shipper_stores_each_line_of_a_file_once(&Place::embedded());
+    a_killed_shipper_stores_each_line_of_a_file_once(&TestStore::embedded());
 }
 
 /// Kills the shipper while lines stream into it. The next one stores each accepted line once.
-fn a_killed_shipper_stores_each_spooled_line_once(place: &Place) {
-    let project = mark("spooled");
+fn a_killed_shipper_stores_each_spooled_line_once(store: &TestStore) {
+    let project = unique_name("spooled");
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let admin = port::free_address();
     let mut shipper =
-        place.shipper("run", &state).args(["--admin-listen", &admin.to_string()]).piped_stdin().start_healthy(admin);
+        store.shipper("run", &state).args(["--admin-listen", &admin.to_string()]).piped_stdin().start_healthy(admin);
     let mut stdin = shipper.child().stdin.take().unwrap();
     let mut written = 0;
     append(&mut stdin, &project, &mut written, 1_000);
@@ -267,9 +272,9 @@ fn a_killed_shipper_stores_each_spooled_line_once(place: &Place) {
     drop(stdin);
     let spooled = numbers_in_files(&state, &project);
 
-    let mut shipper = place.shipper("run", &state).arg("--until-idle").start();
+    let mut shipper = store.shipper("run", &state).arg("--until-idle").start();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
-    let lines = stored_lines(place, &project);
+    let lines = stored_lines(store, &project);
     // the accepted lines are a prefix of the written ones, each stored once
     assert_each_once(&lines, lines.len());
     assert!(lines.len() as f64 >= stored && lines.len() <= written, "{stored} … {written}: {}", lines.len());
@@ -278,15 +283,15 @@ fn a_killed_shipper_stores_each_spooled_line_once(place: &Place) {
 
 #[test]
 fn a_killed_shipper_stores_each_spooled_line_once_in_an_engine() {
-    a_killed_shipper_stores_each_spooled_line_once(&Place::engine());
+    a_killed_shipper_stores_each_spooled_line_once(&TestStore::engine());
 }
 
 #[test]
 fn a_killed_shipper_stores_each_spooled_line_once_in_an_engine_without_processors() {
-    a_killed_shipper_stores_each_spooled_line_once(&Place::bare_engine());
+    a_killed_shipper_stores_each_spooled_line_once(&TestStore::bare_engine());
 }
 
 #[test]
 fn a_killed_shipper_stores_each_spooled_line_once_in_the_embedded_store() {
-    a_killed_shipper_stores_each_spooled_line_once(&Place::embedded());
+    a_killed_shipper_stores_each_spooled_line_once(&TestStore::embedded());
 }

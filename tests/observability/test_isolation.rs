@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::place::Place;
 use crate::side::Side;
 use crate::test_access::{TOKEN_OF_A, TOKEN_OF_ALL, TokensFile};
+use crate::test_store::TestStore;
 
 /// Questions that are asked of both embedded stores.
 const CASES: u32 = 200;
@@ -211,7 +211,7 @@ impl Reader {
         let address = port::free_address();
         let start = Start::program("backend")
             .env("LISTEN", address.to_string())
-            .env("STORE", side.place.target())
+            .env("STORE", side.store.target())
             .env("STORE_INDEX_PREFIX", &side.index_prefix)
             .env("TOKENS_FILE", tokens.path());
         let mut reader = Self { _program: start.start_healthy(address), address, place: String::new() };
@@ -320,7 +320,7 @@ fn seen_by_all(reader: &Reader) -> Seen {
     Seen { cursors, places }
 }
 
-fn a_token_is_told_nothing_of_what_it_may_not_see(place: impl Fn() -> Place, cases: u32) {
+fn a_token_is_told_nothing_of_what_it_may_not_see(store: impl Fn() -> TestStore, cases: u32) {
     let (seed, mut bytes) = (seed(), [0; 32]);
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     let mut runner = TestRunner::new_with_rng(
@@ -330,7 +330,7 @@ fn a_token_is_told_nothing_of_what_it_may_not_see(place: impl Fn() -> Place, cas
     let others = prop_oneof![line(json!("b")), line(json!("ab")), line(Value::Null)];
     let own = prop::collection::vec(line(json!("a")), LINES).new_tree(&mut runner).unwrap().current();
     let others = prop::collection::vec(others, LINES).new_tree(&mut runner).unwrap().current();
-    let ([source, alone, among], tokens) = ([(); 3].map(|()| Side::of(place())), TokensFile::new());
+    let ([source, alone, among], tokens) = ([(); 3].map(|()| Side::of(store())), TokensFile::new());
     // Readers begin, and tails with them, before there is a line.
     let sides = [&alone, &among];
     let [alone, among] = sides.map(|side| Reader::start(side, &tokens));
@@ -374,17 +374,17 @@ fn a_token_is_told_nothing_of_what_it_may_not_see(place: impl Fn() -> Place, cas
 
 #[test]
 fn a_token_is_told_nothing_of_what_it_may_not_see_by_the_embedded_store() {
-    a_token_is_told_nothing_of_what_it_may_not_see(Place::embedded, CASES);
+    a_token_is_told_nothing_of_what_it_may_not_see(TestStore::embedded, CASES);
 }
 
 #[test]
 fn a_token_is_told_nothing_of_what_it_may_not_see_by_an_engine() {
-    a_token_is_told_nothing_of_what_it_may_not_see(Place::engine, ENGINE_CASES);
+    a_token_is_told_nothing_of_what_it_may_not_see(TestStore::engine, ENGINE_CASES);
 }
 
 #[test]
 fn a_token_is_told_nothing_of_what_it_may_not_see_by_an_engine_without_processors() {
-    a_token_is_told_nothing_of_what_it_may_not_see(Place::bare_engine, ENGINE_CASES);
+    a_token_is_told_nothing_of_what_it_may_not_see(TestStore::bare_engine, ENGINE_CASES);
 }
 
 /// The seed that `SEED` names in hexadecimal digits, so that a failure can be had again; else a new one.

@@ -11,10 +11,10 @@ use observability_tests::{http, promql, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::place::Place;
 use crate::rig::{Backend, fault};
 use crate::test_dashboard::{dashboard, expressions, panels};
 use crate::test_monitoring_files::rules;
+use crate::test_store::TestStore;
 
 /// Maximum time until the slowest rule has data. It is evaluated every 30 s over one minute.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -27,13 +27,13 @@ struct Stack {
     _backend: Program,
     monitoring: Monitoring,
     _state: TempDir,
-    _store: Place,
+    _store: TestStore,
 }
 
 impl Stack {
     #[track_caller]
     fn start() -> Self {
-        let (addresses, state, store) = (Addresses::free(), tempfile::tempdir().unwrap(), Place::embedded());
+        let (addresses, state, store) = (Addresses::free(), tempfile::tempdir().unwrap(), TestStore::embedded());
         let backend = store
             .shipper("exec", &state.path().join("state"))
             .args(["--admin-listen", &addresses.shipper.to_string(), "--"])

@@ -7,8 +7,8 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::place::Place;
 use crate::site::{Plan, Site, line, text};
+use crate::test_store::TestStore;
 
 /// Minutes before the hour that the page looks at by default begins, and within it.
 const BEFORE: i64 = -70;
@@ -133,7 +133,7 @@ fn each_link_leads_to_as_many_lines_as_it_says(site: &Site, path: &str) -> usize
 #[test]
 fn each_point_of_the_overview_leads_to_its_own_lines() {
     let lines = lines();
-    let site = Plan::shop(Place::embedded()).with_lines(lines).start();
+    let site = Plan::shop(TestStore::embedded()).with_lines(lines).start();
     // Pictures of a minute's steps, of which there are about sixty, four times; tables; tiles; patterns.
     let counted = each_link_leads_to_as_many_lines_as_it_says(&site, "/");
     assert!(counted > 200, "{counted}");
@@ -157,7 +157,7 @@ fn each_point_of_the_overview_leads_to_its_own_lines() {
 
 #[test]
 fn each_count_beside_a_search_leads_to_as_many_lines() {
-    let site = Plan::shop(Place::embedded()).with_lines(lines()).start();
+    let site = Plan::shop(TestStore::embedded()).with_lines(lines()).start();
     for path in [
         "/search",
         "/search?last=all",
@@ -189,7 +189,7 @@ fn patterns_are_new_exactly_where_they_were_not_said_before() {
         said_ago.insert(pattern, ago.to_vec());
     }
     let lines = said_ago.iter().flat_map(|(pattern, ago)| ago.iter().map(|ago| text(&said("info", pattern, *ago))));
-    let site = Plan::shop(Place::embedded()).with_lines(lines.collect()).start();
+    let site = Plan::shop(TestStore::embedded()).with_lines(lines.collect()).start();
     let since = |ago: i64| {
         let time = OffsetDateTime::now_utc() - Duration::seconds(ago);
         time.replace_nanosecond(0).unwrap().format(&Rfc3339).unwrap()

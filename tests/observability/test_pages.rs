@@ -4,9 +4,9 @@
 use observability_tests::browser::{Look, Page, axe, keys};
 use observability_tests::wait;
 
-use crate::place::Place;
 use crate::site::{Plan, Site, line};
 use crate::test_access::{TOKEN_OF_A, TokensFile};
+use crate::test_store::TestStore;
 
 /// Pictures in both looks, nothing that keeps people from using the page, nothing to scroll sideways on a phone.
 #[track_caller]
@@ -168,7 +168,7 @@ fn the_overview_leads_on(site: &Site, page: &Page) {
 
 #[test]
 fn an_empty_store_is_said_to_be_empty() {
-    nothing_is_there_yet(&Plan::shop(Place::embedded()).without_lines().start());
+    nothing_is_there_yet(&Plan::shop(TestStore::embedded()).without_lines().start());
 }
 
 fn nothing_is_there_yet(site: &Site) {
@@ -224,7 +224,7 @@ fn keys_do_what_a_mouse_does() {
 #[test]
 fn a_person_logs_in_and_out() {
     let tokens = TokensFile::new();
-    let site = Plan::shop(Place::embedded()).with_tokens(&tokens).start();
+    let site = Plan::shop(TestStore::embedded()).with_tokens(&tokens).start();
     let page = site.page();
     page.open("/requests/good-5");
     page.wait_for_path("the login's", |path| path.starts_with("/login"));
@@ -240,9 +240,9 @@ fn a_person_logs_in_and_out() {
 }
 
 /// All that the tests above do over the embedded store, one after the other.
-fn a_person_finds_it_all_in(place: impl Fn() -> Place) {
-    nothing_is_there_yet(&Plan::shop(place()).without_lines().start());
-    let site = Plan::shop(place()).start();
+fn a_person_finds_it_all_in(store: impl Fn() -> TestStore) {
+    nothing_is_there_yet(&Plan::shop(store()).without_lines().start());
+    let site = Plan::shop(store()).start();
     let page = site.page();
     the_overview_leads_on(&site, &page);
     slow_and_failed_requests_are_explained(&site, &page);
@@ -253,10 +253,10 @@ fn a_person_finds_it_all_in(place: impl Fn() -> Place) {
 
 #[test]
 fn a_person_finds_it_all_in_an_engine() {
-    a_person_finds_it_all_in(Place::engine);
+    a_person_finds_it_all_in(TestStore::engine);
 }
 
 #[test]
 fn a_person_finds_it_all_in_an_engine_without_processors() {
-    a_person_finds_it_all_in(Place::bare_engine);
+    a_person_finds_it_all_in(TestStore::bare_engine);
 }

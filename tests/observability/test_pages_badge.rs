@@ -3,9 +3,9 @@
 use observability_tests::wait;
 use serde_json::{Value, json};
 
-use crate::place::Place;
 use crate::site::{Plan, Site, line, request, text};
 use crate::test_access::{TOKEN_OF_ALL, TokensFile};
+use crate::test_store::TestStore;
 
 /// A request's lines, of which the second is one that OpenSearch takes for no document.
 fn with_one_too_deep(id: &str) -> Vec<String> {
@@ -34,7 +34,7 @@ fn badge(site: &Site, id: &str, verdict: &str) -> (String, String) {
 
 #[test]
 fn a_dead_letter_is_told_from_a_line_that_is_missing() {
-    let plan = Plan::shop(Place::engine()).with_lines(Vec::new());
+    let plan = Plan::shop(TestStore::engine()).with_lines(Vec::new());
     let site = plan.start();
     site.append(&with_one_too_deep("deep-1"));
     site.wait_for("shop", 3);
@@ -50,7 +50,7 @@ fn a_dead_letter_is_told_from_a_line_that_is_missing() {
 
 #[test]
 fn without_the_shippers_state_a_gap_is_not_said_to_be_either() {
-    let site = Plan::shop(Place::engine()).with_lines(with_one_too_deep("deep-2")).without_dead_letters();
+    let site = Plan::shop(TestStore::engine()).with_lines(with_one_too_deep("deep-2")).without_dead_letters();
     let site = site.start_with(3);
     let (summary, all) = badge(&site, "deep-2", "gap");
     assert!(summary.contains("missing or dead letters"), "{summary}");
@@ -64,7 +64,7 @@ fn the_reason_of_a_dead_letter_is_for_those_who_may_see_its_line() {
     let mut lines =
         with_one_too_deep("deep-3").into_iter().map(|line| line.replace("\"shop\"", "\"a\"")).collect::<Vec<_>>();
     lines[1] = lines[1].replace("\"project_id\":\"a\"", "\"project_id\":\"b\"");
-    let site = Plan::shop(Place::engine()).with_lines(lines).with_tokens(&tokens).start_with(0);
+    let site = Plan::shop(TestStore::engine()).with_lines(lines).with_tokens(&tokens).start_with(0);
     let story = |token: &str| {
         let answer = site.get_with_token("/requests/deep-3", token);
         (answer.status, answer.text().to_owned())
@@ -82,8 +82,8 @@ fn the_reason_of_a_dead_letter_is_for_those_who_may_see_its_line() {
 fn in_a_container(lines: &[String]) -> Vec<String> {
     let entry =
         |log: &str, stream: &str| text(&json!({ "log": log, "stream": stream, "time": "2026-11-23T18:51:20.1Z" }));
-    let both = lines.iter().enumerate().flat_map(|(place, line)| {
-        let (first, rest) = line.split_at(if place == 1 { 40 } else { 0 });
+    let both = lines.iter().enumerate().flat_map(|(index, line)| {
+        let (first, rest) = line.split_at(if index == 1 { 40 } else { 0 });
         let mut entries = vec![entry("a warning\n", "stderr")];
         entries.extend((!first.is_empty()).then(|| entry(first, "stdout")));
         entries.extend([entry("another\n", "stderr"), entry(rest, "stdout")]);
@@ -92,11 +92,11 @@ fn in_a_container(lines: &[String]) -> Vec<String> {
     both.collect()
 }
 
-fn the_badge_of_a_containers_lines_is_right(place: Place) {
+fn the_badge_of_a_containers_lines_is_right(store: TestStore) {
     let steps = [("info", "order received", 0), ("info", "payment asked", 4), ("info", "payment answered", 40)];
     let mut lines = vec![line("shop", "info", "starting", None, 0)];
     lines.extend(request("of-docker", 230_000, &steps, 200, 47));
-    let site = Plan::shop(place).with_docker_lines(in_a_container(&lines)).start_with(5);
+    let site = Plan::shop(store).with_docker_lines(in_a_container(&lines)).start_with(5);
     let origin: Value = site.get("/api/requests/of-docker").json()["lines"][0]["origin"].clone();
     assert!(origin["container"].is_string() || origin["file"].is_string(), "{origin}");
     let (summary, _) = badge(&site, "of-docker", "complete");
@@ -108,10 +108,10 @@ fn the_badge_of_a_containers_lines_is_right(place: Place) {
 
 #[test]
 fn the_badge_of_a_containers_lines_is_right_in_the_embedded_store() {
-    the_badge_of_a_containers_lines_is_right(Place::embedded());
+    the_badge_of_a_containers_lines_is_right(TestStore::embedded());
 }
 
 #[test]
 fn the_badge_of_a_containers_lines_is_right_in_an_engine_without_processors() {
-    the_badge_of_a_containers_lines_is_right(Place::bare_engine());
+    the_badge_of_a_containers_lines_is_right(TestStore::bare_engine());
 }

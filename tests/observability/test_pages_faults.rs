@@ -5,13 +5,13 @@ use observability_tests::engine::Engine;
 use observability_tests::relay::Relay;
 use observability_tests::{lines, wait};
 
-use crate::place::Place;
 use crate::site::{Plan, Site, line};
+use crate::test_store::TestStore;
 
 #[test]
 fn a_store_that_is_down_is_said_to_be_and_comes_back() {
     let relay = Relay::to(Engine::with_processors().address());
-    let site = Plan::shop(Place::engine()).with_engine_at(relay.address).start();
+    let site = Plan::shop(TestStore::engine()).with_engine_at(relay.address).start();
     let page = site.page();
     relay.set_down(true);
     for path in ["/", "/search", "/requests/good-5"] {

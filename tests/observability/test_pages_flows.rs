@@ -7,9 +7,9 @@ use observability_tests::browser::Page;
 use observability_tests::http;
 use serde_json::json;
 
-use crate::place::{Place, mark};
 use crate::site::{Plan, Site, line, request};
 use crate::test_access::{TOKEN_OF_ALL, TokensFile};
+use crate::test_store::{TestStore, unique_name};
 
 #[test]
 fn a_pasted_id_opens_its_story_without_another_key() {
@@ -123,7 +123,7 @@ fn a_story_as_a_file_needs_nothing_else() {
 #[test]
 fn nothing_of_a_hostile_host_is_in_a_file() {
     let tokens = TokensFile::new();
-    let site = Plan::shop(Place::embedded()).with_tokens(&tokens).start();
+    let site = Plan::shop(TestStore::embedded()).with_tokens(&tokens).start();
     let authorization = format!("Bearer {TOKEN_OF_ALL}");
     let file = |host: &str| {
         let headers: [(&str, &[u8]); 2] = [("Authorization", authorization.as_bytes()), ("Host", host.as_bytes())];
@@ -144,7 +144,7 @@ fn nothing_of_a_hostile_host_is_in_a_file() {
 
 #[test]
 fn a_file_leads_to_the_public_address() {
-    let site = Plan::shop(Place::embedded()).at_public_url("https://logs.example/base").start();
+    let site = Plan::shop(TestStore::embedded()).at_public_url("https://logs.example/base").start();
     let text = site.get("/requests/bad-1/file").text().to_owned();
     assert!(text.contains("href=\"https://logs.example/base/requests/bad-2\""), "{text}");
     let leads_elsewhere = |rest: &str| !rest.starts_with('#') && !rest.starts_with("https://logs.example/base/");
@@ -153,19 +153,19 @@ fn a_file_leads_to_the_public_address() {
 
 /// A story of more lines than a page has is shown in parts, all of its lines once, forwards and backwards, and what holds of
 /// the whole is said on each: how it ended, what a good one did otherwise, and who else met its error.
-fn a_long_story_is_told_in_parts(place: Place) {
+fn a_long_story_is_told_in_parts(store: TestStore) {
     const LINES: usize = 2_350;
-    let id = mark("long");
+    let id = unique_name("long");
     let mut lines: Vec<_> =
         (0..LINES - 1).map(|n| line("long", "info", &format!("step {n}"), Some(&id), n as i64)).collect();
     let error = ("error", "stock does not answer", 50);
     lines[50] = line("long", error.0, error.1, Some(&id), error.2);
     lines.extend(request(&id, 0, &[], 503, LINES as i64));
-    let [good, alike] = ["good", "alike"].map(mark);
+    let [good, alike] = ["good", "alike"].map(unique_name);
     lines.extend(request(&good, 10_000, &[("info", "step 0", 0), ("info", "stock says 3", 4)], 200, 9));
     lines.extend(request(&alike, 20_000, &[error], 503, 60));
     let lines = lines.into_iter().map(|line| line.replace("\"shop\"", "\"long\"")).collect();
-    let site = Plan::shop(place).with_lines(lines).start();
+    let site = Plan::shop(store).with_lines(lines).start();
     site.wait_for("long", LINES + 5);
     let page = site.page();
     let here = format!("/requests/{id}");
@@ -208,12 +208,12 @@ fn a_long_story_is_told_in_parts(place: Place) {
 
 #[test]
 fn a_long_story_is_told_in_parts_from_the_embedded_store() {
-    a_long_story_is_told_in_parts(Place::embedded());
+    a_long_story_is_told_in_parts(TestStore::embedded());
 }
 
 #[test]
 fn a_long_story_is_told_in_parts_from_an_engine() {
-    a_long_story_is_told_in_parts(Place::engine());
+    a_long_story_is_told_in_parts(TestStore::engine());
 }
 
 #[test]

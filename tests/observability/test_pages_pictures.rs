@@ -3,8 +3,8 @@
 use observability_tests::browser::Look;
 use serde_json::Value;
 
-use crate::place::Place;
 use crate::site::{Plan, line, request, text};
+use crate::test_store::TestStore;
 
 /// Requests of the shop and of its billing, over the most of an hour.
 const REQUESTS: i64 = 300;
@@ -48,7 +48,7 @@ fn alert() -> String {
 fn a_busy_shop_is_seen_at_a_glance() {
     let lines: Vec<_> = (0..REQUESTS).flat_map(order).chain([alert()]).collect();
     let of_billing = lines.iter().filter(|line| line.contains("\"project_id\":\"billing\"")).count();
-    let site = Plan::shop(Place::embedded()).with_lines(lines).start();
+    let site = Plan::shop(TestStore::embedded()).with_lines(lines).start();
     site.wait_for("billing", of_billing);
     let page = site.page();
     page.look(Look::Light);

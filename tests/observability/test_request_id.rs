@@ -221,10 +221,10 @@ fn lines_have_the_trace_and_span_of_traceparent() {
     assert_eq!(line["trace_id"], trace, "{line}");
     assert!(line["span_id"].as_str().is_some_and(|id| id.len() == 16), "{line}");
 
-    for (place, malformed) in
+    for (index, malformed) in
         ["00-0-0-01", &format!("ff-{trace}-{span}-01"), &format!("00-{}-{span}-01", "0".repeat(32))].iter().enumerate()
     {
-        let id = format!("untraced-{place}");
+        let id = format!("untraced-{index}");
         backend.get_with("/api/requests/demo-1", &[("X-Request-Id", &id), ("traceparent", malformed)]);
         let line = backend.access_line(&id);
         assert!(line.get("trace_id").is_none_or(|found| found.is_null()), "{malformed}: {line}");

@@ -103,12 +103,12 @@ impl Engine {
         let text = query.to_string();
         let size = query["size"].as_u64().unwrap_or(0);
         let lines = if text.contains("\"request_id\"") || text.contains("access") { size.min(3) } else { size };
-        let hit = |place: u64| {
-            let offset = 500 + 200 * place;
+        let hit = |index: u64| {
+            let offset = 500 + 200 * index;
             json!({
                 "_source": {
                     "timestamp": "2026-11-23T12:00:00.000Z", "service": "shop", "level": "error", "message": SECRET,
-                    "request_id": format!("r{place}"), "project_id": "a", "target": "access", "method": "GET",
+                    "request_id": format!("r{index}"), "project_id": "a", "target": "access", "method": "GET",
                     "endpoint": "/pay", "status": 500, "duration_ms": 3.5, "outcome": "answered",
                     "origin": { "generation": GENERATION, "offset": offset, "length": 200, "file": "shop.log" },
                 },
@@ -124,13 +124,13 @@ impl Engine {
 }
 
 /// The log explorer over a fake engine.
-struct Place {
+struct Explorer {
     engine: Engine,
     tokens: Arc<TokensFile>,
     backend: Arc<Backend>,
 }
 
-impl Place {
+impl Explorer {
     fn start() -> Self {
         let ((engine, address), tokens) = (Engine::start(), Arc::new(TokensFile::new()));
         let store = format!("http://{address}");
@@ -171,20 +171,20 @@ fn paths() -> Vec<String> {
 
 #[test]
 fn a_response_of_several_store_requests_ends_when_its_session_ends_between_them() {
-    let place = Place::start();
+    let explorer = Explorer::start();
     for path in paths() {
-        let cookie = place.session();
-        place.engine.arm(None);
-        let whole = place.get(&path, ("Cookie", &cookie));
+        let cookie = explorer.session();
+        explorer.engine.arm(None);
+        let whole = explorer.get(&path, ("Cookie", &cookie));
         assert_eq!(whole.status, 200, "{path}: {}", whole.text());
-        let questions = place.engine.requests();
+        let questions = explorer.engine.requests();
         assert!(questions > 0, "{path}");
         for question in 0..questions {
-            let cookie = place.session();
-            place.log_out_at(question, &cookie);
-            let answer = place.get(&path, ("Cookie", &cookie));
+            let cookie = explorer.session();
+            explorer.log_out_at(question, &cookie);
+            let answer = explorer.get(&path, ("Cookie", &cookie));
             // one read of the store may send two requests
-            let sent = place.engine.requests();
+            let sent = explorer.engine.requests();
             assert!(sent <= question + 2, "{path}: {sent} requests, although the session ended at {question}");
             if path == STREAM && question > 0 && answer.status == 200 {
                 let last = answer.text().lines().last().unwrap();
@@ -218,17 +218,17 @@ fn of_projects(projects: Option<&str>) -> String {
 
 #[test]
 fn a_response_whose_token_gets_other_projects_meanwhile_shows_neither() {
-    let place = Place::start();
+    let explorer = Explorer::start();
     let bearer = format!("Bearer {TOKEN_OF_A}");
     for (projects, status) in
         [(Some("[\"b\"]"), 409), (Some("[\"a\", \"b\"]"), 409), (Some("[\"*\"]"), 409), (None, 401)]
     {
         for path in ["/requests/r1", "/api/logs?limit=1000"] {
-            rewrite(&place.backend, &place.tokens, &of_projects(Some("[\"a\"]")));
-            let (backend, tokens) = (Arc::clone(&place.backend), Arc::clone(&place.tokens));
+            rewrite(&explorer.backend, &explorer.tokens, &of_projects(Some("[\"a\"]")));
+            let (backend, tokens) = (Arc::clone(&explorer.backend), Arc::clone(&explorer.tokens));
             let change = move || rewrite(&backend, &tokens, &of_projects(projects));
-            place.engine.arm(Some((1, Box::new(change))));
-            let answer = place.get(path, ("Authorization", &bearer));
+            explorer.engine.arm(Some((1, Box::new(change))));
+            let answer = explorer.get(path, ("Authorization", &bearer));
             assert_eq!(answer.status, status, "{path} {projects:?}: {}", answer.text());
             assert!(!answer.text().contains(SECRET), "{path} {projects:?}");
         }

@@ -11,8 +11,8 @@ use observability_tests::wait;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::place::{found_lines, record};
 use crate::rig::Backend;
+use crate::test_store::{found_lines, record};
 
 struct Both {
     folder: TempDir,

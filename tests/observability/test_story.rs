@@ -5,9 +5,9 @@ use observability_tests::http::Answer;
 use observability_tests::wait;
 use serde_json::{Value, json};
 
-use crate::place::Place;
 use crate::site::{Plan, Site, line, request, text};
 use crate::test_access::{TOKEN_OF_A, TokensFile};
+use crate::test_store::TestStore;
 
 /// The words of the badge.
 fn badge(site: &Site, id: &str) -> String {
@@ -60,7 +60,7 @@ fn an_access_line_that_is_the_sources_last_and_a_dead_letter_is_noticed() {
     let mut lines = request("ends-deep", 230_000, &[("info", "order received", 0)], 200, 47);
     let deep = format!(",\"deep\":{}1{}}}\n", "[".repeat(90), "]".repeat(90));
     lines[1] = lines[1].trim_end().strip_suffix('}').unwrap().to_owned() + &deep;
-    let site = Plan::shop(Place::engine()).with_lines(lines).start_with(1);
+    let site = Plan::shop(TestStore::engine()).with_lines(lines).start_with(1);
     let told = wait::until("the dead letter is told", || {
         Some(badge(&site, "ends-deep")).filter(|badge| badge.contains("data-verdict=\"dead-letter\""))
     });
@@ -73,7 +73,7 @@ fn a_busy_source_is_judged_whole() {
     let mut lines = vec![line("shop", "info", "begun", Some("hour"), 0)];
     lines.extend((0..OTHERS).map(|n| line("crowd", "info", "another", Some(&format!("other-{n}")), n as i64)));
     lines.extend(request("hour", 0, &[], 200, 3_600_000));
-    let site = Plan::shop(Place::embedded()).with_lines(lines).start();
+    let site = Plan::shop(TestStore::embedded()).with_lines(lines).start();
     site.wait_for("crowd", OTHERS);
     assert!(badge(&site, "hour").contains("All lines present (2 lines from 1 source)"), "{}", badge(&site, "hour"));
     let other = site.get("/api/requests/other-17000").json()["lines"][0]["origin"].clone();
@@ -94,7 +94,7 @@ fn in_an_outage_the_nearest_good_request_is_still_found() {
     lines.extend((0..120).flat_map(|n| request(&format!("down-{n}"), 1_000 + n * 100, &failing, 503, 35)));
     let of_other = request("elsewhere", 50_000, &failing, 503, 35);
     lines.extend(of_other.into_iter().map(|line| line.replace("/orders/", "/never-good/")));
-    let site = Plan::shop(Place::embedded()).with_lines(lines).start();
+    let site = Plan::shop(TestStore::embedded()).with_lines(lines).start();
     let compared = section(&site.get("/requests/down-100"), "compare");
     assert!(compared.contains("long-ago") && compared.contains("payment answered"), "{compared}");
     // Where there is none, that is said.
@@ -112,7 +112,7 @@ fn an_error_is_found_elsewhere_by_the_stores_own_words() {
         lines.extend(request(&format!("cut-off-{n}"), n * 1_000, &[("error", &error, 5)], 500, 9));
     }
     lines.extend(request("alone", 50_000, &[("error", "disk is full", 5)], 500, 9));
-    let site = Plan::shop(Place::embedded()).with_lines(lines).start();
+    let site = Plan::shop(TestStore::embedded()).with_lines(lines).start();
     let page = site.get("/requests/cut-off-3");
     let same = section(&page, "same-error");
     assert!(same.contains("Newest 10 of 14 other requests with this error, among all lines"), "{same}");
@@ -156,7 +156,7 @@ fn absurd_times_and_durations_are_shown_as_such_and_break_nothing() {
         lines.extend(of[1..].iter().cloned());
         lines.push(absurd(&of[2], Some(time), json!(1e308)));
     }
-    let site = Plan::shop(Place::embedded()).with_lines(lines).start();
+    let site = Plan::shop(TestStore::embedded()).with_lines(lines).start();
     let ids = (0..durations.len()).map(|n| format!("odd-{n}")).chain((0..times.len()).map(|n| format!("when-{n}")));
     for id in ids {
         for path in [format!("/requests/{id}"), format!("/requests/{id}/file"), format!("/api/requests/{id}")] {
@@ -190,7 +190,7 @@ fn around_a_line_others_lines_are_passed_over_up_to_a_bound_that_is_told() {
     // Ten MiB.
     lines.extend((0..160).map(|n| of("b", &"b".repeat(64 * 1024), n)));
     lines.push(of("a", "the last of a", 1_000));
-    let site = Plan::shop(Place::embedded()).with_lines(lines).with_tokens(&tokens).start_with(0);
+    let site = Plan::shop(TestStore::embedded()).with_lines(lines).with_tokens(&tokens).start_with(0);
     site.wait_for("a", 2);
     let origin = site.get_with_token("/api/requests/of-a", TOKEN_OF_A).json()["lines"][1]["origin"].clone();
     let place = format!("{}/{}", origin["generation"].as_str().unwrap(), origin["offset"]);

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use observability_tests::{http, lines, wait};
 use serde_json::Value;
 
-use crate::place::Place;
 use crate::site::{Plan, Site, line};
 use crate::test_access::{TOKEN_OF_A, TOKEN_OF_ALL, TokensFile, log_in};
+use crate::test_store::TestStore;
 
 /// Lines that come in while nobody follows: a tail that waits between its events takes 15 s for them.
 const MEANWHILE: usize = 6_000;
@@ -106,9 +106,9 @@ fn rewritten(tokens: &TokensFile) {
 
 /// What came in while nobody followed is given at once, in the order in which the store took it, each line once, wherever the
 /// connection is cut meanwhile.
-fn a_tail_catches_up(place: Place) {
+fn a_tail_catches_up(store: TestStore) {
     let tokens = TokensFile::new();
-    let site = Plan::shop(place).with_tokens(&tokens).start();
+    let site = Plan::shop(store).with_tokens(&tokens).start();
     for (service, token) in [("a", TOKEN_OF_A), ("live", TOKEN_OF_ALL)] {
         let (name, value) = bearer(token);
         let path = format!("/api/tail?service={service}");
@@ -149,12 +149,12 @@ fn a_tail_catches_up(place: Place) {
 
 #[test]
 fn a_tail_catches_up_in_the_embedded_store() {
-    a_tail_catches_up(Place::embedded());
+    a_tail_catches_up(TestStore::embedded());
 }
 
 #[test]
 fn a_tail_catches_up_in_an_engine() {
-    a_tail_catches_up(Place::engine());
+    a_tail_catches_up(TestStore::engine());
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_tail_that_can_not_go_on_from_its_place_says_so() {
 #[test]
 fn a_tail_ends_with_its_token_and_with_its_session() {
     let tokens = TokensFile::new();
-    let site = Plan::shop(Place::embedded()).with_tokens(&tokens).start();
+    let site = Plan::shop(TestStore::embedded()).with_tokens(&tokens).start();
     let session = || {
         let answer = log_in(site.address, TOKEN_OF_A, &[]);
         answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
@@ -235,7 +235,7 @@ fn there_are_only_so_many_tails_and_one_more_is_told_when_to_try_again() {
 #[test]
 fn a_token_with_many_tails_leaves_room_for_others() {
     let tokens = TokensFile::new();
-    let site = Plan::shop(Place::embedded()).with_tokens(&tokens).start();
+    let site = Plan::shop(TestStore::embedded()).with_tokens(&tokens).start();
     let (name, value) = bearer(TOKEN_OF_A);
     let open = || Tail::open(site.address, "/api/tail", &[(name, &value)]);
     let mut tails: Vec<_> = (0..TAILS_PER_TOKEN).map(|_| open()).collect();

@@ -1,7 +1,7 @@
 //! Paging through a search in both directions while lines arrive.
 
-use crate::place::Place;
 use crate::site::{Plan, Site, line};
+use crate::test_store::TestStore;
 
 /// Number of lines, all with the same time.
 const LINES: usize = 250;
@@ -30,8 +30,8 @@ fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|n| line("batch", "info", &format!("number {n}"), None, 0)).collect()
 }
 
-fn pages_can_be_turned_in_both_directions(place: Place) {
-    let site = Plan::shop(place).start();
+fn pages_can_be_turned_in_both_directions(store: TestStore) {
+    let site = Plan::shop(store).start();
     // all lines have the same time, so that their offsets decide the order
     site.append(&numbered(0..LINES));
     site.wait_for("batch", LINES);
@@ -74,10 +74,10 @@ fn pages_can_be_turned_in_both_directions(place: Place) {
 
 #[test]
 fn pages_can_be_turned_in_both_directions_in_the_embedded_store() {
-    pages_can_be_turned_in_both_directions(Place::embedded());
+    pages_can_be_turned_in_both_directions(TestStore::embedded());
 }
 
 #[test]
 fn pages_can_be_turned_in_both_directions_in_an_engine() {
-    pages_can_be_turned_in_both_directions(Place::engine());
+    pages_can_be_turned_in_both_directions(TestStore::engine());
 }

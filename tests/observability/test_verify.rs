@@ -8,24 +8,24 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{port, wait};
 use serde_json::{Value, json};
 
-use crate::place::{Place, append, assert_each_once, mark, record, stored_lines};
+use crate::test_store::{TestStore, append, assert_each_once, record, stored_lines, unique_name};
 
 /// Runs a subcommand on a state directory and returns its exit code and output.
 #[track_caller]
-pub(crate) fn run(place: &Place, subcommand: &str, state: &Path, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn run(place: &TestStore, subcommand: &str, state: &Path, arguments: &[&str]) -> (i32, String) {
     let mut program = place.shipper(subcommand, state).args(arguments).start();
     let code = program.exit_code();
     (code, format!("{}{}", program.stdout(), program.stderr()))
 }
 
 #[track_caller]
-fn ship(place: &Place, state: &Path, file: &Path) {
+fn ship(place: &TestStore, state: &Path, file: &Path) {
     let (code, said) = run(place, "run", state, &["--until-idle", "--file", &file.display().to_string()]);
     assert_eq!(code, 0, "{said}");
 }
 
-fn missing_and_duplicate_lines_are_found(place: &Place, engine: &Engine) {
-    let project = mark("verify");
+fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
+    let project = unique_name("verify");
     let folder = tempfile::tempdir().unwrap();
     let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
     let mut written = 0;
@@ -92,17 +92,17 @@ fn missing_and_duplicate_lines_are_found(place: &Place, engine: &Engine) {
 
 #[test]
 fn missing_and_duplicate_lines_are_found_through_the_pipeline() {
-    missing_and_duplicate_lines_are_found(&Place::engine(), &Engine::with_processors());
+    missing_and_duplicate_lines_are_found(&TestStore::engine(), &Engine::with_processors());
 }
 
 #[test]
 fn missing_and_duplicate_lines_are_found_without_processors() {
-    missing_and_duplicate_lines_are_found(&Place::bare_engine(), &Engine::bare());
+    missing_and_duplicate_lines_are_found(&TestStore::bare_engine(), &Engine::bare());
 }
 
 /// Rejected lines are replayed once the index accepts unknown fields.
-fn rejected_lines_are_replayed(place: &Place, engine: &Engine, day: &str) {
-    let project = mark("replay");
+fn rejected_lines_are_replayed(place: &TestStore, engine: &Engine, day: &str) {
+    let project = unique_name("replay");
     let folder = tempfile::tempdir().unwrap();
     let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
     let index = format!("/app-logs-{}", day.replace('-', "."));
@@ -135,18 +135,18 @@ fn rejected_lines_are_replayed(place: &Place, engine: &Engine, day: &str) {
 
 #[test]
 fn rejected_lines_are_replayed_through_the_pipeline() {
-    rejected_lines_are_replayed(&Place::engine(), &Engine::with_processors(), "2011-05-01");
+    rejected_lines_are_replayed(&TestStore::engine(), &Engine::with_processors(), "2011-05-01");
 }
 
 #[test]
 fn rejected_lines_are_replayed_without_processors() {
-    rejected_lines_are_replayed(&Place::bare_engine(), &Engine::bare(), "2011-05-02");
+    rejected_lines_are_replayed(&TestStore::bare_engine(), &Engine::bare(), "2011-05-02");
 }
 
 /// An index deleted by a lifecycle policy is named with its lines. They count as lost unless the deletion is expected.
-fn lines_of_a_deleted_index_are_named(place: &Place, engine: &Engine) {
+fn lines_of_a_deleted_index_are_named(place: &TestStore, engine: &Engine) {
     const A_DAY: usize = 10;
-    let project = mark("life-cycle");
+    let project = unique_name("life-cycle");
     let prefix = format!("life-{}", &project[project.len() - 12..]);
     let options = ["--index-prefix", &prefix];
     let folder = tempfile::tempdir().unwrap();
@@ -200,22 +200,22 @@ fn lines_of_a_deleted_index_are_named(place: &Place, engine: &Engine) {
 
 #[test]
 fn lines_of_a_deleted_index_are_named_through_the_pipeline() {
-    lines_of_a_deleted_index_are_named(&Place::engine(), &Engine::with_processors());
+    lines_of_a_deleted_index_are_named(&TestStore::engine(), &Engine::with_processors());
 }
 
 #[test]
 fn lines_of_a_deleted_index_are_named_without_processors() {
-    lines_of_a_deleted_index_are_named(&Place::bare_engine(), &Engine::bare());
+    lines_of_a_deleted_index_are_named(&TestStore::bare_engine(), &Engine::bare());
 }
 
 /// Lines deleted by the embedded store's retention are not missing, but other lost lines are.
 #[test]
 fn lines_deleted_by_retention_are_reported_and_not_missing() {
     const OLD: usize = 6_000;
-    let place = Place::embedded();
+    let place = TestStore::embedded();
     let folder = tempfile::tempdir().unwrap();
     let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
-    let old = |n: usize| record("retired", n).replace(&crate::place::now()[..4], "2011") + "\n";
+    let old = |n: usize| record("retired", n).replace(&crate::test_store::now()[..4], "2011") + "\n";
     std::fs::write(&file, (0..OLD).map(old).collect::<String>()).unwrap();
     let admin = port::free_address();
     let shipper = place.shipper("run", &state).args(["--keep", "7d", "--admin-listen", &admin.to_string(), "--file"]);
@@ -236,7 +236,7 @@ fn lines_deleted_by_retention_are_reported_and_not_missing() {
     let report: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(report["sums"]["stored_lines"].as_u64().unwrap() + removed as u64, OLD as u64);
 
-    let Place::Embedded(store) = &place else { unreachable!() };
+    let TestStore::Embedded(store) = &place else { unreachable!() };
     let database = rusqlite::Connection::open(store.path().join("logs.db")).unwrap();
     let gone = "DELETE FROM logs WHERE id = (SELECT max(id) FROM logs)";
     assert_eq!(database.execute(gone, []).unwrap(), 1);
@@ -247,8 +247,8 @@ fn lines_deleted_by_retention_are_reported_and_not_missing() {
 /// A failing retention is reported by a metric until it succeeds.
 #[test]
 fn failing_retention_is_reported_until_it_succeeds() {
-    let place = Place::embedded();
-    let Place::Embedded(store) = &place else { unreachable!() };
+    let place = TestStore::embedded();
+    let TestStore::Embedded(store) = &place else { unreachable!() };
     let folder = tempfile::tempdir().unwrap();
     let (state, file) = (folder.path().join("state"), folder.path().join("app.log"));
     std::fs::write(&file, "").unwrap();

@@ -14,7 +14,9 @@ use observability_tests::{http, port, wait};
 
 use super::small_disk::SmallDisk;
 use super::{Bench, Soak, following, shipper, verify, wait_until_shipped};
-use crate::place::{Place, append, assert_accounting_holds, assert_each_once, lines_with_outcome, mark};
+use crate::test_store::{
+    TestStore, append, assert_accounting_holds, assert_each_once, lines_with_outcome, unique_name,
+};
 
 /// A line that no mapping accepts: an object in a keyword field.
 const REFUSED: &str = r#"{"trace_id":{"a":{"b":1}},"message":"refused"}"#;
@@ -24,7 +26,7 @@ fn a_spool_on_a_full_disk_accepts_nothing_until_there_is_room() {
     let engine = Engine::with_processors();
     let mut soak = Soak::new("disk full under the spool", 2, 30);
     let disk = SmallDisk::new(4_096);
-    let (project, state) = (mark("full-spool"), disk.root.join("state"));
+    let (project, state) = (unique_name("full-spool"), disk.root.join("state"));
     let options = ["--on-full", "wait", "--spool-max-bytes", "1000000", "--line-max-bytes", "100000"];
     let (mut program, admin) = following(shipper(&engine.url, &state).args(options).piped_stdin());
     // keep the pipe open, because the shipper exits when it closes
@@ -57,14 +59,14 @@ fn a_spool_that_filled_its_disk_is_shipped_once_the_store_is_back() {
     let engine = Engine::with_processors();
     let relay = Relay::to(engine.address());
     let disk = SmallDisk::new(4_096);
-    let (project, state) = (mark("filled-disk"), disk.root.join("state"));
+    let (project, state) = (unique_name("filled-disk"), disk.root.join("state"));
     let options = ["--on-full", "wait", "--spool-segment-bytes", "200000", "--line-max-bytes", "20000"];
     let to = format!("http://{}", relay.address);
     let (mut program, admin) = following(shipper(&to, &state).args(options).piped_stdin());
     let stdin = OwnedFd::from(program.child().stdin.take().unwrap());
     let mut pipe = File::from(stdin.try_clone().unwrap());
     // ship one line first, so that the bootstrap is done
-    pipe.write_all(line(&mark("first"), &now(), 0).as_bytes()).unwrap();
+    pipe.write_all(line(&unique_name("first"), &now(), 0).as_bytes()).unwrap();
     wait_until_shipped(admin, 1);
     relay.set_down(true);
     pipe.write_all(format!("{REFUSED}\n").as_bytes()).unwrap();
@@ -161,7 +163,7 @@ fn a_shipper_waits_for_an_embedded_store_on_a_disk_that_is_full_at_the_start() {
 #[test]
 fn a_shipper_waits_for_an_embedded_store_on_a_full_disk() {
     let disk = SmallDisk::new(32_768);
-    let (project, folder) = (mark("full-store"), tempfile::tempdir().unwrap());
+    let (project, folder) = (unique_name("full-store"), tempfile::tempdir().unwrap());
     let file = folder.path().join("app.log");
     let mut growing = File::options().create(true).append(true).open(&file).unwrap();
     let to = format!("sqlite:{}", disk.folder.path().join("logs.db").display());
@@ -184,13 +186,13 @@ fn a_shipper_waits_for_an_embedded_store_on_a_full_disk() {
     wait_until_shipped(admin, 20_200);
     assert_eq!(program.stop(), 0, "{}", program.stderr());
     // the log explorer cannot read the mount, so copy the file
-    let place = Place::Embedded(tempfile::tempdir().unwrap());
-    let copy = PathBuf::from(place.target().trim_start_matches("sqlite:"));
+    let store = TestStore::Embedded(tempfile::tempdir().unwrap());
+    let copy = PathBuf::from(store.target().trim_start_matches("sqlite:"));
     for suffix in ["", "-wal", "-shm"] {
         let from = disk.root.join(format!("logs.db{suffix}"));
         if from.exists() {
             fs::copy(from, copy.with_file_name(format!("logs.db{suffix}"))).unwrap();
         }
     }
-    assert_each_once(&place.explorer().project(&project), written);
+    assert_each_once(&store.explorer().project(&project), written);
 }

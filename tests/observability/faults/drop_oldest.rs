@@ -16,7 +16,7 @@ use observability_tests::wait;
 
 use super::small_disk::SmallDisk;
 use super::{following, shipper, verify};
-use crate::place::{assert_accounting_holds, lines_with_outcome, mark};
+use crate::test_store::{assert_accounting_holds, lines_with_outcome, unique_name};
 
 /// Lines per write.
 const CHUNK: u64 = 100;
@@ -37,7 +37,7 @@ impl Service {
     fn logging_into(shipper: Start) -> (Self, Program) {
         let (mut shipper, admin) = following(shipper.piped_stdin());
         let pipe = File::from(OwnedFd::from(shipper.child().stdin.take().unwrap()));
-        (Self { project: mark("drop-oldest"), pipe, admin, lines: 0 }, shipper)
+        (Self { project: unique_name("drop-oldest"), pipe, admin, lines: 0 }, shipper)
     }
 
     #[track_caller]

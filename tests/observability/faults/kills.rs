@@ -8,7 +8,7 @@ use observability_tests::numbers::{Load, Tally};
 use observability_tests::port;
 
 use super::{Bench, Soak, shipper, verify};
-use crate::place::mark;
+use crate::test_store::unique_name;
 
 #[test]
 fn a_shipper_killed_at_random_times_stores_each_line_of_a_file_once() {
@@ -41,7 +41,7 @@ fn a_shipper_killed_at_random_times_stores_each_accepted_line_of_a_pipe_once() {
     let admin = port::free_address();
     let accounting = Watch::start(admin);
     while soak.continues() {
-        let project = mark("kills-pipe");
+        let project = unique_name("kills-pipe");
         let start = shipper(&engine.url, &state).args(["--admin-listen", &admin.to_string()]);
         let mut shipper = start.piped_stdin().start();
         let mut stdin = shipper.child().stdin.take().unwrap();
@@ -70,5 +70,5 @@ fn a_shipper_killed_at_random_times_stores_each_accepted_line_of_a_pipe_once() {
 
 /// One more than the highest number of a project's complete lines in the spool's files.
 fn first_missing_in_files(state: &std::path::Path, project: &str) -> u64 {
-    crate::place::numbers_under(state, project, "status").into_iter().map(|n| n + 1).max().unwrap_or(0)
+    crate::test_store::numbers_under(state, project, "status").into_iter().map(|n| n + 1).max().unwrap_or(0)
 }

@@ -12,7 +12,7 @@ use observability_tests::{http, wait};
 use serde_json::{Value, json};
 
 use super::{Bench, following, verify, wait_until_shipped};
-use crate::place::{assert_accounting_holds, lines_with_outcome};
+use crate::test_store::{assert_accounting_holds, lines_with_outcome};
 
 /// About 45 batches of the size that the engine accepts, or five of the shipper's own.
 const LINES: u64 = 15_000;

@@ -31,7 +31,7 @@ use observability_tests::scrape::Scrape;
 use observability_tests::{port, wait};
 use tempfile::TempDir;
 
-use crate::place::{assert_accounting_holds, lines_with_outcome, mark};
+use crate::test_store::{assert_accounting_holds, lines_with_outcome, unique_name};
 
 /// The schedule and progress of one fault test.
 struct Soak {
@@ -97,7 +97,7 @@ struct Bench {
 
 impl Bench {
     fn new(name: &str) -> Self {
-        Self { project: mark(name), folder: tempfile::tempdir().unwrap() }
+        Self { project: unique_name(name), folder: tempfile::tempdir().unwrap() }
     }
 
     fn file(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::{Bench, following, verify, wait_until_shipped};
-use crate::place::{assert_accounting_holds, lines_with_outcome};
+use crate::test_store::{assert_accounting_holds, lines_with_outcome};
 
 /// Lines per case.
 const LINES: u64 = 100;

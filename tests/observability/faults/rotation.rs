@@ -108,7 +108,7 @@ fn of_a_file_that_logrotate_copies_and_cuts_each_line_that_is_left_is_stored_onc
         left.iter().all(|n| tally.counts.contains_key(n)).then_some(tally)
     });
     let scrape = Scrape::of(admin);
-    crate::place::assert_accounting_holds(&scrape);
+    crate::test_store::assert_accounting_holds(&scrape);
     assert_eq!(program.stop(), 0, "{}", program.stderr());
     verify_what_is_left(&engine.url, &bench.state());
     assert_eq!(tally.doubled(), [0_u64; 0], "stored twice");

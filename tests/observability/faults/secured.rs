@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{following, shipper, wait_until_shipped};
-use crate::place::mark;
+use crate::test_store::unique_name;
 
 /// Lines per case.
 const LINES: u64 = 200;
@@ -233,12 +233,12 @@ fn wait_until_refused(admin: SocketAddr, words: &[&str]) {
 fn lines_are_stored_with_the_right_credentials_and_pending_without() {
     let secured = Secured::start();
 
-    let name = mark("rights");
+    let name = unique_name("rights");
     let (program, admin) = following(secured.shipper(&name, "right-password", "apply"));
     secured.assert_shipped(&name, program, admin);
 
     // a wrong password that becomes valid
-    let name = mark("password");
+    let name = unique_name("password");
     let (program, admin) = following(secured.shipper(&name, "next-password", "off"));
     wait_until_refused(admin, &["401"]);
     assert_eq!(secured.stored(&name), (0, 0));
@@ -246,7 +246,7 @@ fn lines_are_stored_with_the_right_credentials_and_pending_without() {
     secured.assert_shipped(&name, program, admin);
 
     // a role without the write privilege, which is granted later
-    let name = mark("role");
+    let name = unique_name("role");
     secured.change("roles.yml", &roles(READS));
     secured.wait_until_it_may(false, "create_doc", "app-logs-1", "next-password");
     let (program, admin) = following(secured.shipper(&name, "next-password", "off"));
@@ -268,17 +268,17 @@ fn lines_are_stored_with_the_right_credentials_and_pending_without() {
         for what in ["template in force", "index blocks", "cluster blocks"] {
             assert!(report.contains(&format!("{what}: unproven, the credentials may not ")), "{elsewhere}: {report}");
         }
-        let name = mark("unseen");
+        let name = unique_name("unseen");
         let (program, admin) = following(secured.shipper(&name, "next-password", "apply"));
         secured.assert_shipped(&name, program, admin);
     }
 
     // an untrusted authority, and an invalid API key: nothing is sent and all lines stay pending
-    let name = mark("authority");
+    let name = unique_name("authority");
     let (mut program, admin) = following(secured.anonymous(&name, "off"));
     wait_until_refused(admin, &["certificate"]);
     assert_eq!(program.stop(), 3, "{}", program.stderr());
-    let name = mark("key");
+    let name = unique_name("key");
     let key = secured.folder.path().join("key");
     fs::write(&key, "bm9ib2R5OnM0YjdjOGQ5").unwrap();
     let start =

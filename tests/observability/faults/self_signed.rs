@@ -11,7 +11,7 @@ use observability_tests::schema::repository;
 use observability_tests::{http, port, wait};
 
 use super::{following, shipper, wait_until_shipped};
-use crate::place::mark;
+use crate::test_store::unique_name;
 
 const LINES: u64 = 200;
 
@@ -43,7 +43,7 @@ fn engine() -> Node {
 #[test]
 fn an_engine_with_a_self_signed_certificate_that_requires_client_certificates_is_used() {
     let (node, folder) = (engine(), tempfile::tempdir().unwrap());
-    let (address, name) = (node.address(), mark("self-signed"));
+    let (address, name) = (node.address(), unique_name("self-signed"));
     let password = folder.path().join("password");
     fs::write(&password, "admin-password").unwrap();
     let with = |start: Start, client: bool| {

@@ -15,14 +15,14 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// A store to ship lines to.
-pub(crate) enum Place {
+pub(crate) enum TestStore {
     /// An engine, and whether it has ingest processors.
     Engine(Engine, bool),
     /// The embedded store in this folder.
     Embedded(TempDir),
 }
 
-impl Place {
+impl TestStore {
     pub(crate) fn engine() -> Self {
         Self::Engine(Engine::with_processors(), true)
     }
@@ -98,7 +98,7 @@ pub(crate) fn found_lines(answer: &Value) -> &[Value] {
 }
 
 /// A unique name that no other test or earlier run uses.
-pub(crate) fn mark(what: &str) -> String {
+pub(crate) fn unique_name(what: &str) -> String {
     format!("{what}-{}", uuid::Uuid::new_v4().simple())
 }
 
@@ -140,13 +140,13 @@ pub(crate) fn assert_each_once(lines: &[Value], count: usize) {
     assert_eq!(found.len(), count, "more than were written");
 }
 
-pub(crate) fn stored_lines(place: &Place, project: &str) -> Vec<Value> {
-    match place {
-        Place::Engine(engine, _) => {
+pub(crate) fn stored_lines(store: &TestStore, project: &str) -> Vec<Value> {
+    match store {
+        TestStore::Engine(engine, _) => {
             let hits = engine.search(&json!({ "term": { "project_id": project } }));
             hits.into_iter().map(|mut hit| hit["_source"].take()).collect()
         }
-        Place::Embedded(_) => place.explorer().project(project),
+        TestStore::Embedded(_) => store.explorer().project(project),
     }
 }
 
