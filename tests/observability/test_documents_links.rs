@@ -145,3 +145,22 @@ fn architecture_names_the_file_to_open_for_each_change() {
         }
     }
 }
+
+#[test]
+fn architecture_names_modules_that_exist() {
+    for (heading, sources) in [
+        ("`backend/observability`: a request becomes metrics and lines", "backend/observability/src"),
+        ("`backend`: lines are found again", "backend/src"),
+        ("`shipper`: a line reaches its store", "shipper/src"),
+    ] {
+        let rows = read("ARCHITECTURE.md").table(heading);
+        assert!(!rows.is_empty(), "no table below {heading}");
+        for row in rows {
+            for (_, module) in Document::parse(&row[0]).unwrap().code() {
+                let path = repository().join(sources).join(&module);
+                let exists = path.is_dir() || path.with_extension("rs").is_file();
+                assert!(exists, "{sources} has no module {module}");
+            }
+        }
+    }
+}

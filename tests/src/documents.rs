@@ -108,11 +108,6 @@ impl Document {
         })
     }
 
-    /// Lines outside of blocks, with their numbers starting at 1.
-    pub fn prose(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.prose.iter().map(|(number, line)| (*number, line.as_str()))
-    }
-
     /// The targets of all links with their line numbers.
     pub fn links(&self) -> Vec<(usize, String)> {
         let of_line = |(number, line): &(usize, String)| {
