@@ -9,7 +9,7 @@ const state = document.getElementById("tail-state");
 const button = document.getElementById("tail-pause");
 const template = document.getElementById("tail-line");
 let source = null;
-let place = "";
+let cursor = "";
 let shown = 0;
 let dropped = 0;
 let skipped = false;
@@ -29,7 +29,7 @@ function add(line) {
   item.querySelector(".message").textContent = line.message;
   item.querySelector(".service").textContent = line.service;
   const link = item.querySelector("a");
-  if (line.story) link.href = line.story; else link.remove();
+  if (line.request) link.href = line.request; else link.remove();
   item.querySelector("pre").textContent = line.json;
   list.prepend(item);
   shown += 1;
@@ -41,22 +41,22 @@ function add(line) {
 
 function start() {
   const address = new URL(list.dataset.source, location.href);
-  if (place) address.searchParams.set("after", place);
+  if (cursor) address.searchParams.set("cursor", cursor);
   source = new EventSource(address);
   source.addEventListener("open", () => say("Waiting for new lines…"));
   source.addEventListener("lines", (event) => {
-    place = event.lastEventId || place;
+    cursor = event.lastEventId || cursor;
     const lines = JSON.parse(event.data);
     lines.forEach(add);
     if (lines.length) say(`${shown} new ${shown === 1 ? "line" : "lines"}.`);
   });
-  source.addEventListener("place", (event) => { place = event.lastEventId || place; });
-  source.addEventListener("anew", (event) => {
-    place = event.lastEventId || place;
+  source.addEventListener("cursor", (event) => { cursor = event.lastEventId || cursor; });
+  source.addEventListener("gap", (event) => {
+    cursor = event.lastEventId || cursor;
     skipped = true;
     say("Waiting for new lines…");
   });
-  source.addEventListener("trouble", (event) => say(event.data));
+  source.addEventListener("unavailable", (event) => say(event.data));
   source.addEventListener("end", (event) => {
     source.close();
     retry = setTimeout(start, TRY_AGAIN_MS);

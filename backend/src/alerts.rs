@@ -1,5 +1,5 @@
-//! Takes Alertmanager's webhook and writes each alert as a log line, so that an alert is found among the lines of its
-//! time. The body's format is Alertmanager's webhook, version 4.
+//! `POST /api/alerts`: receives Alertmanager's webhook, version 4, and logs each alert, so that alerts can be searched
+//! along with the lines of their time.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use serde_json::json;
 use crate::access::AlertSender;
 use crate::problem::{Details, Problem};
 
-/// More alerts in one body are refused with 413.
+/// Maximum alerts of one notification; more are rejected with 413.
 pub const ALERTS_MAX: usize = 1_000;
 
-/// What Alertmanager sends, as far as it is used here.
+/// The parts of a notification that are used.
 #[derive(Debug, Deserialize)]
 pub struct Notification {
     alerts: Vec<Alert>,
@@ -41,10 +41,10 @@ enum Status {
     Resolved,
 }
 
-/// `POST /api/alerts`: one line for each alert, a warning while it fires.
+/// Logs one line per alert, at level `warn` while it fires.
 ///
 /// # Errors
-/// 401 for whoever is no sender of alerts, 413 for more than [`ALERTS_MAX`] alerts.
+/// 401 without the token for alerts, 413 for more than [`ALERTS_MAX`] alerts.
 #[utoipa::path(
     post, path = "/api/alerts", tag = "service", request_body(content = Object, description = "Alertmanager's webhook, version 4"),
     responses(

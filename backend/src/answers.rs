@@ -1,7 +1,7 @@
-//! How much of answers is held in memory: of each token, and of all. Bytes are taken before an answer is put together, and
-//! given back as its client takes it; a large answer is handed over in pieces, so that it is held once.
+//! Limits the memory of responses, per token and in total. Bytes are reserved before a response is built and released
+//! as its client reads it; a large response is sent in chunks, so that it is in memory once.
 //!
-//! Pages of lines are read in steps ([`search`]), and end early, with a place to go on from, where their lines are long.
+//! Pages of lines are read in steps ([`search`]). A page of long lines ends early, with a cursor for the rest.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -23,62 +23,62 @@ use crate::access::{ReadError, Reader, View};
 use crate::limits::{Limit, Limits};
 use crate::problem::Problem;
 
-/// Bytes of all answers in memory.
+/// Maximum bytes of all responses in memory.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes of the answers of one token in memory. Without tokens only [`ANSWER_BYTES_MAX`] counts.
+/// Maximum bytes of one token's responses in memory. Without tokens only [`ANSWER_BYTES_MAX`] applies.
 pub const ANSWER_BYTES_PER_TOKEN: usize = 32 * 1024 * 1024;
 
-/// Bytes that an answer of lines takes until it is known how large it is.
-const TAKEN_FOR_LINES: usize = PAGE_BYTES_MAX;
+/// Bytes reserved for a response with lines until its size is known.
+const RESERVED_FOR_LINES: usize = PAGE_BYTES_MAX;
 
-/// Bytes that any other answer takes until then.
-const TAKEN_FOR_COUNTS: usize = 1024 * 1024;
+/// Bytes reserved for any other response until then.
+const RESERVED_FOR_COUNTS: usize = 1024 * 1024;
 
-/// Where answers are of lines.
-const OF_LINES: [&str; 7] =
+/// Path prefixes of responses with lines.
+const LINE_PATHS: [&str; 7] =
     ["/api/logs", "/api/projects/", "/api/requests/", "/api/sources/", "/requests/", "/search", "/sources/"];
 
-/// Bytes that a stream or a live tail takes, which has one page in memory at a time.
-pub const TAKEN_BY_STREAM: usize = 256 * 1024;
+/// Bytes reserved for a stream or a live tail, which has one page in memory at a time.
+pub const RESERVED_BY_STREAM: usize = 256 * 1024;
 
-/// Bytes of the lines of a page of the API.
+/// Maximum bytes of the lines of an API page.
 pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Bytes of the lines that a page for people is of. Rendered they are several times as long.
-pub const SHOWN_BYTES_MAX: usize = 1024 * 1024;
+/// Maximum bytes of the lines on an HTML page. The page itself is several times as large.
+pub const HTML_PAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of the lines of each other question that such a page asks.
-pub const LOOKED_AT_BYTES_MAX: usize = 512 * 1024;
+/// Maximum bytes of the lines that each further query of a page reads.
+pub const SIDE_QUERY_BYTES_MAX: usize = 512 * 1024;
 
-/// Maximum bytes of an answer that is not counted as held: a connection writes it at once.
+/// Maximum bytes of a response that is not counted as held: a connection writes it at once.
 const SMALL: usize = 64 * 1024;
 
-/// A page of lines of the API: what [`search`] is to find.
-pub const A_PAGE: (usize, usize) = (PAGE_BYTES_MAX, FIRST_STEP);
+/// Bounds of an API page, for [`search`].
+pub const API_PAGE: (usize, usize) = (PAGE_BYTES_MAX, FIRST_STEP);
 
-/// The lines that a page for people is of.
-pub const SHOWN: (usize, usize) = (SHOWN_BYTES_MAX, FIRST_STEP);
+/// Bounds of the lines on an HTML page.
+pub const HTML_PAGE: (usize, usize) = (HTML_PAGE_BYTES_MAX, FIRST_STEP);
 
-/// The lines of each other question that such a page asks.
-pub const LOOKED_AT: (usize, usize) = (LOOKED_AT_BYTES_MAX, FIRST_STEP);
+/// Bounds of each further query of a page.
+pub const SIDE_QUERY: (usize, usize) = (SIDE_QUERY_BYTES_MAX, FIRST_STEP);
 
-/// Bytes that are handed over at once.
-const PIECE: usize = 32 * 1024;
+/// Bytes of a chunk.
+const CHUNK_BYTES: usize = 32 * 1024;
 
-/// Lines that a page begins with, while nothing is known of how long they are.
+/// Lines of the first step of a page, while the length of its lines is unknown.
 pub const FIRST_STEP: usize = 16;
 
-/// A request waits this long for bytes before it is refused.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request waits for memory before it is refused.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Seconds after which one that was refused may try again.
-const TRY_AGAIN_S: u64 = 2;
+/// Seconds after which a refused client may retry.
+const RETRY_AFTER_S: u64 = 2;
 
-/// Bytes are counted in these.
-const UNIT: usize = 4 * 1024;
+/// Granularity of reservations.
+const UNIT_BYTES: usize = 4 * 1024;
 
-/// The answers in memory. A copy is cheap and the same.
+/// The responses in memory. A clone is cheap and shares them.
 #[derive(Clone, Debug)]
 pub struct Answers {
     all: Arc<Semaphore>,
@@ -86,7 +86,7 @@ pub struct Answers {
     limits: Limits,
 }
 
-/// The bytes of one answer, or of a part of it, given back when it is dropped.
+/// Bytes reserved for a response, or a part of it, released when it is dropped.
 #[derive(Debug)]
 pub struct Held {
     of_token: OwnedSemaphorePermit,
@@ -96,7 +96,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Takes another part to this one.
+    /// Merges another reservation into this one.
     fn add(&mut self, mut other: Self) {
         let nothing = |permit: &mut OwnedSemaphorePermit| permit.split(permit.num_permits());
         for (own, others) in [(&mut self.of_token, &mut other.of_token), (&mut self.of_all, &mut other.of_all)] {
@@ -107,9 +107,9 @@ impl Held {
         self.count(bytes);
     }
 
-    /// Gives back what is reserved beyond this many bytes.
+    /// Releases all but this many bytes.
     fn keep(&mut self, bytes: usize) {
-        let more_than = |permits: usize| permits.saturating_sub(bytes.div_ceil(UNIT));
+        let more_than = |permits: usize| permits.saturating_sub(bytes.div_ceil(UNIT_BYTES));
         let (of_token, of_all) = (more_than(self.of_token.num_permits()), more_than(self.of_all.num_permits()));
         drop((self.of_token.split(of_token), self.of_all.split(of_all)));
         self.count(bytes.min(self.bytes));
@@ -128,33 +128,34 @@ impl Drop for Held {
 }
 
 impl Answers {
-    /// Counts in these limits what is refused.
+    /// Reservations that count refusals in these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { all: Arc::new(Semaphore::new(ANSWER_BYTES_MAX / UNIT)), by_token: Arc::default(), limits }
+        Self { all: Arc::new(Semaphore::new(ANSWER_BYTES_MAX / UNIT_BYTES)), by_token: Arc::default(), limits }
     }
 
     fn of_token(&self, token: Option<TokenHash>) -> Arc<Semaphore> {
         let mut by_token = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody holds a part of are as new.
+        // Semaphores without a reservation equal new ones.
         by_token.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
-        let bytes = most(token);
-        by_token.entry(token).or_insert_with(|| Arc::new(Semaphore::new(bytes / UNIT))).clone()
+        let bytes = max_bytes(token);
+        by_token.entry(token).or_insert_with(|| Arc::new(Semaphore::new(bytes / UNIT_BYTES))).clone()
     }
 
-    /// Takes bytes for an answer, of the token first; more than it may hold are taken as all of that.
+    /// Reserves bytes for a response, first of the token and then in total. More than the token's maximum reserves that
+    /// maximum.
     ///
     /// # Errors
-    /// 503 where they are not given back in time by others.
+    /// 503 if others don't release them in time.
     pub async fn take(&self, token: Option<TokenHash>, bytes: usize) -> Result<Held, Problem> {
-        let bytes = bytes.min(most(token));
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let bytes = bytes.min(max_bytes(token));
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         let wait = async |semaphore: Arc<Semaphore>, limit: Limit| {
-            let permit = tokio::time::timeout(PATIENCE, semaphore.acquire_many_owned(units)).await;
+            let permit = tokio::time::timeout(MAX_WAIT, semaphore.acquire_many_owned(units)).await;
             permit.ok().and_then(Result::ok).ok_or_else(|| {
                 self.limits.count(limit);
                 let detail = "too many responses are waiting to be read; read them first, or request fewer lines";
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S)
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_S)
             })
         };
         let of_token = wait(self.of_token(token), Limit::AnswerBytesPerToken).await?;
@@ -164,16 +165,16 @@ impl Answers {
     }
 }
 
-/// Bytes that a token may hold.
-fn most(token: Option<TokenHash>) -> usize {
+/// Maximum bytes of a token.
+fn max_bytes(token: Option<TokenHash>) -> usize {
     if token.is_some() { ANSWER_BYTES_PER_TOKEN } else { ANSWER_BYTES_MAX }
 }
 
-/// Middleware: takes bytes for what a reader asks for, and gives them back as the answer is taken. It belongs within
+/// Middleware: reserves memory for a reader's request, and releases it as the response is read. It belongs inside of
 /// [`crate::access::guard`].
 ///
 /// # Errors
-/// Those of what it wraps; 503 where too much is in memory.
+/// Those of the wrapped service; 503 if too much memory is in use.
 pub async fn hold(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -185,7 +186,7 @@ pub async fn hold(
     };
     let path = request.match_info().as_str();
     let taken =
-        if OF_LINES.iter().any(|of_lines| path.starts_with(of_lines)) { TAKEN_FOR_LINES } else { TAKEN_FOR_COUNTS };
+        if LINE_PATHS.iter().any(|prefix| path.starts_with(prefix)) { RESERVED_FOR_LINES } else { RESERVED_FOR_COUNTS };
     let mut held = match answers.take(token, taken).await {
         Ok(held) => held,
         Err(problem) => return Ok(request.into_response(problem.error_response())),
@@ -195,15 +196,15 @@ pub async fn hold(
         BodySize::None => 0,
         BodySize::Sized(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
         BodySize::Stream => {
-            held.keep(TAKEN_BY_STREAM);
+            held.keep(RESERVED_BY_STREAM);
             return Ok(response.map_body(|_, body| BoxBody::new(Streamed { body: Box::pin(body), _held: held })));
         }
     };
     if size <= SMALL {
         return Ok(response.map_into_boxed_body());
     }
-    // One that is larger than all that its token may hold is held with nothing beside it.
-    let size = size.min(most(token));
+    // A response larger than the token's maximum reserves that maximum.
+    let size = size.min(max_bytes(token));
     if size <= taken {
         held.keep(size);
     } else {
@@ -213,18 +214,18 @@ pub async fn hold(
         }
     }
     Ok(response.map_body(|_, body| match body.try_into_bytes() {
-        Ok(bytes) => BoxBody::new(Pieces { left: bytes, _held: held }),
+        Ok(bytes) => BoxBody::new(Chunks { left: bytes, _held: held }),
         Err(body) => BoxBody::new(body),
     }))
 }
 
-/// An answer that is in memory, handed over in pieces.
-struct Pieces {
+/// A response in memory, sent in chunks.
+struct Chunks {
     left: Bytes,
     _held: Held,
 }
 
-impl MessageBody for Pieces {
+impl MessageBody for Chunks {
     type Error = std::convert::Infallible;
 
     fn size(&self) -> BodySize {
@@ -235,12 +236,12 @@ impl MessageBody for Pieces {
         if self.left.is_empty() {
             return Poll::Ready(None);
         }
-        let length = self.left.len().min(PIECE);
+        let length = self.left.len().min(CHUNK_BYTES);
         Poll::Ready(Some(Ok(self.left.split_to(length))))
     }
 }
 
-/// A stream, which holds its part until it ends.
+/// A stream, which keeps its reservation until it ends.
 struct Streamed<B> {
     body: Pin<Box<B>>,
     _held: Held,
@@ -258,11 +259,11 @@ impl<B: MessageBody> MessageBody for Streamed<B> {
     }
 }
 
-/// Searches a page of lines, in steps that begin with `step` lines and follow how long the lines are. It ends early, with the
-/// place of the rest, where the next line would make it longer than `bytes_max`.
+/// Searches a page of lines in steps. The first step has `step` lines; the next ones adapt to the length of lines. The
+/// page ends early, with a cursor for the rest, if the next line would exceed `bytes_max`.
 ///
 /// # Errors
-/// The reader may not go on, or the store does not answer.
+/// The reader's rights ended, or the store does not respond.
 pub async fn search(
     view: View<'_>,
     search: &Search,
@@ -293,43 +294,43 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn a_token_takes_only_its_own_part_and_gives_it_back() {
+    async fn a_token_reserves_from_its_own_share_and_releases_it() {
         let limits = Limits::default();
         let answers = Answers::new(limits.clone());
-        let (one, other) = (Some(TokenHash::of(b"one")), Some(TokenHash::of(b"other")));
+        let (one, other) = (Some(TokenHash::new(b"one")), Some(TokenHash::new(b"other")));
         let mut of_one = answers.take(one, ANSWER_BYTES_PER_TOKEN).await.unwrap();
         let refused = answers.take(one, 1).await.unwrap_err();
         assert!(refused.is(StatusCode::SERVICE_UNAVAILABLE));
         assert_eq!((limits.reached(Limit::AnswerBytesPerToken), limits.reached(Limit::AnswerBytes)), (1, 0));
-        let of_other = answers.take(other, TAKEN_FOR_LINES).await.unwrap();
-        assert_eq!(limits.answer_bytes().get() as usize, ANSWER_BYTES_PER_TOKEN + TAKEN_FOR_LINES);
+        let of_other = answers.take(other, RESERVED_FOR_LINES).await.unwrap();
+        assert_eq!(limits.answer_bytes().get() as usize, ANSWER_BYTES_PER_TOKEN + RESERVED_FOR_LINES);
         of_one.keep(100);
-        let more = answers.take(one, TAKEN_FOR_LINES).await.unwrap();
+        let more = answers.take(one, RESERVED_FOR_LINES).await.unwrap();
         of_one.add(more);
-        assert_eq!(limits.answer_bytes().get() as usize, 100 + 2 * TAKEN_FOR_LINES);
+        assert_eq!(limits.answer_bytes().get() as usize, 100 + 2 * RESERVED_FOR_LINES);
         drop((of_one, of_other));
         assert_eq!(limits.answer_bytes().get(), 0);
-        assert_eq!(answers.all.available_permits(), ANSWER_BYTES_MAX / UNIT);
+        assert_eq!(answers.all.available_permits(), ANSWER_BYTES_MAX / UNIT_BYTES);
         drop(answers.take(None, ANSWER_BYTES_MAX).await.unwrap());
-        assert!(answers.by_token.lock().unwrap().len() <= 1, "tokens that hold nothing are forgotten");
+        assert!(answers.by_token.lock().unwrap().len() <= 1, "tokens without a reservation are forgotten");
     }
 
     #[actix_rt::test]
-    async fn beyond_what_all_may_hold_the_next_is_refused_whoever_asks() {
+    async fn beyond_the_total_every_token_is_refused() {
         let limits = Limits::default();
         let answers = Answers::new(limits.clone());
         let names: [&[u8]; 2] = [b"one", b"two"];
         let mut held = Vec::new();
         for name in names {
-            held.push(answers.take(Some(TokenHash::of(name)), ANSWER_BYTES_PER_TOKEN).await.unwrap());
+            held.push(answers.take(Some(TokenHash::new(name)), ANSWER_BYTES_PER_TOKEN).await.unwrap());
         }
-        assert!(answers.take(Some(TokenHash::of(b"three")), 1).await.is_err());
+        assert!(answers.take(Some(TokenHash::new(b"three")), 1).await.is_err());
         assert_eq!(limits.reached(Limit::AnswerBytes), 1);
         held.pop();
-        assert!(answers.take(Some(TokenHash::of(b"three")), 1).await.is_ok());
+        assert!(answers.take(Some(TokenHash::new(b"three")), 1).await.is_ok());
     }
 
-    /// A store of 100 lines of 1,000 bytes and more.
+    /// A store of 100 lines of at least 1,000 bytes.
     async fn store(folder: &std::path::Path) -> store::Store {
         let target = store::Target::Sqlite(folder.join("logs.db"));
         let store = store::StoreWriter::open(&target, &store::EngineSettings::default()).await.unwrap();
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_page_ends_before_the_line_that_has_no_room_and_goes_on_with_it() {
+    async fn a_page_ends_before_the_line_that_does_not_fit_and_continues_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let (store, reader) = (store(folder.path()).await, Reader::of_everyone());
         let view = reader.view(&store);
@@ -382,13 +383,13 @@ mod tests {
             semaphore.try_acquire_many_owned(units as u32).unwrap()
         };
         let held = Held { of_token: semaphore(1), of_all: semaphore(1), bytes: 0, limits: answers.limits };
-        let bytes = Bytes::from(vec![7; 3 * PIECE + 5]);
-        let mut pieces = Pieces { left: bytes.clone(), _held: held };
+        let bytes = Bytes::from(vec![7; 3 * CHUNK_BYTES + 5]);
+        let mut pieces = Chunks { left: bytes.clone(), _held: held };
         let mut context = Context::from_waker(std::task::Waker::noop());
         assert_eq!(pieces.size(), BodySize::Sized(bytes.len() as u64));
         let mut got = Vec::new();
         while let Poll::Ready(Some(Ok(piece))) = Pin::new(&mut pieces).poll_next(&mut context) {
-            assert!(piece.len() <= PIECE);
+            assert!(piece.len() <= CHUNK_BYTES);
             got.extend_from_slice(&piece);
         }
         assert_eq!(got, bytes);

@@ -1,52 +1,53 @@
 //! All routes in one place.
 
+use actix_web::HttpResponse;
 use actix_web::web::{self, ServiceConfig};
 use observability::ProjectFromPath;
 use store::Store;
 
-use crate::access::{Access, login};
+use crate::access::{Access, LOGIN_PATH};
 use crate::answers::Answers;
 use crate::api::{counts, description, logs, sources};
 use crate::dead_letters::DeadLetters;
 use crate::headers::{FORM, READS, TAKES};
 use crate::links::Links;
 use crate::page::tail::Tails;
-use crate::page::{around, assets, overview, search, story, tail};
-use crate::projects::OwnName;
+use crate::page::{around, assets, login, overview, search, story, tail};
+use crate::problem::Problem;
+use crate::projects::ServiceName;
 use crate::searches::Searches;
 use crate::server::request::Bounds;
-use crate::{alerts, faults, health, problem, projects, requests};
+use crate::{alerts, extractors, faults, health, projects, requests};
 
-/// What the routes answer from. A copy is cheap and leads to the same.
+/// The state that routes share. A clone is cheap and shares it.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// Where lines are.
+    /// The store of lines.
     pub store: Store,
-    /// Who may see them.
+    /// Tokens and sessions.
     pub access: Access,
-    /// Answers in memory.
+    /// Limits on responses in memory.
     pub answers: Answers,
-    /// Requests that ask the store at once.
+    /// Limits on concurrent searches.
     pub searches: Searches,
-    /// How long the body of a request may take.
+    /// Limits on requests.
     pub bounds: Bounds,
     /// Live tails.
     pub tails: Tails,
-    /// Where answers lead.
+    /// Links to other tools.
     pub links: Links,
-    /// What the shipper keeps aside.
+    /// The shipper's dead letters.
     pub dead_letters: DeadLetters,
-    /// The name under which the service writes lines.
-    pub own_name: OwnName,
+    /// The `service` of the lines that this service writes.
+    pub service_name: ServiceName,
 }
 
-/// Puts the service's routes on an app: what searches the store, and with `with_faults` what goes wrong on purpose. Each
-/// request passes [`crate::access::guard`] first, and answers get their `links` by [`crate::links::add`], outside all other middleware.
+/// Adds the service's routes to an app, with fault injection if `with_faults` is set. The middleware is in `main`.
 pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig) {
     move |app| {
-        let Parts { store, access, answers, searches, bounds, tails, links, dead_letters, own_name } = parts;
-        app.app_data(web::Data::new(own_name));
-        app.app_data(web::Data::new(story::Sources { store: store.clone(), dead_letters, links: links.clone() }));
+        let Parts { store, access, answers, searches, bounds, tails, links, dead_letters, service_name } = parts;
+        app.app_data(web::Data::new(service_name));
+        app.app_data(web::Data::new(story::StoryLoader { store: store.clone(), dead_letters, links: links.clone() }));
         app.app_data(web::Data::new(store));
         app.app_data(web::Data::new(access));
         app.app_data(web::Data::new(answers));
@@ -54,11 +55,11 @@ pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig
         app.app_data(web::Data::new(bounds));
         app.app_data(web::Data::new(tails));
         app.app_data(web::Data::new(links));
-        app.configure(problem::configure);
+        app.configure(extractors::configure);
         app.service(resource("/healthz", READS).route(web::get().to(health::healthz)));
         app.service(resource("/readyz", READS).route(web::get().to(health::readyz)));
-        app.service(resource(login::PATH, FORM).route(web::get().to(login::form)).route(web::post().to(login::enter)));
-        app.service(resource("/logout", TAKES).route(web::post().to(login::leave)));
+        app.service(resource(LOGIN_PATH, FORM).route(web::get().to(login::show)).route(web::post().to(login::log_in)));
+        app.service(resource("/logout", TAKES).route(web::post().to(login::log_out)));
         app.service(resource("/", READS).route(web::get().to(overview::show)));
         app.service(resource("/search", READS).route(web::get().to(search::show)));
         app.service(resource("/requests/{request_id}", READS).route(web::get().to(story::show)));
@@ -67,7 +68,7 @@ pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig
         app.service(resource("/tail", READS).route(web::get().to(tail::show)));
         app.service(resource("/api/tail", READS).route(web::get().to(tail::events)));
         app.service(resource("/assets/{name}", READS).route(web::get().to(assets::serve)));
-        app.service(resource("/api/requests/{request_id}", READS).route(web::get().to(requests::story)));
+        app.service(resource("/api/requests/{request_id}", READS).route(web::get().to(requests::lines)));
         app.service(
             resource("/api/projects/{project_id}/logs", READS)
                 .route(web::get().to(projects::logs))
@@ -86,25 +87,29 @@ pub fn routes(parts: Parts, with_faults: bool) -> impl FnOnce(&mut ServiceConfig
             app.service(resource("/api/faults/delay/{delay_ms}", READS).route(web::get().to(faults::delay)));
             app.service(resource("/api/faults/panic", READS).route(web::get().to(faults::panic)));
         }
-        app.default_service(web::to(problem::not_found));
+        app.default_service(web::to(not_found));
     }
 }
 
-/// Puts the routes of `ADMIN_LISTEN` on an app, beside `/metrics`: health, as it is on the service's own address.
+/// Adds the routes of `ADMIN_LISTEN` besides `/metrics` to an app: health, as on the service's own address.
 pub fn admin_routes(parts: Parts) -> impl FnOnce(&mut ServiceConfig) {
     move |app| {
         app.app_data(web::Data::new(parts.store));
         app.app_data(web::Data::new(parts.access));
         app.app_data(web::Data::new(parts.bounds));
-        app.configure(problem::configure);
+        app.configure(extractors::configure);
         app.service(resource("/healthz", READS).route(web::get().to(health::healthz)));
         app.service(resource("/readyz", READS).route(web::get().to(health::readyz)));
-        app.default_service(web::to(problem::not_found));
+        app.default_service(web::to(not_found));
     }
 }
 
-/// A resource that answers other methods than these with problem details, and says which it takes. `GET` is `HEAD` too, by
-/// [`crate::headers::answer_head`].
+/// A resource that rejects other methods than these with 405. `GET` includes `HEAD`: see [`crate::headers::answer_head`].
 fn resource(path: &'static str, methods: &'static str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(move |request| problem::method_not_allowed(request, methods)))
+    let rejected = web::to(move || async move { Err::<HttpResponse, _>(Problem::method_not_allowed(methods)) });
+    web::resource(path).default_service(rejected)
+}
+
+async fn not_found() -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found())
 }

@@ -1,16 +1,16 @@
-//! The dead letters of the shipper beside this service, where `SHIPPER_STATE_DIR` names its state directory: which bytes of a
-//! source are kept there, and why no store takes them. They are only read, when a story has a gap.
+//! Reads dead letters from the state directory of a local shipper, which `SHIPPER_STATE_DIR` names. They explain gaps
+//! in the lines of a request.
 //!
 //! # On disk
 //!
-//! What is relied on is `STATE/dead-letters/SEQUENCE.ndjson`, one letter a line that begins with `at` and `id` and has `reason`,
-//! `length` and `document`, and `SEQUENCE.replayed`, one `id` a line for what a replay has put into the store since. The shipper
-//! describes both (`shipper/src/dead_letters.rs`); a test with a real letter holds the two together.
+//! `STATE/dead-letters/SEQUENCE.ndjson` has one dead letter per line, which starts with `at` and `id` and has `reason`,
+//! `length` and `document`. `SEQUENCE.replayed` has one `id` per line of a dead letter that was replayed. The shipper
+//! documents both formats (`shipper/src/dead_letters.rs`); a test with a real dead letter covers both sides.
 //!
-//! # Bounds
+//! # Limits
 //!
-//! One look reads [`READ_MAX_BYTES`] at most, the newest files first, and holds one letter of [`LETTER_MAX_BYTES`] at a time;
-//! looks wait for each other. What a bound leaves out is told.
+//! A lookup reads at most [`READ_MAX_BYTES`], newest files first, and holds one dead letter of at most
+//! [`LETTER_MAX_BYTES`] in memory. Lookups run one at a time. The result says if a limit left something out.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -25,82 +25,84 @@ use serde_json::value::RawValue;
 use store::{GenerationId, LineId};
 use tokio::sync::Mutex;
 
-use crate::access::Reader;
-
-/// Bytes of letters that one look reads.
+/// Maximum bytes that a lookup reads.
 pub const READ_MAX_BYTES: u64 = 128 * 1024 * 1024;
 
-/// A file is not read beyond a longer letter.
+/// Maximum bytes of a dead letter; a file is not read beyond a longer one.
 pub const LETTER_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Letters that one look gives; a source of more is not known whole.
+/// Maximum dead letters that a lookup returns.
 pub const LETTERS_MAX: usize = 1_000;
 
-/// A reason is shown up to so many characters.
+/// Maximum characters of a reason.
 const REASON_MAX_CHARS: usize = 200;
 
-/// An id stands within so many bytes of a letter's begin.
+/// The ID is within this many bytes of the start of a dead letter.
 const HEAD_BYTES: usize = 128;
 
-/// A line that no store takes.
+/// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
-    /// Where it stands in its source.
+    /// Its range in its source.
     pub offsets: Range<u64>,
-    /// Why; none for whoever may not see the line.
+    /// Its reason; none if the reader may not see the line.
     pub reason: Option<String>,
 }
 
-/// How far there are dead letters to look at.
+/// How much of the dead letters was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Looked {
-    /// No state directory is named.
-    Nowhere,
-    /// All of them.
-    Through,
-    /// A bound left some out.
-    Partly,
+pub enum Extent {
+    /// No state directory is configured.
+    NotConfigured,
+    /// All of them were read.
+    Complete,
+    /// A limit left some out.
+    Partial,
     /// They can't be read.
     Failed,
 }
 
-/// Where dead letters are, if that is known. A copy is cheap.
+/// The dead letters of a shipper, if a state directory is configured. A clone is cheap.
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetters(Option<Arc<Mutex<PathBuf>>>);
 
 impl DeadLetters {
-    /// Those under a shipper's state directory.
+    /// The dead letters in a shipper's state directory.
     #[must_use]
     pub fn under(state_dir: Option<&Path>) -> Self {
         Self(state_dir.map(|dir| Arc::new(Mutex::new(dir.to_owned()))))
     }
 
-    /// The letters of a source that begin within `offsets`, by offset.
-    pub async fn of(&self, generation: GenerationId, offsets: Range<u64>, reader: &Reader) -> (Vec<Letter>, Looked) {
-        let Some(state_dir) = &self.0 else { return (Vec::new(), Looked::Nowhere) };
+    /// The dead letters of a source that start within `offsets`, by offset. `sees` tells whether the reader may see lines of a
+    /// project; of other lines the reason is withheld.
+    pub async fn lookup(
+        &self,
+        generation: GenerationId,
+        offsets: Range<u64>,
+        sees: impl Fn(Option<&str>) -> bool + Send + 'static,
+    ) -> (Vec<Letter>, Extent) {
+        let Some(state_dir) = &self.0 else { return (Vec::new(), Extent::NotConfigured) };
         let state_dir = state_dir.clone().lock_owned().await;
-        let reader = reader.clone();
-        let sees = move |project: Option<&str>| reader.sees(project);
-        let look = move || read(&state_dir, &Asked { generation, offsets, sees: &sees }, READ_MAX_BYTES);
-        let found = web::block(look).await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
+        let lookup = move || read(&state_dir, &Lookup { generation, offsets, sees: &sees }, READ_MAX_BYTES);
+        let found = web::block(lookup).await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
         found.unwrap_or_else(|error| {
             tracing::warn!(%error, "the shipper's dead letters can't be read (SHIPPER_STATE_DIR)");
-            (Vec::new(), Looked::Failed)
+            (Vec::new(), Extent::Failed)
         })
     }
 }
 
-/// What is looked for, and by whom.
-struct Asked<'a> {
+/// The parameters of a lookup.
+struct Lookup<'a> {
     generation: GenerationId,
     offsets: Range<u64>,
-    /// Whether lines of this project may be seen.
+    /// Whether the reader may see lines of this project.
     sees: Sees<'a>,
 }
 
 type Sees<'a> = &'a dyn Fn(Option<&str>) -> bool;
 
-/// A letter as far as it is read. The document is not read with it: it may be nested as deep as no reader here goes.
+/// A dead letter as it is on disk. Its document stays unparsed, since it may be nested too deep for any parser.
 #[derive(Deserialize)]
 struct Written<'a> {
     id: String,
@@ -111,7 +113,7 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// Whose line it is.
+    /// The project of its line.
     fn project(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Document {
@@ -121,49 +123,49 @@ impl Written<'_> {
     }
 }
 
-fn read(state_dir: &Path, asked: &Asked<'_>, max_bytes: u64) -> io::Result<(Vec<Letter>, Looked)> {
+fn read(state_dir: &Path, lookup: &Lookup<'_>, max_bytes: u64) -> io::Result<(Vec<Letter>, Extent)> {
     let dir = state_dir.join("dead-letters");
     let mut files: Vec<_> = std::fs::read_dir(&dir)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".ndjson"))
         .collect();
     files.sort_unstable();
-    let (mut letters, mut left, mut looked) = (Vec::new(), max_bytes, Looked::Through);
+    let (mut letters, mut left, mut extent) = (Vec::new(), max_bytes, Extent::Complete);
     for name in files.iter().rev() {
         let path = dir.join(name);
         let file = match File::open(&path) {
             Ok(file) => file,
-            // The shipper has removed it meanwhile.
+            // The shipper deleted it meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
         let length = file.metadata()?.len();
         if length > left {
-            looked = Looked::Partly;
+            extent = Extent::Partial;
             break;
         }
         left -= length;
-        let (mut found, all) = letters_of(BufReader::new(file.take(length)), asked)?;
+        let (mut found, all) = letters_of(BufReader::new(file.take(length)), lookup)?;
         if !found.is_empty() {
             let replayed = replayed(&path.with_extension("replayed"))?;
             found.retain(|letter| {
-                let id = LineId { generation: asked.generation, offset: letter.offsets.start };
+                let id = LineId { generation: lookup.generation, offset: letter.offsets.start };
                 !replayed.contains(&id.to_string())
             });
         }
         letters.append(&mut found);
         if !all || letters.len() >= LETTERS_MAX {
-            looked = Looked::Partly;
+            extent = Extent::Partial;
         }
         letters.truncate(LETTERS_MAX);
     }
     letters.sort_unstable_by_key(|letter| letter.offsets.start);
-    Ok((letters, looked))
+    Ok((letters, extent))
 }
 
-/// The letters of a file that are asked for, and whether it was read to its end.
-fn letters_of(mut file: impl BufRead, asked: &Asked<'_>) -> io::Result<(Vec<Letter>, bool)> {
-    let id = format!("\"id\":\"{}-", asked.generation);
+/// The dead letters of a file that match, and whether the file was read to its end.
+fn letters_of(mut file: impl BufRead, lookup: &Lookup<'_>) -> io::Result<(Vec<Letter>, bool)> {
+    let id = format!("\"id\":\"{}-", lookup.generation);
     let (mut letters, mut line) = (Vec::new(), Vec::new());
     loop {
         line.clear();
@@ -178,11 +180,11 @@ fn letters_of(mut file: impl BufRead, asked: &Asked<'_>) -> io::Result<(Vec<Lett
         if !head.windows(id.len()).any(|part| part == id.as_bytes()) {
             continue;
         }
-        // A torn end is no letter yet.
+        // An incomplete last line is not a dead letter yet.
         let Ok(written) = serde_json::from_slice::<Written<'_>>(&line) else { continue };
         let Ok(at) = written.id.parse::<LineId>() else { continue };
-        if at.generation == asked.generation && asked.offsets.contains(&at.offset) {
-            let reason = (asked.sees)(written.project().as_deref()).then(|| shortened(&written.reason));
+        if at.generation == lookup.generation && lookup.offsets.contains(&at.offset) {
+            let reason = (lookup.sees)(written.project().as_deref()).then(|| shortened(&written.reason));
             letters.push(Letter { offsets: at.offset..at.offset.saturating_add(written.length), reason });
         }
     }
@@ -195,7 +197,7 @@ fn shortened(reason: &str) -> String {
     }
 }
 
-/// The ids that a replay has put into the store. A file of marks is a tenth of its letters, which are bounded.
+/// The IDs of replayed dead letters. The size of this file is bounded by that of its dead letters.
 fn replayed(path: &Path) -> io::Result<HashSet<String>> {
     #[derive(Deserialize)]
     struct Mark {
@@ -231,14 +233,14 @@ mod tests {
         "0193a1b2c3d4e5f60718293a4b5c6d7e".parse().unwrap()
     }
 
-    fn look(state: &Path, sees: Sees<'_>, max_bytes: u64) -> (Vec<(u64, Option<String>)>, Looked) {
-        let asked = Asked { generation: generation(), offsets: 10..100, sees };
-        let (letters, looked) = read(state, &asked, max_bytes).unwrap();
-        (letters.into_iter().map(|letter| (letter.offsets.start, letter.reason)).collect(), looked)
+    fn look(state: &Path, sees: Sees<'_>, max_bytes: u64) -> (Vec<(u64, Option<String>)>, Extent) {
+        let lookup = Lookup { generation: generation(), offsets: 10..100, sees };
+        let (letters, extent) = read(state, &lookup, max_bytes).unwrap();
+        (letters.into_iter().map(|letter| (letter.offsets.start, letter.reason)).collect(), extent)
     }
 
     #[test]
-    fn letters_of_a_range_are_found_and_their_reasons_told_to_who_may_see_them() {
+    fn dead_letters_of_a_range_are_found_with_reasons_for_readers_who_may_see_them() {
         let state = tempfile::tempdir().unwrap();
         let dir = state.path().join("dead-letters");
         std::fs::create_dir(&dir).unwrap();
@@ -253,17 +255,17 @@ mod tests {
         std::fs::write(dir.join("00000000.replayed"), mark).unwrap();
 
         let of = |offset: u64| (offset, Some(format!("of {offset}")));
-        assert_eq!(look(state.path(), &|_| true, READ_MAX_BYTES), (vec![of(20), of(40), of(50)], Looked::Through));
+        assert_eq!(look(state.path(), &|_| true, READ_MAX_BYTES), (vec![of(20), of(40), of(50)], Extent::Complete));
         let as_a = vec![of(20), (40, None), of(50)];
-        assert_eq!(look(state.path(), &|project| project == Some("a"), READ_MAX_BYTES), (as_a, Looked::Through));
-        // The newest first.
-        assert_eq!(look(state.path(), &|_| true, first.len() as u64), (vec![of(50)], Looked::Partly));
-        let asked = Asked { generation: generation(), offsets: 0..9, sees: &|_| true };
-        assert!(read(Path::new("/nowhere"), &asked, 1).is_err());
+        assert_eq!(look(state.path(), &|project| project == Some("a"), READ_MAX_BYTES), (as_a, Extent::Complete));
+        // Newest first.
+        assert_eq!(look(state.path(), &|_| true, first.len() as u64), (vec![of(50)], Extent::Partial));
+        let lookup = Lookup { generation: generation(), offsets: 0..9, sees: &|_| true };
+        assert!(read(Path::new("/nowhere"), &lookup, 1).is_err());
     }
 
     #[test]
-    fn a_long_reason_is_cut() {
+    fn a_long_reason_is_truncated() {
         assert_eq!(shortened(&"ä".repeat(300)).chars().count(), REASON_MAX_CHARS + 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Routes that go wrong on purpose, for drills and tests; there only with `BACKEND_FAULTS=1`.
+//! Fault injection for drills and tests, enabled by `BACKEND_FAULTS=1`.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use serde_json::json;
 
 use crate::problem::Problem;
 
-/// A longer delay is refused.
+/// Maximum delay.
 pub const DELAY_MAX_MS: u64 = 60_000;
 
-/// `/api/faults/status/{status}`: answers with this status, 200 to 599.
+/// `/api/faults/status/{status}`: responds with this status, 200 to 599.
 ///
 /// # Errors
-/// The status asked for, where it is one of an error.
+/// The given status, if it is an error.
 pub async fn status(status: web::Path<u16>) -> Result<HttpResponse, Problem> {
     match StatusCode::from_u16(*status) {
         Ok(status) if status.is_client_error() || status.is_server_error() => {
@@ -25,7 +25,7 @@ pub async fn status(status: web::Path<u16>) -> Result<HttpResponse, Problem> {
     }
 }
 
-/// `GET /api/faults/delay/{delay_ms}`: answers after so many milliseconds.
+/// `GET /api/faults/delay/{delay_ms}`: responds after a delay.
 ///
 /// # Errors
 /// 400 for more than [`DELAY_MAX_MS`].

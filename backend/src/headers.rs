@@ -1,4 +1,4 @@
-//! What each answer has in its head, whichever route it is of, and `HEAD` wherever there is `GET`.
+//! Headers that every response has, and `HEAD` for every route with `GET`.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,23 +16,23 @@ use bytes::Bytes;
 /// Methods of a route that reads.
 pub const READS: &str = "GET, HEAD";
 
-/// Methods of a route that takes something.
+/// Methods of a route that writes.
 pub const TAKES: &str = "POST";
 
 /// Methods of a form.
 pub const FORM: &str = "GET, HEAD, POST";
 
-/// What an answer depends on besides its address: who asks, and in which form they want it.
+/// Request headers that responses depend on.
 const DEPENDS_ON: &str = "Accept, Authorization, Cookie";
 
-/// What every answer has, unless it says otherwise itself. The page's own files do: they are the same for everyone.
+/// Default headers of every response. The pages' own files override them, since they are the same for everyone.
 const ALWAYS: [(HeaderName, &str); 3] =
     [(CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (VARY, DEPENDS_ON)];
 
-/// Middleware: gives every answer the headers that all have. It belongs outside of all other middleware.
+/// Middleware: adds the default headers to every response. It belongs outside of all other middleware.
 ///
 /// # Errors
-/// Those of what it wraps.
+/// Those of the wrapped service.
 pub async fn add(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -43,7 +43,7 @@ pub async fn add(
             put_on(status, response.headers_mut());
             Ok(response)
         }
-        // An answer that has no request any more.
+        // A response without a request.
         Err(error) => {
             let mut response = error.error_response();
             put_on(response.status(), response.headers_mut());
@@ -58,17 +58,17 @@ fn put_on(status: StatusCode, headers: &mut HeaderMap) {
             headers.insert(name, HeaderValue::from_static(value));
         }
     }
-    // Routes of this service tell their methods themselves; what is left is the library's, which is only read.
+    // Routes of this service set `Allow` themselves; the library's routes are read-only.
     let is_told = headers.get(ALLOW).is_some_and(|methods| methods != "GET");
     if status == StatusCode::METHOD_NOT_ALLOWED && !is_told {
         headers.insert(ALLOW, HeaderValue::from_static(READS));
     }
 }
 
-/// Middleware: answers `HEAD` as `GET` would be, without the body. It belongs within what counts requests by method.
+/// Middleware: responds to `HEAD` as to `GET`, without the body. It belongs inside of what counts requests by method.
 ///
 /// # Errors
-/// Those of what it wraps.
+/// Those of the wrapped service.
 pub async fn answer_head(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -81,7 +81,7 @@ pub async fn answer_head(
     Ok(response.map_body(|_, body| NoBody(body.size())).map_into_right_body())
 }
 
-/// A body that says how long it would be. What would be in it is dropped: a live tail would never end.
+/// An empty body with the size of the body it replaces, which is dropped: a live tail would never end.
 struct NoBody(BodySize);
 
 impl MessageBody for NoBody {

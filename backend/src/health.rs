@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Liveness and readiness.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -7,14 +7,15 @@ use store::{MissingKind, MissingStore, Store};
 
 use crate::problem::{Details, Problem};
 
-/// `GET /healthz`: the process answers.
+/// `GET /healthz`: the process responds.
 #[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = Object, description = "It lives")))]
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: the store's newest line can be read too. A store that the shipper has not made yet is no failure, and a state
-/// of its own; one whose folder does not exist, or that was there and is missing, empty or damaged, is a failure.
+/// `GET /readyz`: the store's newest line can be read. A store that the shipper has not created yet is a state of its
+/// own and no failure. A missing directory is a failure, and so is a store that existed and is missing, empty or
+/// damaged.
 ///
 /// # Errors
 /// 503 with the store's reason.

@@ -1,21 +1,24 @@
 //! The reference service: a log explorer built on `observability`, over any `store`.
 //!
-//! In flow order: [`settings`] are read, [`app`] knows all routes, [`access`] who may see what, and each route has its
-//! module: [`requests`] (the story of a request), [`projects`] (a project's lines), [`api`] (searches and counts, asked
-//! by [`ask`]), [`alerts`] (what Alertmanager says, as log lines), [`health`], and [`faults`] for drills; [`page`] is what
-//! a person looks at, of each [`line`](mod@line) and of the [`story`] that lines tell together, with the shipper's [`dead_letters`] where they are
-//! at present. Errors are [`problem`] details; [`links`] lead from an answer to its request's lines, and every answer
-//! has the same [`headers`]. What callers may take is bounded, and [`limits`] counts what meets a bound.
+//! In flow order: [`settings`] are read, [`server`] accepts connections, [`app`] has all routes, and [`access`] admits requests.
+//! [`line_query`] reads which lines a request asks for. Routes of the API are in [`api`], [`requests`], [`projects`],
+//! [`alerts`], [`health`] and [`faults`]; [`page`] has the pages, which show a [`line`](mod@line) or the [`story`] of a request,
+//! with the shipper's [`dead_letters`]. Errors are [`problem`] details, those of the framework too ([`extractors`]).
+//!
+//! [`answers`] and [`searches`] bound memory and concurrency, and [`limits`] counts what meets a bound. [`headers`] and
+//! [`links`] are added to every response; [`paths`] builds URLs of this service.
 
 pub mod settings;
 
-pub mod access;
-pub mod api;
+pub mod server;
+
 pub mod app;
-pub mod ask;
-pub mod times;
+
+pub mod access;
+pub mod line_query;
 
 pub mod alerts;
+pub mod api;
 pub mod faults;
 pub mod health;
 pub mod projects;
@@ -28,10 +31,12 @@ pub mod story;
 pub mod page;
 
 pub mod answers;
+pub mod searches;
+
+pub mod extractors;
 pub mod headers;
+pub mod idle_client;
 pub mod limits;
 pub mod links;
+pub mod paths;
 pub mod problem;
-pub mod searches;
-pub mod server;
-pub mod stalled;

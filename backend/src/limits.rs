@@ -1,45 +1,45 @@
-//! The bounds that callers meet, each with its name, and the counter of how often each was met
-//! (`limits_reached_total`). docs/access.md lists them.
+//! The limits that callers can reach, and counters of how often each was reached (`limits_reached_total`).
+//! docs/access.md lists them.
 
 use std::sync::Arc;
 
 use observability::prometheus::{Error, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// A bound that a caller met.
+/// A limit that a caller reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// A request head was not whole in time.
+    /// A request head did not arrive in time.
     RequestHeadTimeout,
-    /// A request body was not whole in time.
+    /// A request body did not arrive in time.
     RequestBodyTimeout,
     /// A connection that waited for its client was closed to make room for another.
     ConnectionEvicted,
-    /// A connection of the reserve requested something other than health or metrics.
+    /// A reserved connection requested something other than health or metrics.
     ConnectionReserved,
-    /// There was no room for a connection, not even in the reserve.
+    /// There was no slot for a connection, not even a reserved one.
     ConnectionRefused,
-    /// A client presented too many wrong tokens.
+    /// A client failed too often with wrong tokens.
     WrongTokens,
-    /// A token's oldest session made room for its next.
+    /// The oldest session of a token was closed for its next one.
     SessionsPerToken,
-    /// A session made room for one of another token.
+    /// A session was closed for one of another token.
     Sessions,
     /// A token has too many live tails.
     TailsPerToken,
     /// There are too many live tails.
     Tails,
-    /// The answers that a token has in memory are too large.
+    /// The responses of a token in memory are too large.
     AnswerBytesPerToken,
-    /// All answers in memory are too large.
+    /// All responses in memory are too large.
     AnswerBytes,
-    /// Too many requests of a token ask the store at once.
+    /// A token has too many concurrent searches.
     SearchesPerToken,
-    /// Too many requests ask the store at once.
+    /// There are too many concurrent searches.
     Searches,
 }
 
 impl Limit {
-    /// All of them.
+    /// All limits.
     pub const ALL: [Self; 14] = [
         Self::RequestHeadTimeout,
         Self::RequestBodyTimeout,
@@ -57,7 +57,7 @@ impl Limit {
         Self::Searches,
     ];
 
-    /// Its name, the value of the label `limit`.
+    /// The name, which is the value of the label `limit`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ impl Limit {
     }
 }
 
-/// The counters of all limits, and gauges of what is bounded. A copy is cheap and the same.
+/// The counters of all limits, and gauges of limited resources. A clone is cheap and shares them.
 #[derive(Clone, Debug)]
 pub struct Limits(Arc<Inner>);
 
@@ -91,10 +91,10 @@ struct Inner {
 }
 
 impl Limits {
-    /// Counters of a service, on a registry.
+    /// Registers the counters of a service.
     ///
     /// # Errors
-    /// The registry refuses them.
+    /// The registry rejects them.
     pub fn register(service: &str, registry: &Registry) -> Result<Self, Error> {
         let opts = |name: &str, help: &str| Opts::new(name, help).const_label("service", service);
         let help = "Times a limit on requests, connections, sessions or live tails was reached, by limit";
@@ -110,12 +110,12 @@ impl Limits {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Counts that a limit was met.
+    /// Counts that a limit was reached.
     pub fn count(&self, limit: Limit) {
         self.0.reached[limit as usize].inc();
     }
 
-    /// How often a limit was met.
+    /// How often a limit was reached.
     #[must_use]
     pub fn reached(&self, limit: Limit) -> u64 {
         self.0.reached[limit as usize].get()
@@ -127,7 +127,7 @@ impl Limits {
         &self.0.connections
     }
 
-    /// The gauge of bytes of answers in memory.
+    /// The gauge of bytes of responses in memory.
     #[must_use]
     pub fn answer_bytes(&self) -> &IntGauge {
         &self.0.answer_bytes
@@ -135,7 +135,7 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Counters that are shown nowhere.
+    /// Counters that are not exposed.
     fn default() -> Self {
         Self::register("", &Registry::new()).unwrap_or_else(|_| unreachable!("names and labels are fixed and valid"))
     }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_limit_has_a_counter_of_its_own() {
+    fn each_limit_has_its_own_counter() {
         let (registry, names) = (Registry::new(), Limit::ALL.map(Limit::name));
         let limits = Limits::register("x", &registry).unwrap();
         for (place, limit) in Limit::ALL.into_iter().enumerate() {
@@ -157,6 +157,6 @@ mod tests {
         }
         let families = registry.gather();
         let family = families.iter().find(|family| family.name() == "limits_reached_total").unwrap();
-        assert_eq!(family.get_metric().len(), names.len(), "each has a name of its own");
+        assert_eq!(family.get_metric().len(), names.len(), "names are distinct");
     }
 }

@@ -1,4 +1,4 @@
-//! The reference service, as a program: settings, build, run, a bounded end.
+//! The log explorer as a program: read settings, build, run, shut down within a time limit.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -9,7 +9,7 @@ use actix_web::App;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use anyhow::Context as _;
-use backend::access::door::Door;
+use backend::access::admission::Admission;
 use backend::access::{self, Access, TokensFile};
 use backend::answers::{self, Answers};
 use backend::app::{self, Parts};
@@ -17,8 +17,9 @@ use backend::dead_letters::DeadLetters;
 use backend::headers;
 use backend::limits::Limits;
 use backend::links::{self, Links};
+use backend::page;
 use backend::page::tail::Tails;
-use backend::projects::OwnName;
+use backend::projects::ServiceName;
 use backend::searches::{self, Searches};
 use backend::server::connections::{Connections, Room};
 use backend::server::request::{self, Bounds};
@@ -30,13 +31,13 @@ use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Something went wrong that is not the settings' fault.
+/// Exit code: the service failed.
 const EXIT_FAILED: u8 = 1;
 
-/// A setting or an argument can't be used.
+/// Exit code: invalid setting or argument.
 const EXIT_SETTINGS: u8 = 2;
 
-/// Connections to `ADMIN_LISTEN`.
+/// Room for connections to `ADMIN_LISTEN`.
 const ADMIN_ROOM: Room = Room { connections: 24, reserve: 8 };
 
 /// Log explorer over an embedded store or a search engine: finds all lines of a request by its ID. Configured by
@@ -66,16 +67,16 @@ fn main() -> ExitCode {
 }
 
 async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Result<()> {
-    // The library's server there has metrics alone, and asks nobody for a token.
+    // The library's own server there has no health checks and no token.
     let admin_listen = settings.observability.admin_listen.take();
     let obs = Observability::start(settings.observability.clone())?;
     let limit = descriptors::raise_limit();
     let store = Store::open(&settings.store, &settings.engine).await?;
     warn_of_files(&settings, &store).await?;
     let limits = Limits::register(&settings.observability.service, obs.registry())?;
-    // Streams that would never end by themselves.
-    let (end_tails, ended) = tokio::sync::watch::channel(false);
-    let parts = parts(&settings, tokens, store, (&limits, ended));
+    // Live tails would not end on their own.
+    let (end_tails, shutdown) = tokio::sync::watch::channel(false);
+    let parts = parts(&settings, tokens, store, (&limits, shutdown));
     match admin_listen {
         _ if !parts.access.shows_metrics_to_everyone() => {}
         None => tracing::warn!("/metrics exposes project names without a token; set METRICS_TOKEN or ADMIN_LISTEN"),
@@ -107,7 +108,8 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
         });
         let app = app.configure(app::routes(parts.clone(), faults));
         let app = app.wrap(from_fn(searches::bound)).wrap(from_fn(answers::hold));
-        let app = app.wrap(from_fn(access::guard)).wrap(from_fn(request::bound)).wrap(from_fn(headers::answer_head));
+        let app = app.wrap(from_fn(access::guard)).wrap(from_fn(request::bound)).wrap(from_fn(page::errors::render));
+        let app = app.wrap(from_fn(headers::answer_head));
         let app = app.wrap(on_app.middleware().require_project_check()).wrap(from_fn(links::add));
         app.wrap(from_fn(headers::add)).wrap(from_fn(request::track))
     };
@@ -126,7 +128,7 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     if let Some(address) = admin_listen {
         let listener = listen("ADMIN_LISTEN", address)?;
         let address = listener.local_addr().unwrap_or(address);
-        // Its own room, and its own gauge of it that is shown nowhere.
+        // It has its own room, and its gauge is not exposed.
         let connections = Connections::new(ADMIN_ROOM, settings.request_timeout, Limits::default());
         let admin = server::start(listener, connections, &Options { workers: Some(1), ..options }, new_admin)?;
         handles.push(admin.handle());
@@ -141,7 +143,7 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     Ok(())
 }
 
-/// Says what is wrong with the files that the service was given.
+/// Warns of secret files that others can read, and of a missing store.
 async fn warn_of_files(settings: &Settings, store: &Store) -> anyhow::Result<()> {
     for (name, path, bits) in settings.exposed_secrets() {
         let mode = format!("{bits:04o}");
@@ -154,29 +156,29 @@ async fn warn_of_files(settings: &Settings, store: &Store) -> anyhow::Result<()>
     Ok(())
 }
 
-/// What the routes answer from.
+/// The state that routes share.
 fn parts(
     settings: &Settings,
     tokens: Option<TokensFile>,
     store: Store,
-    (limits, ended): (&Limits, watch::Receiver<bool>),
+    (limits, shutdown): (&Limits, watch::Receiver<bool>),
 ) -> Parts {
     let AccessSettings { names, proxies, metrics_token, .. } = settings.access.clone();
     let links = Links::new(settings.public.clone(), settings.kibana.clone(), settings.grafana.clone());
     Parts {
         store,
         links: links.with_names(names.clone()),
-        access: Access::new(Door::new(names, proxies, metrics_token.as_deref(), limits.clone()), tokens),
+        access: Access::new(Admission::new(names, proxies, metrics_token.as_deref(), limits.clone()), tokens),
         answers: Answers::new(limits.clone()),
         searches: Searches::new(limits.clone()),
         bounds: Bounds { body_timeout: settings.request_timeout, limits: limits.clone() },
-        tails: Tails::until(ended, limits.clone()),
+        tails: Tails::new(shutdown, limits.clone()),
         dead_letters: DeadLetters::under(settings.shipper_state_dir.as_deref()),
-        own_name: OwnName(settings.observability.service.clone()),
+        service_name: ServiceName(settings.observability.service.clone()),
     }
 }
 
-/// Threads that serve.
+/// Number of worker threads.
 fn workers(settings: &Settings) -> u64 {
     let cores = || std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
     settings.workers.unwrap_or_else(cores) as u64
@@ -186,7 +188,7 @@ fn listen(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     server::listen(address).with_context(|| format!("can't listen on {name}={address}"))
 }
 
-/// Ends the servers by SIGINT or SIGTERM: the first lets open requests end, the second does not wait for them.
+/// Stops the servers at SIGINT or SIGTERM. The first signal lets open requests finish, the second does not wait for them.
 async fn stop_by_signal(handles: Vec<ServerHandle>, end_tails: watch::Sender<bool>) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -204,7 +206,7 @@ async fn stop_by_signal(handles: Vec<ServerHandle>, end_tails: watch::Sender<boo
 }
 
 fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
-    // Without a standard error there is nobody to tell.
+    // Without standard error, the exit code has to do.
     let _ = writeln!(std::io::stderr(), "backend: {error}");
     ExitCode::from(code)
 }

@@ -1,4 +1,4 @@
-//! The story of a request: all its lines, oldest first, from all services that share its id.
+//! `GET /api/requests/{request_id}`: all lines of a request, oldest first, from all services that share its ID.
 
 use std::borrow::Cow;
 
@@ -9,73 +9,72 @@ use store::{Filter, Order, Search, Store, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
-use crate::answers::{self, A_PAGE};
-use crate::ask::{check_id, parse_cursor};
+use crate::answers::{self, API_PAGE};
+use crate::line_query::url::{NoLines, UrlParams, check_id, parse_cursor};
 use crate::links::Links;
 use crate::problem::{Details, Problem};
 
-/// A story is given in parts of so many lines; `next` leads to the rest.
+/// Maximum lines of one response; `next` is the cursor of the rest.
 pub const STORY_MAX_LINES: usize = store::MAX_LIMIT;
 
-/// What may be asked of a story.
+/// The route's parameters.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct StoryQuery {
-    /// The `next` of the part before.
+pub struct RequestParams {
+    /// The `next` of the previous page.
     cursor: Option<String>,
 }
 
-/// A story, or a part of it.
+/// Lines of a request.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Story<'a> {
+pub struct RequestLines<'a> {
     request_id: &'a str,
     #[schema(value_type = Vec<Object>)]
     lines: &'a [Box<RawValue>],
-    /// Where to go on, null when this is all.
+    /// The cursor of the next page; null on the last page.
     next: Option<String>,
-    /// These lines in Kibana, null where there is none.
+    /// Link to these lines in Kibana; null if none is configured.
     kibana: Option<String>,
 }
 
-/// `GET /api/requests/{request_id}`: its lines, oldest first, at most [`STORY_MAX_LINES`] at once.
+/// Returns the lines of a request, oldest first, at most [`STORY_MAX_LINES`] at once.
 ///
 /// # Errors
-/// 400 for what is no request id or no cursor, 503 or 504 where the store does not answer.
+/// 400 for an invalid request ID or cursor; 503 or 504 if the store does not respond.
 #[utoipa::path(
     get, path = "/api/requests/{request_id}", tag = "search",
-    params(("request_id" = String, Path, description = "The request's id"), StoryQuery),
+    params(("request_id" = String, Path, description = "Request ID"), RequestParams),
     responses(
-        (status = 200, body = Story, description = "Its lines, oldest first"),
-        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+        (status = 200, body = RequestLines, description = "Lines of the request, oldest first"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "Error"),
     )
 )]
-pub async fn story(
+pub async fn lines(
     store: web::Data<Store>,
     links: web::Data<Links>,
     reader: Reader,
     request_id: web::Path<String>,
-    query: web::Query<StoryQuery>,
+    UrlParams(_lines, params): UrlParams<NoLines, RequestParams>,
 ) -> Result<HttpResponse, Problem> {
-    check_id("a request id", &request_id)?;
+    check_id("request ID", &request_id)?;
     let store = store.pinned();
     let search = Search {
         filter: Filter::request(request_id.as_str()),
         order: Order::OldestFirst,
         limit: STORY_MAX_LINES,
-        cursor: parse_cursor(query.cursor.as_deref())?,
+        cursor: parse_cursor(params.cursor.as_deref())?,
         ..Search::default()
     };
-    let page = answers::search(reader.view(&store), &search, A_PAGE).await?;
+    let page = answers::search(reader.view(&store), &search, API_PAGE).await?;
     tracing::info!(found = page.lines.len(), sought = %request_id, "searched for a request");
     let next = page.next.map(|cursor| cursor.to_string());
     let (first, last) =
         (timestamp(page.lines.first().map(AsRef::as_ref)), timestamp(page.lines.last().map(AsRef::as_ref)));
     let kibana = links.kibana(&request_id, first, last);
-    Ok(HttpResponse::Ok().json(Story { request_id: &request_id, lines: &page.lines, next, kibana }))
+    Ok(HttpResponse::Ok().json(RequestLines { request_id: &request_id, lines: &page.lines, next, kibana }))
 }
 
-/// When a line was written; now, where it does not say.
+/// The time of a line; now if it has none.
 fn timestamp(line: Option<&RawValue>) -> Timestamp {
     #[derive(Deserialize)]
     struct Line<'a> {

@@ -1,5 +1,5 @@
-//! How many requests ask the store at once: of each token, and of all. A request has its place until its answer is put
-//! together and each read of the store that it began has ended, also where its client went away meanwhile.
+//! Limits concurrent searches, per token and in total. A request holds its permit until its response is built and all
+//! of its reads of the store have ended, also if its client has disconnected.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,52 +17,52 @@ use crate::access::tokens::TokenHash;
 use crate::limits::{Limit, Limits};
 use crate::problem::Problem;
 
-/// Requests that ask the store at once.
+/// Maximum number of concurrent searches.
 pub const SEARCHES_MAX: usize = 16;
 
-/// Requests of one token that do. Without tokens only [`SEARCHES_MAX`] counts.
+/// Maximum concurrent searches of one token. Without tokens only [`SEARCHES_MAX`] applies.
 pub const SEARCHES_PER_TOKEN: usize = 8;
 
-/// A request waits this long for its place before it is refused: as long as a read of the store may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request waits for a permit before it is refused: as long as a read of the store may take.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// Seconds after which one that was refused may try again.
-const TRY_AGAIN_S: u64 = 2;
+/// Seconds after which a refused client may retry.
+const RETRY_AFTER_S: u64 = 2;
 
-/// The requests that ask the store. A copy is cheap and the same.
+/// The permits of searches. A clone is cheap and shares them.
 #[derive(Clone, Debug)]
 pub struct Searches {
     all: Arc<Semaphore>,
     by_token: Arc<Mutex<HashMap<TokenHash, Arc<Semaphore>>>>,
-    patience: Duration,
+    max_wait: Duration,
     limits: Limits,
 }
 
-/// One request's place, given back when it is dropped.
-type Place = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
+/// The permits of one request, released when they are dropped.
+type Permits = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
 
 impl Searches {
-    /// Counts in these limits what is refused.
+    /// Permits that count refusals in these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { all: Arc::new(Semaphore::new(SEARCHES_MAX)), by_token: Arc::default(), patience: PATIENCE, limits }
+        Self { all: Arc::new(Semaphore::new(SEARCHES_MAX)), by_token: Arc::default(), max_wait: MAX_WAIT, limits }
     }
 
     fn of_token(&self, token: TokenHash) -> Arc<Semaphore> {
         let mut by_token = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody has a place of are as new.
+        // Semaphores without a permit in use equal new ones.
         by_token.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
         by_token.entry(token).or_insert_with(|| Arc::new(Semaphore::new(SEARCHES_PER_TOKEN))).clone()
     }
 
-    /// Takes a place, among those of the token first.
-    async fn take(&self, token: Option<TokenHash>) -> Result<Place, Problem> {
+    /// Acquires a permit, first of the token and then in total.
+    async fn take(&self, token: Option<TokenHash>) -> Result<Permits, Problem> {
         let wait = async |semaphore: Arc<Semaphore>, limit: Limit| {
-            let permit = tokio::time::timeout(self.patience, semaphore.acquire_owned()).await;
+            let permit = tokio::time::timeout(self.max_wait, semaphore.acquire_owned()).await;
             permit.ok().and_then(Result::ok).ok_or_else(|| {
                 self.limits.count(limit);
                 let detail = "too many concurrent searches; try again, or narrow the query";
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S)
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_S)
             })
         };
         let of_token = match token {
@@ -73,10 +73,11 @@ impl Searches {
     }
 }
 
-/// Middleware: lets a reader's request ask the store when it has a place. It belongs within [`crate::access::guard`].
+/// Middleware: lets a reader's request read the store once it has a permit. It belongs inside of
+/// [`crate::access::guard`].
 ///
 /// # Errors
-/// Those of what it wraps; 503 where no place became free in time.
+/// Those of the wrapped service; 503 if no permit became free in time.
 pub async fn bound(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -86,11 +87,11 @@ pub async fn bound(
     let (Some(token), Some(searches)) = (token, searches) else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
-    let place = match searches.take(token).await {
-        Ok(place) => Arc::new(place),
+    let permit = match searches.take(token).await {
+        Ok(permit) => Arc::new(permit),
         Err(problem) => return Ok(request.into_response(problem.error_response())),
     };
-    let response = store::with_read_guard(place, next.call(request)).await?;
+    let response = store::with_read_guard(permit, next.call(request)).await?;
     Ok(response.map_into_boxed_body())
 }
 
@@ -98,41 +99,41 @@ pub async fn bound(
 mod tests {
     use super::*;
 
-    fn impatient() -> (Searches, Limits) {
+    fn with_short_wait() -> (Searches, Limits) {
         let limits = Limits::default();
-        (Searches { patience: Duration::from_millis(1), ..Searches::new(limits.clone()) }, limits)
+        (Searches { max_wait: Duration::from_millis(1), ..Searches::new(limits.clone()) }, limits)
     }
 
     #[actix_rt::test]
-    async fn a_token_takes_only_its_own_places_and_gives_them_back() {
-        let (searches, limits) = impatient();
-        let (one, other) = (Some(TokenHash::of(b"one")), Some(TokenHash::of(b"other")));
-        let mut places = Vec::new();
+    async fn a_token_takes_its_own_permits_only_and_releases_them() {
+        let (searches, limits) = with_short_wait();
+        let (one, other) = (Some(TokenHash::new(b"one")), Some(TokenHash::new(b"other")));
+        let mut permits = Vec::new();
         for _ in 0..SEARCHES_PER_TOKEN {
-            places.push(searches.take(one).await.unwrap());
+            permits.push(searches.take(one).await.unwrap());
         }
         assert!(searches.take(one).await.unwrap_err().is(StatusCode::SERVICE_UNAVAILABLE));
         assert_eq!((limits.reached(Limit::SearchesPerToken), limits.reached(Limit::Searches)), (1, 0));
         drop(searches.take(other).await.unwrap());
-        places.pop();
+        permits.pop();
         drop(searches.take(one).await.unwrap());
-        drop(places);
+        drop(permits);
         drop(searches.take(None).await.unwrap());
         assert_eq!(searches.all.available_permits(), SEARCHES_MAX);
         drop(searches.take(other).await.unwrap());
-        assert!(searches.by_token.lock().unwrap().len() <= 1, "tokens without a place are forgotten");
+        assert!(searches.by_token.lock().unwrap().len() <= 1, "tokens without a permit are forgotten");
     }
 
     #[actix_rt::test]
-    async fn beyond_all_places_the_next_is_refused_whoever_asks() {
-        let (searches, limits) = impatient();
-        let mut places = Vec::new();
+    async fn beyond_the_total_every_token_is_refused() {
+        let (searches, limits) = with_short_wait();
+        let mut permits = Vec::new();
         for _ in 0..SEARCHES_MAX {
-            places.push(searches.take(None).await.unwrap());
+            permits.push(searches.take(None).await.unwrap());
         }
-        assert!(searches.take(Some(TokenHash::of(b"one"))).await.is_err());
+        assert!(searches.take(Some(TokenHash::new(b"one"))).await.is_err());
         assert_eq!(limits.reached(Limit::Searches), 1);
-        places.pop();
-        assert!(searches.take(Some(TokenHash::of(b"one"))).await.is_ok());
+        permits.pop();
+        assert!(searches.take(Some(TokenHash::new(b"one"))).await.is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! What an operator may set, all by environment variables, in one place. Anything malformed or unknown is refused at
-//! start. The variables of the library are [`ObservabilitySettings::VARIABLES`].
+//! All settings, from environment variables. Malformed and unknown variables are rejected at startup. The variables of
+//! the library are [`ObservabilitySettings::VARIABLES`].
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -101,46 +101,46 @@ pub const VARIABLES: &[Variable] = &[
     },
 ];
 
-/// Variables that name files with secrets.
+/// Variables that name secret files.
 const SECRET_FILES: [&str; 3] = ["TOKENS_FILE", "STORE_PASSWORD_FILE", "STORE_API_KEY_FILE"];
 
-/// Variables that begin like this are meant for the service: an unknown one is a mistake.
+/// Prefixes of this service's variables; an unknown variable with one of them is an error.
 const PREFIXES: [&str; 6] = ["BACKEND_", "STORE_", "METRICS_", "ADMIN_", "ACCESS_LOG_", "TRUSTED_"];
 
 const CONNECTIONS: &str = "a number from 8 to 65536";
 
-/// Name of the service in lines and metrics unless `SERVICE_NAME` says otherwise.
+/// Default `service` of log lines and metrics.
 pub const SERVICE: &str = "backend";
 
-/// A setting that can't be used.
+/// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A value is not of the variable's form.
+    /// A malformed value.
     #[error("{name}={value:?}: {expected}")]
     Malformed {
         /// The variable.
         name: &'static str,
-        /// Its value, cut; never that of a secret.
+        /// Its value, truncated; empty for a secret.
         value: String,
         /// What is expected.
         expected: String,
     },
-    /// Everyone who reaches an address that others reach could read everything.
+    /// Anyone who can reach `LISTEN` could read everything.
     #[error(
         "LISTEN={0}: without TOKENS_FILE anyone who can reach this address can read all lines; set TOKENS_FILE, or \
          OPEN_LISTEN=1 if the network restricts access"
     )]
     Unguarded(SocketAddr),
-    /// Everyone who reaches an address that others reach could read all metrics.
+    /// Anyone who can reach `ADMIN_LISTEN` could read all metrics.
     #[error(
         "ADMIN_LISTEN={0}: without METRICS_TOKEN anyone who can reach this address can read all metrics, which name \
          projects; set METRICS_TOKEN, or OPEN_LISTEN=1 if the network restricts access"
     )]
     UnguardedAdmin(SocketAddr),
-    /// A variable is not known.
+    /// An unknown variable.
     #[error("unknown variable {0}; `backend --help` lists the known ones")]
     Unknown(String),
-    /// One of the library's settings can't be used.
+    /// An invalid setting of the library.
     #[error(transparent)]
     Observability(#[from] observability::SettingsError),
 }
@@ -148,45 +148,45 @@ pub enum SettingsError {
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to serve.
+    /// Address to listen on.
     pub listen: SocketAddr,
-    /// Which store to search.
+    /// The store to search.
     pub store: Target,
-    /// How to speak to it, if it is an engine.
+    /// Settings for an engine.
     pub engine: EngineSettings,
-    /// The state directory of the shipper on this machine, if it may be looked into.
+    /// State directory of a local shipper.
     pub shipper_state_dir: Option<PathBuf>,
-    /// Who may see what, and whom to believe.
+    /// Settings of access control.
     pub access: AccessSettings,
-    /// The files with secrets, by the variables that name them.
+    /// Secret files, by variable.
     pub secret_files: Vec<(&'static str, PathBuf)>,
-    /// Where people reach this service, for links that leave it.
+    /// Public URL of this service.
     pub public: Option<Url>,
-    /// Where Kibana is, for links.
+    /// URL of Kibana.
     pub kibana: Option<Url>,
-    /// Where Grafana is, for links.
+    /// URL of Grafana.
     pub grafana: Option<Url>,
-    /// Whether there are routes that go wrong on purpose.
+    /// Whether fault injection is enabled.
     pub faults: bool,
-    /// Threads that serve; `None` for one a core.
+    /// Worker threads; `None` for one per core.
     pub workers: Option<usize>,
-    /// A client that takes nothing of its answer for so long is cut off.
+    /// A client that reads nothing of its response for this long is disconnected.
     pub stalled_client_timeout: Duration,
-    /// Time for the whole head of a request, and then for its whole body.
+    /// Timeout of a request's head, and again of its body.
     pub request_timeout: Duration,
-    /// Connections at a time.
+    /// Maximum number of connections.
     pub connections: usize,
-    /// Time for open requests at the end.
+    /// Time for open requests to finish at shutdown.
     pub shutdown_timeout: Duration,
-    /// The library's own.
+    /// Settings of the library.
     pub observability: ObservabilitySettings,
 }
 
 impl Settings {
-    /// The settings of this process's environment.
+    /// Reads the settings from the environment of this process.
     ///
     /// # Errors
-    /// The first variable that can't be used.
+    /// The first invalid variable.
     pub fn from_env() -> Result<Self, SettingsError> {
         let names: BTreeSet<_> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
         refuse_unknown(&names)?;
@@ -203,7 +203,7 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let listen = parse(&lookup, "LISTEN", "an address and a port such as 127.0.0.1:8000")?;
-        // Neither shows credentials that were put where they do not belong.
+        // The error must not show credentials that were put into a URL.
         let no_address = |name| {
             move |error: ParseTargetError| SettingsError::Malformed {
                 name,
@@ -255,7 +255,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// The files with secrets that others than their owner may read or write: variable, file and permission bits.
+    /// Secret files that other users may read or write: variable, path and permission bits.
     #[must_use]
     pub fn exposed_secrets(&self) -> Vec<(&'static str, PathBuf, u32)> {
         let exposed = |(name, path): &(&'static str, PathBuf)| {
@@ -265,7 +265,7 @@ impl Settings {
     }
 }
 
-/// Seconds from `least` to an hour.
+/// Parses seconds from `least` to an hour.
 fn seconds(
     lookup: &impl Fn(&str) -> Option<String>,
     name: &'static str,
@@ -292,8 +292,8 @@ fn switch(lookup: &impl Fn(&str) -> Option<String>, name: &'static str) -> Resul
 fn refuse_unknown(names: &BTreeSet<String>) -> Result<(), SettingsError> {
     let known =
         |name: &str| VARIABLES.iter().chain(ObservabilitySettings::VARIABLES).any(|variable| variable.name == name);
-    let ours = |name: &&String| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    match names.iter().filter(ours).find(|name| !known(name)) {
+    let has_prefix = |name: &&String| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    match names.iter().filter(has_prefix).find(|name| !known(name)) {
         Some(name) => Err(SettingsError::Unknown(name.clone())),
         None => Ok(()),
     }
@@ -323,14 +323,14 @@ mod tests {
     }
 
     #[test]
-    fn defaults_stay_on_this_machine() {
+    fn defaults_listen_on_loopback() {
         let settings = from(&[]).unwrap();
         assert!(settings.listen.ip().is_loopback() && !settings.faults);
         assert_eq!(settings.store.to_string(), "sqlite:data/logs.db");
     }
 
     #[test]
-    fn what_others_reach_asks_for_tokens_unless_that_is_meant() {
+    fn listening_beyond_loopback_needs_tokens_or_open_listen() {
         assert!(matches!(from(&[("LISTEN", "0.0.0.0:8000")]), Err(SettingsError::Unguarded(_))));
         assert!(matches!(from(&[("LISTEN", "[::]:8000"), ("OPEN_LISTEN", "0")]), Err(SettingsError::Unguarded(_))));
         for listen in ["127.0.0.2:8000", "[::1]:8000", "[::ffff:127.0.0.1]:8000"] {
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_that_others_may_read_are_named() {
+    fn secret_files_that_others_may_read_are_listed() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let files = ["TOKENS_FILE", "STORE_API_KEY_FILE"].map(|name| (name, folder.path().join(name)));
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_refused_by_its_name() {
+    fn malformed_values_are_rejected_by_name() {
         for (name, value) in [
             ("LISTEN", "8000"),
             ("STORE", "mysql:x"),
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_variables_of_ours_are_refused_and_others_are_not() {
+    fn only_unknown_variables_with_our_prefixes_are_rejected() {
         let names = |name: &str| BTreeSet::from([name.to_owned()]);
         assert!(refuse_unknown(&names("BACKEND_FAULT")).is_err());
         assert!(refuse_unknown(&names("METRICS_PROJECT")).is_err());

@@ -1,4 +1,4 @@
-//! Who may see what: tokens, the page's login, and what happens to those who have none.
+//! Access control: tokens, the login, and requests without either.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub(crate) const TOKEN_OF_ALL: &str = "a-token-that-sees-everything";
 pub(crate) const TOKEN_OF_A: &str = "a-token-of-project-a-alone";
 const TOKEN_OF_ALERTS: &str = "a-token-that-alerts-come-with";
 
-/// A file of tokens in a folder of its own.
+/// A tokens file in a directory of its own.
 pub(crate) struct TokensFile {
     folder: TempDir,
 }
@@ -35,7 +35,7 @@ impl TokensFile {
         self.folder.path().join("tokens.toml")
     }
 
-    /// Puts another text in its place in one step.
+    /// Replaces the file atomically.
     pub(crate) fn write(&self, text: &str) {
         let new = self.folder.path().join("new");
         std::fs::write(&new, text).unwrap();
@@ -85,7 +85,7 @@ fn without_tokens_what_callers_invent_leaves_projects_with_lines_their_label_set
     }
     let scrape = backend.scrape();
     assert!(scrape.metric("label_sets_folded_total", &[]) > 100.0);
-    // What this service wrote itself is no sign of a project.
+    // Lines of this service itself don't make a project known.
     for (project, requests) in [("real", 2.0), ("both", 2.0), ("own", 0.0)] {
         assert_eq!(scrape.metric("request_count", &[("project_id", project)]), requests, "{project}");
     }
@@ -101,7 +101,7 @@ fn what_callers_invent_takes_no_label_set_and_gets_into_no_projects_lines() {
     let of_a = format!("Bearer {TOKEN_OF_A}");
     for n in 0..200 {
         let invented = format!("invented-{n}");
-        // nobody, and someone who may not speak for that project
+        // without a token, and with one that may not claim the project
         backend.get_with("/login", &[("X-Project-Id", &invented)]);
         backend.get_with(&format!("/api/projects/{invented}/logs"), &[("X-Project-Id", &invented)]);
         backend.get_with("/api/requests/x", &[("X-Project-Id", &invented), ("Authorization", &of_a)]);
@@ -111,7 +111,7 @@ fn what_callers_invent_takes_no_label_set_and_gets_into_no_projects_lines() {
     let projects: Vec<_> = scrape.label_values("request_count", "project_id").into_iter().collect();
     assert_eq!(projects, ["none"]);
     assert_eq!(scrape.metric("label_sets_folded_total", &[]), 0.0);
-    // someone who may speak for any project
+    // with a token that may claim any project
     for n in 0..200 {
         let headers = [("X-Project-Id", format!("any-{n}")), ("Authorization", format!("Bearer {TOKEN_OF_ALL}"))];
         backend.get_with("/api/requests/x", &headers.each_ref().map(|(name, value)| (*name, value.as_str())));
@@ -145,8 +145,8 @@ fn only_health_and_metrics_are_there_for_everyone() {
         assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{path}");
         assert_eq!(answer.json()["request_id"], answer.request_id());
     }
-    // A page leads to the login, and from there to where it was to go; a link of another site is followed once more, with
-    // the cookie that a browser kept back.
+    // A page redirects to the login, which returns to the page. A link on another site is repeated from this site
+    // first, so that the browser sends the cookie.
     let answer = backend.get("/requests/a%2Fb?x=1");
     assert_eq!((answer.status, answer.header("location")), (303, Some("/login?next=%2Frequests%2Fa%252Fb%3Fx%3D1")));
     let answer = backend.get_with("/search", &[("Sec-Fetch-Site", "cross-site")]);
@@ -177,7 +177,7 @@ fn alerts_come_with_a_token_of_their_own() {
     };
     let send = |token: Option<&str>| send_to("/api/alerts", token);
     assert_eq!([send(Some(TOKEN_OF_ALERTS)), send(Some(TOKEN_OF_ALL)), send(None)], [200, 401, 401]);
-    // However the path is written.
+    // However the path is encoded.
     for path in ["/api/aler%74s", "/%61pi/alerts", "/api/%61%6C%65%72%74%73"] {
         let statuses = [TOKEN_OF_ALL, TOKEN_OF_A].map(|token| send_to(path, Some(token)));
         assert_eq!((statuses, send_to(path, None)), ([401, 401], 401), "{path}");
@@ -210,7 +210,7 @@ fn a_login_opens_a_session_and_a_logout_ends_it() {
     assert!(answer.status == 303 && answer.header("set-cookie").unwrap().contains("Max-Age=0"));
     assert_eq!(with_session("/api/requests/x"), 401);
 
-    // Neither a form nor a logout of another site does anything.
+    // Forms and logouts of other sites are rejected.
     let foreign: [(&str, &[u8]); 1] = [("Origin", b"http://evil.example")];
     let answer = log_in(backend.address, TOKEN_OF_A, &foreign);
     assert!(answer.status == 403 && answer.header("set-cookie").is_none());
@@ -230,7 +230,7 @@ fn wrong_tokens_are_counted_and_then_not_looked_at() {
     let statuses: Vec<_> = (0..20).map(|number| status(&format!("a-wrong-token-of-mine-{number}"))).collect();
     assert!(statuses.starts_with(&[401; 10]), "{statuses:?}");
     assert!(statuses.contains(&429), "{statuses:?}");
-    // Whether a token is good is not said any more, but who is logged in goes on working.
+    // Tokens are no longer checked, but sessions go on.
     let answer = with_token(&backend, "/api/requests/x", TOKEN_OF_ALL);
     assert!(answer.status == 429 && answer.header("retry-after").is_some());
     let answer = log_in(backend.address, TOKEN_OF_ALL, &[]);
@@ -319,7 +319,7 @@ fn metrics_ask_for_a_token_where_there_is_one_and_a_start_without_warns() {
         for (presented, status) in [(token.1, 200), (TOKEN_OF_ALL, 401), (TOKEN_OF_ALERTS, 401), ("", 401)] {
             assert_eq!(with_token(&backend, "/metrics", presented).status, status, "{presented}");
         }
-        // It reads nothing else.
+        // It permits nothing else.
         let status = with_token(&backend, "/api/requests/x", token.1).status;
         assert_eq!(status, if variables.len() == 1 { 200 } else { 401 });
         assert!(!backend.program.stdout().contains(token.1));
@@ -338,7 +338,7 @@ fn wrong_tokens_behind_a_proxy_lock_out_who_sent_them_and_nobody_else() {
         headers.extend(forwarded.iter().map(|entry| ("X-Forwarded-For", *entry)));
         backend.get_with("/api/requests/x", &headers).status
     };
-    // Whatever a client claims to its left, it is one client.
+    // Claims of the client to the left of its address don't matter.
     for number in 0..20 {
         status("a-wrong-token-of-mine", &[&format!("198.51.100.{number}, 192.0.2.1"), "10.0.0.7"]);
     }
@@ -361,7 +361,7 @@ fn wrong_tokens_behind_a_proxy_lock_out_who_sent_them_and_nobody_else() {
     };
     assert_eq!([alerts(b"192.0.2.9"), alerts(b"192.0.2.1")], [200, 200], "alerts are another matter");
 
-    // Nobody is believed unless that is set: the proxy is one client.
+    // No proxy is trusted by default: the proxy is one client.
     let backend = Backend::start(&variables[..1]);
     for number in 0..20 {
         let forwarded = format!("192.0.2.{number}");

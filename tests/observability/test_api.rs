@@ -1,5 +1,5 @@
-//! The API as its description says it: every route is described, and every answer of the running service is of the form
-//! that is described. Queries that try to be something else are refused in words.
+//! The API matches its OpenAPI description: every route is described, and every answer of the running service has the
+//! described form. Hostile queries are rejected with an error.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::rig::Backend;
 
-/// The service over a store of its own that has lines.
+/// The service with a store that has lines.
 struct Explorer {
     backend: Backend,
     description: Value,
@@ -20,12 +20,12 @@ struct Explorer {
 }
 
 impl Explorer {
-    /// With so many lines, one after the other of each level.
+    /// With this many lines, of each level in turn.
     fn with(lines: usize) -> Self {
         Self::saying((0..lines).map(|line| format!("order {line} was paid")))
     }
 
-    /// With lines of these messages, one after the other of each level.
+    /// With lines of these messages, of each level in turn.
     fn saying(messages: impl Iterator<Item = String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut text = String::new();
@@ -54,7 +54,7 @@ impl Explorer {
         Self { backend, description, _folder: folder }
     }
 
-    /// The answer of a route, which has to be as it is described.
+    /// The answer of a route, which has to match its description.
     #[track_caller]
     fn get(&self, route: &str, path: &str) -> Answer {
         let answer = self.backend.get(path);
@@ -91,14 +91,14 @@ fn every_route_of_the_api_is_described() {
     assert_eq!(routes, described);
 }
 
-/// What a route takes after its `?`, as it says itself when it is asked for something else.
+/// The parameters of a route, as it lists them in the error for an unknown one.
 fn taken(explorer: &Explorer, route: &str) -> BTreeSet<String> {
     let path = route.replace("{generation}", "0193a1b2c3d4e5f60718293a4b5c6d7e").replace("{offset}", "0");
     let path = path.replace("{request_id}", "r-1").replace("{project_id}", "a");
     let refused = explorer.backend.get(&format!("{path}?nonsense=1"));
     let detail = refused.json()["detail"].as_str().map(str::to_owned);
     let detail = detail.filter(|_| refused.status == 400).unwrap_or_else(|| panic!("{route}: {}", refused.text()));
-    let names = detail.split_once("expected").unwrap_or_else(|| panic!("{route}: {detail}")).1;
+    let names = detail.split_once("this route takes").unwrap_or_else(|| panic!("{route}: {detail}")).1;
     names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
@@ -136,62 +136,63 @@ fn a_wrong_parameter_is_told_by_its_name_with_what_would_be_right() {
     let explorer = Explorer::with(1);
     let around = "/api/sources/0193a1b2c3d4e5f60718293a4b5c6d7e/0/around";
     for (path, words) in [
-        ("/api/logs?limit=ten", "limit is a number from 1 to 1000"),
-        ("/api/logs?limit=1001", "limit is a number from 1 to 1000"),
-        ("/api/logs?limit=-1", "limit is a number"),
-        ("/api/facets?top=1e3", "top is a number from 1 to 1000"),
-        ("/api/histogram?step_s=0", "step_s is a number from 1 to"),
-        ("/api/stats?by=time&step_s=x", "step_s is a number"),
-        ("/api/stats?by=colour", "by is total, endpoint, project or time"),
-        ("/api/patterns?top=0", "top is a number"),
-        ("/api/projects/a/logs?limit=0", "limit is a number from 1 to 1000"),
-        (&format!("{around}?before=1001"), "before is a number from 0 to 1000"),
-        (&format!("{around}?after=x"), "after is a number from 0 to 1000"),
-        ("/api/logs?order=up", "order is newest or oldest"),
-        ("/api/logs?cursor=x", "not a cursor"),
-        ("/api/logs?level=loud", "level"),
-        ("/api/logs?status=teapot", "status is such as"),
-        ("/api/logs?from=2026-13-01", "from is wrong at column 6: there should be a month from 01 to 12"),
+        ("/api/logs?limit=ten", "invalid limit: expected a number from 1 to 1000"),
+        ("/api/logs?limit=1001", "invalid limit: expected a number from 1 to 1000"),
+        ("/api/logs?limit=-1", "invalid limit: expected a number"),
+        ("/api/facets?top=1e3", "invalid top: expected a number from 1 to 1000"),
+        ("/api/histogram?step_s=0", "invalid step_s: expected a number from 1 to"),
+        ("/api/stats?by=time&step_s=x", "invalid step_s: expected a number"),
+        ("/api/stats?by=colour", "invalid by: expected total, endpoint, project or time"),
+        ("/api/patterns?top=0", "invalid top: expected a number"),
+        ("/api/projects/a/logs?limit=0", "invalid limit: expected a number from 1 to 1000"),
+        (&format!("{around}?before=1001"), "invalid before: expected a number from 0 to 1000"),
+        (&format!("{around}?after=x"), "invalid after: expected a number from 0 to 1000"),
+        ("/api/logs?order=up", "invalid order: expected newest or oldest"),
+        ("/api/logs?cursor=x", "invalid cursor"),
+        ("/api/logs?level=loud", "invalid level: expected one of trace, debug, info, warn, error"),
+        ("/api/logs?status=teapot", "invalid status: expected 404, 5xx"),
+        ("/api/logs?from=2026-13-01", "invalid time in \"from\" at column 6: expected a month from 01 to 12"),
         (
             "/api/logs?to=2026-11-23T18:00:00+01:00",
-            "to is wrong at column 20: there should be a fraction, Z, an offset",
+            "invalid time in \"to\" at column 20: expected a fraction, Z, an offset",
         ),
-        ("/api/logs?from=2026-11-24&to=2026-11-23", "from has to be before to; exchanged, they are a range"),
-        ("/api/facets?from=2026-11-24&to=2026-11-24", "from has to be before to"),
-        ("/api/projects/a/logs?from=2026-11-24&to=2026-11-23", "from has to be before to"),
+        ("/api/logs?from=2026-11-24&to=2026-11-23", "from is after to; swap them"),
+        ("/api/facets?from=2026-11-24&to=2026-11-24", "the time range is empty"),
+        ("/api/projects/a/logs?from=2026-11-24&to=2026-11-23", "from is after to"),
         ("/api/logs?query=a%20AND", "invalid query at column"),
-        ("/api/facets?fields=colour", "a field is one of"),
-        ("/api/logs?colour=red", "unknown field `colour`"),
-        ("/api/logs?level=warn&level=error", "duplicate field `level`"),
-        ("/api/tail?last=1h", "unknown field `last`"),
+        ("/api/facets?fields=colour", "invalid fields: expected status, "),
+        ("/api/logs?colour=red", "unknown parameter `colour`"),
+        ("/api/logs?level=warn&level=error", "duplicate parameter `level`"),
+        ("/api/tail?last=1h", "unknown parameter `last`"),
     ] {
         let answer = explorer.backend.get(path);
         let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
         assert!(answer.status == 400 && detail.contains(words), "{path}: {} {detail}", answer.status);
     }
-    // The same on the pages, which stay pages.
+    // The same on pages, as HTML.
     for (path, words, marked) in [
-        ("/search?from=2026-13-01", "from is wrong at column 6", Some("2026-13-01\n     ^")),
-        ("/search?to=soon", "to is wrong at column 1", Some("soon\n^")),
-        ("/search?from=2026-11-24&to=2026-11-23&q=%28", "from has to be before to", None),
-        ("/search?q=a%20AND", "at column", Some("a AND\n     ^")),
-        ("/search?last=2y", "last is one of 15m", None),
-        ("/search?status=teapot", "a status is a number such as 404", None),
+        ("/search?from=2026-13-01", "invalid time in \"from\" at column 6", Some("2026-13-01\n     ^")),
+        ("/search?to=soon", "invalid time in \"to\" at column 1", Some("soon\n^")),
+        ("/search?from=2026-11-24&to=2026-11-23&query=%28", "from is after to", None),
+        ("/search?query=a%20AND", "at column", Some("a AND\n     ^")),
+        ("/search?last=2y", "invalid last: expected 15m", None),
+        ("/search?status=teapot", "invalid status: expected 404", None),
         ("/search?level=loud", "level", None),
-        ("/search?cursor=x", "not a cursor", None),
-        ("/search?cursor=1.000&before=1.000", "not both", None),
-        ("/search?colour=red", "unknown field `colour`", None),
-        ("/tail?q=a%20AND", "at column", None),
-        ("/?since=2026-13-01", "since is wrong at column 6", None),
-        ("/?last=2y", "last is one of 15m", None),
+        ("/search?cursor=x", "invalid cursor", None),
+        ("/search?direction=up", "invalid direction: expected older or newer", None),
+        ("/search?colour=red", "unknown parameter `colour`", None),
+        ("/tail?query=a%20AND", "at column", None),
+        ("/?since=2026-13-01", "invalid time in \"since\" at column 6", None),
+        ("/?last=2y", "invalid last: expected 15m", None),
         (
             &format!("{}?before=501", around.trim_start_matches("/api").trim_end_matches("/around")),
-            "before is a number from 0 to 500",
+            "invalid before: expected a number from 0 to 500",
             None,
         ),
     ] {
         let answer = explorer.backend.get_with(path, &[("Accept", "text/html")]);
-        let text = answer.text().replace("&#38;", "&").replace("&#60;", "<");
+        let text =
+            answer.text().replace("&#38;", "&").replace("&#60;", "<").replace("&#34;", "\"").replace("&#62;", ">");
         assert_eq!((answer.status, answer.header("content-type")), (400, Some("text/html; charset=utf-8")), "{path}");
         assert!(text.contains("role=\"alert\"") && text.contains(words), "{path}: {text}");
         assert!(marked.is_none_or(|marked| text.contains(&format!("<pre>{marked}</pre>"))), "{path}: {text}");
@@ -241,7 +242,7 @@ fn answers_are_as_they_are_described() {
     assert_eq!(around["lines"].as_array().unwrap().len(), 4, "{around}");
     explorer.get("/api/requests/{request_id}", "/api/requests/r-1");
     explorer.get("/api/projects/{project_id}/logs", "/api/projects/a/logs");
-    assert_eq!(explorer.get("/api/tail", "/api/tail?q=%28").status, 400);
+    assert_eq!(explorer.get("/api/tail", "/api/tail?query=%28").status, 400);
     explorer.get("/readyz", "/readyz");
     explorer.get("/healthz", "/healthz");
 }
@@ -269,13 +270,13 @@ fn fields_that_the_shipper_names_are_asked_for_and_counted() {
             &json!([{ "value": "false", "lines": 6 }, { "value": "true", "lines": 3 }])
         )
     );
-    // Numbers are not counted by their values.
+    // Facets of numbers are not supported.
     let wrong = explorer.get("/api/facets", "/api/facets?fields=parcel.number");
     assert!(wrong.status == 400 && wrong.json().to_string().contains("gift, parcel.carrier"));
-    assert_eq!(explorer.get("/api/tail", "/api/tail?q=parcel.weight:7").status, 400);
-    assert_eq!(explorer.backend.get("/search?q=parcel.carrier%3Ayak&last=all").status, 200);
-    assert_eq!(explorer.backend.get("/search?q=parcel.weight%3A7&last=all").status, 400);
-    assert_eq!(explorer.backend.get("/tail?q=parcel.weight%3A7").status, 400);
+    assert_eq!(explorer.get("/api/tail", "/api/tail?query=parcel.weight:7").status, 400);
+    assert_eq!(explorer.backend.get("/search?query=parcel.carrier%3Ayak&last=all").status, 200);
+    assert_eq!(explorer.backend.get("/search?query=parcel.weight%3A7&last=all").status, 400);
+    assert_eq!(explorer.backend.get("/tail?query=parcel.weight%3A7").status, 400);
 }
 
 #[test]
@@ -296,7 +297,7 @@ fn a_large_result_is_a_stream_of_lines() {
 fn patterns_that_were_not_told_apart_are_not_called_exactly_counted() {
     let explorer = Explorer::saying((0..20_600).map(|n: usize| match n {
         20_500.. => "the same".to_owned(),
-        // A word of its own for each.
+        // A different word each.
         _ => format!(
             "said {}",
             n.to_string().chars().map(|digit| char::from(b'a' + digit as u8 - b'0')).collect::<String>()
@@ -304,7 +305,7 @@ fn patterns_that_were_not_told_apart_are_not_called_exactly_counted() {
     }));
     let found = explorer.get("/api/patterns", "/api/patterns?top=5").json();
     assert_eq!((&found["patterns"][0]["pattern"], &found["patterns"][0]["lines"]), (&json!("the same"), &json!(100)));
-    // 20,000 were told apart: the same, and 19,999 of those that differ.
+    // 20,000 patterns were distinguished: the frequent one, and 19,999 others.
     assert_eq!((&found["not_told_apart"], &found["counted"]["exact"]), (&json!(501), &json!(false)), "{found}");
     assert_eq!(found["others"], 20_500 - 4, "{found}");
     assert_eq!(explorer.get("/api/patterns", "/api/patterns?query=same").json()["counted"]["exact"], json!(true));
@@ -315,7 +316,7 @@ fn a_wrong_query_is_shown_with_its_place() {
     let explorer = Explorer::with(1);
     let problem = explorer.get("/api/logs", "/api/logs?query=a%20colour:red").json();
     assert_eq!((&problem["status"], &problem["query"]["column"]), (&json!(400), &json!(3)), "{problem}");
-    assert!(problem["query"]["expected"].as_str().unwrap().contains("a field is one of service"), "{problem}");
+    assert!(problem["query"]["expected"].as_str().unwrap().contains("the fields are service"), "{problem}");
 }
 
 #[test]

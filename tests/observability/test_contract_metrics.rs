@@ -74,7 +74,7 @@ fn the_duration_histogram_is_in_seconds() {
 fn an_answered_request_is_counted_once_with_its_route_and_project() {
     let backend = Backend::start(&[]);
     for _ in 0..3 {
-        backend.get_with("/api/projects/p-1/logs?q=secret", &[("X-Project-Id", "p-1")]);
+        backend.get_with("/api/projects/p-1/logs?query=secret", &[("X-Project-Id", "p-1")]);
     }
     backend.get("/api/requests/demo-1");
     let labels = [("endpoint", LOGS_ROUTE), ("method", "GET"), ("status", "200"), ("project_id", "p-1")];

@@ -30,7 +30,7 @@ const LINES: usize = 60;
 
 /// Where lines are found and counted, and which parameters it takes. All but the last two take what chooses lines.
 const PLACES: [(&str, &[&str]); 9] = [
-    ("/search", &["cursor", "before"]),
+    ("/search", &["cursor", "direction"]),
     ("/tail", &[]),
     ("/api/logs", &["limit", "cursor", "order"]),
     ("/api/facets", &["fields", "top"]),
@@ -115,10 +115,10 @@ struct Seen {
     places: Vec<(String, u64)>,
 }
 
-/// What chooses lines: of the API, or of a page with `q` for the query.
-fn choice(query_name: &'static str) -> impl Strategy<Value = String> {
+/// A parameter that chooses lines.
+fn choice() -> impl Strategy<Value = String> {
     prop_oneof![
-        3 => query().prop_map(move |query| format!("{query_name}={}", encode(&query))),
+        3 => query().prop_map(|query| format!("query={}", encode(&query))),
         1 => prop::sample::select(&LEVELS[..]).prop_map(|level| format!("level={level}")),
         1 => prop::sample::select(&SERVICES[..]).prop_map(|service| format!("service={service}")),
         1 => prop::sample::select(&PROJECTS[..]).prop_map(|project| format!("project={project}")),
@@ -130,7 +130,8 @@ fn choice(query_name: &'static str) -> impl Strategy<Value = String> {
 /// A value of a place's own parameter.
 fn own(name: &'static str, cursors: &[String]) -> BoxedStrategy<String> {
     let values = match name {
-        "cursor" | "before" => prop::sample::select(cursors.to_vec()).prop_map(|cursor| encode(&cursor)).boxed(),
+        "cursor" => prop::sample::select(cursors.to_vec()).prop_map(|cursor| encode(&cursor)).boxed(),
+        "direction" => prop::sample::select(&["older", "newer"][..]).prop_map(str::to_owned).boxed(),
         "limit" | "top" => (1..30_u32).prop_map(|number| number.to_string()).boxed(),
         "step_s" => prop::sample::select(&["1", "60", "3600"][..]).prop_map(str::to_owned).boxed(),
         "order" => prop::sample::select(&["newest", "oldest"][..]).prop_map(str::to_owned).boxed(),
@@ -147,9 +148,8 @@ fn own(name: &'static str, cursors: &[String]) -> BoxedStrategy<String> {
 fn search(cursors: Vec<String>) -> impl Strategy<Value = String> {
     prop::sample::select(&PLACES[..]).prop_flat_map(move |(place, own_names)| {
         let takes_choice = !matches!(place, "/" | "/api/openapi.json");
-        let choices = choice(if place.starts_with("/api/") { "query" } else { "q" });
         let own: Vec<_> = own_names.iter().map(|name| prop::option::of(own(name, &cursors))).collect();
-        (prop::collection::vec(choices, 0..3), own).prop_map(move |(mut parts, own)| {
+        (prop::collection::vec(choice(), 0..3), own).prop_map(move |(mut parts, own)| {
             if !takes_choice {
                 parts.clear();
             }
@@ -184,10 +184,10 @@ fn question(seen: Seen) -> impl Strategy<Value = String> {
     });
     let story = (request_id(), prop::sample::select(&["", "/file"][..]), prop::option::of(request_id()));
     let story = story.prop_map(|(id, of, with)| {
-        let with = with.map(|with| format!("?with={with}")).unwrap_or_default();
+        let with = with.map(|with| format!("?compare={with}")).unwrap_or_default();
         format!("/requests/{id}{of}{with}")
     });
-    let tail = prop::option::of(choice("q")).prop_map(|choice| format!("{TAIL}?{}", choice.unwrap_or_default()));
+    let tail = prop::option::of(choice()).prop_map(|choice| format!("{TAIL}?{}", choice.unwrap_or_default()));
     prop_oneof![
         3 => tail,
         3 => story,

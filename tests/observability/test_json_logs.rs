@@ -9,7 +9,9 @@ use crate::rig::{Backend, LOGS_ROUTE, fault};
 
 /// Sends requests of every kind and waits for the line of the last one.
 fn exercise(backend: &Backend) {
-    for path in ["/healthz", "/readyz", "/metrics", "/nowhere", "/api/requests/demo-1", "/api/projects/p-1/logs?q=x"] {
+    for path in
+        ["/healthz", "/readyz", "/metrics", "/nowhere", "/api/requests/demo-1", "/api/projects/p-1/logs?query=x"]
+    {
         backend.get(path);
     }
     for path in ["/api/projects/p-1/logs?limit=nonsense", fault::PANIC, &fault::status(503), &fault::delay(10)] {
@@ -27,7 +29,7 @@ fn exercise(backend: &Backend) {
     http::send(backend.address, "POST", "/api/alerts", &[json], b"{");
     http::get_with(
         backend.address,
-        "/api/projects/p%22%0A1/logs?q=%22%0A",
+        "/api/projects/p%22%0A1/logs?query=%22%0A",
         &[
             ("User-Agent", b"a \"b\" \\ {\"level\":\"error\"}"),
             ("X-Project-Id", "\u{fc}\"\\,\"level\":\"x".as_bytes()),
@@ -85,7 +87,7 @@ fn the_schema_rejects_invalid_records() {
 fn a_request_has_one_access_line_with_its_fields_and_no_private_data() {
     let backend = Backend::start(&[]);
     backend.get_with(
-        "/api/projects/p-1/logs?q=PRIVATE-QUERY",
+        "/api/projects/p-1/logs?query=PRIVATE-QUERY",
         &[
             ("X-Request-Id", "demo-1"),
             ("X-Project-Id", "p-1"),

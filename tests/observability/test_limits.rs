@@ -1,5 +1,5 @@
-//! What callers may take: connections of those who send half a request, and the memory of those who ask for large answers and
-//! take nothing. A long answer ends when its token, its session or its projects do.
+//! Limits on callers: connections with half a request, and memory for large responses that are not read. A long
+//! response ends with its token, session or projects.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::rig::Backend;
 use crate::test_access::{TOKEN_OF_A, TOKEN_OF_ALL, TokensFile, log_in};
 
-/// Requests that never become whole, each cut at another place.
+/// Incomplete requests, each cut at another point.
 const HALVES: [&str; 5] = [
     "",
     "GET /healthz HTTP/1.1\r\nHo",
@@ -27,17 +27,17 @@ const HALVES: [&str; 5] = [
     "GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
 ];
 
-/// Bytes of lines of the store.
+/// Number and bytes of the store's lines.
 const LINES: usize = 20_000;
 const LINE_BYTES: usize = 4_000;
 
-/// What 80 clients that take nothing may cost, in KiB.
+/// Maximum growth of memory by 80 clients that don't read, in KiB.
 const GROWTH_MAX_KIB: u64 = 160 * 1024;
 
 #[track_caller]
 fn half(address: SocketAddr, number: usize) -> TcpStream {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(20)).unwrap();
-    // Who was let go is let go.
+    // The connection may be closed already.
     let _ = stream.write_all(HALVES[number % HALVES.len()].as_bytes());
     stream
 }
@@ -56,7 +56,7 @@ fn with_descriptors(descriptors: u32, address: SocketAddr, folder: &Path) -> Pro
     start.env("STORE", format!("sqlite:{}", folder.join("logs.db").display())).start_healthy(address)
 }
 
-/// Answers within a time in which nobody calls a service dead.
+/// Health and metrics respond in time.
 #[track_caller]
 fn is_alive(address: SocketAddr, readiness: u16) {
     for (path, status) in [("/healthz", 200), ("/readyz", readiness), ("/metrics", 200)] {
@@ -89,7 +89,7 @@ fn whoever_sends_half_a_request_keeps_nobody_from_health_and_metrics() {
     }
 }
 
-/// Sends a byte each 50 ms until there is an answer or an end; what was answered.
+/// Sends a byte every 50 ms until there is a response or the connection is closed, and returns the response.
 fn trickle(stream: &mut TcpStream, byte: &[u8]) -> String {
     stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let (begun, mut answer, mut part) = (Instant::now(), Vec::new(), [0; 4_096]);
@@ -98,7 +98,7 @@ fn trickle(stream: &mut TcpStream, byte: &[u8]) -> String {
             Ok(0) => return String::from_utf8(answer).unwrap(),
             Ok(length) => answer.extend_from_slice(&part[..length]),
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
-                // A service that closed its side says so with the next read.
+                // The next read reports a closed connection.
                 let _ = stream.write_all(byte);
             }
             Err(_) => return String::from_utf8(answer).unwrap(),
@@ -125,7 +125,7 @@ fn a_request_that_is_not_whole_in_time_is_answered_with_408_and_counted() {
     let reached = |limit: &str| backend.scrape().metric("limits_reached_total", &[("limit", limit)]);
     assert_eq!(reached("request_body_timeout"), 3.0);
 
-    // The head, of the first request and of the next one on the same connection.
+    // The head of the first request, and of the next one on the same connection.
     let mut first = TcpStream::connect(address).unwrap();
     first.write_all(HALVES[1].as_bytes()).unwrap();
     assert!(trickle(&mut first, b"x").starts_with("HTTP/1.1 408"));
@@ -135,7 +135,7 @@ fn a_request_that_is_not_whole_in_time_is_answered_with_408_and_counted() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("HTTP/1.1 408"), "{answer}");
     assert_eq!(reached("request_head_timeout"), 2.0);
 
-    // What nobody reads of a body holds no connection, nor does one on which nothing is asked.
+    // Neither an unread body nor an idle client keeps a connection open.
     for more in [&b"1\r\na\r\n"[..], b""] {
         let mut unread = TcpStream::connect(address).unwrap();
         unread.write_all(HALVES[4].as_bytes()).unwrap();
@@ -161,7 +161,7 @@ fn store() -> (tempfile::TempDir, String) {
     ship(text)
 }
 
-/// A store of these lines, in a folder with them.
+/// A store with these lines, in a directory with their file.
 fn ship(text: String) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("lines"), text).unwrap();
@@ -169,7 +169,7 @@ fn ship(text: String) -> (tempfile::TempDir, String) {
     (folder, store)
 }
 
-/// Ships a file into the store of a folder.
+/// Ships a file into the store of a directory.
 fn ship_into(folder: &Path, file: &str, state: &str) -> String {
     let store = format!("sqlite:{}", folder.join("logs.db").display());
     let shipped = Command::new(executable("shipper"))
@@ -181,7 +181,7 @@ fn ship_into(folder: &Path, file: &str, state: &str) -> String {
     store
 }
 
-/// A stream of all lines, of which the first is read.
+/// A stream of all lines, of which the first was read.
 fn begun(address: SocketAddr, header: (&str, &str)) -> BufReader<TcpStream> {
     let headers: [(&str, &[u8]); 2] = [("Accept", b"application/x-ndjson"), (header.0, header.1.as_bytes())];
     let mut stream = BufReader::new(http::open(address, "GET", "/api/logs", &headers, b"").unwrap());
@@ -193,7 +193,7 @@ fn begun(address: SocketAddr, header: (&str, &str)) -> BufReader<TcpStream> {
     stream
 }
 
-/// How many lines come after the first, and what the last one says of the stream's end.
+/// The number of lines after the first, and the reason in the last one.
 fn rest(stream: BufReader<TcpStream>) -> (usize, Value) {
     let lines: Vec<_> = stream.lines().map(Result::unwrap).filter(|line| line.starts_with('{')).collect();
     let end: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
@@ -224,7 +224,7 @@ fn a_stream_ends_with_its_session_its_projects_and_its_token_and_says_so() {
     }
 }
 
-/// A figure of the service's memory, in KiB.
+/// A memory figure of the service, in KiB.
 fn memory(backend: &Backend, figure: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", backend.program.pid().as_raw_nonzero())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
@@ -251,7 +251,7 @@ fn clients_that_take_nothing_of_large_answers_cost_bounded_memory_and_starve_no_
     wait::until("those beyond are refused", || {
         (backend.scrape().metric("limits_reached_total", &refused) >= 40.0).then_some(())
     });
-    // Another token is answered meanwhile; this one gets a Retry-After.
+    // Another token is served; this one gets `Retry-After`.
     let begun = Instant::now();
     assert_eq!(get("/api/logs?limit=1000", &of_all).status, 200);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
@@ -276,7 +276,7 @@ fn store_of_long_lines() -> (tempfile::TempDir, String) {
     ship((0..60).map(line).collect::<Vec<_>>().join("\n") + "\n")
 }
 
-/// Places of answers of lines beside the pages of the API: of a story, a search and a source.
+/// Paths of pages with lines: a request, a search, a source; and of the API.
 fn pages_of(backend: &Backend, token: &str) -> [String; 4] {
     let page = backend.get_with("/api/logs?limit=1&order=oldest", &[("Authorization", token)]).json();
     let origin = &page["lines"][0]["origin"];
@@ -302,7 +302,7 @@ fn pages_of_long_lines_are_cut_lead_on_and_cost_bounded_memory_per_token() {
             assert!(["cursor=", "id=\"later\""].iter().any(|way| answer.text().contains(way)), "{path}");
         }
     }
-    // Part by part the whole story is there, and each line of it.
+    // All pages together show each line of the request.
     let (mut path, mut seen) = ("/requests/long".to_owned(), BTreeSet::new());
     loop {
         let answer = get(&path, &of_all);
@@ -344,7 +344,7 @@ fn events_of_tails_that_nobody_takes_cost_bounded_memory_and_leave_room_for_othe
         let headers: [(&str, &[u8]); 1] = [("Authorization", token.as_bytes())];
         let mut stream = BufReader::new(http::open(backend.address, "GET", "/api/tail", &headers, b"").unwrap());
         let mut line = String::new();
-        while !line.starts_with("event: place") {
+        while !line.starts_with("event: cursor") {
             line.clear();
             assert_ne!(stream.read_line(&mut line).unwrap(), 0);
         }
@@ -353,7 +353,7 @@ fn events_of_tails_that_nobody_takes_cost_bounded_memory_and_leave_room_for_othe
     let stalled: Vec<_> = (0..16).map(|_| open(&of_a)).collect();
     let mut of_other = open(&of_all);
     let before = memory(&backend, "VmRSS");
-    // The same lines again, under other ids.
+    // The same lines again, under other IDs.
     let again = std::fs::read(folder.path().join("lines")).unwrap();
     std::fs::write(folder.path().join("lines.again"), again).unwrap();
     ship_into(folder.path(), "lines.again", "state.again");

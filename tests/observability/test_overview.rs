@@ -162,7 +162,7 @@ fn each_count_beside_a_search_leads_to_as_many_lines() {
         "/search",
         "/search?last=all",
         "/search?last=1h",
-        "/search?q=request&level=warn",
+        "/search?query=request&level=warn",
         "/search?last=1h&project=billing",
     ] {
         let page = site.get(path).text().to_owned();

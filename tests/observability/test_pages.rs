@@ -116,11 +116,11 @@ fn search_narrows_and_pages(site: &Site, page: &Page) {
     page.open("/search?level=error&service=shop");
     page.wait_for_count("#results > li.line.error", 2);
     page.wait_for_count("#results > li.line", 2);
-    page.open("/search?q=level%3Anonsense");
+    page.open("/search?query=level%3Anonsense");
     assert!(page.text("#wrong").contains("level"), "{}", page.text("#wrong"));
     assert_eq!(page.text("#wrong pre"), "level:nonsense\n      ^", "where it is wrong");
     page.picture("search-wrong");
-    page.open("/search?q=zebra");
+    page.open("/search?query=zebra");
     page.wait_for_count("#empty", 1);
     page.assert_quiet(&["status of 400"]);
 }

@@ -34,7 +34,7 @@ fn filters_are_filled_by_hand_and_counts_lead_to_what_they_count() {
     let site = Site::start();
     let page = site.page();
     page.open("/search");
-    page.fill("form.filters input[name=q]", "card OR payment");
+    page.fill("form.filters input[name=query]", "card OR payment");
     page.click("form.filters select[name=level] option[value=error]");
     page.fill("form.filters input[name=service]", "shop");
     page.click("form.filters select[name=last] option[value='1h']");
@@ -42,7 +42,11 @@ fn filters_are_filled_by_hand_and_counts_lead_to_what_they_count() {
     page.wait_for_path("what was filled in", |path| path.contains("level=error") && path.contains("last=1h"));
     page.wait_for_count("#results > li.line", 2);
     assert_eq!(page.texts("#results .message"), ["card refused", "card refused"]);
-    assert_eq!(page.attribute("form.filters input[name=q]", "value").as_deref(), Some("card OR payment"), "it is kept");
+    assert_eq!(
+        page.attribute("form.filters input[name=query]", "value").as_deref(),
+        Some("card OR payment"),
+        "it is kept"
+    );
     // Each filter can be taken away again.
     page.click(".chips a");
     page.wait_for_path("one filter less", |path| !path.contains("level=error"));
@@ -199,7 +203,7 @@ fn a_long_story_is_told_in_parts(store: TestStore) {
     assert!(compared.len() == 1 && compared.iter().all(|text| text.contains(&good)), "{compared:?}");
 
     // Another that is asked for stays beside it from part to part.
-    page.open(&format!("{here}?with={alike}"));
+    page.open(&format!("{here}?compare={alike}"));
     page.click("#next");
     page.wait_for_path("the next part's", |path| path.contains("cursor="));
     assert!(page.text("#compare").contains(&alike), "{}", page.text("#compare"));

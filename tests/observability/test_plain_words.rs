@@ -1,5 +1,5 @@
-//! What is said where there is nothing to show: nothing yet, and a store that can't be read; on each page and route alike. (What
-//! is wrong with a question is in `test_api.rs`.)
+//! Messages of pages and routes if the store is empty or can't be read. Errors of parameters are in
+//! `test_line_query.rs` and `test_api.rs`.
 
 use observability_tests::http::Answer;
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use crate::rig::Backend;
 
 const SOURCE: &str = "0193a1b2c3d4e5f60718293a4b5c6d7e/0";
 
-/// The service over a file that is not there.
+/// The service without a store file.
 fn over_nothing() -> (TempDir, Backend) {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::start(&[("STORE", &format!("sqlite:{}", folder.path().join("logs.db").display()))]);
@@ -34,7 +34,7 @@ fn a_store_that_has_nothing_yet_is_said_to_have_nothing_yet() {
     for (path, status, words) in [
         ("/", 200, "No logs in this range. New lines usually appear within two seconds"),
         ("/search?last=all", 200, "No logs stored yet. New lines usually appear within two seconds"),
-        ("/search?q=paid", 200, "No matching lines in this range"),
+        ("/search?query=paid", 200, "No matching lines in this range"),
         ("/requests/r-1", 404, "Request not found"),
         (&format!("/sources/{SOURCE}"), 404, "no line at this offset, or your token cannot see it"),
         ("/api/logs", 200, "{\"lines\":[],\"next\":null}"),
@@ -67,7 +67,7 @@ fn a_store_that_can_not_be_read_is_said_to_be_down_and_why() {
     for path in [
         "/",
         "/search",
-        "/search?q=level%3Aerror",
+        "/search?query=level%3Aerror",
         "/requests/r-1",
         &format!("/sources/{SOURCE}"),
         "/api/logs",
@@ -86,9 +86,9 @@ fn a_store_that_can_not_be_read_is_said_to_be_down_and_why() {
         assert!(!is_page || answer.text().contains("Log storage is not responding"), "{path}");
     }
     assert_eq!((backend.get("/readyz").status, backend.get("/healthz").status), (503, 200));
-    // A query that is wrong is wrong whatever the store is.
+    // An invalid query is rejected whatever the state of the store.
     assert_eq!(backend.get("/api/logs?query=%28").status, 400);
-    // It is looked at again each time.
+    // The store is opened again for each request.
     std::fs::remove_file(folder.path().join("logs.db")).unwrap();
     assert_eq!(get(&backend, "/search").status, 200);
 }

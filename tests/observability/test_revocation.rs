@@ -164,7 +164,7 @@ const STREAM: &str = "/api/logs?limit=600&order=oldest";
 
 fn paths() -> Vec<String> {
     let around = format!("{GENERATION}/500");
-    let fixed = ["/requests/r1", "/search?q=order+paid", "/api/requests/r1", "/api/logs?limit=1000", STREAM];
+    let fixed = ["/requests/r1", "/search?query=order+paid", "/api/requests/r1", "/api/logs?limit=1000", STREAM];
     let of_source = [format!("/sources/{around}"), format!("/api/sources/{around}/around")];
     fixed.map(str::to_owned).into_iter().chain(of_source).collect()
 }

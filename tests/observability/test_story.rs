@@ -100,7 +100,7 @@ fn in_an_outage_the_nearest_good_request_is_still_found() {
     // Where there is none, that is said.
     let none = section(&site.get("/requests/elsewhere"), "compare");
     assert!(none.contains("no successful request to this endpoint is stored"), "{none}");
-    let none = section(&site.get("/requests/elsewhere?with=nobody"), "compare");
+    let none = section(&site.get("/requests/elsewhere?compare=nobody"), "compare");
     assert!(none.contains("request nobody was not found"), "{none}");
 }
 

@@ -1,5 +1,5 @@
-//! The live tail as any client sees it: however much came in meanwhile, each line once; it ends when the service does, when
-//! its token or session does, and there are only so many.
+//! The live tail as any client sees it: it delivers each line once, ends with the service, its token or session, and is
+//! limited in number.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,37 +12,37 @@ use crate::site::{Plan, Site, line};
 use crate::test_access::{TOKEN_OF_A, TOKEN_OF_ALL, TokensFile, log_in};
 use crate::test_store::TestStore;
 
-/// Lines that come in while nobody follows: a tail that waits between its events takes 15 s for them.
+/// Lines that arrive while no client is connected: with a delay between events, they would take 15 s.
 const MEANWHILE: usize = 6_000;
 
-/// Lines of one event, and what a tail waits when there is nothing more.
+/// Lines of one event, and the poll interval.
 const EVENT_LINES: usize = 200;
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// Tails at a time, of all and of one token.
+/// Maximum number of live tails, in total and per token.
 const TAILS_MAX: usize = 64;
 const TAILS_PER_TOKEN: usize = 16;
 
-/// A tail that has to end has ended after this time.
+/// Maximum time until a tail has ended.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The longest time in which a tail that lives says nothing, with some to spare.
+/// Maximum time without an event, with a margin.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
 /// A client of a tail.
-struct Tail {
-    status: u16,
+pub(crate) struct Tail {
+    pub(crate) status: u16,
     head: String,
     stream: BufReader<TcpStream>,
     text: String,
 }
 
-/// What a tail says.
+/// An event of a tail.
 #[derive(Debug)]
-struct Event {
-    name: String,
+pub(crate) struct Event {
+    pub(crate) name: String,
     id: Option<String>,
-    data: String,
+    pub(crate) data: String,
 }
 
 impl Event {
@@ -53,7 +53,7 @@ impl Event {
 }
 
 impl Tail {
-    fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+    pub(crate) fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let mut stream = BufReader::new(http::open(address, "GET", path, &headers, b"").unwrap());
         let mut head = String::new();
@@ -65,8 +65,8 @@ impl Tail {
         Self { status, head: head.to_ascii_lowercase(), stream, text: String::new() }
     }
 
-    /// The next event; none at an end that is one, and not a connection that was cut.
-    fn next(&mut self) -> Option<Event> {
+    /// The next event; none at a regular end. A cut connection panics.
+    pub(crate) fn next(&mut self) -> Option<Event> {
         while !self.text.contains("\n\n") {
             let mut length = String::new();
             self.stream.read_line(&mut length).unwrap();
@@ -86,10 +86,10 @@ impl Tail {
         Some(event)
     }
 
-    /// Reads on to the end, which has to come within [`ENDS_WITHIN`].
+    /// Reads to the end, which has to come within [`ENDS_WITHIN`].
     fn until_it_ends(&mut self) {
         let begun = Instant::now();
-        // A tail that goes on is never silent for longer than its client waits for it.
+        // An open tail is never silent for longer than its client waits.
         while let Some(event) = self.next() {
             assert!(begun.elapsed() < ENDS_WITHIN, "it goes on: {event:?}");
         }
@@ -104,8 +104,8 @@ fn rewritten(tokens: &TokensFile) {
     tokens.write(&format!("[[token]]\nname = \"all\"\ntoken = \"{TOKEN_OF_ALL}\"\nprojects = [\"*\"]\n"));
 }
 
-/// What came in while nobody followed is given at once, in the order in which the store took it, each line once, wherever the
-/// connection is cut meanwhile.
+/// Lines that arrived while no client was connected are delivered at once, in the order in which the store received
+/// them, each once, wherever the connection is cut.
 fn a_tail_catches_up(store: TestStore) {
     let tokens = TokensFile::new();
     let site = Plan::shop(store).with_tokens(&tokens).start();
@@ -138,7 +138,7 @@ fn a_tail_catches_up(store: TestStore) {
         }
         let took = begun.elapsed();
         if !site.is_embedded() {
-            // An engine takes several batches at once, in any order.
+            // An engine receives several batches at once, in any order.
             seen.sort_by_key(|message| message.replace("number ", "").parse::<usize>().unwrap());
         }
         assert_eq!(seen, (0..MEANWHILE).map(|n| format!("number {n}")).collect::<Vec<_>>());
@@ -160,13 +160,13 @@ fn a_tail_catches_up_in_an_engine() {
 #[test]
 fn a_tail_that_can_not_go_on_from_its_place_says_so() {
     let site = Site::start();
-    // Beyond the newest line: a place of another file.
-    let mut tail = Tail::open(site.address, "/api/tail?service=live&after=r1000000", &[]);
+    // A cursor beyond the newest line, from another file.
+    let mut tail = Tail::open(site.address, "/api/tail?service=live&cursor=r1000000", &[]);
     let event = tail.next().unwrap();
-    assert!(event.name == "anew" && event.id.is_some(), "{event:?}");
+    assert!(event.name == "gap" && event.id.is_some(), "{event:?}");
     site.append(&[line("live", "info", "the first", None, 0)]);
     assert_eq!(tail.next().unwrap().messages(), ["the first"]);
-    assert_eq!(Tail::open(site.address, "/api/tail?after=nonsense", &[]).status, 400);
+    assert_eq!(Tail::open(site.address, "/api/tail?cursor=nonsense", &[]).status, 400);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_tail_ends_with_its_token_and_with_its_session() {
     let (name, value) = bearer(TOKEN_OF_A);
     let open = |name: &str, value: &str| {
         let mut tail = Tail::open(site.address, "/api/tail", &[(name, value)]);
-        assert_eq!((tail.status, tail.next().unwrap().name.as_str()), (200, "place"));
+        assert_eq!((tail.status, tail.next().unwrap().name.as_str()), (200, "cursor"));
         tail
     };
     let mut of_session = open("Cookie", &one);
@@ -193,7 +193,7 @@ fn a_tail_ends_with_its_token_and_with_its_session() {
     of_session.until_it_ends();
     rewritten(&tokens);
     others.iter_mut().for_each(Tail::until_it_ends);
-    // Another's goes on.
+    // The other tail continues.
     site.append(&[line("live", "info", "the first", None, 0)]);
     assert_eq!(of_all.next().unwrap().messages(), ["the first"]);
 }
@@ -202,7 +202,7 @@ fn a_tail_ends_with_its_token_and_with_its_session() {
 fn a_tail_ends_when_the_service_does() {
     let mut site = Site::start();
     let mut tail = Tail::open(site.address, "/api/tail?service=live", &[("X-Request-Id", "the-tail")]);
-    assert_eq!(tail.next().unwrap().name, "place");
+    assert_eq!(tail.next().unwrap().name, "cursor");
     let begun = Instant::now();
     site.backend.signal(rustix::process::Signal::TERM);
     tail.until_it_ends();
@@ -242,7 +242,7 @@ fn a_token_with_many_tails_leaves_room_for_others() {
     assert!(tails.iter().all(|tail| tail.status == 200));
     let refused = site.get_with_token("/api/tail", TOKEN_OF_A);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{}", refused.text());
-    // A session of that token is no other token.
+    // A session counts for its token.
     let answer = log_in(site.address, TOKEN_OF_A, &[]);
     let session = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     assert_eq!(Tail::open(site.address, "/api/tail", &[("Cookie", &session)]).status, 503);

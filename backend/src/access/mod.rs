@@ -1,31 +1,28 @@
-//! Who may see what. Each request but those of [`OPEN`] passes [`guard`], which finds out who asks and leaves a
-//! [`Reader`]; a handler that reads takes it as an argument, and reads through its [`View`] of the store. A handler that the
-//! guard did not let through gets no reader, and no scope is made or kept anywhere else. So it is with the [`AlertSender`] of
-//! the handler that takes alerts: whatever the guard took a path for, a handler runs only with what the guard left for it.
+//! Who may see what. [`guard`] checks every request but those of [`PUBLIC_PATHS`] and leaves a [`Reader`] for the handler,
+//! which reads the store through its [`View`]. A handler without the guard gets no reader, and a [`Scope`] is made and kept
+//! nowhere else. In the same way, the handler that receives alerts needs an [`AlertSender`].
 //!
-//! In flow order: the [`door`], which asks the [`name`] that a request was sent to, where it comes from by [`proxies`], and
-//! the [`throttle`] of wrong tokens; the file of [`tokens`], and [`sessions`] of the page with their [`login`]. What may not be seen is answered exactly as what is not there: the scope is
-//! part of the question that the store is asked, so that neither answer nor time tells of what lies outside of it.
+//! In flow order: [`admission`] checks the [`host_names`], the client's address behind [`proxies`] and the [`throttle`] of
+//! failed tokens; [`tokens_file`] holds the [`tokens`], and [`sessions`] are opened by a login. Lines that a reader may not see
+//! are treated exactly as lines that do not exist: the scope is part of each query, so that neither the answer nor its
+//! duration depends on them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
 use observability::RequestContext;
 use store::Scope;
 
-use crate::problem::Problem;
-
-mod confirmed;
-pub mod door;
-pub mod login;
-pub mod name;
+pub mod admission;
+pub mod denial;
+pub mod host_names;
+mod known_projects;
 pub mod proxies;
 pub mod reader;
 pub mod sessions;
@@ -33,35 +30,42 @@ pub mod throttle;
 pub mod tokens;
 pub mod tokens_file;
 
-pub use confirmed::CONFIRMED_MAX;
-use confirmed::Confirmed;
-use door::{Door, bearer, no_token};
+use admission::{Admission, TokenCheck, bearer};
+pub use denial::Denial;
+pub use known_projects::KNOWN_PROJECTS_MAX;
+use known_projects::KnownProjects;
 pub use reader::{Ended, ReadError, Reader, View};
 use sessions::{NoRandomness, Opened, Sessions};
 use throttle::Purpose;
 use tokens::TokenHash;
 pub use tokens_file::TokensFile;
 
-/// Paths that ask for no token; below `/assets/` there is nothing but the page's own files.
-pub const OPEN: [&str; 3] = ["/healthz", "/readyz", login::PATH];
+/// Path of the login.
+pub const LOGIN_PATH: &str = "/login";
 
-/// Where alerts come in, with a token of their own.
-pub const ALERTS: &str = "/api/alerts";
+/// Paths that need no token. Below `/assets/`, which needs none either, are only the pages' own files.
+pub const PUBLIC_PATHS: [&str; 3] = ["/healthz", "/readyz", LOGIN_PATH];
 
-/// What is known of tokens and sessions. A copy is cheap and the same.
+/// Path that receives alerts, with a token of its own.
+pub const ALERTS_PATH: &str = "/api/alerts";
+
+/// Name of the session cookie.
+pub const SESSION_COOKIE: &str = "explorer-session";
+
+/// Tokens and sessions. A clone is cheap and shares them.
 #[derive(Clone, Debug)]
 pub struct Access(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    door: Door,
+    admission: Admission,
     kind: Kind,
-    confirmed: Confirmed,
+    known_projects: KnownProjects,
 }
 
 #[derive(Debug)]
 enum Kind {
-    /// There is no file of tokens: who reaches the service may see everything.
+    /// No tokens are configured: anyone who can reach the service reads everything.
     Open,
     Tokens(Box<State>),
 }
@@ -72,62 +76,101 @@ struct State {
     sessions: Arc<Mutex<Sessions>>,
 }
 
-/// Who may send alerts, and reads nothing by that. Only [`guard`] makes one.
+/// The result of a login.
+#[derive(Debug)]
+pub enum Login {
+    /// No tokens are configured.
+    NotNeeded,
+    /// The token is unknown.
+    UnknownToken,
+    /// The client failed too often; the next attempt is possible after this time.
+    TooManyAttempts(Duration),
+    /// A session was opened; this is its number, for the cookie.
+    Opened(String),
+}
+
+/// The right to send alerts, which includes no right to read. Only [`guard`] makes one.
 #[derive(Clone, Debug)]
 pub struct AlertSender {
     access: Access,
-    /// None where everyone may.
+    /// None if everyone may send them.
     token: Option<TokenHash>,
 }
 
 impl AlertSender {
-    /// Whether they still may, now that their request's body has come in.
+    /// Checks the token again, after the request's body has arrived.
     ///
     /// # Errors
-    /// Their token was revoked meanwhile.
+    /// The token was revoked meanwhile.
     pub fn check(&self) -> Result<(), Ended> {
-        let is_good = match (&self.access.0.kind, &self.token) {
+        let is_valid = match (&self.access.0.kind, &self.token) {
             (Kind::Open, _) => true,
             (Kind::Tokens(_), None) => false,
-            (Kind::Tokens(state), Some(token)) => state.file.tokens().is_of_alerts(token),
+            (Kind::Tokens(state), Some(token)) => state.file.tokens().is_alert_token(token),
         };
-        if is_good { Ok(()) } else { Err(Ended::Revoked) }
+        if is_valid { Ok(()) } else { Err(Ended::Revoked) }
     }
 }
 
 impl FromRequest for AlertSender {
-    type Error = Problem;
-    type Future = std::future::Ready<Result<Self, Problem>>;
+    type Error = Denial;
+    type Future = std::future::Ready<Result<Self, Denial>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        std::future::ready(request.extensions().get::<Self>().cloned().ok_or_else(no_token))
+        std::future::ready(request.extensions().get::<Self>().cloned().ok_or(Denial::NoToken))
     }
 }
 
 impl Access {
-    /// Behind this door, with the tokens of a file. Without one, everyone who reaches the service may see everything.
+    /// Access control with the tokens of a file. Without one, anyone who can reach the service reads everything.
     #[must_use]
-    pub fn new(door: Door, tokens: Option<TokensFile>) -> Self {
+    pub fn new(admission: Admission, tokens: Option<TokensFile>) -> Self {
         let kind = match tokens {
             Some(file) => Kind::Tokens(Box::new(State { sessions: file.sessions(), file })),
             None => Kind::Open,
         };
-        Self(Arc::new(Inner { door, kind, confirmed: Confirmed::default() }))
+        Self(Arc::new(Inner { admission, kind, known_projects: KnownProjects::default() }))
     }
 
     /// Whether lines need a token and `/metrics`, which names projects, does not.
     #[must_use]
     pub fn shows_metrics_to_everyone(&self) -> bool {
-        self.asks_for_tokens() && !self.0.door.asks_for_metrics_token()
+        self.needs_tokens() && !self.0.admission.needs_metrics_token()
     }
 
-    /// Whether tokens are asked for.
+    /// Whether tokens are configured.
     #[must_use]
-    pub fn asks_for_tokens(&self) -> bool {
+    pub fn needs_tokens(&self) -> bool {
         matches!(self.0.kind, Kind::Tokens(_))
     }
 
-    /// What a token's holder may see at this moment, and their name.
+    /// Opens a session for a token that was sent with these headers over a connection from a peer.
+    ///
+    /// # Errors
+    /// The system's random number generator failed.
+    pub fn log_in(&self, token: &[u8], origin: (Option<SocketAddr>, &HeaderMap)) -> Result<Login, NoRandomness> {
+        let Kind::Tokens(state) = &self.0.kind else { return Ok(Login::NotNeeded) };
+        let admission = &self.0.admission;
+        let reader = match admission.check_token(Purpose::Read, token, origin, |hash| self.reader(hash)) {
+            TokenCheck::Valid(reader) => reader,
+            TokenCheck::Unknown => return Ok(Login::UnknownToken),
+            TokenCheck::TooManyAttempts(wait) => return Ok(Login::TooManyAttempts(wait)),
+        };
+        let Some(token) = reader.token() else { return Ok(Login::NotNeeded) };
+        let Some(Opened { number, ended_one }) = state.open(&reader, token)? else { return Ok(Login::UnknownToken) };
+        ended_one.into_iter().for_each(|limit| admission.limits().count(limit));
+        tracing::info!(name = reader.name(), "logged in");
+        Ok(Login::Opened(number))
+    }
+
+    /// Ends a session by its number.
+    pub fn log_out(&self, number: &str) {
+        if let Kind::Tokens(state) = &self.0.kind {
+            lock(&state.sessions).close(number);
+        }
+    }
+
+    /// What a token's holder may see now, and their name.
     fn granted(&self, token: &TokenHash) -> Option<(Arc<Scope>, Arc<str>)> {
         let Kind::Tokens(state) = &self.0.kind else { return None };
         let tokens = state.file.tokens();
@@ -137,28 +180,29 @@ impl Access {
 
     /// The reader of a token.
     fn reader(&self, token: &TokenHash) -> Option<Reader> {
-        Reader::of_token(self, *token, None)
+        Reader::with_token(self, *token, None)
     }
 
     /// The reader of a session, by the hash of its number.
-    fn reader_of(&self, session: &TokenHash) -> Option<Reader> {
+    fn session_reader(&self, session: &TokenHash) -> Option<Reader> {
         let Kind::Tokens(state) = &self.0.kind else { return None };
-        Reader::of_token(self, state.token_of(session)?, Some(*session))
+        Reader::with_token(self, state.session_token(session)?, Some(*session))
     }
 
-    /// Who sent a request, by its `Authorization` or its session.
-    fn who(&self, request: &ServiceRequest) -> Result<Reader, Problem> {
+    /// The reader of a request, by its `Authorization` or its session.
+    fn request_reader(&self, request: &ServiceRequest) -> Result<Reader, Denial> {
         if let Some(token) = bearer(request.headers()) {
-            return self.0.door.present(Purpose::Read, token, origin(request), |hash| self.reader(hash)).into();
+            let admission = &self.0.admission;
+            return admission.check_token(Purpose::Read, token, origin(request), |hash| self.reader(hash)).into();
         }
-        let session = request.cookie(login::COOKIE).map(|number| TokenHash::of(number.value().as_bytes()));
-        session.and_then(|session| self.reader_of(&session)).ok_or_else(no_token)
+        let session = request.cookie(SESSION_COOKIE).map(|number| TokenHash::new(number.value().as_bytes()));
+        session.and_then(|session| self.session_reader(&session)).ok_or(Denial::NoToken)
     }
 }
 
 impl State {
-    /// Opens a session for a reader, if their token is good until then: where it ends meanwhile, its sessions were closed
-    /// before this one was there.
+    /// Opens a session for a reader whose token is still valid once it is open: the sessions of a token that was revoked
+    /// meanwhile were closed before this one existed.
     fn open(&self, reader: &Reader, token: TokenHash) -> Result<Option<Opened>, NoRandomness> {
         let opened = lock(&self.sessions).open(token, Instant::now())?;
         if reader.check().is_ok() {
@@ -168,56 +212,49 @@ impl State {
         Ok(None)
     }
 
-    /// The token that a session was opened with, by the hash of its number, while it lasts.
-    fn token_of(&self, session: &TokenHash) -> Option<TokenHash> {
+    /// The token of an open session, by the hash of the session's number.
+    fn session_token(&self, session: &TokenHash) -> Option<TokenHash> {
         lock(&self.sessions).token(session, Instant::now())
     }
 
-    /// The token of a request, if it is the one that alerts come with.
-    fn alert_token(&self, request: &ServiceRequest, door: &Door) -> Result<TokenHash, Problem> {
-        let token = bearer(request.headers()).ok_or_else(no_token)?;
-        let good = |hash: &TokenHash| self.file.tokens().is_of_alerts(hash).then_some(*hash);
-        door.present(Purpose::Alerts, token, origin(request), good).into()
+    /// The token of a request, if it is the one for alerts.
+    fn alert_token(&self, request: &ServiceRequest, admission: &Admission) -> Result<TokenHash, Denial> {
+        let token = bearer(request.headers()).ok_or(Denial::NoToken)?;
+        let holder = |hash: &TokenHash| self.file.tokens().is_alert_token(hash).then_some(*hash);
+        admission.check_token(Purpose::Alerts, token, origin(request), holder).into()
     }
 }
 
-/// What tells where a request comes from.
+/// The peer and the headers of a request, which tell its client's address.
 fn origin(request: &ServiceRequest) -> (Option<SocketAddr>, &HeaderMap) {
     (request.peer_addr(), request.headers())
 }
 
-/// Middleware: lets through whom the path asks for, and leaves a [`Reader`] or an [`AlertSender`] for the handler. It
-/// belongs within what gives requests their ids.
+/// Middleware: admits requests and leaves a [`Reader`] or an [`AlertSender`] for the handler, or answers with a [`Denial`]. It
+/// belongs inside of what gives requests their IDs.
 ///
 /// # Errors
-/// 401 without a good token, 429 after too many wrong ones; a page leads to the login instead. 403 where everyone may
-/// see everything and the request was sent under a name that is not this service's.
+/// Those of the wrapped service.
 pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let path = path(&request);
-    if OPEN.contains(&path) || path.starts_with("/assets/") {
+    if PUBLIC_PATHS.contains(&path) || path.starts_with("/assets/") {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }
-    let is_of_page = !path.starts_with("/api/") && path != observability::METRICS_PATH;
     match admit(&request) {
         Ok(()) => next.call(request).await.map(ServiceResponse::map_into_left_body),
-        Err(problem) => {
-            let is_of_page = is_of_page && problem.is(StatusCode::UNAUTHORIZED);
-            let answer = if is_of_page { login::lead_to(&request) } else { problem.error_response() };
-            Ok(request.into_response(answer).map_into_right_body())
-        }
+        Err(denial) => Ok(request.into_response(denial.error_response()).map_into_right_body()),
     }
 }
 
-/// The path as routes are matched with it: `%61` in an address is an `a` there.
+/// The path that routes are matched with, after percent-decoding.
 fn path(request: &ServiceRequest) -> &str {
     request.match_info().as_str()
 }
 
-/// Leaves a reader on its request, and lets it speak for the projects that it may see: no one else does, in this
-/// service's own lines and metrics.
+/// Leaves a reader on its request, and lets the request claim only projects that the reader may see.
 fn leave(request: &ServiceRequest, reader: Reader) {
     let context = request.extensions().get::<RequestContext>().cloned();
     if let Some(context) = context {
@@ -227,21 +264,21 @@ fn leave(request: &ServiceRequest, reader: Reader) {
     request.extensions_mut().insert(reader);
 }
 
-/// Leaves on a request who sent it, or tells why it goes no further.
-fn admit(request: &ServiceRequest) -> Result<(), Problem> {
-    let access = request.app_data::<web::Data<Access>>().ok_or_else(no_token)?;
-    let Inner { door, kind, .. } = &*access.0;
+/// Leaves on a request who sent it.
+fn admit(request: &ServiceRequest) -> Result<(), Denial> {
+    let access = request.app_data::<web::Data<Access>>().ok_or(Denial::NoToken)?;
+    let Inner { admission, kind, .. } = &*access.0;
     if path(request) == observability::METRICS_PATH {
-        return door.admit_scrape(request.peer_addr(), request.headers());
+        return admission.check_scrape(request.peer_addr(), request.headers());
     }
     match kind {
-        Kind::Tokens(state) if path(request) == ALERTS => {
-            let token = Some(state.alert_token(request, door)?);
+        Kind::Tokens(state) if path(request) == ALERTS_PATH => {
+            let token = Some(state.alert_token(request, admission)?);
             request.extensions_mut().insert(AlertSender { access: Access::clone(access), token });
         }
-        Kind::Tokens(_) => leave(request, access.who(request)?),
+        Kind::Tokens(_) => leave(request, access.request_reader(request)?),
         Kind::Open => {
-            door.check_name(request.headers())?;
+            admission.check_host(request.headers())?;
             leave(request, Reader::everyone(access));
             request.extensions_mut().insert(AlertSender { access: Access::clone(access), token: None });
         }
@@ -249,7 +286,7 @@ fn admit(request: &ServiceRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A panic elsewhere leaves whole entries.
+/// Locks a mutex, also after a panic: its entries are always consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

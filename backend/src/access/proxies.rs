@@ -1,10 +1,10 @@
-//! Where a request comes from: the address of its connection, or, where that is one of `TRUSTED_PROXIES`, what
-//! `X-Forwarded-For` says. Pure.
+//! The address of a client: that of its connection or, if that is in `TRUSTED_PROXIES`, one from `X-Forwarded-For`.
+//! Pure.
 //!
-//! The entries of all `X-Forwarded-For` headers are read from right to left, since each proxy appends the address that it
-//! took a request from. The client is the first that is not a trusted proxy; what stands left of it is the client's own
-//! claim. An entry that is no address ends the walk: the client is then the proxy that wrote it. `Forwarded` (RFC 7239) is
-//! not read: a proxy passes on one that its client sent unless its configuration forbids it.
+//! The entries of all `X-Forwarded-For` headers are read from right to left, since each proxy appends the address that
+//! it received a request from. The client is the first entry that is not a trusted proxy; entries left of it are the
+//! client's own claim. An invalid entry ends the search: the client is then the proxy that wrote it. `Forwarded` (RFC
+//! 7239) is not read, since many proxies pass on one from their client.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -12,17 +12,17 @@ use std::str::FromStr;
 use actix_web::http::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-/// What proxies say of where a request comes from.
+/// The header in which proxies record addresses.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Entries that are read of a request at most, from the right.
+/// Maximum number of entries that are read, from the right.
 pub const HOPS_MAX: usize = 32;
 
-/// Networks whose proxies are believed; none by default.
+/// Networks of trusted proxies; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// What is not a network.
+/// An invalid address or network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not an address; expected comma-separated addresses and networks, such as 10.0.0.0/8,192.0.2.7,fd00::/8"
@@ -41,7 +41,7 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// A network, or a single address. One of IPv4-mapped IPv6 addresses is that of IPv4.
+/// Parses a network or an address. IPv4-mapped IPv6 networks become IPv4 networks.
 fn network(text: &str) -> Option<IpNet> {
     let network: IpNet = text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))?;
     let IpNet::V6(mapped) = network else { return Some(network) };
@@ -77,7 +77,7 @@ impl TrustedProxies {
     }
 }
 
-/// An address as proxies write it: with a port or without, of IPv6 in brackets or not.
+/// Parses an address with or without a port, and with or without brackets for IPv6.
 fn address(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let address = match bare {
@@ -103,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_believed_unless_it_is_set() {
+    fn no_proxy_is_trusted_by_default() {
         assert_eq!(client("", "10.0.0.1", &["192.0.2.1"]), "10.0.0.1");
         assert_eq!(client("10.0.0.0/8", "192.0.2.9", &["192.0.2.1"]), "192.0.2.9");
         assert_eq!(TrustedProxies::default().client(None, &HeaderMap::new()).to_string(), "0.0.0.0");
     }
 
     #[test]
-    fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
+    fn the_client_is_the_rightmost_address_that_is_not_a_trusted_proxy() {
         for (lines, expected) in [
             (&["192.0.2.1"][..], "192.0.2.1"),
             (&["203.0.113.66, 192.0.2.1"], "192.0.2.1"),
@@ -123,7 +123,7 @@ mod tests {
             (&["2001:db8::1, [fd00::7]:80"], "2001:db8::1"),
             (&["::ffff:192.0.2.1"], "192.0.2.1"),
             (&["192.0.2.1, ::ffff:10.9.9.9"], "192.0.2.1"),
-            // All are proxies: the leftmost asked by itself.
+            // If all are proxies, the leftmost sent the request itself.
             (&["10.1.1.1, 10.2.2.2"], "10.1.1.1"),
             (&[], "10.0.0.1"),
         ] {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_counted_as_the_proxys_that_wrote_it() {
+    fn an_invalid_entry_counts_as_the_proxy_that_wrote_it() {
         for wrong in
             ["unknown", "_hidden", "", "1.2.3", "999.1.1.1", "fe80::1%eth0", "[192.0.2.1]", "192.0.2.1:x", "\u{ff}"]
         {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn invalid_networks_are_rejected() {
         for wrong in ["10.0.0.0/33", "proxy.example", "10.0.0.0/8;10.1.1.1", "*", "10.0.0.1:80"] {
             assert!(wrong.parse::<TrustedProxies>().is_err(), "{wrong}");
         }

@@ -1,9 +1,8 @@
-//! Who asks, and what they may see of a store.
+//! Who sent a request, and what they may see of a store.
 //!
-//! A [`Reader`] gives no scope away. Whoever reads takes a [`View`] of the store from it, which asks before each read what
-//! the reader may see at that moment, and afterwards whether that still holds. An answer of several reads, a stream and a live
-//! tail so end with the token or session that they began with, and when its projects are changed: no part of an answer is
-//! of a scope that its other parts are not of.
+//! A [`Reader`] does not expose its scope. All reads go through its [`View`] of the store, which determines the scope
+//! before each read and checks it again afterwards. So a response of several reads, a stream or a live tail ends with
+//! its token or session, and when the token's projects change: all parts of a response have the same scope.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,25 +18,24 @@ use store::{
     Search, SearchError, SearchPage, Store, TailCursor, TailPage,
 };
 
-use crate::access::door::no_token;
 use crate::access::tokens::TokenHash;
-use crate::access::{Access, Kind};
-use crate::dead_letters::{DeadLetters, Letter, Looked};
+use crate::access::{Access, Denial, Kind};
+use crate::dead_letters::{DeadLetters, Extent, Letter};
 use crate::problem::Problem;
 
-/// Who asks, as long as their answer goes on. Only [`guard`](crate::access::guard) makes one. A copy is cheap and the same.
+/// Who sent a request. Only [`guard`](crate::access::guard) makes one. A clone is cheap and equal.
 #[derive(Clone, Debug)]
 pub struct Reader {
     access: Access,
-    /// What they could see when they were let in: with anything else their answer ends.
+    /// The scope at the start of the request; it ends if the scope changes.
     granted: Arc<Scope>,
     name: Option<Arc<str>>,
     token: Option<TokenHash>,
-    /// The session that the token was taken from.
+    /// The session, if the request was admitted by one.
     session: Option<TokenHash>,
 }
 
-/// Why an answer may not go on.
+/// Why a reader's rights ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
     /// The token is no longer in the file, or the session has ended.
@@ -58,13 +56,13 @@ impl From<Ended> for Problem {
     }
 }
 
-/// Why a read gave nothing.
+/// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The reader may not go on.
+    /// The reader's rights ended.
     #[error(transparent)]
     Ended(#[from] Ended),
-    /// The store does not answer.
+    /// The store does not respond.
     #[error(transparent)]
     Store(#[from] SearchError),
 }
@@ -79,7 +77,7 @@ impl From<ReadError> for Problem {
 }
 
 impl Reader {
-    /// Whoever reaches a service without tokens.
+    /// The reader of a service without tokens.
     pub(super) fn everyone(access: &Access) -> Self {
         Self { access: access.clone(), granted: Arc::new(Scope::All), name: None, token: None, session: None }
     }
@@ -87,74 +85,74 @@ impl Reader {
     /// The reader of a service without tokens.
     #[cfg(test)]
     pub(crate) fn of_everyone() -> Self {
-        Self::everyone(&Access::new(super::door::Door::default(), None))
+        Self::everyone(&Access::new(super::admission::Admission::default(), None))
     }
 
-    /// Who has a token, and with it a session where it was taken from one; none without a holder of it.
-    pub(super) fn of_token(access: &Access, token: TokenHash, session: Option<TokenHash>) -> Option<Self> {
+    /// The reader of a token, and of its session if there is one; none if the token is unknown.
+    pub(super) fn with_token(access: &Access, token: TokenHash, session: Option<TokenHash>) -> Option<Self> {
         let (granted, name) = access.granted(&token)?;
         Some(Self { access: access.clone(), granted, name: Some(name), token: Some(token), session })
     }
 
-    /// Their token; none where everyone may see everything.
+    /// Their token; none if no tokens are configured.
     pub(crate) fn token(&self) -> Option<TokenHash> {
         self.token
     }
 
-    /// The name of their token; none where everyone may see everything.
+    /// The name of their token; none if no tokens are configured.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// Whether they see all lines, as long as their answer goes on.
+    /// Whether they see all lines.
     #[must_use]
     pub fn sees_all(&self) -> bool {
         *self.granted == Scope::All
     }
 
-    /// What they see of a store.
+    /// Their view of a store.
     #[must_use]
     pub fn view<'a>(&'a self, store: &'a Store) -> View<'a> {
         View { reader: self, store }
     }
 
-    /// Whether their answer may go on.
+    /// Checks that the reader's rights are unchanged.
     ///
     /// # Errors
-    /// They may not see any more what they could see, or see something else.
+    /// They ended or changed.
     pub fn check(&self) -> Result<(), Ended> {
         self.scope().map(drop)
     }
 
-    /// Whether lines of this project, or of none, may be seen now.
+    /// Whether they see lines of this project, or of none, now.
     pub(crate) fn sees(&self, project: Option<&str>) -> bool {
         self.scope().is_ok_and(|scope| scope.sees(project))
     }
 
-    /// Says that there is a project, as lines of another service tell.
+    /// Records that a project exists, since another service wrote a line of it.
     pub(crate) fn confirm(&self, project: &str) {
-        self.access.0.confirmed.add(project);
+        self.access.0.known_projects.add(project);
     }
 
-    /// How far they may speak for a project, in this service's own lines and metrics. A project is known to exist where a
-    /// token names it, or lines of another service do.
+    /// Whether they may claim a project in the lines and metrics of this service. A project is known to exist if a
+    /// token names it, or another service wrote a line of it.
     pub(super) fn claim(&self, project: &str) -> ProjectClaim {
         match self.scope().as_deref() {
-            Ok(Scope::All) if self.access.0.confirmed.has(project) => ProjectClaim::Verified,
+            Ok(Scope::All) if self.access.0.known_projects.contains(project) => ProjectClaim::Verified,
             Ok(Scope::All) => ProjectClaim::Unverified,
             Ok(scope) if scope.sees(Some(project)) => ProjectClaim::Verified,
             Ok(Scope::Projects(_)) | Err(_) => ProjectClaim::Refused,
         }
     }
 
-    /// What they may see at this moment.
+    /// What they may see now.
     fn scope(&self) -> Result<Arc<Scope>, Ended> {
         let now = match (&self.access.0.kind, self.token) {
             (Kind::Open, _) => Arc::clone(&self.granted),
             (Kind::Tokens(_), None) => return Err(Ended::Revoked),
             (Kind::Tokens(state), Some(token)) => {
-                let is_open = |session| state.token_of(&session) == Some(token);
+                let is_open = |session| state.session_token(&session) == Some(token);
                 if !self.session.is_none_or(is_open) {
                     return Err(Ended::Revoked);
                 }
@@ -166,15 +164,15 @@ impl Reader {
 }
 
 impl FromRequest for Reader {
-    type Error = Problem;
-    type Future = std::future::Ready<Result<Self, Problem>>;
+    type Error = Denial;
+    type Future = std::future::Ready<Result<Self, Denial>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        std::future::ready(request.extensions().get::<Self>().cloned().ok_or_else(no_token))
+        std::future::ready(request.extensions().get::<Self>().cloned().ok_or(Denial::NoToken))
     }
 }
 
-/// What a reader sees of a store. All that is read of lines is read through it.
+/// A reader's view of a store. All lines are read through it.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     reader: &'a Reader,
@@ -182,7 +180,7 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    /// One read. What the reader may not see any more when it is done is not given to them.
+    /// Reads once. The result is discarded if the reader's rights ended meanwhile.
     pub(super) async fn read<T>(
         &self,
         ask: impl AsyncFnOnce(&Scope) -> Result<T, SearchError>,
@@ -193,7 +191,7 @@ impl View<'_> {
         Ok(found?)
     }
 
-    /// A read of what tells of no line: where lines of a source stand, and how long they are, whoever's they are.
+    /// Reads offsets and lengths of lines, whoever may see them, but nothing of their content.
     ///
     /// # Errors
     /// As [`View::search`].
@@ -204,7 +202,7 @@ impl View<'_> {
     /// [`Store::search`]
     ///
     /// # Errors
-    /// The reader may not go on, or the store does not answer.
+    /// The reader's rights ended, or the store does not respond.
     pub async fn search(&self, search: &Search) -> Result<SearchPage, ReadError> {
         self.read(async |scope| self.store.search(scope, search).await).await
     }
@@ -267,18 +265,20 @@ impl View<'_> {
         self.read(async |scope| self.store.tail(scope, filter, cursor, limits).await).await
     }
 
-    /// [`DeadLetters::of`]
+    /// [`DeadLetters::lookup`]
     ///
     /// # Errors
-    /// The reader may not go on.
+    /// The reader's rights ended.
     pub async fn letters(
         &self,
         dead_letters: &DeadLetters,
         generation: GenerationId,
         offsets: Range<u64>,
-    ) -> Result<(Vec<Letter>, Looked), Ended> {
+    ) -> Result<(Vec<Letter>, Extent), Ended> {
         self.reader.check()?;
-        let found = dead_letters.of(generation, offsets, self.reader).await;
+        let reader = self.reader.clone();
+        let sees = move |project: Option<&str>| reader.sees(project);
+        let found = dead_letters.lookup(generation, offsets, sees).await;
         self.reader.check()?;
         Ok(found)
     }

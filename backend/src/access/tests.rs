@@ -1,4 +1,4 @@
-//! Tests of what a reader may see, and until when: renewal by token and by session, and what the guard leaves for handlers.
+//! Tests of what a reader may see, and until when, by token and by session, and of what the guard leaves for handlers.
 
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HOST};
@@ -23,29 +23,29 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens.toml");
         write(&path, &[(ONE, &["a", "b"]), (OTHER, &["*"])]);
-        let access = Access::new(Door::default(), Some(TokensFile::open(&path).unwrap()));
+        let access = Access::new(Admission::default(), Some(TokensFile::open(&path).unwrap()));
         Self { folder, access }
     }
 
-    /// Other tokens, which hold from the next look on.
+    /// Replaces the tokens, and reloads the file.
     fn rewrite(&self, tokens: &[(&str, &[&str])]) {
         write(&self.folder.path().join("tokens.toml"), tokens);
         self.state().file.look_next_time();
     }
 
     fn state(&self) -> &State {
-        let Kind::Tokens(state) = &self.access.0.kind else { panic!("there are tokens") };
+        let Kind::Tokens(state) = &self.access.0.kind else { panic!("tokens are configured") };
         state
     }
 
     fn by_token(&self, token: &str) -> Option<Reader> {
-        self.access.reader(&TokenHash::of(token.as_bytes()))
+        self.access.reader(&TokenHash::new(token.as_bytes()))
     }
 
-    /// A session's number and its reader.
+    /// The number of a new session, and its reader.
     fn by_session(&self, token: &str) -> (String, Reader) {
-        let opened = lock(&self.state().sessions).open(TokenHash::of(token.as_bytes()), Instant::now()).unwrap();
-        let reader = self.access.reader_of(&TokenHash::of(opened.number.as_bytes())).unwrap();
+        let opened = lock(&self.state().sessions).open(TokenHash::new(token.as_bytes()), Instant::now()).unwrap();
+        let reader = self.access.session_reader(&TokenHash::new(opened.number.as_bytes())).unwrap();
         (opened.number, reader)
     }
 }
@@ -55,20 +55,20 @@ fn write(path: &std::path::Path, tokens: &[(&str, &[&str])]) {
     for (token, projects) in tokens {
         text.push_str(&format!("[[token]]\nname = \"{token}\"\ntoken = \"{token}\"\nprojects = {projects:?}\n"));
     }
-    // Another file each time, so that its inode tells.
+    // Creates a new file each time, so that its inode changes.
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();
     std::fs::rename(new, path).unwrap();
 }
 
-/// Which of these projects a reader sees; none where it sees all lines, also those of no project.
+/// The projects that a reader sees; none if it sees all lines, including those without a project.
 fn seen(reader: &Reader) -> Option<Vec<&'static str>> {
     let of_projects = ["a", "b", "c"].into_iter().filter(|project| reader.sees(Some(project))).collect();
     if reader.sees(None) { None } else { Some(of_projects) }
 }
 
 #[test]
-fn a_reader_ends_when_its_token_may_see_something_else_or_nothing() {
+fn a_reader_ends_when_the_scope_of_its_token_changes() {
     let place = Place::new();
     let readers = || [place.by_token(ONE).unwrap(), place.by_session(ONE).1];
     let check = |readers: &[Reader; 2]| readers.each_ref().map(Reader::check);
@@ -76,12 +76,12 @@ fn a_reader_ends_when_its_token_may_see_something_else_or_nothing() {
     for reader in &first {
         assert_eq!((seen(reader), reader.name(), reader.sees_all()), (Some(vec!["a", "b"]), Some(ONE), false));
     }
-    // Another file that says the same ends nothing.
+    // A new file with the same content changes nothing.
     place.rewrite(&[(OTHER, &["*"]), (ONE, &["b", "a"])]);
     assert_eq!(check(&first), [Ok(()); 2]);
     place.rewrite(&[(ONE, &["a"]), (OTHER, &["*"])]);
     assert_eq!(check(&first), [Err(Ended::Changed), Err(Ended::Revoked)], "narrowed: its session has ended too");
-    assert!(first.iter().all(|reader| seen(reader) == Some(vec![])), "it sees nothing any more");
+    assert!(first.iter().all(|reader| seen(reader) == Some(vec![])), "it sees nothing");
     let narrowed = readers();
     assert!(narrowed.iter().all(|reader| seen(reader) == Some(vec!["a"])));
     place.rewrite(&[(ONE, &["*"]), (OTHER, &["*"])]);
@@ -91,7 +91,7 @@ fn a_reader_ends_when_its_token_may_see_something_else_or_nothing() {
     place.rewrite(&[(OTHER, &["a"])]);
     [&first, &narrowed, &widened].iter().for_each(|readers| assert_eq!(check(readers), [Err(Ended::Revoked); 2]));
     assert!(place.by_token(ONE).is_none() && seen(&widened[0]) == Some(vec![]));
-    // Whoever has the token could ask again; a session ended for good.
+    // The token is valid again; the session ended for good.
     place.rewrite(&[(ONE, &["*"]), (OTHER, &["a"])]);
     assert_eq!(check(&widened), [Ok(()), Err(Ended::Revoked)]);
 }
@@ -102,7 +102,7 @@ fn a_session_that_ends_ends_its_reader_and_no_other() {
     let (by_token, (number, ended), (_, goes_on)) =
         (place.by_token(ONE).unwrap(), place.by_session(ONE), place.by_session(ONE));
     lock(&place.state().sessions).close(&number);
-    assert_eq!(ended.check(), Err(Ended::Revoked), "though its token is good");
+    assert_eq!(ended.check(), Err(Ended::Revoked), "its token is still valid");
     assert_eq!((goes_on.check(), by_token.check()), (Ok(()), Ok(())));
 }
 
@@ -125,7 +125,7 @@ fn a_broken_file_changes_nothing() {
 }
 
 #[test]
-fn the_sessions_of_a_token_that_is_taken_away_or_changed_end_for_good() {
+fn sessions_of_a_removed_or_changed_token_end_for_good() {
     let place = Place::new();
     for between in [&[(OTHER, &["*"][..])][..], &[(OTHER, &["*"]), (ONE, &["a"])]] {
         let (revoked, goes_on) = (place.by_session(ONE).1, place.by_session(OTHER).1);
@@ -137,34 +137,38 @@ fn the_sessions_of_a_token_that_is_taken_away_or_changed_end_for_good() {
 }
 
 #[test]
-fn a_login_whose_token_is_taken_away_meanwhile_opens_no_session() {
+fn a_login_with_a_token_that_is_removed_during_it_opens_no_session() {
     let place = Place::new();
-    let (gone, changed, good) =
+    let (removed, changed, valid) =
         (place.by_token(ONE).unwrap(), place.by_token(OTHER).unwrap(), place.by_session(OTHER).1);
     place.rewrite(&[(OTHER, &["a"])]);
-    for reader in [&gone, &changed] {
+    for reader in [&removed, &changed] {
         assert!(place.state().open(reader, reader.token().unwrap()).unwrap().is_none());
     }
     place.rewrite(&[(ONE, &["a", "b"]), (OTHER, &["*"])]);
-    assert_eq!(good.check(), Err(Ended::Revoked));
+    assert_eq!(valid.check(), Err(Ended::Revoked));
     assert_eq!(lock(&place.state().sessions).count(), 0);
-    assert!(place.state().open(&gone, gone.token().unwrap()).unwrap().is_some(), "it is good again");
+    assert!(place.state().open(&removed, removed.token().unwrap()).unwrap().is_some(), "it is valid again");
 }
 
 #[test]
-fn alerts_count_only_if_their_token_is_good_when_they_are_whole() {
+fn alerts_need_a_token_that_is_valid_after_their_body_arrived() {
     let place = Place::new();
-    let sender = AlertSender { access: place.access.clone(), token: Some(TokenHash::of(ALERT.as_bytes())) };
+    let sender = AlertSender { access: place.access.clone(), token: Some(TokenHash::new(ALERT.as_bytes())) };
     assert_eq!(sender.check(), Ok(()));
     std::fs::write(place.folder.path().join("tokens.toml"), "[alerts]\ntoken = \"another-token-of-alerts\"\n").unwrap();
     place.state().file.look_next_time();
     assert_eq!(sender.check(), Err(Ended::Revoked));
     let of_everyone = AlertSender { access: place.access.clone(), token: None };
-    assert_eq!(of_everyone.check(), Err(Ended::Revoked), "who sent them without tokens is nobody where there are some");
+    assert_eq!(
+        of_everyone.check(),
+        Err(Ended::Revoked),
+        "a sender without a token is invalid if tokens are configured"
+    );
 }
 
 #[test]
-fn a_file_without_a_token_or_that_is_none_changes_nothing() {
+fn an_empty_or_special_file_changes_nothing() {
     let place = Place::new();
     let path = place.folder.path().join("tokens.toml");
     let (_, reader) = place.by_session(ONE);
@@ -180,7 +184,7 @@ fn a_file_without_a_token_or_that_is_none_changes_nothing() {
     for (number, step) in steps.iter().enumerate() {
         let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
         step();
-        // In a thread of its own, since a FIFO may keep waiting whoever opens it.
+        // In a thread of its own, since opening a FIFO may block.
         let (looked, has_looked) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -189,7 +193,7 @@ fn a_file_without_a_token_or_that_is_none_changes_nothing() {
             });
             let in_time = has_looked.recv_timeout(std::time::Duration::from_secs(20));
             if in_time.is_err() {
-                // Lets it go on, so that the test ends.
+                // Unblocks it, so that the test ends.
                 let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
                 drop(rustix::fs::open(&path, flags, rustix::fs::Mode::empty()));
             }
@@ -199,21 +203,21 @@ fn a_file_without_a_token_or_that_is_none_changes_nothing() {
     }
     let _ = std::fs::remove_file(&path);
     place.rewrite(&[(OTHER, &["*"])]);
-    assert_eq!(reader.check(), Err(Ended::Revoked), "a good file holds again");
+    assert_eq!(reader.check(), Err(Ended::Revoked), "a valid file takes effect again");
 }
 
 #[test]
-fn without_tokens_everyone_sees_everything_for_good() {
+fn without_tokens_everyone_sees_everything() {
     let reader = Reader::of_everyone();
     assert_eq!((reader.check(), seen(&reader), reader.sees_all()), (Ok(()), None, true));
-    // A reader without a token is none where tokens are needed.
+    // A reader without a token is invalid if tokens are configured.
     let place = Place::new();
     let reader = Reader::everyone(&place.access);
     assert_eq!((reader.check(), seen(&reader)), (Err(Ended::Revoked), Some(vec![])));
 }
 
 #[test]
-fn a_reader_speaks_for_the_projects_that_its_token_names_and_only_while_it_does() {
+fn a_reader_may_claim_the_projects_of_its_token_while_it_is_valid() {
     let place = Place::new();
     let (one, of_all) = (place.by_token(ONE).unwrap(), place.by_token(OTHER).unwrap());
     let claims = |reader: &Reader| [reader.claim("a"), reader.claim("c")];
@@ -224,7 +228,7 @@ fn a_reader_speaks_for_the_projects_that_its_token_names_and_only_while_it_does(
 }
 
 #[actix_rt::test]
-async fn what_is_revoked_during_a_read_is_not_given() {
+async fn the_result_of_a_read_is_discarded_if_rights_end_during_it() {
     let (place, folder) = (Place::new(), tempfile::tempdir().unwrap());
     let target = store::Target::Sqlite(folder.path().join("logs.db"));
     let store = store::StoreWriter::open(&target, &store::EngineSettings::default()).await.unwrap();
@@ -238,11 +242,11 @@ async fn what_is_revoked_during_a_read_is_not_given() {
         Ok(())
     });
     assert!(matches!(read.await, Err(ReadError::Ended(Ended::Revoked))));
-    let again = view.read(async |_| -> Result<(), store::SearchError> { panic!("the store is not asked") });
+    let again = view.read(async |_| -> Result<(), store::SearchError> { panic!("the store is not read") });
     assert!(matches!(again.await, Err(ReadError::Ended(Ended::Revoked))));
 }
 
-/// What a handler is left with: what its reader sees, and whether it may send alerts.
+/// What the guard left for a handler: what its reader sees, and whether it may send alerts.
 async fn left(request: HttpRequest) -> HttpResponse {
     let extensions = request.extensions();
     let seen = extensions.get::<Reader>().map(seen);
@@ -267,11 +271,11 @@ async fn answer(
 }
 
 #[actix_rt::test]
-async fn the_guard_leaves_what_the_token_or_session_is_good_for_and_nothing_else() {
+async fn the_guard_leaves_what_the_token_or_session_permits() {
     let place = Place::new();
     let (number, _) = place.by_session(ONE);
     let bearer = |token: &str| (AUTHORIZATION, format!("Bearer {token}"));
-    let cookie = |number: &str| (COOKIE, format!("{}={number}", login::COOKIE));
+    let cookie = |number: &str| (COOKIE, format!("{}={number}", SESSION_COOKIE));
     let of_one = format!("{:?} false", Some(Some(["a", "b"])));
     let of_all = "Some(None) false".to_owned();
     let none = "None true".to_owned();
@@ -279,16 +283,16 @@ async fn the_guard_leaves_what_the_token_or_session_is_good_for_and_nothing_else
         ("/api/logs", vec![bearer(ONE)], (200, Some(&of_one))),
         ("/api/logs", vec![cookie(&number)], (200, Some(&of_one))),
         ("/api/logs", vec![bearer(OTHER)], (200, Some(&of_all))),
-        // The header goes before the cookie, also where it is wrong.
+        // The header takes precedence over the cookie, even if it is wrong.
         ("/api/logs", vec![bearer(OTHER), cookie(&number)], (200, Some(&of_all))),
         ("/api/logs", vec![bearer("another"), cookie(&number)], (401, None)),
         ("/api/logs", vec![cookie("another")], (401, None)),
         ("/api/logs", vec![bearer(ALERT)], (401, None)),
         ("/api/logs", vec![], (401, None)),
-        ("/search", vec![], (303, None)),
-        (ALERTS, vec![bearer(ALERT)], (200, Some(&none))),
-        (ALERTS, vec![bearer(ONE)], (401, None)),
-        (ALERTS, vec![cookie(&number)], (401, None)),
+        ("/search", vec![], (401, None)),
+        (ALERTS_PATH, vec![bearer(ALERT)], (200, Some(&none))),
+        (ALERTS_PATH, vec![bearer(ONE)], (401, None)),
+        (ALERTS_PATH, vec![cookie(&number)], (401, None)),
         ("/healthz", vec![], (200, Some(&"None false".to_owned()))),
     ] {
         let (status, body) = answer(&place.access, path, &headers).await;
@@ -297,8 +301,8 @@ async fn the_guard_leaves_what_the_token_or_session_is_good_for_and_nothing_else
 }
 
 #[actix_rt::test]
-async fn without_tokens_only_own_names_are_answered_metrics_too() {
-    let access = Access::new(Door::default(), None);
+async fn without_tokens_only_known_hosts_are_answered_metrics_too() {
+    let access = Access::new(Admission::default(), None);
     for (path, host, status) in [
         ("/api/logs", "127.0.0.1:8000", 200),
         ("/api/logs", "localhost", 200),
@@ -313,7 +317,7 @@ async fn without_tokens_only_own_names_are_answered_metrics_too() {
     }
 }
 
-/// The source files of a folder and those in it, each with what stands before its tests.
+/// All source files of a directory, without their tests.
 fn sources(folder: &std::path::Path, found: &mut Vec<(std::path::PathBuf, String)>) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
@@ -328,12 +332,12 @@ fn sources(folder: &std::path::Path, found: &mut Vec<(std::path::PathBuf, String
 }
 
 #[test]
-fn a_scope_is_made_and_kept_nowhere_else() {
+fn only_access_makes_and_keeps_a_scope() {
     let (root, mut files) = (std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), Vec::new());
     sources(&root, &mut files);
     let own = root.join("access");
     let named: Vec<_> = files.iter().filter(|(_, code)| code.contains("Scope")).map(|(path, _)| path).collect();
-    assert!(named.iter().any(|path| path.starts_with(&own)), "it would be found");
+    assert!(named.iter().any(|path| path.starts_with(&own)), "the search works");
     let elsewhere: Vec<_> = named.into_iter().filter(|path| !path.starts_with(&own)).collect();
     assert!(elsewhere.is_empty(), "{elsewhere:?}");
 }

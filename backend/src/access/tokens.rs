@@ -1,20 +1,20 @@
-//! The file of tokens: who may read which projects. Pure but for reading the file.
+//! Parses the tokens file: who may read which projects. Pure except for reading the file.
 //!
 //! ```toml
-//! # Who may see everything, also lines without a project.
+//! # Reads everything, also lines without a project.
 //! [[token]]
 //! name = "on-call"
 //! token = "one-long-random-text"
 //! projects = ["*"]
 //!
-//! # Who sees two projects and nothing else. Only the SHA-256 of the token stands here, in hexadecimal:
+//! # Reads two projects. The file may contain the SHA-256 of a token instead, in hexadecimal:
 //! # `printf %s TOKEN | sha256sum`
 //! [[token]]
 //! name = "team-billing"
 //! sha256 = "6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090"
 //! projects = ["billing", "invoices"]
 //!
-//! # What Alertmanager sends with `POST /api/alerts`; without this section nobody may.
+//! # Alertmanager's token for `POST /api/alerts`. Without this section alerts are rejected.
 //! [alerts]
 //! token = "another-long-random-text"
 //! ```
@@ -29,22 +29,22 @@ use sha2::{Digest as _, Sha256};
 use store::Scope;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
-/// A longer file is refused.
+/// Maximum bytes of the file.
 pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
-/// A file with more tokens is refused: each is compared with whatever is presented.
+/// Maximum number of tokens. Each check compares all of them.
 pub const TOKENS_MAX: usize = 1_000;
 
-/// A token with more projects is refused.
+/// Maximum projects of a token.
 pub const PROJECTS_MAX: usize = 1_000;
 
-/// A shorter token is refused: it could be guessed.
+/// Minimum bytes of a token; a shorter one could be guessed.
 pub const TOKEN_MIN_BYTES: usize = 16;
 
-/// What is presented and longer than this is no token.
+/// Maximum bytes of a token.
 pub const TOKEN_MAX_BYTES: usize = 256;
 
-/// Stands for all projects, and for lines without one.
+/// All projects, and lines without one.
 const ALL: &str = "*";
 
 /// SHA-256 of a token; tokens themselves are not kept.
@@ -52,9 +52,9 @@ const ALL: &str = "*";
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The hash of what was presented.
+    /// The hash of a token.
     #[must_use]
-    pub fn of(presented: &[u8]) -> Self {
+    pub fn new(presented: &[u8]) -> Self {
         Self(Sha256::digest(presented).into())
     }
 
@@ -69,9 +69,9 @@ impl TokenHash {
         Some(Self(bytes))
     }
 
-    /// Compares in a time that does not depend on where the two differ.
+    /// Compares in constant time.
     #[must_use]
-    pub fn is(&self, other: &Self) -> Choice {
+    pub fn equals(&self, other: &Self) -> Choice {
         self.0.ct_eq(&other.0)
     }
 }
@@ -85,46 +85,46 @@ impl std::fmt::Debug for TokenHash {
 /// A token's holder.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// As the file names them.
+    /// The name in the file.
     pub(super) name: Arc<str>,
     /// What they may read.
     pub(super) scope: Arc<Scope>,
 }
 
-/// All tokens of a file.
+/// The tokens of a file.
 #[derive(Debug, Default)]
 pub struct Tokens {
     readers: Vec<(TokenHash, Holder)>,
     alerts: Option<TokenHash>,
 }
 
-/// Why a file of tokens can't be used. Never shows a token.
+/// Why a tokens file is invalid. It never shows a token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// It can't be read.
     #[error("the file can't be read: {0}")]
     Read(#[from] std::io::Error),
-    /// It is a folder, a FIFO, a device.
+    /// It is a directory, a FIFO or a device.
     #[error("not a regular file")]
     NoFile,
-    /// It is empty, or has none of the sections.
+    /// It is empty or has no section with a token.
     #[error("the file contains no token")]
     NoToken,
-    /// It is too long.
+    /// It is too large.
     #[error("the file is larger than {FILE_MAX_BYTES} bytes")]
     TooLong,
-    /// It is not TOML, or has other keys.
+    /// It is not valid TOML or has unknown keys.
     #[error("line {line}: {reason}")]
     Form {
-        /// Where.
+        /// The line number.
         line: usize,
-        /// What is wrong; nothing of the line itself.
+        /// What is wrong, without the content of the line.
         reason: String,
     },
-    /// One of its entries can't be used.
+    /// An invalid entry.
     #[error("{entry}: {reason}")]
     Entry {
-        /// Which.
+        /// The entry.
         entry: String,
         /// What is wrong with it.
         reason: &'static str,
@@ -159,10 +159,10 @@ impl Tokens {
     /// Reads a file.
     ///
     /// # Errors
-    /// It can't be read, or anything in it can't be used.
+    /// It can't be read or is invalid.
     pub fn read(path: &Path) -> Result<Self, TokensError> {
         use std::io::Read as _;
-        // Opening a FIFO waits for a writer, and opening a device may do anything.
+        // Opening a FIFO would block, and opening a device may have side effects.
         if !std::fs::metadata(path)?.is_file() {
             return Err(TokensError::NoFile);
         }
@@ -178,10 +178,10 @@ impl Tokens {
         if text.len() as u64 > FILE_MAX_BYTES { Err(TokensError::TooLong) } else { Self::parse(&text) }
     }
 
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     ///
     /// # Errors
-    /// Anything in it can't be used.
+    /// It is invalid.
     pub fn parse(text: &str) -> Result<Self, TokensError> {
         let file: File = toml::from_str(text).map_err(|error| TokensError::Form {
             line: error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count()),
@@ -220,26 +220,27 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// Whose token this is. Looks at all of them, whichever it is.
+    /// The holder of a token. Compares all tokens, whichever matches.
     #[must_use]
     pub fn holder(&self, presented: &TokenHash) -> Option<&Holder> {
         let mut place = 0_u32;
         let mut found = Choice::from(0);
         for (index, (hash, _)) in (0_u32..).zip(&self.readers) {
-            let same = hash.is(presented);
+            let same = hash.equals(presented);
             place.conditional_assign(&index, same);
             found |= same;
         }
         if bool::from(found) { self.readers.get(place as usize).map(|(_, holder)| holder) } else { None }
     }
 
-    /// Whether this is the token that alerts come with.
+    /// Whether this is the token for alerts.
     #[must_use]
-    pub fn is_of_alerts(&self, presented: &TokenHash) -> bool {
-        self.alerts.as_ref().is_some_and(|hash| bool::from(hash.is(presented)))
+    pub fn is_alert_token(&self, presented: &TokenHash) -> bool {
+        self.alerts.as_ref().is_some_and(|hash| bool::from(hash.equals(presented)))
     }
 
-    /// The tokens of which a session does not go on with `next`: those that are not in it, or may read something else there.
+    /// The tokens whose sessions end when `next` replaces these: those that it does not contain, or gives other
+    /// projects.
     pub(super) fn ended_with(&self, next: &Self) -> Vec<TokenHash> {
         let goes_on = |(hash, holder): &&(TokenHash, Holder)| {
             next.readers.iter().any(|(other, then)| other == hash && then.scope == holder.scope)
@@ -247,13 +248,13 @@ impl Tokens {
         self.readers.iter().filter(|reader| !goes_on(reader)).map(|(hash, _)| *hash).collect()
     }
 
-    /// How many may read.
+    /// Number of readers' tokens.
     #[must_use]
     pub fn len(&self) -> usize {
         self.readers.len()
     }
 
-    /// Whether nobody may read.
+    /// Whether there are no readers' tokens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.readers.is_empty()
@@ -268,7 +269,7 @@ fn hash(called: &str, token: Option<&str>, sha256: Option<&str>) -> Result<Token
         (Some(token), None) if token.len() > TOKEN_MAX_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Err(entry(called, "a token has at most 256 printable ASCII characters without spaces"))
         }
-        (Some(token), None) => Ok(TokenHash::of(token.as_bytes())),
+        (Some(token), None) => Ok(TokenHash::new(token.as_bytes())),
         (None, Some(text)) => TokenHash::from_hex(text).ok_or_else(|| entry(called, "sha256 is 64 hexadecimal digits")),
         _ => Err(entry(called, "set either token or sha256")),
     }
@@ -317,22 +318,22 @@ mod tests {
     "#;
 
     #[test]
-    fn a_token_leads_to_its_holder_and_to_no_other() {
+    fn a_token_has_one_holder() {
         let tokens = Tokens::parse(FILE).unwrap();
-        let of = |text: &str| tokens.holder(&TokenHash::of(text.as_bytes()));
+        let of = |text: &str| tokens.holder(&TokenHash::new(text.as_bytes()));
         assert_eq!(*of("0123456789abcdef-all").unwrap().scope, Scope::All);
         let one = of("test").unwrap();
         assert_eq!(&*one.name, "one");
         assert_eq!(*one.scope, Scope::Projects(["a".to_owned(), "b/c".to_owned()].into()));
         assert_eq!(of("0123456789abcdef-alerts"), None);
         assert_eq!(of(""), None);
-        assert!(tokens.is_of_alerts(&TokenHash::of(b"0123456789abcdef-alerts")));
-        assert!(!tokens.is_of_alerts(&TokenHash::of(b"0123456789abcdef-all")));
-        assert!(!Tokens::default().is_of_alerts(&TokenHash::of(b"")));
+        assert!(tokens.is_alert_token(&TokenHash::new(b"0123456789abcdef-alerts")));
+        assert!(!tokens.is_alert_token(&TokenHash::new(b"0123456789abcdef-all")));
+        assert!(!Tokens::default().is_alert_token(&TokenHash::new(b"")));
     }
 
     #[test]
-    fn what_can_not_be_used_is_said_without_the_token() {
+    fn errors_do_not_contain_tokens() {
         let secret = "0123456789abcdef-secret";
         let of = |rest: &str| format!("[[token]]\nname = \"n\"\n{rest}");
         for text in [

@@ -1,6 +1,6 @@
-//! The file of tokens on disk, read again when it changes.
+//! The tokens file, reloaded when it changes.
 //!
-//! A thread of its own looks at it, so that a file that can't be read, or not in time, keeps no request waiting.
+//! A thread of its own checks it, so that a file that can't be read, or not in time, blocks no request.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak, mpsc};
@@ -10,14 +10,14 @@ use crate::access::lock;
 use crate::access::sessions::Sessions;
 use crate::access::tokens::{Tokens, TokensError};
 
-/// The file of tokens is looked at this often.
+/// How often the file is checked.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A file of tokens, which is read again when it changes. While it can't be used, what it said before holds.
+/// A tokens file that is reloaded when it changes. While it is invalid, the previous tokens stay.
 #[derive(Debug)]
 pub struct TokensFile {
     inner: Arc<Inner>,
-    /// The thread ends when this does.
+    /// Ends the thread when it is dropped.
     _open: mpsc::Sender<()>,
 }
 
@@ -25,13 +25,13 @@ pub struct TokensFile {
 struct Inner {
     path: PathBuf,
     tokens: Mutex<Arc<Tokens>>,
-    /// What the file was when it was looked at last; held during a look.
+    /// The file's stamp at the last check; locked during a check.
     seen: Mutex<Option<Stamp>>,
-    /// Those of a token that is taken from the file, or may read something else, end with it.
+    /// Sessions of a token end when it is removed from the file or gets other projects.
     sessions: Arc<Mutex<Sessions>>,
 }
 
-/// What changes when a file does.
+/// Metadata that changes when the file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -50,10 +50,10 @@ impl Stamp {
 }
 
 impl TokensFile {
-    /// The tokens of a file.
+    /// Opens a tokens file.
     ///
     /// # Errors
-    /// It can't be used now, or not be looked at again.
+    /// It is invalid, or the thread can't be started.
     pub fn open(path: &Path) -> Result<Self, TokensError> {
         let seen = Mutex::new(Stamp::of(path));
         let tokens = Mutex::new(Arc::new(Tokens::read(path)?));
@@ -64,7 +64,7 @@ impl TokensFile {
         Ok(Self { inner, _open: open })
     }
 
-    /// The tokens as the file had them last.
+    /// The current tokens.
     pub(super) fn tokens(&self) -> Arc<Tokens> {
         lock(&self.inner.tokens).clone()
     }
@@ -74,7 +74,7 @@ impl TokensFile {
         Arc::clone(&self.inner.sessions)
     }
 
-    /// Looks at the file now, so that what comes next goes by it.
+    /// Checks the file now.
     #[cfg(test)]
     pub(super) fn look_next_time(&self) {
         self.inner.look();
@@ -97,7 +97,7 @@ impl Inner {
         }
         let read = Tokens::read(&self.path);
         if Stamp::of(&self.path) != stamp {
-            // It is being written: the next look finds it whole.
+            // The file is being written: the next check reads it.
             return;
         }
         *seen = stamp;

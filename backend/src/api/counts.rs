@@ -1,14 +1,16 @@
-//! Counts over lines. Each of the [`answers`] tells whether it is exact.
+//! Counts over lines. Each of the [`answers`] says whether its counts are exact.
 
 use std::time::Duration;
 
 use actix_web::web;
+use serde::Deserialize;
 use store::counts::MAX_TOP;
 use store::{Breakdown, Facet, Field, NamedField, NamedFields, Selection, Store};
+use utoipa::IntoParams;
 
 use crate::access::{ReadError, Reader};
-use crate::api::parameters;
-use crate::ask::{Asked, within};
+use crate::line_query::url::{UrlParams, parse_number};
+use crate::line_query::{LineParams, LineQuery};
 use crate::problem::{Details, Problem};
 
 pub mod answers;
@@ -18,90 +20,90 @@ use answers::{FacetsAnswer, HistogramAnswer, PatternsAnswer, StatsAnswer};
 /// Values, groups or patterns of an answer unless `top` says otherwise.
 pub const DEFAULT_TOP: usize = 10;
 
-/// Fields that are counted at once.
+/// Maximum number of fields counted at once.
 pub const FACETS_MAX: usize = 10;
 
 /// The longest step of time, a year.
 const STEP_MAX_S: usize = 366 * 86_400;
 
-parameters! {
-    /// Which lines are counted by what.
-    FacetsQuery {
-        /// Fields to count by, by comma, at most 10 (default service,level,endpoint,status); keywords and booleans that the
-        /// shipper names are some, too.
-        fields: Option<String>,
-        /// Values of each field, 1 to 1000 (default 10).
-#[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
-        top: Option<String>,
-    }
+/// Own parameters of `/api/facets`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct FacetsParams {
+    /// Comma-separated fields to count by, at most 10 (default service,level,endpoint,status); user-defined keyword and
+    /// boolean fields are supported.
+    fields: Option<String>,
+    /// Maximum values per field, 1 to 1000 (default 10).
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    top: Option<String>,
 }
 
-parameters! {
-    /// Which lines are counted over time.
-    HistogramQuery {
-        /// Seconds of each bucket, up to a year (default 60).
-        #[param(value_type = Option<u64>, minimum = 1, maximum = 31622400)]
-        step_s: Option<String>,
-    }
+/// Own parameters of `/api/histogram`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct HistogramParams {
+    /// Length of a bucket in seconds, up to a year (default 60).
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 31622400)]
+    step_s: Option<String>,
 }
 
-parameters! {
-    /// Which requests are summed up.
-    StatsQuery {
-        /// By what they are grouped: total (default), endpoint, project, time.
-        by: Option<String>,
-        /// Seconds of each step of time, up to a year (default 60).
-        #[param(value_type = Option<u64>, minimum = 1, maximum = 31622400)]
-        step_s: Option<String>,
-        /// Groups, 1 to 1000 (default 10).
-        #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
-        top: Option<String>,
-    }
+/// Own parameters of `/api/stats`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StatsParams {
+    /// Grouping: total (default), endpoint, project or time.
+    by: Option<String>,
+    /// Length of a group in seconds with `by=time`, up to a year (default 60).
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 31622400)]
+    step_s: Option<String>,
+    /// Maximum number of groups, 1 to 1000 (default 10).
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    top: Option<String>,
 }
 
-parameters! {
-    /// The patterns of which lines.
-    PatternsQuery {
-        /// Patterns, 1 to 1000 (default 10).
-        #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
-        top: Option<String>,
-    }
+/// Own parameters of `/api/patterns`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PatternsParams {
+    /// Maximum number of patterns, 1 to 1000 (default 10).
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    top: Option<String>,
 }
 
-/// Counts the lines that are chosen, and answers with what was found.
+/// Counts the selected lines.
 async fn answer<Found, Answer: From<Found>>(
     store: &Store,
-    asked: Asked<'_>,
+    params: &LineParams,
     count: impl AsyncFnOnce(&Selection) -> Result<Found, ReadError>,
 ) -> Result<web::Json<Answer>, Problem> {
-    let found = count(&asked.selection(store).await?).await?;
-    Ok(web::Json(found.into()))
+    let query = LineQuery::for_store(params, store).await?;
+    Ok(web::Json(count(&query.selection()).await?.into()))
 }
 
 /// Counts lines by the values of fields.
 ///
 /// # Errors
-/// 400 for what can't be read, 503 or 504 where the store does not answer.
+/// 400 for an invalid parameter; 503 or 504 if the store does not respond.
 #[utoipa::path(
-    get, path = "/api/facets", tag = "counts", params(FacetsQuery),
+    get, path = "/api/facets", tag = "counts", params(LineParams, FacetsParams),
     responses(
         (status = 200, body = FacetsAnswer, description = "Counts by value"),
-        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "Error"),
     )
 )]
 pub async fn facets(
     store: web::Data<Store>,
     reader: Reader,
-    query: web::Query<FacetsQuery>,
+    UrlParams(params, own): UrlParams<LineParams, FacetsParams>,
 ) -> Result<web::Json<FacetsAnswer>, Problem> {
-    let fields = query.fields.as_deref().unwrap_or("service,level,endpoint,status");
-    let named = if query.fields.is_some() { store.fields().await? } else { NamedFields::default() };
+    let fields = own.fields.as_deref().unwrap_or("service,level,endpoint,status");
+    let named = if own.fields.is_some() { store.fields().await? } else { NamedFields::default() };
     let facets: Vec<_> = fields.split(',').map(|name| parse_facet(name, &named)).collect::<Result<_, _>>()?;
     if facets.len() > FACETS_MAX {
-        return Err(Problem::bad_request(format!("at most {FACETS_MAX} fields are counted at once")));
+        return Err(Problem::bad_request(format!("invalid fields: expected at most {FACETS_MAX}")));
     }
-    let top = parse_top(query.top.as_deref())?;
-    answer(&store, query.asked(), async |chosen| reader.view(&store).facets(chosen, &facets, top).await).await
+    let top = parse_top(own.top.as_deref())?;
+    answer(&store, &params, async |selection| reader.view(&store).facets(selection, &facets, top).await).await
 }
 
 fn parse_facet(name: &str, named: &NamedFields) -> Result<Facet, Problem> {
@@ -115,80 +117,80 @@ fn parse_facet(name: &str, named: &NamedFields) -> Result<Facet, Problem> {
     let names: Vec<_> = Field::ALL.map(Field::name).into_iter().chain(countable).collect();
     name.parse()
         .map(Facet::Field)
-        .map_err(|_| Problem::bad_request(format!("a field is one of status, {}", names.join(", "))))
+        .map_err(|_| Problem::bad_request(format!("invalid fields: expected status, {}", names.join(", "))))
 }
 
 /// Counts lines by level over time.
 ///
 /// # Errors
-/// 400 for what can't be read, 503 or 504 where the store does not answer.
+/// 400 for an invalid parameter; 503 or 504 if the store does not respond.
 #[utoipa::path(
-    get, path = "/api/histogram", tag = "counts", params(HistogramQuery),
+    get, path = "/api/histogram", tag = "counts", params(LineParams, HistogramParams),
     responses(
         (status = 200, body = HistogramAnswer, description = "Counts over time"),
-        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "Error"),
     )
 )]
 pub async fn histogram(
     store: web::Data<Store>,
     reader: Reader,
-    query: web::Query<HistogramQuery>,
+    UrlParams(params, own): UrlParams<LineParams, HistogramParams>,
 ) -> Result<web::Json<HistogramAnswer>, Problem> {
-    let step = parse_step(query.step_s.as_deref())?;
-    answer(&store, query.asked(), async |chosen| reader.view(&store).histogram(chosen, step).await).await
+    let step = parse_step(own.step_s.as_deref())?;
+    answer(&store, &params, async |selection| reader.view(&store).histogram(selection, step).await).await
 }
 
 fn parse_step(step_s: Option<&str>) -> Result<Duration, Problem> {
-    Ok(Duration::from_secs(within("step_s", step_s, 60, 1..=STEP_MAX_S)? as u64))
+    Ok(Duration::from_secs(parse_number("step_s", step_s, 60, 1..=STEP_MAX_S)? as u64))
 }
 
 fn parse_top(top: Option<&str>) -> Result<usize, Problem> {
-    within("top", top, DEFAULT_TOP, 1..=MAX_TOP)
+    parse_number("top", top, DEFAULT_TOP, 1..=MAX_TOP)
 }
 
-/// Sums up requests, by their access lines.
+/// Summarises requests by their access lines.
 ///
 /// # Errors
-/// 400 for what can't be read, 503 or 504 where the store does not answer.
+/// 400 for an invalid parameter; 503 or 504 if the store does not respond.
 #[utoipa::path(
-    get, path = "/api/stats", tag = "counts", params(StatsQuery),
+    get, path = "/api/stats", tag = "counts", params(LineParams, StatsParams),
     responses(
-        (status = 200, body = StatsAnswer, description = "Figures of requests"),
-        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+        (status = 200, body = StatsAnswer, description = "Request statistics"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "Error"),
     )
 )]
 pub async fn stats(
     store: web::Data<Store>,
     reader: Reader,
-    query: web::Query<StatsQuery>,
+    UrlParams(params, own): UrlParams<LineParams, StatsParams>,
 ) -> Result<web::Json<StatsAnswer>, Problem> {
-    let by = match query.by.as_deref() {
+    let by = match own.by.as_deref() {
         None | Some("total") => Breakdown::Total,
         Some("endpoint") => Breakdown::Endpoint,
         Some("project") => Breakdown::Project,
-        Some("time") => Breakdown::Time(parse_step(query.step_s.as_deref())?),
-        Some(_) => return Err(Problem::bad_request("by is total, endpoint, project or time")),
+        Some("time") => Breakdown::Time(parse_step(own.step_s.as_deref())?),
+        Some(_) => return Err(Problem::bad_request("invalid by: expected total, endpoint, project or time")),
     };
-    let top = parse_top(query.top.as_deref())?;
-    answer(&store, query.asked(), async |chosen| reader.view(&store).requests(chosen, by, top).await).await
+    let top = parse_top(own.top.as_deref())?;
+    answer(&store, &params, async |selection| reader.view(&store).requests(selection, by, top).await).await
 }
 
 /// Counts lines by the pattern of their message.
 ///
 /// # Errors
-/// 400 for what can't be read, 503 or 504 where the store does not answer.
+/// 400 for an invalid parameter; 503 or 504 if the store does not respond.
 #[utoipa::path(
-    get, path = "/api/patterns", tag = "counts", params(PatternsQuery),
+    get, path = "/api/patterns", tag = "counts", params(LineParams, PatternsParams),
     responses(
-        (status = 200, body = PatternsAnswer, description = "Patterns of messages"),
-        (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
+        (status = 200, body = PatternsAnswer, description = "Message patterns"),
+        (status = "default", body = Details, content_type = "application/problem+json", description = "Error"),
     )
 )]
 pub async fn patterns(
     store: web::Data<Store>,
     reader: Reader,
-    query: web::Query<PatternsQuery>,
+    UrlParams(params, own): UrlParams<LineParams, PatternsParams>,
 ) -> Result<web::Json<PatternsAnswer>, Problem> {
-    let top = parse_top(query.top.as_deref())?;
-    answer(&store, query.asked(), async |chosen| reader.view(&store).patterns(chosen, top).await).await
+    let top = parse_top(own.top.as_deref())?;
+    answer(&store, &params, async |selection| reader.view(&store).patterns(selection, top).await).await
 }

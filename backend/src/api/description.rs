@@ -3,14 +3,14 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-/// The description, made from the handlers and the types that they answer with.
+/// The description, generated from the handlers and their types.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Log explorer", description = "Searches and counts log lines, and returns all lines of a request."),
     paths(
         crate::health::healthz,
         crate::health::readyz,
-        crate::requests::story,
+        crate::requests::lines,
         crate::projects::logs,
         crate::alerts::receive,
         crate::api::logs::logs,
@@ -25,7 +25,7 @@ use utoipa::OpenApi;
 )]
 pub struct Description;
 
-/// The description of the API itself, OpenAPI 3.1.
+/// Returns this description, OpenAPI 3.1.
 #[utoipa::path(
     get, path = "/api/openapi.json", tag = "service",
     responses((status = 200, body = Object, description = "This description"))

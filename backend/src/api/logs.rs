@@ -1,4 +1,4 @@
-//! `GET /api/logs`: lines, as a page or, of a large result, as a stream.
+//! `GET /api/logs`: lines, as a page or as a stream.
 
 use std::convert::Infallible;
 
@@ -6,77 +6,76 @@ use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Search, SearchPage, Store};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::access::{ReadError, Reader};
-use crate::answers::{self, A_PAGE, FIRST_STEP, TAKEN_BY_STREAM};
-use crate::api::parameters;
-use crate::ask::{DEFAULT_LIMIT, parse_cursor, parse_order, within};
+use crate::answers::{self, API_PAGE, FIRST_STEP, RESERVED_BY_STREAM};
+use crate::line_query::url::{DEFAULT_LIMIT, UrlParams, parse_cursor, parse_number, parse_order};
+use crate::line_query::{LineParams, LineQuery};
 use crate::problem::{Details, Problem};
 
-/// Media type of a stream: one line's JSON object a line.
+/// Media type of a stream: one JSON object per line.
 pub const NDJSON: &str = "application/x-ndjson";
 
-/// A stream ends after so many lines, and says so in its last one.
+/// Maximum lines of a stream; its last line says if there are more.
 pub const STREAM_MAX_LINES: usize = 1_000_000;
 
-/// Lines that a stream asks the store for at once, and has in memory.
+/// Lines that a stream reads at once and holds in memory.
 const STREAM_PAGE_LINES: usize = 500;
 
-parameters! {
-    /// Which lines, and how many at once.
-    LogsQuery {
-        /// Lines of a page, 1 to 1000 (default 100); of a stream, 1 to 1000000 (default all; beyond a million, its last line says that there are more).
-        #[param(value_type = Option<u64>, minimum = 1, maximum = 1000000)]
-        limit: Option<String>,
-        /// The `next` of the page before, with all other parameters as they were.
-        cursor: Option<String>,
-        /// Which come first: newest (default) or oldest.
-        order: Option<String>,
-    }
+/// The route's own parameters.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LogsParams {
+    /// Maximum lines of a page, 1 to 1000 (default 100), or of a stream, 1 to 1000000 (default 1000000).
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000000)]
+    limit: Option<String>,
+    /// The `next` of the previous page, with all other parameters unchanged.
+    cursor: Option<String>,
+    /// Sort order: newest (default) or oldest first.
+    order: Option<String>,
 }
 
 /// A page of lines.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Lines<'a> {
-    /// The log records, with where each came from under `origin`.
+    /// Log records, each with its `origin`.
     #[schema(value_type = Vec<Object>)]
     lines: &'a [Box<RawValue>],
-    /// Where to go on, null when this is all.
+    /// The cursor of the next page; null on the last page.
     next: Option<String>,
 }
 
-/// The last line of a stream that ends before its lines do, alone under the key `stream`, which no record has alone: the
-/// store failed on the way, the token or its session was good no more or its projects were changed, or there are more lines
-/// than a stream has.
+/// The last line of a stream that ends early. It has the single key `stream`, which no record has. A stream ends early
+/// if the store fails, the reader's rights end, or more lines match than [`STREAM_MAX_LINES`].
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StreamEnd {
-    /// Always false: a stream that has all lines ends without this.
+    /// Always false: a complete stream ends without this line.
     complete: bool,
-    /// Lines before this one.
+    /// Number of lines before this one.
     lines: usize,
-    /// The `cursor` to go on with.
+    /// The `cursor` to continue with.
     next: Option<String>,
-    /// Why it ends here.
+    /// The reason.
     detail: String,
 }
 
-/// That line.
+/// The line with a [`StreamEnd`].
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StreamEndLine {
     stream: StreamEnd,
 }
 
-/// Finds lines. With `Accept: application/x-ndjson` they are streamed, one JSON object a line. A stream that ends before its
-/// lines do has `{"stream": {"complete": false, …}}` as its last line.
+/// Returns lines. With `Accept: application/x-ndjson` they are streamed, one JSON object per line. A stream that ends
+/// early has `{"stream": {"complete": false, …}}` as its last line.
 ///
 /// # Errors
-/// 400 for what can't be read, 503 or 504 where the store does not answer.
+/// 400 for an invalid parameter; 503 or 504 if the store does not respond.
 #[utoipa::path(
-    get, path = "/api/logs", tag = "search", params(LogsQuery),
+    get, path = "/api/logs", tag = "search", params(LineParams, LogsParams),
     responses(
         (status = 200, content((Lines = "application/json"), (StreamEndLine = "application/x-ndjson")), description = "Lines that were found; of a stream, each line is a log record, and the last may be what is described here"),
         (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
@@ -86,52 +85,45 @@ pub async fn logs(
     request: HttpRequest,
     store: web::Data<Store>,
     reader: Reader,
-    query: web::Query<LogsQuery>,
+    UrlParams(params, own): UrlParams<LineParams, LogsParams>,
 ) -> Result<HttpResponse, Problem> {
     let store = store.pinned();
     let as_stream =
         request.headers().get_all(ACCEPT).any(|value| value.to_str().is_ok_and(|value| value.contains(NDJSON)));
     let (default, most) =
         if as_stream { (STREAM_MAX_LINES, STREAM_MAX_LINES) } else { (DEFAULT_LIMIT, store::MAX_LIMIT) };
-    let limit = within("limit", query.limit.as_deref(), default, 1..=most)?;
-    let selection = query.asked().selection(&store).await?;
-    let search = Search {
-        filter: selection.filter,
-        from: selection.from,
-        to: selection.to,
-        order: parse_order(query.order.as_deref())?,
-        limit: limit.min(if as_stream { STREAM_PAGE_LINES } else { most }),
-        cursor: parse_cursor(query.cursor.as_deref())?,
-        ..Search::default()
-    };
-    // The first page is waited for, so that a question without an answer gets a problem.
-    let step = if as_stream { (TAKEN_BY_STREAM, FIRST_STEP) } else { A_PAGE };
+    let limit = parse_number("limit", own.limit.as_deref(), default, 1..=most)?;
+    let (order, cursor) = (parse_order(own.order.as_deref())?, parse_cursor(own.cursor.as_deref())?);
+    let page_limit = limit.min(if as_stream { STREAM_PAGE_LINES } else { most });
+    let search = LineQuery::for_store(&params, &store).await?.search(order, page_limit, cursor);
+    // The first page is read before the response starts, so that errors have a status.
+    let step = if as_stream { (RESERVED_BY_STREAM, FIRST_STEP) } else { API_PAGE };
     let page = answers::search(reader.view(&store), &search, step).await?;
     tracing::info!(found = page.lines.len(), as_stream, "searched");
     if !as_stream {
         let next = page.next.map(|cursor| cursor.to_string());
         return Ok(HttpResponse::Ok().json(Lines { lines: &page.lines, next }));
     }
-    let is_bounded = query.limit.is_none();
+    let is_bounded = own.limit.is_none();
     let stream =
         Stream { store, reader, search, left: limit, given: 0, step: FIRST_STEP, is_bounded, page: Some(page) };
     Ok(HttpResponse::Ok().content_type(NDJSON).streaming(stream.parts()))
 }
 
-/// A stream of lines: one page of them is in memory.
+/// A stream of lines, with one page in memory.
 struct Stream {
     store: Store,
     reader: Reader,
     search: Search,
-    /// Lines that may still be given.
+    /// Lines that may still be sent.
     left: usize,
-    /// Lines that were.
+    /// Lines that were sent.
     given: usize,
-    /// Lines that have room in memory, by those of the last page.
+    /// Number of lines to read next, estimated from the last page.
     step: usize,
-    /// The bound is the service's own: nobody asked for so few lines.
+    /// The limit is the service's own, not one of the request.
     is_bounded: bool,
-    /// A page that is there already.
+    /// A page that was already read.
     page: Option<SearchPage>,
 }
 
@@ -140,7 +132,7 @@ impl Stream {
         stream::unfold(self, async |mut stream| stream.next().await.map(|part| (Ok(part), stream)))
     }
 
-    /// The next page's lines; none at the end. No part is empty, which would end the body.
+    /// The lines of the next page; none at the end. No chunk is empty, since that would end the body.
     async fn next(&mut self) -> Option<Bytes> {
         let page = match self.page.take() {
             Some(page) => page,
@@ -152,7 +144,7 @@ impl Stream {
             None => {
                 self.search.limit = self.left.min(STREAM_PAGE_LINES);
                 let view = self.reader.view(&self.store);
-                match answers::search(view, &self.search, (TAKEN_BY_STREAM, self.step)).await {
+                match answers::search(view, &self.search, (RESERVED_BY_STREAM, self.step)).await {
                     Ok(page) => page,
                     Err(ReadError::Ended(ended)) => {
                         tracing::info!(%ended, lines = self.given, "stream ended early");
@@ -173,15 +165,15 @@ impl Stream {
         self.left -= page.lines.len().min(self.left);
         self.given += page.lines.len();
         self.search.cursor = page.next;
-        self.step = (TAKEN_BY_STREAM / (body.len() / page.lines.len().max(1)).max(1)).max(1);
+        self.step = (RESERVED_BY_STREAM / (body.len() / page.lines.len().max(1)).max(1)).max(1);
         if body.is_empty() { None } else { Some(body.into()) }
     }
 
-    /// The line that ends the stream here.
+    /// The last line of a stream that ends early.
     fn end(&mut self, detail: String) -> Bytes {
         let next = self.search.cursor.take().map(|cursor| cursor.to_string());
         let line = StreamEndLine { stream: StreamEnd { complete: false, lines: self.given, next, detail } };
-        // Plain fields can always be written as JSON.
+        // Plain fields always serialize.
         (serde_json::to_string(&line).unwrap_or_default() + "\n").into()
     }
 }
@@ -194,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// A store of so many lines.
+    /// A store with this many lines.
     async fn store(folder: &std::path::Path, lines: u64) -> Store {
         let target = Target::Sqlite(folder.join("logs.db"));
         let store = store::StoreWriter::open(&target, &EngineSettings::default()).await.unwrap();
@@ -234,20 +226,20 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_stream_that_has_not_all_lines_says_so_in_its_last_one() {
+    async fn a_stream_that_ends_early_says_so_in_its_last_line() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), 1_200).await;
         let is_end = |line: &serde_json::Value| line["stream"].is_object();
-        for (limit, is_bounded, given, is_told) in
+        for (limit, is_bounded, given, is_reported) in
             [(1_200, true, 1_200, false), (700, false, 700, false), (700, true, 700, true), (500, true, 500, true)]
         {
             let lines = all(stream(&store, limit, is_bounded).await.parts()).await;
             assert_eq!(lines.iter().filter(|line| !is_end(line)).count(), given, "{limit}");
             let end = lines.last().filter(|line| is_end(line)).map(|line| &line["stream"]);
-            assert_eq!(end.is_some(), is_told, "{limit}");
+            assert_eq!(end.is_some(), is_reported, "{limit}");
             let Some(end) = end else { continue };
             assert_eq!((&end["complete"], &end["lines"]), (&false.into(), &given.into()));
-            // And the rest is where it says.
+            // The cursor leads to the rest.
             let cursor = Some(end["next"].as_str().unwrap().parse().unwrap());
             let rest = store.search(&Scope::All, &Search { cursor, limit: 1_000, ..Search::default() }).await.unwrap();
             assert_eq!(rest.lines.len(), 1_200 - given);
@@ -255,7 +247,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_store_that_fails_on_the_way_is_told_in_the_stream() {
+    async fn a_stream_reports_a_store_that_fails() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("logs.db");
         drop(store(folder.path(), 1_200).await);
@@ -265,10 +257,10 @@ mod tests {
         let mut parts = Box::pin(stream.parts());
         let first = parts.next().await.unwrap().unwrap();
         assert_eq!(first.iter().filter(|byte| **byte == b'\n').count(), STREAM_PAGE_LINES);
-        // Another file is in its place, which is none of a store. The old one keeps its inode, so that this gets another.
+        // Replaces the file with one that is not a store. The old file keeps its inode, so the new one gets another.
         std::fs::rename(&file, folder.path().join("old.db")).unwrap();
-        for beside in ["logs.db-wal", "logs.db-shm"] {
-            let _ = std::fs::remove_file(folder.path().join(beside));
+        for file in ["logs.db-wal", "logs.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(file));
         }
         std::fs::write(&file, "no store ".repeat(1_000)).unwrap();
         let rest = all(parts).await;
@@ -279,12 +271,12 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_stream_whose_file_is_replaced_by_another_store_says_that_it_is_not_whole() {
+    async fn a_stream_whose_store_is_replaced_ends_early() {
         let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let file = folder.path().join("logs.db");
         drop((store(folder.path(), 3_000).await, store(other.path(), 1_200).await));
         let store = Store::open(&Target::Sqlite(file.clone()), &EngineSettings::default()).await.unwrap();
-        let access = crate::access::Access::new(crate::access::door::Door::default(), None);
+        let access = crate::access::Access::new(crate::access::admission::Admission::default(), None);
         let app = actix_web::App::new().app_data(web::Data::new(store)).app_data(web::Data::new(access));
         let app =
             app.route("/api/logs", web::get().to(logs)).wrap(actix_web::middleware::from_fn(crate::access::guard));
@@ -295,8 +287,8 @@ mod tests {
         let mut body = Box::pin(response.into_body());
         let mut next = async || std::future::poll_fn(|context| body.as_mut().poll_next(context)).await;
         let mut text = next().await.unwrap().ok().unwrap().to_vec();
-        for beside in ["logs.db-wal", "logs.db-shm"] {
-            let _ = std::fs::remove_file(folder.path().join(beside));
+        for file in ["logs.db-wal", "logs.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(file));
         }
         std::fs::rename(other.path().join("logs.db"), &file).unwrap();
         while let Some(part) = next().await {

@@ -1,4 +1,4 @@
-//! `GET /api/sources/{generation}/{offset}/around`: what stands around a line where it was read.
+//! `GET /api/sources/{generation}/{offset}/around`: the lines around a line in its source.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -8,17 +8,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Reader;
 use crate::answers::PAGE_BYTES_MAX;
-use crate::ask::within;
+use crate::line_query::url::{NoLines, UrlParams, parse_number};
 use crate::problem::{Details, Problem};
 
-/// Lines of each side unless the parameters say otherwise.
+/// Default number of lines in each direction.
 pub const DEFAULT_LINES: usize = 20;
 
-/// How many lines.
+/// The route's parameters.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct AroundQuery {
+pub struct AroundParams {
     /// Lines before it, 0 to 1000 (default 20).
     #[param(value_type = Option<u64>, minimum = 0, maximum = 1000)]
     before: Option<String>,
@@ -27,37 +26,38 @@ pub struct AroundQuery {
     after: Option<String>,
 }
 
-/// Lines of a source, as they stand in it.
+/// Lines of a source, by offset.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AroundAnswer {
     lines: Vec<SourceLineAnswer>,
-    /// Where to ask for lines before these, null unless the look ended early: a side has at most 4 MiB of lines, and with a
-    /// token that does not see all lines the look goes 8 MiB of the source to each side.
+    /// The offset to continue at before these lines; null unless the lookup stopped early. It stops after 4 MiB of
+    /// lines in each direction, and, for a token that does not see all lines, after 8 MiB of the source.
     earlier: Option<u64>,
-    /// Where to ask for lines after these, null unless the look ended early.
+    /// The offset to continue at after these lines; null unless the lookup stopped early.
     later: Option<u64>,
 }
 
 /// A line of a source.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SourceLineAnswer {
-    /// Bytes of the source before it.
+    /// Its offset in the source.
     offset: u64,
     /// The log record.
     #[schema(value_type = Object)]
     line: Box<RawValue>,
 }
 
-/// The lines around a place of a source, that place's own among them. Lines that may not be seen are passed over.
+/// Returns the lines around an offset of a source, including the line at that offset. Lines that the reader may not see
+/// are skipped.
 ///
 /// # Errors
-/// 400 for what can't be read, 503 or 504 where the store does not answer.
+/// 400 for an invalid parameter; 503 or 504 if the store does not respond.
 #[utoipa::path(
     get, path = "/api/sources/{generation}/{offset}/around", tag = "search",
     params(
         ("generation" = String, Path, description = "`origin.generation` of a line"),
         ("offset" = u64, Path, description = "`origin.offset` of a line"),
-        AroundQuery,
+        AroundParams,
     ),
     responses(
         (status = 200, body = AroundAnswer, description = "Lines as they stand in their source"),
@@ -68,7 +68,7 @@ pub async fn around(
     store: web::Data<Store>,
     reader: Reader,
     place: web::Path<(String, u64)>,
-    query: web::Query<AroundQuery>,
+    UrlParams(_lines, params): UrlParams<NoLines, AroundParams>,
 ) -> Result<HttpResponse, Problem> {
     let (generation, offset) = place.into_inner();
     let generation: GenerationId =
@@ -76,8 +76,8 @@ pub async fn around(
     if offset > store::id::MAX_OFFSET {
         return Err(Problem::bad_request(format!("an offset is at most {}", store::id::MAX_OFFSET)));
     }
-    let before = within("before", query.before.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
-    let after = within("after", query.after.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
+    let before = parse_number("before", params.before.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
+    let after = parse_number("after", params.after.as_deref(), DEFAULT_LINES, 0..=MAX_LIMIT)?;
     let side = |lines| PageLimits { lines, bytes: PAGE_BYTES_MAX / 2 };
     let Around { lines, earlier, later } =
         reader.view(&store).around(generation, offset, (side(before), side(after))).await?;

@@ -1,5 +1,5 @@
-//! The files that pages need, built into the program. Their names carry a hash of what they hold, so that a browser keeps
-//! them for good and never shows an old one.
+//! Static files of the pages, compiled into the program. Their names contain a hash of their content, so that browsers
+//! can cache them forever.
 
 use std::sync::LazyLock;
 
@@ -7,9 +7,9 @@ use actix_web::http::header::{CACHE_CONTROL, VARY};
 use actix_web::{HttpResponse, web};
 use sha2::{Digest as _, Sha256};
 
-use crate::problem::{self, Problem};
+use crate::problem::Problem;
 
-/// One file.
+/// A static file.
 struct Asset {
     name: &'static str,
     media_type: &'static str,
@@ -32,19 +32,19 @@ fn asset(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> 
     Asset { name, media_type, bytes, path: format!("/assets/{stem}-{hash}.{ending}") }
 }
 
-/// Where a file is; the folder itself for one that there is not.
+/// The path of a file; the directory for an unknown one.
 #[must_use]
 pub fn path(name: &str) -> &'static str {
     ASSETS.iter().find(|asset| asset.name == name).map_or("/assets/", |asset| asset.path.as_str())
 }
 
-/// `GET /assets/{name}`: one file.
+/// `GET /assets/{name}`
 ///
 /// # Errors
-/// 404 for a name that is none, also one of an older program.
+/// 404 for an unknown name, including names of older versions.
 pub async fn serve(name: web::Path<String>) -> Result<HttpResponse, Problem> {
     let path = format!("/assets/{name}");
-    let Some(asset) = ASSETS.iter().find(|asset| asset.path == path) else { return Err(problem::nothing_here()) };
+    let Some(asset) = ASSETS.iter().find(|asset| asset.path == path) else { return Err(Problem::not_found()) };
     Ok(HttpResponse::Ok()
         .content_type(asset.media_type)
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_has_a_path_of_its_own() {
+    fn every_file_has_its_own_path() {
         let paths: std::collections::BTreeSet<_> = ASSETS.iter().map(|asset| path(asset.name)).collect();
         assert_eq!(paths.len(), ASSETS.len());
         assert!(paths.iter().all(|path| path.len() > "/assets/-0123456789abcdef".len()), "{paths:?}");

@@ -1,5 +1,5 @@
-//! `/`: what is going on: requests, errors, latency and log volume over the chosen time, what is asked most, what went wrong
-//! last, and what is said that was not said before. Each point leads to its lines.
+//! `/`: requests, errors, latency and log volume of a time range, the most used endpoints and projects, the latest errors and
+//! alerts, and message patterns, new ones first. Everything links to its lines.
 
 use std::time::Duration;
 
@@ -10,17 +10,19 @@ use serde::Deserialize;
 use store::counts::{Breakdown, GroupKey, RequestStats, Requests, Selection};
 use store::patterns::{PatternCount, Patterns};
 use store::{Field, Filter, Level, Search, Store, Timestamp};
+use utoipa::IntoParams;
 
 use crate::access::{Reader, View};
-use crate::answers::{self, LOOKED_AT};
+use crate::answers::{self, SIDE_QUERY};
 use crate::line::Line;
+use crate::line_query::range::SPANS;
+use crate::line_query::url::{NoLines, UrlParams};
+use crate::line_query::{LineParams, Param, TimeRange, time};
 use crate::page::chart::{self, Area, Curve, Unit};
-use crate::page::params::{Params, RANGES, Times};
-use crate::page::search::{honesty, picture, step_ms};
-use crate::page::text::{count, counted, moment, span_ms};
-use crate::page::{self, Failure, Head, Menu};
+use crate::page::search::{coverage_note, histogram_chart, step_ms};
+use crate::page::text::{count, counted, datetime, span_ms};
+use crate::page::{self, Head, Menu};
 use crate::problem::Problem;
-use crate::times;
 
 /// Groups of a table.
 const TOP: usize = 8;
@@ -28,33 +30,36 @@ const TOP: usize = 8;
 /// Lines of a list.
 const LATEST: usize = 6;
 
-/// Patterns that are counted, of which new ones are looked for.
+/// Patterns that are counted, and checked for being new.
 const PATTERNS: usize = store::counts::MAX_TOP;
 
-/// Patterns that are shown of each kind.
+/// Patterns shown of each kind.
 const PATTERNS_SHOWN: usize = 10;
 
-/// What finds requests, and those of them that count as failed.
+/// The time range unless another is selected.
+const DEFAULT_LAST: &str = "1h";
+
+/// Queries that find requests, and failed requests.
 const REQUESTS: &str = "target:access";
 const FAILED: &str = "target:access (status:5xx OR NOT status:*)";
 
-/// What may be asked for.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Query {
-    /// One of the ranges; an hour unless another is asked for.
-    last: String,
-    /// A pattern is new when it was first seen in the range at this time or later; the last quarter of the range unless
-    /// another is given.
-    since: String,
+/// The route's parameters.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OverviewParams {
+    /// The time range that ends now: 15m, 1h (default), 6h, 24h, 7d or 30d.
+    last: Option<String>,
+    /// Patterns first seen at this time or later are new; the last quarter of the range by default.
+    since: Option<String>,
 }
 
 #[derive(Template)]
 #[template(path = "overview.html")]
-struct Page<'a> {
+struct OverviewPage<'a> {
     head: Head<'a>,
-    ranges: Vec<(&'static str, &'static str, bool)>,
-    nothing: bool,
+    /// Value, label, and whether it is selected.
+    spans: Vec<(&'static str, &'static str, bool)>,
+    is_empty: bool,
     tiles: Vec<Tile>,
     rate: String,
     errors: String,
@@ -78,15 +83,15 @@ struct Page<'a> {
 struct Tile {
     name: &'static str,
     value: String,
-    bad: bool,
-    /// To the lines, where it counts some.
+    is_bad: bool,
+    /// Link to the lines that it counts.
     href: Option<String>,
 }
 
 /// Requests by endpoint or project.
 struct Table {
     rows: Vec<Row>,
-    /// Of the others, where there are any.
+    /// The requests of groups that are not shown.
     others: Option<String>,
 }
 
@@ -96,7 +101,7 @@ struct Row {
     href: String,
     requests: String,
     errors: String,
-    /// To those that failed, where some did.
+    /// Link to its failed requests.
     failed: Option<String>,
     p50: String,
     p99: String,
@@ -105,21 +110,21 @@ struct Row {
 /// The most frequent patterns of a kind.
 struct PatternTable {
     rows: Vec<PatternRow>,
-    /// Those that are not shown, where there are any.
+    /// The patterns that are not shown.
     others: Option<String>,
 }
 
 struct PatternRow {
     pattern: String,
-    /// To lines with what is the same in all its messages; none where nothing is.
+    /// Link to lines with the pattern's fixed words; none if it has no word.
     href: Option<String>,
     lines: String,
     level: &'static str,
     first: String,
 }
 
-/// All that the page asks the store.
-struct Asked {
+/// The results of the page's queries.
+struct Figures {
     over_time: RequestStats,
     endpoints: RequestStats,
     projects: RequestStats,
@@ -132,44 +137,35 @@ struct Asked {
 /// `GET /`
 ///
 /// # Errors
-/// 400 for a range that is none, 503 or 504 where the store does not answer.
-pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Query>) -> Result<HttpResponse, Failure> {
+/// 400 for an invalid parameter; 503 or 504 if the store does not respond.
+pub async fn show(
+    store: web::Data<Store>,
+    reader: Reader,
+    UrlParams(_, own): UrlParams<NoLines, OverviewParams>,
+) -> Result<HttpResponse, Problem> {
     let store = store.pinned();
-    let last = if query.last.is_empty() { "1h" } else { &query.last };
-    let params = Params { last: last.to_owned(), ..Params::default() };
+    let last = own.last.as_deref().unwrap_or(DEFAULT_LAST);
     let now = Timestamp::now();
-    let times = params.times(now)?;
-    let from = times.from.ok_or_else(|| Problem::bad_request("the overview needs a range"))?;
-    let since = times::parse("since", &query.since).map_err(Problem::from)?;
+    let from = TimeRange::parse("", "", last, now)?.from;
+    let from = from.ok_or_else(|| Problem::bad_request("invalid last: the overview needs a start"))?;
+    let since = time::parse("since", own.since.as_deref().unwrap_or_default())?;
     let since = since.unwrap_or_else(|| Timestamp::from_unix_ms(now.unix_ms() - (now.unix_ms() - from.unix_ms()) / 4));
-    // The end is open, so that what is just coming in is there too.
-    let selection = Selection { filter: Filter::EVERY, from: Some(from), to: None };
+    // The end is open, so that lines arriving now are included.
+    let range = TimeRange { from: Some(from), to: None };
+    let selection = Selection { filter: Filter::EVERY, from: range.from, to: range.to };
     let step_ms = step_ms(from, now);
-    let asked = ask(reader.view(&store), &selection, Duration::from_millis(step_ms.unsigned_abs())).await?;
-    let mut notes: Vec<_> = [asked.over_time.accuracy, asked.volume.accuracy, asked.patterns.accuracy]
-        .into_iter()
-        .filter_map(honesty)
-        .collect();
-    notes.dedup();
-    notes.extend(of_patterns(&asked.patterns));
-    if since <= from {
-        notes.push(format!(
-            "New patterns are unknown: lines before {} are outside this range. Choose a longer range or a later time.",
-            moment(from)
-        ));
-    }
+    let figures = query(reader.view(&store), &selection, Duration::from_millis(step_ms.unsigned_abs())).await?;
+    // Links keep the range that was counted.
+    let params = LineParams::default().within(range);
+    let step_ms = figures.over_time.step.map_or(step_ms, |step| i64::try_from(step.as_millis()).unwrap_or(step_ms));
+    let steps = Steps { stats: &figures.over_time, step_ms, range };
     let is_new = |pattern: &&PatternCount| since > from && pattern.first >= since;
-    let (new, old): (Vec<_>, Vec<_>) = asked.patterns.patterns.iter().partition(is_new);
-    // Links lead to what was looked at here, also later on.
-    let within = Times { from: Some(from), to: None };
-    let params = params.within(within);
-    let step_ms = asked.over_time.step.map_or(step_ms, |step| i64::try_from(step.as_millis()).unwrap_or(step_ms));
-    let steps = Steps { stats: &asked.over_time, step_ms, within };
-    let page = Page {
-        head: Head::of("Overview", Menu::Overview, &reader).with_notice_of(&store).await,
-        ranges: RANGES.into_iter().map(|(name, words, _)| (name, words, name == last)).collect(),
-        nothing: asked.volume.buckets.iter().all(|bucket| bucket.lines == 0),
-        tiles: tiles(&asked, now.unix_ms() - from.unix_ms(), &params),
+    let (new, old): (Vec<_>, Vec<_>) = figures.patterns.patterns.iter().partition(is_new);
+    let page = OverviewPage {
+        head: Head::new("Overview", Menu::Overview, &reader).with_notice_of(&store).await,
+        spans: SPANS.into_iter().map(|(name, label, _)| (name, label, name == last)).collect(),
+        is_empty: figures.volume.buckets.iter().all(|bucket| bucket.lines == 0),
+        tiles: tiles(&figures, now.unix_ms() - from.unix_ms(), &params),
         rate: over_time("Requests per second", &steps, Unit::PerSecond, |requests| {
             vec![Some(requests.requests as f64 * 1_000.0 / step_ms as f64)]
         }),
@@ -179,31 +175,31 @@ pub async fn show(store: web::Data<Store>, reader: Reader, query: web::Query<Que
         latency: over_time("Request duration in milliseconds", &steps, Unit::Milliseconds, |requests| {
             vec![requests.p50_ms, requests.p90_ms, requests.p99_ms]
         }),
-        volume: picture(&asked.volume, &params, within, chart::HALF),
-        notes,
-        endpoints: table(&asked.endpoints, "endpoint", &params),
-        projects: table(&asked.projects, "project", &params),
-        latest_errors: asked.errors,
-        all_errors: params.with("level", "error").href("/search"),
-        alerts: asked.alerts,
-        all_alerts: params.with("q", "target:alert").href("/search"),
+        volume: histogram_chart(&figures.volume, &params, range, chart::HALF),
+        notes: notes(&figures, since, from),
+        endpoints: table(&figures.endpoints, Param::Endpoint, &params),
+        projects: table(&figures.projects, Param::Project, &params),
+        all_errors: params.with(Param::Level, "error").href("/search"),
+        all_alerts: params.with(Param::Query, "target:alert").href("/search"),
         patterns: pattern_table(&old, &params),
         new_patterns: pattern_table(&new, &params),
-        from: moment(from),
-        since: moment(since),
-        since_field: moment(since).replace(' ', "T"),
+        from: datetime(from),
+        since: datetime(since),
+        since_field: datetime(since).replace(' ', "T"),
+        latest_errors: figures.errors,
+        alerts: figures.alerts,
         last,
     };
     page::html(StatusCode::OK, &page)
 }
 
-async fn ask(view: View<'_>, selection: &Selection, step: Duration) -> Result<Asked, Problem> {
+async fn query(view: View<'_>, selection: &Selection, step: Duration) -> Result<Figures, Problem> {
     let lines = async |filter: Filter| -> Result<Vec<Line>, Problem> {
         let search = Search { from: selection.from, limit: LATEST, ..Search::new(filter) };
-        let page = answers::search(view, &search, LOOKED_AT).await?;
-        Ok(page.lines.iter().map(|line| Line::read(line.get())).collect())
+        let page = answers::search(view, &search, SIDE_QUERY).await?;
+        Ok(page.lines.iter().map(|line| Line::parse(line.get())).collect())
     };
-    Ok(Asked {
+    Ok(Figures {
         over_time: view.requests(selection, Breakdown::Time(step), TOP).await?,
         endpoints: view.requests(selection, Breakdown::Endpoint, TOP).await?,
         projects: view.requests(selection, Breakdown::Project, TOP).await?,
@@ -214,8 +210,25 @@ async fn ask(view: View<'_>, selection: &Selection, step: Duration) -> Result<As
     })
 }
 
+/// What the counts leave out.
+fn notes(figures: &Figures, since: Timestamp, from: Timestamp) -> Vec<String> {
+    let mut notes: Vec<_> = [figures.over_time.accuracy, figures.volume.accuracy, figures.patterns.accuracy]
+        .into_iter()
+        .filter_map(coverage_note)
+        .collect();
+    notes.dedup();
+    notes.extend(pattern_notes(&figures.patterns));
+    if since <= from {
+        notes.push(format!(
+            "New patterns are unknown: lines before {} are outside this range. Choose a longer range or a later time.",
+            datetime(from)
+        ));
+    }
+    notes
+}
+
 /// What the counts of patterns leave out.
-fn of_patterns(found: &Patterns) -> Vec<String> {
+fn pattern_notes(found: &Patterns) -> Vec<String> {
     let lines = |lines: u64| counted(lines, "line", "lines");
     let mut notes = Vec::new();
     if found.others > found.uncounted {
@@ -240,12 +253,12 @@ fn failed_percent(requests: &Requests) -> f64 {
     failed(requests) as f64 * 100.0 / requests.requests.max(1) as f64
 }
 
-fn tiles(asked: &Asked, length_ms: i64, params: &Params) -> Vec<Tile> {
-    let total = &asked.over_time.total;
-    let lines: u64 = asked.volume.buckets.iter().map(|bucket| bucket.lines).sum();
-    let grave: u64 = asked.volume.buckets.iter().map(|bucket| bucket.levels[Level::ALL.len() - 1]).sum();
-    let tile = |name, value| Tile { name, value, bad: false, href: None };
-    let leading = |name, value, number: u64, to: Params| Tile {
+fn tiles(figures: &Figures, length_ms: i64, params: &LineParams) -> Vec<Tile> {
+    let total = &figures.over_time.total;
+    let lines: u64 = figures.volume.buckets.iter().map(|bucket| bucket.lines).sum();
+    let errors: u64 = figures.volume.buckets.iter().map(|bucket| bucket.levels[Level::ALL.len() - 1]).sum();
+    let tile = |name, value| Tile { name, value, is_bad: false, href: None };
+    let leading = |name, value, number: u64, to: LineParams| Tile {
         href: (number > 0).then(|| to.href("/search")),
         ..tile(name, value)
     };
@@ -253,13 +266,19 @@ fn tiles(asked: &Asked, length_ms: i64, params: &Params) -> Vec<Tile> {
     let rate = total.requests as f64 * 1_000.0 / length_ms.max(1) as f64;
     let percent = format!("{:.2}%", failed_percent(total));
     vec![
-        leading("Requests", count(total.requests), total.requests, params.with("q", REQUESTS)),
+        leading("Requests", count(total.requests), total.requests, params.with(Param::Query, REQUESTS)),
         tile("Requests/s", format!("{rate:.2}")),
-        Tile { bad: failed(total) > 0, ..leading("Error rate", percent, failed(total), params.with("q", FAILED)) },
+        Tile {
+            is_bad: failed(total) > 0,
+            ..leading("Error rate", percent, failed(total), params.with(Param::Query, FAILED))
+        },
         tile("Median (p50)", ms(total.p50_ms)),
         tile("p99", ms(total.p99_ms)),
         leading("Lines", count(lines), lines, params.clone()),
-        Tile { bad: grave > 0, ..leading("Error lines", count(grave), grave, params.with("level", "error")) },
+        Tile {
+            is_bad: errors > 0,
+            ..leading("Error lines", count(errors), errors, params.with(Param::Level, "error"))
+        },
     ]
 }
 
@@ -267,12 +286,11 @@ fn tiles(asked: &Asked, length_ms: i64, params: &Params) -> Vec<Tile> {
 struct Steps<'a> {
     stats: &'a RequestStats,
     step_ms: i64,
-    /// The time that they are of.
-    within: Times,
+    range: TimeRange,
 }
 
-/// A picture of up to three values over time, each step with a link to its access lines; one of failures leads to those that
-/// failed, where some did.
+/// A chart of up to three values over time. Each step links to its access lines; in the chart of errors, to the failed
+/// ones.
 fn over_time(title: &str, steps: &Steps<'_>, unit: Unit, values: impl Fn(&Requests) -> Vec<Option<f64>>) -> String {
     let mut curves: Vec<Curve> = Vec::new();
     let mut areas = Vec::new();
@@ -285,32 +303,32 @@ fn over_time(title: &str, steps: &Steps<'_>, unit: Unit, values: impl Fn(&Reques
             curves[place].points.push((start.unix_ms(), value));
         }
         if requests.requests > 0 {
-            let (all, at) = (counted(requests.requests, "request", "requests"), moment(*start));
-            let (q, title) = match failed(requests) {
+            let (all, at) = (counted(requests.requests, "request", "requests"), datetime(*start));
+            let (query, title) = match failed(requests) {
                 failed if failed > 0 && unit == Unit::Percent => {
                     (FAILED, format!("{} of {all} from {at}", counted(failed, "failure", "failures")))
                 }
                 _ => (REQUESTS, format!("{all} from {at}")),
             };
-            let params = Params { q: q.to_owned(), ..Params::default() };
-            let href = params.within(steps.within.piece(*start, steps.step_ms)).href("/search");
+            let params = LineParams::default().with(Param::Query, query);
+            let href = params.within(steps.range.bucket(*start, steps.step_ms)).href("/search");
             areas.push((start.unix_ms(), Area { href, title }));
         }
     }
     chart::curves(title, &curves, unit, steps.step_ms, &areas, chart::HALF)
 }
 
-fn table(stats: &RequestStats, parameter: &str, params: &Params) -> Table {
+fn table(stats: &RequestStats, parameter: Param, params: &LineParams) -> Table {
     let ms = |ms: Option<f64>| ms.map(span_ms).unwrap_or_default();
     let row = |(key, requests): &(GroupKey, Requests)| {
         let GroupKey::Value(name) = key else { return None };
         let own = params.with(parameter, name);
         Some(Row {
-            href: own.with("q", REQUESTS).href("/search"),
+            href: own.with(Param::Query, REQUESTS).href("/search"),
             name: name.clone(),
             requests: count(requests.requests),
             errors: format!("{:.1}%", failed_percent(requests)),
-            failed: (failed(requests) > 0).then(|| own.with("q", FAILED).href("/search")),
+            failed: (failed(requests) > 0).then(|| own.with(Param::Query, FAILED).href("/search")),
             p50: ms(requests.p50_ms),
             p99: ms(requests.p99_ms),
         })
@@ -320,7 +338,7 @@ fn table(stats: &RequestStats, parameter: &str, params: &Params) -> Table {
     Table { rows: stats.groups.iter().filter_map(row).collect(), others }
 }
 
-fn pattern_table(found: &[&PatternCount], params: &Params) -> PatternTable {
+fn pattern_table(found: &[&PatternCount], params: &LineParams) -> PatternTable {
     let others = found.get(PATTERNS_SHOWN..).filter(|others| !others.is_empty()).map(|others| {
         let lines = others.iter().map(|pattern| pattern.lines).sum();
         format!(
@@ -333,21 +351,20 @@ fn pattern_table(found: &[&PatternCount], params: &Params) -> PatternTable {
     PatternTable { rows: rows.collect(), others }
 }
 
-fn pattern_row(found: &PatternCount, params: &Params) -> PatternRow {
-    let q = fixed_words(&found.pattern);
-    let params = Params { words: "1".to_owned(), ..params.with("q", &q) };
+fn pattern_row(found: &PatternCount, params: &LineParams) -> PatternRow {
+    let query = fixed_words(&found.pattern);
     PatternRow {
-        href: (!q.is_empty()).then(|| params.href("/search")),
+        href: (!query.is_empty()).then(|| params.with(Param::Query, &query).href("/search")),
         pattern: found.pattern.clone(),
         lines: count(found.lines),
         level: found.highest_level.as_str(),
-        first: moment(found.first),
+        first: datetime(found.first),
     }
 }
 
-/// A query of what does not change in a pattern's messages, piece by piece, as words in a row: it finds all of their lines,
-/// and others that have the same words. What touches something that changes may be one word with it, for a search, and is left
-/// out; so is what may be a word's beginning, where a message may have been longer than what its pattern is made of.
+/// A query for the fixed parts of a pattern as phrases. It finds all lines of the pattern, and others with the same
+/// words. Text next to a variable part is left out, since the store may index both as one word. So is a last word that
+/// may be truncated, since patterns are made of the start of long messages.
 fn fixed_words(pattern: &str) -> String {
     let may_be_cut = pattern.contains("\"#\"") || pattern.len() > store::pattern::PATTERN_MAX_BYTES / 2;
     let parts: Vec<_> = pattern.split('#').collect();
@@ -368,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_is_looked_for_by_what_does_not_change() {
+    fn a_pattern_is_searched_by_its_fixed_words() {
         for (message, expected) in [
             ("order 8812 of \"ann\" took 3.5ms", "\"order\" \"of\" \"took\""),
             ("error:refused by host-a", "\"error:refused by host-a\""),
@@ -384,12 +401,12 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_of_patterns_leave_out_is_said() {
+    fn notes_say_what_counts_of_patterns_leave_out() {
         let found = |others, uncounted| Patterns { others, uncounted, ..Patterns::default() };
-        assert!(of_patterns(&found(0, 0)).is_empty());
-        let notes = of_patterns(&found(1_000, 1_000));
+        assert!(pattern_notes(&found(0, 0)).is_empty());
+        let notes = pattern_notes(&found(1_000, 1_000));
         assert_eq!(notes.len(), 1, "{notes:?}");
-        let notes = of_patterns(&found(1_009, 1_000));
+        let notes = pattern_notes(&found(1_009, 1_000));
         assert!(notes[0].starts_with("9 lines belong to") && notes[1].starts_with("1,000 lines arrived"), "{notes:?}");
     }
 }

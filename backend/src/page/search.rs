@@ -1,85 +1,102 @@
-//! `/search`: lines by words, fields and time, newest first, with counts per value beside them and a picture over time. What
-//! is a request's id opens its story instead.
+//! `/search`: lines by text, fields and time, newest first, with counts per value and a histogram. A query that is the ID of a
+//! request redirects to that request.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use observability::is_valid_id;
-use store::counts::{Accuracy, Facet, Histogram, Selection};
-use store::{Cursor, Field, Filter, NamedFields, Order, Search, Store, Timestamp};
+use serde::Deserialize;
+use store::counts::{Accuracy, Facet, FacetCounts, Histogram, Selection};
+use store::{Cursor, Field, Filter, Order, Search, Store, Timestamp};
+use utoipa::IntoParams;
 
 use crate::access::{Reader, View};
-use crate::answers::{self, SHOWN};
+use crate::answers::{self, HTML_PAGE};
 use crate::line::Line;
-use crate::links::page_path;
+use crate::line_query::range::{ALL_TIME, SPANS};
+use crate::line_query::url::{UrlParams, parse_cursor};
+use crate::line_query::{LineParams, LineQuery, LineQueryError, Param, TimeRange, named_fields};
 use crate::page::chart::{self, Area, Stack};
-use crate::page::params::{Params, RANGES, Times};
-use crate::page::story::gather;
-use crate::page::text::{count, counted, moment};
-use crate::page::{self, Failure, Head, Menu};
+use crate::page::story::queries;
+use crate::page::text::{count, counted, datetime};
+use crate::page::{self, Head, Menu};
+use crate::paths::request_page;
 use crate::problem::Problem;
-use crate::times;
 
 /// Lines of a page.
 pub const PAGE_LINES: usize = 100;
 
-/// Values of each field beside the lines.
+/// The time range of a search without one.
+const DEFAULT_LAST: &str = "24h";
+
+/// Values shown per field.
 const VALUES: usize = 8;
 
-/// Pieces of the picture over time.
-const PIECES: i64 = 60;
+/// Approximate number of buckets of the histogram.
+const BUCKETS: i64 = 60;
 
-/// Fields that lines are counted by, with the parameter that narrows to a value.
-const FACETS: [(Facet, &str, &str); 5] = [
-    (Facet::Field(Field::Level), "level", "Level"),
-    (Facet::Field(Field::Service), "service", "Service"),
-    (Facet::Field(Field::ProjectId), "project", "Project"),
-    (Facet::Field(Field::Endpoint), "endpoint", "Endpoint"),
-    (Facet::Status, "status", "Status"),
+/// Fields that lines are counted by, with the parameter that filters by a value.
+const FACETS: [(Facet, Param, &str); 5] = [
+    (Facet::Field(Field::Level), Param::Level, "Level"),
+    (Facet::Field(Field::Service), Param::Service, "Service"),
+    (Facet::Field(Field::ProjectId), Param::Project, "Project"),
+    (Facet::Field(Field::Endpoint), Param::Endpoint, "Endpoint"),
+    (Facet::Status, Param::Status, "Status"),
 ];
 
-/// The page.
+/// The route's own parameters.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SearchParams {
+    /// The cursor of a neighbouring page.
+    cursor: Option<String>,
+    /// Whether the page continues after the cursor, `older` (default), or ends before it, `newer`.
+    direction: Option<String>,
+}
+
 #[derive(Template)]
 #[template(path = "search.html")]
-struct Page<'a> {
+struct SearchPage<'a> {
     head: Head<'a>,
-    params: &'a Params,
-    chosen: &'a str,
-    ranges: [(&'static str, &'static str); 7],
+    params: &'a LineParams,
+    /// The selected time range; empty for a fixed one.
+    last: &'a str,
+    spans: [(&'static str, &'static str); 7],
     chips: Vec<(String, String)>,
-    wrong: Option<Wrong>,
-    found: Option<Found>,
+    error: Option<InvalidQuery>,
+    results: Option<Results>,
     tail: String,
 }
 
-/// What is wrong with a query or a time, and where.
-struct Wrong {
+/// An invalid parameter.
+struct InvalidQuery {
     detail: String,
-    /// What is wrong, with a mark below the place.
+    /// The value, with a mark below the invalid character.
     marked: Option<String>,
 }
 
-/// What was found.
-struct Found {
+/// The lines of a page, and counts over all lines that match.
+struct Results {
     summary: String,
+    /// What the counts leave out.
     counted: Option<String>,
-    /// Lines that are in no piece of the picture.
-    not_drawn: Option<String>,
-    picture: String,
+    /// What the histogram leaves out.
+    not_charted: Option<String>,
+    histogram: String,
     /// The same for a phone.
-    narrow_picture: String,
+    narrow_histogram: String,
     lines: Vec<Line>,
     facets: Vec<FacetView>,
     next: Option<String>,
     previous: Option<String>,
     first: Option<String>,
-    nothing_at_all: bool,
+    is_empty_store: bool,
 }
 
 /// Counts of one field.
 struct FacetView {
     name: &'static str,
-    /// Value, count, link, and whether it is chosen.
+    /// Value, count, link, and whether it is selected.
     values: Vec<(String, String, String, bool)>,
     others: Option<String>,
 }
@@ -87,152 +104,139 @@ struct FacetView {
 /// `GET /search`
 ///
 /// # Errors
-/// 503 or 504 where the store does not answer; what is wrong with the query is told on the page.
+/// 400 for an unknown parameter, 503 or 504 if the store does not respond. An invalid value is reported on the page.
 pub async fn show(
     store: web::Data<Store>,
     reader: Reader,
-    params: web::Query<Params>,
-) -> Result<HttpResponse, Failure> {
+    UrlParams(params, own): UrlParams<LineParams, SearchParams>,
+) -> Result<HttpResponse, Problem> {
     let store = store.pinned();
     let view = reader.view(&store);
-    if let Some(id) = params.text().filter(|text| is_valid_id(text.as_bytes()) && params.words.is_empty()) {
-        // The same question whether it is there or not, and whoever's it is.
-        if gather::is_there(view, id).await.map_err(Problem::from)? {
-            return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, page_path(id))).finish());
+    if let Some(id) = params.given(Param::Query).filter(|text| is_valid_id(text.as_bytes())) {
+        // Existence is checked within the reader's scope, so that the answer reveals nothing beyond it.
+        if queries::exists(view, id).await? {
+            return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, request_page(id))).finish());
         }
     }
-    let fields = crate::ask::fields(&store, params.text()).await?;
-    let (status, wrong, found) = match understood(&params, &fields) {
-        Ok(asked) => (StatusCode::OK, None, Some(find(view, &params, asked).await?)),
-        Err(problem) => {
-            let wrong = Wrong { detail: problem.to_string(), marked: marked(&params, &fields) };
-            (StatusCode::BAD_REQUEST, Some(wrong), None)
-        }
+    let params = params.or_last(DEFAULT_LAST);
+    let fields = named_fields(&params, &store).await?;
+    let (status, error, results) = match LineQuery::parse(&params, &fields, Timestamp::now()) {
+        Err(error) => (StatusCode::BAD_REQUEST, Some(InvalidQuery::new(&error, &params)), None),
+        Ok(query) => match Position::parse(&own) {
+            Err(problem) => {
+                (StatusCode::BAD_REQUEST, Some(InvalidQuery { detail: problem.to_string(), marked: None }), None)
+            }
+            Ok(position) => (StatusCode::OK, None, Some(find(view, &params, &query, position).await?)),
+        },
     };
-    let page = Page {
-        head: Head::of("Search", Menu::Search, &reader).with_query(&params.q).with_notice_of(&store).await,
-        chosen: params.chosen(),
-        ranges: ranges(),
+    let mut spans = [(ALL_TIME, "All time"); 7];
+    for (span, (name, label, _)) in spans.iter_mut().zip(SPANS) {
+        *span = (name, label);
+    }
+    let page = SearchPage {
+        head: Head::new("Search", Menu::Search, &reader)
+            .with_query(params.get(Param::Query))
+            .with_notice_of(&store)
+            .await,
+        last: params.get(Param::Last),
+        spans,
         chips: params.chips("/search"),
-        wrong,
-        found,
-        tail: params.timeless().href("/tail"),
+        error,
+        results,
+        tail: params.filters().href("/tail"),
         params: &params,
     };
     page::html(status, &page)
 }
 
-/// The ranges to choose from.
-#[must_use]
-pub fn ranges() -> [(&'static str, &'static str); 7] {
-    let mut ranges = [("all", "All time"); 7];
-    for (place, (name, words, _)) in ranges.iter_mut().zip(RANGES) {
-        *place = (name, words);
+impl InvalidQuery {
+    fn new(error: &LineQueryError, params: &LineParams) -> Self {
+        let (parameter, column) = error.position();
+        let value = Param::ALL.into_iter().find(|param| param.name() == parameter).map(|param| params.get(param));
+        let marked =
+            value.zip(column).map(|(value, column)| format!("{value}\n{}^", " ".repeat(column.saturating_sub(1))));
+        Self { detail: error.to_string(), marked }
     }
-    ranges
 }
 
-/// The query or the time that is wrong, with a mark below the place. What is told first is marked.
-fn marked(params: &Params, fields: &NamedFields) -> Option<String> {
-    let of_time = |name, text: &str| Some((text.trim().to_owned(), times::parse(name, text).err()?.column));
-    let of_query = || {
-        params.times(Timestamp::now()).ok()?;
-        let text = params.text()?;
-        Some((text.to_owned(), Filter::parse(text, fields).err()?.column))
-    };
-    let (text, column) = of_time("from", &params.from).or_else(|| of_time("to", &params.to)).or_else(of_query)?;
-    Some(format!("{text}\n{}^", " ".repeat(column.saturating_sub(1))))
+/// Which page of the lines to show.
+#[derive(Clone, Copy)]
+enum Position {
+    Newest,
+    OlderThan(Cursor),
+    NewerThan(Cursor),
 }
 
-/// What is asked of the store.
-struct Asked {
-    selection: Selection,
-    place: Place,
+impl Position {
+    fn parse(own: &SearchParams) -> Result<Self, Problem> {
+        let cursor = parse_cursor(own.cursor.as_deref())?;
+        match (cursor, own.direction.as_deref()) {
+            (None, None | Some("older" | "newer")) => Ok(Self::Newest),
+            (Some(cursor), None | Some("older")) => Ok(Self::OlderThan(cursor)),
+            (Some(cursor), Some("newer")) => Ok(Self::NewerThan(cursor)),
+            (_, Some(_)) => Err(Problem::bad_request("invalid direction: expected older or newer")),
+        }
+    }
 }
 
-/// Which page of the lines.
-enum Place {
-    /// The newest.
-    First,
-    /// The one that comes after this place.
-    After(Cursor),
-    /// The one that comes before it.
-    Before(Cursor),
-}
-
-fn understood(params: &Params, fields: &NamedFields) -> Result<Asked, Problem> {
-    let times = params.times(Timestamp::now())?;
-    let cursor = |text: &str| crate::ask::parse_cursor(Some(text).filter(|text| !text.is_empty()));
-    let place = match (cursor(&params.cursor)?, cursor(&params.before)?) {
-        (None, None) => Place::First,
-        (Some(after), None) => Place::After(after),
-        (None, Some(before)) => Place::Before(before),
-        (Some(_), Some(_)) => return Err(Problem::bad_request("a page comes after a cursor or before one, not both")),
-    };
-    Ok(Asked { selection: Selection { filter: params.filter(fields)?, from: times.from, to: times.to }, place })
-}
-
-/// A page of lines, the newest first, and the places of the pages on both sides of it, where there are any.
-struct PageOfLines {
+/// Lines of a page, newest first, and the cursors of its neighbours.
+struct LinesPage {
     lines: Vec<Line>,
     older: Option<Cursor>,
     newer: Option<Cursor>,
 }
 
-/// Both sides go on from a line's own place, so that no line is left out or shown twice while others come in.
-async fn page_of(view: View<'_>, asked: &Asked) -> Result<PageOfLines, Problem> {
-    let Asked { selection: Selection { filter, from, to }, place } = asked;
-    let (order, cursor) = match place {
-        Place::First => (Order::NewestFirst, None),
-        Place::After(cursor) => (Order::NewestFirst, Some(*cursor)),
-        Place::Before(cursor) => (Order::OldestFirst, Some(*cursor)),
+/// Cursors are positions of lines, so no line is skipped or repeated while new ones arrive.
+async fn lines_page(view: View<'_>, query: &LineQuery, position: Position) -> Result<LinesPage, Problem> {
+    let (order, cursor) = match position {
+        Position::Newest => (Order::NewestFirst, None),
+        Position::OlderThan(cursor) => (Order::NewestFirst, Some(cursor)),
+        Position::NewerThan(cursor) => (Order::OldestFirst, Some(cursor)),
     };
-    let (from, to, filter) = (*from, *to, filter.clone());
-    let search = Search { filter, from, to, order, limit: PAGE_LINES, cursor, ..Search::default() };
-    let page = answers::search(view, &search, SHOWN).await?;
-    let mut lines: Vec<_> = page.lines.iter().map(|line| Line::read(line.get())).collect();
-    Ok(match place {
-        Place::First => PageOfLines { lines, older: page.next, newer: None },
-        // Where lines were removed meanwhile there may be none on this page, and still some before it.
-        Place::After(cursor) => PageOfLines { lines, older: page.next, newer: page.first.or(Some(*cursor)) },
-        Place::Before(_) => {
+    let page = answers::search(view, &query.search(order, PAGE_LINES, cursor), HTML_PAGE).await?;
+    let mut lines: Vec<_> = page.lines.iter().map(|line| Line::parse(line.get())).collect();
+    Ok(match position {
+        Position::Newest => LinesPage { lines, older: page.next, newer: None },
+        // Retention may have left no line on this page and some on newer ones.
+        Position::OlderThan(cursor) => LinesPage { lines, older: page.next, newer: page.first.or(Some(cursor)) },
+        Position::NewerThan(_) => {
             lines.reverse();
-            PageOfLines { lines, older: page.first, newer: page.next }
+            LinesPage { lines, older: page.first, newer: page.next }
         }
     })
 }
 
-async fn find(view: View<'_>, params: &Params, asked: Asked) -> Result<Found, Problem> {
-    let PageOfLines { lines, older, newer } = page_of(view, &asked).await?;
-    let Asked { selection, place } = asked;
+async fn find(view: View<'_>, params: &LineParams, query: &LineQuery, position: Position) -> Result<Results, Problem> {
+    let LinesPage { lines, older, newer } = lines_page(view, query, position).await?;
+    let (selection, range) = (query.selection(), query.range());
     let facets = view.facets(&selection, &FACETS.map(|(facet, ..)| facet), VALUES).await?;
-    let within = Times { from: selection.from, to: selection.to };
-    let (from, to) = range(view, &selection).await?;
+    let (from, to) = charted_range(view, &selection).await?;
     let step = std::time::Duration::from_millis(step_ms(from, to).unsigned_abs());
     let histogram = view.histogram(&selection, step).await?;
-    let fixed = params.within(within);
-    let next = older.map(|place| fixed.with("cursor", &place.to_string()).href("/search"));
-    let previous = newer.map(|place| fixed.with("before", &place.to_string()).href("/search"));
-    let first = (!matches!(place, Place::First)).then(|| params.with("cursor", "").href("/search"));
-    let range = match (selection.from.map(moment), selection.to.map(moment)) {
+    let fixed = params.within(range);
+    let next = older.map(|cursor| fixed.href_with("/search", &[("cursor", &cursor.to_string())]));
+    let previous =
+        newer.map(|cursor| fixed.href_with("/search", &[("cursor", &cursor.to_string()), ("direction", "newer")]));
+    let first = (!matches!(position, Position::Newest)).then(|| params.href("/search"));
+    let range_text = match (range.from.map(datetime), range.to.map(datetime)) {
         (None, None) => "in all time".to_owned(),
         (Some(from), None) => format!("since {from} UTC"),
         (None, Some(to)) => format!("until {to} UTC"),
         (Some(from), Some(to)) => format!("from {from} to {to} UTC"),
     };
-    Ok(Found {
-        summary: format!("{} {range}", counted(facets.lines, "line", "lines")),
-        counted: honesty(facets.accuracy),
-        not_drawn: not_drawn(facets.lines, &histogram),
-        picture: picture(&histogram, params, within, chart::WIDE),
-        narrow_picture: picture(&histogram, params, within, chart::NARROW),
-        nothing_at_all: lines.is_empty() && selection.filter == Filter::EVERY && selection.from.is_none(),
+    Ok(Results {
+        summary: format!("{} {range_text}", counted(facets.lines, "line", "lines")),
+        counted: coverage_note(facets.accuracy),
+        not_charted: not_charted(facets.lines, &histogram),
+        histogram: histogram_chart(&histogram, params, range, chart::WIDE),
+        narrow_histogram: histogram_chart(&histogram, params, range, chart::NARROW),
+        is_empty_store: lines.is_empty() && *query.filter() == Filter::EVERY && range.from.is_none(),
         facets: facets
             .facets
             .iter()
             .zip(FACETS)
             .filter(|(counts, _)| !counts.values.is_empty())
-            .map(|(counts, (_, name, title))| facet(counts, name, title, params))
+            .map(|(counts, (_, param, title))| facet(counts, param, title, params))
             .collect(),
         lines,
         next,
@@ -241,52 +245,42 @@ async fn find(view: View<'_>, params: &Params, asked: Asked) -> Result<Found, Pr
     })
 }
 
-/// Lines of times that no piece of a picture is of.
-fn not_drawn(lines: u64, histogram: &Histogram) -> Option<String> {
-    let drawn: u64 = histogram.buckets.iter().map(|bucket| bucket.lines).sum();
-    let left = lines.checked_sub(drawn).filter(|left| *left > 0 && histogram.accuracy == Accuracy::Exact)?;
-    Some(format!(
-        "{} dated before 1970 or after 2262 {} not charted.",
-        counted(left, "line", "lines"),
-        if left == 1 { "is" } else { "are" }
-    ))
+/// How many lines are in no bucket of the histogram.
+fn not_charted(lines: u64, histogram: &Histogram) -> Option<String> {
+    let charted: u64 = histogram.buckets.iter().map(|bucket| bucket.lines).sum();
+    let left = lines.checked_sub(charted).filter(|left| *left > 0 && histogram.accuracy == Accuracy::Exact)?;
+    let verb = if left == 1 { "is" } else { "are" };
+    Some(format!("{} dated before 1970 or after 2262 {verb} not charted", counted(left, "line", "lines")))
 }
 
-/// What a picture is of: the range that is asked for, and where it is open, from the first line or to the last.
-async fn range(view: View<'_>, selection: &Selection) -> Result<(Timestamp, Timestamp), Problem> {
+/// The time range of the histogram; an open side ends at the first or last line.
+async fn charted_range(view: View<'_>, selection: &Selection) -> Result<(Timestamp, Timestamp), Problem> {
     let outermost = async |given: Option<Timestamp>, order: Order| -> Result<Option<Timestamp>, Problem> {
         if given.is_some() {
             return Ok(given);
         }
         let Selection { filter, from, to } = selection.clone();
         let page = view.search(&Search { filter, from, to, order, limit: 1, ..Search::default() }).await?;
-        Ok(page.lines.first().and_then(|line| Line::read(line.get()).time))
+        Ok(page.lines.first().and_then(|line| Line::parse(line.get()).time))
     };
     let to = outermost(selection.to, Order::NewestFirst).await?.unwrap_or_else(Timestamp::now);
     Ok((outermost(selection.from, Order::OldestFirst).await?.unwrap_or(to), to))
 }
 
-fn facet(counts: &store::counts::FacetCounts, name: &str, title: &'static str, params: &Params) -> FacetView {
-    let chosen = match name {
-        "level" => &params.level,
-        "service" => &params.service,
-        "project" => &params.project,
-        "endpoint" => &params.endpoint,
-        _ => &params.status,
-    };
+fn facet(counts: &FacetCounts, param: Param, title: &'static str, params: &LineParams) -> FacetView {
     let values = counts.values.iter().map(|(value, lines)| {
-        let on = chosen == value;
-        let href = params.with(name, if on { "" } else { value }).href("/search");
-        (value.clone(), count(*lines), href, on)
+        let is_selected = params.get(param) == value;
+        let href = params.with(param, if is_selected { "" } else { value }).href("/search");
+        (value.clone(), count(*lines), href, is_selected)
     });
     let others = (counts.others > 0).then(|| format!("{} more in other values", count(counts.others)));
     FacetView { name: title, values: values.collect(), others }
 }
 
-/// Which counts are not of everything; none where they are.
+/// A note for counts that don't cover all lines.
 #[must_use]
-pub fn honesty(counted_how: Accuracy) -> Option<String> {
-    match counted_how {
+pub fn coverage_note(accuracy: Accuracy) -> Option<String> {
+    match accuracy {
         Accuracy::Exact => None,
         Accuracy::AtLeast { examined } => {
             Some(format!("Counts cover the newest {} only.", counted(examined, "line", "lines")))
@@ -294,25 +288,25 @@ pub fn honesty(counted_how: Accuracy) -> Option<String> {
     }
 }
 
-/// Steps so long that there are about 60 of them, of a length that people count in.
+/// The length of a bucket: a round number that gives about 60 buckets.
 #[must_use]
 pub fn step_ms(from: Timestamp, to: Timestamp) -> i64 {
-    const NICE_S: [i64; 13] = [1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400];
-    let wanted_s = (to.unix_ms() - from.unix_ms()).max(0) / 1_000 / PIECES;
-    let nice = NICE_S.into_iter().find(|nice| *nice >= wanted_s);
-    nice.unwrap_or_else(|| wanted_s.div_euclid(86_400).saturating_add(1) * 86_400) * 1_000
+    const ROUND_S: [i64; 13] = [1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400];
+    let wanted_s = (to.unix_ms() - from.unix_ms()).max(0) / 1_000 / BUCKETS;
+    let round = ROUND_S.into_iter().find(|round| *round >= wanted_s);
+    round.unwrap_or_else(|| wanted_s.div_euclid(86_400).saturating_add(1) * 86_400) * 1_000
 }
 
-/// Lines over time by level, each piece with a link to its lines: those of it that are `within` the time that was counted.
+/// A chart of lines over time by level. Each bucket links to its lines within the range that was counted.
 #[must_use]
-pub fn picture(histogram: &Histogram, params: &Params, within: Times, size: chart::Size) -> String {
+pub fn histogram_chart(histogram: &Histogram, params: &LineParams, range: TimeRange, size: chart::Size) -> String {
     let step_ms = i64::try_from(histogram.step.as_millis()).unwrap_or(i64::MAX).max(1);
     let stacks: Vec<_> = histogram
         .buckets
         .iter()
         .map(|bucket| {
-            let title = format!("{} from {}", counted(bucket.lines, "line", "lines"), moment(bucket.start));
-            let href = params.within(within.piece(bucket.start, step_ms)).href("/search");
+            let title = format!("{} from {}", counted(bucket.lines, "line", "lines"), datetime(bucket.start));
+            let href = params.within(range.bucket(bucket.start, step_ms)).href("/search");
             Stack { start_ms: bucket.start.unix_ms(), levels: bucket.levels, area: Area { href, title } }
         })
         .collect();

@@ -1,41 +1,38 @@
-//! All connections of a listener. When there are as many as there may be, the one that has waited longest for its client is
-//! closed for the next: whoever sends half a request and waits holds a place only as long as nobody needs it. Where all are
-//! being answered, a few places are kept for health checks and scrapes.
+//! The connections of a listener, limited in number. At the limit, the connection that has waited longest for its client is
+//! closed for a new one, so that clients that send half a request can't block others. If all connections are handling
+//! requests, a few slots are reserved for health checks and scrapes.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix_web::rt::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::limits::{Limit, Limits};
-use crate::server::connection::{Connection, State};
-use crate::stalled;
+use crate::server::state::State;
 
-/// How many connections there may be.
+/// The maximum number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// For everyone.
     pub connections: usize,
-    /// Beyond these, for health checks and scrapes.
+    /// Additional ones for health checks and scrapes.
     pub reserve: usize,
 }
 
 impl Room {
-    /// Places of both kinds.
+    /// Slots of both kinds.
     fn all(self) -> usize {
         self.connections + self.reserve
     }
 }
 
-/// A connection waits this long for a place.
-pub const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection waits for a slot.
+pub const SLOT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One that waits for a place, until it is dropped.
+/// Counts a connection that waits for a slot, until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -44,7 +41,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The connections of a listener. A copy is cheap and the same.
+/// The connections of a listener. A clone is cheap and shares them.
 #[derive(Clone, Debug)]
 pub struct Connections(Arc<Inner>);
 
@@ -55,29 +52,29 @@ struct Inner {
     limits: Limits,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Arc<State>>>,
-    /// Notified when a place is given back.
+    /// Notified when a slot is released.
     freed: Notify,
-    /// Connections that wait for one.
+    /// Connections that wait for a slot.
     waiting: AtomicUsize,
 }
 
-/// The place of a connection, given back when it is dropped.
+/// The slot of a connection, released when it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionSlot {
     connections: Connections,
     number: u64,
     state: Arc<State>,
 }
 
-impl Place {
-    /// What is known of its connection.
+impl ConnectionSlot {
+    /// The state of its connection.
     #[must_use]
     pub fn state(&self) -> Arc<State> {
         self.state.clone()
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
         open.remove(&self.number);
@@ -88,7 +85,7 @@ impl Drop for Place {
 }
 
 impl Connections {
-    /// At most `max` connections; the head of each request has to be whole within `head_timeout`.
+    /// Connections with this room; the head of each request has to arrive within `head_timeout`.
     #[must_use]
     pub fn new(room: Room, head_timeout: Duration, limits: Limits) -> Self {
         let (next, waiting) = (AtomicU64::new(0), AtomicUsize::new(0));
@@ -103,51 +100,53 @@ impl Connections {
         }))
     }
 
-    /// Takes a connection, and says where it comes from. Where there is no place for it, it waits for one for
-    /// [`PLACE_TIMEOUT`].
+    /// Takes a slot for a new connection, and waits for one if none is free.
     ///
     /// # Errors
-    /// There is none.
-    pub async fn take(
-        &self,
-        stream: TcpStream,
-        stall_timeout: Duration,
-    ) -> io::Result<(Connection, Option<SocketAddr>)> {
-        let peer = stream.peer_addr().ok();
-        let place = match self.place() {
-            Some(place) => Some(place),
-            None => self.wait_for_place().await,
+    /// None became free in time.
+    pub(super) async fn slot(&self) -> io::Result<ConnectionSlot> {
+        let slot = match self.try_slot() {
+            Some(slot) => Some(slot),
+            None => self.wait_for_slot().await,
         };
-        let Some(place) = place else {
+        slot.ok_or_else(|| {
             self.0.limits.count(Limit::ConnectionRefused);
-            return Err(io::Error::other("no place for another connection"));
-        };
-        stalled::give_up_after(stall_timeout, &stream);
-        Ok((Connection::new(stream, place, self.0.head_timeout, self.0.limits.clone()), peer))
+            io::Error::other("no slot for another connection")
+        })
     }
 
-    /// Waits for a place: those that were closed to make room are still to be looked at. Half as many wait as there are
-    /// places.
-    async fn wait_for_place(&self) -> Option<Place> {
+    /// Time for the head of a request.
+    pub(super) fn head_timeout(&self) -> Duration {
+        self.0.head_timeout
+    }
+
+    /// The counters of limits.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Waits for a slot: connections that are closing may not have done so yet. At most half as many wait as there are
+    /// slots.
+    async fn wait_for_slot(&self) -> Option<ConnectionSlot> {
         let waiting = Waiting(&self.0.waiting);
         if waiting.0.fetch_add(1, Ordering::Relaxed) >= self.0.room.all() / 2 {
             return None;
         }
-        let deadline = tokio::time::Instant::now() + PLACE_TIMEOUT;
+        let deadline = tokio::time::Instant::now() + SLOT_TIMEOUT;
         loop {
             tokio::time::timeout_at(deadline, self.0.freed.notified()).await.ok()?;
-            if let Some(place) = self.place() {
-                return Some(place);
+            if let Some(slot) = self.try_slot() {
+                return Some(slot);
             }
         }
     }
 
-    /// A place for one more, made where need be.
-    fn place(&self) -> Option<Place> {
+    /// A free slot; closes another connection for it if necessary.
+    fn try_slot(&self) -> Option<ConnectionSlot> {
         let Room { connections, .. } = self.0.room;
         let mut open = self.lock();
         let alive = open.values().filter(|state| !state.is_closing()).count();
-        // Those that are closing hold their descriptors until they are looked at.
+        // Connections that are closing hold their descriptors until they are polled.
         if alive >= self.0.room.all() || open.len() >= self.0.room.all() * 3 / 2 {
             return None;
         }
@@ -165,7 +164,7 @@ impl Connections {
         let (number, state) = (self.0.next.fetch_add(1, Ordering::Relaxed), Arc::new(State::new(reserved)));
         open.insert(number, state.clone());
         self.count(open.len());
-        Some(Place { connections: self.clone(), number, state })
+        Some(ConnectionSlot { connections: self.clone(), number, state })
     }
 
     fn count(&self, open: usize) {
@@ -186,40 +185,40 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_that_waits_for_its_client_makes_room() {
+    fn the_connection_that_waits_longest_for_its_client_is_closed() {
         let limits = Limits::default();
         let connections = connections(&limits);
-        let places: Vec<_> = (0..3).map(|_| connections.place().unwrap()).collect();
-        places[0].state.request_begins();
-        let fourth = connections.place().unwrap();
-        let closing: Vec<_> = places.iter().map(|place| place.state.waits_since().is_none()).collect();
-        assert_eq!(closing, [true, true, false], "the first is being answered, the second waited longest");
+        let slots: Vec<_> = (0..3).map(|_| connections.try_slot().unwrap()).collect();
+        slots[0].state.request_begins();
+        let fourth = connections.try_slot().unwrap();
+        let closing: Vec<_> = slots.iter().map(|slot| slot.state.waits_since().is_none()).collect();
+        assert_eq!(closing, [true, true, false], "the first handles a request, the second waited longest");
         assert!(!fourth.state.is_reserved());
         assert_eq!(limits.reached(Limit::ConnectionEvicted), 1);
         assert_eq!(limits.connections().get(), 4, "until it is closed");
-        drop((places, fourth));
+        drop((slots, fourth));
         assert_eq!((connections.lock().len(), limits.connections().get()), (0, 0));
     }
 
     #[test]
-    fn where_all_are_being_answered_the_reserve_is_left_and_then_nothing() {
+    fn if_all_handle_requests_only_the_reserve_is_left() {
         let limits = Limits::default();
         let connections = connections(&limits);
-        let places: Vec<_> = (0..3).map(|_| connections.place().unwrap()).collect();
-        places.iter().for_each(|place| place.state.request_begins());
-        let answered = || {
-            let place = connections.place().unwrap();
-            place.state.request_begins();
-            place
+        let slots: Vec<_> = (0..3).map(|_| connections.try_slot().unwrap()).collect();
+        slots.iter().for_each(|slot| slot.state.request_begins());
+        let handling = || {
+            let slot = connections.try_slot().unwrap();
+            slot.state.request_begins();
+            slot
         };
-        let kept = [answered(), answered()];
-        assert!(kept.iter().all(|place| place.state.is_reserved()));
-        assert!(connections.place().is_none());
+        let kept = [handling(), handling()];
+        assert!(kept.iter().all(|slot| slot.state.is_reserved()));
+        assert!(connections.try_slot().is_none());
         assert_eq!((connections.lock().len(), limits.reached(Limit::ConnectionEvicted)), (5, 0));
-        // A request whose body is awaited makes room as one whose head is.
-        places[1].state.waits_for_body(Some(std::time::Instant::now()));
+        // A connection that awaits a body is closed as one that awaits a head.
+        slots[1].state.waits_for_body(Some(std::time::Instant::now()));
         drop(kept);
-        assert!(!connections.place().unwrap().state.is_reserved());
+        assert!(!connections.try_slot().unwrap().state.is_reserved());
         assert_eq!(limits.reached(Limit::ConnectionEvicted), 1);
     }
 }

@@ -1,26 +1,25 @@
-//! How many connections the process's open file limit leaves room for.
+//! The number of connections that the process's open file limit allows.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::server::connections::Room;
 
-/// Descriptors that are kept for the store, the log and listeners.
+/// Descriptors reserved for the store, the log and listeners.
 pub const KEPT: u64 = 32;
 
-/// Descriptors that are kept for each worker.
+/// Descriptors reserved for each worker.
 pub const KEPT_PER_WORKER: u64 = 4;
 
-/// Connections that are kept for health checks and scrapes, at most.
+/// Maximum number of connections reserved for health checks and scrapes.
 pub const RESERVE_MAX: usize = 32;
 
 /// Minimum number of connections, whatever the limit is.
 const LEAST: usize = 8;
 
-/// A soft limit is raised to no more than this.
+/// The soft limit is raised to at most this.
 const RAISED_MAX: u64 = 65_536;
 
-/// Raises the soft limit of open files as far as the hard one lets it, as servers do; the limit that then holds, none where
-/// there is none.
+/// Raises the soft limit of open files to the hard limit, and returns the result; none if there is no limit.
 #[must_use]
 pub fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
@@ -38,8 +37,8 @@ pub fn raise_limit() -> Option<u64> {
     }
 }
 
-/// The room that a limit of open files leaves for connections, of which `wanted` are configured. A request may need a
-/// descriptor besides its connection's, to ask an engine.
+/// The room for connections under a limit of open files, of which `wanted` are configured. Each connection may need a second
+/// descriptor for a request to an engine.
 #[must_use]
 pub fn room(limit: Option<u64>, workers: u64, wanted: usize) -> Room {
     let Some(limit) = limit else { return Room { connections: wanted, reserve: RESERVE_MAX } };
@@ -54,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_leaves_room_for_connections_and_a_reserve() {
+    fn the_limit_is_divided_into_connections_and_a_reserve() {
         let of = |limit: u64| room(Some(limit), 2, 1_024);
         assert_eq!(of(65_536), Room { connections: 1_024, reserve: 32 });
         assert_eq!(of(1_024), Room { connections: 460, reserve: 32 });

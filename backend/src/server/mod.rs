@@ -1,8 +1,7 @@
-//! The HTTP server: Actix's, over connections that are bounded in number and in what they wait for.
+//! Actix's HTTP server, with limits on the number of connections and on how long they wait for their clients.
 //!
-//! [`connection`] is one connection, which knows how long it has waited for its client; [`connections`] are all of them, and
-//! make room; [`request`] tells a connection when a request begins and ends, and bounds the time that its body may take;
-//! [`descriptors`] says how many there may be.
+//! [`descriptors`] computes how many connections are possible; [`connections`] hands out their slots; [`connection`] is one of
+//! them, with its [`state`]; [`request`] tells the state when a request starts and ends, and limits the time of its body.
 
 use std::fmt;
 use std::io;
@@ -21,6 +20,7 @@ pub mod connection;
 pub mod connections;
 pub mod descriptors;
 pub mod request;
+pub mod state;
 
 use connection::Connection;
 use connections::Connections;
@@ -28,27 +28,27 @@ use connections::Connections;
 /// Idle timeout of a connection between two requests.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// What is unread of a request is taken for this long after its answer, so that the answer arrives.
+/// How long the rest of a request is read after its response, so that the response arrives.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Connections that the system keeps until they are taken.
+/// Maximum connections in the kernel's accept queue.
 const BACKLOG: i32 = 1_024;
 
-/// How a server is run.
+/// Options of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Threads; none for one a core.
+    /// Worker threads; by default one per core.
     pub workers: Option<usize>,
-    /// A client that reads nothing of its answer for this long is disconnected.
+    /// A client that reads nothing of its response for this long is disconnected.
     pub stall_timeout: Duration,
-    /// Time for open requests at the end.
+    /// Time for open requests to finish at shutdown.
     pub shutdown_timeout: Duration,
 }
 
-/// Listens on an address, with room for those who come at once.
+/// Listens on an address.
 ///
 /// # Errors
-/// The address can't be had.
+/// The address can't be bound.
 pub fn listen(address: std::net::SocketAddr) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -58,7 +58,7 @@ pub fn listen(address: std::net::SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Starts a server of an app. Signals are the caller's.
+/// Starts a server of an app. The caller handles signals.
 ///
 /// # Errors
 /// The listener can't be used.
@@ -84,7 +84,7 @@ where
     let mut builder = Server::build()
         .disable_signals()
         .shutdown_timeout(options.shutdown_timeout.as_secs())
-        // Connections are counted here; a worker that took no more would leave none for health checks.
+        // `connections` enforces the limit; one per worker would leave no room for health checks.
         .max_concurrent_connections(usize::MAX / 2);
     if let Some(workers) = options.workers {
         builder = builder.workers(workers);
@@ -100,10 +100,10 @@ where
                 async move { ending.notified().await }
             })
             .keep_alive(KEEP_ALIVE)
-            // A connection bounds all of its heads itself, and not only the first.
+            // A connection limits the time of all heads itself, not only of the first.
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LINGER)
-            // Else a client that closes its connection is not noticed until its answer is due, and counts as answered.
+            // Otherwise a closed connection is noticed only when its response is due, and counted as answered.
             .h1_allow_half_closed(false)
             .local_addr(address)
             .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.state())))
@@ -111,7 +111,8 @@ where
         fn_service(move |stream: TcpStream| {
             let connections = connections.clone();
             async move {
-                let (connection, peer) = connections.take(stream, stall_timeout).await.map_err(DispatchError::Io)?;
+                let (connection, peer) =
+                    Connection::accept(stream, &connections, stall_timeout).await.map_err(DispatchError::Io)?;
                 Ok((connection, Protocol::Http1, peer))
             }
         })

@@ -1,5 +1,5 @@
-//! Middleware that tells a connection when its request begins and ends, and bounds the time that the whole body of a request
-//! may take to arrive, on every route.
+//! Middleware that tells a connection when its request starts and ends, and limits the time of a request's body on every
+//! route.
 
 use std::future::Future as _;
 use std::io;
@@ -20,24 +20,24 @@ use futures_util::Stream;
 
 use crate::limits::{Limit, Limits};
 use crate::problem::Problem;
-use crate::server::connection::State;
+use crate::server::state::State;
 
-/// Paths that connections of the reserve are for.
+/// Paths that reserved connections serve.
 pub const RESERVED_FOR: [&str; 3] = ["/healthz", "/readyz", observability::METRICS_PATH];
 
-/// Seconds after which a request that found no connection may find one.
-const TRY_AGAIN_S: u64 = 5;
+/// Seconds after which a refused client may retry.
+const RETRY_AFTER_S: u64 = 5;
 
-/// What [`bound`] holds requests to.
+/// The limits that [`bound`] enforces.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Time for the whole body.
+    /// Timeout of a request's body.
     pub body_timeout: Duration,
-    /// What counts those that met a bound.
+    /// Counts requests that met a limit.
     pub limits: Limits,
 }
 
-/// A request that is being answered, until it is dropped.
+/// A request that is being handled, until it is dropped.
 struct Answering(Arc<State>);
 
 impl Drop for Answering {
@@ -46,10 +46,10 @@ impl Drop for Answering {
     }
 }
 
-/// Middleware that goes outside of all others.
+/// Middleware that tracks requests of a connection. It belongs outside of all others.
 ///
 /// # Errors
-/// Those of what it wraps.
+/// Those of the wrapped service.
 pub async fn track(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -66,7 +66,7 @@ pub async fn track(
     Ok(response.map_body(|_, body| Answered { body: Box::pin(body), _answering: answering }))
 }
 
-/// An answer's body. The connection waits for its client again when it is dropped.
+/// A response's body. The connection waits for its client again when it is dropped.
 pub struct Answered<B> {
     body: Pin<Box<B>>,
     _answering: Option<Answering>,
@@ -84,11 +84,11 @@ impl<B: MessageBody> MessageBody for Answered<B> {
     }
 }
 
-/// Middleware that bounds the time of a request's body, and keeps the reserve for what it is for. It belongs within what
-/// gives requests their ids.
+/// Middleware that limits the time of a request's body, and restricts reserved connections. It belongs inside of what gives
+/// requests their IDs.
 ///
 /// # Errors
-/// Those of what it wraps.
+/// Those of the wrapped service.
 pub async fn bound(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -102,7 +102,7 @@ pub async fn bound(
     if is_reserved && !RESERVED_FOR.contains(&request.match_info().as_str()) {
         limits.count(Limit::ConnectionReserved);
         let detail = "all connections are in use; try again shortly";
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(TRY_AGAIN_S);
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_S);
         return Ok(request.into_response(problem.error_response()).map_into_right_body());
     }
     let payload = request.take_payload();
@@ -110,19 +110,19 @@ pub async fn bound(
         Payload::None => Payload::None,
         payload => {
             let (timer, begun) = (Box::pin(sleep(body_timeout)), Instant::now());
-            let body = TimedBody { payload, timer, begun, is_whole: false, is_late: false, state, limits };
+            let body = TimedBody { payload, timer, begun, is_complete: false, is_late: false, state, limits };
             Payload::Stream { payload: Box::pin(body) }
         }
     });
     next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
-/// A request's body, which has to be whole in time.
+/// A request's body with a timeout.
 struct TimedBody {
     payload: Payload,
     timer: Pin<Box<Sleep>>,
     begun: Instant,
-    is_whole: bool,
+    is_complete: bool,
     is_late: bool,
     state: Option<Arc<State>>,
     limits: Limits,
@@ -139,7 +139,7 @@ impl TimedBody {
 impl Drop for TimedBody {
     fn drop(&mut self) {
         self.waits(None);
-        if let Some(state) = self.state.as_ref().filter(|_| !self.is_whole) {
+        if let Some(state) = self.state.as_ref().filter(|_| !self.is_complete) {
             state.body_is_left(self.is_late);
         }
     }
@@ -156,17 +156,14 @@ impl Stream for TimedBody {
             return Poll::Ready(Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))));
         }
         let polled = Pin::new(&mut self.payload).poll_next(context);
-        self.is_whole |= matches!(polled, Poll::Ready(None));
+        self.is_complete |= matches!(polled, Poll::Ready(None));
         self.waits(polled.is_pending().then_some(self.begun));
         polled
     }
 }
 
-/// The status of a request whose body can't be read, if it is not what the reader of the body says.
+/// Whether a body can't be read because it did not arrive in time.
 #[must_use]
-pub fn status_of(error: &PayloadError) -> Option<StatusCode> {
-    match error {
-        PayloadError::Io(error) if error.kind() == io::ErrorKind::TimedOut => Some(StatusCode::REQUEST_TIMEOUT),
-        _ => None,
-    }
+pub fn is_late(error: &PayloadError) -> bool {
+    matches!(error, PayloadError::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }

@@ -1,4 +1,4 @@
-//! Who may see what, and whom to believe.
+//! Settings of access control.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,20 +6,20 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::{SettingsError, malformed};
-use crate::access::name::OwnNames;
+use crate::access::host_names::HostNames;
 use crate::access::proxies::TrustedProxies;
 use crate::access::tokens::{TOKEN_MAX_BYTES, TOKEN_MIN_BYTES};
 
 /// Settings of [`crate::access`].
 #[derive(Clone, Debug)]
 pub struct AccessSettings {
-    /// The file of tokens; none where everyone may see everything.
+    /// The tokens file; without one, everyone reads everything.
     pub tokens_file: Option<PathBuf>,
-    /// The names that this service answers to.
-    pub names: OwnNames,
-    /// The proxies that are believed where a request comes from.
+    /// The host names of this service.
+    pub names: HostNames,
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub proxies: TrustedProxies,
-    /// The token that scrapes of `/metrics` come with, if they need one.
+    /// The token required to scrape `/metrics`.
     pub metrics_token: Option<String>,
 }
 
@@ -29,7 +29,8 @@ impl AccessSettings {
         public: Option<&Url>,
     ) -> Result<Self, SettingsError> {
         let names = lookup("ALLOWED_HOSTS").unwrap_or_default();
-        let names: OwnNames = names.parse().map_err(|error| malformed("ALLOWED_HOSTS", &names, &format!("{error}")))?;
+        let names: HostNames =
+            names.parse().map_err(|error| malformed("ALLOWED_HOSTS", &names, &format!("{error}")))?;
         let proxies = lookup("TRUSTED_PROXIES").unwrap_or_default();
         Ok(Self {
             tokens_file: lookup("TOKENS_FILE").map(PathBuf::from),
@@ -39,7 +40,7 @@ impl AccessSettings {
         })
     }
 
-    /// Whether the addresses to listen on are guarded, or nobody else reaches them, or `is_open` says that this is meant.
+    /// Checks that addresses other than loopback are protected by tokens, unless `is_open` allows it.
     pub(super) fn check_addresses(
         &self,
         is_open: bool,
@@ -59,7 +60,7 @@ impl AccessSettings {
     }
 }
 
-/// Whether others than this machine may reach an address.
+/// Whether an address is not loopback.
 #[must_use]
 pub fn is_reached_by_others(address: &SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
@@ -81,7 +82,7 @@ mod tests {
     use crate::settings::{SERVICE, Settings, SettingsError};
 
     #[test]
-    fn metrics_that_others_reach_ask_for_a_token_unless_that_is_meant() {
+    fn metrics_beyond_loopback_need_a_token_or_open_listen() {
         let from = |variables: &[(&str, &str)], admin_listen: &str| {
             let mut observability = ObservabilitySettings::new(SERVICE);
             observability.admin_listen = Some(admin_listen.parse().unwrap());

@@ -1,4 +1,4 @@
-//! How to speak to an engine.
+//! Settings for an engine.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn proxy(lookup: &impl Fn(&str) -> Option<String>) -> Result<Proxy, SettingsErro
         }
         None => Ok(Proxy::from_environment(lookup)),
         Some("none") => Ok(Proxy::none()),
-        // The error shows the address without what may be a password.
+        // The error must not show a password in the address.
         Some(address) => Proxy::new(address, credentials).map_err(|error| SettingsError::Malformed {
             name: "STORE_PROXY",
             value: String::new(),

@@ -1,65 +1,66 @@
-//! Lays a good request beside another, step by step.
+//! Aligns the steps of a request with those of another one.
 
 use crate::line::Line;
 use crate::story::steps::StepKey;
 
-/// So many lines of each are compared; the page says so where there are more.
+/// Maximum number of lines of each request that are compared.
 pub const LINES_MAX: usize = 400;
 
-/// One row: a line of the request at hand, of the good one, or of both.
+/// One row of an alignment: a line of this request, of the other, or of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Place among the lines at hand; none where the good request alone has it.
+    /// Index of this request's line; none if only the other has it.
     pub here: Option<usize>,
-    /// Place among the good request's lines; none where the one at hand alone has it.
-    pub good: Option<usize>,
-    /// Whether this is where the two part.
-    pub parts: bool,
+    /// Index of the other request's line; none if only this one has it.
+    pub other: Option<usize>,
+    /// Whether this is the first difference.
+    pub is_first_difference: bool,
 }
 
 /// Aligns two requests by their longest common sequence of steps.
 #[must_use]
-pub fn align(here: &[Line], good: &[Line]) -> Vec<Row> {
-    let keys = |lines: &[Line]| lines.iter().take(LINES_MAX).map(StepKey::of).collect::<Vec<_>>();
-    let (here_keys, good_keys) = (keys(here), keys(good));
-    let lengths = common_lengths(&here_keys, &good_keys);
+pub fn align(here: &[Line], other: &[Line]) -> Vec<Row> {
+    let keys = |lines: &[Line]| lines.iter().take(LINES_MAX).map(StepKey::new).collect::<Vec<_>>();
+    let (here_keys, other_keys) = (keys(here), keys(other));
+    let lengths = common_lengths(&here_keys, &other_keys);
     let (mut i, mut j) = (0, 0);
     let mut rows = Vec::new();
-    while i < here_keys.len() || j < good_keys.len() {
-        let (both_left, same) = (i < here_keys.len() && j < good_keys.len(), here_keys.get(i) == good_keys.get(j));
+    while i < here_keys.len() || j < other_keys.len() {
+        let (both_left, same) = (i < here_keys.len() && j < other_keys.len(), here_keys.get(i) == other_keys.get(j));
         if both_left && same {
-            rows.push(Row { here: Some(i), good: Some(j), parts: false });
+            rows.push(Row { here: Some(i), other: Some(j), is_first_difference: false });
             (i, j) = (i + 1, j + 1);
-        } else if i < here_keys.len() && (j >= good_keys.len() || lengths[i + 1][j] >= lengths[i][j + 1]) {
-            rows.push(Row { here: Some(i), good: None, parts: false });
+        } else if i < here_keys.len() && (j >= other_keys.len() || lengths[i + 1][j] >= lengths[i][j + 1]) {
+            rows.push(Row { here: Some(i), other: None, is_first_difference: false });
             i += 1;
         } else {
-            rows.push(Row { here: None, good: Some(j), parts: false });
+            rows.push(Row { here: None, other: Some(j), is_first_difference: false });
             j += 1;
         }
     }
-    if let Some(first) = rows.iter_mut().find(|row| differs(row, here, good)) {
-        first.parts = true;
+    if let Some(first) = rows.iter_mut().find(|row| differs(row, here, other)) {
+        first.is_first_difference = true;
     }
     rows
 }
 
-/// Whether a row is one where the two are not alike: a line is missing, or a request ended otherwise.
-fn differs(row: &Row, here: &[Line], good: &[Line]) -> bool {
-    let (Some(here), Some(good)) = (row.here.and_then(|at| here.get(at)), row.good.and_then(|at| good.get(at))) else {
+/// Whether the two differ in a row: a line is missing, or the outcomes differ.
+fn differs(row: &Row, here: &[Line], other: &[Line]) -> bool {
+    let (Some(here), Some(other)) = (row.here.and_then(|at| here.get(at)), row.other.and_then(|at| other.get(at)))
+    else {
         return true;
     };
     let end = |line: &Line| line.access.as_ref().map(|access| (access.status, access.outcome.clone()));
-    end(here) != end(good)
+    end(here) != end(other)
 }
 
-/// The length of the longest common sequence of what is left from each place on.
-fn common_lengths(here: &[StepKey], good: &[StepKey]) -> Vec<Vec<u16>> {
-    let mut lengths = vec![vec![0_u16; good.len() + 1]; here.len() + 1];
+/// The length of the longest common subsequence of what remains at each pair of indices.
+fn common_lengths(here: &[StepKey], other: &[StepKey]) -> Vec<Vec<u16>> {
+    let mut lengths = vec![vec![0_u16; other.len() + 1]; here.len() + 1];
     for i in (0..here.len()).rev() {
-        for j in (0..good.len()).rev() {
+        for j in (0..other.len()).rev() {
             lengths[i][j] =
-                if here[i] == good[j] { lengths[i + 1][j + 1] + 1 } else { lengths[i + 1][j].max(lengths[i][j + 1]) };
+                if here[i] == other[j] { lengths[i + 1][j + 1] + 1 } else { lengths[i + 1][j].max(lengths[i][j + 1]) };
         }
     }
     lengths
@@ -79,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_should_have_been_there_are_found_and_the_first_difference_is_marked() {
+    fn missing_lines_are_found_and_the_first_difference_is_marked() {
         let here = lines(&["read order 1", "asked stock", "stock does not answer"], 500);
-        let good = lines(&["read order 2", "asked stock", "stock says 3", "charged"], 200);
-        let rows = align(&here, &good);
-        let places: Vec<_> = rows.iter().map(|row| (row.here, row.good)).collect();
+        let other = lines(&["read order 2", "asked stock", "stock says 3", "charged"], 200);
+        let rows = align(&here, &other);
+        let places: Vec<_> = rows.iter().map(|row| (row.here, row.other)).collect();
         assert_eq!(
             places,
             [
@@ -95,27 +96,27 @@ mod tests {
                 (Some(3), Some(4)),
             ]
         );
-        assert_eq!(rows.iter().position(|row| row.parts), Some(2));
+        assert_eq!(rows.iter().position(|row| row.is_first_difference), Some(2));
     }
 
     #[test]
-    fn the_same_lines_part_where_they_end_otherwise() {
+    fn equal_lines_with_another_outcome_differ() {
         let rows = align(&lines(&["a"], 500), &lines(&["a"], 200));
-        assert_eq!(rows.iter().position(|row| row.parts), Some(1));
-        assert!(align(&lines(&["a"], 200), &lines(&["a"], 200)).iter().all(|row| !row.parts));
+        assert_eq!(rows.iter().position(|row| row.is_first_difference), Some(1));
+        assert!(align(&lines(&["a"], 200), &lines(&["a"], 200)).iter().all(|row| !row.is_first_difference));
     }
 
     proptest! {
         #[test]
-        fn each_line_stands_once_and_in_order(here in "[abc]{0,12}", good in "[abc]{0,12}") {
+        fn each_line_appears_once_and_in_order(here in "[abc]{0,12}", other in "[abc]{0,12}") {
             let line = |c: char| Line { message: c.to_string(), ..Line::default() };
-            let (here, good): (Vec<_>, Vec<_>) = (here.chars().map(line).collect(), good.chars().map(line).collect());
-            let rows = align(&here, &good);
+            let (here, other): (Vec<_>, Vec<_>) = (here.chars().map(line).collect(), other.chars().map(line).collect());
+            let rows = align(&here, &other);
             prop_assert!(rows.iter().filter_map(|row| row.here).eq(0..here.len()));
-            prop_assert!(rows.iter().filter_map(|row| row.good).eq(0..good.len()));
+            prop_assert!(rows.iter().filter_map(|row| row.other).eq(0..other.len()));
             for row in rows {
-                if let (Some(i), Some(j)) = (row.here, row.good) {
-                    prop_assert_eq!(&here[i].message, &good[j].message);
+                if let (Some(i), Some(j)) = (row.here, row.other) {
+                    prop_assert_eq!(&here[i].message, &other[j].message);
                 }
             }
         }

@@ -1,9 +1,9 @@
-//! What a request's lines say when they are put together. Pure: lines in, judgements out; nothing here asks the store.
+//! The analysis of a request's lines. Pure: nothing here reads the store.
 //!
-//! In flow order: lines become [`steps`], each with the time since the one before; [`usual`] says which of them took
-//! longer than they do; [`compare`] lays a good request beside a bad one; [`whole`] says whether lines are missing.
+//! In flow order: lines become [`steps`] with relative times; [`baseline`] finds slow steps; [`compare`] aligns a request with a
+//! successful one; [`completeness`] finds missing lines.
 
+pub mod baseline;
 pub mod compare;
+pub mod completeness;
 pub mod steps;
-pub mod usual;
-pub mod whole;

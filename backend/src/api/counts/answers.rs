@@ -1,4 +1,4 @@
-//! What counts are answered with, made of what the store counted.
+//! The answers with counts.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use store::patterns::PatternCount;
 use store::{Accuracy, Facets, Histogram, Level, Patterns, RequestStats};
 use utoipa::ToSchema;
 
-/// How far counts are to be trusted.
+/// How exact counts are.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CountedAnswer {
-    /// Whether they are exact; if not, there may be more of anything.
+    /// Whether they are exact; otherwise they are lower bounds.
     exact: bool,
-    /// Lines that were looked at, the newest, where these are not all.
+    /// The number of newest lines that were counted, if not all.
     looked_at: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ impl From<Accuracy> for CountedAnswer {
 /// Lines by the values of fields.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FacetsAnswer {
-    /// How many lines there are.
+    /// The number of lines.
     lines: u64,
     facets: Vec<FacetAnswer>,
     counted: CountedAnswer,
@@ -39,13 +39,13 @@ pub struct FacetsAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FacetAnswer {
     field: String,
-    /// The most frequent first.
+    /// Most frequent first.
     values: Vec<ValueAnswer>,
-    /// Lines of values that are not listed.
+    /// Lines with values that are not listed.
     others: u64,
 }
 
-/// Lines of one value.
+/// Lines with one value.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ValueAnswer {
     value: String,
@@ -67,17 +67,17 @@ impl From<Facets> for FacetsAnswer {
 /// Lines over time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HistogramAnswer {
-    /// Seconds of each bucket: more than were asked for, where there would be more than 1000 of them.
+    /// Length of a bucket in seconds. It is longer than requested if there would be more than 1000 buckets.
     step_s: f64,
-    /// In the order of time, without a gap.
+    /// By time, without gaps.
     buckets: Vec<BucketAnswer>,
     counted: CountedAnswer,
 }
 
-/// Lines of one step of time.
+/// Lines of one bucket.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BucketAnswer {
-    /// When it begins.
+    /// Its start.
     start: String,
     lines: u64,
     trace: u64,
@@ -106,36 +106,36 @@ impl From<Histogram> for HistogramAnswer {
     }
 }
 
-/// Figures of requests.
+/// Request statistics.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StatsAnswer {
     total: RequestsAnswer,
     groups: Vec<GroupAnswer>,
     /// Requests of groups that are not listed.
     others: u64,
-    /// Seconds of each step of time, where they are grouped by it.
+    /// Length of a group in seconds, with `by=time`.
     step_s: Option<f64>,
     counted: CountedAnswer,
 }
 
-/// Figures of a group.
+/// Statistics of a group.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GroupAnswer {
-    /// Its endpoint, its project, or when its step of time begins.
+    /// Its endpoint, project or start.
     key: String,
     requests: RequestsAnswer,
 }
 
-/// Figures of some requests.
+/// Statistics of requests.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RequestsAnswer {
-    /// How many.
+    /// The number of requests.
     count: u64,
-    /// Those answered with a status from 500 to 599.
+    /// Requests with a status from 500 to 599.
     server_errors: u64,
-    /// Those that no answer was sent to.
+    /// Requests without a response.
     unanswered: u64,
-    /// Half took no longer, in milliseconds; an engine estimates it.
+    /// Median duration in milliseconds; with an engine, an estimate.
     p50_ms: Option<f64>,
     p90_ms: Option<f64>,
     p99_ms: Option<f64>,
@@ -167,30 +167,30 @@ impl From<RequestStats> for StatsAnswer {
     }
 }
 
-/// Patterns of messages.
+/// Message patterns.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PatternsAnswer {
-    /// The most frequent first.
+    /// Most frequent first.
     patterns: Vec<PatternAnswer>,
-    /// Lines of patterns that are not listed.
+    /// Lines with patterns that are not listed.
     others: u64,
-    /// Lines among the others that a bound kept from being told apart: each may be of any pattern, also of one that is
-    /// listed, and then the counts are not exact.
+    /// Lines among the others that may have any pattern, also a listed one, because too many patterns were
+    /// distinguished. If there are any, counts are not exact.
     not_told_apart: u64,
     counted: CountedAnswer,
 }
 
-/// Lines whose messages are alike.
+/// Lines with the same pattern.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PatternAnswer {
-    /// What their messages have in common.
+    /// The common part of their messages.
     pattern: String,
     lines: u64,
-    /// The gravest of their levels.
+    /// Their highest level.
     worst: &'static str,
-    /// The earliest of those counted.
+    /// The first of the counted lines.
     first: String,
-    /// The latest.
+    /// The last of them.
     last: String,
 }
 

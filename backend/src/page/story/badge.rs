@@ -1,48 +1,50 @@
-//! *Is this all?*: what is found of a request's sources, in words.
+//! The completeness badge: the results for a request's sources, as text.
 
-use crate::dead_letters::Looked;
-use crate::page::story::sources::Source;
+use crate::dead_letters::Extent;
+use crate::page::story::sources::SourceReport;
 use crate::page::text::{count, counted};
-use crate::story::whole::{self, Gap, Side, Verdict};
+use crate::story::completeness::{self, Gap, Side, Verdict};
 
-/// Gaps and dead letters of a source that are named one by one.
-const NAMED: usize = 5;
+/// Maximum gaps and dead letters of a source that are listed.
+const LISTED_MAX: usize = 5;
 
 /// The badge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Badge {
-    /// `complete`, `gap`, `dead-letter` (all that is not stored is one) or `unknown`.
+    /// `complete`, `gap`, `dead-letter` (each missing line is a dead letter) or `unknown`.
     pub verdict: &'static str,
-    /// What it says.
-    pub words: String,
-    /// What is found of each source.
+    /// Its text.
+    pub text: String,
+    /// The result for each source.
     pub sources: Vec<String>,
 }
 
 impl Badge {
-    /// Of so many lines, which may be a part of a story, and their sources.
+    /// The badge of the lines of a page, which may be a part of a request.
     #[must_use]
-    pub fn of(lines: usize, is_part: bool, sources: &[Source]) -> Self {
-        let verdict = whole::overall(sources.iter().map(|source| &source.verdict));
+    pub fn new(lines: usize, is_partial: bool, sources: &[SourceReport]) -> Self {
+        let verdict = completeness::overall(sources.iter().map(|source| &source.verdict));
         let lines = counted(lines as u64, "line", "lines");
-        let of = if is_part { format!("{lines} on this page") } else { lines };
-        let (verdict, words) = match &verdict {
+        let of = if is_partial { format!("{lines} on this page") } else { lines };
+        let (verdict, text) = match &verdict {
             Verdict::Complete => {
                 let from = counted(sources.len() as u64, "source", "sources");
                 ("complete", format!("All lines present ({of} from {from})"))
             }
-            Verdict::Gaps(gaps) => of_gaps(gaps, sources.iter().any(|source| source.looked == Looked::Nowhere)),
+            Verdict::Gaps(gaps) => {
+                gaps_text(gaps, sources.iter().any(|source| source.dead_letters == Extent::NotConfigured))
+            }
             Verdict::Unknown(why) => ("unknown", format!("Completeness unknown: {why}")),
         };
-        Self { verdict, words, sources: sources.iter().map(told).collect() }
+        Self { verdict, text, sources: sources.iter().map(source_text).collect() }
     }
 }
 
-fn of_gaps(gaps: &[Gap], unlooked: bool) -> (&'static str, String) {
+fn gaps_text(gaps: &[Gap], is_unchecked: bool) -> (&'static str, String) {
     let letters: usize = gaps.iter().map(|gap| gap.letters.len()).sum();
     let dead = counted(letters as u64, "dead letter", "dead letters");
     let missing: Vec<_> = gaps.iter().map(Gap::missing_bytes).filter(|bytes| *bytes > 0).collect();
-    // Those may be lines of other requests.
+    // These may be lines of other requests.
     let place = match (side_of(gaps, Side::Within), side_of(gaps, Side::Before), side_of(gaps, Side::After)) {
         (true, ..) | (false, false, false) => "",
         (false, true, false) => " directly before its first line",
@@ -52,7 +54,7 @@ fn of_gaps(gaps: &[Gap], unlooked: bool) -> (&'static str, String) {
     if missing.is_empty() {
         return ("dead-letter", format!("{dead}{place}: not stored, kept by the shipper"));
     }
-    let what = if unlooked { "not stored (missing or dead letters)" } else { "missing" };
+    let what = if is_unchecked { "not stored (missing or dead letters)" } else { "missing" };
     let bytes = counted(missing.iter().sum(), "byte", "bytes");
     let also = if letters > 0 { format!(", and {dead}") } else { String::new() };
     let gaps = counted(missing.len() as u64, "gap", "gaps");
@@ -63,7 +65,7 @@ fn side_of(gaps: &[Gap], side: Side) -> bool {
     gaps.iter().any(|gap| gap.side == side)
 }
 
-fn told(source: &Source) -> String {
+fn source_text(source: &SourceReport) -> String {
     let lines = counted(source.lines as u64, "line", "lines");
     match &source.verdict {
         Verdict::Complete => {
@@ -71,11 +73,13 @@ fn told(source: &Source) -> String {
             format!("{}: {lines}, contiguous{after}", source.name)
         }
         Verdict::Unknown(why) => format!("{}: {lines}; unknown: {why}", source.name),
-        Verdict::Gaps(gaps) => format!("{}: {lines}; not stored: {}. {}", source.name, named(gaps), why(source, gaps)),
+        Verdict::Gaps(gaps) => {
+            format!("{}: {lines}; not stored: {}. {}", source.name, list(gaps), explanation(source, gaps))
+        }
     }
 }
 
-fn named(gaps: &[Gap]) -> String {
+fn list(gaps: &[Gap]) -> String {
     let mut parts = Vec::new();
     for gap in gaps {
         let place = match gap.side {
@@ -97,43 +101,43 @@ fn named(gaps: &[Gap]) -> String {
             ));
         }
     }
-    let rest = parts.len().saturating_sub(NAMED);
-    parts.truncate(NAMED);
+    let rest = parts.len().saturating_sub(LISTED_MAX);
+    parts.truncate(LISTED_MAX);
     let more = if rest > 0 { format!(" and {rest} more (run shipper verify to list them)") } else { String::new() };
     parts.join(", ") + &more
 }
 
-/// What is known of bytes that are in no line and no dead letter.
-fn why(source: &Source, gaps: &[Gap]) -> String {
-    let mut words = Vec::new();
+/// Explains bytes that neither a line nor a dead letter covers.
+fn explanation(source: &SourceReport, gaps: &[Gap]) -> String {
+    let mut sentences = Vec::new();
     if !side_of(gaps, Side::Within) {
-        words.push("The missing bytes may belong to this or another request.".to_owned());
+        sentences.push("The missing bytes may belong to this or another request.".to_owned());
     }
     if gaps.iter().any(|gap| !gap.letters.is_empty()) {
-        words.push("Run shipper dead-letters to list or replay dead letters.".to_owned());
+        sentences.push("Run shipper dead-letters to list or replay dead letters.".to_owned());
     }
     if gaps.iter().any(|gap| gap.missing_bytes() > 0) {
-        words.push(
-            match source.looked {
-                Looked::Nowhere => {
+        sentences.push(
+            match source.dead_letters {
+                Extent::NotConfigured => {
                     "These lines may still be in transit, dead-lettered or lost. Run shipper verify and shipper \
                      dead-letters list to find out, or set SHIPPER_STATE_DIR to show it here."
                 }
-                Looked::Through => {
+                Extent::Complete => {
                     "No dead letter of the local shipper covers these bytes: the lines are in transit, lost, or from another \
                      shipper. Run shipper verify to find out."
                 }
-                Looked::Partly => "Too many dead letters to check all of them; run shipper dead-letters list.",
-                Looked::Failed => "The shipper's dead letters can't be read; see the log of this service.",
+                Extent::Partial => "Too many dead letters to check all of them; run shipper dead-letters list.",
+                Extent::Failed => "The shipper's dead letters can't be read; see the log of this service.",
             }
             .to_owned(),
         );
         if source.removed > 0 {
             let removed = counted(source.removed, "line", "lines");
-            words.push(format!("{removed} of this source deleted by retention."));
+            sentences.push(format!("{removed} of this source deleted by retention."));
         }
     }
-    words.join(" ")
+    sentences.join(" ")
 }
 
 #[cfg(test)]
@@ -141,9 +145,9 @@ mod tests {
     use super::*;
     use crate::dead_letters::Letter;
 
-    fn source(gaps: Vec<Gap>, looked: Looked) -> Source {
+    fn source(gaps: Vec<Gap>, dead_letters: Extent) -> SourceReport {
         let verdict = if gaps.is_empty() { Verdict::Complete } else { Verdict::Gaps(gaps) };
-        Source { name: "app.log".to_owned(), lines: 3, verdict, is_last: false, looked, removed: 2 }
+        SourceReport { name: "app.log".to_owned(), lines: 3, verdict, is_last: false, dead_letters, removed: 2 }
     }
 
     fn gap(letters: &[(u64, u64)]) -> Gap {
@@ -152,51 +156,51 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_is_told_from_what_is_missing() {
-        let badge = |gaps, looked| Badge::of(3, false, &[source(gaps, looked)]);
-        let complete = badge(vec![], Looked::Nowhere);
+    fn dead_letters_are_distinguished_from_missing_lines() {
+        let badge = |gaps, dead_letters| Badge::new(3, false, &[source(gaps, dead_letters)]);
+        let complete = badge(vec![], Extent::NotConfigured);
         assert_eq!(
-            (complete.verdict, complete.words.as_str()),
+            (complete.verdict, complete.text.as_str()),
             ("complete", "All lines present (3 lines from 1 source)")
         );
 
-        let unlooked = badge(vec![gap(&[])], Looked::Nowhere);
-        let words = "1 gap: 100 bytes of the source not stored (missing or dead letters)";
-        assert_eq!((unlooked.verdict, unlooked.words.as_str()), ("gap", words));
-        assert!(unlooked.sources[0].contains("SHIPPER_STATE_DIR"), "{unlooked:?}");
+        let unchecked = badge(vec![gap(&[])], Extent::NotConfigured);
+        let text = "1 gap: 100 bytes of the source not stored (missing or dead letters)";
+        assert_eq!((unchecked.verdict, unchecked.text.as_str()), ("gap", text));
+        assert!(unchecked.sources[0].contains("SHIPPER_STATE_DIR"), "{unchecked:?}");
 
-        let missing = badge(vec![gap(&[])], Looked::Through);
-        assert_eq!(missing.words, "1 gap: 100 bytes of the source missing");
+        let missing = badge(vec![gap(&[])], Extent::Complete);
+        assert_eq!(missing.text, "1 gap: 100 bytes of the source missing");
         assert!(missing.sources[0].contains("2 lines of this source deleted by retention"), "{missing:?}");
 
-        let dead = badge(vec![gap(&[(1_000, 1_100)])], Looked::Through);
+        let dead = badge(vec![gap(&[(1_000, 1_100)])], Extent::Complete);
         assert_eq!(
-            (dead.verdict, dead.words.as_str()),
+            (dead.verdict, dead.text.as_str()),
             ("dead-letter", "1 dead letter: not stored, kept by the shipper")
         );
         assert!(dead.sources[0].contains("a dead letter at offset 1,000 (too deep)"), "{dead:?}");
 
-        let both = badge(vec![gap(&[(1_000, 1_040)])], Looked::Partly);
+        let both = badge(vec![gap(&[(1_000, 1_040)])], Extent::Partial);
         assert_eq!(
-            (both.verdict, both.words.as_str()),
+            (both.verdict, both.text.as_str()),
             ("gap", "1 gap: 60 bytes of the source missing, and 1 dead letter")
         );
     }
     #[test]
-    fn what_is_missing_beside_its_lines_is_not_said_to_be_its_own() {
-        let beside = |side, letters: &[(u64, u64)]| Gap { side, ..gap(letters) };
-        let badge = |gaps| Badge::of(3, false, &[source(gaps, Looked::Through)]);
-        let after = badge(vec![beside(Side::After, &[])]);
-        assert_eq!(after.words, "1 gap directly after its last line: 100 bytes of the source missing");
+    fn a_gap_next_to_the_lines_may_belong_to_another_request() {
+        let adjacent = |side, letters: &[(u64, u64)]| Gap { side, ..gap(letters) };
+        let badge = |gaps| Badge::new(3, false, &[source(gaps, Extent::Complete)]);
+        let after = badge(vec![adjacent(Side::After, &[])]);
+        assert_eq!(after.text, "1 gap directly after its last line: 100 bytes of the source missing");
         assert!(after.sources[0].contains("to 1,100, directly after its last line."), "{after:?}");
         assert!(after.sources[0].contains("this or another request"), "{after:?}");
-        let dead = badge(vec![beside(Side::After, &[(1_000, 1_100)])]);
-        let words = "1 dead letter directly after its last line: not stored, kept by the shipper";
-        assert_eq!((dead.verdict, dead.words.as_str()), ("dead-letter", words));
-        let both = badge(vec![beside(Side::Before, &[]), beside(Side::After, &[])]);
-        assert_eq!(both.words, "2 gaps directly before and after its lines: 200 bytes of the source missing");
-        let within = badge(vec![gap(&[]), beside(Side::After, &[])]);
-        assert_eq!(within.words, "2 gaps: 200 bytes of the source missing");
+        let dead = badge(vec![adjacent(Side::After, &[(1_000, 1_100)])]);
+        let text = "1 dead letter directly after its last line: not stored, kept by the shipper";
+        assert_eq!((dead.verdict, dead.text.as_str()), ("dead-letter", text));
+        let both = badge(vec![adjacent(Side::Before, &[]), adjacent(Side::After, &[])]);
+        assert_eq!(both.text, "2 gaps directly before and after its lines: 200 bytes of the source missing");
+        let within = badge(vec![gap(&[]), adjacent(Side::After, &[])]);
+        assert_eq!(within.text, "2 gaps: 200 bytes of the source missing");
         assert!(!within.sources[0].contains("another request"), "{within:?}");
     }
 }

@@ -1,8 +1,8 @@
-//! `/requests/{request_id}`: the story of a request, on one page: what became of it, whether all of it is there, its lines in
-//! order, what took longer than it does, what went otherwise than in a good one, and who else met the same error.
+//! `/requests/{request_id}`: one request on one page: its summary, whether all of its lines are present, its lines, which
+//! steps were slow, how it differs from a successful request, and other requests with the same error.
 //!
-//! [`gather`], [`sources`] and [`others`] ask the store, [`view`] puts what is found into words: with [`head`] what holds of the whole request, with
-//! [`badge`] whether all of it is here, with [`beside`] another one; what is judged is judged in [`crate::story`].
+//! [`queries`], [`sources`] and [`related`] read the store; [`view`] prepares the template's values, with [`summary`], [`badge`]
+//! and [`comparison`]. The analysis itself is in [`crate::story`].
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
@@ -10,50 +10,53 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 use store::Store;
+use utoipa::IntoParams;
 
 use crate::access::Reader;
-use crate::ask::{check_id, parse_cursor};
 use crate::dead_letters::DeadLetters;
-use crate::links::{Links, Root, page_path};
-use crate::page::{self, Failure, Menu};
+use crate::line_query::range::ALL_TIME;
+use crate::line_query::url::{NoLines, UrlParams, check_id, parse_cursor};
+use crate::line_query::{LineParams, Param};
+use crate::links::{Links, Root};
+use crate::page::{self, Head, Menu};
 use crate::problem::Problem;
 use crate::story::steps::steps_from;
 
 pub mod badge;
-pub mod beside;
-pub mod gather;
-pub mod head;
-pub mod others;
+pub mod comparison;
+pub mod queries;
+pub mod related;
 pub mod sources;
+pub mod summary;
 pub mod view;
 
-use beside::Beside;
-use gather::First;
-use head::Head;
-use others::{Good, Recent};
+use comparison::Comparison;
+use queries::FirstLines;
+use related::{Reference, Similar};
+use summary::Summary;
 use view::Story;
 
-/// What may be asked of a story.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Query {
-    /// The request to lay beside it, instead of one that is chosen.
-    with: Option<String>,
-    /// The place that its lines are shown after, where they are too many for one page.
+/// The route's parameters.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RequestPageParams {
+    /// ID of the request to compare with, instead of the nearest successful one.
+    compare: Option<String>,
+    /// The cursor of a page, if the request has several.
     cursor: Option<String>,
 }
 
 #[derive(Template)]
 #[template(path = "story.html")]
-struct Page<'a> {
-    head: page::Head<'a>,
+struct RequestPage<'a> {
+    head: Head<'a>,
     story: &'a Story,
     root: Root,
 }
 
 #[derive(Template)]
 #[template(path = "story_file.html")]
-struct File<'a> {
+struct RequestFile<'a> {
     story: &'a Story,
     root: Root,
     style: &'static str,
@@ -61,132 +64,134 @@ struct File<'a> {
 
 #[derive(Template)]
 #[template(path = "no_story.html")]
-struct NoStory<'a> {
-    head: page::Head<'a>,
+struct NotFoundPage<'a> {
+    head: Head<'a>,
     id: &'a str,
+    /// A search for the ID as text.
+    search: String,
 }
 
-/// `GET /requests/{request_id}`: its story.
+/// `GET /requests/{request_id}`
 ///
 /// # Errors
-/// 400 for what is no request id, 404 for one without lines that the reader sees, 503 or 504 where the store does not
-/// answer.
+/// 400 for an invalid ID or parameter; 503 or 504 if the store does not respond. A request without lines that the reader sees
+/// is answered with a page and 404.
 pub async fn show(
-    sources: web::Data<Sources>,
+    loader: web::Data<StoryLoader>,
     reader: Reader,
     id: web::Path<String>,
-    query: web::Query<Query>,
-) -> Result<HttpResponse, Failure> {
-    match sources.tell(&reader, &id, &query).await? {
+    UrlParams(_, params): UrlParams<NoLines, RequestPageParams>,
+) -> Result<HttpResponse, Problem> {
+    match loader.load(&reader, &id, &params).await? {
         Some(story) => {
-            let head = page::Head::of(&story.title, Menu::Other, &reader).with_query(&id);
-            page::html(StatusCode::OK, &Page { head, story: &story, root: Root::Page })
+            let head = Head::new(&story.title, Menu::Other, &reader).with_query(&id);
+            page::html(StatusCode::OK, &RequestPage { head, story: &story, root: Root::Page })
         }
         None => {
-            let head = page::Head::of("Request not found", Menu::Other, &reader).with_query(&id);
-            let head = head.with_notice_of(&sources.store).await;
-            page::html(StatusCode::NOT_FOUND, &NoStory { head, id: &id })
+            let head = Head::new("Request not found", Menu::Other, &reader).with_query(&id);
+            let head = head.with_notice_of(&loader.store).await;
+            let text = LineParams::default().with(Param::Query, &format!("\"{}\"", id.as_str()));
+            let search = text.with(Param::Last, ALL_TIME).href("/search");
+            page::html(StatusCode::NOT_FOUND, &NotFoundPage { head, id: &id, search })
         }
     }
 }
 
-/// `GET /requests/{request_id}/file`: the same as one file that needs nothing else, to keep or to send. Its links are whole
-/// addresses, or no links where the service does not know its own.
+/// `GET /requests/{request_id}/file`: the same as a self-contained file. Its links are absolute; if the service does not know
+/// its own URL, there are none.
 ///
 /// # Errors
-/// As [`show`].
+/// As [`show`]; 404 for a request without lines that the reader sees.
 pub async fn file(
-    sources: web::Data<Sources>,
+    loader: web::Data<StoryLoader>,
     reader: Reader,
     id: web::Path<String>,
-    query: web::Query<Query>,
+    UrlParams(_, params): UrlParams<NoLines, RequestPageParams>,
     request: HttpRequest,
-) -> Result<HttpResponse, Failure> {
-    let Some(story) = sources.tell(&reader, &id, &query).await? else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "request not found").into());
+) -> Result<HttpResponse, Problem> {
+    let Some(story) = loader.load(&reader, &id, &params).await? else {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "request not found"));
     };
-    let root = sources.links.root_of_file(request.headers());
+    let root = loader.links.file_root(request.headers());
     let style = include_str!("../../../assets/style.css");
-    let mut answer = page::html(StatusCode::OK, &File { story: &story, root, style })?;
+    let mut response = page::html(StatusCode::OK, &RequestFile { story: &story, root, style })?;
     let name: String =
         id.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     let disposition = format!("attachment; filename=\"request-{name}.html\"");
     if let Ok(value) = HeaderValue::try_from(disposition) {
-        answer.headers_mut().insert(CONTENT_DISPOSITION, value);
+        response.headers_mut().insert(CONTENT_DISPOSITION, value);
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// What a story is put together from.
+/// Loads the data of a request's page.
 #[derive(Clone, Debug)]
-pub struct Sources {
-    /// Its lines.
+pub struct StoryLoader {
+    /// The store of its lines.
     pub store: Store,
-    /// What of them no store takes.
+    /// The shipper's dead letters.
     pub dead_letters: DeadLetters,
-    /// Where it leads.
+    /// Links to other tools.
     pub links: Links,
 }
 
-impl Sources {
-    /// Puts a story together; none where there are no lines.
-    async fn tell(&self, reader: &Reader, id: &str, query: &Query) -> Result<Option<Story>, Problem> {
+impl StoryLoader {
+    /// Loads a request; none if it has no lines.
+    async fn load(&self, reader: &Reader, id: &str, params: &RequestPageParams) -> Result<Option<Story>, Problem> {
         let store = self.store.pinned();
         let view = reader.view(&store);
-        let with = query.with.as_deref();
-        check_id("a request id", id)?;
-        with.map_or(Ok(()), |id| check_id("a request id", id))?;
-        let (lines, neighbours) = gather::part(view, id, parse_cursor(query.cursor.as_deref())?).await?;
+        let compare = params.compare.as_deref();
+        check_id("request ID", id)?;
+        compare.map_or(Ok(()), |id| check_id("request ID", id))?;
+        let (lines, neighbours) = queries::page(view, id, parse_cursor(params.cursor.as_deref())?).await?;
         if lines.is_empty() {
             return Ok(None);
         }
-        let head = if neighbours.is_part() { gather::head(view, id).await? } else { Head::of(&lines) };
+        let summary =
+            if neighbours.is_partial() { queries::summary(view, id).await? } else { Summary::from_lines(&lines) };
         let sources = sources::sources(view, &self.dead_letters, &lines).await?;
-        let end = gather::end(&head.ends);
-        let recent = match end {
-            Some((line, access)) => others::recent(view, access, line.time, id).await?,
-            None => Recent::default(),
+        let end = summary.end();
+        let similar = match end {
+            Some((line, access)) => related::similar(view, access, line.time, id).await?,
+            None => Similar::default(),
         };
-        let steps = steps_from(&lines, head.began, head.began.filter(|_| neighbours.here.is_none()));
+        let steps = steps_from(&lines, summary.started, summary.started.filter(|_| neighbours.here.is_none()));
         let is_slow = end.is_some_and(|(_, access)| {
-            recent.whole.zip(access.took_us()).is_some_and(|(usual, took)| usual.is_exceeded_by(took))
+            similar.total.zip(access.took_us()).is_some_and(|(baseline, took)| baseline.is_exceeded_by(took))
         });
-        let good = match (with, end) {
-            (Some(with), _) => Some(Good::One(with.to_owned(), gather::first(view, with).await?)),
-            (None, Some((line, access))) if is_slow || !access.is_good() => {
+        let reference = match (compare, end) {
+            (Some(compare), _) => {
+                Some(Reference::Found(compare.to_owned(), queries::first_lines(view, compare).await?))
+            }
+            (None, Some((line, access))) if is_slow || !access.is_success() => {
                 let at = line.time.unwrap_or_else(store::Timestamp::now);
-                Some(others::good_one(view, (access, at), &recent, id).await?)
+                Some(related::reference(view, (access, at), &similar, id).await?)
             }
             _ => None,
         };
-        // Beside another's first lines belong the first ones of this, whichever of its parts is shown.
-        let first = match (&good, neighbours.here) {
-            (Some(Good::One(..)), Some(_)) => gather::first(view, id).await?,
-            _ => First { lines: lines.clone(), is_cut: neighbours.next.is_some() },
+        // The first lines of the reference are compared with the first lines of this request, whichever page is shown.
+        let first = match (&reference, neighbours.here) {
+            (Some(Reference::Found(..)), Some(_)) => queries::first_lines(view, id).await?,
+            _ => FirstLines { lines: lines.clone(), is_cut: neighbours.next.is_some() },
         };
-        let same_error = match &head.error {
-            Some(line) => Some((others::same_error(view, line, id).await?, line.said())),
+        let same_error = match &summary.error {
+            Some(line) => Some((related::same_error(view, line, id).await?, line.title())),
             None => None,
         };
-        let found = view::Found {
+        let findings = view::Findings {
             id,
             lines: &lines,
             steps: &steps,
             sources: &sources,
-            recent: &recent,
+            similar: &similar,
             is_slow,
-            head: &head,
+            summary: &summary,
             neighbours: &neighbours,
-            with,
+            compare,
         };
-        let mut story = Story::of(&found, &self.links);
-        story.beside = good.map(|good| Beside::of(&first, &good));
+        let mut story = Story::new(&findings, &self.links);
+        story.comparison = reference.map(|reference| Comparison::new(&first, &reference));
         story.set_same_error(same_error);
         Ok(Some(story))
     }
-}
-
-/// Where a request's story is, with another beside it.
-fn path_with(id: &str, with: &str) -> String {
-    format!("{}?with={}#compare", page_path(id), page::encode(with))
 }

@@ -1,262 +1,245 @@
-//! A story in words, as its template needs it.
+//! The values of a request's page, prepared for its template.
 
 use store::{Cursor, Timestamp};
 
 use crate::line::Line;
-use crate::links::{Links, page_path, story_path};
+use crate::links::Links;
 use crate::page::chart::{self, Area, Mark};
-use crate::page::encode;
 use crate::page::story::badge::Badge;
-use crate::page::story::beside::Beside;
-use crate::page::story::gather::{Neighbours, end};
-use crate::page::story::head::Head;
-use crate::page::story::others::{Alike, Recent};
-use crate::page::story::sources::Source;
-use crate::page::text::{count, counted, moment, span};
+use crate::page::story::comparison::Comparison;
+use crate::page::story::queries::Neighbours;
+use crate::page::story::related::{SameErrorRequests, Similar};
+use crate::page::story::sources::SourceReport;
+use crate::page::story::summary::Summary;
+use crate::page::text::{count, counted, datetime, gap, span};
+use crate::paths::{encode, request_api, request_page};
 use crate::story::steps::Step;
 
-/// What was found of a request.
+/// What was found about a request.
 #[derive(Clone, Copy)]
-pub struct Found<'a> {
-    /// The request.
+pub struct Findings<'a> {
+    /// Its ID.
     pub id: &'a str,
-    /// Its lines, oldest first.
+    /// Its lines on this page, oldest first.
     pub lines: &'a [Line],
     /// The same as steps.
     pub steps: &'a [Step],
-    /// What is found of its sources.
-    pub sources: &'a [Source],
-    /// Requests like it.
-    pub recent: &'a Recent,
-    /// Whether all of it took longer than it does.
+    /// The completeness of its sources.
+    pub sources: &'a [SourceReport],
+    /// Similar requests.
+    pub similar: &'a Similar,
+    /// Whether its total duration is above the baseline.
     pub is_slow: bool,
-    /// What holds of it as a whole.
-    pub head: &'a Head,
-    /// Where the lines before these are, and those after them.
+    /// Facts about all of its lines.
+    pub summary: &'a Summary,
+    /// The neighbouring pages.
     pub neighbours: &'a Neighbours,
-    /// The request that was asked for beside it.
-    pub with: Option<&'a str>,
+    /// The ID of the request to compare with, if one was given.
+    pub compare: Option<&'a str>,
 }
 
-/// A story.
+/// A request's page.
 #[derive(Debug)]
 pub struct Story {
-    /// The request.
+    /// The request's ID.
     pub id: String,
-    /// A name for the page.
+    /// The page's title.
     pub title: String,
-    /// `GET /orders/{id}`, where it is known.
+    /// Method and endpoint, such as `GET /orders/{id}`, if known.
     pub what: Option<String>,
-    /// How it ended, in a word: `200`, `no answer`.
+    /// Its status, such as `200` or `no response`.
     pub status: Option<String>,
     /// `good`, `bad` or `odd`.
     pub kind: &'static str,
-    /// Facts about it: a name, and what it is.
+    /// Names and values.
     pub facts: Vec<(&'static str, String)>,
     /// Whether lines are missing.
     pub badge: Badge,
-    /// Its life as a picture.
-    pub life: String,
+    /// The timeline as a chart.
+    pub timeline: String,
     /// Its lines.
-    pub lines: Vec<ShownLine>,
-    /// Of which part the lines are, where they are not all.
+    pub lines: Vec<StoryLine>,
+    /// Which of its lines are shown, if not all.
     pub part: Option<String>,
-    /// The lines before these.
+    /// URL of the previous page.
     pub previous: Option<String>,
-    /// The lines after these.
+    /// URL of the next page.
     pub next: Option<String>,
-    /// Its own address, of this part.
-    pub own: String,
+    /// Permalink of this page.
+    pub permalink: String,
     /// The same as a file.
     pub file: String,
     /// The same as JSON.
     pub json: String,
-    /// What is usual for its endpoint.
-    pub usual: Option<String>,
-    /// A good request beside it, or why there is none.
-    pub beside: Option<Beside>,
-    /// Others with the same error.
+    /// The baseline of its endpoint.
+    pub baseline: Option<String>,
+    /// A comparison with a successful request.
+    pub comparison: Option<Comparison>,
+    /// Other requests with the same error.
     pub same_error: Option<SameError>,
-    /// Links elsewhere.
+    /// Links to other tools.
     pub links: Vec<(&'static str, String)>,
-    /// The day that it began.
+    /// The date of its first line.
     pub day: String,
-    /// When this was put together.
-    pub told_at: String,
+    /// When the page was rendered.
+    pub rendered_at: String,
 }
 
-/// Requests with the same error.
+/// Other requests with the same error.
 #[derive(Debug)]
 pub struct SameError {
     /// The error's message.
     pub message: String,
-    /// Id, link and time.
+    /// ID, link and time.
     pub requests: Vec<(String, String, String)>,
-    /// How many there are, and what was looked at.
-    pub words: String,
-    /// Where all lines like it are.
+    /// How many there are, and how many lines were checked.
+    pub summary: String,
+    /// URL of a search for all such lines.
     pub search: String,
 }
 
-/// A line as it is shown.
+/// A line on the page.
 #[derive(Debug)]
-pub struct ShownLine {
+pub struct StoryLine {
     /// The line.
     pub line: Line,
-    /// Its name in the page.
+    /// Its ID in the page.
     pub anchor: String,
-    /// Time since the line before.
+    /// Time since the previous line.
     pub gap: String,
-    /// Why that is out of the usual, where it is.
+    /// The baseline of a slow step.
     pub slow: Option<String>,
-    /// Where the lines around it are.
+    /// URL of the surrounding lines.
     pub around: Option<String>,
 }
 
 impl Story {
-    /// Puts what was found into words.
+    /// Prepares the page of a request.
     #[must_use]
-    pub fn of(found: &Found<'_>, links: &Links) -> Self {
-        let lines = found.lines;
-        let access = end(&found.head.ends).map(|(_, access)| access);
-        let path = page_path(found.id);
-        let badge = Badge::of(lines.len(), found.neighbours.is_part(), found.sources);
+    pub fn new(findings: &Findings<'_>, links: &Links) -> Self {
+        let Findings { id, lines, summary, neighbours, compare, .. } = *findings;
+        let access = summary.end().map(|(_, access)| access);
+        let path = request_page(id);
+        let is_partial = neighbours.is_partial();
         let mut elsewhere = Vec::new();
-        if let Some((first, last)) = found.head.times {
-            elsewhere.extend(links.kibana(found.id, first, last).map(|link| ("Kibana", link)));
+        if let Some((first, last)) = summary.times {
+            elsewhere.extend(links.kibana(id, first, last).map(|link| ("Kibana", link)));
             elsewhere.extend(links.grafana(first, last).map(|link| ("Grafana", link)));
         }
         Self {
-            id: found.id.to_owned(),
-            title: format!("Request {}", found.id),
+            id: id.to_owned(),
+            title: format!("Request {id}"),
             what: access.map(|access| format!("{} {}", access.method, access.endpoint)),
             status: access.map(crate::line::Access::status_text),
             kind: match access {
                 Some(access) if access.is_failure() => "bad",
-                Some(access) if access.is_good() => "good",
+                Some(access) if access.is_success() => "good",
                 _ => "odd",
             },
-            facts: found.head.facts(found.is_slow),
-            badge,
-            life: life(found),
-            lines: shown(found),
-            part: found.neighbours.is_part().then(|| {
+            facts: summary.facts(findings.is_slow),
+            badge: Badge::new(lines.len(), is_partial, findings.sources),
+            timeline: timeline(findings),
+            lines: story_lines(findings),
+            part: is_partial.then(|| {
                 let clock = |line: Option<&Line>| line.map(|line| line.clock().to_owned()).unwrap_or_default();
-                format!(
-                    "{} of {}, from {} to {}.",
-                    count(lines.len() as u64),
-                    counted(found.head.lines, "line", "lines"),
-                    clock(lines.first()),
-                    clock(lines.last())
-                )
+                let (shown, all) = (count(lines.len() as u64), counted(summary.lines, "line", "lines"));
+                format!("{shown} of {all}, from {} to {}.", clock(lines.first()), clock(lines.last()))
             }),
-            previous: found.neighbours.previous.map(|cursor| part_of(&path, cursor, found.with)),
-            next: found.neighbours.next.map(|cursor| part_of(&path, Some(cursor), found.with)),
-            own: part_of(&path, found.neighbours.here, found.with),
-            file: part_of(&format!("{path}/file"), found.neighbours.here, found.with),
-            json: part_of(&story_path(found.id), found.neighbours.here, None),
-            usual: found.recent.whole.map(|usual| {
-                format!(
-                    "usually {} (p50), {} (p95), from {}",
-                    span(usual.p50_us),
-                    span(usual.p95_us),
-                    counted(usual.samples as u64, "successful request", "successful requests")
-                )
+            previous: neighbours.previous.map(|cursor| href(&path, cursor, compare)),
+            next: neighbours.next.map(|cursor| href(&path, Some(cursor), compare)),
+            permalink: href(&path, neighbours.here, compare),
+            file: href(&format!("{path}/file"), neighbours.here, compare),
+            json: href(&request_api(id), neighbours.here, None),
+            baseline: findings.similar.total.map(|baseline| {
+                let samples = counted(baseline.samples as u64, "successful request", "successful requests");
+                format!("usually {} (p50), {} (p95), from {samples}", span(baseline.p50_us), span(baseline.p95_us))
             }),
-            beside: None,
+            comparison: None,
             same_error: None,
             links: elsewhere,
             day: lines.first().map(|line| line.day().to_owned()).unwrap_or_default(),
-            told_at: moment(Timestamp::now()),
+            rendered_at: datetime(Timestamp::now()),
         }
     }
 
-    /// Adds requests with the same error.
-    pub fn set_same_error(&mut self, found: Option<(Alike, String)>) {
-        self.same_error = found.map(|(alike, message)| SameError::of(alike, message));
+    /// Adds other requests with the same error.
+    pub fn set_same_error(&mut self, found: Option<(SameErrorRequests, String)>) {
+        self.same_error = found.map(|(requests, message)| SameError::new(requests, message));
     }
 }
 
 impl SameError {
-    fn of(alike: Alike, message: String) -> Self {
-        let shown = alike.requests.len();
-        let found = match alike.found {
+    fn new(others: SameErrorRequests, message: String) -> Self {
+        let shown = others.requests.len();
+        let found = match others.found {
             0 => "No other request with this error".to_owned(),
             found if found > shown => {
                 format!("Newest {shown} of {} other requests with this error", count(found as u64))
             }
             found => format!("{} with this error", counted(found as u64, "other request", "other requests")),
         };
-        let newest = || format!("the newest {} lines", count(alike.looked_at as u64));
-        let looked_at = if alike.is_cut { newest() } else { "all lines".to_owned() };
+        let newest = || format!("the newest {} lines", count(others.checked as u64));
+        let checked = if others.is_cut { newest() } else { "all lines".to_owned() };
         let request = |(id, time): (String, Option<Timestamp>)| {
-            (id.clone(), page_path(&id), time.map(moment).unwrap_or_default())
+            (id.clone(), request_page(&id), time.map(datetime).unwrap_or_default())
         };
         Self {
             message,
-            requests: alike.requests.into_iter().map(request).collect(),
-            words: format!("{found}, among {looked_at} of this service and level that contain its words."),
-            search: alike.search,
+            requests: others.requests.into_iter().map(request).collect(),
+            summary: format!("{found}, among {checked} of this service and level that contain its words."),
+            search: others.search,
         }
     }
 }
 
-/// The address of a part of a story, with another beside it; without a cursor of its begin.
-fn part_of(path: &str, cursor: Option<Cursor>, with: Option<&str>) -> String {
+/// The URL of a page of a request, compared with another.
+fn href(path: &str, cursor: Option<Cursor>, compare: Option<&str>) -> String {
     let cursor = cursor.map(|cursor| format!("cursor={cursor}"));
-    let with = with.map(|with| format!("with={}", encode(with)));
-    let parts: Vec<_> = cursor.into_iter().chain(with).collect();
+    let compare = compare.map(|compare| format!("compare={}", encode(compare)));
+    let parts: Vec<_> = cursor.into_iter().chain(compare).collect();
     if parts.is_empty() { path.to_owned() } else { format!("{path}?{}", parts.join("&")) }
 }
 
-/// Out of the usual: the step's time range in microseconds, where there is one.
-fn slow_range(found: &Found<'_>, place: usize) -> Option<(i64, i64)> {
-    found.recent.steps.exceeded(found.steps, place)?;
-    let step = &found.steps[place];
+/// The time range of a slow step, in microseconds.
+fn slow_range(findings: &Findings<'_>, index: usize) -> Option<(i64, i64)> {
+    findings.similar.steps.exceeded(findings.steps, index)?;
+    let step = &findings.steps[index];
     let (at, gap) = (step.at_us?, step.gap_us?);
     Some((at.saturating_sub(gap), at))
 }
 
-fn life(found: &Found<'_>) -> String {
-    let length = found.steps.iter().filter_map(|step| step.at_us).chain(found.head.length_us()).max().unwrap_or(0);
-    let marks: Vec<_> = (0..found.lines.len())
-        .filter_map(|place| {
-            let (line, at_us) = (&found.lines[place], found.steps[place].at_us?);
-            let title = format!(
-                "{} at {}: {}",
-                line.level_name(),
-                span(at_us),
-                line.message.chars().take(80).collect::<String>()
-            );
-            Some(Mark { at_us, level: line.level, area: Area { href: format!("#{}", anchor(place)), title } })
+fn timeline(findings: &Findings<'_>) -> String {
+    let ends = findings.steps.iter().filter_map(|step| step.at_us).chain(findings.summary.length_us());
+    let length = ends.max().unwrap_or(0);
+    let marks: Vec<_> = (0..findings.lines.len())
+        .filter_map(|index| {
+            let (line, at_us) = (&findings.lines[index], findings.steps[index].at_us?);
+            let message: String = line.message.chars().take(80).collect();
+            let title = format!("{} at {}: {message}", line.level_name(), span(at_us));
+            Some(Mark { at_us, level: line.level, area: Area { href: format!("#{}", anchor(index)), title } })
         })
         .collect();
-    let slow: Vec<_> = (0..found.lines.len()).filter_map(|place| slow_range(found, place)).collect();
-    chart::life(&format!("Timeline of the request, {}", span(length)), length, &marks, &slow)
+    let slow: Vec<_> = (0..findings.lines.len()).filter_map(|index| slow_range(findings, index)).collect();
+    chart::timeline(&format!("Timeline of the request, {}", span(length)), length, &marks, &slow)
 }
 
-/// The time since the line before, where it is known.
-pub(super) fn gap(step: &Step) -> String {
-    step.gap_us.map(|gap| if gap < 0 { span(gap) } else { format!("+{}", span(gap)) }).unwrap_or_default()
+fn anchor(index: usize) -> String {
+    format!("line-{}", index + 1)
 }
 
-fn anchor(place: usize) -> String {
-    format!("line-{}", place + 1)
-}
-
-fn shown(found: &Found<'_>) -> Vec<ShownLine> {
-    let shown = |(place, line): (usize, &Line)| {
-        let slow = found.recent.steps.exceeded(found.steps, place).map(|usual| {
-            let samples = counted(usual.samples as u64, "request", "requests");
-            format!("usually {}, p95 {}, from {samples}", span(usual.p50_us), span(usual.p95_us))
+fn story_lines(findings: &Findings<'_>) -> Vec<StoryLine> {
+    let story_line = |(index, line): (usize, &Line)| {
+        let slow = findings.similar.steps.exceeded(findings.steps, index).map(|baseline| {
+            let samples = counted(baseline.samples as u64, "request", "requests");
+            format!("usually {}, p95 {}, from {samples}", span(baseline.p50_us), span(baseline.p95_us))
         });
-        ShownLine {
-            anchor: anchor(place),
-            gap: gap(&found.steps[place]),
+        StoryLine {
+            anchor: anchor(index),
+            gap: gap(findings.steps[index].gap_us),
             slow,
             around: line.surroundings(),
             line: line.clone(),
         }
     };
-    found.lines.iter().enumerate().map(shown).collect()
+    findings.lines.iter().enumerate().map(story_line).collect()
 }

@@ -1,37 +1,36 @@
-//! What holds of a request as a whole, also where only a part of its lines is at hand.
+//! Facts about a whole request, also if only a part of its lines is shown.
 
 use store::{Level, Timestamp};
 
 use crate::line::{Access, Line};
-use crate::page::story::gather::end;
-use crate::page::text::{moment, span};
+use crate::page::text::{datetime, span};
 use crate::story::steps;
 
-/// A request as a whole.
+/// A whole request.
 #[derive(Clone, Debug, Default)]
-pub struct Head {
-    /// How many lines it has.
+pub struct Summary {
+    /// The number of its lines.
     pub lines: u64,
     /// Its access lines.
-    pub ends: Vec<Line>,
-    /// When it began, in microseconds since 1970.
-    pub began: Option<i64>,
-    /// Its first time and its last.
+    pub access_lines: Vec<Line>,
+    /// Its start, in microseconds since 1970.
+    pub started: Option<i64>,
+    /// Times of its first and last line.
     pub times: Option<(Timestamp, Timestamp)>,
-    /// The gravest level of its lines.
-    pub worst: Option<Level>,
-    /// The first of its errors.
+    /// The highest level of its lines.
+    pub highest: Option<Level>,
+    /// The first of its error lines.
     pub error: Option<Line>,
-    /// Who wrote them.
+    /// The services that wrote them.
     pub services: Vec<String>,
-    /// Of which projects.
+    /// Their projects.
     pub projects: Vec<String>,
 }
 
-impl Head {
-    /// Of all of a request's lines.
+impl Summary {
+    /// The summary of all lines of a request.
     #[must_use]
-    pub fn of(lines: &[Line]) -> Self {
+    pub fn from_lines(lines: &[Line]) -> Self {
         let distinct = |values: &mut dyn Iterator<Item = &str>| {
             let values: std::collections::BTreeSet<_> = values.map(str::to_owned).collect();
             values.into_iter().collect()
@@ -39,29 +38,36 @@ impl Head {
         let times = || lines.iter().filter_map(|line| line.time);
         Self {
             lines: lines.len() as u64,
-            ends: lines.iter().filter(|line| line.access.is_some()).cloned().collect(),
-            began: steps::began(lines),
+            access_lines: lines.iter().filter(|line| line.access.is_some()).cloned().collect(),
+            started: steps::started(lines),
             times: times().min().zip(times().max()),
-            worst: lines.iter().filter_map(|line| line.level).max(),
+            highest: lines.iter().filter_map(|line| line.level).max(),
             error: lines.iter().find(|line| line.level == Some(Level::Error)).cloned(),
             services: distinct(&mut lines.iter().map(|line| line.service.as_str())),
             projects: distinct(&mut lines.iter().filter_map(|line| line.project_id.as_deref())),
         }
     }
 
-    /// From its begin to its last line that is known, in microseconds.
+    /// The access line that tells how the request ended. Of several, it is that of the outermost service, which took longest.
     #[must_use]
-    pub fn length_us(&self) -> Option<i64> {
-        self.times.zip(self.began).map(|((_, last), began)| last.unix_micros().saturating_sub(began))
+    pub fn end(&self) -> Option<(&Line, &Access)> {
+        let ends = self.access_lines.iter().filter_map(|line| Some((line, line.access.as_ref()?)));
+        ends.max_by_key(|(_, access)| access.took_us())
     }
 
-    /// A name and what it is, for a list.
+    /// Microseconds from its start to its last line.
+    #[must_use]
+    pub fn length_us(&self) -> Option<i64> {
+        self.times.zip(self.started).map(|((_, last), started)| last.unix_micros().saturating_sub(started))
+    }
+
+    /// Names and values for a list.
     #[must_use]
     pub fn facts(&self, is_slow: bool) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
-        if let Some((_, access)) = end(&self.ends) {
+        if let Some((_, access)) = self.end() {
             let slow = if is_slow { ", slower than usual" } else { "" };
-            facts.push(("Duration", format!("{}{slow}", took(access))));
+            facts.push(("Duration", format!("{}{slow}", duration(access))));
             facts.push(("Outcome", outcome(&access.outcome)));
         } else {
             facts.push(("Outcome", "no access line: still running, or the line is missing".to_owned()));
@@ -70,15 +76,15 @@ impl Head {
             facts.push(("Project", self.projects.join(", ")));
         }
         facts.push((if self.services.len() == 1 { "Service" } else { "Services" }, self.services.join(", ")));
-        facts.push(("Highest level", self.worst.map_or("none", Level::as_str).to_owned()));
-        if let Some(began) = self.began {
-            facts.push(("Started", format!("{} UTC", moment(Timestamp::from_unix_micros(began)))));
+        facts.push(("Highest level", self.highest.map_or("none", Level::as_str).to_owned()));
+        if let Some(started) = self.started {
+            facts.push(("Started", format!("{} UTC", datetime(Timestamp::from_unix_micros(started)))));
         }
         facts
     }
 }
 
-/// The outcome of an access line, in words; one that the library does not write is shown unchanged.
+/// The outcome of an access line as text; one that the library does not write is shown unchanged.
 fn outcome(name: &str) -> String {
     match name {
         "answered" => "Response sent".to_owned(),
@@ -91,9 +97,9 @@ fn outcome(name: &str) -> String {
     }
 }
 
-/// How long a request took, in words.
+/// The duration of a request as text.
 #[must_use]
-pub fn took(access: &Access) -> String {
+pub fn duration(access: &Access) -> String {
     match (access.took_us(), access.duration_ms) {
         (Some(us), _) => span(us),
         (None, None) => "unknown".to_owned(),

@@ -1,5 +1,5 @@
-//! The name under which a request reached the service. Its `Host` says what whoever sent it likes: it is believed only where
-//! it can't be a name of another's making.
+//! The host names of this service. A client can send any `Host`, so it is trusted only if no one else can control that
+//! name.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -7,22 +7,22 @@ use std::str::FromStr;
 use actix_web::http::header::{HOST, HeaderMap, HeaderName};
 use url::{Host, Url};
 
-/// What a proxy in front says of the connection that it took.
+/// The protocol with which a proxy was reached.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The names that this service answers to: any address, `localhost` and names below it, and those of `ALLOWED_HOSTS` and
-/// `PUBLIC_URL`. A name without a dot is not enough: some top-level domains have an address of their own.
+/// The host names of this service: any IP address, `localhost` and its subdomains, and those of `ALLOWED_HOSTS` and
+/// `PUBLIC_URL`. Names without a dot are not included, since some top-level domains have an address.
 #[derive(Clone, Debug, Default)]
-pub struct OwnNames(BTreeSet<String>);
+pub struct HostNames(BTreeSet<String>);
 
-/// What is not a host name.
+/// An invalid host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a host name; expected comma-separated names without scheme and port, such as logs.example.com,backend"
 )]
 pub struct ParseNamesError(String);
 
-impl FromStr for OwnNames {
+impl FromStr for HostNames {
     type Err = ParseNamesError;
 
     fn from_str(text: &str) -> Result<Self, ParseNamesError> {
@@ -34,24 +34,23 @@ impl FromStr for OwnNames {
     }
 }
 
-impl OwnNames {
-    /// With the host of an address, if it has one.
+impl HostNames {
+    /// With the host of a URL, if it has one.
     #[must_use]
     pub fn with_host_of(mut self, url: Option<&Url>) -> Self {
         self.0.extend(url.and_then(Url::host_str).and_then(domain));
         self
     }
 
-    /// Whether a request was sent under one of these names. Else a page elsewhere could let its own name lead here, and
-    /// read with its visitor's browser whatever the service shows to everyone on this machine. A browser always sends a
-    /// `Host`; a request without one is from none.
+    /// Whether a request was sent to one of these names. Otherwise another site could point its own name to this
+    /// service, and read it with the browser of a visitor (DNS rebinding). Browsers always send a `Host`; a request
+    /// without one is not from a browser.
     #[must_use]
     pub fn include(&self, headers: &HeaderMap) -> bool {
         !headers.contains_key(HOST) || self.origin(headers).is_some()
     }
 
-    /// The origin that such a request was sent to, such as `http://127.0.0.1:8000`, put together again from what was read
-    /// of it.
+    /// The origin that a request was sent to, such as `http://127.0.0.1:8000`, rebuilt from the parsed header.
     #[must_use]
     pub fn origin(&self, headers: &HeaderMap) -> Option<String> {
         let mut hosts = headers.get_all(HOST);
@@ -72,7 +71,7 @@ impl OwnNames {
     }
 }
 
-/// A host name in the form that names are compared in; none for what is no name, or an address.
+/// A normalized host name; none for an invalid name or an IP address.
 fn domain(name: &str) -> Option<String> {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     match Url::parse(&format!("http://{name}")).ok().filter(|_| is_plain)?.host()? {
@@ -81,7 +80,7 @@ fn domain(name: &str) -> Option<String> {
     }
 }
 
-/// Whether a proxy in front says that it was reached by TLS.
+/// Whether a proxy was reached by TLS.
 #[must_use]
 pub fn came_by_tls(headers: &HeaderMap) -> bool {
     headers.get(&FORWARDED_PROTO).is_some_and(|proto| proto == "https")
@@ -100,8 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn names_of_others_are_told_from_ones_own() {
-        let own: OwnNames = "backend, Logs.Example.COM.".parse().unwrap();
+    fn own_names_are_distinguished_from_others() {
+        let own: HostNames = "backend, Logs.Example.COM.".parse().unwrap();
         let own = own.with_host_of(Url::parse("https://public.example/base/").ok().as_ref());
         for (host, origin) in [
             ("127.0.0.1:8000", Some("http://127.0.0.1:8000")),
@@ -136,22 +135,22 @@ mod tests {
         let mut twice = headers("localhost");
         twice.append(HOST, HeaderValue::from_static("evil.example"));
         assert!(!own.include(&twice));
-        assert!(!OwnNames::default().include(&headers("backend:8000")), "no name is configured");
+        assert!(!HostNames::default().include(&headers("backend:8000")), "no name is configured");
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn invalid_names_are_rejected() {
         for wrong in ["http://backend", "backend:8000", "*", "a b", "10.0.0.1", "[::1]", "a/b"] {
-            assert!(wrong.parse::<OwnNames>().is_err(), "{wrong}");
+            assert!(wrong.parse::<HostNames>().is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn a_proxy_says_that_it_was_reached_by_tls() {
+    fn x_forwarded_proto_sets_the_scheme() {
         let mut headers = headers("logs.localhost");
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
-        assert_eq!(OwnNames::default().origin(&headers).as_deref(), Some("https://logs.localhost"));
+        assert_eq!(HostNames::default().origin(&headers).as_deref(), Some("https://logs.localhost"));
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("javascript"));
-        assert_eq!(OwnNames::default().origin(&headers).as_deref(), Some("http://logs.localhost"));
+        assert_eq!(HostNames::default().origin(&headers).as_deref(), Some("http://logs.localhost"));
     }
 }

@@ -1,6 +1,6 @@
-//! Whether lines are missing between those of a request: within each source, stored lines stand end to end by their offset
-//! and length, from right before its first line to right after its last, or something is not there. It proves the way from
-//! the source to the store; what a service never wrote, or what was lost before it reached a file, is seen by nobody here.
+//! Whether lines of a request are missing. Within each source, stored lines must be contiguous by offset and length, from the
+//! line before the request's first line to the line after its last. This checks the path from the source to the store; lines
+//! that a service never wrote, or that were lost before they reached a file, can't be detected.
 
 use std::ops::Range;
 
@@ -9,21 +9,21 @@ use store::coverage::DISTINCT_UP_TO;
 
 use crate::dead_letters::Letter;
 
-/// Where the lines of a request stand in one source.
+/// The range of a request's lines in one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Offsets from its first line's first byte to its last line's end.
+    /// From the start of its first line to the end of its last.
     pub offsets: Range<u64>,
-    /// How many lines of the request are within.
+    /// The number of the request's lines in it.
     pub lines: usize,
-    /// Whether each of them told its length.
+    /// Whether each of them records its length.
     pub has_lengths: bool,
 }
 
 impl Window {
-    /// Of a source's lines by offset and length; none without lines.
+    /// The window of lines given by offset and length; none without lines.
     #[must_use]
-    pub fn of(places: &[(u64, u64)]) -> Option<Self> {
+    pub fn new(places: &[(u64, u64)]) -> Option<Self> {
         let start = places.iter().map(|(offset, _)| *offset).min()?;
         let end = places.iter().map(|(offset, length)| offset.saturating_add(*length)).max()?;
         let has_lengths = places.iter().all(|(_, length)| *length > 0);
@@ -31,36 +31,36 @@ impl Window {
     }
 }
 
-/// Where a gap is.
+/// The position of a gap relative to a request's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Between the request's first line in the source and its last.
+    /// Between the first line and the last.
     Within,
-    /// Right before its first line.
+    /// Directly before the first line.
     Before,
-    /// Right after its last line.
+    /// Directly after the last line.
     After,
 }
 
-/// Bytes of a source that no stored line has.
+/// Bytes of a source that no stored line covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// From the end of the line before to the begin of the line after.
+    /// From the end of the line before it to the start of the line after it.
     pub offsets: Range<u64>,
-    /// Where that is.
+    /// Its position.
     pub side: Side,
-    /// The lines of it that the shipper keeps as dead letters, as far as they are known, in order and beside each other.
+    /// Known dead letters within it, in order and without overlap.
     pub letters: Vec<Letter>,
 }
 
 impl Gap {
-    /// One of which nothing is known yet.
+    /// A gap without known dead letters.
     #[must_use]
     pub fn at(offsets: Range<u64>, side: Side) -> Self {
         Self { offsets, side, letters: Vec::new() }
     }
 
-    /// Takes the letters that lie within.
+    /// Adds the dead letters that lie within it.
     pub fn explain(&mut self, letters: &[Letter]) {
         let mut reached = self.offsets.start;
         for letter in letters {
@@ -71,7 +71,7 @@ impl Gap {
         }
     }
 
-    /// Bytes of it that are in no dead letter either.
+    /// Bytes of it that no dead letter covers.
     #[must_use]
     pub fn missing_bytes(&self) -> u64 {
         let length = |offsets: &Range<u64>| offsets.end - offsets.start;
@@ -79,19 +79,19 @@ impl Gap {
     }
 }
 
-/// What is found of one source.
+/// The result for one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every byte of the window is in a stored line.
+    /// Stored lines cover every byte of the window.
     Complete,
-    /// These are not.
+    /// Some bytes are not covered.
     Gaps(Vec<Gap>),
-    /// It can't be told, and why.
+    /// It can't be determined, and why.
     Unknown(&'static str),
 }
 
 impl Verdict {
-    /// The gaps that were found.
+    /// Its gaps.
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {
         match self {
@@ -100,7 +100,7 @@ impl Verdict {
         }
     }
 
-    /// Takes further gaps, of what is not unknown.
+    /// Adds gaps, unless it is unknown.
     pub fn add(&mut self, mut more: Vec<Gap>) {
         match self {
             Self::Gaps(gaps) => {
@@ -112,7 +112,7 @@ impl Verdict {
         }
     }
 
-    /// Takes the letters that lie in its gaps.
+    /// Adds the dead letters that lie in its gaps.
     pub fn explain(&mut self, letters: &[Letter]) {
         if let Self::Gaps(gaps) = self {
             gaps.iter_mut().for_each(|gap| gap.explain(letters));
@@ -120,9 +120,9 @@ impl Verdict {
     }
 }
 
-/// Judges a range by the places (offset and length) of all lines that the store has of it, in order of offset.
+/// Checks a range, given offset and length of all stored lines in it, by offset.
 #[must_use]
-pub fn judge(offsets: &Range<u64>, stored: &[(u64, u64)]) -> Verdict {
+pub fn check(offsets: &Range<u64>, stored: &[(u64, u64)]) -> Verdict {
     let mut gaps = Vec::new();
     let mut reached = offsets.start;
     for (offset, length) in stored {
@@ -137,8 +137,8 @@ pub fn judge(offsets: &Range<u64>, stored: &[(u64, u64)]) -> Verdict {
     if gaps.is_empty() { Verdict::Complete } else { Verdict::Gaps(gaps) }
 }
 
-/// The parts of a range, which begins and ends with a line, of which sums do not tell that each line is there once. The sums
-/// are of steps in order: from the first line of one to the first line of the next it is as far as its lines are long.
+/// The parts of a range for which sums don't prove that each line is stored once; these have to be checked line by line. The
+/// range starts and ends with a line. Each step's lines must add up to the distance from its first line to the next step's.
 #[must_use]
 pub fn doubtful(steps: &[Coverage], offsets: &Range<u64>) -> Vec<Range<u64>> {
     let firsts: Vec<_> = steps.iter().map(|step| step.first.unwrap_or(offsets.start)).collect();
@@ -157,13 +157,13 @@ pub fn doubtful(steps: &[Coverage], offsets: &Range<u64>) -> Vec<Range<u64>> {
     parts
 }
 
-/// What is missing right before a range and right after it, by the place (offset and length) of the last line before it and the
-/// offset of the first one after it.
+/// The gaps directly before and after a range, given offset and length of the last line before it and the offset of the first
+/// line after it.
 #[must_use]
-pub fn beside(offsets: &Range<u64>, before: Option<(u64, u64)>, after: Option<u64>) -> Vec<Gap> {
+pub fn adjacent_gaps(offsets: &Range<u64>, before: Option<(u64, u64)>, after: Option<u64>) -> Vec<Gap> {
     let reached = match before {
         None => 0,
-        // It does not tell how long it is.
+        // Its length is unknown.
         Some((_, 0)) => offsets.start,
         Some((offset, length)) => offset.saturating_add(length),
     };
@@ -172,7 +172,7 @@ pub fn beside(offsets: &Range<u64>, before: Option<(u64, u64)>, after: Option<u6
     before.into_iter().chain(after).collect()
 }
 
-/// The dead letters that stand end to end from where the last stored line of a source ends.
+/// The dead letters that directly follow the last stored line of a source.
 #[must_use]
 pub fn letters_after(end: u64, letters: &[Letter]) -> Option<Gap> {
     let mut gap = Gap::at(end..end, Side::After);
@@ -185,7 +185,7 @@ pub fn letters_after(end: u64, letters: &[Letter]) -> Option<Gap> {
     (!gap.letters.is_empty()).then_some(gap)
 }
 
-/// What holds for all sources: a gap in one is a gap, and nothing is complete of which a part is unknown.
+/// The result for all sources: a gap in one is a gap, and a request with an unknown source is not complete.
 #[must_use]
 pub fn overall<'v>(verdicts: impl IntoIterator<Item = &'v Verdict>) -> Verdict {
     let mut gaps = Vec::new();
@@ -212,25 +212,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_end_to_end_are_complete_and_a_missing_one_is_named() {
-        let window = Window::of(&[(100, 10), (150, 20)]).unwrap();
+    fn contiguous_lines_are_complete_and_a_missing_one_is_a_gap() {
+        let window = Window::new(&[(100, 10), (150, 20)]).unwrap();
         assert_eq!(window.offsets, 100..170);
         let all = [(100, 10), (110, 40), (150, 20)];
-        let judge = |stored: &[(u64, u64)]| judge(&window.offsets, stored);
-        assert_eq!(judge(&all), Verdict::Complete);
+        let check = |stored: &[(u64, u64)]| check(&window.offsets, stored);
+        assert_eq!(check(&all), Verdict::Complete);
         let gap = |offsets| Verdict::Gaps(vec![Gap::at(offsets, Side::Within)]);
-        assert_eq!(judge(&[all[0], all[2]]), gap(110..150));
-        assert_eq!(judge(&all[1..]), gap(100..110));
-        assert_eq!(judge(&all[..2]), gap(150..170));
+        assert_eq!(check(&[all[0], all[2]]), gap(110..150));
+        assert_eq!(check(&all[1..]), gap(100..110));
+        assert_eq!(check(&all[..2]), gap(150..170));
     }
 
     #[test]
-    fn a_line_missing_beside_the_window_is_named_and_where_nothing_is_nothing_is_said() {
-        let before = |before| beside(&(100..170), before, None);
+    fn a_missing_neighbour_is_a_gap_and_an_absent_one_is_not() {
+        let before = |before| adjacent_gaps(&(100..170), before, None);
         assert_eq!((before(Some((60, 40))), before(Some((60, 0)))), (vec![], vec![]));
         assert_eq!(before(Some((60, 30))), [Gap::at(90..100, Side::Before)]);
         assert_eq!(before(None), [Gap::at(0..100, Side::Before)]);
-        let after = |after| beside(&(0..170), None, after);
+        let after = |after| adjacent_gaps(&(0..170), None, after);
         assert_eq!((after(None), after(Some(170))), (vec![], vec![]));
         assert_eq!(after(Some(200)), [Gap::at(170..200, Side::After)]);
 
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_tell_where_lines_have_to_be_looked_at() {
+    fn sums_tell_which_lines_to_check() {
         let step = |first, lines, bytes| Coverage { lines, bytes, distinct: lines, first: Some(first), last_end: None };
         let parts = |steps: &[Coverage]| {
             let parts = doubtful(steps, &(100..200));
@@ -276,12 +276,12 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_told_is_not_called_complete() {
-        assert!(!Window::of(&[(0, 0)]).unwrap().has_lengths);
+    fn an_unknown_source_is_not_complete() {
+        assert!(!Window::new(&[(0, 0)]).unwrap().has_lengths);
         assert!(matches!(overall([]), Verdict::Unknown(_)));
         assert!(matches!(overall([&Verdict::Complete, &Verdict::Unknown("x")]), Verdict::Unknown("x")));
         let gap = Verdict::Gaps(vec![Gap::at(1..2, Side::Within)]);
         assert_eq!(overall([&gap, &Verdict::Unknown("x")]), gap);
-        assert!(Window::of(&[]).is_none());
+        assert!(Window::new(&[]).is_none());
     }
 }
