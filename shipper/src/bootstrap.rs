@@ -1,5 +1,5 @@
-//! `shipper bootstrap` puts in place what the store needs, or checks it; `shipper preflight` proves that it works. Neither
-//! ships anything.
+//! `shipper bootstrap` installs what the store needs, or checks it. `shipper preflight` checks that the store would
+//! accept lines. Neither ships anything.
 
 use std::io::{self, Write};
 
@@ -8,8 +8,8 @@ use store::{BootstrapError, BootstrapMode, StoreWriter};
 
 use crate::exit::{Exit, Failure};
 
-/// Puts pipeline and template in place; `bootstrap = "check"` only looks. `"off"` is about the start of `run` and
-/// `exec`, which leave to this subcommand what it does.
+/// Installs pipeline and template; `bootstrap = "check"` only checks them. `"off"` is ignored: it applies to the start
+/// of `run` and `exec`, and leaves the work to this subcommand.
 pub(crate) async fn bootstrap(settings: &Settings) -> Result<Exit, Failure> {
     let mode = match settings.bootstrap() {
         Bootstrap::Apply | Bootstrap::Off => BootstrapMode::Apply,
@@ -20,7 +20,7 @@ pub(crate) async fn bootstrap(settings: &Settings) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Says what is proven of the store, and changes nothing. Where lines would wait it says so and ends as if refused.
+/// Prints the findings without changing anything. Fails if lines could not be delivered.
 pub(crate) async fn preflight(settings: &Settings) -> Result<Exit, Failure> {
     let report = open(settings).await?.preflight().await.map_err(|error| failure(settings, error))?;
     writeln!(io::stdout().lock(), "{}: {report}", settings.to()).map_err(anyhow::Error::from)?;
@@ -36,7 +36,7 @@ fn failure(settings: &Settings, error: BootstrapError) -> Failure {
     match error {
         BootstrapError::Refused(cause) => Failure::new(Exit::Store, format!("{}: {cause}", settings.to())),
         BootstrapError::Unavailable(cause) => {
-            let message = format!("{} does not answer: {cause}; start it, or correct --to", settings.to());
+            let message = format!("{} does not respond: {cause}; start it, or correct --to", settings.to());
             Failure::new(Exit::StoreUnreachable, message)
         }
     }

@@ -1,4 +1,4 @@
-//! The command line: its subcommands and their help, and what of it and of the environment becomes [`Settings`].
+//! The command line: subcommands, their help, and how flags and variables become [`Settings`].
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -13,38 +13,38 @@ use shipper::disk::RealDisk;
 use crate::commands::args::{DeadLettersAction, SpoolAction, VerifyArgs};
 use crate::exit::Exit;
 
-/// Between patterns where they are given in a variable.
+/// Separates the values of a list in a variable.
 const LIST_SEPARATOR: char = ',';
 
 const EXAMPLES: &str = "\
 Run a service and ship its standard output into an embedded store:
   shipper exec --to sqlite:data/logs.db -- target/release/my-service --port 8000
 
-Into an engine, with a configuration file, and with metrics on a port of their own:
+Ship into an engine, with a configuration file and a metrics endpoint:
   shipper exec --config shipper.toml --admin-listen 127.0.0.1:9600 -- my-service
 
-Follow files; or ship what is there and end:
+Follow files, or ship what exists and exit:
   shipper run --to http://127.0.0.1:9200 --file '/var/log/app/*.log'
   shipper run --to http://127.0.0.1:9200 --file '/var/log/app/*.log' --until-idle
 
-Get lines back out of an embedded store:
+Export lines of an embedded store:
   shipper export sqlite:data/logs.db --query 'level:error' > errors.ndjson
 
-Put pipeline and template in place with other rights than those that ship:
+Install pipeline and template with other credentials than those for shipping:
   shipper bootstrap --to https://es.example:9200 --user admin --password-file admin.secret
 
-Prove that every line is there; look at what was refused, and send it again once its cause is mended:
+Verify that every line is stored; list rejected lines, and send them again once the cause is fixed:
   shipper verify --config shipper.toml
   shipper dead-letters list --state-dir shipper-state
   shipper dead-letters replay --all --config shipper.toml";
 
-/// Ships logs, losing and doubling nothing.
+/// Ships logs to a store, without losing or duplicating lines.
 ///
-/// What a service writes is first appended to a spool on disk and then sent in batches to Elasticsearch, OpenSearch or
-/// an embedded SQLite store, until each line is stored once, or kept aside with the reason why it can't be.
+/// Output of a service is appended to a spool on disk first, then sent in batches to Elasticsearch, OpenSearch or an
+/// embedded SQLite store. Each line is stored exactly once, or kept as a dead letter with the reason.
 ///
-/// Every option can also be a variable SHIPPER_… or a key in the file that --config names. An option goes before a
-/// variable, a variable before the file.
+/// Every option can also be set by a variable SHIPPER_… or by a key in the file given with --config. Options take
+/// precedence over variables, variables over the file.
 #[derive(Debug, Parser)]
 #[command(name = "shipper", version, subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -52,106 +52,108 @@ pub(crate) struct Cli {
     pub(crate) action: Action,
 }
 
-/// What to do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
     /// Run a command and ship its standard output
     ///
-    /// The command runs in a process group of its own; SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are
-    /// passed on to it. When it has ended, what is left is shipped for shutdown_timeout_ms; what is not shipped by then
-    /// waits in the state directory for the next start. A SIGINT or SIGTERM at that time, if it is not the first, ends
-    /// the wait. The exit code is always the command's own, or 128 and the number of the signal that ended it. The
-    /// command ends with the shipper, even when the shipper is killed.
+    /// The command runs in its own process group; SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are forwarded
+    /// to it. After it has ended, pending lines are shipped for up to shutdown_timeout_ms; the rest stays in the state
+    /// directory for the next start. A second SIGINT or SIGTERM ends the wait. The exit code is always the command's
+    /// own, or 128 plus the number of the signal that ended it. The command is terminated if the shipper is killed.
     ///
     /// Run the service in the foreground. If the command ends while a process that it started still holds its standard
     /// output open, such as a daemon or a background job, the shipper warns and ships that output for two more seconds.
-    /// Then it ends, and the process gets SIGPIPE at its next write. With --wait-for-eof the shipper goes on until the
-    /// last such process has closed the output. It passes signals on to these processes, and ends them when it is killed,
-    /// even if they left the command's process group. After a SIGINT or SIGTERM they have shutdown_timeout_ms to close
-    /// the output; a second one ends the wait. The exit code stays the command's own, however these processes end. A
-    /// process that closes or redirects its output isn't waited for: no line of it can be shipped.
+    /// Then it exits, and the process gets SIGPIPE at its next write. With --wait-for-eof the shipper continues until
+    /// the last such process has closed the output. It forwards signals to these processes and terminates them when it
+    /// is killed, even if they left the command's process group. After a SIGINT or SIGTERM they have
+    /// shutdown_timeout_ms to close the output; a second signal ends the wait. The exit code is still the command's
+    /// own, however these processes end. The shipper does not wait for a process that closes or redirects its output,
+    /// since it can't ship its lines.
     Exec(ExecArgs),
-    /// Ship standard input, or files
+    /// Ship standard input or files
     ///
-    /// Ends with the input, or with SIGINT or SIGTERM: then reads no more, ships what is left for shutdown_timeout_ms
-    /// and keeps the rest for the next start. A second signal ends it at once, losing nothing.
+    /// Ends at the end of the input, or at SIGINT or SIGTERM: it stops reading, ships pending lines for up to
+    /// shutdown_timeout_ms and keeps the rest for the next start. A second signal ends it at once, without losing
+    /// lines.
     Run(CommonArgs),
-    /// Put in place what the store needs, or check it
+    /// Install what the store needs, or check it
     ///
-    /// Puts the ingest pipeline and the index template in place, never over newer or foreign ones; with
-    /// --bootstrap check changes nothing and says what is missing.
+    /// Installs the ingest pipeline and the index template, but never overwrites newer or foreign ones. With
+    /// --bootstrap check it changes nothing and reports what is missing.
     Bootstrap(CommonArgs),
-    /// Prove, without writing anything, that lines would come to rest as they should
+    /// Check that the store would accept lines, without writing
     ///
-    /// Asks the store whether pipeline and template are this program's and in force, what the pipeline makes of a sample
-    /// line of each known shape, and what the credentials may do. What is wrong is one message and a refusal; what the
-    /// store does not tell, or the credentials may not ask, is reported as unproven. run and exec do the same at their
-    /// start, unless --bootstrap is off; with credentials that are refused they start all the same, and lines wait.
+    /// Checks that pipeline and template are installed, in force and those of this version, what the pipeline does with
+    /// a sample line of each known shape, and what the credentials allow. A fault is reported in one message and
+    /// refused; what the store does not report, or the credentials may not read, is reported as unproven. run and exec
+    /// do the same at startup unless --bootstrap is off; if the credentials are refused they start anyway, and lines
+    /// stay pending.
     Preflight(CommonArgs),
-    /// Check the configuration and print it as it is in effect, without secrets
+    /// Check the configuration and print the effective one, without secrets
     CheckConfig(CommonArgs),
     /// Write the lines of an embedded store to standard output
     ///
-    /// One JSON object a line, in the order in which they came, and as they came: without the origin that the shipper
-    /// added. Lines that were no records when they came are written as the records that they were made.
+    /// Writes one JSON object per line, in order of arrival and as received: without the origin that the shipper adds.
+    /// Lines that were not records are written as the records that wrap them.
     Export(ExportArgs),
-    /// Prove that the store holds every line that was taken, once
+    /// Verify that the store holds every accepted line exactly once
     ///
-    /// First by sums, which need no source: the lengths of the lines that rest in the store and among the dead letters
-    /// must fill each source up to its checkpoint, end to end. Then, of segments and files that are still there, by
-    /// asking for every line. Also beside a shipper at work. Exits 1 if anything is missing or there twice. Takes the
-    /// options that the shipper runs with: files of another --format have other lines.
+    /// Verifies by sums first, which needs no source: the lengths of the lines in the store and in the dead letters
+    /// must cover each source up to its checkpoint without a gap. Then it looks up every line of the segments and files
+    /// that still exist. It can run next to a running shipper. Exits with 1 if a line is missing or stored twice. Give
+    /// it the options of the shipper: with another --format, files have different lines.
     Verify(VerifyArgs),
-    /// Look at the lines that no store took, send them again or give them up
+    /// List, replay or discard lines that the store rejected
     #[command(subcommand)]
     DeadLetters(DeadLettersAction),
-    /// Look at what lies in the state directory, and set aside what is torn
+    /// Check the state directory, and move damaged parts to quarantine
     #[command(subcommand)]
     Spool(SpoolAction),
-    /// Print a shell's completions
+    /// Print shell completions
     Completions {
-        /// The shell
+        /// Shell to print completions for
         shell: Shell,
     },
-    /// Print the manual page
+    /// Print the man page
     Man,
 }
 
-/// What `exec` takes.
+/// Arguments of `exec`.
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 
-    /// The command and its arguments
+    /// Command to run, with its arguments
     #[arg(last = true, required = true, num_args = 1.., value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }
 
-/// What `export` takes.
+/// Arguments of `export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// The store: sqlite:PATH
+    /// Store to read, sqlite:PATH
     #[arg(value_name = "STORE")]
     pub(crate) store: String,
-    /// Only lines at this time or later, such as 2026-11-23T18:00:00Z
+    /// Only lines at or after this time, such as 2026-11-23T18:00:00Z
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
     /// Only lines before this time
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
-    /// Only lines that this query finds, such as 'level:error project:p-1'
+    /// Only lines that match this query, such as 'level:error project:p-1'
     #[arg(long, value_name = "QUERY")]
     pub(crate) query: Option<String>,
-    /// Leave in what the shipper added: where each line came from
+    /// Keep the origin that the shipper added to each line
     #[arg(long)]
     pub(crate) with_origin: bool,
 }
 
-/// What all that ship take.
+/// Arguments of all subcommands that ship.
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
-    /// Configuration file, TOML
+    /// Configuration file (TOML)
     #[arg(long, env = "SHIPPER_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -160,7 +162,8 @@ pub(crate) struct CommonArgs {
 }
 
 impl Cli {
-    /// Reads command line and environment. Ends the program, as programs do, where it asks for help or can't be read.
+    /// Reads the command line and the environment. Exits, as clap does, if help is requested or the command line is
+    /// invalid.
     pub(crate) fn read() -> Result<Self, ConfigError> {
         let mut matches = command().get_matches();
         let mut cli = Self::from_arg_matches_mut(&mut matches.clone()).unwrap_or_else(|error| error.exit());
@@ -201,7 +204,7 @@ impl ExecArgs {
         let files = settings.files();
         let key = if files.patterns.is_empty() { "until_idle" } else { "files" };
         if files.until_idle || !files.patterns.is_empty() {
-            let message = "exec ships what its command writes to standard output; files are shipped by shipper run";
+            let message = "exec ships the standard output of its command; use shipper run for files";
             return Err(ConfigError::Value { key, message: message.to_owned() });
         }
         Ok((settings, self.command))
@@ -213,7 +216,7 @@ impl CommonArgs {
     pub(crate) fn run_settings(self) -> Result<Settings, ConfigError> {
         let settings = self.settings()?;
         if settings.wait_for_eof() {
-            let message = "run reads its input to the end in any case; this is for shipper exec";
+            let message = "run always reads its input to the end; use this with shipper exec only";
             return Err(ConfigError::Value { key: "wait_for_eof", message: message.to_owned() });
         }
         Ok(settings)
@@ -221,8 +224,7 @@ impl CommonArgs {
 }
 
 impl CommonArgs {
-    /// The settings, from options, variables, file and defaults. Files that are made from now on have the permissions that
-    /// these say.
+    /// The settings, from options, variables, file and defaults. Also sets the permissions of new files.
     pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
         self.settings_for(None)
     }
@@ -235,7 +237,7 @@ impl CommonArgs {
     }
 }
 
-/// The command line's shape, with what is only known when it runs: defaults, exit codes, examples.
+/// The command line, completed with defaults, exit codes and examples.
 pub(crate) fn command() -> Command {
     let long_help = format!("{}\n\nExamples:\n{EXAMPLES}", exit_codes());
     let command = Cli::command().after_help(exit_codes()).after_long_help(long_help);
@@ -243,16 +245,17 @@ pub(crate) fn command() -> Command {
     command.mut_subcommands(|subcommand| match subcommand.get_name() {
         "check-config" => complete(subcommand),
         "run" | "verify" => without(complete(subcommand), &["wait_for_eof"]),
-        "exec" => without(complete(subcommand), &OF_FILES),
-        "bootstrap" | "preflight" => without(without(complete(subcommand), &OF_FILES), &["wait_for_eof"]),
-        "dead-letters" => subcommand
-            .mut_subcommand("replay", |replay| without(without(with_defaults(replay), &OF_FILES), &["wait_for_eof"])),
+        "exec" => without(complete(subcommand), &FILE_OPTIONS),
+        "bootstrap" | "preflight" => without(without(complete(subcommand), &FILE_OPTIONS), &["wait_for_eof"]),
+        "dead-letters" => subcommand.mut_subcommand("replay", |replay| {
+            without(without(with_defaults(replay), &FILE_OPTIONS), &["wait_for_eof"])
+        }),
         _ => subcommand,
     })
 }
 
-/// Options that are of use to `run` only.
-const OF_FILES: [&str; 11] = [
+/// Options that only `run` uses.
+const FILE_OPTIONS: [&str; 11] = [
     "files",
     "exclude",
     "format",
@@ -266,12 +269,12 @@ const OF_FILES: [&str; 11] = [
     "scan_interval_ms",
 ];
 
-/// Hides options that are of no use to a subcommand.
+/// Hides options that a subcommand does not use.
 fn without(command: Command, options: &[&str]) -> Command {
     options.iter().fold(command, |command, name| command.mut_arg(name, |arg| arg.hide(true)))
 }
 
-/// Shows each option's default after its help.
+/// Appends each option's default to its help.
 pub(crate) fn with_defaults(command: Command) -> Command {
     let defaults = toml::Table::try_from(Options::defaults()).unwrap_or_default();
     command.mut_args(|arg| {
@@ -287,10 +290,10 @@ fn exit_codes() -> String {
     for exit in Exit::ALL {
         let _infallible = write!(text, "\n  {:>3}  {}", exit.code(), exit.meaning());
     }
-    text + "\nexec returns the command's own exit code once the command runs."
+    text + "\nOnce the command runs, exec returns the command's own exit code."
 }
 
-/// The examples, for the manual.
+/// The examples, for the man page.
 pub(crate) const fn examples_text() -> &'static str {
     EXAMPLES
 }
@@ -298,17 +301,17 @@ pub(crate) const fn examples_text() -> &'static str {
 /// The names of all variables.
 fn variables() -> Vec<String> {
     let command = Cli::command();
-    let of = |command: &Command| {
+    let names = |command: &Command| {
         command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned())).collect::<Vec<_>>()
     };
-    command.get_subcommands().flat_map(of).collect()
+    command.get_subcommands().flat_map(names).collect()
 }
 
 fn environment() -> impl Iterator<Item = String> {
     std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned())
 }
 
-/// A variable holds one text, which may be several values.
+/// Splits variables that hold several values.
 fn split_lists(matches: &ArgMatches, options: &mut Options) {
     let lists = [
         ("files", &mut options.files),

@@ -1,15 +1,15 @@
-//! Time as the stages get it: handed in by whoever runs them, never asked of a clock.
+//! The clock. The stages receive its readings and never read a clock themselves.
 
 use std::time::{Duration, Instant};
 
 use store::Timestamp;
 
-/// One reading of both clocks.
+/// A reading of both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockReading {
-    /// The calendar's time, which may jump; for what is written down.
+    /// Wall-clock time, which may jump; for timestamps.
     pub wall: Timestamp,
-    /// Time since some fixed moment, which never goes back; for intervals and deadlines.
+    /// Monotonic time since some fixed moment; for intervals and deadlines.
     pub elapsed: Duration,
 }
 
@@ -26,7 +26,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// Now.
+    /// Reads both clocks.
     #[must_use]
     pub fn now(&self) -> ClockReading {
         ClockReading { wall: Timestamp::now(), elapsed: self.started.elapsed() }

@@ -1,5 +1,4 @@
-//! Subcommands that look at what a shipper left, or leaves: dead letters, proof, the spool. None of them ships what is
-//! new.
+//! Subcommands that work on the state directory: dead letters, verification, the spool. None of them ships new lines.
 
 pub(crate) mod args;
 pub(crate) mod dead_letters;
@@ -15,7 +14,7 @@ use store::{BootstrapError, BootstrapMode, Cause, SearchError, StoreAudit, Store
 
 use crate::exit::{Exit, Failure};
 
-/// The store to write to, with what it needs in place unless `bootstrap = "off"`.
+/// Opens the store for writing and bootstraps it, unless `bootstrap = "off"`.
 async fn open_to_write(settings: &Settings) -> Result<StoreWriter, Failure> {
     let store = StoreWriter::open(settings.to(), &settings.engine()).await;
     let store = store.map_err(|error| Failure::new(Exit::Store, error.to_string()))?;
@@ -31,14 +30,14 @@ async fn open_to_write(settings: &Settings) -> Result<StoreWriter, Failure> {
     Ok(store)
 }
 
-/// The store to ask only.
+/// Opens the store read-only.
 async fn open_to_audit(settings: &Settings) -> Result<StoreAudit, Failure> {
     let store = StoreAudit::open(settings.to(), &settings.engine()).await;
     store.map_err(|error| Failure::new(Exit::Store, error.to_string()))
 }
 
 fn unreachable(settings: &Settings, cause: &Cause) -> Failure {
-    Failure::new(Exit::StoreUnreachable, format!("{} does not answer: {cause}; try again when it does", settings.to()))
+    Failure::new(Exit::StoreUnreachable, format!("{} does not respond: {cause}; try again later", settings.to()))
 }
 
 impl From<VerifyError> for Failure {
@@ -52,15 +51,15 @@ impl From<VerifyError> for Failure {
     }
 }
 
-/// Writes to standard output. A reader that has seen enough ends the program as if it had seen all.
-fn say(text: &str) -> Result<(), Failure> {
+/// Writes to standard output. A closed pipe is not an error.
+fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(anyhow::Error::from(error).into()),
         _ => Ok(()),
     }
 }
 
-fn say_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?;
-    say(&format!("{text}\n"))
+    print(&format!("{text}\n"))
 }

@@ -1,15 +1,15 @@
-//! What is still known of a generation of which nothing is left to do, so that a store can be asked long after whether
-//! it holds all of it.
+//! Notes about completed generations, so that a store can be verified long after.
 //!
 //! # On disk
 //!
-//! `STATE/past/SEQUENCE.log` holds one note a line: the CRC-32 of the rest in 8 hexadecimal digits, a space, and a JSON
-//! object. `ended` says how far a generation went; `skipped`, which of its bytes are no lines for a store, such as
-//! what a container wrote to stderr behind its last line; `destroyed`, which were in a file when it was truncated or
-//! deleted, and not read yet. A line whose sum is wrong is passed over, and a generation's
-//! last note counts. A file is begun anew at [`FILE_BYTES`], and of more than [`MAX_FILES`] the oldest is removed.
+//! `STATE/past/SEQUENCE.log` holds one note per line: the CRC-32 of the rest in 8 hexadecimal digits, a space, and a
+//! JSON object. `ended` gives the end of a completed generation; `skipped`, bytes of it that are not lines, such as
+//! what a container wrote to stderr after its last line; `destroyed`, bytes that were in a file when it was truncated
+//! or deleted, and had not been read. A line with a wrong checksum is ignored, and the last note of a generation
+//! counts. A new file is started at [`FILE_BYTES`], and if there are more than [`MAX_FILES`] the oldest is removed.
 //!
-//! A note is durable before the segment that it tells of is removed, unless the disk is full: then removing comes first.
+//! A note is durable before the segment that it describes is removed, unless the disk is full: then the segment is
+//! removed first.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,51 +20,51 @@ use store::GenerationId;
 use crate::disk::{Disk, DiskFile, append_whole};
 use crate::ndjson::for_each_line;
 
-/// After this many bytes the next file begins.
+/// A new file is started at this size.
 pub const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// So many files are kept; together they tell of some 80,000 generations.
+/// Maximum number of files; together they describe some 80,000 generations.
 pub const MAX_FILES: usize = 4;
 
-/// Notes that the disk does not take are kept up to this many bytes; what comes then is not noted.
+/// Maximum size of notes kept in memory while the disk fails. Further notes are dropped.
 const UNWRITTEN_MAX_BYTES: usize = 1024 * 1024;
 
 pub(crate) const DIR: &str = "past";
 
-/// One note.
+/// A note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
-    /// These bytes are no line for a store.
+    /// Bytes that are not lines.
     Skipped {
-        /// Whose bytes.
+        /// The generation.
         generation: GenerationId,
-        /// Where they begin,
+        /// Offset of the first byte.
         from: u64,
-        /// and where they end.
+        /// Offset after the last byte.
         to: u64,
     },
-    /// These bytes were seen in a file and went with it before all of their lines were stored. Those that were under way
-    /// may be in the store.
+    /// Bytes seen in a file that was truncated or deleted before all of their lines were stored. Lines in flight at
+    /// that time may be stored.
     Destroyed {
-        /// Whose bytes.
+        /// The generation.
         generation: GenerationId,
-        /// What it was a life of, for people.
+        /// Description of the source.
         source: String,
-        /// Where they begin,
+        /// Offset of the first byte.
         from: u64,
-        /// and where they end.
+        /// Offset after the last byte.
         to: u64,
     },
-    /// Nothing is left to do.
+    /// The generation is completed.
     Ended {
-        /// Of which generation.
+        /// The generation.
         generation: GenerationId,
-        /// What it was a life or a part of, for people.
+        /// Description of the source.
         source: String,
-        /// Where it ends.
+        /// Its end.
         end: u64,
-        /// From where on it was given up, because the spool was full.
+        /// Offset from which it was dropped because the spool was full.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         given_up_from: Option<u64>,
         /// When, in milliseconds since the Unix epoch.
@@ -73,7 +73,7 @@ pub enum Note {
 }
 
 impl Note {
-    /// The generation that it says the end of.
+    /// The generation that this note completes.
     #[must_use]
     pub fn ended(&self) -> Option<GenerationId> {
         match self {
@@ -83,23 +83,23 @@ impl Note {
     }
 }
 
-/// The notes, open for more.
+/// The notes, open for writing.
 #[derive(Debug)]
 pub struct Completed<D: Disk> {
     disk: D,
     dir: PathBuf,
     sequences: Vec<u64>,
     active: Option<(D::File, u64)>,
-    /// What stands at the end of the file may be no whole line.
+    /// Whether the file may end in a torn line.
     is_suspect: bool,
     unwritten: Vec<u8>,
 }
 
 impl<D: Disk> Completed<D> {
-    /// Opens the notes under a state directory.
+    /// Opens the notes of a state directory.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub fn open(disk: D, state_dir: &Path) -> io::Result<Self> {
         let dir = state_dir.join(DIR);
         disk.create_dir_all(&dir)?;
@@ -108,7 +108,7 @@ impl<D: Disk> Completed<D> {
         let mut past = Self { disk, dir, sequences, active: None, is_suspect: true, unwritten: Vec::new() };
         if let Some(last) = past.sequences.last() {
             let file = past.disk.open_append(&past.path(*last))?;
-            // The process that made it may have ended before it made its name durable.
+            // The process that created it may have ended before its name was durable.
             past.disk.sync_dir(&past.dir)?;
             let len = file.stat()?.len;
             past.active = Some((file, len));
@@ -120,20 +120,20 @@ impl<D: Disk> Completed<D> {
         self.dir.join(format!("{sequence:08}.log"))
     }
 
-    /// Notes something; it is durable once [`Completed::sync`] returns.
+    /// Adds a note, which is durable when [`Completed::sync`] returns.
     pub fn note(&mut self, note: &Note) {
         if self.unwritten.len() > UNWRITTEN_MAX_BYTES {
             return;
         }
-        // A note has no map with keys that are not text, the one thing that can't be written as JSON.
+        // Can't fail: a note has no maps.
         let json = serde_json::to_string(note).unwrap_or_default();
         self.unwritten.extend_from_slice(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())).as_bytes());
     }
 
-    /// Makes what was noted durable.
+    /// Makes the notes durable.
     ///
     /// # Errors
-    /// As the file system says; then the next call tries again.
+    /// File system errors. The next call tries again.
     pub fn sync(&mut self) -> io::Result<()> {
         if self.unwritten.is_empty() {
             return Ok(());
@@ -148,7 +148,7 @@ impl<D: Disk> Completed<D> {
                 active.insert((file, 0))
             }
         };
-        // Whatever stands there is a line of its own, and none of the notes.
+        // A torn line gets its own newline, and is ignored as invalid.
         let mut bytes = if self.is_suspect && *len > 0 { b"\n".to_vec() } else { Vec::new() };
         bytes.extend_from_slice(&self.unwritten);
         self.is_suspect = true;
@@ -165,21 +165,21 @@ impl<D: Disk> Completed<D> {
     }
 }
 
-/// What the notes say.
+/// The notes of a state directory.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// The notes in the order in which they were made.
+    /// The notes, in the order of writing.
     pub notes: Vec<Note>,
-    /// There were older ones, which are gone.
+    /// Whether older ones were removed.
     pub is_cut: bool,
-    /// Lines that are none: file, offset, and length with the newline.
+    /// Invalid lines: file, offset, and length including the newline.
     pub bad: Vec<(PathBuf, u64, u64)>,
 }
 
-/// Reads the notes under a state directory and changes nothing.
+/// Reads the notes of a state directory without changing anything.
 ///
 /// # Errors
-/// As the file system says; a folder that is not there has none.
+/// File system errors. A missing folder has no notes.
 pub fn read<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<Notes> {
     let dir = state_dir.join(DIR);
     let mut notes = Notes::default();
@@ -187,7 +187,7 @@ pub fn read<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<Notes> {
         notes.is_cut |= place == 0 && sequence > 0;
         let path = dir.join(format!("{sequence:08}.log"));
         let file = match disk.open(&path) {
-            // A shipper at work removes the oldest.
+            // A running shipper may remove the oldest file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened?,
         };
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_survive_a_reopen_and_a_torn_end() {
+    fn notes_survive_a_restart_and_a_torn_end() {
         let dir = tempfile::tempdir().unwrap();
         let mut past = Completed::open(RealDisk, dir.path()).unwrap();
         past.note(&ended(1));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_bounded_and_say_so() {
+    fn the_number_of_files_is_limited_and_removals_are_reported() {
         let dir = tempfile::tempdir().unwrap();
         let mut past = Completed::open(RealDisk, dir.path()).unwrap();
         for round in 0..7_u64 {

@@ -1,18 +1,19 @@
-//! Files that gzip or zstd wrote, read as if they were plain: [`magic`] knows them, [`Unpacked`] reads them, and
-//! [`Content`] is either kind of file.
+//! Reads gzip and zstd files as if they were plain: [`magic`] detects them, [`Unpacked`] reads them, and [`Content`] is
+//! either kind of file.
 //!
 //! # Limits
-//! - Memory of an open file, whatever it holds: up to 3 MiB of content to go back in, and for each of the two decoders, the
-//!   one that reads and the one that measures, 100 KiB (gzip) or up to 9 MiB (zstd). A zstd frame that needs a window of more
-//!   than 8 MiB is refused. The measuring decoder is freed when the length is known.
-//! - Reading is forward. Going back by no more than [`BACK_BYTES`], or within the first [`HEAD_BYTES`], costs nothing; going
-//!   back farther decodes the file from its beginning. A read far ahead decodes all that lies between.
-//! - The file must be as it was: one that is replaced or cut under a decoder gives an error, or content of both.
+//! - Memory of an open file, whatever it holds: up to 3 MiB of content for backward reads, and for each of the two
+//!   decoders, the one that reads and the one that measures, 100 KiB (gzip) or up to 9 MiB (zstd). A zstd frame that
+//!   needs a window of more than 8 MiB is rejected. The measuring decoder is freed when the length is known.
+//! - Reading is forward. Going back by at most [`BACK_BYTES`], or within the first [`HEAD_BYTES`], is free; going back
+//!   farther decodes the file from the start. A read far ahead decodes everything in between.
+//! - The file must not change: one that is replaced or truncated while open results in an error, or in content of both
+//!   versions.
 //!
 //! # Ends
-//! A gzip file ends with its last member, but for zeros after it, which are padding; anything else after it is damage. A
-//! zstd file ends with its last frame; anything after it is damage. The content before a damaged place can be read. A
-//! file that ends within a member or a frame may still be being written: what is added to it is read.
+//! A gzip file ends with its last member, optionally followed by zeros as padding; anything else after it is damage. A
+//! zstd file ends with its last frame; anything after it is damage. The content before a damaged part can be read. A
+//! file that ends within a member or a frame may still be written: data added to it is read.
 
 mod content;
 mod decoder;
@@ -30,29 +31,28 @@ use crate::disk::DiskFile;
 use crate::journal::TAIL_BYTES;
 use crate::spool::lock;
 
-/// A read may go back by this much from the furthest one without decoding anything again: more than a line that is not cut.
+/// A read may go back by this much from the furthest one without decoding again. It is more than the longest line.
 pub(crate) const BACK_BYTES: usize = 1536 * 1024;
 
-/// The beginning of the content is kept, for whoever looks whether a file is still the same.
+/// This much of the content's start is kept, for checks whether a file is still the same.
 pub(crate) const HEAD_BYTES: usize = 4 * 1024;
 
-/// Content decoded at once.
+/// Size of content decoded at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// How far a file was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// The content goes at least this many bytes, and on.
+    /// The content has more than this many bytes.
     Partial(u64),
-    /// The content has exactly this many bytes, with all its checksums right.
+    /// The content has exactly this many bytes, with valid checksums.
     Complete(u64),
 }
 
-/// The content of a compressed file. Reads have the contract of [`DiskFile::read_at`], in offsets of the content.
+/// The content of a compressed file. Reads follow [`DiskFile::read_at`], with offsets in the content.
 ///
-/// Errors are [`io::ErrorKind::UnexpectedEof`] where the file ends before its content does, [`io::ErrorKind::InvalidData`]
-/// where it is damaged, [`io::ErrorKind::Unsupported`] where it needs what is not there (a large window, a dictionary), and
-/// others as the file system says.
+/// Errors are [`io::ErrorKind::UnexpectedEof`] if the file ends before its content, [`io::ErrorKind::InvalidData`] if
+/// it is damaged, [`io::ErrorKind::Unsupported`] if it needs a large window or a dictionary, and file system errors.
 pub struct Unpacked<F> {
     file: Arc<F>,
     compression: Compression,
@@ -60,17 +60,17 @@ pub struct Unpacked<F> {
 }
 
 struct State<F> {
-    /// The beginning of the content, as far as it was decoded.
+    /// The start of the content, as far as it was decoded.
     head: Vec<u8>,
     reading: Option<Reading<F>>,
-    /// The decoder that measures; `None` before it begins, and once it has ended.
+    /// The measuring decoder; `None` before it starts and after it has ended.
     measuring: Option<Decoder<F>>,
     measured: u64,
     len: Option<u64>,
 }
 
 impl<F: DiskFile> Unpacked<F> {
-    /// The content of `file`, of which nothing is read yet.
+    /// Opens the content of `file`.
     pub(crate) fn new(file: Arc<F>, compression: Compression) -> Self {
         let state = State { head: Vec::new(), reading: None, measuring: None, measured: 0, len: None };
         Self { file, compression, state: Mutex::new(state) }
@@ -81,11 +81,11 @@ impl<F: DiskFile> Unpacked<F> {
         &self.file
     }
 
-    /// Fills `buffer` from `offset` of the content on, as far as it goes, and returns how many bytes it got. Where the
-    /// content is damaged or incomplete, that is as far as it goes; a read of nothing but what lies behind is an error.
+    /// Fills `buffer` from `offset` of the content, and returns the number of bytes. If the content is damaged or
+    /// incomplete, it returns the bytes before that; a read that starts after them fails.
     ///
     /// # Errors
-    /// As of [`Unpacked`].
+    /// See [`Unpacked`].
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = &mut *lock(&self.state);
         let end = usize::try_from(offset).ok().and_then(|start| Some(start..start.checked_add(buffer.len())?));
@@ -105,21 +105,21 @@ impl<F: DiskFile> Unpacked<F> {
         read
     }
 
-    /// Measures on, by up to about `max_bytes` of content, or of the file where that has little content. Once the length is
-    /// known, it stays.
+    /// Measures up to about `max_bytes` more of the content, or of the file if that has little content. Once known, the
+    /// length does not change.
     ///
     /// # Errors
-    /// As of [`Unpacked`]. [`Unpacked::measured`] tells how far the content goes nevertheless.
+    /// See [`Unpacked`]. [`Unpacked::measured`] returns the length found so far.
     pub(crate) fn advance(&self, max_bytes: u64) -> io::Result<Progress> {
         let state = &mut *lock(&self.state);
         state.advance(&self.file, self.compression, max_bytes)
     }
 
-    /// Decodes on towards `offset`, so that a read there, or of the few bytes before, decodes little; says whether it is
-    /// there. Takes what it decodes from `budget`, in bytes of content, and stops where that is used up.
+    /// Decodes towards `offset`, so that a read there, or a few bytes before, decodes little; returns whether it was
+    /// reached. Subtracts what it decodes from `budget`, in bytes of content, and stops when that is used up.
     ///
     /// # Errors
-    /// As of [`Unpacked`].
+    /// See [`Unpacked`].
     pub(crate) fn seek(&self, offset: u64, budget: &mut u64) -> io::Result<bool> {
         let state = &mut *lock(&self.state);
         if offset <= state.head.len() as u64 {
@@ -150,16 +150,16 @@ impl<F: DiskFile> Unpacked<F> {
         Ok(true)
     }
 
-    /// How many bytes of content were found so far.
+    /// The length of the content found so far.
     pub(crate) fn measured(&self) -> u64 {
         lock(&self.state).measured
     }
 
-    /// How many bytes of content there are. Measures all that is not yet measured, which takes as long as it takes:
+    /// The length of the content. Measures everything that is not yet measured, which may take long;
     /// [`Unpacked::advance`] does the same in steps.
     ///
     /// # Errors
-    /// As of [`Unpacked`].
+    /// See [`Unpacked`].
     pub(crate) fn len(&self) -> io::Result<u64> {
         loop {
             if let Progress::Complete(len) = self.advance(u64::MAX)? {
@@ -191,7 +191,7 @@ impl<F: DiskFile> State<F> {
         let mut left = max_bytes.max(1);
         while left > 0 {
             match decoder.step(&mut scratch) {
-                // A step without content has read what a step may.
+                // A step without content has read its maximum.
                 Ok(Step::Decoded(count)) => {
                     self.measured += count as u64;
                     left = left.saturating_sub(if count == 0 { CHUNK_BYTES as u64 } else { count as u64 });
@@ -201,7 +201,7 @@ impl<F: DiskFile> State<F> {
                     return Ok(Progress::Complete(self.measured));
                 }
                 Err(error) => {
-                    // A broken one is not kept: the error may pass, and then all is measured again.
+                    // A broken decoder is dropped: the error may be temporary, and measuring starts again.
                     self.measuring = Some(decoder).filter(|decoder| !decoder.is_broken());
                     return Err(error);
                 }
@@ -212,11 +212,11 @@ impl<F: DiskFile> State<F> {
     }
 }
 
-/// A decoder, and the last of what it decoded.
+/// A decoder, and the last part of what it decoded.
 struct Reading<F> {
     decoder: Decoder<F>,
     window: Vec<u8>,
-    /// Where in the content the window begins.
+    /// Offset of the window in the content.
     start: u64,
 }
 
@@ -238,7 +238,7 @@ impl<F: DiskFile> Reading<F> {
             match self.decode(head) {
                 Ok(Step::Decoded(_)) => {}
                 Ok(Step::End) => break,
-                // What was read before is content.
+                // What was read before the error is content.
                 Err(_) if filled > 0 => break,
                 Err(error) => return Err(error),
             }
@@ -246,7 +246,7 @@ impl<F: DiskFile> Reading<F> {
         Ok(filled)
     }
 
-    /// Decodes a chunk behind the window, which keeps no more before it than a read may go back.
+    /// Decodes a chunk after the window, which keeps only as much before it as a read may go back.
     fn decode(&mut self, head: &mut Vec<u8>) -> io::Result<Step> {
         if self.window.len() + CHUNK_BYTES > 2 * BACK_BYTES {
             let dropped = self.window.len() - BACK_BYTES;

@@ -1,7 +1,7 @@
-//! What a person may set, put together once and checked once: [`Options`] from the command line and the environment,
-//! then the configuration file, then the defaults, become [`Settings`], whose every value is known to be usable.
+//! The settings. [`Options`] from the command line and the environment, then the configuration file, then the defaults
+//! are merged and checked once, and become [`Settings`], whose every value is valid.
 //!
-//! Secrets come from files only, and no text that this module makes holds one.
+//! Secrets are read from files only. No message and no output contains one.
 
 mod amounts;
 mod check;
@@ -23,16 +23,16 @@ use crate::spool::{self, SpoolSettings};
 
 pub use options::{Bootstrap, Compression, Format, OnFull, Options, ReadFrom};
 
-/// All variables of the shipper begin with this.
+/// Prefix of all variables of the shipper.
 pub const VARIABLE_PREFIX: &str = "SHIPPER_";
 
-/// A larger configuration file is refused.
+/// Maximum size of a configuration file.
 pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
-/// Of a command that has no file name, and of what comes by standard input or in files.
+/// Service of standard input, of files, and of a command without a file name.
 const UNKNOWN_SERVICE: &str = "unknown";
 
-/// A setting that can't be used: where it stands, and what to do.
+/// An invalid setting: which one, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The configuration file can't be read.
@@ -43,30 +43,30 @@ pub enum ConfigError {
         /// Why not.
         reason: String,
     },
-    /// The configuration file is not one: its form, a key that is none, or a value of the wrong kind.
+    /// The configuration file has a syntax error, an unknown key or a value of the wrong type.
     #[error("{}:{line}: {message}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where in it, from 1 on.
+        /// The line, starting at 1.
         line: usize,
-        /// What is wrong there.
+        /// What is wrong.
         message: String,
     },
-    /// A variable that looks as if it were meant for the shipper.
-    #[error("there is no variable {name}: {advice}")]
+    /// An unknown variable with the shipper's prefix.
+    #[error("unknown variable {name}: {advice}")]
     Variable {
         /// Its name.
         name: String,
         /// What to do.
         advice: String,
     },
-    /// A value that can't be used.
+    /// An invalid value.
     #[error("{key}: {message}")]
     Value {
-        /// The key, as the configuration file names it.
+        /// The key, as in the configuration file.
         key: &'static str,
-        /// What is wrong with it, and what it must be.
+        /// What is wrong, and what is valid.
         message: String,
     },
 }
@@ -80,13 +80,13 @@ impl Options {
         let refuse = |reason: String| ConfigError::File { path: path.to_owned(), reason };
         let length = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?.len();
         if length > FILE_MAX_BYTES {
-            return Err(refuse(format!("it has {length} bytes, and at most {FILE_MAX_BYTES} are read")));
+            return Err(refuse(format!("it has {length} bytes, and the maximum is {FILE_MAX_BYTES}")));
         }
         let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
         Self::from_toml(&text, path)
     }
 
-    /// Reads the text of a configuration file; `path` is for messages.
+    /// Parses the text of a configuration file; `path` is for messages.
     ///
     /// # Errors
     /// [`ConfigError::Syntax`].
@@ -100,20 +100,20 @@ impl Options {
     }
 }
 
-/// Refuses a variable that begins with [`VARIABLE_PREFIX`] and is not among `known`: misspelt settings must not be
-/// passed over in silence. Those that Kubernetes sets for a service called shipper are none.
+/// Rejects variables that start with [`VARIABLE_PREFIX`] and are not in `known`, so that misspelt settings are not
+/// ignored. Variables that Kubernetes sets for a service named `shipper` are accepted.
 ///
 /// # Errors
-/// [`ConfigError::Variable`] for the first one, by name.
+/// [`ConfigError::Variable`] for the first one, in order of names.
 pub fn refuse_unknown_variables(
     known: &[String],
     variables: impl IntoIterator<Item = String>,
 ) -> Result<(), ConfigError> {
-    let of_kubernetes = |name: &str| {
+    let is_of_kubernetes = |name: &str| {
         let rest = name.strip_prefix(VARIABLE_PREFIX).unwrap_or_default();
         ["SERVICE_HOST", "PORT"].contains(&rest) || rest.starts_with("SERVICE_PORT") || rest.starts_with("PORT_")
     };
-    let unknown = |name: &String| name.starts_with(VARIABLE_PREFIX) && !known.contains(name) && !of_kubernetes(name);
+    let unknown = |name: &String| name.starts_with(VARIABLE_PREFIX) && !known.contains(name) && !is_of_kubernetes(name);
     let Some(name) = variables.into_iter().filter(unknown).min() else { return Ok(()) };
     let likeness = |candidate: &&String| {
         let same = candidate.bytes().zip(name.bytes()).take_while(|(left, right)| left == right).count();
@@ -121,8 +121,8 @@ pub fn refuse_unknown_variables(
     };
     let likely = known.iter().filter(|candidate| likeness(candidate) >= name.len() - 1).max_by_key(likeness);
     let advice = match likely {
-        Some(likely) => format!("is {likely} meant? Unset it or correct its name"),
-        None => "unset it; `shipper run --help` lists all there are".to_owned(),
+        Some(likely) => format!("did you mean {likely}? Rename or unset it"),
+        None => "unset it; `shipper run --help` lists all variables".to_owned(),
     };
     Err(ConfigError::Variable { name, advice })
 }
@@ -153,11 +153,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks `options`, which go before the defaults. `command` is the one to be run, whose file name is the service
-    /// where none is named.
+    /// Merges `options` with the defaults and checks them. The file name of `command` is the default service.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] for the first key whose value can't be used.
+    /// [`ConfigError::Value`] for the first invalid value.
     pub fn new(options: Options, command: Option<&Path>) -> Result<Self, ConfigError> {
         let service = command.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
         let options = options.or(Options {
@@ -174,19 +173,19 @@ impl Settings {
         &self.to
     }
 
-    /// What to do at the start about what the store needs.
+    /// What to do about the ingest pipeline and the index template at startup.
     #[must_use]
     pub fn bootstrap(&self) -> Bootstrap {
         self.bootstrap
     }
 
-    /// How an engine is spoken to.
+    /// How to connect to an engine.
     #[must_use]
     pub fn engine(&self) -> EngineSettings {
         self.engine.clone()
     }
 
-    /// How much the embedded store keeps.
+    /// The retention of the embedded store.
     #[must_use]
     pub fn keep(&self) -> RetentionPolicy {
         self.keep
@@ -198,14 +197,14 @@ impl Settings {
         &self.state_dir
     }
 
-    /// The permissions of the files that are made for lines.
+    /// The permissions of new files that hold lines.
     #[must_use]
     pub fn file_mode(&self) -> FileMode {
         self.file_mode
     }
 
-    /// What others than its owner may read or write though it holds secrets or lines: the key that names it, the path and its
-    /// permission bits. Of the state directory and the embedded store, only beyond what `file_mode` gives.
+    /// Files with secrets or lines that other users can access: the key that names each, its path and its permission
+    /// bits. The state directory and the embedded store are listed only if they exceed `file_mode`.
     #[must_use]
     pub fn exposed(&self) -> Vec<(&'static str, PathBuf, u32)> {
         let store = match &self.to {
@@ -225,7 +224,7 @@ impl Settings {
         paths.into_iter().filter_map(exposed).collect()
     }
 
-    /// The service that wrapped lines are from.
+    /// The service of lines that do not name one.
     #[must_use]
     pub fn service(&self) -> &str {
         &self.service
@@ -243,60 +242,60 @@ impl Settings {
         &self.host
     }
 
-    /// Which of the shipper's own log lines are written.
+    /// The filter of the shipper's own log.
     #[must_use]
     pub fn log_filter(&self) -> &str {
         &self.log_filter
     }
 
-    /// The encoding of files and streams that begin with no byte order mark.
+    /// The encoding of files and streams without a byte order mark.
     #[must_use]
     pub fn encoding(&self) -> LineEncoding {
         self.pipeline.encoding
     }
 
-    /// Which files to follow; no patterns where there are none to follow.
+    /// The files to follow; without patterns, none.
     #[must_use]
     pub fn files(&self) -> FileSettings {
         self.files.clone()
     }
 
-    /// Holds no more files open at once than `max_open_files`: what the system allows may be less than what is set.
+    /// Lowers `max_open_files` to what the system allows.
     pub fn limit_open_files(&mut self, max_open_files: usize) {
         self.files.max_open_files = self.files.max_open_files.min(max_open_files);
     }
 
-    /// Whether a run with `until_idle` that has nothing to read is a success.
+    /// Whether a run with `until_idle` succeeds if no file matches.
     #[must_use]
     pub fn allow_empty(&self) -> bool {
         self.allow_empty
     }
 
-    /// The spool's bounds.
+    /// The limits of the spool.
     #[must_use]
     pub fn spool(&self) -> SpoolSettings {
         self.spool
     }
 
-    /// Bytes that dead letters may have.
+    /// Maximum size of the dead letters in bytes.
     #[must_use]
     pub fn dead_letters_max_bytes(&self) -> u64 {
         self.dead_letters_max_bytes
     }
 
-    /// How often the spool is made durable.
+    /// Interval between fsyncs of the spool.
     #[must_use]
     pub fn spool_sync_interval(&self) -> Duration {
         self.spool_sync_interval
     }
 
-    /// What shapes the pipeline.
+    /// The settings of the pipeline.
     #[must_use]
     pub fn pipeline(&self) -> PipelineSettings {
         self.pipeline.clone()
     }
 
-    /// How long to ship what is left when there is no more input.
+    /// Maximum time to ship pending lines after the end of the input.
     #[must_use]
     pub fn shutdown_timeout(&self) -> Duration {
         self.shutdown_timeout
@@ -308,14 +307,14 @@ impl Settings {
         self.wait_for_eof
     }
 
-    /// Where to serve metrics and health.
+    /// Address to serve metrics and health on.
     #[must_use]
     pub fn admin_listen(&self) -> Option<SocketAddr> {
         self.admin_listen
     }
 }
 
-/// The effective configuration as a configuration file, without secrets: of those it has the files' names.
+/// The effective configuration as a configuration file. Secrets are not included, only the names of their files.
 impl fmt::Display for Settings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&toml::to_string(&self.effective).map_err(|_| fmt::Error)?)

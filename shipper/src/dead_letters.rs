@@ -1,23 +1,24 @@
-//! Lines that no store will take as they are, kept with the reason.
+//! Lines that the store rejects permanently, kept with the reason.
 //!
 //! # On disk
 //!
-//! `STATE/dead-letters/SEQUENCE.ndjson` holds one JSON object a line:
-//! `{"at","id","index","status","reason","attempts","length","document"}`, where `id` is the line's document id, which
-//! names its generation and the offset there, `length` the line's length at its source in bytes and `document` the
-//! document that was refused, from which the line can be had back: it is the line with `origin` added, or the line as
-//! `message` where `origin.wrapped` says so. Files are begun anew at [`FILE_BYTES`], or a quarter of the bound.
+//! `STATE/dead-letters/SEQUENCE.ndjson` holds one JSON object per line:
+//! `{"at","id","index","status","reason","attempts","length","document"}`. `id` is the line's document id, which names
+//! its generation and its offset there; `length` is the line's length at the source in bytes; `document` is the
+//! rejected document, from which the line can be restored: it is the line with `origin` added, or contains the line as
+//! `message` if `origin.wrapped` says so. A new file is started at [`FILE_BYTES`], or at a quarter of the limit.
 //!
-//! A line is a dead letter once it is durable here; after a restart its id is known, and it is neither sent nor written
-//! again. It stops being one when a [replay](replayed) has put it into a store, or when it is [discarded].
+//! A line is a dead letter once it is durable here. After a restart its id is known, and it is neither sent nor written
+//! again. It stops being a dead letter when a [replay](replayed) has stored it, or when it is [discarded].
 //!
-//! # The bound
+//! # The limit
 //!
-//! All files together have at most `max_bytes`. What comes then is not dropped: it stays pending, [`DeadLetters::counts`]
-//! says that they are full, and the pipeline sends nothing more, so what is pending is what the requests under way brought.
+//! All files together have at most `max_bytes`. Further rejected lines are not dropped: they stay pending,
+//! [`DeadLetters::counts`] reports that the limit is reached, and the pipeline sends nothing more. So only requests in
+//! flight can add to them.
 
-mod at_rest;
 pub mod discarded;
+mod reading;
 pub mod replayed;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -28,61 +29,61 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Batch, Cause, GenerationId, LineId, Timestamp};
 
-pub(crate) use self::at_rest::read_beside;
-pub use self::at_rest::{BadLetter, Found, census, read};
-use self::at_rest::{id_of, is_letter, path_of, sequences};
 use self::discarded::Discarded;
+pub(crate) use self::reading::read_with;
+pub use self::reading::{BadLetter, StoredLetter, census, read};
+use self::reading::{id_of, is_letter, path_of, sequences};
 use crate::disk::{Disk, DiskFile, append_whole, is_whole};
 use crate::ndjson::for_each_line;
 
-/// After this many bytes the next file begins.
+/// Maximum size of a file.
 pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The bound holds so many files at least.
+/// Minimum number of files within the limit.
 const MIN_FILES: u64 = 4;
 
-/// Why nothing is sent while they have no room, beside the store's own causes.
+/// The cause reported while the limit is reached, in addition to the causes of the store.
 pub const CAUSE: &str = "dead_letters";
 
 pub(crate) const DIR: &str = "dead-letters";
 
-/// One dead letter, as it is written.
+/// A dead letter, as written to disk.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeadLetter<'a> {
-    /// When it was given up, RFC 3339.
+    /// When it was rejected, RFC 3339.
     pub at: String,
     /// The line's document id.
     pub id: String,
-    /// The index that it was for.
+    /// The index that it was sent to.
     pub index: String,
-    /// The store's status for it, 0 where it has none.
+    /// The store's status for it; 0 if there is none.
     pub status: u16,
     /// The store's reason.
     pub reason: String,
-    /// How often it was sent.
+    /// Number of times it was sent.
     pub attempts: u32,
-    /// Its length at its source in bytes, with its newline.
+    /// Its length at the source in bytes, including its newline.
     pub length: u64,
-    /// The document that was refused.
+    /// The rejected document.
     #[serde(borrow)]
     pub document: &'a RawValue,
 }
 
-/// How many there are.
+/// Number and size of the dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterCounts {
-    /// Letters that no replay has put into a store and nobody has discarded.
+    /// Letters that were neither replayed nor discarded.
     pub letters: u64,
-    /// Bytes of their files.
+    /// Total size of their files.
     pub bytes: u64,
-    /// The bound of `bytes`.
+    /// Limit of `bytes`.
     pub max_bytes: u64,
-    /// The next letter has no room, and waits for it.
+    /// Whether there is no room for the next letter.
     pub is_full: bool,
 }
 
 impl DeadLetterCounts {
-    /// Why nothing is sent while they have no room.
+    /// The reason reported while the limit is reached.
     #[must_use]
     pub fn no_room(&self) -> String {
         let Self { letters, bytes, max_bytes, .. } = self;
@@ -93,13 +94,13 @@ impl DeadLetterCounts {
     }
 }
 
-/// The dead letters under a state directory.
+/// The dead letters of a state directory.
 pub struct DeadLetters<D: Disk> {
     disk: D,
     dir: PathBuf,
     active: Option<(D::File, u64)>,
-    /// A file that may end with letters that are not final, and its length before them.
-    doubtful: Option<(D::File, u64)>,
+    /// A file that may end with letters that are not durable, and its length without them.
+    suspect: Option<(D::File, u64)>,
     next_sequence: u64,
     known: HashMap<GenerationId, HashSet<u64>>,
     counts: DeadLetterCounts,
@@ -107,11 +108,11 @@ pub struct DeadLetters<D: Disk> {
 }
 
 impl<D: Disk> DeadLetters<D> {
-    /// Opens the folder and learns which lines are in it. A torn last line is cut off: it was not durable, so its
-    /// line's disposition was not final. One that lacks nothing but its newline is a letter: nothing is appended behind it.
+    /// Opens the folder and reads the ids. A torn last line is cut off: it was not durable, so its line had no outcome.
+    /// One that lacks only its newline is valid; nothing is appended to it.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub fn open(disk: D, state_dir: &Path, max_bytes: u64) -> io::Result<Self> {
         let dir = state_dir.join(DIR);
         disk.create_dir_all(&dir)?;
@@ -120,7 +121,7 @@ impl<D: Disk> DeadLetters<D> {
         let mut known: HashMap<_, HashSet<_>> = HashMap::new();
         let mut counts = DeadLetterCounts { max_bytes, ..DeadLetterCounts::default() };
         let discarded = Discarded::read(&disk, state_dir)?;
-        for id in discarded.ahead(&disk, state_dir)? {
+        for id in discarded.after_checkpoints(&disk, state_dir)? {
             known.entry(id.generation).or_default().insert(id.offset);
         }
         let sequences = sequences(&disk, &dir)?;
@@ -141,7 +142,7 @@ impl<D: Disk> DeadLetters<D> {
             if whole_bytes < file.stat()?.len {
                 file.truncate(whole_bytes)?;
             }
-            // The process before may have ended between the writing and the syncing; what is known must be durable.
+            // The previous process may have ended between write and sync. Known letters must be durable.
             file.sync()?;
             counts.bytes += whole_bytes;
         }
@@ -149,7 +150,7 @@ impl<D: Disk> DeadLetters<D> {
             disk,
             dir,
             active: None,
-            doubtful: None,
+            suspect: None,
             next_sequence: sequences.last().map_or(0, |last| last + 1),
             known,
             counts,
@@ -157,19 +158,19 @@ impl<D: Disk> DeadLetters<D> {
         })
     }
 
-    /// Whether a line is among them.
+    /// Whether a line is a dead letter.
     #[must_use]
     pub fn contains(&self, id: &LineId) -> bool {
         !self.known.is_empty() && self.known.get(&id.generation).is_some_and(|known| known.contains(&id.offset))
     }
 
-    /// How many there are now.
+    /// Number and size of the dead letters.
     #[must_use]
     pub fn counts(&self) -> DeadLetterCounts {
         self.counts
     }
 
-    /// Forgets the lines of this generation before `offset`: they are not looked up again.
+    /// Forgets the lines of a generation before `offset`, which are not looked up again.
     pub fn forget_before(&mut self, generation: &GenerationId, offset: u64) {
         if let Some(known) = self.known.get_mut(generation) {
             known.retain(|known| *known >= offset);
@@ -179,10 +180,10 @@ impl<D: Disk> DeadLetters<D> {
         }
     }
 
-    /// Notes a line of `batch`; it is a dead letter once [`DeadLetters::sync`] gives it.
+    /// Adds a line of `batch`. It is a dead letter once [`DeadLetters::sync`] returns it.
     pub fn add(&mut self, batch: &Batch, place: usize, cause: &Cause, attempts: u32, at: Timestamp) {
         let line = batch.lines()[place];
-        // A document is JSON. Should one not be, it is kept as a text, rather than that its line waits for ever.
+        // A document is JSON. If one is not, it is kept as a string, so that its line is not pending forever.
         let document = String::from_utf8_lossy(batch.document(place));
         let is_json = serde_json::from_str::<&RawValue>(&document).is_ok();
         let text = if is_json { document } else { serde_json::Value::from(document).to_string().into() };
@@ -197,16 +198,16 @@ impl<D: Disk> DeadLetters<D> {
             length: line.length,
             document,
         };
-        // Writing plain fields to memory does not fail.
+        // Serializing plain fields to memory can't fail.
         let mut written = serde_json::to_vec(&letter).unwrap_or_default();
         written.push(b'\n');
         self.pending.push_back((line.id, written));
     }
 
-    /// Makes what was noted durable, as far as the bound allows, and gives the lines that are dead letters from now on.
+    /// Makes added letters durable, as far as the limit allows, and returns their lines.
     ///
     /// # Errors
-    /// As the file system says; then nothing is final, and the next call tries again.
+    /// File system errors. Nothing is final then, and the next call tries again.
     pub fn sync(&mut self) -> io::Result<Vec<LineId>> {
         let mut room = self.counts.max_bytes.saturating_sub(self.counts.bytes);
         let mut bytes = Vec::new();
@@ -231,11 +232,11 @@ impl<D: Disk> DeadLetters<D> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some((file, len)) = &self.doubtful {
-            // What of it is on the disk must be gone for good before it is written to another file.
+        if let Some((file, len)) = &self.suspect {
+            // What was written must be removed durably before it is written to another file.
             file.truncate(*len)?;
             file.sync()?;
-            self.doubtful = None;
+            self.suspect = None;
         }
         let file_bytes = FILE_BYTES.min(self.counts.max_bytes / MIN_FILES);
         let (file, len) = match &mut self.active {
@@ -249,13 +250,13 @@ impl<D: Disk> DeadLetters<D> {
         };
         if let Err(error) = append_whole(file, *len, bytes) {
             if !is_whole(file, *len) {
-                self.doubtful = self.active.take();
+                self.suspect = self.active.take();
             }
             return Err(error);
         }
         if let Err(error) = file.sync() {
-            // After a sync that failed nobody knows what the disk holds: write it again, to another file.
-            self.doubtful = self.active.take();
+            // After a failed sync the content on disk is unknown: write to another file.
+            self.suspect = self.active.take();
             return Err(error);
         }
         *len += bytes.len() as u64;
@@ -271,7 +272,7 @@ mod tests {
     use crate::disk::RealDisk;
 
     #[test]
-    fn a_dead_letter_is_known_after_a_restart_and_a_torn_one_is_not() {
+    fn a_restart_keeps_dead_letters_and_removes_a_torn_one() {
         let dir = tempfile::tempdir().unwrap();
         let mut builder = BatchBuilder::new("app-logs");
         let ids = [0, 7].map(|offset| LineId { generation: GenerationId::new(1, &[0; 10]), offset });
@@ -297,7 +298,7 @@ mod tests {
         std::fs::write(&path, &text[..text.len() - 3]).unwrap();
         let letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
         assert!(letters.contains(&ids[0]) && !letters.contains(&ids[1]));
-        // Without its newline it is whole all the same.
+        // It is valid without its newline.
         std::fs::write(&path, &text[..text.len() - 1]).unwrap();
         let letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
         assert!(ids.iter().all(|id| letters.contains(id)));
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_bound_letters_wait_and_a_replay_makes_room() {
+    fn letters_wait_at_the_limit_and_a_replay_makes_room() {
         let dir = tempfile::tempdir().unwrap();
         let generation = GenerationId::new(1, &[0; 10]);
         let mut builder = BatchBuilder::new("app-logs");
@@ -323,7 +324,7 @@ mod tests {
             builder.push(id, 1, Timestamp::from_unix_ms(0).day(), |body| body.extend_from_slice(b"{\"a\":1}"));
         }
         let batch = builder.finish(0);
-        // Four files of a letter and a little, and no more.
+        // Room for four files with one letter each.
         let mut letters = DeadLetters::open(RealDisk, dir.path(), 900).unwrap();
         for place in 0..8 {
             letters.add(&batch, place, &Cause::new(400, "mapping"), 1, Timestamp::from_unix_ms(0));
@@ -334,7 +335,7 @@ mod tests {
         assert_eq!(letters.sync().unwrap(), []);
 
         let ids: Vec<_> = first.iter().map(|id| (*id, replayed::ReplayOutcome::Stored)).collect();
-        let mut marks = replayed::Marks::open(RealDisk, dir.path());
+        let mut marks = replayed::ReplayMarks::open(RealDisk, dir.path());
         marks.mark(0, &ids[..1], Timestamp::from_unix_ms(0)).unwrap();
         let mut seen = Vec::new();
         let mut look = || {
@@ -348,7 +349,7 @@ mod tests {
         };
         assert_eq!(look(), first[1..]);
         let letters = DeadLetters::open(RealDisk, dir.path(), 900).unwrap();
-        assert_eq!(letters.counts().letters, first.len() as u64 - 1, "one that was replayed is no letter");
+        assert_eq!(letters.counts().letters, first.len() as u64 - 1, "a replayed one does not count");
         marks.mark(0, &ids[1..], Timestamp::from_unix_ms(0)).unwrap();
         assert_eq!(look(), []);
         marks.remove_done().unwrap();

@@ -1,5 +1,5 @@
-//! The limit on open files: the shipper raises its own soft limit to the hard one, and a command that it runs gets back
-//! the limit that it would have had without the shipper.
+//! The limit on open files. The shipper raises its own soft limit to the hard limit, and a command that it runs gets
+//! the original limit.
 
 use std::io;
 use std::sync::OnceLock;
@@ -10,68 +10,68 @@ use store::Target;
 
 use crate::exit::{Exit, Failure};
 
-/// The soft limit is raised no further: what files and sockets need stays far below.
+/// Maximum soft limit that is requested. Files and sockets need far fewer.
 const SOFT_LIMIT_MAX: u64 = 65_536;
 
-/// Connections to the admin port at a time. Further ones wait until one of these is closed.
+/// Maximum number of connections to the admin port. Further ones wait until one is closed.
 pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// Descriptors for everything whose number does not depend on settings: standard streams, the runtime, the state
-/// directory's lock and journals, dead letters, the embedded store, name resolution, a folder being listed.
+/// Descriptors that do not depend on settings: standard streams, the runtime, the locks and journals of the state
+/// directory, dead letters, the embedded store, name resolution, a folder being listed.
 const OWN_DESCRIPTORS: u64 = 64;
 
-/// With a limit below this one no subcommand begins.
-const LEAST: u64 = 32;
+/// Minimum limit for all subcommands.
+const MIN_LIMIT: u64 = 32;
 
-/// The soft limit that this process was started with, once it was read.
+/// The soft limit that this process was started with.
 static INHERITED: OnceLock<Option<u64>> = OnceLock::new();
 
-/// The soft limit on open files that this process was started with; `None` if there is none.
+/// The soft limit on open files that this process was started with; `None` if unlimited.
 pub(crate) fn inherited() -> Option<u64> {
     *INHERITED.get_or_init(|| getrlimit(Resource::Nofile).current)
 }
 
-/// Raises the soft limit and returns the limit that is in force; `None` if there is none.
+/// Raises the soft limit and returns the one in force; `None` if unlimited.
 pub(crate) fn raise() -> Option<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let current = inherited()?;
     let wanted = maximum.unwrap_or(SOFT_LIMIT_MAX).min(SOFT_LIMIT_MAX);
     if wanted <= current {
-        tracing::debug!(soft_limit = current, hard_limit = maximum, "limit on open files kept");
+        tracing::debug!(soft_limit = current, hard_limit = maximum, "open file limit kept");
         return Some(current);
     }
     match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }) {
         Ok(()) => {
-            tracing::debug!(from = current, soft_limit = wanted, hard_limit = maximum, "limit on open files raised");
+            tracing::debug!(from = current, soft_limit = wanted, hard_limit = maximum, "open file limit raised");
             Some(wanted)
         }
         Err(error) => {
-            tracing::warn!(%error, soft_limit = current, "limit on open files could not be raised");
+            tracing::warn!(%error, soft_limit = current, "open file limit could not be raised");
             Some(current)
         }
     }
 }
 
-/// Refuses a limit with which not even the runtime could begin.
+/// Rejects a limit that is too low for the runtime itself.
 ///
 /// # Errors
 /// The limit, and what to do.
-pub(crate) fn need_enough() -> Result<(), Failure> {
+pub(crate) fn check_minimum() -> Result<(), Failure> {
     match getrlimit(Resource::Nofile).current {
-        Some(limit) if limit < LEAST => Err(Failure::new(
+        Some(limit) if limit < MIN_LIMIT => Err(Failure::new(
             Exit::OpenFiles,
             format!(
-                "only {limit} files may be open, and at least {LEAST} are needed: raise the limit (ulimit -n, LimitNOFILE)"
+                "the limit on open files is {limit}, the minimum is {MIN_LIMIT}: raise it (ulimit -n, LimitNOFILE)"
             ),
         )),
         _ => Ok(()),
     }
 }
 
-/// Sets the soft limit to what it was before it was raised, for a command that is about to run in this process.
+/// Restores the original soft limit, for a command that is about to be executed in this process.
 ///
 /// # Errors
-/// As the system says.
+/// The error of the system.
 pub(crate) fn restore(inherited: Option<u64>) -> io::Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == inherited {
@@ -80,46 +80,46 @@ pub(crate) fn restore(inherited: Option<u64>) -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: inherited, maximum })?)
 }
 
-/// The limit as text, for the process that becomes the command.
+/// The limit as text, for the process that executes the command.
 pub(crate) fn to_text(limit: Option<u64>) -> String {
     limit.map_or_else(|| UNLIMITED.to_owned(), |limit| limit.to_string())
 }
 
-/// The limit that a text names.
+/// Parses a limit.
 pub(crate) fn from_text(text: &str) -> Option<Option<u64>> {
     if text == UNLIMITED { Some(None) } else { text.parse().ok().map(Some) }
 }
 
-/// What stands for no limit, as in a shell's `ulimit`.
+/// Stands for no limit, as in a shell's `ulimit`.
 const UNLIMITED: &str = "unlimited";
 
-/// Limits the files held open to what the system allows, less a reserve for everything else that is open.
+/// Limits the files held open to what the system allows, minus a reserve for all other descriptors.
 pub(crate) fn limit_files(settings: &mut Settings, system_limit: Option<u64>) {
     let Some(system_limit) = system_limit else { return };
     let reserve = reserve(settings);
-    let left = usize::try_from(left(system_limit, reserve)).unwrap_or(usize::MAX);
+    let available = usize::try_from(available(system_limit, reserve)).unwrap_or(usize::MAX);
     let files = settings.files();
-    if left < files.max_open_files {
+    if available < files.max_open_files {
         if !files.patterns.is_empty() {
             tracing::warn!(
                 system_limit,
                 reserve,
                 wanted = files.max_open_files,
-                max_open_files = left,
-                "open files limited by the system: raise the hard limit (ulimit -Hn, LimitNOFILE) or lower max_open_files"
+                max_open_files = available,
+                "max_open_files lowered to the system limit: raise the hard limit (ulimit -Hn, LimitNOFILE) or lower max_open_files"
             );
         }
-        settings.limit_open_files(left);
+        settings.limit_open_files(available);
     }
 }
 
-/// Descriptors that files must not take: for sockets, the spool, the store and the admin port.
+/// Descriptors reserved for sockets, the spool, the store and the admin port.
 fn reserve(settings: &Settings) -> u64 {
     let hosts = match settings.to() {
         Target::Engine(addresses) => addresses.len(),
         Target::Sqlite(_) => 0,
     };
-    // Each host has its requests in flight, and one that asks whether it is back.
+    // Each host has its requests in flight, and a probe while it is ejected.
     let requests = hosts * (settings.pipeline().delivery.requests_in_flight + 1);
     let admin = if settings.admin_listen().is_some() { ADMIN_CONNECTIONS_MAX } else { 0 };
     let spool = settings.spool();
@@ -128,9 +128,9 @@ fn reserve(settings: &Settings) -> u64 {
     OWN_DESCRIPTORS + (requests + admin) as u64 + segments
 }
 
-/// What a limit leaves for files: all but the reserve, and a quarter at least. Where the limit is that low, a shipper
-/// with many segments or connections may still run into it, which the operation that meets it reports.
-fn left(system_limit: u64, reserve: u64) -> u64 {
+/// Descriptors available for files: all except the reserve, but at least a quarter. With such a low limit a shipper
+/// with many segments or connections may still reach it; the operation that fails reports it.
+fn available(system_limit: u64, reserve: u64) -> u64 {
     system_limit.saturating_sub(reserve).max(system_limit / 4).max(1)
 }
 
@@ -139,16 +139,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_get_what_the_reserve_leaves_and_a_quarter_at_least() {
-        assert_eq!(left(20_000, 150), 19_850);
-        assert_eq!(left(256, 150), 106);
-        assert_eq!(left(200, 150), 50);
-        assert_eq!((left(64, 150), left(3, 150), left(0, 150)), (16, 1, 1));
-        assert_eq!(left(1_024, u64::MAX), 256);
+    fn files_get_all_but_the_reserve_and_at_least_a_quarter() {
+        assert_eq!(available(20_000, 150), 19_850);
+        assert_eq!(available(256, 150), 106);
+        assert_eq!(available(200, 150), 50);
+        assert_eq!((available(64, 150), available(3, 150), available(0, 150)), (16, 1, 1));
+        assert_eq!(available(1_024, u64::MAX), 256);
     }
 
     #[test]
-    fn a_limit_is_the_same_after_it_was_text() {
+    fn a_limit_round_trips_through_text() {
         for limit in [None, Some(0), Some(1_024), Some(u64::MAX)] {
             assert_eq!(from_text(&to_text(limit)), Some(limit));
         }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reserve_grows_with_what_is_open() {
+    fn the_reserve_depends_on_the_settings() {
         let settings = |to: &str, admin: bool| {
             let options = shipper::config::Options {
                 to: Some(to.to_owned()),
@@ -173,6 +173,6 @@ mod tests {
         limit_files(&mut limited, Some(256));
         assert_eq!(limited.files().max_open_files, 176);
         limit_files(&mut limited, None);
-        assert_eq!(limited.files().max_open_files, 176, "a limit is only ever lowered");
+        assert_eq!(limited.files().max_open_files, 176, "a limit is never raised");
     }
 }

@@ -1,7 +1,7 @@
-//! The few things that the shipper asks of a file system, so that a simulation can answer in its place.
+//! The file system operations that the shipper needs, so that a simulation can replace them.
 //!
-//! [`RealDisk`] is the machine's own. The simulation's disk loses what was not synced, tears writes and stops at any
-//! step (`tests/it/simulation`). Nothing here knows what the files hold.
+//! [`RealDisk`] is the machine's file system. The simulation's disk loses unsynced data, tears writes and stops at any
+//! step (`tests/it/simulation`). Nothing here depends on what the files contain.
 
 mod matching;
 pub mod path;
@@ -23,121 +23,121 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file.
     type File: DiskFile;
 
-    /// Makes `dir` and what is missing above it.
+    /// Creates `dir` and its missing parents.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
 
-    /// The names in `dir`, sorted; none where there is no such folder.
+    /// The names in `dir`, sorted; none if it does not exist.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
-    /// As [`Disk::list`], as paths: also those whose names are not UTF-8, which `list` leaves out.
+    /// Like [`Disk::list`], as paths, including names that are not UTF-8, which `list` leaves out.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn paths(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// What a shell's pattern matches; nothing for what is no pattern.
+    /// The paths that match a shell pattern; none for an invalid pattern.
     fn matching(&self, pattern: &str) -> Matched;
 
-    /// The path without links and dots, where there is something.
+    /// The path without links and dots, if it exists.
     fn canonical(&self, path: &Path) -> Option<PathBuf>;
 
-    /// Whether it is a file, not a folder or a pipe, that can be opened without waiting.
+    /// Whether it is a file, and not a folder or a pipe, that can be opened without blocking.
     fn is_file(&self, path: &Path) -> bool;
 
     /// Whether it is a folder.
     fn is_dir(&self, path: &Path) -> bool;
 
-    /// What is known of the file at a path, without opening it; of a link, of what it leads to.
+    /// Metadata of the file at a path, without opening it; of a link, that of its target.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
 
-    /// The present path of an open file, however it was renamed; `None` once it is removed, or where nobody knows.
+    /// The present path of an open file, after any renames; `None` if it was removed or the path is unknown.
     fn path_of(&self, file: &Self::File) -> Option<PathBuf>;
 
-    /// What names this run of the machine; `None` where nobody knows.
+    /// The boot id of the machine; `None` if unknown.
     fn boot_id(&self) -> Option<String>;
 
-    /// Opens a file that exists, for reading.
+    /// Opens an existing file for reading.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
 
-    /// Opens a file for appending and reading, making it where it is missing.
+    /// Opens a file for appending and reading, and creates it if it is missing.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn open_append(&self, path: &Path) -> io::Result<Self::File>;
 
-    /// Renames a file over another, in one step.
+    /// Renames a file and atomically replaces another one.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes what was created, renamed and removed in `dir` survive a power loss.
+    /// Makes creations, renames and removals in `dir` survive a power loss.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
 /// An open file of a [`Disk`].
 pub trait DiskFile: Send + Sync + 'static {
-    /// Appends some or all of `bytes`, and says how many.
+    /// Appends all or part of `bytes`, and returns the number.
     ///
     /// # Errors
-    /// As the file system says; nothing was appended then.
+    /// File system errors. Nothing was appended then.
     fn append(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Fills `buffer` from `offset` on, as far as the file goes, and says how many bytes it got.
+    /// Fills `buffer` from `offset`, up to the end of the file, and returns the number of bytes.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Cuts the file to `len` bytes.
+    /// Truncates the file to `len` bytes.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
-    /// Makes the file's bytes survive a power loss.
+    /// Makes the file's data survive a power loss.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn sync(&self) -> io::Result<()>;
 
-    /// What is known of the file besides its bytes.
+    /// The file's metadata.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn stat(&self) -> io::Result<Stat>;
 
-    /// Whether to read far behind the furthest read costs as much as to read all that lies before.
+    /// Whether a read at a later offset costs as much as reading everything before it.
     fn is_read_forward(&self) -> bool {
         false
     }
 }
 
-/// What a path leads to.
+/// The type of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FileKind {
-    /// Bytes on a disk.
+    /// A regular file.
     #[default]
     Regular,
     /// A folder.
@@ -146,43 +146,43 @@ pub enum FileKind {
     Special,
 }
 
-/// A file's identity, size and times.
+/// The identity, size and times of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
-    /// The device that it is on.
+    /// Its device.
     pub device: u64,
-    /// Its number there, reused after its removal.
+    /// Its inode, which may be reused after its removal.
     pub inode: u64,
-    /// When it was created, in nanoseconds since the Unix epoch, where the file system knows.
+    /// Its creation time in nanoseconds since the Unix epoch, if the file system knows it.
     pub born_ns: Option<i64>,
-    /// When its content was last written, in nanoseconds since the Unix epoch.
+    /// Its modification time in nanoseconds since the Unix epoch.
     pub written_ns: i64,
-    /// When its content, name or rights last changed, in nanoseconds since the Unix epoch.
+    /// Time of the last change of its content, name or permissions, in nanoseconds since the Unix epoch.
     pub changed_ns: i64,
-    /// How many names it has; 0 once it is removed.
+    /// Number of its names; 0 once it is removed.
     pub links: u64,
-    /// Its size in bytes; of a compressed file that is read, its content's.
+    /// Its size in bytes; for a compressed file that is read, the size of its content.
     pub len: u64,
-    /// The size on the disk of a compressed file that is read.
+    /// The size on disk of a compressed file that is read.
     pub packed_len: Option<u64>,
-    /// The size on the disk of a file that ends with zeros over which nobody has written yet.
+    /// The size on disk of a file that ends with allocated zeros that have not been overwritten.
     pub allocated_len: Option<u64>,
-    /// What it is.
+    /// Its type.
     pub kind: FileKind,
 }
 
 impl Stat {
-    /// Of a compressed file, the same with the length of its content.
+    /// The same for a compressed file, with the length of its content.
     pub(crate) fn unpacked(self, len: u64) -> Self {
         Self { len, packed_len: Some(self.disk_len()), ..self }
     }
 
-    /// The same with what was found out of its length before it was looked at again.
+    /// The same, with a content length that was found earlier.
     pub(crate) fn as_long_as(self, seen: &Self) -> Self {
         Self { len: seen.len, packed_len: seen.packed_len, allocated_len: seen.allocated_len, ..self }
     }
 
-    /// Its size on the disk.
+    /// Its size on disk.
     pub(crate) fn disk_len(&self) -> u64 {
         self.packed_len.or(self.allocated_len).unwrap_or(self.len)
     }
@@ -215,11 +215,11 @@ impl Stat {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
-/// What [`RealDisk`] makes files with, for all of this process, as a umask is.
+/// The permissions of files that [`RealDisk`] creates. They apply to the whole process, like a umask.
 static FILE_MODE: AtomicU32 = AtomicU32::new(0o600);
 
 impl RealDisk {
-    /// Sets the permissions of files and folders that this process makes from now on.
+    /// Sets the permissions of files and folders that this process creates from now on.
     pub fn set_file_mode(mode: FileMode) {
         FILE_MODE.store(mode.file(), Ordering::Relaxed);
     }
@@ -237,7 +237,7 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        // A name that is not UTF-8 is none of ours.
+        // The shipper's own names are UTF-8.
         let name = |path: PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         Ok(self.paths(dir)?.into_iter().filter_map(name).collect())
     }
@@ -274,7 +274,7 @@ impl Disk for RealDisk {
     }
 
     fn path_of(&self, file: &File) -> Option<PathBuf> {
-        // Of a removed file the link says so behind its last name.
+        // The link of a removed file has a suffix that says so.
         let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
         let stat = file.stat().ok()?;
         let named = self.stat(&path).ok()?;
@@ -343,11 +343,11 @@ impl DiskFile for File {
     }
 }
 
-/// Appends all of `bytes` or, where that fails, leaves the file as it was, `len` bytes long. Where even that fails, what
-/// [`is_whole`] tells, a part of them stands at its end.
+/// Appends all of `bytes`, or restores the file's length `len` on an error. If even that fails, which [`is_whole`]
+/// detects, a part of them remains at the end.
 ///
 /// # Errors
-/// As the file system says.
+/// File system errors.
 pub fn append_whole(file: &impl DiskFile, len: u64, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.append(bytes) {
@@ -365,13 +365,13 @@ pub fn append_whole(file: &impl DiskFile, len: u64, mut bytes: &[u8]) -> io::Res
     Ok(())
 }
 
-/// Whether an error says that there is no room: on the disk, or in what its user may have of it.
+/// Whether an error means that the disk or a quota is full.
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Whether a file that could not be appended to ends at `len`, as before.
+/// Whether a file has length `len` after a failed append.
 pub fn is_whole(file: &impl DiskFile, len: u64) -> bool {
     file.stat().is_ok_and(|stat| stat.len == len)
 }

@@ -1,13 +1,13 @@
-//! Docker's `json-file` logs: the lines of a container's stdout, out of the entries that Docker made of them.
+//! Docker's `json-file` logs: reads the lines of a container's stdout from their entries.
 //!
-//! An entry is one line of the file, `{"log":"…\n","stream":"stdout","attrs":{…},"time":"2026-11-23T18:51:20.1Z"}`, by
-//! Docker's [`jsonlog`](https://pkg.go.dev/github.com/docker/docker/daemon/logger/jsonfilelog/jsonlog). Docker cuts what
-//! a container writes into pieces of 16 KiB, of which only the last ends in a newline; they are joined again. `attrs`
-//! is there when the container's log options name labels, and says which container it is, so that neither Docker's
-//! socket nor its own files have to be read.
+//! An entry is a line of the file, `{"log":"…\n","stream":"stdout","attrs":{…},"time":"2026-11-23T18:51:20.1Z"}`,
+//! written by Docker's [`jsonlog`](https://pkg.go.dev/github.com/docker/docker/daemon/logger/jsonfilelog/jsonlog).
+//! Docker splits output into pieces of 16 KiB, of which only the last one ends in a newline; they are joined again.
+//! `attrs` is present if the container's log options name labels, and identifies the container, so that neither
+//! Docker's socket nor its own files have to be read.
 //!
-//! A line's place reaches from the end of the line before it to the end of its own last entry, with the entries of
-//! stderr between them, which are passed over. So lines stand end to end in the file, as they do elsewhere.
+//! A line covers the file from the end of the previous line to the end of its own last entry, including skipped entries
+//! of stderr between them. So lines are contiguous in the file, as in other files.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,35 +25,35 @@ use crate::document::{EARLIEST, LineView, Place};
 use crate::reader::{Chunk, Reader, SCAN_BYTES};
 use crate::record::ChangeSet;
 
-/// Bytes at a file's beginning that are looked at for its first entry. Docker's largest is 16 KiB of text, six times as
-/// long where every character is escaped, and its attributes.
+/// Number of bytes searched for the first entry of a file. The longest one has 16 KiB of text, six times as long if
+/// every character is escaped, plus its attributes.
 const PEEK_BYTES: usize = 256 * 1024;
 
 /// The label that Compose gives the containers of a service.
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
-/// Labels that a container must have, with their values; none are had by all.
+/// Labels that a container must have, with their values. Without any, all containers match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels(BTreeMap<String, String>);
 
 impl Labels {
-    /// Labels, each written `KEY=VALUE`.
+    /// Parses labels of the form `KEY=VALUE`.
     ///
     /// # Errors
-    /// The first text that is not, or that gives a label a second value.
+    /// The first invalid text, or one that gives a label a second value.
     pub fn parse(texts: &[String]) -> Result<Self, String> {
         let mut labels = BTreeMap::new();
         for text in texts {
             let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
             let (key, value) = pair.ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
             if labels.insert(key.to_owned(), value.to_owned()).is_some_and(|before| before != value) {
-                return Err(format!("{key:?} can't have two values"));
+                return Err(format!("{key:?} is given twice with different values"));
             }
         }
         Ok(Self(labels))
     }
 
-    /// The container that a file is of, if it has these labels. `None` as well while the file has no entry yet.
+    /// The container of a file, if it has these labels. Also `None` while the file has no entry.
     pub(crate) fn select(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
         let labelled = [4 * 1024, PEEK_BYTES].into_iter().find_map(|bytes| first_entry(file, bytes))?;
         let attrs = labelled.attrs.unwrap_or_default();
@@ -65,7 +65,7 @@ impl Labels {
     }
 }
 
-/// The first entry in a file's first bytes.
+/// The first entry in the first bytes of a file.
 fn first_entry(file: &impl DiskFile, bytes: usize) -> Option<Labelled> {
     let mut beginning = vec![0; bytes];
     let got = file.read_at(&mut beginning, 0).ok()?;
@@ -73,14 +73,14 @@ fn first_entry(file: &impl DiskFile, bytes: usize) -> Option<Labelled> {
     lines.find_map(|line| serde_json::from_slice(line).ok())
 }
 
-/// The id that Docker names a container's file by.
+/// The container id in the name of a file.
 fn container(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let (id, _) = name.split_once("-json.log")?;
     (!id.is_empty()).then(|| id.to_owned())
 }
 
-/// An entry, as far as it tells of its container.
+/// The part of an entry that describes its container.
 #[derive(Deserialize)]
 struct Labelled {
     #[serde(rename = "log")]
@@ -88,7 +88,7 @@ struct Labelled {
     attrs: Option<BTreeMap<String, String>>,
 }
 
-/// An entry, as far as it tells what was written.
+/// The part of an entry that describes the output.
 #[derive(Deserialize)]
 struct Entry<'a> {
     #[serde(borrow)]
@@ -99,16 +99,16 @@ struct Entry<'a> {
     time: Cow<'a, str>,
 }
 
-/// The line whose entries are being read.
+/// The line being assembled from entries.
 struct Open {
-    /// Its text so far, without what goes over the limit.
+    /// Its text so far, up to the limit.
     text: Vec<u8>,
     cut_bytes: u64,
-    /// Where its first entry begins.
+    /// Offset of its first entry.
     from: Option<u64>,
-    /// When its first entry was written.
+    /// Time of its first entry.
     written: Option<Timestamp>,
-    /// What was changed about its entries as they were read.
+    /// Changes made to its entries while reading.
     changes: ChangeSet,
     max_bytes: usize,
 }
@@ -127,8 +127,8 @@ impl Open {
         self.cut_bytes += (text.len() - kept) as u64;
     }
 
-    /// Gives the line, which is whole, as the one from the end of the last to `end`.
-    fn give(
+    /// Passes the complete line, which covers the file from the end of the previous one to `end`.
+    fn pass(
         &mut self,
         last: &mut u64,
         end: u64,
@@ -144,45 +144,45 @@ impl Open {
     }
 }
 
-/// A place in a container's file. As a [`Reader`], it keeps nothing of a line between two calls.
+/// Reads lines from a container's file. Like [`Reader`], it keeps no bytes between two calls.
 #[derive(Debug)]
 pub struct ContainerReader<F> {
     entries: Reader<F>,
-    /// The end of the last line given; between it and the next entry to read stands nothing of stdout.
+    /// The end of the last line. There is no stdout between it and the next entry to read.
     offset: u64,
     line_max_bytes: usize,
 }
 
 impl<F: DiskFile> ContainerReader<F> {
-    /// A reader at `offset`, which must be the end of a line or the beginning of the file.
+    /// Creates a reader at `offset`, which must be the end of a line or the start of the file.
     #[must_use]
     pub fn new(file: Arc<F>, offset: u64, line_max_bytes: usize) -> Self {
         let entries = Reader::new(file, offset, line_max_bytes.max(PEEK_BYTES));
         Self { entries, offset, line_max_bytes }
     }
 
-    /// The end of the last line given.
+    /// The end of the last line.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The file that it reads.
+    /// The file being read.
     #[must_use]
     pub fn file(&self) -> &Arc<F> {
         self.entries.file()
     }
 
-    /// Goes on in another file, which is the same up to here.
+    /// Continues in another file with the same content up to here.
     pub fn move_to(&mut self, file: Arc<F>) {
         self.entries.move_to(file);
     }
 
-    /// Gives lines to `take`, as [`Reader::read`] does. A line whose entries together are longer than [`SCAN_BYTES`]
-    /// is given in parts. What is no entry is given as it stands in the file.
+    /// Passes lines to `take`, like [`Reader::read`]. A line whose entries together are longer than [`SCAN_BYTES`] is
+    /// passed in parts. Text that is not an entry is passed unchanged.
     ///
     /// # Errors
-    /// As the file system says; the reader stays where it is.
+    /// File system errors. The position is unchanged then.
     pub fn read(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -200,7 +200,7 @@ impl<F: DiskFile> ContainerReader<F> {
                 .read(buffer, end, ended, |entry| read_entry(&entry, &mut open, offset, &mut lines, &mut take));
             let is_too_long = open.from.is_some_and(|from| self.entries.offset() - from > SCAN_BYTES);
             match read {
-                // The line's last entry may stand right behind.
+                // The line's last entry may follow immediately.
                 Ok(Chunk { more: true, .. }) if open.from.is_some() && !is_too_long => {}
                 read => break read.map(|read| (read.more, is_too_long)),
             }
@@ -210,11 +210,11 @@ impl<F: DiskFile> ContainerReader<F> {
         match (open.from, &read) {
             (Some(_), Ok((_, is_too_long))) if *is_too_long || is_all => {
                 lines += 1;
-                let _ = open.give(&mut self.offset, at, &mut take);
+                let _ = open.pass(&mut self.offset, at, &mut take);
             }
-            // The rest of the line is not there yet: it is read again from its first entry on.
+            // The line is incomplete: read it again from its first entry.
             (Some(from), _) => self.entries.rewind(from),
-            // What is left is stderr's, and nothing comes after it.
+            // Only stderr is left, and nothing follows.
             (None, Ok(_)) if is_all => self.offset = at,
             (None, _) => {}
         }
@@ -237,13 +237,13 @@ fn read_entry(
     let Some(entry) = entry else {
         if open.from.is_some() {
             *lines += 1;
-            let _ = open.give(offset, raw.offset, take);
+            let _ = open.pass(offset, raw.offset, take);
         }
         open.add(raw.offset, raw.bytes, None);
         open.changes.add(raw.changes);
         open.cut_bytes += raw.cut_bytes;
         *lines += 1;
-        return open.give(offset, end, take);
+        return open.pass(offset, end, take);
     };
     if entry.stream != "stdout" {
         return ControlFlow::Continue(());
@@ -256,7 +256,7 @@ fn read_entry(
         return ControlFlow::Continue(());
     }
     *lines += 1;
-    open.give(offset, end, take)
+    open.pass(offset, end, take)
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
-//! Makes the document of a line: the line's own bytes with `origin` spliced in, or the line wrapped.
+//! Builds the document of a line: the line's own bytes with `origin` spliced in, or a record that wraps the line.
 //!
-//! A line that can be passed on stays as it is up to its closing brace; `origin` follows, which says where the line
-//! came from:
+//! A valid line is kept unchanged up to its closing brace, followed by `origin`, which describes its source:
 //!
 //! `"origin":{"host","shipper","stream"|"file"[,"container"][,"compose_service"],"generation","offset","length"[,"received"][,"wrapped"][,"changed"][,"replaced"][,"cut_bytes"]}`
 //!
-//! An object that can't be passed on as it is is changed until it can: `origin.changed` lists each [change](Change), with
-//! the key that it is about where there is one, and `origin.replaced` holds the values that made room. Any other line
-//! becomes the `message` of a record of its own, as well as UTF-8 can show it, and `origin.wrapped` names the
-//! [flaw](Flaw). The same line, with the same arrival, always gives the same bytes.
+//! An object that a store would reject is changed as little as necessary: `origin.changed` lists each [change](Change),
+//! with its key if there is one, and `origin.replaced` holds values that were moved. Any other line becomes the
+//! `message` of a new record, as far as UTF-8 can represent it, and `origin.wrapped` names the [flaw](Flaw). The same
+//! line with the same arrival always results in the same bytes.
 //!
-//! A line's day, and with it its index, is that of its own time, unless it has none or an absurd one: before
-//! [`EARLIEST`], or more than [`AHEAD_MAX_DAYS`] after it arrived. Then it is the day of its arrival, which
-//! `origin.received` tells.
+//! A line's day, and thereby its index, is that of its own time, unless it has none or an implausible one: before
+//! [`EARLIEST`], or more than [`AHEAD_MAX_DAYS`] after its arrival. Then it is the day of its arrival, which
+//! `origin.received` contains.
 
 use std::io::Write as _;
 
@@ -20,28 +19,28 @@ use store::{BatchBuilder, GenerationId, LineId, Timestamp};
 
 use crate::record::{Change, ChangeSet, Changes, Check, Checker, Flaw, Object, repair};
 
-/// A time before this one, 2000-01-01, is absurd.
+/// Earlier times, before 2000-01-01, are implausible.
 pub const EARLIEST: Timestamp = Timestamp::from_unix_ms(946_684_800_000);
 
-/// A time so many days after the line's arrival is absurd.
+/// Times more than this many days after the line's arrival are implausible.
 pub const AHEAD_MAX_DAYS: i64 = 366;
 
 const AHEAD_MAX_MICROS: i64 = AHEAD_MAX_DAYS * 86_400_000_000;
 
-/// Where a generation lies.
+/// The source of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A stream carried by the shipper, such as a service's stdout.
+    /// A stream, such as the stdout of a service.
     Stream(String),
-    /// A file, by its name.
+    /// A file, by its path.
     File(String),
-    /// A container's file, by its name.
+    /// A container's log file.
     Container {
-        /// The file's name.
+        /// The path of the file.
         file: String,
-        /// The container's id.
+        /// The container id.
         container: Option<String>,
-        /// The service that Compose calls it, and the one of its lines that name none.
+        /// The Compose service. It is also the service of lines that name none.
         compose_service: Option<String>,
     },
 }
@@ -51,19 +50,19 @@ pub enum Place {
 pub struct LineView<'a> {
     /// Offset of its first byte in its generation.
     pub offset: u64,
-    /// Its length in bytes there, with its newline.
+    /// Its length there in bytes, including its newline.
     pub length: u64,
-    /// Its bytes without the newline, cut at the limit.
+    /// Its bytes without the newline, truncated at the limit.
     pub bytes: &'a [u8],
-    /// How many bytes were cut.
+    /// Number of bytes cut.
     pub cut_bytes: u64,
-    /// When it was written, where what carries it tells. It then counts as the time of arrival.
+    /// When it was written, if its entry contains a time. It then counts as the time of arrival.
     pub written: Option<Timestamp>,
-    /// What was changed about it as it was read.
+    /// Changes made while reading.
     pub changes: ChangeSet,
 }
 
-/// A generation's part of `origin`, made once.
+/// The part of `origin` that all lines of a generation share.
 #[derive(Debug)]
 pub struct Origin {
     generation: GenerationId,
@@ -71,45 +70,45 @@ pub struct Origin {
     head: Vec<u8>,
     /// `","service":…,"level":"info","message":"`
     wrapped_middle: Vec<u8>,
-    /// Times up to this one are not absurd, whenever the line arrived after the generation's birth.
-    surely_sane_until: Timestamp,
+    /// Times up to this one are plausible for any arrival after the generation's creation.
+    plausible_until: Timestamp,
 }
 
-/// What a line was when it came.
+/// The kind of an input line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It met the contract.
+    /// A record of the contract.
     Record,
     /// A JSON object of another shape.
     Foreign,
-    /// It had to be wrapped.
+    /// A line that was wrapped.
     Wrapped(Flaw),
 }
 
-/// What [`Documents::push`] did.
+/// The result of [`Documents::push`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// What the line was.
+    /// The kind of the line.
     pub kind: Kind,
-    /// What was changed about it.
+    /// The changes made to it.
     pub changes: ChangeSet,
-    /// The document or its index relies on the time of arrival, which the line does not tell itself.
+    /// Whether the document or its index depends on the time of arrival, which is not part of the line.
     pub used_arrival: bool,
 }
 
-/// Makes documents.
+/// Builds documents.
 #[derive(Debug)]
 pub struct Documents {
     /// `,"origin":{"host":…,"shipper":…,`
     head: Vec<u8>,
     service: String,
-    /// The time of arrival that was written last, and its text; most lines in a row share it.
+    /// The last time of arrival and its text. Most adjacent lines share it.
     arrival: Option<(Timestamp, String)>,
     checker: Checker,
 }
 
 impl Documents {
-    /// Documents shipped from `host` by the shipper called `shipper`; wrapped lines are of `service`.
+    /// Documents shipped from `host` by the shipper named `shipper`; wrapped lines belong to `service`.
     #[must_use]
     pub fn new(host: &str, shipper: &str, service: &str) -> Self {
         let mut head = Vec::new();
@@ -146,11 +145,11 @@ impl Documents {
         escape(service, &mut wrapped_middle);
         wrapped_middle.extend_from_slice(b"\",\"level\":\"info\",\"message\":\"");
         let born = Timestamp::from_unix_ms(i64::try_from(generation.created_unix_ms()).unwrap_or(i64::MAX));
-        let surely_sane_until = Timestamp::from_unix_micros(born.unix_micros().saturating_add(AHEAD_MAX_MICROS));
-        Origin { generation, head, wrapped_middle, surely_sane_until }
+        let plausible_until = Timestamp::from_unix_micros(born.unix_micros().saturating_add(AHEAD_MAX_MICROS));
+        Origin { generation, head, wrapped_middle, plausible_until }
     }
 
-    /// Checks a line that arrived at `arrived` and adds its document to a batch.
+    /// Checks a line that arrived at `arrived`, and adds its document to a batch.
     pub fn push(
         &mut self,
         batch: &mut BatchBuilder,
@@ -170,9 +169,9 @@ impl Documents {
         pushed
     }
 
-    /// Adds a line that can be passed on, or its text as it was changed.
+    /// Adds a valid line, or its repaired text.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "it is one step of `push`, which most lines take")]
+    #[expect(clippy::too_many_arguments, reason = "a step of `push` that most lines need")]
     fn push_object(
         &mut self,
         batch: &mut BatchBuilder,
@@ -192,7 +191,7 @@ impl Documents {
         Pushed { kind, changes: changed.changes.set(), used_arrival }
     }
 
-    /// Adds a line that can't be passed on as it is.
+    /// Adds a line that must be repaired or wrapped.
     #[cold]
     fn push_changed(
         &mut self,
@@ -230,14 +229,14 @@ impl Documents {
     }
 }
 
-/// What begins a file that some programs write as UTF-8.
+/// The byte order mark of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// What `origin` says of a line that is not passed on as it is.
+/// The members of `origin` for a line that was changed.
 #[derive(Debug, Default)]
 struct Changed {
     changes: Changes,
-    /// The text of an object of values that made room, or nothing.
+    /// The JSON object of replaced values, or empty.
     replaced: String,
     cut_bytes: u64,
 }
@@ -245,8 +244,8 @@ struct Changed {
 impl Changed {
     /// Writes `[,"changed":[…]][,"replaced":{…}][,"cut_bytes":…]`.
     fn write(&self, body: &mut Vec<u8>) {
-        for (place, entry) in self.changes.entries().enumerate() {
-            body.extend_from_slice(if place == 0 { b",\"changed\":[\"" } else { b"\",\"" });
+        for (index, entry) in self.changes.entries().enumerate() {
+            body.extend_from_slice(if index == 0 { b",\"changed\":[\"" } else { b"\",\"" });
             escape(entry, body);
         }
         if !self.changes.set().is_empty() {
@@ -257,13 +256,13 @@ impl Changed {
             body.extend_from_slice(self.replaced.as_bytes());
         }
         if self.cut_bytes > 0 {
-            // Writing to memory does not fail.
+            // Writing to memory can't fail.
             let _ = write!(body, ",\"cut_bytes\":{}", self.cut_bytes);
         }
     }
 }
 
-/// The text of a time of arrival, made anew only when it is another than the last.
+/// The text of a time of arrival, formatted only if it differs from the last one.
 fn arrival_text(last: &mut Option<(Timestamp, String)>, arrived: Timestamp) -> &str {
     let last = last.get_or_insert_with(|| (arrived, arrived.to_string()));
     if last.0 != arrived {
@@ -272,11 +271,11 @@ fn arrival_text(last: &mut Option<(Timestamp, String)>, arrived: Timestamp) -> &
     &last.1
 }
 
-/// The line's own time if it is not absurd, and whether telling took the time of arrival.
+/// The line's own time if it is plausible, and whether that depends on the time of arrival.
 fn own_time(object: &Object, origin: &Origin, arrived: Timestamp) -> (Option<Timestamp>, bool) {
     let Some(time) = object.time.filter(|time| *time >= EARLIEST) else { return (None, true) };
-    // A mark is never before the generation's birth, so most times need no look at it.
-    if time <= origin.surely_sane_until {
+    // A mark is never before the generation's creation, so most times need no closer check.
+    if time <= origin.plausible_until {
         return (Some(time), false);
     }
     let sane = time.unix_micros() <= arrived.unix_micros().saturating_add(AHEAD_MAX_MICROS);
@@ -296,7 +295,7 @@ fn splice(
     body.extend_from_slice(&text[..object.closing_brace]);
     let comma = usize::from(object.is_empty);
     body.extend_from_slice(&origin.head[comma..]);
-    write_place(body, line);
+    write_location(body, line);
     if let Some(received) = received {
         body.extend_from_slice(b",\"received\":\"");
         body.extend_from_slice(received.as_bytes());
@@ -321,7 +320,7 @@ fn wrap(
     body.extend_from_slice(b"{\"timestamp\":\"");
     body.extend_from_slice(arrival.as_bytes());
     body.extend_from_slice(&origin.wrapped_middle);
-    // What ends a cut line is not the line's end.
+    // The end of a truncated line is not its line end.
     let text = if line.cut_bytes == 0 { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
     match std::str::from_utf8(text) {
         Ok(text) => escape(text, body),
@@ -336,7 +335,7 @@ fn wrap(
     }
     body.extend_from_slice(b"\",\"request_id\":null,\"project_id\":null");
     body.extend_from_slice(&origin.head);
-    write_place(body, line);
+    write_location(body, line);
     body.extend_from_slice(b",\"wrapped\":\"");
     body.extend_from_slice(flaw.as_str().as_bytes());
     body.push(b'"');
@@ -344,11 +343,11 @@ fn wrap(
     body.extend_from_slice(b"}}");
 }
 
-/// Room for what follows `"offset":`, and for a wrapped line's fixed parts.
+/// Space for what follows `"offset":`, and for the fixed parts of a wrapped line.
 const TAIL_MAX_BYTES: usize = 256;
 
-/// Writes `<offset>,"length":<length>`, made from its end so that no digit moves.
-fn write_place(body: &mut Vec<u8>, line: &LineView<'_>) {
+/// Writes `<offset>,"length":<length>`, from the end, so that no digit has to be moved.
+fn write_location(body: &mut Vec<u8>, line: &LineView<'_>) {
     const KEY: &[u8] = b",\"length\":";
     let mut text = [0; 20 + KEY.len() + 20];
     let key_end = write_number(&mut text, line.length);
@@ -358,7 +357,7 @@ fn write_place(body: &mut Vec<u8>, line: &LineView<'_>) {
     body.extend_from_slice(&text[start..]);
 }
 
-/// Writes a number so that it ends where `text` ends; where it begins.
+/// Writes a number that ends at the end of `text`; returns its start.
 fn write_number(text: &mut [u8], number: u64) -> usize {
     let (mut at, mut rest) = (text.len(), number);
     loop {
@@ -371,13 +370,13 @@ fn write_number(text: &mut [u8], number: u64) -> usize {
     }
 }
 
-/// Appends a text as it stands between the quotes of a JSON string, with every control character escaped.
+/// Appends the JSON string escapes of a text, with every control character escaped.
 pub(crate) fn escape(text: &str, into: &mut Vec<u8>) {
     const BLOCK: usize = 32;
     let bytes = text.as_bytes();
     let mut plain = 0;
     for (number, block) in bytes.chunks(BLOCK).enumerate() {
-        // Asked of all bytes of a block at once, which compilers turn into vector instructions.
+        // Compilers vectorize a check of whole blocks.
         if !block.iter().fold(false, |any, byte| any | is_special(*byte)) {
             continue;
         }
@@ -395,16 +394,16 @@ pub(crate) fn escape(text: &str, into: &mut Vec<u8>) {
     into.extend_from_slice(&bytes[plain..]);
 }
 
-/// Bytes that are escaped, and the first of those two that write U+0080 to U+00BF.
+/// Whether a byte must be escaped, or may start an encoding of U+0080 to U+00BF.
 #[inline(always)]
 fn is_special(byte: u8) -> bool {
     (byte < b' ') | (byte == b'"') | (byte == b'\\') | (byte == 0x7f) | (byte == 0xc2)
 }
 
-/// How many bytes the character at the start of `rest` has, if it is escaped; else none.
+/// The length of the character at the start of `rest` if it must be escaped; otherwise 0.
 fn escaped_length(rest: &[u8]) -> usize {
     match rest {
-        // U+0080 to U+009F are control characters, those above are not.
+        // U+0080 to U+009F are control characters, higher ones are not.
         [0xc2, 0x80..=0x9f, ..] => 2,
         [0xc2, ..] => 0,
         _ => 1,

@@ -1,7 +1,7 @@
-//! The encoding of lines: the one that is set, and the one that a byte order mark names.
+//! The encoding of lines: the configured one, or that of a byte order mark.
 //!
-//! The labels are those of the [WHATWG Encoding Standard](https://encoding.spec.whatwg.org/). In each encoding that is taken,
-//! either the byte 0x0A is a newline wherever it stands, so that lines are found before they are decoded, or it is UTF-16.
+//! The labels are those of the [WHATWG Encoding Standard](https://encoding.spec.whatwg.org/). An accepted encoding is
+//! either UTF-16, or one in which every byte 0x0A is a newline, so that lines can be found before they are decoded.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -13,16 +13,16 @@ use crate::document::LineView;
 use crate::reader::utf16::ByteOrder;
 use crate::record::Change;
 
-/// Byte order marks of UTF-8 and UTF-16.
+/// The byte order marks of UTF-8 and UTF-16.
 const MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
 
-/// Bytes of the longest byte order mark.
+/// Length of the longest byte order mark.
 const MARK_MAX_BYTES: usize = 3;
 
-/// An incomplete character at the end of a text has at most this many bytes.
+/// Maximum length of an incomplete character at the end of a text.
 const INCOMPLETE_MAX_BYTES: usize = 3;
 
-/// The encoding of lines that no byte order mark precedes.
+/// The encoding of lines without a byte order mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineEncoding(&'static Encoding);
 
@@ -36,7 +36,7 @@ impl LineEncoding {
     /// Parses a label, such as `windows-1252`.
     ///
     /// # Errors
-    /// Why there is no encoding for the label, and what to do.
+    /// Why the label is not accepted, and what to do.
     pub fn parse(label: &str) -> Result<Self, String> {
         let Some(encoding) = Encoding::for_label(label.as_bytes()) else {
             return Err(format!(
@@ -49,7 +49,7 @@ impl LineEncoding {
             return Ok(encoding);
         }
         Err(format!(
-            "lines in {label} can't be read: convert them to UTF-8 first, for example with iconv -t UTF-8, and leave this unset"
+            "unsupported encoding {label}: convert the lines to UTF-8 first, for example with iconv -t UTF-8, and remove this setting"
         ))
     }
 
@@ -70,11 +70,11 @@ impl LineEncoding {
         }
     }
 
-    /// The encoding of a file of which the first `len` bytes can be read: that of its byte order mark, or this one. `None`
-    /// if more bytes are needed to tell, unless there are no more (`is_all`).
+    /// The encoding of a file whose first `len` bytes can be read: that of its byte order mark, or this one. `None` if
+    /// more bytes are needed and may follow (`is_all` is false).
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub(crate) fn for_file(self, file: &impl DiskFile, len: u64, is_all: bool) -> io::Result<Option<Self>> {
         let mut beginning = [0; MARK_MAX_BYTES];
         let wanted = usize::try_from(len).unwrap_or(usize::MAX).min(MARK_MAX_BYTES);
@@ -87,13 +87,13 @@ impl LineEncoding {
         Ok((is_all || !may_be_mark).then_some(self))
     }
 
-    /// Gives a line to `take` as UTF-8. A character that the limit cut is left out and counts as cut.
+    /// Passes a line to `take` as UTF-8. A character cut by the limit is left out and counts as cut.
     pub(crate) fn decode(
         self,
         line: LineView<'_>,
         take: impl FnOnce(LineView<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let whole = if line.cut_bytes > 0 { self.whole_characters(line.bytes) } else { line.bytes.len() };
+        let whole = if line.cut_bytes > 0 { self.complete_length(line.bytes) } else { line.bytes.len() };
         let (text, is_wrong) = self.0.decode_without_bom_handling(&line.bytes[..whole]);
         let mut changes = line.changes;
         if is_wrong {
@@ -103,8 +103,8 @@ impl LineEncoding {
         take(LineView { bytes: text.as_bytes(), cut_bytes, changes, ..line })
     }
 
-    /// How many of `bytes` come before a character that is incomplete at their end.
-    fn whole_characters(self, bytes: &[u8]) -> usize {
+    /// The length of `bytes` without an incomplete character at the end.
+    fn complete_length(self, bytes: &[u8]) -> usize {
         let sure = bytes.len().saturating_sub(INCOMPLETE_MAX_BYTES);
         let mut decoder = self.0.new_decoder_without_bom_handling();
         let mut text = String::new();
@@ -115,7 +115,7 @@ impl LineEncoding {
             text.clear();
             text.reserve(decoder.max_utf8_buffer_length(piece.len()).unwrap_or(piece.len()));
             let _ = decoder.decode_to_string(piece, &mut text, false);
-            // It answers unless it holds the beginning of a character.
+            // It returns a value unless it holds the start of a character.
             if decoder.latin1_byte_compatible_up_to(b"").is_some() {
                 whole = end;
             }

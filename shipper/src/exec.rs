@@ -1,12 +1,12 @@
-//! `shipper exec`: a service as a child of the shipper, its standard output shipped, its exit code passed on.
+//! `shipper exec`: runs a service as a child process, ships its standard output and returns its exit code.
 //!
-//! The service has a process group of its own, and begins when the [`guard`](crate::guard) knows it
-//! ([`threshold`](crate::threshold)). So a terminal's Ctrl-C reaches the shipper alone, which passes it on once and then
-//! ships what is left; and so signals, and the guard, reach what the service started, too.
+//! The service has its own process group, and starts when the [`guard`](crate::guard) knows it
+//! ([`start_gate`](crate::start_gate)). A terminal's Ctrl-C therefore reaches only the shipper, which forwards it once
+//! and then ships pending lines. Signals and the guard also reach processes that the service started.
 //!
-//! Both helper processes are started before the shipper opens anything that a second shipper needs: its port and the
-//! locks of its state directory. Until its exec a child has all of its parent's files open, and would hold those of a
-//! shipper that is killed in that moment.
+//! Both helper processes start before the shipper opens anything that a second shipper needs: its port and the locks of
+//! its state directory. Until a child calls `exec` it has all files of its parent open, and would hold those of a
+//! shipper killed in that moment.
 
 mod output;
 
@@ -30,9 +30,9 @@ use crate::guard::Guard;
 use crate::pipe_reader::{PIPE_BYTES, PipeReader};
 use crate::processes::{PipeId, Processes};
 use crate::signals::{FORWARDED, Signals};
-use crate::start_gate::Waiting;
+use crate::start_gate::GatedCommand;
 
-/// The spool's name for what comes from a service.
+/// The stream name of the service's output.
 const STREAM: &str = "stdout";
 
 /// Added to a signal's number, as shells do.
@@ -45,7 +45,7 @@ pub(crate) async fn exec(
     observability: &Observability,
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::listen(&FORWARDED).map_err(anyhow::Error::from)?;
-    let prepared = Prepared::start(command, settings.wait_for_eof())?;
+    let prepared = PreparedCommand::start(command, settings.wait_for_eof())?;
     let admin = Admin::start(settings, observability)?;
     let shipper = tokio::select! {
         started = Shipper::start(settings) => started?,
@@ -76,7 +76,7 @@ pub(crate) async fn exec(
     source.end_within(output::GRACE);
     drain.source(&mut source, until.max(Instant::now() + output::GRACE)).await;
     let drained = drain.ship(shipper, Limit::By(until)).await;
-    drained.report(source.untaken_bytes().await, settings.state_dir());
+    drained.report(source.rejected_bytes().await, settings.state_dir());
     Ok(code(status.code().unwrap_or_else(|| SIGNAL_CODE + status.signal().unwrap_or_default())))
 }
 
@@ -84,7 +84,8 @@ fn code(code: i32) -> Exit {
     Exit::Command(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// Waits for the service's end and passes signals on to it meanwhile; says whether one was to stop it.
+/// Waits for the service to end and forwards signals to it. Returns its status, and whether a signal requested the
+/// shutdown.
 async fn wait(child: &mut Child, processes: &Processes, signals: &mut Signals) -> anyhow::Result<(ExitStatus, bool)> {
     let mut stopped = false;
     loop {
@@ -92,56 +93,57 @@ async fn wait(child: &mut Child, processes: &Processes, signals: &mut Signals) -
             status = child.wait() => return Ok((status?, stopped)),
             signal = signals.next() => {
                 stopped |= crate::signals::STOP.contains(&signal);
-                pass_on(processes, signal);
+                forward(processes, signal);
             }
         }
     }
 }
 
-fn pass_on(processes: &Processes, signal: Signal) {
+fn forward(processes: &Processes, signal: Signal) {
     match processes.signal(signal) {
         Ok(true) => {}
-        Ok(false) => tracing::warn!(?signal, "signal not passed on: the command has ended"),
-        Err(error) => tracing::warn!(%error, ?signal, "signal not passed on"),
+        Ok(false) => tracing::warn!(?signal, "signal not forwarded: the command has ended"),
+        Err(error) => tracing::warn!(%error, ?signal, "signal not forwarded"),
     }
 }
 
-/// The helper processes of a command that has not begun. They end by themselves when this is dropped.
-struct Prepared {
+/// The helper processes of a command that has not started. They end when this is dropped.
+struct PreparedCommand {
     program: OsString,
     guard: Guard,
-    waiting: Waiting,
+    gated: GatedCommand,
     stdout: OwnedFd,
     writer: OwnedFd,
     output: PipeId,
     processes: Processes,
 }
 
-impl Prepared {
+impl PreparedCommand {
     fn start(command: &[OsString], wait_for_eof: bool) -> Result<Self, Failure> {
         let Some(program) = command.first().cloned() else {
-            return Err(Failure::new(Exit::Usage, "there is no command"));
+            return Err(Failure::new(Exit::Usage, "no command given"));
         };
         let (stdout, writer) = io::pipe().map_err(anyhow::Error::from)?;
         if let Err(error) = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES) {
-            tracing::debug!(%error, "the pipe stays as small as it is");
+            tracing::debug!(%error, "pipe buffer could not be enlarged");
         }
         let output = PipeId::new(&writer).map_err(anyhow::Error::from)?;
         let guard = Guard::start().map_err(|error| anyhow::anyhow!("can't start the guard: {error}"))?;
-        // A process group that is not in front of its terminal is stopped when it reads from it.
+        // A background process group is stopped when it reads from its terminal.
         let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
-        let waiting = Waiting::start(command, stdin).map_err(|error| anyhow::anyhow!("can't start: {error}"))?;
-        let processes = Processes::new(waiting.group(), wait_for_eof.then_some(output));
-        Ok(Self { program, guard, waiting, stdout: stdout.into(), writer: writer.into(), output, processes })
+        let gated =
+            GatedCommand::start(command, stdin).map_err(|error| anyhow::anyhow!("can't start the command: {error}"))?;
+        let processes = Processes::new(gated.group(), wait_for_eof.then_some(output));
+        Ok(Self { program, guard, gated, stdout: stdout.into(), writer: writer.into(), output, processes })
     }
 
-    /// Lets the command begin, guarded.
+    /// Starts the command, guarded.
     fn begin(mut self) -> Result<Service, Failure> {
         if let Err(error) = self.guard.watch(self.processes) {
-            // It does not begin, since nobody tells it to.
+            // The gated process ends when the socket is dropped.
             return Err(anyhow::anyhow!("can't reach the guard: {error}").into());
         }
-        match self.waiting.go(&self.writer) {
+        match self.gated.start_command(&self.writer) {
             Ok(child) => Ok(Service {
                 child,
                 guard: self.guard,
@@ -151,13 +153,13 @@ impl Prepared {
             }),
             Err(error) => {
                 self.guard.dismiss();
-                Err(not_run(&self.program, &error))
+                Err(exec_failure(&self.program, &error))
             }
         }
     }
 }
 
-/// A command that runs, guarded.
+/// A running command with its guard.
 struct Service {
     child: Child,
     guard: Guard,
@@ -166,12 +168,12 @@ struct Service {
     processes: Processes,
 }
 
-/// As a shell tells it.
-fn not_run(program: &OsStr, error: &io::Error) -> Failure {
+/// The exit codes of a shell.
+fn exec_failure(program: &OsStr, error: &io::Error) -> Failure {
     let program = program.to_string_lossy();
     match error.kind() {
         io::ErrorKind::NotFound => {
-            Failure::new(Exit::NotFound, format!("there is no command {program}: give its path, or correct PATH"))
+            Failure::new(Exit::NotFound, format!("command {program} not found: use its path, or correct PATH"))
         }
         _ => Failure::new(Exit::NotExecutable, format!("can't execute {program}: {error}")),
     }

@@ -1,5 +1,4 @@
-//! How the program ends, as numbers. They are part of its interface: scripts tell apart by them what happened, so a
-//! number keeps its meaning.
+//! Exit codes. Scripts rely on them, so a code never changes its meaning.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -8,48 +7,48 @@ use std::process::ExitCode;
 use shipper::config::ConfigError;
 use shipper::shipper::StartError;
 
-/// Writes a line to standard error. Whoever reads it may be gone, which must not end the program otherwise than it ends.
-pub(crate) fn tell(line: fmt::Arguments<'_>) {
+/// Writes a line to standard error. Ignores a closed pipe, which must not change the exit code.
+pub(crate) fn print_error(line: fmt::Arguments<'_>) {
     let _nobody_there = writeln!(io::stderr(), "{line}");
 }
 
-/// Why the program ended.
+/// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All went well.
+    /// Success.
     Success,
-    /// What was asked for is not so: not proven, refused, torn. Or what nobody thought of.
+    /// A check failed (not verified, rejected, damaged), or an unexpected error occurred.
     Unexpected,
-    /// Command line, variables or configuration file.
+    /// Invalid command line, variables or configuration file.
     Usage,
-    /// The shutdown timeout or a second signal came before all was shipped.
+    /// The shutdown timeout or a second signal ended shipping before all lines were shipped.
     Incomplete,
-    /// The state directory can't be made, read or written.
+    /// The state directory can't be created, read or written.
     StateDir,
-    /// Another process holds the state directory.
+    /// Another process uses the state directory.
     StateDirLocked,
-    /// The store can't be opened or be made ready.
+    /// The store can't be opened or bootstrapped.
     Store,
-    /// The store was asked and did not answer.
+    /// The store does not respond.
     StoreUnreachable,
-    /// The admin port can't be had.
+    /// The admin address can't be used.
     AdminListen,
-    /// Nothing was there to read until idle.
+    /// There was nothing to read with `--until-idle`.
     NothingToRead,
-    /// Files could not be read, or not whole, until idle.
+    /// Some files could not be read completely with `--until-idle`.
     FilesUnread,
-    /// Too few files may be open.
+    /// The limit on open files is too low.
     OpenFiles,
-    /// The command is there but can't be run.
+    /// The command exists but can't be executed.
     NotExecutable,
-    /// There is no such command.
+    /// The command does not exist.
     NotFound,
-    /// The command's own exit code, or 128 and the number of the signal that ended it.
+    /// The command's own exit code, or 128 plus the number of the signal that ended it.
     Command(u8),
 }
 
 impl Exit {
-    /// Those with a number of their own.
+    /// Those with a fixed code.
     pub(crate) const ALL: [Self; 14] = [
         Self::Success,
         Self::Unexpected,
@@ -67,7 +66,7 @@ impl Exit {
         Self::NotFound,
     ];
 
-    /// The number.
+    /// The code.
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -88,26 +87,24 @@ impl Exit {
         }
     }
 
-    /// What it means, for help and manual.
+    /// The meaning, for help and man page.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
-            Self::Success => "all is done; with --until-idle, every line that was there is disposed of",
-            Self::Unexpected => "verify, spool check, replay: not all is as it must be; else: something unexpected",
-            Self::Usage => "an option, a variable or the configuration file can't be used",
-            Self::Incomplete => {
-                "run: not all lines were shipped in time; the rest is kept and goes with the next start"
-            }
-            Self::StateDir => "the state directory can't be made, read or written",
-            Self::StateDirLocked => "another process uses the state directory",
-            Self::Store => "the store can't be opened, or refuses to be made ready",
-            Self::StoreUnreachable => "bootstrap, preflight, verify, dead-letters replay: the store does not answer",
-            Self::AdminListen => "the address for metrics and health is taken or not this machine's",
-            Self::NothingToRead => "--until-idle: the patterns match no file; give --allow-empty if that is fine",
-            Self::FilesUnread => "--until-idle: some files could not be read, or not whole; the log names them",
-            Self::OpenFiles => "too few files may be open: the limit (ulimit -n, LimitNOFILE) is too low to start",
+            Self::Success => "success; with --until-idle, every line has been processed",
+            Self::Unexpected => "verify, spool check, replay: the check failed; otherwise an unexpected error",
+            Self::Usage => "invalid option, variable or configuration file",
+            Self::Incomplete => "run: not all lines were shipped in time; the rest is shipped at the next start",
+            Self::StateDir => "the state directory can't be created, read or written",
+            Self::StateDirLocked => "the state directory is in use by another process",
+            Self::Store => "the store can't be opened or bootstrapped",
+            Self::StoreUnreachable => "bootstrap, preflight, verify, dead-letters replay: the store does not respond",
+            Self::AdminListen => "--admin-listen: the address is in use or not of this machine",
+            Self::NothingToRead => "--until-idle: no file matches; use --allow-empty if that is expected",
+            Self::FilesUnread => "--until-idle: some files could not be read completely; the log names them",
+            Self::OpenFiles => "the limit on open files (ulimit -n, LimitNOFILE) is too low",
             Self::NotExecutable => "exec: the command can't be executed",
-            Self::NotFound => "exec: there is no such command",
-            Self::Command(_) => "exec: the command's own",
+            Self::NotFound => "exec: command not found",
+            Self::Command(_) => "exec: the command's own exit code",
         }
     }
 }
@@ -118,12 +115,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An end before its time: how, and a line that says what to do.
+/// An error that ends the program.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// The exit code.
     pub(crate) exit: Exit,
-    /// One line.
+    /// What is wrong and what to do, in one line.
     pub(crate) message: String,
 }
 

@@ -1,7 +1,7 @@
-//! `shipper export`: writes the lines of an embedded store to standard output, one JSON object a line, in the order in which
-//! they came, and as they came: without the `origin` that the shipper added, unless that is asked for.
+//! `shipper export`: writes the lines of an embedded store to standard output, one JSON object per line, in order of
+//! arrival and as received: without the `origin` that the shipper added, unless requested.
 //!
-//! A page of lines is in memory at a time. Lines that come in meanwhile are exported as well.
+//! One page of lines is in memory at a time. Lines that arrive meanwhile are exported too.
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -14,18 +14,18 @@ use crate::cli::ExportArgs;
 use crate::commands::progress;
 use crate::exit::{Exit, Failure};
 
-/// Writes what was asked for to standard output. A reader that has seen enough is no failure.
+/// Writes the requested lines to standard output. A closed pipe is not an error.
 pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
     let target: Target = export.store.parse().map_err(|error| usage(format!("{error}")))?;
     let (from, to) = (time("--since", &export.since)?, time("--until", &export.until)?);
     if !matches!(target, Target::Sqlite(_)) {
         return Err(usage(
-            "only embedded stores can be exported, sqlite:PATH; an engine has tools of its own".to_owned(),
+            "only an embedded store (sqlite:PATH) can be exported; use the tools of the engine".to_owned(),
         ));
     }
     let failed = |error: String| Failure::new(Exit::Store, error);
     let store = StoreAudit::open(&target, &EngineSettings::default()).await;
-    // All pages are of one file, or the export fails.
+    // All pages must come from one file, or the export fails.
     let store = store.map_err(|error| failed(error.to_string()))?.pinned();
     let filter = match &export.query {
         Some(query) => {
@@ -37,7 +37,7 @@ pub(crate) async fn export(export: &ExportArgs) -> Result<Exit, Failure> {
     let selection = Selection { filter, from, to };
     let mut output = io::BufWriter::new(io::stdout().lock());
     let mut cursor = ExportCursor::default();
-    // Lines that go to the terminal show by themselves how far it is.
+    // Lines on a terminal show the progress themselves.
     let bar = if io::stdout().is_terminal() { ProgressBar::hidden() } else { progress::parts("export") };
     loop {
         let page = store.export(&selection, cursor).await.map_err(|error| failed(error.to_string()))?;
@@ -77,7 +77,7 @@ fn usage(message: String) -> Failure {
 fn time(option: &str, text: &Option<String>) -> Result<Option<Timestamp>, Failure> {
     let Some(text) = text else { return Ok(None) };
     let time = Timestamp::parse(text.as_bytes());
-    time.map(Some).ok_or_else(|| usage(format!("{option}: {text:?} is no time such as 2026-11-23T18:00:00Z")))
+    time.map(Some).ok_or_else(|| usage(format!("{option}: {text:?} is not a time such as 2026-11-23T18:00:00Z")))
 }
 
 fn write_line(output: &mut impl Write, line: &str) -> io::Result<()> {
@@ -95,7 +95,7 @@ fn write_without_origin(output: &mut impl Write, line: &str) -> io::Result<()> {
     }
 }
 
-/// A document up to the `origin` that the shipper put before its last brace; `None` where there is none at that place.
+/// The part of a document before the `origin` that the shipper added as its last member; `None` if it is not there.
 fn before_origin(document: &str) -> Option<&str> {
     #[derive(Deserialize)]
     struct Document<'a> {
@@ -108,8 +108,8 @@ fn before_origin(document: &str) -> Option<&str> {
     Some(rest.strip_suffix(',').unwrap_or(rest))
 }
 
-/// A part of 1, in thousandths.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a part of 1")]
+/// Converts a fraction to thousandths.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 1,000")]
 fn parts(done: f64) -> u64 {
     (done.clamp(0.0, 1.0) * 1_000.0) as u64
 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_shipper_added_is_taken_off() {
+    fn the_origin_is_removed() {
         for (document, expected) in [
             (r#"{"a":1,"b": "x" ,"origin":{"host":"h","offset":0}}"#, Some(r#"{"a":1,"b": "x" "#)),
             (r#"{"origin":{"offset":0}}"#, Some("{")),

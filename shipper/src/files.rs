@@ -145,7 +145,7 @@ impl<D: Disk> Files<D> {
             |(generation, entry): (&GenerationId, &Entry)| entry.file.is_some().then(|| (*generation, entry.clone()));
         let (unclaimed, stopped_ns) = {
             let journal = lock(&journal);
-            (journal.entries().filter_map(of_files).collect::<BTreeMap<_, _>>(), journal.looked_ns())
+            (journal.entries().filter_map(of_files).collect::<BTreeMap<_, _>>(), journal.last_scan_ns())
         };
         let until_idle = settings.until_idle;
         Self {

@@ -1,14 +1,14 @@
-//! Ends the service when the shipper is killed, which the shipper itself can't.
+//! Terminates the service if the shipper is killed.
 //!
-//! `exec` starts this program a second time, with [`ARGUMENT`], before it starts the service. The two hold the ends
-//! of a pipe, of which the service gets none. Over it go the service's [`Processes`], as soon as there are any, then
-//! [`LEADER_ENDED`] if more than the service itself is waited for, and [`DONE`] when nothing is waited for any more. If the
-//! pipe ends without [`DONE`], the shipper was killed. The processes then get SIGTERM, and those left after [`GRACE`] get
-//! SIGKILL.
+//! `exec` starts this program a second time, with [`ARGUMENT`], before it starts the service. The two hold the ends of
+//! a pipe; the service gets neither. The shipper writes the service's [`Processes`] to it when it has started, then
+//! [`LEADER_ENDED`] if it waits for more than the service itself, and [`DONE`] when there is nothing left to wait for.
+//! If the pipe ends without [`DONE`], the shipper was killed. The processes then get SIGTERM, and those left after
+//! [`GRACE`] get SIGKILL.
 //!
-//! The guard has a process group of its own and sits out signals that ask it to end, so that it outlives a shipper that
-//! a terminal or a supervisor ends. The service begins only once its group was written to the pipe
-//! ([`threshold`](crate::threshold)), so there is no moment at which a killed shipper leaves it running.
+//! The guard has its own process group and ignores signals that request its end, so that it outlives a shipper that a
+//! terminal or a supervisor terminates. The service starts only after its group was written to the pipe
+//! ([`start_gate`](crate::start_gate)), so there is no moment at which a killed shipper leaves it running.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -20,25 +20,25 @@ use rustix::process::Signal;
 use crate::processes::{ENCODED_BYTES, Processes};
 use crate::signals::Signals;
 
-/// The one argument that makes this program the guard; no subcommand that anyone is shown.
+/// The argument that makes this program the guard. It is not a documented subcommand.
 pub(crate) const ARGUMENT: &str = "__guard";
 
-/// This program's own file, also when another was put in its place meanwhile.
+/// The executable of this process, even if its file was replaced.
 pub(crate) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
-/// The service has ended: there is nothing to do.
+/// The service has ended.
 const DONE: u8 = b'.';
 
 /// The service itself has ended; processes that it started are still waited for.
 const LEADER_ENDED: u8 = b'-';
 
-/// How long the service may take to end itself.
+/// How long the service may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether it has.
+/// How often to check whether it has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The shipper's side.
+/// The shipper's end of the pipe.
 pub(crate) struct Guard {
     process: Child,
     pipe: ChildStdin,
@@ -54,32 +54,32 @@ impl Guard {
         Ok(Self { process, pipe })
     }
 
-    /// Guards these processes from now on, whatever becomes of the shipper: what is in the pipe stays in it.
+    /// Guards these processes from now on. What was written to the pipe is read even if the shipper is killed.
     pub(crate) fn watch(&mut self, processes: Processes) -> io::Result<()> {
         self.pipe.write_all(&processes.to_bytes())
     }
 
-    /// The service itself has ended, and others of its processes are waited for.
+    /// Reports that the service itself has ended, and that others of its processes are waited for.
     pub(crate) fn leader_has_ended(&mut self) {
         if let Err(error) = self.pipe.write_all(&[LEADER_ENDED]) {
-            tracing::warn!(%error, "the guard had ended");
+            tracing::warn!(%error, "guard has ended unexpectedly");
         }
     }
 
-    /// The service has ended, or was not started.
+    /// Reports that the service has ended or was not started, and waits for the guard to end.
     pub(crate) fn dismiss(mut self) {
         if let Err(error) = self.pipe.write_all(&[DONE]) {
-            tracing::warn!(%error, "the guard had ended");
+            tracing::warn!(%error, "guard has ended unexpectedly");
         }
         drop(self.pipe);
         if let Err(error) = self.process.wait() {
-            tracing::warn!(%error, "the guard can't be waited for");
+            tracing::warn!(%error, "can't wait for the guard");
         }
     }
 }
 
-/// The guard's own work.
-pub(crate) fn stand() -> io::Result<()> {
+/// Runs the guard.
+pub(crate) fn run() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _sat_out = {
         let _entered = runtime.enter();
@@ -98,16 +98,16 @@ pub(crate) fn stand() -> io::Result<()> {
     Ok(())
 }
 
-/// Ends all of a service that is still there.
+/// Terminates all remaining processes of a service.
 fn end(processes: &Processes) {
     if !processes.signal(Signal::TERM).is_ok_and(|reached| reached) {
         return;
     }
-    crate::exit::tell(format_args!("shipper: the shipper was killed; its command is ended with it"));
-    // One that is stopped can't end.
+    crate::exit::print_error(format_args!("shipper: the shipper was killed: terminating its command"));
+    // A stopped process can't handle SIGTERM.
     let _ended = processes.signal(Signal::CONT);
     let deadline = Instant::now() + GRACE;
-    while processes.are_there() {
+    while processes.exist() {
         if Instant::now() >= deadline {
             let _ended = processes.signal(Signal::KILL);
             return;

@@ -1,8 +1,8 @@
-//! Looks into a state directory, names what is torn or strange in it, and sets that aside.
+//! Inspects a state directory, reports damage and unknown files, and moves them to quarantine.
 //!
-//! Nothing is deleted. What is taken out of a file, and files that do not belong there, go to `STATE/quarantine/`, under a
-//! name that tells where they were. A spool segment's bytes are left where they are even where a power loss left zeros
-//! among them: the places of the lines behind depend on them, and they are shipped as the lines they are.
+//! Nothing is deleted. Ranges taken out of a file, and unknown files, go to `STATE/quarantine/`, with a name that tells
+//! their origin. Bytes of spool segments stay, even where a power loss left zeros: the offsets of later lines depend on
+//! them, and they are shipped as the lines they are.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,48 +13,48 @@ use store::GenerationId;
 use crate::completed;
 use crate::dead_letters::{self, discarded::Discarded};
 use crate::disk::{Disk, DiskFile, append_whole, path};
-use crate::journal::{self, Bad, Harm, JournalError};
+use crate::journal::{self, Fault, InvalidRange, JournalError};
 use crate::spool::{generation_of, segments, streams};
 
-/// So many zeros in a row are taken for a hole that a power loss left: the smallest block that disks write.
+/// A run of at least this many zeros counts as a hole left by a power loss. It is the smallest block that disks write.
 pub const HOLE_MIN_BYTES: u64 = 512;
 
-/// Bytes of one look at a segment.
+/// Size of one read of a segment.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// So many holes of a segment are named.
+/// Maximum number of holes reported per segment.
 const HOLES_NAMED: usize = 16;
 
 const QUARANTINE: &str = "quarantine";
 
-/// How the names of files end that are not yet what they are to become: the journal, what is discarded, what is repaired.
+/// Suffixes of unfinished files: the journal, discarded letters, repaired files.
 const LEFTOVERS: [&str; 2] = [".new", ".repaired"];
 
-/// What can be done about a flaw.
+/// How to repair a flaw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remedy {
-    /// The bytes are taken out of the file, and kept in the quarantine.
+    /// Move the bytes to quarantine.
     TakeOut,
-    /// The file is moved to the quarantine.
+    /// Move the file to quarantine.
     MoveAway,
-    /// Nothing has to be done.
+    /// No action is necessary.
     Leave,
 }
 
-/// Something that is not as it should be.
+/// Damage, or an unknown file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Flaw {
-    /// In which file.
+    /// The file.
     #[serde(serialize_with = "path::serialize_text")]
     pub path: PathBuf,
-    /// Where in it.
+    /// The offset in it.
     pub offset: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub bytes: u64,
     /// What it is.
     pub what: String,
-    /// What can be done.
+    /// How to repair it.
     pub remedy: Remedy,
 }
 
@@ -63,29 +63,29 @@ pub struct Flaw {
 pub struct SegmentState {
     /// Its generation.
     pub generation: GenerationId,
-    /// Of which stream it is a part.
+    /// The stream that it belongs to.
     pub stream: String,
     /// Its length.
     pub bytes: u64,
-    /// Every line before this offset is disposed of.
+    /// Every line before this offset has its outcome.
     pub checkpoint: u64,
 }
 
-/// What lies in a state directory.
+/// The content of a state directory.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Inspection {
     /// The spool's segments.
     pub segments: Vec<SegmentState>,
-    /// Files that are followed, or were by the last process.
+    /// Files followed now, or by the last process.
     pub files: u64,
     /// Dead letters.
     pub dead_letters: u64,
-    /// What is not as it should be.
+    /// Damage and unknown files.
     pub flaws: Vec<Flaw>,
 }
 
 impl Inspection {
-    /// Whether there is something to set aside.
+    /// Whether there is nothing to repair.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.flaws.iter().all(|flaw| flaw.remedy == Remedy::Leave)
@@ -96,26 +96,26 @@ impl Inspection {
     }
 }
 
-/// Bytes of all segments, which [`check`] looks at one by one.
+/// The total size of all segments, which [`check`] reads.
 ///
 /// # Errors
-/// As the file system says.
+/// File system errors.
 pub fn bytes<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<u64> {
     let spool = state_dir.join("spool");
     let mut bytes = 0;
     for stream in streams(disk, &spool)? {
         for (_, path) in segments(disk, &spool.join(stream))? {
-            // One that is done is removed meanwhile.
+            // A completed one may have been removed meanwhile.
             bytes += disk.open(&path).and_then(|file| file.stat()).map_or(0, |stat| stat.len);
         }
     }
     Ok(bytes)
 }
 
-/// Looks, and changes nothing. `progress` gets the bytes of segments that are looked at.
+/// Inspects without changing anything. `progress` is called with the number of bytes of segments read.
 ///
 /// # Errors
-/// [`JournalError`]: a journal of a newer program, or a folder or file that can't be read.
+/// [`JournalError`]: a journal of a newer version, or a folder or file that can't be read.
 pub fn check<D: Disk>(disk: &D, state_dir: &Path, progress: &dyn Fn(u64)) -> Result<Inspection, JournalError> {
     let mut found = Inspection::default();
     let failed = |path: &Path| {
@@ -124,22 +124,22 @@ pub fn check<D: Disk>(disk: &D, state_dir: &Path, progress: &dyn Fn(u64)) -> Res
     };
     let journal = journal::read(disk, state_dir)?;
     found.files = journal.entries.values().filter(|entry| entry.file.is_some()).count() as u64;
-    for Bad { offset, bytes, harm } in &journal.bad {
-        let what = match harm {
-            Harm::TornEnd => "a torn end",
-            Harm::Hole => "zeros that a power loss left; the records behind them are good, and stay",
-            Harm::Damage => {
-                "damaged, and no shipper starts with it; the records behind it are good, and stay. A file of which it told \
-                 will be read again from its beginning, under other ids"
+    for InvalidRange { offset, bytes, fault } in &journal.bad {
+        let what = match fault {
+            Fault::TornEnd => "torn end",
+            Fault::Hole => "zeros left by a power loss; the records after them are valid and stay",
+            Fault::Damage => {
+                "damaged, so that no shipper starts; the records after it are valid and stay. A file that it described \
+                 will be read again from its start, with other ids"
             }
         };
         found.flaw(state_dir.join("journal"), *offset, *bytes, Remedy::TakeOut, what);
     }
     for dir in [state_dir, &state_dir.join(dead_letters::DIR), &state_dir.join(completed::DIR)] {
-        look_for_leftovers(disk, dir, &mut found).map_err(failed(dir))?;
+        find_leftovers(disk, dir, &mut found).map_err(failed(dir))?;
     }
     let spool = state_dir.join("spool");
-    look_at_spool(disk, &spool, &journal, progress, &mut found).map_err(failed(&spool))?;
+    inspect_spool(disk, &spool, &journal, progress, &mut found).map_err(failed(&spool))?;
     let letters = state_dir.join(dead_letters::DIR);
     let (discarded, bad) = Discarded::read_good(disk, state_dir).map_err(failed(&letters))?;
     for bad in bad {
@@ -147,49 +147,49 @@ pub fn check<D: Disk>(disk: &D, state_dir: &Path, progress: &dyn Fn(u64)) -> Res
                     their lines go again, or verify misses them";
         found.flaw(bad.path, bad.offset, bad.length, Remedy::TakeOut, what);
     }
-    let bad = dead_letters::read_beside(disk, state_dir, &discarded, |_| {
+    let bad = dead_letters::read_with(disk, state_dir, &discarded, |_| {
         found.dead_letters += 1;
         Ok(())
     });
     for bad in bad.map_err(failed(&letters))? {
-        let what = if bad.is_torn_end { "a torn end" } else { "a line that is no dead letter" };
+        let what = if bad.is_torn_end { "torn end" } else { "invalid line" };
         found.flaw(bad.path, bad.offset, bad.length, Remedy::TakeOut, what);
     }
     for (path, offset, bytes) in completed::read(disk, state_dir).map_err(failed(&state_dir.join("past")))?.bad {
-        found.flaw(path, offset, bytes, Remedy::TakeOut, "a torn note of what is done");
+        found.flaw(path, offset, bytes, Remedy::TakeOut, "damaged note");
     }
     Ok(found)
 }
 
-/// Files that were written under another name, to be renamed when they were whole, and the journal's torn ends.
-fn look_for_leftovers<D: Disk>(disk: &D, dir: &Path, found: &mut Inspection) -> io::Result<()> {
+/// Reports files that were to be renamed when complete, and torn ends of the journal.
+fn find_leftovers<D: Disk>(disk: &D, dir: &Path, found: &mut Inspection) -> io::Result<()> {
     for name in disk.list(dir)? {
         if LEFTOVERS.iter().any(|suffix| name.ends_with(suffix)) || name.starts_with("journal.torn-") {
             let path = dir.join(name);
             let bytes = disk.open(&path).and_then(|file| file.stat()).map_or(0, |stat| stat.len);
-            let what = "left behind by a process that ended; nothing reads it";
+            let what = "unfinished file of an ended process; it is not used";
             found.flaw(path, 0, bytes, Remedy::MoveAway, what);
         }
     }
     Ok(())
 }
 
-fn look_at_spool<D: Disk>(
+fn inspect_spool<D: Disk>(
     disk: &D,
     spool: &Path,
-    journal: &journal::Found,
+    journal: &journal::Contents,
     progress: &dyn Fn(u64),
     found: &mut Inspection,
 ) -> io::Result<()> {
     for dir in disk.paths(spool)? {
         let Some(stream) = name_of(&dir).filter(|_| disk.is_dir(&dir)) else {
-            found.flaw(dir, 0, 0, Remedy::MoveAway, "not a stream's folder");
+            found.flaw(dir, 0, 0, Remedy::MoveAway, "not the folder of a stream");
             continue;
         };
         for path in disk.paths(&dir)? {
             let generation = name_of(&path).as_deref().and_then(generation_of);
             let Some(generation) = generation.filter(|_| disk.is_file(&path)) else {
-                let what = "not a segment: its name is not GENERATION.log, or it is no file";
+                let what = "not a segment: its name is not GENERATION.log, or it is not a file";
                 found.flaw(path, 0, 0, Remedy::MoveAway, what);
                 continue;
             };
@@ -213,7 +213,7 @@ fn look_at_segment<D: Disk>(
     found: &mut Inspection,
 ) -> io::Result<()> {
     let file = match disk.open(&path) {
-        // Done, and removed, since the folder was read.
+        // Completed and removed after the folder was listed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };
@@ -221,28 +221,29 @@ fn look_at_segment<D: Disk>(
     let checkpoint = state.checkpoint;
     found.segments.push(SegmentState { bytes, ..state });
     if checkpoint > bytes {
-        let what = format!("it has {bytes} bytes and was disposed of up to {checkpoint}: its end is gone, but shipped");
+        let what =
+            format!("it has {bytes} bytes, but its checkpoint is {checkpoint}: its end was lost after it was shipped");
         found.flaw(path.clone(), bytes, 0, Remedy::Leave, what);
     }
     progress(checkpoint.min(bytes));
     let (holes, ends_open) = holes(&file, checkpoint.min(bytes), bytes, progress)?;
     let count = holes.len();
     for (offset, length) in holes.into_iter().take(HOLES_NAMED) {
-        let what = "zeros that a power loss may have left; they are shipped as the line that they are in";
+        let what = "zeros, possibly left by a power loss; they are shipped as part of their line";
         found.flaw(path.clone(), offset, length, Remedy::Leave, what);
     }
     if count > HOLES_NAMED {
-        let what = format!("{} more holes of zeros", count - HOLES_NAMED);
+        let what = format!("{} more runs of zeros", count - HOLES_NAMED);
         found.flaw(path.clone(), 0, 0, Remedy::Leave, what);
     }
     if ends_open {
-        let what = "it ends without a newline: what stands there is shipped as a line by the next process";
+        let what = "no newline at the end: the next process ships the incomplete line";
         found.flaw(path, bytes, 0, Remedy::Leave, what);
     }
     Ok(())
 }
 
-/// Runs of zeros from `from` on, with their lengths, and whether the last byte is no newline.
+/// Runs of zeros from `from` on, with their lengths, and whether the last byte is not a newline.
 fn holes(file: &impl DiskFile, from: u64, end: u64, progress: &dyn Fn(u64)) -> io::Result<(Vec<(u64, u64)>, bool)> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let (mut at, mut holes, mut last) = (from, Vec::new(), b'\n');
@@ -274,16 +275,17 @@ fn holes(file: &impl DiskFile, from: u64, end: u64, progress: &dyn Fn(u64)) -> i
     Ok((holes, last != b'\n'))
 }
 
-/// Sets aside what has a remedy, and says in a line each where it went. Whoever calls it holds the state directory's lock.
+/// Repairs all flaws that have a remedy, and returns a message for each. The caller must hold the lock of the state
+/// directory.
 ///
 /// # Errors
-/// As the file system says; what was set aside until then is.
+/// File system errors. Flaws repaired before the error stay repaired.
 pub fn repair<D: Disk>(disk: &D, state_dir: &Path, found: &Inspection) -> io::Result<Vec<String>> {
     let quarantine = state_dir.join(QUARANTINE);
-    let mut said = Vec::new();
+    let mut moved = Vec::new();
     let mut flaws = found.flaws.iter().filter(|flaw| flaw.remedy != Remedy::Leave).peekable();
     if flaws.peek().is_none() {
-        return Ok(said);
+        return Ok(moved);
     }
     disk.create_dir_all(&quarantine)?;
     disk.sync_dir(state_dir)?;
@@ -294,10 +296,10 @@ pub fn repair<D: Disk>(disk: &D, state_dir: &Path, found: &Inspection) -> io::Re
             Remedy::MoveAway => {
                 disk.rename(&flaw.path, &aside)?;
                 sync_both(disk, &flaw.path, &quarantine)?;
-                said.push(format!("{} is moved to {}", path::text(&flaw.path), path::text(&aside)));
+                moved.push(format!("{} moved to {}", path::text(&flaw.path), path::text(&aside)));
             }
             Remedy::TakeOut => {
-                // All flaws of a file stand in a row.
+                // All flaws of a file are adjacent.
                 let mut ranges = vec![(flaw.offset, flaw.bytes)];
                 while let Some(next) = flaws.next_if(|next| next.path == flaw.path) {
                     ranges.push((next.offset, next.bytes));
@@ -306,14 +308,14 @@ pub fn repair<D: Disk>(disk: &D, state_dir: &Path, found: &Inspection) -> io::Re
                 sync_both(disk, &flaw.path, &quarantine)?;
                 let bytes: u64 = ranges.iter().map(|(_, bytes)| bytes).sum();
                 let (from, to) = (path::text(&flaw.path), path::text(&aside));
-                said.push(format!("{bytes} bytes of {from} are taken out and kept in {to}"));
+                moved.push(format!("{bytes} bytes of {from} moved to {to}"));
             }
         }
     }
-    Ok(said)
+    Ok(moved)
 }
 
-/// Copies `ranges` of a file to `aside`, durably, and then writes the file anew without them.
+/// Copies `ranges` of a file to `aside`, durably, and then rewrites the file without them.
 fn take_out<D: Disk>(disk: &D, path: &Path, ranges: &[(u64, u64)], aside: &Path) -> io::Result<()> {
     let file = disk.open(path)?;
     let kept = disk.open_append(aside)?;
@@ -354,7 +356,7 @@ fn sync_both(disk: &impl Disk, path: &Path, quarantine: &Path) -> io::Result<()>
     path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))
 }
 
-/// A name in the quarantine that is not taken, made of where the file was and where in it the flaw is.
+/// A free name in the quarantine, made of the file's path and the offset of the flaw.
 fn free_name<D: Disk>(disk: &D, quarantine: &Path, state_dir: &Path, flaw: &Flaw) -> io::Result<PathBuf> {
     let place = path::text(flaw.path.strip_prefix(state_dir).unwrap_or(&flaw.path)).replace('/', "_");
     let taken = disk.list(quarantine)?;

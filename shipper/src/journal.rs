@@ -1,27 +1,28 @@
-//! What has to be known after a crash: each generation's place, its arrival marks and its checkpoint.
+//! State that must survive a crash: the file of each generation, its arrival marks and its checkpoint.
 //!
 //! # On disk
 //!
-//! `STATE/journal` is a text file of records, one a line: the CRC-32 of the rest in 8 hexadecimal digits, a space,
-//! and a JSON object, at most [`MAX_RECORD_BYTES`] long. The first record names the format's version. A generation's
-//! state is what its records add up to. The file is written anew, under another name and then renamed, once it holds
-//! several times what is still of use.
+//! `STATE/journal` is a text file with one record per line: the CRC-32 of the rest in 8 hexadecimal digits, a space,
+//! and a JSON object of at most [`MAX_RECORD_BYTES`]. The first record contains the format's version. The state of a
+//! generation is the sum of its records. The file is compacted (written under another name and renamed) when it has
+//! several times the size of its useful content.
 //!
-//! What is appended survives SIGKILL; what [`Journal::sync`] was called for survives power loss. So what is torn, or a
-//! hole of zeros, can only stand after the last sync, where nothing was relied on yet: it is taken out and kept beside the
-//! file as `journal.torn-N`, and good records behind a hole hold. A record that was changed, before others that are good, is
-//! neither: it may have been the one that says which file a generation is a life of. Such a journal is
-//! [refused](JournalError::Damaged) and left as it is; `shipper spool repair` takes the bytes out.
+//! Appended records survive SIGKILL; [`Journal::sync`] makes them survive power loss. A torn record or a hole of zeros
+//! can therefore only occur after the last sync, where nothing relied on it yet: it is removed and kept next to the
+//! file as `journal.torn-N`, and valid records after a hole count. A modified record before valid ones is different: it
+//! may have been the one that identifies the file of a generation. Such a journal is [rejected](JournalError::Damaged)
+//! and left unchanged; `shipper spool repair` removes the bytes.
 //!
-//! A generation has at most [`MARKS_MAX`] marks beyond its checkpoint. The more stand, the farther a new one must be from the
-//! last, so that they reach over half a year in which a store takes nothing; then no more are noted. Bytes without a mark of
-//! their own have that of the bytes before them, whenever they are sent.
+//! A generation has at most [`MARKS_MAX`] marks after its checkpoint. The more there are, the larger the minimum
+//! distance of a new one, so that they cover more than half a year in which a store accepts nothing; then no more are
+//! added. Bytes without a mark have that of the preceding bytes, whenever they are sent.
 //!
-//! A lost checkpoint makes lines go again under the same ids, which a store answers with "already stored". A lost
-//! mark or file generation would give lines another day or id; those are synced before a line that needs them is sent.
+//! After the loss of a checkpoint, lines are sent again with the same ids, which the store answers with "already
+//! stored". The loss of a mark or file generation would change the day or id of lines; those are synced before a line
+//! that relies on them is sent.
 
+mod contents;
 mod entry;
-mod found;
 mod power_loss;
 mod record;
 #[cfg(test)]
@@ -33,70 +34,70 @@ use std::path::{Path, PathBuf};
 
 use store::{GenerationId, Timestamp};
 
-use self::entry::{Entries, apply, encode_entry, unmark};
+use self::contents::replay;
+pub use self::contents::{Contents, Fault, InvalidRange, entries, read};
+use self::entry::{Entries, apply, encode_entry, remove_last_mark};
 pub use self::entry::{Entry, FileIdentity, MARKS_MAX, Packed};
-use self::found::replay;
-pub use self::found::{Bad, Found, Harm, entries, read};
 use self::power_loss::Boot;
 use self::record::Record;
 pub use self::record::{MAX_RECORD_BYTES, VERSION};
 pub use self::trail::{TAIL_BYTES, TRAIL_MAX, Tail, Trail};
 use crate::disk::{Disk, DiskFile, append_whole, is_full, is_whole};
 
-/// The journal is not written anew before it has this size.
+/// Minimum size at which the journal is compacted.
 const COMPACT_MIN_BYTES: u64 = 1024 * 1024;
 
-/// Nor before it is this many times what it would be anew.
+/// Minimum ratio between its size and that of its compacted form.
 const COMPACT_FACTOR: u64 = 4;
 
-/// What the disk does not take is kept up to this many bytes; beyond that the journal is rewritten.
+/// Maximum size of records kept in memory while the disk fails. Beyond that the journal is rewritten.
 const UNWRITTEN_MAX_BYTES: usize = 1024 * 1024;
 
-/// How often it is noted when files were last looked at while there is nothing else to note: about 0.5 MB a day, until the
-/// journal is rewritten.
-const LOOKED_INTERVAL_NS: i64 = 10_000_000_000;
+/// How often the time of the last file scan is recorded if there is nothing else to write: about 0.5 MB a day until
+/// compaction.
+const SCAN_NOTE_INTERVAL_NS: i64 = 10_000_000_000;
 
 const NAME: &str = "journal";
 
 /// Why a journal can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The file system said no.
+    /// A file system error.
     #[error("can't use {path}: {error}")]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What was said.
+        /// The error.
         error: io::Error,
     },
-    /// It was written by a newer program.
+    /// A newer version wrote it.
     #[error(
-        "{path} has version {found}, this program knows {VERSION}: use the newer program, or another state directory"
+        "{path} has version {found}, but this program supports {VERSION}: use a newer program, or another state directory"
     )]
     Newer {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Its version.
         found: u32,
     },
-    /// Bytes of it were changed since they were written.
+    /// Some of its bytes were modified.
     #[error(
-        "{} is damaged at byte {offset}: {bytes} bytes there are no record, and good ones follow, so it is no torn end. \
-         Nothing was changed. `shipper spool repair` sets these bytes aside and keeps all others; a file of which they \
-         told is then read again from its beginning, under other ids",
+        "{} is damaged at offset {offset}: {bytes} bytes are invalid before valid records, so it is not a torn end. Nothing \
+         was changed. `shipper spool repair` moves these bytes to quarantine; a file that they described is then read again \
+         from its start, with other ids",
         path.display()
     )]
     Damaged {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where.
+        /// Offset of the first byte.
         offset: u64,
-        /// How many bytes.
+        /// Number of bytes.
         bytes: u64,
     },
 }
 
-/// The journal, open.
+/// An open journal.
 #[derive(Debug)]
 pub struct Journal<D: Disk> {
     disk: D,
@@ -104,31 +105,31 @@ pub struct Journal<D: Disk> {
     file: D::File,
     len: u64,
     synced_len: u64,
-    /// Bytes that it had when it was last written anew.
+    /// Its size when it was last compacted.
     compact_len: u64,
     entries: Entries,
-    /// A sync failed, and the next one may succeed without the bytes, or a torn record stands at the end, or more is
-    /// unwritten than is kept: only a file written anew can be relied on.
+    /// Whether the file must be rewritten: a sync failed, so that the next one may succeed without the data, or it ends
+    /// in a torn record, or too much is unwritten.
     is_suspect: bool,
-    /// The state that the file could not be brought to yet, because the disk said no.
+    /// Records that the disk has not accepted yet.
     unwritten: Vec<u8>,
-    /// Marks or identities are among it.
+    /// Whether they include marks or file identities.
     has_unwritten_marks: bool,
-    looked_ns: i64,
+    last_scan_ns: i64,
     boot: Boot,
 }
 
 impl<D: Disk> Journal<D> {
-    /// Opens the journal in `dir`, making one where there is none.
+    /// Opens the journal in `dir`, and creates it if there is none.
     ///
     /// # Errors
-    /// [`JournalError`]; a torn end, or a hole, is no error.
+    /// [`JournalError`]. A torn end or a hole is not an error.
     pub fn open(disk: D, dir: &Path) -> Result<Self, JournalError> {
         let path = dir.join(NAME);
         let failed = |error| JournalError::Io { path: path.clone(), error };
         let file = disk.open_append(&path).map_err(failed)?;
         let bytes = read_whole(&file).map_err(failed)?;
-        let Found { entries, bad, lacks_head, boot_id, looked_ns } = {
+        let Contents { entries, bad, lacks_header, boot_id, last_scan_ns } = {
             let found = replay(&bytes, &path)?;
             found.check(&path)?;
             found
@@ -145,129 +146,127 @@ impl<D: Disk> Journal<D> {
             is_suspect: false,
             unwritten: Vec::new(),
             has_unwritten_marks: false,
-            looked_ns,
+            last_scan_ns,
             boot,
         };
         journal.len = bytes.len() as u64;
-        for Bad { offset, bytes: bad_bytes, harm } in &bad {
+        for InvalidRange { offset, bytes: bad_bytes, fault } in &bad {
             tracing::warn!(
                 path = %path.display(), offset, bad_bytes,
-                "the journal has a part that was not written whole: it is taken out and kept beside it; what it told is \
-                 found out again"
+                "incomplete part of the journal removed, and kept in a file next to it"
             );
-            // Keeping it is a courtesy; opening must also succeed on a disk that is full.
-            let place = |offset: u64| usize::try_from(offset).unwrap_or(bytes.len());
-            let _ = journal.set_torn_aside(&bytes[place(*offset)..place(offset + bad_bytes)]);
-            if *harm == Harm::TornEnd {
+            // Best effort: opening must also succeed on a full disk.
+            let index = |offset: u64| usize::try_from(offset).unwrap_or(bytes.len());
+            let _ = journal.keep_torn_part(&bytes[index(*offset)..index(offset + bad_bytes)]);
+            if *fault == Fault::TornEnd {
                 journal.file.truncate(*offset).map_err(failed)?;
                 journal.len = *offset;
             }
         }
         journal.compact_len = journal.len;
-        // Without the holes, and with its version at its beginning, once the disk has room for it.
-        journal.is_suspect = lacks_head || bad.iter().any(|bad| bad.harm == Harm::Hole);
+        // Removes the holes and adds the version at the start, once the disk has room.
+        journal.is_suspect = lacks_header || bad.iter().any(|bad| bad.fault == Fault::Hole);
         if journal.len == 0 {
             journal.rewrite().map_err(failed)?;
         }
         Ok(journal)
     }
 
-    /// What is known of a generation; of one that is new to the journal, that it begins.
+    /// The entry of a generation; a default one if it is new.
     #[must_use]
     pub fn get(&self, generation: &GenerationId) -> Entry {
         self.entries.get(generation).cloned().unwrap_or_default()
     }
 
-    /// Generations in the order of their birth.
+    /// The generations, in order of creation.
     pub fn entries(&self) -> impl Iterator<Item = (&GenerationId, &Entry)> {
         self.entries.iter()
     }
 
-    /// Notes a life of a file.
+    /// Records the file of a generation.
     pub fn file(&mut self, generation: GenerationId, identity: FileIdentity) {
         self.push(Record::File { generation, identity });
     }
 
-    /// Notes that the bytes from `offset` on arrived at `at`. Must come before they can be read. The same bytes have one
-    /// arrival: where a mark stands at `offset` or behind, there is nothing to note; nor where there are so many that the last
-    /// one is near enough.
+    /// Records that the bytes from `offset` on arrived at `at`. Call it before they can be read. Bytes arrive once:
+    /// nothing is recorded if there is a mark at `offset` or later, or if there are so many that the last one is close
+    /// enough.
     pub fn mark(&mut self, generation: GenerationId, offset: u64, at: Timestamp) {
-        if self.takes_mark(&generation, offset, at) {
+        if self.accepts_mark(&generation, offset, at) {
             self.push(Record::Mark { generation, offset, unix_ms: at.unix_ms() });
         }
     }
 
-    /// As [`Journal::mark`], and appends it. A disk without room leaves nothing noted, so that no line has to wait for a mark
-    /// that no line stands behind.
+    /// Like [`Journal::mark`], and appends the record. On a full disk nothing is recorded, so that no line has to wait
+    /// for a mark without lines.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub fn write_mark(&mut self, generation: GenerationId, offset: u64, at: Timestamp) -> io::Result<()> {
-        let is_new = self.takes_mark(&generation, offset, at);
+        let is_new = self.accepts_mark(&generation, offset, at);
         let (unwritten_bytes, had_unwritten_marks) = (self.unwritten.len(), self.has_unwritten_marks);
         self.mark(generation, offset, at);
         let written = self.write();
         if is_new && written.as_ref().is_err_and(is_full) {
             self.unwritten.truncate(unwritten_bytes);
             self.has_unwritten_marks = had_unwritten_marks;
-            unmark(&generation, &mut self.entries);
+            remove_last_mark(&generation, &mut self.entries);
         }
         written
     }
 
-    /// Whether a mark at `offset` would say something that there is room for.
-    fn takes_mark(&self, generation: &GenerationId, offset: u64, at: Timestamp) -> bool {
-        self.entries.get(generation).is_none_or(|entry| entry.takes_mark(offset, at.unix_ms()))
+    /// Whether a mark at `offset` would add information, and there is room for it.
+    fn accepts_mark(&self, generation: &GenerationId, offset: u64, at: Timestamp) -> bool {
+        self.entries.get(generation).is_none_or(|entry| entry.accepts_mark(offset, at.unix_ms()))
     }
 
-    /// Notes that no line that begins at or after `offset` was handed on.
+    /// Records that no line at or after `offset` was dispatched.
     pub fn horizon(&mut self, generation: GenerationId, offset: u64) {
         self.push(Record::Horizon { generation, offset });
     }
 
-    /// Notes that every line before `offset` has its outcome.
+    /// Records that every line before `offset` has its outcome.
     pub fn checkpoint(&mut self, generation: GenerationId, offset: u64) {
         self.push(Record::Checkpoint { generation, offset, tail: None });
     }
 
-    /// As [`Journal::checkpoint`], of a file, with the fingerprint of the bytes right before as they were when they were
-    /// read.
+    /// Like [`Journal::checkpoint`] for a file, with the fingerprint of the preceding bytes as they were read.
     pub fn file_checkpoint(&mut self, generation: GenerationId, offset: u64, tail: Option<Tail>) {
         self.push(Record::Checkpoint { generation, offset, tail });
     }
 
-    /// Notes, so that it survives the process, that a file was read up to `tail`.
+    /// Appends the record that a file was read up to `tail`.
     ///
     /// # Errors
-    /// As the file system says; what it does not take is kept for the next call.
+    /// File system errors. What could not be written is kept for the next call.
     pub fn write_read(&mut self, generation: GenerationId, tail: Tail) -> io::Result<()> {
         self.push(Record::Read { generation, tail });
         self.write()
     }
 
-    /// When files were last looked at, in nanoseconds since the Unix epoch; 0 if that is not known.
+    /// Time of the last file scan in nanoseconds since the Unix epoch; 0 if unknown.
     #[must_use]
-    pub fn looked_ns(&self) -> i64 {
-        self.looked_ns
+    pub fn last_scan_ns(&self) -> i64 {
+        self.last_scan_ns
     }
 
-    /// Notes that files were looked at for the first time: none that appears from now on was there before.
-    pub fn first_looked(&mut self, at: Timestamp) {
-        self.looked_ns = at.unix_micros().saturating_mul(1_000);
-        self.push(Record::Looked { unix_ns: self.looked_ns });
+    /// Records the first file scan. Files that appear later are new.
+    pub fn first_scanned(&mut self, at: Timestamp) {
+        self.last_scan_ns = at.unix_micros().saturating_mul(1_000);
+        self.push(Record::Looked { unix_ns: self.last_scan_ns });
     }
 
-    /// Notes when files were last looked at, if anything else is to be written or nothing was noted for long.
-    pub fn looked(&mut self, at: Timestamp) {
+    /// Records a file scan, if there is something else to write or none was recorded for a while.
+    pub fn scanned(&mut self, at: Timestamp) {
         let unix_ns = at.unix_micros().saturating_mul(1_000);
-        let is_due = unix_ns.saturating_sub(self.looked_ns) >= LOOKED_INTERVAL_NS;
-        if is_due || !self.unwritten.is_empty() && self.looked_ns != unix_ns {
-            self.looked_ns = unix_ns;
+        let is_due = unix_ns.saturating_sub(self.last_scan_ns) >= SCAN_NOTE_INTERVAL_NS;
+        if is_due || !self.unwritten.is_empty() && self.last_scan_ns != unix_ns {
+            self.last_scan_ns = unix_ns;
             self.push(Record::Looked { unix_ns });
         }
     }
 
-    /// Forgets a generation of which nothing is left to do.
+    /// Removes a completed generation.
     pub fn retire(&mut self, generation: GenerationId) {
         if self.entries.contains_key(&generation) {
             self.push(Record::Retired { generation });
@@ -275,7 +274,7 @@ impl<D: Disk> Journal<D> {
     }
 
     fn push(&mut self, record: Record) {
-        // A file that is written anew has it from the entries.
+        // A rewrite leaves it out anyway.
         if !self.is_suspect {
             record.encode(&mut self.unwritten);
             self.has_unwritten_marks |= matches!(record, Record::Mark { .. } | Record::File { .. });
@@ -287,10 +286,11 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    /// Appends what is noted; it then survives the process. What the disk does not take is kept for the next call.
+    /// Appends the recorded state, which then survives a crash of the process. What could not be written is kept for
+    /// the next call.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub fn write(&mut self) -> io::Result<()> {
         if self.is_suspect {
             return self.rewrite();
@@ -311,10 +311,10 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Makes everything noted survive power loss.
+    /// Makes the recorded state survive power loss.
     ///
     /// # Errors
-    /// As the file system says; then nothing may be sent that relies on it.
+    /// File system errors. Nothing that relies on it may be sent then.
     pub fn sync(&mut self) -> io::Result<()> {
         self.write()?;
         self.sync_written()
@@ -328,11 +328,11 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Makes the marks and identities survive power loss, which is what a line's document relies on. A checkpoint that the
-    /// disk has no room for does not hold it up: the line goes again, under its id.
+    /// Makes marks and file identities survive power loss; the documents of lines rely on them. A checkpoint that does
+    /// not fit on the disk does not fail this: its lines are sent again with the same ids.
     ///
     /// # Errors
-    /// As the file system says; then nothing may be sent that relies on it.
+    /// File system errors. Nothing that relies on it may be sent then.
     pub fn sync_marks(&mut self) -> io::Result<()> {
         match self.write() {
             Err(error) if self.is_suspect || self.has_unwritten_marks || !is_full(&error) => Err(error),
@@ -340,12 +340,12 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    /// Writes the state anew, durably, in place of all that led to it.
+    /// Writes the state to a new file, durably, and replaces the old one.
     fn rewrite(&mut self) -> io::Result<()> {
         let (path, new_path) = (self.dir.join(NAME), self.dir.join("journal.new"));
         let mut bytes = Vec::new();
         Record::Journal { version: VERSION }.encode(&mut bytes);
-        Record::Looked { unix_ns: self.looked_ns }.encode(&mut bytes);
+        Record::Looked { unix_ns: self.last_scan_ns }.encode(&mut bytes);
         if let Some(id) = self.boot.noted.clone() {
             Record::Boot { id }.encode(&mut bytes);
         }
@@ -357,14 +357,14 @@ impl<D: Disk> Journal<D> {
         append_whole(&file, 0, &bytes)?;
         file.sync()?;
         self.disk.rename(&new_path, &path)?;
-        // From here on the old file has no name: what is appended must go to the new one.
+        // The old file has no name now: records must go to the new one.
         self.file = file;
         self.len = bytes.len() as u64;
         self.synced_len = 0;
         self.compact_len = self.len;
         self.unwritten.clear();
         self.has_unwritten_marks = false;
-        // Until the folder is synced a power loss may bring the old file back, so it is tried until it is.
+        // A power loss may restore the old file until the folder is synced.
         self.is_suspect = true;
         self.disk.sync_dir(&self.dir)?;
         self.synced_len = self.len;
@@ -372,7 +372,7 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    fn set_torn_aside(&self, torn: &[u8]) -> io::Result<()> {
+    fn keep_torn_part(&self, torn: &[u8]) -> io::Result<()> {
         let names = self.disk.list(&self.dir)?;
         let taken = |number: &u32| names.contains(&format!("{NAME}.torn-{number}"));
         let number = (1..).find(|number| !taken(number)).unwrap_or(u32::MAX);
@@ -382,10 +382,10 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-/// All bytes of a file.
+/// Reads a file completely.
 ///
 /// # Errors
-/// As the file system says.
+/// File system errors.
 pub fn read_whole(file: &impl DiskFile) -> io::Result<Vec<u8>> {
     let len = usize::try_from(file.stat()?.len).map_err(io::Error::other)?;
     let mut bytes = vec![0; len];

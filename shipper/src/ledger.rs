@@ -1,50 +1,50 @@
-//! Where every line is, at every moment: the one set of books of the process.
+//! Accounts for every line: the only place that counts them.
 //!
-//! A line is *read* when it is taken (its newline appended to the spool, or read from a file), and then is either
-//! *pending* or has one disposition for ever: *stored*, *already stored*, *dead-lettered* or *dropped*. So
+//! A line is *read* when it is accepted (its newline was appended to the spool, or it was read from a file). It is then
+//! *pending* until it has one final outcome: *stored*, *already stored*, *dead-lettered* or *dropped*. So
 //!
 //! `read = stored + already_stored + dead_lettered + dropped + pending`
 //!
-//! holds in every [`Counts`]. `pending` is counted from the generations' own accounts and not by subtraction, so
-//! the equation can fail, and [`Counts::is_balanced`] says whether it does. The books are of one process: lines that
-//! wait in the spool when it starts begin as read.
+//! holds in every [`Counts`]. `pending` is the sum over the generations and not the result of a subtraction, so the
+//! equation can fail; [`Counts::is_balanced`] checks it. The counts are those of one process: lines that are pending in
+//! the spool at startup count as read.
 //!
-//! A generation's checkpoint follows from its account: lines are handed on in ranges, and the checkpoint passes a
-//! range when the last of its lines has its disposition and every range before it is passed.
+//! The checkpoint of a generation follows from its account. Lines are dispatched in ranges, and the checkpoint passes a
+//! range when its last line has its outcome and all previous ranges have been passed.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use store::{GenerationId, LineId};
 
-/// What became of a line in the end.
+/// The final outcome of a line, except for dropped ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// This process put it into the store.
+    /// Stored by this process.
     Stored,
-    /// It was in the store before.
+    /// Already in the store.
     AlreadyStored,
-    /// It rests with its reason among the dead letters.
+    /// Written to the dead letters with its reason.
     DeadLettered,
 }
 
-/// The counts at one moment.
+/// A snapshot of the counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Lines taken, those that waited at the start among them.
+    /// Lines accepted, including those pending at startup.
     pub read: u64,
-    /// Lines that this process put into the store.
+    /// Lines stored by this process.
     pub stored: u64,
-    /// Lines that were in the store before.
+    /// Lines that the store already had.
     pub already_stored: u64,
-    /// Lines that rest among the dead letters.
+    /// Lines written to the dead letters.
     pub dead_lettered: u64,
-    /// Lines that `on_full = "drop_oldest"` gave up.
+    /// Lines dropped by `on_full = "drop_oldest"`.
     pub dropped: u64,
-    /// Lines that have no disposition yet.
+    /// Lines without an outcome.
     pub pending: u64,
     /// Bytes of the lines read.
     pub read_bytes: u64,
-    /// Bytes of spool segments on disk.
+    /// Size of the spool segments on disk.
     pub spool_bytes: u64,
 }
 
@@ -56,53 +56,53 @@ impl Counts {
     }
 }
 
-/// Lines handed on together: those that begin in `start..end`.
+/// Lines dispatched together: those that start in `start..end`.
 #[derive(Clone, Copy, Debug)]
 struct Range {
     start: u64,
     end: u64,
-    /// How many of them have no disposition yet.
+    /// Number of lines without an outcome.
     open: u64,
 }
 
-/// The account of one generation.
+/// The account of a generation.
 #[derive(Debug, Default)]
 struct Account {
-    /// Lines taken and not yet handed on; of files, none ever.
-    untouched: u64,
-    /// Handed on, in order, without gaps, from the checkpoint on.
+    /// Lines of a segment that were accepted but not dispatched. Always 0 for files.
+    undispatched: u64,
+    /// Dispatched ranges after the checkpoint, in order and without gaps.
     ranges: VecDeque<Range>,
     checkpoint: u64,
-    /// Bytes that can be read: what was appended to a segment.
+    /// End of the readable data, which is what was appended to a segment.
     end: u64,
-    /// Nothing will be appended to it any more.
+    /// Whether nothing more will be appended.
     sealed: bool,
-    /// Some of its lines were handed on.
-    touched: bool,
+    /// Whether any of its lines was dispatched.
+    dispatched: bool,
 }
 
-/// The books.
+/// The accounts of all generations.
 #[derive(Debug, Default)]
 pub struct Ledger {
     accounts: BTreeMap<GenerationId, Account>,
     counts: Counts,
 }
 
-/// How far a generation is.
+/// The progress of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Every line before it is disposed of.
+    /// Every line before this offset has its outcome.
     pub checkpoint: u64,
-    /// The end of what can be read now.
+    /// End of the readable data.
     pub end: u64,
-    /// Nothing will be appended after `end`.
+    /// Whether nothing will be appended after `end`.
     pub sealed: bool,
-    /// Some of its lines were handed on.
-    pub touched: bool,
+    /// Whether any of its lines was dispatched.
+    pub dispatched: bool,
 }
 
 impl Progress {
-    /// Whether nothing of it is left to do, now or later.
+    /// Whether the generation is completed: it has no pending lines, and will get no more.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.sealed && self.checkpoint >= self.end
@@ -110,52 +110,52 @@ impl Progress {
 }
 
 impl Ledger {
-    /// Opens the account of a generation of which the lines before `checkpoint` are disposed of. Of a spool segment
-    /// from before the start, `end` is its length and `pending` the lines from the checkpoint to there.
+    /// Opens the account of a generation whose lines before `checkpoint` have their outcomes. For a segment that exists
+    /// at startup, `end` is its length, and `pending` the number of lines from the checkpoint to the end.
     pub fn open(&mut self, generation: GenerationId, checkpoint: u64, end: u64, pending: u64) {
-        let account = Account { untouched: pending, checkpoint, end, ..Account::default() };
+        let account = Account { undispatched: pending, checkpoint, end, ..Account::default() };
         self.counts.read += pending;
         self.counts.read_bytes += end - checkpoint.min(end);
         self.accounts.insert(generation, account);
     }
 
-    /// `lines` more lines stand in a spool segment, which now ends at `end`.
-    pub fn take(&mut self, generation: GenerationId, end: u64, lines: u64) {
+    /// Records `lines` more lines of a segment, which now ends at `end`.
+    pub fn append(&mut self, generation: GenerationId, end: u64, lines: u64) {
         let Some(account) = self.accounts.get_mut(&generation) else { return };
         self.counts.read += lines;
         self.counts.read_bytes += end - account.end;
         self.counts.spool_bytes += end - account.end;
-        account.untouched += lines;
+        account.undispatched += lines;
         account.end = end;
     }
 
-    /// Nothing more will be appended to a segment; `tail_lines` is 1 where its last line has no newline.
+    /// Records that nothing more will be appended to a segment. `tail_lines` is 1 if its last line has no newline.
     pub fn seal(&mut self, generation: GenerationId, tail_lines: u64) {
         let Some(account) = self.accounts.get_mut(&generation) else { return };
         account.sealed = true;
-        account.untouched += tail_lines;
+        account.undispatched += tail_lines;
         self.counts.read += tail_lines;
     }
 
-    /// The `lines` lines from `start` to `end` of a spool segment are handed on.
-    pub fn hand(&mut self, generation: GenerationId, start: u64, end: u64, lines: u64) {
+    /// Records that `lines` lines of a segment from `start` to `end` were dispatched.
+    pub fn dispatch(&mut self, generation: GenerationId, start: u64, end: u64, lines: u64) {
         let Some(account) = self.accounts.get_mut(&generation) else { return };
-        account.untouched -= lines.min(account.untouched);
-        account.touched = true;
-        account.hand_on(Range { start, end, open: lines });
+        account.undispatched -= lines.min(account.undispatched);
+        account.dispatched = true;
+        account.push_range(Range { start, end, open: lines });
     }
 
-    /// The `lines` lines from `start` to `end` of a file are read and handed on.
+    /// Records that `lines` lines of a file from `start` to `end` were read and dispatched.
     pub fn read(&mut self, generation: GenerationId, start: u64, end: u64, lines: u64) {
         let Some(account) = self.accounts.get_mut(&generation) else { return };
         self.counts.read += lines;
         self.counts.read_bytes += end - start;
         account.end = end;
-        account.touched = true;
-        account.hand_on(Range { start, end, open: lines });
+        account.dispatched = true;
+        account.push_range(Range { start, end, open: lines });
     }
 
-    /// Lines get their dispositions. Lines that come in order cost nothing but their count.
+    /// Records the outcomes of lines. Lines in order are processed in batches.
     pub fn settle(&mut self, lines: impl IntoIterator<Item = (LineId, Outcome)>) {
         let mut lines = lines.into_iter().peekable();
         while let Some(&(first, _)) = lines.peek() {
@@ -164,11 +164,11 @@ impl Ledger {
                 continue;
             };
             let after = account.ranges.partition_point(|range| range.start <= first.offset);
-            let Some(place) = after.checked_sub(1) else {
+            let Some(index) = after.checked_sub(1) else {
                 lines.next();
                 continue;
             };
-            let range = &mut account.ranges[place];
+            let range = &mut account.ranges[index];
             let within =
                 |id: &LineId| id.generation == first.generation && (range.start..range.end).contains(&id.offset);
             let mut settled = 0;
@@ -181,80 +181,80 @@ impl Ledger {
                 }
             }
             if settled == 0 {
-                // Not a line that was handed on: counting it would unbalance the books.
+                // Not a dispatched line; counting it would break the balance.
                 lines.next();
                 continue;
             }
             range.open = range.open.saturating_sub(settled);
-            account.settle(place);
+            account.settle(index);
         }
     }
 
-    /// Gives up what of a sealed segment was not handed on yet, and says how many lines that were.
-    pub fn lose(&mut self, generation: GenerationId) -> u64 {
+    /// Drops the lines of a sealed segment that were not dispatched, and returns their number.
+    pub fn drop_undispatched(&mut self, generation: GenerationId) -> u64 {
         let Some(account) = self.accounts.get_mut(&generation) else { return 0 };
-        let dropped = std::mem::take(&mut account.untouched);
+        let dropped = std::mem::take(&mut account.undispatched);
         self.counts.dropped += dropped;
         let start = account.ranges.back().map_or(account.checkpoint, |range| range.end);
-        account.hand_on(Range { start, end: account.end, open: 0 });
+        account.push_range(Range { start, end: account.end, open: 0 });
         dropped
     }
 
-    /// Lines of a stream are given up as they come.
-    pub fn give_up(&mut self, bytes: u64, lines: u64) {
+    /// Records lines of a stream that were dropped on arrival.
+    pub fn drop_on_arrival(&mut self, bytes: u64, lines: u64) {
         self.counts.read += lines;
         self.counts.read_bytes += bytes;
         self.counts.dropped += lines;
     }
 
-    /// How far a generation is.
+    /// The progress of a generation.
     #[must_use]
     pub fn progress(&self, generation: &GenerationId) -> Option<Progress> {
         let account = self.accounts.get(generation)?;
         Some(account.progress())
     }
 
-    /// Generations in the order of their birth.
+    /// The generations, in order of creation.
     pub fn generations(&self) -> impl Iterator<Item = (GenerationId, Progress)> + '_ {
         self.accounts.iter().map(|(generation, account)| (*generation, account.progress()))
     }
 
-    /// Closes the account of a generation of which nothing is left to do.
+    /// Closes the account of a completed generation.
     pub fn close(&mut self, generation: &GenerationId) {
         self.accounts.remove(generation);
     }
 
-    /// Bytes of spool segments on disk, besides those that [`Ledger::take`] counts.
+    /// Adds to the size of the spool, in addition to [`Ledger::append`].
     pub fn add_spool_bytes(&mut self, bytes: u64) {
         self.counts.spool_bytes += bytes;
     }
 
-    /// A segment of this length is removed.
+    /// Records that a segment of this length was removed.
     pub fn remove_spool_bytes(&mut self, bytes: u64) {
         self.counts.spool_bytes -= bytes.min(self.counts.spool_bytes);
     }
 
-    /// Bytes of spool segments on disk, without the cost of a whole snapshot.
+    /// Size of the spool segments on disk. Cheaper than a snapshot.
     #[must_use]
     pub fn spool_bytes(&self) -> u64 {
         self.counts.spool_bytes
     }
 
-    /// The counts now.
+    /// A snapshot of the counts.
     #[must_use]
     pub fn snapshot(&self) -> Counts {
         let pending = self.accounts.values().map(Account::pending).sum();
         Counts { pending, ..self.counts }
     }
 
-    /// The lines that wait, by their generation.
+    /// The number of pending lines per generation.
     pub fn pending(&self) -> impl Iterator<Item = (GenerationId, u64)> + '_ {
         self.accounts.iter().map(|(generation, account)| (*generation, account.pending()))
     }
 
-    /// The generations of which lines wait, each with its checkpoint.
+    /// The generations with pending lines, each with its checkpoint.
     #[must_use]
-    pub fn pending_from(&self) -> Vec<LineId> {
+    pub fn pending_checkpoints(&self) -> Vec<LineId> {
         let waits = |(_, account): &(&GenerationId, &Account)| account.pending() > 0;
         let from = |(generation, account): (&GenerationId, &Account)| LineId {
             generation: *generation,
@@ -266,33 +266,33 @@ impl Ledger {
 
 impl Account {
     fn progress(&self) -> Progress {
-        Progress { checkpoint: self.checkpoint, end: self.end, sealed: self.sealed, touched: self.touched }
+        Progress { checkpoint: self.checkpoint, end: self.end, sealed: self.sealed, dispatched: self.dispatched }
     }
 
-    /// Lines that have no disposition yet.
+    /// The number of lines without an outcome.
     fn pending(&self) -> u64 {
-        self.untouched + self.ranges.iter().map(|range| range.open).sum::<u64>()
+        self.undispatched + self.ranges.iter().map(|range| range.open).sum::<u64>()
     }
 
-    /// A range comes behind the others.
-    fn hand_on(&mut self, range: Range) {
+    /// Appends a range.
+    fn push_range(&mut self, range: Range) {
         self.ranges.push_back(range);
         self.settle(self.ranges.len() - 1);
     }
 
-    /// Of the range at `place` fewer lines are open. One that is done moves the checkpoint, or is joined with those beside it
-    /// that are done too: so behind a line that waits for long there are no more ranges than such with open lines, and
-    /// one between each two.
-    fn settle(&mut self, place: usize) {
+    /// Records outcomes of one line of the range at `index`. A completed range advances the checkpoint, or is merged
+    /// with completed neighbours. Behind a line that is pending for long there are thus only ranges with pending lines,
+    /// and one between each two.
+    fn settle(&mut self, index: usize) {
         let is_done = |range: &Range| range.open == 0;
-        if !self.ranges.get(place).is_some_and(is_done) {
+        if !self.ranges.get(index).is_some_and(is_done) {
             return;
         }
-        if self.ranges.get(place + 1).is_some_and(is_done) {
-            self.join(place);
+        if self.ranges.get(index + 1).is_some_and(is_done) {
+            self.join(index);
         }
-        if place > 0 && is_done(&self.ranges[place - 1]) {
-            self.join(place - 1);
+        if index > 0 && is_done(&self.ranges[index - 1]) {
+            self.join(index - 1);
         }
         if let Some(first) = self.ranges.front().filter(|first| is_done(first)) {
             self.checkpoint = first.end;
@@ -300,10 +300,10 @@ impl Account {
         }
     }
 
-    /// Joins the range at `place` with the next.
-    fn join(&mut self, place: usize) {
-        if let Some(next) = self.ranges.remove(place + 1) {
-            self.ranges[place].end = next.end;
+    /// Merges the range at `index` with the next one.
+    fn join(&mut self, index: usize) {
+        if let Some(next) = self.ranges.remove(index + 1) {
+            self.ranges[index].end = next.end;
         }
     }
 }
@@ -321,12 +321,12 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_waits_for_the_slowest_before_it() {
+    fn the_checkpoint_stops_at_the_first_pending_line() {
         let mut ledger = Ledger::default();
         ledger.open(generation(), 0, 0, 0);
-        ledger.take(generation(), 40, 4);
-        ledger.hand(generation(), 0, 20, 2);
-        ledger.hand(generation(), 20, 40, 2);
+        ledger.append(generation(), 40, 4);
+        ledger.dispatch(generation(), 0, 20, 2);
+        ledger.dispatch(generation(), 20, 40, 2);
         ledger.settle([at(20, Outcome::Stored), at(30, Outcome::AlreadyStored), at(0, Outcome::DeadLettered)]);
         assert_eq!(ledger.progress(&generation()).unwrap().checkpoint, 0);
         assert!(ledger.snapshot().is_balanced());
@@ -338,13 +338,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_is_counted_and_what_is_under_way_is_not() {
+    fn dropped_lines_are_counted_and_dispatched_ones_are_kept() {
         let mut ledger = Ledger::default();
         ledger.open(generation(), 0, 0, 0);
-        ledger.take(generation(), 35, 3);
+        ledger.append(generation(), 35, 3);
         ledger.seal(generation(), 1);
-        ledger.hand(generation(), 0, 10, 1);
-        assert_eq!(ledger.lose(generation()), 3);
+        ledger.dispatch(generation(), 0, 10, 1);
+        assert_eq!(ledger.drop_undispatched(generation()), 3);
         assert!(ledger.snapshot().is_balanced());
         ledger.settle([at(0, Outcome::Stored)]);
         let counts = ledger.snapshot();
@@ -353,13 +353,13 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_line_that_waits_what_is_done_is_one_range() {
+    fn completed_ranges_behind_a_pending_line_are_merged() {
         let mut ledger = Ledger::default();
         ledger.open(generation(), 0, 0, 0);
         for start in 0..1_000 {
             ledger.read(generation(), start * 10, start * 10 + 10, 1);
         }
-        // In an order that joins to either side, and to both.
+        // An order that merges with the previous range, the next one, and both.
         let done = (1..1_000).map(|n| n * 377 % 1_000);
         ledger.settle(done.filter(|n| *n != 0).map(|n| at(n * 10, Outcome::Stored)));
         assert_eq!(ledger.accounts[&generation()].ranges.len(), 2);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_nobody_handed_on_changes_nothing() {
+    fn an_outcome_of_a_line_that_was_not_dispatched_is_ignored() {
         let mut ledger = Ledger::default();
         ledger.open(generation(), 0, 0, 0);
         ledger.settle([at(0, Outcome::Stored)]);
@@ -378,14 +378,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_read_once() {
+    fn bytes_are_counted_once() {
         let mut ledger = Ledger::default();
-        // Of a segment from before the start, what is disposed of was read by the process before.
+        // The previous process read the lines before the checkpoint.
         ledger.open(generation(), 10, 25, 2);
         assert_eq!(ledger.snapshot().read_bytes, 15);
         ledger.open(GenerationId::new(2, &[0; 10]), 30, 25, 0);
         assert_eq!(ledger.snapshot().read_bytes, 15);
-        ledger.give_up(7, 1);
+        ledger.drop_on_arrival(7, 1);
         assert_eq!(ledger.snapshot().read_bytes, 22);
     }
 }

@@ -1,15 +1,19 @@
-//! A log shipper that loses and doubles nothing.
+//! A log shipper that neither loses nor duplicates lines.
 //!
-//! The modules, in flow order: bytes of a stream are appended to the [`spool`], and [`files`] are read where they lie;
-//! the [`reader`] splits both into lines, with [`docker`] where Docker stands
-//! between a container and its file, and [`encoding`] makes them UTF-8; a [`record`] check and the [`document`] splice put each
-//! line into a batch;
-//! [`delivery`] sees batches to their store, and what no store takes becomes [`dead_letters`]. The [`ledger`] knows at
-//! every moment where each line is, the [`journal`] what of it must be known after a crash, and the [`completed`] what of it
-//! may be asked long after. All of them stand on a
-//! [`disk`] and a [`clock`] that are handed in. [`pipeline`] knows all stages; no other module knows two. [`shipper`]
-//! runs it, by what [`config`] says. [`verify`] proves afterwards, or meanwhile, that a store holds what was taken, and
-//! [`resend`] sends what does not come from the pipeline; [`inspect`] names what is torn in a state directory.
+//! The modules, in flow order:
+//!
+//! - Streams are appended to the [`spool`]; [`files`] are read in place.
+//! - The [`reader`] splits both into lines, with [`docker`] for the entries of containers and [`encoding`] for encodings
+//!   other than UTF-8.
+//! - Each line is checked by [`record`], and becomes a [`document`] in a batch.
+//! - [`delivery`] sends batches to the store. Lines that the store rejects become [`dead_letters`].
+//! - The [`ledger`] accounts for every line. The [`journal`] keeps what must survive a crash, and [`completed`] what is
+//!   needed to verify completed generations.
+//! - [`pipeline`] connects the stages, [`shipper`] runs it with the settings of [`config`].
+//! - [`verify`] compares a store with the state directory, [`resend`] sends batches outside of the pipeline, and
+//!   [`inspect`] finds damage in a state directory.
+//!
+//! All of them use a [`disk`] and a [`clock`] that are passed in.
 
 pub mod clock;
 pub mod completed;

@@ -1,4 +1,4 @@
-//! The lines of one generation, however they stand in its file.
+//! Reads the lines of a generation, in any of the supported formats.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -11,64 +11,64 @@ use crate::encoding::LineEncoding;
 use crate::reader::utf16::Utf16Reader;
 use crate::reader::{Chunk, Reader};
 
-/// A place in a generation.
+/// A reader for one generation.
 #[derive(Debug)]
 pub(crate) enum Lines<F> {
-    /// As they were written, in UTF-8.
+    /// UTF-8.
     Plain(Reader<F>),
-    /// As they were written to a file. Its first bytes, which were not read yet, may name another encoding than the one set.
-    Begun(Reader<F>, usize, LineEncoding),
-    /// As they were written, in an encoding whose newlines are UTF-8's.
+    /// A file whose encoding is not known yet: its first bytes may be a byte order mark.
+    Undetected(Reader<F>, usize, LineEncoding),
+    /// An ASCII-compatible encoding.
     Decoded(Reader<F>, LineEncoding),
-    /// As they were written, in UTF-16.
+    /// UTF-16.
     Utf16(Utf16Reader<F>),
-    /// In the entries that Docker made of them.
+    /// Entries of Docker's json-file driver.
     Container(ContainerReader<F>),
 }
 
 impl<F: DiskFile> Lines<F> {
-    /// The lines of what lies at `place`, from `offset` on. Files are in `encoding` unless they begin with a byte order mark.
+    /// Reads lines from `offset` on. Files have the given encoding unless they start with a byte order mark.
     pub(crate) fn new(place: &Place, file: Arc<F>, offset: u64, line_max_bytes: usize, encoding: LineEncoding) -> Self {
         match place {
             Place::Stream(_) => Self::Plain(Reader::new(file, offset, line_max_bytes)),
-            Place::File(_) => Self::Begun(Reader::new(file, offset, line_max_bytes), line_max_bytes, encoding),
+            Place::File(_) => Self::Undetected(Reader::new(file, offset, line_max_bytes), line_max_bytes, encoding),
             Place::Container { .. } => Self::Container(ContainerReader::new(file, offset, line_max_bytes)),
         }
     }
 
-    /// Goes on in another file, which is the same up to here.
+    /// Continues in another file with the same content up to here.
     pub(crate) fn move_to(&mut self, file: Arc<F>) {
         match self {
-            Self::Plain(reader) | Self::Begun(reader, ..) | Self::Decoded(reader, _) => reader.move_to(file),
+            Self::Plain(reader) | Self::Undetected(reader, ..) | Self::Decoded(reader, _) => reader.move_to(file),
             Self::Utf16(reader) => reader.move_to(file),
             Self::Container(reader) => reader.move_to(file),
         }
     }
 
-    /// Where the next line begins.
+    /// Offset of the next line.
     pub(crate) fn offset(&self) -> u64 {
         match self {
-            Self::Plain(reader) | Self::Begun(reader, ..) | Self::Decoded(reader, _) => reader.offset(),
+            Self::Plain(reader) | Self::Undetected(reader, ..) | Self::Decoded(reader, _) => reader.offset(),
             Self::Utf16(reader) => reader.offset(),
             Self::Container(reader) => reader.offset(),
         }
     }
 
-    /// The file that it reads.
+    /// The file being read.
     pub(crate) fn file(&self) -> &Arc<F> {
         match self {
-            Self::Plain(reader) | Self::Begun(reader, ..) | Self::Decoded(reader, _) => reader.file(),
+            Self::Plain(reader) | Self::Undetected(reader, ..) | Self::Decoded(reader, _) => reader.file(),
             Self::Utf16(reader) => reader.file(),
             Self::Container(reader) => reader.file(),
         }
     }
 
-    /// The file's length now.
+    /// The present length of the file.
     pub(crate) fn file_len(&self) -> io::Result<u64> {
         Ok(self.file().stat()?.len)
     }
 
-    /// Gives lines to `take`, as [`Reader::read`] says.
+    /// Passes lines to `take`; see [`Reader::read`].
     #[inline(always)]
     pub(crate) fn read(
         &mut self,
@@ -77,13 +77,13 @@ impl<F: DiskFile> Lines<F> {
         ended: bool,
         mut take: impl FnMut(LineView<'_>) -> ControlFlow<()>,
     ) -> io::Result<Chunk> {
-        if matches!(self, Self::Begun(..)) {
-            self.find_encoding(end, ended)?;
+        if matches!(self, Self::Undetected(..)) {
+            self.detect_encoding(end, ended)?;
         }
         match self {
             Self::Plain(reader) => reader.read(buffer, end, ended, take),
-            // Not enough bytes to tell the encoding, and so no whole line.
-            Self::Begun(reader, ..) => {
+            // Too few bytes to detect the encoding, so there is no complete line.
+            Self::Undetected(reader, ..) => {
                 let start = reader.offset();
                 Ok(Chunk { start, end: start, ..Chunk::default() })
             }
@@ -96,10 +96,10 @@ impl<F: DiskFile> Lines<F> {
         }
     }
 
-    /// Finds out a file's encoding, once its first bytes are there.
+    /// Detects the encoding once the first bytes are there.
     #[cold]
-    fn find_encoding(&mut self, end: u64, ended: bool) -> io::Result<()> {
-        let Self::Begun(reader, line_max_bytes, encoding) = self else { return Ok(()) };
+    fn detect_encoding(&mut self, end: u64, ended: bool) -> io::Result<()> {
+        let Self::Undetected(reader, line_max_bytes, encoding) = self else { return Ok(()) };
         let (file, offset) = (Arc::clone(reader.file()), reader.offset());
         let Some(encoding) = encoding.for_file(&*file, end, ended)? else { return Ok(()) };
         *self = match encoding.utf16() {

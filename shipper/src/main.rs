@@ -1,5 +1,4 @@
-//! The log shipper. Reads what to do, does it, and says by its exit code how it went; what each code means is in
-//! [`exit`], and in `--help`.
+//! The log shipper. The exit codes are in [`exit`] and in `--help`.
 
 mod admin;
 mod bootstrap;
@@ -30,25 +29,25 @@ use shipper::config::Settings;
 use crate::cli::{Action, Cli};
 use crate::exit::{Exit, Failure};
 
-/// How long log lines of the shipper's own are waited for at the end.
+/// How long to wait at exit for the shipper's own log to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let first = std::env::args_os().nth(1).unwrap_or_default();
     if first == guard::ARGUMENT {
-        return end(guard::stand().context("the guard").map(|()| Exit::Success).map_err(Failure::from));
+        return end(guard::run().context("the guard").map(|()| Exit::Success).map_err(Failure::from));
     }
     if first == start_gate::ARGUMENT {
-        let stood = start_gate::stand(std::env::args_os().skip(2));
-        return end(stood.context("the command").map(|()| Exit::Unexpected).map_err(Failure::from));
+        let started = start_gate::run(std::env::args_os().skip(2));
+        return end(started.context("the command").map(|()| Exit::Unexpected).map_err(Failure::from));
     }
     end(Cli::read().map_err(Failure::from).and_then(|cli| act(cli.action)))
 }
 
-/// Says what went wrong, in a line, and gives the exit code.
+/// Reports a failure on standard error, in one line, and returns the exit code.
 fn end(exit: Result<Exit, Failure>) -> ExitCode {
     let exit = exit.unwrap_or_else(|failure| {
-        exit::tell(format_args!("shipper: {}", failure.message.replace('\n', "; ")));
+        exit::print_error(format_args!("shipper: {}", failure.message.replace('\n', "; ")));
         failure.exit
     });
     exit.into()
@@ -88,7 +87,7 @@ fn act(action: Action) -> Result<Exit, Failure> {
     }
 }
 
-/// Does the work with what surrounds it: the shipper's own log and its metrics, and as many open files as the system allows.
+/// Runs `work` with the shipper's own log and metrics, and with the limit on open files raised.
 fn ship(
     mut settings: Settings,
     work: impl AsyncFnOnce(&Settings, &Observability) -> Result<Exit, Failure>,
@@ -96,7 +95,7 @@ fn ship(
     let observability = observe(&settings)?;
     for (key, path, bits) in settings.exposed() {
         let mode = format!("{bits:04o}");
-        tracing::warn!(key, path = %path.display(), mode, "file open to others: take their rights away with chmod");
+        tracing::warn!(key, path = %path.display(), mode, advice = "restrict its permissions with chmod", "file accessible to others");
     }
     let open_files = descriptors::raise();
     descriptors::limit_files(&mut settings, open_files);
@@ -105,20 +104,19 @@ fn ship(
     exit
 }
 
-/// Runs what waits for sockets and files, where as many may be open as that takes.
+/// Runs a future on an Actix system, if enough files may be open.
 fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    descriptors::need_enough()?;
+    descriptors::check_minimum()?;
     actix_rt::System::new().block_on(work)
 }
 
-/// The shipper's own log goes to standard error, where nothing is shipped from. Of the environment it takes nothing,
-/// `RUST_LOG` neither: that is the command's.
+/// Starts the shipper's own log, on standard error. `RUST_LOG` is ignored, since it belongs to the command.
 fn observe(settings: &Settings) -> Result<Observability, Failure> {
     let mut own = ObservabilitySettings::new(settings.name());
     own.log_target = LogTarget::Stderr;
     settings.log_filter().clone_into(&mut own.log_filter);
     Observability::start(own).map_err(|error| match error {
-        // Of what is set here, nothing else can be wrong.
+        // No other setting here can be invalid.
         observability::StartError::Settings(error) => {
             Failure::new(Exit::Usage, format!("log_filter: {:?}: {}", settings.log_filter(), error.expected()))
         }
@@ -126,7 +124,7 @@ fn observe(settings: &Settings) -> Result<Observability, Failure> {
     })
 }
 
-/// Prints what was asked for. A reader that has seen enough is no failure.
+/// Writes to standard output. A closed pipe is not an error.
 fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit, Failure> {
     let mut text = Vec::new();
     let written = write(&mut text).and_then(|()| io::stdout().lock().write_all(&text));

@@ -1,4 +1,4 @@
-//! `shipper man`: the manual page, made from the command line's own shape, so that it can't differ from it.
+//! `shipper man`: the man page, generated from the command line definition.
 
 use std::io::{self, Write};
 
@@ -9,13 +9,13 @@ use clap_mangen::roff::{Roff, bold, italic, line_break, roman};
 use crate::cli;
 use crate::exit::Exit;
 
-/// What the state directory holds, for who looks into it.
+/// The files described in the man page.
 const FILES: [(&str, &str); 5] = [
-    ("STATE_DIR/spool/", "what waits for the store, as it came"),
-    ("STATE_DIR/dead-letters/", "lines that can't be stored, with the reasons, one JSON object a line"),
-    ("STATE_DIR/past/", "how far sources went of which nothing is left to do, for verify"),
-    ("STATE_DIR/quarantine/", "what spool repair has set aside"),
-    ("shipper.toml", "a configuration file, where --config names it; every key is an option of the same name"),
+    ("STATE_DIR/spool/", "input not yet stored, as received"),
+    ("STATE_DIR/dead-letters/", "lines rejected by the store, with the reasons, one JSON object per line"),
+    ("STATE_DIR/past/", "offsets of completed sources, for verify"),
+    ("STATE_DIR/quarantine/", "damaged parts moved there by spool repair"),
+    ("shipper.toml", "configuration file given with --config; every key is an option of the same name"),
 ];
 
 /// Writes the page.
@@ -60,8 +60,8 @@ fn subcommands(command: &Command) -> Roff {
         page.control("TP", []).text([bold(subcommand.get_name())]);
         let about = subcommand.get_long_about().or(subcommand.get_about()).map(ToString::to_string);
         let about = about.unwrap_or_default();
-        for (place, paragraph) in about.split("\n\n").enumerate() {
-            if place > 0 {
+        for (index, paragraph) in about.split("\n\n").enumerate() {
+            if index > 0 {
                 page.control("IP", []);
             }
             page.text([roman(paragraph.replace('\n', " "))]);
@@ -76,7 +76,7 @@ fn lists() -> Roff {
     for exit in Exit::ALL {
         page.control("TP", []).text([bold(exit.code().to_string())]).text([roman(exit.meaning())]);
     }
-    page.control("PP", []).text([roman("exec returns the command's own exit code once the command runs.")]);
+    page.control("PP", []).text([roman("Once the command runs, exec returns the command's own exit code.")]);
     page.control("SH", ["FILES"]);
     for (name, meaning) in FILES {
         page.control("TP", []).text([italic(name)]).text([roman(meaning)]);

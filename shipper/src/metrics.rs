@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_there_from_the_start() {
+    fn every_metric_exists_from_the_start() {
         insta::assert_snapshot!(scrape(Snapshot::before_start(1024, 512)));
     }
 

@@ -1,42 +1,41 @@
-//! The lines of a file of the shipper's own, one after another, whatever its size: no more of it is held than its longest
-//! line and a chunk.
+//! Reads a file of the shipper line by line. Memory is limited to the longest line and a chunk.
 
 use std::io;
 use std::path::Path;
 
 use crate::disk::{Disk, DiskFile};
 
-/// Bytes of one read.
+/// Size of one read.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A line of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileLine<'a> {
-    /// Where it begins.
+    /// Its offset.
     pub(crate) offset: u64,
     /// Its bytes without the newline.
     pub(crate) bytes: &'a [u8],
-    /// It ends in a newline, which only a file's last line may lack.
+    /// Whether it ends in a newline. Only the last line of a file may lack one.
     pub(crate) is_whole: bool,
 }
 
 impl FileLine<'_> {
-    /// Its length with its newline.
+    /// Its length including the newline.
     pub(crate) fn length(&self) -> u64 {
         self.bytes.len() as u64 + u64::from(self.is_whole)
     }
 }
 
-/// Gives every line of a file as long as it is now to `take`.
+/// Passes every line of a file, at its present length, to `take`.
 ///
 /// # Errors
-/// As the file system or `take` says.
+/// File system errors, and errors of `take`.
 pub(crate) fn for_each_line(
     file: &impl DiskFile,
     mut take: impl FnMut(FileLine<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let len = file.stat()?.len;
-    // What of `buffer` is a line's beginning starts at `offset` in the file.
+    // `buffer` holds the start of a line, which is at `offset` in the file.
     let (mut buffer, mut filled, mut offset) = (vec![0; CHUNK_BYTES], 0, 0);
     while offset + (filled as u64) < len {
         if filled == buffer.len() {
@@ -64,8 +63,7 @@ pub(crate) fn for_each_line(
     Ok(())
 }
 
-/// The numbers of the files `SEQUENCE` and `suffix` in a folder, in order. What is named otherwise, or is no file, is none
-/// of them.
+/// The sequence numbers of the files named `SEQUENCE` plus `suffix` in a folder, in order. Other entries are ignored.
 pub(crate) fn sequences(disk: &impl Disk, dir: &Path, suffix: &str) -> io::Result<Vec<u64>> {
     let number = |name: &String| {
         let number = name.strip_suffix(suffix)?.parse().ok()?;
@@ -83,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_longer_than_a_chunk_are_whole() {
+    fn lines_longer_than_a_chunk_are_complete() {
         let long = "x".repeat(3 * CHUNK_BYTES);
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(format!("a\n\n{long}\nopen").as_bytes()).unwrap();

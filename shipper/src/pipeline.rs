@@ -1,18 +1,18 @@
-//! The stages put together: from bytes that lie in a file to lines that rest in a store.
+//! Connects the stages: from bytes in a file to lines in a store.
 //!
-//! A [`Pipeline`] does one [`tick`](Pipeline::tick) at a time and never waits: it reads, batches, says what to send,
-//! takes [answers](Pipeline::answer), moves checkpoints and removes what is done. Who runs it decides when, with which
-//! clock, on which disk and against which store, so that a simulation can be all of these.
+//! A [`Pipeline`] performs one [`tick`](Pipeline::tick) at a time and never waits: it reads, batches, returns requests
+//! to send, handles [answers](Pipeline::answer), advances checkpoints and removes completed generations. The caller
+//! decides when, and with which clock, disk and store, so that a simulation can provide all of them.
 //!
-//! Bounds: `in_flight_max_bytes` for all batches that are built or under way; above it nothing is read, and what comes
-//! meanwhile waits in the spool or in its files.
+//! `in_flight_max_bytes` limits the total size of all batches being built or delivered. Above it nothing is read, and
+//! input stays in the spool or in its files.
 
 mod assembly;
-mod endings;
+mod completion;
+mod open_generations;
 mod reading;
 mod report;
 mod settings;
-mod sources;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -21,10 +21,10 @@ use std::time::Duration;
 use store::{Disposition, GenerationId, WriteError};
 
 use self::assembly::Assembly;
-use self::endings::Endings;
+use self::completion::Completions;
+use self::open_generations::OpenGenerations;
 pub use self::report::{KindCounts, Obstacle, Report};
 pub use self::settings::PipelineSettings;
-use self::sources::Sources;
 use crate::clock::ClockReading;
 use crate::completed::Completed;
 use crate::dead_letters::DeadLetters;
@@ -36,36 +36,36 @@ use crate::journal::Journal;
 use crate::ledger::{Ledger, Outcome};
 use crate::spool::{Random, Spool, lock};
 
-/// How long a disk that said no is left alone.
+/// How long to wait after a disk error.
 const DISK_RETRY: Duration = Duration::from_millis(250);
 
-/// Everything shared with the writers of the spool and with whoever asks for counts.
+/// State shared with the writers of the spool and with the status.
 pub struct Shared<D: Disk> {
     /// The disk.
     pub disk: D,
-    /// The books.
+    /// The accounts of all lines.
     pub ledger: Arc<Mutex<Ledger>>,
-    /// What must be known after a crash.
+    /// The state that survives a crash.
     pub journal: Arc<Mutex<Journal<D>>>,
-    /// The queue.
+    /// The spool.
     pub spool: Arc<Spool<D>>,
-    /// What is still known of what is done.
-    pub past: Completed<D>,
+    /// The notes of completed generations.
+    pub completed: Completed<D>,
 }
 
-/// All stages.
+/// The pipeline.
 pub struct Pipeline<D: Disk> {
     settings: PipelineSettings,
     shared: Shared<D>,
     documents: Documents,
     files: Files<D>,
-    /// Files are not read any more.
+    /// Whether files are not read any more.
     files_closed: bool,
-    sources: Sources<D::File>,
+    open_generations: OpenGenerations<D::File>,
     assembly: Assembly,
     delivery: Delivery,
     dead_letters: DeadLetters<D>,
-    endings: Endings,
+    completions: Completions,
     report: Report,
     buffer: Vec<u8>,
     random: Random,
@@ -74,7 +74,7 @@ pub struct Pipeline<D: Disk> {
 }
 
 impl<D: Disk> Pipeline<D> {
-    /// A pipeline over what is open.
+    /// Creates a pipeline.
     #[must_use]
     pub fn new(
         settings: PipelineSettings,
@@ -84,7 +84,7 @@ impl<D: Disk> Pipeline<D> {
         dead_letters: DeadLetters<D>,
         random: Random,
     ) -> Self {
-        let sources = Sources::new(settings.line_max_bytes, settings.encoding);
+        let open_generations = OpenGenerations::new(settings.line_max_bytes, settings.encoding);
         let assembly = Assembly::new(&settings);
         let delivery = Delivery::new(settings.delivery.clone());
         let pipeline = Self {
@@ -93,32 +93,32 @@ impl<D: Disk> Pipeline<D> {
             documents,
             files,
             files_closed: false,
-            sources,
+            open_generations,
             assembly,
             delivery,
             dead_letters,
-            endings: Endings::default(),
+            completions: Completions::default(),
             report: Report::default(),
             buffer: Vec::new(),
             random,
             checkpoint_due: Duration::ZERO,
             disk_retry_at: None,
         };
-        pipeline.forget_the_gone();
+        pipeline.forget_removed();
         pipeline
     }
 
-    /// From now on batches do not wait for more lines: the sources are at their end.
+    /// Stops batches from waiting for more lines: the sources have ended.
     pub fn flush(&mut self) {
         self.assembly.flush();
     }
 
-    /// Stops reading files; what of them is under way is still seen to its end.
+    /// Stops reading files. Dispatched lines are still delivered.
     pub fn close_files(&mut self) {
         self.files_closed = true;
     }
 
-    /// One round of everything that can be done now; gives the requests to send.
+    /// Does everything that is possible now, and returns the requests to send.
     pub fn tick(&mut self, now: ClockReading) -> Vec<Request> {
         if self.disk_retry_at.is_none_or(|at| at <= now.elapsed) {
             let done = self.work_on_disk(now);
@@ -126,7 +126,7 @@ impl<D: Disk> Pipeline<D> {
             self.report.disk_error = done.err().map(|error| error.to_string());
         }
         let mut requests = Vec::new();
-        // A letter without room is a line without a place to rest: no more of them until there is.
+        // No more lines are sent while there is no room for dead letters.
         if self.dead_letters.counts().is_full {
             return requests;
         }
@@ -137,8 +137,8 @@ impl<D: Disk> Pipeline<D> {
         requests
     }
 
-    /// Every step is done, whatever became of the one before it: on a disk that is full, those that write can't go on
-    /// before one that removes has made room. Those come first.
+    /// Performs every step, even if one before it failed: on a full disk, steps that write can't succeed before one
+    /// that removes has made room. Steps that remove come first.
     fn work_on_disk(&mut self, now: ClockReading) -> io::Result<()> {
         let made_room = self.make_room(now.wall);
         let settled = self.settle_dead_letters();
@@ -153,7 +153,7 @@ impl<D: Disk> Pipeline<D> {
         made_room.and(settled).and(retired).and(read).and(offered).and(written)
     }
 
-    /// Takes the store's answer to a request.
+    /// Handles the store's answer to a request.
     pub fn answer(&mut self, id: InFlightId, answer: Result<Vec<Disposition>, WriteError>, now: ClockReading) {
         let random = (self.random)();
         let Some(settled) = self.delivery.answer(id, answer, now.elapsed, random) else { return };
@@ -171,14 +171,14 @@ impl<D: Disk> Pipeline<D> {
         lock(&self.shared.ledger).settle(fates);
     }
 
-    /// When the next tick is due if nothing happens before; `None` where only an event can give it work.
+    /// When the next tick is due if nothing happens before; `None` if only an event can cause work.
     #[must_use]
     pub fn next_tick_at(&self) -> Option<Duration> {
-        let has_unwritten = self.sources.has_unwritten_checkpoint(&lock(&self.shared.ledger));
+        let has_unwritten = self.open_generations.has_unwritten_checkpoint(&lock(&self.shared.ledger));
         let checkpoint = has_unwritten.then_some(self.checkpoint_due);
         let files = self.files.poll_at().filter(|_| !self.files_closed);
         let on_disk = [self.assembly.due_at(), checkpoint, files].into_iter().flatten().min();
-        // A disk that said no is left alone, whatever is due meanwhile.
+        // A failed disk is not used before its retry time.
         [self.disk_retry_at.or(on_disk), self.delivery.next_at()].into_iter().flatten().min()
     }
 
@@ -189,17 +189,17 @@ impl<D: Disk> Pipeline<D> {
         self.delivery.bytes() + self.assembly.bytes()
     }
 
-    /// Whether every line that was taken is disposed of: all of the spool, and of the files what was there to read,
-    /// or after [`Pipeline::close_files`] what was read.
+    /// Whether every accepted line has its outcome: all of the spool, and of the files everything that can be read, or
+    /// everything that was read before [`Pipeline::close_files`].
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let closed = |generation: &GenerationId| self.files_closed && self.sources.is_file(generation);
+        let closed = |generation: &GenerationId| self.files_closed && self.open_generations.is_file(generation);
         let ledger = lock(&self.shared.ledger);
         let all_done = ledger.generations().all(|(generation, progress)| progress.is_done() || closed(&generation));
         all_done && ledger.snapshot().pending == 0 && (self.files_closed || self.files.is_scanned())
     }
 
-    /// What the pipeline tells of itself.
+    /// The state of the pipeline, for metrics and the log.
     #[must_use]
     pub fn report(&self) -> Report {
         Report {
@@ -225,17 +225,17 @@ impl<D: Disk> Pipeline<D> {
             .or_else(|| self.delivery.blocked().filter(|_| is_full()).map(|blocked| blocked.delivery_error))
     }
 
-    /// Writes down, as the last thing, how far everything is.
+    /// Writes the last checkpoints.
     ///
     /// # Errors
-    /// As the file system says; lines may then go again under their ids.
+    /// File system errors. Lines may be sent again with the same ids then.
     pub fn close(&mut self, now: ClockReading) -> io::Result<()> {
         let settled = self.settle_dead_letters();
         let retired = self.retire_done(now.wall);
         let written = self.write_checkpoints();
         let mut journal = lock(&self.shared.journal);
-        self.sources.note_horizons(&mut journal);
-        self.files.looked_at().into_iter().for_each(|at| journal.looked(at));
+        self.open_generations.note_horizons(&mut journal);
+        self.files.looked_at().into_iter().for_each(|at| journal.scanned(at));
         settled.and(retired).and(written).and(journal.sync())
     }
 
@@ -248,10 +248,10 @@ impl<D: Disk> Pipeline<D> {
     }
 
     fn write_checkpoints(&mut self) -> io::Result<()> {
-        self.shared.sync_past()?;
+        self.shared.sync_completed()?;
         let mut journal = lock(&self.shared.journal);
-        self.sources.note_checkpoints(&lock(&self.shared.ledger), &mut journal);
-        self.files.looked_at().into_iter().for_each(|at| journal.looked(at));
+        self.open_generations.note_checkpoints(&lock(&self.shared.ledger), &mut journal);
+        self.files.looked_at().into_iter().for_each(|at| journal.scanned(at));
         journal.write()
     }
 }

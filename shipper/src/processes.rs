@@ -1,9 +1,9 @@
-//! The processes of a command: its process group and, where `--wait-for-eof` asks for it, every other process that can
-//! still write to the command's standard output.
+//! The processes of a command: its process group and, with `--wait-for-eof`, every other process that can write to the
+//! command's standard output.
 //!
-//! A daemon leaves its parent's group and session, and its parent ends. What ties it to the command is the pipe alone, so
-//! `/proc` is searched for open write ends of that pipe. The processes of other users can't be seen there, except by
-//! root. A signal goes through a pidfd, so that a number that was reused meanwhile never gets it.
+//! A daemon leaves its parent's group and session, and its parent ends. Only the pipe ties it to the command, so
+//! `/proc` is searched for open write ends of that pipe. Processes of other users are visible only to root. Signals are
+//! sent through a pidfd, so that a reused process id never gets one.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,23 +13,23 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// At most this many processes are named in a log line.
+/// Maximum number of processes named in a log line.
 const NAMED_MAX: usize = 8;
 
 /// Length of [`Processes::to_bytes`].
 pub(crate) const ENCODED_BYTES: usize = 12;
 
-/// A pipe, as `/proc` names it.
+/// A pipe, identified by its inode as in `/proc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PipeId(u64);
 
 impl PipeId {
-    /// The pipe that one of its ends belongs to.
+    /// The pipe of one of its ends.
     pub(crate) fn new(end: impl AsFd) -> io::Result<Self> {
         Ok(Self(rustix::fs::fstat(end)?.st_ino))
     }
 
-    /// The processes that hold the write end open, without this one.
+    /// The processes that have the write end open, except this one.
     pub(crate) fn writers(self) -> Vec<Pid> {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pid = |name: &OsStr| Pid::from_raw(name.to_str()?.parse().ok()?);
@@ -52,7 +52,7 @@ impl PipeId {
         files.any(|file| is_writable(&file.file_name()))
     }
 
-    /// Names the processes that hold the write end open, for a log line.
+    /// Names the processes that have the write end open, for a log line.
     pub(crate) fn name_writers(self) -> String {
         let writers = self.writers();
         let name = |pid: &Pid| {
@@ -69,28 +69,29 @@ impl PipeId {
     }
 }
 
-/// A command's processes.
+/// The processes of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Processes {
     group: Pid,
-    /// Those that can write to it belong to the command.
+    /// Processes that can write to this pipe belong to the command.
     output: Option<PipeId>,
-    /// The command itself was waited for: its number, and that of its group, may be another's.
+    /// Whether the command itself was reaped. Its process id, and that of its group, may be reused.
     leader_ended: bool,
 }
 
 impl Processes {
-    /// The processes of a command that leads `group`; with `output` also all that can write to it.
+    /// The processes of a command that leads `group`, and with `output` all others that can write to it.
     pub(crate) fn new(group: Pid, output: Option<PipeId>) -> Self {
         Self { group, output, leader_ended: false }
     }
 
-    /// The command itself was waited for. From now on its group counts only while a member can write to the output.
+    /// Records that the command itself was reaped. From now on its group counts only while a member can write to the
+    /// output.
     pub(crate) fn leader_has_ended(&mut self) {
         self.leader_ended = true;
     }
 
-    /// Sends a signal to all of them; false where there are none.
+    /// Sends a signal to all of them; returns false if there are none.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
         let (within, outside) = self.writers();
         let mut reached = 0;
@@ -108,27 +109,27 @@ impl Processes {
         }
     }
 
-    /// Whether there is one of them.
-    pub(crate) fn are_there(&self) -> bool {
+    /// Whether any of them exists.
+    pub(crate) fn exist(&self) -> bool {
         let (within, outside) = self.writers();
         let has_group = !self.leader_ended && rustix::process::test_kill_process_group(self.group).is_ok();
         has_group || !within.is_empty() || !outside.is_empty()
     }
 
-    /// The processes that can write to the output, those of the group first.
+    /// The processes that can write to the output: members of the group, and others.
     fn writers(&self) -> (Vec<Pid>, Vec<Pid>) {
         let writers = self.output.map(PipeId::writers).unwrap_or_default();
         writers.into_iter().partition(|pid| rustix::process::getpgid(Some(*pid)).is_ok_and(|group| group == self.group))
     }
 
-    /// Signals a process if it still can write to the output.
+    /// Sends a signal to a process if it can still write to the output.
     fn signal_writer(&self, pid: Pid, signal: Signal) -> bool {
         let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return false };
         self.output.is_some_and(|output| output.is_held_by(pid))
             && rustix::process::pidfd_send_signal(process, signal).is_ok()
     }
 
-    /// The group, four bytes, and the inode of the pipe, eight, or zero; little-endian.
+    /// Encodes the group (four bytes) and the inode of the pipe or zero (eight bytes), little-endian.
     pub(crate) fn to_bytes(self) -> [u8; ENCODED_BYTES] {
         let mut bytes = [0; ENCODED_BYTES];
         bytes[..4].copy_from_slice(&self.group.as_raw_pid().to_le_bytes());
@@ -136,7 +137,7 @@ impl Processes {
         bytes
     }
 
-    /// What [`Self::to_bytes`] gave.
+    /// Decodes what [`Self::to_bytes`] encoded.
     pub(crate) fn from_bytes(bytes: &[u8; ENCODED_BYTES]) -> Option<Self> {
         let (group, inode) = bytes.split_first_chunk()?;
         let inode = u64::from_le_bytes(inode.try_into().ok()?);

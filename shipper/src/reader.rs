@@ -1,13 +1,12 @@
-//! Lines out of bytes that lie in a file: the same for spool segments and for files that others write.
+//! Splits the bytes of a spool segment or a file into lines.
 //!
-//! A reader stands at the beginning of a line and keeps no bytes of it between two calls, so that a thousand readers
-//! cost no more memory than one; what was read of a line whose end is not there yet is read again. A line longer than
-//! the limit is given with its first bytes and the count of those cut; finding its end takes many calls, each of which
-//! looks at no more than [`SCAN_BYTES`].
+//! A reader is positioned at the start of a line and keeps no bytes between two calls, so that a thousand readers need
+//! no more memory than one. An incomplete line is read again later. A line longer than the limit is truncated, with the
+//! number of bytes cut. Finding its end may take many calls, each of which reads [`SCAN_BYTES`] at most.
 //!
-//! NUL bytes at a line's beginning are no part of its text: they are the hole that a writer leaves which goes on at its old
-//! offset after its file was truncated. Such a line is given without them, however many they are; its offset and length
-//! are those in the file.
+//! NUL bytes at the start of a line are not part of its text. They are the hole left by a writer that continues at its
+//! old offset after its file was truncated. The line is passed without them, however many there are; its offset and
+//! length are those in the file.
 
 pub(crate) mod utf16;
 
@@ -19,71 +18,71 @@ use crate::disk::DiskFile;
 use crate::document::LineView;
 use crate::record::{Change, ChangeSet};
 
-/// Bytes of one read.
+/// Size of one read.
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Bytes that one call looks at for the end of a line that is longer than the limit.
+/// Maximum number of bytes that one call scans for the end of a line longer than the limit.
 pub const SCAN_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What a call gave.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
-    /// Offset of the first line given.
+    /// Offset of the first line.
     pub start: u64,
-    /// Offset after the last line given.
+    /// Offset after the last line.
     pub end: u64,
-    /// How many lines.
+    /// Number of lines.
     pub lines: u64,
-    /// There is more to be had right away.
+    /// Whether more lines may be available now.
     pub more: bool,
 }
 
-/// A place in a file.
+/// Reads lines from a file.
 #[derive(Debug)]
 pub struct Reader<F> {
     file: Arc<F>,
-    /// The beginning of the next line.
+    /// Offset of the next line.
     offset: u64,
-    /// No newline stands between `offset` and here; only ever ahead of it in a line longer than the limit.
+    /// There is no newline between `offset` and here. It is ahead of `offset` only within a line longer than the limit.
     scanned: u64,
-    /// Nothing but NULs stands between `offset` and here, as far as `scanned` goes.
+    /// There are only NULs between `offset` and here, as far as `scanned`.
     text: u64,
     line_max_bytes: usize,
 }
 
 impl<F: DiskFile> Reader<F> {
-    /// A reader at `offset`, which must be the beginning of a line.
+    /// Creates a reader at `offset`, which must be the start of a line.
     pub fn new(file: Arc<F>, offset: u64, line_max_bytes: usize) -> Self {
         Self { file, offset, scanned: offset, text: offset, line_max_bytes }
     }
 
-    /// The beginning of the next line.
+    /// Offset of the next line.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Goes back to `offset`, which must be the beginning of a line.
+    /// Moves back to `offset`, which must be the start of a line.
     pub fn rewind(&mut self, offset: u64) {
         (self.offset, self.scanned, self.text) = (offset, offset, offset);
     }
 
-    /// Goes on in another file, which is the same up to here.
+    /// Continues in another file with the same content up to here.
     pub fn move_to(&mut self, file: Arc<F>) {
         *self = Self::new(file, self.offset, self.line_max_bytes);
     }
 
-    /// The file that it reads.
+    /// The file being read.
     #[must_use]
     pub fn file(&self) -> &Arc<F> {
         &self.file
     }
 
-    /// Gives lines that end before `end` to `take`, until it breaks (after a line that it took) or a chunk is done.
-    /// With `ended`, what stands before `end` without a newline is a line too. `buffer` is scratch space.
+    /// Passes lines that end before `end` to `take`, until it breaks (after accepting a line) or a chunk has been read.
+    /// With `ended`, text before `end` without a newline is a line too. `buffer` is scratch space.
     ///
     /// # Errors
-    /// As the file system says; the reader stays where it is.
+    /// File system errors. The position is unchanged then.
     pub fn read(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -120,15 +119,15 @@ impl<F: DiskFile> Reader<F> {
         chunk.end = self.offset;
         chunk.more = self.offset < end && (!reached_end || chunk.lines > 0 && at < got);
         if chunk.lines == 0 && !reached_end {
-            // Not one newline in a whole chunk.
+            // No newline in a whole chunk.
             self.scanned = start + got as u64;
-            self.text = start + nuls(&buffer[..got]) as u64;
+            self.text = start + leading_nuls(&buffer[..got]) as u64;
             return self.read_long(buffer, end, ended, take);
         }
         Ok(chunk)
     }
 
-    /// Goes on looking for the end of a line that is longer than a chunk.
+    /// Continues to search for the end of a line longer than a chunk.
     fn read_long(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -148,7 +147,7 @@ impl<F: DiskFile> Reader<F> {
                 return Ok(chunk);
             }
             if self.text == self.scanned {
-                self.text += nuls(&buffer[..got]) as u64;
+                self.text += leading_nuls(&buffer[..got]) as u64;
             }
             newline = memchr::memchr(b'\n', &buffer[..got]).map(|at| self.scanned + at as u64);
             self.scanned = newline.unwrap_or(self.scanned + got as u64);
@@ -178,7 +177,7 @@ impl<F: DiskFile> Reader<F> {
         Ok(Chunk { start, end: next, lines: 1, more: next < end })
     }
 
-    /// Reads up to `wanted` bytes from `start` on that stand before `end`.
+    /// Reads up to `wanted` bytes from `start`, but not beyond `end`.
     fn fill(&self, buffer: &mut Vec<u8>, start: u64, wanted: usize, end: u64) -> io::Result<usize> {
         let wanted = usize::try_from(end - start).unwrap_or(usize::MAX).min(wanted);
         if buffer.len() < wanted {
@@ -191,7 +190,7 @@ impl<F: DiskFile> Reader<F> {
     fn view<'a>(&self, line: &'a [u8], length: u64) -> LineView<'a> {
         let (mut text, mut changes) = (line, ChangeSet::default());
         if line.first() == Some(&0) {
-            text = &line[nuls(line)..];
+            text = &line[leading_nuls(line)..];
             changes.insert(Change::LeadingNuls);
         }
         let kept = text.len().min(self.line_max_bytes);
@@ -200,10 +199,10 @@ impl<F: DiskFile> Reader<F> {
     }
 }
 
-/// How many NULs `bytes` begins with.
-fn nuls(bytes: &[u8]) -> usize {
+/// The number of NULs at the start of `bytes`.
+fn leading_nuls(bytes: &[u8]) -> usize {
     const BLOCK: usize = 64;
-    // All bytes of a block at once, which compilers turn into vector instructions.
+    // Compilers vectorize a comparison of whole blocks.
     let blocks =
         bytes.chunks_exact(BLOCK).take_while(|block| block.iter().fold(0, |any, byte| any | byte) == 0).count();
     let start = blocks * BLOCK;
@@ -218,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// Every line of `bytes`, read while the file's visible end grows by `steps`.
+    /// Reads every line of `bytes`, while the visible end of the file grows by `steps`.
     fn read_all(bytes: &[u8], steps: &[usize], line_max_bytes: usize) -> Vec<(u64, u64, Vec<u8>, u64)> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_cut_and_their_neighbours_are_not() {
+    fn only_long_lines_are_truncated() {
         let mut bytes = b"before\n".to_vec();
         bytes.extend(std::iter::repeat_n(b'x', 3 * CHUNK_BYTES + 17));
         bytes.extend_from_slice(b"\nafter\nopen");
@@ -270,9 +269,9 @@ mod tests {
         }
     }
 
-    /// A hole is no part of the line after it, however long it is and however the file grows.
+    /// A hole is not part of the line after it, however long it is and however the file grows.
     #[test]
-    fn holes_are_left_out() {
+    fn holes_are_skipped() {
         for hole in [1, 63, 64, 65, 1_000, CHUNK_BYTES - 7, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
             for text in [&b"payment failed"[..], b"", &[b'x'; 2_000], b"a\0\0b"] {
                 let bytes = [b"before\n", &vec![0; hole][..], text, b"\n\0\nafter\n\0\0open"].concat();

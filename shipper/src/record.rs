@@ -1,12 +1,11 @@
-//! Checks one line: is it a JSON object that every store takes, and does it meet the log record's contract?
+//! Checks a line: is it a JSON object that every store accepts, and does it meet the log record's contract?
 //!
-//! Engines refuse, or take half of, what a lenient parser lets through: a key twice in an object, bytes that are not
-//! UTF-8, nesting without end. So a line is checked in full before it is passed on as it is: its bytes are
-//! marked, then read once by the grammar, with the keys and the contract's members looked at on
-//! the way. Checking does no I/O, takes no time from a clock and, once warm, allocates nothing.
+//! Engines reject, or partly ignore, things that a lenient parser accepts: duplicate keys, bytes that are not UTF-8,
+//! unlimited nesting. So a line is checked completely before it is passed on unchanged: its bytes are marked, then
+//! parsed once, with the keys and the contract's members checked on the way. The check does no I/O, reads no clock and,
+//! after warm-up, allocates nothing.
 //!
-//! A line that is refused may still be one whose meaning is plain. `repair` makes it one that passes, and
-//! says what was changed.
+//! The meaning of a rejected line may still be clear. `repair` turns it into a valid one, and reports the changes.
 
 mod change;
 mod keys;
@@ -26,48 +25,49 @@ use keys::Keys;
 use marks::Marks;
 use scan::Scan;
 
-/// Objects and arrays may be nested this deep.
+/// Maximum nesting of objects and arrays.
 pub const MAX_DEPTH: usize = 100;
 
-/// The key that the shipper's own additions stand under.
+/// The key of the shipper's own additions.
 pub const RESERVED_KEY: &str = "origin";
 
-/// Scratch space that is not given back between two lines, for each use.
+/// Size of each scratch buffer that is kept between two lines.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// Why a line can't be passed on as it is; of several reasons, that it is not UTF-8 comes first, then what is wrong
-/// with its form, then what kind of value it is, then its keys.
+/// Why a line can't be passed on unchanged. Of several flaws, invalid UTF-8 has the highest priority, then invalid
+/// syntax, then the type of the value, then its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     /// It is not JSON.
     NotJson,
-    /// It is JSON, and not an object.
+    /// It is JSON, but not an object.
     NotObject,
-    /// It holds bytes that are not UTF-8.
+    /// It contains bytes that are not UTF-8.
     NotUtf8,
-    /// An object in it has a key twice.
+    /// An object in it has a duplicate key.
     DuplicateKey,
-    /// It has the key `origin` itself, or one that engines refuse or take for their own, such as `_id` or `a..b`.
+    /// It has the key `origin`, or one that engines reject or reserve, such as `_id` or `a..b`.
     RefusedKey,
     /// It is nested deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// It is longer than the limit, and was cut.
+    /// It is longer than the limit, and was truncated.
     TooLong,
-    /// A number in it is one that engines can't read: a whole one beyond 64 bits, or one that no double holds.
+    /// It contains a number that engines can't read: an integer with more than 64 bits, or one outside the range of a
+    /// double.
     LargeNumber,
 }
 
 impl Flaw {
-    /// Those for which a line is wrapped when it can't be repaired. An object with any other can always be.
+    /// Flaws for which a line is wrapped if it can't be repaired. An object with any other flaw can always be repaired.
     pub const WRAPPED: [Self; 5] = [Self::NotJson, Self::NotObject, Self::NotUtf8, Self::TooDeep, Self::TooLong];
 
-    /// The place of the flaw in [`Flaw::WRAPPED`]. One that is never a reason to wrap counts as [`Flaw::NotJson`].
+    /// The index of the flaw in [`Flaw::WRAPPED`]. One that never causes wrapping counts as [`Flaw::NotJson`].
     #[must_use]
     pub fn wrapped_index(self) -> usize {
         Self::WRAPPED.iter().position(|flaw| *flaw == self).unwrap_or(0)
     }
 
-    /// The flaw as documents and metrics name it.
+    /// The flaw's name in documents and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -83,29 +83,29 @@ impl Flaw {
     }
 }
 
-/// A line that can be passed on as it is.
+/// A line that can be passed on unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Position of the closing brace of the whole object.
+    /// Offset of the closing brace of the object.
     pub closing_brace: usize,
-    /// It has no members.
+    /// Whether it has no members.
     pub is_empty: bool,
-    /// Its own time: the first of `timestamp`, `@timestamp` and `time` that is an RFC 3339 text.
+    /// Its own time: the first of `timestamp`, `@timestamp` and `time` that is an RFC 3339 string.
     pub time: Option<Timestamp>,
-    /// It meets the contract: all six fields are there, each of its type.
+    /// Whether it meets the contract: all six fields are present with their types.
     pub is_record: bool,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// It can be passed on as it is.
+    /// It can be passed on unchanged.
     Object(Object),
-    /// It has to be wrapped.
+    /// It must be repaired or wrapped.
     Wrap(Flaw),
 }
 
-/// Checks lines; keeps its scratch space from one to the next.
+/// Checks lines. Keeps its scratch buffers from one line to the next.
 #[derive(Debug, Default)]
 pub struct Checker {
     marks: Marks,
@@ -113,17 +113,17 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker.
+    /// Creates a checker.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Checks a line, given without its newline.
+    /// Checks a line without its newline.
     pub fn check(&mut self, line: &[u8]) -> Check {
         self.keys.clear();
-        let (marks, is_ascii) = self.marks.of(line);
-        // A line that is not UTF-8 is that before it is anything else.
+        let (marks, is_ascii) = self.marks.mark(line);
+        // Invalid UTF-8 has the highest priority.
         if !is_ascii && std::str::from_utf8(line).is_err() {
             return Check::Wrap(Flaw::NotUtf8);
         }

@@ -1,4 +1,4 @@
-//! Sends batches outside of the pipeline by the same rules: replayed dead letters, and lines that a store lacks.
+//! Sends batches outside of the pipeline, by the same rules: replayed dead letters, and missing lines sent again.
 
 use std::time::Duration;
 
@@ -7,31 +7,31 @@ use store::{Batch, Cause, Disposition, LineId, StoreWriter};
 use crate::clock::Clock;
 use crate::delivery::{Delivery, DeliverySettings, Request, Settled};
 
-/// Sends until every line is settled, or the store has taken nothing for too long.
+/// Sends batches until every line has its disposition, or the store has accepted nothing for too long.
 pub struct Resender<'a> {
     /// The store.
     pub store: &'a StoreWriter,
-    /// Bounds of retries.
+    /// Delivery settings.
     pub settings: DeliverySettings,
-    /// How long to retry while the store takes nothing.
-    pub patience: Duration,
+    /// How long to wait for a store that does not accept lines.
+    pub timeout: Duration,
 }
 
-/// What became of a batch.
+/// The result of sending a batch.
 #[derive(Debug, Default)]
 pub struct Resent {
     /// Lines with their dispositions, none of them [`Disposition::Retry`].
     pub settled: Vec<Settled>,
-    /// Why the other lines are not settled.
+    /// Why the other lines have no disposition.
     pub stopped: Option<Cause>,
 }
 
 impl Resent {
-    /// The lines that are settled.
+    /// The lines that have their disposition.
     pub fn lines(&self) -> impl Iterator<Item = (LineId, &Disposition)> {
-        let of = |settled: &'_ Settled| settled.batch.lines().len();
-        self.settled.iter().flat_map(move |settled| {
-            (0..of(settled)).map(move |place| (settled.batch.lines()[place].id, &settled.dispositions[place]))
+        self.settled.iter().flat_map(|settled| {
+            let ids = settled.batch.lines().iter().map(|line| line.id);
+            ids.zip(&settled.dispositions)
         })
     }
 }
@@ -42,7 +42,7 @@ impl Resender<'_> {
         let clock = Clock::default();
         let mut delivery = Delivery::new(DeliverySettings { hosts: self.store.hosts(), ..self.settings.clone() });
         let mut resent = Resent::default();
-        let mut good_at = Duration::ZERO;
+        let mut last_progress = Duration::ZERO;
         delivery.offer(batch);
         while !delivery.is_empty() {
             let Some(Request { id, host, batch }) = delivery.next(clock.now().elapsed) else {
@@ -55,14 +55,14 @@ impl Resender<'_> {
             let now = clock.now().elapsed;
             if let Some(settled) = delivery.answer(id, answer, now, random) {
                 if settled.dispositions.iter().any(|disposition| !matches!(disposition, Disposition::Retry(_))) {
-                    good_at = now;
+                    last_progress = now;
                 }
                 resent.settled.push(without_retries(settled));
             }
-            if now > good_at + self.patience {
+            if now > last_progress + self.timeout {
                 let blocked = || delivery.blocked().map(|blocked| blocked.delivery_error);
                 let cause = delivery.delivery_error().or_else(blocked).map(|error| error.cause);
-                resent.stopped = Some(cause.unwrap_or_else(|| Cause::new(0, "the store takes none of the lines")));
+                resent.stopped = Some(cause.unwrap_or_else(|| Cause::new(0, "the store accepts none of the lines")));
                 break;
             }
         }
@@ -70,10 +70,10 @@ impl Resender<'_> {
     }
 }
 
-/// Only the lines that are settled: the others have another answer to come.
+/// Removes lines that will be sent again; a later answer has their disposition.
 fn without_retries(settled: Settled) -> Settled {
-    let is_settled = |place: &usize| !matches!(settled.dispositions[*place], Disposition::Retry(_));
-    let places: Vec<_> = (0..settled.dispositions.len()).filter(is_settled).collect();
-    let dispositions = places.iter().map(|place| settled.dispositions[*place].clone()).collect();
-    Settled { batch: settled.batch.select(places), dispositions, attempts: settled.attempts }
+    let is_settled = |index: &usize| !matches!(settled.dispositions[*index], Disposition::Retry(_));
+    let indices: Vec<_> = (0..settled.dispositions.len()).filter(is_settled).collect();
+    let dispositions = indices.iter().map(|index| settled.dispositions[*index].clone()).collect();
+    Settled { batch: settled.batch.select(indices), dispositions, attempts: settled.attempts }
 }

@@ -1,7 +1,7 @@
-//! Takes lines out of the embedded store that need not be kept, while others are written.
+//! Deletes lines that exceed the retention of the embedded store, while others are written.
 //!
-//! The store does so in small steps, between which batches are written; this asks for them, every [`INTERVAL`] and for as
-//! long as there is more to do. A step that fails is tried again at the next interval.
+//! The store deletes in small steps, between which batches are written. This runs steps every [`INTERVAL`], and as long
+//! as there is more to delete. A failed step is retried at the next interval.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use store::{RetentionPolicy, StoreWriter, Timestamp};
 
-/// How often it is looked whether there is something to take out.
+/// How often to check for lines to delete.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// What was taken out since the start.
+/// What was deleted since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Removals {
     lines: AtomicU64,
@@ -21,7 +21,7 @@ pub(crate) struct Removals {
 }
 
 impl Removals {
-    /// Lines and their lengths together.
+    /// The number of lines and their total length.
     pub(crate) fn get(&self) -> (u64, u64) {
         (self.lines.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
@@ -32,7 +32,7 @@ impl Removals {
     }
 }
 
-/// Retains until nobody holds `removals` any more. Without bounds there is nothing to do.
+/// Runs retention until `removals` is dropped. Without limits there is nothing to do.
 pub(crate) fn spawn(store: StoreWriter, keep: RetentionPolicy, removals: &Arc<Removals>) {
     if keep != RetentionPolicy::default() {
         tokio::spawn(retain(store, keep, Arc::downgrade(removals)));
@@ -51,7 +51,7 @@ async fn retain(store: StoreWriter, keep: RetentionPolicy, removals: Weak<Remova
             }
             Err(error) => {
                 if !removals.is_failing.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "old lines can't be taken out of the store; it is tried again");
+                    tracing::warn!(%error, "retention failed, retrying");
                 }
                 INTERVAL
             }

@@ -12,14 +12,14 @@ use shipper::shipper::Shipper;
 
 use crate::admin::Admin;
 use crate::drain::{Drain, Limit};
-use crate::exit::{Exit, Failure, tell};
+use crate::exit::{Exit, Failure, print_error};
 use crate::pipe_reader::PipeReader;
 use crate::signals::{STOP, Signals};
 
-/// The spool's name for what comes by standard input.
+/// The stream name of standard input.
 const STREAM: &str = "stdin";
 
-/// Ships standard input, or files where patterns are given.
+/// Ships standard input, or files if there are patterns.
 pub(crate) async fn run(settings: &Settings, observability: &Observability) -> Result<Exit, Failure> {
     let admin = Admin::start(settings, observability)?;
     let files = settings.files();
@@ -40,12 +40,12 @@ pub(crate) async fn run(settings: &Settings, observability: &Observability) -> R
         false => Limit::By(Instant::now() + settings.shutdown_timeout()),
     };
     let drained = drain.ship(shipper, limit).await;
-    let untaken_bytes = match input {
-        Some(source) => source.untaken_bytes().await,
+    let rejected_bytes = match input {
+        Some(source) => source.rejected_bytes().await,
         None => 0,
     };
-    drained.report(untaken_bytes, settings.state_dir());
-    let all_read = untaken_bytes == 0 && !(files.until_idle && drain.is_stopped());
+    drained.report(rejected_bytes, settings.state_dir());
+    let all_read = rejected_bytes == 0 && !(files.until_idle && drain.is_stopped());
     if !drained.complete || !all_read {
         return Ok(Exit::Incomplete);
     }
@@ -53,21 +53,21 @@ pub(crate) async fn run(settings: &Settings, observability: &Observability) -> R
     Ok(if looks_for_files { judge_files(&status.report().files, settings.allow_empty()) } else { Exit::Success })
 }
 
-/// Whether all files were read that the patterns name, and whether there were any.
+/// Whether all matching files were read, and whether there were any.
 fn judge_files(files: &FileReport, allow_empty: bool) -> Exit {
     let compressed = files.unread[Reason::Compressed as usize];
     if compressed > 0 {
-        tell(format_args!(
+        print_error(format_args!(
             "shipper: {compressed} compressed files were left alone; --read-compressed reads gzip and zstd, --exclude keeps \
              them from being named"
         ));
     }
     if let Some(notice) = files.unread_notice() {
-        tell(format_args!("shipper: {notice}"));
+        print_error(format_args!("shipper: {notice}"));
         return Exit::FilesUnread;
     }
     if files.named == 0 && !allow_empty {
-        tell(format_args!("shipper: the patterns match no file; give --allow-empty if that is fine"));
+        print_error(format_args!("shipper: no file matches; use --allow-empty if that is expected"));
         return Exit::NothingToRead;
     }
     Exit::Success
@@ -79,8 +79,7 @@ fn read_stdin(shipper: &Shipper) -> Result<PipeReader, Failure> {
     source.map_err(|error| anyhow::anyhow!("can't read standard input: {error}").into())
 }
 
-/// Waits until there is no more input, or a signal to stop. Files have an end only where what is there is all there is
-/// to be.
+/// Waits for the end of the input or a signal to stop. Files only end with `until_idle`.
 async fn take(input: Option<&mut PipeReader>, drain: &mut Drain, until_idle: bool, timeout: Duration) {
     match input {
         Some(source) => {

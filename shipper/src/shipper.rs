@@ -1,11 +1,11 @@
-//! The pipeline, running: on the real disk, by the real clock, against a real store.
+//! Runs the pipeline with the real disk, clock and store.
 //!
-//! Three threads do the work. Whoever carries a stream appends it to the spool ([`StreamWriter`]). One thread runs the
-//! pipeline and waits for nothing but news: bytes, answers, deadlines. One makes the spool durable at its interval, so
-//! that a slow disk holds up neither. Requests to the store run as tasks of the caller's runtime.
+//! Three threads do the work. The reader of a stream appends it to the spool ([`StreamWriter`]). One thread runs the
+//! pipeline and waits only for events: new bytes, answers, deadlines. One calls fsync on the spool at intervals, so
+//! that a slow disk delays neither of the others. Requests to the store run as tasks of the caller's runtime.
 
-mod held;
 mod runner;
+mod state_dir_lock;
 mod status;
 mod stream;
 
@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use self::held::Held;
-use self::runner::{Bell, Runner};
+use self::runner::{Notifier, Runner};
+pub use self::state_dir_lock::StateDirLock;
 pub use self::status::Status;
 pub use self::stream::StreamWriter;
 use crate::completed::Completed;
@@ -35,22 +35,22 @@ use crate::sink::Sink;
 use crate::spool::{Random, Spool};
 use crate::store_watch;
 
-/// Why shipping can't begin. Each has its exit code.
+/// Why the shipper can't start. Each variant has its exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The state directory can't be made, read or written.
-    #[error("can't use the state directory {path}: {reason}; give another one with --state-dir")]
+    /// The state directory can't be created, read or written.
+    #[error("can't use the state directory {path}: {reason}; set another one with --state-dir")]
     StateDir {
         /// The directory.
         path: PathBuf,
-        /// What was said.
+        /// The reason.
         reason: String,
     },
-    /// A file of the state directory is damaged, and what is lost of it can't be told.
+    /// A file of the state directory is damaged, so that data may be lost.
     #[error("{0}")]
     Damaged(String),
-    /// Another process holds the state directory.
-    #[error("another shipper uses the state directory {path}; stop it or give another one with --state-dir")]
+    /// Another process uses the state directory.
+    #[error("another shipper uses the state directory {path}; stop it or set another one with --state-dir")]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -58,35 +58,35 @@ pub enum StartError {
     /// The store can't be opened.
     #[error("can't open the store: {0}")]
     Store(String),
-    /// The store has something in place that must not be written over, or lacks what is needed.
-    #[error("the store can't be made ready: {0}")]
+    /// The store has foreign or newer objects in place, or lacks what is needed.
+    #[error("can't bootstrap the store: {0}")]
     Bootstrap(String),
 }
 
-/// A shipper at work.
+/// A running shipper.
 pub struct Shipper {
     status: Arc<Status>,
     spool: Arc<Spool<RealDisk>>,
-    bell: Bell,
+    notifier: Notifier,
     stopping: Arc<AtomicBool>,
     until_idle: bool,
     encoding: LineEncoding,
     threads: Vec<JoinHandle<()>>,
-    _held: Held,
+    _lock: StateDirLock,
 }
 
-/// How it ended.
+/// What was left when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// Lines that are taken and not disposed of; they wait in the spool, or in their files.
-    pub waiting_lines: u64,
-    /// Those of them that wait in their files.
+    /// Pending lines, in the spool or in files.
+    pub pending_lines: u64,
+    /// Pending lines in files.
     pub pending_in_files: u64,
 }
 
 impl Shipper {
-    /// Locks the state directory, opens the store, puts in place what it needs, and begins with what waits.
-    /// A store that does not answer is no error: lines wait until it does. Must be called within a Tokio runtime.
+    /// Locks the state directory, opens and bootstraps the store, and starts to ship pending lines. A store that does
+    /// not respond is not an error: lines stay pending until it does. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// [`StartError`].
@@ -94,8 +94,8 @@ impl Shipper {
         let state_dir = settings.state_dir();
         let unusable = |reason: String| StartError::StateDir { path: state_dir.to_owned(), reason };
         let locked_dir = state_dir.to_owned();
-        let held = tokio::task::spawn_blocking(move || Held::made(&locked_dir)).await;
-        let held = held.map_err(|error| unusable(error.to_string()))??;
+        let lock = tokio::task::spawn_blocking(move || StateDirLock::create(&locked_dir)).await;
+        let lock = lock.map_err(|error| unusable(error.to_string()))??;
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let journal = Journal::open(RealDisk, state_dir).map_err(|error| match error {
             JournalError::Damaged { .. } => StartError::Damaged(error.to_string()),
@@ -122,14 +122,14 @@ impl Shipper {
             ledger: Arc::clone(&ledger),
             journal: Arc::clone(&journal),
             spool: Arc::clone(&spool),
-            past: Completed::open(RealDisk, state_dir).map_err(io)?,
+            completed: Completed::open(RealDisk, state_dir).map_err(io)?,
         };
-        let mut shape = settings.pipeline();
-        shape.delivery.hosts = sink.hosts();
-        let pipeline = Pipeline::new(shape, shared, files, documents, dead_letters, random());
+        let mut pipeline_settings = settings.pipeline();
+        pipeline_settings.delivery.hosts = sink.hosts();
+        let pipeline = Pipeline::new(pipeline_settings, shared, files, documents, dead_letters, random());
 
         let status = Arc::new(Status::new(ledger, journal, removals, watch, settings));
-        let (runner, bell) = Runner::new(pipeline, sink, Arc::clone(&status), UnreadNote::new(state_dir));
+        let (runner, notifier) = Runner::new(pipeline, sink, Arc::clone(&status), UnreadNote::new(state_dir));
         let stopping = Arc::new(AtomicBool::new(false));
         let threads = vec![
             spawn("pipeline", move || runner.run()).map_err(io)?,
@@ -137,48 +137,48 @@ impl Shipper {
         ];
         let until_idle = settings.files().until_idle;
         let encoding = settings.encoding();
-        Ok(Self { status, spool, bell, stopping, until_idle, encoding, threads, _held: held })
+        Ok(Self { status, spool, notifier, stopping, until_idle, encoding, threads, _lock: lock })
     }
 
-    /// A writer for a stream of this name. A stream has one at a time.
+    /// A writer for the stream with this name. A stream has one writer at a time.
     #[must_use]
     pub fn stream(&self, name: &str) -> StreamWriter {
         StreamWriter {
             writer: self.spool.writer(name),
             decoder: StreamDecoder::new(self.encoding),
-            bell: self.bell.clone(),
+            notifier: self.notifier.clone(),
             stopping: Arc::clone(&self.stopping),
         }
     }
 
-    /// What everyone may ask.
+    /// The status, shared with the admin port.
     #[must_use]
     pub fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
     }
 
-    /// There is no more input: ships what is left, until all is disposed of or `enough` resolves. What is not shipped then
-    /// stays in the spool, or unread in its file, for the next process.
-    pub async fn finish(mut self, enough: impl Future<Output = ()>) -> Finished {
-        let is_done = self.bell.finish(!self.until_idle);
+    /// Ends the input and ships pending lines, until every line has its outcome or `deadline` resolves. What is not
+    /// shipped stays in the spool, or in its file, for the next start.
+    pub async fn finish(mut self, deadline: impl Future<Output = ()>) -> Finished {
+        let is_done = self.notifier.finish(!self.until_idle);
         tokio::select! {
-            // Whether it is done or its thread has ended, there is nothing more to wait for.
+            // Done, or the thread has ended.
             _ = is_done => {}
-            () = enough => {}
+            () = deadline => {}
         }
         self.stopping.store(true, Ordering::Release);
-        self.bell.stop();
+        self.notifier.stop();
         for thread in self.threads.drain(..) {
             thread.thread().unpark();
             if thread.join().is_err() {
-                tracing::error!("a thread of the shipper panicked");
+                tracing::error!("thread panicked");
             }
         }
         if let Err(error) = self.spool.sync() {
-            tracing::error!(%error, "the spool could not be made durable");
+            tracing::error!(%error, "spool fsync failed");
         }
-        let (waiting_lines, pending_in_files) = (self.status.snapshot().pending, self.status.pending_in_files());
-        Finished { waiting_lines, pending_in_files }
+        let (pending_lines, pending_in_files) = (self.status.snapshot().pending, self.status.pending_in_files());
+        Finished { pending_lines, pending_in_files }
     }
 }
 
@@ -194,7 +194,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 
-/// Makes the spool durable at its interval, until the shipper stops.
+/// Calls fsync on the spool at intervals until the shipper stops.
 fn spawn_syncer(
     spool: Arc<Spool<RealDisk>>,
     stopping: Arc<AtomicBool>,
@@ -204,7 +204,7 @@ fn spawn_syncer(
         while !stopping.load(Ordering::Acquire) {
             std::thread::park_timeout(interval);
             if let Err(error) = spool.sync() {
-                tracing::error!(%error, "the spool could not be made durable; it is tried again");
+                tracing::error!(%error, "spool fsync failed, retrying");
             }
         }
     })

@@ -1,4 +1,4 @@
-//! Signals to the shipper, as a stream.
+//! Signals sent to the shipper, as a stream.
 
 use std::future::poll_fn;
 use std::io;
@@ -7,21 +7,21 @@ use std::task::Poll;
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind};
 
-/// Ends the shipper, or with `exec` its command, as a terminal or a supervisor asks for it.
+/// Signals that stop the shipper, or with `exec` its command.
 pub(crate) const STOP: [Signal; 2] = [Signal::INT, Signal::TERM];
 
-/// What `exec` passes on to its command.
+/// Signals that `exec` forwards to its command.
 pub(crate) const FORWARDED: [Signal; 6] =
     [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
 
-/// Signals that came and were not asked for yet; the same one twice may be one.
+/// Received signals. Several pending signals of the same kind may be reported as one.
 pub(crate) struct Signals {
     streams: Vec<(Signal, unix::Signal)>,
 }
 
 impl Signals {
-    /// From now on these signals do nothing but come out here. SIGHUP is left alone where it is ignored, as under
-    /// `nohup`, so that a command started here ignores it too. Must be called within a Tokio runtime.
+    /// Handles these signals from now on. SIGHUP is left alone if it is ignored, as under `nohup`, so that a command
+    /// started here ignores it too. Must be called within a Tokio runtime.
     pub(crate) fn listen(signals: &[Signal]) -> io::Result<Self> {
         let wanted = |signal: &&Signal| **signal != Signal::HUP || !is_ignored(Signal::HUP);
         let stream = |signal: &Signal| Ok((*signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
@@ -39,7 +39,7 @@ impl Signals {
         .await
     }
 
-    /// The next of [`STOP`]; others that come meanwhile are passed over.
+    /// The next of [`STOP`]; others are discarded.
     pub(crate) async fn stop(&mut self) -> Signal {
         loop {
             let signal = self.next().await;
@@ -50,7 +50,7 @@ impl Signals {
     }
 }
 
-/// Whether this process ignores a signal, as the kernel says.
+/// Whether this process ignores a signal, according to the kernel.
 fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

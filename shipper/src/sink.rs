@@ -1,7 +1,7 @@
-//! The store as the pipeline's requests find it: opened once, and made ready before its first batch.
+//! The store as used by the pipeline: opened once, and bootstrapped before its first batch.
 //!
-//! A start waits for it no longer than [`START_PATIENCE`]: whoever is carried is not held up by a store that hangs. What is
-//! not ready by then is made ready before the first batch, which waits in the spool meanwhile.
+//! Startup waits for the store for [`START_PATIENCE`] at most, so that a store that hangs does not delay the service.
+//! If it is not ready by then, it is bootstrapped before the first batch, which stays in the spool meanwhile.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::config::{Bootstrap, Settings};
 use crate::delivery::hosts::HostId;
 use crate::shipper::StartError;
 
-/// How long a start waits for the store to be made ready, or refused.
+/// How long startup waits for the bootstrap to succeed or fail.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The store, made ready before its first batch.
+/// The store, bootstrapped before its first batch.
 pub(crate) struct Sink {
     store: StoreWriter,
     bootstrap: Option<BootstrapMode>,
@@ -22,7 +22,7 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Opens the store and makes it ready; one that does not answer is made ready before its first batch.
+    /// Opens and bootstraps the store. One that does not respond is bootstrapped before its first batch.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, StartError> {
         let store = StoreWriter::open(settings.to(), &settings.engine()).await;
         let store = store.map_err(|error| StartError::Store(error.to_string()))?;
@@ -33,25 +33,25 @@ impl Sink {
         };
         let sink = Self { store, bootstrap, is_ready: tokio::sync::Mutex::new(false) };
         if sink.bootstrap.is_none() {
-            tell_unproven(settings);
+            warn_unchecked(settings);
         }
         let Ok(ready) = tokio::time::timeout(START_PATIENCE, sink.make_ready()).await else {
             let seconds = START_PATIENCE.as_secs();
-            tracing::warn!(to = %settings.to(), seconds, "the store has not answered yet, and the start does not wait longer: lines wait for it");
+            tracing::warn!(to = %settings.to(), seconds, "store has not responded yet: lines stay pending");
             return Ok(sink);
         };
         match ready {
             Ok(()) => {}
             Err(BootstrapError::Unavailable(reason)) => {
-                tracing::warn!(to = %settings.to(), %reason, "the store does not answer yet: lines wait for it");
+                tracing::warn!(to = %settings.to(), %reason, "store unavailable: lines stay pending");
             }
-            // These come and go without anybody touching the shipper; the service it carries is not to fall with them.
-            Err(BootstrapError::Refused(cause)) if comes_and_goes(&cause) => {
-                tracing::warn!(to = %settings.to(), reason = %cause, "the store takes nothing from this shipper yet: lines wait");
+            // These may end without a change to the shipper, and must not stop the service that it runs.
+            Err(BootstrapError::Refused(cause)) if is_temporary(&cause) => {
+                tracing::warn!(to = %settings.to(), reason = %cause, "store rejects this shipper: lines stay pending");
             }
-            // A full disk is waited for as a store that does not answer.
+            // A full disk is treated like a store that does not respond.
             Err(error) if !sink.store.is_open() => {
-                tracing::warn!(to = %settings.to(), reason = %error, "the store's disk has no room to open it: lines wait");
+                tracing::warn!(to = %settings.to(), reason = %error, "store disk full: lines stay pending");
             }
             Err(error) => return Err(StartError::Bootstrap(error.to_string())),
         }
@@ -70,8 +70,8 @@ impl Sink {
             let report = self.store.preflight().await?;
             for (what, finding) in report.findings() {
                 match finding {
-                    Finding::Unproven(why) => tracing::info!(what, %why, "the store could not be asked"),
-                    Finding::Blocked(why) => tracing::warn!(what, %why, "the store takes no lines at the moment"),
+                    Finding::Unproven(why) => tracing::info!(what, %why, "preflight check not possible"),
+                    Finding::Blocked(why) => tracing::warn!(what, %why, "preflight check failed: lines stay pending"),
                     Finding::Proven | Finding::NotUsed => {}
                 }
             }
@@ -95,22 +95,20 @@ impl Sink {
     }
 }
 
-/// Rights and blocks, and what a proxy in between sends elsewhere for a while.
-fn comes_and_goes(cause: &Cause) -> bool {
+/// Permissions and blocks, and redirects of a proxy, may be temporary.
+fn is_temporary(cause: &Cause) -> bool {
     matches!(cause.kind, CauseKind::Rights | CauseKind::Block) || (300..=399).contains(&cause.status)
 }
 
-/// Says what nobody has looked at where the settings want no look.
-fn tell_unproven(settings: &Settings) {
+/// Warns that nothing was checked if the settings disable it.
+fn warn_unchecked(settings: &Settings) {
     if matches!(settings.to(), Target::Engine(_)) {
         tracing::warn!(
             to = %settings.to(),
-            "bootstrap is off: nothing is proven of the store. Whether its ingest pipeline and index template are there and are \
-             this program's, what the pipeline makes of lines, whether the credentials may write, and whether indices and \
-             cluster take lines, shows only when lines go there, and lines that come out wrong are not told; \
-             `shipper preflight` proves it"
+            advice = "run `shipper preflight` to check pipeline, template, credentials and blocks",
+            "bootstrap is off: the store is not checked, so lines may be rejected or stored incorrectly without a warning"
         );
     } else if settings.engine().fields.is_some() {
-        tracing::warn!(to = %settings.to(), "bootstrap is off: whether the store knows the fields that are named is not proven");
+        tracing::warn!(to = %settings.to(), "bootstrap is off: the fields of the store are not checked");
     }
 }

@@ -1,22 +1,22 @@
-//! The queue in front of a slow store: what came from a pipe, as it came, in plain files.
+//! A queue on disk between streams and the store. It holds the input as received, in plain files.
 //!
 //! # On disk
 //!
-//! `STATE/spool/STREAM/GENERATION.log` is a segment: bytes of the stream in their order, nothing added, so `cat` shows
-//! them. Segments of a stream sort by name in the order of their birth. Each process begins a segment of its own; only
-//! the newest of a stream is appended to. A segment ends at a line's end, unless the stream ended without one or a
-//! line is longer than a segment; the [`reader`](crate::reader) then takes what stands at the end as a line.
+//! `STATE/spool/STREAM/GENERATION.log` is a segment: bytes of the stream in order, with nothing added, so `cat` shows
+//! them. The segments of a stream sort by name in order of creation. Each process starts its own segment; only the
+//! newest one of a stream is appended to. A segment ends at the end of a line, unless the stream ended without a
+//! newline or a line is longer than a segment; the [`reader`](crate::reader) then treats the rest as a line.
 //!
 //! # Durability
 //!
-//! What is appended survives SIGKILL; it survives power loss once [`Spool::sync`] was called after it. A segment's
-//! name is durable before its first byte.
+//! Appended bytes survive SIGKILL; they survive power loss after a call of [`Spool::sync`]. The name of a segment is
+//! durable before its first byte.
 //!
 //! # When it is full
 //!
-//! Above `max_bytes`, or when the disk has no room, [`Writer::append`] takes nothing. What happens then is `on_full`:
-//! with [`OnFull::DropOldest`] the pipeline gives up the oldest segment, and where the disk has no room though none is
-//! left, the writer gives up what comes; with [`OnFull::Wait`] the writer waits.
+//! At `max_bytes`, or if the disk is full, [`Writer::append`] accepts nothing. `on_full` decides what happens: with
+//! [`OnFull::DropOldest`] the pipeline drops the oldest segment, and if the disk is full and there is no segment left,
+//! the writer drops new input; with [`OnFull::Wait`] the writer waits.
 
 mod segment;
 mod settings;
@@ -38,10 +38,10 @@ use crate::disk::{Disk, DiskFile};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 
-/// Randomness, handed in.
+/// A source of random numbers.
 pub type Random = Box<dyn FnMut() -> u64 + Send>;
 
-/// All segments, and what the writers and the pipeline share.
+/// All segments, shared by the writers and the pipeline.
 pub struct Spool<D: Disk> {
     disk: D,
     dir: PathBuf,
@@ -57,21 +57,19 @@ pub struct Spool<D: Disk> {
     room_made: Condvar,
 }
 
-/// A lock that a panicking thread left is still a lock on whole values here: none is held over a step that can panic
-/// half-way.
+/// Locks a mutex, also if a thread panicked while it held the lock: no step that can panic leaves a value half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The streams that have a folder in the spool. What else lies there is not the spool's, and left alone: `spool check` tells
-/// of it.
+/// The streams that have a folder in the spool. Other entries are ignored; `spool check` reports them.
 pub(crate) fn streams(disk: &impl Disk, spool: &Path) -> io::Result<Vec<String>> {
     let mut streams = disk.list(spool)?;
     streams.retain(|stream| disk.is_dir(&spool.join(stream)));
     Ok(streams)
 }
 
-/// The segments in a stream's folder, as [`streams`].
+/// The segments in the folder of a stream. Other entries are ignored.
 pub(crate) fn segments(disk: &impl Disk, dir: &Path) -> io::Result<Vec<(GenerationId, PathBuf)>> {
     let segment = |name: String| Some((generation_of(&name)?, dir.join(name)));
     let mut segments: Vec<_> = disk.list(dir)?.into_iter().filter_map(segment).collect();
@@ -79,16 +77,16 @@ pub(crate) fn segments(disk: &impl Disk, dir: &Path) -> io::Result<Vec<(Generati
     Ok(segments)
 }
 
-/// The generation of a segment of this name.
+/// The generation of a segment, from its file name.
 pub(crate) fn generation_of(name: &str) -> Option<GenerationId> {
     name.strip_suffix(".log")?.parse().ok()
 }
 
 impl<D: Disk> Spool<D> {
-    /// Opens the spool under `state_dir` and the accounts of the segments that an earlier process left there.
+    /// Opens the spool of a state directory, and the accounts of the segments that an earlier process left.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub fn open(
         disk: D,
         state_dir: &Path,
@@ -116,7 +114,7 @@ impl<D: Disk> Spool<D> {
         spool.disk.sync_dir(&spool.dir)?;
         for stream in streams(&spool.disk, &spool.dir)? {
             let dir = spool.dir.join(&stream);
-            // A removal that a power loss could undo would bring back a segment that the journal has forgotten.
+            // A power loss must not undo a removal, and restore a segment that the journal has removed.
             spool.disk.sync_dir(&dir)?;
             for (generation, path) in segments(&spool.disk, &dir)? {
                 spool.recover(generation, &stream, path)?;
@@ -134,13 +132,13 @@ impl<D: Disk> Spool<D> {
         ledger.open(generation, checkpoint, end, waiting);
         ledger.seal(generation, 0);
         ledger.add_spool_bytes(end);
-        // It may have been written just before a power loss that did not come.
+        // Its data may not be durable yet.
         lock(&self.unsynced).push(Arc::clone(&file));
         lock(&self.segments).insert(generation, Segment { stream: stream.to_owned(), file, path });
         Ok(())
     }
 
-    /// A writer for a stream. A stream has one at a time.
+    /// A writer for a stream. A stream has one writer at a time.
     #[must_use]
     pub fn writer(self: &Arc<Self>, stream: &str) -> Writer<D> {
         Writer::new(self, stream)
@@ -158,10 +156,10 @@ impl<D: Disk> Spool<D> {
         lock(&self.segments).keys().copied().collect()
     }
 
-    /// Makes what was appended before this call survive power loss.
+    /// Makes bytes appended before this call survive power loss.
     ///
     /// # Errors
-    /// As the file system says; then the next call tries again.
+    /// File system errors. The next call tries again.
     pub fn sync(&self) -> io::Result<()> {
         let files = std::mem::take(&mut *lock(&self.unsynced));
         for (place, file) in files.iter().enumerate() {
@@ -173,18 +171,18 @@ impl<D: Disk> Spool<D> {
         Ok(())
     }
 
-    /// Removes a segment's file; its account and what the journal knows of it are the caller's to close.
+    /// Deletes the file of a segment. The caller closes its account and removes it from the journal.
     ///
     /// # Errors
-    /// As the file system says; then the segment stays, and is there for the next call.
+    /// File system errors. The segment stays then, and the next call can try again.
     pub fn remove(&self, generation: &GenerationId) -> io::Result<()> {
         let Some(segment) = self.segment(generation) else { return Ok(()) };
         match self.disk.remove(&segment.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // Before the journal forgets it, it must be gone for good: a segment that a power loss brings back without its
-        // marks would give its lines other days and texts.
+        // The deletion must be durable before the journal forgets the segment: if a power loss restored a segment
+        // without its marks, its lines would get other days and texts.
         self.disk.sync_dir(&self.dir.join(&segment.stream))?;
         lock(&self.segments).remove(generation);
         lock(&self.unsynced).retain(|file| !Arc::ptr_eq(file, &segment.file));
@@ -197,10 +195,10 @@ impl<D: Disk> Spool<D> {
         Ok(())
     }
 
-    /// The segment to give up now, if a writer found no room and `on_full` is to drop: the oldest that nothing is
-    /// appended to and of which nothing is under way, so that what is under way could still be read again.
+    /// The segment to drop now, if a writer found no room and `on_full` is `drop_oldest`: the oldest sealed one without
+    /// dispatched lines, so that lines in flight could be read again.
     #[must_use]
-    pub fn to_drop(&self) -> Option<GenerationId> {
+    pub fn segment_to_drop(&self) -> Option<GenerationId> {
         if self.settings.on_full == OnFull::Wait || !*lock(&self.room_wanted) {
             return None;
         }
@@ -208,40 +206,42 @@ impl<D: Disk> Spool<D> {
         let ledger = lock(&self.ledger);
         let progress = |generation: &GenerationId| ledger.progress(generation);
         let sealed = |generation: &&GenerationId| progress(generation).is_some_and(|progress| progress.sealed);
-        let untouched = |generation: &&GenerationId| progress(generation).is_some_and(|progress| !progress.touched);
+        let undispatched =
+            |generation: &&GenerationId| progress(generation).is_some_and(|progress| !progress.dispatched);
         let mut candidates = generations.iter().filter(sealed);
         let oldest = candidates.clone().next();
-        candidates.find(untouched).or(oldest).copied()
+        candidates.find(undispatched).or(oldest).copied()
     }
 
-    /// Waits, at most so long, for a segment to be removed.
+    /// Waits until a segment is removed, but not longer than `at_most`.
     pub fn wait_for_room(&self, at_most: Duration) {
         let wanted = lock(&self.room_wanted);
         drop(self.room_made.wait_timeout(wanted, at_most));
     }
 
-    /// How many more bytes are within the bound.
+    /// The number of bytes below the limit.
     fn room(&self) -> usize {
         let room = self.settings.max_bytes.saturating_sub(lock(&self.ledger).spool_bytes());
         usize::try_from(room).unwrap_or(usize::MAX)
     }
 
-    /// Whether there is a segment that nothing is appended to.
+    /// Whether there is a sealed segment.
     fn has_sealed(&self) -> bool {
         let generations = self.generations();
         let ledger = lock(&self.ledger);
         generations.iter().any(|generation| ledger.progress(generation).is_some_and(|progress| progress.sealed))
     }
 
-    /// Whether a writer found no room when it last asked for some.
-    fn want_room(&self, is_wanted: bool) {
+    /// Records whether a writer found no room in its last attempt.
+    fn set_room_wanted(&self, is_wanted: bool) {
         *lock(&self.room_wanted) = is_wanted;
     }
 
-    /// Begins a segment of a stream, born `now` or, where that would put it before another, after that one.
-    fn begin(&self, stream: &str, now: Timestamp) -> io::Result<(GenerationId, Arc<D::File>)> {
+    /// Creates a segment of a stream, with the creation time `now` or, if that would sort before another segment, later
+    /// than that one.
+    fn create_segment(&self, stream: &str, now: Timestamp) -> io::Result<(GenerationId, Arc<D::File>)> {
         let dir = self.dir.join(stream);
-        // That the folder is there does not say that it would be after a power loss.
+        // A folder that exists may not survive a power loss.
         if !lock(&self.durable_dirs).contains(stream) {
             self.disk.create_dir_all(&dir)?;
             self.disk.sync_dir(&self.dir)?;
@@ -253,7 +253,7 @@ impl<D: Disk> Spool<D> {
             random[..8].copy_from_slice(&source().to_le_bytes());
             random[8..].copy_from_slice(&source().to_le_bytes());
         }
-        // Names must sort by birth even where the clock goes back or two are born in one millisecond.
+        // Names must sort by creation, even if the clock goes back or two segments are created in one millisecond.
         let last_born = lock(&self.segments).keys().next_back().map_or(0, GenerationId::created_unix_ms);
         let born = u64::try_from(now.unix_ms()).unwrap_or(0).max(last_born + 1);
         let mut entropy = [0; 10];
@@ -262,7 +262,7 @@ impl<D: Disk> Spool<D> {
         let path = dir.join(format!("{generation}.log"));
         let file = Arc::new(self.disk.open_append(&path)?);
         self.disk.sync_dir(&dir).inspect_err(|_| {
-            // Each try has a name of its own: those of the tries that failed are not left there.
+            // Each attempt uses another name, so a failed one must not leave its file.
             let _ = self.disk.remove(&path);
         })?;
         lock(&self.ledger).open(generation, 0, 0, 0);

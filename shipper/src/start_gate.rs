@@ -1,12 +1,13 @@
-//! Where a command waits until it is guarded: none of it runs before the [`guard`](crate::guard) knows its group.
+//! Delays the start of a command until it is guarded: none of it runs before the [`guard`](crate::guard) knows its
+//! group.
 //!
-//! `exec` does not start the command but this program once more, with [`ARGUMENT`] and the command, as leader of a process
-//! group. Before the command stands the soft limit on open files that it is to have, which the shipper has raised for
-//! itself. It waits at one end of a socket. Once the guard knows the group, [`GO`] comes over it and with that
-//! the command's standard output; then the process becomes the command, which so is the leader of its group, with the
-//! arguments, the environment and the files that it would have had at once. Where it can't become the command, the system's
-//! error goes back, four bytes, little-endian; where it can, the socket just ends. A socket that ends without a [`GO`] means
-//! that the shipper is gone, and the process ends, too.
+//! `exec` does not start the command directly. It starts this program again, as leader of a process group, with
+//! [`ARGUMENT`], the command's soft limit on open files (the shipper has raised its own) and the command. That process
+//! waits on a socket. When the guard knows the group, the shipper sends [`GO`] and the command's standard output. The
+//! process then executes the command, which is thereby the leader of its group and has the arguments, environment and
+//! files of a direct start. If that fails, the process sends the system's error number, four bytes, little-endian;
+//! otherwise the socket is closed by `exec`. If the socket is closed without [`GO`], the shipper has ended, and the
+//! process ends too.
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
@@ -26,29 +27,29 @@ use tokio::process::{Child, Command};
 use crate::descriptors;
 use crate::guard::OWN_EXECUTABLE;
 
-/// The first argument of a process that waits to become a command; no subcommand that anyone is shown.
+/// The argument of a process that waits to execute a command. It is not a documented subcommand.
 pub(crate) const ARGUMENT: &str = "__start";
 
-/// The guard knows the group.
+/// Sent when the guard knows the group.
 const GO: u8 = b'!';
 
-/// The shipper's side: a command that has not begun.
-pub(crate) struct Waiting {
+/// The shipper's end of the socket: a command that has not started.
+pub(crate) struct GatedCommand {
     child: Child,
     group: Pid,
     socket: UnixStream,
 }
 
-impl Waiting {
-    /// Starts the process that is to become the command.
+impl GatedCommand {
+    /// Starts the process that will execute the command.
     pub(crate) fn start(command: &[OsString], stdin: Stdio) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
-        let mut waiting = Command::new(OWN_EXECUTABLE);
-        waiting.arg0("shipper").arg(ARGUMENT).arg(descriptors::to_text(descriptors::inherited())).args(command);
-        waiting.stdin(stdin).stdout(OwnedFd::from(theirs)).process_group(0);
-        let child = waiting.spawn()?;
-        // The other end is the process's alone from here on, or its end could not be seen.
-        drop(waiting);
+        let mut process = Command::new(OWN_EXECUTABLE);
+        process.arg0("shipper").arg(ARGUMENT).arg(descriptors::to_text(descriptors::inherited())).args(command);
+        process.stdin(stdin).stdout(OwnedFd::from(theirs)).process_group(0);
+        let child = process.spawn()?;
+        // Closes our copy of the other end, so that its end can be noticed.
+        drop(process);
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or(io::ErrorKind::NotFound)?;
         Ok(Self { child, group, socket })
     }
@@ -58,20 +59,20 @@ impl Waiting {
         self.group
     }
 
-    /// Lets the command begin, with `stdout` for its standard output.
+    /// Starts the command with the given standard output.
     ///
     /// # Errors
-    /// Why it can't be executed, as if it had been started at once.
-    pub(crate) fn go(mut self, stdout: &OwnedFd) -> io::Result<Child> {
+    /// The error of executing it, as from a direct start.
+    pub(crate) fn start_command(mut self, stdout: &OwnedFd) -> io::Result<Child> {
         let files = [stdout.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&files));
-        let told = [IoSlice::new(&[GO])];
+        let message = [IoSlice::new(&[GO])];
         match rustix::io::retry_on_intr(|| {
-            rustix::net::sendmsg(&self.socket, &told, &mut ancillary, SendFlags::NOSIGNAL)
+            rustix::net::sendmsg(&self.socket, &message, &mut ancillary, SendFlags::NOSIGNAL)
         }) {
-            // A signal has ended it, as one may end a command; its status tells.
+            // The process was killed, as a command may be. Its status shows it.
             Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
             Err(error) => return Err(error.into()),
         }
@@ -83,12 +84,12 @@ impl Waiting {
     }
 }
 
-/// The waiting process's own work: becomes the command that `arguments` are, once it may.
+/// Runs the gated process: waits, and then executes the command given by `arguments`.
 ///
 /// # Errors
-/// Where that fails; the shipper knows why.
-pub(crate) fn stand(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
-    // Closed by itself when the command begins.
+/// If that fails; the shipper has received the error.
+pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
+    // Closed by `exec`.
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), rustix::stdio::raw_stderr() + 1)?;
     let mut socket = UnixStream::from(socket);
     let limit = arguments.next().and_then(|limit| descriptors::from_text(limit.to_str()?));
@@ -101,7 +102,7 @@ pub(crate) fn stand(mut arguments: impl Iterator<Item = OsString>) -> io::Result
     socket.write_all(&error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()).to_le_bytes())
 }
 
-/// Waits for the word to go; nothing where the shipper ended without it.
+/// Waits for [`GO`]; returns `None` if the shipper has ended.
 fn wait(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut word = [0];
     let mut words = [IoSliceMut::new(&mut word)];
@@ -117,11 +118,11 @@ fn wait(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
         RecvAncillaryMessage::ScmRights(mut files) => files.next(),
         _ => None,
     });
-    // There is none where no more files may be open here.
+    // The kernel drops the descriptor if no more files may be open.
     files.last().map(Some).ok_or_else(|| Errno::MFILE.into())
 }
 
-/// Comes back with an error only.
+/// Executes the command. Returns only if that fails.
 fn become_command(arguments: &mut impl Iterator<Item = OsString>, stdout: OwnedFd, limit: Option<u64>) -> io::Error {
     if let Err(error) = rustix::stdio::dup2_stdout(&stdout) {
         return error.into();

@@ -1,7 +1,7 @@
-//! Looks now and then whether the embedded store's file is still the one at its path, also while nothing is written.
+//! Checks at intervals whether the embedded store's file is still the one at its path, even while nothing is written.
 //!
-//! A batch is held to that by the store itself; between batches this says that the file is deleted, moved or replaced, has it
-//! opened or made again, and says so while that can't be done. It also measures the file.
+//! The store checks that for each batch. Between batches, this reports a file that was deleted, moved or replaced, has
+//! it reopened or created again, and reports while that fails. It also measures the file.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
@@ -12,10 +12,10 @@ use store::{FileChanges, StoreWriter, Target, WriteError};
 use crate::delivery::DeliveryError;
 use crate::spool::lock;
 
-/// How often the file is looked at.
+/// How often to check the file.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was seen of the store's file.
+/// The state of the store's file.
 #[derive(Debug, Default)]
 pub(crate) struct StoreWatch {
     seen: Mutex<Seen>,
@@ -23,14 +23,14 @@ pub(crate) struct StoreWatch {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Why there is no file to write to, while that is so.
+    /// Why there is no file to write to, if so.
     delivery_error: Option<DeliveryError>,
     changes: u64,
     bytes: u64,
 }
 
 impl StoreWatch {
-    /// Why there is no file to write to, while that is so.
+    /// Why there is no file to write to, if so.
     pub(crate) fn delivery_error(&self) -> Option<DeliveryError> {
         lock(&self.seen).delivery_error.clone()
     }
@@ -40,7 +40,7 @@ impl StoreWatch {
         lock(&self.seen).changes
     }
 
-    /// Bytes of the file and of its WAL when they were looked at last; 0 for an engine.
+    /// Size of the file and its WAL when last measured; 0 for an engine.
     pub(crate) fn bytes(&self) -> u64 {
         lock(&self.seen).bytes
     }
@@ -58,16 +58,16 @@ impl StoreWatch {
         });
         match (&delivery_error, &seen.delivery_error) {
             (Some(delivery_error), None) => {
-                tracing::warn!(cause = delivery_error.cause.kind.as_str(), reason = %delivery_error.cause, "store file can't be opened");
+                tracing::warn!(cause = delivery_error.cause.kind.as_str(), reason = %delivery_error.cause, "store file unavailable");
             }
-            (None, Some(_)) => tracing::info!("store file opened again"),
+            (None, Some(_)) => tracing::info!("store file reopened"),
             _ => {}
         }
         seen.delivery_error = delivery_error;
     }
 }
 
-/// Looks until nobody holds `watch` any more. An engine has no file.
+/// Checks until `watch` is dropped. An engine has no file.
 pub(crate) fn spawn(store: StoreWriter, to: &Target, watch: &Arc<StoreWatch>) {
     if let Target::Sqlite(path) = to {
         tokio::spawn(look(store, path.clone(), Arc::downgrade(watch)));
@@ -87,7 +87,7 @@ async fn look(store: StoreWriter, path: PathBuf, watch: Weak<StoreWatch>) {
     }
 }
 
-/// Bytes of a file and of the WAL beside it; what is not there has none.
+/// Size of a file and its WAL; a missing one counts 0.
 fn bytes_of(path: &Path) -> u64 {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut wal = path.clone().into_os_string();
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_has_the_bytes_of_its_file_and_of_its_wal_also_behind_a_link() {
+    fn the_size_is_that_of_file_and_wal_even_through_a_link() {
         let folder = tempfile::tempdir().unwrap();
         let [file, wal, link] = ["logs.db", "logs.db-wal", "link.db"].map(|name| folder.path().join(name));
         assert_eq!(bytes_of(&file), 0);
@@ -114,11 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn trouble_lasts_as_long_as_the_file_can_not_be_opened() {
+    fn the_error_lasts_until_the_file_can_be_opened() {
         let watch = StoreWatch::default();
         watch.see(Ok(()), FileChanges::default());
         assert_eq!((watch.delivery_error(), watch.changes()), (None, 0));
-        let cause = Cause::new(0, "gone").with_kind(CauseKind::FolderMissing);
+        let cause = Cause::new(0, "deleted").with_kind(CauseKind::FolderMissing);
         let changes = FileChanges { count: 1, last: Some(cause.clone()) };
         watch.see(Err(WriteError::Refused(cause.clone())), changes.clone());
         assert_eq!((watch.delivery_error(), watch.changes()), (Some(DeliveryError { cause, refused: true }), 1));

@@ -1,18 +1,19 @@
-//! Proof that a store holds every line that was taken, once.
+//! Verifies that a store holds every accepted line exactly once.
 //!
-//! Of each generation the state directory tells how far it is disposed of: its checkpoint, or where it ended. Every line
-//! before that is stored or a dead letter, or was given up and counted. Two proofs hold the store to it:
+//! The state directory gives the checkpoint of each generation. Every line before it is stored or a dead letter, or was
+//! dropped and counted. Two checks compare the store with that:
 //!
-//! * by [sums]: the lengths of the lines that rest there, with those of the dead letters and of what is
-//!   no line for a store, must fill the generation from its beginning to the checkpoint, and each line must begin where
-//!   the one before it ends. The store adds up; where a sum is wrong, the places of the lines around it say which lines
-//!   are missing or there twice. It needs no source.
-//! * by [lines]: of a segment or file that is still there, every line's id is made again, and the store asked for it.
+//! * by [sums]: the lengths of the lines in the store, of the dead letters and of skipped bytes must cover the
+//!   generation from its start to the checkpoint, and each line must start where the previous one ends. The store
+//!   computes the sums. Where a sum is wrong, the offsets of the lines around it show which lines are missing or
+//!   duplicates. It needs no source.
+//! * by [lines]: for each segment or file that still exists, the id of every line is computed again and looked up in
+//!   the store.
 //!
-//! Both are sound beside a shipper at work: what the state directory says was true when it was read, and stays true.
-//! What lies beyond the checkpoints then is not looked at.
+//! Both are valid next to a running shipper: what the state directory says was true when it was read, and stays true.
+//! Lines beyond the checkpoints of that time are not checked.
 
-pub mod gone;
+pub mod deleted_indices;
 pub mod known;
 pub mod lines;
 pub mod sums;
@@ -25,34 +26,34 @@ use store::{GenerationId, SearchError};
 
 use crate::journal::JournalError;
 
-/// So many findings of a kind are listed; the rest is counted.
+/// Maximum number of findings of a kind that are listed. The rest is counted.
 pub const LISTED_MAX: usize = 1_000;
 
-/// Why nothing can be proved.
+/// Why verification is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The journal can't be used.
+    /// The journal can't be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The state directory, or a file that it tells of, can't be read.
+    /// The state directory, or a file that it refers to, can't be read.
     #[error("can't read {}: {error}", path.display())]
     Io {
-        /// Which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What was said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// The store has no answer.
+    /// The store returned an error.
     #[error(transparent)]
     Store(#[from] SearchError),
 }
 
-/// Findings of one kind: the first [`LISTED_MAX`], and how many there are.
+/// Findings of one kind: the first [`LISTED_MAX`], and their number.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listed<T> {
-    /// The first of them.
+    /// The first findings.
     pub listed: Vec<T>,
-    /// How many there are.
+    /// The number of findings.
     pub count: u64,
 }
 
@@ -63,7 +64,7 @@ impl<T> Default for Listed<T> {
 }
 
 impl<T> Listed<T> {
-    /// Adds one.
+    /// Adds a finding.
     pub fn push(&mut self, finding: T) {
         self.count += 1;
         if self.listed.len() < LISTED_MAX {
@@ -72,43 +73,43 @@ impl<T> Listed<T> {
     }
 }
 
-/// Bytes of a source that should rest in the store, or among the dead letters, and do not.
+/// Bytes of a source that should be in the store or the dead letters, and are not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
     /// The generation.
     pub generation: GenerationId,
-    /// What it is a life or a part of.
+    /// The file or stream that it belongs to.
     pub source: String,
-    /// Where they begin.
+    /// Offset of the first byte.
     pub offset: u64,
-    /// How many: one line's by lines, any number of lines' by sums.
+    /// Number of bytes: of one line in the check by lines, of any number of lines in the check by sums.
     pub bytes: u64,
-    /// The index that they went with, or the first and the last of those that are gone of their days.
-    pub index_gone: Option<String>,
-    /// They were in a file that was truncated or deleted before they were read.
+    /// The deleted index that held them, or the first and last of the deleted indices of their days.
+    pub deleted_index: Option<String>,
+    /// Whether they were in a file that was truncated or deleted before it was read.
     pub is_destroyed: bool,
 }
 
-/// A source that is still there and can't be read: only sums prove its lines.
+/// A source that exists but can't be read. Its lines are verified by sums only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unreadable {
     /// The generation.
     pub generation: GenerationId,
-    /// What it is a life or a part of.
+    /// The file or stream that it belongs to.
     pub source: String,
-    /// The system's words.
+    /// The error of the system.
     pub reason: String,
 }
 
-/// A line that rests more than once.
+/// A line that is stored more than once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Twice {
+pub struct Duplicate {
     /// The generation.
     pub generation: GenerationId,
-    /// What it is a life or a part of.
+    /// The file or stream that it belongs to.
     pub source: String,
-    /// Where the line begins.
+    /// Offset of the line.
     pub offset: u64,
-    /// The indices that it rests in, where the store tells.
+    /// The indices that hold it, if the store reports them.
     pub indices: Vec<String>,
 }

@@ -81,7 +81,7 @@ fn delivery_stops_at_the_limit_until_there_is_room(place: &TestStore, engine: &E
         (program.exit_code(), program.stdout(), program.stderr())
     };
     let (code, would, refusal) = discard(&["--status", "400"]);
-    assert!(code == 2 && refusal.contains("nothing was done: add --yes"), "{would}{refusal}");
+    assert!(code == 2 && refusal.contains("confirm with --yes"), "{would}{refusal}");
     let (code, said, _) = discard(&["--status", "400", "--yes"]);
     let discarded: usize = said.lines().last().unwrap().strip_suffix(" discarded").unwrap().parse().unwrap();
     assert!(code == 0 && discarded > 20 && said.starts_with(&would), "{would}{said}");
@@ -90,7 +90,7 @@ fn delivery_stops_at_the_limit_until_there_is_room(place: &TestStore, engine: &E
     ship_until_there_is_no_room(place, &state, &file);
     assert_eq!(engine.request("PUT", &format!("{index}/_mapping"), &json!({ "dynamic": false })).0, 200);
     let (code, said) = run(place, "dead-letters replay", &state, &[&ROOM[..], &["--all"]].concat());
-    assert!(code == 0 && said.contains(", 0 refused again"), "{said}");
+    assert!(code == 0 && said.contains(", 0 rejected again"), "{said}");
     let path = file.display().to_string();
     let (code, said) = run(place, "run", &state, &[&ROOM[..], &["--until-idle", "--file", &path]].concat());
     assert_eq!(code, 0, "{said}");
@@ -103,7 +103,7 @@ fn delivery_stops_at_the_limit_until_there_is_room(place: &TestStore, engine: &E
     assert_eq!((&sums["stored_lines"], &sums["discarded"]), (&stored.into(), &discarded.into()), "{said}");
     assert_eq!((&lines["stored"], &lines["discarded"]), (&stored.into(), &discarded.into()), "{said}");
     assert_eq!(
-        (&sums["dead_letters"], &sums["waiting_bytes"], &sums["unmarked_replays"]),
+        (&sums["dead_letters"], &sums["pending_bytes"], &sums["unmarked_replays"]),
         (&0.into(), &0.into(), &0.into())
     );
     let length = |field: &str| sums[field].as_u64().unwrap();

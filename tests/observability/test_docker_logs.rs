@@ -118,11 +118,11 @@ fn lines_of_rotated_files_are_verified(place: &TestStore, state: &Path, project:
     let verify = |more: &[&str]| {
         let (code, said) = run(place, "verify", state, &[&options[..], more, &["--json"]].concat());
         let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
-        assert_eq!(report["proven"], code == 0, "{said}");
+        assert_eq!(report["verified"], code == 0, "{said}");
         report
     };
     let report = verify(&[]);
-    assert_eq!(report["proven"], true, "{report:#}");
+    assert_eq!(report["verified"], true, "{report:#}");
     // 71 records and one plain text line in three files
     assert_eq!(
         (&report["sums"]["stored_lines"], &report["sums"]["generations"]),
@@ -140,10 +140,10 @@ fn lines_of_rotated_files_are_verified(place: &TestStore, state: &Path, project:
     let path = format!("/{}/_doc/{}", hit["_index"].as_str().unwrap(), hit["_id"].as_str().unwrap());
     assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
     let report = verify(&[]);
-    assert_eq!((&report["proven"], &report["lines"]["missing"]["count"]), (&false.into(), &1.into()), "{report:#}");
+    assert_eq!((&report["verified"], &report["lines"]["missing"]["count"]), (&false.into(), &1.into()), "{report:#}");
     assert_eq!(report["lines"]["missing"]["listed"][0]["offset"], hit["_source"]["origin"]["offset"]);
     assert_eq!(verify(&["--resend"])["resent"]["stored"], 1);
-    assert_eq!(verify(&[])["proven"], true);
+    assert_eq!(verify(&[])["verified"], true);
     assert_each_once(&stored_lines(place, project), 71);
 }
 

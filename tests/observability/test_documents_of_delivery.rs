@@ -45,14 +45,14 @@ fn documents_delivery_does_what_it_says() {
                 has(outcome, "strict_dynamic_mapping_exception: n\n")?;
                 has(outcome, "\"reason\": \"mapper_parsing_exception: n\"")
             }),
-            ("dead-letters discard", |outcome| has(outcome, "1 of status 400 for app-logs-2026.10.05\n1 discarded\n")),
-            ("dead-letters replay", |outcome| has(outcome, "2 stored, 0 already stored, 0 refused again\n")),
-            ("verify --config", |outcome| has(outcome, "proven    everything is there, once\n")),
-            ("verify --expect-removed", |outcome| has(outcome, "proven    everything is there, once\n")),
-            ("verify --resend", |outcome| has(outcome, "sent      0 lines stored, 0 already there, 0 dead letters\n")),
+            ("dead-letters discard", |outcome| has(outcome, "1 with status 400 for app-logs-2026.10.05\n1 discarded\n")),
+            ("dead-letters replay", |outcome| has(outcome, "2 stored, 0 already stored, 0 rejected again\n")),
+            ("verify --config", |outcome| has(outcome, "verified  every line is stored exactly once\n")),
+            ("verify --expect-removed", |outcome| has(outcome, "verified  every line is stored exactly once\n")),
+            ("verify --resend", |outcome| has(outcome, "sent      0 lines stored, 0 already stored, 0 dead letters\n")),
             ("spool check", |outcome| {
-                has(outcome, "sound\n")?;
-                has(outcome, "nothing is torn\n")
+                has(outcome, "no damage found\n")?;
+                has(outcome, "nothing is damaged\n")
             }),
         ],
     );

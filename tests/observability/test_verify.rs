@@ -52,7 +52,7 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
     );
     assert_eq!((code, said.matches(&missing).count(), said.matches("missing ").count()), (1, 2, 2), "{said}");
     let (code, said) = run(place, "verify", &state, &["--resend"]);
-    assert!(code == 0 && said.contains("1 lines stored, 0 already there"), "{said}");
+    assert!(code == 0 && said.contains("1 lines stored, 0 already stored"), "{said}");
     assert_each_once(&stored_lines(place, &project), written);
     assert_eq!(run(place, "verify", &state, &[]).0, 0);
 
@@ -63,7 +63,7 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
     let (code, said) = run(place, "verify", &state, &["--sums-only"]);
     assert_eq!(code, 1, "{said}");
     assert!(
-        said.contains(&format!("twice     the line at {} of ", origin["offset"])) && said.contains(&index),
+        said.contains(&format!("duplicate line at offset {} of ", origin["offset"])) && said.contains(&index),
         "{said}"
     );
     // replacing a missing line by an extra one of the same length changes no sum
@@ -73,7 +73,7 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
     let path = format!("/{}/_doc/{}", neighbour[0]["_index"].as_str().unwrap(), neighbour[0]["_id"].as_str().unwrap());
     assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
     let (code, said) = run(place, "verify", &state, &["--sums-only"]);
-    assert_eq!((code, said.matches("missing ").count(), said.matches("twice ").count()), (1, 1, 1), "{said}");
+    assert_eq!((code, said.matches("missing ").count(), said.matches("duplicate ").count()), (1, 1, 1), "{said}");
     assert_eq!(engine.request("DELETE", &format!("/{index}"), &Value::Null).0, 200);
     assert_eq!(run(place, "verify", &state, &["--resend"]).0, 0);
     assert_eq!(run(place, "verify", &state, &[]).0, 0);
@@ -121,12 +121,12 @@ fn rejected_lines_are_replayed(place: &TestStore, engine: &Engine, day: &str) {
     let (code, said) = run(place, "verify", &state, &[]);
     assert!(code == 0 && said.contains("1 lines in") && said.contains("2 dead letters"), "{said}");
     let (code, said) = run(place, "dead-letters replay", &state, &["--all"]);
-    assert!(code == 1 && said.contains("0 stored, 0 already stored, 2 refused again"), "{said}");
+    assert!(code == 1 && said.contains("0 stored, 0 already stored, 2 rejected again"), "{said}");
 
     let relax = json!({ "dynamic": false });
     assert_eq!(engine.request("PUT", &format!("{index}/_mapping"), &relax).0, 200);
     let (code, said) = run(place, "dead-letters replay", &state, &["--all"]);
-    assert!(code == 0 && said.contains("2 stored, 0 already stored, 0 refused again"), "{said}");
+    assert!(code == 0 && said.contains("2 stored, 0 already stored, 0 rejected again"), "{said}");
     let (code, said) = run(place, "verify", &state, &[]);
     assert!(code == 0 && said.contains("3 lines in") && said.contains("0 dead letters"), "{said}");
     assert_eq!(stored_lines(place, &project).len(), 3);
@@ -172,7 +172,7 @@ fn lines_of_a_deleted_index_are_named(place: &TestStore, engine: &Engine) {
         assert_eq!(engine.request("DELETE", &format!("/{}", index(ago)), &Value::Null).0, 200);
     }
     let (code, said) = run("verify", &[]);
-    let gone = |ago: i64, what: &str| format!("gone      {}: there is no such index any more; {what}\n", index(ago));
+    let gone = |ago: i64, what: &str| format!("deleted   {}: the index does not exist any more; {what}\n", index(ago));
     assert_eq!(code, 1, "{said}");
     for told in [
         gone(3, &format!("{A_DAY} lines, {} bytes", old.len())),
@@ -181,12 +181,12 @@ fn lines_of_a_deleted_index_are_named(place: &TestStore, engine: &Engine) {
     ] {
         assert!(said.contains(&told), "{told}{said}");
     }
-    assert!(said.contains(&format!(", gone with {}\n", index(0))) && said.contains("NOT PROVEN"), "{said}");
+    assert!(said.contains(&format!(", deleted with {}\n", index(0))) && said.contains("NOT VERIFIED"), "{said}");
     let (code, said) = run("verify", &["--expect-removed"]);
     assert!(code == 0 && said.contains(&gone(0, &format!("{} bytes", today.len()))), "{said}");
     // nothing is resent to an index that was deleted on purpose
     let (code, said) = run("verify", &["--expect-removed", "--resend"]);
-    assert!(code == 0 && said.contains("0 lines stored, 0 already there"), "{said}");
+    assert!(code == 0 && said.contains("0 lines stored, 0 already stored"), "{said}");
 
     // a line missing from an existing index is missing, whatever is expected
     let search = json!({ "query": { "match_all": {} }, "size": 1 });
@@ -230,8 +230,8 @@ fn lines_deleted_by_retention_are_reported_and_not_missing() {
     });
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
     let (code, said) = run(&place, "verify", &state, &[]);
-    assert!(code == 0 && said.contains(&format!("{removed} lines removed by the store itself")), "{said}");
-    assert!(said.contains("1 more are not where they were: only sums prove them"), "{said}");
+    assert!(code == 0 && said.contains(&format!("{removed} lines deleted by retention")), "{said}");
+    assert!(said.contains("1 more were deleted: verified by sums only"), "{said}");
     let (_, json) = run(&place, "verify", &state, &["--json"]);
     let report: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(report["sums"]["stored_lines"].as_u64().unwrap() + removed as u64, OLD as u64);
@@ -241,7 +241,7 @@ fn lines_deleted_by_retention_are_reported_and_not_missing() {
     let gone = "DELETE FROM logs WHERE id = (SELECT max(id) FROM logs)";
     assert_eq!(database.execute(gone, []).unwrap(), 1);
     let (code, said) = run(&place, "verify", &state, &[]);
-    assert!(code == 1 && said.contains("missing ") && said.contains("NOT PROVEN"), "{said}");
+    assert!(code == 1 && said.contains("missing ") && said.contains("NOT VERIFIED"), "{said}");
 }
 
 /// A failing retention is reported by a metric until it succeeds.

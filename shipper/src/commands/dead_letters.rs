@@ -1,4 +1,4 @@
-//! `shipper dead-letters`: what no store took, and another try.
+//! `shipper dead-letters`: lists, shows, replays and discards the lines that the store rejected.
 
 mod discard;
 
@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use shipper::config::Settings;
-use shipper::dead_letters::replayed::{Marks, ReplayOutcome};
-use shipper::dead_letters::{self, DeadLetter, Found};
+use shipper::dead_letters::replayed::{ReplayMarks, ReplayOutcome};
+use shipper::dead_letters::{self, DeadLetter, StoredLetter};
 use shipper::disk::RealDisk;
 use shipper::resend::Resender;
 use store::{Batch, BatchBuilder, Day, Disposition, LineId, Timestamp};
 use tokio::sync::mpsc;
 
-use super::args::{DeadLettersAction, ListArgs, ReplayArgs, hold, used};
-use super::{open_to_write, progress, say, say_json};
-use crate::exit::{Exit, Failure, tell};
+use super::args::{DeadLettersAction, ListArgs, ReplayArgs, lock_state_dir, refuse_foreign};
+use super::{open_to_write, print, print_json, progress};
+use crate::exit::{Exit, Failure, print_error};
 
-/// Of a reason so many characters are shown in the table.
+/// Number of characters of a reason shown in the table.
 const REASON_SHOWN_CHARS: usize = 80;
 
-/// Batches that are read ahead of the one that is sent.
+/// Number of batches read ahead of the one being sent.
 const READ_AHEAD: usize = 1;
 
-/// So many letters that are refused again are shown.
+/// Maximum number of letters rejected again that are printed.
 const REFUSED_SHOWN_MAX: usize = 20;
 
 /// Lists, shows, replays or discards.
@@ -38,7 +38,7 @@ pub(crate) fn run(action: DeadLettersAction) -> Result<Exit, Failure> {
     }
 }
 
-/// A letter without its document.
+/// A dead letter without its document.
 #[derive(Serialize)]
 struct Listed<'a> {
     id: String,
@@ -51,7 +51,7 @@ struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    fn of(found: &'a Found<'_>) -> Self {
+    fn new(found: &'a StoredLetter<'_>) -> Self {
         let DeadLetter { at, index, status, reason, attempts, length, .. } = &found.letter;
         Self { id: found.id.to_string(), at, status: *status, index, attempts: *attempts, length: *length, reason }
     }
@@ -59,43 +59,43 @@ impl<'a> Listed<'a> {
 
 fn list(args: ListArgs) -> Result<Exit, Failure> {
     let ListArgs { state, filter, json } = args;
-    let state_dir = there(state.state_dir()?)?;
+    let state_dir = existing_dir(state.state_dir()?)?;
     let mut count = 0_u64;
     let bad = dead_letters::read(&RealDisk, &state_dir, |found| {
         if !filter.takes(&found.letter) {
             return Ok(());
         }
-        let head = if count == 0 && !json { HEAD } else { "" };
+        let header = if count == 0 && !json { HEADER } else { "" };
         count += 1;
-        let listed = Listed::of(&found);
+        let listed = Listed::new(&found);
         let line = if json { serde_json::to_string(&listed)? } else { row(&listed) };
-        say(&format!("{head}{line}\n")).map_err(|failure| io::Error::other(failure.message))
+        print(&format!("{header}{line}\n")).map_err(|failure| io::Error::other(failure.message))
     });
     let bad = bad.map_err(|error| unreadable(&state_dir, &error))?;
     if !json && count == 0 {
-        say("no dead letters\n")?;
+        print("no dead letters\n")?;
     }
     if let Some(first) = bad.iter().find(|bad| !bad.is_torn_end) {
         let (path, offset) = (first.path.display(), first.offset);
-        tell(format_args!(
-            "shipper: {path} has lines that are no dead letters, the first at {offset}: see shipper spool check"
+        print_error(format_args!(
+            "shipper: {path} has invalid lines, the first at offset {offset}: run shipper spool check"
         ));
     }
     Ok(Exit::Success)
 }
 
-const HEAD: &str = "ID                                             AT                           STATUS  INDEX                 REASON\n";
+const HEADER: &str = "ID                                             AT                           STATUS  INDEX                 REASON\n";
 
 fn row(listed: &Listed<'_>) -> String {
     let Listed { id, at, status, index, reason, .. } = listed;
-    // A reason is an engine's text, which may hold what a terminal would obey.
+    // A reason is text of an engine, and may contain control characters.
     let shown = reason.chars().map(|character| if character.is_control() { ' ' } else { character });
     let reason: String = shown.take(REASON_SHOWN_CHARS).collect();
     format!("{id}  {at:<27}  {status:>6}  {index:<20}  {reason}")
 }
 
 fn show(id: LineId, state_dir: &Path) -> Result<Exit, Failure> {
-    let state_dir = there(state_dir.to_owned())?;
+    let state_dir = existing_dir(state_dir.to_owned())?;
     let mut shown = None;
     let read = dead_letters::read(&RealDisk, &state_dir, |found| {
         if found.id == id && shown.is_none() {
@@ -105,12 +105,12 @@ fn show(id: LineId, state_dir: &Path) -> Result<Exit, Failure> {
     });
     read.map_err(|error| unreadable(&state_dir, &error))?;
     match shown {
-        Some(letter) => say_json(&letter).map(|()| Exit::Success),
-        None => Err(Failure::new(Exit::Usage, format!("there is no dead letter {id}"))),
+        Some(letter) => print_json(&letter).map(|()| Exit::Success),
+        None => Err(Failure::new(Exit::Usage, format!("no dead letter has the id {id}"))),
     }
 }
 
-/// What became of the letters of a replay.
+/// The results of a replay.
 #[derive(Default)]
 struct Counts {
     stored: u64,
@@ -121,7 +121,7 @@ struct Counts {
 async fn replay(args: ReplayArgs) -> Result<Exit, Failure> {
     let settings = args.common.settings()?;
     let state_dir = settings.state_dir().to_owned();
-    let _held = hold(&state_dir)?;
+    let _lock = lock_state_dir(&state_dir)?;
     let wanted: BTreeSet<LineId> = args.ids.into_iter().collect();
     let mut missing = wanted.clone();
     let mut total = 0;
@@ -131,12 +131,12 @@ async fn replay(args: ReplayArgs) -> Result<Exit, Failure> {
     });
     read.map_err(|error| unreadable(&state_dir, &error))?;
     if let Some(id) = missing.first() {
-        return Err(Failure::new(Exit::Usage, format!("there is no dead letter {id}")));
+        return Err(Failure::new(Exit::Usage, format!("no dead letter has the id {id}")));
     }
     let store = open_to_write(&settings).await?;
-    let (delivery, patience) = (settings.pipeline().delivery, settings.shutdown_timeout());
-    let resender = Resender { store: &store, settings: delivery, patience };
-    let mut marks = Marks::open(RealDisk, &state_dir);
+    let (delivery, timeout) = (settings.pipeline().delivery, settings.shutdown_timeout());
+    let resender = Resender { store: &store, settings: delivery, timeout };
+    let mut marks = ReplayMarks::open(RealDisk, &state_dir);
     let mut counts = Counts::default();
     let bar = progress::count(total, "replay");
     let (sender, mut batches) = mpsc::channel(READ_AHEAD);
@@ -163,7 +163,7 @@ async fn replay(args: ReplayArgs) -> Result<Exit, Failure> {
     bar.finish_and_clear();
     marks.remove_done().map_err(|error| unreadable(&state_dir, &error))?;
     let Counts { stored, already_stored, refused } = counts;
-    say(&format!("{stored} stored, {already_stored} already stored, {refused} refused again\n"))?;
+    print(&format!("{stored} stored, {already_stored} already stored, {refused} rejected again\n"))?;
     if let Some(cause) = stopped {
         return Err(super::unreachable(&settings, &cause));
     }
@@ -185,7 +185,7 @@ impl Counts {
             Disposition::DeadLetter(cause) => {
                 self.refused += 1;
                 if self.refused <= REFUSED_SHOWN_MAX as u64 {
-                    tell(format_args!("shipper: {id} is refused again: {cause}"));
+                    print_error(format_args!("shipper: {id} rejected again: {cause}"));
                 }
             }
             Disposition::Retry(_) => {}
@@ -193,13 +193,13 @@ impl Counts {
     }
 }
 
-/// Reads letters into batches, each of one file and for indices of one prefix, until nobody takes them any more.
+/// Reads dead letters into batches, each of one file and one index prefix, until the receiver is dropped.
 fn read_batches(
     settings: &Settings,
     is_wanted: impl Fn(&LineId) -> bool,
     batches: &mpsc::Sender<(u64, Batch)>,
 ) -> io::Result<()> {
-    let shape = settings.pipeline();
+    let pipeline = settings.pipeline();
     let mut builders: BTreeMap<String, BatchBuilder> = BTreeMap::new();
     let mut sequence = 0;
     let send = |sequence: u64, builder: &mut BatchBuilder| {
@@ -218,11 +218,11 @@ fn read_batches(
             sequence = found.sequence;
         }
         let (prefix, day) = prefix_and_day(&found.letter.index)
-            .ok_or_else(|| io::Error::other(format!("{:?} is no index of the shipper's", found.letter.index)))?;
+            .ok_or_else(|| io::Error::other(format!("{:?} is not an index of the shipper", found.letter.index)))?;
         let builder = builders.entry(prefix.to_owned()).or_insert_with(|| BatchBuilder::new(prefix));
         let document = found.letter.document.get().as_bytes();
         builder.push(found.id, found.letter.length, day, |body| body.extend_from_slice(document));
-        if builder.count() >= shape.batch_max_lines || builder.bytes() >= shape.batch_max_bytes {
+        if builder.count() >= pipeline.batch_max_lines || builder.bytes() >= pipeline.batch_max_bytes {
             send(sequence, builder)?;
         }
         Ok(())
@@ -232,27 +232,24 @@ fn read_batches(
         read => read.map(drop)?,
     }
     for builder in builders.values_mut() {
-        let _gone = send(sequence, builder);
+        let _receiver_dropped = send(sequence, builder);
     }
     Ok(())
 }
 
-/// What an index's name is made of.
+/// Splits an index name into its prefix and day.
 fn prefix_and_day(index: &str) -> Option<(&str, Day)> {
     let (prefix, day) = index.rsplit_once('-')?;
     let time = format!("{}T00:00:00Z", day.replace('.', "-"));
     Some((prefix, Timestamp::parse(time.as_bytes())?.day()))
 }
 
-fn there(state_dir: PathBuf) -> Result<PathBuf, Failure> {
+fn existing_dir(state_dir: PathBuf) -> Result<PathBuf, Failure> {
     if state_dir.is_dir() {
-        used(&state_dir)?;
+        refuse_foreign(&state_dir)?;
         return Ok(state_dir);
     }
-    Err(Failure::new(
-        Exit::StateDir,
-        format!("there is no state directory {}: name it with --state-dir", state_dir.display()),
-    ))
+    Err(Failure::new(Exit::StateDir, format!("state directory {} not found: set --state-dir", state_dir.display())))
 }
 
 fn unreadable(state_dir: &Path, error: &io::Error) -> Failure {
@@ -267,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_is_taken_apart_as_it_was_made() {
+    fn an_index_name_is_split_into_prefix_and_day() {
         let (prefix, day) = prefix_and_day("app-logs-2026.11.23").unwrap();
         assert_eq!((prefix, day.to_string().as_str()), ("app-logs", "2026.11.23"));
         for strange in ["app-logs", "app-logs-2026.13.45", "x"] {

@@ -1,4 +1,4 @@
-//! `shipper spool`: what lies in the state directory, what of it is torn, and setting that aside.
+//! `shipper spool`: checks the state directory and moves damaged parts to quarantine.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,13 +9,13 @@ use shipper::inspect::{self, Flaw, Inspection, Remedy};
 use shipper::journal::JournalError;
 use shipper::shipper::StartError;
 
-use super::args::{SpoolAction, hold};
-use super::{progress, say, say_json};
+use super::args::{SpoolAction, lock_state_dir};
+use super::{print, print_json, progress};
 use crate::exit::{Exit, Failure};
 
 #[derive(Serialize)]
 struct Report<'a> {
-    /// A shipper is at work there: an end that looks torn may be one that it is writing.
+    /// A shipper is running, so what looks torn at the end of a file may be a write in progress.
     live: bool,
     sound: bool,
     #[serde(flatten)]
@@ -31,7 +31,7 @@ pub(crate) fn run(action: SpoolAction) -> Result<Exit, Failure> {
 }
 
 fn check(state_dir: &Path, json: bool) -> Result<Exit, Failure> {
-    let live = match hold(state_dir) {
+    let live = match lock_state_dir(state_dir) {
         Ok(_) => false,
         Err(StartError::Locked { .. }) => true,
         Err(error) => return Err(error.into()),
@@ -39,24 +39,27 @@ fn check(state_dir: &Path, json: bool) -> Result<Exit, Failure> {
     let found = look(state_dir)?;
     let sound = found.is_sound();
     if json {
-        say_json(&Report { live, sound, found: &found })?
+        print_json(&Report { live, sound, found: &found })?
     } else {
-        say(&text(&found, live))?
+        print(&text(&found, live))?
     }
     Ok(if sound { Exit::Success } else { Exit::Unexpected })
 }
 
 fn repair(state_dir: &Path) -> Result<Exit, Failure> {
-    let _held = hold(state_dir)?;
+    let _lock = lock_state_dir(state_dir)?;
     let found = look(state_dir)?;
     let unusable = |error: std::io::Error| {
-        Failure::new(Exit::StateDir, format!("can't repair {}: {error}; what was set aside is", state_dir.display()))
+        Failure::new(
+            Exit::StateDir,
+            format!("can't repair {}: {error}; parts already moved stay in quarantine", state_dir.display()),
+        )
     };
-    let said = inspect::repair(&RealDisk, state_dir, &found).map_err(unusable)?;
-    if said.is_empty() {
-        say("nothing is torn\n")?;
+    let moved = inspect::repair(&RealDisk, state_dir, &found).map_err(unusable)?;
+    if moved.is_empty() {
+        print("nothing is damaged\n")?;
     } else {
-        say(&(said.join("\n") + "\n"))?;
+        print(&(moved.join("\n") + "\n"))?;
     }
     Ok(Exit::Success)
 }
@@ -75,24 +78,28 @@ fn look(state_dir: &Path) -> Result<Inspection, Failure> {
 
 fn text(found: &Inspection, live: bool) -> String {
     let mut text = String::new();
-    // Writing to memory does not fail.
+    // Writing to a string can't fail.
     if live {
-        text += "a shipper is at work there: an end that looks torn may be one that it is writing\n";
+        text += "a shipper is running: what looks torn at the end of a file may be a write in progress\n";
     }
     for segment in &found.segments {
         let (generation, stream) = (segment.generation, &segment.stream);
         let _ = writeln!(
             text,
-            "segment   {generation} of {stream}: {} of {} bytes done",
+            "segment   {generation} of {stream}: {} of {} bytes processed",
             segment.checkpoint, segment.bytes
         );
     }
     let _ = writeln!(text, "files     {} followed", found.files);
     let _ = writeln!(text, "dead      {} letters", found.dead_letters);
     for Flaw { path, offset, bytes, what, remedy } in &found.flaws {
-        let mark = if *remedy == Remedy::Leave { "note     " } else { "TORN     " };
-        let _ = writeln!(text, "{mark} {} at {offset}, {bytes} bytes: {what}", path::text(path));
+        let mark = if *remedy == Remedy::Leave { "note     " } else { "DAMAGED  " };
+        let _ = writeln!(text, "{mark} {} at offset {offset}, {bytes} bytes: {what}", path::text(path));
     }
-    text += if found.is_sound() { "sound\n" } else { "shipper spool repair sets aside what is torn\n" };
+    text += if found.is_sound() {
+        "no damage found\n"
+    } else {
+        "run shipper spool repair to move damaged parts to quarantine\n"
+    };
     text
 }

@@ -1,4 +1,4 @@
-//! A file as its reader sees it: its bytes, or what they are decoded to.
+//! A file as its reader sees it: its bytes, or the content that they decode to.
 
 use std::io;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::Unpacked;
 use crate::disk::{DiskFile, Stat};
 
-/// What is read of a file. Offsets and lengths are those of the content; the rest of what is known of the file is its own.
+/// The content of a file. Offsets and lengths refer to it; the other metadata is that of the file.
 #[derive(Debug)]
 pub enum Content<F> {
-    /// The file as it is.
+    /// A plain file.
     Plain(Arc<F>),
-    /// What a compressed file holds.
+    /// The content of a compressed file.
     Unpacked {
         /// The decoded file.
         file: Arc<Unpacked<F>>,
@@ -30,7 +30,7 @@ impl<F> Clone for Content<F> {
 }
 
 impl<F: DiskFile> Content<F> {
-    /// A file that is read as it is.
+    /// A plain file.
     pub(crate) fn plain(file: F) -> Self {
         Self::Plain(Arc::new(file))
     }
@@ -48,7 +48,7 @@ impl<F: DiskFile> Content<F> {
         matches!(self, Self::Unpacked { .. })
     }
 
-    /// What is changed is a plain file.
+    /// The file, if it is plain; only those are written.
     fn writable(&self) -> io::Result<&F> {
         match self {
             Self::Plain(file) => Ok(file),

@@ -1,8 +1,8 @@
-//! Decodes a compressed file from its beginning on, a bounded step at a time.
+//! Decodes a compressed file from its start, in limited steps.
 //!
-//! A step reads at most [`STEP_READ_BYTES`] of the file and writes at most what its buffer holds, so that neither a bomb nor
-//! a file of nothing but empty members makes it long. At the end of the file, in the middle of a member, a decoder waits
-//! for more: it goes on where it was once the file has grown.
+//! A step reads at most [`STEP_READ_BYTES`] of the file and writes at most the size of its buffer, so that neither a
+//! decompression bomb nor a file of empty members makes it slow. At the end of the file, within a member, a decoder
+//! waits for more data: it continues when the file has grown.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::sync::Arc;
@@ -13,31 +13,31 @@ use zstd::stream::raw::{DParameter, Decoder as RawZstd, InBuffer, Operation as _
 use super::Compression;
 use crate::disk::DiskFile;
 
-/// Bytes read from the file in one step.
+/// Maximum number of bytes read from the file in one step.
 const STEP_READ_BYTES: usize = 256 * 1024;
 
-/// Bytes read from the file in one call.
+/// Maximum number of bytes read from the file in one call.
 const READ_BYTES: usize = 32 * 1024;
 
-/// The largest window of a zstd frame is 8 MiB, as a power of two: what RFC 8878 asks of every decoder. A level of zstd up
-/// to 19 needs no more; `--ultra` and `--long` may.
+/// The maximum window of a zstd frame as a power of two: 8 MiB, which RFC 8878 requires of every decoder. zstd levels
+/// up to 19 need no more; `--ultra` and `--long` may.
 const WINDOW_LOG_MAX: u32 = 23;
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// So many bytes of content, which may be none.
+    /// This many bytes of content, possibly 0.
     Decoded(usize),
-    /// The file ends here, and its last member is whole.
+    /// The file ends after a complete member.
     End,
 }
 
-/// Decodes one file.
+/// Decodes a file.
 pub(super) struct Decoder<F> {
     format: Format<F>,
     /// Why the content can't be decoded any further.
     failed: Option<(io::ErrorKind, String)>,
-    /// The file could not be read, in the middle of something.
+    /// Whether a read failed within a member.
     is_broken: bool,
 }
 
@@ -61,7 +61,7 @@ impl<F: DiskFile> Decoder<F> {
         Ok(Self { format, failed: None, is_broken: false })
     }
 
-    /// Whether the file could not be read once: only a new decoder can go on.
+    /// Whether a read failed. Only a new decoder can continue.
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken
     }
@@ -69,9 +69,9 @@ impl<F: DiskFile> Decoder<F> {
     /// Decodes into `buffer`, which must not be empty.
     ///
     /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] where the file ends within a member: what is added to it is decoded by the next
-    /// step. [`io::ErrorKind::InvalidData`] and [`io::ErrorKind::Unsupported`] where the content can't be decoded, now and
-    /// from then on. Others as the file system says, after which the decoder is broken.
+    /// [`io::ErrorKind::UnexpectedEof`] if the file ends within a member; the next step decodes data added to it.
+    /// [`io::ErrorKind::InvalidData`] and [`io::ErrorKind::Unsupported`] if the content can't be decoded, now and in
+    /// all further steps. After file system errors the decoder is broken.
     pub(super) fn step(&mut self, buffer: &mut [u8]) -> io::Result<Step> {
         if let Some((kind, message)) = &self.failed {
             return Err(io::Error::new(*kind, message.clone()));
@@ -95,7 +95,7 @@ impl<F: DiskFile> Decoder<F> {
             io::ErrorKind::WouldBlock if at_end => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the compressed file ends before its content does"))
             }
-            // The step has read all that it may.
+            // The step has read its maximum.
             io::ErrorKind::WouldBlock => Ok(Step::Decoded(0)),
             _ => {
                 let (kind, message) = damage(&error);
@@ -117,16 +117,16 @@ impl<F> Format<F> {
     }
 }
 
-/// The file, read from its beginning on. Where there is nothing more, now or in this step, it says that reading would
-/// block, which leaves a decoder as it is.
+/// The file, read from its start. If there is no more data, now or in this step, it returns `WouldBlock`, which leaves
+/// a decoder unchanged.
 struct Input<F> {
     file: Arc<F>,
     offset: u64,
-    /// Bytes that this step may still read.
+    /// Number of bytes that this step may still read.
     left: usize,
-    /// The file goes no further.
+    /// Whether the end of the file was reached.
     at_end: bool,
-    /// The file system gave an error.
+    /// Whether the file system returned an error.
     is_broken: bool,
 }
 
@@ -149,17 +149,17 @@ impl<F: DiskFile> Read for Input<F> {
     }
 }
 
-/// gzip: one member after the other, each with its own checksum. Zeros after the last one are padding, as of tapes.
+/// gzip: a sequence of members, each with its own checksum. Zeros after the last one are padding, as from tapes.
 enum Gzip<F> {
     Member(GzDecoder<BufReader<Input<F>>>),
     Between {
         input: BufReader<Input<F>>,
-        /// Zeros were met.
+        /// Whether padding was found.
         padding: bool,
-        /// There was a member.
+        /// Whether there was a member.
         begun: bool,
     },
-    /// Only while it changes from one to the other.
+    /// A temporary state during a change from one to the other.
     Changing,
 }
 
@@ -185,12 +185,12 @@ impl<F: DiskFile> Gzip<F> {
                         *padding = true;
                         input.consume(zeros);
                     } else if *padding || (*begun && next.first() != Some(&0x1f)) {
-                        return Err(damaged("something that is not gzip follows the compressed content"));
+                        return Err(damaged("data after the compressed content is not gzip"));
                     } else {
                         *self = std::mem::replace(self, Self::Changing).begin_member();
                     }
                 }
-                Self::Changing => return Err(damaged("it was left half-way")),
+                Self::Changing => return Err(damaged("the decoder was interrupted")),
             }
         }
     }
@@ -210,15 +210,15 @@ impl<F: DiskFile> Gzip<F> {
     }
 }
 
-/// zstd: one frame after the other. Frames to be skipped have no content.
+/// zstd: a sequence of frames. Skippable frames have no content.
 struct Zstd<F> {
     decoder: RawZstd<'static>,
     input: BufReader<Input<F>>,
-    /// The last frame is whole.
+    /// Whether the last frame is complete.
     at_boundary: bool,
-    /// There was a frame.
+    /// Whether there was a frame.
     begun: bool,
-    /// The decoder holds nothing that found no room in the buffer.
+    /// Whether the decoder holds no output that did not fit into the buffer.
     flushed: bool,
 }
 
@@ -238,7 +238,7 @@ impl<F: DiskFile> Zstd<F> {
             self.input.consume(read);
             self.begun = true;
             self.at_boundary = hint == 0;
-            // A full buffer may have left something in the decoder, which needs no input to come out.
+            // The decoder may hold output that did not fit into a full buffer; it needs no input.
             self.flushed = written < buffer.len() || self.at_boundary;
             if written > 0 {
                 return Ok(Step::Decoded(written));
@@ -246,7 +246,7 @@ impl<F: DiskFile> Zstd<F> {
         }
     }
 
-    /// How many bytes of input there are; `None` at the end of the file, if that is one of the content, too.
+    /// The number of input bytes; `None` at the end of the file, if the content can end there.
     fn fill(&mut self) -> io::Result<Option<usize>> {
         match self.input.fill_buf() {
             Ok(next) => Ok(Some(next.len())),
@@ -263,11 +263,11 @@ fn damaged(message: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// What a decoder's error says of the content.
+/// Translates a decoder's error.
 fn damage(error: &io::Error) -> (io::ErrorKind, String) {
     let text = error.to_string();
     if text.contains("too much memory") {
-        let advice = "its zstd window is larger than 8 MiB: compress it without --long and --ultra";
+        let advice = "its zstd window exceeds 8 MiB: compress it without --long and --ultra";
         (io::ErrorKind::Unsupported, advice.to_owned())
     } else if text.contains("Dictionary") {
         (io::ErrorKind::Unsupported, "it was compressed with a zstd dictionary: compress it without".to_owned())

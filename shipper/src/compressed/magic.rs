@@ -1,10 +1,10 @@
-//! Which kind of compressed file one is, by its first bytes. Nothing that could be a text is taken for one: each kind is
-//! known by bytes that no text holds.
+//! Detects the kind of a compressed file by its first bytes. Text is never taken for a compressed file: each kind is
+//! identified by bytes that no text contains.
 
-/// How many first bytes [`magic`] looks at. With fewer, it may not yet know a kind that it knows with more.
+/// Maximum number of bytes that [`magic`] uses. With fewer it may not detect every kind.
 pub(crate) const MAGIC_BYTES: usize = 64;
 
-/// What the content of a file can be read out of.
+/// A supported compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compression {
     /// gzip, RFC 1952.
@@ -16,14 +16,14 @@ pub(crate) enum Compression {
 /// A kind of compressed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Magic {
-    /// One whose content can be read.
+    /// A supported one.
     Readable(Compression),
-    /// One whose content can't be read, by its name.
+    /// An unsupported one, by its name.
     Other(&'static str),
 }
 
 impl Magic {
-    /// The kind's name, for the log.
+    /// Its name, for the log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Readable(Compression::Gzip) => "gzip",
@@ -36,7 +36,7 @@ impl Magic {
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const LZ4: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 
-/// Kinds that are known by their first bytes alone: each has bytes that are neither text nor UTF-8.
+/// Kinds identified by their first bytes alone: each has bytes that are neither text nor UTF-8.
 const OTHERS: [(&[u8], &str); 11] = [
     (b"\xfd7zXZ\0", "xz"),
     (b"7z\xbc\xaf\x27\x1c", "7z"),
@@ -51,7 +51,7 @@ const OTHERS: [(&[u8], &str); 11] = [
     (b"Rar!\x1a\x07", "rar"),
 ];
 
-/// The kind of compressed file that begins with `first`; `None` for everything else.
+/// The kind of compressed file that starts with `first`; `None` for everything else.
 pub(crate) fn magic(first: &[u8]) -> Option<Magic> {
     if is_gzip(first) {
         return Some(Magic::Readable(Compression::Gzip));
@@ -74,13 +74,13 @@ pub(crate) fn magic(first: &[u8]) -> Option<Magic> {
     Some(Magic::Other(other))
 }
 
-/// The method is deflate, and no flag is set that has no meaning.
+/// Whether the method is deflate, and no undefined flag is set.
 fn is_gzip(first: &[u8]) -> bool {
     matches!(first, [0x1f, 0x8b, 8, flags, ..] if flags & 0xe0 == 0)
 }
 
-/// Frames that zstd and lz4 skip: `5? 2A 4D 18`, a length, and so many bytes. What follows them decides, where it can be
-/// seen; tools that write such a frame first are zstd's. The outer `None` is for what is no such frame.
+/// Skippable frames of zstd and lz4: `5? 2A 4D 18`, a length, and that many bytes. What follows them decides, if it is
+/// visible; tools that write such a frame first are zstd's. The outer `None` is for anything else.
 fn skippable(first: &[u8]) -> Option<Option<Magic>> {
     let mut rest = first;
     loop {
@@ -102,7 +102,8 @@ fn skippable(first: &[u8]) -> Option<Option<Magic>> {
     }
 }
 
-/// The block size and the magic of a block or of the end are printable, so what follows must show that it is no text.
+/// The block size and the magic of a block or of the end are printable, so the next bytes must show that it is not
+/// text.
 fn is_bzip2(first: &[u8]) -> bool {
     const BLOCK: &[u8] = b"1AY&SY";
     const END: &[u8] = b"\x17\x72\x45\x38\x50\x90";
@@ -114,13 +115,13 @@ fn is_bzip2(first: &[u8]) -> bool {
     }
 }
 
-/// compress(1), `.Z`: 9 to 16 bits, and no flag that has no meaning.
+/// compress(1), `.Z`: 9 to 16 bits, and no undefined flag.
 fn is_compress(first: &[u8]) -> bool {
     matches!(first, [0x1f, 0x9d, flags, ..] if flags & 0x60 == 0 && (9..=16).contains(&(flags & 0x1f)))
 }
 
-/// The format of lzma before xz has no magic: the usual properties, a possible size of the dictionary, a possible length
-/// and the first byte of the range coder, which is always 0, are enough together.
+/// The format of lzma before xz has no magic. The usual properties, a possible dictionary size, a possible length and
+/// the first byte of the range coder, always 0, are sufficient together.
 fn is_lzma(first: &[u8]) -> bool {
     let [0x5d, a, b, c, d, length @ ..] = first else { return false };
     let Some(([length @ .., high, highest], [0, ..])) = length.split_first_chunk::<8>() else { return false };
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_known_by_its_first_bytes() {
+    fn each_kind_is_detected_by_its_first_bytes() {
         let bzip2 = b"BZh91AY&SY\xa9\x01\x02\x03\0\0\0\x01";
         let kinds: &[(&[u8], &str)] = &[
             (b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "gzip"),
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_one_is_none() {
+    fn similar_bytes_are_not_detected() {
         let others: &[&[u8]] = &[
             b"",
             b"\x1f",

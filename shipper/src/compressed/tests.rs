@@ -1,4 +1,4 @@
-//! The decoder against what gzip and zstd write: whole, damaged, cut, in many members, and read in any order.
+//! Tests the decoder with the output of gzip and zstd: complete, damaged, cut, in many members, and read in any order.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,7 +64,7 @@ fn pack(content: &[u8], compression: Compression) -> Vec<u8> {
     }
 }
 
-/// Lines, which differ.
+/// Distinct lines.
 fn lines(bytes: usize) -> Vec<u8> {
     let mut content = Vec::with_capacity(bytes + 64);
     let mut number = 0_u64;
@@ -174,7 +174,7 @@ proptest! {
             Ok(len) => {
                 let found = read(&unpacked, 0, usize::try_from(len).unwrap() + 1).unwrap();
                 prop_assert_eq!(found.len() as u64, len);
-                // A header holds what is no content. zstd's command line adds a checksum, what packed this did not.
+                // A header contains no content. zstd's command line adds a checksum, the library does not.
                 prop_assert!(found == content || compression == Compression::Zstd);
             }
             Err(error) => {
@@ -190,7 +190,7 @@ proptest! {
 }
 
 #[test]
-fn what_follows_the_content_is_padding_or_damage() {
+fn data_after_the_content_is_padding_or_damage() {
     for (compression, after, is_padding) in [
         (Compression::Gzip, &[0; 100_000][..], true),
         (Compression::Gzip, b"x", false),
@@ -205,13 +205,13 @@ fn what_follows_the_content_is_padding_or_damage() {
             Ok(len) => assert!(is_padding && len == 8, "{after:?}"),
             Err(error) => assert!(!is_padding && error.kind() == io::ErrorKind::InvalidData, "{after:?}: {error}"),
         }
-        assert_eq!(read(&unpacked, 0, 8).unwrap(), b"content\n", "what is whole can be read");
+        assert_eq!(read(&unpacked, 0, 8).unwrap(), b"content\n", "the content can be read");
         assert_eq!(unpacked.measured(), 8);
     }
 }
 
 #[test]
-fn reading_forward_decodes_once_also_where_it_goes_back_a_little_and_to_the_beginning() {
+fn forward_reads_with_short_steps_back_decode_once() {
     for compression in BOTH {
         let content = lines(4 << 20);
         let packed = pack(&content, compression);
@@ -227,12 +227,12 @@ fn reading_forward_decodes_once_also_where_it_goes_back_a_little_and_to_the_begi
         assert!(unpacked.file().read.load(Ordering::Relaxed) <= size, "{compression:?}");
         let far_back = 8_000;
         assert!(read(&unpacked, far_back, 9).unwrap() == content[8_000..8_009]);
-        assert!(unpacked.file().read.load(Ordering::Relaxed) > size, "{compression:?}: that was let go of");
+        assert!(unpacked.file().read.load(Ordering::Relaxed) > size, "{compression:?}: the window must be limited");
     }
 }
 
 #[test]
-fn a_place_is_gone_to_in_small_steps_and_read_there_without_decoding_again() {
+fn a_seek_takes_small_steps_and_a_read_there_decodes_nothing() {
     for compression in BOTH {
         let content = lines(6 << 20);
         let packed = pack(&content, compression);
@@ -253,12 +253,12 @@ fn a_place_is_gone_to_in_small_steps_and_read_there_without_decoding_again() {
         assert!(read(&unpacked, place - TAIL_BYTES, 256).unwrap() == content[at - 256..at]);
         assert!(read(&unpacked, place, 1 << 20).unwrap() == content[at..]);
         assert!(unpacked.file().read.load(Ordering::Relaxed) <= size, "{compression:?}");
-        assert!(unpacked.seek(1 << 30, &mut 1).unwrap(), "there is no more");
+        assert!(unpacked.seek(1 << 30, &mut 1).unwrap(), "the end is reached");
     }
 }
 
 #[test]
-fn a_bomb_is_measured_in_small_steps_and_read_in_bounded_memory() {
+fn a_bomb_is_measured_in_small_steps_and_read_in_limited_memory() {
     const LEN: usize = 48 << 20;
     for compression in BOTH {
         let packed = pack(&vec![0; LEN], compression);
@@ -279,7 +279,7 @@ fn a_bomb_is_measured_in_small_steps_and_read_in_bounded_memory() {
 }
 
 #[test]
-fn a_file_of_nothing_but_empty_members_is_measured_in_small_steps() {
+fn a_file_of_empty_members_is_measured_in_small_steps() {
     for (compression, member) in [
         (Compression::Gzip, pack(b"", Compression::Gzip)),
         (Compression::Zstd, b"\x50\x2a\x4d\x18\x10\0\0\0................".to_vec()),
@@ -297,7 +297,7 @@ fn a_file_of_nothing_but_empty_members_is_measured_in_small_steps() {
 }
 
 #[test]
-fn a_window_that_is_too_large_is_refused_with_what_to_do() {
+fn a_too_large_window_is_rejected_with_advice() {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(27).unwrap();
     encoder.write_all(&lines(100_000)).unwrap();
@@ -313,14 +313,14 @@ fn a_window_that_is_too_large_is_refused_with_what_to_do() {
 fn levels_up_to_19_are_read() {
     let content = lines(100_000);
     for level in [1, 3, 19] {
-        // As a pipe is compressed: what the level allows is declared, since nobody knows how much will come.
+        // Compressed like a pipe: the frame declares the maximum window of the level, since the size is unknown.
         let unpacked = unpacked(zstd::encode_all(&*content, level).unwrap(), Compression::Zstd);
         assert_eq!(unpacked.len().unwrap(), content.len() as u64, "level {level}");
     }
 }
 
 #[test]
-fn an_error_of_the_disk_is_passed_on_and_may_pass() {
+fn a_disk_error_is_returned_and_may_be_temporary() {
     for compression in BOTH {
         let content = lines(900_000);
         let unpacked = unpacked(pack(&content, compression), compression);

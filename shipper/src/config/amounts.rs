@@ -1,26 +1,27 @@
-//! Spans of time and sizes as people write them: `7d`, `12h`, `5GiB`.
+//! Durations and sizes with a unit: `7d`, `12h`, `5GiB`.
 
 use std::time::Duration;
 
-/// A span of time: a whole number with `s`, `m`, `h`, `d` or `w`.
+/// Parses a duration: a whole number with `s`, `m`, `h`, `d` or `w`.
 ///
 /// # Errors
-/// What would be right.
+/// What is valid.
 pub(super) fn age(text: &str) -> Result<Duration, String> {
     let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 7 * 86_400)];
     amount(text, &units)
         .map(Duration::from_secs)
-        .ok_or_else(|| format!("{text:?} must be a whole number above 0 with s, m, h, d or w, such as 7d"))
+        .ok_or_else(|| format!("{text:?} is not a positive whole number followed by s, m, h, d or w, such as 7d"))
 }
 
-/// A size: a whole number with `KiB`, `MiB`, `GiB` or `TiB`.
+/// Parses a size: a whole number with `KiB`, `MiB`, `GiB` or `TiB`.
 ///
 /// # Errors
-/// What would be right.
+/// What is valid.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
-    amount(text, &units)
-        .ok_or_else(|| format!("{text:?} must be a whole number above 0 with KiB, MiB, GiB or TiB, such as 5GiB"))
+    amount(text, &units).ok_or_else(|| {
+        format!("{text:?} is not a positive whole number followed by KiB, MiB, GiB or TiB, such as 5GiB")
+    })
 }
 
 fn amount(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_numbers_with_their_unit() {
+    fn an_amount_is_a_number_followed_by_a_unit() {
         assert_eq!(age("7d"), Ok(Duration::from_secs(7 * 86_400)));
         assert_eq!((age("90s"), age("2w")), (Ok(Duration::from_secs(90)), Ok(Duration::from_secs(14 * 86_400))));
         assert_eq!((bytes("5GiB"), bytes("1024KiB")), (Ok(5 << 30), Ok(1 << 20)));

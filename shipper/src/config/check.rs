@@ -1,4 +1,4 @@
-//! What each value must be. Whoever holds [`Settings`] need not ask again.
+//! Checks each value once, so that the fields of [`Settings`] need no further checks.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,31 +12,31 @@ use crate::delivery::DeliverySettings;
 use crate::pipeline::PipelineSettings;
 use crate::spool::SpoolSettings;
 
-/// Names of indices and pipelines are not longer; engines allow 255 bytes, the day included.
+/// Maximum length of the names of indices and pipelines. Engines allow 255 bytes, including the day.
 const STORE_NAME_MAX_BYTES: usize = 200;
 
-/// Names that go into lines are not longer.
+/// Maximum length of names that are added to lines.
 const LINE_NAME_MAX_CHARS: usize = 256;
 
-/// A file with a secret is not larger.
+/// Maximum size of a file with a secret.
 const SECRET_MAX_BYTES: u64 = 64 * 1024;
 
-/// Segments that the spool has room for at least; giving up the oldest then leaves most of it.
+/// Minimum number of segments in the spool, so that dropping the oldest keeps most of it.
 const SPOOL_MIN_SEGMENTS: u64 = 4;
 
-/// A segment is not larger unless asked to be.
+/// Default segment size, unless the spool is too small.
 const SEGMENT_DEFAULT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A dead letter is at most so many times as long as the part of its line that is kept.
+/// Maximum size of a dead letter, as a multiple of `line_max_bytes`.
 const LETTER_MAX_GROWTH: u64 = 16;
 
-/// A line that the store itself fails over is a dead letter after so many tries by itself,
+/// A line on which the store itself fails becomes a dead letter after this many requests with that line alone,
 const POISON_ATTEMPTS: u32 = 8;
 
-/// and not before this long: longer than an engine takes to give up a damaged shard or a full disk.
+/// and not earlier than this, which is longer than an engine needs to fail a damaged shard or a full disk.
 const POISON_SPAN: Duration = Duration::from_secs(5 * 60);
 
-/// A store does not have more hosts; each has its own label in metrics.
+/// Maximum number of hosts of a store. Each has its own label value in metrics.
 const HOSTS_MAX: usize = 64;
 
 const KIB: u64 = 1024;
@@ -46,7 +46,7 @@ pub(super) const HOUR_MS: u64 = 60 * 60 * 1000;
 
 pub(super) type Checked<T> = Result<T, ConfigError>;
 
-/// The settings that `options` are, where every key with a default has its value.
+/// Checks `options`, in which every key with a default has a value.
 pub(super) fn settings(mut options: Options) -> Checked<Settings> {
     let spool_max_bytes = number("spool_max_bytes", options.spool_max_bytes, 4 * KIB, 1024 * GIB)?;
     let largest_segment = spool_max_bytes / SPOOL_MIN_SEGMENTS;
@@ -57,7 +57,7 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
     if let Target::Engine(addresses) = &to
         && addresses.len() > HOSTS_MAX
     {
-        return Err(value("to", format!("{} addresses are more than {HOSTS_MAX}", addresses.len())));
+        return Err(value("to", format!("{} addresses exceed the maximum of {HOSTS_MAX}", addresses.len())));
     }
     Ok(Settings {
         bootstrap: required("bootstrap", options.bootstrap)?,
@@ -83,7 +83,7 @@ pub(super) fn settings(mut options: Options) -> Checked<Settings> {
     })
 }
 
-/// The filter of the shipper's own log. One without a directive is the default.
+/// The filter of the shipper's own log. One without a directive is replaced by the default.
 fn log_filter(options: &Options) -> Checked<String> {
     let is_given = |text: &String| !text.split(',').all(|directive| directive.trim().is_empty());
     let given = options.log_filter.clone().filter(is_given).or_else(|| Options::defaults().log_filter);
@@ -99,12 +99,12 @@ fn spool(options: &Options, max_bytes: u64, line_max_bytes: u64) -> Checked<Spoo
     let largest = max_bytes / SPOOL_MIN_SEGMENTS;
     let segment_bytes = number(key, options.spool_segment_bytes, KIB, 16 * GIB)?;
     if segment_bytes > largest {
-        let advice = format!("{segment_bytes} is more than a quarter of spool_max_bytes, which is {largest}");
+        let advice = format!("{segment_bytes} exceeds a quarter of spool_max_bytes, {largest}");
         return Err(value(key, advice));
     }
     if line_max_bytes > segment_bytes {
         let advice = format!(
-            "{line_max_bytes} is more than spool_segment_bytes, {segment_bytes}: lower it, or raise spool_max_bytes"
+            "{line_max_bytes} exceeds spool_segment_bytes, {segment_bytes}: lower it, or raise spool_max_bytes"
         );
         return Err(value("line_max_bytes", advice));
     }
@@ -112,7 +112,7 @@ fn spool(options: &Options, max_bytes: u64, line_max_bytes: u64) -> Checked<Spoo
     Ok(SpoolSettings { max_bytes, segment_bytes, on_full })
 }
 
-/// A letter is its line with every byte escaped, at worst, and what is told of it: one must have room.
+/// The limit must allow one dead letter: at worst, a line with every byte escaped, plus its metadata.
 fn dead_letters(options: &Options, line_max_bytes: u64) -> Checked<u64> {
     let smallest = LETTER_MAX_GROWTH * line_max_bytes;
     number("dead_letters_max_bytes", options.dead_letters_max_bytes, smallest, 1024 * GIB)
@@ -122,7 +122,7 @@ fn pipeline(options: &Options, line_max_bytes: u64) -> Checked<PipelineSettings>
     let batch_max_bytes = number("batch_max_bytes", options.batch_max_bytes, KIB, 64 * MIB)?;
     let in_flight_max_bytes = number("in_flight_max_bytes", options.in_flight_max_bytes, KIB, 16 * GIB)?;
     if batch_max_bytes > in_flight_max_bytes {
-        let advice = format!("{batch_max_bytes} is more than in_flight_max_bytes, which is {in_flight_max_bytes}");
+        let advice = format!("{batch_max_bytes} exceeds in_flight_max_bytes, {in_flight_max_bytes}");
         return Err(value("batch_max_bytes", advice));
     }
     Ok(PipelineSettings {
@@ -143,7 +143,7 @@ fn delivery(options: &Options) -> Checked<DeliverySettings> {
     let retry_min = duration("retry_min_ms", options.retry_min_ms, 1, HOUR_MS)?;
     let retry_max = duration("retry_max_ms", options.retry_max_ms, 1, HOUR_MS)?;
     if retry_min > retry_max {
-        let advice = format!("{} is more than retry_max_ms, which is {}", retry_min.as_millis(), retry_max.as_millis());
+        let advice = format!("{} exceeds retry_max_ms, {}", retry_min.as_millis(), retry_max.as_millis());
         return Err(value("retry_min_ms", advice));
     }
     Ok(DeliverySettings {
@@ -173,7 +173,7 @@ fn engine(options: &Options) -> Checked<EngineSettings> {
 }
 
 fn keep(options: &Options, to: &Target) -> Checked<RetentionPolicy> {
-    let engine_keeps = "only the embedded store is kept so; an engine has index life cycles of its own";
+    let engine_keeps = "only for an embedded store; for an engine use index life cycles";
     for (key, given) in [("keep", &options.keep), ("keep_size", &options.keep_size)] {
         if given.is_some() && !matches!(to, Target::Sqlite(_)) {
             return Err(value(key, engine_keeps));
@@ -192,10 +192,10 @@ fn credentials(options: &Options) -> Checked<Option<Credentials>> {
             Ok(Some(Credentials::Basic { user: user.clone(), password }))
         }
         (None, None, Some(file)) => secret("api_key_file", file).map(|key| Some(Credentials::ApiKey(key))),
-        (_, _, Some(_)) => Err(value("api_key_file", "give this or user and password_file, not both")),
+        (_, _, Some(_)) => Err(value("api_key_file", "set either this or user and password_file, not both")),
         (Some(user), Some(_), None) if user.is_empty() => Err(value("user", "it is empty")),
-        (Some(_), _, None) => Err(value("user", "it needs password_file, a file with the user's password")),
-        (None, Some(_), None) => Err(value("password_file", "it needs user, whose password it is")),
+        (Some(_), _, None) => Err(value("user", "it requires password_file, a file with the user's password")),
+        (None, Some(_), None) => Err(value("password_file", "it requires user")),
     }
 }
 
@@ -204,8 +204,8 @@ fn client_certificate(options: &Options) -> Checked<Option<ClientCertificate>> {
     match (certificate, readable("client_key", options.client_key.as_ref())?) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => Ok(Some(ClientCertificate { certificate, key })),
-        (Some(_), None) => Err(value("client_certificate", "it needs client_key, a file with its private key")),
-        (None, Some(_)) => Err(value("client_key", "it needs client_certificate, whose key it is")),
+        (Some(_), None) => Err(value("client_certificate", "it requires client_key, a file with its private key")),
+        (None, Some(_)) => Err(value("client_key", "it requires client_certificate")),
     }
 }
 
@@ -215,27 +215,27 @@ fn proxy(options: &Options) -> Checked<Proxy> {
         (Some(user), Some(file)) if !user.is_empty() => Some((user.clone(), secret("proxy_password_file", file)?)),
         (Some(user), Some(_)) if user.is_empty() => return Err(value("proxy_user", "it is empty")),
         (Some(_), _) => {
-            return Err(value("proxy_user", "it needs proxy_password_file, a file with the user's password"));
+            return Err(value("proxy_user", "it requires proxy_password_file, a file with the user's password"));
         }
-        (None, Some(_)) => return Err(value("proxy_password_file", "it needs proxy_user, whose password it is")),
+        (None, Some(_)) => return Err(value("proxy_password_file", "it requires proxy_user")),
     };
     match options.proxy.as_deref() {
-        None | Some("none") if credentials.is_some() => Err(value("proxy_user", "it needs proxy, the proxy's address")),
+        None | Some("none") if credentials.is_some() => {
+            Err(value("proxy_user", "it requires proxy, the address of the proxy"))
+        }
         None => Ok(Proxy::from_environment(|name| std::env::var(name).ok())),
         Some("none") => Ok(Proxy::none()),
         Some(address) => Proxy::new(address, credentials).map_err(|error| match error {
             ParseProxyError::Credentials(address) => value(
                 "proxy",
-                format!(
-                    "{address:?} has credentials before it: give them as proxy_user and proxy_password_file, a file"
-                ),
+                format!("{address:?} contains credentials: set proxy_user and proxy_password_file instead"),
             ),
             error => value("proxy", error.to_string()),
         }),
     }
 }
 
-/// A file's content but for the newline at its end. No message repeats any of it.
+/// Reads a secret: the content of a file without its final newline. No message contains any of it.
 fn secret(key: &'static str, file: &PathBuf) -> Checked<String> {
     let refuse = |reason: &str| value(key, format!("can't use {}: {reason}", file.display()));
     let length = std::fs::metadata(file).map_err(|error| refuse(&error.to_string()))?.len();
@@ -246,7 +246,7 @@ fn secret(key: &'static str, file: &PathBuf) -> Checked<String> {
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.is_empty() || secret.contains(char::is_control) {
-        return Err(refuse("it must hold the secret on its one line"));
+        return Err(refuse("it must contain the secret on a single line"));
     }
     Ok(secret.to_owned())
 }
@@ -271,9 +271,9 @@ fn file_mode(options: &Options) -> Checked<FileMode> {
 
 fn index_prefix(options: &Options) -> Checked<String> {
     let prefix = store_name("index_prefix", options.index_prefix.as_deref())?;
-    let begins_well = prefix.starts_with(|first: char| first.is_ascii_alphanumeric());
-    if !begins_well || prefix.contains(char::is_uppercase) {
-        let advice = format!("{prefix:?} must begin with a letter or digit and have no capital letters");
+    let starts_well = prefix.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !starts_well || prefix.contains(char::is_uppercase) {
+        let advice = format!("{prefix:?} must start with a letter or digit and contain no capital letters");
         return Err(value("index_prefix", advice));
     }
     Ok(prefix)
@@ -293,7 +293,7 @@ fn line_name(key: &'static str, given: Option<&str>) -> Checked<String> {
     let name = required(key, given)?;
     let length = name.chars().count();
     if length == 0 || length > LINE_NAME_MAX_CHARS || name.contains(char::is_control) {
-        let advice = format!("it must be 1 to {LINE_NAME_MAX_CHARS} characters, none of them a control character");
+        let advice = format!("it must have 1 to {LINE_NAME_MAX_CHARS} characters and no control characters");
         return Err(value(key, advice));
     }
     Ok(name.to_owned())
@@ -308,19 +308,19 @@ pub(super) fn number(key: &'static str, given: Option<u64>, min: u64, max: u64) 
     if (min..=max).contains(&given) {
         Ok(given)
     } else {
-        Err(value(key, format!("{given} must be from {min} to {max}")))
+        Err(value(key, format!("{given} is not between {min} and {max}")))
     }
 }
 
 pub(super) fn size(key: &'static str, number: u64) -> Checked<usize> {
-    usize::try_from(number).map_err(|_| value(key, format!("{number} is more than this machine can address")))
+    usize::try_from(number).map_err(|_| value(key, format!("{number} exceeds the address space of this machine")))
 }
 
 pub(super) fn required<T>(key: &'static str, given: Option<T>) -> Checked<T> {
     let option = key.replace('_', "-");
     given.ok_or_else(|| {
         let variable = format!("{}{}", super::VARIABLE_PREFIX, key.to_uppercase());
-        value(key, format!("it is not set: give --{option}, {variable} or a line in the configuration file"))
+        value(key, format!("not set: use --{option}, {variable} or the configuration file"))
     })
 }
 

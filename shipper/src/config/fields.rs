@@ -1,4 +1,5 @@
-//! The fields that the user names: a table in the file, `NAME=TYPE` each as an option, and several by comma in the variable.
+//! The fields to index for search: a table in the configuration file, `NAME=TYPE` as an option, comma-separated in the
+//! variable.
 
 use std::fmt;
 
@@ -6,26 +7,26 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{SerializeMap as _, Serializer};
 use store::{FieldType, NamedFields};
 
-/// Between a name and its type.
+/// Separates a name from its type.
 const SEPARATOR: char = '=';
 
-/// The fields of their texts.
+/// Parses fields of the form `NAME=TYPE`.
 ///
 /// # Errors
-/// What would be right.
+/// What is valid.
 pub(super) fn named(texts: &[String]) -> Result<NamedFields, String> {
     let field = |text: &String| {
         let (name, kind) =
             text.rsplit_once(SEPARATOR).ok_or_else(|| format!("{text:?} is not NAME=TYPE, such as order.id=long"))?;
         let kind = kind.trim();
-        let kind: FieldType = kind.parse().map_err(|error| format!("{kind:?} of {name:?} is no type: {error}"))?;
+        let kind: FieldType = kind.parse().map_err(|error| format!("{kind:?} of {name:?}: {error}"))?;
         Ok((name.trim().to_owned(), kind))
     };
     let fields = texts.iter().map(field).collect::<Result<Vec<_>, String>>()?;
     NamedFields::new(fields).map_err(|error| error.to_string())
 }
 
-/// As a table of the file, by name.
+/// Serializes the fields as a table.
 pub(super) fn serialize<S: Serializer>(texts: &Option<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
     let Some(texts) = texts else { return serializer.serialize_none() };
     let mut map = serializer.serialize_map(Some(texts.len()))?;
@@ -36,7 +37,7 @@ pub(super) fn serialize<S: Serializer>(texts: &Option<Vec<String>>, serializer: 
     map.end()
 }
 
-/// Out of a table of the file; `order.id = "long"` there is a table in it, and means the same as with its name in quotes.
+/// Deserializes a table. `order.id = "long"` is a nested table in TOML, and means the same as `"order.id" = "long"`.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     deserializer.deserialize_map(Table).map(Some)
 }
@@ -65,7 +66,9 @@ fn add(name: &str, value: &toml::Value, texts: &mut Vec<String>) -> Result<(), S
         toml::Value::Table(table) => {
             table.iter().try_for_each(|(inner, value)| add(&format!("{name}.{inner}"), value, texts))?;
         }
-        other => return Err(format!("the type of {name:?} is a text such as \"keyword\", not {}", other.type_str())),
+        other => {
+            return Err(format!("the type of {name:?} must be a string such as \"keyword\", not {}", other.type_str()));
+        }
     }
     Ok(())
 }
@@ -82,8 +85,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_be_quoted_or_a_table_of_its_own() {
-        let told = Some(vec!["a.b=long".to_owned(), "c=text".to_owned()]);
+    fn a_name_may_be_quoted_or_a_nested_table() {
+        let expected = Some(vec!["a.b=long".to_owned(), "c=text".to_owned()]);
         for text in [
             "[fields]\n'a.b' = 'long'\nc = 'text'",
             "[fields]\na.b = 'long'\nc = 'text'",
@@ -92,23 +95,23 @@ mod tests {
         ] {
             let mut found = read(text).unwrap();
             found.iter_mut().for_each(|texts| texts.sort());
-            assert_eq!(found, told, "{text}");
+            assert_eq!(found, expected, "{text}");
         }
         assert_eq!((read("").unwrap(), read("[fields]").unwrap()), (None, Some(Vec::new())));
-        assert!(read("[fields]\na = 7").unwrap_err().contains("the type of \"a\" is a text"));
+        assert!(read("[fields]\na = 7").unwrap_err().contains("the type of \"a\" must be a string"));
         assert!(read("fields = ['a=long']").unwrap_err().contains("expected a table of fields"));
     }
 
     #[test]
-    fn what_is_no_field_is_refused() {
-        for (text, said) in [
+    fn an_invalid_field_is_rejected() {
+        for (text, expected) in [
             ("order.id", "is not NAME=TYPE"),
-            ("order.id=int", "\"int\" of \"order.id\" is no type: a type is one of keyword, text"),
+            ("order.id=int", "\"int\" of \"order.id\": unknown type: expected keyword, text"),
             ("service=text", "a field of every line"),
-            ("a=b=long", "\"a=b\" can't be named"),
+            ("a=b=long", "invalid field name \"a=b\""),
         ] {
             let error = named(&[text.to_owned()]).unwrap_err();
-            assert!(error.contains(said), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
         assert_eq!(named(&["a.b = long".to_owned()]).unwrap().to_string(), "a.b=long");
     }

@@ -1,4 +1,4 @@
-//! Which files are read, and how.
+//! The settings of files to read.
 
 use super::check::{Checked, HOUR_MS, duration, number, required, size, state_dir, value};
 use super::{Format, Options, ReadFrom, amounts};
@@ -6,10 +6,10 @@ use crate::docker::Labels;
 use crate::encoding::LineEncoding;
 use crate::files::{self, FileSettings};
 
-/// Upper bound of the setting `max_open_files`; the system's own limit is applied where files are opened.
+/// Upper bound of the setting `max_open_files`. The system's own limit is applied where files are opened.
 const OPEN_FILES_MAX: u64 = 1_000_000;
 
-/// The settings that `options` are, where every key with a default has its value.
+/// Parses `options`, in which every key with a default has a value.
 pub(super) fn settings(options: &Options) -> Checked<FileSettings> {
     let ignore_older = options.ignore_older.as_deref().map(amounts::age).transpose();
     let max_open_files = number("max_open_files", options.max_open_files, 1, OPEN_FILES_MAX)?;
@@ -34,7 +34,7 @@ fn patterns(key: &'static str, given: Option<&[String]>) -> Checked<Vec<String>>
         if pattern.is_empty() {
             return Err(value(key, "a pattern is empty"));
         }
-        glob::Pattern::new(pattern).map_err(|error| value(key, format!("{pattern:?} is no pattern: {error}")))?;
+        glob::Pattern::new(pattern).map_err(|error| value(key, format!("invalid pattern {pattern:?}: {error}")))?;
     }
     Ok(patterns.to_vec())
 }
@@ -44,7 +44,7 @@ pub(super) fn encoding(options: &Options) -> Checked<LineEncoding> {
     let label = required("encoding", options.encoding.as_deref())?;
     let encoding = LineEncoding::parse(label).map_err(|message| value("encoding", message))?;
     if !encoding.is_utf8() && options.format == Some(Format::Docker) {
-        return Err(value("encoding", "Docker's log files are always UTF-8: leave it unset with format docker"));
+        return Err(value("encoding", "Docker log files are always UTF-8: remove this setting, or format docker"));
     }
     Ok(encoding)
 }
@@ -55,7 +55,7 @@ fn format(options: &Options) -> Checked<files::Format> {
     match required("format", options.format)? {
         Format::Docker => Ok(files::Format::Docker(labels)),
         Format::Lines if texts.is_empty() => Ok(files::Format::Lines),
-        Format::Lines => Err(value("docker_labels", "only files of format docker have labels")),
+        Format::Lines => Err(value("docker_labels", "labels require format docker")),
     }
 }
 

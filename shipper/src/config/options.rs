@@ -1,4 +1,4 @@
-//! Every option once: its key in the file, its flag, its variable and its help. What they mean is the parent's.
+//! Every option: its key in the file, its flag, its variable and its help. [`Settings`](super::Settings) checks them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,43 +6,43 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// What to do at the start about pipeline and template.
+/// What to do about the ingest pipeline and the index template at startup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bootstrap {
-    /// Put them in place, never over a newer or a foreign one.
+    /// Install them, but never overwrite newer or foreign ones.
     Apply,
-    /// Refuse to start where they are not in place.
+    /// Refuse to start if they are missing or outdated.
     Check,
-    /// Do not look.
+    /// Skip the check.
     Off,
 }
 
-/// What files are made of.
+/// Format of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// Lines.
+    /// Plain lines.
     Lines,
     /// Entries of Docker's json-file log driver.
     Docker,
 }
 
-/// Where to begin with files that are there at the very first start.
+/// Where to start reading files that exist at the first start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadFrom {
-    /// At their beginning.
+    /// At the beginning.
     Beginning,
-    /// At their end: only what is added is read.
+    /// At the end: only new data is read.
     End,
 }
 
-/// What batches are on the wire.
+/// Compression of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// As they are.
+    /// Uncompressed.
     None,
     /// gzip, for networks that are slower than the processor.
     Gzip,
@@ -53,50 +53,50 @@ pub enum Compression {
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum OnFull {
-    /// Give up the oldest lines, counted; the service never waits.
+    /// Drop the oldest lines and count them; the service never blocks.
     DropOldest,
-    /// Take nothing more, so that the service waits and no line is lost.
+    /// Accept no more input, so that the service blocks and no line is lost.
     Wait,
 }
 
-/// One layer of options, from the file or from flags and variables. What is `None` is left to the layer below.
+/// One layer of options, from the file or from flags and variables. The layer below supplies what is `None`.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Where lines go: sqlite:PATH or http(s)://HOST:PORT[,…]
+    /// Store to ship to: sqlite:PATH or http(s)://HOST:PORT[,…]
     #[arg(long, env = "SHIPPER_TO", hide_env_values = true, value_name = "STORE")]
     pub to: Option<String>,
-    /// Directory for spool, checkpoints and dead letters; one shipper at a time
+    /// Directory for the spool, checkpoints and dead letters; used by one shipper at a time
     #[arg(long, env = "SHIPPER_STATE_DIR", hide_env_values = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Permissions of the state directory's and the embedded store's files where they are made, whatever the umask: 0600, or
-    /// for a shared group 0640 or 0660; folders may be entered by whoever may read
+    /// Permissions of new files of the state directory and the embedded store, regardless of the umask: 0600, or 0640
+    /// or 0660 for a shared group; new folders can be entered by everyone who can read the files
     #[arg(long, env = "SHIPPER_FILE_MODE", hide_env_values = true, value_name = "MODE")]
     pub file_mode: Option<String>,
-    /// Names lines that do not name their service [default: the command's name, else unknown]
+    /// Service of lines that do not name one [default: the command's name, or unknown]
     #[arg(long, env = "SHIPPER_SERVICE", hide_env_values = true, value_name = "NAME")]
     pub service: Option<String>,
-    /// Encoding of files and streams without a byte order mark, such as windows-1252, shift_jis or utf-16le: a label of the
-    /// WHATWG Encoding Standard
+    /// Encoding of files and streams without a byte order mark, such as windows-1252, shift_jis or utf-16le: a label of
+    /// the WHATWG Encoding Standard
     #[arg(long, env = "SHIPPER_ENCODING", hide_env_values = true, value_name = "LABEL")]
     pub encoding: Option<String>,
-    /// Files to follow, as shell patterns; by comma in the variable
+    /// Files to follow, as shell patterns; comma-separated in the variable
     #[arg(
         long = "file", env = "SHIPPER_FILES", hide_env_values = true,
         value_name = "GLOB", num_args = 1.., help_heading = "Files"
     )]
     pub files: Option<Vec<String>>,
-    /// Never read files that match these patterns; one without a slash matches the file name in any folder; by comma in the
-    /// variable
+    /// Files to exclude, as shell patterns; one without a slash matches the file name in any folder; comma-separated in
+    /// the variable
     #[arg(
         long, env = "SHIPPER_EXCLUDE", hide_env_values = true,
         value_name = "GLOB", num_args = 1.., help_heading = "Files"
     )]
     pub exclude: Option<Vec<String>>,
-    /// What the files are made of: docker is for json-file logs
+    /// Format of the files: plain lines, or the entries of Docker's json-file driver
     #[arg(long, env = "SHIPPER_FORMAT", hide_env_values = true, value_name = "FORMAT", help_heading = "Files")]
     pub format: Option<Format>,
-    /// Only of containers with this label; may be repeated, all must hold; by comma in the variable
+    /// Read only files of containers with this label; repeatable, all must match; comma-separated in the variable
     #[arg(
         long = "docker-label",
         env = "SHIPPER_DOCKER_LABELS",
@@ -105,74 +105,75 @@ pub struct Options {
         help_heading = "Files"
     )]
     pub docker_labels: Option<Vec<String>>,
-    /// End when all that was there is disposed of (run only)
+    /// Exit when everything that exists at the start has been processed (run only)
     #[arg(
         long, env = "SHIPPER_UNTIL_IDLE", hide_env_values = true, value_name = "BOOL",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Files"
     )]
     pub until_idle: Option<bool>,
-    /// With --until-idle, succeed also where there is nothing to read
+    /// With --until-idle, succeed even if no file matches
     #[arg(
         long, env = "SHIPPER_ALLOW_EMPTY", hide_env_values = true, value_name = "BOOL",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Files"
     )]
     pub allow_empty: Option<bool>,
-    /// Where to begin with files that are there at the very first start; later ones are read from the beginning
+    /// Where to start reading files that exist at the first start; later files are read from the beginning
     #[arg(long, env = "SHIPPER_READ_FROM", hide_env_values = true, value_name = "WHERE", help_heading = "Files")]
     pub read_from: Option<ReadFrom>,
-    /// Skip what is in files not modified for this long when first seen, such as 24h; what is added is read [default: off]
+    /// Skip the contents of files not modified for this long when first seen, such as 24h; new data is read [default:
+    /// off]
     #[arg(long, env = "SHIPPER_IGNORE_OLDER", hide_env_values = true, value_name = "AGE", help_heading = "Files")]
     pub ignore_older: Option<String>,
-    /// Read gzip and zstd files too, each once, whole; otherwise they are left alone
+    /// Read gzip and zstd files too, each once and completely; they are ignored otherwise
     #[arg(
         long, env = "SHIPPER_READ_COMPRESSED", hide_env_values = true, value_name = "BOOL",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Files"
     )]
     pub read_compressed: Option<bool>,
-    /// Maximum number of files held open at once; not a bound on the files that are followed
+    /// Maximum number of files held open at once; more files can be followed
     #[arg(long, env = "SHIPPER_MAX_OPEN_FILES", hide_env_values = true, value_name = "N", help_heading = "Files")]
     pub max_open_files: Option<u64>,
-    /// When the command has ended, ship until no process holds its standard output open (exec only)
+    /// After the command has ended, ship until no process holds its standard output open (exec only)
     #[arg(
         long, env = "SHIPPER_WAIT_FOR_EOF", hide_env_values = true, value_name = "BOOL",
         num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]
     pub wait_for_eof: Option<bool>,
-    /// How often patterns are looked up anew
+    /// Interval between searches for new files, in milliseconds
     #[arg(long, env = "SHIPPER_SCAN_INTERVAL_MS", hide_env_values = true, value_name = "N", help_heading = "Files")]
     pub scan_interval_ms: Option<u64>,
 
-    /// What to do at the start about pipeline and template
+    /// What to do about the ingest pipeline and the index template at startup
     #[arg(long, env = "SHIPPER_BOOTSTRAP", hide_env_values = true, value_name = "MODE", help_heading = "Store")]
     pub bootstrap: Option<Bootstrap>,
-    /// Ingest pipeline, or none for engines without processors
+    /// Ingest pipeline, or none for engines without ingest processors
     #[arg(long, env = "SHIPPER_PIPELINE", hide_env_values = true, value_name = "NAME", help_heading = "Store")]
     pub pipeline: Option<String>,
-    /// Indices are PREFIX-YYYY.MM.DD
+    /// Prefix of index names, PREFIX-YYYY.MM.DD
     #[arg(long, env = "SHIPPER_INDEX_PREFIX", hide_env_values = true, value_name = "PREFIX", help_heading = "Store")]
     pub index_prefix: Option<String>,
-    /// The embedded store keeps lines for so long, such as 7d [default: for ever]
+    /// Maximum age of lines in the embedded store, such as 7d [default: unlimited]
     #[arg(long, env = "SHIPPER_KEEP", hide_env_values = true, value_name = "AGE", help_heading = "Store")]
     pub keep: Option<String>,
-    /// The embedded store keeps the newest lines, so that its file holds no more than this, such as 5GiB
+    /// Maximum size of the embedded store, such as 5GiB; the oldest lines are deleted [default: unlimited]
     #[arg(long, env = "SHIPPER_KEEP_SIZE", hide_env_values = true, value_name = "SIZE", help_heading = "Store")]
     pub keep_size: Option<String>,
-    /// A request without answer after this long has failed
+    /// Request timeout in milliseconds
     #[arg(long, env = "SHIPPER_REQUEST_TIMEOUT_MS", hide_env_values = true, value_name = "N", help_heading = "Store")]
     pub request_timeout_ms: Option<u64>,
-    /// User, with --password-file
+    /// User name; requires --password-file
     #[arg(long, env = "SHIPPER_USER", hide_env_values = true, value_name = "NAME", help_heading = "Store")]
     pub user: Option<String>,
-    /// File that holds the password and nothing else
+    /// File that contains only the password
     #[arg(long, env = "SHIPPER_PASSWORD_FILE", hide_env_values = true, value_name = "FILE", help_heading = "Store")]
     pub password_file: Option<PathBuf>,
-    /// File that holds an encoded API key and nothing else
+    /// File that contains only an encoded API key
     #[arg(long, env = "SHIPPER_API_KEY_FILE", hide_env_values = true, value_name = "FILE", help_heading = "Store")]
     pub api_key_file: Option<PathBuf>,
-    /// PEM certificates to trust besides the usual ones; a server's own, if it is self-signed
+    /// Additional PEM certificates to trust: of an authority, or a self-signed one of the server
     #[arg(long, env = "SHIPPER_CA_CERTIFICATE", hide_env_values = true, value_name = "FILE", help_heading = "Store")]
     pub ca_certificate: Option<PathBuf>,
-    /// PEM certificate that the shipper proves itself with (mTLS), with --client-key
+    /// PEM client certificate (mTLS); requires --client-key
     #[arg(
         long,
         env = "SHIPPER_CLIENT_CERTIFICATE",
@@ -181,16 +182,17 @@ pub struct Options {
         help_heading = "Store"
     )]
     pub client_certificate: Option<PathBuf>,
-    /// PEM private key of the client certificate, not encrypted
+    /// Unencrypted PEM private key of the client certificate
     #[arg(long, env = "SHIPPER_CLIENT_KEY", hide_env_values = true, value_name = "FILE", help_heading = "Store")]
     pub client_key: Option<PathBuf>,
-    /// Proxy to the engine, http(s)://HOST:PORT, or none [default: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, but for NO_PROXY]
+    /// Proxy to the engine, http(s)://HOST:PORT, or none [default: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, except for
+    /// NO_PROXY]
     #[arg(long, env = "SHIPPER_PROXY", hide_env_values = true, value_name = "URL", help_heading = "Store")]
     pub proxy: Option<String>,
-    /// User at the proxy, with --proxy and --proxy-password-file
+    /// User name for the proxy; requires --proxy and --proxy-password-file
     #[arg(long, env = "SHIPPER_PROXY_USER", hide_env_values = true, value_name = "NAME", help_heading = "Store")]
     pub proxy_user: Option<String>,
-    /// File that holds the password at the proxy and nothing else
+    /// File that contains only the password for the proxy
     #[arg(
         long,
         env = "SHIPPER_PROXY_PASSWORD_FILE",
@@ -199,23 +201,23 @@ pub struct Options {
         help_heading = "Store"
     )]
     pub proxy_password_file: Option<PathBuf>,
-    /// What batches are on the wire
+    /// Compression of requests
     #[arg(long, env = "SHIPPER_COMPRESSION", hide_env_values = true, value_name = "HOW", help_heading = "Store")]
     pub compression: Option<Compression>,
 
-    /// Of a longer line so many bytes are kept
+    /// Truncate lines longer than this many bytes
     #[arg(long, env = "SHIPPER_LINE_MAX_BYTES", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub line_max_bytes: Option<u64>,
-    /// A batch is sent at so many lines
+    /// Flush a batch after this many lines
     #[arg(long, env = "SHIPPER_BATCH_MAX_LINES", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub batch_max_lines: Option<u64>,
-    /// A batch is sent at so many bytes
+    /// Flush a batch after this many bytes
     #[arg(long, env = "SHIPPER_BATCH_MAX_BYTES", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub batch_max_bytes: Option<u64>,
-    /// A batch is sent this long after its first line
+    /// Flush a batch this many milliseconds after its first line
     #[arg(long, env = "SHIPPER_BATCH_MAX_AGE_MS", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub batch_max_age_ms: Option<u64>,
-    /// Requests on their way at once to each host, at most
+    /// Maximum number of concurrent requests per host
     #[arg(
         long,
         env = "SHIPPER_REQUESTS_IN_FLIGHT",
@@ -224,7 +226,7 @@ pub struct Options {
         help_heading = "Batches"
     )]
     pub requests_in_flight: Option<u64>,
-    /// Bytes of all batches together, above which nothing is read
+    /// Maximum total size of all batches in bytes; reading pauses above it
     #[arg(
         long,
         env = "SHIPPER_IN_FLIGHT_MAX_BYTES",
@@ -233,20 +235,21 @@ pub struct Options {
         help_heading = "Batches"
     )]
     pub in_flight_max_bytes: Option<u64>,
-    /// The first wait before a failed request goes again is at most this
+    /// Initial retry backoff in milliseconds; the upper bound of a random delay
     #[arg(long, env = "SHIPPER_RETRY_MIN_MS", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub retry_min_ms: Option<u64>,
-    /// No wait before a request goes again is longer
+    /// Maximum retry backoff in milliseconds
     #[arg(long, env = "SHIPPER_RETRY_MAX_MS", hide_env_values = true, value_name = "N", help_heading = "Batches")]
     pub retry_max_ms: Option<u64>,
 
-    /// Bytes the spool may hold; then --on-full decides
+    /// Maximum size of the spool in bytes; --on-full applies when it is reached
     #[arg(long, env = "SHIPPER_SPOOL_MAX_BYTES", hide_env_values = true, value_name = "N", help_heading = "Spool")]
     pub spool_max_bytes: Option<u64>,
-    /// Bytes of one spool file, at most a quarter of the spool [default: 67108864, or that quarter]
+    /// Maximum size of a spool segment in bytes, up to a quarter of the spool [default: 67108864, or that quarter if
+    /// less]
     #[arg(long, env = "SHIPPER_SPOOL_SEGMENT_BYTES", hide_env_values = true, value_name = "N", help_heading = "Spool")]
     pub spool_segment_bytes: Option<u64>,
-    /// What is taken survives a power loss after this long
+    /// Interval between fsyncs of the spool, in milliseconds
     #[arg(
         long,
         env = "SHIPPER_SPOOL_SYNC_INTERVAL_MS",
@@ -258,7 +261,7 @@ pub struct Options {
     /// What to do when the spool is full
     #[arg(long, env = "SHIPPER_ON_FULL", hide_env_values = true, value_name = "WHAT", help_heading = "Spool")]
     pub on_full: Option<OnFull>,
-    /// Bytes that dead letters may have; then nothing is sent until there is room
+    /// Maximum size of the dead letters in bytes; delivery pauses when it is reached
     #[arg(
         long,
         env = "SHIPPER_DEAD_LETTERS_MAX_BYTES",
@@ -267,7 +270,7 @@ pub struct Options {
         help_heading = "Spool"
     )]
     pub dead_letters_max_bytes: Option<u64>,
-    /// How often it is written down how far everything is
+    /// Interval between checkpoints, in milliseconds
     #[arg(
         long,
         env = "SHIPPER_CHECKPOINT_INTERVAL_MS",
@@ -277,7 +280,7 @@ pub struct Options {
     )]
     pub checkpoint_interval_ms: Option<u64>,
 
-    /// At the end, what is left is shipped for at most this long
+    /// Maximum time to ship pending lines at shutdown, in milliseconds
     #[arg(
         long,
         env = "SHIPPER_SHUTDOWN_TIMEOUT_MS",
@@ -286,7 +289,7 @@ pub struct Options {
         help_heading = "The shipper itself"
     )]
     pub shutdown_timeout_ms: Option<u64>,
-    /// Serve /metrics, /healthz and /readyz at this address, such as 127.0.0.1:9600
+    /// Address to serve /metrics, /healthz and /readyz on, such as 127.0.0.1:9600
     #[arg(
         long,
         env = "SHIPPER_ADMIN_LISTEN",
@@ -295,7 +298,7 @@ pub struct Options {
         help_heading = "The shipper itself"
     )]
     pub admin_listen: Option<SocketAddr>,
-    /// Names this shipper in what it adds to lines
+    /// Name of this shipper, added to each line
     #[arg(
         long,
         env = "SHIPPER_NAME",
@@ -304,7 +307,7 @@ pub struct Options {
         help_heading = "The shipper itself"
     )]
     pub name: Option<String>,
-    /// Names this machine in what it adds to lines [default: the host name]
+    /// Name of this host, added to each line [default: the host name]
     #[arg(
         long,
         env = "SHIPPER_HOST",
@@ -313,7 +316,7 @@ pub struct Options {
         help_heading = "The shipper itself"
     )]
     pub host: Option<String>,
-    /// Which of its own log lines it writes to standard error, such as warn,shipper=debug
+    /// Filter of the shipper's own log on standard error, such as warn,shipper=debug
     #[arg(
         long,
         env = "SHIPPER_LOG_FILTER",
@@ -323,8 +326,8 @@ pub struct Options {
     )]
     pub log_filter: Option<String>,
 
-    /// A field of lines to search by, with its type: keyword, text, long, double, boolean or date; may be repeated, by comma
-    /// in the variable [default: those that the store has]
+    /// Field to index for search, with its type: keyword, text, long, double, boolean or date; repeatable,
+    /// comma-separated in the variable [default: the fields of the store]
     #[arg(
         long = "field",
         env = "SHIPPER_FIELDS",
@@ -336,7 +339,7 @@ pub struct Options {
     pub fields: Option<Vec<String>>,
 }
 
-/// Takes each field from `upper`, or where it has none, from `lower`.
+/// Takes each field from `upper`, or from `lower` if it is `None`.
 macro_rules! layer {
     ($upper:expr, $lower:expr; $($field:ident),+ $(,)?) => {
         Options { $($field: $upper.$field.or($lower.$field)),+ }
@@ -344,7 +347,7 @@ macro_rules! layer {
 }
 
 impl Options {
-    /// These options, and where they say nothing, those of `lower`.
+    /// These options, with missing values taken from `lower`.
     #[must_use]
     pub fn or(self, lower: Self) -> Self {
         layer!(self, lower;
@@ -358,7 +361,7 @@ impl Options {
             shutdown_timeout_ms, admin_listen, name, host, log_filter, fields)
     }
 
-    /// What holds where nothing else is said. What depends on the machine, the command or another value is not here.
+    /// The defaults, except those that depend on the machine, the command or another value.
     #[must_use]
     pub fn defaults() -> Self {
         Self {

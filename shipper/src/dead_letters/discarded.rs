@@ -1,17 +1,17 @@
-//! Which dead letters someone has given up for good.
+//! Discarded dead letters.
 //!
-//! Their lines are disposed of all the same: a shipper must not send them again, and a store that does not hold them lacks
-//! nothing. So where each began and how long it was is kept for as long as its generation is known, after the letter is
-//! gone.
+//! The lines have their outcome: a shipper must not send them again, and a store without them is complete. Their
+//! offsets and lengths are therefore kept as long as their generation is known, even after the letter was deleted.
 //!
 //! # On disk
 //!
-//! `STATE/dead-letters/discarded.ndjson` holds one JSON object a generation: `{"generation","lines":[[offset,length],…],"sum"}`,
-//! where `sum` is the CRC-32 of `["GENERATION",[[offset,length],…]]`; earlier programs wrote none. It is written anew, under
-//! another name and then renamed, so it is whole. One that is not, or was changed, is refused by all but `spool check` and
-//! `repair`: lines that someone made up must not count, and what was discarded must not come back unseen. A letter is discarded once its line stands here,
-//! whatever its own file says; that file is removed when all of its letters are. What stands here has at most
-//! [`MAX_BYTES`]: more is not discarded.
+//! `STATE/dead-letters/discarded.ndjson` holds one JSON object per generation:
+//! `{"generation","lines":[[offset,length],…],"sum"}`, where `sum` is the CRC-32 of
+//! `["GENERATION",[[offset,length],…]]`; earlier versions wrote none. The file is replaced by renaming a new one, so it
+//! is always complete. An incomplete or modified one is rejected by all subcommands except `spool check` and `repair`:
+//! forged lines must not count, and discarded ones must not come back unnoticed. A letter is discarded once its line is
+//! in this file, whatever its own file contains; that file is removed when all of its letters are replayed or
+//! discarded. This file has at most [`MAX_BYTES`]; beyond that discarding fails.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -26,7 +26,7 @@ use crate::disk::{Disk, DiskFile as _, append_whole};
 use crate::journal;
 use crate::ndjson::for_each_line;
 
-/// What is remembered of discarded letters has at most so many bytes, which is some four million letters.
+/// Maximum size of the file, enough for some four million letters.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 const NAME: &str = "discarded.ndjson";
@@ -51,7 +51,7 @@ impl OfGeneration {
         Ok(Self { generation, lines, sum })
     }
 
-    /// What a line of the file says, if it is as it was written.
+    /// Decodes a line of the file; `None` if it is invalid.
     fn decode(line: &[u8]) -> Option<Self> {
         let Self { generation, lines, sum } = serde_json::from_slice(line).ok()?;
         let found = Self::new(generation, lines).ok()?;
@@ -60,23 +60,23 @@ impl OfGeneration {
 }
 
 impl Discarded {
-    /// Reads what was discarded under a state directory.
+    /// Reads the discarded letters of a state directory.
     ///
     /// # Errors
-    /// As the file system says; [`io::ErrorKind::InvalidData`] where it is damaged.
+    /// File system errors; [`io::ErrorKind::InvalidData`] if the file is damaged.
     pub fn read<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<Self> {
         let (discarded, bad) = Self::read_good(disk, state_dir)?;
         let Some(BadLetter { path, offset, length, .. }) = bad.first() else { return Ok(discarded) };
         let message = format!(
-            "{} is damaged at byte {offset}: {length} bytes there do not say what was discarded. Nothing was changed. \
-             `shipper spool repair` sets them aside; what they told is then a dead letter again, or goes again, or is missed \
-             by verify",
+            "{} is damaged at offset {offset}: {length} bytes are invalid. Nothing was changed. `shipper spool repair` moves \
+             them to quarantine; their lines then are dead letters again, or are sent again, or are reported missing by \
+             verify",
             path.display()
         );
         Err(io::Error::new(io::ErrorKind::InvalidData, message))
     }
 
-    /// As [`Discarded::read`], and which lines of the file are damaged.
+    /// Like [`Discarded::read`], but ignores invalid lines and returns them.
     pub(crate) fn read_good<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<(Self, Vec<BadLetter>)> {
         let (mut discarded, mut bad) = (Self::default(), Vec::new());
         let path = state_dir.join(DIR).join(NAME);
@@ -97,20 +97,20 @@ impl Discarded {
         Ok((discarded, bad))
     }
 
-    /// Whether a letter is among them.
+    /// Whether a letter was discarded.
     #[must_use]
     pub fn contains(&self, id: &LineId) -> bool {
         self.lines.get(&id.generation).is_some_and(|lines| lines.contains_key(&id.offset))
     }
 
-    /// The lines by their generation: where each began, and how long it was.
+    /// Offset and length of each line, by generation.
     #[must_use]
     pub fn lines(self) -> BTreeMap<GenerationId, BTreeMap<u64, u64>> {
         self.lines
     }
 
-    /// Those that a shipper will read again, because a line before them is not disposed of.
-    pub(super) fn ahead<D: Disk>(&self, disk: &D, state_dir: &Path) -> io::Result<Vec<LineId>> {
+    /// Lines that a shipper will read again, because a line before them is pending.
+    pub(super) fn after_checkpoints<D: Disk>(&self, disk: &D, state_dir: &Path) -> io::Result<Vec<LineId>> {
         if self.lines.is_empty() {
             return Ok(Vec::new());
         }
@@ -118,7 +118,7 @@ impl Discarded {
         let notes = completed::read(disk, state_dir)?.notes;
         let ended: HashSet<_> = notes.iter().filter_map(completed::Note::ended).collect();
         let ahead = |(generation, lines): (&GenerationId, &BTreeMap<u64, u64>)| {
-            // Of what began after the journal was last written, all is ahead.
+            // All lines of a generation created after the journal was last written will be read again.
             let begun = if ended.contains(generation) { u64::MAX } else { 0 };
             let from = entries.get(generation).map_or(begun, |entry| entry.checkpoint);
             let generation = *generation;
@@ -127,20 +127,20 @@ impl Discarded {
         Ok(self.lines.iter().flat_map(ahead).collect())
     }
 
-    /// Adds a letter, by its line's length.
+    /// Adds a letter with the length of its line.
     pub fn add(&mut self, id: LineId, length: u64) {
         self.lines.entry(id.generation).or_default().insert(id.offset, length);
     }
 
-    /// Forgets lines of generations that nothing else knows of any more.
+    /// Forgets lines of generations that are not known otherwise.
     pub fn keep(&mut self, is_known: impl Fn(&GenerationId) -> bool) {
         self.lines.retain(|generation, _| is_known(generation));
     }
 
-    /// Makes it durable: from now on these letters are none. Whoever does holds the state directory's lock.
+    /// Makes it durable: from now on these letters are discarded. The caller must hold the lock of the state directory.
     ///
     /// # Errors
-    /// As the file system says, then all is as it was; [`io::ErrorKind::StorageFull`] beyond [`MAX_BYTES`].
+    /// File system errors, which change nothing; [`io::ErrorKind::StorageFull`] beyond [`MAX_BYTES`].
     pub fn write<D: Disk>(&self, disk: &D, state_dir: &Path) -> io::Result<()> {
         let mut bytes = Vec::new();
         for (generation, lines) in &self.lines {
@@ -170,12 +170,12 @@ impl Discarded {
 mod tests {
     use store::{BatchBuilder, Cause, Timestamp};
 
-    use super::super::{DeadLetters, read, replayed::Marks};
+    use super::super::{DeadLetters, read, replayed::ReplayMarks};
     use super::*;
     use crate::disk::RealDisk;
 
     #[test]
-    fn what_is_discarded_is_no_letter_any_more_and_is_not_sent_again() {
+    fn a_discarded_letter_is_not_listed_and_not_sent_again() {
         let dir = tempfile::tempdir().unwrap();
         let at = Timestamp::from_unix_ms(0);
         let generation = GenerationId::new(1, &[0; 10]);
@@ -192,7 +192,7 @@ mod tests {
         let mut discarded = Discarded::read(&RealDisk, dir.path()).unwrap();
         discarded.add(ids[1], 8);
         discarded.write(&RealDisk, dir.path()).unwrap();
-        // Left by a process that ended before it had renamed it.
+        // Left by a process that ended before the rename.
         std::fs::write(dir.path().join("dead-letters/discarded.new"), "{\"generation").unwrap();
         let left = |dir: &Path| {
             let mut left = Vec::new();
@@ -211,16 +211,16 @@ mod tests {
         let mut discarded = Discarded::read(&RealDisk, dir.path()).unwrap();
         ids.iter().for_each(|id| discarded.add(*id, 8));
         discarded.write(&RealDisk, dir.path()).unwrap();
-        Marks::open(RealDisk, dir.path()).remove_done().unwrap();
+        ReplayMarks::open(RealDisk, dir.path()).remove_done().unwrap();
         let letters = DeadLetters::open(RealDisk, dir.path(), u64::MAX).unwrap();
         assert_eq!((letters.counts().letters, letters.counts().bytes), (0, 0));
-        assert!(ids.iter().all(|id| letters.contains(id)), "no letter is left, and still none is sent again");
+        assert!(ids.iter().all(|id| letters.contains(id)), "the letters are deleted, and still not sent again");
 
         let mut discarded = Discarded::read(&RealDisk, dir.path()).unwrap();
         discarded.keep(|_| false);
         discarded.write(&RealDisk, dir.path()).unwrap();
         assert!(!Discarded::read(&RealDisk, dir.path()).unwrap().contains(&ids[0]));
-        // As an earlier program wrote it.
+        // Written by an earlier version.
         let path = dir.path().join("dead-letters/discarded.ndjson");
         std::fs::write(&path, format!("{{\"generation\":\"{generation}\",\"lines\":[[8,8]]}}\n")).unwrap();
         assert!(Discarded::read(&RealDisk, dir.path()).unwrap().contains(&ids[1]));

@@ -1,11 +1,11 @@
-//! Which dead letters a replay has put into a store.
+//! Records which dead letters a replay has stored.
 //!
 //! # On disk
 //!
-//! `STATE/dead-letters/SEQUENCE.replayed` holds `{"at","id","outcome"}` a line, for letters of the file of that number.
-//! A mark is written once the store has answered, so a letter without one may rest in the store all the same, and is then
-//! answered with "already stored" when it is replayed again. Once all letters of a file have their marks, the file is
-//! removed, and its marks after it.
+//! `STATE/dead-letters/SEQUENCE.replayed` holds one `{"at","id","outcome"}` per line, for the letters of the file with
+//! the same number. A mark is written after the store has answered, so a letter without a mark may be stored too;
+//! another replay is then answered with "already stored". When all letters of a file have marks the file is removed,
+//! and then its marks.
 
 use std::collections::HashSet;
 use std::io;
@@ -15,18 +15,18 @@ use serde::{Deserialize, Serialize};
 use store::{LineId, Timestamp};
 
 use super::DIR;
-use super::at_rest::{id_of, path_of, sequences};
 use super::discarded::Discarded;
+use super::reading::{id_of, path_of, sequences};
 use crate::disk::{Disk, DiskFile, append_whole};
 use crate::ndjson::for_each_line;
 
-/// What became of a letter.
+/// The outcome of a replayed letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayOutcome {
-    /// The replay put it into the store.
+    /// Stored by the replay.
     Stored,
-    /// It was in the store before.
+    /// Already in the store.
     AlreadyStored,
 }
 
@@ -37,36 +37,36 @@ struct Mark {
     outcome: ReplayOutcome,
 }
 
-/// Sets marks, and removes files. Whoever does holds the state directory's lock.
+/// Writes marks and removes files. The caller must hold the lock of the state directory.
 #[derive(Debug)]
-pub struct Marks<D: Disk> {
+pub struct ReplayMarks<D: Disk> {
     disk: D,
     state_dir: PathBuf,
     dir: PathBuf,
 }
 
-impl<D: Disk> Marks<D> {
-    /// The marks under a state directory.
+impl<D: Disk> ReplayMarks<D> {
+    /// Opens the marks of a state directory.
     #[must_use]
     pub fn open(disk: D, state_dir: &Path) -> Self {
         Self { disk, state_dir: state_dir.to_owned(), dir: state_dir.join(DIR) }
     }
 
-    /// Marks letters of the file of a number, durably.
+    /// Marks letters of the file with this number, durably.
     ///
     /// # Errors
-    /// As the file system says; the letters may then be replayed again.
+    /// File system errors. The letters may be replayed again then.
     pub fn mark(&mut self, sequence: u64, lines: &[(LineId, ReplayOutcome)], at: Timestamp) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
         let file = self.disk.open_append(&marks_of(&self.dir, sequence))?;
         let len = file.stat()?.len;
-        // A mark that was torn before is a line of its own, and none.
+        // A torn mark gets its own newline, and is ignored as invalid.
         let mut bytes = if len > 0 { b"\n".to_vec() } else { Vec::new() };
         for (id, outcome) in lines {
             let mark = Mark { at: at.to_string(), id: id.to_string(), outcome: *outcome };
-            // Writing plain fields to memory does not fail.
+            // Serializing plain fields to memory can't fail.
             let _ = serde_json::to_writer(&mut bytes, &mark);
             bytes.push(b'\n');
         }
@@ -75,10 +75,10 @@ impl<D: Disk> Marks<D> {
         self.disk.sync_dir(&self.dir)
     }
 
-    /// Removes the files of which every letter has its mark or is discarded.
+    /// Removes the files whose letters are all replayed or discarded.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub fn remove_done(&mut self) -> io::Result<()> {
         let discarded = Discarded::read(&self.disk, &self.state_dir)?;
         for sequence in sequences(&self.disk, &self.dir)? {
@@ -87,7 +87,7 @@ impl<D: Disk> Marks<D> {
             let (mut letters, mut is_done) = (0, true);
             for_each_line(&self.disk.open(&path)?, |line| {
                 letters += 1;
-                // What is no letter is kept for whoever repairs it.
+                // Invalid lines are kept for a repair.
                 is_done &= id_of(line.bytes).is_some_and(|id| replayed.contains(&id) || discarded.contains(&id));
                 Ok(())
             })?;
@@ -99,7 +99,7 @@ impl<D: Disk> Marks<D> {
         self.remove_orphans()
     }
 
-    /// Removes marks whose letters are gone.
+    /// Removes marks of deleted files.
     fn remove_orphans(&self) -> io::Result<()> {
         let letters = sequences(&self.disk, &self.dir)?;
         for name in self.disk.list(&self.dir)? {
@@ -112,7 +112,7 @@ impl<D: Disk> Marks<D> {
     }
 }
 
-/// The letters of the file of a number that have their marks.
+/// The replayed letters of the file with this number.
 pub(super) fn read<D: Disk>(disk: &D, dir: &Path, sequence: u64) -> io::Result<HashSet<LineId>> {
     let mut ids = HashSet::new();
     let file = match disk.open(&marks_of(dir, sequence)) {
@@ -138,17 +138,17 @@ mod tests {
     use crate::disk::RealDisk;
 
     #[test]
-    fn a_mark_behind_a_torn_one_counts() {
+    fn a_mark_after_a_torn_one_counts() {
         let dir = tempfile::tempdir().unwrap();
         let letters = dir.path().join(DIR);
         std::fs::create_dir(&letters).unwrap();
         let ids = [0, 7].map(|offset| LineId { generation: GenerationId::new(1, &[0; 10]), offset });
         let at = Timestamp::from_unix_ms(0);
-        Marks::open(RealDisk, dir.path()).mark(0, &[(ids[0], ReplayOutcome::Stored)], at).unwrap();
+        ReplayMarks::open(RealDisk, dir.path()).mark(0, &[(ids[0], ReplayOutcome::Stored)], at).unwrap();
         let path = letters.join("00000000.replayed");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{text}{}", &text[..text.len() - 9])).unwrap();
-        Marks::open(RealDisk, dir.path()).mark(0, &[(ids[1], ReplayOutcome::AlreadyStored)], at).unwrap();
+        ReplayMarks::open(RealDisk, dir.path()).mark(0, &[(ids[1], ReplayOutcome::AlreadyStored)], at).unwrap();
         let marked = read(&RealDisk, &letters, 0).unwrap();
         assert!(ids.iter().all(|id| marked.contains(id)), "{marked:?}");
     }

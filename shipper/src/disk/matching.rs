@@ -1,5 +1,4 @@
-//! The paths that a shell's pattern matches. Names that are not UTF-8 are matched as well: a byte that is no part of a
-//! character counts as one character.
+//! Matches paths against a shell pattern. Names that are not UTF-8 match too: an invalid byte counts as one character.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,16 +8,16 @@ use glob::Pattern;
 /// Any folders, at any depth.
 const ANY_DEPTH: &str = "**";
 
-/// What a pattern matches.
+/// The result of matching a pattern.
 #[derive(Debug, Default)]
 pub struct Matched {
-    /// The paths, in no order.
+    /// The paths, in no particular order.
     pub paths: Vec<PathBuf>,
-    /// Folders that can't be read, and files that can't be looked up. What is in other folders is matched nevertheless.
+    /// Folders and files that can't be read. Matching continues in other folders.
     pub failed: Vec<(PathBuf, io::Error)>,
 }
 
-/// What `pattern` matches; nothing for what is no pattern. What is not there matches nothing.
+/// The paths that match `pattern`; none for an invalid pattern.
 pub(super) fn matching(pattern: &str) -> Matched {
     let root = if pattern.starts_with('/') { "/" } else { "" };
     let mut matched = Matched { paths: vec![PathBuf::from(root)], failed: Vec::new() };
@@ -48,8 +47,7 @@ pub(super) fn matching(pattern: &str) -> Matched {
 }
 
 impl Matched {
-    /// Adds a folder and all that are in it, at any depth. Those that a link leads to are not gone into, as by a shell: it
-    /// may lead back up.
+    /// Adds a folder and its subfolders at any depth. Links are not followed, as in a shell: they may lead back up.
     fn add_folders_under(&mut self, folder: PathBuf) {
         let mut open = vec![folder];
         while let Some(folder) = open.pop() {
@@ -59,14 +57,14 @@ impl Matched {
         }
     }
 
-    /// What lies in a folder; the path without a name is the one that programs run in.
+    /// The entries of a folder. The empty path is the working directory.
     fn entries(&mut self, folder: &Path) -> Vec<PathBuf> {
         let is_here = folder.as_os_str().is_empty();
         let read = || std::fs::read_dir(if is_here { Path::new(".") } else { folder })?.collect::<io::Result<Vec<_>>>();
         match read() {
             Ok(entries) => return entries.into_iter().map(|entry| folder.join(entry.file_name())).collect(),
             Err(error) if is_passed_over(&error) => {}
-            // `**` and what follows it may both look into a folder.
+            // `**` and the part after it may both read a folder.
             Err(_) if self.failed.iter().any(|(failed, _)| failed == folder) => {}
             Err(error) => self.failed.push((folder.to_owned(), error)),
         }
@@ -88,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_a_shells_and_names_of_any_bytes() {
+    fn patterns_match_like_a_shell_and_names_of_any_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().to_str().unwrap();
         for folder in ["a/b/c", "d"] {
@@ -107,7 +105,7 @@ mod tests {
         };
         assert_eq!(found("a/*.log"), ["a/one.log"]);
         assert_eq!(found("*/[of]*.*"), ["a/one.log", "d/five.txt"]);
-        // These lead back up and to each other, and are no folders to go into.
+        // These links lead back up and to each other, and must not be followed.
         for link in ["a/up", "a/b/up"] {
             symlink("../..", dir.path().join(link)).unwrap();
         }

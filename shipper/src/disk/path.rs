@@ -1,5 +1,6 @@
-//! Paths as text. A path is bytes, which need not be UTF-8: as text each byte that is none stands as `\xE9`, so that two
-//! paths stay two. In JSON such a path is a list of its bytes, and comes back as it was; every other path is a text.
+//! Paths as text. A path is a sequence of bytes that need not be UTF-8. As text, each invalid byte is written as
+//! `\xE9`, so that different paths stay different. In JSON such a path is a list of its bytes, which restores it
+//! exactly; every other path is a string.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -8,26 +9,26 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
 
-/// A path for people, and for `origin.file`.
+/// A path for messages and for `origin.file`.
 #[must_use]
 pub fn text(path: &Path) -> String {
     let mut text = String::new();
     for part in path.as_os_str().as_bytes().utf8_chunks() {
         text.push_str(part.valid());
         for byte in part.invalid() {
-            // Writing to memory does not fail.
+            // Writing to a string can't fail.
             let _ = write!(text, "\\x{byte:02X}");
         }
     }
     text
 }
 
-/// As [`text`], in JSON.
+/// Like [`text`], in JSON.
 pub(crate) fn serialize_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&text(path))
 }
 
-/// As it comes back.
+/// Serializes a path so that it can be restored.
 pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     match path.to_str() {
         Some(text) => serializer.serialize_str(text),

@@ -1,4 +1,4 @@
-//! Entries as Docker writes them, read while the file grows.
+//! Tests with entries as Docker writes them, read while the file grows.
 
 use std::io::Write as _;
 
@@ -15,10 +15,10 @@ fn entry(log: &str, stream: &str) -> Vec<u8> {
     (entry.to_string() + "\n").into_bytes()
 }
 
-/// A line as it was given: offset, length, text, bytes that were cut.
+/// A line: offset, length, text, number of bytes cut.
 type Given = (u64, u64, Vec<u8>, u64);
 
-/// All lines of a file, read while its visible end grows by `steps`, and where the reader is then.
+/// Reads all lines of a file while its visible end grows by `steps`; also returns the reader's offset.
 fn read_all(bytes: &[u8], steps: &[usize], every: usize, ended: bool) -> (Vec<Given>, u64) {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
@@ -44,7 +44,7 @@ fn read_all(bytes: &[u8], steps: &[usize], every: usize, ended: bool) -> (Vec<Gi
 }
 
 #[test]
-fn pieces_are_joined_and_stderr_is_passed_over() {
+fn pieces_are_joined_and_stderr_is_skipped() {
     let entries = [
         entry("one\n", "stdout"),
         entry("panicked\n", "stderr"),
@@ -86,14 +86,14 @@ fn pieces_are_joined_and_stderr_is_passed_over() {
 }
 
 #[test]
-fn what_is_only_stderr_ends_with_its_file() {
+fn a_file_with_only_stderr_is_read_to_its_end() {
     let bytes = [entry("a\n", "stderr"), entry("b\n", "stderr")].concat();
     assert_eq!(read_all(&bytes, &[3], 1, false), (vec![], 0));
     assert_eq!(read_all(&bytes, &[3], 1, true), (vec![], bytes.len() as u64));
 }
 
 #[test]
-fn a_line_tells_when_docker_got_it() {
+fn a_line_has_the_time_of_its_entry() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&entry("plain\n", "stdout")).unwrap();
     let mut reader = ContainerReader::new(Arc::new(file), 0, LIMIT);
@@ -107,7 +107,7 @@ fn a_line_tells_when_docker_got_it() {
 }
 
 #[test]
-fn a_line_without_an_end_is_given_in_parts() {
+fn a_line_without_an_end_is_split() {
     let piece = entry(&"x".repeat(16 * 1024), "stdout");
     let bytes = piece.repeat(2 * usize::try_from(SCAN_BYTES).unwrap() / piece.len());
     let (lines, at) = read_all(&bytes, &[], 100, false);

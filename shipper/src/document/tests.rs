@@ -1,4 +1,4 @@
-//! Documents as they go into a batch.
+//! Tests the documents in a batch.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ fn push(line: &[u8], cut_bytes: u64) -> (Pushed, String, String) {
 }
 
 #[test]
-fn a_line_passes_as_it_is_with_its_origin() {
+fn a_valid_line_is_unchanged_except_for_its_origin() {
     let (pushed, document, index) = push(b" {\"timestamp\":\"2026-11-23T18:51:20Z\", \"a\" : 1 } \r", 0);
     assert_eq!(pushed, Pushed { kind: Kind::Foreign, changes: ChangeSet::default(), used_arrival: false });
     assert_eq!(
@@ -58,13 +58,13 @@ fn every_control_character_is_escaped() {
 }
 
 #[test]
-fn only_a_whole_line_loses_its_carriage_return() {
+fn only_a_complete_line_loses_its_carriage_return() {
     assert!(push(b"a\r", 0).1.contains("\"message\":\"a\","));
     assert!(push(b"a\r", 9).1.contains("\"message\":\"a\\r\","));
 }
 
 #[test]
-fn a_wrapped_line_and_one_without_a_time_read_as_written_here() {
+fn documents_of_a_wrapped_line_and_one_without_a_time() {
     let generation = GenerationId::new(1_795_000_000_000, &[1; 10]);
     let shared =
         format!(r#""origin":{{"host":"ho\"st","shipper":"edge","stream":"stdout","generation":"{generation}""#);
@@ -76,7 +76,7 @@ fn a_wrapped_line_and_one_without_a_time_read_as_written_here() {
 }
 
 #[test]
-fn each_line_is_written_with_its_own_arrival() {
+fn each_line_has_its_own_arrival() {
     let mut documents = Documents::new("host", "edge", "plain");
     let origin = documents.origin(&Place::File("a \"b\"".to_owned()), GenerationId::new(1, &[1; 10]));
     let mut batch = BatchBuilder::new("app-logs");
@@ -101,7 +101,7 @@ fn each_line_is_written_with_its_own_arrival() {
 }
 
 #[test]
-fn an_absurd_time_does_not_choose_the_index() {
+fn an_implausible_time_does_not_select_the_index() {
     for (time, sane) in [
         ("1970-01-01T00:00:00Z", false),
         ("9999-12-31T23:59:59Z", false),
@@ -115,14 +115,14 @@ fn an_absurd_time_does_not_choose_the_index() {
     }
 }
 
-/// A record's text with another text in place of a part of it.
+/// A record with a part of its text replaced.
 fn record_with(from: &str, to: &str) -> String {
     let record = r#"{"timestamp":"2026-01-01T00:00:00.000Z","service":"s","level":"error","message":"m","request_id":"r-1","project_id":"p-1","user":"a"}"#;
     assert!(record.contains(from));
     record.replacen(from, to, 1)
 }
 
-/// Lines that no store takes as they are, what is said to be changed, and what moved to make room.
+/// Lines that stores reject, with the expected changes and replaced values.
 fn nearly_records() -> Vec<(Vec<u8>, Vec<&'static str>, Value)> {
     let at_end = |member: &str| record_with("\"a\"}", &format!("\"a\",{member}}}")).into_bytes();
     let none = || Value::Null;
@@ -170,15 +170,15 @@ fn nearly_records() -> Vec<(Vec<u8>, Vec<&'static str>, Value)> {
 }
 
 #[test]
-fn a_line_that_parses_keeps_its_meaning() {
+fn a_repaired_line_keeps_its_meaning() {
     for (line, changed, replaced) in nearly_records() {
         let text = String::from_utf8_lossy(&line).into_owned();
         for ending in [&b""[..], b"\r"] {
             let (pushed, document, index) = push(&[&line, ending].concat(), 0);
             let value: Value = serde_json::from_str(&document).unwrap_or_else(|error| panic!("{document}: {error}"));
             assert_eq!(pushed.kind, Kind::Record, "{text}");
-            let told: Vec<_> = value["origin"]["changed"].as_array().unwrap().iter().collect();
-            assert_eq!(told, changed, "{text}");
+            let reported: Vec<_> = value["origin"]["changed"].as_array().unwrap().iter().collect();
+            assert_eq!(reported, changed, "{text}");
             assert_eq!(value["origin"]["replaced"], replaced, "{text}");
             assert_eq!((&value["level"], &value["request_id"]), (&"error".into(), &"r-1".into()), "{text}");
             assert_eq!((&value["message"], &value["project_id"]), (&"m".into(), &"p-1".into()), "{text}");
@@ -193,16 +193,16 @@ fn a_line_that_parses_keeps_its_meaning() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_a_text() {
+fn a_byte_order_mark_is_not_part_of_the_text() {
     let (pushed, document, _) = push("\u{feff}plain".as_bytes(), 0);
     let value: Value = serde_json::from_str(&document).unwrap();
     assert_eq!((&value["message"], &value["origin"]["changed"][0]), (&"plain".into(), &"byte_order_mark".into()));
     assert_eq!(pushed.kind, Kind::Wrapped(Flaw::NotJson));
 }
 
-/// Wherever a record is cut, what its beginning says is kept, and nothing that it does not say is there.
+/// A record cut anywhere keeps the members before the cut, and gets no others.
 #[test]
-fn a_cut_record_keeps_what_stands_before_the_cut() {
+fn a_cut_record_keeps_the_members_before_the_cut() {
     let record = record_with("\"a\"}", r#""ä \ud83d\ude00 \n","list":[1,{"k":-2.5e3,"b":true}],"last":"x"}"#);
     let whole: Value = serde_json::from_str(&record).unwrap();
     for at in 0..record.len() {
@@ -227,9 +227,9 @@ fn a_cut_record_keeps_what_stands_before_the_cut() {
     assert_eq!(pushed.kind, Kind::Wrapped(Flaw::TooLong), "{document}");
 }
 
-/// A line made to be as large as it can be once it is changed stays within the room that its dead letter has.
+/// The document of the worst line still fits into the space reserved for a dead letter.
 #[test]
-fn what_is_changed_grows_by_a_bounded_factor() {
+fn a_changed_line_grows_by_a_limited_factor() {
     let duplicates = |key: &str| (0..2_000).map(|_| format!("\"{key}\":1")).collect::<Vec<_>>().join(",");
     let long_path = "k".repeat(50);
     let nested = format!("{}{{{}}}{}", format!("{{\"{long_path}\":").repeat(90), duplicates(""), "}".repeat(90));

@@ -1,4 +1,4 @@
-//! Streams become UTF-8 before they are spooled, so that the spool is independent of the encoding that is set.
+//! Converts streams to UTF-8 before they are spooled, so that the spool does not depend on the configured encoding.
 
 use std::borrow::Cow;
 
@@ -6,41 +6,41 @@ use encoding_rs::{Decoder, DecoderResult, Encoding};
 
 use super::LineEncoding;
 
-/// Stands for each undecodable sequence. It is never valid in UTF-8, so the sequence is counted as `invalid_utf8` when the
-/// line is read.
+/// Replaces each undecodable sequence. It is never valid in UTF-8, so it is counted as `invalid_utf8` when the line is
+/// read.
 const UNDECODABLE: u8 = 0xff;
 
-/// Makes a stream UTF-8.
+/// Converts a stream to UTF-8.
 pub(crate) struct StreamDecoder(State);
 
 enum State {
-    /// UTF-8 unless it begins with the byte order mark of UTF-16, of which these bytes were read.
-    Begun(Vec<u8>),
-    /// UTF-8: nothing is decoded.
+    /// UTF-8, unless the stream starts with a byte order mark of UTF-16; these bytes of it were read.
+    Undetected(Vec<u8>),
+    /// UTF-8, which needs no conversion.
     Utf8,
     /// Another encoding.
     Other(Box<Decoder>),
 }
 
 impl StreamDecoder {
-    /// A decoder at the beginning of a stream. A byte order mark there goes before `encoding`.
+    /// Creates a decoder for a stream. A byte order mark takes precedence over `encoding`.
     pub(crate) fn new(encoding: LineEncoding) -> Self {
         Self(match encoding.is_utf8() {
-            true => State::Begun(Vec::new()),
+            true => State::Undetected(Vec::new()),
             false => State::Other(Box::new(encoding.0.new_decoder())),
         })
     }
 
-    /// The next bytes as UTF-8. An incomplete character at their end is kept for the next call.
+    /// Converts the next bytes. An incomplete character at the end is kept for the next call.
     pub(crate) fn decode<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         match &mut self.0 {
             State::Utf8 => Cow::Borrowed(bytes),
             State::Other(decoder) => Cow::Owned(decode(decoder, bytes, false)),
-            State::Begun(first) if first.is_empty() && !matches!(bytes, [] | [0xfe | 0xff, ..]) => {
+            State::Undetected(first) if first.is_empty() && !matches!(bytes, [] | [0xfe | 0xff, ..]) => {
                 self.0 = State::Utf8;
                 Cow::Borrowed(bytes)
             }
-            State::Begun(first) => {
+            State::Undetected(first) => {
                 first.extend_from_slice(bytes);
                 if first.len() < 2 {
                     return Cow::Borrowed(&[]);
@@ -62,11 +62,11 @@ impl StreamDecoder {
         }
     }
 
-    /// What is left at the end of the stream.
+    /// Converts what is left at the end of the stream.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         match std::mem::replace(&mut self.0, State::Utf8) {
             State::Utf8 => Vec::new(),
-            State::Begun(first) => first,
+            State::Undetected(first) => first,
             State::Other(mut decoder) => decode(&mut decoder, &[], true),
         }
     }
@@ -87,7 +87,7 @@ fn decode(decoder: &mut Decoder, mut bytes: &[u8], is_last: bool) -> Vec<u8> {
             DecoderResult::InputEmpty => break,
             DecoderResult::OutputFull => text.resize(2 * text.len(), 0),
             DecoderResult::Malformed(..) => {
-                // There was room for more than was written, or there is after this.
+                // The buffer was not filled, or will be extended.
                 if len == text.len() {
                     text.push(0);
                 }

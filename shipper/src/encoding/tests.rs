@@ -1,4 +1,4 @@
-//! Tests: lines and streams in other encodings.
+//! Tests lines and streams in other encodings.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::*;
 use crate::document::Place;
 use crate::lines::Lines;
 
-/// Encodings whose newlines are UTF-8's.
+/// The ASCII-compatible encodings.
 fn ascii_compatible() -> Vec<LineEncoding> {
     let labels = "ibm866 iso-8859-2 iso-8859-3 iso-8859-4 iso-8859-5 iso-8859-6 iso-8859-7 iso-8859-8 iso-8859-8-i iso-8859-10 \
         iso-8859-13 iso-8859-14 iso-8859-15 iso-8859-16 koi8-r koi8-u macintosh windows-874 windows-1250 windows-1251 \
@@ -50,7 +50,7 @@ fn texts(bytes: &[u8], label: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_newline_byte_is_a_newline_in_whatever_state_a_decoder_is() {
+fn a_newline_byte_is_a_newline_in_every_decoder_state() {
     for encoding in ascii_compatible() {
         for first in 0..=u8::MAX {
             for second in [None, Some(b'0'), Some(0x81), Some(0xfe)] {
@@ -63,7 +63,7 @@ fn a_newline_byte_is_a_newline_in_whatever_state_a_decoder_is() {
 }
 
 #[test]
-fn lines_are_decoded_and_keep_their_places() {
+fn lines_are_decoded_and_keep_their_offsets() {
     let cases: [(&str, &[u8], &str); 7] = [
         ("windows-1252", b"caf\xe9 \x80", "café €"),
         ("iso-8859-15", b"\xa4", "€"),
@@ -83,7 +83,7 @@ fn lines_are_decoded_and_keep_their_places() {
 }
 
 #[test]
-fn utf_16_needs_no_mark_where_it_is_set() {
+fn configured_utf_16_needs_no_byte_order_mark() {
     let little: Vec<_> = "ä\n\u{0a0a}é\nopen".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let big: Vec<_> = "ä\n\u{0a0a}é\nopen".encode_utf16().flat_map(u16::to_be_bytes).collect();
     for (bytes, label) in [(&little, "utf-16le"), (&little, "utf-16"), (&big, "utf-16be")] {
@@ -92,20 +92,20 @@ fn utf_16_needs_no_mark_where_it_is_set() {
 }
 
 #[test]
-fn a_byte_order_mark_goes_before_the_setting() {
+fn a_byte_order_mark_takes_precedence_over_the_setting() {
     let big: Vec<_> = "\u{feff}ä\nb".encode_utf16().flat_map(u16::to_be_bytes).collect();
     for label in ["windows-1252", "utf-16le", "gbk", "utf-8"] {
         assert_eq!(texts("\u{feff}ä\nb".as_bytes(), label), ["\u{feff}ä", "b"], "{label}");
         assert_eq!(texts(&big, label), ["\u{feff}ä", "b"], "{label}");
     }
-    // What only begins like one is text.
+    // An incomplete one is text.
     assert_eq!(texts(b"\xef\n\xef\xbb", "windows-1252"), ["ï", "ï»"]);
     assert_eq!(texts(b"\xef", "windows-1252"), ["ï"]);
     assert_eq!(texts(b"\xff\n", "windows-1252"), ["ÿ"]);
 }
 
 #[test]
-fn what_can_not_be_decoded_is_replaced_and_counted() {
+fn undecodable_bytes_are_replaced_and_counted() {
     for (label, line) in
         [("gbk", &b"a\xffb\xd6"[..]), ("shift_jis", b"a\xffb\x93"), ("utf-16le", b"a\0\0\xd8b\0\0\xd8")]
     {
@@ -117,8 +117,8 @@ fn what_can_not_be_decoded_is_replaced_and_counted() {
 }
 
 #[test]
-fn a_line_is_cut_at_a_whole_character() {
-    // Characters of 1, 2 and 4 bytes, and the limits within them.
+fn a_line_is_truncated_at_a_character() {
+    // Characters of 1, 2 and 4 bytes, with limits inside them.
     let bytes = b"a\xd6\xd0\x81\x30\x89\x37b\xd6\xd0";
     let starts = [0, 1, 1, 3, 3, 3, 3, 7, 8, 8];
     for (limit, whole) in starts.into_iter().enumerate().skip(1) {
@@ -127,7 +127,7 @@ fn a_line_is_cut_at_a_whole_character() {
         assert_eq!((&*found[0].2, found[0].3), (&*expected, (bytes.len() - whole) as u64), "{limit}");
         assert!(!found[0].4 && found[1].2 == "x", "{limit}");
     }
-    // A wrong sequence stays one, wherever the limit is.
+    // An invalid sequence stays invalid, regardless of the limit.
     let found = lines(b"\xff\xff\xffabc\n", "gbk", 100, 3);
     assert_eq!((&*found[0].2, found[0].3, found[0].4), ("\u{fffd}\u{fffd}\u{fffd}", 3, true));
 }
@@ -146,7 +146,7 @@ fn streamed(bytes: &[u8], label: &str) -> Vec<u8> {
 }
 
 #[test]
-fn streams_become_utf_8() {
+fn streams_are_converted_to_utf_8() {
     let little: Vec<_> = "日本\nä".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(streamed(&little, "utf-16le"), "日本\nä".as_bytes());
     assert_eq!(streamed(&[b"\xff\xfe", &little[..]].concat(), "utf-8"), "\u{feff}日本\nä".as_bytes());
@@ -155,12 +155,12 @@ fn streams_become_utf_8() {
     assert_eq!(streamed(b"caf\xe9\n", "windows-1252"), "café\n".as_bytes());
     let long = "é".repeat(10_000);
     assert_eq!(streamed_once(&long.chars().map(|_| 0xe9).collect::<Vec<u8>>(), "windows-1252"), long.as_bytes());
-    // UTF-8 passes as it is, and what is wrong about it too.
+    // UTF-8 is not changed, even if it is invalid.
     assert_eq!(streamed(b"\xffa\n\xfe", "utf-8"), b"\xffa\n\xfe");
     for bytes in [&b""[..], b"\xff", b"\xfe", b"\n", b"\xef\xbb\xbfa"] {
         assert_eq!(streamed(bytes, "utf-8"), bytes);
     }
-    // What can't be decoded is wrong in UTF-8 too.
+    // Undecodable bytes become invalid UTF-8.
     assert_eq!(streamed(b"a\xff\n\x93", "shift_jis"), b"a\xff\n\xff");
     assert_eq!(streamed(b"a\0\0\xd8b\0c", "utf-16le"), b"a\xffb\xff");
 }

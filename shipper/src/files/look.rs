@@ -32,7 +32,7 @@ impl<D: Disk> Files<D> {
         }
         let looked_at = self.looked_at();
         let mut journal = lock(&self.journal);
-        looked_at.into_iter().for_each(|at| journal.looked(at));
+        looked_at.into_iter().for_each(|at| journal.scanned(at));
         let Err(error) = journal.sync() else {
             self.is_unsynced = false;
             return Ok(());

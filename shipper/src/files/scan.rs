@@ -42,7 +42,7 @@ impl<D: Disk> Files<D> {
         self.named_files = named.len() as u64;
         if self.is_first_scan {
             self.is_first_scan = false;
-            lock(&self.journal).first_looked(look.now.wall);
+            lock(&self.journal).first_scanned(look.now.wall);
             self.is_unsynced = true;
             self.there_at_first = named.keys().copied().collect();
         }

@@ -1,4 +1,4 @@
-//! Inspection and repair of state directories on the real disk.
+//! Tests inspection and repair of state directories on the real disk.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::disk::RealDisk;
 use crate::journal::Journal;
 
 #[test]
-fn what_is_torn_is_named_and_set_aside_and_nothing_is_deleted() {
+fn damage_is_reported_and_moved_to_quarantine_and_nothing_is_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path();
     let generation = GenerationId::new(1, &[0; 10]);
@@ -61,7 +61,7 @@ fn what_is_torn_is_named_and_set_aside_and_nothing_is_deleted() {
 }
 
 #[test]
-fn what_a_process_left_unfinished_is_named_and_set_aside() {
+fn unfinished_files_are_reported_and_moved_to_quarantine() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path();
     fs::create_dir(state.join("dead-letters")).unwrap();
@@ -94,7 +94,7 @@ fn what_a_process_left_unfinished_is_named_and_set_aside() {
 }
 
 #[test]
-fn a_directory_of_a_newer_program_is_refused() {
+fn a_directory_of_a_newer_version_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let json = r#"{"journal":{"version":99}}"#;
     let record = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));

@@ -1,4 +1,4 @@
-//! What the journal knows of each generation: the sum of its records.
+//! What the journal knows about a generation: the sum of its records.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,51 +9,52 @@ use store::{GenerationId, Timestamp};
 use super::record::Record;
 use super::trail::Trail;
 
-/// Arrival marks of one generation beyond its checkpoint, and one before. Of more, none is noted, and what comes then has
-/// arrived with the last. In the journal they take some 400 KiB, and until it is written anew four times as much.
+/// Maximum number of arrival marks of a generation: one before its checkpoint and the rest after it. Beyond that no
+/// marks are added, and bytes count as arrived with the last one. In the journal they take some 400 KiB, and four times
+/// as much before compaction.
 pub const MARKS_MAX: usize = 4_096;
 
-/// With each so many marks that stand, a new one must be twice as far from the last, beginning with two seconds: so
-/// [`MARKS_MAX`] reach over 194 days, and what waits for long loses little of when it came.
+/// The minimum distance of a new mark starts at two seconds and doubles with each group of this many marks.
+/// [`MARKS_MAX`] marks thus cover 194 days, and the arrival of lines that are pending for long loses little precision.
 const MARKS_A_STEP: usize = 256;
 
-/// Which file a generation is a life of.
+/// The file of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
-    /// Its name when last seen. One that is not UTF-8 is written as a list of its bytes.
+    /// Its path when last seen. One that is not UTF-8 is written as a list of bytes.
     #[serde(with = "crate::disk::path")]
     pub path: PathBuf,
-    /// The device that it is on.
+    /// Its device.
     pub device: u64,
-    /// Its number there.
+    /// Its inode.
     pub inode: u64,
-    /// When it was created, in nanoseconds since the Unix epoch, where the file system knows.
+    /// Its creation time in nanoseconds since the Unix epoch, if the file system knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub born_ns: Option<i64>,
-    /// Birth time of the file that the life began in, if the life goes on in another one: a rotated copy.
+    /// Creation time of the original file, if the generation continues in a rotated copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life_born_ns: Option<i64>,
-    /// Bytes before are not lines of this generation: another generation has them, or the settings skip them.
+    /// Start of the generation in the file. Bytes before it belong to another generation, or are skipped by the
+    /// settings.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub start: u64,
-    /// How many of its first bytes the fingerprint covers.
+    /// Number of bytes at the start of the file that the fingerprint covers.
     pub fingerprint_len: u64,
     /// CRC-32 of those bytes.
     pub fingerprint: u32,
-    /// Of a compressed file; everything else that is known of it, but for device, number and birth, is its content's.
+    /// Set for a compressed file. All other fields except device, inode and creation time then describe its content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<Packed>,
 }
 
-/// A compressed file as it was when it was decoded to its end. While it stays so its content does, and is not measured
-/// again.
+/// A compressed file when it was decoded completely. Its content is not measured again as long as this is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packed {
-    /// Its size on the disk.
+    /// Its size on disk.
     pub disk_len: u64,
-    /// When it was last written, in nanoseconds since the Unix epoch.
+    /// Its modification time in nanoseconds since the Unix epoch.
     pub written_ns: i64,
-    /// The length of its content.
+    /// Length of its content.
     pub len: u64,
 }
 
@@ -61,23 +62,23 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What the journal knows of one generation.
+/// What the journal knows about a generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Which file, unless it is a spool segment.
+    /// Its file, unless it is a spool segment.
     pub file: Option<FileIdentity>,
-    /// Every line before this offset is disposed of.
+    /// Every line before this offset has its outcome.
     pub checkpoint: u64,
-    /// No line from this offset on was handed on before the restart, if that is known.
+    /// No line at or after this offset was dispatched before the restart, if known.
     pub horizon: Option<u64>,
-    /// Arrival marks after the one that the generation's birth is: offset and milliseconds since the Unix epoch.
+    /// Arrival marks, except that of the generation's creation: offset and milliseconds since the Unix epoch.
     marks: Vec<(u64, i64)>,
-    /// Fingerprints of the bytes right before earlier checkpoints, and of what was read beyond, of a file.
+    /// Fingerprints of a file: before earlier checkpoints, and of what was read after the last one.
     pub trail: Trail,
 }
 
 impl Entry {
-    /// When the byte at `offset` arrived, by the mark at or before it.
+    /// The arrival time of the byte at `offset`: that of the last mark at or before it.
     #[must_use]
     pub fn arrived(&self, generation: &GenerationId, offset: u64) -> Timestamp {
         let after = self.marks.partition_point(|mark| mark.0 <= offset);
@@ -88,38 +89,39 @@ impl Entry {
         Timestamp::from_unix_ms(unix_ms)
     }
 
-    /// How long the file was at least when it was last looked at.
+    /// The minimum length of the file when it was last scanned.
     #[must_use]
     pub fn known_len(&self) -> u64 {
         let marked = self.marks.last().map_or(0, |mark| mark.0);
         marked.max(self.trail.last().map_or(0, |tail| tail.end)).max(self.horizon.unwrap_or(0))
     }
 
-    /// Where the first mark after `offset` stands.
+    /// Offset of the first mark after `offset`.
     #[must_use]
     pub fn next_mark(&self, offset: u64) -> Option<u64> {
         self.marks.get(self.marks.partition_point(|mark| mark.0 <= offset)).map(|mark| mark.0)
     }
 
-    /// Whether a mark at `offset` would say something new: it never goes before one that stands.
+    /// Whether a mark at `offset` would add information: it must come after all existing marks.
     fn is_behind(&self, offset: u64) -> bool {
         self.marks.last().is_none_or(|last| last.0 < offset)
     }
 
-    /// Whether it would, and there is room for it. What the journal holds already is taken in any case: lines were sent by it.
-    pub(super) fn takes_mark(&self, offset: u64, unix_ms: i64) -> bool {
+    /// Whether a mark would add information, and there is room for it. Marks read from the journal are always accepted,
+    /// since lines were sent with them.
+    pub(super) fn accepts_mark(&self, offset: u64, unix_ms: i64) -> bool {
         let doublings = self.marks.len() / MARKS_A_STEP;
         let apart_ms = if doublings == 0 { 0 } else { 1_000 << doublings };
         let is_apart = self.marks.last().is_none_or(|last| last.1.abs_diff(unix_ms) >= apart_ms);
         self.marks.len() < MARKS_MAX && is_apart && self.is_behind(offset)
     }
 
-    /// Forgets marks behind `offset`.
+    /// Removes marks after `offset`.
     pub(super) fn forget_marks(&mut self, offset: u64) {
         self.marks.retain(|mark| mark.0 <= offset);
     }
 
-    /// Forgets marks that no line after the checkpoint needs.
+    /// Removes marks that no line after the checkpoint needs.
     fn prune(&mut self) {
         let needed = self.marks.partition_point(|mark| mark.0 <= self.checkpoint).saturating_sub(1);
         self.marks.drain(..needed);
@@ -129,7 +131,7 @@ impl Entry {
 /// The entries of all generations.
 pub(super) type Entries = BTreeMap<GenerationId, Entry>;
 
-/// Adds a record to what is known.
+/// Applies a record.
 pub(super) fn apply(record: Record, entries: &mut Entries) {
     match record {
         Record::Journal { .. } | Record::Looked { .. } | Record::Boot { .. } => {}
@@ -161,14 +163,14 @@ pub(super) fn apply(record: Record, entries: &mut Entries) {
     }
 }
 
-/// Takes back the last mark.
-pub(super) fn unmark(generation: &GenerationId, entries: &mut Entries) {
+/// Removes the last mark.
+pub(super) fn remove_last_mark(generation: &GenerationId, entries: &mut Entries) {
     if let Some(entry) = entries.get_mut(generation) {
         entry.marks.pop();
     }
 }
 
-/// Appends the records that an entry is the sum of.
+/// Appends the records of an entry.
 pub(super) fn encode_entry(generation: GenerationId, entry: &Entry, bytes: &mut Vec<u8>) {
     if let Some(identity) = &entry.file {
         Record::File { generation, identity: identity.clone() }.encode(bytes);

@@ -1,4 +1,4 @@
-//! Whether the machine was started again, and what is left to be known of a file whose end a power loss took.
+//! Detects reboots, and removes knowledge about the end of a file that a power loss destroyed.
 
 use store::GenerationId;
 
@@ -7,10 +7,10 @@ use super::entry::Entry;
 use super::record::Record;
 use crate::disk::Disk;
 
-/// The machine's starts, by the ids that it gives them.
+/// The boot ids of the machine.
 #[derive(Debug)]
 pub(super) struct Boot {
-    /// The one that the journal knows.
+    /// The recorded one.
     pub(super) noted: Option<String>,
     /// The present one.
     now: Option<String>,
@@ -25,15 +25,15 @@ impl Boot {
 }
 
 impl<D: Disk> Journal<D> {
-    /// Whether the machine may have been started again, and may have lost power, since the last
-    /// [note](Journal::note_boot) of it before this process.
+    /// Whether the machine may have been rebooted, and may have lost power, since the last [note](Journal::note_boot)
+    /// of an earlier process.
     #[must_use]
     pub fn has_rebooted(&self) -> bool {
         self.boot.has_changed
     }
 
-    /// Notes that every file was looked at since the machine was started: what is shorter than it was known to be from now
-    /// on was cut.
+    /// Records that every file was scanned since the reboot. A file that is shorter than known from now on was
+    /// truncated.
     pub fn note_boot(&mut self) {
         if let Some(id) = self.boot.now.clone().filter(|now| self.boot.noted.as_ref() != Some(now)) {
             self.boot.noted = Some(id.clone());
@@ -41,12 +41,13 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    /// Forgets what was known of a file's bytes from `len` on: they are lost, and others will stand there. Where lines that
-    /// come rely on it, it is to be [synced](Journal::sync) before.
+    /// Removes what is known about a file from `len` on: the bytes were lost and will be replaced by others.
+    /// [Sync](Journal::sync) it before sending lines that rely on it.
     pub fn shorten(&mut self, generation: GenerationId, len: u64) {
         let Some(entry) = self.entries.get_mut(&generation) else { return };
         entry.shorten(len);
-        // Records only add to what is known, and an interrupted write keeps the first of them: it is rewritten as a whole.
+        // Records only add information, and an interrupted write keeps a prefix of them, so the whole file is
+        // rewritten.
         self.unwritten.clear();
         self.has_unwritten_marks = false;
         self.is_suspect = true;
@@ -54,7 +55,7 @@ impl<D: Disk> Journal<D> {
 }
 
 impl Entry {
-    /// As [`Journal::shorten`].
+    /// See [`Journal::shorten`].
     pub fn shorten(&mut self, len: u64) {
         self.forget_marks(len);
         self.horizon = self.horizon.filter(|horizon| *horizon <= len);
@@ -71,7 +72,7 @@ mod tests {
     use crate::journal::{FileIdentity, Tail};
 
     #[test]
-    fn a_reboot_is_known_until_it_is_noted() {
+    fn a_reboot_is_detected_until_it_is_recorded() {
         let dir = tempfile::tempdir().unwrap();
         for _ in 0..2 {
             let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_known_of_a_lost_end_is_forgotten_for_good() {
+    fn knowledge_about_a_lost_end_is_removed_durably() {
         let dir = tempfile::tempdir().unwrap();
         let generation = GenerationId::new(1, &[0; 10]);
         let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
@@ -113,7 +114,7 @@ mod tests {
         let before = std::fs::read(&path).unwrap();
         journal.shorten(generation, 25);
         journal.sync().unwrap();
-        assert!(!std::fs::read(&path).unwrap().starts_with(&before), "half of it may be appended");
+        assert!(!std::fs::read(&path).unwrap().starts_with(&before), "the file is rewritten");
         let shortened = journal.get(&generation);
         drop(journal);
         let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!((shortened.known_len(), shortened.checkpoint, shortened.horizon), (20, 10, None));
         assert_eq!(shortened.file, Some(identity));
         assert_eq!(shortened.arrived(&generation, 20), Timestamp::from_unix_ms(20_000));
-        // Bytes that come in place of the lost ones have an arrival of their own.
+        // Bytes that replace the lost ones have their own arrival.
         journal.mark(generation, 25, Timestamp::from_unix_ms(40_000));
         assert_eq!(journal.get(&generation).arrived(&generation, 30), Timestamp::from_unix_ms(40_000));
     }

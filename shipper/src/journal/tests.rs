@@ -1,4 +1,4 @@
-//! The journal on a real disk.
+//! Tests the journal on a real disk.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn generation(number: u64) -> GenerationId {
 }
 
 #[test]
-fn state_survives_a_reopen() {
+fn state_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     journal.checkpoint(generation(1), 500);
@@ -29,7 +29,7 @@ fn state_survives_a_reopen() {
 }
 
 #[test]
-fn a_torn_end_is_cut_and_kept() {
+fn a_torn_end_is_removed_and_kept_aside() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     journal.checkpoint(generation(1), 1);
@@ -44,7 +44,7 @@ fn a_torn_end_is_cut_and_kept() {
 }
 
 #[test]
-fn behind_a_hole_of_zeros_all_records_hold() {
+fn all_records_after_a_hole_of_zeros_count() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     for number in 1..5 {
@@ -54,7 +54,7 @@ fn behind_a_hole_of_zeros_all_records_hold() {
     let path = dir.path().join(NAME);
     let mut bytes = std::fs::read(&path).unwrap();
     let ends: Vec<_> = memchr::memchr_iter(b'\n', &bytes).collect();
-    // The records before the first checkpoint tell of the journal itself.
+    // The records before the first checkpoint describe the journal itself.
     let ends = &ends[ends.len() - 5..];
     bytes[ends[1] - 20..ends[2] - 20].fill(0);
     let tail = &b"torn"[..];
@@ -67,11 +67,11 @@ fn behind_a_hole_of_zeros_all_records_hold() {
     }
     let kept = |number: u32| std::fs::read(dir.path().join(format!("journal.torn-{number}"))).unwrap();
     assert_eq!((kept(1), kept(2)), (bytes[ends[0] + 1..=ends[2]].to_vec(), tail.to_vec()));
-    assert!(!dir.path().join("journal.torn-3").exists(), "it is whole again");
+    assert!(!dir.path().join("journal.torn-3").exists(), "it was rewritten");
 }
 
 #[test]
-fn a_record_that_was_changed_before_good_ones_is_refused() {
+fn a_modified_record_before_valid_ones_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     for number in 1..4 {
@@ -81,21 +81,21 @@ fn a_record_that_was_changed_before_good_ones_is_refused() {
     let path = dir.path().join(NAME);
     let good = std::fs::read(&path).unwrap();
     let last = memchr::memrchr(b'\n', &good[..good.len() - 1]).unwrap() + 1;
-    // But for the newline before the last one, without which it is an end that could be torn.
+    // Except the newline before the last one: without it the end could be torn.
     for place in 0..last - 1 {
         let mut bytes = good.clone();
         bytes[place] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         let error = Journal::open(RealDisk, dir.path()).unwrap_err();
         assert!(matches!(error, JournalError::Damaged { .. }), "{place}: {error}");
-        assert_eq!(std::fs::read(&path).unwrap(), bytes, "it is left as it is");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "it is unchanged");
         assert!(entries(&RealDisk, dir.path()).is_err());
     }
     assert!(!dir.path().join("journal.torn-1").exists());
 }
 
 #[test]
-fn a_newer_journal_is_refused() {
+fn a_newer_journal_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let mut bytes = Vec::new();
     Record::Journal { version: VERSION + 1 }.encode(&mut bytes);
@@ -105,7 +105,7 @@ fn a_newer_journal_is_refused() {
 }
 
 #[test]
-fn it_is_written_anew_before_it_grows_without_end() {
+fn it_is_compacted_before_it_grows_without_limit() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     for offset in 0..100_000 {
@@ -118,7 +118,7 @@ fn it_is_written_anew_before_it_grows_without_end() {
 }
 
 #[test]
-fn a_mark_that_says_nothing_new_is_not_written() {
+fn a_mark_without_new_information_is_not_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     journal.write_mark(generation(1), 400, Timestamp::from_unix_ms(7_000)).unwrap();
@@ -131,19 +131,19 @@ fn a_mark_that_says_nothing_new_is_not_written() {
 }
 
 #[test]
-fn marks_are_bounded_and_say_the_same_for_ever() {
+fn marks_are_limited_and_never_change() {
     const DAYS: i64 = 90;
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     let born = i64::try_from(generation(1).created_unix_ms()).unwrap();
-    let mut told = Vec::new();
-    // A line every ten seconds, and a store that takes none.
+    let mut marked = Vec::new();
+    // A line every ten seconds, and a store that accepts none.
     for place in 0..DAYS * 8_640 {
         let (offset, at) = (u64::try_from(place).unwrap() * 100, born + place * 10_000);
         journal.mark(generation(1), offset, Timestamp::from_unix_ms(at));
         if place % 1_009 == 0 {
             let entry = journal.get(&generation(1));
-            told.push((offset, at, entry.arrived(&generation(1), offset)));
+            marked.push((offset, at, entry.arrived(&generation(1), offset)));
         }
         if place % 50_000 == 0 {
             journal.write().unwrap();
@@ -154,13 +154,13 @@ fn marks_are_bounded_and_say_the_same_for_ever() {
     assert!(len < 1024 * 1024, "{len} bytes");
     journal = Journal::open(RealDisk, dir.path()).unwrap();
     let entry = journal.get(&generation(1));
-    for (offset, at, arrived) in told {
-        assert_eq!(entry.arrived(&generation(1), offset), arrived, "what was said once holds");
+    for (offset, at, arrived) in marked {
+        assert_eq!(entry.arrived(&generation(1), offset), arrived, "the arrival must not change");
         let late_ms = at - arrived.unix_ms();
-        // The coarser, the longer ago the oldest line that waits came.
+        // The precision decreases with the age of the oldest pending line.
         assert!(late_ms <= 20_000.max((at - born) / 50), "{late_ms} ms of {}", at - born);
     }
-    // What the store takes makes room for close marks.
+    // Progress of the checkpoint makes room for close marks.
     let end = u64::try_from(DAYS).unwrap() * 864_000;
     journal.checkpoint(generation(1), end);
     for second in 0..100 {
@@ -172,7 +172,7 @@ fn marks_are_bounded_and_say_the_same_for_ever() {
 }
 
 #[test]
-fn a_checkpoint_does_not_go_back() {
+fn a_checkpoint_never_moves_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     journal.checkpoint(generation(1), 500);
@@ -183,7 +183,7 @@ fn a_checkpoint_does_not_go_back() {
 }
 
 #[test]
-fn what_is_written_anew_says_all_that_was_known() {
+fn a_compacted_journal_has_the_same_state() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     journal.checkpoint(generation(1), 500);
@@ -196,7 +196,7 @@ fn what_is_written_anew_says_all_that_was_known() {
 }
 
 #[test]
-fn more_than_is_kept_unwritten_is_written_all_the_same() {
+fn a_rewrite_contains_what_exceeded_the_memory_limit() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(RealDisk, dir.path()).unwrap();
     journal.checkpoint(generation(1), 500);

@@ -1,4 +1,4 @@
-//! Fingerprints of what was read of a file: health, later, that a file still is the one that was read, or a copy of it.
+//! Fingerprints of what was read of a file, to recognise the file or a copy of it later.
 
 use std::io;
 
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskFile;
 
-/// Bytes that a fingerprint of what was read covers at most.
+/// Maximum number of bytes covered by a fingerprint.
 pub const TAIL_BYTES: u64 = 256;
 
-/// Fingerprints kept of one generation.
+/// Maximum number of fingerprints of a generation.
 pub const TRAIL_MAX: usize = 16;
 
-/// A fingerprint of the bytes right before an offset.
+/// A fingerprint of the bytes before an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tail {
-    /// Offset behind the last of the bytes.
+    /// Offset after the last byte.
     pub end: u64,
-    /// How many bytes it covers: [`TAIL_BYTES`], or all where there are fewer.
+    /// Number of bytes covered: [`TAIL_BYTES`], or all if there are fewer.
     pub len: u64,
     /// CRC-32 of those bytes.
     pub crc: u32,
 }
 
 impl Tail {
-    /// The fingerprint of a file's bytes before `end`; `None` where the file does not reach that far.
+    /// The fingerprint of the bytes of a file before `end`; `None` if the file is shorter.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub fn read(file: &impl DiskFile, end: u64) -> io::Result<Option<Self>> {
         let mut bytes = [0; TAIL_BYTES as usize];
         let len = end.min(TAIL_BYTES);
@@ -36,22 +36,22 @@ impl Tail {
         Ok((got == wanted).then(|| Self { end, len, crc: crc32fast::hash(&bytes[..got]) }))
     }
 
-    /// Whether a file has these bytes at their place.
+    /// Whether a file has these bytes at this offset.
     ///
     /// # Errors
-    /// As the file system says, which is neither a yes nor a no.
+    /// File system errors, in which case the answer is unknown.
     pub fn matches(&self, file: &impl DiskFile) -> io::Result<bool> {
         Ok(Self::read(file, self.end)?.is_some_and(|tail| tail == *self))
     }
 }
 
-/// Fingerprints at growing offsets, dense near the end.
+/// Fingerprints at increasing offsets, dense near the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trail(Vec<Tail>);
 
 impl Trail {
-    /// Adds a fingerprint, in its place. Beyond [`TRAIL_MAX`] the one is forgotten that stands closest to its neighbours,
-    /// measured by how far it is from the end.
+    /// Inserts a fingerprint. Beyond [`TRAIL_MAX`], the one closest to its neighbours, relative to its distance from
+    /// the end, is removed.
     pub fn push(&mut self, tail: Tail) {
         self.0.retain(|known| known.end != tail.end);
         self.0.insert(self.0.partition_point(|known| known.end < tail.end), tail);
@@ -65,12 +65,12 @@ impl Trail {
         }
     }
 
-    /// Adds a fingerprint, if there is one of any bytes.
+    /// Adds a fingerprint, if it covers any bytes.
     pub fn extend(&mut self, tail: Option<Tail>) {
         tail.filter(|tail| tail.len > 0).into_iter().for_each(|tail| self.push(tail));
     }
 
-    /// Forgets the fingerprints that end behind `offset`.
+    /// Removes the fingerprints that end after `offset`.
     pub fn shorten(&mut self, offset: u64) {
         self.0.retain(|tail| tail.end <= offset);
     }
@@ -95,10 +95,10 @@ impl Trail {
         self.0.iter().rfind(|tail| tail.end <= offset)
     }
 
-    /// The last fingerprint of which a file of `len` bytes has the bytes.
+    /// The last fingerprint that matches a file of `len` bytes.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub fn held_by(&self, file: &impl DiskFile, len: u64) -> io::Result<Option<&Tail>> {
         for tail in self.0.iter().rev().filter(|tail| tail.end <= len) {
             if tail.matches(file)? {
@@ -114,7 +114,7 @@ impl Trail {
         self.0.last()
     }
 
-    /// All of them, oldest first.
+    /// All fingerprints, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Tail> {
         self.0.iter()
     }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trail_is_bounded_and_dense_near_its_end() {
+    fn a_trail_is_limited_and_dense_near_its_end() {
         let mut trail = Trail::default();
         for end in 1..=1_000 {
             trail.push(Tail { end, len: 1, crc: 0 });
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_tells_a_rewritten_file_from_the_one_that_was_read() {
+    fn a_tail_detects_a_rewritten_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "one\ntwo\n").unwrap();
         let open = std::fs::File::open(file.path()).unwrap();

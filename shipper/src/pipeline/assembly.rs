@@ -1,4 +1,4 @@
-//! The batch that is being put together, and the one that may not go yet.
+//! The batch being built, and one that must wait for the journal.
 
 use std::io;
 use std::sync::Mutex;
@@ -14,22 +14,22 @@ use crate::document::{Documents, LineView, Origin, Pushed};
 use crate::journal::Journal;
 use crate::spool::lock;
 
-/// Space that a batch's buffer begins with, beyond its bound: the last line goes over it.
+/// Additional capacity of a batch's buffer, for the last line that exceeds the limit.
 const BATCH_SLACK_BYTES: usize = 4 * 1024;
 
-/// Lines on their way from being read to being offered for delivery, at most one batch and one that is held.
+/// Lines between reading and delivery: at most one batch being built and one held.
 pub(super) struct Assembly {
     max_lines: usize,
     max_bytes: usize,
     max_age: Duration,
     builder: BatchBuilder,
-    /// When the builder got its first line.
+    /// When the first line was added.
     since: Option<Duration>,
-    /// A line of the builder relies on an arrival mark.
+    /// Whether a line relies on an arrival mark.
     used_arrival: bool,
-    /// A batch that may not go before the journal is synced.
+    /// A batch that must wait until the journal is synced.
     held: Option<Batch>,
-    /// Batches do not wait for more lines.
+    /// Whether batches do not wait for more lines.
     flush: bool,
 }
 
@@ -47,34 +47,34 @@ impl Assembly {
         }
     }
 
-    /// From now on batches do not wait for more lines.
+    /// Stops batches from waiting for more lines.
     pub(super) fn flush(&mut self) {
         self.flush = true;
     }
 
-    /// Bytes of what is here.
+    /// The size of both batches.
     pub(super) fn bytes(&self) -> usize {
         self.builder.bytes() + self.held.as_ref().map_or(0, |batch| batch.body().len())
     }
 
-    /// A batch is held: there is no room for another.
+    /// Whether a batch is held, so that there is no room for another.
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
-    /// When the batch goes that is being put together, however small it is.
+    /// When the batch being built is flushed, even if it is small.
     pub(super) fn due_at(&self) -> Option<Duration> {
         self.since.map(|since| since + self.max_age)
     }
 
-    /// A batch is done at so many bytes: what the settings say, or somewhat less than the store takes at once, so that
-    /// a batch's last line does not go over it.
+    /// The size at which a batch is flushed: the configured one, or somewhat less than the store accepts, so that the
+    /// last line does not exceed that.
     pub(super) fn max_bytes(&self, delivery: &Delivery) -> usize {
         let taken = delivery.request_max_bytes().unwrap_or(usize::MAX);
         self.max_bytes.min(taken - taken / 8)
     }
 
-    /// Whether the batch is done, at `max_bytes` as [`Assembly::max_bytes`] says.
+    /// Whether the batch has reached `max_bytes`; see [`Assembly::max_bytes`].
     #[inline]
     pub(super) fn is_full(&self, max_bytes: usize) -> bool {
         self.builder.count() >= self.max_lines || self.builder.bytes() >= max_bytes
@@ -94,19 +94,19 @@ impl Assembly {
         pushed
     }
 
-    /// The batch waits until the journal has what is noted, unless the disk is full.
+    /// Makes the batch wait until the journal is synced, unless the disk is full.
     pub(super) fn wait_for_journal(&mut self) {
         self.used_arrival = true;
     }
 
-    /// Lines were pushed at `now`.
+    /// Records that lines were added at `now`.
     pub(super) fn note_time(&mut self, now: ClockReading) {
         if self.builder.count() > 0 && self.since.is_none() {
             self.since = Some(now.elapsed);
         }
     }
 
-    /// Offers the batch that is held, and the one that has waited long enough for more lines.
+    /// Offers the held batch, and the batch being built if it has waited long enough.
     pub(super) fn offer_due<D: Disk>(
         &mut self,
         now: ClockReading,
@@ -120,9 +120,9 @@ impl Assembly {
         if is_due || self.flush && self.builder.count() > 0 { self.offer(journal, delivery) } else { Ok(()) }
     }
 
-    /// Offers the batch as it is.
+    /// Offers the batch being built.
     pub(super) fn offer<D: Disk>(&mut self, journal: &Mutex<Journal<D>>, delivery: &mut Delivery) -> io::Result<()> {
-        // Buffers of full size only while batches get full.
+        // Full-size buffers are allocated only if batches get full.
         let full = self.builder.bytes() >= self.max_bytes / 2;
         let capacity = if full { self.max_bytes + BATCH_SLACK_BYTES } else { 0 };
         let batch = self.builder.finish(capacity);
@@ -134,8 +134,8 @@ impl Assembly {
         Ok(())
     }
 
-    /// Offers a batch that relies on arrival marks: those must be durable first, or after a power loss the lines would
-    /// get other days and other texts under their ids.
+    /// Offers a batch. If it relies on arrival marks, those must be durable first, or a power loss would give its lines
+    /// other days and texts with the same ids.
     fn offer_durably<D: Disk>(
         &mut self,
         batch: Batch,

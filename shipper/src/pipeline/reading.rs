@@ -1,4 +1,4 @@
-//! From bytes that lie in a file to lines in a batch.
+//! Reads lines from files and segments into batches.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -13,18 +13,17 @@ use crate::files::FileEvent;
 use crate::ledger::Outcome;
 use crate::spool::lock;
 
-/// Chunks that are read of one source before it is another's turn.
+/// Number of chunks read from a source before the next one has its turn.
 const TURN_CHUNKS: usize = 4;
 
 impl<D: Disk> Pipeline<D> {
-    /// Reads until the bound of what is in flight, or until there is nothing more. Files are read in turn, so that one that
-    /// has much keeps none of the others waiting; segments oldest first, which makes room in the spool, and in turn with
-    /// files.
+    /// Reads until the in-flight limit, or until there is nothing more. Files take turns, so that a busy one does not
+    /// delay the others. Segments are read oldest first, which makes room in the spool, and take turns with files.
     pub(super) fn read(&mut self, now: ClockReading) -> io::Result<()> {
-        self.sources.open_segments(&self.shared, &self.documents);
-        // What the journal does not take of files holds up no segment: those are what makes room.
+        self.open_generations.open_segments(&self.shared, &self.documents);
+        // A journal error of files must not stop segments, which make room.
         let mut done = self.look_at_files(now);
-        let (mut segments, mut files) = self.sources.in_turn();
+        let (mut segments, mut files) = self.open_generations.in_turn();
         let mut has_more = |read: io::Result<bool>| {
             read.unwrap_or_else(|error| {
                 done = std::mem::replace(&mut done, Ok(())).and(Err(error));
@@ -44,11 +43,11 @@ impl<D: Disk> Pipeline<D> {
                 files.push_back(file);
             }
         }
-        self.sources.set_next_file(files.front().copied());
+        self.open_generations.set_next_file(files.front().copied());
         done
     }
 
-    /// Reads a few chunks of a source; says whether there is more to be had right away.
+    /// Reads some chunks of a source; returns whether there is more now.
     fn read_turn(&mut self, generation: GenerationId, now: ClockReading) -> io::Result<bool> {
         for _ in 0..TURN_CHUNKS {
             if self.has_capacity() && !self.read_chunk(generation, now)? {
@@ -66,20 +65,20 @@ impl<D: Disk> Pipeline<D> {
         if self.files_closed {
             return Ok(());
         }
-        let (sources, ledger) = (&self.sources, &self.shared.ledger);
+        let (sources, ledger) = (&self.open_generations, &self.shared.ledger);
         for event in self.files.poll(now, &|generation| sources.reading(generation, ledger))? {
             match event {
                 FileEvent::Vanished { generation, file, end } => self.note_vanished(generation, &file, end, now.wall),
                 FileEvent::Destroyed { generation, file, from, to } => self.note_destroyed(generation, &file, from, to),
-                event => self.sources.apply(event, &self.shared, &self.documents),
+                event => self.open_generations.apply(event, &self.shared, &self.documents),
             }
         }
         Ok(())
     }
 
-    /// Reads one chunk of a generation into the builder; says whether there is more to be had right away.
+    /// Reads one chunk of a generation into the batch; returns whether there is more now.
     fn read_chunk(&mut self, generation: GenerationId, now: ClockReading) -> io::Result<bool> {
-        let Some(source) = self.sources.get_mut(&generation) else { return Ok(false) };
+        let Some(source) = self.open_generations.get_mut(&generation) else { return Ok(false) };
         let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { return Ok(false) };
         let batch_max_bytes = self.assembly.max_bytes(&self.delivery);
         let offset = source.lines.offset();
@@ -119,10 +118,10 @@ impl<D: Disk> Pipeline<D> {
             if assembly.is_full(batch_max_bytes) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let chunk = match chunk {
-            // It is asked again, and holds up no other. What can't be read of the spool is the state directory's delivery_error.
+            // Try again later, without delaying others. An error of the spool is one of the state directory.
             Err(error) if source.file.is_some() => {
                 if !std::mem::replace(&mut source.is_unreadable, true) {
-                    tracing::warn!(%generation, offset, %error, "can't read a file at the moment; it is tried again");
+                    tracing::warn!(%generation, offset, %error, "file read failed, retrying");
                 }
                 return Ok(false);
             }
@@ -130,7 +129,7 @@ impl<D: Disk> Pipeline<D> {
         };
         source.is_unreadable = false;
         if chunk.end > chunk.start {
-            // Before these lines can be sent, so that a later process knows this life from another one.
+            // Recorded before these lines can be sent, so that a later process recognises this generation.
             if let Some(tail) = source.note_read(now.elapsed)
                 && lock(&self.shared.journal).write_read(generation, tail).is_err()
             {
@@ -139,14 +138,14 @@ impl<D: Disk> Pipeline<D> {
             let mut ledger = lock(&self.shared.ledger);
             match source.file {
                 Some(_) => ledger.read(generation, chunk.start, chunk.end, chunk.lines),
-                None => ledger.hand(generation, chunk.start, chunk.end, chunk.lines),
+                None => ledger.dispatch(generation, chunk.start, chunk.end, chunk.lines),
             }
             ledger.settle(dead);
             if chunk.end > lines_end {
-                self.shared.past.note(&Note::Skipped { generation, from: lines_end, to: chunk.end });
+                self.shared.completed.note(&Note::Skipped { generation, from: lines_end, to: chunk.end });
             }
         } else if let Some(file) = source.file.as_mut().filter(|_| ended && !chunk.more) {
-            // It is shorter than it was: what is not there any more can't be read.
+            // The file was truncated: read only what is there.
             file.end = source.lines.file_len()?.clamp(offset, end);
         }
         let at_file_end = source.file.is_some_and(|file| file.ended.is_some() && source.lines.offset() >= file.end);

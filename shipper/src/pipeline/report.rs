@@ -10,13 +10,13 @@ use crate::record::{Change, ChangeSet, Flaw};
 /// Counts of lines by what they were when they were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindCounts {
-    /// They met the contract.
+    /// Records of the contract.
     pub record: u64,
     /// JSON objects of another shape.
     pub foreign: u64,
-    /// Wrapped, by flaw, in the order of [`Flaw::WRAPPED`].
+    /// Wrapped lines by flaw, in the order of [`Flaw::WRAPPED`].
     pub wrapped: [u64; Flaw::WRAPPED.len()],
-    /// Changed, by change, in the order of [`Change::ALL`]; a line may have several.
+    /// Changed lines by change, in the order of [`Change::ALL`]. A line may have several.
     pub changed: [u64; Change::ALL.len()],
 }
 
@@ -25,11 +25,11 @@ pub struct KindCounts {
 pub struct Report {
     /// Counts of lines by what they were.
     pub kinds: KindCounts,
-    /// Requests sent.
+    /// Number of requests sent.
     pub requests: u64,
     /// Retries since the start.
     pub retries: RetryCounts,
-    /// Why the store takes nothing, while that is so.
+    /// Why the store accepts nothing, if so.
     pub delivery_error: Option<DeliveryError>,
     /// Indices that take no lines, and how many lines wait for them.
     pub blocked: Option<BlockedReport>,
@@ -48,7 +48,7 @@ pub struct Report {
 /// Why lines are pending, in the same words in metrics, log and `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// One of a closed set: those of [`store::CauseKind`], [`dead_letters::CAUSE`] and `disk`.
+    /// One of a closed set: [`store::CauseKind`], [`dead_letters::CAUSE`] or `disk`.
     pub cause: &'static str,
     /// A sentence.
     pub reason: String,
@@ -66,7 +66,7 @@ impl Report {
             reason: format!("{summary}: {}", error.cause),
         };
         match (&self.delivery_error, &self.disk_error, &self.blocked) {
-            (Some(error), _, _) if error.refused => Some(of_store(error, "the store refuses writes")),
+            (Some(error), _, _) if error.refused => Some(of_store(error, "the store rejects writes")),
             (Some(error), _, _) => Some(of_store(error, "the store does not answer")),
             (None, Some(error), _) => {
                 let reason = format!("the state directory can't be written: {error}");

@@ -1,8 +1,8 @@
-//! Lines out of a file that is UTF-16, as its byte order mark or the setting says.
+//! Splits a UTF-16 file into lines.
 //!
-//! Offsets and lengths are those of the bytes in the file. The limit of a line applies to those bytes too. A newline whose
-//! second byte is not there yet is waited for. The byte order mark is read whenever the file is opened, so that the byte order
-//! is known wherever in the file a reader begins.
+//! Offsets, lengths and the limit of a line refer to the bytes in the file. A newline is complete when both of its
+//! bytes are there. The byte order mark is read whenever the file is opened, so that the byte order is known at any
+//! offset.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -13,10 +13,10 @@ use crate::disk::DiskFile;
 use crate::document::LineView;
 use crate::record::{Change, ChangeSet};
 
-/// Bytes of a code unit.
+/// Size of a code unit in bytes.
 const UNIT: usize = 2;
 
-/// Which byte of a code unit comes first.
+/// The byte order of a code unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ByteOrder {
     Little,
@@ -31,25 +31,25 @@ impl ByteOrder {
         }
     }
 
-    /// Where in `bytes`, which begin with a whole unit, the first newline is.
+    /// Offset of the first newline in `bytes`, which start with a complete unit.
     fn newline(self, bytes: &[u8]) -> Option<usize> {
         let (units, _) = bytes.as_chunks::<UNIT>();
         units.iter().position(|unit| self.unit(*unit) == u16::from(b'\n')).map(|place| place * UNIT)
     }
 
-    /// Where in `bytes`, which begin with a whole unit, what follows the last newline begins.
+    /// Offset after the last newline in `bytes`, which start with a complete unit.
     pub(crate) fn after_last_newline(self, bytes: &[u8]) -> Option<usize> {
         let (units, _) = bytes.as_chunks::<UNIT>();
         units.iter().rposition(|unit| self.unit(*unit) == u16::from(b'\n')).map(|place| (place + 1) * UNIT)
     }
 
-    /// Whether the last unit of `bytes`, which are whole units, is the first half of a surrogate pair.
+    /// Whether the last unit of `bytes`, which are complete units, is the first half of a surrogate pair.
     fn ends_in_pair(self, bytes: &[u8]) -> bool {
         let (units, _) = bytes.as_chunks::<UNIT>();
         units.last().is_some_and(|unit| (0xd800..0xdc00).contains(&self.unit(*unit)))
     }
 
-    /// The text of a line without its newline and the NULs before it, and what was changed about it.
+    /// The text of a line without its newline and leading NULs, and the changes made to it.
     fn decode(self, bytes: &[u8]) -> (String, ChangeSet) {
         let (units, half) = bytes.as_chunks::<UNIT>();
         let mut changes = ChangeSet::default();
@@ -68,47 +68,47 @@ impl ByteOrder {
     }
 }
 
-/// A place in a file that is UTF-16. As a [`Reader`](super::Reader), it keeps nothing of a line between two calls.
+/// Reads lines from a UTF-16 file. Like [`Reader`](super::Reader), it keeps no bytes between two calls.
 #[derive(Debug)]
 pub(crate) struct Utf16Reader<F> {
     file: Arc<F>,
     order: ByteOrder,
-    /// The beginning of the next line.
+    /// Offset of the next line.
     offset: u64,
-    /// No newline stands between `offset` and here.
+    /// There is no newline between `offset` and here.
     scanned: u64,
-    /// Nothing but NULs stands between `offset` and here, as far as `scanned` goes.
+    /// There are only NULs between `offset` and here, as far as `scanned`.
     text: u64,
-    /// Bytes of a line that are kept, a whole number of units.
+    /// Maximum length of a line, a whole number of units.
     line_max_bytes: usize,
 }
 
 impl<F: DiskFile> Utf16Reader<F> {
-    /// A reader at `offset`, which must be the beginning of a line.
+    /// Creates a reader at `offset`, which must be the start of a line.
     pub(crate) fn new(file: Arc<F>, order: ByteOrder, offset: u64, line_max_bytes: usize) -> Self {
         let line_max_bytes = line_max_bytes.max(UNIT) / UNIT * UNIT;
         Self { file, order, offset, scanned: offset, text: offset, line_max_bytes }
     }
 
-    /// The beginning of the next line.
+    /// Offset of the next line.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Goes on in another file, which is the same up to here.
+    /// Continues in another file with the same content up to here.
     pub(crate) fn move_to(&mut self, file: Arc<F>) {
         (self.file, self.scanned, self.text) = (file, self.offset, self.offset);
     }
 
-    /// The file that it reads.
+    /// The file being read.
     pub(crate) fn file(&self) -> &Arc<F> {
         &self.file
     }
 
-    /// Gives lines to `take`, as [`Reader::read`](super::Reader::read) says.
+    /// Passes lines to `take`; see [`Reader::read`](super::Reader::read).
     ///
     /// # Errors
-    /// As the file system says; the reader stays where it is.
+    /// File system errors. The position is unchanged then.
     pub(crate) fn read(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -126,20 +126,20 @@ impl<F: DiskFile> Utf16Reader<F> {
             let mut at = 0;
             while !is_broken && let Some(length) = self.order.newline(&buffer[at..got]) {
                 let text_end = from + (at + length) as u64;
-                self.note_nuls(from, &buffer[..at + length]);
+                self.skip_nuls(from, &buffer[..at + length]);
                 at += length + UNIT;
                 is_broken = if self.offset >= from {
                     let place = usize::try_from(self.offset - from).unwrap_or(usize::MAX);
-                    self.give(&buffer[place..at - UNIT], text_end + UNIT as u64, 0, &mut take)
+                    self.pass(&buffer[place..at - UNIT], text_end + UNIT as u64, 0, &mut take)
                 } else {
-                    self.give_long(text_end, text_end + UNIT as u64, &mut take)?
+                    self.pass_long(text_end, text_end + UNIT as u64, &mut take)?
                 };
                 chunk.lines += 1;
             }
-            self.note_nuls(from, &buffer[..got]);
-            // A unit of which one byte is there is looked at again.
+            self.skip_nuls(from, &buffer[..got]);
+            // An incomplete unit is read again.
             self.scanned = if is_broken { self.offset } else { from + (got / UNIT * UNIT) as u64 };
-            // What was there is not there any more, or is half a unit.
+            // The file was truncated, or ends with half a unit.
             is_short = got < UNIT;
             if is_short {
                 break;
@@ -147,7 +147,7 @@ impl<F: DiskFile> Utf16Reader<F> {
         }
         let is_all = self.scanned + (UNIT as u64) > end;
         if ended && is_all && !is_broken && self.offset < end {
-            self.give_long(end, end, &mut take)?;
+            self.pass_long(end, end, &mut take)?;
             self.scanned = end;
             chunk.lines += 1;
         }
@@ -156,17 +156,17 @@ impl<F: DiskFile> Utf16Reader<F> {
         Ok(chunk)
     }
 
-    /// Goes past NULs that begin a line, as far as `bytes`, which were read from `from` on, show it.
-    fn note_nuls(&mut self, from: u64, bytes: &[u8]) {
+    /// Skips leading NULs of a line, as far as `bytes`, read from `from` on, show them.
+    fn skip_nuls(&mut self, from: u64, bytes: &[u8]) {
         self.text = self.text.max(self.offset);
-        // Before `from` there is text already.
+        // There is text before `from`.
         let Some(known) = self.text.checked_sub(from) else { return };
         let rest = bytes.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
-        self.text += nuls(rest) as u64;
+        self.text += leading_nuls(rest) as u64;
     }
 
-    /// Gives the line from `offset` to `text_end`, of which no more than its beginning is read.
-    fn give_long(
+    /// Passes the line from `offset` to `text_end`, of which only the start is read.
+    fn pass_long(
         &mut self,
         text_end: u64,
         next: u64,
@@ -179,11 +179,11 @@ impl<F: DiskFile> Utf16Reader<F> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let cut_bytes = text_end - start - got as u64;
-        Ok(self.give(&beginning[..got], next, cut_bytes, take))
+        Ok(self.pass(&beginning[..got], next, cut_bytes, take))
     }
 
-    /// Gives a line; whether that breaks.
-    fn give(
+    /// Passes a line; returns whether to break.
+    fn pass(
         &mut self,
         bytes: &[u8],
         next: u64,
@@ -191,7 +191,7 @@ impl<F: DiskFile> Utf16Reader<F> {
         take: &mut impl FnMut(LineView<'_>) -> ControlFlow<()>,
     ) -> bool {
         let is_hole = self.text > self.offset;
-        let bytes = &bytes[nuls(bytes)..];
+        let bytes = &bytes[leading_nuls(bytes)..];
         let mut kept = bytes.len().min(self.line_max_bytes);
         if (cut_bytes > 0 || kept < bytes.len()) && self.order.ends_in_pair(&bytes[..kept]) {
             kept -= UNIT;
@@ -208,7 +208,7 @@ impl<F: DiskFile> Utf16Reader<F> {
         flow.is_break()
     }
 
-    /// Reads up to `wanted` bytes from `start` on that stand before `end`.
+    /// Reads up to `wanted` bytes from `start`, but not beyond `end`.
     fn fill(&self, buffer: &mut Vec<u8>, start: u64, wanted: usize, end: u64) -> io::Result<usize> {
         let wanted = usize::try_from(end - start).unwrap_or(usize::MAX).min(wanted);
         if buffer.len() < wanted {
@@ -218,8 +218,8 @@ impl<F: DiskFile> Utf16Reader<F> {
     }
 }
 
-/// How many bytes the NULs have that `bytes` begins with.
-fn nuls(bytes: &[u8]) -> usize {
+/// The length of the NULs at the start of `bytes`.
+fn leading_nuls(bytes: &[u8]) -> usize {
     let (units, _) = bytes.as_chunks::<UNIT>();
     units.iter().take_while(|unit| **unit == [0; UNIT]).count() * UNIT
 }
@@ -236,7 +236,7 @@ mod tests {
         text.encode_utf16().flat_map(bytes).collect()
     }
 
-    /// Every line of `bytes`, read from `offset` on while the file's visible end grows by `step`.
+    /// Reads every line of `bytes` from `offset` on, while the visible end of the file grows by `step`.
     fn read_all(bytes: &[u8], offset: u64, step: usize, limit: usize) -> Vec<(u64, u64, String, u64)> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
@@ -262,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn lines_stand_end_to_end_however_the_file_grows() {
-        // A character of which one byte is a newline's, one of two units, and a line longer than a chunk.
+    fn lines_are_contiguous_however_the_file_grows() {
+        // A character with a newline byte, one with two units, and a line longer than a chunk.
         let long = "ä".repeat(CHUNK_BYTES);
         let texts = ["\u{feff}first\r", "\u{0a0a}\u{010a}", "", "\u{1f600} second", &long, "after", "open"];
         for order in [ByteOrder::Little, ByteOrder::Big] {
@@ -281,7 +281,7 @@ mod tests {
                 assert_eq!(end, bytes.len() as u64);
                 offsets = lines.iter().map(|line| line.0).collect();
             }
-            // A process that begins at a checkpoint knows the encoding from the file's first bytes.
+            // A process that starts at a checkpoint reads the encoding from the first bytes of the file.
             for (place, offset) in offsets.into_iter().enumerate() {
                 let lines = read_all(&bytes, offset, bytes.len(), 4 * CHUNK_BYTES);
                 assert!(lines.iter().map(|line| line.2.as_str()).eq(texts[place..].iter().copied()), "from {offset}");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_replaced() {
+    fn invalid_text_is_replaced() {
         let mut bytes = encoded("\u{feff}a\n\0\0b?c\n", ByteOrder::Little);
         let place = bytes.iter().rposition(|byte| *byte == b'?').unwrap();
         bytes[place + 1] = 0xd8;
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(texts, ["\u{feff}a", "b\u{fffd}c", "\u{fffd}"]);
     }
     #[test]
-    fn holes_are_left_out_before_the_limit_applies() {
+    fn holes_are_skipped_before_the_limit_applies() {
         for units in [1, 400, 600, CHUNK_BYTES / 2, CHUNK_BYTES - 1, 3 * CHUNK_BYTES + 1] {
             let hole = "\0".repeat(units);
             let bytes = encoded(&format!("\u{feff}a\n{hole}after\n{hole}\n{hole}op\0en"), ByteOrder::Big);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_cut_at_a_whole_character() {
+    fn a_line_is_truncated_at_a_character() {
         for filler in [400, 2 * CHUNK_BYTES] {
             let text = format!("\u{feff}a\u{1f600}\u{1f600}{}\nb", "x".repeat(filler));
             let bytes = encoded(&text, ByteOrder::Little);

@@ -1,43 +1,44 @@
-//! What was changed about a line so that it could be passed on as an object.
+//! The changes made to a line to make it a valid object.
 
-/// Entries of `origin.changed` that name a key; beyond them a kind of change is named once, by itself.
+/// Maximum number of entries of `origin.changed` with a key. Further changes are listed once per kind, without a key.
 const NAMED_MAX: usize = 16;
 
-/// A key's path is shown up to the key that makes it longer than this, and no more characters of any key.
+/// Maximum length of a path: it ends with the key that exceeds it, and each key is truncated to this length.
 const PATH_MAX_CHARS: usize = 128;
 
 /// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The byte order mark at its beginning was left out.
+    /// The byte order mark at the start was removed.
     ByteOrderMark,
     /// A control character in a string was escaped.
     ControlCharacter,
-    /// Of a key that an object has twice, one value was kept; the others moved to `origin.replaced`.
+    /// Of the values of a duplicate key, one was kept and the others were moved to `origin.replaced`.
     DuplicateKey,
-    /// A backslash that begins no escape was taken for itself.
+    /// A backslash that starts no escape was taken literally.
     InvalidEscape,
-    /// A key that engines can't read moved to `origin.replaced`.
+    /// A key that engines can't read was moved to `origin.replaced`.
     InvalidKey,
     /// Bytes that are not UTF-8 were replaced by U+FFFD.
     InvalidUtf8,
-    /// A number that engines can't read became a string: a whole one beyond 64 bits, or one that no double holds.
+    /// A number that engines can't read was converted to a string: an integer with more than 64 bits, or one outside
+    /// the range of a double.
     LargeNumber,
-    /// NUL bytes at its beginning were left out.
+    /// NUL bytes at the start were removed.
     LeadingNuls,
-    /// Half of a surrogate pair was replaced by U+FFFD.
+    /// A lone surrogate was replaced by U+FFFD.
     LoneSurrogate,
-    /// `NaN` or an infinity became a string.
+    /// `NaN` or an infinity was converted to a string.
     NotANumber,
-    /// A key that the shipper or an engine takes for its own moved to `origin.replaced`.
+    /// A key reserved by the shipper or an engine was moved to `origin.replaced`.
     ReservedKey,
-    /// What is nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH) became a string.
+    /// A value nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH) was converted to a string.
     TooDeep,
-    /// It was cut at the limit, and the object that its beginning is was closed.
+    /// The line was truncated, and the object that it starts with was closed.
     TooLong,
-    /// A comma before a closing bracket was left out.
+    /// A comma before a closing bracket was removed.
     TrailingComma,
-    /// Bytes that are not text in the encoding of the file were replaced by U+FFFD.
+    /// Bytes that are invalid in the encoding of the file were replaced by U+FFFD.
     UndecodableBytes,
 }
 
@@ -61,7 +62,7 @@ impl Change {
         Self::UndecodableBytes,
     ];
 
-    /// The change as `origin.changed` and metrics name it.
+    /// The name in `origin.changed` and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -94,18 +95,18 @@ impl ChangeSet {
         self.0 |= 1 << change as u16;
     }
 
-    /// Adds another's kinds.
+    /// Adds the kinds of another set.
     pub fn add(&mut self, other: Self) {
         self.0 |= other.0;
     }
 
-    /// Whether a kind is in it.
+    /// Whether it contains a kind.
     #[must_use]
     pub const fn contains(self, change: Change) -> bool {
         self.0 & 1 << change as u16 != 0
     }
 
-    /// Whether nothing was changed.
+    /// Whether it is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -117,11 +118,11 @@ impl ChangeSet {
     }
 }
 
-/// The changes made to one line, some of them with the path of the key that they are about.
+/// The changes made to a line, some with the path of their key.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     set: ChangeSet,
-    /// Kinds of which an entry of `named` tells.
+    /// Kinds that have an entry in `named`.
     reported: ChangeSet,
     named: Vec<String>,
 }
@@ -133,24 +134,24 @@ impl From<ChangeSet> for Changes {
 }
 
 impl Changes {
-    /// The kinds of all of them.
+    /// The kinds of all changes.
     pub(crate) fn set(&self) -> ChangeSet {
         self.set
     }
 
-    /// Notes a change of the line as a whole.
+    /// Records a change of the line as a whole.
     pub(crate) fn note(&mut self, change: Change) {
         self.set.insert(change);
     }
 
-    /// Adds another's changes.
+    /// Adds the changes of another value.
     pub(crate) fn extend(&mut self, other: Self) {
         self.set.0 |= other.set.0;
         self.reported.0 |= other.reported.0;
         self.named.extend(other.named);
     }
 
-    /// Notes a change about the key at the end of a path.
+    /// Records a change of the key at the end of a path.
     pub(super) fn note_at(&mut self, change: Change, path: &[String]) {
         self.set.insert(change);
         if path.is_empty() || self.named.len() >= NAMED_MAX {

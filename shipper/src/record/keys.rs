@@ -1,54 +1,54 @@
-//! The keys of the objects that a scan is in, to tell when one comes twice.
+//! Detects duplicate keys in the objects of a scan.
 //!
-//! Most objects have a few short keys: a word of bits tells of nearly every key that it is new, and the others are
-//! compared by length and first eight bytes. An object with more than [`LINEAR_KEYS`] keys gets a hash table, seeded
-//! at random, so that a hundred thousand names cost no more than linear time. Keys written with escapes are compared by
-//! what they mean. Everything here is bounded by the line's length: at most four words a key, and the decoded text.
+//! Most objects have a few short keys: one word of bits shows for nearly every key that it is new, and the others are
+//! compared by length and first eight bytes. An object with more than [`LINEAR_KEYS`] keys gets a randomly seeded hash
+//! table, so that a hundred thousand names take only linear time. Keys with escapes are compared by their decoded text.
+//! Memory is limited by the line's length: at most four words per key, and the decoded text.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::KEPT_BYTES;
 
-/// Up to so many keys of one object are compared one by one.
+/// Maximum number of keys of an object that are compared one by one.
 const LINEAR_KEYS: usize = 24;
 
-/// Hash tables that are kept from one line to the next.
+/// Number of hash tables kept between two lines.
 const KEPT_TABLES: usize = 4;
 
-/// A key as it is compared.
+/// A key in the form used for comparison.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
-    /// Its first eight bytes, zeros after a shorter one.
+    /// Its first eight bytes, padded with zeros.
     pub(super) head: u64,
     start: u32,
-    /// Its length, times two, plus one if it stands in the decoded text and not in the line.
+    /// Its length times two, plus one if it is in the decoded text and not in the line.
     len: u32,
 }
 
-/// The keys of one object.
+/// The keys of an object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     start: usize,
-    /// Bits that its keys have set; a key whose bit is not set is new.
+    /// Bits set by its keys. A key whose bit is not set is new.
     seen: u64,
 }
 
-/// The keys of an object that has many: one more than a key's place in [`Keys::keys`], or zero.
+/// The hash table of an object with many keys: the index of a key in [`Keys::keys`] plus one, or zero.
 #[derive(Debug, Default)]
 struct Table {
     frame: usize,
-    /// So many of the object's keys are in it; the others were known to be new without it.
+    /// Number of the object's keys in it. The others were known to be new without it.
     count: usize,
     slots: Vec<u32>,
 }
 
-/// Keys of nested objects: a stack of frames.
+/// The keys of nested objects: a stack of frames.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     keys: Vec<Key>,
-    /// Keys that were written with escapes, decoded.
+    /// Decoded keys with escapes.
     decoded: Vec<u8>,
-    /// The first `open` are of objects that the scan is in, outermost first.
+    /// The first `open` ones belong to objects of the scan, outermost first.
     tables: Vec<Table>,
     open: usize,
     seed: RandomState,
@@ -79,7 +79,7 @@ impl Keys {
         }
     }
 
-    /// Begins an object.
+    /// Starts an object.
     #[inline(always)]
     pub(super) fn begin(&self) -> Frame {
         Frame { start: self.keys.len(), seen: 0 }
@@ -94,13 +94,13 @@ impl Keys {
         }
     }
 
-    /// The key that stands in the line at `start..end`.
+    /// The key at `start..end` of the line.
     #[inline(always)]
     pub(super) fn plain(line: &[u8], start: usize, end: usize) -> Key {
         Key::new(line, start, end, false)
     }
 
-    /// The key that is written with escapes.
+    /// A key written with escapes.
     #[cold]
     pub(super) fn escaped(&mut self, text: &[u8]) -> Key {
         let start = self.decoded.len();
@@ -108,10 +108,10 @@ impl Keys {
         Key::new(&self.decoded, start, self.decoded.len(), true)
     }
 
-    /// Adds a key of the object of `frame`; whether it is new there.
+    /// Adds a key to the object of `frame`; returns whether it is new there.
     #[inline(always)]
     pub(super) fn add(&mut self, frame: &mut Frame, line: &[u8], key: Key) -> bool {
-        // The multiplier is 2^64 over the golden ratio: its product's high bits depend on all bits below.
+        // The multiplier is 2^64 divided by the golden ratio: the high bits of the product depend on all lower bits.
         let hash = key.head.wrapping_add(u64::from(key.len >> 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let bit = 1 << (hash >> 58);
         let is_new = frame.seen & bit == 0 || self.is_new(frame.start, line, key);
@@ -120,7 +120,7 @@ impl Keys {
         is_new
     }
 
-    /// What a key says.
+    /// The text of a key.
     #[inline(always)]
     pub(super) fn text<'a>(&'a self, line: &'a [u8], key: Key) -> &'a [u8] {
         let from = if key.len & 1 == 0 { line } else { &self.decoded };
@@ -141,7 +141,8 @@ impl Keys {
             && (one.len >> 1 <= 8 || self.text(line, one) == self.text(line, other))
     }
 
-    /// Whether the key that is to be at the end of `keys` is in its object's table, which is made at need.
+    /// Adds the key that will be at the end of `keys` to its object's table, which is created if necessary; returns
+    /// whether it is new.
     #[cold]
     fn add_to_table(&mut self, frame: usize, line: &[u8], key: Key) -> bool {
         if self.open == 0 || self.tables[self.open - 1].frame != frame {
@@ -169,7 +170,7 @@ impl Keys {
         is_new
     }
 
-    /// Finds the key's slot, by linear probing; false if it is there already.
+    /// Finds the key's slot by linear probing; returns false if it is there already.
     fn insert(&mut self, slots: &mut [u32], line: &[u8], place: usize, key: Key) -> bool {
         let mask = slots.len() - 1;
         let mut slot = self.seed.hash_one(self.text(line, key)) as usize & mask;
@@ -184,7 +185,7 @@ impl Keys {
             }
             slot = (slot + 1) & mask;
         }
-        // A line's length, and so its keys' number, is bounded far below 2^31 by its limit.
+        // The length limit of a line keeps the number of keys far below 2^31.
         slots[slot] = place as u32 + 1;
         true
     }
@@ -203,7 +204,7 @@ impl Key {
     }
 }
 
-/// The first eight bytes of a text, the first one lowest, and zeros after a shorter one.
+/// The first eight bytes of a text, lowest first, padded with zeros.
 pub(super) const fn head(text: &[u8]) -> u64 {
     let (mut head, mut at) = (0, 0);
     while at < text.len() && at < 8 {
@@ -213,7 +214,7 @@ pub(super) const fn head(text: &[u8]) -> u64 {
     head
 }
 
-/// Appends what a JSON string's text means; it must be valid.
+/// Appends the decoded text of a valid JSON string.
 pub(super) fn decode(text: &[u8], into: &mut Vec<u8>) {
     let mut at = 0;
     while at < text.len() {
@@ -250,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hundred_thousand_keys_take_a_few_comparisons_each() {
+    fn each_of_a_hundred_thousand_keys_takes_few_comparisons() {
         let mut line = Vec::new();
         let mut keys = Keys::default();
         let mut frame = keys.begin();

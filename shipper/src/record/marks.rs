@@ -1,22 +1,22 @@
 //! Marks the bytes that end a run of plain text in a JSON string: a quote, a backslash, a control character.
 //!
-//! One branchless loop over blocks, which compilers turn into vector instructions; the grammar then goes from mark to
-//! mark, eight bytes at a time, instead of asking about each byte.
+//! A branchless loop over blocks, which compilers vectorize. The parser then jumps from mark to mark, eight bytes at a
+//! time, instead of checking each byte.
 
 use super::KEPT_BYTES;
 
-/// Bytes that are marked together.
+/// Number of bytes marked together.
 const BLOCK: usize = 64;
 
-/// A mark for each byte of a line: zero for plain text. Eight marks make a word, the first one lowest.
+/// A mark for each byte of a line: zero for plain text. Eight marks are a word, lowest first.
 #[derive(Debug, Default)]
 pub(super) struct Marks(Vec<u64>);
 
 const BLOCK_WORDS: usize = BLOCK / 8;
 
 impl Marks {
-    /// The marks of `line`, and whether all of it is ASCII; the byte after its last is marked too.
-    pub(super) fn of(&mut self, line: &[u8]) -> (&[u64], bool) {
+    /// The marks of `line`, and whether it is ASCII. The byte after its end is marked too.
+    pub(super) fn mark(&mut self, line: &[u8]) -> (&[u64], bool) {
         let (blocks, rest) = line.as_chunks::<BLOCK>();
         let words = (blocks.len() + 1) * BLOCK_WORDS;
         if self.0.len() < words || self.0.len() > words.max(KEPT_BYTES / 8) {
@@ -44,7 +44,7 @@ fn mark(block: &[u8; BLOCK], marks: &mut [u64; BLOCK_WORDS]) {
     }
 }
 
-/// The first marked place from `at` on.
+/// Offset of the first mark from `at` on.
 #[inline(always)]
 pub(super) fn next(marks: &[u64], at: usize) -> usize {
     let mut place = at / 8;
@@ -62,11 +62,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_lead_from_stop_to_stop_and_to_the_end() {
+    fn the_next_mark_is_the_next_special_byte_or_the_end() {
         let mut marks = Marks::default();
         for length in (0..200).chain([0, 100_000, 7]) {
             let line: Vec<u8> = (0..length).map(|n| if n % 37 == 5 { b"\"\\\x1f\0"[n % 4] } else { b'#' }).collect();
-            let (marks, is_ascii) = marks.of(&line);
+            let (marks, is_ascii) = marks.mark(&line);
             assert!(is_ascii);
             for from in 0..=length.min(300) {
                 let model = line[from..].iter().position(|byte| *byte != b'#').map_or(length, |place| from + place);

@@ -1,17 +1,17 @@
-//! What the contract (`contracts/log-record.schema.json`) says of a record's own fields, and a line's own time.
+//! The contract's requirements (`contracts/log-record.schema.json`) for a record's fields, and a line's own time.
 
 use store::Timestamp;
 
 use super::keys::{decode, head};
 use super::refused;
 
-/// How long a service's name or an id may be, in characters.
+/// Maximum length of a service name or an id in characters.
 const NAME_MAX_CHARS: usize = 128;
 
-/// A text with escapes is looked into up to this length; a longer one is more than [`NAME_MAX_CHARS`].
+/// Maximum length of a text with escapes that is decoded. A longer one exceeds [`NAME_MAX_CHARS`].
 const ESCAPED_MAX_BYTES: usize = NAME_MAX_CHARS * "\\ud83d\\ude00".len();
 
-/// A key at the top of a line that means something here. The contract's six come first.
+/// A top-level key with a meaning here. The six of the contract come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Timestamp,
@@ -20,18 +20,18 @@ pub(super) enum Field {
     Message,
     RequestId,
     ProjectId,
-    /// Another key of a time, by its [place](store::time_key_index) among them.
+    /// Another key of a time, by its [index](store::time_key_index) among them.
     Time(u8),
-    /// The object in which engines look for keys of their own, as they do at the top.
+    /// The object in which engines check keys, as they do at the top.
     Event,
-    /// One that some store [refuses](refused) or takes for its own.
+    /// A key that some store [rejects](refused) or reserves.
     Refused,
 }
 
 impl Field {
-    /// The field of a key, whose first eight bytes are `first`.
+    /// The field of a key whose first eight bytes are `first`.
     #[inline(always)]
-    pub(super) fn of(first: u64, key: &[u8]) -> Option<Self> {
+    pub(super) fn from_key(first: u64, key: &[u8]) -> Option<Self> {
         const LEVEL: u64 = head(b"level");
         const ORIGIN: u64 = head(super::RESERVED_KEY.as_bytes());
         const BELOW_ORIGIN: u64 = ORIGIN | (b'.' as u64) << (8 * super::RESERVED_KEY.len());
@@ -55,7 +55,7 @@ impl Field {
                 Self::time(key)
             }
             _ if first & SEVEN_BYTES == BELOW_ORIGIN => Some(Self::Refused),
-            _ if refused::may_be(first, key) && refused::at_top(key).is_some() => Some(Self::Refused),
+            _ if refused::may_be(first, key) && refused::at_top_level(key).is_some() => Some(Self::Refused),
             _ => None,
         }
     }
@@ -79,7 +79,7 @@ impl Field {
     }
 }
 
-/// The first eight bytes of the keys of a time, and bits for their lengths, by which most keys are known for others.
+/// The first eight bytes of time keys, and bits for their lengths, to rule out most keys quickly.
 const TIME_HEADS: [u64; store::TIME_KEYS.len()] = {
     let mut heads = [0; store::TIME_KEYS.len()];
     let mut place = 0;
@@ -98,31 +98,31 @@ const TIME_LENGTHS: u32 = {
     lengths
 };
 
-/// The fields that a scan has seen as the contract wants them, and the time.
+/// The contract's fields that a scan has seen, and the time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Members {
-    /// A bit for each field that is as the contract wants it.
+    /// A bit for each field that meets the contract.
     met: u8,
-    /// The place of its key among those of a time, and the time.
+    /// The index of its key among time keys, and the time.
     time: Option<(u8, Timestamp)>,
-    /// A key that some store refuses was seen.
+    /// Whether a key that some store rejects was seen.
     pub(super) is_refused_seen: bool,
 }
 
 impl Members {
     const ALL: u8 = 0b11_1111;
 
-    /// It is a record.
+    /// Whether it is a record.
     pub(super) fn are_all_met(&self) -> bool {
         self.met == Self::ALL
     }
 
-    /// The line's own time: that under the first of the [keys of a time](store::TIME_KEYS) that can be read.
+    /// The line's own time: that of the first of the [time keys](store::TIME_KEYS) with a valid value.
     pub(super) fn own_time(&self) -> Option<Timestamp> {
         self.time.map(|(_, time)| time)
     }
 
-    /// Notes a field with its value as it is written.
+    /// Records a field with its raw value.
     pub(super) fn note(&mut self, field: Field, value: &[u8]) {
         if field == Field::Refused {
             self.is_refused_seen = true;
@@ -131,7 +131,7 @@ impl Members {
         } else if let Field::Time(place) = field {
             self.note_time(place, value);
         } else if let [b'"', text @ .., b'"'] = value {
-            // What is met as it is written is met as it is meant; only the rest may have to be decoded.
+            // What matches undecoded also matches decoded; only the rest may have to be decoded.
             if !self.note_text(field, text) && text.len() <= ESCAPED_MAX_BYTES && text.contains(&b'\\') {
                 let mut decoded = Vec::with_capacity(text.len());
                 decode(text, &mut decoded);
@@ -147,17 +147,17 @@ impl Members {
         }
     }
 
-    /// Notes what stands under a key of a time, in whatever notation.
+    /// Records the value of a time key, in any notation.
     #[inline(never)]
     fn note_time(&mut self, place: u8, value: &[u8]) {
-        // Longer ones are none, however they are escaped.
+        // Longer values are not times, even with escapes.
         if value.len() <= ESCAPED_MAX_BYTES && self.time.is_none_or(|(better, _)| place < better) {
             let time = std::str::from_utf8(value).ok().and_then(store::parse_time);
             self.time = time.map(|time| (place, time)).or(self.time);
         }
     }
 
-    /// Notes a text; true if it is what its field wants.
+    /// Records a text; returns whether it meets its field's requirements.
     #[inline(always)]
     fn note_text(&mut self, field: Field, text: &[u8]) -> bool {
         match field {
@@ -181,13 +181,13 @@ impl Members {
     }
 }
 
-/// Whether an RFC 3339 time is written in UTC, with `T`, `Z` and milliseconds to nanoseconds.
+/// Whether an RFC 3339 time is in UTC, with `T`, `Z` and three to nine decimals.
 fn is_contract_time(text: &[u8]) -> bool {
     (24..=30).contains(&text.len()) && text[10] == b'T' && text[19] == b'.' && text.ends_with(b"Z")
 }
 
 fn is_name(text: &[u8]) -> bool {
-    // As it is written no text has fewer characters than it means, so what is short enough stays so.
+    // Decoding never increases the number of characters.
     let chars = || text.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
     !text.is_empty() && (text.len() <= NAME_MAX_CHARS || text.len() <= 4 * NAME_MAX_CHARS && chars() <= NAME_MAX_CHARS)
 }
@@ -197,7 +197,7 @@ fn is_id(text: &[u8]) -> bool {
     (1..=NAME_MAX_CHARS).contains(&text.len()) && all_fit()
 }
 
-/// One for the bytes that an id is made of: `A-Z a-z 0-9 . _ - : / + =`.
+/// One for the bytes allowed in an id: `A-Z a-z 0-9 . _ - : / + =`.
 const ID_BYTES: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;

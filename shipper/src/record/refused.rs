@@ -1,7 +1,7 @@
-//! Keys that some store refuses or takes for its own: the one table, by which a line is judged and repaired.
+//! Keys that some store rejects or reserves: the only table, used to check and to repair lines.
 //!
-//! Engines look at the keys of objects that they have a mapping of, also where nothing is indexed: at those at a
-//! document's top and at those in [`EVENT`]. In all other objects every key is taken.
+//! Engines check the keys of objects that they have a mapping for, even if nothing is indexed: the top level of a
+//! document and [`EVENT`]. In all other objects every key is accepted.
 
 use super::RESERVED_KEY;
 use super::change::Change;
@@ -10,13 +10,13 @@ use super::keys::decode;
 /// The object that the template maps for [`INGESTED`].
 const EVENT: &str = "event";
 
-/// Where the pipeline writes, in [`EVENT`], when the engine took a document.
+/// The key in [`EVENT`] that the pipeline sets to the time of ingestion.
 const INGESTED: &str = "ingested";
 
-/// What Elasticsearch or OpenSearch takes for its own at the top of a document, in one of the versions 7 to 9. With an
-/// ingest pipeline `_if_seq_no` makes a new line look like one that is stored already, `_routing` that is no text fails
-/// the whole request, `_id` is overwritten; without one, most of them are refused; `_doc_count` falsifies every count.
-/// A key below one of them, such as `_id.x`, is refused.
+/// Top-level keys that Elasticsearch or OpenSearch reserves, in any of the versions 7 to 9. With an ingest pipeline,
+/// `_if_seq_no` makes a new line look already stored, a `_routing` that is not a string fails the whole request, and
+/// `_id` is overwritten; without one, most of them are rejected; `_doc_count` falsifies every count. A key below one of
+/// them, such as `_id.x`, is rejected.
 const ENGINES_OWN: [&str; 24] = [
     "_data_stream_timestamp",
     "_doc_count",
@@ -55,31 +55,31 @@ pub(super) fn may_be(first: u64, key: &[u8]) -> bool {
     has_dot || !is_plain || key.len() > 8 && key[8..].iter().fold(false, |any, byte| any | (*byte == b'.'))
 }
 
-/// What is changed about a key at a line's top, if something is.
+/// The change that a top-level key requires, if any.
 #[inline(never)]
-pub(super) fn at_top(key: &[u8]) -> Option<Change> {
+pub(super) fn at_top_level(key: &[u8]) -> Option<Change> {
     let key = std::str::from_utf8(key).ok()?;
     let (outer, below) = key.split_once('.').unwrap_or((key, ""));
     let is_reserved = outer == RESERVED_KEY || ENGINES_OWN.contains(&outer) || outer == EVENT && is_ingested(below);
     if is_reserved { Some(Change::ReservedKey) } else { has_blank_part(key).then_some(Change::InvalidKey) }
 }
 
-/// What is changed about a key of [`EVENT`], if something is.
+/// The change that a key of [`EVENT`] requires, if any.
 pub(super) fn in_event(key: &[u8]) -> Option<Change> {
     let key = std::str::from_utf8(key).ok()?;
     if is_ingested(key) { Some(Change::ReservedKey) } else { has_blank_part(key).then_some(Change::InvalidKey) }
 }
 
-/// What is changed about the key at the end of a path of objects, if something is.
+/// The change that the key at the end of a path requires, if any.
 pub(super) fn at(path: &[String]) -> Option<Change> {
     match path {
-        [key] => at_top(key.as_bytes()),
+        [key] => at_top_level(key.as_bytes()),
         [outer, key] if outer == EVENT => in_event(key.as_bytes()),
         _ => None,
     }
 }
 
-/// Whether the value of [`EVENT`], which is valid JSON, has such a key: as an object, or in those of a list.
+/// Whether the value of [`EVENT`], which is valid JSON, has such a key: an object, or an object in a list.
 #[cold]
 pub(super) fn is_in_event(value: &[u8]) -> bool {
     let (mut at, mut objects) = (0, 0_usize);
@@ -114,12 +114,12 @@ fn is_ingested(key: &str) -> bool {
     key.split('.').next() == Some(INGESTED)
 }
 
-/// Whether a key is blank, or what stands before, between or after its dots.
+/// Whether a key is blank, or a part of it between dots is.
 fn has_blank_part(key: &str) -> bool {
     key.split('.').any(|part| part.chars().all(is_blank))
 }
 
-/// White space as Java's `Character.isWhitespace` has it: without the spaces that don't break, with four separators.
+/// White space as in Java's `Character.isWhitespace`: without non-breaking spaces, with four separators.
 fn is_blank(char: char) -> bool {
     match char {
         '\u{1c}'..='\u{1f}' => true,
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_that_is_refused_is_passed_over() {
+    fn the_fast_check_misses_no_rejected_key() {
         let parts = ["", " ", "\u{2028}", "a", "eight by", "a longer one", "_id", "origin", "event", "ingested"];
         let mut refused = 0;
         for first in parts {
@@ -143,9 +143,9 @@ mod tests {
                 for third in parts {
                     let keys = [first.to_owned(), format!("{first}.{second}"), format!("{first}.{second}.{third}")];
                     for key in keys {
-                        let is_refused = at_top(key.as_bytes()).is_some();
-                        let is_told = Field::of(head(key.as_bytes()), key.as_bytes()) == Some(Field::Refused);
-                        assert_eq!(is_told, is_refused, "{key:?}");
+                        let is_refused = at_top_level(key.as_bytes()).is_some();
+                        let is_rejected = Field::from_key(head(key.as_bytes()), key.as_bytes()) == Some(Field::Refused);
+                        assert_eq!(is_rejected, is_refused, "{key:?}");
                         refused += usize::from(is_refused);
                     }
                 }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_events_own_keys_are_looked_at() {
+    fn only_the_direct_keys_of_event_are_checked() {
         for (value, is_refused) in [
             (r#"{"a":"","b.c":[{"":1}],"d":{"":1,"ingested":1}}"#, false),
             (r#""""#, false),

@@ -1,11 +1,11 @@
-//! Turns a line that is nearly an object, or is one that no store takes as it is, into one that every store takes.
+//! Turns a line that is nearly an object, or an object that a store would reject, into one that every store accepts.
 //!
-//! Only lines that the [strict scan](super::scan) refused come here, so this may allocate. What the line means is kept:
-//! each change is noted as a [`Change`], and a value that has to make room moves to `replaced`. Of a line that was cut,
-//! the object that its beginning is gets closed; what stands incomplete at the cut, and could be misread, is left out.
+//! Only lines rejected by the [strict scan](super::scan) are repaired, so this may allocate. The meaning is kept: each
+//! change is recorded as a [`Change`], and values that have to be moved go to `replaced`. The object at the start of a
+//! truncated line is closed; an incomplete value at the cut that could be misread is left out.
 //!
-//! The work is linear in the line's length but for duplicate keys, which cost a copy of their object for each level
-//! that has one, and there are at most [`MAX_DEPTH`] levels.
+//! The time is linear in the line's length, except for duplicate keys: they cost a copy of their object per level that
+//! has one, and there are at most [`MAX_DEPTH`] levels.
 
 mod replaced;
 mod text;
@@ -19,36 +19,36 @@ use super::change::{Change, Changes};
 use super::keys::decode;
 use super::refused;
 
-/// Of a line that is nested deeper than [`MAX_DEPTH`], what is nested deeper than this becomes a text: OpenSearch refuses
-/// more than 20 lists in each other.
+/// If a line is nested deeper than [`MAX_DEPTH`], values below this depth become strings: OpenSearch rejects more than
+/// 20 nested lists.
 const SHALLOW_DEPTH: usize = 20;
 
-/// A line that was made an object.
+/// A line that was turned into an object.
 #[derive(Debug)]
 pub(crate) struct Repaired {
-    /// The object's text.
+    /// The text of the object.
     pub(crate) text: Vec<u8>,
-    /// The text of an object of the values that made room, by the path of their key; empty if there are none.
+    /// A JSON object of replaced values by the path of their key; empty if there are none.
     pub(crate) replaced: String,
-    /// Bytes at the end of a line that was cut which are not in the text.
+    /// Number of bytes at the end of a truncated line that are not in the text.
     pub(crate) dropped: usize,
 }
 
-/// What became of a value.
+/// The result of reading a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Read {
-    /// It is all there.
+    /// It is complete.
     Whole,
-    /// The line's end cut it, and it was closed.
+    /// It was cut at the end of the line, and closed.
     Cut,
-    /// The line's end cut it, and what is there says nothing.
+    /// It was cut at the end of the line, and nothing usable is left.
     Nothing,
 }
 
-/// The line is nothing that can be made an object.
-struct Hopeless;
+/// The line can't be turned into an object.
+struct Irreparable;
 
-/// Makes an object of a line whose beginning is one, if it can be; `is_cut` if the line had more bytes.
+/// Turns a line that starts with an object into a valid one, if possible; `is_cut` if the line was truncated.
 pub(crate) fn repair(line: &[u8], is_cut: bool, changes: &mut Changes) -> Option<Repaired> {
     let start = line.iter().position(|byte| !byte.is_ascii_whitespace())?;
     if line[start] != b'{' {
@@ -59,7 +59,7 @@ pub(crate) fn repair(line: &[u8], is_cut: bool, changes: &mut Changes) -> Option
     let read = |depth_max| Repair::new(&text, line.len(), start, is_cut, depth_max).read();
     let mut read_line = read(MAX_DEPTH)?;
     if read_line.changes.set().contains(Change::TooDeep) {
-        // Engines that take less would refuse what is kept of it.
+        // Engines with a lower limit would reject it otherwise.
         read_line = read(SHALLOW_DEPTH)?;
     }
     if matches!(text, Cow::Owned(_)) {
@@ -73,7 +73,7 @@ pub(crate) fn repair(line: &[u8], is_cut: bool, changes: &mut Changes) -> Option
     Some(Repaired { text: read_line.out, replaced: read_line.replaced.into_json(), dropped })
 }
 
-/// A cut line without the first bytes of a character that the cut went through, and how many those are.
+/// A truncated line without an incomplete character at its end, and the number of bytes removed.
 fn without_half_a_character(line: &[u8]) -> (&[u8], usize) {
     let tail = line.len().saturating_sub(3);
     for start in tail..line.len() {
@@ -85,28 +85,28 @@ fn without_half_a_character(line: &[u8]) -> (&[u8], usize) {
     (line, 0)
 }
 
-/// A line under repair.
+/// A line being repaired.
 struct Repair<'a> {
     /// The line, as UTF-8.
     text: &'a [u8],
     at: usize,
     is_cut: bool,
     out: Vec<u8>,
-    /// The keys of the objects that `at` is in, outermost first.
+    /// The keys of the enclosing objects, outermost first.
     path: Vec<String>,
     changes: Changes,
     replaced: Replaced,
-    /// How many objects and lists `at` is in.
+    /// Number of enclosing objects and lists.
     depth: usize,
-    /// What is nested deeper becomes a text.
+    /// Deeper values become strings.
     depth_max: usize,
-    /// What stands at the cut from here on is left out.
+    /// Offset from which the text at the cut is left out.
     dropped_from: usize,
 }
 
-/// A member as it was written to `out`.
+/// A member written to `out`.
 struct Member {
-    /// Where its key's quote is.
+    /// Offset of its key's quote.
     start: usize,
     value: usize,
     end: usize,
@@ -146,12 +146,12 @@ impl<'a> Repair<'a> {
         }
     }
 
-    /// The line's end, which is a cut or else the end of all hope.
-    fn at_end(&self) -> Result<(), Hopeless> {
-        if self.is_cut { Ok(()) } else { Err(Hopeless) }
+    /// The end of the line, which is either a cut or an error.
+    fn at_end(&self) -> Result<(), Irreparable> {
+        if self.is_cut { Ok(()) } else { Err(Irreparable) }
     }
 
-    fn object(&mut self) -> Result<Read, Hopeless> {
+    fn object(&mut self) -> Result<Read, Irreparable> {
         self.at += 1;
         let start = self.out.len();
         self.out.push(b'{');
@@ -174,7 +174,7 @@ impl<'a> Repair<'a> {
                     break;
                 }
                 Some(b'"') => {}
-                Some(_) => return Err(Hopeless),
+                Some(_) => return Err(Irreparable),
             }
             let before = self.out.len();
             if !members.is_empty() {
@@ -202,7 +202,7 @@ impl<'a> Repair<'a> {
                     read = Read::Cut;
                     break;
                 }
-                Some(_) => return Err(Hopeless),
+                Some(_) => return Err(Irreparable),
             }
         }
         self.write_members(start, &members);
@@ -210,8 +210,8 @@ impl<'a> Repair<'a> {
         Ok(read)
     }
 
-    /// Reads a member; none if the line's end leaves nothing of it. The value's path ends with its key while it is read.
-    fn member(&mut self) -> Result<Option<(String, Member, Read)>, Hopeless> {
+    /// Reads a member; `None` if the cut leaves nothing of it. Its key is on the path while the value is read.
+    fn member(&mut self) -> Result<Option<(String, Member, Read)>, Irreparable> {
         let (from, start) = (self.at, self.out.len());
         if self.string()? == Read::Cut {
             return self.drop_from(from);
@@ -223,7 +223,7 @@ impl<'a> Repair<'a> {
         match self.byte() {
             Some(b':') => self.at += 1,
             None => return self.drop_from(from),
-            Some(_) => return Err(Hopeless),
+            Some(_) => return Err(Irreparable),
         }
         self.out.push(b':');
         self.skip_space();
@@ -239,14 +239,14 @@ impl<'a> Repair<'a> {
         Ok(Some((key, member, read)))
     }
 
-    /// Leaves out the member whose key begins at `from`.
-    fn drop_from<T>(&mut self, from: usize) -> Result<Option<T>, Hopeless> {
+    /// Removes the member whose key starts at `from`.
+    fn drop_from<T>(&mut self, from: usize) -> Result<Option<T>, Irreparable> {
         self.at_end()?;
         self.dropped_from = self.dropped_from.min(from);
         Ok(None)
     }
 
-    /// Decides which of two members of the same key is kept, and leaves out what a store refuses.
+    /// Decides which of two members with the same key is kept, and removes rejected ones.
     fn choose(
         &mut self,
         key: String,
@@ -265,7 +265,7 @@ impl<'a> Repair<'a> {
             let is_usable = |member: &Member| {
                 if is_top { store::is_usable(key, value(member)) } else { value(member) != "null" }
             };
-            // The last one counts, as it does for most readers, unless it says nothing and the one before it does.
+            // The last one wins, as in most parsers, unless its value is unusable and the previous one's is usable.
             if !is_usable(&member) && is_usable(&members[*before]) {
                 member.is_kept = false;
             } else {
@@ -304,7 +304,7 @@ impl<'a> Repair<'a> {
         }
     }
 
-    fn array(&mut self) -> Result<Read, Hopeless> {
+    fn array(&mut self) -> Result<Read, Irreparable> {
         self.at += 1;
         self.out.push(b'[');
         let mut is_first = true;
@@ -347,14 +347,14 @@ impl<'a> Repair<'a> {
                     self.at_end()?;
                     break Read::Cut;
                 }
-                Some(_) => return Err(Hopeless),
+                Some(_) => return Err(Irreparable),
             }
         };
         self.out.push(b']');
         Ok(read)
     }
 
-    fn value(&mut self) -> Result<Read, Hopeless> {
+    fn value(&mut self) -> Result<Read, Irreparable> {
         match self.byte() {
             None => self.at_end().map(|()| Read::Nothing),
             Some(b'"') => self.string(),

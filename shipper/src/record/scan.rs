@@ -1,28 +1,28 @@
-//! One pass over a line, by the grammar of RFC 8259.
+//! Scans a line once, by the grammar of RFC 8259.
 //!
-//! A place in the line is passed along by value and each step returns the place after what it has read, so that it
-//! stays in a register. Completed the line's end there are zeros, which nothing in the grammar begins with.
+//! The offset is passed by value and each step returns the offset after what it has read, so that it stays in a
+//! register. After the line's end there are zeros, with which nothing in the grammar starts.
 
 use super::keys::Keys;
 use super::marks;
 use super::members::{Field, Members};
 use super::{Flaw, MAX_DEPTH, Object};
 
-/// A line that is read.
+/// A line being scanned.
 pub(super) struct Scan<'a> {
     line: &'a [u8],
     marks: &'a [u64],
     keys: &'a mut Keys,
-    /// An object has a key twice.
-    twice: bool,
-    /// A number is one that engines can't read.
+    /// Whether an object has a duplicate key.
+    has_duplicates: bool,
+    /// Whether there is a number that engines can't read.
     has_large_number: bool,
     members: Members,
 }
 
 impl<'a> Scan<'a> {
     pub(super) fn new(line: &'a [u8], marks: &'a [u64], keys: &'a mut Keys) -> Self {
-        Self { line, marks, keys, twice: false, has_large_number: false, members: Members::default() }
+        Self { line, marks, keys, has_duplicates: false, has_large_number: false, members: Members::default() }
     }
 
     /// Checks the whole line.
@@ -36,7 +36,7 @@ impl<'a> Scan<'a> {
         if !is_object {
             return Err(Flaw::NotObject);
         }
-        if self.twice {
+        if self.has_duplicates {
             return Err(Flaw::DuplicateKey);
         }
         if self.members.is_refused_seen {
@@ -50,7 +50,7 @@ impl<'a> Scan<'a> {
         Ok(Object { closing_brace: end - 1, is_empty, time, is_record })
     }
 
-    /// An object, `depth` others around it, whose brace stands at `at`; `TOP` for the whole line.
+    /// An object at `at`, inside `depth` others; `TOP` for the whole line.
     #[inline(always)]
     fn object<const TOP: bool>(&mut self, at: usize, depth: usize) -> Result<usize, Flaw> {
         if depth >= MAX_DEPTH {
@@ -69,13 +69,13 @@ impl<'a> Scan<'a> {
             let (key, field);
             if self.byte(end) == b'"' {
                 key = Keys::plain(self.line, at + 1, end);
-                field = if TOP { Field::of(key.head, &self.line[at + 1..end]) } else { None };
+                field = if TOP { Field::from_key(key.head, &self.line[at + 1..end]) } else { None };
             } else {
                 end = self.string_with_escapes(end)?;
                 key = self.keys.escaped(&self.line[at + 1..end]);
-                field = if TOP { Field::of(key.head, self.keys.text(self.line, key)) } else { None };
+                field = if TOP { Field::from_key(key.head, self.keys.text(self.line, key)) } else { None };
             }
-            self.twice |= !self.keys.add(&mut frame, self.line, key);
+            self.has_duplicates |= !self.keys.add(&mut frame, self.line, key);
             at = end + 1;
             if self.byte(at) != b':' {
                 at = self.spaces(at);
@@ -98,7 +98,7 @@ impl<'a> Scan<'a> {
         Ok(at + 1)
     }
 
-    /// A value that stands at `at`.
+    /// A value at `at`.
     #[inline(always)]
     fn value(&mut self, at: usize, depth: usize) -> Result<usize, Flaw> {
         match self.byte(at) {
@@ -136,7 +136,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The place of the comma after a value, or of the `end` of what it is in.
+    /// Offset of the comma after a value, or of the `end` of its container.
     #[inline(always)]
     fn next_or_end(&self, at: usize, end: u8) -> Result<usize, Flaw> {
         if self.byte(at) == b',' {
@@ -146,14 +146,14 @@ impl<'a> Scan<'a> {
         if self.byte(at) == b',' || self.byte(at) == end { Ok(at) } else { Err(Flaw::NotJson) }
     }
 
-    /// A string whose text begins at `start`.
+    /// A string whose text starts at `start`.
     #[inline(always)]
     fn string(&self, start: usize) -> Result<usize, Flaw> {
         let end = marks::next(self.marks, start);
         if self.byte(end) == b'"' { Ok(end + 1) } else { self.string_with_escapes(end).map(|end| end + 1) }
     }
 
-    /// The closing quote of a string that has what is perhaps an escape at `at`.
+    /// Offset of the closing quote of a string with a possible escape at `at`.
     #[inline(never)]
     fn string_with_escapes(&self, mut at: usize) -> Result<usize, Flaw> {
         loop {
@@ -173,7 +173,7 @@ impl<'a> Scan<'a> {
                 if !(0xd800..0xe000).contains(&code) {
                     return Ok(at + 6);
                 }
-                // Half of a pair means nothing by itself.
+                // A lone surrogate is invalid.
                 let low = self.line[at + 6..].strip_prefix(b"\\u").and_then(hex4);
                 let pair = code < 0xdc00 && low.is_some_and(|low| (0xdc00..0xe000).contains(&low));
                 if pair { Ok(at + 12) } else { Err(Flaw::NotJson) }
@@ -220,7 +220,7 @@ impl<'a> Scan<'a> {
         if self.line[at..].first_chunk::<LEN>() == Some(word) { Ok(at + LEN) } else { Err(Flaw::NotJson) }
     }
 
-    /// The first place from `at` on that is not white space; most often that is `at`.
+    /// Offset of the first byte from `at` on that is not white space; usually `at`.
     #[inline(always)]
     fn space(&self, at: usize) -> usize {
         if self.byte(at) > b' ' { at } else { self.spaces(at) }
@@ -240,7 +240,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Whether engines can read a number: a whole one has at most 64 bits, and any other is one that a double holds.
+/// Whether engines can read a number: an integer has at most 64 bits, any other is within the range of a double.
 pub(super) fn is_readable(number: &str) -> bool {
     if number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
         return number.parse::<i64>().is_ok();

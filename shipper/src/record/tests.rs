@@ -1,4 +1,4 @@
-//! Checks against other readers of JSON.
+//! Compares with other JSON parsers.
 
 use proptest::prelude::*;
 
@@ -18,16 +18,16 @@ fn object(line: &str) -> Object {
 const RECORD: &str = r#"{"timestamp":"2026-11-23T18:51:20.123Z","service":"s","level":"info","message":"m","request_id":"r","project_id":null,"n":[1,{"a":-1.5e+3}]}"#;
 
 #[test]
-fn a_record_is_known() {
+fn a_record_is_recognised() {
     let object = object(RECORD);
     assert!(object.is_record && !object.is_empty);
     assert_eq!(object.closing_brace, RECORD.len() - 1);
     assert_eq!(object.time, Timestamp::parse(b"2026-11-23T18:51:20.123Z"));
 }
 
-/// The keys and notations that give a line its day are those that the stores read its time by.
+/// The keys and notations of times are those of the stores.
 #[test]
-fn a_line_has_its_time_in_every_notation() {
+fn times_are_read_in_every_notation() {
     let time = Timestamp::parse(b"2018-07-09T21:17:54.600Z");
     for key in store::TIME_KEYS {
         for value in [
@@ -121,7 +121,7 @@ fn flaws_are_named() {
 }
 
 #[test]
-fn escapes_change_nothing_of_what_a_field_means() {
+fn escapes_do_not_change_the_meaning_of_a_field() {
     for (from, to) in [
         ("\"timestamp\"", r#""times\u0074amp""#),
         ("20.123Z", r"20.123\u005a"),
@@ -139,14 +139,14 @@ fn escapes_change_nothing_of_what_a_field_means() {
 }
 
 #[test]
-fn what_is_wrong_with_the_form_comes_before_the_keys() {
+fn invalid_syntax_has_priority_over_keys() {
     assert_eq!(check(r#"{"a":1,"a":2"#), Check::Wrap(Flaw::NotJson));
     assert_eq!(check(r#"[{"a":1,"a":2}]"#), Check::Wrap(Flaw::NotObject));
     assert_eq!(check(r#"{"origin":1,"a":1,"a":2}"#), Check::Wrap(Flaw::DuplicateKey));
 }
 
 #[test]
-fn depth_and_numbers_are_bounded() {
+fn depth_and_numbers_are_limited() {
     let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
     object(&nested(MAX_DEPTH));
     assert_eq!(check(&nested(MAX_DEPTH + 1)), Check::Wrap(Flaw::TooDeep));
@@ -165,7 +165,7 @@ fn depth_and_numbers_are_bounded() {
 }
 
 #[test]
-fn keys_of_many_objects_are_told_apart() {
+fn keys_of_many_objects_are_distinguished() {
     // More keys than are compared one by one, on some levels and again after them.
     let keys = |from: usize| (from..from + 60).map(|n| format!("\"k{n}\":{n},")).collect::<String>();
     let inner = format!("{{{}\"x\":0}}", keys(0));
@@ -190,7 +190,7 @@ fn a_nested_key_may_repeat_an_outer_one() {
 }
 
 #[test]
-fn keys_that_only_look_like_refused_ones_are_taken() {
+fn keys_similar_to_rejected_ones_are_accepted() {
     object(r#"{"a":{"":1,".":2,"a..b":3},"event":{"x":{"":1}},"event.x":{"":1},"a.b":1," a":2,"\u00a0":3,"*":4}"#);
 }
 
@@ -203,7 +203,7 @@ fn a_hundred_thousand_keys_take_linear_time() {
     assert_eq!(check(&twice), Check::Wrap(Flaw::DuplicateKey));
 }
 
-/// Whether some object of a JSON text has a key twice, found the slow way.
+/// Whether an object in a JSON text has a duplicate key, found the slow way.
 fn has_duplicates(text: &str) -> bool {
     struct Any(bool);
     impl<'de> serde::Deserialize<'de> for Any {
@@ -253,7 +253,7 @@ fn has_duplicates(text: &str) -> bool {
     serde_json::from_str::<Any>(text).is_ok_and(|any| any.0)
 }
 
-/// Texts that are often JSON and often nearly.
+/// Texts that are often valid JSON or nearly so.
 fn nearly_json() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
         "{",

@@ -1,4 +1,4 @@
-//! The pipeline's thread: it waits for nothing but news, and sends what is due as tasks of the caller's runtime.
+//! The pipeline's thread: waits for events, and sends due requests as tasks of the caller's runtime.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,55 +17,55 @@ use crate::pipeline::{Pipeline, Report};
 use crate::sink::Sink;
 use crate::status_log::{log_delivery, log_hosts};
 
-/// The pipeline looks around at least this often.
+/// Maximum interval between ticks of the pipeline.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 
-/// News for the pipeline's thread.
-enum News {
+/// An event for the pipeline's thread.
+enum Event {
     /// There are bytes to read.
     Bytes,
     /// The store answered.
     Answer(InFlightId, Result<Vec<Disposition>, WriteError>),
-    /// No more input; tell when all is done, and then end.
+    /// No more input: report when done.
     Finish { close_files: bool, done: oneshot::Sender<()> },
-    /// End now.
+    /// Stop now.
     Stop,
 }
 
-/// Brings news to the pipeline's thread; that there are bytes once for any number of appends.
+/// Sends events to the pipeline's thread. Any number of appends is sent as one event.
 #[derive(Clone)]
-pub(super) struct Bell {
-    news: Sender<News>,
-    rung: Arc<AtomicBool>,
+pub(super) struct Notifier {
+    events: Sender<Event>,
+    notified: Arc<AtomicBool>,
 }
 
-impl Bell {
+impl Notifier {
     /// There are bytes to read.
-    pub(super) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // A pipeline that has ended needs no news.
-            let _ = self.news.send(News::Bytes);
+    pub(super) fn notify(&self) {
+        if !self.notified.swap(true, Ordering::AcqRel) {
+            // The receiver is dropped when the pipeline has ended.
+            let _ = self.events.send(Event::Bytes);
         }
     }
 
-    /// There is no more input; what is given says when all is done.
+    /// There is no more input. The receiver is notified when everything is done.
     pub(super) fn finish(&self, close_files: bool) -> oneshot::Receiver<()> {
         let (done, is_done) = oneshot::channel();
-        let _ = self.news.send(News::Finish { close_files, done });
+        let _ = self.events.send(Event::Finish { close_files, done });
         is_done
     }
 
-    /// The pipeline is to end now.
+    /// Stops the pipeline.
     pub(super) fn stop(&self) {
-        let _ = self.news.send(News::Stop);
+        let _ = self.events.send(Event::Stop);
     }
 }
 
 /// The pipeline's thread.
 pub(super) struct Runner {
     pipeline: Pipeline<RealDisk>,
-    inbox: Receiver<News>,
-    bell: Bell,
+    inbox: Receiver<Event>,
+    notifier: Notifier,
     sink: Arc<Sink>,
     runtime: tokio::runtime::Handle,
     status: Arc<Status>,
@@ -74,17 +74,20 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// A runner within the caller's Tokio runtime, and how to reach it.
+    /// Creates a runner within the caller's Tokio runtime, and the sender of its events.
     pub(super) fn new(
         pipeline: Pipeline<RealDisk>,
         sink: Arc<Sink>,
         status: Arc<Status>,
         unread_note: UnreadNote,
-    ) -> (Self, Bell) {
-        let (news, inbox) = mpsc::channel();
-        let bell = Bell { news, rung: Arc::new(AtomicBool::new(false)) };
+    ) -> (Self, Notifier) {
+        let (events, inbox) = mpsc::channel();
+        let notifier = Notifier { events, notified: Arc::new(AtomicBool::new(false)) };
         let runtime = tokio::runtime::Handle::current();
-        (Self { pipeline, inbox, bell: bell.clone(), sink, runtime, status, unread_note, finishing: None }, bell)
+        (
+            Self { pipeline, inbox, notifier: notifier.clone(), sink, runtime, status, unread_note, finishing: None },
+            notifier,
+        )
     }
 
     pub(super) fn run(mut self) {
@@ -102,29 +105,29 @@ impl Runner {
             self.note_unread(&report);
             self.status.set_report(report);
             if self.finishing.is_some() && self.pipeline.is_done() {
-                // Nobody waits for it any more if the deadline came first.
+                // The receiver is dropped if the deadline came first.
                 let _ = self.finishing.take().map(|done| done.send(()));
             }
             let due = self.pipeline.next_tick_at().map(|at| at.saturating_sub(clock.now().elapsed));
             let wait = due.unwrap_or(IDLE_WAIT).min(IDLE_WAIT);
-            let goes_on = match self.inbox.recv_timeout(wait) {
-                Ok(news) => self.take(news, clock),
+            let continues = match self.inbox.recv_timeout(wait) {
+                Ok(event) => self.handle(event, clock),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
-            if !goes_on {
+            if !continues {
                 break;
             }
         }
         if let Err(error) = self.pipeline.close(clock.now()) {
-            tracing::error!(%error, "the last checkpoints could not be written: their lines will be sent again");
+            tracing::error!(%error, "last checkpoints not written: their lines will be sent again");
         }
         let report = self.pipeline.report();
         self.note_unread(&report);
         self.status.set_report(report);
     }
 
-    /// Writes down which files are not read. A disk that takes no note is tried again at the next look.
+    /// Writes the note of unread files. If the disk fails, the next scan tries again.
     fn note_unread(&mut self, report: &Report) {
         let notice = report.files.unread_notice();
         if notice.is_some() || report.files.is_scanned {
@@ -132,21 +135,21 @@ impl Runner {
         }
     }
 
-    /// Takes news, and all that came with it; false to end.
-    fn take(&mut self, first: News, clock: Clock) -> bool {
+    /// Handles an event and all others that are queued; returns false to end.
+    fn handle(&mut self, first: Event, clock: Clock) -> bool {
         let mut next = Some(first);
-        while let Some(news) = next {
-            match news {
-                News::Bytes => self.bell.rung.store(false, Ordering::Release),
-                News::Answer(id, answer) => self.pipeline.answer(id, answer, clock.now()),
-                News::Finish { close_files, done } => {
+        while let Some(event) = next {
+            match event {
+                Event::Bytes => self.notifier.notified.store(false, Ordering::Release),
+                Event::Answer(id, answer) => self.pipeline.answer(id, answer, clock.now()),
+                Event::Finish { close_files, done } => {
                     if close_files {
                         self.pipeline.close_files();
                     }
                     self.pipeline.flush();
                     self.finishing = Some(done);
                 }
-                News::Stop => return false,
+                Event::Stop => return false,
             }
             next = self.inbox.try_recv().ok();
         }
@@ -154,10 +157,10 @@ impl Runner {
     }
 
     fn send(&self, request: Request) {
-        let (sink, news) = (Arc::clone(&self.sink), self.bell.news.clone());
+        let (sink, events) = (Arc::clone(&self.sink), self.notifier.events.clone());
         self.runtime.spawn(async move {
             let answer = sink.write(request.host, &request.batch).await;
-            let _ = news.send(News::Answer(request.id, answer));
+            let _ = events.send(Event::Answer(request.id, answer));
         });
     }
 }

@@ -1,4 +1,4 @@
-//! What everyone may ask a running shipper: the counts, the lag, whether lines get to their store.
+//! The status of a running shipper: counts, lag, readiness.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::retention::Removals;
 use crate::spool::lock;
 use crate::store_watch::StoreWatch;
 
-/// What everyone may ask a running shipper.
+/// The status of a running shipper.
 pub struct Status {
     ledger: Arc<Mutex<Ledger>>,
     journal: Arc<Mutex<Journal<RealDisk>>>,
@@ -51,7 +51,7 @@ impl Status {
         *lock(&self.report) = report;
     }
 
-    /// The lines that wait in files, as they were read there, and not in the spool.
+    /// The number of pending lines that are in files, not in the spool.
     pub(super) fn pending_in_files(&self) -> u64 {
         let journal = lock(&self.journal);
         let ledger = lock(&self.ledger);
@@ -59,29 +59,29 @@ impl Status {
         ledger.pending().map(in_files).sum()
     }
 
-    /// The counts at one moment. That they balance is looked at each time; should they ever not, a metric and the log
-    /// say so.
+    /// A consistent snapshot of the counts. Their balance is checked each time; an imbalance is logged and shows in a
+    /// metric.
     #[must_use]
     pub fn snapshot(&self) -> Counts {
         let counts = lock(&self.ledger).snapshot();
         if !counts.is_balanced() && !self.is_error_logged.swap(true, Ordering::Relaxed) {
-            tracing::error!(?counts, "accounting error: a line was counted wrongly, which is a bug of the shipper");
+            tracing::error!(?counts, "accounting error: a line was counted wrongly, which is a bug");
         }
         debug_assert!(counts.is_balanced(), "{counts:?}");
         counts
     }
 
-    /// How long ago the oldest line that waits arrived, to the second, as arrival marks are; zero when none waits.
+    /// The age of the oldest pending line, with the resolution of arrival marks (a second); zero if none is pending.
     #[must_use]
     pub fn lag(&self, now: Timestamp) -> Duration {
-        let pending = lock(&self.ledger).pending_from();
+        let pending = lock(&self.ledger).pending_checkpoints();
         let journal = lock(&self.journal);
         let arrived = |line: &LineId| journal.get(&line.generation).arrived(&line.generation, line.offset);
         let micros = pending.iter().map(arrived).min().map_or(0, |oldest| now.unix_micros() - oldest.unix_micros());
         Duration::from_secs(u64::try_from(micros).unwrap_or(0) / 1_000_000)
     }
 
-    /// What the pipeline tells of itself, and that the store's file is missing though nothing was sent there since.
+    /// The report of the pipeline. Includes a missing store file even if nothing was sent since.
     #[must_use]
     pub fn report(&self) -> Report {
         let mut report = lock(&self.report).clone();
@@ -89,46 +89,46 @@ impl Status {
         report
     }
 
-    /// How often the embedded store's file was found deleted, moved or replaced while it was open.
+    /// The number of times that the embedded store's file was found deleted, moved or replaced while open.
     #[must_use]
     pub fn store_file_changes(&self) -> u64 {
         self.watch.changes()
     }
 
-    /// Bytes of the embedded store's file and of its WAL; 0 for an engine.
+    /// Size of the embedded store's file and its WAL in bytes; 0 for an engine.
     #[must_use]
     pub fn store_bytes(&self) -> u64 {
         self.watch.bytes()
     }
 
-    /// Lines that were taken out of the embedded store because they need not be kept, and their bytes.
+    /// The number and bytes of lines deleted by retention.
     #[must_use]
     pub fn removed(&self) -> (u64, u64) {
         self.removals.get()
     }
 
-    /// Whether lines that need not be kept can't be taken out.
+    /// Whether retention fails.
     #[must_use]
     pub fn is_retention_failing(&self) -> bool {
         self.removals.is_failing()
     }
 
-    /// The spool's bound in bytes.
+    /// Maximum size of the spool in bytes.
     #[must_use]
     pub fn spool_max_bytes(&self) -> u64 {
         self.spool_max_bytes
     }
 
-    /// Bytes of batches above which nothing is read.
+    /// Maximum total size of batches in bytes.
     #[must_use]
     pub fn in_flight_max_bytes(&self) -> u64 {
         self.in_flight_max_bytes
     }
 
-    /// Whether all lines get to their store, and all files that the patterns name are read.
+    /// Whether all lines reach the store and all matching files are read.
     ///
     /// # Errors
-    /// Why they do not, in a sentence, and in the word of metrics and log.
+    /// The reason, as a sentence with the label used in metrics and the log.
     pub fn ready(&self) -> Result<(), String> {
         let report = self.report();
         match (report.obstacle(), report.files.unread_notice()) {

@@ -1,4 +1,4 @@
-//! Carries a stream into the spool, on the thread of whoever reads it.
+//! Writes a stream to the spool, on the thread that reads it.
 
 use std::io;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use store::Timestamp;
 
-use super::runner::Bell;
+use super::runner::Notifier;
 use crate::disk::RealDisk;
 use crate::encoding::StreamDecoder;
 use crate::spool::{Appended, Writer};
 
-/// How long a writer that found no room, or a disk that said no, waits before it asks again.
-const ROOM_WAIT: Duration = Duration::from_millis(250);
+/// How long a writer waits before it retries when the spool is full or the disk fails.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Appends a stream to the spool.
 pub struct StreamWriter {
     pub(super) writer: Writer<RealDisk>,
     pub(super) decoder: StreamDecoder,
-    pub(super) bell: Bell,
+    pub(super) notifier: Notifier,
     pub(super) stopping: Arc<AtomicBool>,
 }
 
 impl StreamWriter {
-    /// Takes all of `bytes`, which may block as `on_full` says.
+    /// Appends all of `bytes`; may block, depending on `on_full`.
     ///
     /// # Errors
     /// The shipper is stopping and there is no room for the rest.
@@ -34,40 +34,37 @@ impl StreamWriter {
     }
 
     fn append_text(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let mut told = false;
+        let mut logged = false;
         while !bytes.is_empty() {
             let appended = self.writer.append(bytes, Timestamp::now());
-            self.bell.ring();
+            self.notifier.notify();
             match appended {
-                Ok(Appended::Taken(count) | Appended::GivenUp(count)) => {
+                Ok(Appended::Accepted(count) | Appended::Dropped(count)) => {
                     bytes = &bytes[count..];
                     continue;
                 }
                 Ok(Appended::Full) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::error!(%error, "the spool can't be written; it is tried again");
+                    if !std::mem::replace(&mut logged, true) {
+                        tracing::error!(%error, "spool write failed, retrying");
                     }
                 }
             }
             if self.stopping.load(Ordering::Acquire) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            self.writer.spool().wait_for_room(ROOM_WAIT);
+            self.writer.spool().wait_for_room(RETRY_INTERVAL);
         }
         Ok(())
     }
 
-    /// The stream is at its end.
+    /// Ends the stream.
     pub fn finish(mut self) {
         let rest = self.decoder.finish();
         if self.append_text(&rest).is_err() {
-            tracing::error!(
-                bytes = rest.len(),
-                "no room for the last character of the input, which is incomplete: lost"
-            );
+            tracing::error!(bytes = rest.len(), "incomplete last character of the input dropped: the spool is full");
         }
         self.writer.seal();
-        self.bell.ring();
+        self.notifier.notify();
     }
 }

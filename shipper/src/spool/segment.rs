@@ -1,4 +1,4 @@
-//! One file of the spool: which stream it is a part of, and what lies in it.
+//! A file of the spool.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use crate::disk::DiskFile;
 
-/// Bytes of one look at a segment while its lines are counted.
+/// Size of one read while lines are counted.
 const COUNT_CHUNK_BYTES: usize = 256 * 1024;
 
-/// One segment, open.
+/// An open segment.
 #[derive(Debug)]
 pub struct Segment<F> {
-    /// The stream that it is a part of.
+    /// The stream that it belongs to.
     pub stream: String,
     /// The file.
     pub file: Arc<F>,
@@ -25,7 +25,7 @@ impl<F> Clone for Segment<F> {
     }
 }
 
-/// Lines that begin in `from..end`, the last one without a newline too.
+/// Counts the lines that start in `from..end`, including a last one without a newline.
 pub(super) fn count_lines(file: &impl DiskFile, from: u64, end: u64) -> io::Result<u64> {
     let mut buffer = vec![0; COUNT_CHUNK_BYTES];
     let (mut at, mut lines, mut mid_line) = (from, 0, false);

@@ -1,21 +1,21 @@
-//! The spool's bounds, and what is done at them.
+//! The limits of the spool, and what to do when they are reached.
 
-/// What to do when the spool has no room.
+/// What to do when the spool is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
-    /// Give up the oldest segment, counted, so that logging never stops a service.
+    /// Drop the oldest segment and count its lines, so that logging never blocks a service.
     DropOldest,
-    /// Take nothing more until there is room, which stops whoever writes to the pipe.
+    /// Accept nothing until there is room, which blocks the process that writes to the pipe.
     Wait,
 }
 
-/// The spool's bounds.
+/// The limits of the spool.
 #[derive(Clone, Copy, Debug)]
 pub struct SpoolSettings {
-    /// Bytes of all segments together; above it `on_full` decides.
+    /// Maximum total size of all segments; `on_full` applies when it is reached.
     pub max_bytes: u64,
-    /// Bytes of a segment, after which the next begins; at most a quarter of `max_bytes`.
+    /// Maximum size of a segment, at most a quarter of `max_bytes`.
     pub segment_bytes: u64,
-    /// What to do when there is no room.
+    /// What to do when the spool is full.
     pub on_full: OnFull,
 }

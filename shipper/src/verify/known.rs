@@ -1,4 +1,4 @@
-//! What a state directory says that a store must hold.
+//! What the store must hold, according to the state directory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,63 +14,64 @@ use crate::disk::{Disk, DiskFile as _, path};
 use crate::journal::{self, Entry, FileIdentity};
 use crate::spool::{segments, streams};
 
-/// Where the bytes of a generation may still lie.
+/// Where the bytes of a generation are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lies {
+pub enum Location {
     /// In a spool segment.
     Segment {
-        /// Of which stream.
+        /// The stream.
         stream: String,
-        /// Its file.
+        /// The segment.
         path: PathBuf,
     },
-    /// In a file that others write.
+    /// In a file that other programs write.
     File(FileIdentity),
-    /// Nowhere any more.
-    Gone,
+    /// Deleted.
+    Deleted,
 }
 
-/// One generation.
+/// What the state directory says about a generation.
 #[derive(Clone, Debug)]
 pub struct Generation {
-    /// What it is a life or a part of, for people.
+    /// The file or stream that it belongs to.
     pub source: String,
-    /// Every line that begins before is disposed of, and not by being given up.
-    pub proven_to: u64,
-    /// Bytes behind that were given up because the spool was full; lines that were under way then may rest in the store.
-    pub given_up_bytes: u64,
-    /// Bytes behind that wait.
-    pub waiting_bytes: u64,
-    /// When nothing of it was left to do, in milliseconds since the Unix epoch.
+    /// Every line that starts before this offset has its outcome, and was not dropped.
+    pub checkpoint: u64,
+    /// Bytes after the checkpoint that were dropped because the spool was full. Lines in flight at that time may be
+    /// stored.
+    pub dropped_bytes: u64,
+    /// Pending bytes after the checkpoint.
+    pub pending_bytes: u64,
+    /// When it was completed, in milliseconds since the Unix epoch.
     pub ended_unix_ms: Option<i64>,
-    /// Bytes that went with their file before all of their lines were stored.
+    /// Bytes of a file that was truncated or deleted before all of their lines were stored.
     pub destroyed: Vec<Range<u64>>,
-    /// Bytes that are no lines for a store.
+    /// Bytes that are not lines.
     pub skipped: Vec<Range<u64>>,
-    /// Dead letters: where each begins, and how long it is.
+    /// Dead letters: offset and length.
     pub dead: BTreeMap<u64, u64>,
-    /// Dead letters that someone discarded: where each began, and how long it was.
+    /// Discarded dead letters: offset and length.
     pub discarded: BTreeMap<u64, u64>,
     /// Where its bytes are.
-    pub lies: Lies,
-    /// What the journal knows.
+    pub location: Location,
+    /// Its entry in the journal.
     pub entry: Entry,
 }
 
-/// All that a state directory knows.
+/// Everything a state directory says about generations.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// The generations, in the order of their birth.
+    /// The generations, in order of creation.
     pub generations: BTreeMap<GenerationId, Generation>,
-    /// There were older ones, which are not known any more.
+    /// Whether notes of older generations were deleted.
     pub is_cut: bool,
-    /// Notes of what is done that can't be read.
-    pub bad_notes: u64,
+    /// Number of damaged notes of completed generations.
+    pub damaged_notes: u64,
 }
 
 impl Known {
-    /// Reads a state directory and changes nothing. The journal is read first: what it calls disposed of was so, and
-    /// durably, before anything else is looked at.
+    /// Reads a state directory without changing it. The journal is read first, so that what it calls processed was
+    /// durable before anything else is read.
     ///
     /// # Errors
     /// [`VerifyError::Journal`], [`VerifyError::Io`].
@@ -78,13 +79,13 @@ impl Known {
         let failed = |path: PathBuf| move |error: io::Error| VerifyError::Io { path, error };
         let mut known = Self::default();
         for (generation, entry) in journal::entries(disk, state_dir)? {
-            known.generations.insert(generation, Generation::of(entry));
+            known.generations.insert(generation, Generation::from_entry(entry));
         }
         let notes = completed::read(disk, state_dir).map_err(failed(state_dir.join("past")))?;
         known.is_cut = notes.is_cut;
-        known.bad_notes = notes.bad.len() as u64;
+        known.damaged_notes = notes.bad.len() as u64;
         notes.notes.into_iter().for_each(|note| known.note(note));
-        known.look_at_spool(disk, &state_dir.join("spool")).map_err(failed(state_dir.join("spool")))?;
+        known.read_spool(disk, &state_dir.join("spool")).map_err(failed(state_dir.join("spool")))?;
         let letters = dead_letters::read(disk, state_dir, |found| {
             if let Some(generation) = known.generations.get_mut(&found.id.generation) {
                 generation.dead.insert(found.id.offset, found.letter.length);
@@ -104,14 +105,16 @@ impl Known {
     pub(super) fn note(&mut self, note: Note) {
         match note {
             Note::Skipped { generation, from, to } => {
-                let known = self.generations.entry(generation).or_insert_with(|| Generation::of(Entry::default()));
-                // The same bytes may be passed over again after a restart.
+                let known =
+                    self.generations.entry(generation).or_insert_with(|| Generation::from_entry(Entry::default()));
+                // The same bytes may be skipped again after a restart.
                 if known.skipped.iter().all(|range| range.end <= from || to <= range.start) {
                     known.skipped.push(from..to);
                 }
             }
             Note::Destroyed { generation, source, from, to } => {
-                let known = self.generations.entry(generation).or_insert_with(|| Generation::of(Entry::default()));
+                let known =
+                    self.generations.entry(generation).or_insert_with(|| Generation::from_entry(Entry::default()));
                 known.source = source;
                 // A process that ended before the generation did notes it again.
                 let is_apart = |range: &Range<u64>| range.end < from || to < range.start;
@@ -121,28 +124,30 @@ impl Known {
                 known.destroyed.push(whole);
             }
             Note::Ended { generation, source, end, given_up_from, unix_ms } => {
-                let known = self.generations.entry(generation).or_insert_with(|| Generation::of(Entry::default()));
+                let known =
+                    self.generations.entry(generation).or_insert_with(|| Generation::from_entry(Entry::default()));
                 known.source = source;
-                known.proven_to = given_up_from.unwrap_or(end).min(end);
-                known.given_up_bytes = end - known.proven_to;
+                known.checkpoint = given_up_from.unwrap_or(end).min(end);
+                known.dropped_bytes = end - known.checkpoint;
                 known.ended_unix_ms = Some(unix_ms);
             }
         }
     }
 
-    fn look_at_spool<D: Disk>(&mut self, disk: &D, spool: &Path) -> io::Result<()> {
+    fn read_spool<D: Disk>(&mut self, disk: &D, spool: &Path) -> io::Result<()> {
         for stream in streams(disk, spool)? {
             for (generation, path) in segments(disk, &spool.join(&stream))? {
                 let len = match disk.open(&path).and_then(|file| file.stat()) {
                     Ok(stat) => stat.len,
-                    // Done, and removed, since the folder was read.
+                    // Completed and deleted after the folder was listed.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
                 };
-                let known = self.generations.entry(generation).or_insert_with(|| Generation::of(Entry::default()));
+                let known =
+                    self.generations.entry(generation).or_insert_with(|| Generation::from_entry(Entry::default()));
                 known.source = format!("stream {stream}");
-                known.waiting_bytes = len.saturating_sub(known.proven_to + known.given_up_bytes);
-                known.lies = Lies::Segment { stream: stream.clone(), path };
+                known.pending_bytes = len.saturating_sub(known.checkpoint + known.dropped_bytes);
+                known.location = Location::Segment { stream: stream.clone(), path };
             }
         }
         Ok(())
@@ -150,24 +155,24 @@ impl Known {
 }
 
 impl Generation {
-    fn of(entry: Entry) -> Self {
+    fn from_entry(entry: Entry) -> Self {
         let start = entry.file.as_ref().map_or(0, |file| file.start);
-        let (source, lies) = match &entry.file {
-            Some(file) => (format!("file {}", path::text(&file.path)), Lies::File(file.clone())),
-            None => ("a spool segment".to_owned(), Lies::Gone),
+        let (source, location) = match &entry.file {
+            Some(file) => (format!("file {}", path::text(&file.path)), Location::File(file.clone())),
+            None => ("a spool segment".to_owned(), Location::Deleted),
         };
         Self {
             source,
-            proven_to: entry.checkpoint,
-            given_up_bytes: 0,
-            waiting_bytes: 0,
+            checkpoint: entry.checkpoint,
+            dropped_bytes: 0,
+            pending_bytes: 0,
             ended_unix_ms: None,
             destroyed: Vec::new(),
-            // Bytes before are another generation's, or the settings skip them.
+            // Bytes before the start belong to another generation, or are skipped by the settings.
             skipped: Some(0..start).filter(|range| !range.is_empty()).into_iter().collect(),
             dead: BTreeMap::new(),
             discarded: BTreeMap::new(),
-            lies,
+            location,
             entry,
         }
     }

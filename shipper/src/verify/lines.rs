@@ -1,8 +1,8 @@
-//! The proof by lines: of what is still there, every line's document is made again as it was for the store, and the
-//! store is asked for its id.
+//! The check by lines: builds the document of every line that can still be read, as the shipper did, and looks up its
+//! id.
 //!
-//! A line without a time of its own has that of its arrival. Marks of arrival that no line beyond the checkpoint needs are
-//! forgotten, so a line that is missing and sent again may have the day of its generation's birth; its id is the same.
+//! A line without a timestamp has the time of its arrival. Arrival marks before the checkpoint are not kept, so a
+//! missing line that is sent again may get the day of its generation's birth. Its id is the same.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -12,79 +12,79 @@ use serde::Serialize;
 use store::coverage::MAX_IDS;
 use store::{Batch, BatchBuilder, GenerationId, StoreAudit};
 
-use super::gone::{self, Indices, WithIndex};
-use super::known::{Generation, Known, Lies};
-use super::{Listed, Missing, Twice, Unreadable, VerifyError};
+use super::deleted_indices::{self, ByIndex, Indices};
+use super::known::{Generation, Known, Location};
+use super::{Duplicate, Listed, Missing, Unreadable, VerifyError};
 use crate::config::Settings;
 use crate::disk::{Disk, DiskFile as _, path};
 use crate::document::{Documents, Place};
 use crate::files::{self, Content, ContentOf, Format};
-use crate::lines::Lines as Reading;
+use crate::lines::Lines as LineReader;
 
-/// What the proof by lines found.
+/// The result of the check by lines.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Lines {
     /// Segments and files read.
     pub sources: u64,
-    /// Those that are not there any more, or that the store removed lines of: only sums prove them.
-    pub gone: u64,
-    /// Lines asked for.
+    /// Sources that were deleted, or of which the store's retention deleted lines; they are verified by sums only.
+    pub deleted: u64,
+    /// Lines looked up.
     pub lines: u64,
-    /// Of them, those that rest in the store.
+    /// Lines in the store.
     pub stored: u64,
-    /// Those that rest among the dead letters.
+    /// Dead letters.
     pub dead_letters: u64,
-    /// Those whose dead letters were discarded.
+    /// Discarded dead letters.
     pub discarded: u64,
-    /// Those that rest nowhere and whose index is gone, by its name; where that is expected they are not missing.
-    pub with_index: WithIndex,
-    /// Segments and files that are there and can't be read, or not to their end.
+    /// Lines that were not found and whose index was deleted, by index. If that is expected they are not missing.
+    pub deleted_indices: ByIndex,
+    /// Segments and files that can't be read, or not completely.
     pub unreadable: Listed<Unreadable>,
-    /// Those that rest nowhere.
+    /// Lines that were not found.
     pub missing: Listed<Missing>,
-    /// Those that rest in more than one index.
-    pub twice: Listed<Twice>,
+    /// Lines stored in more than one index.
+    pub duplicates: Listed<Duplicate>,
 }
 
 impl Lines {
-    /// Whether all could be read, nothing is missing and nothing is there twice.
+    /// Whether everything could be read, and nothing is missing or duplicate.
     #[must_use]
-    pub fn are_right(&self) -> bool {
-        self.unreadable.count == 0 && self.missing.count == 0 && self.twice.count == 0
+    pub fn is_complete(&self) -> bool {
+        self.unreadable.count == 0 && self.missing.count == 0 && self.duplicates.count == 0
     }
 
-    fn could_not_read(&mut self, id: GenerationId, generation: &Generation, error: &io::Error) {
+    fn add_unreadable(&mut self, id: GenerationId, generation: &Generation, error: &io::Error) {
         let source = generation.source.clone();
         self.unreadable.push(Unreadable { generation: id, source, reason: error.to_string() });
     }
 }
 
-/// The bytes of the generations whose lines can be read, where nobody has moved them meanwhile.
+/// Total bytes of the generations that can be read, if their files were not moved.
 #[must_use]
 pub fn bytes(known: &Known) -> u64 {
-    let lies = |generation: &&Generation| generation.lies != Lies::Gone;
-    known.generations.values().filter(lies).map(|generation| generation.proven_to).sum()
+    let location = |generation: &&Generation| generation.location != Location::Deleted;
+    known.generations.values().filter(location).map(|generation| generation.checkpoint).sum()
 }
 
-/// A proof under way.
+/// Runs the check by lines.
 pub struct Check<'a, D: Disk> {
-    /// The disk that the sources lie on.
+    /// The disk with the sources.
     pub disk: D,
-    /// How the shipper was told to read them and to name their documents.
+    /// The settings of the shipper, for reading files and naming documents.
     pub settings: &'a Settings,
     /// The store.
     pub store: &'a StoreAudit,
-    /// The indices that the store has.
+    /// The indices of the store.
     pub indices: &'a Indices,
-    /// Gets the bytes that were read.
+    /// Called with the number of bytes read.
     pub progress: &'a dyn Fn(u64),
 }
 
 impl<D: Disk> Check<'_, D> {
-    /// Asks the store for every line before the checkpoints, and gives those that rest nowhere to `resend`, as batches.
+    /// Looks up every line before the checkpoints, and passes those not found to `resend`, in batches.
     ///
     /// # Errors
-    /// [`VerifyError`], and what `resend` says.
+    /// [`VerifyError`], and errors of `resend`.
     pub async fn run<E: From<VerifyError>>(
         &self,
         known: &Known,
@@ -93,23 +93,23 @@ impl<D: Disk> Check<'_, D> {
         let mut found = Lines::default();
         let mut documents = Documents::new(self.settings.host(), self.settings.name(), self.settings.service());
         for (id, generation) in &known.generations {
-            if generation.proven_to == 0 || generation.lies == Lies::Gone {
+            if generation.checkpoint == 0 || generation.location == Location::Deleted {
                 continue;
             }
             let is_whole = self.store.reader().removed(*id).await.map_err(VerifyError::from)?.lines == 0;
             match self.open(generation) {
                 Err(error) => {
-                    found.could_not_read(*id, generation, &error);
-                    (self.progress)(generation.proven_to);
+                    found.add_unreadable(*id, generation, &error);
+                    (self.progress)(generation.checkpoint);
                 }
                 Ok(Some((place, file))) if is_whole => {
                     found.sources += 1;
-                    let source = Source { id: *id, generation, place, file };
+                    let source = OpenSource { id: *id, generation, place, file };
                     self.read(&source, &mut documents, &mut found, &mut resend).await?;
                 }
                 Ok(_) => {
-                    found.gone += 1;
-                    (self.progress)(generation.proven_to);
+                    found.deleted += 1;
+                    (self.progress)(generation.checkpoint);
                 }
             }
         }
@@ -117,14 +117,14 @@ impl<D: Disk> Check<'_, D> {
     }
 
     fn open(&self, generation: &Generation) -> io::Result<Option<Opened<ContentOf<D>>>> {
-        match &generation.lies {
-            Lies::Gone => Ok(None),
-            Lies::Segment { stream, path } => match self.disk.open(path) {
+        match &generation.location {
+            Location::Deleted => Ok(None),
+            Location::Segment { stream, path } => match self.disk.open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 opened => Ok(Some((Place::Stream(stream.clone()), Arc::new(Content::plain(opened?))))),
             },
-            Lies::File(identity) => {
-                let found = files::find(&self.disk, &generation.entry, generation.proven_to)?;
+            Location::File(identity) => {
+                let found = files::find(&self.disk, &generation.entry, generation.checkpoint)?;
                 let Some(file) = found else { return Ok(None) };
                 let place = match &self.settings.files().format {
                     Format::Lines => Place::File(path::text(&identity.path)),
@@ -141,47 +141,47 @@ impl<D: Disk> Check<'_, D> {
 
     async fn read<E: From<VerifyError>>(
         &self,
-        source: &Source<'_, ContentOf<D>>,
+        source: &OpenSource<'_, ContentOf<D>>,
         documents: &mut Documents,
         found: &mut Lines,
         resend: &mut impl AsyncFnMut(Batch) -> Result<(), E>,
     ) -> Result<(), E> {
-        let shape = self.settings.pipeline();
+        let pipeline = self.settings.pipeline();
         let (id, entry) = (source.id, &source.generation.entry);
         let origin = documents.origin(&source.place, id);
         let len = match source.file.stat() {
             Ok(stat) => stat.len,
             Err(error) => {
-                found.could_not_read(id, source.generation, &error);
+                found.add_unreadable(id, source.generation, &error);
                 return Ok(());
             }
         };
-        let end = source.generation.proven_to.min(len);
+        let end = source.generation.checkpoint.min(len);
         let file = Arc::clone(&source.file);
         let start = entry.file.as_ref().map_or(0, |file| file.start);
-        let mut reading = Reading::new(&source.place, file, start, shape.line_max_bytes, shape.encoding);
-        let mut builder = BatchBuilder::new(&shape.index_prefix);
+        let mut reader = LineReader::new(&source.place, file, start, pipeline.line_max_bytes, pipeline.encoding);
+        let mut builder = BatchBuilder::new(&pipeline.index_prefix);
         let mut buffer = Vec::new();
         loop {
-            let chunk = reading.read(&mut buffer, end, true, |line| {
+            let chunk = reader.read(&mut buffer, end, true, |line| {
                 documents.push(&mut builder, &origin, &line, entry.arrived(&id, line.offset));
-                let full = builder.count() >= MAX_IDS || builder.bytes() >= shape.batch_max_bytes;
+                let full = builder.count() >= MAX_IDS || builder.bytes() >= pipeline.batch_max_bytes;
                 if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             let chunk = match chunk {
                 Ok(chunk) => chunk,
                 Err(error) => {
-                    found.could_not_read(id, source.generation, &error);
+                    found.add_unreadable(id, source.generation, &error);
                     return Ok(());
                 }
             };
             (self.progress)(chunk.end - chunk.start);
             let is_last = !chunk.more;
             if builder.count() > 0
-                && (is_last || builder.count() >= MAX_IDS || builder.bytes() >= shape.batch_max_bytes)
+                && (is_last || builder.count() >= MAX_IDS || builder.bytes() >= pipeline.batch_max_bytes)
             {
                 let batch = builder.finish(0);
-                let missing = self.ask(source.generation, &batch, found).await?;
+                let missing = self.look_up(source.generation, &batch, found).await?;
                 if !missing.is_empty() {
                     resend(batch.select(missing)).await?;
                 }
@@ -192,36 +192,48 @@ impl<D: Disk> Check<'_, D> {
         }
     }
 
-    /// Asks for the lines of a batch; gives the places of those that rest nowhere.
-    async fn ask(&self, generation: &Generation, batch: &Batch, found: &mut Lines) -> Result<Vec<usize>, VerifyError> {
+    /// Looks up the lines of a batch and returns the indices of those not found.
+    async fn look_up(
+        &self,
+        generation: &Generation,
+        batch: &Batch,
+        found: &mut Lines,
+    ) -> Result<Vec<usize>, VerifyError> {
         let mut missing = Vec::new();
         for (part, lines) in batch.lines().chunks(MAX_IDS).enumerate() {
             let ids: Vec<_> = lines.iter().map(|line| line.id).collect();
-            for (place, (line, count)) in lines.iter().zip(self.store.document_counts(&ids).await?).enumerate() {
+            for (position, (line, stored)) in lines.iter().zip(self.store.document_counts(&ids).await?).enumerate() {
                 found.lines += 1;
                 let (source, offset) = (generation.source.clone(), line.id.offset);
-                match count.documents {
+                match stored.documents {
                     0 if generation.dead.contains_key(&offset) => found.dead_letters += 1,
                     0 if generation.discarded.contains_key(&offset) => found.discarded += 1,
                     0 => {
-                        let place = part * MAX_IDS + place;
-                        let index = batch.index_name(place);
-                        let index_gone = self.indices.lack(index).then(|| index.to_owned());
-                        if let Some(index) = &index_gone {
-                            gone::add(&mut found.with_index, index.clone(), 1, line.length);
+                        let position = part * MAX_IDS + position;
+                        let index = batch.index_name(position);
+                        let deleted_index = self.indices.is_deleted(index).then(|| index.to_owned());
+                        if let Some(index) = &deleted_index {
+                            deleted_indices::add(&mut found.deleted_indices, index.clone(), 1, line.length);
                         }
-                        if index_gone.is_none() || !self.indices.removal_is_expected {
+                        if deleted_index.is_none() || !self.indices.deletion_is_expected {
                             let (generation, bytes) = (line.id.generation, line.length);
                             let is_destroyed = false;
-                            found.missing.push(Missing { generation, source, offset, bytes, index_gone, is_destroyed });
-                            missing.push(place);
+                            found.missing.push(Missing {
+                                generation,
+                                source,
+                                offset,
+                                bytes,
+                                deleted_index,
+                                is_destroyed,
+                            });
+                            missing.push(position);
                         }
                     }
                     1 => found.stored += 1,
                     _ => {
                         let generation = line.id.generation;
                         found.stored += 1;
-                        found.twice.push(Twice { generation, source, offset, indices: Vec::new() });
+                        found.duplicates.push(Duplicate { generation, source, offset, indices: Vec::new() });
                     }
                 }
             }
@@ -230,11 +242,11 @@ impl<D: Disk> Check<'_, D> {
     }
 }
 
-/// What a file is, and the file.
+/// A source and its open file.
 type Opened<F> = (Place, Arc<F>);
 
 /// A generation being read.
-struct Source<'a, F> {
+struct OpenSource<'a, F> {
     id: GenerationId,
     generation: &'a Generation,
     place: Place,

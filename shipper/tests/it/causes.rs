@@ -1,5 +1,4 @@
-//! Whatever keeps lines from their store has one word, in the metrics, in the log and in what `/readyz` says; from the
-//! engine's answer to there.
+//! Each cause of pending lines has one label in the metrics, the log and `/readyz`, derived from the engine's answer.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -17,13 +16,13 @@ use crate::run::metric;
 enum Says {
     /// This status and body.
     Whole(u16, &'static str),
-    /// Of each line this status, with an error of this type and reason.
+    /// This status for each line, with an error of this type and reason.
     Each(u16, &'static str, &'static str),
     /// Half of an answer.
     Cut,
     /// Nothing.
     Silence,
-    /// Nobody is there.
+    /// The connection is refused.
     Nobody,
 }
 
@@ -31,7 +30,7 @@ use Says::{Cut, Each, Nobody, Silence, Whole};
 
 const BLOCK: &str = "cluster_block_exception";
 
-/// What keeps lines from their store, and its word.
+/// Causes and their labels.
 const TABLE: [(&str, &str, Says); 24] = [
     ("nobody there", "unreachable", Nobody),
     ("no answer", "timed_out", Silence),
@@ -67,7 +66,7 @@ const TABLE: [(&str, &str, Says); 24] = [
     ("no room for dead letters", "dead_letters", Each(400, "document_parsing_exception", "failed to parse [x]")),
 ];
 
-/// An engine's address.
+/// The address of an engine.
 fn engine(says: Says) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -100,17 +99,17 @@ fn answer(mut stream: TcpStream, says: Says) {
             (200, format!(r#"{{"errors":true,"items":[{}]}}"#, vec![item; lines].join(",")))
         }
         Cut => (200, r#"{"errors":false,"items":[{"create":{"sta"#.to_owned()),
-        // Whoever waits for an answer ends it.
+        // The client closes the connection.
         Silence => return drop(stream.read(&mut [0])),
         Nobody => return,
     };
-    let head = format!("HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\nconnection: close\r\n");
-    // The other side may have gone.
+    let head = format!("HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\nconnection: close\r\n");
+    // The client may have closed the connection.
     let _ = write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len());
 }
 
 #[test]
-fn each_cause_has_one_word_wherever_it_is_told() {
+fn each_cause_has_the_same_label_everywhere() {
     for (what, word, says) in TABLE {
         let place = Place::new();
         let admin = free_address();
@@ -125,7 +124,7 @@ fn each_cause_has_one_word_wherever_it_is_told() {
             "one\n".to_owned()
         };
         stdin.write_all(lines.as_bytes()).unwrap();
-        until(&format!("{what} is told as {word}"), || {
+        until(&format!("{what} is reported as {word}"), || {
             let (status, ready) = get(admin, "/readyz")?;
             (status == 503 && ready.contains(&format!("[{word}]"))).then_some(())
         });
@@ -146,7 +145,7 @@ fn each_cause_has_one_word_wherever_it_is_told() {
         shipper.signal(Signal::TERM);
         assert_eq!(shipper.code(), 3, "{what}: {}", shipper.stderr());
     }
-    // The embedded store's own are left, whose delivery_error no peer can make: `store_file.rs` has them.
+    // Only the causes of the embedded store remain, which no peer can produce; `store_file.rs` tests them.
     let words: BTreeSet<_> = TABLE.iter().map(|(_, word, _)| *word).filter(|word| *word != "dead_letters").collect();
     let own = [CauseKind::Storage, CauseKind::FileReplaced, CauseKind::FolderMissing];
     let all = CauseKind::ALL.iter().filter(|kind| !own.contains(kind)).map(|kind| kind.as_str()).collect();

@@ -1,17 +1,17 @@
-//! What the command line says of itself.
+//! Tests the help and other output of the command line.
 
 use std::process::Output;
 
 use crate::program::Place;
 
-fn said(arguments: &[&str]) -> Output {
+fn run_shipper(arguments: &[&str]) -> Output {
     let place = Place::new();
     let mut command = place.shipper(arguments);
     command.output().unwrap()
 }
 
 fn printed(arguments: &[&str]) -> String {
-    let output = said(arguments);
+    let output = run_shipper(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -32,7 +32,7 @@ fn help_of_run() {
 }
 
 #[test]
-fn help_needs_no_sound_environment() {
+fn help_works_with_invalid_variables() {
     let place = Place::new();
     let mut command = place.shipper(&["run", "--help"]);
     assert!(command.env("SHIPPER_NONE_SUCH", "x").output().unwrap().status.success());
@@ -44,7 +44,7 @@ fn version() {
 }
 
 #[test]
-fn the_manual_is_a_page_with_all_there_is() {
+fn the_man_page_is_complete() {
     let page = printed(&["man"]);
     assert!(page.contains(".TH shipper 1"), "{page}");
     for section in ["SYNOPSIS", "SUBCOMMANDS", "STORE", "SPOOL", "EXIT STATUS", "FILES", "EXAMPLES"] {
@@ -66,9 +66,9 @@ fn each_shell_has_completions() {
 }
 
 #[test]
-fn usage_is_code_2() {
+fn usage_errors_exit_with_2() {
     for arguments in [&["exec"][..], &["run", "--no-such-option"], &["no-such-subcommand"], &["run", "--on-full=maybe"]]
     {
-        assert_eq!(said(arguments).status.code(), Some(2), "{arguments:?}");
+        assert_eq!(run_shipper(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }

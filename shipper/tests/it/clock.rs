@@ -1,5 +1,5 @@
-//! A clock that is set back, on real files: by hours, over midnight, while lines come in, between two processes and before
-//! lines go again. The store is a fake that keeps whatever it is sent, since what is tested is what gets to it.
+//! A clock that is set back, with real files: by hours, over midnight, while lines arrive, between two processes and
+//! before a retry. The store is a fake that keeps everything it receives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -24,10 +24,10 @@ use store::{Cause, Disposition, Timestamp, WriteError};
 
 use crate::settings::pipeline_settings;
 
-/// A few lines fit, so that segments begin under each of the clock's times.
+/// Room for a few lines, so that segments are created at each of the clock's times.
 const SEGMENT_BYTES: u64 = 100;
 
-/// What the clock says, in this order: back over midnight, back within a second, forth, and back by two years.
+/// The clock's times: back over midnight, back within a second, forward, and back by two years.
 const TIMES: [&str; 7] = [
     "2026-11-24T00:30:00Z",
     "2026-11-23T22:10:00Z",
@@ -38,18 +38,18 @@ const TIMES: [&str; 7] = [
     "2026-11-24T00:40:00Z",
 ];
 
-/// One life of the program.
+/// One run of the program.
 struct Process {
     pipeline: Pipeline<RealDisk>,
     ledger: Arc<Mutex<Ledger>>,
     writer: Writer<RealDisk>,
 }
 
-/// What outlives it.
+/// The state that outlives it.
 struct World {
     dir: tempfile::TempDir,
     now: ClockReading,
-    /// What was sent under each id: index and document.
+    /// What was sent with each id: index and document.
     sent: BTreeMap<String, BTreeSet<(String, String)>>,
     requests: usize,
     random: u64,
@@ -97,24 +97,25 @@ impl World {
             read_compressed: false,
         };
         let files = Files::new(RealDisk, files, Arc::clone(&journal), self.random());
-        let past = Completed::open(RealDisk, &state).unwrap();
-        let shared = Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::clone(&spool), past };
+        let completed = Completed::open(RealDisk, &state).unwrap();
+        let shared =
+            Shared { disk: RealDisk, ledger: Arc::clone(&ledger), journal, spool: Arc::clone(&spool), completed };
         let dead_letters = DeadLetters::open(RealDisk, &state, u64::MAX).unwrap();
         let documents = Documents::new("host", "shipper", "service");
         let pipeline = Pipeline::new(pipeline_settings(3), shared, files, documents, dead_letters, self.random());
         Process { pipeline, ledger, writer: spool.writer("stdout") }
     }
 
-    /// Writes a line into the stream and one into the file, neither of which tells its time.
+    /// Writes a line to the stream and one to the file, without times.
     fn write(&self, process: &mut Process, number: usize) {
         let line = format!("stream line {number}\n");
         let taken = process.writer.append(line.as_bytes(), self.now.wall).unwrap();
-        assert_eq!(taken, Appended::Taken(line.len()));
+        assert_eq!(taken, Appended::Accepted(line.len()));
         let mut file = OpenOptions::new().create(true).append(true).open(self.dir.path().join("app.log")).unwrap();
         writeln!(file, "file line {number}").unwrap();
     }
 
-    /// Lets the program run for so long. The store keeps what it is sent, and says so where `says_so` has it.
+    /// Runs the program for a while. The store keeps what it receives, and acknowledges requests selected by `says_so`.
     fn run(&mut self, process: &mut Process, time: Duration, says_so: impl Fn(usize) -> bool) {
         let end = self.now.elapsed + time;
         while self.now.elapsed < end {
@@ -140,7 +141,7 @@ impl World {
         assert!(books.is_balanced(), "{books:?}");
     }
 
-    /// In each generation that the journal knows, a mark begins where the one before it has ended.
+    /// In each generation of the journal, a mark starts where the previous one ends.
     fn check_marks(&self) -> usize {
         let known = journal::read(&RealDisk, &self.state()).unwrap();
         assert_eq!(known.bad, []);
@@ -155,7 +156,7 @@ impl World {
         marks
     }
 
-    /// The segments' bytes in the order of their names, which is the order in which they are read.
+    /// The content of the segments in the order of their names, in which they are read.
     fn spooled(&self) -> String {
         let folder = self.state().join("spool/stdout");
         let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -169,10 +170,10 @@ fn says_nothing(_: usize) -> bool {
 }
 
 #[test]
-fn a_clock_that_goes_back_changes_no_line_and_no_index_and_loses_and_doubles_nothing() {
+fn a_clock_set_back_changes_no_line_or_index_and_loses_or_duplicates_nothing() {
     let (mut world, mut number, mut marks) = (World::new(), 0, 0);
     let mut process = world.start();
-    // Whatever the store takes, it does not say so: all of it waits, and goes again.
+    // The store acknowledges nothing, so all lines are pending and retried.
     for time in TIMES {
         world.now.wall = Timestamp::parse(time.as_bytes()).unwrap();
         for _ in 0..3 {
@@ -188,7 +189,7 @@ fn a_clock_that_goes_back_changes_no_line_and_no_index_and_loses_and_doubles_not
         );
     }
     assert!(marks > TIMES.len(), "{marks} marks: the clock's steps left none");
-    // A kill, and another life whose clock is earlier still; then one that is later.
+    // A kill, and a restart with an even earlier clock; then with a later one.
     for time in ["2020-02-29T23:59:59Z", "2026-11-27T00:00:00Z"] {
         drop(process);
         world.now.wall = Timestamp::parse(time.as_bytes()).unwrap();
@@ -211,6 +212,6 @@ fn a_clock_that_goes_back_changes_no_line_and_no_index_and_loses_and_doubles_not
     }
     let expected = (0..number).flat_map(|number| [format!("stream line {number}"), format!("file line {number}")]);
     assert_eq!(messages, expected.map(|message| (message, 1)).collect());
-    // The clock's days are there: the test would say little were all of one index.
+    // The lines are in several indices; otherwise the test would show little.
     assert!(indices.len() >= 3, "{indices:?}");
 }

@@ -1,5 +1,5 @@
-//! Compressed files, with the real program: an unread rest is found in them, and with `read_compressed` each is read once,
-//! whole.
+//! Compressed files with the real program: unread rests are found in them, and with `read_compressed` each is read once
+//! and completely.
 
 use std::fs;
 use std::io::Write as _;
@@ -23,18 +23,18 @@ fn gzipped(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// As logrotate does it.
+/// Compresses a file like logrotate.
 fn gzip(path: &Path) {
     assert!(Command::new("gzip").arg(path).status().unwrap().success());
 }
 
-/// Lines that differ, and compress badly.
+/// Distinct lines that compress badly.
 fn lines(count: u64) -> String {
     let word = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
     (0..count).map(|number| format!("{number} {:016x}{:016x}\n", word(number), word(number ^ 0xffff))).collect()
 }
 
-/// The messages of all documents in the store, sorted.
+/// The messages in the store, sorted.
 fn exported(place: &Place) -> Vec<String> {
     let output = place.ship(&["export", "sqlite:logs.db"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -51,11 +51,11 @@ fn exported(place: &Place) -> Vec<String> {
 #[track_caller]
 fn verify(place: &Place) {
     let (code, text) = run(place, &["verify"]);
-    assert!(code == 0 && text.contains("proven"), "{text}");
+    assert!(code == 0 && text.contains("verified"), "{text}");
 }
 
 #[test]
-fn gzip_and_zstd_files_are_read_once_each_whole() {
+fn gzip_and_zstd_files_are_read_once_and_completely() {
     let place = Place::new();
     fs::write(place.path("a.log.1.gz"), [gzipped(b"gzip 1\ngzi"), gzipped(b"p 2\ngzip 3")].concat()).unwrap();
     fs::write(place.path("b.log.zst"), zstd::encode_all(&b"zstd 1\nzstd 2\n"[..], 3).unwrap()).unwrap();
@@ -70,13 +70,13 @@ fn gzip_and_zstd_files_are_read_once_each_whole() {
     assert_eq!(code, 0, "{text}");
     assert_eq!(sorted(&place), wanted);
     verify(&place);
-    // A member more.
+    // Another member.
     let mut grown = fs::OpenOptions::new().append(true).open(place.path("a.log.2.gz")).unwrap();
     grown.write_all(&gzipped(b"\ngzip 4\n")).unwrap();
     let (code, text) = run(&place, &SHIP);
     assert_eq!(code, 0, "{text}");
     verify(&place);
-    // What is missing is sent out of the compressed files.
+    // Missing lines are sent from the compressed files.
     for entry in fs::read_dir(place.folder.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.file_name().unwrap().to_string_lossy().starts_with("logs.db") {
@@ -91,7 +91,7 @@ fn gzip_and_zstd_files_are_read_once_each_whole() {
 }
 
 #[test]
-fn what_is_damaged_or_not_whole_is_named_and_read_once_it_is() {
+fn damaged_and_incomplete_files_are_reported_and_read_once_repaired() {
     let place = Place::new();
     let content = lines(20_000);
     let mut damaged = gzipped(content.as_bytes());
@@ -137,7 +137,7 @@ fn append_bytes(path: &Path, bytes: &[u8]) {
 }
 
 #[test]
-fn what_is_unread_when_its_file_is_compressed_is_read_out_of_that() {
+fn the_unread_rest_of_a_file_is_read_from_its_compressed_copy() {
     for end in [End::Orderly, End::Kill] {
         for (pattern, is_cut) in [("app.log", false), ("app.log*", false), ("app.log", true), ("app.log*", true)] {
             let place = Place::new();
@@ -169,7 +169,7 @@ fn what_is_unread_when_its_file_is_compressed_is_read_out_of_that() {
 }
 
 #[test]
-fn a_strangers_compressed_file_is_not_read_for_a_rest() {
+fn an_unrelated_compressed_file_is_not_searched_for_a_rest() {
     const READ: &str = "one, which is long enough to tell\n";
     for content in ["another, which is long enough to tell\nsecret\n", "one, which is long enough to tell it\nsecret\n"]
     {
@@ -190,7 +190,7 @@ fn a_strangers_compressed_file_is_not_read_for_a_rest() {
 }
 
 #[test]
-fn an_original_that_was_read_is_not_read_again_once_it_is_compressed() {
+fn a_compressed_copy_of_a_read_file_is_not_read_again() {
     for end in ENDS {
         for is_cut in [false, true] {
             let place = Place::new();
@@ -198,7 +198,7 @@ fn an_original_that_was_read_is_not_read_again_once_it_is_compressed() {
             append(&log, "one, which is long enough to tell\n");
             let mut follower = Follower::with_options(place, "app.log*", &FOLLOW);
             follower.until_stored(&["one, which is long enough to tell"]);
-            // As with `delaycompress`: it has a number first, and another one later.
+            // As with `delaycompress`: it gets a number first, and another one later.
             follower.while_away(end, |place| {
                 if is_cut {
                     fs::copy(&log, place.path("app.log.1")).unwrap();
@@ -219,7 +219,7 @@ fn an_original_that_was_read_is_not_read_again_once_it_is_compressed() {
             let mut wanted = vec!["one, which is long enough to tell", "two, which is long enough to tell"];
             wanted.extend(["three", "four"]);
             follower.until_stored(&wanted);
-            // The unread rest, in the compressed file and nowhere else.
+            // The unread rest is only in the compressed file.
             follower.while_away(if matches!(end, End::None) { End::Orderly } else { end }, |place| {
                 append(&place.path("app.log.1"), "five\n");
                 gzip(&place.path("app.log.1"));
@@ -238,7 +238,7 @@ fn an_original_that_was_read_is_not_read_again_once_it_is_compressed() {
 }
 
 #[test]
-fn a_big_one_is_read_on_where_it_was_however_often_the_shipper_ends() {
+fn a_large_compressed_file_is_continued_after_each_restart() {
     let place = Place::new();
     let content = lines(400_000);
     fs::write(place.path("app.log.1.gz"), gzipped(content.as_bytes())).unwrap();
@@ -265,14 +265,14 @@ fn a_big_one_is_read_on_where_it_was_however_often_the_shipper_ends() {
     assert!(exported(&place) == wanted, "other lines");
 }
 
-/// Bytes that a process has read so far.
+/// Number of bytes that a process has read.
 fn bytes_read(follower: &Follower) -> u64 {
     let io = fs::read_to_string(format!("/proc/{}/io", follower.shipper.pid().as_raw_pid())).unwrap();
     io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
 }
 
 #[test]
-fn after_a_restart_compressed_files_that_were_read_are_not_decoded_again() {
+fn read_compressed_files_are_not_decoded_again_after_a_restart() {
     const FILES: u64 = 100;
     let place = Place::new();
     let content = lines(2_000);
@@ -301,7 +301,7 @@ fn after_a_restart_compressed_files_that_were_read_are_not_decoded_again() {
 }
 
 #[test]
-fn the_compressed_copies_of_other_lives_that_begin_alike_keep_no_rest_waiting() {
+fn compressed_copies_of_similar_files_do_not_delay_a_rest() {
     let banner = "banner ".repeat(300);
     let place = Place::new();
     for number in 1..=3 {

@@ -1,4 +1,4 @@
-//! The configuration from outside: every key by each of its three ways, which goes before which, and what is refused.
+//! The configuration: every key as option, variable and in the file, their precedence, and invalid values.
 
 use std::path::Path;
 
@@ -70,7 +70,7 @@ fn values() -> Table {
     VALUES.iter().map(|(key, text)| ((*key).to_owned(), value(text))).collect()
 }
 
-/// The keys, as the command line has them.
+/// The keys of the command line.
 fn keys() -> Vec<(String, String, String)> {
     let command = Options::augment_args(Command::new("options"));
     let arguments = command.get_arguments();
@@ -82,7 +82,7 @@ fn keys() -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// A value as an option or a variable has it: texts without quotes, a list as several.
+/// A value as an option or a variable: strings without quotes, a list as several values.
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
@@ -94,7 +94,7 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// What else must be given with a key.
+/// Options required by a key.
 fn with(key: &str) -> Vec<&'static str> {
     match key {
         "user" => vec!["--password-file=password"],
@@ -116,7 +116,7 @@ fn place() -> Place {
     place
 }
 
-/// What `check-config` says is in effect.
+/// The output of `check-config`.
 #[track_caller]
 fn effective(mut command: std::process::Command) -> Table {
     let output = command.output().unwrap();
@@ -128,7 +128,7 @@ fn effective(mut command: std::process::Command) -> Table {
 }
 
 #[test]
-fn the_names_of_a_key_follow_from_each_other() {
+fn flag_and_variable_follow_from_the_key() {
     let mut listed: Vec<_> = VALUES.iter().map(|(key, _)| (*key).to_owned()).collect();
     let mut found: Vec<_> = keys().into_iter().map(|(key, ..)| key).collect();
     listed.sort();
@@ -142,7 +142,7 @@ fn the_names_of_a_key_follow_from_each_other() {
 }
 
 #[test]
-fn every_key_is_set_by_option_by_variable_and_by_file() {
+fn every_key_can_be_set_by_option_variable_and_file() {
     let place = place();
     let (values, to) = (values(), "SHIPPER_TO");
     for (key, flag, variable) in keys() {
@@ -165,7 +165,7 @@ fn every_key_is_set_by_option_by_variable_and_by_file() {
 }
 
 #[test]
-fn an_option_goes_before_a_variable_and_a_variable_before_the_file() {
+fn options_take_precedence_over_variables_and_variables_over_the_file() {
     let place = place();
     std::fs::write(place.path("shipper.toml"), "to = 'sqlite:file'\nname = 'file'\nhost = 'file'\n").unwrap();
     let mut command = place.shipper(&["check-config", "--config", "shipper.toml", "--to", "sqlite:option"]);
@@ -177,7 +177,7 @@ fn an_option_goes_before_a_variable_and_a_variable_before_the_file() {
 }
 
 #[test]
-fn what_is_in_effect_is_a_configuration_file() {
+fn the_effective_configuration_is_a_configuration_file() {
     let place = place();
     let first = effective(place.ship(&["check-config", "--user=who", "--password-file=password", "--file=*.log"]));
     std::fs::write(place.path("shipper.toml"), first.to_string()).unwrap();
@@ -185,7 +185,7 @@ fn what_is_in_effect_is_a_configuration_file() {
 }
 
 #[test]
-fn what_can_not_be_used_is_refused_in_a_line() {
+fn invalid_values_are_rejected_in_one_line() {
     let place = place();
     std::fs::write(place.path("misspelt.toml"), "to = 'sqlite:x'\n\nstatedir = 'x'\n").unwrap();
     std::fs::write(place.path("mistyped.toml"), "to = 'sqlite:x'\nbatch_max_lines = 'many'\n").unwrap();
@@ -196,20 +196,23 @@ fn what_can_not_be_used_is_refused_in_a_line() {
         (&["--config", "mistyped.toml"], "mistyped.toml:2: invalid type: string \"many\""),
         (&["--config", "torn.toml"], "torn.toml:1: "),
         (&["--config", "missing.toml"], "can't read the configuration file missing.toml"),
-        (&[], "to: it is not set: give --to, SHIPPER_TO or a line in the configuration file"),
-        (&["--to", "http://me:hunter2@h:9200"], "credentials do not belong in an address"),
-        (&["--to=sqlite:x", "--batch-max-lines=0"], "batch_max_lines: 0 must be from 1 to 100000"),
-        (&["--to=sqlite:x", "--batch-max-bytes=9000000"], "is more than in_flight_max_bytes, which is 8388608"),
-        (&["--to=sqlite:x", "--retry-min-ms=31000"], "is more than retry_max_ms, which is 30000"),
-        (&["--to=sqlite:x", "--spool-segment-bytes=400000000"], "more than a quarter of spool_max_bytes"),
-        (&["--to=sqlite:x", "--spool-max-bytes=1000000"], "line_max_bytes: 1048576 is more than spool_segment_bytes"),
-        (&["--to=sqlite:x", "--file=[a"], "files: \"[a\" is no pattern"),
-        (&["--to=sqlite:x", "--exclude=[a"], "exclude: \"[a\" is no pattern"),
+        (&[], "to: not set: use --to, SHIPPER_TO or the configuration file"),
+        (&["--to", "http://me:hunter2@h:9200"], "it contains credentials, which must be set in a file"),
+        (&["--to=sqlite:x", "--batch-max-lines=0"], "batch_max_lines: 0 is not between 1 and 100000"),
+        (&["--to=sqlite:x", "--batch-max-bytes=9000000"], "9000000 exceeds in_flight_max_bytes, 8388608"),
+        (&["--to=sqlite:x", "--retry-min-ms=31000"], "31000 exceeds retry_max_ms, 30000"),
+        (&["--to=sqlite:x", "--spool-segment-bytes=400000000"], "exceeds a quarter of spool_max_bytes"),
+        (&["--to=sqlite:x", "--spool-max-bytes=1000000"], "line_max_bytes: 1048576 exceeds spool_segment_bytes"),
+        (&["--to=sqlite:x", "--file=[a"], "files: invalid pattern \"[a\""),
+        (&["--to=sqlite:x", "--exclude=[a"], "exclude: invalid pattern \"[a\""),
         (&["--to=sqlite:x", "--exclude="], "exclude: a pattern is empty"),
-        (&["--to=sqlite:x", "--max-open-files=0"], "max_open_files: 0 must be from 1 to 1000000"),
-        (&["--to=sqlite:x", "--max-open-files=1000001"], "max_open_files: 1000001 must be from 1 to 1000000"),
-        (&["--to=sqlite:x", "--ignore-older=24"], "ignore_older: \"24\" must be a whole number above 0 with s, m"),
-        (&["--to=sqlite:x", "--docker-label=a=b"], "docker_labels: only files of format docker have labels"),
+        (&["--to=sqlite:x", "--max-open-files=0"], "max_open_files: 0 is not between 1 and 1000000"),
+        (&["--to=sqlite:x", "--max-open-files=1000001"], "max_open_files: 1000001 is not between 1 and 1000000"),
+        (
+            &["--to=sqlite:x", "--ignore-older=24"],
+            "ignore_older: \"24\" is not a positive whole number followed by s, m",
+        ),
+        (&["--to=sqlite:x", "--docker-label=a=b"], "docker_labels: labels require format docker"),
         (&["--to=sqlite:x", "--format=docker", "--docker-label=a"], "docker_labels: \"a\" is not KEY=VALUE"),
         (
             &["--to=sqlite:x", "--encoding=latin-7"],
@@ -218,37 +221,40 @@ fn what_can_not_be_used_is_refused_in_a_line() {
         (&["--to=sqlite:x", "--encoding="], "encoding: unknown encoding \"\""),
         (
             &["--to=sqlite:x", "--encoding=iso-2022-jp"],
-            "encoding: lines in iso-2022-jp can't be read: convert them to UTF-8",
+            "encoding: unsupported encoding iso-2022-jp: convert the lines to UTF-8",
         ),
         (
             &["--to=sqlite:x", "--encoding=iso-2022-kr"],
-            "encoding: lines in iso-2022-kr can't be read: convert them to UTF-8",
+            "encoding: unsupported encoding iso-2022-kr: convert the lines to UTF-8",
         ),
-        (&["--to=sqlite:x", "--encoding=replacement"], "encoding: lines in replacement can't be read"),
-        (&["--to=sqlite:x", "--encoding=gbk", "--format=docker"], "encoding: Docker's log files are always UTF-8"),
+        (&["--to=sqlite:x", "--encoding=replacement"], "encoding: unsupported encoding replacement"),
+        (&["--to=sqlite:x", "--encoding=gbk", "--format=docker"], "encoding: Docker log files are always UTF-8"),
         (&["--to=sqlite:x", "--index-prefix=App"], "no capital letters"),
         (&["--to=sqlite:x", "--pipeline=a/b"], "pipeline: \"a/b\" must be"),
-        (&["--to=sqlite:x", "--service=a\tb"], "service: it must be 1 to 256 characters"),
+        (&["--to=sqlite:x", "--service=a\tb"], "service: it must have 1 to 256 characters"),
         (&["--to=sqlite:x", "--field=order.id"], "fields: \"order.id\" is not NAME=TYPE"),
-        (&["--to=sqlite:x", "--field=a=int"], "fields: \"int\" of \"a\" is no type: a type is one of keyword"),
+        (&["--to=sqlite:x", "--field=a=int"], "fields: \"int\" of \"a\": unknown type: expected keyword"),
         (&["--to=sqlite:x", "--field=origin.x=text"], "\"origin\" is a field of every line"),
         (&["--to=sqlite:x", "--field=a=text", "--field=a.b=text"], "\"a.b\" is below \"a\""),
-        (&["--to=sqlite:x", "--user=who"], "user: it needs password_file"),
-        (&["--to=sqlite:x", "--password-file=password"], "password_file: it needs user"),
+        (&["--to=sqlite:x", "--user=who"], "user: it requires password_file"),
+        (&["--to=sqlite:x", "--password-file=password"], "password_file: it requires user"),
         (&["--to=sqlite:x", "--user=w", "--password-file=password", "--api-key-file=key"], "not both"),
         (&["--to=sqlite:x", "--api-key-file=empty"], "api_key_file: can't use empty"),
         (&["--to=sqlite:x", "--api-key-file=missing"], "api_key_file: can't use missing"),
         (&["--to=sqlite:x", "--ca-certificate=missing"], "ca_certificate: can't read missing"),
-        (&["--to=sqlite:x", "--client-certificate=key"], "client_certificate: it needs client_key"),
-        (&["--to=sqlite:x", "--client-key=key"], "client_key: it needs client_certificate"),
+        (&["--to=sqlite:x", "--client-certificate=key"], "client_certificate: it requires client_key"),
+        (&["--to=sqlite:x", "--client-key=key"], "client_key: it requires client_certificate"),
         (&["--to=sqlite:x", "--proxy=socks5://p:1"], "expected http://HOST:PORT"),
         (
             &["--to=sqlite:x", "--proxy=http://u:secret@p:1"],
-            "proxy: \"p:1\" has credentials before it: give them as proxy_user and proxy_password_file",
+            "proxy: \"p:1\" contains credentials: set proxy_user and proxy_password_file instead",
         ),
-        (&["--to=sqlite:x", "--proxy-user=u"], "proxy_user: it needs proxy_password_file"),
-        (&["--to=sqlite:x", "--proxy-password-file=password"], "proxy_password_file: it needs proxy_user"),
-        (&["--to=sqlite:x", "--proxy-user=u", "--proxy-password-file=password"], "it needs proxy, the proxy's address"),
+        (&["--to=sqlite:x", "--proxy-user=u"], "proxy_user: it requires proxy_password_file"),
+        (&["--to=sqlite:x", "--proxy-password-file=password"], "proxy_password_file: it requires proxy_user"),
+        (
+            &["--to=sqlite:x", "--proxy-user=u", "--proxy-password-file=password"],
+            "it requires proxy, the address of the proxy",
+        ),
     ];
     for (arguments, says) in cases {
         let mut command = place.shipper(&["check-config"]);
@@ -262,25 +268,25 @@ fn what_can_not_be_used_is_refused_in_a_line() {
 }
 
 #[test]
-fn an_unknown_variable_is_refused() {
+fn an_unknown_variable_is_rejected() {
     let place = place();
     let mut command = place.ship(&["check-config"]);
     command.env("SHIPPER_STATEDIR", "x");
     let (code, stderr) = finish(&place, command);
     assert_eq!(code, 2, "{stderr}");
-    assert!(stderr.contains("no variable SHIPPER_STATEDIR: is SHIPPER_STATE_DIR meant?"), "{stderr}");
-    // Kubernetes sets these where a service is called shipper.
+    assert!(stderr.contains("unknown variable SHIPPER_STATEDIR: did you mean SHIPPER_STATE_DIR?"), "{stderr}");
+    // Kubernetes sets these if a service is named shipper.
     let mut command = place.ship(&["check-config"]);
     command.env("SHIPPER_SERVICE_HOST", "10.0.0.1").env("SHIPPER_PORT_9600_TCP_PROTO", "tcp");
     assert_eq!(finish(&place, command).0, 0);
 }
 
 #[test]
-fn exec_ships_no_files() {
+fn exec_rejects_files() {
     let place = place();
     let (code, stderr) = finish(&place, place.ship(&["exec", "--file", "*.log", "--", "true"]));
     assert_eq!(code, 2, "{stderr}");
-    assert!(stderr.contains("files are shipped by shipper run"), "{stderr}");
+    assert!(stderr.contains("use shipper run for files"), "{stderr}");
 }
 
 #[test]
@@ -294,11 +300,11 @@ fn the_sample_has_every_key_with_its_default() {
         assert_eq!(sample.get(&key), Some(&default), "{key}");
     }
 
-    // What is commented out is right, too, and no key is missing.
+    // Commented keys are valid too, and no key is missing.
     let uncommented = text.lines().map(|line| {
         let Some(bare) = line.strip_prefix("# ") else { return line };
         let is_key = bare.split_once(" = ").is_some_and(|(key, _)| VALUES.iter().any(|(known, _)| *known == key));
-        // The table of fields, whose names are anybody's.
+        // Names in the table of fields are arbitrary.
         let in_table = bare == "[fields]" || (bare.starts_with('"') && bare.contains("\" = \""));
         if is_key || in_table { bare } else { line }
     });
@@ -307,7 +313,7 @@ fn the_sample_has_every_key_with_its_default() {
     for (key, _) in VALUES {
         assert!(whole.contains_key(*key), "{key} is not in the sample");
     }
-    // And each key has its comment, its own or its group's.
+    // Each key, or group of keys, has a comment.
     let bare = text.lines().zip(text.lines().skip(1)).find(|(line, next)| line.is_empty() && next.contains(" = "));
     assert_eq!(bare, None);
 }

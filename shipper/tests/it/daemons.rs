@@ -1,5 +1,5 @@
-//! `shipper exec` with commands that end while processes which they started still hold their standard output: daemons and
-//! background jobs.
+//! `shipper exec` with commands that end while processes that they started still have their standard output open:
+//! daemons and background jobs.
 
 use std::fs;
 use std::process::Command;
@@ -12,15 +12,15 @@ use crate::program::{Place, Stray, finish, is_gone, run, start, until};
 /// How long the output is read without `--wait-for-eof`.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// `exec` of a shell script that waits for the end of the output.
+/// `exec` of a shell script with `--wait-for-eof`.
 fn waiting(place: &Place, options: &[&str], script: &str) -> Command {
     let mut command = place.ship(&["exec", "--wait-for-eof"]);
     command.args(options).args(["--", "/bin/sh", "-c", script]);
     command
 }
 
-/// A command of this exit code that leaves a process in a session of its own, two generations on, which has its number in
-/// the file `daemon` and does what `script` says.
+/// A command with this exit code that leaves a process in its own session, two generations down. It writes its process
+/// id to the file `daemon` and runs `script`.
 fn daemon(place: &Place, code: u8, script: &str) -> String {
     fs::write(place.path("daemon.sh"), format!("echo $$ > daemon\n{script}\n")).unwrap();
     format!(
@@ -32,21 +32,21 @@ const UNTIL_GO: &str = "while [ ! -e go ]; do sleep 0.02; done";
 
 #[track_caller]
 fn until_it_waits(shipper: &crate::program::Running) {
-    until("the command has ended", || shipper.stderr().contains("waiting for the end of the output").then_some(()));
+    until("the command has ended", || shipper.stderr().contains("waiting for end of output").then_some(()));
 }
 
 #[test]
-fn output_that_others_hold_is_warned_of_at_once() {
+fn output_held_open_by_others_is_warned_about_at_once() {
     let place = Place::new();
     let script = daemon(&place, 3, "while [ ! -e go ]; do sleep 0.02; done; echo late");
     let mut shipper = start(&place, place.script(&script));
     let daemon = Stray(place.pid("daemon"));
-    until("it warns", || shipper.stderr().contains("output still held open").then_some(()));
+    until("it warns", || shipper.stderr().contains("output still open").then_some(()));
     fs::write(place.path("go"), "").unwrap();
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
-    let said = shipper.stderr();
+    let printed = shipper.stderr();
     for words in [&format!("sh ({})", daemon.0) as &str, "--wait-for-eof", "\"level\":\"warn\""] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(printed.contains(words), "{words}: {printed}");
     }
     assert_eq!(place.stored(), ["first", "late"], "what comes in time is shipped");
 }
@@ -60,10 +60,10 @@ fn a_command_whose_output_nobody_holds_is_not_warned_of() {
         let script = script.replace("exit 4", "while [ ! -s closed ]; do sleep 0.02; done; exit 4");
         let mut command = place.ship(options);
         command.args(["--", "/bin/sh", "-c", &script]);
-        let (code, said) = finish(&place, command);
+        let (code, printed) = finish(&place, command);
         let _daemon = Stray(place.pid("daemon"));
-        assert_eq!(code, 4, "{said}");
-        assert!(!said.contains("held open") && !said.contains("hold it open"), "{options:?}: {said}");
+        assert_eq!(code, 4, "{printed}");
+        assert!(!printed.contains("still open"), "{options:?}: {printed}");
         for name in ["daemon", "closed"] {
             fs::remove_file(place.path(name)).unwrap();
         }
@@ -71,7 +71,7 @@ fn a_command_whose_output_nobody_holds_is_not_warned_of() {
 }
 
 #[test]
-fn output_is_shipped_until_the_last_process_has_closed_it() {
+fn output_is_shipped_until_the_last_process_closes_it() {
     let place = Place::new();
     let script = daemon(&place, 6, &format!("{UNTIL_GO}; echo late; (sh -c 'echo last') &"));
     let mut shipper = start(&place, waiting(&place, &[], &script));
@@ -86,7 +86,7 @@ fn output_is_shipped_until_the_last_process_has_closed_it() {
 }
 
 #[test]
-fn signals_reach_those_that_are_waited_for() {
+fn signals_reach_the_remaining_processes() {
     let place = Place::new();
     let traps = "trap 'echo got HUP' HUP; trap 'echo got TERM; exit' TERM; while :; do sleep 0.02; done";
     let mut shipper = start(&place, waiting(&place, &[], &daemon(&place, 7, traps)));
@@ -101,7 +101,7 @@ fn signals_reach_those_that_are_waited_for() {
     assert_eq!(place.stored().last().unwrap(), "got TERM");
 }
 
-/// As under nohup, when the shipper leaves it alone.
+/// Whether SIGHUP is ignored, as under nohup; the shipper leaves it alone then.
 fn hangup_is_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
@@ -121,7 +121,7 @@ fn a_background_job_of_the_group_gets_signals_too() {
 }
 
 #[test]
-fn who_does_not_end_when_asked_is_not_waited_for_without_end() {
+fn a_process_that_ignores_signals_does_not_delay_the_exit_forever() {
     for (options, signals) in [(&["--shutdown-timeout-ms=300"][..], 1), (&["--shutdown-timeout-ms=600000"], 2)] {
         let place = Place::new();
         let script = daemon(&place, 8, "trap '' TERM; echo > deaf; while :; do sleep 0.02; done");
@@ -131,18 +131,18 @@ fn who_does_not_end_when_asked_is_not_waited_for_without_end() {
         until_it_waits(&shipper);
         for _ in 0..signals {
             shipper.signal(Signal::TERM);
-            // Two that come together may be one.
+            // Two signals at once may be merged.
             std::thread::sleep(Duration::from_millis(100));
         }
         assert_eq!(shipper.code(), 8, "{}", shipper.stderr());
-        assert!(shipper.stderr().contains("output still held open at the end"), "{}", shipper.stderr());
+        assert!(shipper.stderr().contains("output still open at shutdown"), "{}", shipper.stderr());
         assert!(!is_gone(daemon.0));
         assert_eq!(place.stored(), ["first"]);
     }
 }
 
 #[test]
-fn a_killed_shipper_takes_those_along_that_it_waits_for() {
+fn killing_the_shipper_terminates_the_remaining_processes() {
     let place = Place::new();
     let script = daemon(&place, 0, &format!("trap '' HUP; {UNTIL_GO}"));
     let mut shipper = start(&place, waiting(&place, &[], &script));
@@ -153,9 +153,9 @@ fn a_killed_shipper_takes_those_along_that_it_waits_for() {
 }
 
 #[test]
-fn input_and_files_have_an_end_of_their_own() {
+fn wait_for_eof_is_for_exec_only() {
     let place = Place::new();
-    let (code, said) = run(&place, &["run", "--wait-for-eof"]);
-    assert_eq!(code, 2, "{said}");
-    assert!(said.contains("wait_for_eof: run reads its input to the end in any case"), "{said}");
+    let (code, printed) = run(&place, &["run", "--wait-for-eof"]);
+    assert_eq!(code, 2, "{printed}");
+    assert!(printed.contains("wait_for_eof: run always reads its input to the end"), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! The limit on open files, with the real program: raised at the start, kept from the command, and never used up.
+//! The limit on open files with the real program: raised at startup, restored for the command, and never exhausted.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -8,10 +8,10 @@ use rustix::process::{Pid, Resource, Signal, getrlimit};
 use crate::program::{Place, finish, free_address, get, start, until};
 use crate::run::metric;
 
-/// More files than the soft limit of the test allows to be open, and fewer than the hard one.
+/// More files than the soft limit of the test allows, and fewer than the hard limit.
 const FILES: usize = 400;
 
-/// The command under these limits on open files, as a shell sets them.
+/// The command with these limits on open files, set by a shell.
 pub(crate) fn limited(soft: u64, hard: u64, command: &Command) -> Command {
     let mut limited = Command::new("/bin/sh");
     limited.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh"]);
@@ -21,7 +21,7 @@ pub(crate) fn limited(soft: u64, hard: u64, command: &Command) -> Command {
     limited
 }
 
-/// The limits of a process, as the kernel shows them.
+/// The limits of a process, from the kernel.
 fn limits(pid: Pid) -> (u64, u64) {
     let text = std::fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_pid())).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
@@ -29,7 +29,7 @@ fn limits(pid: Pid) -> (u64, u64) {
     (words.next().unwrap(), words.next().unwrap())
 }
 
-/// This hard limit, or that of the tests themselves where it is lower.
+/// This hard limit, or that of the tests if lower.
 fn hard(wanted: u64) -> u64 {
     getrlimit(Resource::Nofile).maximum.map_or(wanted, |maximum| maximum.min(wanted))
 }
@@ -49,7 +49,7 @@ fn the_soft_limit_is_raised_and_the_command_gets_its_own_back() {
 }
 
 #[test]
-fn more_files_than_the_soft_limit_are_read_and_the_admin_port_answers() {
+fn more_files_than_the_soft_limit_are_read_and_the_admin_port_responds() {
     let place = Place::new();
     for number in 0..FILES {
         std::fs::write(place.path(&format!("{number}.log")), format!("line of {number}\n")).unwrap();
@@ -67,22 +67,22 @@ fn more_files_than_the_soft_limit_are_read_and_the_admin_port_answers() {
 }
 
 #[test]
-fn a_low_hard_limit_leaves_a_reserve_and_is_logged() {
+fn a_low_hard_limit_keeps_a_reserve_and_is_logged() {
     let place = Place::new();
     std::fs::write(place.path("a.log"), "line\n").unwrap();
     let run = ["run", "--file", "*.log", "--until-idle", "--max-open-files"];
     let with = |max_open_files: &str| place.ship(&[&run[..], &[max_open_files]].concat());
     let (code, stderr) = finish(&place, limited(256, 256, &with("1000")));
     assert_eq!(code, 0, "{stderr}");
-    assert!(stderr.contains("open files limited") && stderr.contains("\"system_limit\":256"), "{stderr}");
+    assert!(stderr.contains("max_open_files lowered") && stderr.contains("\"system_limit\":256"), "{stderr}");
     let (code, stderr) = finish(&place, limited(256, 256, &with("50")));
     assert_eq!(code, 0, "{stderr}");
-    assert!(!stderr.contains("open files limited"), "{stderr}");
+    assert!(!stderr.contains("max_open_files lowered"), "{stderr}");
 }
 
-/// However few files may be open, the shipper ships or says why it does not begin.
+/// With any limit the shipper either ships or reports why it does not start.
 #[test]
-fn a_limit_that_is_too_low_is_an_error_and_no_panic() {
+fn a_too_low_limit_is_an_error_and_not_a_panic() {
     for limit in [3, 8, 16, 24, 31, 32, 40, 64] {
         let place = Place::new();
         std::fs::write(place.path("a.log"), "one\n").unwrap();
@@ -91,11 +91,11 @@ fn a_limit_that_is_too_low_is_an_error_and_no_panic() {
         let (code, text) = (shipper.code(), shipper.stderr());
         assert!(!text.contains("panicked"), "{limit}: {text}");
         if limit < 8 {
-            // Not even the program's libraries can be opened.
+            // The program's libraries can't be opened.
             assert_ne!(code, 0, "{text}");
         } else if limit < 32 {
             assert_eq!(code, 17, "{limit}: {text}");
-            assert!(text.contains(&format!("only {limit} files may be open, and at least 32 are needed")), "{text}");
+            assert!(text.contains(&format!("the limit on open files is {limit}, the minimum is 32")), "{text}");
         } else {
             assert_eq!((code, place.stored()), (0, vec!["one".to_owned()]), "{limit}: {text}");
         }

@@ -1,4 +1,4 @@
-//! Lines that were seen in a file and went with it before they were stored: `verify` misses them.
+//! Lines seen in a file that was truncated or deleted before they were stored: `verify` reports them missing.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ fn until_metric(admin: SocketAddr, name: &str, is_right: impl Fn(f64) -> bool) {
     });
 }
 
-/// The exit code of `verify`, what is missing, and how many bytes are stored.
+/// The exit code of `verify`, missing ranges, and the number of bytes stored.
 fn verify(place: &Place) -> (i32, Vec<(u64, u64, bool)>, u64) {
     let output = into_folder(place, &["verify", "--json"]).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -37,14 +37,14 @@ fn verify(place: &Place) -> (i32, Vec<(u64, u64, bool)>, u64) {
 }
 
 #[test]
-fn what_waited_when_its_file_was_deleted_is_missing_after_a_restart() {
+fn pending_lines_of_a_deleted_file_are_missing_after_a_restart() {
     let place = Place::new();
     let admin = free_address();
     fs::write(place.path("a.log"), "one\ntwo\n").unwrap();
     let mut running = follow(&place, admin);
     until_metric(admin, "shipper_lines_stored_total", |lines| lines == 2.0);
     fs::rename(place.path("store"), place.path("away")).unwrap();
-    // Until this is noticed lines still go where the store was moved to.
+    // Until this is noticed, lines still go to the moved store.
     until("it is noticed", || get(admin, "/readyz").filter(|(code, _)| *code == 503));
     fs::write(place.path("a.log"), "one\ntwo\nthree\nfour\n").unwrap();
     until_metric(admin, "shipper_lines_pending", |lines| lines == 2.0);
@@ -59,18 +59,21 @@ fn what_waited_when_its_file_was_deleted_is_missing_after_a_restart() {
     running.signal(Signal::TERM);
     assert_eq!(running.code(), 0, "{}", running.stderr());
     assert_eq!(verify(&place), (1, vec![(8, 11, true)], 8));
-    let said = into_folder(&place, &["verify"]).output().unwrap();
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains("missing   11 bytes at 8 of") && said.contains("a.log), in a file that was"), "{said}");
-    assert!(said.ends_with("NOT PROVEN\n"), "{said}");
-    // Whoever knows of it goes on from there.
+    let printed = into_folder(&place, &["verify"]).output().unwrap();
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(
+        printed.contains("missing   11 bytes at offset 8 of") && printed.contains("a.log), in a file that was"),
+        "{printed}"
+    );
+    assert!(printed.ends_with("NOT VERIFIED\n"), "{printed}");
+    // `--since` ignores known losses.
     let since = "2999-01-01T00:00:00Z";
     let code = into_folder(&place, &["verify", "--since", since]).output().unwrap().status.code();
     assert_eq!(code, Some(0));
 }
 
 #[test]
-fn what_was_not_read_yet_when_its_file_was_truncated_is_missing() {
+fn unread_lines_of_a_truncated_file_are_missing() {
     const LINE: usize = 1_000;
     let place = Place::new();
     let admin = free_address();

@@ -1,5 +1,5 @@
-//! Lines in other encodings than UTF-8, through the real program: files across a kill and a restart, standard input and
-//! `exec`, and what `verify` says of them.
+//! Lines in other encodings with the real program: files across a kill and a restart, standard input and `exec`, and
+//! `verify`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ fn append(place: &Place, name: &str, bytes: &[u8]) {
     file.write_all(bytes).unwrap();
 }
 
-/// The messages that the store has, once there are `count`.
+/// The messages in the store, once there are `count`.
 #[track_caller]
 fn messages(place: &Place, count: usize) -> BTreeSet<String> {
     let stored = || place.path("logs.db").exists().then(|| place.stored());
@@ -39,7 +39,7 @@ fn verified(place: &Place, options: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The documents, oldest first, with `origin`.
+/// The documents with `origin`, oldest first.
 #[track_caller]
 fn exported(place: &Place) -> Vec<Value> {
     let (code, text) = run(place, &["export", "sqlite:logs.db", "--with-origin"]);
@@ -53,7 +53,7 @@ fn files_are_decoded_across_a_kill_and_a_restart() {
     let options = ["--file", "*.log", "--encoding", "Shift_JIS"];
     let record = |message: &str| format!("{{\"message\":\"{message}\"}}\n");
     append(&place, "a.log", &shift_jis(&(record("日本") + "ソース\n半")));
-    // A byte order mark goes before the setting.
+    // A byte order mark takes precedence over the setting.
     append(&place, "utf8.log", "\u{feff}über\n".as_bytes());
     append(&place, "utf16.log", &utf16le("\u{feff}ਊ\n"));
     let mut shipper = start(&place, place.ship(&[&["run"], &options[..]].concat()));
@@ -90,7 +90,7 @@ fn files_are_decoded_across_a_kill_and_a_restart() {
 }
 
 #[test]
-fn utf_16_without_a_mark_is_read_where_it_is_set() {
+fn configured_utf_16_needs_no_byte_order_mark() {
     for from in ["beginning", "end"] {
         let place = Place::new();
         let options = ["--file", "*.log", "--encoding=utf-16le", "--read-from", from];
@@ -101,7 +101,7 @@ fn utf_16_without_a_mark_is_read_where_it_is_set() {
         let earlier = ["one", "ਁ"];
         append(&place, "a.log", &utf16le("one\nਁ\n"));
         ship();
-        // An open line with a byte that is no newline.
+        // An incomplete line with a newline byte that is not a newline.
         append(&place, "a.log", &utf16le("two\nਊ open"));
         ship();
         append(&place, "a.log", &utf16le("\n三\n"));
@@ -140,7 +140,7 @@ fn streams_are_decoded() {
 }
 
 #[test]
-fn what_waits_in_the_spool_is_shipped_by_a_start_with_another_setting() {
+fn the_spool_is_shipped_after_a_restart_with_another_encoding() {
     let place = Place::new();
     let mut command = place.shipper(&["run", "--encoding=shift_jis", "--shutdown-timeout-ms=0"]);
     command.env("SHIPPER_TO", "http://127.0.0.1:9").stdin(Stdio::piped());

@@ -1,4 +1,4 @@
-//! `shipper exec` with real commands: exit codes, signals, what a killed shipper leaves, and what it can't ship.
+//! `shipper exec` with real commands: exit codes, signals, killing the shipper, and output that can't be shipped.
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::program::{Place, Stray, finish, free_address, is_gone, names, start, until};
 
-/// A script that tells of each of these signals, and ends by the last.
+/// A script that reports each of these signals, and ends at the last one.
 const TRAPS: &str = "
     trap 'echo got INT' INT; trap 'echo got HUP' HUP; trap 'echo got QUIT' QUIT; trap 'echo got USR1' USR1; trap 'echo got USR2' USR2
     trap 'echo got TERM; exit 9' TERM
@@ -37,7 +37,7 @@ fn the_exit_code_is_the_commands_and_its_last_line_is_stored() {
 fn a_command_that_can_not_be_run_is_told_as_a_shell_does() {
     let place = Place::new();
     for (command, code, says) in [
-        ("no-such-command-anywhere", 127, "there is no command no-such-command-anywhere"),
+        ("no-such-command-anywhere", 127, "command no-such-command-anywhere not found"),
         ("/etc/passwd", 126, "can't execute /etc/passwd"),
     ] {
         let (found, stderr) = finish(&place, place.ship(&["exec", "--", command]));
@@ -48,7 +48,7 @@ fn a_command_that_can_not_be_run_is_told_as_a_shell_does() {
 }
 
 #[test]
-fn signals_are_passed_on() {
+fn signals_are_forwarded() {
     let place = Place::new();
     let mut shipper = start(&place, place.script(TRAPS));
     place.pid("pid");
@@ -60,8 +60,8 @@ fn signals_are_passed_on() {
     }
     for (name, signal) in &signals {
         shipper.signal(*signal);
-        let told = format!("got {name}");
-        until("the command got the signal", || (place.stored().last() == Some(&told)).then_some(()));
+        let reported = format!("got {name}");
+        until("the command got the signal", || (place.stored().last() == Some(&reported)).then_some(()));
     }
     shipper.signal(Signal::TERM);
     assert_eq!(shipper.code(), 9, "{}", shipper.stderr());
@@ -97,7 +97,7 @@ fn the_command_has_a_group_of_its_own_and_none_of_the_shippers_files() {
     assert_eq!(place.line("pid"), place.line("group"));
     let files = place.stored();
 
-    // The same without the shipper: a test's own process may hand on files, too.
+    // Compare with a run without the shipper: the test's own process may pass open files too.
     let output = Command::new("/bin/sh").args(["-c", script]).current_dir(&place.folder).output().unwrap();
     let without: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(files, without);
@@ -158,7 +158,7 @@ fn whenever_the_shipper_is_killed_no_command_outlives_it() {
         if round % 4 == 0 {
             place.line("begun");
         } else {
-            // The moment matters not, and so is hit at random.
+            // The exact moment does not matter, so it is varied.
             std::thread::sleep(Duration::from_millis(round));
         }
         shipper.kill();
@@ -168,7 +168,7 @@ fn whenever_the_shipper_is_killed_no_command_outlives_it() {
     until("nothing of them is left", || processes_in(&here).is_empty().then_some(()));
 }
 
-/// The processes that have this folder as their own.
+/// Processes whose working directory is this folder.
 fn processes_in(folder: &Path) -> Vec<String> {
     let is_in = |name: &String| std::fs::read_link(format!("/proc/{name}/cwd")).is_ok_and(|cwd| cwd == folder);
     let is_running = |name: &String| name.parse().ok().and_then(Pid::from_raw).is_some_and(|pid| !is_gone(pid));
@@ -189,7 +189,7 @@ fn a_command_that_nobody_lets_begin_does_not() {
 }
 
 #[test]
-fn output_held_by_others_is_not_waited_for() {
+fn output_held_open_by_others_does_not_delay_the_exit() {
     let place = Place::new();
     let script = "sleep 600 & echo $! > inner; echo before; exit 3";
     let began = Instant::now();
@@ -202,7 +202,7 @@ fn output_held_by_others_is_not_waited_for() {
 }
 
 #[test]
-fn output_that_never_ends_is_not_waited_for() {
+fn endless_output_does_not_delay_the_exit() {
     let place = Place::new();
     let script = "(while :; do echo again; done) & echo $! > inner; exit 5";
     let mut shipper = start(&place, place.script(script));
@@ -211,16 +211,16 @@ fn output_that_never_ends_is_not_waited_for() {
 }
 
 #[test]
-fn what_can_not_be_shipped_waits_for_the_next_start() {
+fn lines_that_can_not_be_shipped_stay_for_the_next_start() {
     let place = Place::new();
     let mut command =
         place.shipper(&["exec", "--shutdown-timeout-ms", "100", "--", "/bin/sh", "-c", "echo kept; exit 6"]);
     command.env("SHIPPER_TO", format!("http://{}", free_address()));
     let (code, stderr) = finish(&place, command);
     assert_eq!(code, 6, "{stderr}");
-    let told: Vec<_> = stderr.lines().filter(|line| line.starts_with("shipper: ")).collect();
-    assert_eq!(told.len(), 1, "{stderr}");
-    assert!(told[0].contains("1 lines could not be shipped yet and wait in shipper-state"), "{stderr}");
+    let reported: Vec<_> = stderr.lines().filter(|line| line.starts_with("shipper: ")).collect();
+    assert_eq!(reported.len(), 1, "{stderr}");
+    assert!(reported[0].contains("1 lines are pending in shipper-state"), "{stderr}");
     assert_eq!(names(&place.path("shipper-state/spool/stdout")).len(), 1);
 
     let (code, stderr) = finish(&place, place.ship(&["run", "--until-idle"]));
@@ -229,7 +229,7 @@ fn what_can_not_be_shipped_waits_for_the_next_start() {
 }
 
 #[test]
-fn what_found_no_room_is_told() {
+fn input_without_room_is_reported() {
     let place = Place::new();
     let small = ["--spool-max-bytes=8192", "--line-max-bytes=1024", "--on-full=wait", "--shutdown-timeout-ms=100"];
     let script = "i=0; while [ $i -lt 2000 ]; do echo this line finds room or it does not; i=$((i+1)); done; exit 2";
@@ -238,7 +238,7 @@ fn what_found_no_room_is_told() {
     command.env("SHIPPER_TO", format!("http://{}", free_address()));
     let (code, stderr) = finish(&place, command);
     assert_eq!(code, 2, "{stderr}");
-    assert!(stderr.contains("bytes at the end of the input were not taken"), "{stderr}");
+    assert!(stderr.contains("bytes at the end of the input were not accepted"), "{stderr}");
 
     let (code, stderr) = finish(&place, place.ship(&["run", "--until-idle"]));
     assert_eq!(code, 0, "{stderr}");
@@ -246,7 +246,7 @@ fn what_found_no_room_is_told() {
 }
 
 #[test]
-fn a_second_signal_ends_the_shipping_and_loses_nothing() {
+fn a_second_signal_ends_the_shutdown_without_losing_lines() {
     let place = Place::new();
     let script = "trap 'echo last; exit 8' TERM; echo $$ > pid; while :; do sleep 0.02; done";
     let mut command = place.shipper(&["exec", "--shutdown-timeout-ms", "600000", "--", "/bin/sh", "-c", script]);
@@ -255,7 +255,8 @@ fn a_second_signal_ends_the_shipping_and_loses_nothing() {
     let service = place.pid("pid");
     shipper.signal(Signal::TERM);
     until("the command is gone", || is_gone(service).then_some(()));
-    // It may not have seen the command's end yet; then this one is for the command, and the next one ends it.
+    // The shipper may not have noticed the command's end; this signal is then for the command, and the next one ends
+    // the shutdown.
     let code = until("the shipper ends", || {
         shipper.signal(Signal::TERM);
         shipper.has_ended()

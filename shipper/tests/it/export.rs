@@ -1,4 +1,4 @@
-//! What was shipped comes back out of an embedded store as it was.
+//! Exports of an embedded store return what was shipped.
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
@@ -11,7 +11,7 @@ type Step<'a> = &'a dyn Fn(&Place);
 
 fn line(number: u32) -> String {
     let level = if number.is_multiple_of(10) { "error" } else { "info" };
-    // With spaces, escapes and digits that a parser would not keep.
+    // With spaces, escapes and digits that a parser would not preserve.
     format!(
         r#"{{ "timestamp":"2026-11-23T18:{:02}:{:02}.000Z","service":"s","level":"{level}","message":"caf\u00e9 {number}","request_id":null,"project_id":null,"exact":1.10 }}"#,
         number / 60 % 60,
@@ -20,7 +20,7 @@ fn line(number: u32) -> String {
 }
 
 #[test]
-fn an_export_is_what_was_shipped_byte_for_byte() {
+fn an_export_equals_the_input_byte_for_byte() {
     let place = Place::new();
     let mut file = std::fs::File::create(place.path("in.log")).unwrap();
     let lines: Vec<_> = (0..LINES).map(line).collect();
@@ -44,7 +44,7 @@ fn an_export_is_what_was_shipped_byte_for_byte() {
 }
 
 #[test]
-fn what_can_not_be_exported_is_refused_with_advice() {
+fn invalid_exports_are_rejected_with_advice() {
     let place = Place::new();
     for (arguments, advice) in [
         (&["http://127.0.0.1:9"][..], "only an embedded store"),
@@ -89,7 +89,7 @@ fn an_export_of_a_file_that_is_replaced_midway_fails() {
         std::fs::copy(place.path("whole.db"), place.path("logs.db")).unwrap();
         let mut command = place.shipper(&["export", "sqlite:logs.db"]);
         let mut export = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // It is in its first page, and waits for whoever reads.
+        // It is blocked in its first page until its output is read.
         export.stdout.as_mut().unwrap().read_exact(&mut [0; 1_000]).unwrap();
         step(&place);
         let output = export.wait_with_output().unwrap();

@@ -111,7 +111,7 @@ impl World {
             ledger: Arc::clone(&ledger),
             journal,
             spool: Arc::new(spool),
-            past: Completed::open(RealDisk, &state).unwrap(),
+            completed: Completed::open(RealDisk, &state).unwrap(),
         };
         let dead_letters = DeadLetters::open(RealDisk, &state, u64::MAX).unwrap();
         let documents = Documents::new("host", "shipper", "service");

@@ -1,5 +1,5 @@
-//! The fuzz targets under proptest: each input of the corpus, and inputs made of it by cutting, joining and changing
-//! bytes. `fuzz/` has the same targets for libFuzzer, and the corpus.
+//! Runs the fuzz targets with proptest: each input of the corpus, and inputs derived from it by cutting, joining and
+//! changing bytes. `fuzz/` has the same targets for libFuzzer, and the corpus.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use proptest::test_runner::{Config, TestRunner};
 #[path = "../../../fuzz/targets.rs"]
 mod targets;
 
-/// Inputs made for each target.
+/// Number of inputs generated for each target.
 const CASES: u32 = 2_000;
 
-/// One change of an input.
+/// A change of an input.
 #[derive(Clone, Debug)]
 enum Change {
     Set(Index, u8),
@@ -110,31 +110,31 @@ fn holds(name: &str) {
 }
 
 #[test]
-fn lines_are_read_whole() {
+fn lines_are_read_completely() {
     holds("line_reader");
 }
 
 #[test]
-fn records_are_told_from_what_is_none() {
+fn records_are_distinguished_from_other_lines() {
     holds("record_check");
 }
 
 #[test]
-fn bulk_answers_are_believed_as_far_as_they_go() {
+fn bulk_answers_are_read_as_far_as_they_are_valid() {
     holds("bulk_answer");
 }
 
 #[test]
-fn journals_of_any_bytes_open() {
+fn journals_with_any_content_can_be_opened() {
     holds("journal");
 }
 
 #[test]
-fn configurations_are_refused_or_hold() {
+fn configurations_are_rejected_or_valid() {
     holds("config");
 }
 
 #[test]
-fn queries_are_refused_or_read_as_what_they_say() {
+fn queries_are_rejected_or_round_trip() {
     holds("query");
 }

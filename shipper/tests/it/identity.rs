@@ -1,5 +1,5 @@
-//! Which file is which, with the real program: copies and strangers, other content under an old name, links, and more files
-//! than may be open.
+//! Identifying files with the real program: copies and unrelated files, other content under an old name, links, and
+//! more files than may be open.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -13,11 +13,11 @@ use rustix::process::Signal;
 use crate::program::{Place, Running, finish, free_address, get, run, start, until};
 use crate::run::metric;
 
-/// Files of the test of open files, and how many of them may be open.
+/// Number of files in the test of open files, and how many of them may be open.
 const FILES: usize = 300;
 const OPEN_FILES: usize = 20;
 
-/// A shipper that follows a pattern, as a test restarts it.
+/// A shipper that follows a pattern, and can be restarted.
 pub(crate) struct Follower {
     pub(crate) place: Place,
     admin: SocketAddr,
@@ -52,7 +52,7 @@ impl Follower {
         Self { place, admin, pattern, options, shipper }
     }
 
-    /// Lets it stand still while `change` is made, or end before and start after it.
+    /// Stops it while `change` is made, or ends it before and starts it after.
     pub(crate) fn while_away(&mut self, end: End, change: impl FnOnce(&Place)) {
         match end {
             End::None => {}
@@ -68,7 +68,7 @@ impl Follower {
         }
     }
 
-    /// Waits until the store holds these messages, sorted, and nothing else; and they stay so.
+    /// Waits until the store holds these messages, sorted, and nothing else, and stays so.
     #[track_caller]
     pub(crate) fn until_stored(&self, wanted: &[&str]) {
         let mut wanted = wanted.to_vec();
@@ -85,13 +85,13 @@ impl Follower {
         metric(&get(self.admin, "/metrics").unwrap().1, &format!("shipper_files_total{{event=\"{event}\"}}"))
     }
 
-    /// Ends it, and asks `verify`.
+    /// Ends it, and runs `verify`.
     #[track_caller]
     pub(crate) fn end(mut self) -> Place {
         self.shipper.signal(Signal::TERM);
         assert_eq!(self.shipper.code(), 0, "{}", self.shipper.stderr());
-        let (code, said) = run(&self.place, &["verify"]);
-        assert_eq!(code, 0, "{said}");
+        let (code, printed) = run(&self.place, &["verify"]);
+        assert_eq!(code, 0, "{printed}");
         self.place
     }
 
@@ -128,14 +128,14 @@ fn banner() -> String {
 }
 
 #[test]
-fn a_strangers_lines_are_never_taken_for_the_rest_of_a_truncated_file() {
+fn lines_of_an_unrelated_file_are_never_read_as_the_rest_of_a_truncated_one() {
     const READ: &str = "started the nightly job\nfinished the nightly job\n";
     for end in ENDS {
         for stranger in ["admin-notes.txt", "app.txt", "app.log.notes", "app.log-own"] {
             let place = Place::new();
             let (log, notes) = (place.path("app.log"), place.path(stranger));
             fs::write(&notes, format!("{READ}secret\n")).unwrap();
-            // What was written right before the last look may be a copy that was made then.
+            // A file written right before the last scan may be a copy made then.
             until("the notes are old", || {
                 let age = fs::metadata(&notes).unwrap().modified().unwrap().elapsed().unwrap();
                 (age > Duration::from_millis(2_200)).then_some(())
@@ -144,7 +144,7 @@ fn a_strangers_lines_are_never_taken_for_the_rest_of_a_truncated_file() {
             let mut follower = Follower::new(place, "app.log");
             follower.until_stored(&["started the nightly job", "finished the nightly job"]);
             follower.while_away(end, |_| {
-                // Neither makes it younger, where the file system knows when a file was made.
+                // Neither makes it younger, if the file system records creation times.
                 if fs::metadata(&notes).unwrap().created().is_ok() {
                     fs::set_permissions(&notes, fs::Permissions::from_mode(0o640)).unwrap();
                     fs::hard_link(&notes, notes.with_extension("link")).unwrap();
@@ -163,7 +163,7 @@ fn a_strangers_lines_are_never_taken_for_the_rest_of_a_truncated_file() {
 }
 
 #[test]
-fn a_copy_that_the_pattern_matches_is_read_from_where_its_original_was_cut() {
+fn a_matching_copy_is_read_from_the_offset_of_its_original() {
     for end in ENDS {
         let place = Place::new();
         let log = place.path("app.log");
@@ -177,7 +177,7 @@ fn a_copy_that_the_pattern_matches_is_read_from_where_its_original_was_cut() {
         });
         let mut wanted = vec!["one, which is long enough to tell", "two", "three, which is long enough to tell"];
         follower.until_stored(&wanted);
-        // Again, as soon as it can be; the older copy is renamed.
+        // Again, as soon as possible; the older copy is renamed.
         follower.while_away(end, |place| {
             append(&log, "four\n");
             fs::rename(place.path("app.log.1"), place.path("app.log.2")).unwrap();
@@ -186,7 +186,7 @@ fn a_copy_that_the_pattern_matches_is_read_from_where_its_original_was_cut() {
         });
         wanted.extend(["four", "five"]);
         follower.until_stored(&wanted);
-        // What is there when nothing was cut yet, and when it is.
+        // Before the truncation, and after it.
         follower.while_away(End::None, |place| {
             fs::copy(&log, place.path("app.log.copy")).unwrap();
         });
@@ -199,7 +199,7 @@ fn a_copy_that_the_pattern_matches_is_read_from_where_its_original_was_cut() {
 }
 
 #[test]
-fn another_file_with_the_same_beginning_is_read_from_its_beginning() {
+fn a_new_file_with_the_same_start_is_read_from_its_start() {
     let banner = banner();
     let first = banner.trim_end();
     for end in [End::Orderly, End::Kill] {
@@ -222,7 +222,7 @@ fn another_file_with_the_same_beginning_is_read_from_its_beginning() {
 }
 
 #[test]
-fn a_file_under_two_names_is_read_once_and_costs_nothing_while_it_is_idle() {
+fn a_file_with_two_names_is_read_once_and_is_free_while_idle() {
     let place = Place::new();
     let log = place.path("app.log");
     append(&log, "one\n");
@@ -232,7 +232,7 @@ fn a_file_under_two_names_is_read_once_and_costs_nothing_while_it_is_idle() {
     let follower = Follower::new(place, "app.log*");
     follower.until_stored(&["one"]);
     let len = || fs::metadata(&journal).unwrap().len();
-    // The checkpoint is noted some time after the line is stored.
+    // The checkpoint is recorded some time after the line is stored.
     let size = until("the journal stays as it is", || {
         let before = len();
         std::thread::sleep(Duration::from_millis(1_500));
@@ -244,7 +244,7 @@ fn a_file_under_two_names_is_read_once_and_costs_nothing_while_it_is_idle() {
     follower.end();
 }
 
-/// How many of the test's files a process has open.
+/// Number of the test's files that a process has open.
 fn open_logs(shipper: &Running) -> usize {
     let folder = format!("/proc/{}/fd", shipper.pid().as_raw_pid());
     let links = fs::read_dir(folder).unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -252,7 +252,7 @@ fn open_logs(shipper: &Running) -> usize {
 }
 
 #[test]
-fn more_files_than_may_be_open_are_read_to_their_ends() {
+fn more_files_than_may_be_open_are_read_to_the_end() {
     let place = Place::new();
     for number in 0..FILES {
         fs::write(place.path(&format!("{number:03}.log")), format!("{number:03}\n")).unwrap();
@@ -271,12 +271,12 @@ fn more_files_than_may_be_open_are_read_to_their_ends() {
         wanted.sort_unstable();
         until("everything is stored, and nothing twice", || {
             let open = open_logs(&shipper);
-            // One more while it is looked at.
+            // One more while it is scanned.
             assert!(open <= OPEN_FILES + 1, "{open} files are open");
             (sorted(&place) == *wanted).then_some(())
         });
     };
-    // To files that are parked, all at once; then to new ones; then to one of each.
+    // To parked files, all at once; then to new ones; then to one of each.
     (0..FILES).step_by(3).for_each(|number| append(&place.path(&format!("{number:03}.log")), "again\n"));
     until_stored(&mut wanted, vec!["again".to_owned(); FILES / 3]);
     (0..3 * OPEN_FILES).for_each(|number| append(&place.path(&format!("new-{number}.log")), "new\n"));
@@ -287,13 +287,13 @@ fn more_files_than_may_be_open_are_read_to_their_ends() {
     until("the note of what waits is removed", || (!place.path("shipper-state/unread").exists()).then_some(()));
     shipper.signal(Signal::TERM);
     assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
-    let (code, said) = run(&place, &["verify"]);
-    assert_eq!(code, 0, "{said}");
+    let (code, printed) = run(&place, &["verify"]);
+    assert_eq!(code, 0, "{printed}");
 }
 
-/// gzip makes its file first and writes it then: whoever looks in between sees an empty file.
+/// gzip creates its file first and writes it later, so a scan in between sees an empty file.
 #[test]
-fn a_compressed_file_that_was_met_empty_is_left_alone() {
+fn a_compressed_file_first_seen_empty_is_ignored() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(b"packed\n").unwrap();
     let gzip = gzip.finish().unwrap();
@@ -321,9 +321,9 @@ fn a_compressed_file_that_was_met_empty_is_left_alone() {
     }
 }
 
-/// As `cp app.log app.log.bak; : >app.log` does each night: the copy's second content is no life of its own.
+/// As a nightly `cp app.log app.log.bak; : >app.log`: new content of the copy is not a new generation.
 #[test]
-fn a_copy_that_each_rotation_makes_anew_under_one_name_doubles_nothing() {
+fn a_copy_replaced_by_each_rotation_duplicates_nothing() {
     for end in ENDS {
         let place = Place::new();
         let log = place.path("app.log");
@@ -350,9 +350,9 @@ fn a_copy_that_each_rotation_makes_anew_under_one_name_doubles_nothing() {
     }
 }
 
-/// logrotate makes the copy's file first and fills it then: whoever looks in between sees an empty file.
+/// logrotate creates the copy's file first and fills it later, so a scan in between sees an empty file.
 #[test]
-fn a_copy_that_was_met_empty_doubles_nothing() {
+fn a_copy_first_seen_empty_duplicates_nothing() {
     for end in ENDS {
         let place = Place::new();
         let (log, copy) = (place.path("app.log"), place.path("app.log.1"));
@@ -378,9 +378,9 @@ fn a_copy_that_was_met_empty_doubles_nothing() {
     }
 }
 
-/// As Kubernetes names containers' logs: the patterns match links alone, and what they lead to is rotated.
+/// As with the logs of Kubernetes containers: the patterns match only links, and their targets are rotated.
 #[test]
-fn the_rest_of_a_file_that_only_a_link_names_is_read_after_its_rotation() {
+fn the_rest_of_a_linked_file_is_read_after_its_rotation() {
     for end in ENDS {
         let place = Place::new();
         fs::create_dir(place.path("pods")).unwrap();

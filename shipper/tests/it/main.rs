@@ -1,6 +1,6 @@
-//! The shipper from outside.
+//! Integration tests of the shipper.
 
-// A helper that fails is a test that fails, at the line that called it.
+// A failing helper fails the test at the line that called it.
 #![allow(clippy::unwrap_used)]
 
 mod causes;

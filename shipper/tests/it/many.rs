@@ -1,4 +1,5 @@
-//! Far more files than may be open, with the real program: each line is stored once, and what is open is bounded.
+//! Far more files than may be open, with the real program: each line is stored once, and the number of open files is
+//! limited.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,20 +13,20 @@ use crate::program::{Place, Running, free_address, get, start, until};
 use crate::run::metric;
 
 const FILES: usize = 5_000;
-/// Files that grow, more than may be open.
+/// Growing files, more than may be open.
 const ACTIVE: usize = 300;
 const ROUNDS: usize = 5;
-/// Soft and hard limit on open files, and what the program leaves of it to files: all but its reserve.
+/// The soft and hard limit on open files, and what the reserve leaves for files.
 const LIMIT: u64 = 256;
 const OPEN_FILES_MAX: usize = 112;
-/// The runtime's, the store's and the admin port's, none a file's.
+/// Threads of the runtime, the store and the admin port; none per file.
 const THREADS_MAX: usize = 40;
 
 fn log(place: &Place, number: usize) -> PathBuf {
     place.path(&format!("logs/{number:04}.log"))
 }
 
-/// What a process holds open in a folder, and how many threads it has.
+/// Number of files that a process has open in a folder, and of its threads.
 fn held(pid: Pid, folder: &Path) -> (usize, usize) {
     let process = PathBuf::from(format!("/proc/{}", pid.as_raw_pid()));
     let open = fs::read_dir(process.join("fd")).unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -33,12 +34,12 @@ fn held(pid: Pid, folder: &Path) -> (usize, usize) {
     (open, fs::read_dir(process.join("task")).unwrap().count())
 }
 
-/// Until so many lines are stored; what is open stays bounded meanwhile.
+/// Waits until this many lines are stored; the number of open files stays limited meanwhile.
 fn until_stored(shipper: &Running, place: &Place, admin: std::net::SocketAddr, lines: usize) {
     let folder = fs::canonicalize(place.path("logs")).unwrap();
     until(&format!("{lines} lines are stored"), || {
         let (open, threads) = held(shipper.pid(), &folder);
-        // One more while it is looked at, and the folder while it is listed.
+        // One more while it is scanned, and the folder while it is listed.
         assert!(open <= OPEN_FILES_MAX + 2, "{open} files are open");
         assert!(threads <= THREADS_MAX, "{threads} threads");
         let (_, text) = get(admin, "/metrics")?;
@@ -47,7 +48,7 @@ fn until_stored(shipper: &Running, place: &Place, admin: std::net::SocketAddr, l
 }
 
 #[test]
-fn of_thousands_of_files_each_line_is_stored_once_with_few_open() {
+fn each_line_of_thousands_of_files_is_stored_once_with_few_open() {
     let place = Place::new();
     fs::create_dir(place.path("logs")).unwrap();
     let mut wanted = BTreeMap::new();
@@ -82,6 +83,6 @@ fn of_thousands_of_files_each_line_is_stored_once_with_few_open() {
     }
     assert!(stored == wanted, "{} lines stored, {} wanted", stored.len(), wanted.len());
     let verify = place.ship(&["verify"]).output().unwrap();
-    let said = String::from_utf8_lossy(&verify.stdout).into_owned();
-    assert!(verify.status.success() && said.contains("proven"), "{said}");
+    let printed = String::from_utf8_lossy(&verify.stdout).into_owned();
+    assert!(verify.status.success() && printed.contains("verified"), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! The store is down for long: memory stays bounded, nothing is given up, and a signal too many loses nothing.
+//! A long outage of the store: memory stays limited, nothing is dropped, and a second signal loses nothing.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -9,11 +9,11 @@ use rustix::process::{Pid, Signal};
 use crate::program::{Place, free_address, get, start, until};
 use crate::run::metric;
 
-/// What comes meanwhile: well more than may be held in memory.
+/// Lines that arrive meanwhile: far more than may be held in memory.
 const LINES: usize = 400_000;
 const LINE_BYTES: usize = 250;
 
-/// Batches (8 MiB by default, and one), and what the program has without them.
+/// Batches (8 MiB by default, and one), and the program's memory without them.
 const MEMORY_MAX_KIB: u64 = 64 * 1024;
 
 fn peak_kib(pid: Pid) -> u64 {
@@ -23,10 +23,10 @@ fn peak_kib(pid: Pid) -> u64 {
 }
 
 #[test]
-fn memory_is_bounded_however_long_the_store_is_down_and_a_second_signal_loses_nothing() {
+fn memory_is_limited_during_an_outage_and_a_second_signal_loses_nothing() {
     let place = Place::new();
     let admin = free_address();
-    // One host refuses connections, the other takes them and never answers.
+    // One host refuses connections, the other accepts them and never answers.
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let to = format!("http://{},http://{}", free_address(), silent.local_addr().unwrap());
     let mut command = place.shipper(&["run", "--bootstrap", "off", "--request-timeout-ms", "200"]);
@@ -48,7 +48,7 @@ fn memory_is_bounded_however_long_the_store_is_down_and_a_second_signal_loses_no
     });
     assert_eq!(metric(&text, "shipper_lines_read_total"), LINES as f64);
     let (held, most) = (metric(&text, "shipper_in_flight_bytes"), metric(&text, "shipper_in_flight_max_bytes"));
-    // The batch that was begun below the bound, with what is added to its lines.
+    // Plus the batch started below the limit, and what is added to its lines.
     assert!(held <= most + 2_200_000.0, "{held} bytes are in flight, of {most}");
     let troubles: Vec<_> =
         text.lines().filter(|line| line.starts_with("shipper_sink_error") && line.ends_with(" 1")).collect();
@@ -56,14 +56,14 @@ fn memory_is_bounded_however_long_the_store_is_down_and_a_second_signal_loses_no
     let peak = peak_kib(shipper.pid());
     assert!(peak < MEMORY_MAX_KIB, "{peak} KiB at most");
 
-    // Two that differ: of two alike, one may be all that comes.
+    // Two different signals: two equal ones may be merged.
     shipper.signal(Signal::TERM);
     shipper.signal(Signal::INT);
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
-    assert!(shipper.stderr().contains(&format!("{LINES} lines could not be shipped yet")), "{}", shipper.stderr());
+    assert!(shipper.stderr().contains(&format!("{LINES} lines are pending in")), "{}", shipper.stderr());
     drop(stdin);
 
-    // All of it is there for the next start.
+    // Everything is there for the next start.
     let mut command = place.shipper(&["run", "--bootstrap", "off", "--admin-listen", &admin.to_string()]);
     command.args(["--shutdown-timeout-ms", "0"]).env("SHIPPER_TO", format!("http://{}", free_address()));
     command.stdin(Stdio::piped());
@@ -76,13 +76,13 @@ fn memory_is_bounded_however_long_the_store_is_down_and_a_second_signal_loses_no
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
 }
 
-/// What twice a segment is by default, at which a line of a pipe is cut.
+/// Twice the default segment size, at which a line of a pipe is cut.
 const PIECE_BYTES: usize = 128 * 1024 * 1024;
 
-/// A line of a pipe has no end that could be waited for: it is cut into pieces, each of which is a line whose beginning is
-/// kept, and its neighbours stand as they came.
+/// A line of a pipe has no end to wait for. It is cut into pieces, each of which is a truncated line, and its
+/// neighbours are unchanged.
 #[test]
-fn a_line_of_300_mib_from_a_pipe_is_cut_in_bounded_memory() {
+fn a_line_of_300_mib_from_a_pipe_is_cut_in_limited_memory() {
     const LINE_BYTES: usize = 300 * 1024 * 1024;
     let place = Place::new();
     let admin = free_address();
@@ -110,7 +110,7 @@ fn a_line_of_300_mib_from_a_pipe_is_cut_in_bounded_memory() {
     assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
     let stored = place.stored();
     assert_eq!((stored.len(), stored[0].as_str(), stored[pieces + 1].as_str()), (pieces + 2, "before", "after"));
-    // Of each piece so much is kept as a line may have.
+    // Each piece is truncated at the limit of a line.
     assert!(stored[1..=pieces].iter().all(|line| line.len() == 1024 * 1024 && line.bytes().all(|byte| byte == b'x')));
     let verified = place.ship(&["verify"]).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));

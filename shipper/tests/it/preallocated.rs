@@ -1,4 +1,4 @@
-//! Files that are as long as they will be before anything is written to them, as those of memory-mapped appenders.
+//! Files allocated before they are written, as by memory-mapped appenders.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -21,7 +21,7 @@ impl Allocated {
         Self { file, written: 0, lines: 0 }
     }
 
-    /// Writes a line, in two parts, where the one before it ended.
+    /// Writes a line in two parts, after the previous one.
     fn write(&mut self, newline: &[u8]) {
         let line = format!("line {}", self.lines);
         for part in [line.as_bytes(), newline] {
@@ -42,7 +42,7 @@ fn follow(place: &Place, pattern: &str) -> Running {
 }
 
 #[test]
-fn each_line_is_stored_once_as_it_is_written_over_the_zeros() {
+fn each_line_written_over_zeros_is_stored_once() {
     for (pattern, bytes) in [("a.log", 512), ("a.log*", 300_000), ("a.log", 3_000_000)] {
         let place = Place::new();
         let mut file = Allocated::new(&place, bytes);
@@ -60,7 +60,7 @@ fn each_line_is_stored_once_as_it_is_written_over_the_zeros() {
             }
         }
         until("all lines are stored", || (place.stored() == file.wanted()).then_some(()));
-        // What closes such a file cuts off the rest.
+        // Closing such a file truncates the rest.
         file.file.set_len(file.written).unwrap();
         file.write(b"\n");
         until("the last line is stored", || (place.stored() == file.wanted()).then_some(()));
@@ -73,19 +73,19 @@ fn each_line_is_stored_once_as_it_is_written_over_the_zeros() {
 }
 
 #[test]
-fn a_file_that_ends_with_zeros_is_read_to_them_and_the_shipper_ends() {
+fn a_file_is_read_up_to_trailing_zeros_and_the_shipper_ends() {
     let place = Place::new();
     fs::write(place.path("a.log"), [b"one\ntwo\n".as_slice(), &[0; 5_000]].concat()).unwrap();
     fs::write(place.path("zeros.log"), [0; 5_000]).unwrap();
-    let (code, said) = crate::program::finish(&place, place.ship(&["run", "--file", "*.log", "--until-idle"]));
-    assert_eq!((code, place.stored()), (0, vec!["one".to_owned(), "two".to_owned()]), "{said}");
+    let (code, printed) = crate::program::finish(&place, place.ship(&["run", "--file", "*.log", "--until-idle"]));
+    assert_eq!((code, place.stored()), (0, vec!["one".to_owned(), "two".to_owned()]), "{printed}");
 }
 
 #[test]
-fn text_in_utf_16_keeps_its_last_zero() {
+fn utf_16_text_keeps_its_last_zero() {
     let place = Place::new();
     let text: Vec<u8> = "\u{feff}one\ntwo\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     fs::write(place.path("a.log"), &text).unwrap();
-    let (code, said) = crate::program::finish(&place, place.ship(&["run", "--file", "a.log", "--until-idle"]));
-    assert_eq!((code, place.stored()), (0, vec!["one".to_owned(), "two".to_owned()]), "{said}");
+    let (code, printed) = crate::program::finish(&place, place.ship(&["run", "--file", "a.log", "--until-idle"]));
+    assert_eq!((code, place.stored()), (0, vec!["one".to_owned(), "two".to_owned()]), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! The program itself, started for real in a folder of its own, and what a test asks of it.
+//! Runs the real program in its own folder, with helpers for tests.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use store::{EngineSettings, Order, Search, Store, Target};
 use tempfile::TempDir;
 
-/// Used up by a failure only.
+/// Reached only if a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Polls until `look` finds something.
+/// Polls until `look` returns a value.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -28,7 +28,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A folder with a store, a state directory and whatever a test puts there.
+/// A folder with a store, a state directory and files of a test.
 pub(crate) struct Place {
     pub(crate) folder: TempDir,
 }
@@ -42,7 +42,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// The program in this folder with these arguments and none of the tests' own variables.
+    /// The program in this folder with these arguments, without variables of the tests.
     pub(crate) fn shipper(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shipper"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -57,7 +57,7 @@ impl Place {
         command
     }
 
-    /// `exec` of a shell script, with the embedded store of this folder.
+    /// `exec` of a shell script with the embedded store of this folder.
     pub(crate) fn script(&self, script: &str) -> Command {
         self.ship(&["exec", "--", "/bin/sh", "-c", script])
     }
@@ -78,7 +78,7 @@ impl Place {
         page.lines.iter().map(|line| message(line.get())).collect()
     }
 
-    /// The first line of a file, once it is whole.
+    /// The first line of a file, once it is complete.
     #[track_caller]
     pub(crate) fn line(&self, name: &str) -> String {
         until(&format!("a line in {name}"), || {
@@ -87,21 +87,21 @@ impl Place {
         })
     }
 
-    /// The process whose number a script wrote to a file.
+    /// The process whose id a script wrote to a file.
     #[track_caller]
     pub(crate) fn pid(&self, name: &str) -> Pid {
         Pid::from_raw(self.line(name).trim().parse().unwrap()).unwrap()
     }
 }
 
-/// A program that runs.
+/// A running program.
 pub(crate) struct Running {
     child: Child,
     stderr: PathBuf,
     ended: Option<ExitStatus>,
 }
 
-/// Starts a program; what it writes to standard error goes to a file.
+/// Starts a program with its standard error redirected to a file.
 #[track_caller]
 pub(crate) fn start(place: &Place, mut command: Command) -> Running {
     let number = std::fs::read_dir(place.folder.path()).unwrap().count();
@@ -122,7 +122,7 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
-    /// Sends a signal. One that has ended and was not waited for takes it, and does nothing.
+    /// Sends a signal. A process that has ended but was not reaped accepts it without effect.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
@@ -145,7 +145,7 @@ impl Running {
         self.ended.and_then(|status| status.code())
     }
 
-    /// Kills it without a chance to do anything about it.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.ended = Some(self.child.wait().unwrap());
@@ -165,13 +165,13 @@ impl Drop for Running {
     }
 }
 
-/// Whether a process has ended; one that nobody has waited for yet has.
+/// Whether a process has ended, even if it was not reaped.
 pub(crate) fn is_gone(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
     stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
 }
 
-/// A process that a test must not leave behind.
+/// A process that must not outlive the test.
 pub(crate) struct Stray(pub(crate) Pid);
 
 impl Drop for Stray {
@@ -180,12 +180,12 @@ impl Drop for Stray {
     }
 }
 
-/// An address on which nobody listens.
+/// An address that nobody listens on.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
 }
 
-/// Asks for a path; status and body, or nothing where nobody answers.
+/// Requests a path; returns status and body, or nothing if nobody answers.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut connection = TcpStream::connect(address).ok()?;
     connection.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -196,7 +196,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// The names in a folder, sorted; none where there is no folder.
+/// The names in a folder, sorted; none if it does not exist.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
@@ -204,7 +204,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Runs a subcommand to its end; code, and what it said on either output.
+/// Runs a subcommand to its end; returns its code and both outputs.
 #[track_caller]
 pub(crate) fn run(place: &Place, arguments: &[&str]) -> (i32, String) {
     let output = place.ship(arguments).output().unwrap();
@@ -212,7 +212,7 @@ pub(crate) fn run(place: &Place, arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), text)
 }
 
-/// Ships lines from a pipe, to the end of it.
+/// Ships lines from a pipe.
 #[track_caller]
 pub(crate) fn ship_stdin(place: &Place, text: &str) {
     let mut command = place.ship(&["run"]);

@@ -1,5 +1,5 @@
-//! What proves that lines are there, and mends it where they are not: `verify`, `dead-letters`, `spool`, on the real
-//! program and the embedded store. Lines that are missing are had by putting an older copy of the store back.
+//! Verification and repair: `verify`, `dead-letters` and `spool` with the real program and the embedded store. Missing
+//! lines are produced by restoring an older copy of the store.
 
 use std::fs;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ fn ship_files(place: &Place) {
     assert_eq!(code, 0, "{text}");
 }
 
-/// The store's files, to be put back later.
+/// The store's files, to be restored later.
 fn copy(place: &Place) -> Vec<(String, Vec<u8>)> {
     let store = names(place.folder.path()).into_iter().filter(|name| name.starts_with("logs.db"));
     store.map(|name| (name.clone(), fs::read(place.path(&name)).unwrap())).collect()
@@ -40,7 +40,7 @@ fn report(place: &Place, code: i32) -> Value {
 }
 
 #[test]
-fn lines_that_the_store_lost_are_named_sent_again_and_there() {
+fn lines_lost_by_the_store_are_reported_and_sent_again() {
     let place = Place::new();
     fs::write(place.path("a.log"), "one\ntwo\n").unwrap();
     ship_files(&place);
@@ -61,22 +61,22 @@ fn lines_that_the_store_lost_are_named_sent_again_and_there() {
     let (code, text) = run(&place, &["verify"]);
     assert_eq!(code, 1);
     assert!(
-        text.contains("missing   6 bytes at 8 of ") && text.contains("a.log") && text.contains("NOT PROVEN"),
+        text.contains("missing   6 bytes at offset 8 of ") && text.contains("a.log") && text.contains("NOT VERIFIED"),
         "{text}"
     );
 
     let (code, text) = run(&place, &["verify", "--resend"]);
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("3 lines stored, 0 already there"), "{text}");
+    assert!(text.contains("3 lines stored, 0 already stored"), "{text}");
     let (code, text) = run(&place, &["verify"]);
-    assert!(code == 0 && text.contains("everything is there, once"), "{text}");
+    assert!(code == 0 && text.contains("every line is stored exactly once"), "{text}");
     let mut stored = place.stored();
     stored.sort();
     assert_eq!(stored, ["five", "four", "one", "three", "two"]);
 }
 
 #[test]
-fn what_is_gone_is_proved_by_sums() {
+fn deleted_sources_are_verified_by_sums() {
     let place = Place::new();
     ship_stdin(&place, "one\ntwo\n");
     let older = copy(&place);
@@ -91,15 +91,15 @@ fn what_is_gone_is_proved_by_sums() {
         (&missing["offset"], &missing["bytes"], &missing["source"]),
         (&0.into(), &21.into(), &"stream stdin".into())
     );
-    // What is done with since is left out where that is asked for.
+    // Sources completed since are ignored on request.
     let (code, text) = run(&place, &["verify", "--since", "2100-01-01T00:00:00Z"]);
-    assert!(code == 0 && text.contains("2 sources left out"), "{text}");
+    assert!(code == 0 && text.contains("2 sources ignored"), "{text}");
     let (code, text) = run(&place, &["verify", "--resend"]);
     assert_eq!(code, 1, "nothing is there to send: {text}");
 }
 
 #[test]
-fn beside_a_shipper_at_work_all_is_read_and_nothing_sent() {
+fn next_to_a_running_shipper_verify_reads_and_sends_nothing() {
     let place = Place::new();
     let mut command = place.ship(&["run"]);
     command.stdin(Stdio::piped());
@@ -108,9 +108,9 @@ fn beside_a_shipper_at_work_all_is_read_and_nothing_sent() {
     writeln!(stdin, "first").unwrap();
     until("the line is proved", || {
         let (code, text) = run(&place, &["verify"]);
-        // Before it has made its state directory there is nothing to look at, and then nothing to prove.
+        // There is nothing to verify before the state directory exists.
         assert!(code == 0 || code == 10 || text.contains("nothing to verify"), "{text}");
-        (text.contains("a shipper is at work") && text.contains("1 lines in 6 bytes")).then_some(())
+        (text.contains("a shipper is running") && text.contains("1 lines in 6 bytes")).then_some(())
     });
     for arguments in [
         &["verify", "--resend"][..],
@@ -127,7 +127,7 @@ fn beside_a_shipper_at_work_all_is_read_and_nothing_sent() {
     assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
 }
 
-/// Dead letters as a shipper leaves them; the embedded store takes what an engine refused.
+/// Dead letters as a shipper leaves them; the embedded store accepts what an engine rejected.
 pub(crate) fn leave_dead_letters(state: &Path) -> Vec<LineId> {
     let generation = GenerationId::new(1_795_000_000_000, &[7; 10]);
     let ids: Vec<_> = (0..3).map(|place| LineId { generation, offset: place * 10 }).collect();
@@ -168,11 +168,11 @@ fn dead_letters_are_listed_shown_and_replayed_once() {
     assert_eq!(run(&place, &["dead-letters", "replay", &none]).0, 2);
 
     let (code, text) = run(&place, &["dead-letters", "replay", &ids[1].to_string()]);
-    assert_eq!((code, text.as_str()), (0, "1 stored, 0 already stored, 0 refused again\n"));
-    // As a replay leaves it that was killed before it could mark what it had sent.
+    assert_eq!((code, text.as_str()), (0, "1 stored, 0 already stored, 0 rejected again\n"));
+    // A replay killed before it could mark what it had sent.
     fs::remove_file(state.join("dead-letters/00000000.replayed")).unwrap();
     let (code, text) = run(&place, &["dead-letters", "replay", "--all"]);
-    assert_eq!((code, text.as_str()), (0, "2 stored, 1 already stored, 0 refused again\n"));
+    assert_eq!((code, text.as_str()), (0, "2 stored, 1 already stored, 0 rejected again\n"));
     assert_eq!(names(&state.join("dead-letters")), [""; 0]);
     assert_eq!(run(&place, &["dead-letters", "list"]).1, "no dead letters\n");
     let mut stored = place.stored();
@@ -181,7 +181,7 @@ fn dead_letters_are_listed_shown_and_replayed_once() {
 }
 
 #[test]
-fn dead_letters_are_discarded_when_that_is_said_twice() {
+fn discarding_dead_letters_needs_a_confirmation() {
     let place = Place::new();
     let state = place.path("shipper-state");
     let ids = leave_dead_letters(&state);
@@ -191,9 +191,9 @@ fn dead_letters_are_discarded_when_that_is_said_twice() {
         (&["--yes"], "required"),
         (&["--all", "--status", "400", "--yes"], "cannot be used with"),
         (&[&ids[0].to_string(), "--all", "--yes"], "cannot be used with"),
-        (&["--before", "yesterday", "--yes"], "give a time such as"),
-        (&[&format!("{}-ffffffffffff", ids[0].generation), "--yes"], "there is no dead letter"),
-        (&["--all"], "3 dead letters would be lost for good; nothing was done: add --yes"),
+        (&["--before", "yesterday", "--yes"], "expected a time such as"),
+        (&[&format!("{}-ffffffffffff", ids[0].generation), "--yes"], "no dead letter has the id"),
+        (&["--all"], "this would delete 3 dead letters permanently: confirm with --yes"),
     ] {
         let (code, text) = discard(arguments);
         assert!(code == 2 && text.contains(says), "{arguments:?}: {text}");
@@ -202,51 +202,57 @@ fn dead_letters_are_discarded_when_that_is_said_twice() {
         |arguments: &[&str]| run(&place, &[&["dead-letters", "list", "--json"], arguments].concat()).1.lines().count();
     assert_eq!((listed(&[]), names(&state.join("dead-letters")).len()), (3, 1));
 
-    // None was refused before that day, all before the next.
+    // None was rejected before that day, all before the next.
     assert_eq!(discard(&["--before", "2026-11-23T00:00:00Z", "--yes"]), (0, "no dead letters\n".to_owned()));
     assert_eq!((listed(&["--before", "2026-11-24T00:00:00Z"]), listed(&["--before", "2026-11-23T00:00:00Z"])), (3, 0));
-    let said = discard(&["--status", "401", "--before", "2026-11-24T00:00:00Z", "--yes"]);
-    assert_eq!(said, (0, "1 of status 401 for app-logs-2026.11.23\n1 discarded\n".to_owned()));
+    let printed = discard(&["--status", "401", "--before", "2026-11-24T00:00:00Z", "--yes"]);
+    assert_eq!(printed, (0, "1 with status 401 for app-logs-2026.11.23\n1 discarded\n".to_owned()));
     assert_eq!(run(&place, &["dead-letters", "show", &ids[1].to_string()]).0, 2);
     assert_eq!(discard(&[&ids[1].to_string(), "--yes"]).0, 2, "it is none any more");
     let (code, text) = run(&place, &["dead-letters", "replay", &ids[0].to_string()]);
-    assert_eq!((code, text.as_str()), (0, "1 stored, 0 already stored, 0 refused again\n"));
-    assert_eq!(discard(&["--all", "--yes"]), (0, "1 of status 402 for app-logs-2026.11.23\n1 discarded\n".to_owned()));
+    assert_eq!((code, text.as_str()), (0, "1 stored, 0 already stored, 0 rejected again\n"));
+    assert_eq!(
+        discard(&["--all", "--yes"]),
+        (0, "1 with status 402 for app-logs-2026.11.23\n1 discarded\n".to_owned())
+    );
     assert_eq!(names(&state.join("dead-letters")), ["discarded.ndjson"]);
     assert_eq!(
         run(&place, &["dead-letters", "replay", "--all"]),
-        (0, "0 stored, 0 already stored, 0 refused again\n".to_owned())
+        (0, "0 stored, 0 already stored, 0 rejected again\n".to_owned())
     );
     assert_eq!(place.stored(), ["letter 0"]);
 }
 
 #[test]
-fn what_is_torn_is_named_and_set_aside() {
+fn damage_is_reported_and_moved_to_quarantine() {
     let place = Place::new();
     let state = place.path("shipper-state");
     ship_stdin(&place, "one\n");
     let (code, text) = run(&place, &["spool", "check"]);
-    assert!(code == 0 && text.ends_with("sound\n"), "{text}");
+    assert!(code == 0 && text.ends_with("no damage found\n"), "{text}");
     let journal = state.join("journal");
     let good = fs::read(&journal).unwrap();
     fs::write(&journal, [&good[..], b"00000000 {\"half"].concat()).unwrap();
     fs::write(state.join("spool/stdin/strange"), "x").unwrap();
     let (code, text) = run(&place, &["spool", "check"]);
     assert_eq!(code, 1, "{text}");
-    let place_of =
-        format!("TORN      {} at {}, 15 bytes: a torn end", Path::new("shipper-state/journal").display(), good.len());
+    let place_of = format!(
+        "DAMAGED   {} at offset {}, 15 bytes: torn end",
+        Path::new("shipper-state/journal").display(),
+        good.len()
+    );
     assert!(text.contains(&place_of) && text.contains("not a segment"), "{text}");
     let (code, text) = run(&place, &["spool", "repair"]);
     assert!(code == 0 && text.lines().count() == 2, "{text}");
     assert_eq!(fs::read(&journal).unwrap(), good);
     assert_eq!(names(&state.join("quarantine")).len(), 2);
     assert_eq!(run(&place, &["spool", "check"]).0, 0);
-    assert_eq!(run(&place, &["spool", "repair"]), (0, "nothing is torn\n".to_owned()));
+    assert_eq!(run(&place, &["spool", "repair"]), (0, "nothing is damaged\n".to_owned()));
     assert_eq!(report(&place, 0)["sums"]["stored_lines"], 1);
 }
 
 #[test]
-fn a_state_directory_that_is_not_there_or_is_newer_is_refused_by_all() {
+fn a_missing_or_newer_state_directory_is_rejected_by_all_subcommands() {
     let place = Place::new();
     let all: [&[&str]; 6] = [
         &["verify"],
@@ -272,7 +278,7 @@ fn a_state_directory_that_is_not_there_or_is_newer_is_refused_by_all() {
 }
 
 #[test]
-fn what_was_skipped_proves_nothing() {
+fn skipped_bytes_verify_nothing() {
     let place = Place::new();
     fs::write(place.path("a.log"), "history\n").unwrap();
     let from_end = ["run", "--file", "*.log", "--until-idle", "--read-from", "end"];
@@ -283,22 +289,22 @@ fn what_was_skipped_proves_nothing() {
     fs::write(place.path("a.log"), "history\nadded\n").unwrap();
     assert_eq!(run(&place, &from_end).0, 0);
     let (code, text) = run(&place, &["verify"]);
-    assert!(code == 0 && text.contains("proven"), "{text}");
+    assert!(code == 0 && text.contains("verified"), "{text}");
 }
 
 #[test]
-fn a_file_that_can_not_be_read_is_named_and_the_others_are_proven() {
+fn an_unreadable_file_is_reported_and_others_are_verified() {
     let place = Place::new();
     fs::write(place.path("a.log"), "one\n").unwrap();
     fs::write(place.path("b.log"), "two\nthree\n").unwrap();
     ship_files(&place);
     fs::create_dir(place.path("aside")).unwrap();
     fs::rename(place.path("a.log"), place.path("aside/a.log")).unwrap();
-    // A link to itself can't be read by root either.
+    // Even root can't read a link to itself.
     std::os::unix::fs::symlink("a.log", place.path("a.log")).unwrap();
     let (code, text) = run(&place, &["verify"]);
-    assert!(code == 1 && text.contains("NOT PROVEN") && text.contains("a.log can't be read: "), "{text}");
-    assert!(text.contains("1 sources that are still there: 2 lines, 2 stored"), "{text}");
+    assert!(code == 1 && text.contains("NOT VERIFIED") && text.contains("a.log can't be read: "), "{text}");
+    assert!(text.contains("1 existing sources: 2 lines, 2 stored"), "{text}");
     let found = report(&place, 1);
     assert_eq!((&found["lines"]["stored"], &found["lines"]["unreadable"]["count"]), (&2.into(), &1.into()));
     assert_eq!(run(&place, &["verify", "--resend"]).0, 1, "nothing is proven by what was sent either");

@@ -1,4 +1,4 @@
-//! A shipper that was killed can be started again at once: nothing that it held is held any longer.
+//! A killed shipper can be restarted at once: its locks and port are released.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::program::{Place, Running, finish, free_address, names, start, until};
 
-/// The locks of a state directory, held by the test itself.
+/// Locks a state directory from the test.
 fn hold(state_dir: &Path) -> [File; 2] {
     std::fs::create_dir_all(state_dir).unwrap();
     let lock = File::options().append(true).create(true).open(state_dir.join("lock")).unwrap();
@@ -35,7 +35,7 @@ fn children(pid: Pid) -> Vec<String> {
     names(Path::new("/proc")).into_iter().filter(is_child).map(arguments).collect()
 }
 
-/// Whether it is the shipper, and no other test, that has the port open.
+/// Whether this shipper, and no other test, has the port open.
 fn listens(shipper: &Running, address: SocketAddr) -> bool {
     let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let inode = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|columns| {
@@ -47,7 +47,7 @@ fn listens(shipper: &Running, address: SocketAddr) -> bool {
     inode.is_some_and(|inode| opened.flatten().any(|link| link == Path::new(&inode)))
 }
 
-/// Both helpers are started, and are what they are to become.
+/// Whether both helpers have started and executed their commands.
 fn has_helpers(shipper: &Running) -> Option<()> {
     let children = children(shipper.pid());
     let all = ["shipper __guard", "shipper __start"].iter().all(|name| children.iter().any(|it| it.starts_with(name)));
@@ -80,7 +80,7 @@ fn no_process_is_started_while_the_port_is_open() {
 }
 
 #[test]
-fn a_lock_that_stays_held_is_refused_soon() {
+fn a_lock_that_stays_held_is_an_error_within_seconds() {
     let place = Place::new();
     let _held = hold(&place.path("shipper-state"));
     for arguments in [&["run"][..], &["exec", "--", "/bin/true"]] {
@@ -94,7 +94,7 @@ fn a_lock_that_stays_held_is_refused_soon() {
 }
 
 #[test]
-fn a_killed_shipper_can_be_started_again_before_anyone_waited_for_it() {
+fn a_killed_shipper_can_be_restarted_before_it_is_reaped() {
     let place = Place::new();
     let lock = place.path("shipper-state/lock");
     let is_held = || File::open(&lock).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err());

@@ -1,4 +1,4 @@
-//! `shipper run`, `bootstrap` and the admin port with the real program: ends, exit codes, and what it tells.
+//! `shipper run`, `bootstrap` and the admin port with the real program.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::program::{Place, finish, free_address, get, names, start, until};
 
 #[test]
-fn standard_input_is_shipped_to_its_end() {
+fn standard_input_is_shipped_to_the_end() {
     let place = Place::new();
     let mut command = place.ship(&["run"]);
     command.stdin(Stdio::piped());
@@ -20,7 +20,7 @@ fn standard_input_is_shipped_to_its_end() {
 }
 
 #[test]
-fn a_signal_ends_the_reading_and_what_was_written_is_shipped() {
+fn a_signal_ends_reading_and_pending_lines_are_shipped() {
     let place = Place::new();
     for (signal, line) in [(Signal::TERM, "by TERM"), (Signal::INT, "by INT")] {
         let mut command = place.ship(&["run"]);
@@ -49,7 +49,7 @@ fn files_are_shipped_until_idle() {
 }
 
 #[test]
-fn until_idle_is_not_over_while_lines_wait() {
+fn until_idle_continues_while_lines_are_pending() {
     let place = Place::new();
     std::fs::write(place.path("a.log"), "kept\n").unwrap();
     let mut command = place.shipper(&["run", "--file", "a.log", "--until-idle", "--shutdown-timeout-ms", "100"]);
@@ -64,14 +64,14 @@ fn until_idle_is_not_over_while_lines_wait() {
 }
 
 #[test]
-fn what_is_left_at_the_end_of_the_input_waits_for_the_next_start() {
+fn pending_lines_at_the_end_of_input_stay_for_the_next_start() {
     let place = Place::new();
     let mut command = place.shipper(&["run", "--shutdown-timeout-ms", "100"]);
     command.env("SHIPPER_TO", format!("http://{}", free_address())).stdin(Stdio::piped());
     let mut shipper = start(&place, command);
     shipper.stdin().write_all(b"one\ntwo\n").unwrap();
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
-    assert!(shipper.stderr().contains("2 lines could not be shipped yet"), "{}", shipper.stderr());
+    assert!(shipper.stderr().contains("2 lines are pending in"), "{}", shipper.stderr());
     assert_eq!(names(&place.path("shipper-state/spool/stdin")).len(), 1);
     let (code, stderr) = finish(&place, place.ship(&["run", "--until-idle"]));
     assert_eq!(code, 0, "{stderr}");
@@ -79,7 +79,7 @@ fn what_is_left_at_the_end_of_the_input_waits_for_the_next_start() {
 }
 
 #[test]
-fn what_can_not_work_is_one_line_and_a_code_of_its_own() {
+fn each_startup_error_is_one_line_with_its_own_code() {
     let place = Place::new();
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let taken = taken.local_addr().unwrap().to_string();
@@ -87,14 +87,14 @@ fn what_can_not_work_is_one_line_and_a_code_of_its_own() {
     std::fs::write(place.path("a-file"), "").unwrap();
     std::fs::create_dir(place.path("a-folder")).unwrap();
     let cases: [(&[&str], i32, &str); 8] = [
-        (&["run", "--to", "ftp://x"], 2, "give sqlite:PATH or http(s)://"),
-        (&["run", "--to", "sqlite:x", "--state-dir", "a-file/state"], 10, "give another one with --state-dir"),
+        (&["run", "--to", "ftp://x"], 2, "expected sqlite:PATH or http(s)://"),
+        (&["run", "--to", "sqlite:x", "--state-dir", "a-file/state"], 10, "set another one with --state-dir"),
         (&["run", "--to", "sqlite:a-folder"], 12, "can't open the store"),
         (&["bootstrap", "--to", "sqlite:a-folder"], 12, "can't open the store"),
-        (&["bootstrap", "--to", &nobody], 13, "does not answer"),
+        (&["bootstrap", "--to", &nobody], 13, "does not respond"),
         (&["preflight", "--to", "sqlite:a-folder"], 12, "can't open the store"),
-        (&["preflight", "--to", &nobody], 13, "does not answer"),
-        (&["run", "--to", "sqlite:x", "--admin-listen", &taken], 14, "give another address with --admin-listen"),
+        (&["preflight", "--to", &nobody], 13, "does not respond"),
+        (&["run", "--to", "sqlite:x", "--admin-listen", &taken], 14, "set another address with --admin-listen"),
     ];
     for (arguments, code, says) in cases {
         let (found, stderr) = finish(&place, place.shipper(arguments));
@@ -105,20 +105,20 @@ fn what_can_not_work_is_one_line_and_a_code_of_its_own() {
 }
 
 #[test]
-fn preflight_says_what_is_proven() {
+fn preflight_prints_its_findings() {
     let place = Place::new();
     let output = place.ship(&["preflight"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
-        said,
+        printed,
         "sqlite:logs.db: pipeline not used, template in place\ntemplate in force: not used\nsample lines: not used\n\
          rights: proven\nindex blocks: not used\ncluster blocks: not used\n"
     );
 }
 
 #[test]
-fn a_state_directory_is_one_shippers() {
+fn a_state_directory_has_one_shipper() {
     let place = Place::new();
     let admin = free_address();
     let mut command = place.ship(&["run", "--admin-listen", &admin.to_string()]);
@@ -134,7 +134,7 @@ fn a_state_directory_is_one_shippers() {
 }
 
 #[test]
-fn the_admin_port_tells_how_it_is() {
+fn the_admin_port_serves_metrics_and_health() {
     let place = Place::new();
     let admin = free_address();
     let mut command = place.ship(&["run", "--admin-listen", &admin.to_string()]);
@@ -146,7 +146,8 @@ fn the_admin_port_tells_how_it_is() {
         let (status, text) = get(admin, "/metrics")?;
         assert_eq!(status, 200, "{text}");
         let of = |name: &str| metric(&text, &format!("shipper_lines_{name}"));
-        let disposed = of("stored_total") + of("already_stored_total") + of("dead_lettered_total") + of("lost_total");
+        let disposed =
+            of("stored_total") + of("already_stored_total") + of("dead_lettered_total") + of("dropped_total");
         assert_eq!(of("read_total"), disposed + of("pending"), "{text}");
         (of("stored_total") == 2.0).then_some(text)
     });
@@ -159,7 +160,7 @@ fn the_admin_port_tells_how_it_is() {
 }
 
 #[test]
-fn the_admin_port_tells_why_lines_wait() {
+fn readyz_reports_why_lines_are_pending() {
     let place = Place::new();
     let admin = free_address();
     let mut command = place.shipper(&["run", "--admin-listen", &admin.to_string(), "--shutdown-timeout-ms", "0"]);
@@ -183,7 +184,7 @@ fn the_admin_port_tells_why_lines_wait() {
 }
 
 #[test]
-fn its_own_log_is_json_on_standard_error() {
+fn the_log_is_json_on_standard_error() {
     let place = Place::new();
     let mut command = place.shipper(&["run", "--shutdown-timeout-ms", "0", "--name", "edge"]);
     command
@@ -201,7 +202,7 @@ fn its_own_log_is_json_on_standard_error() {
 }
 
 #[test]
-fn a_log_filter_is_read_in_any_spelling_or_refused_by_name() {
+fn a_log_filter_is_valid_or_rejected_by_name() {
     for (filter, directive) in
         [("info, shipper=loud", "shipper=loud"), ("inof", "inof"), ("info;a=debug", "info;a=debug")]
     {
@@ -232,7 +233,7 @@ pub(crate) fn metric(text: &str, name: &str) -> f64 {
 }
 
 #[test]
-fn what_waits_is_said_to_wait_where_it_is() {
+fn pending_lines_are_reported_with_their_location() {
     let place = Place::new();
     std::fs::write(place.path("a.log"), "one\ntwo\n").unwrap();
     let nowhere = format!("http://{}", free_address());
@@ -243,8 +244,8 @@ fn what_waits_is_said_to_wait_where_it_is() {
     shipper.signal(Signal::TERM);
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
     let text = shipper.stderr();
-    assert!(text.contains("2 lines were read and could not be shipped yet; they wait in their files"), "{text}");
-    assert!(!text.contains("wait in shipper-state"), "{text}");
+    assert!(text.contains("2 lines are pending in their files"), "{text}");
+    assert!(!text.contains("pending in shipper-state"), "{text}");
     let (code, stderr) = finish(&place, place.ship(&["run", "--file", "*.log", "--until-idle"]));
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(place.stored(), ["one", "two"]);

@@ -1,4 +1,4 @@
-//! How the pipeline is set where a test runs it on real files, by a clock that the test moves.
+//! Settings of the pipeline for tests with real files and a controlled clock.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use shipper::delivery::DeliverySettings;
 use shipper::encoding::LineEncoding;
 use shipper::pipeline::PipelineSettings;
 
-/// One request at a time, of so many lines at most, that goes again at once.
+/// One request at a time, with at most this many lines, retried at once.
 pub(crate) fn pipeline_settings(batch_max_lines: usize) -> PipelineSettings {
     PipelineSettings {
         encoding: LineEncoding::default(),

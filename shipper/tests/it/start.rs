@@ -1,4 +1,4 @@
-//! A start while the store hangs, is not there, sends elsewhere, or is not to be looked at.
+//! Startup while the store hangs, is unreachable, redirects, or is not checked.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -10,26 +10,26 @@ use rustix::process::Signal;
 use crate::program::{Place, Running, finish, free_address, get, names, start, until};
 use crate::run::metric;
 
-/// Far more than a start may wait for its store, and far less than a request waits here for an answer.
+/// Far longer than startup may wait for its store, and far shorter than the request timeout.
 const WELL_BEFORE_A_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// A request that would wait for ever.
+/// A practically unlimited request timeout.
 const NO_TIMEOUT: &str = "--request-timeout-ms=3600000";
 
-/// A store that takes connections, and says nothing.
+/// A store that accepts connections and never answers.
 fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     (listener, url)
 }
 
-/// A store that sends every request elsewhere.
+/// A store that redirects every request.
 fn redirecting(elsewhere: SocketAddr) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            // A small request comes in one piece.
+            // A small request arrives in one piece.
             let _ = stream.read(&mut [0; 64 * 1024]);
             let _ = write!(
                 stream,
@@ -40,9 +40,9 @@ fn redirecting(elsewhere: SocketAddr) -> String {
     url
 }
 
-/// The shipper's own line of its log that has this text.
+/// The line of the shipper's own log that contains this text.
 #[track_caller]
-fn told(shipper: &Running, text: &str) -> String {
+fn log_line(shipper: &Running, text: &str) -> String {
     until(text, || {
         let log = shipper.stderr();
         log.lines().find(|line| line.starts_with('{') && line.contains(text)).map(str::to_owned)
@@ -50,7 +50,7 @@ fn told(shipper: &Running, text: &str) -> String {
 }
 
 #[test]
-fn a_service_begins_though_its_store_hangs_and_its_lines_are_taken() {
+fn a_service_starts_while_its_store_hangs_and_its_lines_are_accepted() {
     let place = Place::new();
     let (_store, url) = silent();
     let begun = Instant::now();
@@ -60,8 +60,8 @@ fn a_service_begins_though_its_store_hangs_and_its_lines_are_taken() {
     let (code, stderr) = finish(&place, command);
     assert!(begun.elapsed() < WELL_BEFORE_A_TIMEOUT, "{stderr}");
     assert_eq!(code, 6, "{stderr}");
-    assert!(stderr.contains("the store has not answered yet") && stderr.contains(&url), "{stderr}");
-    assert!(stderr.contains("1 lines could not be shipped yet"), "{stderr}");
+    assert!(stderr.contains("store has not responded yet") && stderr.contains(&url), "{stderr}");
+    assert!(stderr.contains("1 lines are pending in"), "{stderr}");
     assert_eq!(names(&place.path("shipper-state/spool/stdout")).len(), 1);
     let (code, stderr) = finish(&place, place.ship(&["run", "--until-idle"]));
     assert_eq!(code, 0, "{stderr}");
@@ -79,7 +79,7 @@ fn a_signal_ends_a_start_that_waits() {
         command.env("SHIPPER_TO", &url).stdin(Stdio::piped());
         let mut shipper = start(&place, command);
         let _stdin = shipper.stdin();
-        // It asks its store, and so waits for it.
+        // It is waiting for the store's answer.
         let _asked = store.accept().unwrap();
         shipper.signal(Signal::TERM);
         shipper.code();
@@ -88,7 +88,7 @@ fn a_signal_ends_a_start_that_waits() {
 }
 
 #[test]
-fn a_store_that_sends_elsewhere_is_told_and_lines_wait() {
+fn a_redirecting_store_is_reported_and_lines_stay_pending() {
     let place = Place::new();
     let elsewhere = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     elsewhere.set_nonblocking(true).unwrap();
@@ -99,28 +99,30 @@ fn a_store_that_sends_elsewhere_is_told_and_lines_wait() {
     let mut stdin = shipper.stdin();
     stdin.write_all(b"one\n").unwrap();
     let (_, reason) = until("it says so", || get(admin, "/readyz").filter(|(_, text)| text.contains("redirect")));
-    assert!(reason.contains("the store refuses writes") && reason.contains("--to"), "{reason}");
+    assert!(reason.contains("the store rejects writes") && reason.contains("--to"), "{reason}");
     let text = get(admin, "/metrics").unwrap().1;
     assert_eq!(metric(&text, "shipper_sink_error{cause=\"address\"}"), 1.0);
     assert_eq!(metric(&text, "shipper_lines_pending"), 1.0);
-    told(&shipper, "lines wait");
+    log_line(&shipper, "lines stay pending");
     assert!(elsewhere.accept().is_err(), "nothing goes there");
     drop(stdin);
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
 }
 
 #[test]
-fn what_is_not_looked_at_is_told() {
+fn a_disabled_check_is_reported() {
     let place = Place::new();
     let nobody = format!("http://{}", free_address());
-    for (mode, is_told) in [("off", true), ("check", false)] {
+    for (mode, is_expected) in [("off", true), ("check", false)] {
         let mut command = place.shipper(&["run", "--bootstrap", mode, "--shutdown-timeout-ms", "0"]);
         command.env("SHIPPER_TO", &nobody);
         let (_, stderr) = finish(&place, command);
         let warned = stderr.lines().any(|line| {
-            line.contains("bootstrap is off: nothing is proven") && line.contains("\"warn\"") && line.contains(&nobody)
+            line.contains("bootstrap is off: the store is not checked")
+                && line.contains("\"warn\"")
+                && line.contains(&nobody)
         });
-        assert_eq!(warned, is_told, "{stderr}");
+        assert_eq!(warned, is_expected, "{stderr}");
     }
     let (_, stderr) = finish(&place, place.ship(&["run", "--bootstrap", "off"]));
     assert!(!stderr.contains("bootstrap is off"), "an embedded store has its tables when it is open: {stderr}");

@@ -1,5 +1,4 @@
-//! What a hostile hand, a bad disk or a wrong path makes of a state directory: named, refused or passed over by the real
-//! program, and never taken for something else.
+//! Malicious or accidental changes to a state directory: reported, rejected or ignored, and never misinterpreted.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -33,7 +32,7 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 }
 
 #[test]
-fn files_whose_names_are_not_utf8_are_read_once_and_told_apart() {
+fn files_with_names_that_are_not_utf8_are_read_once_and_distinguished() {
     let place = Place::new();
     let folder = place.folder.path().join(OsStr::from_bytes(b"d\xe9"));
     fs::create_dir(&folder).unwrap();
@@ -45,7 +44,7 @@ fn files_whose_names_are_not_utf8_are_read_once_and_told_apart() {
     append(&acute, "three\n");
     append(&grave, "four\n");
     runs(&place, &ship);
-    // Renamed out of the patterns while nobody looked.
+    // Renamed so that no pattern matches, while no shipper ran.
     append(&acute, "five\n");
     fs::rename(&acute, folder.join(OsStr::from_bytes(b"caf\xe9.old"))).unwrap();
     runs(&place, &["run", "--file", "**/*.log", "--until-idle"]);
@@ -64,7 +63,7 @@ fn files_whose_names_are_not_utf8_are_read_once_and_told_apart() {
 }
 
 #[test]
-fn a_journal_damaged_in_its_middle_is_refused_and_repaired_without_loss() {
+fn a_journal_damaged_in_the_middle_is_rejected_and_repaired_without_loss() {
     let place = Place::new();
     append(&place.path("a.log"), "one\n");
     append(&place.path("b.log"), "two\n");
@@ -80,15 +79,19 @@ fn a_journal_damaged_in_its_middle_is_refused_and_repaired_without_loss() {
 
     append(&place.path("a.log"), "three\n");
     for arguments in [&ship[..], &["verify"], &["verify", "--resend"]] {
-        let (code, said) = run(&place, arguments);
-        let told = ["journal is damaged at byte ", "shipper spool repair"].iter().all(|words| said.contains(words));
-        assert!(code == 10 && told && !said.contains("give another one"), "{arguments:?}: {said}");
+        let (code, printed) = run(&place, arguments);
+        let reported =
+            ["journal is damaged at offset ", "shipper spool repair"].iter().all(|words| printed.contains(words));
+        assert!(code == 10 && reported && !printed.contains("set another one"), "{arguments:?}: {printed}");
     }
-    assert_eq!(fs::read(&journal).unwrap(), bytes, "it is left as it is");
+    assert_eq!(fs::read(&journal).unwrap(), bytes, "it is unchanged");
     assert_eq!(sorted(place.stored()), ["one", "two"]);
     let line = at - 9;
-    let (code, said) = run(&place, &["spool", "check"]);
-    assert!(code == 1 && said.contains(&format!("journal at {line}, ")) && said.contains("damaged"), "{said}");
+    let (code, printed) = run(&place, &["spool", "check"]);
+    assert!(
+        code == 1 && printed.contains(&format!("journal at offset {line}, ")) && printed.contains("damaged"),
+        "{printed}"
+    );
     runs(&place, &["spool", "repair"]);
     let line = text[line..].lines().next().unwrap().len() + 1;
     let kept = names(&place.path("shipper-state/quarantine"));
@@ -100,28 +103,31 @@ fn a_journal_damaged_in_its_middle_is_refused_and_repaired_without_loss() {
 }
 
 #[test]
-fn where_nothing_was_taken_nothing_is_proven() {
+fn without_accepted_lines_nothing_is_verified() {
     let place = Place::new();
     let state = place.path("shipper-state");
-    // Somebody's folder.
+    // An unrelated folder.
     fs::create_dir(&state).unwrap();
     fs::write(state.join("notes.txt"), "mine").unwrap();
     for arguments in [&["verify"][..], &["spool", "check"], &["spool", "repair"], &["dead-letters", "list"]] {
-        let (code, said) = run(&place, arguments);
-        assert!(code == 10 && said.contains("no shipper has used it"), "{arguments:?}: {said}");
+        let (code, printed) = run(&place, arguments);
+        assert!(code == 10 && printed.contains("it is not a state directory of a shipper"), "{arguments:?}: {printed}");
     }
     assert_eq!(names(&state), ["notes.txt"], "nothing is left there");
     ship_stdin(&place, "");
-    let (code, said) = run(&place, &["verify"]);
-    assert!(code == 1 && said.contains("nothing to verify") && !said.contains("everything is there"), "{said}");
-    let (code, said) = run(&place, &["verify", "--json"]);
-    let report: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((code, &report["proven"], &report["nothing_to_verify"]), (1, &false.into(), &true.into()));
+    let (code, printed) = run(&place, &["verify"]);
+    assert!(
+        code == 1 && printed.contains("nothing to verify") && !printed.contains("every line is stored"),
+        "{printed}"
+    );
+    let (code, printed) = run(&place, &["verify", "--json"]);
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((code, &report["verified"], &report["nothing_to_verify"]), (1, &false.into(), &true.into()));
     ship_stdin(&place, "one\n");
-    assert!(runs(&place, &["verify"]).contains("everything is there, once"));
+    assert!(runs(&place, &["verify"]).contains("every line is stored exactly once"));
 }
 
-/// Things that are none of the shipper's, in a folder.
+/// Creates unrelated entries in a folder.
 fn leave_strange_things(folder: &Path, name: &str) -> Vec<String> {
     let made = |kind: &str| folder.join(name.replace("KIND", kind));
     fs::write(folder.join("notes.txt"), "mine").unwrap();
@@ -133,12 +139,12 @@ fn leave_strange_things(folder: &Path, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_not_the_spools_stops_nothing_and_is_named() {
+fn unknown_entries_in_the_spool_are_ignored_and_reported() {
     let place = Place::new();
     ship_stdin(&place, "one\n");
     let spool = place.path("shipper-state/spool");
     let mut strange = leave_strange_things(&spool, "strange-KIND");
-    // As segments are named, and are not.
+    // Valid and invalid names of segments.
     let generation = GenerationId::new(1_700_000_000_000, &[7; 10]).to_string();
     let like = format!("{}KIND.log", &generation[..generation.len() - 1]);
     strange.extend(leave_strange_things(&spool.join("stdin"), &like));
@@ -150,24 +156,24 @@ fn what_is_not_the_spools_stops_nothing_and_is_named() {
 
     ship_stdin(&place, "two\n");
     assert_eq!(place.stored(), ["one", "two"]);
-    assert!(runs(&place, &["verify"]).contains("everything is there, once"));
+    assert!(runs(&place, &["verify"]).contains("every line is stored exactly once"));
     assert_eq!(runs(&place, &["dead-letters", "list"]), "no dead letters\n");
-    let (code, said) = run(&place, &["spool", "check", "--json"]);
-    assert_eq!(code, 1, "{said}");
-    let (code, said) = run(&place, &["spool", "check"]);
-    assert_eq!(code, 1, "{said}");
+    let (code, printed) = run(&place, &["spool", "check", "--json"]);
+    assert_eq!(code, 1, "{printed}");
+    let (code, printed) = run(&place, &["spool", "check"]);
+    assert_eq!(code, 1, "{printed}");
     for name in &strange {
-        assert!(said.contains(&format!("/{name} at 0")), "{name}: {said}");
+        assert!(printed.contains(&format!("/{name} at offset 0")), "{name}: {printed}");
     }
     runs(&place, &["spool", "repair"]);
     assert_eq!(names(&place.path("shipper-state/quarantine")).len(), strange.len());
-    assert!(runs(&place, &["spool", "check"]).ends_with("sound\n"));
+    assert!(runs(&place, &["spool", "check"]).ends_with("no damage found\n"));
     ship_stdin(&place, "three\n");
     assert_eq!(place.stored(), ["one", "two", "three"]);
 }
 
 #[test]
-fn what_is_left_of_discarded_letters_is_named_and_nothing_else_is_counted() {
+fn damage_in_discarded_letters_is_reported_and_does_not_count() {
     for (how, harm) in [
         ("torn", (|text: &str| text[..text.len() - 9].to_owned()) as fn(&str) -> String),
         ("edited", |text: &str| text.replace(",10]", ",99]")),
@@ -192,32 +198,33 @@ fn what_is_left_of_discarded_letters_is_named_and_nothing_else_is_counted() {
             &["run"],
         ];
         for arguments in all {
-            let (code, said) = run(&place, arguments);
-            let told = said.contains("discarded.ndjson is damaged at ") && said.contains("shipper spool repair");
-            assert!(code == 10 && told && !said.contains("give another one"), "{how}: {arguments:?}: {said}");
+            let (code, printed) = run(&place, arguments);
+            let reported =
+                printed.contains("discarded.ndjson is damaged at ") && printed.contains("shipper spool repair");
+            assert!(code == 10 && reported && !printed.contains("set another one"), "{how}: {arguments:?}: {printed}");
         }
-        let (code, said) = run(&place, &["spool", "check"]);
-        assert!(code == 1 && said.contains("discarded.ndjson at 0, "), "{how}: {said}");
+        let (code, printed) = run(&place, &["spool", "check"]);
+        assert!(code == 1 && printed.contains("discarded.ndjson at offset 0, "), "{how}: {printed}");
         runs(&place, &["spool", "repair"]);
         assert_eq!(names(&state.join("quarantine")), ["dead-letters_discarded.ndjson.at-0.1"], "{how}");
-        assert!(runs(&place, &["spool", "check"]).ends_with("sound\n"), "{how}");
-        // They are letters again: nothing was thrown away.
+        assert!(runs(&place, &["spool", "check"]).ends_with("no damage found\n"), "{how}");
+        // They are letters again: nothing was deleted.
         assert_eq!(runs(&place, &["dead-letters", "list", "--json"]).lines().count(), 3, "{how}");
     }
 }
 
 #[test]
-fn a_source_whose_note_was_changed_is_said_to_be_left_out() {
+fn a_modified_note_is_reported_and_its_source_ignored() {
     let place = Place::new();
     ship_stdin(&place, "one\n");
     ship_stdin(&place, "two\n");
     let path = place.path("shipper-state/past/00000000.log");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("\"end\":4", "\"end\":3", 1)).unwrap();
-    let said = runs(&place, &["verify"]);
+    let printed = runs(&place, &["verify"]);
     assert!(
-        said.contains("by sums   1 sources") && said.contains("1 notes of sources that are done can't be read"),
-        "{said}"
+        printed.contains("by sums   1 sources") && printed.contains("1 notes of completed sources are damaged"),
+        "{printed}"
     );
     assert_eq!(run(&place, &["spool", "check"]).0, 1);
     runs(&place, &["spool", "repair"]);
@@ -225,7 +232,7 @@ fn a_source_whose_note_was_changed_is_said_to_be_left_out() {
 }
 
 #[test]
-fn a_lock_file_that_was_removed_lets_no_second_shipper_in() {
+fn removing_the_lock_file_does_not_admit_a_second_shipper() {
     let place = Place::new();
     let mut command = place.ship(&["run"]);
     command.stdin(Stdio::piped());
@@ -235,15 +242,15 @@ fn a_lock_file_that_was_removed_lets_no_second_shipper_in() {
     until("it is at work", || place.path("shipper-state/journal").exists().then_some(()));
     fs::remove_file(place.path("shipper-state/lock")).unwrap();
     for arguments in [&["run"][..], &["spool", "repair"], &["verify", "--resend"]] {
-        let (code, said) = run(&place, arguments);
-        assert_eq!(code, 11, "{arguments:?}: {said}");
+        let (code, printed) = run(&place, arguments);
+        assert_eq!(code, 11, "{arguments:?}: {printed}");
     }
     drop(stdin);
     assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
     assert_eq!(place.stored(), ["one"]);
 }
 
-/// A command on a terminal, and what it writes there.
+/// Runs a command on a terminal, and returns its output.
 #[track_caller]
 fn on_a_terminal(place: &Place, arguments: &str) -> String {
     let mut command = Command::new("script");
@@ -255,7 +262,7 @@ fn on_a_terminal(place: &Place, arguments: &str) -> String {
 }
 
 #[test]
-fn what_may_take_long_shows_how_far_it_is() {
+fn long_operations_show_progress() {
     let place = Place::new();
     append(&place.path("a.log"), "one\ntwo\n");
     runs(&place, &["run", "--file", "*.log", "--until-idle"]);

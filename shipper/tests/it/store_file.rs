@@ -1,5 +1,5 @@
-//! The embedded store's file under a real shipper: deleted, moved and replaced while lines come in, and the shipper killed in
-//! between.
+//! The embedded store's file with a real shipper: deleted, moved and replaced while lines arrive, and the shipper
+//! killed in between.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::program::{Place, Running, free_address, get, start, until};
 
-/// A store in a folder of its own, so that this can be moved.
+/// A store in its own folder, so that it can be moved.
 pub(crate) fn into_folder(place: &Place, arguments: &[&str]) -> Command {
     let mut command = place.shipper(arguments);
     command.env("SHIPPER_TO", "sqlite:store/logs.db");
@@ -65,13 +65,13 @@ fn verify(place: &Place, arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn lines_that_went_with_a_deleted_file_are_named_and_brought_back() {
+fn lines_of_a_deleted_store_are_reported_and_restored() {
     let place = Place::new();
     let admin = free_address();
     append(&place, 0..300);
     let mut shipper = follow(&place, admin);
     until_stored(&place, 0..300);
-    // Nothing is written: it is noticed all the same.
+    // It is noticed even while nothing is written.
     fs::remove_file(place.path("store/logs.db")).unwrap();
     until("the change is counted", || (metric(admin, "shipper_store_file_changes_total") == 1.0).then_some(()));
     assert!(place.path("store/logs.db").exists());
@@ -81,32 +81,36 @@ fn lines_that_went_with_a_deleted_file_are_named_and_brought_back() {
     ready(admin, 200);
     shipper.signal(Signal::TERM);
     assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
-    let said = shipper.stderr();
-    assert!(said.contains("store file replaced") && said.contains("was deleted or moved while it was open"), "{said}");
+    let printed = shipper.stderr();
+    assert!(
+        printed.contains("store file replaced") && printed.contains("was deleted or moved while it was open"),
+        "{printed}"
+    );
 
     let (code, report) = verify(&place, &["--json"]);
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!((code, &report["lines"]["missing"]["count"], &report["lines"]["stored"]), (1, &300.into(), &100.into()));
-    let (code, said) = verify(&place, &["--resend"]);
-    assert!(code == 0 && said.contains("300 lines stored"), "{said}");
-    let (code, said) = verify(&place, &[]);
-    assert!(code == 0 && said.contains("everything is there, once"), "{said}");
+    let (code, printed) = verify(&place, &["--resend"]);
+    assert!(code == 0 && printed.contains("300 lines stored"), "{printed}");
+    let (code, printed) = verify(&place, &[]);
+    assert!(code == 0 && printed.contains("every line is stored exactly once"), "{printed}");
     assert_eq!(stored(&place).len(), 400);
 }
 
 #[test]
-fn a_folder_that_is_removed_pauses_delivery_until_it_is_back() {
+fn a_removed_folder_pauses_delivery_until_it_is_restored() {
     let place = Place::new();
     let admin = free_address();
     append(&place, 0..10);
     let mut shipper = follow(&place, admin);
     until_stored(&place, 0..10);
     fs::rename(place.path("store"), place.path("away")).unwrap();
-    let said = ready(admin, 503);
-    assert!(said.contains("store"), "{said}");
-    let said =
-        until("it says why", || get(admin, "/readyz").map(|(_, said)| said).filter(|s| s.contains("[folder_missing]")));
-    assert!(said.contains("store's folder store is missing"), "{said}");
+    let printed = ready(admin, 503);
+    assert!(printed.contains("store"), "{printed}");
+    let printed = until("it says why", || {
+        get(admin, "/readyz").map(|(_, printed)| printed).filter(|s| s.contains("[folder_missing]"))
+    });
+    assert!(printed.contains("store's directory store is missing"), "{printed}");
     assert_eq!(metric(admin, "shipper_delivery_paused"), 1.0);
     assert_eq!(metric(admin, "shipper_sink_error{cause=\"folder_missing\"}"), 1.0);
     append(&place, 10..20);
@@ -122,7 +126,7 @@ fn a_folder_that_is_removed_pauses_delivery_until_it_is_back() {
 
 type Step = fn(&Path);
 
-/// What is done to the store while lines come in; true where the shipper is killed as well.
+/// Changes to the store while lines arrive; true if the shipper is killed as well.
 const HAPPENINGS: [(Step, bool); 6] = [
     (|store| fs::remove_file(store.join("logs.db")).unwrap(), true),
     (|store| fs::remove_file(store.join("logs.db-wal")).unwrap_or_default(), false),
@@ -139,7 +143,7 @@ const HAPPENINGS: [(Step, bool); 6] = [
 ];
 
 #[test]
-fn whatever_becomes_of_the_file_and_the_shipper_every_line_is_there_in_the_end() {
+fn every_line_is_stored_in_the_end_after_any_change_of_file_or_shipper() {
     let place = Place::new();
     let store = place.path("store");
     let admin = free_address();
@@ -162,15 +166,15 @@ fn whatever_becomes_of_the_file_and_the_shipper_every_line_is_there_in_the_end()
         }
         let begun = come_in(0);
         let all = come_in(50);
-        // What came since has to be there, whatever went with the file before.
+        // Lines since then must be stored, whatever was lost with the file before.
         until_stored(&place, begun..all);
     }
     shipper.signal(Signal::TERM);
     assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
-    let (code, said) = verify(&place, &["--resend"]);
-    assert_eq!(code, 0, "{said}");
-    let (code, said) = verify(&place, &[]);
-    assert!(code == 0 && said.contains("everything is there, once"), "{said}");
+    let (code, printed) = verify(&place, &["--resend"]);
+    assert_eq!(code, 0, "{printed}");
+    let (code, printed) = verify(&place, &[]);
+    assert!(code == 0 && printed.contains("every line is stored exactly once"), "{printed}");
     let mut found = stored(&place);
     found.sort();
     let mut wanted: Vec<_> = (0..come_in(0)).map(|line| format!("line {line}")).collect();
@@ -179,7 +183,7 @@ fn whatever_becomes_of_the_file_and_the_shipper_every_line_is_there_in_the_end()
 }
 
 #[test]
-fn a_file_that_is_replaced_by_no_store_is_named_and_left_alone() {
+fn a_file_replaced_by_something_else_is_reported_and_left_alone() {
     let place = Place::new();
     let admin = free_address();
     append(&place, 0..10);
@@ -187,12 +191,12 @@ fn a_file_that_is_replaced_by_no_store_is_named_and_left_alone() {
     until_stored(&place, 0..10);
     fs::write(place.path("letter"), "no database").unwrap();
     fs::rename(place.path("letter"), place.path("store/logs.db")).unwrap();
-    let said = ready(admin, 503);
+    let printed = ready(admin, 503);
     append(&place, 10..20);
     let said_now = until("it says what is there", || {
-        get(admin, "/readyz").map(|(_, said)| said).filter(|said| said.contains("not a database"))
+        get(admin, "/readyz").map(|(_, printed)| printed).filter(|printed| printed.contains("not a database"))
     });
-    assert!(said_now.contains("[storage]"), "{said} {said_now}");
+    assert!(said_now.contains("[storage]"), "{printed} {said_now}");
     assert_eq!(fs::read_to_string(place.path("store/logs.db")).unwrap(), "no database");
     fs::remove_file(place.path("store/logs.db")).unwrap();
     until_stored(&place, 10..20);
@@ -201,7 +205,7 @@ fn a_file_that_is_replaced_by_no_store_is_named_and_left_alone() {
     assert_eq!(shipper.code(), 0, "{}", shipper.stderr());
 }
 
-/// Every file and folder below a path with its permissions, itself too.
+/// The permissions of all files and folders at and below a path.
 fn modes(path: &Path) -> Vec<(String, bool, u32)> {
     use std::os::unix::fs::PermissionsExt as _;
     let metadata = fs::symlink_metadata(path).unwrap();
@@ -215,7 +219,7 @@ fn modes(path: &Path) -> Vec<(String, bool, u32)> {
 }
 
 #[test]
-fn what_holds_lines_is_for_its_owner_alone_or_for_the_group_that_is_named_whatever_the_umask() {
+fn files_with_lines_have_the_configured_permissions_regardless_of_the_umask() {
     for (umask, file_mode, file, folder) in
         [("000", "0600", 0o600, 0o700), ("077", "0660", 0o660, 0o770), ("022", "0640", 0o640, 0o750)]
     {
@@ -241,12 +245,12 @@ fn what_holds_lines_is_for_its_owner_alone_or_for_the_group_that_is_named_whatev
         }
         drop(stdin);
         assert_eq!(running.code(), 0, "{}", running.stderr());
-        assert!(!running.stderr().contains("file open to others"), "{}", running.stderr());
+        assert!(!running.stderr().contains("file accessible to others"), "{}", running.stderr());
     }
 }
 
 #[test]
-fn what_others_may_read_is_named_at_the_start() {
+fn files_accessible_to_others_are_reported_at_startup() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::new();
     let wide = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -256,17 +260,18 @@ fn what_others_may_read_is_named_at_the_start() {
     wide(&place.path("state"), 0o755);
     let address = format!("http://{}", free_address());
     let arguments = ["run", "--to", &address, "--api-key-file", "secret", "--state-dir", "state"];
-    let (_, said) = crate::program::finish(&place, place.shipper(&arguments));
-    let warned = |said: &str, key: &str, mode: &str| {
-        let is_it = |line: &&str| line.contains("file open to others");
-        said.lines().filter(is_it).any(|line| line.contains(&format!("\"{key}\"")) && line.contains(mode))
+    let (_, printed) = crate::program::finish(&place, place.shipper(&arguments));
+    let warned = |printed: &str, key: &str, mode: &str| {
+        let is_it = |line: &&str| line.contains("file accessible to others");
+        printed.lines().filter(is_it).any(|line| line.contains(&format!("\"{key}\"")) && line.contains(mode))
     };
-    assert!(warned(&said, "api_key_file", "0640") && warned(&said, "state_dir", "0755"), "{said}");
+    assert!(warned(&printed, "api_key_file", "0640") && warned(&printed, "state_dir", "0755"), "{printed}");
     wide(&place.path("secret"), 0o600);
     wide(&place.path("state"), 0o750);
-    let (_, said) = crate::program::finish(&place, place.shipper(&[&arguments[..], &["--file-mode", "0640"]].concat()));
-    assert!(!said.contains("file open to others"), "{said}");
-    let (code, said) =
+    let (_, printed) =
+        crate::program::finish(&place, place.shipper(&[&arguments[..], &["--file-mode", "0640"]].concat()));
+    assert!(!printed.contains("file accessible to others"), "{printed}");
+    let (code, printed) =
         crate::program::finish(&place, place.shipper(&["run", "--to", "sqlite:x", "--file-mode", "0700"]));
-    assert!(code == 2 && said.contains("file_mode: \"0700\" is not a file mode"), "{said}");
+    assert!(code == 2 && printed.contains("file_mode: \"0700\" is not a file mode"), "{printed}");
 }

@@ -1,5 +1,4 @@
-//! What the patterns name and is not read: the real program says so, ends with a code of its own, and `verify` calls
-//! nothing proven.
+//! Matching files that are not read: they are reported, with their own exit code, and `verify` fails.
 
 use std::fs;
 use std::io::Write as _;
@@ -14,7 +13,7 @@ use crate::program::{Place, finish, run};
 const SHIP: [&str; 4] = ["run", "--file", "*.log*", "--until-idle"];
 
 #[test]
-fn a_file_that_is_not_read_is_named_and_keeps_verify_from_a_proof() {
+fn an_unread_file_is_reported_and_verify_fails() {
     let place = Place::new();
     fs::write(place.path("good.log"), "one\n").unwrap();
     mknodat(CWD, place.path("pipe.log"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
@@ -23,14 +22,14 @@ fn a_file_that_is_not_read_is_named_and_keeps_verify_from_a_proof() {
     assert!(text.contains("1 files that the patterns name are not read: pipe.log (type)"), "{text}");
     assert_eq!(place.stored(), ["one"]);
     let (code, text) = run(&place, &["verify"]);
-    assert!(code == 1 && text.contains("NOT PROVEN") && text.contains("pipe.log (type)"), "{text}");
+    assert!(code == 1 && text.contains("NOT VERIFIED") && text.contains("pipe.log (type)"), "{text}");
     fs::remove_file(place.path("pipe.log")).unwrap();
     assert_eq!(run(&place, &SHIP).0, 0);
     let (code, text) = run(&place, &["verify"]);
-    assert!(code == 0 && text.contains("proven"), "{text}");
+    assert!(code == 0 && text.contains("verified"), "{text}");
 }
 
-/// The program without root's right to read everything.
+/// Runs the program without root's permission to read everything.
 fn run_as_others(place: &Place, arguments: &[&str]) -> (i32, String) {
     let command = place.ship(arguments);
     if !rustix::process::geteuid().is_root() {
@@ -42,9 +41,9 @@ fn run_as_others(place: &Place, arguments: &[&str]) -> (i32, String) {
     finish(place, without)
 }
 
-/// What an earlier run read may be behind what can't be looked at now, and is not waited for without end.
+/// Data that an earlier run read may be in an inaccessible file, which does not delay the exit forever.
 #[test]
-fn a_file_of_an_earlier_run_that_can_not_be_read_ends_until_idle() {
+fn an_unreadable_file_of_an_earlier_run_does_not_block_until_idle() {
     let obstruct: [fn(&Path); 2] = [
         |path| {
             fs::remove_file(path).unwrap();
@@ -65,7 +64,7 @@ fn a_file_of_an_earlier_run_that_can_not_be_read_ends_until_idle() {
 }
 
 #[test]
-fn a_folder_without_rights_hides_no_file_in_another() {
+fn an_unreadable_folder_hides_no_file_in_another() {
     let place = Place::new();
     for folder in ["open", "private"] {
         fs::create_dir(place.path(folder)).unwrap();
@@ -83,7 +82,7 @@ fn a_folder_without_rights_hides_no_file_in_another() {
 }
 
 #[test]
-fn patterns_that_match_nothing_or_a_folder_are_no_success() {
+fn patterns_that_match_nothing_or_a_folder_fail() {
     let place = Place::new();
     let (code, text) = run(&place, &SHIP);
     assert!(code == 15 && text.contains("--allow-empty"), "{text}");
@@ -94,7 +93,7 @@ fn patterns_that_match_nothing_or_a_folder_are_no_success() {
 }
 
 #[test]
-fn compressed_files_are_left_alone_whatever_they_are_called() {
+fn compressed_files_are_ignored_by_any_name() {
     let place = Place::new();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(b"packed\n").unwrap();
@@ -126,9 +125,9 @@ fn a_first_start_at_the_end_reads_what_is_added() {
     assert_eq!(code, 0, "{text}");
 }
 
-/// There was nothing at the first start, so that nothing is history.
+/// There was nothing at the first start, so nothing is skipped.
 #[test]
-fn a_file_that_appears_after_a_first_start_without_any_is_read_whole() {
+fn a_file_that_appears_after_an_empty_first_start_is_read_completely() {
     let from_end = [&SHIP[..], &["--read-from", "end", "--allow-empty"]].concat();
     let place = Place::new();
     assert_eq!(run(&place, &from_end).0, 0);

@@ -184,6 +184,6 @@ fn verify_what_is_left(to: &str, state: &Path) {
     let report: serde_json::Value = serde_json::from_str(&verify.stdout()).unwrap();
     let missing = report["sums"]["missing"]["listed"].as_array().unwrap();
     assert!(missing.iter().all(|missing| missing["is_destroyed"] == true), "{report}");
-    assert_eq!(report["sums"]["twice"]["count"], 0, "{report}");
+    assert_eq!(report["sums"]["duplicates"]["count"], 0, "{report}");
     assert_eq!(code, i32::from(!missing.is_empty()), "{report} {}", verify.stderr());
 }

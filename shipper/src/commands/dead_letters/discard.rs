@@ -1,27 +1,27 @@
-//! `shipper dead-letters discard`: gives dead letters up, once it was said which and once more that it shall be.
+//! `shipper dead-letters discard`: deletes dead letters after printing a summary, if `--yes` is given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use shipper::dead_letters::discarded::Discarded;
-use shipper::dead_letters::replayed::Marks;
-use shipper::dead_letters::{self, DeadLetter, Found};
+use shipper::dead_letters::replayed::ReplayMarks;
+use shipper::dead_letters::{self, DeadLetter, StoredLetter};
 use shipper::disk::RealDisk;
 use shipper::verify::known::Known;
 use store::LineId;
 
-use super::super::args::{DiscardArgs, hold};
-use super::super::{progress, say};
-use super::{there, unreadable};
+use super::super::args::{DiscardArgs, lock_state_dir};
+use super::super::{print, progress};
+use super::{existing_dir, unreadable};
 use crate::exit::{Exit, Failure};
 
-/// So many kinds of letters are told apart; the rest is added up.
+/// Maximum number of kinds of letters listed separately.
 const KINDS_SHOWN_MAX: usize = 20;
 
-/// Discards, or says what would be.
+/// Discards dead letters, or prints what would be discarded.
 pub(super) fn discard(args: DiscardArgs) -> Result<Exit, Failure> {
     let DiscardArgs { ids, all, filter, yes, state } = args;
-    let state_dir = there(state.state_dir()?)?;
-    let _held = hold(&state_dir)?;
+    let state_dir = existing_dir(state.state_dir()?)?;
+    let _lock = lock_state_dir(&state_dir)?;
     let mut missing: BTreeSet<LineId> = ids.iter().copied().collect();
     let wanted = missing.clone();
     let mut discarded = Discarded::read(&RealDisk, &state_dir).map_err(|error| unreadable(&state_dir, &error))?;
@@ -42,28 +42,28 @@ pub(super) fn discard(args: DiscardArgs) -> Result<Exit, Failure> {
     bar.finish_and_clear();
     read.map_err(|error| unreadable(&state_dir, &error))?;
     if let Some(id) = missing.first() {
-        return Err(Failure::new(Exit::Usage, format!("there is no dead letter {id}")));
+        return Err(Failure::new(Exit::Usage, format!("no dead letter has the id {id}")));
     }
     if summary.letters == 0 {
-        say("no dead letters\n")?;
+        print("no dead letters\n")?;
         return Ok(Exit::Success);
     }
-    say(&summary.text())?;
+    print(&summary.text())?;
     if !yes {
-        let message = format!("{} dead letters would be lost for good; nothing was done: add --yes", summary.letters);
+        let message = format!("this would delete {} dead letters permanently: confirm with --yes", summary.letters);
         return Err(Failure::new(Exit::Usage, message));
     }
     let known = Known::read(&RealDisk, &state_dir)?;
-    // As long as a letter lies in its file, what is remembered keeps it from being one.
+    // The entry of a discarded letter is needed as long as the letter is in its file.
     discarded.keep(|generation| known.generations.contains_key(generation) || generations.contains(generation));
     let done = discarded.write(&RealDisk, &state_dir);
-    done.and_then(|()| Marks::open(RealDisk, &state_dir).remove_done())
+    done.and_then(|()| ReplayMarks::open(RealDisk, &state_dir).remove_done())
         .map_err(|error| unreadable(&state_dir, &error))?;
-    say(&format!("{} discarded\n", summary.letters))?;
+    print(&format!("{} discarded\n", summary.letters))?;
     Ok(Exit::Success)
 }
 
-/// What is about to be discarded.
+/// A summary of the letters to discard.
 #[derive(Default)]
 struct Summary {
     letters: u64,
@@ -71,7 +71,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn add(&mut self, found: &Found<'_>) {
+    fn add(&mut self, found: &StoredLetter<'_>) {
         let DeadLetter { status, index, .. } = &found.letter;
         self.letters += 1;
         let is_new = self.kinds.len() < KINDS_SHOWN_MAX;
@@ -83,7 +83,7 @@ impl Summary {
 
     fn text(&self) -> String {
         let line =
-            |((status, index), count): (&(u16, String), &u64)| format!("{count} of status {status} for {index}\n");
+            |((status, index), count): (&(u16, String), &u64)| format!("{count} with status {status} for {index}\n");
         let mut text: String = self.kinds.iter().map(line).collect();
         let others = self.letters - self.kinds.values().sum::<u64>();
         if others > 0 {

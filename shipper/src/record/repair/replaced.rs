@@ -1,22 +1,22 @@
-//! Values that made room for another, by the path of their key.
+//! Values that were moved, by the path of their key.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The key of values whose paths together would be longer than the line.
+/// The key of values whose paths would in total be longer than the line.
 const ELSEWHERE: &str = "…";
 
 /// The values, as JSON texts.
 #[derive(Debug)]
 pub(super) struct Replaced {
-    /// Bytes that paths may still have: with many short duplicates deep within a line they would be far longer than it.
+    /// Remaining bytes for paths. With many short duplicates at a deep level they would be far longer than the line.
     room: usize,
     values: BTreeMap<String, Vec<String>>,
 }
 
 impl Replaced {
-    /// None yet, of a line of `length` bytes.
+    /// Empty, for a line of `length` bytes.
     pub(super) fn new(length: usize) -> Self {
         Self { room: length, values: BTreeMap::new() }
     }
@@ -34,7 +34,7 @@ impl Replaced {
         self.values.entry(place).or_default().push(value);
     }
 
-    /// The text of an object that has a value by its path, or a list where there are several; empty if there are none.
+    /// A JSON object with a value per path, or a list if there are several; empty if there are none.
     pub(super) fn into_json(self) -> String {
         if self.values.is_empty() {
             return String::new();

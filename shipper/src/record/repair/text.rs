@@ -1,6 +1,6 @@
-//! The values that hold no others: strings, numbers and names, and what is nested too deep to be more than a text.
+//! Reads scalar values: strings, numbers and names, and values that are nested too deeply, as strings.
 
-use super::{Hopeless, Read, Repair};
+use super::{Irreparable, Read, Repair};
 use crate::document::{escape, write_escape};
 use crate::record::change::Change;
 use crate::record::scan::{hex4, is_readable};
@@ -8,8 +8,8 @@ use crate::record::scan::{hex4, is_readable};
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
 impl Repair<'_> {
-    /// Reads a string, whose quote stands here.
-    pub(super) fn string(&mut self) -> Result<Read, Hopeless> {
+    /// Reads a string from its opening quote.
+    pub(super) fn string(&mut self) -> Result<Read, Irreparable> {
         self.at += 1;
         self.out.push(b'"');
         loop {
@@ -38,7 +38,7 @@ impl Repair<'_> {
         }
     }
 
-    fn escape(&mut self) -> Result<(), Hopeless> {
+    fn escape(&mut self) -> Result<(), Irreparable> {
         let rest = &self.text[self.at..];
         match rest.get(1) {
             None => return self.drop_rest(),
@@ -60,8 +60,8 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Reads `\uXXXX`, of which half a pair means nothing by itself.
-    fn unicode_escape(&mut self, code: u32) -> Result<(), Hopeless> {
+    /// Reads `\uXXXX`; a lone surrogate is invalid.
+    fn unicode_escape(&mut self, code: u32) -> Result<(), Irreparable> {
         let rest = &self.text[self.at..];
         let is_high = (0xd800..0xdc00).contains(&code);
         let low = rest[6..].strip_prefix(br"\u").and_then(hex4);
@@ -84,8 +84,8 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Leaves out what stands at the cut and is not whole.
-    fn drop_rest(&mut self) -> Result<(), Hopeless> {
+    /// Removes an incomplete value at the cut.
+    fn drop_rest(&mut self) -> Result<(), Irreparable> {
         self.at_end()?;
         self.dropped_from = self.dropped_from.min(self.at);
         self.at = self.text.len();
@@ -93,24 +93,24 @@ impl Repair<'_> {
     }
 
     /// Reads a number or a name.
-    pub(super) fn word(&mut self) -> Result<Read, Hopeless> {
+    pub(super) fn word(&mut self) -> Result<Read, Irreparable> {
         let rest = &self.text[self.at..];
         let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         let length = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
-        let word = std::str::from_utf8(&rest[..length]).map_err(|_| Hopeless)?;
+        let word = std::str::from_utf8(&rest[..length]).map_err(|_| Irreparable)?;
         if length == rest.len() && self.is_cut {
-            // Of a number there may have been more digits.
+            // The number may have had more digits.
             self.drop_rest()?;
             return Ok(Read::Nothing);
         }
         let change = match word {
             "true" | "false" | "null" => None,
-            // A number is the only other value that is a word.
+            // Only a number is left.
             _ if serde_json::from_str::<serde::de::IgnoredAny>(word).is_ok() => {
                 (!is_readable(word)).then_some(Change::LargeNumber)
             }
-            _ if is_no_number(word) => Some(Change::NotANumber),
-            _ => return Err(Hopeless),
+            _ if is_not_a_number(word) => Some(Change::NotANumber),
+            _ => return Err(Irreparable),
         };
         if let Some(change) = change {
             self.out.push(b'"');
@@ -124,8 +124,8 @@ impl Repair<'_> {
         Ok(Read::Whole)
     }
 
-    /// Reads what is nested too deep, as a text.
-    pub(super) fn deep(&mut self) -> Result<Read, Hopeless> {
+    /// Reads a value that is nested too deeply, as a string.
+    pub(super) fn deep(&mut self) -> Result<Read, Irreparable> {
         let start = self.at;
         let mut depth = 0_usize;
         let mut read = Read::Cut;
@@ -146,13 +146,13 @@ impl Repair<'_> {
             self.at_end()?;
         }
         self.out.push(b'"');
-        escape(std::str::from_utf8(&self.text[start..self.at]).map_err(|_| Hopeless)?, &mut self.out);
+        escape(std::str::from_utf8(&self.text[start..self.at]).map_err(|_| Irreparable)?, &mut self.out);
         self.out.push(b'"');
         self.changes.note_at(Change::TooDeep, &self.path);
         Ok(read)
     }
 
-    /// Goes past a string, whose quote stands right before.
+    /// Skips a string whose opening quote was read.
     fn pass_string(&mut self) {
         while let Some(byte) = self.byte() {
             self.at += if byte == b'\\' { 2 } else { 1 };
@@ -164,8 +164,8 @@ impl Repair<'_> {
     }
 }
 
-/// Whether a word is what JavaScript, Python, Go or C write for what is no number.
-fn is_no_number(word: &str) -> bool {
+/// Whether a word is how JavaScript, Python, Go or C write NaN or an infinity.
+fn is_not_a_number(word: &str) -> bool {
     let word = word.strip_prefix(['-', '+']).unwrap_or(word);
     ["nan", "inf", "infinity"].iter().any(|known| word.eq_ignore_ascii_case(known))
 }

@@ -43,7 +43,7 @@ fn writer(disk: &SimDisk, on_full: OnFull) -> (Writer<SimDisk>, Arc<Mutex<Ledger
 fn take(writer: &mut Writer<SimDisk>, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match writer.append(bytes, at(1)).unwrap() {
-            Appended::Taken(count) => bytes = &bytes[count..],
+            Appended::Accepted(count) => bytes = &bytes[count..],
             other => panic!("{other:?}"),
         }
     }
@@ -68,10 +68,10 @@ fn what_finds_no_room_and_has_nothing_to_take_its_place_is_given_up_by_whole_lin
     let disk = disk();
     let (mut writer, ledger) = writer(&disk, OnFull::DropOldest);
     disk.stay_full();
-    assert_eq!(writer.append(&LINE[..5], at(1)).unwrap(), Appended::GivenUp(5));
+    assert_eq!(writer.append(&LINE[..5], at(1)).unwrap(), Appended::Dropped(5));
     // Its end is not taken for a line, though there is room.
     disk.make_room();
-    assert_eq!(writer.append(&[&LINE[5..], LINE].concat(), at(1)).unwrap(), Appended::GivenUp(LINE.len() - 5));
+    assert_eq!(writer.append(&[&LINE[5..], LINE].concat(), at(1)).unwrap(), Appended::Dropped(LINE.len() - 5));
     take(&mut writer, LINE);
     let counts = ledger.lock().unwrap().snapshot();
     assert!(counts.is_balanced());

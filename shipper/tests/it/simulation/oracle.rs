@@ -141,14 +141,14 @@ impl Rest {
             rests.extend(generation.skipped.iter().map(|skipped| (skipped.start, skipped.end)));
             let whole_to = rests.iter().fold(0, |end, (from, to)| if *from <= end { end.max(*to) } else { end });
             assert!(
-                whole_to >= generation.proven_to,
+                whole_to >= generation.checkpoint,
                 "{id} is said to rest up to {}, and does up to {whole_to}: {generation:?}",
-                generation.proven_to
+                generation.checkpoint
             );
         }
     }
 
-    /// That `shipper verify` names all that went with a file of the store: it lies before the end of what is called done.
+    /// That `shipper verify` names all that went with a file of the store: it is before the end of what counts as processed.
     pub(super) fn judge_gone(&self, disk: &SimDisk) {
         let known = Known::read(disk, Path::new(super::STATE)).unwrap();
         // What a power loss took of a segment, and what was given up, nobody calls done.
@@ -156,10 +156,10 @@ impl Rest {
         let changed: HashSet<_> =
             disk.segments().iter().filter(|held| !is_whole(held)).map(|held| held.generation).collect();
         for id in self.gone.iter().filter(|id| !changed.contains(&id.generation)) {
-            let proven = known.generations.get(&id.generation).filter(|known| known.given_up_bytes == 0);
-            let is_given_up = known.generations.get(&id.generation).is_some_and(|known| known.given_up_bytes > 0);
+            let proven = known.generations.get(&id.generation).filter(|known| known.dropped_bytes == 0);
+            let is_given_up = known.generations.get(&id.generation).is_some_and(|known| known.dropped_bytes > 0);
             assert!(
-                is_given_up || proven.is_some_and(|known| id.offset < known.proven_to),
+                is_given_up || proven.is_some_and(|known| id.offset < known.checkpoint),
                 "{id} is gone, and nothing names it"
             );
         }

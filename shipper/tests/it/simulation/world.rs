@@ -201,7 +201,7 @@ impl World {
             ledger: Arc::clone(&ledger),
             journal: Arc::clone(&journal),
             spool: Arc::clone(&spool),
-            past: Completed::open(self.disk.clone(), state).ok()?,
+            completed: Completed::open(self.disk.clone(), state).ok()?,
         };
         let documents = Documents::new("host", "shipper", "service");
         let pipeline = Pipeline::new(self.plan.pipeline.clone(), shared, files, documents, dead_letters, boxed());
@@ -270,9 +270,9 @@ impl World {
             }
             let count = self.random.between(1, stream.pipe.len());
             let appended = stream.writer.append(&stream.pipe[..count], self.now.wall);
-            if let Ok(Appended::Taken(count) | Appended::GivenUp(count)) = appended {
+            if let Ok(Appended::Accepted(count) | Appended::Dropped(count)) = appended {
                 let bytes: Vec<u8> = stream.pipe.drain(..count).collect();
-                if matches!(appended, Ok(Appended::GivenUp(_))) {
+                if matches!(appended, Ok(Appended::Dropped(_))) {
                     self.never_taken += memchr::memchr_iter(b'\n', &bytes).count() as u64;
                 }
             }

@@ -1,4 +1,4 @@
-//! The letters as they lie in their files, for whoever looks at them.
+//! Reads the dead letters of a state directory.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,49 +12,49 @@ use super::{DIR, DeadLetter, replayed};
 use crate::disk::Disk;
 use crate::ndjson::for_each_line;
 
-/// A letter as it lies there.
+/// A dead letter read from its file.
 #[derive(Debug)]
-pub struct Found<'a> {
-    /// Which file.
+pub struct StoredLetter<'a> {
+    /// The number of its file.
     pub sequence: u64,
     /// Its line.
     pub id: LineId,
-    /// The letter.
+    /// Its content.
     pub letter: DeadLetter<'a>,
 }
 
-/// A line of a file that is no letter.
+/// An invalid line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLetter {
-    /// Which file.
+    /// The file.
     pub path: PathBuf,
-    /// Where in it.
+    /// Its offset.
     pub offset: u64,
-    /// How long it is, with its newline.
+    /// Its length, including the newline.
     pub length: u64,
-    /// It is the last one and is cut short: a process writes it, or ended while it did.
+    /// Whether it is an incomplete last line: being written, or left by a process that ended.
     pub is_torn_end: bool,
 }
 
-/// Gives the letters that no replay has put into a store and nobody has discarded to `take`, oldest first, and changes
-/// nothing; returns what is no letter.
+/// Passes all letters that were neither replayed nor discarded to `take`, oldest first, without changing anything.
+/// Returns invalid lines.
 ///
 /// # Errors
-/// As the file system or `take` says.
+/// File system errors, and errors of `take`.
 pub fn read<D: Disk>(
     disk: &D,
     state_dir: &Path,
-    take: impl FnMut(Found<'_>) -> io::Result<()>,
+    take: impl FnMut(StoredLetter<'_>) -> io::Result<()>,
 ) -> io::Result<Vec<BadLetter>> {
-    read_beside(disk, state_dir, &Discarded::read(disk, state_dir)?, take)
+    read_with(disk, state_dir, &Discarded::read(disk, state_dir)?, take)
 }
 
-/// As [`read`], beside what is known to be discarded.
-pub(crate) fn read_beside<D: Disk>(
+/// Like [`read`], with the discarded letters given.
+pub(crate) fn read_with<D: Disk>(
     disk: &D,
     state_dir: &Path,
     discarded: &Discarded,
-    mut take: impl FnMut(Found<'_>) -> io::Result<()>,
+    mut take: impl FnMut(StoredLetter<'_>) -> io::Result<()>,
 ) -> io::Result<Vec<BadLetter>> {
     let dir = state_dir.join(DIR);
     let mut bad = Vec::new();
@@ -63,7 +63,7 @@ pub(crate) fn read_beside<D: Disk>(
         let path = path_of(&dir, sequence);
         for_each_line(&disk.open(&path)?, |line| {
             let letter = serde_json::from_slice::<DeadLetter<'_>>(line.bytes).ok();
-            let found = letter.and_then(|letter| Some(Found { sequence, id: letter.id.parse().ok()?, letter }));
+            let found = letter.and_then(|letter| Some(StoredLetter { sequence, id: letter.id.parse().ok()?, letter }));
             match found {
                 Some(found) if replayed.contains(&found.id) || discarded.contains(&found.id) => Ok(()),
                 Some(found) => take(found),
@@ -78,10 +78,10 @@ pub(crate) fn read_beside<D: Disk>(
     Ok(bad)
 }
 
-/// How many letters lie there, those among them that are none any more, and of which generations.
+/// The number of letters in all files, including replayed and discarded ones, and their generations.
 ///
 /// # Errors
-/// As the file system says.
+/// File system errors.
 pub fn census<D: Disk>(disk: &D, state_dir: &Path) -> io::Result<(u64, BTreeSet<GenerationId>)> {
     let dir = state_dir.join(DIR);
     let (mut letters, mut generations) = (0, BTreeSet::new());
@@ -104,7 +104,7 @@ pub(super) fn path_of(dir: &Path, sequence: u64) -> PathBuf {
     dir.join(format!("{sequence:08}.ndjson"))
 }
 
-/// Whether a line is a letter to its end: what is cut short is no JSON.
+/// Whether a line is a complete letter. An incomplete one is not valid JSON.
 pub(super) fn is_letter(line: &[u8]) -> bool {
     serde_json::from_slice::<DeadLetter<'_>>(line).is_ok()
 }
