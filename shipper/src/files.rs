@@ -1,19 +1,19 @@
-//! Files that others write and rotate: which of them are there, which life of which file each is, and how far it goes.
+//! Follows files that other programs write and rotate: which files exist, which generation each belongs to, and how far
+//! it reaches.
 //!
-//! A life of a file is a generation. It is known again by identity: device, inode, birth time, a fingerprint
-//! of its first bytes and one of the bytes right before what was read. A rename does not end it; a truncation does, and so
-//! does other content under the same inode. The unread rest of a truncated file is looked for in its rotated copy
-//! (`copies`). Bytes that were destroyed before any copy held them can be seen by nobody; they are counted as a
-//! suspected loss.
+//! A generation of a file is recognised by device, inode, creation time, a fingerprint of its first bytes and one of
+//! the bytes before the read offset. A rename does not end it; a truncation does, and so does other content under the
+//! same inode. The unread rest of a truncated file is searched for in its rotated copy (`copies`). Bytes destroyed
+//! before a copy held them can't be recovered; they are counted as a suspected loss.
 //!
-//! At most [`FileSettings::max_open_files`] files are open. Others are parked: they were read to their end, hold no
-//! descriptor, and are opened again when a scan finds them changed. What can't be read is named and counted,
-//! and holds up no other file.
+//! At most [`FileSettings::max_open_files`] files are open. Others are parked: they were read to the end, hold no
+//! descriptor, and are reopened when a scan finds them changed. A file that can't be read is reported and counted, and
+//! does not delay others.
 //!
-//! Compressed files are read for the unread rest of what they are a copy of, and with `read_compressed` for all that is in
-//! them (`packed`, `unpacking`).
+//! Compressed files are read for the unread rest of the file that they are a copy of, and with `read_compressed`
+//! completely (`packed`, `unpacking`).
 //!
-//! Nothing here reads lines: [`Files::poll`] tells the pipeline what there is to read.
+//! Nothing here reads lines: [`Files::poll`] reports to the pipeline what can be read.
 
 mod copies;
 mod event;
@@ -61,27 +61,27 @@ use unread::Unread;
 pub use unread::{Reason, UnreadCounts};
 pub use unread_note::UnreadNote;
 
-/// Files that are known at once, parked ones among them. Of more, the rest waits, and is counted as unread.
+/// Maximum number of known files, including parked ones. Further files wait, and count as unread.
 pub const MAX_FOLLOWED: usize = 200_000;
 
-/// How often open files are looked at.
+/// How often open files are checked.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a file that lost its name, or the name that the patterns match, is followed after its last growth; and how
-/// long a file that is missing, or can't be read at the moment, is looked for.
+/// How long a file without a name, or without a matching name, is followed after its last growth; and how long a
+/// missing or unreadable file is searched for.
 const ROTATED_GRACE: Duration = Duration::from_secs(60);
 
-/// With `until_idle`, a last line without a newline is a line once nothing was added to its file for this long. Until
-/// then somebody may be writing it, and what is added shows that.
+/// With `until_idle`, a last line without a newline counts as a line when its file has not grown for this long. Until
+/// then it may still be written.
 const OPEN_LINE_GRACE: Duration = Duration::from_secs(2);
 
-/// Minimum distance of two arrival marks.
+/// Minimum interval between two arrival marks.
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is read of the files of a disk.
+/// The content of a disk's files.
 pub type ContentOf<D> = Content<<D as Disk>::File>;
 
-/// The files that are followed.
+/// The followed files.
 pub struct Files<D: Disk> {
     disk: D,
     settings: FileSettings,
@@ -89,56 +89,55 @@ pub struct Files<D: Disk> {
     random: Random,
     followed: BTreeMap<GenerationId, Followed<ContentOf<D>>>,
     by_inode: HashMap<Inode, GenerationId>,
-    /// Generations that hold a file until their last line has its outcome, though they are not followed any more.
+    /// Generations that are not followed any more, but keep their file until their last line has its outcome.
     closing: Vec<Closing<ContentOf<D>>>,
-    /// Parked files that changed and wait for a place.
+    /// Parked files that changed and wait to be opened.
     reopen: Queue,
-    /// New files that wait for a place.
+    /// New files that wait to be opened.
     backlog: VecDeque<PathBuf>,
-    /// New compressed files that wait until they were decoded, or for one that is read.
+    /// New compressed files that wait to be decoded, or for another one to be read completely.
     compressed: VecDeque<PathBuf>,
     unpacking: Unpacking<D::File>,
-    /// The last place was a new file's turn, not a parked one's.
+    /// Whether the last file opened was a new one; parked files are next then.
     is_new_files_turn: bool,
-    /// New files that may be copies of what is followed, since when and how they were seen last.
+    /// New files that may be copies of followed ones, and how and since when they were last seen.
     held: HashMap<Inode, (Stat, Duration)>,
-    /// Compressed files that are copies of deleted ones that are still open, or are looked for.
+    /// Compressed copies of deleted files that are still open, or are searched for.
     of_deleted: HashMap<Inode, (Stat, GenerationId)>,
-    /// Files that are left alone as long as they stay as they are.
+    /// Files that are ignored as long as they are unchanged.
     left_alone: HashMap<Inode, (Stat, Option<Reason>)>,
-    /// What was seen before the file system said no, for the next look to report.
+    /// Events found before a file system error, reported by the next poll.
     unreported: Vec<FileEvent<ContentOf<D>>>,
-    /// Generations of an earlier process that no file was found for yet.
+    /// Generations of an earlier process whose file was not found yet.
     unclaimed: BTreeMap<GenerationId, Entry>,
-    /// How many of them may be what can't be looked at, which is among what is unread.
+    /// Number of them that may be in unreadable folders or files.
     hidden: usize,
-    /// The journal holds identities that may not be durable yet, those that an earlier process wrote among them.
+    /// Whether the journal has identities that may not be durable yet, including those of an earlier process.
     is_unsynced: bool,
-    /// Files that were there at the first scan of the very first start, and were not met yet.
+    /// Files that existed at the first scan of the first start and were not opened yet.
     there_at_first: HashSet<Inode>,
-    /// No process followed a file before, and no scan was made.
+    /// Whether no process has followed a file and no scan was made yet.
     is_first_scan: bool,
-    /// When the process before this one last looked at files, in nanoseconds since the Unix epoch, as far as it wrote that
-    /// down.
+    /// When the previous process last scanned files, in nanoseconds since the Unix epoch, as far as it was recorded.
     stopped_ns: i64,
-    /// Files that the patterns named at the last scan.
+    /// Number of matching files at the last scan.
     named_files: u64,
     scanned: bool,
     scan_due: Duration,
     poll_due: Duration,
     last_born_ms: u64,
     counts: FileCounts,
-    /// How many files were open after the last look, and what [`Files::looked_at`] said.
+    /// Number of open files after the last poll, and the result of [`Files::looked_at`].
     last_look: (usize, Option<Timestamp>),
     unread: Unread,
-    /// Literal patterns that name a folder or nothing, as already logged.
+    /// Literal patterns that match a folder or nothing and were logged.
     useless_patterns: BTreeSet<String>,
-    /// Device and inode of the file that this process's standard error goes to.
+    /// Device and inode of the file that standard error of this process is redirected to.
     own_log: Option<Inode>,
 }
 
 impl<D: Disk> Files<D> {
-    /// Files by `settings`, going on where the journal says.
+    /// Creates the followed files, and continues where the journal says.
     #[must_use]
     pub fn new(disk: D, settings: FileSettings, journal: Arc<Mutex<Journal<D>>>, random: Random) -> Self {
         let of_files =
@@ -184,7 +183,7 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// What was seen so far.
+    /// The report of followed and unread files.
     #[must_use]
     pub fn report(&self) -> FileReport {
         let mut unread = self.unread.counts();
@@ -203,7 +202,7 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// When every file was last seen to hold what was read of it; `None` while that is not known of all.
+    /// When every file was last seen with its read content intact; `None` if unknown for any.
     #[must_use]
     pub fn looked_at(&self) -> Option<Timestamp> {
         let of_closing = self.closing.iter().map(|closing| closing.seen_at);
@@ -211,7 +210,7 @@ impl<D: Disk> Files<D> {
         seen_at.filter(|_| self.unclaimed.is_empty())
     }
 
-    /// When there is something to look at.
+    /// When the next poll is due.
     #[must_use]
     pub fn poll_at(&self) -> Option<Duration> {
         let is_at_rest = || self.unreported.is_empty() && self.followed.values().all(Followed::is_at_rest);
@@ -219,26 +218,26 @@ impl<D: Disk> Files<D> {
         (!self.settings.patterns.is_empty() && !finished).then_some(self.poll_due)
     }
 
-    /// A file to be read, if it is one and is there, as far as it was written.
+    /// Opens a file for reading, if it exists and is a regular file; its length excludes unwritten zeros.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     fn open(&self, path: &Path) -> io::Result<Option<(D::File, Stat)>> {
         let Some((file, stat)) = lookup::open_regular(&self.disk, path)? else { return Ok(None) };
         let stat = lookup::written(&file, stat, self.settings.encoding)?;
         Ok(Some((file, stat)))
     }
 
-    /// Whether all files that there are were looked up at least once.
+    /// Whether all existing files were looked up at least once.
     #[must_use]
     pub fn is_scanned(&self) -> bool {
         self.scanned || self.settings.patterns.is_empty()
     }
 
-    /// Looks at the files. `reading` says how far a generation is read, while it is being read.
+    /// Checks the files. `reading` returns the read position of a generation, if it is being read.
     ///
     /// # Errors
-    /// As the file system says of the journal; a file that can't be read is reported and tried again later.
+    /// File system errors of the journal. A file that can't be read is reported and retried later.
     pub fn poll<'a>(
         &mut self,
         now: ClockReading,
@@ -249,7 +248,7 @@ impl<D: Disk> Files<D> {
         }
         let mut look = Look { now, events: Vec::new(), cut: Vec::new(), begun: Vec::new(), grown: Vec::new() };
         if !self.unreported.is_empty() {
-            // The next look takes what was not reported for what is not being read.
+            // The next poll handles events that were not reported.
             self.poll_due = now.elapsed + POLL_INTERVAL;
             self.is_unsynced = true;
             self.make_durable(&mut look)?;
@@ -305,7 +304,7 @@ impl<D: Disk> Files<D> {
         self.end_lives(reading, look)
     }
 
-    /// Looks at an open file.
+    /// Checks an open file.
     fn look_at(
         &mut self,
         generation: GenerationId,
@@ -322,7 +321,7 @@ impl<D: Disk> Files<D> {
             } else if open.file.is_unpacked()
                 && open.file.stat().is_ok_and(|stat| followed.identity.as_unpacked(&stat).is_none())
             {
-                // It was written to, so that the rest can't be decoded. What is there now is looked at once it is closed.
+                // It was modified, so the rest can't be decoded. Its new content is checked once it is closed.
                 followed.end(generation, read_to, false, &mut look.events);
             }
             return Ok(());
@@ -335,7 +334,7 @@ impl<D: Disk> Files<D> {
         };
         let is_cut = open.cut_at.is_some();
         if is_cut || !stat.is_unchanged(&followed.seen) || stat.len < read_to {
-            // A file that can't be read for the moment is not another one.
+            // A file that is temporarily unreadable is not another one.
             let holds = match reading {
                 Some(reading) => followed.identity.holds(&*open.file, stat.len, read_to, reading.trail, false),
                 None => followed.identity.begins_alike(&*open.file),
@@ -346,7 +345,7 @@ impl<D: Disk> Files<D> {
                 return Ok(());
             }
         }
-        // A deleted file may have been compressed before, and no later.
+        // A deleted file may have been compressed before, but not later.
         if stat.links > 0 {
             followed.seen_at = now.wall;
         }
@@ -366,14 +365,14 @@ impl<D: Disk> Files<D> {
         if read_to == 0 && followed.identity.fingerprint_len == 0 && stat.len > 0 {
             let path = followed.identity.path.clone();
             if self.may_be_copy(&path) {
-                // Its content decides what it is, which the next scan looks at.
+                // The next scan identifies it by its content.
                 self.drop_empty(generation, look);
                 return Ok(());
             }
         }
         let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
         let Some(open) = &mut followed.open else { return Ok(()) };
-        // What is added to a deleted file is in no copy of it.
+        // No copy has data added to a deleted file.
         if followed.identity.can_grow(stat.len) && stat.links > 0 {
             let Ok(longer) = followed.identity.refreshed(&*open.file, &followed.identity.path, &stat) else {
                 return Ok(());
@@ -394,7 +393,7 @@ impl<D: Disk> Files<D> {
         if stat.links == 0 {
             followed.name = Name::Lost;
         }
-        // One that was deleted may go on in a compressed one, for which a scan looks.
+        // A scan searches for a compressed file in which a deleted one continues.
         let is_left_to_scan = stat.links == 0 && self.settings.read_compressed;
         if followed.name != Name::Matched && now.elapsed >= open.grown_at + ROTATED_GRACE && !is_left_to_scan {
             self.end_rotated(generation, look);
@@ -403,5 +402,5 @@ impl<D: Disk> Files<D> {
     }
 }
 
-/// Unread files that a report names.
+/// Maximum number of unread files named in a report.
 const NAMED_MAX: usize = 10;

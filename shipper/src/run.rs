@@ -58,8 +58,8 @@ fn judge_files(files: &FileReport, allow_empty: bool) -> Exit {
     let compressed = files.unread[Reason::Compressed as usize];
     if compressed > 0 {
         print_error(format_args!(
-            "shipper: {compressed} compressed files were left alone; --read-compressed reads gzip and zstd, --exclude keeps \
-             them from being named"
+            "shipper: {compressed} compressed files were ignored: read gzip and zstd with --read-compressed, or exclude \
+             them with --exclude"
         ));
     }
     if let Some(notice) = files.unread_notice() {

@@ -1,11 +1,11 @@
-//! Which file is the rotated copy of another, and what of it is unread.
+//! Finds rotated copies of files, and their unread rest.
 //!
-//! A copy is proven by its content: it begins as the original did and holds, right before the end of what was read or of
-//! itself, the bytes that were read there. And its name is a [rotated](super::rotated) one of the original's. A copy that
-//! no pattern names must also have been written since the original was last seen whole: what lay there before is
-//! somebody else's.
+//! A copy is identified by content: it starts like the original, and has the same bytes before the end of what was
+//! read, or before its own end. And its name is a [rotated](super::rotated) name of the original. A copy that no
+//! pattern matches must also have been written since the original was last seen intact: older files are unrelated.
 //!
-//! A compressed copy is held to the same by its content. Without `read_compressed` it counts as one that no pattern names.
+//! A compressed copy is identified by its decompressed content. Without `read_compressed` it counts as one that no
+//! pattern matches.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -25,18 +25,18 @@ use crate::disk::{Disk, DiskFile, Stat};
 use crate::journal::{Entry, FileIdentity, Tail, Trail};
 use crate::spool::lock;
 
-/// Bytes at the end of a possible copy that are compared with its original's.
+/// Number of bytes at the end of a possible copy that are compared with its original.
 pub(super) const COMPARED_BYTES: u64 = 4 * 1024;
 
-/// A file's times are those of the kernel's last tick, up to 10 ms ago at 100 Hz: what was written right after a look may
-/// seem to have been written this long before it.
+/// File times have the resolution of the kernel's tick, up to 10 ms at 100 Hz: data written right after a check may
+/// seem this much older.
 const CLOCK_TICK_NS: i64 = 10_000_000;
 
-/// A copy is made before its original is cut, and looks in between see the original whole: a copy may be this much older than
-/// the last of them. logrotate syncs the copy in between, which takes long on a busy machine.
+/// A copy is created before its original is truncated, and checks in between see the original intact, so a copy may be
+/// this much older than the last of them. logrotate syncs the copy in between, which takes long on a busy machine.
 const COPIED_BEFORE_NS: i64 = 2_000_000_000;
 
-/// How a file was when it was last seen to hold what was read of it.
+/// The state of a file when it last had its read content.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Whole {
     pub(super) at_ns: i64,
@@ -48,45 +48,45 @@ impl Whole {
         Self { at_ns: followed.seen_at.unix_micros().saturating_mul(1_000), len: followed.seen.len }
     }
 
-    /// Whether a file with these facts may be a copy that was made when this file was cut. One that was complete at the
-    /// last look holds no more than the original did then.
+    /// Whether a file with this metadata may be a copy made before this file was truncated. A copy completed before the
+    /// last check is not longer than the original was then.
     fn may_precede(&self, copy: &Stat) -> bool {
         let since_ns = if copy.len <= self.len { COPIED_BEFORE_NS } else { CLOCK_TICK_NS };
-        // A change of rights or of names alone moves neither.
+        // A change of permissions or names changes neither.
         let appeared_ns = copy.born_ns.unwrap_or(copy.changed_ns).max(copy.written_ns);
         appeared_ns >= self.at_ns.saturating_sub(since_ns)
     }
 
-    /// As [`Whole::may_precede`], of a compressed file, which takes as long as it takes: begun before the last look at the
-    /// original and finished after it. It bears the time of the last write to the original, which was in `cut`'s life.
+    /// Like [`Whole::may_precede`] for a compressed file, whose creation takes a while: started before the last check
+    /// of the original and finished after it. Its modification time is the last one of the original, within the
+    /// generation of `cut`.
     fn may_precede_compressed(&self, copy: &Stat, cut: &FileIdentity) -> bool {
         let is_finished_since = copy.changed_ns >= self.at_ns.saturating_sub(COPIED_BEFORE_NS);
         is_finished_since && cut.life_born_ns().is_some_and(|born_ns| copy.written_ns >= born_ns)
     }
 }
 
-/// How far a copy goes.
+/// How far a copy reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Extent {
-    /// It ends before what was read of the original.
+    /// It ends before the read offset of the original.
     Shorter,
-    /// It holds what was read and no more.
+    /// It ends at the read offset.
     Read,
-    /// It goes on beyond what was read.
+    /// It continues after the read offset.
     Longer,
 }
 
-/// Up to where a file is compared with what was read of `cut`. That may be more than `read_to`: lives that begin alike may
-/// differ behind it. A compressed file does not go further where the bytes right before `read_to` tell, since it would
-/// have to be decoded again.
+/// Offset up to which a file is compared with what was read of `cut`. It may be after `read_to`: generations with the
+/// same start may differ later. A compressed file is not decoded further if the bytes before `read_to` are sufficient.
 pub(super) fn compared_to(cut: &FileIdentity, file: &impl DiskFile, len: u64, read_to: u64) -> u64 {
     if file.is_read_forward() && read_to > cut.fingerprint_len { read_to.min(len) } else { len }
 }
 
-/// How far a file goes that is a copy of what `cut` was, which was read up to `read_to`; `None` if it is no copy.
+/// How far a copy of `cut`, which was read up to `read_to`, reaches; `None` if the file is not a copy.
 ///
 /// # Errors
-/// As the file system says of the file, which is then neither.
+/// File system errors, in which case it is unknown.
 pub(super) fn extent(
     cut: &FileIdentity,
     file: &impl DiskFile,
@@ -113,32 +113,32 @@ pub(super) fn extent(
     }))
 }
 
-/// A copy of a file that was cut.
+/// A copy of a truncated file.
 pub(super) struct Copy<F> {
     pub(super) path: PathBuf,
     pub(super) file: F,
     pub(super) stat: Stat,
-    /// The patterns match it.
+    /// Whether a pattern matches it.
     pub(super) is_named: bool,
     pub(super) extent: Extent,
-    /// It goes as far as the original was read, also by lines that have no outcome yet.
+    /// Whether it reaches the read offset of the original, including lines without an outcome.
     pub(super) is_whole: bool,
 }
 
 /// Whether a new file is a copy.
 pub(super) enum Judgement {
-    /// It is a file of its own.
+    /// An independent file.
     New,
-    /// It is like the beginning of a followed file, of which everything up to the new file's end has its outcome.
+    /// It equals the start of a followed file, and all of its lines have their outcome.
     Read,
-    /// It is like the beginning of a followed file so far.
+    /// It equals the start of a followed file so far.
     Undecided,
-    /// It holds what was read of a followed file that seems to be deleted.
+    /// It contains what was read of a followed file that seems to be deleted.
     OfDeleted(GenerationId),
 }
 
 impl<D: Disk> Files<D> {
-    /// Whether a file is one that is followed. A number that a parked file had may be another's by now.
+    /// Whether a file is followed. The inode of a parked file may have been reused.
     pub(super) fn is_followed(&self, stat: &Stat) -> bool {
         let followed = self.by_inode.get(&stat.key()).and_then(|of| self.followed.get(of));
         let is_it = |known: &Followed<ContentOf<D>>| {
@@ -147,14 +147,14 @@ impl<D: Disk> Files<D> {
         followed.is_some_and(|known| known.identity.is_same(stat) && is_it(known))
     }
 
-    /// Whether a followed file no longer holds what was read of it, such as a copy that each rotation overwrites.
+    /// Whether a followed file lost its read content, such as a copy that each rotation overwrites.
     fn is_overwritten(&self, path: &Path, stat: &Stat) -> io::Result<bool> {
         let followed = self.by_inode.get(&stat.key()).and_then(|of| Some((of, self.followed.get(of)?)));
         let Some((generation, followed)) = followed.filter(|(_, followed)| !stat.is_unchanged(&followed.seen)) else {
             return Ok(false);
         };
         if followed.identity.fingerprint_len == 0 {
-            // It was empty when it was met.
+            // It was empty when first seen.
             return Ok(stat.len > 0);
         }
         let entry = lock(&self.journal).get(generation);
@@ -162,14 +162,14 @@ impl<D: Disk> Files<D> {
         Ok(!followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, false)?)
     }
 
-    /// The paths of the files that are known.
+    /// The paths of all known files.
     pub(super) fn known_paths(&self) -> HashSet<&Path> {
         let unclaimed = self.unclaimed.values().filter_map(|entry| entry.file.as_ref());
         let followed = self.followed.values().map(|followed| &followed.identity);
         followed.chain(unclaimed).map(|identity| &*identity.path).collect()
     }
 
-    /// Whether a path is a rotated name of a file that is known, so that what is there may be its copy.
+    /// Whether a path is a rotated name of a known file, so that it may be its copy.
     pub(super) fn may_be_copy(&self, path: &Path) -> bool {
         let originals: HashSet<_> = originals(path).collect();
         let unclaimed = self.unclaimed.values().filter_map(|entry| entry.file.as_ref());
@@ -177,12 +177,12 @@ impl<D: Disk> Files<D> {
         known.any(|identity| originals.contains(&identity.path))
     }
 
-    /// The copies of a file that was truncated or removed, whole and long ones first; one that no pattern matches only if it
-    /// holds all that was read. `whole`: how the file was last seen.
+    /// The copies of a file that was truncated or removed, complete and long ones first. One that no pattern matches
+    /// counts only if it contains everything that was read. `whole` is the last intact state of the file.
     ///
     /// # Errors
-    /// As the file system says of what can't be looked at at the moment, if no copy was found that goes on; among it
-    /// [`pending`], while a compressed file is decoded.
+    /// Temporary file system errors, if no copy was found that continues; also [`pending`] while a compressed file is
+    /// decoded.
     pub(super) fn copies_of(
         &mut self,
         cut: &FileIdentity,
@@ -226,7 +226,7 @@ impl<D: Disk> Files<D> {
                     }
                 }
                 Ok(None) => {}
-                // One that is to be read is named where it is met.
+                // One to be read is reported when it is opened.
                 Err(error) if is_damage(&error) && self.settings.read_compressed && named.is_some() => {}
                 Err(error) if is_damage(&error) => self.unread.add_error(path, &error, look.now.elapsed),
                 Err(error) => failed = failed.or(Some(error)),
@@ -243,8 +243,8 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// The content of a file that may be a copy, and how far it goes, if it is one. If its name is no rotated one of the
-    /// original's, it is one only if it is compressed.
+    /// The content of a possible copy and how far it reaches, if it is a copy. A file without a rotated name of the
+    /// original must be compressed.
     fn copy_at(
         &mut self,
         (path, listed): (&Path, &Stat),
@@ -254,7 +254,7 @@ impl<D: Disk> Files<D> {
         trail: &Trail,
         look: &Look<D>,
     ) -> io::Result<Option<(Extent, ContentOf<D>, Stat)>> {
-        // What was renamed meanwhile has another name, and what was removed may be compressed by now.
+        // It may have been renamed, or removed and compressed, meanwhile.
         let opened = self.open(path)?.filter(|(_, stat)| stat.key() == listed.key());
         let Some((file, stat)) = opened else { return Err(pending()) };
         let Some(Magic::Readable(compression)) = compressed_kind(&file)? else {
@@ -267,10 +267,10 @@ impl<D: Disk> Files<D> {
         self.compressed_copy(file, stat, compression, (cut, read_to, trail), look)
     }
 
-    /// Whether a new file that the patterns match is a copy of one that is followed.
+    /// Whether a new matching file is a copy of a followed one.
     ///
     /// # Errors
-    /// As the file system says of either file.
+    /// File system errors of either file.
     pub(super) fn judge<'a>(
         &self,
         path: &Path,
@@ -279,7 +279,7 @@ impl<D: Disk> Files<D> {
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         paths: &HashMap<PathBuf, GenerationId>,
     ) -> io::Result<Judgement> {
-        // What is there at the very first look is nobody's copy yet: nothing was read.
+        // At the first scan nothing was read, so there are no copies.
         if self.there_at_first.contains(&stat.key()) || stat.len == 0 {
             return Ok(Judgement::New);
         }
@@ -287,7 +287,7 @@ impl<D: Disk> Files<D> {
             let is_it = |entry: &Entry| entry.file.as_ref().is_some_and(|file| file.path == original);
             if self.unclaimed.values().any(is_it) {
                 return match self.unread.may_hide(&original) {
-                    true => Err(io::Error::other("the file that it may be a copy of can't be read")),
+                    true => Err(io::Error::other("its possible original can't be read")),
                     false => Ok(Judgement::Undecided),
                 };
             }
@@ -318,7 +318,7 @@ impl<D: Disk> Files<D> {
             if is_beginning_of(file, stat.len, original)? {
                 return Ok(if stat.len <= checkpoint { Judgement::Read } else { Judgement::Undecided });
             }
-            // It was cut since the last look at it.
+            // It was truncated since the last check.
             let len = original.stat()?.len;
             if len < followed.seen.len || !followed.identity.holds(original, len, read_to, trail, false)? {
                 return Ok(Judgement::Undecided);
@@ -327,13 +327,13 @@ impl<D: Disk> Files<D> {
         Ok(Judgement::New)
     }
 
-    /// Whether a file was cut, or may have been, and its copies were not looked for yet.
+    /// Whether a file was, or may have been, truncated and its copies were not searched for yet.
     pub(super) fn is_cut_pending(&self, generation: &GenerationId, followed: &Followed<ContentOf<D>>) -> bool {
         self.reopen.contains(generation) || followed.open.as_ref().is_some_and(|open| open.cut_at.is_some())
     }
 
-    /// Leaves a possible copy alone for now. One that stays as it is, and of which everything `is_read`, becomes a
-    /// generation of its own: what is added to it later is read.
+    /// Defers a possible copy. If it stays unchanged and everything in it `is_read`, it becomes its own generation, so
+    /// that data added later is read.
     pub(super) fn hold(&mut self, copy: &Copy<ContentOf<D>>, is_read: bool, look: &mut Look<D>) -> io::Result<()> {
         let now = look.now.elapsed;
         let (seen, since) = self.held.entry(copy.stat.key()).or_insert((copy.stat, now));
@@ -348,17 +348,17 @@ impl<D: Disk> Files<D> {
         Ok(())
     }
 
-    /// A copy of which everything was read begins a generation at its end.
+    /// A copy that was read completely starts a generation at its end.
     pub(super) fn begin_read_copy(&mut self, copy: &Copy<ContentOf<D>>, look: &mut Look<D>) -> io::Result<()> {
         self.counts.copies += 1;
-        tracing::info!(path = %copy.path.display(), bytes = copy.stat.len, "rotated copy: everything in it was read");
+        tracing::info!(path = %copy.path.display(), bytes = copy.stat.len, "rotated copy already read");
         let identity = FileIdentity::of(&copy.file, &copy.path, &copy.stat)?;
         self.begin_parked(identity, &copy.file, &copy.stat, copy.stat.len, look);
         Ok(())
     }
 }
 
-/// Whether all of a file, `len` bytes, is the beginning of another, as far as its first and last bytes show.
+/// Whether a file of `len` bytes equals the start of another, by comparing its first and last bytes.
 pub(super) fn is_beginning_of(file: &impl DiskFile, len: u64, other: &impl DiskFile) -> io::Result<bool> {
     if other.stat()?.len < len {
         return Ok(false);
@@ -378,7 +378,7 @@ mod tests {
     use crate::disk::RealDisk;
 
     #[test]
-    fn lives_that_begin_alike_are_told_apart_behind_what_is_done() {
+    fn generations_with_the_same_start_are_distinguished_by_later_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| {
             let path = dir.path().join(name);

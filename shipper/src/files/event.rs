@@ -1,4 +1,4 @@
-//! What is reported of files: to the pipeline as it happens, and in counts.
+//! Events for the pipeline, and counts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::{Reason, UnreadCounts};
 use crate::document::Place;
 use crate::journal::Trail;
 
-/// How far a generation is read, while it is being read.
+/// The read position of a generation.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
     /// Every line before it was read.
@@ -20,16 +20,16 @@ pub struct Reading<'a> {
     pub trail: &'a Trail,
 }
 
-/// Something the pipeline has to know.
+/// An event for the pipeline.
 #[derive(Debug)]
 pub enum FileEvent<F> {
-    /// A generation to read from `offset` on.
+    /// Read a generation from `offset`.
     Opened {
-        /// The life of the file.
+        /// The generation.
         generation: GenerationId,
         /// The file.
         file: Arc<F>,
-        /// What it is.
+        /// The source.
         place: Place,
         /// Every line before it has its outcome.
         offset: u64,
@@ -38,42 +38,43 @@ pub enum FileEvent<F> {
     },
     /// A generation can be read up to here.
     Grown {
-        /// The life of the file.
+        /// The generation.
         generation: GenerationId,
-        /// Its size now.
+        /// Its present size.
         end: u64,
     },
-    /// The rest of a generation stands in another file, the copy that was made before a truncation.
+    /// The rest of a generation is in another file, a copy made before a truncation.
     Moved {
-        /// The life of the file.
+        /// The generation.
         generation: GenerationId,
         /// The copy.
         file: Arc<F>,
     },
-    /// A generation is at its end, for now or for good; a last line without a newline is a line.
+    /// A generation ends, temporarily or finally; a last line without a newline counts.
     Ended {
-        /// The life of the file.
+        /// The generation.
         generation: GenerationId,
         /// Whether the file is deleted or will not be followed, so that the journal may forget it once every line has
         /// its outcome.
         forget: bool,
     },
-    /// Bytes that were seen in a file are in none any more, and were not all read.
+    /// Bytes seen in a file were destroyed before all of them were read.
     Destroyed {
-        /// The life of the file.
+        /// The generation.
         generation: GenerationId,
-        /// Where it stood.
+        /// The path of the file.
         file: PathBuf,
         /// Lines before it were read,
         from: u64,
-        /// and this is how far it was seen.
+        /// and it was seen up to here.
         to: u64,
     },
-    /// Nothing is left to read of a generation that no one reads: its file is deleted. The journal may forget it.
+    /// The file of a generation that is not being read was deleted, and nothing is left to read. The journal may forget
+    /// it.
     Vanished {
-        /// The life of the file.
+        /// The generation.
         generation: GenerationId,
-        /// Where it stood.
+        /// The path of the file.
         file: PathBuf,
         /// Every line before it has its outcome.
         end: u64,
@@ -81,7 +82,7 @@ pub enum FileEvent<F> {
 }
 
 impl<F> FileEvent<F> {
-    /// The generation that it is about.
+    /// The generation of the event.
     #[must_use]
     pub fn generation(&self) -> GenerationId {
         match self {
@@ -95,63 +96,63 @@ impl<F> FileEvent<F> {
     }
 }
 
-/// What happened to files.
+/// Counts of file events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileCounts {
-    /// Files that were cut while they were followed.
+    /// Files truncated while followed.
     pub truncated: u64,
-    /// Of those, the ones whose copy was not found: bytes may have been destroyed unread.
+    /// Truncated files whose copy was not found: bytes may have been destroyed unread.
     pub suspected_losses: u64,
-    /// Files whose unread end was deleted while no one could read it.
+    /// Files whose unread end was deleted while it could not be read.
     pub vanished: u64,
-    /// Bytes that were seen in files that were cut or deleted before these were read.
+    /// Bytes seen in files that were truncated or deleted before they were read.
     pub destroyed_bytes: u64,
-    /// Files that were renamed or moved to where they are not followed, after their last line was read.
+    /// Files renamed or moved to a path that is not followed, after their last line was read.
     pub given_up: u64,
-    /// Files that were made and rotated between two looks, which no pattern names any more.
+    /// Files created and rotated between two scans, which no pattern matches any more.
     pub missed: u64,
-    /// Copies of followed files, of which only what was unread was read.
+    /// Copies of followed files, of which only the unread rest was read.
     pub copies: u64,
-    /// Files that were left at their end when they were first met, by `read_from` or `ignore_older`.
+    /// Files whose existing content was skipped by `read_from` or `ignore_older`.
     pub skipped: u64,
 }
 
-/// The files as they are.
+/// The state of all files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileReport {
-    /// What happened to files.
+    /// Counts of file events.
     pub counts: FileCounts,
-    /// All files that there are were looked up at least once.
+    /// Whether all existing files were looked up at least once.
     pub is_scanned: bool,
-    /// Files that the patterns named at the last scan.
+    /// Number of matching files at the last scan.
     pub named: u64,
-    /// Files that are known, parked ones among them.
+    /// Number of known files, including parked ones.
     pub followed: u64,
-    /// Files that are open.
+    /// Number of open files.
     pub open: u64,
-    /// Files, new ones and such that were read before, that wait for one of the open files to be parked.
+    /// Number of new and parked files that wait to be opened.
     pub waiting: u64,
-    /// Files that the patterns name and that are not read, by [`Reason`].
+    /// Matching files that are not read, by [`Reason`].
     pub unread: UnreadCounts,
-    /// Some of those that need attention.
+    /// Examples of those that need attention.
     pub unread_examples: Vec<(PathBuf, Reason)>,
-    /// When every file was last seen to hold what was read of it.
+    /// When every file was last seen with its read content intact.
     pub looked_at: Option<Timestamp>,
 }
 
 impl FileReport {
-    /// Files that are not read and need attention.
+    /// Number of unread files that need attention.
     #[must_use]
     pub fn unread_files(&self) -> u64 {
         Reason::ALL.iter().zip(self.unread).filter(|(reason, _)| !reason.is_chosen()).map(|(_, count)| count).sum()
     }
 
-    /// That files are not read, in a sentence with some of their names; `None` if all are.
+    /// A sentence about unread files with some of their names; `None` if there are none.
     #[must_use]
     pub fn unread_notice(&self) -> Option<String> {
         let count = self.unread_files();
         let name = |(path, reason): &(PathBuf, Reason)| format!("{} ({})", path.display(), reason.as_str());
         let names: Vec<_> = self.unread_examples.iter().map(name).collect();
-        (count > 0).then(|| format!("{count} files that the patterns name are not read: {}", names.join(", ")))
+        (count > 0).then(|| format!("{count} matching files are not read: {}", names.join(", ")))
     }
 }

@@ -1,4 +1,4 @@
-//! One file that is followed: open, or parked without a descriptor.
+//! A followed file: open, or parked without a descriptor.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,63 +12,63 @@ use crate::clock::ClockReading;
 use crate::disk::{DiskFile, Stat};
 use crate::journal::FileIdentity;
 
-/// What the file is called now.
+/// The present name of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Name {
-    /// As its identity says, which the patterns match.
+    /// The path of its identity, which a pattern matches.
     Matched,
-    /// A name that rotation gave it, which the patterns do not match.
+    /// A rotated name, which no pattern matches.
     Rotated(PathBuf),
-    /// None, or one that nobody knows or that is no rotated name.
+    /// No name, an unknown one, or one that is not a rotated name.
     Lost,
 }
 
-/// A file that is followed.
+/// A followed file.
 pub(super) struct Followed<F> {
     pub(super) identity: FileIdentity,
-    /// The file as it was at the last look.
+    /// Its metadata at the last check.
     pub(super) seen: Stat,
-    /// When it was last seen to hold what was read of it.
+    /// When it was last seen with its read content intact.
     pub(super) seen_at: Timestamp,
     /// `None` while it is parked.
     pub(super) open: Option<Open<F>>,
     pub(super) name: Name,
-    /// The name that it had before it was rotated, or that its original has, where it is known to be rotated.
+    /// Its name before the rotation, or that of its original, if it is known to be rotated.
     pub(super) rotated_from: Option<PathBuf>,
-    /// It is parked before everything in it was read, since there was no place for it.
+    /// Whether it was parked before everything was read, since too many files were open.
     pub(super) is_unread: bool,
-    /// A machine that was started again may have taken its end: it was not looked at since.
+    /// Whether a reboot may have truncated it; it was not checked since.
     pub(super) may_be_shorter: bool,
-    /// How long it was seen to be while it is parked.
+    /// Its length as seen while parked.
     pub(super) grown_to: u64,
-    /// Since when a parked file is not found.
+    /// Since when a parked file is missing.
     pub(super) missing_since: Option<Duration>,
 }
 
-/// A file that is open.
+/// An open file.
 pub(super) struct Open<F> {
     pub(super) file: Arc<F>,
-    /// Its length as the pipeline knows it.
+    /// Its length as reported to the pipeline.
     pub(super) len: u64,
     pub(super) grown_at: Duration,
     pub(super) marked_at: Duration,
-    /// Since when it is known to be cut, while its copy can't be looked for.
+    /// Since when it is known to be truncated, while its copy can't be searched for.
     pub(super) cut_at: Option<Duration>,
-    /// The pipeline reads it to its end and then lets it go.
+    /// Whether the pipeline reads it to its end and then closes it.
     pub(super) ended: bool,
 }
 
-/// A generation that is followed no more, and holds its file until its last line has its outcome.
+/// A generation that is not followed any more, but keeps its file until its last line has its outcome.
 pub(super) struct Closing<F> {
     pub(super) generation: GenerationId,
-    /// The file, unless it was cut.
+    /// The file, unless it was truncated.
     pub(super) file: Option<Arc<F>>,
-    /// When the file, with what was read of it, was last seen under a name.
+    /// When the file was last seen with a name and its read content intact.
     pub(super) seen_at: Timestamp,
 }
 
 impl<F: DiskFile> Closing<F> {
-    /// Looks whether the file has a name.
+    /// Checks whether the file has a name.
     pub(super) fn look(&mut self, now: Timestamp) {
         if self.file.as_ref().is_some_and(|file| file.stat().is_ok_and(|stat| stat.links > 0)) {
             self.seen_at = now;
@@ -77,14 +77,14 @@ impl<F: DiskFile> Closing<F> {
 }
 
 impl<F> Open<F> {
-    /// A file that was opened just now.
+    /// A file that was just opened.
     pub(super) fn new(file: Arc<F>, len: u64, now: ClockReading) -> Self {
         Self { file, len, grown_at: now.elapsed, marked_at: now.elapsed, cut_at: None, ended: false }
     }
 }
 
 impl<F> Followed<F> {
-    /// A file as it was seen just now, under a name that the patterns match.
+    /// A file that was just seen, under a matching name.
     pub(super) fn new(identity: FileIdentity, seen: Stat, open: Option<Open<F>>, now: ClockReading) -> Self {
         Self {
             identity,
@@ -100,16 +100,16 @@ impl<F> Followed<F> {
         }
     }
 
-    /// Notes that it gets another name.
+    /// Records a new name.
     pub(super) fn note_rotation(&mut self, path: &Path) {
         if self.rotated_from.is_none() && is_rotated_name(&self.identity.path, path) {
             self.rotated_from = Some(self.identity.path.clone());
         }
     }
 
-    /// It is parked, and the file is this now; says whether it has to be opened again if `grows`.
+    /// Records the present metadata of a parked file; returns whether it must be reopened if it `grows`.
     pub(super) fn see_parked(&mut self, stat: &Stat, grows: bool, now: Timestamp) -> bool {
-        // A compressed one that was only renamed is not decoded again.
+        // A compressed file that was only renamed is not decoded again.
         if let Some(stat) = self.identity.as_unpacked(stat) {
             self.seen = stat;
         }
@@ -122,7 +122,7 @@ impl<F> Followed<F> {
         self.is_unread || !is_unchanged && grows
     }
 
-    /// How long it was when it was last seen.
+    /// Its length when last seen.
     pub(super) fn seen_to(&self) -> u64 {
         self.seen.len.max(self.grown_to)
     }
@@ -132,7 +132,7 @@ impl<F> Followed<F> {
         !self.is_unread && self.open.as_ref().is_none_or(|open| open.ended)
     }
 
-    /// Where the file is, if its path is known.
+    /// Its path, if known.
     pub(super) fn path(&self) -> Option<&PathBuf> {
         match &self.name {
             Name::Matched => Some(&self.identity.path),
@@ -141,15 +141,15 @@ impl<F> Followed<F> {
         }
     }
 
-    /// Reads no further than `end`, and then lets the file go.
+    /// Reads it up to `end` and then closes it.
     pub(super) fn end(&mut self, generation: GenerationId, end: u64, forget: bool, events: &mut Vec<FileEvent<F>>) {
         events.push(FileEvent::Grown { generation, end });
         events.push(FileEvent::Ended { generation, forget });
         self.open.iter_mut().for_each(|open| open.ended = true);
     }
 
-    /// With `until_idle`: whether the last line, which has no newline, is one. If its file grows it is being written, and
-    /// is left to the next start.
+    /// With `until_idle`: whether a last line without a newline counts. If its file grows it is still written, and is
+    /// left to the next start.
     pub(super) fn end_open_line(
         &mut self,
         generation: GenerationId,

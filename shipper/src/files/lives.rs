@@ -1,4 +1,5 @@
-//! The lives of files: how one begins, goes on in another process or under another name, and ends in a copy.
+//! The life cycle of generations: how one starts, continues in another process or under another name, and ends in a
+//! copy.
 
 use std::io;
 use std::path::Path;
@@ -18,8 +19,8 @@ use crate::journal::{Entry, FileIdentity, Tail, Trail};
 use crate::spool::lock;
 
 impl<D: Disk> Files<D> {
-    /// Ends the lives of the open files that were found to be cut. Their folders are read once for all of them, after each
-    /// was seen: a copy is there before its original is cut.
+    /// Ends the generations of open files that were truncated. Their folders are read once for all of them, after each
+    /// was checked: a copy exists before its original is truncated.
     pub(super) fn end_lives<'a>(
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
@@ -42,7 +43,8 @@ impl<D: Disk> Files<D> {
         Ok(())
     }
 
-    /// An open file was cut: its life ends, the unread rest of it is looked for in a copy, and another life begins.
+    /// Handles a truncated file: its generation ends, its unread rest is searched for in a copy, and a new generation
+    /// starts.
     fn end_life(
         &mut self,
         generation: GenerationId,
@@ -66,7 +68,7 @@ impl<D: Disk> Files<D> {
             open.cut_at = Some(now.elapsed);
         }
         if copies.is_err() && now.elapsed < *open.cut_at.get_or_insert(now.elapsed) + ROTATED_GRACE {
-            // The copy may be what can't be read. What stands in the file itself is another life's.
+            // The copy may be unreadable. The file's present content belongs to another generation.
             look.events.push(FileEvent::Grown { generation, end: read_to });
             return Ok(());
         }
@@ -86,12 +88,12 @@ impl<D: Disk> Files<D> {
             }
             None => {
                 self.note_destroyed(generation, &identity, read_to, seen_to, look);
-                // Nobody adds to a rotated copy: what was written since the last look is the next copy.
+                // Rotated copies are not appended to: new content is the next copy.
                 if !is_copy || read_to < open.len {
                     self.counts.suspected_losses += 1;
                     tracing::warn!(
                         path = %identity.path.display(), %generation, read_bytes = read_to,
-                        "file truncated and no rotated copy of it found: what was written since the last look may be lost"
+                        "file truncated without a rotated copy: unread data may be lost"
                     );
                 }
                 if reading.is_none() {
@@ -109,21 +111,21 @@ impl<D: Disk> Files<D> {
         let seen = open.file.stat().and_then(|stat| lookup::written(&*open.file, stat, self.settings.encoding));
         let seen = seen.and_then(|stat| Ok((FileIdentity::of(&*open.file, &identity.path, &stat)?, stat)));
         match seen {
-            // A file that was cut and then deleted has no other life.
+            // A file that was truncated and then deleted has no new generation.
             Ok((_, stat)) if stat.links == 0 && stat.len == 0 => {}
-            // Nor is what now has the number of a file that was renamed out of the patterns.
+            // Nor has a file with the inode of one that was renamed out of the patterns.
             Ok(_) if old.name != Name::Matched => {}
-            // The next scan finds out what it is a copy of.
+            // The next scan determines whose copy it is.
             Ok(_) if is_copy => {}
             Ok((identity, stat)) => self.begin_life(identity, open.file, &stat, look),
-            // The next scan meets it as a new file.
+            // The next scan finds it as a new file.
             Err(error) => self.unread.add_error(&identity.path, &error, now.elapsed),
         }
         Ok(())
     }
 
-    /// What is unread of a generation is read from a copy of its file; `entry` if nobody reads it yet. A copy that the
-    /// patterns name is followed from now on.
+    /// Reads the unread rest of a generation from a copy of its file; `entry` if it is not being read yet. A matching
+    /// copy is followed from now on.
     pub(super) fn go_on_in(
         &mut self,
         generation: GenerationId,
@@ -133,7 +135,7 @@ impl<D: Disk> Files<D> {
         entry: Option<&Entry>,
         look: &mut Look<D>,
     ) -> io::Result<()> {
-        // What was read behind the copy's end was written after it was copied: it is no longer this life's file.
+        // Data read after the copy's end was written after the copy was made; it is not in this file.
         if copy.extent == Extent::Shorter {
             if entry.is_some() {
                 look.events.push(FileEvent::Vanished { generation, file: cut.path.clone(), end: read_to });
@@ -146,13 +148,13 @@ impl<D: Disk> Files<D> {
         }
         let Copy { path, file, stat, is_named, extent, .. } = copy;
         self.counts.copies += 1;
-        // The name that the patterns match: the copy's may be a rotated one of it.
+        // The matching name; the copy's may be a rotated name of it.
         let mut identity = cut.moved_to(if is_named { &path } else { &cut.path }, &stat);
-        // What was seen behind the copy's end is no longer this life's, nor is it in its fingerprint.
+        // Data seen after the copy's end no longer belongs to this generation or its fingerprint.
         if stat.len < identity.fingerprint_len {
             identity = identity.refreshed(&file, &identity.path, &stat)?;
         }
-        // A process that follows this one finds the rest there.
+        // A later process finds the rest there.
         lock(&self.journal).file(generation, identity.clone());
         self.forget_beyond(generation, stat.len);
         let is_compressed = file.is_unpacked();
@@ -191,8 +193,8 @@ impl<D: Disk> Files<D> {
         Ok(())
     }
 
-    /// Forgets what was known of a life behind the end of the copy that it goes on in. Those bytes were written after the copy
-    /// was made, and another process would take the copy for a file that was cut.
+    /// Forgets what was known about a generation after the end of the copy in which it continues. Those bytes were
+    /// written after the copy was made, and a later process would take the copy for a truncated file.
     fn forget_beyond(&mut self, generation: GenerationId, end: u64) {
         let mut journal = lock(&self.journal);
         if journal.get(&generation).known_len() > end {
@@ -201,8 +203,8 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// A file without a name that the patterns match has not grown for long. Under a rotated name it stays known, and is
-    /// read again should it grow; otherwise it is given up.
+    /// Handles a file without a matching name that has not grown for a while. Under a rotated name it stays known and
+    /// is read again if it grows; otherwise it is no longer followed.
     pub(super) fn end_rotated(&mut self, generation: GenerationId, look: &mut Look<D>) {
         let Some(followed) = self.followed.get_mut(&generation) else { return };
         let Some(open) = &followed.open else { return };
@@ -216,7 +218,7 @@ impl<D: Disk> Files<D> {
             let path = &followed.identity.path;
             tracing::warn!(
                 path = %path.display(), %generation, read_bytes = end,
-                "file renamed or moved to a name that is not followed; what is written to it from now on is not read"
+                "file moved out of the patterns: later data is not read"
             );
         }
         followed.end(generation, end, true, &mut look.events);
@@ -225,7 +227,7 @@ impl<D: Disk> Files<D> {
         self.closing.push(Closing { generation, file, seen_at });
     }
 
-    /// What was seen of a file up to `to` is in none any more from `from` on.
+    /// Reports that bytes seen in a file from `from` to `to` do not exist any more.
     pub(super) fn note_destroyed(
         &mut self,
         generation: GenerationId,
@@ -240,7 +242,7 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// Follows a generation no more.
+    /// Stops following a generation.
     pub(super) fn forget(&mut self, generation: GenerationId) -> Option<Followed<ContentOf<D>>> {
         let followed = self.followed.remove(&generation)?;
         let key = followed.identity.key();
@@ -251,7 +253,8 @@ impl<D: Disk> Files<D> {
         Some(followed)
     }
 
-    /// Drops the life of an open file that was empty when it was met, and whose content is not that of a new file.
+    /// Drops the generation of an open file that was empty when first seen, and whose content is not that of a new
+    /// file.
     pub(super) fn drop_empty(&mut self, generation: GenerationId, look: &mut Look<D>) {
         if let Some(mut dropped) = self.forget(generation) {
             dropped.end(generation, 0, true, &mut look.events);
@@ -267,7 +270,7 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// A generation that no process knew.
+    /// Creates a generation.
     fn begin(&mut self, identity: &FileIdentity, look: &mut Look<D>) -> GenerationId {
         let born = u64::try_from(look.now.wall.unix_ms()).unwrap_or(0).max(self.last_born_ms + 1);
         self.last_born_ms = born;
@@ -281,7 +284,7 @@ impl<D: Disk> Files<D> {
         generation
     }
 
-    /// A life begins that no process knew.
+    /// Starts a generation that no process knew.
     pub(super) fn begin_life(
         &mut self,
         identity: FileIdentity,
@@ -293,7 +296,7 @@ impl<D: Disk> Files<D> {
         self.track(generation, identity, file, 0, Trail::default(), stat, look);
     }
 
-    /// A life begins of which nothing before `start` is to be read, and is parked.
+    /// Starts a parked generation of which nothing before `start` is read.
     pub(super) fn begin_parked(
         &mut self,
         identity: FileIdentity,
@@ -304,7 +307,8 @@ impl<D: Disk> Files<D> {
     ) {
         let identity = FileIdentity { start, ..identity };
         let generation = self.begin(&identity, look);
-        // Reading the end of a compressed file means decoding all of it; its size and time identify it.
+        // Reading the end of a compressed file requires decoding it completely; its size and modification time identify
+        // it.
         let tail = if file.is_unpacked() { None } else { Tail::read(file, start).unwrap_or(None) };
         lock(&self.journal).file_checkpoint(generation, start, tail);
         self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
@@ -324,14 +328,14 @@ impl<D: Disk> Files<D> {
         let place = self.place(&identity.path, &*file);
         self.unpacking.hand_over(&file);
         let mut trail = trail;
-        // Of a file of which nothing was read the beginning tells whether it is cut before it is.
+        // If nothing was read, the start of the file shows whether it was truncated.
         if trail.last().is_none() {
             trail.extend(Tail::read(&*file, identity.fingerprint_len).unwrap_or(None));
         }
         look.events.push(FileEvent::Opened { generation, file: Arc::clone(&file), place, offset, trail });
-        // What can't be read here can't be read by the pipeline either, which says so.
+        // If this fails, the pipeline fails too and reports it.
         let len = stat.len;
-        // A compressed file is whole, its last line too.
+        // A compressed file is complete, including its last line.
         let is_compressed = file.is_unpacked();
         let whole = if self.settings.until_idle && !is_compressed {
             lookup::whole_lines(&*file, offset, len, self.settings.encoding).unwrap_or(offset)
@@ -347,7 +351,8 @@ impl<D: Disk> Files<D> {
         self.followed.insert(generation, Followed::new(identity, *stat, Some(open), look.now));
     }
 
-    /// What a file is that was chosen before. Docker's entries stay Docker's, also when they can't be read any more.
+    /// The source of a file that was selected before. A container's file stays one, even if its entries can't be read
+    /// any more.
     pub(super) fn place(&self, path: &Path, file: &ContentOf<D>) -> Place {
         let file_name = || path::text(path);
         let unreadable = || Place::Container { file: file_name(), container: None, compose_service: None };

@@ -1,4 +1,4 @@
-//! What one look at the files finds, and how it becomes durable.
+//! The results of one check of all files, and how they are made durable.
 
 use std::io;
 
@@ -10,21 +10,21 @@ use crate::disk::{Disk, Stat};
 use crate::journal::FileIdentity;
 use crate::spool::lock;
 
-/// What one look finds, until it is durable.
+/// The results of one check, until they are durable.
 pub(super) struct Look<D: Disk> {
     pub(super) now: ClockReading,
     pub(super) events: Vec<FileEvent<ContentOf<D>>>,
-    /// Open files that were found to be cut.
+    /// Open files that were truncated.
     pub(super) cut: Vec<GenerationId>,
-    /// Generations that begin with this look.
+    /// Generations created by this check.
     pub(super) begun: Vec<GenerationId>,
-    /// Identities that cover more than before, with what was known of them.
+    /// Identities with a longer fingerprint, and their previous length.
     pub(super) grown: Vec<(GenerationId, FileIdentity, u64)>,
 }
 
 impl<D: Disk> Files<D> {
-    /// Syncs the journal where a line could be sent that relies on what this look found: a process that knows less of a
-    /// file would take what follows for another life. Where that fails, what relies on it is taken back.
+    /// Syncs the journal if a line that relies on these results could be sent: a process that knows less about a file
+    /// would take later data for another generation. If that fails, the results are reverted.
     pub(super) fn make_durable(&mut self, look: &mut Look<D>) -> io::Result<()> {
         self.is_unsynced |= !look.begun.is_empty() || !look.grown.is_empty();
         if !self.is_unsynced {
@@ -38,7 +38,7 @@ impl<D: Disk> Files<D> {
             return Ok(());
         };
         for generation in &look.begun {
-            // The file gets another generation; a later process must not take it for this one's.
+            // The file gets another generation; a later process must not use this one.
             journal.retire(*generation);
             if let Some(followed) = self.followed.remove(generation) {
                 self.by_inode.remove(&followed.identity.key());
@@ -51,7 +51,7 @@ impl<D: Disk> Files<D> {
                 followed.seen = Stat::default();
                 followed.open.iter_mut().for_each(|open| (open.len, open.ended) = (len, false));
             }
-            // One that is to be parked is read no further than it was, and would be taken to end there.
+            // One to be parked is not read further, and would be considered complete.
             let is_of_it = |event: &FileEvent<ContentOf<D>>| match event {
                 FileEvent::Grown { generation: of, .. } | FileEvent::Ended { generation: of, forget: false } => {
                     *of == generation

@@ -1,7 +1,7 @@
-//! Finding files on the disk: by the patterns, and by number or rotated name in a folder.
+//! Finds files on the disk: by patterns, and by inode or rotated name in a folder.
 //!
-//! What can't be read at the moment is not taken for missing: each answer is yes, no, or an error that may pass, and then
-//! the question is put again.
+//! A file that is temporarily unreadable is not considered missing: each answer is yes, no, or a temporary error, after
+//! which the check is repeated.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,22 +19,22 @@ use crate::disk::{Disk, DiskFile, FileKind, Matched, Stat};
 use crate::encoding::LineEncoding;
 use crate::journal::{Entry, FileIdentity};
 
-/// How much is read at once to find the last newline of a file.
+/// Number of bytes read at once to find the last newline of a file.
 const LOOK_BACK_BYTES: usize = 64 * 1024;
 
-/// What the patterns match.
+/// The result of matching all patterns.
 #[derive(Debug, Default)]
 pub(super) struct Matching {
-    /// The paths that a pattern names and none excludes, in order and once each.
+    /// Paths that a pattern matches and none excludes, sorted and unique.
     pub(super) paths: Vec<PathBuf>,
-    /// Folders that can't be read, and files that can't be looked up.
+    /// Folders and files that can't be read.
     pub(super) failed: Vec<(PathBuf, io::Error)>,
-    /// Patterns that match nothing.
+    /// Patterns without a match.
     pub(super) empty: Vec<String>,
 }
 
 impl Matching {
-    /// Whether a path that is not among the matches may be there nevertheless, in a folder that can't be read.
+    /// Whether a path that did not match may exist in a folder that can't be read.
     pub(super) fn is_hidden(&self, path: &Path) -> bool {
         self.hiding(path).is_some()
     }
@@ -44,7 +44,7 @@ impl Matching {
     }
 }
 
-/// What the patterns match.
+/// Matches all patterns.
 pub(super) fn matching(disk: &impl Disk, settings: &FileSettings) -> Matching {
     let mut matched = Matching::default();
     for pattern in &settings.patterns {
@@ -61,11 +61,11 @@ pub(super) fn matching(disk: &impl Disk, settings: &FileSettings) -> Matching {
 }
 
 impl<D: Disk> Files<D> {
-    /// The content of a file that was opened: of a compressed one, once it was measured or is known to be as it was when
-    /// it was a file of `identity`'s.
+    /// The content of an opened file. A compressed one must have been measured, or be unchanged since it was a file of
+    /// `identity`.
     ///
     /// # Errors
-    /// As the file system says; [`pending`]; and for [damage](is_damage).
+    /// File system errors; [`pending`]; and [damage](is_damage).
     pub(super) fn unpack(
         &mut self,
         file: D::File,
@@ -87,7 +87,7 @@ impl<D: Disk> Files<D> {
     }
 }
 
-/// Where a file lies: the path without links, of its folder at least if it is not there.
+/// The path of a file without links; if it does not exist, at least that of its folder.
 pub(super) fn base(disk: &impl Disk, path: &Path) -> PathBuf {
     let named = named(path);
     let in_folder = || {
@@ -97,19 +97,19 @@ pub(super) fn base(disk: &impl Disk, path: &Path) -> PathBuf {
     disk.canonical(&named).or_else(in_folder).unwrap_or(named)
 }
 
-/// Whether a path leads into `state_dir`, whose files are the shipper's own.
+/// Whether a path is inside `state_dir`, whose files belong to the shipper.
 pub(super) fn is_own(disk: &impl Disk, state_dir: &Path, path: &Path) -> bool {
     let own = disk.canonical(state_dir);
     own.zip(disk.canonical(path)).is_some_and(|(own, path)| path.starts_with(own))
 }
 
-/// A file to be read, if it is one and is there.
+/// Opens a regular file for reading, if it exists.
 ///
 /// # Errors
-/// As the file system says.
+/// File system errors.
 pub(super) fn open_regular<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<(D::File, Stat)>> {
     let opened = || -> io::Result<_> {
-        // A pipe would keep whoever opens it waiting.
+        // Opening a pipe would block.
         if disk.stat(path)?.kind != FileKind::Regular {
             return Ok(None);
         }
@@ -123,15 +123,14 @@ pub(super) fn open_regular<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<
     }
 }
 
-/// Zeros at a file's end that are taken for allocated and not written.
+/// Maximum number of zeros at the end of a file that are considered allocated but unwritten.
 const ALLOCATED_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a file is without the zeros at its end: whoever allocates a file before writing to it, or maps it into memory,
-/// writes over them. Of more than [`ALLOCATED_MAX_BYTES`], and in UTF-16, where half of most text is zeros, none is left
-/// out.
+/// The metadata of a file without the zeros at its end, which a writer that allocates or maps files will overwrite.
+/// More than [`ALLOCATED_MAX_BYTES`] are not left out, and none in UTF-16, in which half of most text is zeros.
 ///
 /// # Errors
-/// As the file system says.
+/// File system errors.
 pub(super) fn written(file: &impl DiskFile, stat: Stat, encoding: LineEncoding) -> io::Result<Stat> {
     let mut last = [0; 1];
     let ends_with_zero = stat.len > 0 && file.read_at(&mut last, stat.len - 1)? > 0 && last == [0];
@@ -160,17 +159,17 @@ pub(super) fn written(file: &impl DiskFile, stat: Stat, encoding: LineEncoding) 
 /// How a file is compressed, by its first bytes.
 ///
 /// # Errors
-/// As the file system says.
+/// File system errors.
 pub(super) fn compressed_kind(file: &impl DiskFile) -> io::Result<Option<Magic>> {
     let mut first = [0; MAGIC_BYTES];
     let got = file.read_at(&mut first, 0)?;
     Ok(magic(&first[..got]))
 }
 
-/// How a file is compressed that was met before its writer began, when its first bytes did not show that.
+/// How a file is compressed that was first seen before its writer started, when its first bytes did not show it.
 ///
 /// # Errors
-/// As the file system says.
+/// File system errors.
 pub(super) fn became_compressed(met: &FileIdentity, read_to: u64, file: &impl DiskFile) -> io::Result<Option<Magic>> {
     if read_to > 0 || met.packed.is_some() || met.fingerprint_len >= MAGIC_BYTES as u64 {
         Ok(None)
@@ -179,11 +178,11 @@ pub(super) fn became_compressed(met: &FileIdentity, read_to: u64, file: &impl Di
     }
 }
 
-/// The file that a life was of, which goes at least as far as `to`: under its own name or a rotated one, copied there and
-/// cut, or compressed. A compressed one is decoded to its end.
+/// Finds the file of a generation that reaches `to`: under its own or a rotated name, copied, or compressed. A
+/// compressed one is decoded completely.
 ///
 /// # Errors
-/// As the file system says of what can't be read at the moment.
+/// Temporary file system errors.
 pub fn find<D: Disk>(disk: &D, entry: &Entry, to: u64) -> io::Result<Option<ContentOf<D>>> {
     let Some(identity) = &entry.file else { return Ok(None) };
     if let Some((file, stat)) = open_regular(disk, &identity.path)?
@@ -207,7 +206,7 @@ pub fn find<D: Disk>(disk: &D, entry: &Entry, to: u64) -> io::Result<Option<Cont
     Ok(None)
 }
 
-/// The content of a file, and its length, if it begins as a life did.
+/// The content of a file and its length, if it starts like a generation.
 fn content_alike<F: DiskFile>(identity: &FileIdentity, file: F, stat: &Stat) -> io::Result<Option<(Content<F>, u64)>> {
     let Some(Magic::Readable(compression)) = compressed_kind(&file)? else {
         return Ok(Some((Content::plain(file), stat.len)));
@@ -223,12 +222,12 @@ fn content_alike<F: DiskFile>(identity: &FileIdentity, file: F, stat: &Stat) -> 
     }
 }
 
-/// Where the last line that ends with a newline before `to` ends; `from`, where a line begins, if there is none. The file is
-/// in `encoding` unless it begins with a byte order mark.
+/// The end of the last complete line before `to`; `from`, the start of a line, if there is none. The file has the given
+/// encoding unless it starts with a byte order mark.
 pub(super) fn whole_lines(file: &impl DiskFile, from: u64, to: u64, encoding: LineEncoding) -> io::Result<u64> {
     let order = encoding.for_file(file, to, true)?.and_then(LineEncoding::utf16);
     let mut buffer = vec![0; usize::try_from(to - from).map_or(LOOK_BACK_BYTES, |len| len.min(LOOK_BACK_BYTES))];
-    // Half a unit of UTF-16 is no newline.
+    // Half a unit of UTF-16 is not a newline.
     let mut end = if order.is_some() { to - (to - from) % 2 } else { to };
     while end > from {
         let start = end.saturating_sub(buffer.len() as u64).max(from);
@@ -246,15 +245,15 @@ pub(super) fn whole_lines(file: &impl DiskFile, from: u64, to: u64, encoding: Li
     Ok(from)
 }
 
-/// The files of a folder, as they were when it was read.
+/// The files of a folder when it was read.
 #[derive(Debug, Default)]
 pub(super) struct Folder {
     files: Vec<(PathBuf, Stat)>,
     by_inode: HashMap<Inode, Vec<usize>>,
     by_original: HashMap<PathBuf, Vec<usize>>,
-    /// The folders in it.
+    /// Its subfolders.
     folders: Vec<PathBuf>,
-    /// Files that were removed or renamed while the folder was read.
+    /// Files removed or renamed while the folder was read.
     missed: Vec<PathBuf>,
 }
 
@@ -287,18 +286,17 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The files with this number.
+    /// The files with this inode.
     pub(super) fn with_inode(&self, inode: Inode) -> impl Iterator<Item = &(PathBuf, Stat)> {
         self.by_inode.get(&inode).into_iter().flatten().map(|index| &self.files[*index])
     }
 
-    /// The folders in it, without those in them.
+    /// Its direct subfolders.
     pub(super) fn folders(&self) -> &[PathBuf] {
         &self.folders
     }
 
-    /// The files whose names are rotated ones of `original`; and, for what was compressed since, of what `original` is a
-    /// rotated name of.
+    /// Files with rotated names of `original`, and for compressed files, those of which `original` is a rotated name.
     pub(super) fn candidates(&self, original: &Path) -> impl Iterator<Item = &(PathBuf, Stat)> {
         let of = |original: &Path| self.by_original.get(original).into_iter().flatten().copied();
         let nearest: Vec<_> = of(original).collect();
@@ -307,25 +305,25 @@ impl Folder {
         nearest.into_iter().chain(others).map(|index| &self.files[index]).filter(move |(path, _)| path != original)
     }
 
-    /// Whether a file that had a rotated name of `original` may have another one by now, or be compressed.
+    /// Whether a file with a rotated name of `original` may have been renamed or compressed meanwhile.
     pub(super) fn may_lack(&self, original: &Path) -> bool {
         self.missed.iter().any(|path| is_rotated_name(original, path))
     }
 }
 
-/// Folders that were read during one look, each once.
+/// Folders read during one check, each once.
 #[derive(Debug, Default)]
 pub(super) struct Folders {
     folders: HashMap<PathBuf, Rc<Folder>>,
-    /// What the patterns match, if that was asked.
+    /// The matches, if they were needed.
     named: Option<Rc<Matching>>,
 }
 
 impl Folders {
-    /// What the patterns match.
+    /// The matches of all patterns.
     ///
     /// # Errors
-    /// As the file system says of a folder that `path` lies in.
+    /// File system errors of a parent folder of `path`.
     pub(super) fn named(&mut self, disk: &impl Disk, settings: &FileSettings, path: &Path) -> io::Result<Rc<Matching>> {
         let named = Rc::clone(self.named.get_or_insert_with(|| Rc::new(matching(disk, settings))));
         match named.hiding(path) {
@@ -334,10 +332,10 @@ impl Folders {
         }
     }
 
-    /// The folder that a file lies in, by its [`base`] path; one that may not be read, or is not there, has no files.
+    /// The folder of a file, by its [`base`] path. An inaccessible or missing one has no files.
     ///
     /// # Errors
-    /// As the file system says of a folder, or a file in it, that can't be looked at at the moment.
+    /// Temporary file system errors of a folder or a file in it.
     pub(super) fn of(&mut self, disk: &impl Disk, path: &Path) -> io::Result<Rc<Folder>> {
         let Some(dir) = path.parent() else { return Ok(Rc::default()) };
         if let Some(folder) = self.folders.get(dir) {
@@ -353,7 +351,7 @@ impl Folders {
     }
 }
 
-/// A path with its folder, also where it has nothing but a name.
+/// A path with its folder, even if it is only a name.
 fn named(path: &Path) -> PathBuf {
     match path.parent() {
         Some(dir) if dir.as_os_str().is_empty() => Path::new(".").join(path),
@@ -368,8 +366,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_lines_end_after_a_newline_of_the_encoding() {
-        // 0x0A is a part of these characters, and the text before is longer than one look.
+    fn complete_lines_end_after_a_newline_of_the_encoding() {
+        // These characters contain 0x0A, and the text before is longer than one read.
         let texts = ["", "\n", "one\ntwo\n", "one\n\u{0a41}\u{410a}", &"\u{0a0a}".repeat(LOOK_BACK_BYTES)];
         for (label, is_big) in [("utf-16le", false), ("utf-16be", true)] {
             let encoding = LineEncoding::parse(label).unwrap();

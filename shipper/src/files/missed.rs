@@ -1,5 +1,5 @@
-//! Files that were made and rotated between two looks. No look found them under the name that the patterns match, so that
-//! nothing of them is read; what can be seen of them afterwards is counted.
+//! Files created and rotated between two scans. No scan found them under a matching name, so they are not read; they
+//! are counted if they are still visible.
 
 use store::GenerationId;
 
@@ -10,8 +10,8 @@ use super::{Files, Name};
 use crate::disk::{Disk, DiskFile as _, Stat};
 
 impl<D: Disk> Files<D> {
-    /// When a followed file has just lost the name that the patterns match, counts the files that were made under that
-    /// name after it and have a rotated one by now.
+    /// When a followed file loses its matching name, counts files created under that name later that have a rotated
+    /// name by now.
     pub(super) fn count_missed(&mut self, generation: GenerationId, named: &Named, folders: &mut Folders) {
         let Some(followed) = self.followed.get(&generation) else { return };
         if followed.name != Name::Matched || followed.missing_since.is_some() {
@@ -19,7 +19,7 @@ impl<D: Disk> Files<D> {
         }
         let identity = &followed.identity;
         let original = base(&self.disk, &identity.path);
-        // Without birth times nothing tells them from what lay there before.
+        // Without creation times they can't be distinguished from older files.
         let (Some(born_ns), Ok(folder)) = (identity.born_ns, folders.of(&self.disk, &original)) else { return };
         let since_ns = born_ns.max(self.stopped_ns);
         for (path, stat) in folder.candidates(&original) {
@@ -30,7 +30,7 @@ impl<D: Disk> Files<D> {
             if !is_younger || is_known || !is_rotated || self.is_of_another_life(stat) {
                 continue;
             }
-            // A copy of the file itself, or of another one, compressed, is none.
+            // A compressed copy of this or another file does not count.
             let is_own = open_regular(&self.disk, path).is_ok_and(|opened| {
                 opened.is_some_and(|(file, _)| {
                     compressed_kind(&file).is_ok_and(|kind| kind.is_none())
@@ -41,13 +41,13 @@ impl<D: Disk> Files<D> {
                 self.counts.missed += 1;
                 tracing::warn!(
                     path = %path.display(), bytes = stat.len,
-                    "file made and rotated between two looks; it is not read, since no pattern names it"
+                    "file created and rotated between two scans: not read, since no pattern matches it"
                 );
             }
         }
     }
 
-    /// Whether a file is one whose last lines are under way, or that an earlier process read.
+    /// Whether a file belongs to a generation with lines in flight, or to one of an earlier process.
     fn is_of_another_life(&self, stat: &Stat) -> bool {
         let mut closing = self.closing.iter().filter_map(|closing| closing.file.as_ref());
         let mut unclaimed = self.unclaimed.values().filter_map(|entry| entry.file.as_ref());

@@ -1,5 +1,4 @@
-//! What becomes of compressed files: left alone, a copy of what is followed, or the place where the life of a deleted file
-//! goes on.
+//! Handles compressed files: ignored, a copy of a followed file, or the continuation of a deleted one.
 
 use std::collections::HashSet;
 use std::io;
@@ -20,7 +19,7 @@ use crate::journal::{Entry, FileIdentity, Trail};
 use crate::spool::lock;
 
 impl<D: Disk> Files<D> {
-    /// Whether a compressed file is known to be the copy of a deleted file whose life did not go on there yet.
+    /// Whether a compressed file is a copy of a deleted file whose generation does not continue there yet.
     pub(super) fn is_of_deleted(&mut self, stat: &Stat) -> bool {
         let known = self.of_deleted.get(&stat.key()).filter(|(seen, _)| seen.has_same_content(stat));
         let waits = known.is_some_and(|(_, generation)| self.followed.contains_key(generation));
@@ -35,15 +34,15 @@ impl<D: Disk> Files<D> {
         self.settings.read_compressed && matches!(kind, Magic::Readable(_))
     }
 
-    /// A compressed file is left alone as long as it stays as it is.
+    /// Ignores a compressed file as long as it is unchanged.
     pub(super) fn leave_compressed(&mut self, path: &Path, stat: &Stat, kind: Magic, look: &Look<D>) {
         self.left_alone.insert(stat.key(), (*stat, Some(Reason::Compressed)));
         if self.unread.add(path, Reason::Compressed, look.now.elapsed) {
-            tracing::info!(path = %path.display(), kind = kind.name(), "compressed file left alone");
+            tracing::info!(path = %path.display(), kind = kind.name(), "compressed file ignored");
         }
     }
 
-    /// The content of a compressed file that may be a copy, and how far it goes, if it is one.
+    /// The content of a compressed file that may be a copy and how far it reaches, if it is a copy.
     pub(super) fn compressed_copy(
         &mut self,
         file: D::File,
@@ -64,7 +63,7 @@ impl<D: Disk> Files<D> {
         Ok(extent.map(|extent| (extent, file, stat)))
     }
 
-    /// As [`extent`], in steps. What is shorter must be like more than the beginning: lives begin alike.
+    /// Like [`extent`], in steps. A shorter copy must match more than the start, since generations may start alike.
     fn compressed_extent(
         &mut self,
         cut: &FileIdentity,
@@ -83,11 +82,11 @@ impl<D: Disk> Files<D> {
         Ok(extent.filter(|extent| *extent != Extent::Shorter || is_proven))
     }
 
-    /// Whether a compressed file that the patterns match is a copy of one that is followed. When that was compressed it may
-    /// have had another number than this has now.
+    /// Whether a matching compressed file is a copy of a followed one. The latter may have had another inode when it
+    /// was compressed.
     ///
     /// # Errors
-    /// As the file system says of either file, and [pending](is_pending).
+    /// File system errors of either file, and [pending](is_pending).
     pub(super) fn judge_compressed<'a>(
         &mut self,
         path: &Path,
@@ -96,7 +95,7 @@ impl<D: Disk> Files<D> {
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         look: &Look<D>,
     ) -> io::Result<Judgement> {
-        // What is there at the very first look is nobody's copy yet: nothing was read.
+        // At the first scan nothing was read, so there are no copies.
         if self.there_at_first.contains(&stat.key()) || stat.len == 0 {
             return Ok(Judgement::New);
         }
@@ -133,13 +132,13 @@ impl<D: Disk> Files<D> {
                     if is_beginning_of(file, stat.len, &original)? {
                         return Ok(if is_read { Judgement::Read } else { Judgement::Undecided });
                     }
-                    // It was cut since the last look at it.
+                    // It was truncated since the last check.
                     let len = original.stat()?.len;
                     if len < seen_len || !identity.holds(&original, len, read_to, trail, false)? {
                         return Ok(Judgement::Undecided);
                     }
                 }
-                // Once that is known to be deleted, its life goes on in this file.
+                // Once that file is known to be deleted, its generation continues in this one.
                 original => match self.compressed_extent(&identity, file, stat.len, read_to, trail, look)? {
                     Some(Extent::Read) if original.is_some() && is_read => return Ok(Judgement::Read),
                     Some(Extent::Read) if original.is_some() => return Ok(Judgement::Undecided),
@@ -153,10 +152,10 @@ impl<D: Disk> Files<D> {
         Ok(Judgement::New)
     }
 
-    /// A compressed file that is read on: its content, at the checkpoint, and whether that is the one that was read.
+    /// Resumes a compressed file: its content at the checkpoint, and whether it is the one that was read.
     ///
     /// # Errors
-    /// [pending](is_pending); and as the file system, and the content, says.
+    /// [Pending](is_pending), file system errors, and errors of the content.
     pub(super) fn resume_compressed(
         &mut self,
         identity: &FileIdentity,
@@ -176,7 +175,7 @@ impl<D: Disk> Files<D> {
             }
         }
         if stat.len > entry.checkpoint {
-            // The pipeline looks there before it reads on.
+            // The pipeline checks the content there before it continues.
             let place = entry.trail.before(entry.checkpoint).map_or(entry.checkpoint, |tail| tail.end);
             self.unpacking.go_to(&file, place, look.now)?;
         }
@@ -193,8 +192,8 @@ impl<D: Disk> Files<D> {
         Ok(opened.map(|(file, _)| Content::plain(file)))
     }
 
-    /// An open file is deleted, and was not written to for long. Where it was compressed before, its life goes on there;
-    /// otherwise it ends.
+    /// Handles a deleted open file that was not modified for a while. If it was compressed before, its generation
+    /// continues there; otherwise it ends.
     pub(super) fn end_deleted(
         &mut self,
         generation: GenerationId,
@@ -217,7 +216,7 @@ impl<D: Disk> Files<D> {
             Some(reading) => (reading.read_to, reading.trail),
             None => (entry.checkpoint, &entry.trail),
         };
-        // Nothing is read of one that no pattern matches.
+        // One that no pattern matches is not read.
         let whole = Whole { at_ns: i64::MAX, len: 0 };
         match self.copies_of(&identity, read_to, trail, whole, folders, look) {
             Ok(copies) if copies.first().is_some_and(|copy| copy.file.is_unpacked()) => {
@@ -229,7 +228,7 @@ impl<D: Disk> Files<D> {
                 copies.filter(|copy| copy.is_named).try_for_each(|copy| self.begin_read_copy(&copy, look))
             }
             Err(error) if is_pending(&error) => Ok(()),
-            // It may be compressed elsewhere, and moved here then.
+            // It may be compressed elsewhere, and moved here later.
             _ if now < missing_since + ROTATED_GRACE => Ok(()),
             _ => {
                 self.end_rotated(generation, look);

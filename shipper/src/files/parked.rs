@@ -1,4 +1,4 @@
-//! Files that are parked: how one is resumed, opened again, found under another name, and missed.
+//! Parked files: resuming, reopening, finding them under another name, and missing ones.
 
 use std::io;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::journal::{Entry, FileIdentity};
 use crate::spool::lock;
 
 impl<D: Disk> Files<D> {
-    /// A life goes on that an earlier process began, or that was parked. Where nothing is unread the file is not opened.
+    /// Resumes a generation of an earlier process, or a parked one. The file is not opened if nothing is unread.
     pub(super) fn resume(
         &mut self,
         generation: GenerationId,
@@ -36,7 +36,7 @@ impl<D: Disk> Files<D> {
         self.track(generation, identity, Arc::new(file), entry.checkpoint, entry.trail.clone(), stat, look);
     }
 
-    /// As [`Files::resume`], where there is no place for an open file: what is unread is read once there is.
+    /// Like [`Files::resume`], when too many files are open: unread data is read later.
     pub(super) fn resume_parked(
         &mut self,
         generation: GenerationId,
@@ -66,8 +66,8 @@ impl<D: Disk> Files<D> {
         let is_known = entry.file.as_ref() == Some(identity);
         {
             let mut journal = lock(&self.journal);
-            // What lies between the last mark and here may have been sent under that mark, so it keeps it; only an
-            // orderly end knows where nothing was.
+            // Bytes between the last mark and here may have been sent with that mark, so they keep it. Only an orderly
+            // shutdown rules that out.
             if let Some(horizon) = entry.horizon {
                 journal.mark(generation, horizon, look.now.wall);
             }
@@ -81,7 +81,7 @@ impl<D: Disk> Files<D> {
         self.by_inode.insert(identity.key(), generation);
     }
 
-    /// A parked file that changed is opened again; says whether it is.
+    /// Reopens a parked file that changed; returns whether it was opened.
     pub(super) fn reopen(&mut self, generation: GenerationId, look: &mut Look<D>) -> io::Result<bool> {
         let is_its =
             |followed: &&Followed<ContentOf<D>>| self.by_inode.get(&followed.identity.key()) == Some(&generation);
@@ -140,7 +140,7 @@ impl<D: Disk> Files<D> {
                 parked.map_or((Name::Lost, None), |parked| (parked.name.clone(), parked.rotated_from.clone()));
             {
                 let mut journal = lock(&self.journal);
-                // Nothing from here on was ever handed on.
+                // Nothing from here on was dispatched.
                 journal.mark(generation, entry.checkpoint, look.now.wall);
             }
             let mut entry = entry;
@@ -159,8 +159,8 @@ impl<D: Disk> Files<D> {
         Ok(true)
     }
 
-    /// Ends files that were rotated, and still have a name that the patterns match, once their last lines have had no newline
-    /// for long: nobody is expected to write it. Should they grow they are read on.
+    /// Ends rotated files that still have a matching name, when their last line has had no newline for a while. If they
+    /// grow they are read again.
     pub(super) fn end_rotated_lines<'a>(
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
@@ -186,8 +186,8 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// Whether a file was rotated, and another one has the name that it had. Where nobody saw that, a date or number in
-    /// its name shows it, and that the other file appeared after the last write to it.
+    /// Whether a file was rotated and another one has its former name. If that was not observed, a date or number in
+    /// its name shows it, and that the other file appeared after its last modification.
     fn has_successor(&self, followed: &Followed<ContentOf<D>>) -> bool {
         let other = |path: &Path| {
             let stat = self.disk.stat(path).ok()?;
@@ -200,7 +200,7 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// Looks for a parked file under its rotated names; says whether it is there.
+    /// Searches for a parked file under its rotated names; returns whether it was found.
     pub(super) fn find_parked(
         &mut self,
         generation: GenerationId,
@@ -224,8 +224,7 @@ impl<D: Disk> Files<D> {
         Ok(true)
     }
 
-    /// A parked file is not there. What is unread of it may be in a copy; otherwise it is forgotten once it was missing for
-    /// long.
+    /// Handles a missing parked file. Its unread rest may be in a copy; otherwise it is forgotten after a while.
     pub(super) fn miss(
         &mut self,
         generation: GenerationId,

@@ -1,8 +1,8 @@
-//! The bound on open files: which file is parked so that another can be opened.
+//! Limits the number of open files: decides which file is parked so that another can be opened.
 //!
-//! While there are places every file stays open. Then the one that has not grown for longest goes first, among those whose
-//! every line was read and has its outcome; a file whose last line has no newline yet only if nothing else can. Parked files
-//! wait in the order in which they began to, and new ones in turn with them.
+//! Below the limit every file stays open. Then the file without growth for the longest time is parked first, among
+//! those whose lines were all read and have their outcome; one whose last line has no newline only if there is no
+//! other. Parked files wait in order, and take turns with new ones.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -16,10 +16,10 @@ use super::unpacking::is_pending;
 use super::{ContentOf, Files, Look, OPEN_LINE_GRACE, Reading, lookup};
 use crate::disk::Disk;
 
-/// Compressed files that wait and are tried again in one look.
+/// Maximum number of waiting compressed files tried per check.
 const TRIED_MAX: usize = 4;
 
-/// Generations in the order in which they began to wait, each once.
+/// Generations in the order in which they started to wait, without duplicates.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     order: VecDeque<GenerationId>,
@@ -59,18 +59,18 @@ impl Queue {
 }
 
 impl<D: Disk> Files<D> {
-    /// Files that are open, with those that are only held until their last line has its outcome.
+    /// Number of open files, including those kept until their last line has its outcome.
     pub(super) fn open_files(&self) -> usize {
         self.followed.values().filter(|followed| followed.open.is_some()).count() + self.closing.len()
     }
 
-    /// Open files whose places are free once their last line has its outcome.
+    /// Number of open files that are closed once their last line has its outcome.
     fn ending_files(&self) -> usize {
         let is_ending = |followed: &&Followed<ContentOf<D>>| followed.open.as_ref().is_some_and(|open| open.ended);
         self.followed.values().filter(is_ending).count() + self.closing.len()
     }
 
-    /// Opens files that wait, parked and new ones in turn, while there are places; and makes some.
+    /// Opens waiting files, parked and new ones in turn, up to the limit, and parks others to make room.
     pub(super) fn give_places<'a>(
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
@@ -84,7 +84,7 @@ impl<D: Disk> Files<D> {
         self.park(wanted.saturating_sub(free + self.ending_files()), reading, look);
         let is_any_new = !(self.backlog.is_empty() && self.compressed.is_empty());
         let mut paths = if is_any_new { self.paths() } else { HashMap::new() };
-        // What is decoded meanwhile waits on, and is tried once a look.
+        // Files being decoded keep waiting, and are tried once per check.
         let (mut parked, mut compressed) = (self.reopen.len(), self.compressed.len().min(TRIED_MAX));
         while free > 0 && (parked > 0 || compressed > 0 || !self.backlog.is_empty()) {
             self.is_new_files_turn = !self.is_new_files_turn;
@@ -106,7 +106,7 @@ impl<D: Disk> Files<D> {
         self.end_lives(reading, look)
     }
 
-    /// Opens the parked file that waited longest; says whether it took a place.
+    /// Opens the parked file that has waited longest; returns whether it was opened.
     fn open_parked(&mut self, look: &mut Look<D>) -> io::Result<bool> {
         let Some(generation) = self.reopen.pop() else { return Ok(false) };
         match self.reopen(generation, look) {
@@ -118,7 +118,7 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// Meets a new file; says whether it took a place.
+    /// Handles a new file; returns whether it was opened.
     fn open_new<'a>(
         &mut self,
         path: PathBuf,
@@ -134,17 +134,17 @@ impl<D: Disk> Files<D> {
             }
             met => met?,
         };
-        // What is met next may be a copy of it.
+        // The next file may be a copy of it.
         paths.extend(look.begun.get(begun).map(|generation| (path, *generation)));
         Ok(met)
     }
 
-    /// The paths that are followed.
+    /// The paths of followed files.
     fn paths(&self) -> HashMap<PathBuf, GenerationId> {
         self.followed.iter().map(|(generation, followed)| (followed.identity.path.clone(), *generation)).collect()
     }
 
-    /// Parks up to `count` files; their places are free once the pipeline lets them go.
+    /// Parks up to `count` files, which are closed once the pipeline is done with them.
     fn park<'a>(&mut self, count: usize, reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>, look: &mut Look<D>) {
         if count == 0 {
             return;

@@ -1,4 +1,4 @@
-//! After a restart: which file each generation of the process before goes on in, and where the unread rest of the others is.
+//! After a restart: finds the file of each generation of the previous process, and the unread rest of the others.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +17,7 @@ use crate::journal::{Entry, FileIdentity, Trail};
 use crate::spool::lock;
 
 impl<D: Disk> Files<D> {
-    /// New files that an earlier process read go on where it was.
+    /// Resumes new files that an earlier process read.
     pub(super) fn claim(&mut self, new: &mut Vec<(PathBuf, Stat)>, look: &mut Look<D>) {
         let mut by_inode: HashMap<u64, Vec<GenerationId>> = HashMap::new();
         for (generation, entry) in &self.unclaimed {
@@ -41,8 +41,8 @@ impl<D: Disk> Files<D> {
         });
     }
 
-    /// Whether the file at `path` is the life that a generation of an earlier process was of; then it goes on. The journal
-    /// knows it by `name`, which the patterns match, from one record: of two, an interrupted write keeps the first.
+    /// Resumes a generation if the file at `path` belongs to it. The journal records it as `name`, which a pattern
+    /// matches, in one record: of two, an interrupted write keeps the first.
     fn claim_as(&mut self, generation: GenerationId, path: &Path, name: &Path, look: &mut Look<D>) -> io::Result<bool> {
         let Some(entry) = self.unclaimed.get(&generation) else { return Ok(false) };
         let Some(identity) = &entry.file else { return Ok(false) };
@@ -51,7 +51,7 @@ impl<D: Disk> Files<D> {
             return self.claim_compressed(generation, name, file, stat, look);
         }
         let has_rebooted = lock(&self.journal).has_rebooted();
-        // Only a power loss makes a file shorter that nobody cut.
+        // Only a power loss shortens a file that was not truncated.
         let was_cut = stat.len < entry.known_len() && !has_rebooted;
         if was_cut
             || !identity.is_same_after_restart(&stat)
@@ -70,7 +70,7 @@ impl<D: Disk> Files<D> {
         }
         let was_empty = entry.checkpoint == 0 && identity.fingerprint_len == 0 && stat.len > 0;
         if was_empty && self.may_be_copy(&identity.path) {
-            // It was met empty: its content decides what it is.
+            // It was empty when first seen: its content identifies it.
             self.unclaimed.remove(&generation);
             look.events.push(FileEvent::Vanished { generation, file: path.to_owned(), end: 0 });
             return Ok(false);
@@ -101,14 +101,14 @@ impl<D: Disk> Files<D> {
         Ok(true)
     }
 
-    /// What stands, or will stand, in place of an end that a file lost is not what was known.
+    /// Forgets what was known about an end that a file lost: other bytes replace it.
     fn forget_lost_end(&mut self, generation: GenerationId, entry: &mut Entry, held_to: u64) {
         entry.shorten(held_to);
         lock(&self.journal).shorten(generation, held_to);
         self.is_unsynced = true;
     }
 
-    /// As [`Files::claim_as`], of a compressed file. One that is as it was is not decoded.
+    /// Like [`Files::claim_as`] for a compressed file. An unchanged one is not decoded.
     fn claim_compressed(
         &mut self,
         generation: GenerationId,
@@ -133,7 +133,7 @@ impl<D: Disk> Files<D> {
         Ok(true)
     }
 
-    /// After a restart: files that were renamed out of the patterns, or copied and cut, while nobody looked.
+    /// After a restart: finds files that were renamed out of the patterns, or copied and truncated, meanwhile.
     pub(super) fn look_for_unclaimed(
         &mut self,
         matching: &Matching,
@@ -145,7 +145,7 @@ impl<D: Disk> Files<D> {
         for generation in generations {
             let Some(entry) = self.unclaimed.get(&generation).cloned() else { continue };
             let Some(identity) = &entry.file else { continue };
-            // What can't be looked at may yet be it.
+            // It may be in an unreadable folder.
             if self.unread.may_hide(&identity.path) || matching.is_hidden(&identity.path) {
                 self.hidden += 1;
                 continue;
@@ -154,11 +154,11 @@ impl<D: Disk> Files<D> {
                 true => Ok(None),
                 false => {
                     let mut trail = entry.trail.clone();
-                    // A power loss may have taken what was known beyond.
+                    // A power loss may have taken later data.
                     if lock(&self.journal).has_rebooted() {
                         trail.shorten(entry.checkpoint);
                     }
-                    // How long it was then, nobody noted.
+                    // Its length at that time was not recorded.
                     let whole = Whole { at_ns: self.stopped_ns, len: u64::MAX };
                     let copies = self.copies_of(identity, entry.checkpoint, &trail, whole, folders, look);
                     copies
@@ -186,8 +186,8 @@ impl<D: Disk> Files<D> {
         Ok(())
     }
 
-    /// The copy of a file of which more was read than was copied, where another generation begins at the copy's end. The process
-    /// that found it ended before all lines had their outcome, and those that the copy holds are read again.
+    /// The copy of a file of which more was read than was copied, if another generation starts at the copy's end. The
+    /// process that found it ended before all lines had their outcome, and those in the copy are read again.
     fn copy_left_at_its_end(
         &self,
         identity: &FileIdentity,
@@ -209,7 +209,7 @@ impl<D: Disk> Files<D> {
         Ok(None)
     }
 
-    /// Whether a file with a rotated name is the life of a generation of an earlier process; then it goes on.
+    /// Whether a file with a rotated name belongs to a generation of an earlier process, which is resumed then.
     fn find_unclaimed(
         &mut self,
         generation: GenerationId,
@@ -223,7 +223,7 @@ impl<D: Disk> Files<D> {
             if self.is_followed(stat) {
                 continue;
             }
-            // As the patterns would name it; where a link does, its target's other names are no links.
+            // The name as a pattern would match it; if a link matches, the other names of its target are not links.
             let named = path.file_name().map_or_else(|| path.clone(), |name| identity.path.with_file_name(name));
             if is_rotated_name(&original, path) {
                 let is_it = self.disk.stat(&named).is_ok_and(|named| named.key() == stat.key());
@@ -237,15 +237,15 @@ impl<D: Disk> Files<D> {
                 continue;
             }
             if self.is_matched(path) && self.claim_as(generation, &named, &named, look)? {
-                // It was renamed, `app.log.1` to `app.log.2`, between the lookup of the patterns and this one.
+                // It was renamed, `app.log.1` to `app.log.2`, after the patterns were matched.
                 return Ok(true);
             }
         }
         self.find_in_folders(generation, identity, folder.folders(), folders, look)
     }
 
-    /// As [`Files::find_unclaimed`], in the folders beside the file, where `olddir` of logrotate puts it. Only its birth shows
-    /// that it is the same file there.
+    /// Like [`Files::find_unclaimed`], in subfolders and sibling folders, where logrotate's `olddir` puts files. Only
+    /// the creation time identifies the file there.
     fn find_in_folders(
         &mut self,
         generation: GenerationId,
@@ -274,8 +274,7 @@ impl<D: Disk> Files<D> {
         Ok(false)
     }
 
-    /// No file is the life any more that a generation of an earlier process was of: what is unread of it is in a copy, or
-    /// nowhere.
+    /// Handles a generation of an earlier process without a file: its unread rest is in a copy, or lost.
     fn end_unclaimed(
         &mut self,
         generation: GenerationId,
@@ -293,7 +292,7 @@ impl<D: Disk> Files<D> {
             }
             None => {
                 self.note_destroyed(generation, identity, entry.checkpoint, entry.known_len(), look);
-                // Nobody adds to a rotated copy, and all that was seen of it was read.
+                // Rotated copies are not appended to, and everything seen was read.
                 if entry.known_len() > entry.checkpoint || !self.may_be_copy(&identity.path) {
                     self.counts.vanished += 1;
                     tracing::warn!(

@@ -1,15 +1,15 @@
-//! Which names a file has after its rotation.
+//! The names of a file after its rotation.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-/// What replaces an extension when a file is put aside by hand.
+/// Suffixes that replace an extension when a file is renamed by hand.
 const PUT_ASIDE: [&[u8]; 4] = [b"old", b"bak", b"prev", b"orig"];
 
-/// Whether `name` is one that rotation gives to the file at `original`, in the same folder: its name and more
-/// (`app.log.1`, `app.log-20261130.gz`), a date or number before its extension (`app-20261130.log`, `app.1.log`), or
-/// another extension that says so (`app.old`).
+/// Whether `name` is a rotated name of the file at `original` in the same folder: its name with a suffix (`app.log.1`,
+/// `app.log-20261130.gz`), with a date or number before its extension (`app-20261130.log`, `app.1.log`), or with a
+/// typical extension (`app.old`).
 pub(super) fn is_rotated_name(original: &Path, name: &Path) -> bool {
     originals(name).any(|path| path == original) || is_put_aside(original, name)
 }
@@ -20,7 +20,7 @@ fn is_put_aside(original: &Path, name: &Path) -> bool {
     has_extension && original.parent() == name.parent() && original.file_stem() == name.file_stem()
 }
 
-/// The files that a file of this name may be a rotated copy of, nearest first.
+/// The files of which a file with this name may be a rotated copy, nearest first.
 pub(super) fn originals(name: &Path) -> impl Iterator<Item = PathBuf> + '_ {
     let file_name = name.file_name().map_or(&[][..], |name| name.as_bytes());
     let in_folder = move |bytes: Vec<u8>| name.with_file_name(OsString::from_vec(bytes));
@@ -32,15 +32,15 @@ pub(super) fn originals(name: &Path) -> impl Iterator<Item = PathBuf> + '_ {
     shorter.chain(undated).map(in_folder)
 }
 
-/// The files that a file of this name was rotated from if the date or number in it says so.
+/// The files from which a file with this name was rotated, according to its date or number.
 pub(super) fn dated_originals(name: &Path) -> impl Iterator<Item = PathBuf> + '_ {
     let file_name = |path: &Path| path.file_name().map_or(Vec::new(), |name| name.as_bytes().to_vec());
     let own = file_name(name);
     originals(name).filter(move |original| own.strip_prefix(&*file_name(original)).is_none_or(is_date_or_number))
 }
 
-/// What a file was called before it had a number: `app.log` of `app.log.1`, and of `app.1.log`. Rotation gives it other
-/// numbers later, also when it is compressed.
+/// The name before numbering: `app.log` for `app.log.1` and `app.1.log`. Later rotations and compression change the
+/// number.
 pub(super) fn unnumbered(name: &Path) -> Option<PathBuf> {
     let file_name = name.file_name()?.as_bytes();
     let without_number = |bytes: &[u8]| {
@@ -58,7 +58,7 @@ pub(super) fn unnumbered(name: &Path) -> Option<PathBuf> {
     Some(name.with_file_name(OsString::from_vec(bytes)))
 }
 
-/// Whether this is a separator and then digits, with separators and the letters of a time among them.
+/// Whether this is a separator followed by digits, with separators and letters of a time among them.
 fn is_date_or_number(bytes: &[u8]) -> bool {
     let is_separator = |byte: &u8| matches!(byte, b'-' | b'_' | b'.');
     let is_part = |byte: &u8| byte.is_ascii_digit() || is_separator(byte) || matches!(byte, b'T' | b'Z' | b':');
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_no_part_of_a_name() {
+    fn a_number_is_not_part_of_a_name() {
         let bare = |name: &str| unnumbered(Path::new(name)).map(|path| path.display().to_string());
         assert_eq!(bare("/d/app.log.12").as_deref(), Some("/d/app.log"));
         assert_eq!(bare("/d/app.1.log").as_deref(), Some("/d/app.log"));

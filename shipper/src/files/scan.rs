@@ -1,4 +1,4 @@
-//! The scan: what the patterns name now, against what is followed.
+//! The scan: compares matching files with followed ones.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -18,11 +18,11 @@ use crate::disk::{Disk, FileKind, Stat};
 use crate::journal::FileIdentity;
 use crate::spool::lock;
 
-/// Files of a scan by number, each with all of its paths.
+/// Files of a scan by inode, each with all of its paths.
 pub(super) type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;
 
 impl<D: Disk> Files<D> {
-    /// Looks up what the patterns name.
+    /// Matches the patterns and handles the results.
     pub(super) fn scan<'a>(
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
@@ -51,7 +51,7 @@ impl<D: Disk> Files<D> {
             self.end_rotated_lines(reading, look);
         }
         self.claim(&mut new, look);
-        // A copy is there before its original is cut: the folders are read after the originals were.
+        // A copy exists before its original is truncated, so folders are read after the originals.
         self.look_for_unclaimed(&matching, &mut Folders::default(), look)?;
         let (followed, by_inode) = (&self.followed, &self.by_inode);
         self.held.retain(|inode, _| named.contains_key(inode) && !by_inode.contains_key(inode));
@@ -65,7 +65,7 @@ impl<D: Disk> Files<D> {
         Ok(())
     }
 
-    /// New files in the order in which they are met: one that may be a copy of another comes after it.
+    /// New files in the order in which they are handled: a possible copy comes after its original.
     fn in_turn(&self, new: Vec<(PathBuf, Stat)>) -> VecDeque<PathBuf> {
         let paths: HashSet<PathBuf> = new.iter().map(|(path, _)| path.clone()).collect();
         let (copies, others): (Vec<_>, Vec<_>) = new.into_iter().partition(|(path, stat)| {
@@ -74,7 +74,7 @@ impl<D: Disk> Files<D> {
         others.into_iter().chain(copies).map(|(path, _)| path).collect()
     }
 
-    /// What is there of the paths, by number, and which of it no generation is known of.
+    /// The existing files of the paths, by inode, and those without a known generation.
     fn look_up(&mut self, paths: Vec<PathBuf>, look: &Look<D>) -> (Named, Vec<(PathBuf, Stat)>) {
         let (mut named, mut new) = (Named::new(), Vec::new());
         for path in paths {
@@ -90,13 +90,13 @@ impl<D: Disk> Files<D> {
                 FileKind::Folder => continue,
                 FileKind::Special => {
                     if self.unread.add(&path, Reason::Type, look.now.elapsed) {
-                        tracing::warn!(path = %path.display(), "pattern names a pipe, socket or device, which is not read");
+                        tracing::warn!(path = %path.display(), "pattern matches a pipe, socket or device, which is not read");
                     }
                     continue;
                 }
                 FileKind::Regular => {}
             }
-            // Its own log would be shipped, which is logged, which would be shipped.
+            // Shipping its own log would produce more log lines without end.
             if self.own_log.is_some_and(|own| own == stat.key()) {
                 continue;
             }
@@ -120,7 +120,7 @@ impl<D: Disk> Files<D> {
         (named, new)
     }
 
-    /// A followed file has these names now.
+    /// Records the present names of a followed file.
     fn see_again(&mut self, inode: Inode, stat: &Stat, paths: &[PathBuf], look: &Look<D>) {
         let Some(&generation) = self.by_inode.get(&inode) else { return };
         let Some(followed) = self.followed.get_mut(&generation).filter(|known| known.identity.is_same(stat)) else {
@@ -138,7 +138,7 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// Followed files that no pattern names any more: where they are now.
+    /// Finds followed files that no pattern matches any more.
     fn look_for_unnamed<'a>(
         &mut self,
         named: &Named,
@@ -151,7 +151,7 @@ impl<D: Disk> Files<D> {
             let key = followed.identity.key();
             let is_its = self.by_inode.get(&key) == Some(generation);
             is_its && named.get(&key).is_some_and(|(stat, _)| followed.identity.is_same(stat))
-                // A name that can't be looked at may still be there.
+                // It may exist under a name that can't be checked.
                 || matching.is_hidden(&followed.identity.path)
                 || self.unread.may_hide(&followed.identity.path)
         };
@@ -182,10 +182,11 @@ impl<D: Disk> Files<D> {
         Ok(())
     }
 
-    /// New files are met: each begins a life, or is held as a possible copy, or is left alone; says whether it took a place.
+    /// Handles a new file: it starts a generation, is deferred as a possible copy, or is ignored; returns whether it
+    /// was opened.
     ///
     /// # Errors
-    /// [Pending](is_pending), of a compressed one.
+    /// [Pending](is_pending), for a compressed one.
     pub(super) fn meet<'a>(
         &mut self,
         path: &Path,
@@ -252,7 +253,7 @@ impl<D: Disk> Files<D> {
                 false => lookup::whole_lines(&copy.file, 0, stat.len, self.settings.encoding)?,
             };
             self.counts.skipped += 1;
-            tracing::info!(path = %path.display(), bytes = start, "file left at its end");
+            tracing::info!(path = %path.display(), bytes = start, "existing content of the file skipped");
             self.begin_parked(identity, &copy.file, &stat, start, look);
             return Ok(false);
         }
@@ -271,7 +272,7 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// Whether a file that was never met is left at its end.
+    /// Whether the existing content of a new file is skipped.
     fn is_to_skip(&self, stat: &Stat, look: &Look<D>) -> bool {
         let is_old = self.settings.ignore_older.is_some_and(|age| {
             let age_ns = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
@@ -281,19 +282,16 @@ impl<D: Disk> Files<D> {
         is_old || self.there_at_first.contains(&stat.key()) && self.settings.read_from == ReadFrom::End
     }
 
-    /// Names patterns that match nothing, and those that name a folder, once each.
+    /// Logs patterns that match nothing or a folder, once each.
     fn name_useless_patterns(&mut self, empty: Vec<String>) {
         for pattern in empty {
             if self.useless_patterns.insert(pattern.clone()) {
-                tracing::warn!(pattern, "no file matches the pattern yet");
+                tracing::warn!(pattern, "pattern matches no file yet");
             }
         }
         for pattern in &self.settings.patterns {
             if self.disk.is_dir(Path::new(pattern)) && self.useless_patterns.insert(pattern.clone()) {
-                tracing::warn!(
-                    pattern,
-                    "pattern names a folder, which is not read; give its files, as in FOLDER/*.log"
-                );
+                tracing::warn!(pattern, "pattern matches a folder, which is not read: use FOLDER/*.log");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Which files are followed, and what they are made of.
+//! The settings of followed files.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,37 +10,37 @@ use crate::docker::Labels;
 use crate::document::Place;
 use crate::encoding::LineEncoding;
 
-/// Which files, and how.
+/// The settings of followed files.
 #[derive(Clone, Debug)]
 pub struct FileSettings {
-    /// Patterns, as of a shell: `*`, `?`, `[…]`, `**`.
+    /// Shell patterns: `*`, `?`, `[…]`, `**`.
     pub patterns: Vec<String>,
-    /// How often the patterns are looked up anew.
+    /// Interval between scans.
     pub scan_interval: Duration,
-    /// Only what is there at the first look is read. A last line without a newline is a line if its file does not grow
-    /// for two seconds; if it does, the line is left to the next start.
+    /// Read only what exists at the first scan. A last line without a newline counts if its file does not grow for two
+    /// seconds; otherwise it is left to the next start.
     pub until_idle: bool,
-    /// Nothing under this folder is read: it is the shipper's own.
+    /// Files in this folder belong to the shipper and are not read.
     pub state_dir: PathBuf,
-    /// What the files are made of.
+    /// The format of the files.
     pub format: Format,
-    /// The encoding of files that begin with no byte order mark.
+    /// The encoding of files without a byte order mark.
     pub encoding: LineEncoding,
-    /// Patterns of files that are never read, in the syntax of `patterns`. One without a slash matches the file name in
-    /// any folder.
+    /// Patterns of files to exclude, with the syntax of `patterns`. One without a slash matches the file name in any
+    /// folder.
     pub exclude: Vec<String>,
-    /// Maximum number of files held open at once; not a bound on the files that are followed.
+    /// Maximum number of files held open at once; more files can be followed.
     pub max_open_files: usize,
-    /// Where to begin with files that are there at the very first start.
+    /// Where to start reading files that exist at the first start.
     pub read_from: ReadFrom,
-    /// Files not modified for this long are left at their end when they are first met, until they grow.
+    /// The contents of files not modified for this long when first seen are skipped.
     pub ignore_older: Option<Duration>,
-    /// gzip and zstd files are read too, each once, whole. Otherwise they are left alone.
+    /// Read gzip and zstd files too, each once and completely. They are ignored otherwise.
     pub read_compressed: bool,
 }
 
 impl FileSettings {
-    /// Whether a pattern of `exclude` names a file.
+    /// Whether a pattern of `exclude` matches a file.
     pub(super) fn is_excluded(&self, path: &Path) -> bool {
         let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
         self.exclude.iter().any(|pattern| {
@@ -56,26 +56,26 @@ impl FileSettings {
     }
 }
 
-/// Where to begin with files that are there at the very first start. Files that appear later are read from the beginning.
+/// Where to start reading files that exist at the first start. Later files are read from the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadFrom {
-    /// At their beginning.
+    /// At the beginning.
     Beginning,
-    /// At their end: only what is added is read.
+    /// At the end: only new data is read.
     End,
 }
 
-/// What files are made of.
+/// The format of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Lines.
+    /// Plain lines.
     Lines,
-    /// Docker's entries, of the containers with these labels.
+    /// Docker's entries, of containers with these labels.
     Docker(Labels),
 }
 
 impl Format {
-    /// What a file is; `None` if it is to be left alone, for now at least.
+    /// The source of a file; `None` if it is ignored, at least for now.
     pub(crate) fn place(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
         match self {
             Self::Lines => Some(Place::File(path::text(path))),

@@ -1,13 +1,13 @@
-//! Compressed files: which of them are being decoded, and how far.
+//! Decodes compressed files in steps.
 //!
-//! Nothing of a compressed file is read before it was decoded to its end once, with all its checksums right. That, and
-//! getting to a place in the middle, is done in steps, so that no look takes long: what is not known yet is a
-//! [pending](is_pending) error, and the question is put again.
+//! A compressed file is read only after it was decoded completely once, with valid checksums. That, and seeking to an
+//! offset, is done in steps, so that no check takes long: an unknown result is a [pending](is_pending) error, and the
+//! check is repeated.
 //!
 //! # Limits
-//! - A look decodes up to [`STEP_BYTES`] of content.
-//! - Up to [`DECODED_MAX`] files are measured at once, and up to [`READ_MAX`] are read; others wait. Each takes the memory
-//!   that [`Unpacked`] says.
+//! - A check decodes up to [`STEP_BYTES`] of content.
+//! - Up to [`DECODED_MAX`] files are measured at once, and up to [`READ_MAX`] are read; others wait. The memory of each
+//!   is limited as described for [`Unpacked`].
 
 use std::collections::HashMap;
 use std::io;
@@ -20,22 +20,22 @@ use crate::compressed::{Compression, Content, Progress, Unpacked};
 use crate::disk::{DiskFile, Stat};
 use crate::journal::FileIdentity;
 
-/// Content that a look decodes.
+/// Maximum size of content decoded per check.
 const STEP_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Files that are measured, or compared with others, at once.
+/// Maximum number of files measured, or compared with others, at once.
 const DECODED_MAX: usize = 2;
 
-/// Compressed files that are read at once.
+/// Maximum number of compressed files read at once.
 const READ_MAX: usize = 4;
 
-/// A file that was written within this time may not be whole yet.
+/// A file modified within this time may be incomplete.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// What was not whole is decoded again, once it has changed, after this many times the time that it took.
+/// An incomplete file is decoded again after a change, but not before this multiple of the time that it took.
 const RETRY_FACTOR: u32 = 10;
 
-/// The answer is not known yet. It is once the question was put often enough.
+/// The result is not known yet; repeat the check.
 pub(super) fn pending() -> io::Error {
     io::ErrorKind::WouldBlock.into()
 }
@@ -45,13 +45,13 @@ pub(super) fn is_pending(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// Whether an error says that a compressed file has no content that could be read.
+/// Whether an error means that a compressed file can't be read.
 pub(super) fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, UnexpectedEof, Unsupported};
     matches!(error.kind(), InvalidData | UnexpectedEof | Unsupported)
 }
 
-/// A file that was decoded to its end, or as far as it can be.
+/// A file that was decoded as far as possible.
 struct Known {
     stat: Stat,
     len: Result<u64, (io::ErrorKind, String)>,
@@ -60,12 +60,12 @@ struct Known {
     is_asked: bool,
 }
 
-/// A file that is being decoded.
+/// A file being decoded.
 struct Decoded<F> {
     stat: Stat,
     file: Arc<Unpacked<F>>,
     began_at: Duration,
-    /// Where in the content it is going.
+    /// Offset in the content that it seeks to.
     goal: Option<u64>,
     is_asked: bool,
 }
@@ -75,9 +75,9 @@ pub(super) struct Unpacking<F> {
     known: HashMap<Inode, Known>,
     decoded: Vec<Decoded<F>>,
     read: Vec<Weak<Unpacked<F>>>,
-    /// How long a file that is being written to is waited for.
+    /// How long to wait for a file that is being written.
     patience: Duration,
-    /// Content that this look may still decode.
+    /// Remaining content that this check may decode.
     budget: u64,
     is_news: bool,
 }
@@ -88,10 +88,10 @@ impl<F: DiskFile> Unpacking<F> {
         Self { known, decoded, read, patience, budget: STEP_BYTES, is_news: false }
     }
 
-    /// The content of a file, whose length is `len` if that is known already.
+    /// The content of a file, whose length is `len` if known.
     ///
     /// # Errors
-    /// [`pending`] while it is measured, or others are; [damage](is_damage); and as the file system says.
+    /// [`pending`] while it or others are measured; [damage](is_damage); and file system errors.
     pub(super) fn open(
         &mut self,
         file: Arc<F>,
@@ -147,15 +147,15 @@ impl<F: DiskFile> Unpacking<F> {
         }
     }
 
-    /// Keeps what is known of a file until the next scan.
+    /// Keeps what is known about a file until the next scan.
     pub(super) fn keep(&mut self, stat: &Stat) {
         self.known.get_mut(&stat.key()).into_iter().for_each(|known| known.is_asked = true);
     }
 
-    /// Goes to a place in a file's content, so that a read there decodes little.
+    /// Seeks in a file's content, so that a read there decodes little.
     ///
     /// # Errors
-    /// [`pending`] until it is there; as of [`Unpacked`].
+    /// [`pending`] until the offset is reached; see [`Unpacked`].
     pub(super) fn go_to(&mut self, content: &Content<F>, offset: u64, now: ClockReading) -> io::Result<()> {
         let Content::Unpacked { file, .. } = content else { return Ok(()) };
         if file.seek(offset, &mut self.budget)? {
@@ -175,8 +175,8 @@ impl<F: DiskFile> Unpacking<F> {
         Err(pending())
     }
 
-    /// Whether one more file may be decoded. One that is measured, and was looked at where it had to go, makes room: otherwise
-    /// those that are used in every look would keep all others waiting.
+    /// Whether another file may be decoded. A measured file that has reached its offset makes room; otherwise files
+    /// used in every check would block all others.
     fn has_room(&mut self) -> bool {
         if self.decoded.len() < DECODED_MAX {
             return true;
@@ -191,20 +191,20 @@ impl<F: DiskFile> Unpacking<F> {
         known.is_some_and(|known| known.len.is_ok() && known.stat.has_same_content(&decoded.stat))
     }
 
-    /// Whether one more compressed file may be read.
+    /// Whether another compressed file may be read.
     pub(super) fn has_place(&mut self) -> bool {
         self.read.retain(|file| file.strong_count() > 0);
         self.read.len() < READ_MAX
     }
 
-    /// A file's content is read from now on.
+    /// Marks the content of a file as being read.
     pub(super) fn hand_over(&mut self, content: &Content<F>) {
         let Content::Unpacked { file, .. } = content else { return };
         self.decoded.retain(|decoded| !Arc::ptr_eq(&decoded.file, file));
         self.read.push(Arc::downgrade(file));
     }
 
-    /// A look begins: what was begun is decoded on. Says whether something is known now for which somebody waits.
+    /// Starts a check: continues decoding. Returns whether a result that was waited for is known now.
     pub(super) fn decode(&mut self, now: ClockReading) -> bool {
         self.budget = STEP_BYTES;
         for index in (0..self.decoded.len()).rev() {
@@ -220,7 +220,7 @@ impl<F: DiskFile> Unpacking<F> {
                 Ok(false) => {}
                 Ok(true) => {
                     self.decoded[index].goal = None;
-                    // Whoever waits for it has not seen it yet.
+                    // Its result was not used yet.
                     self.decoded[index].is_asked = false;
                     self.is_news = true;
                 }
@@ -236,13 +236,13 @@ impl<F: DiskFile> Unpacking<F> {
         std::mem::take(&mut self.is_news)
     }
 
-    /// After a scan: drops what was not used since the scan before it.
+    /// After a scan: drops files that were not used since the previous scan.
     pub(super) fn forget_unasked(&mut self) {
         self.known.retain(|_, known| std::mem::take(&mut known.is_asked));
         self.decoded.retain_mut(|decoded| std::mem::take(&mut decoded.is_asked));
     }
 
-    /// Measures on; gives the length of the content once it is known. A file whose content can't be read is let go.
+    /// Continues measuring; returns the length of the content once it is known. A file that can't be read is closed.
     fn measure(&mut self, index: usize, now: ClockReading) -> io::Result<Option<u64>> {
         let decoded = &self.decoded[index];
         if self.budget == 0 {
@@ -282,10 +282,10 @@ impl<F: DiskFile> Unpacking<F> {
     }
 }
 
-/// Whether the content of a file begins as a life did.
+/// Whether the content of a file starts like a generation.
 ///
 /// # Errors
-/// [`pending`], where too little of it is there yet; [damage](is_damage); and as the file system says.
+/// [`pending`] if too little is decoded; [damage](is_damage); and file system errors.
 pub(super) fn begins_alike<F: DiskFile>(
     identity: &FileIdentity,
     file: &Arc<F>,
@@ -301,7 +301,7 @@ pub(super) fn begins_alike<F: DiskFile>(
     })
 }
 
-/// What kept a file from being decoded. One that was written just now, or since, may not be whole yet.
+/// The error for a file that could not be decoded. One that was modified recently may be incomplete.
 fn failure(
     (kind, message): &(io::ErrorKind, String),
     stat: &Stat,

@@ -1,4 +1,4 @@
-//! What the patterns name and is not read: why, for how long, and named in the log once until that changes.
+//! Matching files that are not read: why, for how long, and logged once until that changes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,34 +7,34 @@ use std::time::Duration;
 
 use super::unpacking::{is_damage, is_pending};
 
-/// Files that are remembered by name; more are counted, and named in the log each time.
+/// Maximum number of files remembered by name. Further ones are counted, and logged each time.
 pub(super) const NAMES_MAX: usize = 1_000;
 
-/// With `until_idle`, a file that can't be read for this long is left unread.
+/// With `until_idle`, a file that can't be read for this long is skipped.
 pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a file is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// Its rights, or those of its folder, forbid it.
+    /// Permissions of it or its folder.
     Permission,
-    /// The file system fails.
+    /// A file system error.
     Io,
-    /// It waits for a place: others are open, or decoded.
+    /// Too many files are open or being decoded.
     Limit,
     /// It is a pipe, a socket or a device.
     Type,
-    /// It is compressed, and left alone.
+    /// It is compressed, and ignored.
     Compressed,
-    /// It is compressed, was to be read, and is damaged, incomplete, or needs what is not there.
+    /// It is compressed, should be read, and is damaged, incomplete, or not supported.
     Damaged,
 }
 
 impl Reason {
-    /// All of them, in the order of [`UnreadCounts`].
+    /// All reasons, in the order of [`UnreadCounts`].
     pub const ALL: [Self; 6] = [Self::Permission, Self::Io, Self::Limit, Self::Type, Self::Compressed, Self::Damaged];
 
-    /// The word for it in metrics and log.
+    /// The label in metrics and log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Reason {
         }
     }
 
-    /// Why an error keeps a file from being read.
+    /// The reason for an error.
     pub(super) fn of(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::PermissionDenied => Self::Permission,
@@ -56,14 +56,14 @@ impl Reason {
         }
     }
 
-    /// Whether it is an operator's choice, which needs no attention.
+    /// Whether it is a choice of the operator, which needs no attention.
     #[must_use]
     pub fn is_chosen(self) -> bool {
         self == Self::Compressed
     }
 }
 
-/// Files that are not read, by [`Reason`].
+/// Number of unread files by [`Reason`].
 pub type UnreadCounts = [u64; Reason::ALL.len()];
 
 /// Files and patterns that are not read.
@@ -75,13 +75,14 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    /// Everything is looked at again.
+    /// Starts a check of everything.
     pub(super) fn begin_look(&mut self) {
         self.before = std::mem::take(&mut self.present);
         self.beyond = UnreadCounts::default();
     }
 
-    /// A file, or what a pattern names, can't be read because of `error`. What is [pending](is_pending) waits elsewhere.
+    /// Records that a file or the matches of a pattern can't be read. [Pending](is_pending) errors are handled
+    /// elsewhere.
     pub(super) fn add_error(&mut self, path: &Path, error: &io::Error, now: Duration) {
         if is_pending(error) {
             return;
@@ -90,12 +91,12 @@ impl Unread {
         if self.add(path, reason, now) {
             tracing::warn!(
                 path = %path.display(), reason = reason.as_str(), %error,
-                "file not readable, trying again at each scan"
+                "file not readable, retrying at each scan"
             );
         }
     }
 
-    /// A file is not read; says whether that is news.
+    /// Records an unread file; returns whether it is new.
     pub(super) fn add(&mut self, path: &Path, reason: Reason, now: Duration) -> bool {
         let known = self.present.get(path).or_else(|| self.before.get(path)).filter(|(before, _)| *before == reason);
         let since = known.map_or(now, |(_, since)| *since);
@@ -108,12 +109,12 @@ impl Unread {
         is_news
     }
 
-    /// Whether a path can't be looked at, so that what was there may still be.
+    /// Whether a path can't be checked, so that its file may still exist.
     pub(super) fn may_hide(&self, path: &Path) -> bool {
         self.present.get(path).is_some_and(|(reason, _)| matches!(reason, Reason::Permission | Reason::Io))
     }
 
-    /// Whether there is nothing that a later look may be able to read, with `until_idle` at least.
+    /// Whether a later check will not find more to read, at least with `until_idle`.
     pub(super) fn is_settled(&self, now: Duration) -> bool {
         let may_change = |(reason, since): &(Reason, Duration)| match reason {
             Reason::Io => now < *since + GIVE_UP_AFTER,

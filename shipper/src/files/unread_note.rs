@@ -1,8 +1,8 @@
-//! What is not read, written beside the journal, so that `shipper verify` does not call proven what nobody read.
+//! A note of unread files next to the journal, so that `shipper verify` does not ignore them.
 //!
 //! # On disk
 //!
-//! `STATE/unread` holds one sentence, as the log has it; it is removed once all files are read.
+//! `STATE/unread` holds one sentence, as in the log. It is removed once all files are read.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::disk::{Disk as _, DiskFile as _, RealDisk, append_whole};
 
 const NAME: &str = "unread";
 
-/// The note of a state directory, kept as the files are.
+/// The note of a state directory.
 #[derive(Debug)]
 pub struct UnreadNote {
     path: PathBuf,
@@ -19,16 +19,16 @@ pub struct UnreadNote {
 }
 
 impl UnreadNote {
-    /// The note in `state_dir`, which stays as an earlier process left it until it is updated.
+    /// The note in `state_dir`, unchanged from an earlier process until it is updated.
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
         Self { path: state_dir.join(NAME), written: None }
     }
 
-    /// Writes the notice down, or removes the note, where that changes it.
+    /// Writes or removes the note if that changes it.
     ///
     /// # Errors
-    /// As the file system says; the next call tries again.
+    /// File system errors. The next call tries again.
     pub fn update(&mut self, notice: Option<String>) -> io::Result<()> {
         if self.written.as_ref() == Some(&notice) {
             return Ok(());
@@ -50,10 +50,10 @@ impl UnreadNote {
         Ok(())
     }
 
-    /// What is not read, as the shipper last saw it.
+    /// The unread files when the shipper last scanned.
     ///
     /// # Errors
-    /// As the file system says.
+    /// File system errors.
     pub fn read(state_dir: &Path) -> io::Result<Option<String>> {
         match std::fs::read_to_string(state_dir.join(NAME)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_outlives_the_process_and_goes_with_its_cause() {
+    fn a_note_survives_the_process_and_is_removed_with_its_cause() {
         let dir = tempfile::tempdir().unwrap();
         UnreadNote::new(dir.path()).update(Some("1 file".to_owned())).unwrap();
         assert_eq!(UnreadNote::read(dir.path()).unwrap().as_deref(), Some("1 file"));

@@ -108,7 +108,7 @@ fn damaged_and_incomplete_files_are_reported_and_read_once_repaired() {
     fs::write(place.path("d.log"), "plain\n").unwrap();
     let (code, text) = run(&place, &SHIP);
     assert_eq!(code, 16, "{text}");
-    assert!(text.contains("3 files that the patterns name are not read"), "{text}");
+    assert!(text.contains("3 matching files are not read"), "{text}");
     for reason in ["a.log.gz (damaged)", "b.log.gz (damaged)", "c.log.zst (damaged)", "without --long"] {
         assert!(text.contains(reason), "{reason}: {text}");
     }

@@ -312,7 +312,7 @@ fn a_compressed_file_first_seen_empty_is_ignored() {
         append(&follower.place.path("app.log"), "plain\n");
         follower.until_stored(&["plain"]);
         follower.while_away(end, |place| fs::write(place.path("app.log.1.gz"), &gzip).unwrap());
-        until("it is left alone", || {
+        until("it is ignored", || {
             metrics().contains("\nshipper_files_unread{reason=\"compressed\"} 1\n").then_some(())
         });
         append(&follower.place.path("app.log"), "more\n");

@@ -19,7 +19,7 @@ const LINES_PER_SECOND: u64 = 150;
 
 /// Log messages of which each stands for a file whose unread end may be lost.
 const LOSSES: [&str; 3] = [
-    "file truncated and no rotated copy of it found",
+    "file truncated without a rotated copy",
     "file deleted or rewritten while the shipper was stopped",
     "file deleted before its last line was read",
 ];
