@@ -61,18 +61,18 @@ impl Report {
         if self.dead_letters.is_full {
             return Some(Obstacle { cause: dead_letters::CAUSE, reason: self.dead_letters.no_room() });
         }
-        let of_store = |error: &DeliveryError, summary: &str| Obstacle {
+        let obstacle_of_store = |error: &DeliveryError, summary: &str| Obstacle {
             cause: error.cause.kind.as_str(),
             reason: format!("{summary}: {}", error.cause),
         };
         match (&self.delivery_error, &self.disk_error, &self.blocked) {
-            (Some(error), _, _) if error.refused => Some(of_store(error, "the store rejects writes")),
-            (Some(error), _, _) => Some(of_store(error, "the store does not answer")),
+            (Some(error), _, _) if error.refused => Some(obstacle_of_store(error, "the store rejects writes")),
+            (Some(error), _, _) => Some(obstacle_of_store(error, "the store does not answer")),
             (None, Some(error), _) => {
                 let reason = format!("the state directory can't be written: {error}");
                 Some(Obstacle { cause: "disk", reason })
             }
-            (None, None, Some(blocked)) => Some(of_store(&blocked.delivery_error, "other indices take lines")),
+            (None, None, Some(blocked)) => Some(obstacle_of_store(&blocked.delivery_error, "other indices take lines")),
             (None, None, None) => None,
         }
     }
