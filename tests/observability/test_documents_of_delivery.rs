@@ -45,7 +45,9 @@ fn documents_delivery_does_what_it_says() {
                 has(outcome, "strict_dynamic_mapping_exception: n\n")?;
                 has(outcome, "\"reason\": \"mapper_parsing_exception: n\"")
             }),
-            ("dead-letters discard", |outcome| has(outcome, "1 with status 400 for app-logs-2026.10.05\n1 discarded\n")),
+            ("dead-letters discard", |outcome| {
+                has(outcome, "1 with status 400 for app-logs-2026.10.05\n1 discarded\n")
+            }),
             ("dead-letters replay", |outcome| has(outcome, "2 stored, 0 already stored, 0 rejected again\n")),
             ("verify --config", |outcome| has(outcome, "verified  every line is stored exactly once\n")),
             ("verify --expect-removed", |outcome| has(outcome, "verified  every line is stored exactly once\n")),
