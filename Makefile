@@ -25,7 +25,7 @@ COMMA := ,
 WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs ps deps test integration soak matrix cluster fuzz prometheus3 e2e e2e-compose up-local down-local status load-test check bench fmt clean binaries
+.PHONY: help run up down logs ps deps test integration soak matrix cluster fuzz prometheus3 e2e e2e-compose up-local down-local status load-test check generate bench fmt clean binaries
 
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,10 +107,14 @@ status: ## show whether each part of the stack without Docker runs and is ready
 load-test: ## measure what the library costs a service: latency and CPU with and without it, by wrk (under two minutes)
 	@CARGO_TARGET_DIR=$(TARGET_DIR) CARGO_FLAGS="$(CARGO_FLAGS)" specs/003-improve-observability-prometheus/load-tests/run_wrk.sh
 
-check: ## check formatting, lints and docs, with every warning an error
+check: ## check formatting, lints, docs and generated files, with every warning an error
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
+	cargo test $(CARGO_FLAGS) -p store --lib generated::
+
+generate: ## write what is generated from the store's tables: ingest pipeline, index template, field list in docs/search.md
+	GENERATE=1 cargo test $(CARGO_FLAGS) -p store --lib generated::
 
 bench: ## measure CPU per request over bare Actix, lines per CPU-second to _bulk, and the embedded store (STORE_BENCH_MILLIONS)
 	cargo bench $(CARGO_FLAGS) -p observability

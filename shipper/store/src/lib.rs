@@ -16,9 +16,11 @@ pub mod engine;
 pub mod error;
 mod export;
 pub mod file_mode;
+#[cfg(test)]
+mod generated;
 pub mod id;
+mod json;
 pub mod level;
-mod lossy_string;
 mod missing_store;
 mod normalise;
 pub mod pattern;

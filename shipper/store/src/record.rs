@@ -4,11 +4,10 @@
 //! document is left to [`crate::normalise`].
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::json::Scalar;
 use crate::level::Level;
 use crate::timestamp::Timestamp;
 
@@ -26,14 +25,14 @@ pub(crate) struct Record<'a> {
 /// Parses a document. Returns `None` unless it is a JSON object that meets the contract.
 pub(crate) fn read(document: &str) -> Option<Record<'_>> {
     let fields: Fields<'_> = serde_json::from_str(document).ok()?;
-    let timestamp = fields.timestamp.text()?;
+    let timestamp = text(fields.timestamp)?;
     Some(Record {
         time: contract_time(&timestamp)?,
-        service: fields.service.text().filter(|service| !service.is_empty())?,
-        level: fields.level.text()?.parse().ok()?,
-        message: fields.message.text()?,
-        request_id: fields.request_id.text_or_null()?,
-        project_id: fields.project_id.text_or_null()?,
+        service: text(fields.service).filter(|service| !service.is_empty())?,
+        level: text(fields.level)?.parse().ok()?,
+        message: text(fields.message)?,
+        request_id: text_or_null(fields.request_id)?,
+        project_id: text_or_null(fields.project_id)?,
     })
 }
 
@@ -47,97 +46,31 @@ pub(crate) fn contract_time(text: &str) -> Option<Timestamp> {
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow, default)]
-    timestamp: Field<'a>,
+    timestamp: Scalar<'a>,
     #[serde(borrow, default)]
-    service: Field<'a>,
+    service: Scalar<'a>,
     #[serde(borrow, default)]
-    level: Field<'a>,
+    level: Scalar<'a>,
     #[serde(borrow, default)]
-    message: Field<'a>,
+    message: Scalar<'a>,
     #[serde(borrow, default)]
-    request_id: Field<'a>,
+    request_id: Scalar<'a>,
     #[serde(borrow, default)]
-    project_id: Field<'a>,
+    project_id: Scalar<'a>,
 }
 
-/// A JSON value, reduced to what the contract distinguishes.
-#[derive(Default)]
-enum Field<'a> {
-    #[default]
-    Missing,
-    Null,
-    Text(Cow<'a, str>),
-    Other,
-}
-
-impl<'a> Field<'a> {
-    fn text(self) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn text_or_null(self) -> Option<Option<Cow<'a, str>>> {
-        match self {
-            Self::Text(text) if !text.is_empty() => Some(Some(text)),
-            Self::Null => Some(None),
-            _ => None,
-        }
+fn text(value: Scalar<'_>) -> Option<Cow<'_, str>> {
+    match value {
+        Scalar::Text(text) => Some(text),
+        _ => None,
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor)
-    }
-}
-
-struct FieldVisitor;
-
-impl<'de> Visitor<'de> for FieldVisitor {
-    type Value = Field<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("any value")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Field::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Field::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(Field::Null)
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Field::Other)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Field::Other)
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Field::Other)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Field::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Field::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Field::Other)
+fn text_or_null(value: Scalar<'_>) -> Option<Option<Cow<'_, str>>> {
+    match value {
+        Scalar::Text(text) if !text.is_empty() => Some(Some(text)),
+        Scalar::Null => Some(None),
+        _ => None,
     }
 }
 

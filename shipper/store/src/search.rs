@@ -121,8 +121,8 @@ pub struct SourceLine {
     pub line: Box<RawValue>,
 }
 
-/// How far the lines around an offset are searched, in bytes to each side, with a scope that does not see all lines. A
-/// fixed distance does not reveal how many lines others have there, or how long they are.
+/// How far around an offset a restricted scope can look, in bytes to each side. A fixed distance reveals neither the
+/// number nor the length of hidden lines.
 pub const AROUND_MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Lines of a source around an offset, in the order of the source.

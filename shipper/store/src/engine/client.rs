@@ -1,4 +1,4 @@
-//! HTTP requests to an engine, each with a timeout, a size limit, and plain JSON content types that every engine
+//! HTTP requests to an engine, each with a timeout and a size limit. Content types are plain JSON, which every engine
 //! supports.
 
 mod body;

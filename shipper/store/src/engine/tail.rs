@@ -1,5 +1,4 @@
-//! Follows new lines in an engine, by the sequence numbers of each index, which has one shard according to the
-//! template.
+//! Follows new lines in an engine, by the sequence numbers of each index. An index has one shard, as set by the template.
 //!
 //! Sequence numbers increase by one, but a number may become visible before a smaller one whose write is still in
 //! progress. If a number is missing, lines above it are held back for [`HOLD_MS`]; then it is considered unused.
@@ -102,7 +101,7 @@ impl Engine {
         let found = self.aggregations(json!({ "query": query, "aggs": { "indices": indices } })).await?;
         let new_documents = |bucket: &Value| {
             let suffix = bucket["key"].as_str()?.strip_prefix(&self.settings.index_prefix)?.strip_prefix('-')?;
-            #[expect(clippy::cast_possible_truncation, reason = "a number below 2^53, as engines tell it")]
+            #[expect(clippy::cast_possible_truncation, reason = "engines return it as a double, so it is below 2^53")]
             let greatest = bucket["greatest"]["value"].as_f64()? as i64;
             let count = bucket["doc_count"].as_i64()?;
             is_valid_suffix(suffix).then(|| NewDocuments { suffix: suffix.to_owned(), greatest, count })

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use crate::id::GenerationId;
 use crate::level::Level;
 use crate::normalise::object::{Object, quoted};
-use crate::normalise::table::SCALAR_FIELDS;
+use crate::normalise::table::scalar_fields;
 use crate::record::Record;
 
 /// The service of lines that do not name one.
@@ -44,7 +44,8 @@ impl Draft<'_> {
 
     /// Returns the keys below a field that holds a scalar.
     fn keys_below_scalars(&self) -> Vec<String> {
-        let below = |key: &&str| key.split_once('.').is_some_and(|(outer, _)| SCALAR_FIELDS.contains(&outer));
+        let below =
+            |key: &&str| key.split_once('.').is_some_and(|(outer, _)| scalar_fields().any(|field| field == outer));
         self.document.keys().filter(below).map(str::to_owned).collect()
     }
 }

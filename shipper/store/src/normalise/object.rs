@@ -1,14 +1,13 @@
-//! A JSON object that allows access to single values and keeps all others as written, including the digits of numbers
-//! and the order of members.
+//! A JSON object whose values can be read and replaced one by one. All others keep their text, including the digits of
+//! numbers, and their order.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::lossy_string::LossyString;
+use crate::json::{LossyString, Members};
 
 /// Members of an object, in order. Of duplicate keys, the last one is kept.
 #[derive(Debug, Default)]
@@ -17,7 +16,12 @@ pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 impl<'a> Object<'a> {
     /// Parses an object.
     pub(super) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+        let Members(members) = Members::parse(text)?;
+        let mut object = Self::default();
+        for (key, value) in members {
+            object.insert(key, value.get());
+        }
+        Ok(object)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -103,30 +107,6 @@ pub(super) fn scalar(text: &str) -> Value {
             .map(|LossyString(text)| Value::String(text.into_owned()))
             .unwrap_or_default(),
         Some(_) => serde_json::from_str(text).unwrap_or_default(),
-    }
-}
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut object = Object::default();
-                while let Some((LossyString(key), value)) = map.next_entry::<LossyString<'_>, &RawValue>()? {
-                    object.insert(key, value.get());
-                }
-                Ok(object)
-            }
-        }
-
-        deserializer.deserialize_map(Members)
     }
 }
 

@@ -1,14 +1,12 @@
 //! The searchable fields of a document, as engines read them by the index template.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::named::value::{Value, each_value};
 use super::{Field, NamedField, Number, NumberField};
-use crate::lossy_string::LossyString;
+use crate::json::{Members, each_scalar};
 
 /// Searchable fields of a document. A field has several values if the document contains a list.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,7 +23,12 @@ impl<'a> DocumentFields<'a> {
     /// Parses a document. Without a JSON object, there are no fields.
     #[must_use]
     pub fn parse(document: &'a str) -> Self {
-        serde_json::from_str(document).map(|fields| Self { document, ..fields }).unwrap_or_default()
+        let Ok(Members(members)) = Members::parse_where(document, &is_searchable) else { return Self::default() };
+        let mut fields = Self { document, ..Self::default() };
+        for (key, value) in members {
+            fields.take(&key, value);
+        }
+        fields
     }
 
     /// Returns the values of a user-named field.
@@ -60,101 +63,33 @@ impl<'a> DocumentFields<'a> {
     /// Adds the value at a path if it is searchable.
     fn take(&mut self, path: &str, value: &'a RawValue) {
         if path == "message" {
-            each_scalar(value, &mut |text| self.message = text);
+            each_scalar(value, &mut |scalar| self.message = scalar.text);
         } else if path == "origin" {
-            if let Ok(Members(members)) = serde_json::from_str(value.get()) {
+            if let Ok(Members(members)) = Members::parse(value.get()) {
                 for (key, value) in members {
                     self.take(&format!("origin.{key}"), value);
                 }
             }
         } else if let Some(field) = Field::from_path(path) {
-            each_scalar(value, &mut |text| {
-                if field.fits(&text) {
-                    self.texts.push((field, text));
+            each_scalar(value, &mut |scalar| {
+                if field.fits(&scalar.text) {
+                    self.texts.push((field, scalar.text));
                 }
             });
         } else if let Ok(field) = path.parse::<NumberField>() {
-            each_scalar(value, &mut |text| self.numbers.extend(field.read(&text).map(|number| (field, number))));
+            each_scalar(value, &mut |scalar| {
+                self.numbers.extend(field.read(&scalar.text).map(|number| (field, number)));
+            });
         }
     }
 }
 
-/// Calls `with` for each string, number and boolean in a value or its nested lists, as text. Nulls and objects are
-/// skipped.
-fn each_scalar<'a>(value: &'a RawValue, with: &mut impl FnMut(Cow<'a, str>)) {
-    let text = value.get();
-    match text.as_bytes().first() {
-        Some(b'"') => {
-            if let Ok(LossyString(text)) = serde_json::from_str(text) {
-                with(text);
-            }
-        }
-        Some(b'[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-            elements.into_iter().for_each(|element| each_scalar(element, with));
-        }
-        Some(b'{' | b'n') | None => {}
-        Some(_) => with(Cow::Borrowed(text)),
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for DocumentFields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Document;
-
-        impl<'de> Visitor<'de> for Document {
-            type Value = DocumentFields<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = DocumentFields::default();
-                while let Some(LossyString(key)) = map.next_key()? {
-                    if key == "message"
-                        || key.starts_with("origin")
-                        || Field::from_path(&key).is_some()
-                        || key.parse::<NumberField>().is_ok()
-                    {
-                        fields.take(&key, map.next_value()?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(fields)
-            }
-        }
-
-        deserializer.deserialize_map(Document)
-    }
-}
-
-/// The members of an object.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((LossyString(key), value)) = map.next_entry()? {
-                    members.push((key, value));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
+/// Whether a top-level key may contain searchable fields.
+fn is_searchable(key: &str) -> bool {
+    key == "message"
+        || key.starts_with("origin")
+        || Field::from_path(key).is_some()
+        || key.parse::<NumberField>().is_ok()
 }
 
 #[cfg(test)]

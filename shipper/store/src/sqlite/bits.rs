@@ -118,7 +118,7 @@ pub(crate) fn encode(to: &mut Vec<u8>, indices: &[u16], lines: usize) {
         return put_varint(to, count << 2 | WHOLE);
     }
     let bitmap = lines.div_ceil(8);
-    // Most deltas take one byte, so a set with more lines than the bitmap has bytes is smaller as a bitmap.
+    // Most deltas take one byte, so a set of more lines than bitmap bytes is smaller as a bitmap.
     if indices.len() > bitmap {
         put_varint(to, count << 2 | BITMAP);
         let start = to.len();

@@ -129,7 +129,7 @@ pub(crate) fn facets(
                 tally.add(term, count);
             };
             match facet {
-                Facet::Field(field) => snapshot.each_term(chunk, &[terms::code(*field)], count)?,
+                Facet::Field(field) => snapshot.each_term(chunk, &[field.code()], count)?,
                 Facet::Status => snapshot.each_term(chunk, &[STATUS], count)?,
                 Facet::Named(field) => {
                     // It may have been named several times.
@@ -179,7 +179,7 @@ pub(super) fn steps(
 pub(super) fn levels(snapshot: &Snapshot<'_>, chunk: &Chunk) -> rusqlite::Result<Vec<u8>> {
     let lines = chunk.info().lines;
     let mut levels = vec![u8::try_from(Level::ALL.len()).unwrap_or(u8::MAX); lines];
-    snapshot.each_term(chunk, &[terms::code(Field::Level)], |term, set| {
+    snapshot.each_term(chunk, &[Field::Level.code()], |term, set| {
         let number = Level::ALL.iter().position(|level| level.as_str().as_bytes() == &term[1..]);
         if let Some(number) = number.and_then(|number| u8::try_from(number).ok()) {
             bits::each(set, lines, |index| {

@@ -36,7 +36,7 @@ const PADDED_RUNS: usize = 2;
 
 /// Whether a term is indexed here.
 pub(crate) fn is_looked_up(term: &[u8]) -> bool {
-    term.first().is_some_and(|kind| FIELDS.iter().any(|field| terms::code(*field) == *kind))
+    term.first().is_some_and(|kind| FIELDS.iter().any(|field| field.code() == *kind))
 }
 
 /// 64-bit FNV-1a with a final mixing step. It is part of the file format.
@@ -90,7 +90,7 @@ pub(crate) fn put_small(connection: &Connection, first: i64, hashes: &[u64]) -> 
 pub(crate) fn put_small_from_terms(connection: &Connection, first: i64, key: i64) -> rusqlite::Result<()> {
     let mut hashes = Vec::new();
     for field in FIELDS {
-        terms::each_with_prefix(connection, key, &[terms::code(field)], |term, _| hashes.push(hash(term)))?;
+        terms::each_with_prefix(connection, key, &[field.code()], |term, _| hashes.push(hash(term)))?;
     }
     put_small(connection, first, &hashes)
 }
@@ -107,7 +107,7 @@ pub(crate) fn are_recorded(connection: &Connection, first: i64, sizes: Sizes) ->
 pub(crate) fn put_large(connection: &Connection, first: i64, key: i64) -> rusqlite::Result<()> {
     let mut parts = [const { Vec::new() }; 16];
     for field in FIELDS {
-        terms::each_with_prefix(connection, key, &[terms::code(field)], |term, _| {
+        terms::each_with_prefix(connection, key, &[field.code()], |term, _| {
             let hash = hash(term);
             if let Some(part) = usize::try_from(large_part(hash)).ok().and_then(|part| parts.get_mut(part)) {
                 part.push(fingerprint(hash));
@@ -192,7 +192,7 @@ pub(crate) fn required_terms(filter: &Filter) -> Option<Vec<Vec<u8>>> {
         Filter::All(parts) => parts.iter().find_map(required_terms),
         Filter::Is(field, values) if FIELDS.contains(field) && values.len() <= VALUES_MAX => {
             let values = values.iter().filter(|value| field.fits(value));
-            Some(values.map(|value| terms::term(terms::code(*field), value)).collect())
+            Some(values.map(|value| terms::term(field.code(), value)).collect())
         }
         Filter::Any(parts) if !parts.is_empty() && parts.len() <= VALUES_MAX => {
             let required_terms: Option<Vec<_>> = parts.iter().map(required_terms).collect();
@@ -273,7 +273,7 @@ mod tests {
     const SIZES: Sizes = Sizes { small: 4, large: 64, group: 1_024 };
 
     fn id(number: i64) -> Vec<u8> {
-        terms::term(terms::code(Field::RequestId), &format!("r-{number}"))
+        terms::term(Field::RequestId.code(), &format!("r-{number}"))
     }
 
     /// Returns the first lines of the runs that may have an id.

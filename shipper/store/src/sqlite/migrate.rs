@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn id(number: i64) -> Vec<u8> {
-        terms::term(terms::code(Field::RequestId), &format!("r-{number}"))
+        terms::term(Field::RequestId.code(), &format!("r-{number}"))
     }
 
     #[test]

@@ -158,7 +158,7 @@ fn requests_of(
         Breakdown::Total | Breakdown::Time(_) => None,
     };
     if let Some(field) = field {
-        snapshot.each_term(chunk, &[terms::code(field)], |term, set| {
+        snapshot.each_term(chunk, &[field.code()], |term, set| {
             let mut own = Bits::none();
             if bits::count_among(bits, set, lines) > 0 {
                 bits::add(&mut own, set, lines);

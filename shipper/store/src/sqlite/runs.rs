@@ -78,7 +78,7 @@ pub(crate) fn write_run<'t>(
     put(connection, run, None)
 }
 
-/// Writes a run whose terms are already written, under the key `terms` unless that is the id of its first line.
+/// Writes a run whose terms are already written. `terms` is their key unless that is the id of its first line.
 pub(crate) fn put(connection: &Connection, run: &Run<'_>, terms: Option<i64>) -> rusqlite::Result<()> {
     let (earliest, latest) = (run.times.iter().min(), run.times.iter().max());
     let insert = "INSERT INTO runs (first, lines, earliest, latest, times, durations, terms)

@@ -100,9 +100,7 @@ fn evaluate(
         Filter::Is(field, values) => {
             Matches::exactly(lines_with_values(connection, run, *field, values.iter().map(String::as_str))?)
         }
-        Filter::Has(field) => {
-            Matches::exactly(lines_with_term(connection, run, &terms::has_field(terms::code(*field)))?)
-        }
+        Filter::Has(field) => Matches::exactly(lines_with_term(connection, run, &terms::has_field(field.code()))?),
         Filter::Words(text) => Matches::exactly(lines_with_words(connection, run, text)?.0),
         Filter::Phrase(text) => {
             let (possible, count) = lines_with_words(connection, run, text)?;
@@ -134,7 +132,7 @@ pub(crate) fn lines_with_values<'v>(
 ) -> rusqlite::Result<Bits> {
     let mut bits = Bits::none();
     for value in values.filter(|value| field.fits(value)) {
-        bits.or(&lines_with_term(connection, run, &terms::term(terms::code(field), value))?);
+        bits.or(&lines_with_term(connection, run, &terms::term(field.code(), value))?);
     }
     Ok(bits)
 }

@@ -119,7 +119,7 @@ impl Tail {
         let index = u16::try_from(self.times.len()).unwrap_or(u16::MAX);
         self.times.push(line.time);
         for (field, value) in &line.texts {
-            let code = terms::code(*field);
+            let code = field.code();
             self.put(code, value.as_bytes(), index);
             if let Some(indices) =
                 self.having.get_mut(usize::from(code)).filter(|indices| indices.last() != Some(&index))

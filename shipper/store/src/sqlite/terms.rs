@@ -13,7 +13,6 @@ use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::query::Field;
 use crate::sqlite::bits::{put_varint, take_varint};
 
 /// Maximum size of a block, chosen so that its row fits a page of 4 KiB.
@@ -30,32 +29,6 @@ const HAS: u8 = 70;
 
 /// Upper bound of field codes, exclusive.
 pub(crate) const CODES: usize = 32;
-
-/// Returns the code of a field.
-pub(crate) const fn code(field: Field) -> u8 {
-    match field {
-        Field::Service => 1,
-        Field::Level => 2,
-        Field::RequestId => 3,
-        Field::ProjectId => 4,
-        Field::TraceId => 5,
-        Field::SpanId => 6,
-        Field::Target => 7,
-        Field::Method => 8,
-        Field::Endpoint => 9,
-        Field::Outcome => 10,
-        Field::Host => 11,
-        Field::Shipper => 12,
-        Field::Stream => 13,
-        Field::File => 14,
-        Field::Container => 15,
-        Field::ComposeService => 16,
-        Field::Pod => 17,
-        Field::Generation => 18,
-        Field::Wrapped => 19,
-        Field::PipelineError => 20,
-    }
-}
 
 /// Returns the term of a text.
 pub(crate) fn term(kind: u8, value: &str) -> Vec<u8> {
@@ -375,6 +348,11 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn codes_of_fields_are_below_those_of_other_kinds() {
+        assert!(crate::query::Field::ALL.iter().all(|field| usize::from(field.code()) < CODES));
     }
 
     #[test]

@@ -38,8 +38,7 @@ pub struct FileChanges {
 pub(crate) struct Writer {
     path: PathBuf,
     mode: FileMode,
-    /// `None` from when the path is found to lead elsewhere until it is reopened, and while the disk is too full to
-    /// open the file.
+    /// `None` while the path leads to another file that is not opened yet, or the disk is too full to open the file.
     open: Mutex<Option<OpenStore>>,
     /// This process's other connections to the file.
     readers: Arc<Readers>,

@@ -27,12 +27,12 @@ async fn newer_versions_are_kept_and_older_ones_replaced() {
     let rig = Rig::full("versions");
     let store = rig.ready_store().await;
     let path = format!("_index_template/{}", rig.settings.index_prefix);
-    let (_, there) = rig.ask(Method::GET, &path, None).await;
+    let (_, there) = rig.request(Method::GET, &path, None).await;
     let template = there["index_templates"][0]["index_template"].clone();
     for (version, expected) in [(1_000, BootstrapOutcome::InPlace), (0, BootstrapOutcome::Updated)] {
         let mut other = template.clone();
         other["version"] = json!(version);
-        rig.ask(Method::PUT, &path, Some(other)).await;
+        rig.request(Method::PUT, &path, Some(other)).await;
         assert_eq!(store.bootstrap(BootstrapMode::Apply).await.unwrap().template, expected);
     }
     rig.clean().await;
@@ -45,20 +45,20 @@ async fn foreign_parts_are_unchanged() {
     let prefix = &rig.settings.index_prefix;
     let path = format!("_index_template/{prefix}");
     let foreign = json!({ "index_patterns": [format!("{prefix}-*")], "priority": 300 });
-    rig.ask(Method::PUT, &path, Some(foreign.clone())).await;
+    rig.request(Method::PUT, &path, Some(foreign.clone())).await;
     let refused = store.bootstrap(BootstrapMode::Apply).await;
     assert!(matches!(&refused, Err(BootstrapError::Refused(_))), "{refused:?}");
-    let (_, there) = rig.ask(Method::GET, &path, None).await;
+    let (_, there) = rig.request(Method::GET, &path, None).await;
     assert_eq!(there["index_templates"][0]["index_template"]["priority"], 300);
     // Under another name, it would take precedence over this program's.
-    rig.ask(Method::DELETE, &path, None).await;
-    rig.ask(Method::PUT, &format!("{path}-other"), Some(foreign)).await;
+    rig.request(Method::DELETE, &path, None).await;
+    rig.request(Method::PUT, &format!("{path}-other"), Some(foreign)).await;
     let refused = store.bootstrap(BootstrapMode::Apply).await;
     assert!(
         matches!(&refused, Err(BootstrapError::Refused(cause)) if cause.reason.contains("priority")),
         "{refused:?}"
     );
-    rig.ask(Method::DELETE, &format!("{path}-other"), None).await;
+    rig.request(Method::DELETE, &format!("{path}-other"), None).await;
     rig.clean().await;
 }
 
@@ -79,7 +79,7 @@ async fn fields_have_their_types(rig: Rig) {
     let store = rig.ready_store().await;
     let lines = batch(&rig.settings.index_prefix, generation(1), &[record(0, "a", Some("r-1"))]);
     store.write(&lines).await.unwrap();
-    let (_, mapping) = rig.ask(Method::GET, &format!("{}/_mapping", lines.index_name(0)), None).await;
+    let (_, mapping) = rig.request(Method::GET, &format!("{}/_mapping", lines.index_name(0)), None).await;
     let mapping = &mapping[lines.index_name(0)]["mappings"];
     assert_eq!(mapping["dynamic"], "false");
     let properties = &mapping["properties"];
@@ -106,7 +106,7 @@ async fn fields_have_their_types(rig: Rig) {
     ] {
         assert_eq!(kind(field), expected, "{field}");
     }
-    let (_, settings) = rig.ask(Method::GET, &format!("{}/_settings", lines.index_name(0)), None).await;
+    let (_, settings) = rig.request(Method::GET, &format!("{}/_settings", lines.index_name(0)), None).await;
     assert_eq!(settings[lines.index_name(0)]["settings"]["index"]["translog"]["durability"], "request");
     rig.clean().await;
 }
@@ -149,7 +149,7 @@ async fn blocked_indices_are_reported(rig: Rig) {
     assert_eq!((&report.index_blocks, report.is_blocked()), (&Finding::Proven, false), "{report}");
     for block in ["index.blocks.read_only_allow_delete", "index.blocks.write", "index.blocks.read_only"] {
         let path = format!("{}/_settings", lines.index_name(0));
-        assert_eq!(rig.ask(Method::PUT, &path, Some(json!({ block: true }))).await.0, 200);
+        assert_eq!(rig.request(Method::PUT, &path, Some(json!({ block: true }))).await.0, 200);
         let report = store.preflight().await.unwrap();
         let Finding::Blocked(why) = &report.index_blocks else { panic!("{report}") };
         assert!(why.contains(lines.index_name(0)) && why.contains(block) && why.contains("null"), "{why}");
@@ -158,7 +158,7 @@ async fn blocked_indices_are_reported(rig: Rig) {
         let refused = store.write(&batch(&rig.settings.index_prefix, generation(2), &[record(0, "b", None)])).await;
         let refused = refused.unwrap();
         assert!(matches!(&refused[..], [Disposition::Retry(cause)] if cause.kind == CauseKind::Block), "{refused:?}");
-        assert_eq!(rig.ask(Method::PUT, &path, Some(json!({ block: null }))).await.0, 200);
+        assert_eq!(rig.request(Method::PUT, &path, Some(json!({ block: null }))).await.0, 200);
     }
     assert_eq!(store.preflight().await.unwrap().index_blocks, Finding::Proven);
     rig.clean().await;
@@ -182,10 +182,10 @@ async fn an_index_that_is_not_created_is_reported(rig: Rig) {
     let settings = rig.cluster_settings().await;
     let set = |value: Value| json!({ "transient": { "action.auto_create_index": value } });
     let patterns = format!("-{}-*,+*", rig.settings.index_prefix);
-    assert_eq!(rig.ask(Method::PUT, "_cluster/settings", Some(set(json!(patterns)))).await.0, 200);
+    assert_eq!(rig.request(Method::PUT, "_cluster/settings", Some(set(json!(patterns)))).await.0, 200);
     let report = store.preflight().await;
     let refused = store.write(&batch(&rig.settings.index_prefix, generation(1), &[record(0, "a", None)])).await;
-    assert_eq!(rig.ask(Method::PUT, "_cluster/settings", Some(set(Value::Null))).await.0, 200);
+    assert_eq!(rig.request(Method::PUT, "_cluster/settings", Some(set(Value::Null))).await.0, 200);
     drop(settings);
     let report = report.unwrap();
     let Finding::Blocked(why) = &report.cluster_blocks else { panic!("{report}") };
@@ -210,11 +210,11 @@ async fn a_pipeline_that_produces_no_records_is_refused() {
     let rig = Rig::full("spoiltpipeline");
     let store = rig.ready_store().await;
     let path = format!("_ingest/pipeline/{}", rig.settings.index_prefix);
-    let (_, there) = rig.ask(Method::GET, &path, None).await;
+    let (_, there) = rig.request(Method::GET, &path, None).await;
     let mut pipeline = there[&rig.settings.index_prefix].clone();
     // Someone changed this program's pipeline and left its mark.
     pipeline["processors"] = json!([{ "set": { "field": "message", "value": "changed" } }]);
-    rig.ask(Method::PUT, &path, Some(pipeline)).await;
+    rig.request(Method::PUT, &path, Some(pipeline)).await;
     let refused = store.preflight().await;
     let Err(BootstrapError::Refused(cause)) = refused else { panic!("{refused:?}") };
     assert!(cause.reason.contains("does not turn a line of") && cause.reason.contains("message"), "{cause}");

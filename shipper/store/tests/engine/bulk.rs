@@ -88,24 +88,24 @@ async fn a_block_refuses(rig: Rig) {
     assert_eq!(store.write(&lines.slice(0..1)).await.unwrap(), all_stored(1));
     let block = json!({ "index.blocks.read_only_allow_delete": true });
     let index = lines.index_name(0).to_owned();
-    rig.ask(Method::PUT, &format!("{index}/_settings"), Some(block)).await;
+    rig.request(Method::PUT, &format!("{index}/_settings"), Some(block)).await;
     // The block of a full disk, reported with 429 although it does not resolve on its own.
     let written = store.write(&lines.slice(1..2)).await;
     assert!(shut(&written).is_some(), "{written:?}");
     // One at a time: while an index is blocked, only blocks can be changed.
     for block in [json!({ "index.blocks.read_only_allow_delete": null }), json!({ "index.blocks.write": true })] {
-        rig.ask(Method::PUT, &format!("{index}/_settings"), Some(block)).await;
+        rig.request(Method::PUT, &format!("{index}/_settings"), Some(block)).await;
     }
     let written = store.write(&lines.slice(1..2)).await;
     assert!(shut(&written).is_some_and(|cause| cause.status == 403), "{written:?}");
     // A closed index, which some engines report as a block and some as an error of its own.
-    rig.ask(Method::PUT, &format!("{index}/_settings"), Some(json!({ "index.blocks.write": null }))).await;
-    rig.ask(Method::POST, &format!("{index}/_close"), None).await;
+    rig.request(Method::PUT, &format!("{index}/_settings"), Some(json!({ "index.blocks.write": null }))).await;
+    rig.request(Method::POST, &format!("{index}/_close"), None).await;
     let written = store.write(&lines.slice(1..2)).await;
     assert!(shut(&written).is_some_and(|cause| cause.kind == store::CauseKind::Block), "{written:?}");
-    rig.ask(Method::POST, &format!("{index}/_open?wait_for_active_shards=1"), None).await;
+    rig.request(Method::POST, &format!("{index}/_open?wait_for_active_shards=1"), None).await;
     let open = json!({ "index.blocks.write": null });
-    rig.ask(Method::PUT, &format!("{index}/_settings"), Some(open)).await;
+    rig.request(Method::PUT, &format!("{index}/_settings"), Some(open)).await;
     assert_eq!(store.write(&lines).await.unwrap(), [Disposition::AlreadyStored, Disposition::Stored]);
     rig.clean().await;
 }
@@ -114,7 +114,7 @@ async fn a_block_refuses(rig: Rig) {
 async fn a_missing_pipeline_refuses_writes() {
     let rig = Rig::full("nopipeline");
     let store = rig.ready_store().await;
-    rig.ask(Method::DELETE, &format!("_ingest/pipeline/{}", rig.settings.index_prefix), None).await;
+    rig.request(Method::DELETE, &format!("_ingest/pipeline/{}", rig.settings.index_prefix), None).await;
     let lines = batch(&rig.settings.index_prefix, generation(1), &[record(0, "a", None)]);
     let written = store.write(&lines).await;
     assert!(matches!(written, Err(WriteError::Refused(_))), "{written:?}");
@@ -162,11 +162,11 @@ async fn a_missing_index_that_is_not_created_retries_its_lines() {
         // Only for this test's indices.
         let forbid = json!({ "persistent": { "action.auto_create_index": format!("-{prefix}-*,*") } });
         let settings = rig.cluster_settings().await;
-        rig.ask(Method::PUT, "_cluster/settings", Some(forbid)).await;
+        rig.request(Method::PUT, "_cluster/settings", Some(forbid)).await;
         let lines = batch(&prefix, generation(1), &[record(0, "a", None)]);
         let written = store.write(&lines).await;
         let allow = json!({ "persistent": { "action.auto_create_index": null } });
-        rig.ask(Method::PUT, "_cluster/settings", Some(allow)).await;
+        rig.request(Method::PUT, "_cluster/settings", Some(allow)).await;
         drop(settings);
         assert!(shut(&written).is_some_and(|cause| cause.kind == store::CauseKind::MissingIndex), "{written:?}");
         assert_eq!(store.write(&lines).await.unwrap(), all_stored(1));

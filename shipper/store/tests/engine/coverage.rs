@@ -20,7 +20,7 @@ async fn coverage_of_a_source_is_reported() {
         let id = LineId { generation: generation(1), offset: 2_000 };
         let origin = json!({ "generation": generation(1).as_str(), "offset": 2_000, "length": 1_000 });
         let path = format!("{}-2026.01.01/_doc/{id}?refresh=true", rig.settings.index_prefix);
-        let (status, answer) = rig.ask(Method::PUT, &path, Some(json!({ "message": "x", "origin": origin }))).await;
+        let (status, answer) = rig.request(Method::PUT, &path, Some(json!({ "message": "x", "origin": origin }))).await;
         assert_eq!(status, 201, "{answer}");
         let whole = store.coverage(generation(1), 0..5_000).await.unwrap();
         assert_eq!((whole.lines, whole.distinct, whole.bytes), (6, 5, 6_000));

@@ -48,21 +48,21 @@ async fn changed_fields_are_put_in_place(mut rig: Rig) {
     assert_eq!(report.template_in_force, Finding::Proven);
     assert_eq!(rig.store().await.fields().await.unwrap(), tag);
     if let Some(pipeline) = &rig.settings.pipeline {
-        let (_, there) = rig.ask(Method::GET, &format!("_ingest/pipeline/{pipeline}"), None).await;
+        let (_, there) = rig.request(Method::GET, &format!("_ingest/pipeline/{pipeline}"), None).await;
         let names = &there[pipeline]["processors"][0]["script"]["params"]["fields"];
         assert_eq!(*names, json!(["o.count", "tag"]), "indices of before keep their mapping");
     }
     // Another template of this program would take precedence.
     let path = format!("_index_template/{}", rig.settings.index_prefix);
-    let (_, there) = rig.ask(Method::GET, &path, None).await;
+    let (_, there) = rig.request(Method::GET, &path, None).await;
     let mut longer = there["index_templates"][0]["index_template"].clone();
     longer["priority"] = json!(300);
     longer["template"]["mappings"]["_meta"]["fields"] = json!([]);
-    rig.ask(Method::PUT, &format!("{path}-longer"), Some(longer)).await;
+    rig.request(Method::PUT, &format!("{path}-longer"), Some(longer)).await;
     let refused = rig.store().await.preflight().await;
     let Err(BootstrapError::Refused(cause)) = refused else { panic!("{refused:?}") };
     assert!(cause.reason.contains("would get the named fields of another template"), "{cause}");
-    rig.ask(Method::DELETE, &format!("{path}-longer"), None).await;
+    rig.request(Method::DELETE, &format!("{path}-longer"), None).await;
     // An empty set is a different set as well.
     rig.naming(&NamedFields::default()).ready_store().await;
     assert!(rig.store().await.fields().await.unwrap().is_empty());
@@ -84,10 +84,10 @@ async fn the_fields_of_a_newer_template_are_kept() {
     let mut rig = Rig::full("namednewer");
     rig.naming(&fields()).ready_store().await;
     let path = format!("_index_template/{}", rig.settings.index_prefix);
-    let (_, there) = rig.ask(Method::GET, &path, None).await;
+    let (_, there) = rig.request(Method::GET, &path, None).await;
     let mut newer = there["index_templates"][0]["index_template"].clone();
     newer["version"] = json!(1_000);
-    rig.ask(Method::PUT, &path, Some(newer)).await;
+    rig.request(Method::PUT, &path, Some(newer)).await;
     rig.ready_store().await;
     let refused = rig.naming(&NamedFields::default()).store().await.bootstrap(BootstrapMode::Apply).await;
     let Err(BootstrapError::Refused(cause)) = refused else { panic!("{refused:?}") };

@@ -65,7 +65,7 @@ impl Rig {
     }
 
     /// Sends a request to the engine directly.
-    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn request(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let mut request = self.http.request(method, format!("{}/{path}", self.url));
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
@@ -82,7 +82,7 @@ impl Rig {
 
     /// Makes earlier writes searchable.
     pub(crate) async fn refresh(&self) {
-        self.ask(Method::POST, &format!("{}-*/_refresh", self.settings.index_prefix), None).await;
+        self.request(Method::POST, &format!("{}-*/_refresh", self.settings.index_prefix), None).await;
     }
 
     /// Refreshes and searches.
@@ -96,14 +96,14 @@ impl Rig {
         let prefix = &self.settings.index_prefix;
         let started = Instant::now();
         // Engines may forbid deletion by wildcard, so name the indices.
-        let (_, indices) = self.ask(Method::GET, &format!("{prefix}-*?expand_wildcards=all"), None).await;
+        let (_, indices) = self.request(Method::GET, &format!("{prefix}-*?expand_wildcards=all"), None).await;
         for index in indices.as_object().into_iter().flat_map(|indices| indices.keys()) {
             let open = json!({ "index.blocks.read_only_allow_delete": null, "index.blocks.write": null });
-            self.ask(Method::PUT, &format!("{index}/_settings"), Some(open)).await;
-            self.ask(Method::DELETE, index, None).await;
+            self.request(Method::PUT, &format!("{index}/_settings"), Some(open)).await;
+            self.request(Method::DELETE, index, None).await;
         }
-        self.ask(Method::DELETE, &format!("_index_template/{prefix}"), None).await;
-        self.ask(Method::DELETE, &format!("_ingest/pipeline/{prefix}"), None).await;
+        self.request(Method::DELETE, &format!("_index_template/{prefix}"), None).await;
+        self.request(Method::DELETE, &format!("_ingest/pipeline/{prefix}"), None).await;
         assert!(started.elapsed() < Duration::from_secs(60));
     }
 }

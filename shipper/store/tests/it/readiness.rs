@@ -98,7 +98,10 @@ async fn a_link_into_a_missing_directory_is_reported() {
     let store = reader(folder.path()).await;
     symlink(folder.path().join("missing/logs.db"), &path).unwrap();
     assert_eq!(kind(&store).await, Some(MissingKind::BrokenLink));
-    assert!(TestStore::open(&target(folder.path()), &EngineSettings::default()).await.is_err(), "as it says");
+    assert!(
+        TestStore::open(&target(folder.path()), &EngineSettings::default()).await.is_err(),
+        "the shipper can't create it"
+    );
     // A link into an existing directory is followed.
     fs::remove_file(&path).unwrap();
     symlink("there/logs.db", &path).unwrap();
@@ -110,7 +113,7 @@ async fn a_link_into_a_missing_directory_is_reported() {
     let behind = reader(&folder.path().join("folder")).await;
     assert_eq!(kind(&behind).await, Some(MissingKind::BrokenLink));
     let target = target(&folder.path().join("folder"));
-    assert!(TestStore::open(&target, &EngineSettings::default()).await.is_err(), "as it says");
+    assert!(TestStore::open(&target, &EngineSettings::default()).await.is_err(), "the shipper can't create it");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ fn file(base: &Path) -> std::path::PathBuf {
     folder(base).join("logs.db")
 }
 
-fn beside(base: &Path, suffix: &str) -> std::path::PathBuf {
+fn sidecar(base: &Path, suffix: &str) -> std::path::PathBuf {
     folder(base).join(format!("logs.db{suffix}"))
 }
 
@@ -60,7 +60,7 @@ fn other_store(path: &Path) {
 fn found(base: &Path, number: u8) -> i64 {
     let copy = tempfile::tempdir().unwrap();
     for suffix in ["", "-wal"] {
-        if let Ok(bytes) = fs::read(beside(base, suffix)) {
+        if let Ok(bytes) = fs::read(sidecar(base, suffix)) {
             fs::write(copy.path().join(format!("logs.db{suffix}")), bytes).unwrap();
         }
     }
@@ -87,13 +87,13 @@ async fn write_until_stored(store: &TestStore, number: u8) -> Result<usize, Writ
 }
 
 fn remove(base: &Path, suffixes: &[&str]) {
-    suffixes.iter().for_each(|suffix| fs::remove_file(beside(base, suffix)).unwrap());
+    suffixes.iter().for_each(|suffix| fs::remove_file(sidecar(base, suffix)).unwrap());
 }
 
 /// Changes of the open file after which writing continues without help.
 const HAPPENINGS: &[(&str, Step)] = &[
     ("the file is deleted", |base| remove(base, &[""])),
-    ("it and what stands beside it are deleted", |base| remove(base, &["", "-wal", "-shm"])),
+    ("it and its WAL are deleted", |base| remove(base, &["", "-wal", "-shm"])),
     ("the WAL is deleted", |base| remove(base, &["-wal"])),
     ("the shared memory is deleted", |base| remove(base, &["-shm"])),
     ("WAL and shared memory are deleted", |base| remove(base, &["-wal", "-shm"])),
@@ -101,14 +101,14 @@ const HAPPENINGS: &[(&str, Step)] = &[
     ("the file is moved", |base| fs::rename(file(base), base.join("moved.db")).unwrap()),
     ("all are moved", |base| {
         for suffix in ["", "-wal", "-shm"] {
-            fs::rename(beside(base, suffix), base.join(format!("moved.db{suffix}"))).unwrap();
+            fs::rename(sidecar(base, suffix), base.join(format!("moved.db{suffix}"))).unwrap();
         }
     }),
     ("its folder is moved, and another made", |base| {
         fs::rename(folder(base), base.join("outer/old")).unwrap();
         fs::create_dir(folder(base)).unwrap();
     }),
-    ("the folder above is moved, and others made", |base| {
+    ("the parent directory is moved and recreated", |base| {
         fs::rename(base.join("outer"), base.join("old")).unwrap();
         fs::create_dir_all(folder(base)).unwrap();
     }),
@@ -165,7 +165,7 @@ fn stored_behind_link(base: &Path) -> i64 {
     fs::create_dir_all(folder(copy.path())).unwrap();
     for suffix in ["", "-wal"] {
         if let Ok(bytes) = fs::read(base.join(format!("other.db{suffix}"))) {
-            fs::write(beside(copy.path(), suffix), bytes).unwrap();
+            fs::write(sidecar(copy.path(), suffix), bytes).unwrap();
         }
     }
     assert_eq!(found(copy.path(), 9), 1);

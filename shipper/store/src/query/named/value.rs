@@ -5,13 +5,11 @@
 //! them aside, since an engine would reject the line.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{FieldType, KEYWORD_MAX, NamedField, is_below};
-use crate::lossy_string::LossyString;
+use crate::json::{Members, ScalarText, each_scalar, elements};
 use crate::query::Number;
 use crate::timestamp::Timestamp;
 
@@ -26,16 +24,11 @@ pub(crate) enum Value<'d> {
     Boolean(bool),
 }
 
-/// A string, number or boolean in a document.
-struct Scalar<'d> {
-    text: Cow<'d, str>,
-    is_string: bool,
-}
-
 /// Calls `with` for each value of some fields in a document, with the field's index.
 pub(crate) fn each_value<'d>(document: &'d str, fields: &[&NamedField], mut with: impl FnMut(usize, Value<'d>)) {
-    let mut deserializer = serde_json::Deserializer::from_str(document);
-    let Ok(Members(members)) = deserializer.deserialize_map(MemberVisitor { fields: Some(fields) }) else { return };
+    let meets = |name: &str, key: &str| name == key || is_below(name, key) || is_below(key, name);
+    let is_wanted = |key: &str| fields.iter().any(|field| meets(field.name(), key));
+    let Ok(Members(members)) = Members::parse_where(document, &is_wanted) else { return };
     let mut with = |index: usize, scalar| {
         if let Some(value) = fields.get(index).and_then(|field| read(field.kind(), scalar)) {
             with(index, value);
@@ -51,11 +44,11 @@ fn collect_at<'d>(
     path: &mut String,
     value: &'d RawValue,
     fields: &[&NamedField],
-    with: &mut impl FnMut(usize, Scalar<'d>),
+    with: &mut impl FnMut(usize, ScalarText<'d>),
 ) {
     if let Some(index) = fields.iter().position(|field| field.name() == path) {
         let mut found = Vec::new();
-        if add_scalars(value, &mut found) {
+        if each_scalar(value, &mut |scalar| found.push(scalar)) {
             found.into_iter().for_each(|scalar| with(index, scalar));
         }
     } else if fields.iter().any(|field| is_below(field.name(), path)) && has_only_objects(value) {
@@ -68,11 +61,11 @@ fn collect_below<'d>(
     path: &mut String,
     value: &'d RawValue,
     fields: &[&NamedField],
-    with: &mut impl FnMut(usize, Scalar<'d>),
+    with: &mut impl FnMut(usize, ScalarText<'d>),
 ) {
     if value.get().starts_with('[') {
         elements(value).into_iter().for_each(|element| collect_below(path, element, fields, with));
-    } else if let Ok(Members(members)) = serde_json::from_str::<Members<'_>>(value.get()) {
+    } else if let Ok(Members(members)) = Members::parse(value.get()) {
         let length = path.len();
         for (key, value) in members {
             path.push('.');
@@ -83,10 +76,6 @@ fn collect_below<'d>(
     }
 }
 
-fn elements(list: &RawValue) -> Vec<&RawValue> {
-    serde_json::from_str(list.get()).unwrap_or_default()
-}
-
 /// Whether a value and its nested lists contain only objects and nulls.
 fn has_only_objects(value: &RawValue) -> bool {
     match value.get().as_bytes().first() {
@@ -95,28 +84,8 @@ fn has_only_objects(value: &RawValue) -> bool {
     }
 }
 
-/// Adds each scalar in a value or its nested lists. Returns `false` if there is an object.
-fn add_scalars<'d>(value: &'d RawValue, found: &mut Vec<Scalar<'d>>) -> bool {
-    let text = value.get();
-    match text.as_bytes().first() {
-        Some(b'"') => {
-            if let Ok(LossyString(text)) = serde_json::from_str(text) {
-                found.push(Scalar { text, is_string: true });
-            }
-            true
-        }
-        Some(b'[') => elements(value).into_iter().all(|element| add_scalars(element, found)),
-        Some(b'{') => false,
-        Some(b'n') | None => true,
-        Some(_) => {
-            found.push(Scalar { text: Cow::Borrowed(text), is_string: false });
-            true
-        }
-    }
-}
-
 /// Returns the value that an engine indexes.
-fn read<'d>(kind: FieldType, scalar: Scalar<'d>) -> Option<Value<'d>> {
+fn read<'d>(kind: FieldType, scalar: ScalarText<'d>) -> Option<Value<'d>> {
     let text = &*scalar.text;
     match kind {
         FieldType::Keyword => {
@@ -174,47 +143,6 @@ fn date(text: &str) -> Option<i64> {
 /// Parses a day such as `2026-11-23` as its first moment.
 pub(crate) fn day(text: &str) -> Option<Timestamp> {
     if text.len() == 10 { Timestamp::parse(format!("{text}T00:00:00Z").as_bytes()) } else { None }
-}
-
-/// The members of an object.
-struct Members<'d>(Vec<(Cow<'d, str>, &'d RawValue)>);
-
-impl<'de: 'd, 'd> Deserialize<'de> for Members<'d> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MemberVisitor { fields: None })
-    }
-}
-
-struct MemberVisitor<'f> {
-    /// `None` for all members.
-    fields: Option<&'f [&'f NamedField]>,
-}
-
-impl MemberVisitor<'_> {
-    fn is_wanted(&self, key: &str) -> bool {
-        let meets = |name: &str| name == key || is_below(name, key) || is_below(key, name);
-        self.fields.is_none_or(|fields| fields.iter().any(|field| meets(field.name())))
-    }
-}
-
-impl<'de> Visitor<'de> for MemberVisitor<'_> {
-    type Value = Members<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while let Some(LossyString(key)) = map.next_key()? {
-            if self.is_wanted(&key) {
-                members.push((key, map.next_value()?));
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(Members(members))
-    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::Line;
+use crate::json::Scalar;
 use crate::level::Level;
-use crate::query::{Field, Number};
+use crate::query::{Field, Number, NumberField};
 use crate::record::contract_time;
 use crate::timestamp::Timestamp;
 
@@ -38,39 +39,20 @@ impl Key {
         match name {
             "timestamp" => Self::Timestamp,
             "message" => Self::Message,
-            "status" => Self::Status,
-            "duration_ms" => Self::Duration,
             "origin" => Self::Origin,
             "event" => Self::Event,
-            "service" => Self::Text(Field::Service),
-            "level" => Self::Text(Field::Level),
-            "request_id" => Self::Text(Field::RequestId),
-            "project_id" => Self::Text(Field::ProjectId),
-            "trace_id" => Self::Text(Field::TraceId),
-            "span_id" => Self::Text(Field::SpanId),
-            "target" => Self::Text(Field::Target),
-            "method" => Self::Text(Field::Method),
-            "endpoint" => Self::Text(Field::Endpoint),
-            "outcome" => Self::Text(Field::Outcome),
-            _ if name.contains('.') => Self::Dotted,
-            _ => Self::Unknown,
+            _ if name == NumberField::Status.name() => Self::Status,
+            _ if name == NumberField::DurationMs.name() => Self::Duration,
+            _ => match Field::from_top_key(name) {
+                Some(field) => Self::Text(field),
+                None if name.contains('.') => Self::Dotted,
+                None => Self::Unknown,
+            },
         }
     }
 
     fn in_origin(name: &str) -> Self {
-        match name {
-            "host" => Self::Text(Field::Host),
-            "shipper" => Self::Text(Field::Shipper),
-            "stream" => Self::Text(Field::Stream),
-            "file" => Self::Text(Field::File),
-            "container" => Self::Text(Field::Container),
-            "compose_service" => Self::Text(Field::ComposeService),
-            "pod" => Self::Text(Field::Pod),
-            "generation" => Self::Text(Field::Generation),
-            "wrapped" => Self::Text(Field::Wrapped),
-            "pipeline_error" => Self::Text(Field::PipelineError),
-            _ => Self::Unknown,
-        }
+        Field::from_origin_key(name).map_or(Self::Unknown, Self::Text)
     }
 }
 
@@ -103,69 +85,6 @@ impl Visitor<'_> for KeyVisitor {
     }
 }
 
-/// A value, reduced to what matters here.
-enum SimpleValue<'a> {
-    Null,
-    Text(Cow<'a, str>),
-    Number(f64),
-    Other,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for SimpleValue<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SimpleVisitor)
-    }
-}
-
-struct SimpleVisitor;
-
-#[expect(clippy::cast_precision_loss, reason = "as an engine reads a number")]
-impl<'de> Visitor<'de> for SimpleVisitor {
-    type Value = SimpleValue<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("any value")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(SimpleValue::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(SimpleValue::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(SimpleValue::Null)
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(SimpleValue::Other)
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(SimpleValue::Number(number as f64))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(SimpleValue::Number(number as f64))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(SimpleValue::Number(number))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(SimpleValue::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(SimpleValue::Other)
-    }
-}
-
 /// Collects the content of a line. `unusual` is set once a field does not have its usual form.
 #[derive(Default)]
 struct LineBuilder<'a> {
@@ -178,7 +97,7 @@ struct LineBuilder<'a> {
 }
 
 impl<'a> LineBuilder<'a> {
-    fn text(&mut self, field: Field, value: SimpleValue<'a>) {
+    fn text(&mut self, field: Field, value: Scalar<'a>) {
         let contract = match field {
             Field::Service => 1,
             Field::Level => 2,
@@ -189,36 +108,36 @@ impl<'a> LineBuilder<'a> {
         self.unusual |= self.seen & contract != 0;
         self.seen |= contract;
         match value {
-            SimpleValue::Text(text) => {
+            Scalar::Text(text) => {
                 self.unusual |= contract != 0 && text.is_empty();
                 self.unusual |= field == Field::Level && text.parse::<Level>().is_err();
                 if field.fits(&text) {
                     self.line.texts.push((field, text));
                 }
             }
-            SimpleValue::Null => self.unusual |= contract == 1 || contract == 2,
-            SimpleValue::Number(_) | SimpleValue::Other => self.unusual = true,
+            Scalar::Null => self.unusual |= contract == 1 || contract == 2,
+            Scalar::Number(_) | Scalar::Other | Scalar::Missing => self.unusual = true,
         }
     }
 
-    fn other(&mut self, key: Key, value: SimpleValue<'a>) {
+    fn other(&mut self, key: Key, value: Scalar<'a>) {
         match (key, value) {
-            (Key::Timestamp, SimpleValue::Text(text)) if self.time.is_none() => self.time = contract_time(&text),
-            (Key::Message, SimpleValue::Text(text)) if !self.has_message => {
+            (Key::Timestamp, Scalar::Text(text)) if self.time.is_none() => self.time = contract_time(&text),
+            (Key::Message, Scalar::Text(text)) if !self.has_message => {
                 self.line.message = text;
                 self.has_message = true;
             }
-            (Key::Status, SimpleValue::Number(number)) => {
+            (Key::Status, Scalar::Number(number)) => {
                 let whole = number.trunc();
                 #[expect(clippy::cast_possible_truncation, reason = "it lies within")]
                 if (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number) {
                     self.line.statuses.push(whole as i32);
                 }
             }
-            (Key::Duration, SimpleValue::Number(number)) => {
+            (Key::Duration, Scalar::Number(number)) => {
                 self.line.durations.extend(Number::new(number).map(Number::get));
             }
-            (Key::Status | Key::Duration | Key::Event, SimpleValue::Null) => {}
+            (Key::Status | Key::Duration | Key::Event, Scalar::Null) => {}
             _ => self.unusual = true,
         }
     }
@@ -291,9 +210,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Origin<'a> {
                         continue;
                     };
                     match map.next_value()? {
-                        SimpleValue::Text(text) if field.fits(&text) => texts.push((field, text)),
-                        SimpleValue::Text(_) | SimpleValue::Null => {}
-                        SimpleValue::Number(_) | SimpleValue::Other => unusual = true,
+                        Scalar::Text(text) if field.fits(&text) => texts.push((field, text)),
+                        Scalar::Text(_) | Scalar::Null => {}
+                        Scalar::Number(_) | Scalar::Other | Scalar::Missing => unusual = true,
                     }
                 }
                 Ok(Origin((!unusual).then_some(texts)))
