@@ -22,7 +22,7 @@ fn every_documented_query_parses() {
 
 #[test]
 fn every_documented_query_of_a_user_named_field_parses() {
-    let (_, section) = DOCUMENT.split_once("\n## Fields of your own\n").unwrap();
+    let (_, section) = DOCUMENT.split_once("\n## User-defined fields\n").unwrap();
     let rows: Vec<_> = section.lines().skip_while(|line| !line.starts_with("| ---")).skip(1).collect();
     let rows: Vec<_> = rows.into_iter().take_while(|line| line.starts_with('|')).collect();
     assert_eq!(rows.len(), FieldType::ALL.len());
