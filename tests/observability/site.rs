@@ -243,16 +243,16 @@ pub(crate) fn request(id: &str, began_ms: i64, steps: &[(&str, &str, i64)], stat
 fn successful(number: u32) -> Vec<String> {
     let jitter = i64::from(number % 5);
     let steps =
-        [("info", "order received", 0), ("info", "payment asked", 4), ("info", "payment answered", 40 + jitter)];
+        [("info", "order received", 0), ("info", "payment requested", 4), ("info", "payment answered", 40 + jitter)];
     request(&format!("good-{number}"), i64::from(number) * 10_000, &steps, 200, 47 + jitter)
 }
 
 fn shop() -> Vec<String> {
     let mut lines: Vec<_> = (0..GOOD).flat_map(successful).collect();
-    let slow = [("info", "order received", 0), ("info", "payment asked", 4), ("info", "payment answered", 944)];
+    let slow = [("info", "order received", 0), ("info", "payment requested", 4), ("info", "payment answered", 944)];
     lines.extend(request("slow-1", 210_000, &slow, 200, 951));
     for number in [1, 2] {
-        let failed = [("info", "order received", 0), ("info", "payment asked", 4), ("error", "card refused", 31)];
+        let failed = [("info", "order received", 0), ("info", "payment requested", 4), ("error", "card refused", 31)];
         lines.extend(request(&format!("bad-{number}"), 220_000 + 5_000 * number, &failed, 500, 35));
     }
     lines

@@ -260,8 +260,8 @@ fn fields_that_the_shipper_names_are_asked_for_and_counted() {
         assert_eq!(found["lines"].as_array().unwrap().len(), expected, "{query}");
     }
     let wrong = explorer.get("/api/logs", "/api/logs?query=a%20parcel.weight:7");
-    let said = wrong.json().to_string();
-    assert!(wrong.status == 400 && said.contains("at column 3") && said.contains("parcel.number"), "{said}");
+    let body = wrong.json().to_string();
+    assert!(wrong.status == 400 && body.contains("at column 3") && body.contains("parcel.number"), "{body}");
     let facets = explorer.get("/api/facets", "/api/facets?fields=parcel.carrier,gift&query=parcel.number:%3C9").json();
     assert_eq!(
         (&facets["facets"][0]["values"], &facets["facets"][1]["values"]),
@@ -299,7 +299,7 @@ fn patterns_that_were_not_told_apart_are_not_called_exactly_counted() {
         20_500.. => "the same".to_owned(),
         // A different word each.
         _ => format!(
-            "said {}",
+            "word {}",
             n.to_string().chars().map(|digit| char::from(b'a' + digit as u8 - b'0')).collect::<String>()
         ),
     }));

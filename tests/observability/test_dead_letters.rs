@@ -52,9 +52,9 @@ fn ship_until_there_is_no_room(place: &TestStore, state: &Path, file: &Path) {
     assert_eq!(lines_with_outcome(&scrape, "dropped"), 0.0);
     assert_accounting_holds(&scrape);
     assert_eq!(shipper.stop(), 3, "lines must be pending: {}", shipper.stderr());
-    let told: Vec<_> =
+    let pauses: Vec<_> =
         shipper.stderr().lines().filter(|line| line.contains("the dead letters are full")).map(str::to_owned).collect();
-    assert!(told.len() == 1 && told[0].contains("\"cause\":\"dead_letters\""), "{told:#?}");
+    assert!(pauses.len() == 1 && pauses[0].contains("\"cause\":\"dead_letters\""), "{pauses:#?}");
 }
 
 fn delivery_stops_at_the_limit_until_there_is_room(place: &TestStore, engine: &Engine, day: &str) {
@@ -72,8 +72,8 @@ fn delivery_stops_at_the_limit_until_there_is_room(place: &TestStore, engine: &E
 
     // discarding makes room; discarded lines are deleted and not reported as missing
     ship_until_there_is_no_room(place, &state, &file);
-    let (code, said) = run(place, "verify", &state, &ROOM);
-    assert_eq!(code, 0, "finished lines are proven and the rest is pending: {said}");
+    let (code, output) = run(place, "verify", &state, &ROOM);
+    assert_eq!(code, 0, "finished lines are proven and the rest is pending: {output}");
     let discard = |arguments: &[&str]| {
         let state = state.display().to_string();
         let start = observability_tests::program::Start::program("shipper");
@@ -82,33 +82,33 @@ fn delivery_stops_at_the_limit_until_there_is_room(place: &TestStore, engine: &E
     };
     let (code, would, refusal) = discard(&["--status", "400"]);
     assert!(code == 2 && refusal.contains("confirm with --yes"), "{would}{refusal}");
-    let (code, said, _) = discard(&["--status", "400", "--yes"]);
-    let discarded: usize = said.lines().last().unwrap().strip_suffix(" discarded").unwrap().parse().unwrap();
-    assert!(code == 0 && discarded > 20 && said.starts_with(&would), "{would}{said}");
+    let (code, output, _) = discard(&["--status", "400", "--yes"]);
+    let discarded: usize = output.lines().last().unwrap().strip_suffix(" discarded").unwrap().parse().unwrap();
+    assert!(code == 0 && discarded > 20 && output.starts_with(&would), "{would}{output}");
 
     // replaying makes room once the cause is fixed
     ship_until_there_is_no_room(place, &state, &file);
     assert_eq!(engine.request("PUT", &format!("{index}/_mapping"), &json!({ "dynamic": false })).0, 200);
-    let (code, said) = run(place, "dead-letters replay", &state, &[&ROOM[..], &["--all"]].concat());
-    assert!(code == 0 && said.contains(", 0 rejected again"), "{said}");
+    let (code, output) = run(place, "dead-letters replay", &state, &[&ROOM[..], &["--all"]].concat());
+    assert!(code == 0 && output.contains(", 0 rejected again"), "{output}");
     let path = file.display().to_string();
-    let (code, said) = run(place, "run", &state, &[&ROOM[..], &["--until-idle", "--file", &path]].concat());
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run(place, "run", &state, &[&ROOM[..], &["--until-idle", "--file", &path]].concat());
+    assert_eq!(code, 0, "{output}");
 
-    let (code, said) = run(place, "verify", &state, &[&ROOM[..], &["--json"]].concat());
-    let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run(place, "verify", &state, &[&ROOM[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"));
+    assert_eq!(code, 0, "{output}");
     let (sums, lines) = (&report["sums"], &report["lines"]);
     let stored = LINES - discarded;
-    assert_eq!((&sums["stored_lines"], &sums["discarded"]), (&stored.into(), &discarded.into()), "{said}");
-    assert_eq!((&lines["stored"], &lines["discarded"]), (&stored.into(), &discarded.into()), "{said}");
+    assert_eq!((&sums["stored_lines"], &sums["discarded"]), (&stored.into(), &discarded.into()), "{output}");
+    assert_eq!((&lines["stored"], &lines["discarded"]), (&stored.into(), &discarded.into()), "{output}");
     assert_eq!(
         (&sums["dead_letters"], &sums["pending_bytes"], &sums["unmarked_replays"]),
         (&0.into(), &0.into(), &0.into())
     );
     let length = |field: &str| sums[field].as_u64().unwrap();
     let whole = std::fs::metadata(&file).unwrap().len();
-    assert_eq!(length("stored_bytes") + length("discarded_bytes"), whole, "{said}");
+    assert_eq!(length("stored_bytes") + length("discarded_bytes"), whole, "{output}");
     let found = stored_lines(place, &project);
     assert_eq!(found.len(), stored, "each once, without the discarded lines");
 

@@ -107,8 +107,8 @@ fn lines_of_selected_containers_are_stored(place: &TestStore) {
     assert!(lines.iter().any(|line| line["detail"] == long["detail"]), "the long line is complete");
     // read all files to their end, including the text after the last lines
     let idle = ["--until-idle", "--format", "docker", "--docker-label", "com.docker.compose.service=shop", "--file"];
-    let (code, said) = run(place, "run", &folder.path().join("state"), &[&idle[..], &[&pattern]].concat());
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run(place, "run", &folder.path().join("state"), &[&idle[..], &[&pattern]].concat());
+    assert_eq!(code, 0, "{output}");
     lines_of_rotated_files_are_verified(place, &folder.path().join("state"), &project);
 }
 
@@ -116,9 +116,9 @@ fn lines_of_selected_containers_are_stored(place: &TestStore) {
 fn lines_of_rotated_files_are_verified(place: &TestStore, state: &Path, project: &str) {
     let options = ["--format", "docker", "--docker-label", "com.docker.compose.service=shop"];
     let verify = |more: &[&str]| {
-        let (code, said) = run(place, "verify", state, &[&options[..], more, &["--json"]].concat());
-        let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
-        assert_eq!(report["verified"], code == 0, "{said}");
+        let (code, output) = run(place, "verify", state, &[&options[..], more, &["--json"]].concat());
+        let report: Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"));
+        assert_eq!(report["verified"], code == 0, "{output}");
         report
     };
     let report = verify(&[]);

@@ -53,7 +53,7 @@ fn lines_of(answer: &Value) -> Result<&[Value], String> {
     answer["lines"].as_array().map(Vec::as_slice).ok_or_else(|| "not an answer with lines".to_owned())
 }
 
-/// Whether the last answer is the story of a request, with so many lines, its access line among them if it has one.
+/// Whether the last answer is the story of a request, with this many lines, including its access line if there is one.
 fn tells(outcome: &Outcome, request_id: &str, count: usize, access: bool) -> Result<(), String> {
     let story = answer(outcome)?;
     let found = lines_of(&story)?;
@@ -205,7 +205,7 @@ fn documents_quickstart_does_what_it_says() {
                 tells(outcome, "job-1", 3, false)
             }),
             ("make up-local", |outcome| {
-                // Said on standard error, of which the addresses are not a part.
+                // This message goes to standard error, without the addresses.
                 holds(outcome.stderr.contains("all is ready"), "not ready")
             }),
             ("/api/requests/demo-2", |outcome| tells(outcome, "demo-2", 2, true)),

@@ -14,14 +14,14 @@ use crate::test_store::TestStore;
 const BEFORE: i64 = -70;
 const REQUESTS: i64 = 120;
 
-/// A line so many seconds ago.
+/// A line of this age, in seconds.
 fn at(mut line: Value, ago_s: i64) -> Value {
     let time = OffsetDateTime::now_utc() - Duration::seconds(ago_s);
     line["timestamp"] = time.format(&Rfc3339).unwrap().into();
     line
 }
 
-fn said(level: &str, message: &str, ago_s: i64) -> Value {
+fn entry(level: &str, message: &str, ago_s: i64) -> Value {
     at(serde_json::from_str(&line("shop", level, message, None, 0)).unwrap(), ago_s)
 }
 
@@ -32,7 +32,7 @@ fn lines() -> Vec<String> {
     for n in 0..REQUESTS {
         // One a minute and more, the last a minute ago; those over an hour ago are not looked at.
         let ago = 60 + n * 35;
-        let mut access = said(["info", "warn"][(n % 2) as usize], "request ended", ago);
+        let mut access = entry(["info", "warn"][(n % 2) as usize], "request ended", ago);
         access["request_id"] = format!("r-{n}").into();
         access["project_id"] = ["shop", "billing", "b:c/d=e+f"][(n % 3) as usize].into();
         let status = [Value::from(200), 404.into(), 503.into(), Value::Null][(n % 4) as usize].clone();
@@ -49,18 +49,18 @@ fn lines() -> Vec<String> {
         }
         lines.push(access);
         // Has an endpoint, and is no request's end.
-        let mut within = said("debug", &format!("step {n} of \"them\" was co.uk:fine"), ago);
+        let mut within = entry("debug", &format!("step {n} of \"them\" was co.uk:fine"), ago);
         within["endpoint"] = endpoint.into();
         lines.push(within);
     }
-    lines.extend((0..8).map(|n| said("error", &format!("card {n} refused"), 600 + n)));
+    lines.extend((0..8).map(|n| entry("error", &format!("card {n} refused"), 600 + n)));
     lines.extend((0..3).map(|n| {
-        let mut alert = said("warn", "alert firing: HighErrorRate", 700 + n);
+        let mut alert = entry("warn", "alert firing: HighErrorRate", 700 + n);
         alert["target"] = "alert".into();
         alert
     }));
-    lines.extend((0..5).map(|n| said("info", &format!("{n} + {n}"), 800 + n)));
-    lines.push(said("info", "quite old", -BEFORE * 60));
+    lines.extend((0..5).map(|n| entry("info", &format!("{n} + {n}"), 800 + n)));
+    lines.push(entry("info", "quite old", -BEFORE * 60));
     lines.iter().map(text).collect()
 }
 
@@ -176,9 +176,9 @@ fn each_count_beside_a_search_leads_to_as_many_lines() {
 }
 
 #[test]
-fn patterns_are_new_exactly_where_they_were_not_said_before() {
-    // Each pattern with how long ago it was said first and last.
-    let mut said_ago: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+fn patterns_are_new_only_if_they_were_not_seen_before() {
+    // Each pattern with the ages of its lines.
+    let mut written_ago: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for (pattern, ago) in [
         ("the old one", &[3_000, 1_500, 100][..]),
         ("the new one", &[900, 100]),
@@ -186,9 +186,9 @@ fn patterns_are_new_exactly_where_they_were_not_said_before() {
         ("the rare old one", &[2_000]),
         ("the one from before", &[5_000, 100]),
     ] {
-        said_ago.insert(pattern, ago.to_vec());
+        written_ago.insert(pattern, ago.to_vec());
     }
-    let lines = said_ago.iter().flat_map(|(pattern, ago)| ago.iter().map(|ago| text(&said("info", pattern, *ago))));
+    let lines = written_ago.iter().flat_map(|(pattern, ago)| ago.iter().map(|ago| text(&entry("info", pattern, *ago))));
     let site = Plan::shop(TestStore::embedded()).with_lines(lines.collect()).start();
     let since = |ago: i64| {
         let time = OffsetDateTime::now_utc() - Duration::seconds(ago);
@@ -198,9 +198,9 @@ fn patterns_are_new_exactly_where_they_were_not_said_before() {
         let page = site.get(&format!("/?since={}", since(ago))).text().to_owned();
         let (before, rest) = page.split_once("Message patterns").unwrap();
         let (new, old) = rest.split_once("Seen before").unwrap_or((rest, ""));
-        for (pattern, said) in &said_ago {
+        for (pattern, ages) in &written_ago {
             // What the page looks at is an hour.
-            let first = said.iter().copied().filter(|said| *said < 3_600).max().unwrap();
+            let first = ages.iter().copied().filter(|age| *age < 3_600).max().unwrap();
             let is_new = first <= ago;
             let named = format!(">{pattern}<");
             assert_eq!(
@@ -211,7 +211,7 @@ fn patterns_are_new_exactly_where_they_were_not_said_before() {
         }
         assert!(!before.contains("New patterns are unknown"));
     }
-    // Nothing is known of what was before the hour: then nothing is called new, and that is said.
+    // Nothing is known of what was before the hour: no pattern is marked as new, and the page says so.
     let page = site.get(&format!("/?since={}", since(4_000))).text().to_owned();
     assert!(page.contains("New patterns are unknown") && !page.contains("class=\"new\""), "{page}");
     assert_eq!(site.get("/?since=yesterday").status, 400);

@@ -38,7 +38,7 @@ fn a_story_is_opened_and_loses_a_line(site: &Site, page: &Page) {
     page.fill("#find", "good-5\n");
     page.wait_for_path("the story's", |path| path == "/requests/good-5");
     page.wait_for_count("#story > li.line", 4);
-    assert_eq!(page.texts("#story .message")[..2], ["order received", "payment asked"]);
+    assert_eq!(page.texts("#story .message")[..2], ["order received", "payment requested"]);
     assert_eq!(page.text("#request-id"), "good-5");
     assert_eq!(page.attribute("#completeness", "data-verdict").as_deref(), Some("complete"));
     assert!(page.text("#completeness summary").contains("4 lines"), "{}", page.text("#completeness summary"));
@@ -49,7 +49,7 @@ fn a_story_is_opened_and_loses_a_line(site: &Site, page: &Page) {
     assert_good_page(site, page, "story");
     page.assert_quiet(&[]);
 
-    site.remove("good-5", "payment asked");
+    site.remove("good-5", "payment requested");
     page.reload();
     page.wait_for_count("#story > li.line", 3);
     assert_eq!(page.attribute("#completeness", "data-verdict").as_deref(), Some("gap"));
@@ -134,7 +134,7 @@ fn the_tail_shows_new_lines_and_pausing_loses_none() {
 fn the_tail_is_followed(site: &Site, page: &Page) {
     page.open("/tail?service=live");
     page.wait_for_text("#tail-state", "Waiting");
-    site.append(&[line("live", "info", "the first", None, 0), line("other", "info", "not asked for", None, 0)]);
+    site.append(&[line("live", "info", "the first", None, 0), line("other", "info", "not selected", None, 0)]);
     page.wait_for_count("#tail > li.line", 1);
     assert_eq!(page.texts("#tail .message"), ["the first"]);
     page.click("#tail-pause");

@@ -1,4 +1,4 @@
-//! *Is this all?* on the page: what is missing is told from what is a dead letter, and a container's file is judged as any.
+//! *Is this all?* on the page: missing lines are distinguished from dead letters, and a container's file is judged like any other.
 
 use observability_tests::wait;
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ fn the_reason_of_a_dead_letter_is_for_those_who_may_see_its_line() {
         let answer = site.get_with_token("/requests/deep-3", token);
         (answer.status, answer.text().to_owned())
     };
-    let of_all = wait::until("the dead letter is told", || {
+    let of_all = wait::until("the dead letter is reported", || {
         Some(story(TOKEN_OF_ALL)).filter(|(_, text)| text.contains("data-verdict=\"dead-letter\""))
     });
     assert!(of_all.1.contains("depth of the nested array"), "{}", of_all.1);
@@ -93,7 +93,7 @@ fn in_a_container(lines: &[String]) -> Vec<String> {
 }
 
 fn the_badge_of_a_containers_lines_is_right(store: TestStore) {
-    let steps = [("info", "order received", 0), ("info", "payment asked", 4), ("info", "payment answered", 40)];
+    let steps = [("info", "order received", 0), ("info", "payment requested", 4), ("info", "payment answered", 40)];
     let mut lines = vec![line("shop", "info", "starting", None, 0)];
     lines.extend(request("of-docker", 230_000, &steps, 200, 47));
     let site = Plan::shop(store).with_docker_lines(in_a_container(&lines)).start_with(5);
@@ -101,7 +101,7 @@ fn the_badge_of_a_containers_lines_is_right(store: TestStore) {
     assert!(origin["container"].is_string() || origin["file"].is_string(), "{origin}");
     let (summary, _) = badge(&site, "of-docker", "complete");
     assert!(summary.contains("All lines present (4 lines from 1 source)"), "{summary}");
-    site.remove("of-docker", "payment asked");
+    site.remove("of-docker", "payment requested");
     let (summary, _) = badge(&site, "of-docker", "gap");
     assert!(summary.starts_with("1 gap"), "{summary}");
 }

@@ -35,7 +35,7 @@ fn a_store_that_is_down_is_said_to_be_and_comes_back() {
     page.wait_for_count("#story > li.line", 4);
 }
 
-/// What the live tail shows, oldest first, once there are so many lines.
+/// What the live tail shows, oldest first, once it has this many lines.
 fn shown(page: &Page, count: usize) -> Vec<String> {
     page.wait_for_count("#tail > li.line", count);
     page.texts("#tail .message").into_iter().rev().collect()
@@ -74,11 +74,11 @@ fn a_tail_whose_connection_is_cut_goes_on_without_losing_or_doubling_a_line() {
     wait::until("it connects again", || (tails() > before).then_some(()));
     site.append(&live(9..10));
     assert_eq!(shown(&page, 10), expected(10));
-    let asked = relay.received();
-    let again: Vec<_> = asked.split("GET ").filter(|part| part.starts_with("/api/tail")).skip(1).collect();
+    let requests = relay.received();
+    let again: Vec<_> = requests.split("GET ").filter(|part| part.starts_with("/api/tail")).skip(1).collect();
     assert!(
         !again.is_empty() && again.iter().all(|part| part.to_ascii_lowercase().contains("last-event-id: ")),
-        "{asked}"
+        "{requests}"
     );
 }
 

@@ -51,7 +51,7 @@ fn filters_are_filled_by_hand_and_counts_lead_to_what_they_count() {
     page.click(".chips a");
     page.wait_for_path("one filter less", |path| !path.contains("level=error"));
 
-    // A count leads to so many lines.
+    // A count links to this many lines.
     page.open("/search?last=1h");
     let facets = page.texts(".facets li");
     let info = facets.iter().find(|text| text.starts_with("info")).unwrap_or_else(|| panic!("{facets:?}"));
@@ -73,7 +73,7 @@ fn lines_around_one_are_loaded_on_with_it_marked() {
     page.click("#story li.line:nth-child(2) summary");
     page.click("#story li.line:nth-child(2) details > p a");
     page.wait_for_count("#around > li.line", 41);
-    assert_eq!(page.text("#anchor .message"), "payment asked");
+    assert_eq!(page.text("#anchor .message"), "payment requested");
     let offset = page.attribute("#anchor", "data-offset");
     for (id, count) in [("earlier", 41 + 29), ("later", 41 + 29 + 22)] {
         let before: BTreeSet<_> = offsets(&page).into_iter().collect();
@@ -156,7 +156,7 @@ fn a_file_leads_to_the_public_address() {
 }
 
 /// A story of more lines than a page has is shown in parts, all of its lines once, forwards and backwards, and what holds of
-/// the whole is said on each: how it ended, what a good one did otherwise, and who else met its error.
+/// each shows all of it: how it ended, how a successful request differs, and which others had the same error.
 fn a_long_story_is_told_in_parts(store: TestStore) {
     const LINES: usize = 2_350;
     let id = unique_name("long");
@@ -202,7 +202,7 @@ fn a_long_story_is_told_in_parts(store: TestStore) {
     assert_eq!((page.path(), page.count("#previous")), (here.clone(), 0));
     assert!(compared.len() == 1 && compared.iter().all(|text| text.contains(&good)), "{compared:?}");
 
-    // Another that is asked for stays beside it from part to part.
+    // A chosen comparison is kept from part to part.
     page.open(&format!("{here}?compare={alike}"));
     page.click("#next");
     page.wait_for_path("the next part's", |path| path.contains("cursor="));

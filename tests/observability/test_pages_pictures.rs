@@ -15,11 +15,12 @@ const FAILED: &str = "order-1299";
 /// The lines of one: most are good, some are slow, and every 23rd fails.
 fn order(n: i64) -> Vec<String> {
     let number = 1_000 + n;
-    let (asked, answered, charged) = (4 + n % 3, 13 + n % 5 + if n % 40 == 7 { 340 } else { 0 }, 25 + n % 7);
+    let (requested, answered, charged) = (4 + n % 3, 13 + n % 5 + if n % 40 == 7 { 340 } else { 0 }, 25 + n % 7);
     let received = format!("order {number} received");
-    let stock_asked = format!("stock of {} items asked", 2 + n % 8);
-    let stock_answered = format!("stock answered in {} ms", answered - asked);
-    let begin = [("info", received.as_str(), 1), ("debug", &stock_asked, asked), ("info", &stock_answered, answered)];
+    let stock_requested = format!("stock of {} items requested", 2 + n % 8);
+    let stock_answered = format!("stock answered in {} ms", answered - requested);
+    let begin =
+        [("info", received.as_str(), 1), ("debug", &stock_requested, requested), ("info", &stock_answered, answered)];
     let failed = format!("payment of order {number} failed: connection reset by peer");
     let (paid, confirmed) = (format!("charged {}.{:02} EUR", 9 + n % 80, n % 100), format!("order {number} confirmed"));
     let (end, status) = if n % 23 == 0 {

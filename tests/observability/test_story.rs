@@ -44,7 +44,7 @@ fn a_first_or_last_line_that_is_missing_is_noticed() {
     site.remove("good-5", "order received");
     let both = badge(&site, "good-5");
     assert!(both.contains("2 gaps directly before and after its lines"), "{both}");
-    // The requests beside it are not said to be whole either.
+    // Nor are the other requests reported as complete.
     assert!(badge(&site, "good-4").contains("1 gap directly after its last line"));
     assert!(badge(&site, "good-6").contains("1 gap directly before its first line"));
     assert!(badge(&site, "good-7").contains("All lines present (4 lines"));
@@ -61,10 +61,10 @@ fn an_access_line_that_is_the_sources_last_and_a_dead_letter_is_noticed() {
     let deep = format!(",\"deep\":{}1{}}}\n", "[".repeat(90), "]".repeat(90));
     lines[1] = lines[1].trim_end().strip_suffix('}').unwrap().to_owned() + &deep;
     let site = Plan::shop(TestStore::engine()).with_lines(lines).start_with(1);
-    let told = wait::until("the dead letter is told", || {
+    let page = wait::until("the dead letter is reported", || {
         Some(badge(&site, "ends-deep")).filter(|badge| badge.contains("data-verdict=\"dead-letter\""))
     });
-    assert!(told.contains("1 dead letter directly after its last line"), "{told}");
+    assert!(page.contains("1 dead letter directly after its last line"), "{page}");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn around_a_line_others_lines_are_passed_over_up_to_a_bound_that_is_told() {
     assert!(!rest.text().contains("id=\"earlier\""), "{}", rest.text());
 
     let around = site.get_with_token(&format!("/api/sources/{place}/around"), TOKEN_OF_A).json();
-    // Whether anything comes after its own last line is not told.
+    // Whether anything follows its own last line is unknown.
     let (offset, bound) = (origin["offset"].as_u64().unwrap(), 8 * 1024 * 1024);
     assert_eq!((&around["earlier"], &around["later"]), (&(offset - bound).into(), &(offset + bound).into()));
     let all = site.get_with_token(&format!("/sources/{place}"), crate::test_access::TOKEN_OF_ALL);

@@ -20,8 +20,8 @@ pub(crate) fn run(place: &TestStore, subcommand: &str, state: &Path, arguments: 
 
 #[track_caller]
 fn ship(place: &TestStore, state: &Path, file: &Path) {
-    let (code, said) = run(place, "run", state, &["--until-idle", "--file", &file.display().to_string()]);
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run(place, "run", state, &["--until-idle", "--file", &file.display().to_string()]);
+    assert_eq!(code, 0, "{output}");
 }
 
 fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
@@ -31,8 +31,8 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
     let mut written = 0;
     append(&mut std::fs::File::create(&file).unwrap(), &project, &mut written, 3_000);
     ship(place, &state, &file);
-    let (code, said) = run(place, "verify", &state, &[]);
-    assert!(code == 0 && said.contains("3000 lines, 3000 stored"), "{said}");
+    let (code, output) = run(place, "verify", &state, &[]);
+    assert!(code == 0 && output.contains("3000 lines, 3000 stored"), "{output}");
 
     // lines deleted from the engine are named, by sums and by lines, and restored
     let hit = engine.search(&json!({ "bool": { "filter": [
@@ -41,7 +41,7 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
     let hit = &hit[0];
     let path = format!("/{}/_doc/{}", hit["_index"].as_str().unwrap(), hit["_id"].as_str().unwrap());
     assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
-    let (code, said) = run(place, "verify", &state, &[]);
+    let (code, output) = run(place, "verify", &state, &[]);
     let origin = &hit["_source"]["origin"];
     let missing = format!(
         "missing   {} bytes at {} of {} (file {})",
@@ -50,9 +50,9 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
         origin["generation"].as_str().unwrap(),
         file.display()
     );
-    assert_eq!((code, said.matches(&missing).count(), said.matches("missing ").count()), (1, 2, 2), "{said}");
-    let (code, said) = run(place, "verify", &state, &["--resend"]);
-    assert!(code == 0 && said.contains("1 lines stored, 0 already stored"), "{said}");
+    assert_eq!((code, output.matches(&missing).count(), output.matches("missing ").count()), (1, 2, 2), "{output}");
+    let (code, output) = run(place, "verify", &state, &["--resend"]);
+    assert!(code == 0 && output.contains("1 lines stored, 0 already stored"), "{output}");
     assert_each_once(&stored_lines(place, &project), written);
     assert_eq!(run(place, "verify", &state, &[]).0, 0);
 
@@ -60,11 +60,11 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
     let index = format!("app-logs-1999.{}", &project[7..15]);
     let twin = format!("/{index}/_doc/{}?refresh=true", hit["_id"].as_str().unwrap());
     assert_eq!(engine.request("PUT", &twin, &hit["_source"]).0, 201);
-    let (code, said) = run(place, "verify", &state, &["--sums-only"]);
-    assert_eq!(code, 1, "{said}");
+    let (code, output) = run(place, "verify", &state, &["--sums-only"]);
+    assert_eq!(code, 1, "{output}");
     assert!(
-        said.contains(&format!("duplicate line at offset {} of ", origin["offset"])) && said.contains(&index),
-        "{said}"
+        output.contains(&format!("duplicate line at offset {} of ", origin["offset"])) && output.contains(&index),
+        "{output}"
     );
     // replacing a missing line by an extra one of the same length changes no sum
     let neighbour = engine.search(&json!({ "bool": { "filter": [
@@ -72,8 +72,8 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
     ] } }));
     let path = format!("/{}/_doc/{}", neighbour[0]["_index"].as_str().unwrap(), neighbour[0]["_id"].as_str().unwrap());
     assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
-    let (code, said) = run(place, "verify", &state, &["--sums-only"]);
-    assert_eq!((code, said.matches("missing ").count(), said.matches("duplicate ").count()), (1, 1, 1), "{said}");
+    let (code, output) = run(place, "verify", &state, &["--sums-only"]);
+    assert_eq!((code, output.matches("missing ").count(), output.matches("duplicate ").count()), (1, 1, 1), "{output}");
     assert_eq!(engine.request("DELETE", &format!("/{index}"), &Value::Null).0, 200);
     assert_eq!(run(place, "verify", &state, &["--resend"]).0, 0);
     assert_eq!(run(place, "verify", &state, &[]).0, 0);
@@ -81,13 +81,13 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
     // a deleted file can still be verified, also after a shipper was started without it
     std::fs::remove_file(&file).unwrap();
     let path_of_file = file.display().to_string();
-    let (code, said) = run(place, "run", &state, &["--until-idle", "--allow-empty", "--file", &path_of_file]);
-    assert_eq!(code, 0, "{said}");
-    let (code, said) = run(place, "verify", &state, &[]);
-    assert!(code == 0 && said.contains("3000 lines in"), "{said}");
+    let (code, output) = run(place, "run", &state, &["--until-idle", "--allow-empty", "--file", &path_of_file]);
+    assert_eq!(code, 0, "{output}");
+    let (code, output) = run(place, "verify", &state, &[]);
+    assert!(code == 0 && output.contains("3000 lines in"), "{output}");
     assert_eq!(engine.request("DELETE", &path, &Value::Null).0, 200);
-    let (code, said) = run(place, "verify", &state, &[]);
-    assert_eq!((code, said.matches("missing ").count()), (1, 1), "{said}");
+    let (code, output) = run(place, "verify", &state, &[]);
+    assert_eq!((code, output.matches("missing ").count()), (1, 1), "{output}");
 }
 
 #[test]
@@ -118,17 +118,17 @@ fn rejected_lines_are_replayed(place: &TestStore, engine: &Engine, day: &str) {
     let lines = [record(0, ""), record(1, r#","n":1"#), record(2, r#","n":2"#)].concat();
     std::fs::write(&file, &lines).unwrap();
     ship(place, &state, &file);
-    let (code, said) = run(place, "verify", &state, &[]);
-    assert!(code == 0 && said.contains("1 lines in") && said.contains("2 dead letters"), "{said}");
-    let (code, said) = run(place, "dead-letters replay", &state, &["--all"]);
-    assert!(code == 1 && said.contains("0 stored, 0 already stored, 2 rejected again"), "{said}");
+    let (code, output) = run(place, "verify", &state, &[]);
+    assert!(code == 0 && output.contains("1 lines in") && output.contains("2 dead letters"), "{output}");
+    let (code, output) = run(place, "dead-letters replay", &state, &["--all"]);
+    assert!(code == 1 && output.contains("0 stored, 0 already stored, 2 rejected again"), "{output}");
 
     let relax = json!({ "dynamic": false });
     assert_eq!(engine.request("PUT", &format!("{index}/_mapping"), &relax).0, 200);
-    let (code, said) = run(place, "dead-letters replay", &state, &["--all"]);
-    assert!(code == 0 && said.contains("2 stored, 0 already stored, 0 rejected again"), "{said}");
-    let (code, said) = run(place, "verify", &state, &[]);
-    assert!(code == 0 && said.contains("3 lines in") && said.contains("0 dead letters"), "{said}");
+    let (code, output) = run(place, "dead-letters replay", &state, &["--all"]);
+    assert!(code == 0 && output.contains("2 stored, 0 already stored, 0 rejected again"), "{output}");
+    let (code, output) = run(place, "verify", &state, &[]);
+    assert!(code == 0 && output.contains("3 lines in") && output.contains("0 dead letters"), "{output}");
     assert_eq!(stored_lines(place, &project).len(), 3);
     engine.request("DELETE", &index, &Value::Null);
 }
@@ -159,42 +159,42 @@ fn lines_of_a_deleted_index_are_named(place: &TestStore, engine: &Engine) {
     std::fs::write(&file, old.clone() + &newer).unwrap();
     let path = file.display().to_string();
     let run = |subcommand: &str, more: &[&str]| run(place, subcommand, &state, &[&options[..], more].concat());
-    let (code, said) = run("run", &["--until-idle", "--file", &path]);
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run("run", &["--until-idle", "--file", &path]);
+    assert_eq!(code, 0, "{output}");
     // lines of a pipe are deleted with their segment, so that only sums are left
     let mut shipper = place.shipper("run", &state).args(options).piped_stdin().start();
     std::io::Write::write_all(&mut shipper.child().stdin.take().unwrap(), today.as_bytes()).unwrap();
     assert_eq!(shipper.exit_code(), 0, "{}", shipper.stderr());
-    let (code, said) = run("verify", &[]);
-    assert!(code == 0 && !said.contains("gone "), "{said}");
+    let (code, output) = run("verify", &[]);
+    assert!(code == 0 && !output.contains("gone "), "{output}");
 
     for ago in [3, 0] {
         assert_eq!(engine.request("DELETE", &format!("/{}", index(ago)), &Value::Null).0, 200);
     }
-    let (code, said) = run("verify", &[]);
+    let (code, output) = run("verify", &[]);
     let gone = |ago: i64, what: &str| format!("deleted   {}: the index does not exist any more; {what}\n", index(ago));
-    assert_eq!(code, 1, "{said}");
-    for told in [
+    assert_eq!(code, 1, "{output}");
+    for expected in [
         gone(3, &format!("{A_DAY} lines, {} bytes", old.len())),
         gone(3, &format!("{} bytes", old.len())),
         gone(0, &format!("{} bytes", today.len())),
     ] {
-        assert!(said.contains(&told), "{told}{said}");
+        assert!(output.contains(&expected), "{expected}{output}");
     }
-    assert!(said.contains(&format!(", deleted with {}\n", index(0))) && said.contains("NOT VERIFIED"), "{said}");
-    let (code, said) = run("verify", &["--expect-removed"]);
-    assert!(code == 0 && said.contains(&gone(0, &format!("{} bytes", today.len()))), "{said}");
+    assert!(output.contains(&format!(", deleted with {}\n", index(0))) && output.contains("NOT VERIFIED"), "{output}");
+    let (code, output) = run("verify", &["--expect-removed"]);
+    assert!(code == 0 && output.contains(&gone(0, &format!("{} bytes", today.len()))), "{output}");
     // nothing is resent to an index that was deleted on purpose
-    let (code, said) = run("verify", &["--expect-removed", "--resend"]);
-    assert!(code == 0 && said.contains("0 lines stored, 0 already stored"), "{said}");
+    let (code, output) = run("verify", &["--expect-removed", "--resend"]);
+    assert!(code == 0 && output.contains("0 lines stored, 0 already stored"), "{output}");
 
     // a line missing from an existing index is missing, whatever is expected
     let search = json!({ "query": { "match_all": {} }, "size": 1 });
     let (_, found) = engine.request("POST", &format!("/{}/_search", index(2)), &search);
     let id = found["hits"]["hits"][0]["_id"].as_str().unwrap();
     assert_eq!(engine.request("DELETE", &format!("/{}/_doc/{id}?refresh=true", index(2)), &Value::Null).0, 200);
-    let (code, said) = run("verify", &["--expect-removed"]);
-    assert!(code == 1 && said.contains("missing "), "{said}");
+    let (code, output) = run("verify", &["--expect-removed"]);
+    assert!(code == 1 && output.contains("missing "), "{output}");
     engine.request("DELETE", &format!("/{}", index(2)), &Value::Null);
 }
 
@@ -229,9 +229,9 @@ fn lines_deleted_by_retention_are_reported_and_not_missing() {
         (is_shipped && removed == (OLD / 1_024 * 1_024) as f64).then_some(removed)
     });
     assert_eq!(shipper.stop(), 0, "{}", shipper.stderr());
-    let (code, said) = run(&place, "verify", &state, &[]);
-    assert!(code == 0 && said.contains(&format!("{removed} lines deleted by retention")), "{said}");
-    assert!(said.contains("1 more were deleted: verified by sums only"), "{said}");
+    let (code, output) = run(&place, "verify", &state, &[]);
+    assert!(code == 0 && output.contains(&format!("{removed} lines deleted by retention")), "{output}");
+    assert!(output.contains("1 more were deleted: verified by sums only"), "{output}");
     let (_, json) = run(&place, "verify", &state, &["--json"]);
     let report: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(report["sums"]["stored_lines"].as_u64().unwrap() + removed as u64, OLD as u64);
@@ -240,8 +240,8 @@ fn lines_deleted_by_retention_are_reported_and_not_missing() {
     let database = rusqlite::Connection::open(store.path().join("logs.db")).unwrap();
     let gone = "DELETE FROM logs WHERE id = (SELECT max(id) FROM logs)";
     assert_eq!(database.execute(gone, []).unwrap(), 1);
-    let (code, said) = run(&place, "verify", &state, &[]);
-    assert!(code == 1 && said.contains("missing ") && said.contains("NOT VERIFIED"), "{said}");
+    let (code, output) = run(&place, "verify", &state, &[]);
+    assert!(code == 1 && output.contains("missing ") && output.contains("NOT VERIFIED"), "{output}");
 }
 
 /// A failing retention is reported by a metric until it succeeds.

@@ -95,7 +95,7 @@ mod tests {
             gap_us: Some(gap),
             at_us: None,
         };
-        vec![step("asked", gaps_us[0]), step("answered", gaps_us[1])]
+        vec![step("requested", gaps_us[0]), step("answered", gaps_us[1])]
     }
 
     #[test]

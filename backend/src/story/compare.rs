@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn missing_lines_are_found_and_the_first_difference_is_marked() {
-        let here = lines(&["read order 1", "asked stock", "stock does not answer"], 500);
-        let other = lines(&["read order 2", "asked stock", "stock says 3", "charged"], 200);
+        let here = lines(&["read order 1", "requested stock", "stock does not answer"], 500);
+        let other = lines(&["read order 2", "requested stock", "stock says 3", "charged"], 200);
         let rows = align(&here, &other);
         let places: Vec<_> = rows.iter().map(|row| (row.here, row.other)).collect();
         assert_eq!(
