@@ -236,7 +236,6 @@ impl Delivery {
 
     /// A probe of a blocked index, if one is due. It is no good probe of an ejected host.
     fn next_probe(&mut self, now: Duration) -> Option<Request> {
-        self.blocked.probe_at().filter(|at| *at <= now)?;
         let host = self.hosts.choose(now, true, None)?;
         let (name, line) = self.blocked.take_probe(now)?;
         let request = self.send(line, host);

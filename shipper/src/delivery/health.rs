@@ -32,14 +32,8 @@ impl Health {
 
     /// A line of a request was written into this index.
     pub(super) fn took_in(&mut self, request: u64, index: &str) {
-        if let Some((last, took)) = self.by_index.back_mut()
-            && last == index
-        {
-            *took = (*took).max(request + 1);
-            return;
-        }
         let before = self.by_index.iter().position(|(name, _)| name == index);
-        let (name, took) = before.and_then(|at| self.by_index.remove(at)).unwrap_or((index.to_owned(), 0));
+        let (name, took) = before.and_then(|at| self.by_index.remove(at)).unwrap_or_else(|| (index.to_owned(), 0));
         self.by_index.push_back((name, took.max(request + 1)));
         if self.by_index.len() > INDICES_MAX {
             self.by_index.pop_front();

@@ -4,7 +4,7 @@ mod blocked_indices;
 mod storms;
 mod verdicts;
 
-use store::{BatchBuilder, CauseKind, GenerationId, LineId, Timestamp, WriteError};
+use store::{BatchBuilder, BatchLine, CauseKind, GenerationId, LineId, Timestamp, WriteError};
 
 use super::verdict::{Answer, TRIAL_REQUESTS_MAX};
 use super::*;
@@ -171,20 +171,29 @@ fn a_store_that_rejects_everything_makes_no_dead_letters_and_gets_few_requests()
 }
 
 #[test]
-fn a_host_that_fails_does_not_pause_the_others() {
+fn what_is_taken_after_the_first_rejection_is_evidence() {
     let mut delivery = with_three_hosts();
-    for offset in 0..100 {
-        delivery.offer(batch(offset..offset + 1));
-    }
-    let (mut outcomes, mut failed) = (Outcomes::default(), 0);
-    while let Some(request) = delivery.next(Duration::ZERO) {
-        let answer = if request.host.0 == 1 { whole(0) } else { stored(&request.batch) };
-        failed += usize::from(answer.is_err());
-        outcomes.take(delivery.answer(request.id, answer, Duration::ZERO, u64::MAX));
-        assert!(delivery.delivery_error().is_none());
-    }
-    assert_eq!((outcomes.stored.len(), failed), (100, 1));
-    assert!(delivery.hosts()[1].delivery_error.is_some());
+    delivery.offer(batch(0..1));
+    let first = delivery.next(Duration::ZERO).unwrap();
+    assert!(delivery.answer(first.id, whole(400), Duration::ZERO, 0).is_none());
+    delivery.offer(batch(1..2));
+    let [second, other] = [(); 2].map(|()| delivery.next(Duration::ZERO).unwrap());
+    assert!(has(&second.batch, 0) && second.host != first.host && has(&other.batch, 1));
+    assert!(delivery.answer(second.id, whole(400), Duration::ZERO, 0).is_none());
+    delivery.answer(other.id, each([201]), Duration::ZERO, 0).unwrap();
+    let third = delivery.next(Duration::ZERO).unwrap();
+    let settled = delivery.answer(third.id, whole(400), Duration::ZERO, 0).unwrap();
+    assert_eq!(settled.dispositions, [Disposition::DeadLetter(cause(400))]);
+}
+
+#[test]
+fn a_refusal_of_everything_says_nothing_about_the_request() {
+    let mut delivery = Delivery::new(settings());
+    delivery.offer(batch(0..1));
+    let request = delivery.next(Duration::ZERO).unwrap();
+    assert!(delivery.answer(request.id, whole(401), Duration::ZERO, 0).is_none());
+    let InFlight { failures, since, avoid, .. } = delivery.waiting[0];
+    assert_eq!((failures, since, avoid), (0, None, Some(request.host)));
 }
 
 #[test]
@@ -214,17 +223,15 @@ fn a_poison_line_holds_up_no_other_and_becomes_a_dead_letter() {
         for with_traffic in [true, false] {
             let mut delivery = Delivery::new(settings());
             delivery.offer(batch(0..37));
-            let outcomes = deliver(&mut delivery, seconds(0)..seconds(1_200), with_traffic, |batch, _| {
-                if !has(batch, 23) {
-                    return stored(batch);
-                }
-                if !as_item {
-                    return whole(500);
-                }
-                let is_bad = |line: &store::BatchLine| line.id.offset == 23;
-                let each = |line| if is_bad(line) { Disposition::Retry(cause(500)) } else { Disposition::Stored };
-                Ok(batch.lines().iter().map(each).collect())
-            });
+            let each = |line: &BatchLine| match line.id.offset {
+                23 => Disposition::Retry(cause(500)),
+                _ => Disposition::Stored,
+            };
+            let store = |batch: &Batch, _: Duration| match as_item || !has(batch, 23) {
+                true => Ok(batch.lines().iter().map(each).collect()),
+                false => whole(500),
+            };
+            let outcomes = deliver(&mut delivery, seconds(0)..seconds(1_200), with_traffic, store);
             let own = outcomes.stored.iter().filter(|offset| **offset < 1_000).count();
             assert_eq!(own, 36, "{as_item} {with_traffic}");
             // Without other lines there is no evidence that the store works: the line waits.

@@ -38,7 +38,7 @@ pub(super) enum State {
     Poison { failures: u32, since: Duration },
     /// The store rejected it this often.
     Rejected { times: u32 },
-    /// The store rejected it although it took others since the last rejection: a line of it is invalid.
+    /// It was rejected and failed again, although the store took others since: a line of it is invalid.
     Invalid,
 }
 
@@ -215,13 +215,14 @@ fn judge_rejection<'a>(cause: &'a Cause, may_try: bool, request: &InFlight, stor
 }
 
 impl State {
-    /// After a failure: a suspect if the store took others since the last one.
+    /// After a failure: the request's own fault if the store took others since the last one.
     fn after_failure(self, store: &Evidence) -> Self {
         match self {
             _ if store.taken < Taken::Since => self,
-            Self::Clear | Self::Rejected { .. } | Self::Invalid => Self::Suspect { failures: 2 },
+            Self::Clear => Self::Suspect { failures: 2 },
             Self::Suspect { failures } => Self::Suspect { failures: failures.saturating_add(1) },
-            Self::Poison { .. } => self,
+            Self::Rejected { .. } => Self::Invalid,
+            Self::Poison { .. } | Self::Invalid => self,
         }
     }
 
@@ -236,12 +237,13 @@ impl State {
         }
     }
 
-    /// How often it failed while the store took others; poison does not count the first time.
+    /// Failures by its own fault. Poison does not count the first; an invalid request is bisected at once.
     fn failures(self) -> u32 {
         match self {
             Self::Suspect { failures } => failures,
             Self::Poison { failures, .. } => failures.saturating_add(1),
-            _ => 0,
+            Self::Invalid => BISECT_AT_FAILURES,
+            Self::Clear | Self::Rejected { .. } => 0,
         }
     }
 

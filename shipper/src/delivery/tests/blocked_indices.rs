@@ -144,14 +144,12 @@ fn a_probe_whose_answer_says_nothing_about_its_index_loses_nothing() {
             deliver(&mut delivery, seconds(0)..seconds(10), false, refuse);
             let due = delivery.next_at().unwrap().max(seconds(10));
             let probe = delivery.next(due).unwrap();
-            assert!(
-                delivery.answer(probe.id, answer, due, u64::MAX).is_none_or(|settled| settled.batch.lines().len() == 1)
-            );
-            assert!(!delivery.is_empty());
-            deliver(&mut delivery, due..due + seconds(60), false, refuse);
+            let settled = delivery.answer(probe.id, answer, due, u64::MAX);
+            assert!(settled.is_none_or(|settled| settled.batch.lines().len() == 1) && !delivery.is_empty());
+            let opened = due + seconds(60);
+            deliver(&mut delivery, due..opened, false, refuse);
             assert_eq!(delivery.blocked().unwrap().indices, 1);
-            let outcomes =
-                deliver(&mut delivery, due + seconds(60)..due + seconds(200), false, |batch, _| stored(batch));
+            let outcomes = deliver(&mut delivery, opened..opened + seconds(140), false, |batch, _| stored(batch));
             assert_eq!((outcomes.stored.len() as u64, outcomes.dead.len()), (lines, 0));
             assert!(delivery.is_empty() && delivery.bytes() == 0 && delivery.blocked().is_none());
         }

@@ -33,10 +33,8 @@ const FLAKY: Evidence = Evidence { others_failed: true, ..SOUND };
 /// The same as sound, but 64 failures in a row were the requests' own fault.
 const OUT: Evidence = Evidence { own_faults: 64, ..SOUND };
 
-/// The situation, the answer, the request, the store's health, and the verdict.
-type Row = (&'static str, Answer, Request, Evidence, Expected);
-/// Lines, failures and state of the request.
-type Request = (u64, u32, State);
+/// The situation, the answer, the request's lines, failures and state, the store's health, and the verdict.
+type Row = (&'static str, Answer, (u64, u32, State), Evidence, Expected);
 /// What the answer says about the host, what becomes of the lines that failed, and their state.
 type Expected = (HostVerdict<'static>, Next, State);
 
@@ -83,7 +81,6 @@ fn table() -> Vec<Row> {
     ("answer too long, alone",    long(),           (1, 0, Clear),        FEW,   (EJECT,    Retry,       Clear)),
     ("everything is refused",     whole(401),       (2, 2, suspect(2)),   WORKS, (REFUSE,   Retry,       suspect(2))),
     // A line gets the store's own error by itself.
-    ("500",                       whole(500),       (1, 0, Clear),        IDLE,  (EJECT,    Retry,       Clear)),
     ("500 again, store idle",     whole(500),       (1, 1, Clear),        IDLE,  (EJECT,    Retry,       Clear)),
     ("500 again, store works",    whole(500),       (1, 1, Clear),        WORKS, (Unknown,  RetryLater,  suspect(2))),
     ("500 again, another failed", whole(500),       (1, 1, Clear),        FLAKY, (Unknown,  RetryLater,  suspect(2))),
@@ -110,7 +107,8 @@ fn table() -> Vec<Row> {
     ("alone, invalid before",     whole(400),       (1, 2, Invalid),      IDLE,  (Answered, DeadLetter,  Invalid)),
     ("alone, sixth time",         whole(400),       (1, 5, times(5)),     IDLE,  (Answered, DeadLetter,  Invalid)),
     ("alone, sixth, never took",  whole(400),       (1, 5, times(5)),     NEVER, (REFUSE,   Pause,       times(6))),
-    ("reset after a rejection",   whole(0),         (1, 2, times(1)),     WORKS, (Unknown,  RetryLater,  suspect(2))),
+    ("reset after a rejection",   whole(0),         (1, 1, times(1)),     WORKS, (Unknown,  RetryLater,  Invalid)),
+    ("invalid, then reset",       whole(0),         (2, 2, Invalid),      IDLE,  (Unknown,  BisectLater, Invalid)),
     ]
 }
 
