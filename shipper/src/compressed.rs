@@ -29,7 +29,7 @@ use self::decoder::{Decoder, Step};
 pub(crate) use self::magic::{Compression, MAGIC_BYTES, Magic, magic};
 use crate::disk::DiskFile;
 use crate::journal::TAIL_BYTES;
-use crate::spool::lock;
+use crate::sync::lock;
 
 /// A read may go back by this much from the furthest one without decoding again. It is more than the longest line.
 pub(crate) const BACK_BYTES: usize = 1536 * 1024;

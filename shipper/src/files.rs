@@ -46,7 +46,8 @@ use crate::clock::ClockReading;
 pub use crate::compressed::Content;
 use crate::disk::{Disk, DiskFile as _, Stat};
 use crate::journal::{Entry, Journal};
-use crate::spool::{Random, lock};
+use crate::random::Random;
+use crate::sync::lock;
 
 pub use event::{FileCounts, FileEvent, FileReport, Reading};
 use followed::{Closing, Followed, Name};

@@ -13,7 +13,7 @@
 //! - [`verify`] compares a store with the state directory, [`resend`] sends batches outside of the pipeline, and
 //!   [`inspect`] finds damage in a state directory.
 //!
-//! All of them use a [`disk`] and a [`clock`] that are passed in.
+//! All of them use a [`disk`], a [`clock`] and [`random`] numbers that are passed in. Only [`pipeline`] knows all stages.
 
 pub mod clock;
 pub mod completed;
@@ -32,6 +32,7 @@ pub mod ledger;
 mod lines;
 mod ndjson;
 pub mod pipeline;
+pub mod random;
 pub mod reader;
 pub mod record;
 pub mod resend;
@@ -41,4 +42,5 @@ mod sink;
 pub mod spool;
 mod status_log;
 mod store_watch;
+mod sync;
 pub mod verify;

@@ -34,7 +34,9 @@ use crate::document::Documents;
 use crate::files::Files;
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Outcome};
-use crate::spool::{Random, Spool, lock};
+use crate::random::Random;
+use crate::spool::Spool;
+use crate::sync::lock;
 
 /// How long to wait after a disk error.
 const DISK_RETRY: Duration = Duration::from_millis(250);

@@ -30,9 +30,10 @@ use crate::files::{Files, UnreadNote};
 use crate::journal::{Journal, JournalError};
 use crate::ledger::Ledger;
 use crate::pipeline::{Pipeline, Shared};
+use crate::random::Random;
 use crate::retention;
 use crate::sink::Sink;
-use crate::spool::{Random, Spool};
+use crate::spool::Spool;
 use crate::store_watch;
 
 /// Why the shipper can't start. Each variant has its exit code.

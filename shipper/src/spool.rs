@@ -25,7 +25,7 @@ mod writer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use store::{GenerationId, Timestamp};
@@ -37,9 +37,8 @@ pub use self::writer::{Appended, Writer};
 use crate::disk::{Disk, DiskFile};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
-
-/// A source of random numbers.
-pub type Random = Box<dyn FnMut() -> u64 + Send>;
+use crate::random::Random;
+use crate::sync::lock;
 
 /// All segments, shared by the writers and the pipeline.
 pub struct Spool<D: Disk> {
@@ -55,11 +54,6 @@ pub struct Spool<D: Disk> {
     durable_dirs: Mutex<BTreeSet<String>>,
     room_wanted: Mutex<bool>,
     room_made: Condvar,
-}
-
-/// Locks a mutex, also if a thread panicked while it held the lock: no step that can panic leaves a value half changed.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The streams that have a folder in the spool. Other entries are ignored; `spool check` reports them.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use store::{FileChanges, StoreWriter, Target, WriteError};
 
 use crate::delivery::DeliveryError;
-use crate::spool::lock;
+use crate::sync::lock;
 
 /// How often to check the file.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -23,7 +23,7 @@ use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading};
 use crate::compressed::{Content, Magic};
 use crate::disk::{Disk, DiskFile, Stat};
 use crate::journal::{Entry, FileIdentity, Tail, Trail};
-use crate::spool::lock;
+use crate::sync::lock;
 
 /// Number of bytes at the end of a possible copy that are compared with its original.
 pub(super) const COMPARED_BYTES: u64 = 4 * 1024;

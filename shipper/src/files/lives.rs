@@ -16,7 +16,7 @@ use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
 use crate::disk::{Disk, DiskFile as _, Stat, path};
 use crate::document::Place;
 use crate::journal::{Entry, FileIdentity, Tail, Trail};
-use crate::spool::lock;
+use crate::sync::lock;
 
 impl<D: Disk> Files<D> {
     /// Ends the generations of open files that were truncated. Their folders are read once for all of them, after each

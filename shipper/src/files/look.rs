@@ -8,7 +8,7 @@ use super::{ContentOf, FileEvent, Files};
 use crate::clock::ClockReading;
 use crate::disk::{Disk, Stat};
 use crate::journal::FileIdentity;
-use crate::spool::lock;
+use crate::sync::lock;
 
 /// The results of one check, until they are durable.
 pub(super) struct Look<D: Disk> {

@@ -16,7 +16,7 @@ use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading, Reason};
 use crate::compressed::{Compression, Content, Magic};
 use crate::disk::{Disk, DiskFile as _, Stat};
 use crate::journal::{Entry, FileIdentity, Trail};
-use crate::spool::lock;
+use crate::sync::lock;
 
 impl<D: Disk> Files<D> {
     /// Whether a compressed file is a copy of a deleted file whose generation does not continue there yet.

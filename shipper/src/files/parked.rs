@@ -15,7 +15,7 @@ use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
 use crate::compressed::Content;
 use crate::disk::{Disk, FileKind, Stat};
 use crate::journal::{Entry, FileIdentity};
-use crate::spool::lock;
+use crate::sync::lock;
 
 impl<D: Disk> Files<D> {
     /// Resumes a generation of an earlier process, or a parked one. The file is not opened if nothing is unread.

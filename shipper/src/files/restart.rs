@@ -14,7 +14,7 @@ use super::{ContentOf, FileEvent, Files, Look};
 use crate::compressed::Content;
 use crate::disk::{Disk, Stat};
 use crate::journal::{Entry, FileIdentity, Trail};
-use crate::spool::lock;
+use crate::sync::lock;
 
 impl<D: Disk> Files<D> {
     /// Resumes new files that an earlier process read.

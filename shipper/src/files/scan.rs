@@ -16,7 +16,7 @@ use super::unpacking::{is_pending, pending};
 use super::{ContentOf, Files, Look, MAX_FOLLOWED, ReadFrom, Reading, Reason};
 use crate::disk::{Disk, FileKind, Stat};
 use crate::journal::FileIdentity;
-use crate::spool::lock;
+use crate::sync::lock;
 
 /// Files of a scan by inode, each with all of its paths.
 pub(super) type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;

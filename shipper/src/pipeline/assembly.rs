@@ -12,7 +12,7 @@ use crate::delivery::Delivery;
 use crate::disk::Disk;
 use crate::document::{Documents, LineView, Origin, Pushed};
 use crate::journal::Journal;
-use crate::spool::lock;
+use crate::sync::lock;
 
 /// Additional capacity of a batch's buffer, for the last line that exceeds the limit.
 const BATCH_SLACK_BYTES: usize = 4 * 1024;

@@ -12,7 +12,7 @@ use crate::completed::Note;
 use crate::disk::{Disk, is_full, path};
 use crate::journal::{Entry, FileIdentity};
 use crate::ledger::Progress;
-use crate::spool::lock;
+use crate::sync::lock;
 
 /// Generations that are completed but not closed yet.
 #[derive(Default)]

@@ -15,7 +15,7 @@ use crate::files::{Content, FileEvent, Reading};
 use crate::journal::{Journal, Tail, Trail};
 use crate::ledger::Ledger;
 use crate::lines::Lines;
-use crate::spool::lock;
+use crate::sync::lock;
 
 /// Minimum interval between two journal records of the read offset of a file.
 const READ_NOTE_INTERVAL: Duration = Duration::from_secs(1);

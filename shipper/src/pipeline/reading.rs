@@ -11,7 +11,7 @@ use crate::completed::Note;
 use crate::disk::Disk;
 use crate::files::FileEvent;
 use crate::ledger::Outcome;
-use crate::spool::lock;
+use crate::sync::lock;
 
 /// Number of chunks read from a source before the next one has its turn.
 const TURN_CHUNKS: usize = 4;

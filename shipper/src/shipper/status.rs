@@ -12,8 +12,8 @@ use crate::journal::Journal;
 use crate::ledger::{Counts, Ledger};
 use crate::pipeline::{Obstacle, Report};
 use crate::retention::Removals;
-use crate::spool::lock;
 use crate::store_watch::StoreWatch;
+use crate::sync::lock;
 
 /// The status of a running shipper.
 pub struct Status {

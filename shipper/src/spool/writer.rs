@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use store::{GenerationId, Timestamp};
 
-use super::{OnFull, Spool, lock};
+use super::{OnFull, Spool};
 use crate::disk::{Disk, DiskFile, is_full};
+use crate::sync::lock;
 
 /// Minimum interval between two arrival marks.
 const MARK_INTERVAL_MS: i64 = 1_000;

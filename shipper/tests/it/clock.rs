@@ -19,7 +19,8 @@ use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::{self, Journal};
 use shipper::ledger::Ledger;
 use shipper::pipeline::{Pipeline, Shared};
-use shipper::spool::{Appended, OnFull, Random, Spool, SpoolSettings, Writer};
+use shipper::random::Random;
+use shipper::spool::{Appended, OnFull, Spool, SpoolSettings, Writer};
 use store::{Cause, Disposition, Timestamp, WriteError};
 
 use crate::settings::pipeline_settings;

@@ -25,7 +25,8 @@ use shipper::files::{FileSettings, Files, Format, ReadFrom};
 use shipper::journal::Journal;
 use shipper::ledger::{Counts, Ledger};
 use shipper::pipeline::{Pipeline, Report, Shared};
-use shipper::spool::{OnFull, Random, Spool, SpoolSettings};
+use shipper::random::Random;
+use shipper::spool::{OnFull, Spool, SpoolSettings};
 use store::{Disposition, Timestamp};
 
 use crate::settings::pipeline_settings;

@@ -170,7 +170,7 @@ impl World {
         let state = Path::new(STATE);
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let journal = Arc::new(Mutex::new(Journal::open(self.disk.clone(), state).ok()?));
-        let mut boxed = || -> shipper::spool::Random {
+        let mut boxed = || -> shipper::random::Random {
             let mut random = self.random.fork();
             Box::new(move || random.next())
         };
