@@ -223,10 +223,8 @@ fn a_poison_line_holds_up_no_other_and_becomes_a_dead_letter() {
         for with_traffic in [true, false] {
             let mut delivery = Delivery::new(settings());
             delivery.offer(batch(0..37));
-            let each = |line: &BatchLine| match line.id.offset {
-                23 => Disposition::Retry(cause(500)),
-                _ => Disposition::Stored,
-            };
+            let bad = || Disposition::Retry(cause(500));
+            let each = |line: &BatchLine| if line.id.offset == 23 { bad() } else { Disposition::Stored };
             let store = |batch: &Batch, _: Duration| match as_item || !has(batch, 23) {
                 true => Ok(batch.lines().iter().map(each).collect()),
                 false => whole(500),
