@@ -10,7 +10,7 @@ use crate::test_documents::read;
 use crate::test_documents_links::documents;
 use crate::test_monitoring_files::rules;
 
-const SNAPSHOT: &str = "shipper/src/snapshots/shipper__metrics__tests__every_metric_is_there_from_the_start.snap";
+const SNAPSHOT: &str = "shipper/src/snapshots/shipper__metrics__tests__every_metric_exists_from_the_start.snap";
 const CONTRACT: &str = "specs/003-improve-observability-prometheus/contracts/metrics.md";
 
 /// What stands between backticks.
