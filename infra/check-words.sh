@@ -10,7 +10,7 @@ files() {
 }
 
 allowed() { # lines PATH:LINE:TEXT on stdin, without those that an exception covers
-    grep -vPf <(grep -v '^#' infra/words-allowed.txt) || true
+    grep -vEf <(grep -v '^#' infra/words-allowed.txt) || true
 }
 
 found=0

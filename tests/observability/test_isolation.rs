@@ -19,7 +19,7 @@ use crate::side::Side;
 use crate::test_access::{TOKEN_OF_A, TOKEN_OF_ALL, TokensFile};
 use crate::test_store::TestStore;
 
-/// Questions that are asked of both embedded stores.
+/// Number of requests sent to both embedded stores.
 const CASES: u32 = 200;
 
 /// The same in an engine, which takes longer to answer.
@@ -44,7 +44,7 @@ const PLACES: [(&str, &[&str]); 9] = [
 /// Ends a question that is answered with a stream of lines; it is no part of the address.
 const STREAM: &str = "#stream";
 
-/// Lines as they come in, asked for from when there was none.
+/// The live tail, requested before any line was there.
 const TAIL: &str = "/api/tail";
 
 const PROJECTS: [&str; 3] = ["a", "b", "ab"];
@@ -144,7 +144,7 @@ fn own(name: &'static str, cursors: &[String]) -> BoxedStrategy<String> {
     values.prop_map(move |value| format!("{name}={value}")).boxed()
 }
 
-/// A place where lines are found and counted, asked with some of what it takes.
+/// A route that finds or counts lines, with some of its parameters.
 fn search(cursors: Vec<String>) -> impl Strategy<Value = String> {
     prop::sample::select(&PLACES[..]).prop_flat_map(move |(place, own_names)| {
         let takes_choice = !matches!(place, "/" | "/api/openapi.json");
@@ -243,10 +243,10 @@ impl Reader {
         http::get_with(self.address, path, &headers)
     }
 
-    /// All that an answer tells, but for the service's own address and the headers' order.
-    fn told(&self, path: &str) -> (u16, Vec<(String, String)>, String) {
+    /// The response without the service's own address and the order of headers.
+    fn response(&self, path: &str) -> (u16, Vec<(String, String)>, String) {
         if path.starts_with(TAIL) {
-            return self.told_by_a_tail(path);
+            return self.response_of_a_tail(path);
         }
         let mut answer = self.ask(path, TOKEN_OF_A);
         answer.headers.retain(|(name, _)| name != "date");
@@ -256,7 +256,7 @@ impl Reader {
     }
 
     /// The same of a tail's first event, which has all lines there are. Names of places are random, and as long as each other.
-    fn told_by_a_tail(&self, path: &str) -> (u16, Vec<(String, String)>, String) {
+    fn response_of_a_tail(&self, path: &str) -> (u16, Vec<(String, String)>, String) {
         let (status, is_event, text) = self.first_event(path);
         let of_line = |line: &str| match line.strip_prefix("id: ") {
             Some(id) => format!("id of {}", id.len()),
@@ -343,33 +343,33 @@ fn a_token_is_told_nothing_of_what_it_may_not_see(store: impl Fn() -> TestStore,
     among.wait_for(2 * LINES);
 
     let seen = seen_by_all(&among);
-    let (told_something, tails) = (Cell::new(0), Cell::new(0));
-    let is_told_alike = |path: &str| {
-        // Pages that tell what was just now may be made on the two sides of a moment; what is told by a store is told
-        // again.
+    let (answered, tails) = (Cell::new(0), Cell::new(0));
+    let is_alike = |path: &str| {
+        // Pages that depend on the time may differ by chance; what depends on a
+        // store differs each time.
         for last in [false, false, true] {
             let (first, second) = std::thread::scope(|scope| {
-                let first = scope.spawn(|| alone.told(path));
-                let second = among.told(path);
+                let first = scope.spawn(|| alone.response(path));
+                let second = among.response(path);
                 (first.join().unwrap(), second)
             });
             prop_assert!(first.0 < 500 && first.0 != 401, "{path}: {first:?}");
             if first == second {
-                told_something.set(told_something.get() + u32::from(first.0 == 200));
+                answered.set(answered.get() + u32::from(first.0 == 200));
                 tails.set(tails.get() + u32::from(first.2.contains("true: lines")));
                 break;
             }
-            prop_assert!(!last, "{} tells apart:\n{:#?}\n{:#?}", path, first, second);
+            prop_assert!(!last, "{} reveals the other store:\n{:#?}\n{:#?}", path, first, second);
         }
         Ok(())
     };
-    // A tail of all lines is asked for in any case.
-    is_told_alike(TAIL).unwrap_or_else(|error| panic!("with SEED={seed:x}: {error}"));
-    let outcome = runner.run(&question(seen), |path| is_told_alike(&path));
+    // The tail of all lines is always tried.
+    is_alike(TAIL).unwrap_or_else(|error| panic!("with SEED={seed:x}: {error}"));
+    let outcome = runner.run(&question(seen), |path| is_alike(&path));
     outcome.unwrap_or_else(|error| panic!("with SEED={seed:x}: {error}"));
     // Two refusals are alike too: most questions have to be ones that are answered.
-    assert!(told_something.get() > cases / 2, "with SEED={seed:x}: {} answers", told_something.get());
-    assert!(tails.get() > 0, "with SEED={seed:x}: no tail told a line");
+    assert!(answered.get() > cases / 2, "with SEED={seed:x}: {} answers", answered.get());
+    assert!(tails.get() > 0, "with SEED={seed:x}: no tail had a line");
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn in_an_outage_the_nearest_good_request_is_still_found() {
     let site = Plan::shop(TestStore::embedded()).with_lines(lines).start();
     let compared = section(&site.get("/requests/down-100"), "compare");
     assert!(compared.contains("long-ago") && compared.contains("payment answered"), "{compared}");
-    // Where there is none, that is said.
+    // If there is none, the answer says so.
     let none = section(&site.get("/requests/elsewhere"), "compare");
     assert!(none.contains("no successful request to this endpoint is stored"), "{none}");
     let none = section(&site.get("/requests/elsewhere?compare=nobody"), "compare");

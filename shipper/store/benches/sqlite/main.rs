@@ -195,9 +195,9 @@ fn one_request_first(path: &Path, id: &str) {
                 return;
             }
         }
-        let asked = Command::new(std::env::current_exe().unwrap()).arg(ASK).arg(path).arg(id).output().unwrap();
-        let said = String::from_utf8(asked.stdout).unwrap();
-        println!("found: one request in a new process, the file {name}: {}", said.trim());
+        let output = Command::new(std::env::current_exe().unwrap()).arg(ASK).arg(path).arg(id).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        println!("found: one request in a new process, the file {name}: {}", printed.trim());
     }
 }
 

@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(fields.get("order.id").map(NamedField::name), Some("order.id"));
         assert_eq!((fields.get("order"), fields.get("")), (None, None));
         let long = "x".repeat(MAX_NAME_BYTES + 1);
-        for (names, said) in [
+        for (names, expected) in [
             (&["service"][..], "a field of every line"),
             (&["service.version"], "a field of every line"),
             (&["origin.x"], "a field of every line"),
@@ -316,7 +316,7 @@ mod tests {
             (&["a", "a"], "named twice"),
         ] {
             let error = named(names).unwrap_err().to_string();
-            assert!(error.contains(said), "{names:?}: {error}");
+            assert!(error.contains(expected), "{names:?}: {error}");
         }
         assert!(named(&["hosts", "a", "ab", "a_b", "host.name"]).is_ok());
         let many: Vec<_> = (0..=MAX_FIELDS).map(|number| (format!("f{number}"), FieldType::Long)).collect();

@@ -46,7 +46,7 @@ impl FileId {
         }
     }
 
-    /// Identifies the file that a path leads to. Files can't be told apart except on Unix.
+    /// Identifies the file that a path leads to. Files can't be distinguished except on Unix.
     ///
     /// # Errors
     /// When the path can't be examined.

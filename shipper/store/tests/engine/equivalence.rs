@@ -102,11 +102,12 @@ impl Stores {
         let expected: Vec<_> = self.model.search(scope, search).into_iter().cloned().collect();
         prop_assert_eq!(found, expected, "search");
 
-        let asked = [Field::Service, Field::Level, Field::Endpoint, Field::RequestId, Field::Method].map(Facet::Field);
+        let facets_wanted =
+            [Field::Service, Field::Level, Field::Endpoint, Field::RequestId, Field::Method].map(Facet::Field);
         let named = fields();
         let named = ["tag", "flag"].map(|name| named.get(name).and_then(NamedField::facet).unwrap());
-        let asked = [&asked[..], &[Facet::Status], &named].concat();
-        let facets = store.facets(scope, &selection, &asked, *top).await.unwrap();
+        let facets_wanted = [&facets_wanted[..], &[Facet::Status], &named].concat();
+        let facets = store.facets(scope, &selection, &facets_wanted, *top).await.unwrap();
         prop_assert_eq!(facets.accuracy, Accuracy::Exact);
         prop_assert_eq!(facets.lines, self.model.search(scope, search).len() as u64, "lines");
         for counts in facets.facets {

@@ -191,13 +191,13 @@ fn finds(filter: &Filter, line: &Value) -> bool {
         Filter::Is(field, values) => texts(line, *field).iter().any(|text| values.contains(text)),
         Filter::Has(field) => !texts(line, *field).is_empty(),
         Filter::Words(text) => {
-            let asked: Vec<_> = words(text).collect();
-            !asked.is_empty() && asked.iter().all(|word| message.contains(word))
+            let wanted: Vec<_> = words(text).collect();
+            !wanted.is_empty() && wanted.iter().all(|word| message.contains(word))
         }
         Filter::Phrase(text) => {
-            let asked: Vec<_> = words(text).collect();
-            let starts = 0..(message.len() + 1).saturating_sub(asked.len());
-            !asked.is_empty() && starts.into_iter().any(|start| message[start..].starts_with(&asked))
+            let wanted: Vec<_> = words(text).collect();
+            let starts = 0..(message.len() + 1).saturating_sub(wanted.len());
+            !wanted.is_empty() && starts.into_iter().any(|start| message[start..].starts_with(&wanted))
         }
         Filter::Number(field, bounds) => numbers(line, *field).into_iter().any(|number| is_within(bounds, number)),
         Filter::Named(field, test) => named::meets(line, field, test),

@@ -36,7 +36,7 @@ impl Line {
         })
     }
 
-    fn is_asked_for(&self, search: &Search) -> bool {
+    fn matches(&self, search: &Search) -> bool {
         self.is_found_by(&search.filter)
             && search.from.is_none_or(|from| self.time >= from)
             && search.to.is_none_or(|to| self.time < to)
@@ -137,12 +137,12 @@ async fn pages(store: &Store, mut search: Search, between: impl AsyncFnOnce()) -
 }
 
 fn expected(lines: &[Line], search: &Search) -> Vec<Value> {
-    let mut asked: Vec<_> = lines.iter().filter(|line| line.is_asked_for(search)).collect();
+    let mut matching: Vec<_> = lines.iter().filter(|line| line.matches(search)).collect();
     match search.order {
-        Order::OldestFirst => asked.sort_by_key(|line| (line.time, line.id)),
-        Order::NewestFirst => asked.sort_by_key(|line| Reverse((line.time, line.id))),
+        Order::OldestFirst => matching.sort_by_key(|line| (line.time, line.id)),
+        Order::NewestFirst => matching.sort_by_key(|line| Reverse((line.time, line.id))),
     }
-    asked.into_iter().map(Line::document).collect()
+    matching.into_iter().map(Line::document).collect()
 }
 
 fn run(work: impl Future<Output = ()>) {

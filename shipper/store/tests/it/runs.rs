@@ -206,13 +206,13 @@ async fn counts_over_runs_equal_counts_over_lines() {
             counts
         };
 
-        let asked = [Facet::Field(Field::Service), Facet::Field(Field::Endpoint), Facet::Status];
-        let facets = store.facets(&scope, &selection, &asked, 1_000).await.unwrap();
+        let facets_wanted = [Facet::Field(Field::Service), Facet::Field(Field::Endpoint), Facet::Status];
+        let facets = store.facets(&scope, &selection, &facets_wanted, 1_000).await.unwrap();
         assert_eq!((facets.lines, facets.accuracy), (wanted.len() as u64, Accuracy::Exact), "{query}");
         for facet in facets.facets {
             let own = count(&|line| match facet.facet {
                 Facet::Field(field) => line.facts.values(field).map(str::to_owned).collect(),
-                Facet::Named(_) => unreachable!("none is asked for"),
+                Facet::Named(_) => unreachable!("no such facet is requested"),
                 Facet::Status => line.facts.numbers(NumberField::Status).map(|status| status.to_string()).collect(),
             });
             assert_eq!(facet.values.into_iter().collect::<BTreeMap<_, _>>(), own, "{query}");

@@ -81,15 +81,15 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 /// A proxy that connects every tunnel to one address, answers plain requests itself, and records the requests.
 struct Forwarder {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Forwarder {
     async fn new(to: SocketAddr, password: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&asked);
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&heads);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let Some(head) = head(&mut stream).await else { continue };
@@ -109,11 +109,11 @@ impl Forwarder {
                 }
             }
         });
-        Self { address, asked }
+        Self { address, heads }
     }
 
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
     }
 }
 
@@ -175,8 +175,8 @@ async fn any_other_certificate_is_refused_with_advice() {
     ] {
         let port = engine(shown, None).await.port();
         let settings = given.map_or_else(EngineSettings::default, trusting);
-        let said = refusal(&format!("https://{host}:{port}"), &settings).await.to_lowercase();
-        assert!(said.contains("certificate") && words.iter().all(|word| said.contains(word)), "{shown}: {said}");
+        let error = refusal(&format!("https://{host}:{port}"), &settings).await.to_lowercase();
+        assert!(error.contains("certificate") && words.iter().all(|word| error.contains(word)), "{shown}: {error}");
     }
 }
 
@@ -190,8 +190,8 @@ async fn a_server_without_tls_is_reported() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });
-    let said = refusal(&format!("https://{address}"), &EngineSettings::default()).await;
-    assert!(said.contains("http://"), "{said}");
+    let error = refusal(&format!("https://{address}"), &EngineSettings::default()).await;
+    assert!(error.contains("http://"), "{error}");
     drop(plain);
 }
 
@@ -204,11 +204,11 @@ async fn the_client_certificate_is_presented_on_request() {
         EngineSettings { client_certificate: Some(ClientCertificate { certificate, key }), ..trusting("authority") }
     };
     assert_serves(every_request(&store(&url, &client("client")).await).await);
-    let said = refusal(&url, &trusting("authority")).await;
-    assert!(said.contains("client_certificate"), "{said}");
+    let error = refusal(&url, &trusting("authority")).await;
+    assert!(error.contains("client_certificate"), "{error}");
     // Not signed by the server's authority.
-    let said = refusal(&url, &client("ip")).await;
-    assert!(said.contains("client_certificate"), "{said}");
+    let error = refusal(&url, &client("ip")).await;
+    assert!(error.contains("client_certificate"), "{error}");
 }
 
 #[tokio::test]
@@ -219,23 +219,23 @@ async fn https_uses_a_tunnel_and_http_an_absolute_address() {
     // A host that only the proxy can resolve.
     let url = "https://engine.test:9200";
     assert_serves(every_request(&store(url, &EngineSettings { proxy: given.clone(), ..trusting("name") }).await).await);
-    assert!(proxy.asked().iter().all(|head| head.starts_with("connect engine.test:9200 ")), "{:?}", proxy.asked());
+    assert!(proxy.heads().iter().all(|head| head.starts_with("connect engine.test:9200 ")), "{:?}", proxy.heads());
     let through = EngineSettings { proxy: given, ..EngineSettings::default() };
     assert_eq!(store("http://engine.test:9200", &through).await.ready().await, Ok(()));
-    assert!(proxy.asked().last().unwrap().starts_with("post http://engine.test:9200/"), "{:?}", proxy.asked());
+    assert!(proxy.heads().last().unwrap().starts_with("post http://engine.test:9200/"), "{:?}", proxy.heads());
 
     // With a wrong password, or without a listener: the message names the proxy and has advice.
     let proxy_url = format!("http://{}", proxy.address);
     let through = EngineSettings { proxy: Proxy::new(&proxy_url, None).unwrap(), ..trusting("name") };
-    let said = refusal(url, &through).await;
-    assert!(said.contains(&format!("via the proxy {}", proxy.address)) && said.contains("proxy_user"), "{said}");
+    let error = refusal(url, &through).await;
+    assert!(error.contains(&format!("via the proxy {}", proxy.address)) && error.contains("proxy_user"), "{error}");
     let Err(ReadyError::Refused(cause)) = store("http://engine.test:9200", &through).await.ready().await else {
         panic!("it lets everyone through")
     };
     assert!(cause.reason.contains("407") && cause.reason.contains("proxy_user"), "{cause}");
     let nobody = Proxy::new("http://127.0.0.1:1", None).unwrap();
-    let said = refusal(url, &EngineSettings { proxy: nobody, ..trusting("name") }).await;
-    assert!(said.contains("via the proxy 127.0.0.1:1: "), "{said}");
+    let error = refusal(url, &EngineSettings { proxy: nobody, ..trusting("name") }).await;
+    assert!(error.contains("via the proxy 127.0.0.1:1: "), "{error}");
 }
 
 /// A response that is not in an engine's format may be the proxy's own.
@@ -259,9 +259,9 @@ async fn a_refusal_that_may_come_from_the_proxy_names_it() {
         });
         let proxy = Proxy::new(&format!("http://{address}"), None).unwrap();
         let settings = EngineSettings { proxy, ..EngineSettings::default() };
-        let said = store("http://engine.test:9200", &settings).await.ready().await.unwrap_err().to_string();
-        assert!(said.contains(&format!("HTTP {status}")), "{said}");
-        assert_eq!(said.contains(&format!("from the proxy {address} or the store behind it")), is_named, "{said}");
+        let error = store("http://engine.test:9200", &settings).await.ready().await.unwrap_err().to_string();
+        assert!(error.contains(&format!("HTTP {status}")), "{error}");
+        assert_eq!(error.contains(&format!("from the proxy {address} or the store behind it")), is_named, "{error}");
     }
 }
 
@@ -274,9 +274,9 @@ async fn the_environments_proxy_is_used_except_for_hosts_in_no_proxy() {
         let variables = [("HTTPS_PROXY", format!("http://{}", proxy.address)), ("no_proxy", excepted.to_owned())];
         let found = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         let settings = EngineSettings { proxy: Proxy::from_environment(found), ..trusting("ip") };
-        proxy.asked.lock().unwrap().clear();
+        proxy.heads.lock().unwrap().clear();
         assert_eq!(store(&url, &settings).await.ready().await, Ok(()), "{excepted}");
-        assert_eq!(proxy.asked().len(), tunnels, "{excepted}");
+        assert_eq!(proxy.heads().len(), tunnels, "{excepted}");
     }
     let unknown = Proxy::from_environment(|_| Some("socks5://127.0.0.1:1".to_owned()));
     let settings = EngineSettings { proxy: unknown, ..trusting("ip") };

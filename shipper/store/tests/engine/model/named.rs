@@ -16,15 +16,15 @@ pub(super) fn meets(line: &Value, field: &NamedField, test: &FieldTest) -> bool 
     let words_of = |value: &Value| words(&text(value)).map(|word| word.into_owned()).collect::<Vec<_>>();
     match test {
         FieldTest::Any => !values.is_empty(),
-        FieldTest::OneOf(asked) => values.iter().any(|value| asked.contains(&text(value))),
-        FieldTest::Words(asked) => {
+        FieldTest::OneOf(wanted) => values.iter().any(|value| wanted.contains(&text(value))),
+        FieldTest::Words(wanted) => {
             let own: Vec<_> = values.iter().flat_map(words_of).collect();
-            words(asked).count() > 0 && words(asked).all(|word| own.contains(&word.into_owned()))
+            words(wanted).count() > 0 && words(wanted).all(|word| own.contains(&word.into_owned()))
         }
-        FieldTest::Phrase(asked) => {
-            let asked: Vec<_> = words(asked).map(|word| word.into_owned()).collect();
-            let has = |own: Vec<String>| (0..own.len()).any(|start| own[start..].starts_with(&asked));
-            !asked.is_empty() && values.iter().map(words_of).any(has)
+        FieldTest::Phrase(wanted) => {
+            let wanted: Vec<_> = words(wanted).map(|word| word.into_owned()).collect();
+            let has = |own: Vec<String>| (0..own.len()).any(|start| own[start..].starts_with(&wanted));
+            !wanted.is_empty() && values.iter().map(words_of).any(has)
         }
         FieldTest::Between(from, to) => values.iter().any(|value| {
             let own = if field.kind() == FieldType::Date { time(value) } else { whole(value) };
