@@ -18,6 +18,7 @@
 //! flight can add to them.
 
 pub mod discarded;
+mod layout;
 mod reading;
 pub mod replayed;
 
@@ -30,9 +31,10 @@ use serde_json::value::RawValue;
 use store::{Batch, Cause, GenerationId, LineId, Timestamp};
 
 use self::discarded::Discarded;
+pub use self::layout::BadLetter;
+use self::layout::{id_of, is_letter, path_of, sequences};
 pub(crate) use self::reading::read_with;
-pub use self::reading::{BadLetter, StoredLetter, census, read};
-use self::reading::{id_of, is_letter, path_of, sequences};
+pub use self::reading::{StoredLetter, census, read};
 use crate::disk::{Disk, DiskFile, append_whole, is_whole};
 use crate::ndjson::for_each_line;
 

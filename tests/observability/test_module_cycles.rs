@@ -21,7 +21,6 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
     ),
     ("shipper", &["cli", "commands"], "commands take the options that `cli` parses, and `cli` lists the commands"),
     ("shipper", &["config::check", "config::files"], "to be split"),
-    ("shipper", &["dead_letters::at_rest", "dead_letters::discarded", "dead_letters::replayed"], "to be split"),
     ("shipper", &["document", "record"], "to be split"),
     ("shipper", &["files::copies", "files::lookup"], "to be split"),
     ("shipper", &["journal::entry", "journal::record"], "to be split"),

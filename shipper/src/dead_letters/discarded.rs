@@ -20,7 +20,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use store::{GenerationId, LineId};
 
-use super::{BadLetter, DIR};
+use super::DIR;
+use super::layout::BadLetter;
 use crate::completed;
 use crate::disk::{Disk, DiskFile as _, append_whole};
 use crate::journal;

@@ -16,7 +16,7 @@ use store::{LineId, Timestamp};
 
 use super::DIR;
 use super::discarded::Discarded;
-use super::reading::{id_of, path_of, sequences};
+use super::layout::{id_of, path_of, sequences};
 use crate::disk::{Disk, DiskFile, append_whole};
 use crate::ndjson::for_each_line;
 

@@ -5,7 +5,23 @@ use std::time::Duration;
 use store::Batch;
 
 use super::hosts::HostId;
-use super::verdict::State;
+
+/// What earlier answers say about a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its failures, if any, may be the store's fault.
+    #[default]
+    Clear,
+    /// It failed this often, while the store took other requests that were sent in between.
+    Suspect { failures: u32 },
+    /// A suspect that got the store's own error this often, each time after the store wrote into the same index and
+    /// nothing else failed.
+    Poison { failures: u32, since: Duration },
+    /// The store rejected it this often.
+    Rejected { times: u32 },
+    /// It was rejected and failed again, although the store took others since: a line of it is invalid.
+    Invalid,
+}
 
 /// Sequence number of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use store::{Cause, CauseKind, Disposition, WriteError};
 
 use super::hosts::HostVerdict::{self, Answered, Failed, Refused, Slowed, Took, Unknown};
-use super::in_flight::InFlight;
+use super::in_flight::{InFlight, State};
 
 /// A request is bisected at this many failures in a row, if the store took others in between or there is room to try.
 const BISECT_AT_FAILURES: u32 = 3;
@@ -24,23 +24,6 @@ const OWN_FAULTS_MAX: u32 = 64;
 
 /// An answer: a disposition for each line, or no usable answer.
 pub(super) type Answer = Result<Vec<Disposition>, WriteError>;
-
-/// What earlier answers say about a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
-    /// Its failures, if any, may be the store's fault.
-    #[default]
-    Clear,
-    /// It failed this often, while the store took other requests that were sent in between.
-    Suspect { failures: u32 },
-    /// A suspect that got the store's own error this often, each time after the store wrote into the same index and
-    /// nothing else failed.
-    Poison { failures: u32, since: Duration },
-    /// The store rejected it this often.
-    Rejected { times: u32 },
-    /// It was rejected and failed again, although the store took others since: a line of it is invalid.
-    Invalid,
-}
 
 /// What the store took, in the order of what it proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

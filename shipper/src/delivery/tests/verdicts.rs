@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::delivery::hosts::HostVerdict::{self, Answered, Failed, Refused, Slowed, Took, Unknown};
-use crate::delivery::verdict::State::{self, Clear, Invalid, Poison, Rejected, Suspect};
+use crate::delivery::in_flight::State::{self, Clear, Invalid, Poison, Rejected, Suspect};
 use crate::delivery::verdict::{Answer, Evidence, LineVerdict, Next, Taken, Verdict, judge};
 use Next::{Bisect, BisectLater, DeadLetter, Pause, Retry, RetryLater, Settle};
 
