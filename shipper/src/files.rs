@@ -247,39 +247,36 @@ impl<D: Disk> Files<D> {
         if self.poll_at().is_none_or(|at| at > now.elapsed) {
             return Ok(Vec::new());
         }
-        let mut look = Look { now, events: Vec::new(), cut: Vec::new(), begun: Vec::new(), grown: Vec::new() };
         if !self.unreported.is_empty() {
             // The next poll handles events that were not reported.
             self.poll_due = now.elapsed + POLL_INTERVAL;
             self.is_unsynced = true;
-            self.make_durable(&mut look)?;
+            self.make_durable()?;
             self.poll_due = now.elapsed;
             return Ok(std::mem::take(&mut self.unreported));
         }
         self.poll_due = now.elapsed + POLL_INTERVAL;
-        let looked = self.look(reading, &mut look).and_then(|()| self.make_durable(&mut look));
+        let mut look = Look { now, events: Vec::new(), cut: Vec::new(), begun: Vec::new() };
+        self.look(reading, &mut look);
+        let durable = self.make_durable();
         self.last_look = (self.open_files(), self.looked_at());
         self.unreported.append(&mut look.events);
-        looked.map(|()| std::mem::take(&mut self.unreported))
+        durable.map(|()| std::mem::take(&mut self.unreported))
     }
 
-    fn look<'a>(
-        &mut self,
-        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
-        look: &mut Look<D>,
-    ) -> io::Result<()> {
+    fn look<'a>(&mut self, reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>, look: &mut Look<D>) {
         self.closing.retain_mut(|closing| {
             closing.look(look.now.wall);
             reading(&closing.generation).is_some()
         });
         let is_decoded = self.unpacking.decode(look.now);
-        self.look_at_open(reading, look)?;
+        self.look_at_open(reading, look);
         let is_scan = self.scan_due <= look.now.elapsed || is_decoded && !self.unclaimed.is_empty();
         if is_scan {
-            self.scan(reading, look)?;
+            self.scan(reading, look);
             self.scan_due = look.now.elapsed + self.settings.scan_interval;
         }
-        self.give_places(reading, look)?;
+        self.give_places(reading, look);
         if is_scan {
             self.unpacking.forget_unasked();
         }
@@ -289,32 +286,22 @@ impl<D: Disk> Files<D> {
             lock(&self.journal).note_boot();
         }
         self.scanned |= is_scan && is_everything_known && self.unread.is_settled(look.now.elapsed);
-        Ok(())
     }
 
-    fn look_at_open<'a>(
-        &mut self,
-        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
-        look: &mut Look<D>,
-    ) -> io::Result<()> {
+    fn look_at_open<'a>(&mut self, reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>, look: &mut Look<D>) {
         let open = self.followed.iter().filter(|(_, followed)| followed.open.is_some());
         let generations: Vec<_> = open.map(|(generation, _)| *generation).collect();
         for generation in generations {
-            self.look_at(generation, reading(&generation), look)?;
+            self.look_at(generation, reading(&generation), look);
         }
-        self.end_lives(reading, look)
+        self.end_lives(reading, look);
     }
 
     /// Checks an open file.
-    fn look_at(
-        &mut self,
-        generation: GenerationId,
-        reading: Option<Reading<'_>>,
-        look: &mut Look<D>,
-    ) -> io::Result<()> {
+    fn look_at(&mut self, generation: GenerationId, reading: Option<Reading<'_>>, look: &mut Look<D>) {
         let now = look.now;
-        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
-        let Some(open) = &mut followed.open else { return Ok(()) };
+        let Some(followed) = self.followed.get_mut(&generation) else { return };
+        let Some(open) = &mut followed.open else { return };
         let read_to = reading.map_or(0, |reading| reading.read_to);
         if open.ended {
             if reading.is_none() {
@@ -325,13 +312,13 @@ impl<D: Disk> Files<D> {
                 // It was modified, so the rest can't be decoded. Its new content is checked once it is closed.
                 followed.end(generation, read_to, false, &mut look.events);
             }
-            return Ok(());
+            return;
         }
         let Ok(stat) = open.file.stat().and_then(|stat| match stat.is_unchanged(&followed.seen) {
             true => Ok(stat.as_long_as(&followed.seen)),
             false => lookup::written(&*open.file, stat, self.settings.encoding),
         }) else {
-            return Ok(());
+            return;
         };
         let is_cut = open.cut_at.is_some();
         if is_cut || !stat.is_unchanged(&followed.seen) || stat.len < read_to {
@@ -340,10 +327,10 @@ impl<D: Disk> Files<D> {
                 Some(reading) => followed.identity.holds(&*open.file, stat.len, read_to, reading.trail, false),
                 None => followed.identity.begins_alike(&*open.file),
             };
-            let Ok(holds) = holds else { return Ok(()) };
+            let Ok(holds) = holds else { return };
             if is_cut || !holds || stat.len < open.len {
                 look.cut.push(generation);
-                return Ok(());
+                return;
             }
         }
         // A deleted file may have been compressed before, but not later.
@@ -353,7 +340,7 @@ impl<D: Disk> Files<D> {
         if self.settings.until_idle {
             followed.seen = stat;
             followed.end_open_line(generation, stat.len, now, &mut look.events);
-            return Ok(());
+            return;
         }
         if let Ok(Some(kind)) = lookup::became_compressed(&followed.identity, read_to, &*open.file) {
             let path = followed.identity.path.clone();
@@ -361,25 +348,26 @@ impl<D: Disk> Files<D> {
             if !self.reads(kind) {
                 self.leave_compressed(&path, &stat, kind, look);
             }
-            return Ok(());
+            return;
         }
         if read_to == 0 && followed.identity.fingerprint_len == 0 && stat.len > 0 {
             let path = followed.identity.path.clone();
             if self.may_be_copy(&path) {
                 // The next scan identifies it by its content.
                 self.drop_empty(generation, look);
-                return Ok(());
+                return;
             }
         }
-        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
-        let Some(open) = &mut followed.open else { return Ok(()) };
+        let Some(followed) = self.followed.get_mut(&generation) else { return };
+        let Some(open) = &mut followed.open else { return };
         // No copy has data added to a deleted file.
         if followed.identity.can_grow(stat.len) && stat.links > 0 {
             let Ok(longer) = followed.identity.refreshed(&*open.file, &followed.identity.path, &stat) else {
-                return Ok(());
+                return;
             };
             lock(&self.journal).file(generation, longer.clone());
-            look.grown.push((generation, std::mem::replace(&mut followed.identity, longer), open.len));
+            followed.identity = longer;
+            self.is_unsynced = true;
         }
         followed.seen = stat;
         if stat.len > open.len {
@@ -399,7 +387,6 @@ impl<D: Disk> Files<D> {
         if followed.name != Name::Matched && now.elapsed >= open.grown_at + ROTATED_GRACE && !is_left_to_scan {
             self.end_rotated(generation, look);
         }
-        Ok(())
     }
 }
 

@@ -116,6 +116,8 @@ pub(super) fn extent(
 /// A copy of a truncated file.
 pub(super) struct Copy<F> {
     pub(super) path: PathBuf,
+    /// The copy's own identity. It is read before the life of the original ends, since reading it can fail.
+    pub(super) identity: FileIdentity,
     pub(super) file: F,
     pub(super) stat: Stat,
     /// Whether a pattern matches it.
@@ -216,14 +218,22 @@ impl<D: Disk> Files<D> {
             match self.copy_at((path, stat), is_rotated, cut, read_to, trail, look) {
                 Ok(Some((extent, file, stat))) => {
                     let is_named = named.is_some() && (!file.is_unpacked() || self.settings.read_compressed);
-                    let copy_path = named.unwrap_or(path).clone();
-                    let is_whole = trail.last().is_none_or(|tail| tail.end <= stat.len);
-                    let copy = Copy { path: copy_path, file, stat, is_named, extent, is_whole };
-                    if is_named || may_be_unnamed && extent != Extent::Shorter {
-                        copies.push(copy);
-                    } else if may_be_slow && copy.file.is_unpacked() && extent != Extent::Shorter {
-                        slow.push(copy);
+                    let is_fast = is_named || may_be_unnamed && extent != Extent::Shorter;
+                    let is_slow = may_be_slow && file.is_unpacked() && extent != Extent::Shorter;
+                    if !(is_fast || is_slow) {
+                        continue;
                     }
+                    let copy_path = named.unwrap_or(path).clone();
+                    let identity = match FileIdentity::of(&file, &copy_path, &stat) {
+                        Ok(identity) => identity,
+                        Err(error) => {
+                            failed = failed.or(Some(error));
+                            continue;
+                        }
+                    };
+                    let is_whole = trail.last().is_none_or(|tail| tail.end <= stat.len);
+                    let copy = Copy { path: copy_path, identity, file, stat, is_named, extent, is_whole };
+                    if is_fast { copies.push(copy) } else { slow.push(copy) }
                 }
                 Ok(None) => {}
                 // One to be read is reported when it is opened.
@@ -334,7 +344,7 @@ impl<D: Disk> Files<D> {
 
     /// Defers a possible copy. If it stays unchanged and everything in it `is_read`, it becomes its own generation, so
     /// that data added later is read.
-    pub(super) fn hold(&mut self, copy: &Copy<ContentOf<D>>, is_read: bool, look: &mut Look<D>) -> io::Result<()> {
+    pub(super) fn hold(&mut self, copy: &Copy<ContentOf<D>>, is_read: bool, look: &mut Look<D>) {
         let now = look.now.elapsed;
         let (seen, since) = self.held.entry(copy.stat.key()).or_insert((copy.stat, now));
         if !copy.stat.is_unchanged(seen) {
@@ -343,18 +353,15 @@ impl<D: Disk> Files<D> {
         let settled = if self.settings.until_idle { Duration::ZERO } else { ROTATED_GRACE };
         if is_read && now >= *since + settled {
             self.held.remove(&copy.stat.key());
-            self.begin_read_copy(copy, look)?;
+            self.begin_read_copy(copy, look);
         }
-        Ok(())
     }
 
     /// A copy that was read completely starts a generation at its end.
-    pub(super) fn begin_read_copy(&mut self, copy: &Copy<ContentOf<D>>, look: &mut Look<D>) -> io::Result<()> {
+    pub(super) fn begin_read_copy(&mut self, copy: &Copy<ContentOf<D>>, look: &mut Look<D>) {
         self.counts.copies += 1;
         tracing::info!(path = %copy.path.display(), bytes = copy.stat.len, "rotated copy already read");
-        let identity = FileIdentity::of(&copy.file, &copy.path, &copy.stat)?;
-        self.begin_parked(identity, &copy.file, &copy.stat, copy.stat.len, look);
-        Ok(())
+        self.begin_parked(copy.identity.clone(), &copy.file, &copy.stat, copy.stat.len, look);
     }
 }
 

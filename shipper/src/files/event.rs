@@ -81,21 +81,6 @@ pub enum FileEvent<F> {
     },
 }
 
-impl<F> FileEvent<F> {
-    /// The generation of the event.
-    #[must_use]
-    pub fn generation(&self) -> GenerationId {
-        match self {
-            Self::Opened { generation, .. }
-            | Self::Grown { generation, .. }
-            | Self::Moved { generation, .. }
-            | Self::Ended { generation, .. }
-            | Self::Destroyed { generation, .. }
-            | Self::Vanished { generation, .. } => *generation,
-        }
-    }
-}
-
 /// Counts of file events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileCounts {

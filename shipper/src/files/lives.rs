@@ -1,7 +1,6 @@
 //! The life cycle of generations: how one starts, continues in another process or under another name, and ends in a
 //! copy.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,10 +24,10 @@ impl<D: Disk> Files<D> {
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         look: &mut Look<D>,
-    ) -> io::Result<()> {
+    ) {
         let cut = std::mem::take(&mut look.cut);
         if cut.is_empty() {
-            return Ok(());
+            return;
         }
         let known = self.known_paths();
         let is_copy = |generation: &GenerationId| {
@@ -38,9 +37,8 @@ impl<D: Disk> Files<D> {
         let cut: Vec<_> = cut.into_iter().map(|generation| (generation, is_copy(&generation))).collect();
         let mut folders = Folders::default();
         for (generation, is_copy) in cut {
-            self.end_life(generation, reading(&generation), is_copy, &mut folders, look)?;
+            self.end_life(generation, reading(&generation), is_copy, &mut folders, look);
         }
-        Ok(())
     }
 
     /// Handles a truncated file: its generation ends, its unread rest is searched for in a copy, and a new generation
@@ -52,28 +50,28 @@ impl<D: Disk> Files<D> {
         is_copy: bool,
         folders: &mut Folders,
         look: &mut Look<D>,
-    ) -> io::Result<()> {
+    ) {
         let now = look.now;
         let entry = lock(&self.journal).get(&generation);
         let (read_to, trail) = match reading {
             Some(reading) => (reading.read_to, reading.trail.clone()),
             None => (entry.checkpoint, entry.trail.clone()),
         };
-        let Some(cut) = self.followed.get(&generation) else { return Ok(()) };
+        let Some(cut) = self.followed.get(&generation) else { return };
         let (identity, since) = (cut.identity.clone(), cut.seen_at);
         let whole = Whole::of(cut);
         let copies = self.copies_of(&identity, read_to, &trail, whole, folders, look);
-        let Some(open) = self.followed.get_mut(&generation).and_then(|cut| cut.open.as_mut()) else { return Ok(()) };
+        let Some(open) = self.followed.get_mut(&generation).and_then(|cut| cut.open.as_mut()) else { return };
         if copies.as_ref().is_err_and(is_pending) {
             open.cut_at = Some(now.elapsed);
         }
         if copies.is_err() && now.elapsed < *open.cut_at.get_or_insert(now.elapsed) + ROTATED_GRACE {
             // The copy may be unreadable. The file's present content belongs to another generation.
             look.events.push(FileEvent::Grown { generation, end: read_to });
-            return Ok(());
+            return;
         }
-        let Some(mut old) = self.followed.remove(&generation) else { return Ok(()) };
-        let Some(open) = old.open.take() else { return Ok(()) };
+        let Some(mut old) = self.followed.remove(&generation) else { return };
+        let Some(open) = old.open.take() else { return };
         let seen_to = if reading.is_some() { open.len } else { old.seen_to() }.max(entry.known_len());
         if self.by_inode.get(&identity.key()) == Some(&generation) {
             self.by_inode.remove(&identity.key());
@@ -84,7 +82,7 @@ impl<D: Disk> Files<D> {
             Some(copy) => {
                 let left = read_to.max(copy.stat.len);
                 self.note_destroyed(generation, &identity, left, seen_to, look);
-                self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look)?;
+                self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look);
             }
             None => {
                 self.note_destroyed(generation, &identity, read_to, seen_to, look);
@@ -106,7 +104,7 @@ impl<D: Disk> Files<D> {
             }
         }
         for copy in copies.filter(|copy| copy.is_named) {
-            self.begin_read_copy(&copy, look)?;
+            self.begin_read_copy(&copy, look);
         }
         let seen = open.file.stat().and_then(|stat| lookup::written(&*open.file, stat, self.settings.encoding));
         let seen = seen.and_then(|stat| Ok((FileIdentity::of(&*open.file, &identity.path, &stat)?, stat)));
@@ -121,7 +119,6 @@ impl<D: Disk> Files<D> {
             // The next scan finds it as a new file.
             Err(error) => self.unread.add_error(&identity.path, &error, now.elapsed),
         }
-        Ok(())
     }
 
     /// Reads the unread rest of a generation from a copy of its file; `entry` if it is not being read yet. A matching
@@ -134,7 +131,7 @@ impl<D: Disk> Files<D> {
         copy: Copy<ContentOf<D>>,
         entry: Option<&Entry>,
         look: &mut Look<D>,
-    ) -> io::Result<()> {
+    ) {
         // Data read after the copy's end was written after the copy was made; it is not in this file.
         if copy.extent == Extent::Shorter {
             if entry.is_some() {
@@ -146,13 +143,14 @@ impl<D: Disk> Files<D> {
             }
             return self.begin_read_copy(&copy, look);
         }
-        let Copy { path, file, stat, is_named, extent, .. } = copy;
+        let Copy { path, identity: own, file, stat, is_named, extent, .. } = copy;
         self.counts.copies += 1;
         // The matching name; the copy's may be a rotated name of it.
         let mut identity = cut.moved_to(if is_named { &path } else { &cut.path }, &stat);
         // Data seen after the copy's end no longer belongs to this generation or its fingerprint.
         if stat.len < identity.fingerprint_len {
-            identity = identity.refreshed(&file, &identity.path, &stat)?;
+            let FileIdentity { path, start, life_born_ns, .. } = identity;
+            identity = FileIdentity { path, start, life_born_ns, ..own };
         }
         // A later process finds the rest there.
         lock(&self.journal).file(generation, identity.clone());
@@ -162,7 +160,7 @@ impl<D: Disk> Files<D> {
             self.by_inode.insert(identity.key(), generation);
             if is_compressed && extent == Extent::Read && entry.is_some() {
                 self.followed.insert(generation, Followed::new(identity, stat, None, look.now));
-                return Ok(());
+                return;
             }
         }
         self.unpacking.hand_over(&file);
@@ -184,13 +182,12 @@ impl<D: Disk> Files<D> {
         }
         if !is_named {
             self.closing.push(Closing { generation, file: Some(file), seen_at: look.now.wall });
-            return Ok(());
+            return;
         }
         let open = Open { ended: is_compressed, ..Open::new(file, stat.len, look.now) };
         let rotated_from = Some(cut.path.clone());
         self.followed
             .insert(generation, Followed { rotated_from, ..Followed::new(identity, stat, Some(open), look.now) });
-        Ok(())
     }
 
     /// Forgets what was known about a generation after the end of the copy in which it continues. Those bytes were
@@ -281,6 +278,7 @@ impl<D: Disk> Files<D> {
         lock(&self.journal).file(generation, identity.clone());
         self.by_inode.insert(identity.key(), generation);
         look.begun.push(generation);
+        self.is_unsynced = true;
         generation
     }
 

@@ -200,14 +200,14 @@ impl<D: Disk> Files<D> {
         reading: Option<Reading<'_>>,
         folders: &mut Folders,
         look: &mut Look<D>,
-    ) -> io::Result<()> {
+    ) {
         let now = look.now.elapsed;
-        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
+        let Some(followed) = self.followed.get_mut(&generation) else { return };
         let Some(open) = followed.open.as_ref().filter(|open| !open.ended && open.cut_at.is_none()) else {
-            return Ok(());
+            return;
         };
         if followed.seen.links > 0 || now < open.grown_at + ROTATED_GRACE {
-            return Ok(());
+            return;
         }
         let missing_since = *followed.missing_since.get_or_insert(now);
         let identity = followed.identity.clone();
@@ -223,17 +223,14 @@ impl<D: Disk> Files<D> {
                 self.forget(generation);
                 let mut copies = copies.into_iter();
                 if let Some(copy) = copies.next() {
-                    self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look)?;
+                    self.go_on_in(generation, &identity, read_to, copy, reading.is_none().then_some(&entry), look);
                 }
-                copies.filter(|copy| copy.is_named).try_for_each(|copy| self.begin_read_copy(&copy, look))
+                copies.filter(|copy| copy.is_named).for_each(|copy| self.begin_read_copy(&copy, look));
             }
-            Err(error) if is_pending(&error) => Ok(()),
+            Err(error) if is_pending(&error) => {}
             // It may be compressed elsewhere, and moved here later.
-            _ if now < missing_since + ROTATED_GRACE => Ok(()),
-            _ => {
-                self.end_rotated(generation, look);
-                Ok(())
-            }
+            _ if now < missing_since + ROTATED_GRACE => {}
+            _ => self.end_rotated(generation, look),
         }
     }
 }

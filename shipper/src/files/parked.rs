@@ -82,6 +82,9 @@ impl<D: Disk> Files<D> {
     }
 
     /// Reopens a parked file that changed; returns whether it was opened.
+    ///
+    /// # Errors
+    /// Only [pending](is_pending), for a compressed file.
     pub(super) fn reopen(&mut self, generation: GenerationId, look: &mut Look<D>) -> io::Result<bool> {
         let is_its =
             |followed: &&Followed<ContentOf<D>>| self.by_inode.get(&followed.identity.key()) == Some(&generation);
@@ -225,14 +228,9 @@ impl<D: Disk> Files<D> {
     }
 
     /// Handles a missing parked file. Its unread rest may be in a copy; otherwise it is forgotten after a while.
-    pub(super) fn miss(
-        &mut self,
-        generation: GenerationId,
-        folders: &mut Folders,
-        look: &mut Look<D>,
-    ) -> io::Result<()> {
+    pub(super) fn miss(&mut self, generation: GenerationId, folders: &mut Folders, look: &mut Look<D>) {
         let now = look.now.elapsed;
-        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(()) };
+        let Some(followed) = self.followed.get_mut(&generation) else { return };
         let missing_since = *followed.missing_since.get_or_insert(now);
         let (identity, whole) = (followed.identity.clone(), Whole::of(followed));
         let entry = lock(&self.journal).get(&generation);
@@ -244,17 +242,17 @@ impl<D: Disk> Files<D> {
                 self.forget(generation);
                 let mut copies = copies.into_iter();
                 if let Some(copy) = copies.next() {
-                    self.go_on_in(generation, &identity, checkpoint, copy, Some(&entry), look)?;
+                    self.go_on_in(generation, &identity, checkpoint, copy, Some(&entry), look);
                 }
-                return copies.filter(|copy| copy.is_named).try_for_each(|copy| self.begin_read_copy(&copy, look));
+                return copies.filter(|copy| copy.is_named).for_each(|copy| self.begin_read_copy(&copy, look));
             }
-            Err(error) if is_pending(&error) => return Ok(()),
+            Err(error) if is_pending(&error) => return,
             _ => {}
         }
         if now < missing_since + ROTATED_GRACE && !self.settings.until_idle {
-            return Ok(());
+            return;
         }
-        let Some(followed) = self.forget(generation) else { return Ok(()) };
+        let Some(followed) = self.forget(generation) else { return };
         let seen_to = followed.seen_to().max(entry.known_len());
         self.note_destroyed(generation, &followed.identity, checkpoint, seen_to, look);
         let path = followed.identity.path;
@@ -266,6 +264,5 @@ impl<D: Disk> Files<D> {
             );
         }
         look.events.push(FileEvent::Vanished { generation, file: path, end: checkpoint });
-        Ok(())
     }
 }

@@ -5,14 +5,12 @@
 //! other. Parked files wait in order, and take turns with new ones.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use store::GenerationId;
 
 use super::followed::Followed;
-use super::unpacking::is_pending;
 use super::{ContentOf, Files, Look, OPEN_LINE_GRACE, Reading, lookup};
 use crate::disk::Disk;
 
@@ -75,10 +73,10 @@ impl<D: Disk> Files<D> {
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         look: &mut Look<D>,
-    ) -> io::Result<()> {
+    ) {
         let wanted = self.backlog.len() + self.reopen.len() + self.compressed.len().min(TRIED_MAX);
         if wanted == 0 {
-            return Ok(());
+            return;
         }
         let mut free = self.settings.max_open_files.saturating_sub(self.open_files());
         self.park(wanted.saturating_sub(free + self.ending_files()), reading, look);
@@ -99,23 +97,20 @@ impl<D: Disk> Files<D> {
                 compressed -= 1;
                 self.open_new(path, reading, &mut paths, look)
             } else {
-                Ok(false)
+                false
             };
-            free -= usize::from(opened?);
+            free -= usize::from(opened);
         }
-        self.end_lives(reading, look)
+        self.end_lives(reading, look);
     }
 
     /// Opens the parked file that has waited longest; returns whether it was opened.
-    fn open_parked(&mut self, look: &mut Look<D>) -> io::Result<bool> {
-        let Some(generation) = self.reopen.pop() else { return Ok(false) };
-        match self.reopen(generation, look) {
-            Err(error) if is_pending(&error) => {
-                self.reopen.push(generation);
-                Ok(false)
-            }
-            opened => opened,
-        }
+    fn open_parked(&mut self, look: &mut Look<D>) -> bool {
+        let Some(generation) = self.reopen.pop() else { return false };
+        self.reopen(generation, look).unwrap_or_else(|_pending| {
+            self.reopen.push(generation);
+            false
+        })
     }
 
     /// Handles a new file; returns whether it was opened.
@@ -125,18 +120,15 @@ impl<D: Disk> Files<D> {
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         paths: &mut HashMap<PathBuf, GenerationId>,
         look: &mut Look<D>,
-    ) -> io::Result<bool> {
+    ) -> bool {
         let begun = look.begun.len();
-        let met = match self.meet(&path, reading, paths, look) {
-            Err(error) if is_pending(&error) => {
-                self.compressed.push_back(path);
-                return Ok(false);
-            }
-            met => met?,
+        let Ok(met) = self.meet(&path, reading, paths, look) else {
+            self.compressed.push_back(path);
+            return false;
         };
         // The next file may be a copy of it.
         paths.extend(look.begun.get(begun).map(|generation| (path, *generation)));
-        Ok(met)
+        met
     }
 
     /// The paths of followed files.

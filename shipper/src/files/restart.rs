@@ -134,12 +134,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// After a restart: finds files that were renamed out of the patterns, or copied and truncated, meanwhile.
-    pub(super) fn look_for_unclaimed(
-        &mut self,
-        matching: &Matching,
-        folders: &mut Folders,
-        look: &mut Look<D>,
-    ) -> io::Result<()> {
+    pub(super) fn look_for_unclaimed(&mut self, matching: &Matching, folders: &mut Folders, look: &mut Look<D>) {
         let generations: Vec<_> = self.unclaimed.keys().copied().collect();
         self.hidden = 0;
         for generation in generations {
@@ -181,9 +176,8 @@ impl<D: Disk> Files<D> {
                 }
             };
             self.unclaimed.remove(&generation);
-            self.end_unclaimed(generation, &entry, copies, look)?;
+            self.end_unclaimed(generation, &entry, copies, look);
         }
-        Ok(())
     }
 
     /// The copy of a file of which more was read than was copied, if another generation starts at the copy's end. The
@@ -202,8 +196,9 @@ impl<D: Disk> Files<D> {
             let Some((file, stat)) = self.open(&copy.path)?.filter(|(_, stat)| copy.is_same(stat)) else { continue };
             let stat = Stat { len: copy.start, ..stat };
             if extent(identity, &file, stat.len, checkpoint, trail)? == Some(Extent::Longer) {
+                let identity = FileIdentity::of(&file, &copy.path, &stat)?;
                 let (path, file, extent) = (copy.path.clone(), Content::plain(file), Extent::Longer);
-                return Ok(Some(Copy { path, file, stat, is_named: false, extent, is_whole: true }));
+                return Ok(Some(Copy { path, identity, file, stat, is_named: false, extent, is_whole: true }));
             }
         }
         Ok(None)
@@ -281,14 +276,14 @@ impl<D: Disk> Files<D> {
         entry: &Entry,
         copies: Vec<Copy<ContentOf<D>>>,
         look: &mut Look<D>,
-    ) -> io::Result<()> {
-        let Some(identity) = &entry.file else { return Ok(()) };
+    ) {
+        let Some(identity) = &entry.file else { return };
         let mut copies = copies.into_iter();
         match copies.next() {
             Some(copy) => {
                 let left = entry.checkpoint.max(copy.stat.len);
                 self.note_destroyed(generation, identity, left, entry.known_len(), look);
-                self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look)?;
+                self.go_on_in(generation, identity, entry.checkpoint, copy, Some(entry), look);
             }
             None => {
                 self.note_destroyed(generation, identity, entry.checkpoint, entry.known_len(), look);
@@ -309,8 +304,7 @@ impl<D: Disk> Files<D> {
             }
         }
         for copy in copies.filter(|copy| copy.is_named) {
-            self.begin_read_copy(&copy, look)?;
+            self.begin_read_copy(&copy, look);
         }
-        Ok(())
     }
 }

@@ -23,11 +23,7 @@ pub(super) type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;
 
 impl<D: Disk> Files<D> {
     /// Matches the patterns and handles the results.
-    pub(super) fn scan<'a>(
-        &mut self,
-        reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
-        look: &mut Look<D>,
-    ) -> io::Result<()> {
+    pub(super) fn scan<'a>(&mut self, reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>, look: &mut Look<D>) {
         let now = look.now.elapsed;
         self.unread.begin_look();
         let mut matching = lookup::matching(&self.disk, &self.settings);
@@ -46,13 +42,13 @@ impl<D: Disk> Files<D> {
             self.is_unsynced = true;
             self.there_at_first = named.keys().copied().collect();
         }
-        self.look_for_unnamed(&named, &matching, reading, &mut Folders::default(), look)?;
+        self.look_for_unnamed(&named, &matching, reading, &mut Folders::default(), look);
         if !self.settings.until_idle {
             self.end_rotated_lines(reading, look);
         }
         self.claim(&mut new, look);
         // A copy exists before its original is truncated, so folders are read after the originals.
-        self.look_for_unclaimed(&matching, &mut Folders::default(), look)?;
+        self.look_for_unclaimed(&matching, &mut Folders::default(), look);
         let (followed, by_inode) = (&self.followed, &self.by_inode);
         self.held.retain(|inode, _| named.contains_key(inode) && !by_inode.contains_key(inode));
         self.of_deleted.retain(|inode, (_, generation)| {
@@ -62,7 +58,6 @@ impl<D: Disk> Files<D> {
         self.there_at_first.retain(|inode| named.contains_key(inode));
         self.backlog = self.in_turn(new);
         self.compressed.clear();
-        Ok(())
     }
 
     /// New files in the order in which they are handled: a possible copy comes after its original.
@@ -146,7 +141,7 @@ impl<D: Disk> Files<D> {
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
         folders: &mut Folders,
         look: &mut Look<D>,
-    ) -> io::Result<()> {
+    ) {
         let is_named = |generation: &GenerationId, followed: &Followed<ContentOf<D>>| {
             let key = followed.identity.key();
             let is_its = self.by_inode.get(&key) == Some(generation);
@@ -166,27 +161,26 @@ impl<D: Disk> Files<D> {
                 let rotated = path.filter(|path| is_rotated_name(&original, path));
                 followed.name = rotated.map_or(Name::Lost, Name::Rotated);
                 if self.settings.read_compressed {
-                    self.end_deleted(generation, reading(&generation), folders, look)?;
+                    self.end_deleted(generation, reading(&generation), folders, look);
                 }
                 continue;
             }
             match self.find_parked(generation, folders, look) {
                 Ok(true) => {}
-                Ok(false) => self.miss(generation, folders, look)?,
+                Ok(false) => self.miss(generation, folders, look),
                 Err(error) => {
                     let Some(followed) = self.followed.get(&generation) else { continue };
                     self.unread.add_error(&followed.identity.path, &error, look.now.elapsed);
                 }
             }
         }
-        Ok(())
     }
 
     /// Handles a new file: it starts a generation, is deferred as a possible copy, or is ignored; returns whether it
     /// was opened.
     ///
     /// # Errors
-    /// [Pending](is_pending), for a compressed one.
+    /// Only [pending](is_pending), for a compressed file.
     pub(super) fn meet<'a>(
         &mut self,
         path: &Path,
@@ -245,26 +239,29 @@ impl<D: Disk> Files<D> {
         };
         let is_to_skip = self.is_to_skip(&stat, look);
         self.there_at_first.remove(&stat.key());
-        let copy = Copy { path: path.to_owned(), file, stat, is_named: true, extent: Extent::Read, is_whole: true };
-        let identity = FileIdentity::of(&copy.file, path, &stat)?;
+        let identity = FileIdentity::of(&file, path, &stat)?;
         if is_to_skip {
-            let start = match copy.file.is_unpacked() {
+            let start = match file.is_unpacked() {
                 true => stat.len,
-                false => lookup::whole_lines(&copy.file, 0, stat.len, self.settings.encoding)?,
+                false => lookup::whole_lines(&file, 0, stat.len, self.settings.encoding)?,
             };
             self.counts.skipped += 1;
             tracing::info!(path = %path.display(), bytes = start, "existing content of the file skipped");
-            self.begin_parked(identity, &copy.file, &stat, start, look);
+            self.begin_parked(identity, &file, &stat, start, look);
             return Ok(false);
         }
+        let (path, extent) = (path.to_owned(), Extent::Read);
+        let copy = Copy { path, identity, file, stat, is_named: true, extent, is_whole: true };
         match judgement {
             Judgement::New => {
                 self.held.remove(&stat.key());
-                self.begin_life(identity, Arc::new(copy.file), &stat, look);
+                self.begin_life(copy.identity, Arc::new(copy.file), &stat, look);
                 Ok(true)
             }
-            Judgement::Read => self.hold(&copy, true, look).map(|()| false),
-            Judgement::Undecided => self.hold(&copy, false, look).map(|()| false),
+            Judgement::Read | Judgement::Undecided => {
+                self.hold(&copy, matches!(judgement, Judgement::Read), look);
+                Ok(false)
+            }
             Judgement::OfDeleted(generation) => {
                 self.of_deleted.insert(stat.key(), (stat, generation));
                 Ok(false)

@@ -90,6 +90,7 @@ fn seeds_that_found_a_fault_stay_mended() {
         (21, "a letter that could be neither appended nor cut off again tore the dead letters"),
         (29359, "a file was known after a kill by less than what was sent of it"),
         (231, "the rest of a deleted file was not looked for in what was compressed before the last look"),
+        (599, "a copy that lacks the end of its original was read again when the journal could not be synced"),
         (8933, "what got the number of a rotated file was read, though no pattern names it"),
     ];
     for (seed, fault) in found {

@@ -129,13 +129,11 @@ fn what_a_full_disk_does_not_take_of_the_journal_is_bounded() {
     assert_eq!(self::journal(&disk).get(&generation).checkpoint, 50_000);
 }
 
-/// Between the two a generation is not being read, and seems to be done.
-#[test]
-fn what_a_look_saw_that_found_no_room_is_reported_before_the_next_look() {
-    let disk = SimDisk::new(Random::new(1), &[STATE, "/logs"]);
+/// The files of a disk, as a process follows them.
+fn files(disk: &SimDisk, pattern: &str) -> Files<SimDisk> {
     let settings = FileSettings {
         encoding: LineEncoding::default(),
-        patterns: vec!["/logs/*.log".to_owned()],
+        patterns: vec![pattern.to_owned()],
         scan_interval: Duration::from_secs(1),
         until_idle: false,
         state_dir: STATE.into(),
@@ -146,37 +144,64 @@ fn what_a_look_saw_that_found_no_room_is_reported_before_the_next_look() {
         ignore_older: None,
         read_compressed: false,
     };
-    let files = || {
-        let mut random = Random::new(2);
-        Files::new(
-            disk.clone(),
-            settings.clone(),
-            Arc::new(Mutex::new(journal(&disk))),
-            Box::new(move || random.next()),
-        )
-    };
-    let look = |files: &mut Files<SimDisk>, seconds: i64, read_to: Option<u64>| {
-        let now = ClockReading { wall: at(seconds), elapsed: Duration::from_secs(seconds.try_into().unwrap()) };
-        let trail = Trail::default();
-        let events = files.poll(now, &|_| read_to.map(|read_to| Reading { read_to, checkpoint: 0, trail: &trail }));
-        let is_opened = |event: &&FileEvent<_>| matches!(event, FileEvent::Opened { .. });
-        events.map(|events| events.iter().filter(is_opened).count()).ok()
-    };
+    let mut random = Random::new(2);
+    Files::new(disk.clone(), settings, Arc::new(Mutex::new(journal(disk))), Box::new(move || random.next()))
+}
+
+/// Number of files that a look opens, if all files are read to `read_to`; `None` if the look fails.
+fn opened(files: &mut Files<SimDisk>, seconds: i64, read_to: Option<u64>) -> Option<usize> {
+    let now = ClockReading { wall: at(seconds), elapsed: Duration::from_secs(seconds.try_into().unwrap()) };
+    let trail = Trail::default();
+    let events = files.poll(now, &|_| read_to.map(|read_to| Reading { read_to, checkpoint: 0, trail: &trail }));
+    let is_opened = |event: &&FileEvent<_>| matches!(event, FileEvent::Opened { .. });
+    events.map(|events| events.iter().filter(is_opened).count()).ok()
+}
+
+/// Between the two a generation is not being read, and seems to be done.
+#[test]
+fn findings_on_a_full_disk_are_reported_before_the_next_look() {
+    let disk = SimDisk::new(Random::new(1), &[STATE, "/logs"]);
+    let pattern = "/logs/*.log";
     disk.put("/logs/a.log", LINE);
-    assert_eq!(look(&mut files(), 0, None), Some(1));
+    assert_eq!(opened(&mut files(&disk, pattern), 0, None), Some(1));
     disk.put_rename("/logs/a.log", "/logs/a.log.1");
-    let mut files = files();
+    let mut files = files(&disk, pattern);
     disk.set_full(true);
     for seconds in 1..100 {
-        assert_eq!(look(&mut files, seconds, None), None);
+        assert_eq!(opened(&mut files, seconds, None), None);
     }
     disk.set_full(false);
-    assert_eq!(look(&mut files, 100, None), Some(1));
+    assert_eq!(opened(&mut files, 100, None), Some(1));
     // All of it was read, and nothing has its outcome yet.
     let read_to = Some(LINE.len() as u64);
-    assert_eq!(look(&mut files, 101, read_to), Some(0));
+    assert_eq!(opened(&mut files, 101, read_to), Some(0));
     disk.put("/logs/a.log.1", LINE);
     for seconds in 102..200 {
-        assert_eq!(look(&mut files, seconds, read_to), Some(0), "at {seconds}");
+        assert_eq!(opened(&mut files, seconds, read_to), Some(0), "at {seconds}");
+    }
+}
+
+#[test]
+fn a_copy_that_was_found_on_a_full_disk_is_not_read_again() {
+    let disk = SimDisk::new(Random::new(1), &[STATE, "/logs"]);
+    let mut files = files(&disk, "/logs/*.log*");
+    let lines = LINE.repeat(100);
+    disk.put("/logs/a.log", &lines);
+    assert_eq!(opened(&mut files, 0, None), Some(1));
+    let read_to = Some(lines.len() as u64);
+    assert_eq!(opened(&mut files, 1, read_to), Some(0));
+    // The last line was written, and read, after the copy was made.
+    disk.put_copy("/logs/a.log", "/logs/a.log.1");
+    disk.put_shorter("/logs/a.log.1", lines.len() - LINE.len());
+    disk.put_cut("/logs/a.log");
+    disk.set_full(true);
+    for seconds in 2..100 {
+        assert_eq!(opened(&mut files, seconds, read_to), None);
+    }
+    disk.set_full(false);
+    // The next life of the file.
+    assert_eq!(opened(&mut files, 100, read_to), Some(1));
+    for seconds in 101..200 {
+        assert_eq!(opened(&mut files, seconds, None), Some(0), "at {seconds}");
     }
 }

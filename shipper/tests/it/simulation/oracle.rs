@@ -73,7 +73,10 @@ impl Rest {
                 || self.lines[id].iter().map(|held| String::from_utf8_lossy(&held.document)).collect::<Vec<_>>();
             // Those of files are judged by their numbers.
             let Some(held) = ever.get(&id.generation) else {
-                assert_eq!(*places, 1, "{id} rests in {places} places: {:#?}", shown());
+                // A rotated name makes a document longer. It may be too large then, and stored before under the old name.
+                let lengths = || self.lines[id].iter().map(|held| held.document.len());
+                let most = if lengths().next() < lengths().next_back() { 2 } else { 1 };
+                assert!((1..=most).contains(places), "{id} rests in {places} places: {:#?}", shown());
                 continue;
             };
             // As it was before a power loss, and as that left it: `docs/simulation.md` has it among what is open.
