@@ -107,7 +107,8 @@ status: ## show whether each part of the stack without Docker runs and is ready
 load-test: ## measure what the library costs a service: latency and CPU with and without it, by wrk (under two minutes)
 	@CARGO_TARGET_DIR=$(TARGET_DIR) CARGO_FLAGS="$(CARGO_FLAGS)" specs/003-improve-observability-prometheus/load-tests/run_wrk.sh
 
-check: ## check formatting, lints, docs and generated files, with every warning an error
+check: ## check wording, formatting, lints, docs and generated files, with every warning an error
+	infra/check-words.sh
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps

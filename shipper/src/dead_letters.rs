@@ -91,7 +91,7 @@ impl DeadLetterCounts {
         let Self { letters, bytes, max_bytes, .. } = self;
         format!(
             "the dead letters are full ({letters} in {bytes} of {max_bytes} bytes): stop the shipper, see `shipper \
-             dead-letters list`, replay them once their cause is mended or discard them, or raise dead_letters_max_bytes"
+             dead-letters list`, replay them once their cause is fixed, discard them, or raise dead_letters_max_bytes"
         )
     }
 }

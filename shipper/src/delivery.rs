@@ -15,7 +15,7 @@
 //! * Too large: the request is bisected, and `request_size` remembers the size. Rejected: it is bisected until the
 //!   invalid line is alone.
 //! * A line that is rejected alone is a dead letter once the store took others since the first rejection, or after five
-//!   rejections by a store that ever took anything. So a store that takes nothing makes no dead letters.
+//!   rejections by a store that ever took anything. So a store that accepts nothing causes no dead letters.
 //! * A line that gets the store's own error by itself (5xx, but not 502 to 504) is *poison*, and a dead letter after
 //!   [`DeliverySettings::poison_attempts`] over [`DeliverySettings::poison_span`]. An attempt counts if, since the last
 //!   one, the store wrote into the same index and no request failed but suspects.
@@ -82,7 +82,7 @@ pub struct Settled {
     pub attempts: u32,
 }
 
-/// Why a host, an index or the whole store takes nothing at the moment.
+/// Why a host, an index or the whole store accepts nothing at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryError {
     /// The store's reason.
@@ -173,7 +173,7 @@ impl Delivery {
         self.size.allowed()
     }
 
-    /// Why the store takes nothing, while that is so.
+    /// Why the store accepts nothing, if that is so.
     #[must_use]
     pub fn delivery_error(&self) -> Option<DeliveryError> {
         let rejected = || self.rejected.clone().map(|cause| DeliveryError { cause, refused: true });

@@ -143,8 +143,8 @@ pub fn check<D: Disk>(disk: &D, state_dir: &Path, progress: &dyn Fn(u64)) -> Res
     let letters = state_dir.join(dead_letters::DIR);
     let (discarded, bad) = Discarded::read_good(disk, state_dir).map_err(failed(&letters))?;
     for bad in bad {
-        let what = "damaged, and no shipper starts with it: the letters that it says are discarded are letters again, or \
-                    their lines go again, or verify misses them";
+        let what = "damaged: the shipper refuses to start with it; once it is removed, the letters that it discards count \
+                    as dead letters again, or are sent again, or are reported missing by verify";
         found.flaw(bad.path, bad.offset, bad.length, Remedy::TakeOut, what);
     }
     let bad = dead_letters::read_with(disk, state_dir, &discarded, |_| {

@@ -20,7 +20,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Handles these signals from now on. SIGHUP is left alone if it is ignored, as under `nohup`, so that a command
+    /// Handles these signals from now on. SIGHUP stays ignored if it was, as under `nohup`, so that a command
     /// started here ignores it too. Must be called within a Tokio runtime.
     pub(crate) fn listen(signals: &[Signal]) -> io::Result<Self> {
         let wanted = |signal: &&Signal| **signal != Signal::HUP || !is_ignored(Signal::HUP);

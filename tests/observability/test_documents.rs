@@ -21,7 +21,7 @@ const OPERATIONS: &str = "docs/operations.md";
 pub(crate) const DELIVERY: &str = "docs/delivery.md";
 pub(crate) const EMBEDDED: &str = "docs/embedded-store.md";
 
-/// What a block may need that is not here.
+/// Programs that a block may need and that may be missing.
 const NEEDS: [&str; 2] = ["docker", "sqlite3"];
 
 #[track_caller]
@@ -42,7 +42,7 @@ pub(crate) fn has(outcome: &Outcome, what: &str) -> Result<(), String> {
     holds(outcome.stdout.contains(what), &format!("there is no {what:?}"))
 }
 
-/// The last answer in what was printed, as JSON. Answers have no line's end: several may stand on the last line.
+/// The last answer in what was printed, as JSON. Answers end without a newline, so several may be on the last line.
 fn answer(outcome: &Outcome) -> Result<Value, String> {
     let line = outcome.stdout.lines().last().unwrap_or_default();
     let answers: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(line).into_iter().collect();

@@ -258,7 +258,7 @@ fn clients_that_take_nothing_of_large_answers_cost_bounded_memory_and_starve_no_
     let answer = get("/api/logs?limit=1000", &of_a);
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{}", answer.text());
     let growth = memory(&backend, "VmHWM").saturating_sub(before);
-    eprintln!("80 clients that take nothing: {before} KiB before, {growth} KiB more at most");
+    eprintln!("80 clients that read nothing: {before} KiB before, {growth} KiB more at most");
     assert!(growth < GROWTH_MAX_KIB, "from {before} KiB by {growth} KiB");
     drop(clients);
     wait::until("there is room again", || (get("/api/logs?limit=1000", &of_a).status == 200).then_some(()));
@@ -329,7 +329,7 @@ fn pages_of_long_lines_are_cut_lead_on_and_cost_bounded_memory_per_token() {
         assert_eq!(get(path, &of_all).status, 200, "another token is answered meanwhile: {path}");
     }
     let growth = memory(&backend, "VmHWM").saturating_sub(before);
-    eprintln!("60 clients that take nothing of pages: {before} KiB before, {growth} KiB more at most");
+    eprintln!("60 clients that read nothing of pages: {before} KiB before, {growth} KiB more at most");
     assert!(growth < GROWTH_MAX_KIB, "from {before} KiB by {growth} KiB");
     drop(clients);
     wait::until("nothing is held", || (backend.scrape().metric("answer_bytes_held", &[]) == 0.0).then_some(()));

@@ -16,7 +16,7 @@ fn badge(site: &Site, id: &str) -> String {
     badge.split("</details>").next().unwrap().to_owned()
 }
 
-/// An address as it stands in a page.
+/// An address as written in a page.
 fn unescaped(href: &str) -> String {
     href.replace("&#38;", "&").replace("&amp;", "&")
 }

@@ -60,7 +60,7 @@ pub struct SourceLineAnswer {
         AroundParams,
     ),
     responses(
-        (status = 200, body = AroundAnswer, description = "Lines as they stand in their source"),
+        (status = 200, body = AroundAnswer, description = "Lines in the order of their source"),
         (status = "default", body = Details, content_type = "application/problem+json", description = "What is wrong"),
     )
 )]

@@ -58,7 +58,7 @@ impl LineGroup for FilterParams {
     }
 }
 
-/// A route that takes none of the parameters that choose lines.
+/// A route without the parameters that choose lines.
 #[derive(Debug)]
 pub struct NoLines;
 

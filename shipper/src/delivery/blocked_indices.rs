@@ -1,4 +1,4 @@
-//! Indices that take no lines while the store takes others: read-only, closed, or missing and not to be created.
+//! Indices that accept no lines while others do: read-only, closed, or missing and not to be created.
 //!
 //! Their lines wait here by index and hold up no others. A *probe* finds out whether an index takes lines again: one of
 //! its lines, sent like any other, one at a time for all indices. After a refused probe the next index is probed. After

@@ -1,7 +1,7 @@
 //! What the store took lately: the evidence by which a request that fails repeatedly is judged.
 //!
 //! Requests are numbered in the order that they are sent. A *mark* is the number of the next one: requests from a mark
-//! on were sent after it. No clock is needed, since a store that is down takes nothing, however long it is down.
+//! on were sent after it. No clock is needed, since a store that is down accepts nothing, however long it is down.
 
 use std::collections::VecDeque;
 
@@ -74,7 +74,7 @@ mod tests {
         health.took_in(4, "a");
         assert_eq!([5, 4].map(|mark| taken(&health, mark, "a")), [Taken::Before, Taken::SinceInIndex]);
         assert_eq!(taken(&health, 4, "b"), Taken::Since);
-        // A late answer to an earlier request takes nothing back.
+        // A late answer to an earlier request undoes nothing.
         health.took(3);
         health.took_in(3, "a");
         assert_eq!(taken(&health, 4, "a"), Taken::SinceInIndex);

@@ -76,7 +76,7 @@ pub(super) enum Next {
     Bisect,
     /// Retry in two halves after the request's own backoff.
     BisectLater,
-    /// Retry after the request's own backoff, and report that the store takes nothing until it takes something.
+    /// Retry after the request's own backoff, and report delivery as paused until the store accepts something.
     Pause,
     /// Never retry.
     DeadLetter,
@@ -87,7 +87,7 @@ pub(super) enum Next {
 pub(super) enum LineVerdict {
     /// It is stored or a dead letter.
     Settle,
-    /// Its index takes no lines: block the index.
+    /// Its index accepts no lines: block the index.
     Block,
     /// The store fails over it: [`Verdict::next`] decides.
     Fail,

@@ -31,7 +31,7 @@ pub struct Report {
     pub retries: RetryCounts,
     /// Why the store accepts nothing, if so.
     pub delivery_error: Option<DeliveryError>,
-    /// Indices that take no lines, and how many lines wait for them.
+    /// Indices that accept no lines, and how many lines wait for them.
     pub blocked: Option<BlockedReport>,
     /// The store's hosts.
     pub hosts: Vec<HostReport>,

@@ -82,8 +82,8 @@ impl World {
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let journal = Arc::new(Mutex::new(Journal::open(RealDisk, &state).unwrap()));
         let bounds = SpoolSettings { max_bytes: 1 << 20, segment_bytes: SEGMENT_BYTES, on_full: OnFull::Wait };
-        let (books, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
-        let spool = Arc::new(Spool::open(RealDisk, &state, bounds, books, notes, self.random()).unwrap());
+        let (accounts, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
+        let spool = Arc::new(Spool::open(RealDisk, &state, bounds, accounts, notes, self.random()).unwrap());
         let files = FileSettings {
             encoding: LineEncoding::default(),
             patterns: vec![self.dir.path().join("*.log").display().to_string()],
@@ -138,8 +138,8 @@ impl World {
             self.now.elapsed += Duration::from_millis(20);
             self.now.wall = Timestamp::from_unix_micros(self.now.wall.unix_micros() + 20_000);
         }
-        let books = process.ledger.lock().unwrap().snapshot();
-        assert!(books.is_balanced(), "{books:?}");
+        let counts = process.ledger.lock().unwrap().snapshot();
+        assert!(counts.is_balanced(), "{counts:?}");
     }
 
     /// In each generation of the journal, a mark starts where the previous one ends.
@@ -201,7 +201,7 @@ fn a_clock_set_back_changes_no_line_or_index_and_loses_or_duplicates_nothing() {
         world.check_marks();
     }
     world.run(&mut process, Duration::from_secs(60), |request| request.is_multiple_of(2));
-    assert!(process.ledger.lock().unwrap().snapshot().pending == 0, "all is at rest");
+    assert!(process.ledger.lock().unwrap().snapshot().pending == 0, "all lines have their outcome");
 
     let mut messages = BTreeMap::new();
     let mut indices = BTreeSet::new();

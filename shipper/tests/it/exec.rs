@@ -132,7 +132,7 @@ fn a_killed_shipper_takes_its_command_along() {
     let mut shipper = start(&place, place.script(script));
     let (inner, outer) = (Stray(place.pid("inner")), Stray(place.pid("pid")));
     shipper.kill();
-    until("all of the group is gone", || (is_gone(inner.0) && is_gone(outer.0)).then_some(()));
+    until("the whole group has ended", || (is_gone(inner.0) && is_gone(outer.0)).then_some(()));
     until("the guard says why", || shipper.stderr().contains("the shipper was killed").then_some(()));
 }
 
@@ -144,7 +144,7 @@ fn a_killed_shipper_takes_a_command_along_that_does_not_want_to_end() {
     let service = Stray(place.pid("pid"));
     let killed = Instant::now();
     shipper.kill();
-    until("the command is gone", || is_gone(service.0).then_some(()));
+    until("the command has ended", || is_gone(service.0).then_some(()));
     assert!(killed.elapsed() > Duration::from_secs(5), "it had no time to end by itself");
 }
 
@@ -184,7 +184,7 @@ fn a_command_that_nobody_lets_begin_does_not() {
     drop(command);
     assert!(waiting.try_wait().unwrap().is_none(), "it waits for the word");
     drop(ours);
-    until("it sees that the shipper is gone", || waiting.try_wait().unwrap());
+    until("it sees that the shipper has ended", || waiting.try_wait().unwrap());
     assert_eq!(names(place.folder.path()), [""; 0]);
 }
 
@@ -254,7 +254,7 @@ fn a_second_signal_ends_the_shutdown_without_losing_lines() {
     let mut shipper = start(&place, command);
     let service = place.pid("pid");
     shipper.signal(Signal::TERM);
-    until("the command is gone", || is_gone(service).then_some(()));
+    until("the command has ended", || is_gone(service).then_some(()));
     // The shipper may not have noticed the command's end; this signal is then for the command, and the next one ends
     // the shutdown.
     let code = until("the shipper ends", || {

@@ -90,8 +90,8 @@ impl World {
             })
         };
         let spool_settings = SpoolSettings { max_bytes: 1 << 20, segment_bytes: 1 << 18, on_full: OnFull::Wait };
-        let (books, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
-        let spool = Spool::open(RealDisk, &state, spool_settings, books, notes, random()).unwrap();
+        let (accounts, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
+        let spool = Spool::open(RealDisk, &state, spool_settings, accounts, notes, random()).unwrap();
         let pattern = if self.follows_rotated || self.reads_compressed { "*.log*" } else { "*.log" };
         let settings = FileSettings {
             encoding: LineEncoding::default(),
@@ -120,7 +120,7 @@ impl World {
         Rig { ledger, pipeline, answers: VecDeque::new() }
     }
 
-    /// Lets the program run for so long.
+    /// Lets the program run for this long.
     fn run(&mut self, rig: &mut Rig, time: Duration) {
         let end = self.now.elapsed + time;
         while self.now.elapsed < end {
@@ -286,7 +286,7 @@ fn what_was_read_is_not_read_again_out_of_the_compressed_file() {
         world.run(&mut rig, A_WHILE + late);
         let mut writer = OpenOptions::new().append(true).open(&rotated).unwrap();
         gzip(&rotated);
-        // It keeps its descriptor, and nobody told it.
+        // It keeps its descriptor, and does not know of the rename.
         writer.write_all(format!("{number}, written to a deleted file\n").as_bytes()).unwrap();
         std::fs::rename(
             world.dir.path().join("app.log.1.gz"),
@@ -370,7 +370,7 @@ fn a_kill_doubles_nothing() {
     let mut rig = world.start(false);
     world.run(&mut rig, Duration::from_millis(90));
     assert_eq!(world.messages(), ["one", "two"]);
-    // No checkpoint was written yet, and none is: the process is gone.
+    // No checkpoint was written yet, and none is: the process was killed.
     drop(rig);
     append(&world.log(), "three\n");
     let mut rig = world.start(false);

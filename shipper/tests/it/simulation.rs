@@ -1,6 +1,8 @@
-//! The whole shipper, from the bytes in a pipe or a file to the lines in a store, on a modelled disk, by a modelled clock,
-//! against a modelled store, step by step in an order that a seed decides. `docs/simulation.md` says what is modelled,
-//! what must hold, and what this found.
+//! Deterministic simulation of the shipper.
+//!
+//! It runs the whole pipeline, from the bytes in a pipe or file to the lines in a store, on a modelled disk, clock and
+//! store. A seed decides every step. `docs/simulation.md` describes what is modelled, what must hold, and what it
+//! found.
 //!
 //! `SIMULATION_SEEDS=N` runs N seeds, from `SIMULATION_FIRST_SEED` on; `SIMULATION_SEED=S` runs one.
 
@@ -27,14 +29,14 @@ use world::World;
 /// The shipper's state directory.
 const STATE: &str = "/state";
 
-/// Seeds that `make test` runs.
+/// Number of seeds that `make test` runs.
 const SEEDS: u64 = 10_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Runs seeds on all cores and gives those that failed, a few of them at most.
+/// Runs seeds on all cores; returns a few of those that failed.
 fn failures(seeds: Range<u64>) -> Vec<u64> {
     const ENOUGH: usize = 20;
     let next = AtomicU64::new(seeds.start);
@@ -72,8 +74,8 @@ fn every_line_has_one_disposition_whatever_happens() {
     assert!(failed.is_empty(), "seeds failed, in the order that they were run: {failed:?}");
 }
 
-/// Seeds that fail without the mend of a fault that was found, each with the fault. What a seed does hangs on every step
-/// of the code, so after a change of it a seed may pass without the mend too: `docs/simulation.md` says how to see.
+/// Seeds that failed before a fault was fixed, each with the fault. A seed's run depends on every step of the code, so
+/// after a change it may pass without the fix too; `docs/simulation.md` describes how to check.
 #[test]
 fn seeds_that_found_a_fault_stay_mended() {
     let found = [

@@ -41,7 +41,7 @@ fn rotate(program: &Path, folder: &Path, how: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A service's log file, opened anew when it was renamed, as services do when they are told of it.
+/// A service's log file, reopened after a rename, as services do on a signal.
 pub(super) struct Reopened {
     path: PathBuf,
     file: File,

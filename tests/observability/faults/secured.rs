@@ -220,7 +220,7 @@ fn unzip(folder: &Path, archive: &str) {
 #[track_caller]
 fn wait_until_refused(admin: SocketAddr, words: &[&str]) {
     let mut last = String::new();
-    wait::until_ok("the shipper says why the store takes nothing", || {
+    wait::until_ok("the shipper reports why the store accepts nothing", || {
         let answer = http::get(admin, "/readyz");
         last = answer.text().to_owned();
         (answer.status == 503 && words.iter().all(|word| last.to_lowercase().contains(word)))

@@ -1,4 +1,4 @@
-//! Indices that take no lines while others do.
+//! Indices that accept no lines while others do.
 
 use super::*;
 use crate::delivery::backoff::Backoff;
@@ -9,7 +9,7 @@ fn block(index: &str) -> Disposition {
     Disposition::Retry(Cause::new(403, reason).with_kind(CauseKind::Block))
 }
 
-/// A store that takes no lines of some indices.
+/// A store that accepts no lines for some indices.
 fn stored_unless(batch: &Batch, is_blocked: impl Fn(&str) -> bool) -> Answer {
     let disposition = |line| match batch.index_name(line) {
         index if is_blocked(index) => block(index),

@@ -2,7 +2,7 @@
 //!
 //! Both carry a version and the mark [`MANAGED_BY`]. Anything without the mark belongs to someone else and is never
 //! overwritten; newer versions are left unchanged. Both include the user-named [`fields`]. What the credentials may not
-//! read is left alone and reported as unproven.
+//! read is skipped and reported as unproven.
 
 use elasticsearch::http::Method;
 use serde_json::{Value, json};

@@ -43,8 +43,8 @@ async fn an_emptied_store_is_not_ready_and_fails_reads() {
         assert_eq!(kind(&store).await, Some(MissingKind::Emptied));
         assert!(matches!(store.ready().await, Err(ReadyError::Unavailable(_))));
         assert!(matches!(store.search(&Scope::All, &Search::default()).await, Err(SearchError::Unavailable(_))));
-        for beside in ["logs.db-wal", "logs.db-shm"] {
-            let _ = fs::remove_file(folder.path().join(beside));
+        for sidecar in ["logs.db-wal", "logs.db-shm"] {
+            let _ = fs::remove_file(folder.path().join(sidecar));
         }
         make(folder.path(), 10).await;
         assert_eq!((store.ready().await, kind(&store).await), (Ok(()), None));

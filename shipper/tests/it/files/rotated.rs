@@ -125,7 +125,7 @@ fn a_compressed_file_that_was_begun_before_the_last_look_is_the_copy_of_what_was
     }
 }
 
-/// `olddir` of logrotate moves files to a folder beside them.
+/// `olddir` of logrotate moves files to a sibling folder.
 #[test]
 fn a_file_that_was_moved_to_a_folder_beside_it_while_the_shipper_was_stopped_is_read_to_its_end() {
     let mut world = World::new();

@@ -1,4 +1,5 @@
-//! That no checkpoint passes a line that is neither a dead letter nor confirmed by the store, judged whenever one has moved.
+//! Asserts that no checkpoint passes a line that is neither a dead letter nor confirmed by the store, whenever one has
+//! moved.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,7 +10,7 @@ use super::disk::SimDisk;
 use super::engine::Engine;
 use super::oracle::{dead_letters, split};
 
-/// How far the checkpoints were judged.
+/// The checkpoints that were checked.
 #[derive(Default)]
 pub(super) struct Checkpoints {
     judged: BTreeMap<GenerationId, u64>,
@@ -23,7 +24,7 @@ impl Checkpoints {
             if entry.checkpoint <= *judged {
                 continue;
             }
-            // Files are judged in the end, by their lines' numbers.
+            // Files are checked at the end, by the numbers of their lines.
             let Some(part) = disk.segment_part(generation, *judged, entry.checkpoint) else { continue };
             for (offset, _) in split(&part) {
                 let id = LineId { generation: *generation, offset: *judged + offset };
@@ -32,7 +33,7 @@ impl Checkpoints {
                 }
                 let letters = || dead_letters(disk).into_iter().map(|(id, _)| id).collect();
                 let dead: &HashSet<LineId> = dead.get_or_insert_with(letters);
-                assert!(dead.contains(&id), "the checkpoint passed {id}, of which no store said that it has it");
+                assert!(dead.contains(&id), "the checkpoint passed {id}, which no store confirmed");
             }
             *judged = entry.checkpoint;
         }

@@ -1,9 +1,9 @@
-//! A modelled file system, as the shipper and the services beside it see it, and as a power loss leaves it.
+//! A modelled file system, as the shipper and the services see it, and as a power loss leaves it.
 //!
-//! Every file has two contents: what is read from it (the cache) and what a power loss would leave (the platter). A sync
-//! brings the second to the first. One that fails may have written any part, and may say of the rest, falsely, that it
-//! is written: the next sync then succeeds and the bytes are on no platter ("fsyncgate"). Of the changes of a folder that
-//! was not synced, a power loss keeps any; of bytes that were not synced, any beginning, perhaps with a hole of zeros.
+//! Every file has two contents: the cache, which is read, and the platter, which survives a power loss. A sync copies
+//! the first to the second. A failed sync may have written any part, and may mark the rest as written: the next sync
+//! then succeeds without it ("fsyncgate"). A power loss keeps any subset of a folder's unsynced changes, and any prefix
+//! of unsynced bytes, perhaps with a hole of zeros.
 
 mod access;
 mod inode;
@@ -19,27 +19,27 @@ use store::{GenerationId, Timestamp};
 use super::random::Random;
 use inode::Inode;
 
-/// How a process comes to its end without being asked.
+/// How a process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Crash {
-    /// The process is gone; the file system holds all that was written.
+    /// The process is killed; the file system has all that was written.
     Kill,
-    /// The machine is gone; what was not synced may be.
+    /// The machine loses power; unsynced changes may be lost.
     PowerLoss,
 }
 
-/// What goes wrong, each once in so many steps of its kind; 0 for never.
+/// Faults. A value is one in this many steps of its kind; 0 for never.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
     /// An append finds the disk full.
     pub(super) full: u64,
-    /// A step fails as it would on a bad disk, and does nothing.
+    /// A step fails as on a bad disk, and does nothing.
     pub(super) error: u64,
     /// A sync of a file or a folder fails.
     pub(super) sync: u64,
-    /// A failed sync passes for a good one the next time.
+    /// After a failed sync, the next one succeeds without the bytes.
     pub(super) false_clean: bool,
-    /// What was written and not synced may come back as zeros.
+    /// Unsynced bytes may become zeros.
     pub(super) holes: bool,
 }
 
@@ -58,22 +58,22 @@ enum Change {
 }
 
 struct State {
-    /// The time of what is written, in nanoseconds since the Unix epoch.
+    /// Time of writes, in nanoseconds since the Unix epoch.
     now_ns: i64,
     has_births: bool,
     boots: u64,
     inodes: Vec<Inode>,
     names: BTreeMap<String, Node>,
-    /// The names on the platter, and what was changed since.
+    /// The names on the platter, and the changes since.
     durable_names: BTreeMap<String, Node>,
     changes: Vec<Change>,
     random: Random,
     /// Steps until everything stops.
     steps_left: Option<u64>,
     faults: Faults,
-    /// No room, for as long as this is so.
+    /// The disk is full.
     is_full: bool,
-    /// What the state directory's files may have of it together.
+    /// Maximum size of the state directory's files.
     capacity: usize,
 }
 
@@ -81,14 +81,14 @@ struct State {
 #[derive(Clone)]
 pub(super) struct SimDisk(Arc<Mutex<State>>);
 
-/// What a spool segment held.
+/// Content of a spool segment.
 pub(super) struct Held {
     pub(super) generation: GenerationId,
-    /// Its bytes; those that a power loss left.
+    /// Its bytes, as a power loss left them.
     pub(super) bytes: Vec<u8>,
-    /// What it held before each power loss that took of it.
+    /// Its content before each power loss that changed it.
     pub(super) before: Vec<Vec<u8>>,
-    /// A power loss took it as a whole.
+    /// A power loss removed it.
     pub(super) is_gone: bool,
     /// It has a name.
     pub(super) is_there: bool,
@@ -114,15 +114,13 @@ impl SimDisk {
         })))
     }
 
-    /// What is written from now on is written at this time.
-    ///
-    /// The file system's clock does not go back.
+    /// Sets the time of writes. The file system's clock does not go back.
     pub(super) fn set_time(&self, now: Timestamp) {
         let mut state = self.state();
         state.now_ns = state.now_ns.max(now.unix_micros() * 1_000);
     }
 
-    /// The file system tells no birth times.
+    /// Removes birth times.
     pub(super) fn forget_births(&self) {
         self.state().has_births = false;
     }
@@ -131,7 +129,7 @@ impl SimDisk {
         self.0.lock().unwrap()
     }
 
-    /// Everything stops after so many steps; `None` never.
+    /// Stops everything after this many steps; `None` for never.
     pub(super) fn stop_after(&self, steps: Option<u64>) {
         self.state().steps_left = steps;
     }
@@ -144,24 +142,24 @@ impl SimDisk {
         self.state().faults = faults;
     }
 
-    /// The disk is full, or has room again.
+    /// Makes the disk full, or not.
     pub(super) fn set_full(&self, is_full: bool) {
         self.state().is_full = is_full;
     }
 
-    /// From now on there is no more room than what the shipper itself makes.
+    /// Leaves only the space that the shipper itself frees.
     pub(super) fn stay_full(&self) {
         let mut state = self.state();
         state.is_full = false;
         state.capacity = state.used();
     }
 
-    /// There is room without end again.
+    /// Removes the limit on space.
     pub(super) fn make_room(&self) {
         self.state().capacity = usize::MAX;
     }
 
-    /// All segments that there ever were.
+    /// Returns all segments that ever existed.
     pub(super) fn segments(&self) -> Vec<Held> {
         let state = self.state();
         let held = |(number, inode): (usize, &Inode)| {
@@ -176,7 +174,7 @@ impl SimDisk {
         state.inodes.iter().enumerate().filter_map(held).collect()
     }
 
-    /// The bytes of a segment from `from` to `to`.
+    /// Returns bytes `from..to` of a segment.
     pub(super) fn segment_part(&self, generation: &GenerationId, from: u64, to: u64) -> Option<Vec<u8>> {
         let (from, to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
         let state = self.state();
@@ -184,7 +182,7 @@ impl SimDisk {
         Some(inode.bytes.get(from..to.min(inode.bytes.len()))?.to_vec())
     }
 
-    /// The shipper was told that its segments are durable: from now on a power loss must not take of them.
+    /// Records that the shipper considers its segments durable: from now on a power loss must not change them.
     pub(super) fn promise_segments(&self) {
         let mut state = self.state();
         let State { inodes, names, .. } = &mut *state;
@@ -197,7 +195,7 @@ impl SimDisk {
         }
     }
 
-    /// The whole of the files in a folder, whatever has stopped.
+    /// Returns the contents of the files in a folder, even after a stop.
     pub(super) fn files_under(&self, dir: &str) -> Vec<Vec<u8>> {
         let state = self.state();
         let under = state.names.iter().filter(|(path, _)| parent(path) == dir);
@@ -209,7 +207,7 @@ impl SimDisk {
             .collect()
     }
 
-    /// The process, or the machine, is gone and comes back.
+    /// Kills the process, or restarts the machine.
     pub(super) fn crash(&self, crash: Crash) {
         let mut state = self.state();
         state.steps_left = None;
@@ -223,7 +221,7 @@ impl SimDisk {
 }
 
 impl State {
-    /// Counts a step of the shipper, and lets it fail.
+    /// Counts a step of the shipper, and may fail it.
     fn step(&mut self) -> io::Result<()> {
         match &mut self.steps_left {
             Some(0) => return Err(io::Error::other("the simulated machine has stopped")),
@@ -238,9 +236,9 @@ impl State {
         if self.random.one_in(self.faults.error) { Err(io::Error::other("a simulated bad disk")) } else { Ok(()) }
     }
 
-    /// Something was done to a file: its content was written, or its name or rights changed.
+    /// Updates a file's times after a change of its content, name or rights.
     fn touch(&mut self, inode: usize, is_written: bool) {
-        // No two changes look the same, however little time lies between them.
+        // Every change has its own time.
         self.now_ns += 1;
         let inode = &mut self.inodes[inode];
         inode.changed_ns = self.now_ns;
@@ -249,7 +247,7 @@ impl State {
         }
     }
 
-    /// The number of a new file of a service: often that of one that was removed.
+    /// Returns the inode of a new file of a service: often a reused one.
     fn number(&mut self, path: &str) -> u64 {
         let is_free = |(inode, known): (usize, &Inode)| {
             let is_outside = known.generation.is_none() && self.links(inode) == 0 && known.is_closed();
@@ -281,7 +279,7 @@ impl State {
         if self.capacity == usize::MAX { usize::MAX } else { self.capacity.saturating_sub(self.used()) }
     }
 
-    /// Bytes of the state directory's files.
+    /// Returns the size of the state directory's files.
     fn used(&self) -> usize {
         let own = self.names.iter().filter(|(path, _)| path.starts_with(super::STATE));
         own.map(|(_, node)| if let Node::File(inode) = node { self.inodes[*inode].bytes.len() } else { 0 }).sum()
@@ -304,7 +302,7 @@ impl State {
                 change.apply(&mut survivors);
             }
         }
-        // A folder that is gone takes along what was in it.
+        // A lost folder loses its files.
         let is_there = |path: &str| parent(path).is_empty() || survivors.get(parent(path)) == Some(&Node::Dir);
         let orphans: Vec<_> = survivors.keys().filter(|path| !is_there(path)).cloned().collect();
         survivors.retain(|path, _| !orphans.contains(path));
@@ -322,7 +320,7 @@ impl State {
             match (before[number], after[number]) {
                 (_, true) => inode.lose_power(&mut self.random, self.faults.holes, before[number]),
                 (true, false) => inode.vanish(),
-                // Removed in order, and it stays so.
+                // A complete segment that was removed stays so.
                 (false, false) => {}
             }
         }
@@ -352,7 +350,7 @@ impl Change {
     }
 }
 
-/// The folder that a path is in; of the topmost none.
+/// Returns the folder of a path; none for the root.
 fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }

@@ -1,5 +1,5 @@
-//! A modelled store behind a modelled network: it takes, refuses, forgets to answer, takes late, and remembers every
-//! document, also of lines that went with a file of its own.
+//! A modelled store behind a modelled network. It accepts, refuses, loses answers, accepts late, and records every
+//! document, including lines that were lost with its file.
 
 mod file;
 
@@ -10,28 +10,28 @@ use store::{Batch, Cause, CauseKind, Disposition, LineId, WriteError};
 use super::random::Random;
 pub(super) use file::StoreFile;
 
-/// A document of this text is refused by itself.
+/// A document with this text is rejected alone.
 pub(super) const POISON: &str = "poison";
 
-/// A document of this text spoils the request that it is in: a client's error for all of it.
+/// A document with this text makes its whole request a client error.
 pub(super) const SPOILER: &str = "spoiler";
 
-/// A request with a document of this text is answered with 500, for ever.
+/// A request with such a document is always answered with 500.
 pub(super) const CRASHER: &str = "crasher";
 
-/// A document of this text is answered with 500 by itself, for ever.
+/// A document with this text always gets a 500 of its own.
 pub(super) const BREAKER: &str = "breaker";
 
-/// The indices of all lines, of which each may take none for a while.
+/// The indices of all lines, each of which may be blocked for a while.
 const INDICES: [&str; 2] = ["app-logs-2026.11.23", "app-logs-2026.11.24"];
 
-/// How indices are shut in a seed: by a random of their own, so that they change no other seed.
+/// How indices are blocked in a seed, by an independent generator, so that other seeds do not change.
 #[derive(Debug)]
 pub(super) struct Shuts {
     random: Random,
-    /// Once in so many steps one is shut, and opened again some time later; 0 for never.
+    /// An index is blocked once in this many steps, and unblocked some time later; 0 for never.
     often: u64,
-    /// One that is shut from the beginning until all else is at rest.
+    /// An index that is blocked until all other work is done.
     for_good: Option<usize>,
     is_shut: [bool; 2],
 }
@@ -55,55 +55,55 @@ impl Shuts {
         }
     }
 
-    /// What is said of a line of this index, if none is taken.
+    /// Returns the cause for a line of this index, if it is blocked.
     fn refusal(&self, index: &str) -> Option<Cause> {
         let place = INDICES.iter().position(|name| *name == index).filter(|place| self.is_shut[*place])?;
         let (status, kind) = [(403, CauseKind::Block), (400, CauseKind::ShardLimit)][place];
-        Some(Cause::new(status, "it takes no lines").with_kind(kind))
+        Some(Cause::new(status, "it accepts no lines").with_kind(kind))
     }
 }
 
-/// A document, and the index that it was for.
+/// A document and its index.
 pub(super) struct Held {
     pub(super) index: String,
     pub(super) document: Vec<u8>,
 }
 
-/// How a store and the way to it are in a seed; chances are once in so many requests or lines, 0 for never.
+/// Faults of the store and the network. A value is one in this many requests or lines, 0 for never.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Weather {
-    /// The connection is reset before the store took the batch.
+    /// Reset before the store accepts the batch.
     pub(super) reset_before: u64,
-    /// It is reset after the store took it.
+    /// Reset after the store accepts the batch.
     pub(super) reset_after: u64,
-    /// No answer in time, and the store takes the batch later, perhaps after it came again.
+    /// No answer in time; the store accepts the batch later, perhaps after a retry.
     pub(super) late: u64,
     /// The whole request is answered with 429 or 5xx.
     pub(super) busy: u64,
-    /// The whole request is refused: rights, a block.
+    /// The whole request is refused: permissions, a block.
     pub(super) refused: u64,
-    /// The answer speaks of another number of lines.
+    /// The answer is for another number of lines.
     pub(super) other_length: u64,
     /// A line is answered with 429, 500 or 503.
     pub(super) line_busy: u64,
-    /// A host goes down, and later comes back.
+    /// A host goes down, and recovers later.
     pub(super) host_down: u64,
 }
 
 /// The store.
 pub(super) struct Engine {
-    /// What it was sent of each line that it ever took: first what it took, then what it was sent under the same id and
-    /// differs.
+    /// Documents of each line that it ever accepted: first the accepted one, then other ones that were sent under the
+    /// same id.
     pub(super) documents: HashMap<LineId, Vec<Held>>,
-    /// Lines of which it said that it holds them.
+    /// Lines that it confirmed.
     pub(super) confirmed: HashSet<LineId>,
     pub(super) file: StoreFile,
     pub(super) weather: Weather,
     /// A longer request is answered with 413.
     pub(super) request_max_bytes: usize,
-    /// Batches that it will take though nobody waits for the answer any more.
+    /// Batches that it will accept after the client has given up.
     late: Vec<Batch>,
-    /// Of each host that is down, what it answers: 0 for nothing.
+    /// For each host that is down, its answer; 0 for none.
     down: Vec<Option<u16>>,
     shuts: Shuts,
 }
@@ -122,7 +122,7 @@ impl Engine {
         }
     }
 
-    /// Hosts go down, often for long, and come back.
+    /// Takes hosts down, often for long, and up again.
     pub(super) fn change_hosts(&mut self, random: &mut Random) {
         for down in &mut self.down {
             match down {
@@ -133,17 +133,17 @@ impl Engine {
         }
     }
 
-    /// Indices are shut, and opened.
+    /// Blocks and unblocks indices.
     pub(super) fn change_indices(&mut self) {
         self.shuts.change();
     }
 
-    /// Something is done to the store's file.
+    /// Changes the store's file.
     pub(super) fn change_file(&mut self) {
         self.file.change();
     }
 
-    /// The shipper got this answer to a batch.
+    /// Records the answer that the shipper got to a batch.
     pub(super) fn note_answer(&mut self, batch: &Batch, answer: &[Disposition]) {
         let is_held =
             |disposition: &Disposition| matches!(disposition, Disposition::Stored | Disposition::AlreadyStored);
@@ -153,7 +153,7 @@ impl Engine {
         }
     }
 
-    /// All goes well from now on, but for an index that is shut for good; says whether there is one.
+    /// Stops all faults, except for a permanently blocked index; returns whether there is one.
     pub(super) fn calm(&mut self) -> bool {
         self.weather = Weather::default();
         self.down.fill(None);
@@ -163,12 +163,12 @@ impl Engine {
         self.shuts.for_good.is_some()
     }
 
-    /// Every index takes lines from now on.
+    /// Unblocks every index.
     pub(super) fn open_indices(&mut self) {
         self.shuts.is_shut = [false; 2];
     }
 
-    /// One of its hosts gets a request; gives what the shipper gets to see of it.
+    /// Handles a request to one of the hosts; returns what the shipper sees of it.
     pub(super) fn write(
         &mut self,
         host: usize,
@@ -206,7 +206,7 @@ impl Engine {
         Ok(answer)
     }
 
-    /// One of the late requests gets there, if there is one.
+    /// Accepts one of the late batches, if there is one.
     pub(super) fn take_late(&mut self, random: &mut Random) -> bool {
         if self.late.is_empty() {
             return false;
@@ -216,13 +216,13 @@ impl Engine {
         true
     }
 
-    /// Everything that it was sent, also what it will take later.
+    /// Accepts all late batches.
     pub(super) fn sent(&self) -> impl Iterator<Item = &[u8]> {
         let late = self.late.iter().flat_map(|batch| (0..batch.lines().len()).map(|place| batch.document(place)));
         self.documents.values().flatten().map(|held| &held.document[..]).chain(late)
     }
 
-    /// The process that sent a request is gone; the request may get there all the same.
+    /// Handles a request whose process was killed; it may still arrive.
     pub(super) fn orphan(&mut self, batch: Batch) {
         self.late.push(batch);
     }
@@ -244,7 +244,7 @@ impl Engine {
     }
 
     fn take_line(&mut self, batch: &Batch, place: usize, random: &mut Random) -> Disposition {
-        // An engine looks at the index before it looks at the line.
+        // An engine checks the index before the line.
         if let Some(cause) = self.shuts.refusal(batch.index_name(place)) {
             return Disposition::Retry(cause);
         }
@@ -267,7 +267,7 @@ impl Engine {
     }
 }
 
-/// An answer that is cut, or speaks of a line too many.
+/// Returns an answer that is truncated, or has one line too many.
 fn of_another_length(mut answer: Vec<Disposition>, random: &mut Random) -> Vec<Disposition> {
     if random.one_in(2) {
         answer.truncate(answer.len() / 2);

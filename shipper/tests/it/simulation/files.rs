@@ -1,11 +1,11 @@
-//! Files that services write and rotate while the shipper follows them, and what must become of their lines.
+//! Files that services write and rotate while the shipper follows them.
 //!
-//! Only what somebody could have read is asked for: a file is cut when a line of its present life is known to the store,
-//! so that the shipper has seen that life, and removed when all its lines rest. Whatever else is done to a file may be done
-//! at any moment, also while no shipper runs: written to right after a cut, unreadable for a while, or copied by somebody
-//! who writes notes of his own to the copy, which no pattern names and nobody may read. A service may go on writing to a
-//! file that was renamed, long after. A writer may leave a hole, old files
-//! may be compressed, and a power loss may take a file's end that no store was sent yet.
+//! Only lines that could have been read are required: a file is truncated once the store holds a line of its present
+//! life, and removed once all its lines have their outcome. Everything else can happen at any time, also while no
+//! shipper runs: a file is written right after a truncation, unreadable for a while, or copied under a name that no
+//! pattern matches, by a program that appends its own notes, which must not be read. A service may write to a file long
+//! after it was renamed, and may leave a hole. Old files may be compressed. A power loss may remove a file's end that
+//! was not sent to a store.
 
 mod judge;
 mod rotation;
@@ -24,9 +24,9 @@ use super::service::Lines;
 pub(super) enum Kind {
     /// Lines; renamed, and all names are followed.
     Renamed,
-    /// Lines; copied and cut, and only the first name is followed.
+    /// Lines; copied and truncated, and only the first name is followed.
     CopiedAndCut,
-    /// Lines; copied and cut, and all names are followed.
+    /// Lines; copied and truncated, and all names are followed.
     CopiedAndNamed,
     /// Lines; renamed, and only the first name is followed. Services go on writing to a file after it was renamed.
     RenamedAway,
@@ -38,7 +38,7 @@ impl Kind {
     pub(super) const ALL: [Self; 5] =
         [Self::Renamed, Self::CopiedAndCut, Self::CopiedAndNamed, Self::Docker, Self::RenamedAway];
 
-    /// Whether lines of a life must be known to be read before it is rotated.
+    /// Returns whether lines of a life must be read before it is rotated.
     fn is_seen_first(self) -> bool {
         self.is_cut() || self == Self::RenamedAway
     }
@@ -57,20 +57,20 @@ impl Kind {
 
 pub(super) const LOGS: &str = "/logs";
 
-/// What is in files that no pattern names.
+/// Content of files that no pattern matches.
 pub(super) const SECRET: &str = "secret";
 
-/// Lines with which every life of a file begins, where lives begin alike: more than a fingerprint covers.
+/// First lines of every life, if lives have equal beginnings: longer than a fingerprint.
 const BANNER: &str = "service starting, version 1.0, with the same configuration as before\n";
 const BANNER_LINES: usize = 16;
 
-/// The first line of files in UTF-16, which has the byte order mark.
+/// First line of files in UTF-16, with the byte order mark.
 const MARKED_LINE: &str = "\u{feff}a log in UTF-16\n";
 
 /// A line as it was written.
 struct Written {
     text: Vec<u8>,
-    /// Of Docker's, when its first entry says that it was written.
+    /// Time of its first entry, for Docker.
     at: Option<Timestamp>,
     is_whole: bool,
 }
@@ -82,33 +82,33 @@ struct Compressing {
     is_written: bool,
 }
 
-/// One file that a service writes to.
+/// A file that a service writes to.
 struct Log {
     name: String,
-    /// What of a line, or of Docker's entries of it, is not written yet, and its number.
+    /// The unwritten rest of a line, or of its Docker entries, and its number.
     rest: Option<(Vec<u8>, Option<u64>)>,
-    /// Lines in the present life, of those that have one by number.
+    /// Lines of the present life, with the numbers of those that have one.
     life: Vec<Option<u64>>,
-    /// A power loss took what came behind so many of them.
+    /// Number of lines of the life after which a power loss removed others.
     lost_after: usize,
-    /// It was cut, and this was the generation of the life before.
+    /// It was truncated, and this was the generation of the previous life.
     cut: Option<Option<GenerationId>>,
-    /// The generation of the present life, as far as the shipper has said.
+    /// The generation of the present life, as far as the shipper has reported it.
     generation: Option<GenerationId>,
     rotated: u32,
-    /// The next byte is written behind so many that are none, since the service writes where the file ended before it was cut.
+    /// Length of the hole before the next byte, since the service continues at its offset before the truncation.
     hole: usize,
     compressing: Option<Compressing>,
-    /// Its rights forbid to read it.
+    /// It can't be read.
     is_unreadable: bool,
-    /// Since when somebody's notes stand beside it.
+    /// Since when there is an unrelated copy with notes next to it.
     noted_at: Option<Timestamp>,
-    /// Rotated names that are still there, with the lines in them.
+    /// Existing rotated names, with the lines in each.
     old: Vec<(String, Vec<Option<u64>>)>,
 }
 
 impl Log {
-    /// Whether it has what every life begins with, and no more.
+    /// Returns whether it has only the lines with which every life begins.
     fn is_begun(&self) -> bool {
         self.life == [None] && self.rest.is_none()
     }
@@ -119,7 +119,7 @@ impl Log {
         }
     }
 
-    /// Writes to the file, behind the hole that is due.
+    /// Writes to the file, after the hole if there is one.
     fn put(&mut self, disk: &SimDisk, bytes: &[u8]) {
         let hole = if bytes.is_empty() { 0 } else { std::mem::take(&mut self.hole) };
         disk.put(&self.name, &[&vec![0; hole], bytes].concat());
@@ -129,21 +129,21 @@ impl Log {
 /// All files of a seed.
 pub(super) struct Logs {
     kind: Kind,
-    /// Every life of a file begins alike.
+    /// All lives of a file have equal beginnings.
     begin_alike: bool,
-    /// Somebody writes notes beside the files.
+    /// Unrelated notes are written next to the files.
     has_notes: bool,
-    /// Services go on writing where a file ended before it was cut.
+    /// Services continue at their offset after a truncation.
     leaves_holes: bool,
     is_utf16: bool,
-    /// Lives that began alike so far.
+    /// Number of lives with equal beginnings.
     banners: u64,
     lacks_births: bool,
     /// Old files are compressed.
     compresses: bool,
-    /// Old files stay, since a store may lose what it confirmed.
+    /// Old files are kept, since a store may lose what it confirmed.
     keeps_files: bool,
-    /// Power losses take the ends of files.
+    /// Power losses remove the ends of files.
     loses_ends: bool,
     logs: Vec<Log>,
     lines: BTreeMap<u64, Written>,
@@ -167,7 +167,7 @@ impl Logs {
             old: Vec::new(),
         };
         let logs = (0..random.between(1, 3)).map(log).collect();
-        // After a power loss a file may be shorter than it was, so that one that was cut and begins alike looks the same.
+        // After a power loss a file may be shorter, and a truncated one with an equal beginning looks the same.
         let begin_alike = kind != Kind::Docker && random.one_in(4) && !plan.power_losses;
         let has_notes = plan.has_notes() && kind == Kind::CopiedAndCut;
         let mut traits = Random::new(!random.clone().next());
@@ -190,20 +190,20 @@ impl Logs {
         }
     }
 
-    /// Tells which generation the shipper takes each file for at the moment.
+    /// Updates the present generation of each file.
     pub(super) fn learn(&mut self, disk: &SimDisk, latest: impl Fn(&str) -> Option<GenerationId>) {
         for log in &mut self.logs {
             let now = latest(&log.name);
             log.generation = now;
             if log.cut.is_some_and(|before| before != now) {
                 log.cut = None;
-                // The notes are of the life that ended.
+                // The notes belong to the life that ended.
                 log.remove_notes(disk);
             }
         }
     }
 
-    /// One thing that a service, or what rotates its files, does.
+    /// Makes one step of a service or of the rotation.
     pub(super) fn step(
         &mut self,
         disk: &SimDisk,
@@ -213,7 +213,7 @@ impl Logs {
         is_at_rest: impl Fn(u64) -> bool,
     ) {
         let chosen = self.random.between(0, self.logs.len() - 1);
-        // What stands beside a file is looked at when it is cut.
+        // Files next to it are looked at when it is truncated.
         if self.logs[chosen].noted_at.is_some() && !self.random.one_in(20) {
             if self.random.one_in(40) {
                 self.logs[chosen].remove_notes(disk);
@@ -222,7 +222,7 @@ impl Logs {
             }
             return;
         }
-        // A file that has only what every life begins with may stay so for a while.
+        // A file with only the common beginning may stay so for a while.
         let stays = if self.kind == Kind::Renamed { 16 } else { 4 };
         if self.begin_alike && self.logs[chosen].is_begun() && !self.random.one_in(stays) {
             return;
@@ -242,12 +242,12 @@ impl Logs {
         }
     }
 
-    /// Bytes of a character of the lines.
+    /// Returns the bytes per character of the lines.
     fn unit(&self) -> usize {
         if self.is_utf16 { 2 } else { 1 }
     }
 
-    /// Ends what was begun.
+    /// Completes unfinished lines.
     pub(super) fn finish(&mut self, disk: &SimDisk) {
         for chosen in 0..self.logs.len() {
             self.finish_line(chosen, disk);
@@ -274,7 +274,7 @@ impl Logs {
         }
     }
 
-    /// Writes what a life of a file begins with; whether there is something.
+    /// Writes the first lines of a life; returns whether there are any.
     fn begin(&mut self, chosen: usize, disk: &SimDisk) -> bool {
         let log = &mut self.logs[chosen];
         if !self.begin_alike && !self.is_utf16 || log.rest.is_some() || !disk.bytes_of(&log.name).is_empty() {
@@ -306,7 +306,7 @@ impl Logs {
         self.logs[chosen].rest = Some((bytes, number));
     }
 
-    /// Docker's entries of a line: in pieces, with what comes from stderr between them.
+    /// Returns Docker's entries of a line, in pieces, with stderr between them.
     fn entries(&mut self, text: &[u8], wall: Timestamp) -> Vec<u8> {
         let text = format!("{}\n", std::str::from_utf8(text).unwrap());
         let mut entries = Vec::new();

@@ -1,4 +1,4 @@
-//! A disk that is full, step by step: what its fullness leaves behind, and what makes room.
+//! A full disk, step by step: what it leaves behind, and what frees space.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -34,9 +34,9 @@ fn writer(disk: &SimDisk, on_full: OnFull) -> (Writer<SimDisk>, Arc<Mutex<Ledger
     let settings = SpoolSettings { max_bytes: 100_000, segment_bytes: 10_000, on_full };
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let mut random = Random::new(2);
-    let (books, journal) = (Arc::clone(&ledger), Arc::new(Mutex::new(journal(disk))));
+    let (accounts, journal) = (Arc::clone(&ledger), Arc::new(Mutex::new(journal(disk))));
     let random = Box::new(move || random.next());
-    let spool = Arc::new(Spool::open(disk.clone(), Path::new(STATE), settings, books, journal, random).unwrap());
+    let spool = Arc::new(Spool::open(disk.clone(), Path::new(STATE), settings, accounts, journal, random).unwrap());
     (spool.writer("stdout"), ledger)
 }
 
@@ -49,7 +49,7 @@ fn take(writer: &mut Writer<SimDisk>, mut bytes: &[u8]) {
     }
 }
 
-/// The only segment could not be removed else, once all of it is stored; but a line is not cut in two for that.
+/// Otherwise the only segment could not be removed once all of it is stored. A line is not cut for that.
 #[test]
 fn a_writer_that_waits_ends_its_only_segment_at_a_line_s_end() {
     for (bytes, is_ended) in [(LINE, true), (&LINE[..5], false)] {
@@ -69,7 +69,7 @@ fn what_finds_no_room_and_has_nothing_to_take_its_place_is_given_up_by_whole_lin
     let (mut writer, ledger) = writer(&disk, OnFull::DropOldest);
     disk.stay_full();
     assert_eq!(writer.append(&LINE[..5], at(1)).unwrap(), Appended::Dropped(5));
-    // Its end is not taken for a line, though there is room.
+    // The end of the segment does not end a line, though there is space.
     disk.make_room();
     assert_eq!(writer.append(&[&LINE[5..], LINE].concat(), at(1)).unwrap(), Appended::Dropped(LINE.len() - 5));
     take(&mut writer, LINE);
@@ -92,7 +92,7 @@ fn a_segment_that_finds_no_room_for_its_name_is_full_and_one_that_fails_leaves_n
     assert_eq!(disk.files_under(&format!("{STATE}/spool/stdout")).len(), 0);
 }
 
-/// No line stands behind it, and none that is there waits for it.
+/// No line follows it, and no existing line waits for it.
 #[test]
 fn a_mark_without_room_is_not_noted() {
     let disk = disk();
@@ -157,7 +157,7 @@ fn opened(files: &mut Files<SimDisk>, seconds: i64, read_to: Option<u64>) -> Opt
     events.map(|events| events.iter().filter(is_opened).count()).ok()
 }
 
-/// Between the two a generation is not being read, and seems to be done.
+/// The files of a disk, as a process follows them.
 #[test]
 fn findings_on_a_full_disk_are_reported_before_the_next_look() {
     let disk = SimDisk::new(Random::new(1), &[STATE, "/logs"]);
@@ -172,7 +172,7 @@ fn findings_on_a_full_disk_are_reported_before_the_next_look() {
     }
     disk.set_full(false);
     assert_eq!(opened(&mut files, 100, None), Some(1));
-    // All of it was read, and nothing has its outcome yet.
+    // All of it was read, and no line has its outcome yet.
     let read_to = Some(LINE.len() as u64);
     assert_eq!(opened(&mut files, 101, read_to), Some(0));
     disk.put("/logs/a.log.1", LINE);

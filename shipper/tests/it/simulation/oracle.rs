@@ -1,4 +1,4 @@
-//! What must be true in the end: where every line rests, as which document, and that nothing else rests anywhere.
+//! Checks at the end of a seed: where every line is, as which document, and that nothing else is stored.
 
 mod document;
 
@@ -15,16 +15,17 @@ use super::service::number_in;
 use document::is_document_of;
 pub(super) use document::{Expected, place, text_after};
 
-/// Where the lines of a seed rest.
+/// Where the lines of a seed are.
 pub(super) struct Rest {
-    /// Documents that were sent of a line, the stored one or the dead letter's first; and how often it rests somewhere.
+    /// Documents that were sent for each line, the stored one or the dead letter's first; and in how many places the
+    /// line is.
     lines: HashMap<LineId, Vec<engine::Held>>,
     places: HashMap<LineId, u32>,
-    /// Lines that the store confirmed and that went with a file of its own.
+    /// Lines that the store confirmed and that were lost with its file.
     gone: HashSet<LineId>,
 }
 
-/// Of a missing line, what is known.
+/// What is known of a missing line.
 #[derive(Debug)]
 #[expect(dead_code, reason = "shown where a line is missing")]
 pub(super) struct Missing {
@@ -35,10 +36,10 @@ pub(super) struct Missing {
 }
 
 impl Rest {
-    /// Gathers what the store and the dead letters hold.
+    /// Collects what the store and the dead letters hold.
     pub(super) fn of(engine: Engine, disk: &SimDisk) -> Self {
         let held = engine.file.into_lines();
-        // What no store confirmed, and what none holds, is nowhere.
+        // Lines that no store confirmed or holds are nowhere.
         let mut lines = engine.documents;
         lines.retain(|id, _| held.contains(id) || engine.confirmed.contains(id));
         let gone = lines.keys().filter(|id| !held.contains(id)).copied().collect();
@@ -50,8 +51,7 @@ impl Rest {
         Self { lines, places, gone }
     }
 
-    /// That every line of the segments rests in one place, as the document that it must be, and gives those that do not
-    /// rest anywhere.
+    /// Asserts that every line of the segments is in one place, as its document; returns those that are nowhere.
     pub(super) fn judge_segments(&self, disk: &SimDisk) -> Vec<Missing> {
         let mut missing = Vec::new();
         let mut ever = HashMap::new();
@@ -71,15 +71,16 @@ impl Rest {
         for (id, places) in &self.places {
             let shown =
                 || self.lines[id].iter().map(|held| String::from_utf8_lossy(&held.document)).collect::<Vec<_>>();
-            // Those of files are judged by their numbers.
+            // Lines of files are checked by their numbers.
             let Some(held) = ever.get(&id.generation) else {
-                // A rotated name makes a document longer. It may be too large then, and stored before under the old name.
+                // A rotated name makes the document longer, and perhaps too large, after it was stored under the old
+                // name.
                 let lengths = || self.lines[id].iter().map(|held| held.document.len());
                 let most = if lengths().next() < lengths().next_back() { 2 } else { 1 };
                 assert!((1..=most).contains(places), "{id} rests in {places} places: {:#?}", shown());
                 continue;
             };
-            // As it was before a power loss, and as that left it: `docs/simulation.md` has it among what is open.
+            // The line before a power loss, and what that left of it: see the open faults in `docs/simulation.md`.
             let most = if is_changed(held, id.offset) { 2 } else { 1 };
             assert!((1..=most).contains(places), "{id} rests in {places} places: {:#?}", shown());
             self.judge_documents(*id, held);
@@ -87,7 +88,7 @@ impl Rest {
         missing
     }
 
-    /// That each document of a line is that of its bytes, before or after a power loss, and the same each time.
+    /// Asserts that each document of a line matches its bytes, before or after a power loss, and is the same each time.
     fn judge_documents(&self, id: LineId, held: &Held) {
         let mut seen: BTreeMap<&[u8], &engine::Held> = BTreeMap::new();
         for sent in &self.lines[&id] {
@@ -105,13 +106,13 @@ impl Rest {
         }
     }
 
-    /// How many generations begin with a line of this text.
+    /// Returns the number of generations that begin with a line of this text.
     pub(super) fn count_at_beginning(&self, text: &str) -> u64 {
         let has_text = |sent: &[engine::Held]| memchr::memmem::find(&sent[0].document, text.as_bytes()).is_some();
         self.lines.iter().filter(|(id, sent)| id.offset == 0 && has_text(sent)).count() as u64
     }
 
-    /// That the lines of each life stand end to end, from its beginning on.
+    /// Asserts that the lines of each life are contiguous from its beginning.
     pub(super) fn judge_ends(&self) {
         let mut lines: BTreeMap<GenerationId, BTreeMap<u64, u64>> = BTreeMap::new();
         for (id, sent) in &self.lines {
@@ -122,20 +123,20 @@ impl Rest {
         for (generation, lines) in lines {
             let mut end = 0;
             for (offset, length) in lines {
-                assert_eq!(offset, end, "the lines of {generation} do not stand end to end");
+                assert_eq!(offset, end, "the lines of {generation} are not contiguous");
                 end = offset + length;
             }
         }
     }
 
-    /// That what the state directory calls done rests without a gap, also of what is long gone: what `shipper verify` holds
-    /// a store to.
+    /// Asserts that what the state directory lists as complete is stored without a gap, including segments deleted long
+    /// ago. `shipper verify` requires the same of a store.
     pub(super) fn judge_known(&self, disk: &SimDisk) {
         let mut lines: HashMap<GenerationId, BTreeMap<u64, u64>> = HashMap::new();
         for (id, sent) in &self.lines {
             lines.entry(id.generation).or_default().insert(id.offset, id.offset + place(&sent[0].document, "length"));
         }
-        // A hole joins lines: of one that was stored before by itself, the rest is then taken for stored.
+        // A hole joins lines. If one of them was stored alone before, the rest counts as stored.
         let has_hole = |held: &Held| memchr::memmem::find(&held.bytes, b"\0\0").is_some();
         let holed: HashSet<_> = disk.segments().into_iter().filter(has_hole).map(|held| held.generation).collect();
         let known = Known::read(disk, Path::new(super::STATE)).unwrap();
@@ -145,16 +146,17 @@ impl Rest {
             let whole_to = rests.iter().fold(0, |end, (from, to)| if *from <= end { end.max(*to) } else { end });
             assert!(
                 whole_to >= generation.checkpoint,
-                "{id} is said to rest up to {}, and does up to {whole_to}: {generation:?}",
+                "{id} is reported as stored up to {}, and is up to {whole_to}: {generation:?}",
                 generation.checkpoint
             );
         }
     }
 
-    /// That `shipper verify` names all that went with a file of the store: it is before the end of what counts as processed.
+    /// Asserts that `shipper verify` names all lines that were lost with the store's file: each is before the end of
+    /// what is listed as complete.
     pub(super) fn judge_gone(&self, disk: &SimDisk) {
         let known = Known::read(disk, Path::new(super::STATE)).unwrap();
-        // What a power loss took of a segment, and what was given up, nobody calls done.
+        // What a power loss removed, and what was dropped, is not listed as complete.
         let is_whole = |held: &Held| held.before.is_empty() && !held.is_gone;
         let changed: HashSet<_> =
             disk.segments().iter().filter(|held| !is_whole(held)).map(|held| held.generation).collect();
@@ -163,23 +165,23 @@ impl Rest {
             let is_given_up = known.generations.get(&id.generation).is_some_and(|known| known.dropped_bytes > 0);
             assert!(
                 is_given_up || proven.is_some_and(|known| id.offset < known.checkpoint),
-                "{id} is gone, and nothing names it"
+                "{id} is missing, and nothing reports it"
             );
         }
     }
 
-    /// That nothing was read that no pattern names.
+    /// Asserts that no file was read that no pattern matches.
     pub(super) fn judge_secrets(&self) {
         let is_secret = |held: &engine::Held| memchr::memmem::find(&held.document, SECRET.as_bytes()).is_some();
         let secret = self.lines.iter().find(|(_, sent)| sent.iter().any(is_secret)).map(|(id, _)| id.to_string());
         assert_eq!(secret, None, "a file that no pattern names was read");
     }
 
-    /// How often each numbered line rests somewhere, by what it is.
+    /// Returns the places of each numbered line.
     pub(super) fn numbers(&self) -> HashMap<u64, Vec<(LineId, &engine::Held)>> {
         let mut numbers: HashMap<u64, Vec<_>> = HashMap::new();
         for (id, sent) in &self.lines {
-            // A hole joins lines that were sent by themselves before.
+            // A hole joins lines that were sent alone before.
             let has = |text: &[u8]| memchr::memmem::find(&sent[0].document, text).is_some();
             let is_hole =
                 has(br"\u0000\u0000") || has(b"\"leading_nuls\"") && text_after(&sent[0].document, "file").is_none();
@@ -191,14 +193,14 @@ impl Rest {
     }
 }
 
-/// Whether a power loss left another line at an offset than had been there.
+/// Returns whether a power loss changed the line at an offset.
 fn is_changed(held: &Held, offset: u64) -> bool {
     let line = |bytes| split(bytes).find(|(start, _)| *start == offset).map(|(_, line)| line.to_vec());
     let now = line(&held.bytes);
     held.before.iter().any(|before| line(before) != now)
 }
 
-/// The lines of a segment with their newlines, by offset.
+/// Returns the lines of a segment with their newlines, by offset.
 pub(super) fn split(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let mut offset = 0;
     bytes.split_inclusive(|byte| *byte == b'\n').map(move |line| {
@@ -208,7 +210,7 @@ pub(super) fn split(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     })
 }
 
-/// That each dead letter was given up for what it is, and not for how the store was.
+/// Asserts that each dead letter is justified by its line, not by the state of the store.
 pub(super) fn judge_reasons(disk: &SimDisk, request_max_bytes: usize) {
     for bytes in disk.files_under(&format!("{}/dead-letters", super::STATE)) {
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -218,16 +220,16 @@ pub(super) fn judge_reasons(disk: &SimDisk, request_max_bytes: usize) {
             let is_right = match letter.status {
                 400 => has([engine::POISON, engine::SPOILER]),
                 500 => has([engine::CRASHER, engine::BREAKER]),
-                // With its action, which has some hundred bytes.
+                // The action has about a hundred bytes.
                 413 => document.len() + 150 > request_max_bytes,
                 _ => false,
             };
-            assert!(is_right, "given up with {} and {:?}: {document}", letter.status, letter.reason);
+            assert!(is_right, "dead letter with {} and {:?}: {document}", letter.status, letter.reason);
         }
     }
 }
 
-/// The dead letters on disk. What a power loss tore is none.
+/// Returns the dead letters on disk, without those that a power loss tore.
 pub(super) fn dead_letters(disk: &SimDisk) -> Vec<(LineId, engine::Held)> {
     let mut dead = Vec::new();
     for bytes in disk.files_under(&format!("{}/dead-letters", super::STATE)) {

@@ -1,5 +1,5 @@
-//! What a seed's world is like: sizes, sources and which faults there are. A seed has some faults and not others, and
-//! those often or seldom, so that each gets to the places that another would hide.
+//! The plan of a seed: sizes, sources and faults. A seed has some faults and not others, at different rates, so that
+//! none hides another.
 
 use std::time::Duration;
 
@@ -14,46 +14,46 @@ use super::files::Kind;
 use super::random::Random;
 use super::service::LINE_MAX_BYTES;
 
-/// A seed's plan.
+/// The plan of a seed.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) spool: SpoolSettings,
     pub(super) pipeline: PipelineSettings,
-    /// Processes and machines that end unasked before the last process.
+    /// Number of kills and power losses before the last process.
     pub(super) crashes: usize,
-    /// Of those, whether machines are among them.
+    /// Power losses are among them.
     pub(super) power_losses: bool,
     pub(super) faults: Faults,
-    /// Once in so many steps the disk runs full for a while.
+    /// The disk becomes full for a while once in this many steps.
     pub(super) full_spells: u64,
-    /// In the end the disk stays full but for what the shipper itself frees. Nothing else goes wrong with such a disk, and no
-    /// line becomes a dead letter or comes from a file: what is not in a segment already needs room to go on.
+    /// At the end the disk stays full except for the space that the shipper frees. There are no other faults on such a
+    /// disk, no dead letters, and no files: what is not in a segment yet needs space to continue.
     pub(super) stays_full: bool,
     pub(super) weather: Weather,
     pub(super) request_max_bytes: usize,
     pub(super) streams: usize,
-    /// Files that are followed, by what is done to them.
+    /// Kind of the followed files.
     pub(super) files: Option<Kind>,
-    /// Files that may be open at once: often fewer than there are.
+    /// Maximum number of open files, often fewer than there are.
     pub(super) max_open_files: usize,
-    /// The file system tells no birth times.
+    /// The file system has no birth times.
     pub(super) lacks_births: bool,
-    /// Once in so many moves the calendar's clock jumps back.
+    /// The wall clock jumps back once in this many moves.
     pub(super) clock_jumps: u64,
     pub(super) steps: usize,
-    /// Once in so many moves of the clock more than a minute passes; 0 for never.
+    /// More than a minute passes once in this many moves of the clock; 0 for never.
     pub(super) long_pauses: u64,
-    /// Once in so many steps an index takes no more lines for a while; 0 for never.
+    /// An index is blocked for a while once in this many steps; 0 for never.
     pub(super) shuts: u64,
-    /// An index that takes none before all else is at rest.
+    /// An index that is blocked until all other work is done.
     pub(super) shut_for_good: Option<usize>,
-    /// Once in so many steps something is done to the store's file: it is deleted, moved or replaced; 0 for never.
+    /// The store's file is deleted, moved or replaced once in this many steps; 0 for never.
     pub(super) store_changes: u64,
-    /// Services write lines that spoil their requests, or that the store fails over for ever.
+    /// Services write lines that make their requests fail, or make the store fail permanently.
     pub(super) hopeless: bool,
 }
 
-/// A chance: none, or once in something between the two.
+/// Returns a rate: 0, or one in a number between the two.
 fn some(random: &mut Random, low: usize, high: usize) -> u64 {
     if random.one_in(2) { 0 } else { random.between(low, high) as u64 }
 }
@@ -65,12 +65,12 @@ impl Plan {
         let hopeless = random.one_in(2) && !stays_full;
         let is_small = on_full == OnFull::DropOldest || random.one_in(3);
         let max_bytes = match (hopeless, is_small) {
-            // Room for all that waits for good lines to be told from, and for those.
+            // Space for all lines that wait for good ones, and for those.
             (true, _) => random.between(100_000, 200_000),
             (false, true) => random.between(1_600, 3_000),
             (false, false) => random.between(4_000, 40_000),
         } as u64;
-        // Where the oldest lines are given up, what of them was lost is only known while no process ends in between.
+        // With `drop_oldest`, what was lost is only known if no process is killed meanwhile.
         let crashes = if on_full == OnFull::DropOldest && random.one_in(2) { 0 } else { random.between(0, 5) };
         let faults = Faults {
             full: some(random, 20, 200),
@@ -93,7 +93,7 @@ impl Plan {
             stays_full,
             full_spells: some(random, 50, 400),
             weather: weather(random),
-            // A single line's action and document have at most some 700 bytes.
+            // The action and document of a line have at most about 700 bytes.
             request_max_bytes: if hopeless && random.one_in(3) { random.between(500, 2_000) } else { usize::MAX },
             streams: random.between(0, 2).max(usize::from(stays_full || on_full == OnFull::DropOldest)),
             files: (!stays_full && random.one_in(2)).then(|| Kind::ALL[random.between(0, Kind::ALL.len() - 1)]),
@@ -108,8 +108,8 @@ impl Plan {
             hopeless,
         };
         if plan.streams == 2 && on_full == OnFull::Wait {
-            // With the one that comes in the end there are three, of which each may stand within a line of 1,000 bytes: they must
-            // not fill the spool, since what waits ends no segment within a line.
+            // With the one added at the end there are three streams, each of which may be within a line of 1,000 bytes.
+            // They must not fill the spool, since a waiting stream ends no segment within a line.
             plan.spool.max_bytes = max_bytes.max(5_200);
             plan.spool.segment_bytes = plan.spool.max_bytes / 8;
         }
@@ -119,22 +119,22 @@ impl Plan {
         plan
     }
 
-    /// No segment is removed before a note tells of it: none is given up, and no note lacks room.
+    /// Returns whether every removed segment has a record first: none is dropped, and no record lacks space.
     pub(super) fn notes_are_whole(&self) -> bool {
         self.spool.on_full == OnFull::Wait && self.full_spells == 0 && self.faults.full == 0 && !self.stays_full
     }
 }
 
 impl Plan {
-    /// Whether somebody may write notes beside files: that those are no copies follows from when they were written, which a
-    /// clock that jumps and a disk that fails leave open.
+    /// Returns whether unrelated files may be written next to followed ones. Their times show that they are no copies,
+    /// which needs a reliable clock and disk.
     pub(super) fn has_notes(&self) -> bool {
         self.clock_jumps == 0 && self.faults.error == 0
     }
 }
 
-/// How indices are shut in a quarter of the seeds, by a random of its own: how often, which for good, and whether there is
-/// room for all of its lines.
+/// Returns how indices are blocked, in a quarter of the seeds, by an independent generator: how often, which
+/// permanently, and whether there is space for all of its lines.
 fn shut_indices(seed: u64, stays_full: bool) -> (u64, Option<usize>, bool) {
     let mut random = Random::new(seed ^ 0x005E_ED0F_5B07);
     match seed % 8 {

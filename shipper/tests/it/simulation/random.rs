@@ -1,4 +1,4 @@
-//! Randomness that a seed decides.
+//! Deterministic random numbers.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
 #[derive(Clone, Debug)]
@@ -16,17 +16,17 @@ impl Random {
         mixed ^ mixed >> 31
     }
 
-    /// From `low` to `high`, both among them.
+    /// Returns a number from `low` to `high`, inclusive.
     pub(super) fn between(&mut self, low: usize, high: usize) -> usize {
         low + usize::try_from(self.next() % (high - low + 1) as u64).unwrap()
     }
 
-    /// Once in so many times; with 0 never.
+    /// Returns true once in `count` times on average; never with 0.
     pub(super) fn one_in(&mut self, chances: u64) -> bool {
         chances > 0 && self.next().is_multiple_of(chances)
     }
 
-    /// A source of randomness of its own.
+    /// Returns an independent generator.
     pub(super) fn fork(&mut self) -> Self {
         Self::new(self.next())
     }

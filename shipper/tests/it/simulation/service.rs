@@ -1,22 +1,22 @@
-//! The services: the lines that they write, into pipes and into files that they rotate, and what is true of those lines.
+//! Services, and the lines that they write to pipes and files.
 //!
-//! Each line has a number of its own, written `#12#`, by which it is found again wherever it comes to rest.
+//! Each line has its own number, written `#12#`, which identifies it in documents.
 
 use store::Timestamp;
 
 use super::engine::{BREAKER, CRASHER, POISON, SPOILER};
 use super::random::Random;
 
-/// A line longer than this is cut.
+/// Longer lines are truncated.
 pub(super) const LINE_MAX_BYTES: usize = 200;
 
-/// Makes lines.
+/// Generates lines.
 pub(super) struct Lines {
     next: u64,
     random: Random,
-    /// Some of them spoil their requests, or are such that the store fails over them for ever.
+    /// Some make their requests fail, or make the store fail permanently.
     hopeless: bool,
-    /// Some of them are refused by themselves.
+    /// Some are rejected alone.
     has_poison: bool,
 }
 
@@ -25,7 +25,7 @@ impl Lines {
         Self { next: 0, random, hopeless, has_poison }
     }
 
-    /// A good line of a day, by which others can be told to be bad.
+    /// Returns a good line of a day, which shows that the store accepts lines.
     pub(super) fn good(&mut self, day: &str) -> String {
         let number = self.next;
         self.next += 1;
@@ -35,7 +35,7 @@ impl Lines {
         )
     }
 
-    /// Another line, without its newline, and its number; the empty line has none.
+    /// Returns another line without its newline, and its number; the empty line has none.
     pub(super) fn line(&mut self, wall: Timestamp, as_text: bool) -> (Option<u64>, Vec<u8>) {
         let random = &mut self.random;
         let number = self.next;
@@ -70,10 +70,10 @@ impl Lines {
     }
 }
 
-/// The number of a line, or of a document made of it.
+/// Returns the number of a line, or of its document.
 pub(super) fn number_in(bytes: &[u8]) -> Option<u64> {
     let mut parts = bytes.split(|byte| *byte == b'#').skip(1);
     let number = parts.find_map(|part| std::str::from_utf8(part).ok()?.parse().ok())?;
-    // What is cut behind its digits may have had more of them.
+    // A number that is truncated after its digits may have had more.
     parts.next().map(|_| number)
 }

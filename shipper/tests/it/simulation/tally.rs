@@ -1,5 +1,5 @@
-//! What the counts of a process must be, by what the modelled store answered: each count by itself, since a line that is
-//! counted under another name leaves every sum as it was.
+//! Expected counts of a process, from the answers of the modelled store. Each count is compared separately: a line that
+//! is counted under another name leaves every sum correct.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use store::{CauseKind, Disposition, LineId, WriteError};
 use super::disk::SimDisk;
 use super::oracle::dead_letters;
 
-/// What one process was answered.
+/// Answers that one process got.
 pub(super) struct Tally {
     requests: u64,
     stored: u64,
@@ -31,7 +31,7 @@ impl Tally {
         self.requests += requests as u64;
     }
 
-    /// The answer to a request of `lines` lines.
+    /// Adds the answer to a request of `lines` lines.
     pub(super) fn answered(&mut self, lines: usize, answer: &Result<Vec<Disposition>, WriteError>) {
         match answer {
             Ok(dispositions) if dispositions.len() == lines => self.settled(dispositions),
@@ -53,7 +53,7 @@ impl Tally {
         }
     }
 
-    /// That the process counts what it was answered.
+    /// Asserts that the process counts what it was answered.
     pub(super) fn judge(&self, counts: &Counts, report: &Report, may_lose: bool) {
         assert_eq!(
             (counts.stored, counts.already_stored, report.requests, report.retries),
@@ -63,8 +63,8 @@ impl Tally {
         assert!(may_lose || counts.dropped == 0, "{counts:?}");
     }
 
-    /// That it counts the dead letters that it wrote, once all are on disk; those of an earlier process it counts when it
-    /// reads their lines again.
+    /// Asserts that it counts the dead letters that it wrote, once all are on disk. Those of an earlier process are
+    /// counted when their lines are read again.
     pub(super) fn judge_dead_letters(&self, counts: &Counts, disk: &SimDisk) {
         let dead: HashSet<_> = dead_letters(disk).into_iter().map(|(id, _)| id).collect();
         let written = dead.difference(&self.dead_before).count() as u64;

@@ -1,4 +1,4 @@
-//! A seed's whole world: what is there, and one step of it at a time.
+//! The world of a seed, and its steps.
 
 mod rest;
 mod stopped;
@@ -32,26 +32,26 @@ use super::random::Random;
 use super::service::{Lines, number_in};
 use super::tally::Tally;
 
-/// What one more line adds to a batch at most: its action, and a document of which every byte is escaped.
+/// Maximum size that one more line adds to a batch: its action, and a document of which every byte is escaped.
 const LINE_ADDS_MAX_BYTES: usize = 2_000;
 
-/// A service's standard output, and who carries it.
+/// A service's standard output and its reader.
 struct Stream {
     writer: Writer<SimDisk>,
-    /// Bytes that wait in the pipe.
+    /// Unread bytes in the pipe.
     pipe: Vec<u8>,
 }
 
-/// One life of the program.
+/// One process of the shipper.
 pub(super) struct Process {
     ledger: Arc<Mutex<Ledger>>,
     journal: Arc<Mutex<Journal<SimDisk>>>,
     spool: Arc<Spool<SimDisk>>,
     streams: Vec<Stream>,
     pipeline: Pipeline<SimDisk>,
-    /// Requests on their way.
+    /// Requests in flight.
     requests: Vec<Request>,
-    /// The smallest request that was found too large.
+    /// Size of the smallest request that was found too large.
     too_large: Option<usize>,
     checkpoints: Checkpoints,
     tally: Tally,
@@ -66,11 +66,11 @@ pub(super) struct World {
     lines: Lines,
     logs: Option<Logs>,
     now: ClockReading,
-    /// Lines that `on_full` gave up, as the processes counted them.
+    /// Lines dropped by `on_full`, as counted by the processes.
     lost: u64,
-    /// Of those, such as were given up as they came, and stand in no segment.
+    /// Dropped lines that were never in a segment.
     never_taken: u64,
-    /// A process ended unasked since lines can be lost.
+    /// A process was killed since lines can be dropped.
     ended_unasked: bool,
 }
 
@@ -165,7 +165,7 @@ impl World {
         Some(process)
     }
 
-    /// Opens everything; `None` where the disk said no meanwhile.
+    /// Starts a process; `None` if the disk failed meanwhile.
     fn open(&mut self) -> Option<Process> {
         let state = Path::new(STATE);
         let ledger = Arc::new(Mutex::new(Ledger::default()));
@@ -212,7 +212,7 @@ impl World {
         Some(Process { tally, ledger, journal, spool, streams, pipeline, requests, too_large: None, checkpoints })
     }
 
-    /// One step of the program, or of the world around it.
+    /// Makes one step of the process or its environment.
     fn step(&mut self, process: &mut Process) {
         match self.random.between(0, 12) {
             0..=2 => self.write_lines(process),
@@ -291,14 +291,14 @@ impl World {
         self.judge_hosts(process);
         let held = process.pipeline.bytes_in_flight();
         let settings = &self.plan.pipeline;
-        // Reading stops at the budget; the batch that was begun below it may end above it, by its last line.
+        // Reading stops at the budget. The batch that was started below it may exceed it by its last line.
         let most = settings.in_flight_max_bytes + settings.batch_max_bytes + LINE_ADDS_MAX_BYTES;
         assert!(held <= most, "{held} bytes in flight, of {} and one batch", settings.in_flight_max_bytes);
         let journal = process.journal.lock().unwrap();
         process.checkpoints.judge(&journal, &self.disk, &self.engine);
     }
 
-    /// No host has more requests on their way than it may have, and one probe.
+    /// Asserts that no host has more requests in flight than allowed, plus a probe.
     fn judge_hosts(&self, process: &Process) {
         let delivery = &self.plan.pipeline.delivery;
         for host in 0..delivery.hosts.len() {
@@ -337,7 +337,7 @@ impl World {
         let is_long = self.random.one_in(self.plan.long_pauses);
         let millis = if is_long { 61_000 } else { self.random.between(1, 900) };
         self.now.elapsed += Duration::from_millis(millis as u64);
-        // The calendar's clock goes its own way, and sometimes back.
+        // The wall clock runs separately, and sometimes jumps back.
         let back = self.random.one_in(self.plan.clock_jumps);
         let moved = i64::try_from(millis).unwrap() * if back { -3_000 } else { 1_000 };
         self.now.wall = Timestamp::from_unix_micros(self.now.wall.unix_micros() + moved);
@@ -350,8 +350,8 @@ impl World {
         let rest = Rest::of(engine, &disk);
         let missing = rest.judge_segments(&disk);
         if plan.spool.on_full == OnFull::DropOldest && ended_unasked {
-            // What a process counted may have been stored under an earlier one, and one that ended between giving up
-            // and counting told nobody. But only what was given up may be missing.
+            // A counted line may have been stored by an earlier process, and a process that was killed after it dropped
+            // a line did not count it. But only dropped lines may be missing.
             assert!(missing.iter().all(|line| !line.is_there), "lines without a disposition: {missing:?}");
         } else {
             assert_eq!(missing.len() as u64, lost - never_taken, "lines without a disposition: {missing:?}");
@@ -363,13 +363,13 @@ impl World {
         rest.judge_secrets();
         let numbers = rest.numbers();
         for (number, places) in &numbers {
-            let told =
+            let describe =
                 |(id, held): &(_, &super::engine::Held)| format!("{id}: {}", String::from_utf8_lossy(&held.document));
             assert!(
                 places.len() == 1,
                 "line {number} rests under {} ids: {:#?}",
                 places.len(),
-                places.iter().map(told).collect::<Vec<_>>()
+                places.iter().map(describe).collect::<Vec<_>>()
             );
         }
         if let Some(logs) = logs {

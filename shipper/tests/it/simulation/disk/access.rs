@@ -141,7 +141,7 @@ impl Disk for SimDisk {
                 if stepped.is_ok() && no_room {
                     return Err(io::ErrorKind::StorageFull.into());
                 }
-                // The last step may have been done or not.
+                // The last step may be done or not.
                 if let Err(stopped) = &stepped
                     && state.random.one_in(2)
                 {
@@ -203,7 +203,7 @@ impl DiskFile for SimFile {
             let bytes = &bytes[..bytes.len().min(room)];
             let left = state.steps_left;
             let stepped = state.step();
-            // Only the last step of all leaves something behind and fails.
+            // Only the very last step leaves something behind and fails.
             let is_last = left == Some(1);
             if stepped.is_err() && !is_last {
                 return stepped.map(|()| 0);

@@ -1,4 +1,4 @@
-//! One file's two contents: the cache and the platter.
+//! The two contents of a file: cache and platter.
 
 use std::sync::Arc;
 
@@ -8,28 +8,28 @@ use crate::simulation::random::Random;
 
 /// One file.
 pub(super) struct Inode {
-    /// What is read.
+    /// The cache.
     pub(super) bytes: Vec<u8>,
-    /// What is on the platter, but for a cut that is not there yet. Where it ends before `dirty_from`, a failed sync
-    /// passed for a good one.
+    /// The platter, except for a truncation that is not there yet. If it ends before `dirty_from`, a sync succeeded
+    /// falsely.
     platter: Vec<u8>,
-    /// Bytes from here on are known to be unwritten.
+    /// Start of the bytes known to be unwritten.
     dirty_from: usize,
-    /// It was cut to this length since the last sync.
+    /// Length of a truncation since the last sync.
     cut_to: Option<usize>,
-    /// The generation, of a spool segment.
+    /// The generation of a spool segment.
     pub(super) generation: Option<GenerationId>,
-    /// So many bytes the shipper believes to survive a power loss.
+    /// Number of bytes that the shipper considers durable.
     pub(super) promised: usize,
     pub(super) before: Vec<Vec<u8>>,
     pub(super) is_gone: bool,
-    /// Its number, which another file had before if that was removed.
+    /// Its inode number, which may be reused.
     pub(super) number: u64,
     pub(super) born_ns: Option<i64>,
     pub(super) written_ns: i64,
     pub(super) changed_ns: i64,
     pub(super) is_readable: bool,
-    /// Whoever has it open holds this too.
+    /// Shared by those who have it open.
     pub(super) handle: Arc<()>,
 }
 
@@ -53,7 +53,7 @@ impl Inode {
         }
     }
 
-    /// Whether nobody has it open.
+    /// Returns whether nobody has it open.
     pub(super) fn is_closed(&self) -> bool {
         Arc::strong_count(&self.handle) == 1
     }
@@ -73,13 +73,13 @@ impl Inode {
         }
     }
 
-    /// A sync that does what it says, as far as it knows.
+    /// Syncs all bytes known to be unwritten.
     pub(super) fn sync(&mut self) {
         self.cut();
         self.write_up_to(self.bytes.len());
     }
 
-    /// A sync that fails: some of the bytes are written, and whether the rest is still known to be unwritten is open.
+    /// Fails a sync: some bytes are written, and the rest may be marked as written.
     pub(super) fn fail_to_sync(&mut self, random: &mut Random, false_clean: bool) {
         if random.one_in(2) {
             self.cut();
@@ -94,26 +94,27 @@ impl Inode {
 
     fn write_up_to(&mut self, end: usize) {
         if end > self.dirty_from {
-            // What was falsely taken for written is not there.
+            // Bytes that were falsely marked as written are missing.
             self.platter.resize(self.dirty_from, 0);
             self.platter.extend_from_slice(&self.bytes[self.dirty_from..end]);
         }
         self.dirty_from = self.dirty_from.max(end);
     }
 
-    /// The process is gone: what it was falsely told is written is taken for unwritten again. (In truth it may stay false.)
+    /// Handles a killed process: bytes falsely marked as written count as unwritten again. On a real disk they may stay
+    /// so.
     pub(super) fn outlive_process(&mut self) {
         let kept = self.cut_to.map_or(self.platter.len(), |cut| cut.min(self.platter.len()));
         self.dirty_from = self.dirty_from.min(kept);
     }
 
-    /// Not the shipper's: durable as it is.
+    /// Makes a file durable that is not the shipper's.
     pub(super) fn settle(&mut self) {
         self.platter.clone_from(&self.bytes);
         (self.dirty_from, self.cut_to) = (self.bytes.len(), None);
     }
 
-    /// The machine is gone and comes back, and the file with it.
+    /// Handles a power loss.
     pub(super) fn lose_power(&mut self, random: &mut Random, holes: bool, had_name: bool) {
         let old_platter = self.platter.len();
         if self.cut_to.is_none() || random.one_in(2) {
@@ -132,7 +133,7 @@ impl Inode {
         assert!(
             !had_name
                 || self.promised <= self.platter.len() && self.platter[..self.promised] == self.bytes[..self.promised],
-            "bytes that were said to survive a power loss did not: {} were promised, {old_platter} were written",
+            "durable bytes were lost with power: {} were promised, {old_platter} were written",
             self.promised,
         );
         if self.platter != self.bytes {
@@ -143,9 +144,9 @@ impl Inode {
         self.is_gone = false;
     }
 
-    /// The machine is gone, and the file's name with it.
+    /// Handles a power loss that removes the file's name.
     pub(super) fn vanish(&mut self) {
-        assert_eq!(self.promised, 0, "a segment that was said to survive a power loss did not");
+        assert_eq!(self.promised, 0, "a durable segment was lost with power");
         self.is_gone = true;
     }
 }

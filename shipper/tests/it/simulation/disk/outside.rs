@@ -1,10 +1,10 @@
-//! What services do to their own files, which no fault of the shipper's disk touches, and which a power loss leaves.
+//! Operations of services on their own files. Faults of the disk do not affect them, and a power loss leaves them.
 
 use super::{Change, Node, SimDisk, State};
 use crate::simulation::STATE;
 
 impl SimDisk {
-    /// Appends to a file, making it where it is missing.
+    /// Appends to a file, creating it if it is missing.
     pub(in crate::simulation) fn put(&self, path: &str, bytes: &[u8]) {
         let mut state = self.state();
         let inode = match state.names.get(path) {
@@ -36,7 +36,7 @@ impl SimDisk {
         self.put_shorter(path, 0);
     }
 
-    /// Cuts a file to this length.
+    /// Truncates a file to this length.
     pub(in crate::simulation) fn put_shorter(&self, path: &str, len: usize) {
         let mut state = self.state();
         if let Some(Node::File(inode)) = state.names.get(path).copied() {
@@ -60,7 +60,7 @@ impl SimDisk {
         }
     }
 
-    /// When a file was made.
+    /// Returns the birth time of a file.
     pub(in crate::simulation) fn born_ns(&self, path: &str) -> Option<i64> {
         let state = self.state();
         match state.names.get(path) {
@@ -69,7 +69,7 @@ impl SimDisk {
         }
     }
 
-    /// A file's rights forbid to read it, or allow it again.
+    /// Makes a file unreadable or readable.
     pub(in crate::simulation) fn put_rights(&self, path: &str, is_readable: bool) {
         let mut state = self.state();
         if let Some(Node::File(inode)) = state.names.get(path).copied() {

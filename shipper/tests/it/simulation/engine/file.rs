@@ -1,7 +1,7 @@
-//! The file of an embedded store, which somebody deletes, moves or replaces while it is open.
+//! The file of an embedded store, which is deleted, moved or replaced while it is open.
 //!
-//! A store writes to the file that it has open. Only then it looks whether its path still leads there, and says if not: what
-//! went into another file counts for nothing. The next write opens what the path leads to, or makes a file.
+//! A store writes to its open file, and then checks whether its path still leads to that file. If not, it reports that:
+//! what went into another file does not count. The next write opens the file at the path, or creates one.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use store::{Cause, CauseKind, LineId, WriteError};
 
 use crate::simulation::random::Random;
 
-/// What the store's path leads to.
+/// What is at the store's path.
 #[derive(Debug)]
 enum Path {
     /// The open file.
@@ -18,7 +18,7 @@ enum Path {
     Missing,
     /// Another file, with these lines.
     Other(HashSet<LineId>),
-    /// Not even its folder is there.
+    /// Not even its folder.
     NoFolder,
 }
 
@@ -26,13 +26,13 @@ enum Path {
 #[derive(Debug)]
 pub(in crate::simulation) struct StoreFile {
     random: Random,
-    /// Once in so many steps something is done to it; 0 for never.
+    /// It is changed once in this many steps; 0 for never.
     often: u64,
-    /// What is in the file that was opened last.
+    /// Lines in the file that was opened last.
     lines: HashSet<LineId>,
     is_open: bool,
     path: Path,
-    /// What was in it at some time before, and is put in its place now and then.
+    /// An earlier state, which replaces it now and then.
     backup: HashSet<LineId>,
 }
 
@@ -42,7 +42,7 @@ impl StoreFile {
         Self { random, often, lines, is_open: true, path: Path::Open, backup }
     }
 
-    /// Somebody does something to it, or not.
+    /// May change the file.
     pub(super) fn change(&mut self) {
         if matches!(self.path, Path::NoFolder) && self.random.one_in(60) {
             self.path = Path::Missing;
@@ -58,30 +58,30 @@ impl StoreFile {
         }
     }
 
-    /// Nothing more is done to it, and its folder is there.
+    /// Stops changes, and restores its folder.
     pub(super) fn calm(&mut self) {
         self.often = 0;
         self.put_folder_back();
     }
 
-    /// Takes it away with its folder.
+    /// Removes it with its folder.
     pub(in crate::simulation) fn take_folder(&mut self) {
         self.path = Path::NoFolder;
     }
 
-    /// Whether the store knows that its file is not there any more.
+    /// Returns whether the store knows that its file is missing.
     pub(in crate::simulation) fn is_lost(&self) -> bool {
         !self.is_open
     }
 
-    /// Its folder is there again, without it.
+    /// Restores its folder, without the file.
     pub(in crate::simulation) fn put_folder_back(&mut self) {
         if matches!(self.path, Path::NoFolder) {
             self.path = Path::Missing;
         }
     }
 
-    /// Opens what the path leads to, unless a file is open already.
+    /// Opens the file at the path, unless one is open.
     pub(super) fn open(&mut self) -> Result<(), WriteError> {
         if self.is_open {
             return Ok(());
@@ -99,7 +99,7 @@ impl StoreFile {
         Ok(())
     }
 
-    /// Whether what was just written counts: the path still leads to the open file.
+    /// Returns whether the last write counts: the path still leads to the open file.
     pub(super) fn confirm(&mut self) -> Result<(), WriteError> {
         if matches!(self.path, Path::Open) {
             return Ok(());
@@ -108,12 +108,12 @@ impl StoreFile {
         Err(WriteError::Unavailable(Cause::new(0, "another file").with_kind(CauseKind::FileReplaced)))
     }
 
-    /// Writes a line to the open file; whether it is new there.
+    /// Writes a line to the open file; returns whether it is new there.
     pub(super) fn write(&mut self, id: LineId) -> bool {
         self.lines.insert(id)
     }
 
-    /// What is in the file at the path.
+    /// Returns the lines in the file at the path.
     pub(in crate::simulation) fn into_lines(self) -> HashSet<LineId> {
         match self.path {
             Path::Open => self.lines,

@@ -1,4 +1,4 @@
-//! What must become of the lines of files.
+//! Checks on the lines of files.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use crate::simulation::engine;
 use crate::simulation::oracle::{Expected, Rest, place, text_after};
 
 impl Logs {
-    /// That each line of the files rests in one place, as the document that it must be, and that those of a life stand
-    /// end to end.
+    /// Asserts that each line of the files is in one place, as its document, and that the lines of a life are
+    /// contiguous.
     pub(in crate::simulation) fn judge(&self, rest: &Rest, numbers: &HashMap<u64, Vec<(LineId, &engine::Held)>>) {
         for (number, written) in &self.lines {
             let places = numbers.get(number).map_or(0, Vec::len);
@@ -32,7 +32,7 @@ impl Logs {
     fn judge_document(&self, written: &Written, id: LineId, held: &engine::Held) {
         let document = &held.document;
         let name = text_after(document, "file").unwrap_or_default();
-        assert!(name.starts_with(LOGS), "a line of a file is said to be of {name:?}");
+        assert!(name.starts_with(LOGS), "a line of a file names {name:?} as its file");
         let length = place(document, "length");
         let source = format!("\"file\":\"{name}\"");
         if written.at.is_none() {

@@ -1,4 +1,4 @@
-//! What is done to files besides writing lines: rotation, compression, rights, notes beside them, and lost ends.
+//! Changes to files besides writing lines: rotation, compression, rights, unrelated copies, and lost ends.
 
 use std::io::Write as _;
 
@@ -11,27 +11,27 @@ use super::{BANNER, BANNER_LINES, Compressing, Kind, LOGS, Logs, SECRET, Written
 use crate::simulation::disk::SimDisk;
 use crate::simulation::service::Lines;
 
-/// What a compressed file begins with.
+/// First bytes of a compressed file.
 const COMPRESSED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03";
 
-/// Whether all lines of an old file are known to rest; of a line without a number nobody knows.
+/// Returns whether all lines of an old file have their outcome, which is unknown for lines without a number.
 fn is_done(is_at_rest: impl Fn(u64) -> bool) -> impl Fn(&(String, Vec<Option<u64>>)) -> bool {
     move |(_, numbers)| numbers.iter().all(|number| number.is_some_and(&is_at_rest))
 }
 
 impl Logs {
-    /// A process ended unasked: when it last looked may not be written down, and notes from then on could be a copy.
+    /// Removes the notes after a kill: the time of the last look may not be recorded, and later notes could be a copy.
     pub(in crate::simulation) fn forget_notes(&mut self, disk: &SimDisk) {
         for log in &mut self.logs {
             log.remove_notes(disk);
         }
     }
 
-    /// A copy that was made right before the cut, and goes on, can't be told from a rotated one.
+    /// A copy that was made right before the truncation, and has more lines, looks like a rotated one.
     pub(super) fn may_be_cut(&self, chosen: usize, looked_at: Option<Timestamp>) -> bool {
         let after = |noted: Timestamp| Timestamp::from_unix_micros(noted.unix_micros() + 2_200_000);
         let log = &self.logs[chosen];
-        // What is cut while nobody can read it, nobody has seen.
+        // The shipper does not see a truncation of an unreadable file.
         !log.is_unreadable && log.noted_at.is_none_or(|noted| looked_at.is_some_and(|looked| looked > after(noted)))
     }
 
@@ -41,7 +41,7 @@ impl Logs {
         disk.put_rights(&log.name, !log.is_unreadable);
     }
 
-    /// Somebody copies a file to a name that is no rotated one of it, and writes notes of his own to the copy.
+    /// Copies a file to a name that is no rotated one, and appends notes that must not be read.
     pub(super) fn copy_elsewhere(&mut self, chosen: usize, disk: &SimDisk) {
         let notes = format!("{LOGS}/notes-{chosen}.txt");
         if disk.bytes_of(&notes).is_empty() {
@@ -68,11 +68,11 @@ impl Logs {
             self.finish_line(chosen, disk);
         }
         let log = &mut self.logs[chosen];
-        // Files of the same content under rotated names are taken for copies.
+        // Files of equal content under rotated names count as copies.
         if self.begin_alike && log.is_begun() {
             return;
         }
-        // A shorter beginning is not taken for proof that a copy is one.
+        // A shorter beginning is no proof of a copy.
         let tells = |number: &u64| self.lines[number].text.len() >= 16 && is_at_rest(*number);
         let was_seen = log.rest.is_none() && log.life[log.lost_after..].iter().flatten().any(tells);
         if log.life.is_empty() || self.kind.is_seen_first() && !was_seen {
@@ -111,7 +111,7 @@ impl Logs {
         log.old.push((old, std::mem::take(&mut log.life)));
     }
 
-    /// A service writes to a file that was renamed.
+    /// Writes to a file after it was renamed.
     pub(super) fn write_late(&mut self, chosen: usize, disk: &SimDisk, lines: &mut Lines, wall: Timestamp) {
         let Some((name, numbers)) = self.logs[chosen].old.last_mut() else { return };
         let (number, mut text) = lines.line(wall, false);
@@ -133,8 +133,8 @@ impl Logs {
         }
     }
 
-    /// As logrotate does: a rotated file is replaced by a compressed one, in which its rest may still be unread. One of which
-    /// the shipper has read nothing is nobody's rest.
+    /// Replaces a rotated file by a compressed one, as logrotate does; its rest may be unread. A file of which nothing
+    /// was read can't be recognised.
     pub(super) fn compress_old(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
         let Self { logs, lines, .. } = self;
         let tells = |number: &u64| lines[number].text.len() >= 16 && is_at_rest(*number);
@@ -152,7 +152,7 @@ impl Logs {
         }
     }
 
-    /// A program that compresses an old file makes an empty one, writes to it, and removes the old one.
+    /// Compresses an old file as some programs do: create an empty file, write to it, remove the old one.
     pub(super) fn compress(&mut self, chosen: usize, disk: &SimDisk, is_at_rest: impl Fn(u64) -> bool) {
         let log = &mut self.logs[chosen];
         match log.compressing.take() {
@@ -173,8 +173,8 @@ impl Logs {
         }
     }
 
-    /// While no shipper runs a service's file of which all was read, and which only has what every life begins with, is
-    /// deleted and made again. `checkpoint` is what the shipper knows of a file.
+    /// Deletes and creates a file again while no shipper runs, if all of it was read and it has only the common
+    /// beginning. `checkpoint` returns the shipper's checkpoint of a file.
     pub(in crate::simulation) fn replace_while_stopped(
         &mut self,
         disk: &SimDisk,
@@ -193,8 +193,8 @@ impl Logs {
         }
     }
 
-    /// The machine lost power: the end of a file, of which no store was sent anything, may be lost. What is left has to be
-    /// known again: `can_tell` says whether a file of this name and length is.
+    /// Removes an unsent end of a file with a power loss. The rest must still be recognised: `can_tell` returns whether
+    /// a file of this name and length is.
     pub(in crate::simulation) fn lose_power(
         &mut self,
         disk: &SimDisk,
@@ -206,7 +206,7 @@ impl Logs {
         }
         for log in &mut self.logs {
             let bytes = disk.bytes_of(&log.name);
-            // What has no number nobody knows.
+            // Lines without a number are unknown.
             let unsent = |number: &&Option<u64>| number.is_some_and(|number| !was_sent(number));
             let most = log.life.iter().rev().take_while(unsent).count();
             if !self.random.one_in(2) || most == 0 {

@@ -1,4 +1,4 @@
-//! What a line's document must be, found by other means than the shipper's own.
+//! The expected document of a line, built independently of the shipper's code.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use store::{LineId, Timestamp};
 
 use crate::simulation::service::LINE_MAX_BYTES;
 
-/// A number of `origin`.
+/// Returns a number in `origin`.
 pub(in crate::simulation) fn place(document: &[u8], key: &str) -> u64 {
     place_or_none(document, key).unwrap()
 }
@@ -22,7 +22,7 @@ fn number_after(document: &[u8], key: &str) -> Option<u64> {
     std::str::from_utf8(&document[at..at + digits]).ok()?.parse().ok()
 }
 
-/// What is in the list under a key of a document.
+/// Returns the list under a key of a document.
 fn list_after<'a>(document: &'a [u8], key: &str) -> Option<&'a str> {
     let key = format!("\"{key}\":[");
     let at = memchr::memmem::rfind(document, key.as_bytes())? + key.len();
@@ -30,7 +30,7 @@ fn list_after<'a>(document: &'a [u8], key: &str) -> Option<&'a str> {
     std::str::from_utf8(&document[at..at + end]).ok()
 }
 
-/// The text of a member of a document, the last of its name.
+/// Returns the text of the last member of this name.
 pub(in crate::simulation) fn text_after<'a>(document: &'a [u8], key: &str) -> Option<&'a str> {
     let key = format!("\"{key}\":\"");
     let at = memchr::memmem::rfind(document, key.as_bytes())? + key.len();
@@ -45,20 +45,20 @@ pub(super) fn is_document_of(line: &[u8], id: LineId, document: &[u8], index: &s
     Expected { text, id, length: line.len() as u64, source: &source, unit: 1 }.is_met(document, index)
 }
 
-/// What a line's document must be, told by other means than the shipper's own.
+/// The expected document of a line.
 pub(in crate::simulation) struct Expected<'a> {
     /// The line without its newline.
     pub(in crate::simulation) text: &'a [u8],
     pub(in crate::simulation) id: LineId,
     pub(in crate::simulation) length: u64,
-    /// The members of `origin` that name the source.
+    /// Members of `origin` that name the source.
     pub(in crate::simulation) source: &'a str,
-    /// Bytes of a character at the source, where it is not UTF-8: then all are ASCII.
+    /// Bytes per character at the source if it is not UTF-8; then all are ASCII.
     pub(in crate::simulation) unit: usize,
 }
 
 impl Expected<'_> {
-    /// Whether a document is it, but for the time of arrival, which it tells, and whether it is in the right index.
+    /// Returns whether a document is the expected one, except for the time of arrival, and its index is right.
     pub(in crate::simulation) fn is_met(&self, document: &[u8], index: &str) -> bool {
         let nuls = self.text.iter().take_while(|byte| **byte == 0).count();
         let text = &self.text[nuls..];
@@ -95,15 +95,15 @@ impl Expected<'_> {
     }
 }
 
-/// A line that passes as an object; of the lines that the services write.
+/// A line that is passed on as an object, of the lines that services write.
 struct Passed {
     text: String,
-    /// The members of `origin` that tell what was changed.
+    /// Members of `origin` that list the changes.
     changed: String,
 }
 
 impl Passed {
-    /// The line as it has to be passed on, else why it is wrapped.
+    /// Returns the line as it must be passed on, or the reason why it is wrapped.
     fn of(kept: &[u8], cut: usize, has_hole: bool, document: &[u8]) -> Result<Self, &'static str> {
         let otherwise = if cut > 0 { "too_long" } else { "not_json" };
         let Ok(text) = std::str::from_utf8(kept) else { return Err(if cut > 0 { "too_long" } else { "not_utf8" }) };
@@ -113,7 +113,7 @@ impl Passed {
                 changes.push(change);
             }
         };
-        // What a hole makes of a line, or joins with the one behind it, is not made again here.
+        // The effects of a hole on a line, or on one joined to it, are not modelled.
         if text.contains('\0') {
             return Self::as_it_is(document).ok_or(otherwise);
         }
@@ -123,11 +123,11 @@ impl Passed {
         }
         if cut > 0 {
             text = closed(&text).ok_or(otherwise)?;
-            let told = place_or_none(document, "cut_bytes").ok_or(otherwise)?;
-            if !(cut as u64..cut as u64 + 40).contains(&told) {
+            let stated = place_or_none(document, "cut_bytes").ok_or(otherwise)?;
+            if !(cut as u64..cut as u64 + 40).contains(&stated) {
                 return Err("cut_bytes");
             }
-            end = format!(",\"cut_bytes\":{told}");
+            end = format!(",\"cut_bytes\":{stated}");
         }
         let before = text.strip_suffix('\r').map_or(text.len(), str::len);
         let has_control = text[..before].contains(|character: char| character < ' ');
@@ -161,22 +161,22 @@ impl Passed {
         let mut changed =
             if changes.is_empty() { String::new() } else { format!(",\"changed\":[\"{}\"]", changes.join("\",\"")) };
         if has_control {
-            // A hole may be in any of the line's texts: only the kinds are compared, not the keys.
-            let told = list_after(document, "changed").ok_or(otherwise)?;
+            // A hole may be in any text of the line: only the kinds are compared, not the keys.
+            let stated = list_after(document, "changed").ok_or(otherwise)?;
             let kinds = |list: &str| -> BTreeSet<String> {
                 list.split(',').map(|entry| entry.trim_matches('"').split(':').next().unwrap().to_owned()).collect()
             };
-            if kinds(told) != kinds(&changes.join(",")) {
+            if kinds(stated) != kinds(&changes.join(",")) {
                 return Err("changed");
             }
-            changed = format!(",\"changed\":[{told}]");
+            changed = format!(",\"changed\":[{stated}]");
         }
         Ok(Self { text, changed: changed + &end })
     }
 }
 
 impl Passed {
-    /// A line with a hole in it that was cut: no more is said of it than that it is an object, and is said to be cut.
+    /// Checks a truncated line with a hole: that it is an object, and marked as truncated.
     fn as_it_is(document: &[u8]) -> Option<Self> {
         let document = std::str::from_utf8(document).ok()?;
         let object = serde_json::from_str::<serde_json::Value>(document).ok()?;
@@ -190,10 +190,10 @@ impl Passed {
     }
 }
 
-/// The object that the beginning of a cut line is, closed where it can be with the most of it kept.
+/// Returns the object that the beginning of a truncated line is, closed where most of it is kept.
 fn closed(text: &str) -> Option<String> {
     (1..=text.len()).rev().filter_map(|at| text.get(..at)).find_map(|start| {
-        // A word that ends at the cut may go on.
+        // A word that ends at the truncation may be incomplete.
         let ends = if start.ends_with(['"', '}']) { ["\"}", "}"] } else { ["\"}", "\"}"] };
         ends.into_iter().map(|end| format!("{start}{end}")).find(|text| {
             let is_object =
@@ -203,7 +203,7 @@ fn closed(text: &str) -> Option<String> {
     })
 }
 
-/// A line's own time, unless it is absurd.
+/// Returns a line's own time, unless it is absurd.
 fn own_time(text: &str) -> Option<&str> {
     let time = text_after(text.as_bytes(), "timestamp").or_else(|| text_after(text.as_bytes(), "time"))?;
     let parsed = Timestamp::parse(time.as_bytes())?;
@@ -217,7 +217,7 @@ fn text_after_first<'a>(document: &'a [u8], key: &str) -> &'a str {
     std::str::from_utf8(&text[..memchr::memchr(b'"', text).unwrap_or(0)]).unwrap_or_default()
 }
 
-/// A text as a JSON string, control characters escaped as the shipper does.
+/// Returns a text as a JSON string, with control characters escaped as the shipper does.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {

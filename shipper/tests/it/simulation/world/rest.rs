@@ -1,4 +1,4 @@
-//! How a seed's world comes to rest, once faults stop.
+//! The end of a seed: faults stop, and all lines get their outcome.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use shipper::spool::OnFull;
 
 use super::{Process, Stream, World};
 
-/// Once faults stop, everything has its disposition within this much model time.
+/// Model time within which every line has its outcome once faults stop.
 const REST_WITHIN: Duration = Duration::from_secs(1_800);
 
-/// What is on its way from pipes and files is read within this.
+/// Model time within which pipes and files are read.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// Days of all lines.
 const DAYS: [&str; 2] = ["2026-11-23", "2026-11-24"];
 
 impl World {
-    /// No more faults and no more input: everything comes to its end.
+    /// Ends faults and input, and runs until every line has its outcome.
     pub(super) fn come_to_rest(&mut self, process: &mut Process) {
         let has_shut_index = self.engine.calm();
         if self.plan.store_changes > 0 {
@@ -35,14 +35,14 @@ impl World {
             logs.finish(&self.disk);
         }
         process.pipeline.flush();
-        // What has no room stays in the pipe, and is not taken.
+        // Lines without space stay in the pipe, and are not accepted.
         let may_stay_in_pipe = self.plan.stays_full && self.plan.spool.on_full == OnFull::Wait;
         let begun = self.now.elapsed;
         let mut quiet_since = begun;
         loop {
             let before = process.counts();
             let is_written = may_stay_in_pipe || process.streams.iter().all(|stream| stream.pipe.is_empty());
-            // Each bit of room that is made would be filled with a bit of a line, and told of in more room than that.
+            // Space that becomes free would be filled with a part of a line, whose records need more space than that.
             if !may_stay_in_pipe || self.now.elapsed < begun + SETTLE {
                 self.append(process);
             }
@@ -61,30 +61,30 @@ impl World {
             if before != counts || counts.pending > 0 || !is_written || wait_for_a_place {
                 quiet_since = self.now.elapsed;
             }
-            // Where all lines are good, none is needed.
+            // If all lines are good, no more are needed.
             if counts.pending > 0 && !self.plan.stays_full {
                 self.write_good_lines(process);
             }
-            // Files are looked at every 100 ms, and looked for every second.
+            // Files are looked at every 100 ms, and scanned for every second.
             if self.now.elapsed > quiet_since + Duration::from_secs(3) {
                 process.pipeline.close_files();
             }
             let is_done = process.pipeline.is_done() && process.spool.generations().is_empty();
             if is_done && self.now.elapsed > quiet_since + Duration::from_secs(3) {
                 let closed = process.pipeline.close(self.now);
-                // Of a disk that stays full, the last records may find no room.
+                // On a disk that stays full, the last records may find no space.
                 assert!(closed.is_ok() || self.plan.stays_full && closed.as_ref().is_err_and(is_full), "{closed:?}");
                 return;
             }
             assert!(
                 self.now.elapsed < begun + REST_WITHIN,
-                "never at rest: {counts:?}, {:?}",
+                "lines stay pending: {counts:?}, {:?}",
                 process.pipeline.report().disk_error
             );
         }
     }
 
-    /// While the store's folder is not there nothing counts as stored, and why lines wait is reported.
+    /// Asserts that nothing counts as stored while the store's folder is missing, and that the report gives the reason.
     fn wait_for_the_store_s_folder(&mut self, process: &mut Process) {
         self.engine.file.take_folder();
         let before = process.counts();
@@ -100,13 +100,13 @@ impl World {
         let counts = process.counts();
         assert_eq!((counts.stored, counts.already_stored), (before.stored, before.already_stored));
         let cause = process.pipeline.report().obstacle().map(|obstacle| obstacle.cause);
-        // Where a line was refused for its size alone, nobody tried to write.
+        // A line that is refused for its size alone is never written.
         let is_told = cause == Some("folder_missing") || !self.engine.file.is_lost();
         assert!(counts.pending == 0 || is_told, "{counts:?} wait because of {cause:?}");
         self.engine.file.put_folder_back();
     }
 
-    /// While an index takes no lines all others come to their end, until the lines that wait for it take all the room.
+    /// While an index is blocked, all other lines get their outcome, unless blocked lines fill the budget.
     fn go_on_beside_a_shut_index(&mut self, process: &mut Process) {
         let begun = self.now.elapsed;
         loop {
@@ -123,8 +123,8 @@ impl World {
             assert!(blocked <= counts.pending, "{counts:?} {report:?}");
             let is_full = process.pipeline.bytes_in_flight() >= self.plan.pipeline.in_flight_max_bytes;
             if self.now.elapsed > begun + SETTLE && (counts.pending == blocked || is_full && blocked > 0) {
-                let told = report.obstacle().map(|obstacle| obstacle.cause);
-                assert!(blocked == 0 || matches!(told, Some("block" | "shard_limit")), "{report:?}");
+                let reported = report.obstacle().map(|obstacle| obstacle.cause);
+                assert!(blocked == 0 || matches!(reported, Some("block" | "shard_limit")), "{report:?}");
                 return;
             }
             assert!(
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// What else a service writes: only by what gets through can a bad line be told from a bad store.
+    /// Good lines that a service writes meanwhile: only accepted lines can show that a line, not the store, is bad.
     fn write_good_lines(&mut self, process: &mut Process) {
         if let Some(traffic) = process.streams.last_mut().filter(|stream| stream.pipe.is_empty()) {
             for day in DAYS {

@@ -1,4 +1,4 @@
-//! What becomes of files while no shipper runs.
+//! Changes to files while no shipper runs.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,14 +11,14 @@ use crate::simulation::oracle::dead_letters;
 use crate::simulation::service::number_in;
 
 impl World {
-    /// Files are replaced, or lose their ends with the machine.
+    /// Replaces files, or removes their ends with a power loss.
     pub(super) fn change_files_while_stopped(&mut self, power_lost: bool) {
         let Some(logs) = &mut self.logs else { return };
         let entries = journal::entries(&self.disk, Path::new(STATE)).unwrap_or_default();
         let is_of = |path: &str, entry: &&Entry| entry.file.as_ref().is_some_and(|file| file.path == Path::new(path));
         let latest = |path: &str| entries.values().rev().find(|entry| is_of(path, entry));
         if !power_lost {
-            // Of a file that was replaced before anybody looked at it, nobody knows.
+            // A file that was replaced before any look is unknown.
             let is_present = |path: &str, entry: &&Entry| {
                 entry.file.as_ref().is_some_and(|file| file.born_ns == self.disk.born_ns(path))
             };
