@@ -111,6 +111,7 @@ check: ## check wording, formatting, lints, docs and generated files, with every
 	infra/check-words.sh
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --workspace --test stack --test matrix --test cluster -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
 	cargo test $(CARGO_FLAGS) -p store --lib generated::
 

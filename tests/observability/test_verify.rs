@@ -44,7 +44,7 @@ fn missing_and_duplicate_lines_are_found(place: &TestStore, engine: &Engine) {
     let (code, output) = run(place, "verify", &state, &[]);
     let origin = &hit["_source"]["origin"];
     let missing = format!(
-        "missing   {} bytes at {} of {} (file {})",
+        "missing   {} bytes at offset {} of {} (file {})",
         origin["length"],
         origin["offset"],
         origin["generation"].as_str().unwrap(),

@@ -266,7 +266,10 @@ fn lines_are_stored_with_the_right_credentials_and_pending_without() {
         let report = secured.preflight("next-password");
         assert!(report.contains("template unproven, ") && report.contains("rights: proven"), "{report}");
         for what in ["template in force", "index blocks", "cluster blocks"] {
-            assert!(report.contains(&format!("{what}: unproven, the credentials may not ")), "{elsewhere}: {report}");
+            assert!(
+                report.contains(&format!("{what}: unproven, the credentials do not allow ")),
+                "{elsewhere}: {report}"
+            );
         }
         let name = unique_name("unseen");
         let (program, admin) = following(secured.shipper(&name, "next-password", "apply"));
