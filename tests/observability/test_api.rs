@@ -294,7 +294,7 @@ fn a_large_result_is_a_stream_of_lines() {
 }
 
 #[test]
-fn patterns_that_were_not_told_apart_are_not_called_exactly_counted() {
+fn patterns_that_were_uncounted_are_not_called_exactly_counted() {
     let explorer = Explorer::saying((0..20_600).map(|n: usize| match n {
         20_500.. => "the same".to_owned(),
         // A different word each.
@@ -306,7 +306,7 @@ fn patterns_that_were_not_told_apart_are_not_called_exactly_counted() {
     let found = explorer.get("/api/patterns", "/api/patterns?top=5").json();
     assert_eq!((&found["patterns"][0]["pattern"], &found["patterns"][0]["lines"]), (&json!("the same"), &json!(100)));
     // 20,000 patterns were distinguished: the frequent one, and 19,999 others.
-    assert_eq!((&found["not_told_apart"], &found["counted"]["exact"]), (&json!(501), &json!(false)), "{found}");
+    assert_eq!((&found["uncounted"], &found["counted"]["exact"]), (&json!(501), &json!(false)), "{found}");
     assert_eq!(found["others"], 20_500 - 4, "{found}");
     assert_eq!(explorer.get("/api/patterns", "/api/patterns?query=same").json()["counted"]["exact"], json!(true));
 }

@@ -14,14 +14,14 @@ pub struct CountedAnswer {
     /// Whether they are exact; otherwise they are lower bounds.
     exact: bool,
     /// The number of newest lines that were counted, if not all.
-    looked_at: Option<u64>,
+    examined: Option<u64>,
 }
 
 impl From<Accuracy> for CountedAnswer {
     fn from(accuracy: Accuracy) -> Self {
         match accuracy {
-            Accuracy::Exact => Self { exact: true, looked_at: None },
-            Accuracy::AtLeast { examined } => Self { exact: false, looked_at: Some(examined) },
+            Accuracy::Exact => Self { exact: true, examined: None },
+            Accuracy::AtLeast { examined } => Self { exact: false, examined: Some(examined) },
         }
     }
 }
@@ -176,7 +176,7 @@ pub struct PatternsAnswer {
     others: u64,
     /// Lines among the others that may have any pattern, also a listed one, because too many patterns were
     /// distinguished. If there are any, counts are not exact.
-    not_told_apart: u64,
+    uncounted: u64,
     counted: CountedAnswer,
 }
 
@@ -187,7 +187,7 @@ pub struct PatternAnswer {
     pattern: String,
     lines: u64,
     /// Their highest level.
-    worst: &'static str,
+    highest_level: &'static str,
     /// The first of the counted lines.
     first: String,
     /// The last of them.
@@ -199,7 +199,7 @@ impl From<Patterns> for PatternsAnswer {
         let pattern = |pattern: PatternCount| PatternAnswer {
             pattern: pattern.pattern,
             lines: pattern.lines,
-            worst: pattern.highest_level.as_str(),
+            highest_level: pattern.highest_level.as_str(),
             first: pattern.first.to_string(),
             last: pattern.last.to_string(),
         };
@@ -208,7 +208,7 @@ impl From<Patterns> for PatternsAnswer {
         Self {
             patterns: found.patterns.into_iter().map(pattern).collect(),
             others: found.others,
-            not_told_apart: found.uncounted,
+            uncounted: found.uncounted,
             counted,
         }
     }
