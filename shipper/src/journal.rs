@@ -189,8 +189,8 @@ impl<D: Disk> Journal<D> {
     }
 
     /// Records that the bytes from `offset` on arrived at `at`. Call it before they can be read. Bytes arrive once:
-    /// nothing is recorded if there is a mark at `offset` or later, or if there are so many that the last one is close
-    /// enough.
+    /// nothing is recorded if there is a mark at `offset` or later, or if the last mark is within the interval, which
+    /// grows with the number of marks.
     pub fn mark(&mut self, generation: GenerationId, offset: u64, at: Timestamp) {
         if self.accepts_mark(&generation, offset, at) {
             self.push(Record::Mark { generation, offset, unix_ms: at.unix_ms() });
