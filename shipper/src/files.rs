@@ -270,8 +270,11 @@ impl<D: Disk> Files<D> {
             reading(&closing.generation).is_some()
         });
         let is_decoded = self.unpacking.decode(look.now);
-        self.look_at_open(reading, look);
         let is_scan = self.scan_due <= look.now.elapsed || is_decoded && !self.unclaimed.is_empty();
+        if is_scan {
+            self.unread.begin_look();
+        }
+        self.look_at_open(reading, look);
         if is_scan {
             self.scan(reading, look);
             self.scan_due = look.now.elapsed + self.settings.scan_interval;
@@ -321,6 +324,14 @@ impl<D: Disk> Files<D> {
             return;
         };
         let is_cut = open.cut_at.is_some();
+        let was_written = stat.written_ns != followed.seen.written_ns;
+        if read_to == 0 && followed.identity.fingerprint_len == 0 && followed.seen.len == 0 && was_written {
+            // The last truncation was after the copies that were counted then.
+            let since_ns = followed.seen_at.unix_micros().saturating_mul(1_000).max(followed.seen.written_ns);
+            self.count_missed_copies(generation, since_ns);
+        }
+        let Some(followed) = self.followed.get_mut(&generation) else { return };
+        let Some(open) = &mut followed.open else { return };
         if is_cut || !stat.is_unchanged(&followed.seen) || stat.len < read_to {
             // A file that is temporarily unreadable is not another one.
             let holds = match reading {

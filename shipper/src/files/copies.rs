@@ -36,6 +36,13 @@ const CLOCK_TICK_NS: i64 = 10_000_000;
 /// this much older than the last of them. logrotate syncs the copy in between, which takes long on a busy machine.
 const COPIED_BEFORE_NS: i64 = 2_000_000_000;
 
+/// Longest time that copying a byte is assumed to take: 1 MB a second. A copy may be older than the last check by the
+/// time that it took.
+const COPY_NS_PER_BYTE: i64 = 1_000;
+
+/// Maximum number of subfolders in which copies are searched for.
+const SUBFOLDERS_MAX: usize = 64;
+
 /// The state of a file when it last had its read content.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Whole {
@@ -48,13 +55,17 @@ impl Whole {
         Self { at_ns: followed.seen_at.unix_micros().saturating_mul(1_000), len: followed.seen.len }
     }
 
-    /// Whether a file with this metadata may be a copy made before this file was truncated. A copy completed before the
-    /// last check is not longer than the original was then.
+    /// Whether a file with this metadata may be a copy made before this file was truncated. It was created since the
+    /// last check, or as long before as copying it may have taken: an older file that something was appended to is not a
+    /// copy. One completed before the last check is not longer than the original was then.
     fn may_precede(&self, copy: &Stat) -> bool {
         let since_ns = if copy.len <= self.len { COPIED_BEFORE_NS } else { CLOCK_TICK_NS };
         // A change of permissions or names changes neither.
-        let appeared_ns = copy.born_ns.unwrap_or(copy.changed_ns).max(copy.written_ns);
-        appeared_ns >= self.at_ns.saturating_sub(since_ns)
+        let finished_ns = copy.born_ns.unwrap_or(copy.changed_ns).max(copy.written_ns);
+        let copying_ns = i64::try_from(copy.len).unwrap_or(i64::MAX).saturating_mul(COPY_NS_PER_BYTE);
+        let earliest_ns = self.at_ns.saturating_sub(COPIED_BEFORE_NS.saturating_add(copying_ns));
+        let is_new = copy.born_ns.is_none_or(|born_ns| born_ns >= earliest_ns);
+        is_new && finished_ns >= self.at_ns.saturating_sub(since_ns)
     }
 
     /// Like [`Whole::may_precede`] for a compressed file, whose creation takes a while: started before the last check
@@ -201,7 +212,14 @@ impl<D: Disk> Files<D> {
         let original = base(&self.disk, &cut.path);
         let folder = folders.of(&self.disk, &original)?;
         let mut failed = folder.may_lack(&original).then(pending);
-        for (path, stat) in folder.candidates(&original) {
+        // logrotate's `olddir` puts copies there.
+        let name = original.file_name().unwrap_or_default();
+        let there: Vec<_> = folder.folders().iter().take(SUBFOLDERS_MAX).map(|dir| dir.join(name)).collect();
+        let below: Vec<_> = there.iter().filter_map(|path| Some((path, folders.of(&self.disk, path).ok()?))).collect();
+        let own = folder.candidates(&original).map(|candidate| (&original, candidate));
+        let others =
+            below.iter().flat_map(|(path, folder)| folder.candidates(path).map(|candidate| (*path, candidate)));
+        for (original, (path, stat)) in own.chain(others) {
             if self.is_followed(stat) && !self.is_overwritten(path, stat)? {
                 continue;
             }
@@ -209,12 +227,13 @@ impl<D: Disk> Files<D> {
             let is_it = |named: &&PathBuf| named.file_name() == path.file_name() && base(&self.disk, named) == *path;
             let named = named.paths.iter().find(is_it);
             let is_telling = cut.fingerprint_len >= FINGERPRINT_MIN_BYTES;
-            let may_be_unnamed = is_telling && whole.may_precede(stat);
+            // A link was not created by copying.
+            let may_be_unnamed = is_telling && whole.may_precede(stat) && base(&self.disk, path) == *path;
             let may_be_slow = is_telling && whole.may_precede_compressed(stat, cut);
             if named.is_none() && !may_be_unnamed && !may_be_slow {
                 continue;
             }
-            let is_rotated = originals(path).any(|of| of == original);
+            let is_rotated = originals(path).any(|of| of == *original);
             match self.copy_at((path, stat), is_rotated, cut, read_to, trail, look) {
                 Ok(Some((extent, file, stat))) => {
                     let is_named = named.is_some() && (!file.is_unpacked() || self.settings.read_compressed);
@@ -239,7 +258,10 @@ impl<D: Disk> Files<D> {
                 // One to be read is reported when it is opened.
                 Err(error) if is_damage(&error) && self.settings.read_compressed && named.is_some() => {}
                 Err(error) if is_damage(&error) => self.unread.add_error(path, &error, look.now.elapsed),
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => {
+                    self.unread.add_error(path, &error, look.now.elapsed);
+                    failed = failed.or(Some(error));
+                }
             }
         }
         if copies.is_empty() {

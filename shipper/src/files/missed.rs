@@ -1,8 +1,11 @@
 //! Files created and rotated between two scans. No scan found them under a matching name, so they are not read; they
 //! are counted if they are still visible.
 
+use std::sync::Arc;
+
 use store::GenerationId;
 
+use super::copies::is_beginning_of;
 use super::lookup::{Folders, base, compressed_kind, open_regular};
 use super::rotated::dated_originals;
 use super::scan::Named;
@@ -42,6 +45,39 @@ impl<D: Disk> Files<D> {
                 tracing::warn!(
                     path = %path.display(), bytes = stat.len,
                     "file created and rotated between two scans: not read, since no pattern matches it"
+                );
+            }
+        }
+    }
+
+    /// When a file that was empty at the last look has changed, counts new files that have a rotated name of it: it was
+    /// written, copied and truncated meanwhile. They can't be read, since nothing shows whose content they have.
+    pub(super) fn count_missed_copies(&mut self, generation: GenerationId, since_ns: i64) {
+        let Some(followed) = self.followed.get(&generation).filter(|followed| followed.name == Name::Matched) else {
+            return;
+        };
+        let original = base(&self.disk, &followed.identity.path);
+        let open = followed.open.as_ref().map(|open| Arc::clone(&open.file));
+        let mut folders = Folders::default();
+        let Ok(folder) = folders.of(&self.disk, &original) else { return };
+        for (path, stat) in folder.candidates(&original) {
+            let is_new = stat.len > 0 && stat.born_ns.is_some_and(|born_ns| born_ns > since_ns);
+            let is_rotated = dated_originals(path).any(|dated| dated == original);
+            if !is_new || !is_rotated || self.by_inode.contains_key(&stat.key()) || self.is_matched(path) {
+                continue;
+            }
+            let is_there = |copy: &D::File| match &open {
+                Some(file) => is_beginning_of(copy, stat.len, &**file),
+                None => Ok(false),
+            };
+            let opened = open_regular(&self.disk, path);
+            if opened
+                .is_ok_and(|opened| opened.is_some_and(|(copy, _)| is_there(&copy).is_ok_and(|is_there| !is_there)))
+            {
+                self.counts.missed += 1;
+                tracing::warn!(
+                    path = %path.display(), bytes = stat.len,
+                    "file written, copied and truncated between two looks: not read, since no pattern matches the copy"
                 );
             }
         }

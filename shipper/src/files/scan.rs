@@ -25,7 +25,6 @@ impl<D: Disk> Files<D> {
     /// Matches the patterns and handles the results.
     pub(super) fn scan<'a>(&mut self, reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>, look: &mut Look<D>) {
         let now = look.now.elapsed;
-        self.unread.begin_look();
         let mut matching = lookup::matching(&self.disk, &self.settings);
         for (path, error) in &matching.failed {
             self.unread.add_error(path, error, now);

@@ -267,6 +267,26 @@ fn what_copytruncate_took_away_is_found_in_the_copy() {
     assert_eq!((rig.report().files.counts.truncated, rig.report().files.counts.suspected_losses), (1, 0));
 }
 
+#[test]
+fn a_copy_of_a_file_that_was_empty_at_the_last_look_is_counted() {
+    let mut world = World::new();
+    append(&world.log(), "");
+    let mut rig = world.start(false);
+    world.run(&mut rig, A_WHILE);
+    append(&world.log(), "written, copied and truncated between two looks\n");
+    std::fs::copy(world.log(), world.dir.path().join("app.log.1")).unwrap();
+    OpenOptions::new().write(true).truncate(true).open(world.log()).unwrap();
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(rig.report().files.counts.missed, 1);
+    append(&world.log(), "new\n");
+    world.run(&mut rig, A_WHILE);
+    assert_eq!((world.messages(), rig.report().files.counts.missed), (vec!["new"], 1));
+    // A copy of what is still there is nothing that was missed.
+    std::fs::copy(world.log(), world.dir.path().join("app.log.2")).unwrap();
+    world.run(&mut rig, A_WHILE);
+    assert_eq!(rig.report().files.counts.missed, 1);
+}
+
 fn gzip(path: &Path) {
     let status = std::process::Command::new("gzip").arg(path).status().unwrap();
     assert!(status.success());

@@ -144,8 +144,9 @@ fn lines_of_an_unrelated_file_are_never_read_as_the_rest_of_a_truncated_one() {
             let mut follower = Follower::new(place, "app.log");
             follower.until_stored(&["started the nightly job", "finished the nightly job"]);
             follower.while_away(end, |_| {
-                // Neither makes it younger, if the file system records creation times.
+                // None of this makes it a copy, if the file system records creation times.
                 if fs::metadata(&notes).unwrap().created().is_ok() {
+                    append(&notes, "another secret\n");
                     fs::set_permissions(&notes, fs::Permissions::from_mode(0o640)).unwrap();
                     fs::hard_link(&notes, notes.with_extension("link")).unwrap();
                 }
@@ -159,6 +160,57 @@ fn lines_of_an_unrelated_file_are_never_read_as_the_rest_of_a_truncated_one() {
             follower.until_stored(&["started the nightly job", "finished the nightly job", "next"]);
             follower.end();
         }
+    }
+}
+
+/// Another program's log, which a link makes look like a rotated copy.
+#[test]
+fn the_target_of_a_link_is_not_a_copy() {
+    const READ: &str = "started the nightly job\nfinished the nightly job\n";
+    let place = Place::new();
+    let (log, other) = (place.path("app.log"), place.path("other"));
+    fs::create_dir(&other).unwrap();
+    std::os::unix::fs::symlink(other.join("job.log"), place.path("app.log.1")).unwrap();
+    fs::write(&log, READ).unwrap();
+    let mut follower = Follower::new(place, "app.log");
+    follower.until_stored(&["started the nightly job", "finished the nightly job"]);
+    follower.while_away(End::None, |_| {
+        fs::write(other.join("job.log"), format!("{READ}secret\n")).unwrap();
+        truncate(&log);
+    });
+    until("the truncation is noticed", || (follower.event("suspected_loss") == 1.0).then_some(()));
+    append(&log, "next\n");
+    follower.until_stored(&["started the nightly job", "finished the nightly job", "next"]);
+    follower.end();
+}
+
+/// As logrotate does with `copytruncate` and `olddir`.
+#[test]
+fn the_rest_of_a_truncated_file_is_read_from_a_copy_in_a_subfolder() {
+    for end in ENDS {
+        let place = Place::new();
+        let log = place.path("app.log");
+        fs::create_dir(place.path("old")).unwrap();
+        fs::write(&log, "a first line that is long enough to tell\n").unwrap();
+        let mut follower = Follower::new(place, "app.log");
+        follower.until_stored(&["a first line that is long enough to tell"]);
+        follower.shipper.signal(Signal::STOP);
+        append(&log, "unread\n");
+        let change = |place: &Place| {
+            fs::copy(place.path("app.log"), place.path("old/app.log.1")).unwrap();
+            truncate(&place.path("app.log"));
+            append(&place.path("app.log"), "next\n");
+        };
+        match end {
+            End::None => {
+                change(&follower.place);
+                follower.shipper.signal(Signal::CONT);
+            }
+            _ => follower.while_away(End::Kill, change),
+        }
+        follower.until_stored(&["a first line that is long enough to tell", "unread", "next"]);
+        assert_eq!((follower.event("copy"), follower.event("suspected_loss")), (1.0, 0.0), "{end:?}");
+        follower.end();
     }
 }
 

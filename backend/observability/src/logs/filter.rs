@@ -6,8 +6,8 @@
 //!   targets at level debug;
 //! - blanks around a directive are ignored;
 //! - a filter without directives is [`DEFAULT_FILTER`];
-//! - likely typos are rejected: a misspelled level, a number above 5, a wildcard, blanks or separators within a
-//!   directive.
+//! - likely typos are rejected: a misspelled level, a level followed by `=`, a number above 5, a wildcard, blanks or
+//!   separators within a directive.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter, Targets};
@@ -121,6 +121,9 @@ fn check(directive: &str) -> Result<(), String> {
         return Err(unknown_level(level, None));
     }
     let target = before_span.split('=').next().unwrap_or(before_span);
+    if directive.strip_suffix('=') == Some(target) && target.parse::<LevelFilter>().is_ok() {
+        return Err(format!("{target:?} is a target here, not a level; write {target} for all targets"));
+    }
     let is_forbidden = |c: char| c.is_whitespace() || c.is_control() || ";|\"'`*?,()<>{}\\".contains(c);
     if let Some(c) = target.chars().find(|c| is_forbidden(*c)) {
         let hint = if c == '*' { " (a target includes its submodules without a wildcard)" } else { "" };
@@ -228,6 +231,7 @@ mod tests {
         for word in ["backend", "actix_server", "information_desk", "in", "access", "ofx"] {
             assert_eq!(suggested_level(word), None, "{word}");
         }
+        assert!(check_log_filter("info=").is_err() && check_log_filter("warn,info=trace,backend=").is_ok());
         assert!(check_log_filter("trade=debug").is_ok() && check_log_filter("warning=trace").is_ok());
     }
 }

@@ -110,6 +110,8 @@ impl Change {
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     path: PathBuf,
+    /// Where the path led to, without links. SQLite names the WAL after it.
+    real_path: PathBuf,
     sidecars: [PathBuf; 2],
     ids: FileIds,
     /// Dropped after the connections: closing it releases the locks that this process has on the file.
@@ -120,7 +122,9 @@ impl OpenFiles {
     /// Returns whether the path leads to other files now.
     pub(crate) fn change(&self) -> Option<Change> {
         let Ok(Some(database)) = FileId::from_path(&self.path) else { return Some(Change::Missing) };
-        if database != self.ids.database {
+        // A link to the moved file leads to the same file, but to another WAL.
+        let is_moved = std::fs::canonicalize(&self.path).is_ok_and(|real_path| real_path != self.real_path);
+        if database != self.ids.database || is_moved {
             return Some(Change::Replaced);
         }
         if !is_store(&self.header) {
@@ -179,7 +183,8 @@ impl PendingFile {
         let moved = || OpenError::Replaced { path: path.clone() };
         let sidecars = sidecars(&path).ok_or_else(moved)?;
         let ids = FileIds::from_path(&path).ok().flatten().filter(|ids| ids.database == database).ok_or_else(moved)?;
-        let files = OpenFiles { path: path.clone(), sidecars, ids, header };
+        let real_path = std::fs::canonicalize(&path).map_err(|_| moved())?;
+        let files = OpenFiles { path: path.clone(), real_path, sidecars, ids, header };
         let is_whole = ids.sidecars.iter().all(Option::is_some) && files.change().is_none();
         if is_whole { Ok(files) } else { Err(moved()) }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use store::{
     CauseKind, Disposition, EngineSettings, FieldType, MissingKind, NamedFields, ReadyError, Scope, Search,
-    SearchError, Store, Target, WriteError,
+    SearchError, Selection, Store, Target, WriteError,
 };
 
 use crate::lines::{TestStore, batch, generation, record};
@@ -284,4 +284,25 @@ async fn a_reader_distinguishes_a_store_not_created_yet_from_a_deleted_one() {
     write_until_stored(&store, 2).await.unwrap();
     assert_eq!((search().await.unwrap().lines.len(), kind().await), (100, None));
     assert_eq!(reader.ready().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_link_to_the_moved_file_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path();
+    fs::create_dir_all(self::folder(base)).unwrap();
+    let target = Target::Sqlite(file(base));
+    let store = TestStore::open(&target, &EngineSettings::default()).await.unwrap();
+    write_until_stored(&store, 1).await.unwrap();
+    fs::rename(file(base), base.join("real.db")).unwrap();
+    symlink(base.join("real.db"), file(base)).unwrap();
+    write_until_stored(&store, 2).await.unwrap();
+    for number in [1, 2] {
+        let coverage = store.coverage(generation(number), 0..u64::MAX >> 1).await.unwrap();
+        assert_eq!(coverage.lines, 100, "of {number}");
+    }
+    let reader = Store::open(&target, &EngineSettings::default()).await.unwrap();
+    let lines = reader.facets(&Scope::All, &Selection::default(), &[], 1).await.unwrap().lines;
+    assert_eq!(lines, 200);
+    assert_eq!(store.writer.file_changes().count, 1);
 }
