@@ -22,7 +22,9 @@ MATRIX ?=
 MATRIX_ENGINES := elasticsearch-7.10.2 elasticsearch-7.17.10 elasticsearch elasticsearch-8.19.0 elasticsearch-9.1.0 opensearch opensearch-3.4.0
 COMMA := ,
 
-WITH_ENGINES := infra/local/with-engine.sh opensearch,elasticsearch --
+# Development tasks: xtask/src/main.rs.
+XTASK := cargo $(CARGO_FLAGS) xtask
+WITH_ENGINES := $(XTASK) with-engine opensearch,elasticsearch --
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down logs ps deps test integration soak matrix cluster fuzz prometheus3 e2e e2e-compose up-local down-local status load-test check generate bench fmt clean binaries
@@ -57,9 +59,8 @@ ps: ## list the stack's containers
 	@infra/compose/compose.sh ps
 
 deps: ## unpack what the tests need under .cache, or report what is missing
-	@infra/local/deps.sh
-	@infra/compose/deps.sh
-	@specs/003-improve-observability-prometheus/load-tests/wrk.sh >/dev/null
+	cargo build $(CARGO_FLAGS) --package xtask
+	@$(XTASK) deps
 
 binaries:
 	cargo build $(CARGO_FLAGS) --workspace --bins --examples
@@ -71,22 +72,22 @@ integration: deps binaries ## run only the tests across programs, tests/observab
 	$(WITH_ENGINES) cargo test $(CARGO_FLAGS) -p observability-tests
 
 soak: deps binaries ## run real faults on real parts, SOAK_MINUTES (2) each, at random moments decided by SOAK_SEED
-	infra/local/with-engine.sh opensearch -- env SOAK_MINUTES=$(SOAK_MINUTES) SOAK_SEED=$(SOAK_SEED) \
+	$(XTASK) with-engine opensearch -- env SOAK_MINUTES=$(SOAK_MINUTES) SOAK_SEED=$(SOAK_SEED) \
 	  cargo test $(CARGO_FLAGS) -p observability-tests --test observability -- faults:: --test-threads=1 --nocapture
 
 matrix: binaries ## test each version of Elasticsearch and OpenSearch, and print a table (MATRIX=NAME-VERSION,… for some)
-	infra/local/deps.sh $(or $(subst $(COMMA), ,$(MATRIX)),$(MATRIX_ENGINES))
+	$(XTASK) deps $(or $(subst $(COMMA), ,$(MATRIX)),$(MATRIX_ENGINES))
 	MATRIX=$(MATRIX) cargo test $(CARGO_FLAGS) -p observability-tests --test matrix -- --nocapture
 
 cluster: binaries ## test three OpenSearch nodes under load: one killed and restarted, then each restarted in turn
-	infra/local/deps.sh opensearch
+	$(XTASK) deps opensearch
 	cargo test $(CARGO_FLAGS) -p observability-tests --test cluster -- --nocapture
 
 fuzz: ## fuzz the readers with libFuzzer, FUZZ_SECONDS (60) each; needs cargo-fuzz and a nightly Rust
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
 prometheus3: deps binaries ## run the monitoring tests against Prometheus 3, built from source with Go (minutes, the first time)
-	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/local/prometheus3.sh
+	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/prometheus3.sh
 
 e2e: ## test the running stack, Compose's or else the local one (STACK=compose or STACK=local selects one)
 	@CARGO_FLAGS="$(CARGO_FLAGS)" infra/test-stack.sh $(STACK)
@@ -96,13 +97,13 @@ e2e-compose: ## run the compose file for real, with stand-ins for images that ca
 
 up-local: ## start the stack without Docker: OpenSearch, service, shipper, Prometheus, Alertmanager
 	cargo build $(CARGO_FLAGS) --release -p backend -p shipper
-	@BIN_DIR=$(TARGET_DIR)/release infra/local/stack.sh up
+	@BIN_DIR=$(TARGET_DIR)/release $(XTASK) stack up
 
 down-local: ## stop the stack without Docker; its state stays in .local
-	@infra/local/stack.sh down
+	@$(XTASK) stack down
 
 status: ## show whether each part of the stack without Docker runs and is ready
-	@infra/local/stack.sh status
+	@$(XTASK) stack status
 
 load-test: ## measure what the library costs a service: latency and CPU with and without it, by wrk (under two minutes)
 	@CARGO_TARGET_DIR=$(TARGET_DIR) CARGO_FLAGS="$(CARGO_FLAGS)" specs/003-improve-observability-prometheus/load-tests/run_wrk.sh

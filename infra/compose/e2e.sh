@@ -2,7 +2,7 @@
 # Runs docker-compose.observability.yml unchanged and tests it end to end; `make e2e-compose` runs this.
 #
 # Uses a running Docker. If there is none and this runs as root, it starts its own dockerd, from the machine or unpacked
-# (infra/compose/deps.sh docker), with images under .cache/docker-data so that a second run does not build again. Images
+# (xtask deps docker), with images under .cache/docker-data so that a second run does not build again. Images
 # that can't be pulled get stand-ins (stand-ins.sh); services without an image, Grafana and Kibana, are skipped and
 # reported. The stack has its own project, volumes and ports, separate from any other, and is removed with all of them; a dockerd
 # that was started here is stopped, and the network is restored.
@@ -29,7 +29,7 @@ main() {
     if ! docker info >/dev/null 2>&1; then
         start_dockerd
     fi
-    "$ROOT/infra/compose/deps.sh"
+    xtask deps docker-compose
     find_compose
     say "Docker $(docker info -f '{{.ServerVersion}}'), ${compose[*]}: $("${compose[@]}" version | head -n 1)"
     "$ROOT/infra/compose/stand-ins.sh"
@@ -77,7 +77,7 @@ choose_services() {
 start_dockerd() {
     local began=$SECONDS
     ((EUID == 0)) || fail "$EX_MISSING" "Docker is not running, and only root can start a daemon: start Docker, or run this as root"
-    "$ROOT/infra/compose/deps.sh" docker
+    xtask deps docker
     if ! command -v dockerd >/dev/null || ! command -v debootstrap >/dev/null; then
         use_unpacked_docker
     fi

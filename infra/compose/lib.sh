@@ -2,13 +2,13 @@
 # Shared by the scripts of this folder: the available Compose, the project's name, the published ports.
 # Sourced, never run. The caller sets `set -euo pipefail`.
 
-# shellcheck source=infra/local/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../local/lib.sh"
+# shellcheck source=infra/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 STACK_FILE=$ROOT/docker-compose.observability.yml
-# Where docker-compose is unpacked on machines without it (infra/compose/deps.sh).
+# Where docker-compose is unpacked on machines without it (xtask deps docker-compose).
 UNPACKED_COMPOSE=$CACHE_DIR/docker-compose/docker-compose
-# Where a Docker daemon is unpacked, for infra/compose/e2e.sh.
+# Where a Docker daemon is unpacked (xtask deps docker), for infra/compose/e2e.sh.
 UNPACKED_DOCKER=$CACHE_DIR/docker
 
 # Sets $compose to the available Compose; fails if there is none.

@@ -8,7 +8,7 @@
 #   rust           that, a C compiler, and this machine's Rust
 #   prometheus,    that, and Debian's packages, with the real images' user, paths, entrypoint and health client
 #   alertmanager
-#   elasticsearch  that, a Java, and OpenSearch with its ingest processors (infra/local/deps.sh): a real engine, not the
+#   elasticsearch  that, a Java, and OpenSearch with its ingest processors (xtask deps): a real engine, not the
 #                  vendor's. Settings by variable work as in the real image; those of x-pack are ignored.
 #
 # Grafana and Kibana have no stand-in; without a registry they are skipped. Stand-ins have the label
@@ -140,7 +140,7 @@ DOCKERFILE
 }
 
 make_elasticsearch() { # IMAGE
-    "$ROOT/infra/local/deps.sh" opensearch
+    xtask deps opensearch
     context <<DOCKERFILE
 FROM $RUNTIME_IMAGE
 LABEL $STAND_IN_LABEL=true
@@ -153,7 +153,7 @@ USER 1000:0
 WORKDIR /usr/share/elasticsearch
 ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]
 DOCKERFILE
-    cp -R "$(engine_home opensearch)" "$context/opensearch"
+    cp -R "$(xtask find opensearch)" "$context/opensearch"
     # As in the real image, a variable with a dot in its name is a setting.
     cat >"$context/entrypoint" <<'ENTRYPOINT'
 #!/bin/bash

@@ -1,8 +1,8 @@
 //! Runs the commands of the documents in a terminal with a fresh copy of this repository.
 //!
 //! Commands run unchanged, with two exceptions. Their ports are replaced by free ones, so that tests can run in parallel.
-//! And `cargo` is a fake that only records its arguments; `target/release` and `target/try` link to the programs that the
-//! tests have built.
+//! And `cargo` is a fake that only records its arguments, except for `cargo xtask`, which runs what the tests have built;
+//! `target/release` and `target/try` link to that too.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -37,6 +37,13 @@ const FORWARDED: [&str; 6] = ["CACHE_DIR", "ENGINE_URL", "JAVA_HOME", "PROMETHEU
 
 /// Maximum duration of commands. Starting an engine on a busy machine takes longest.
 const TIMEOUT: Duration = Duration::from_secs(240);
+
+/// A fake `cargo`.
+const CARGO: &str = r#"#!/bin/sh
+[ "$1" = xtask ] || exec echo "$*" >>"$CARGO_CALLS"
+shift
+CARGO_MANIFEST_DIR=$PWD/xtask exec "$BUILT_XTASK" "$@"
+"#;
 
 /// The result of commands.
 #[derive(Debug)]
@@ -73,7 +80,7 @@ impl Terminal {
         }
         fs::create_dir(home.path().join("bin")).unwrap();
         let cargo = home.path().join("bin/cargo");
-        fs::write(&cargo, "#!/bin/sh\necho \"$*\" >>\"$CARGO_CALLS\"\n").unwrap();
+        fs::write(&cargo, CARGO).unwrap();
         fs::set_permissions(&cargo, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let mut ports: Vec<(u16, u16)> = Vec::new();
         for (default, _) in PORTS {
@@ -195,6 +202,7 @@ impl Terminal {
             .env("HOME", home)
             .env("PATH", format!("{}:{path}", home.join("bin").display()))
             .env("CARGO_CALLS", home.join("bin/cargo-calls"))
+            .env("BUILT_XTASK", executable("xtask"))
             .env("CACHE_DIR", repository().join(".cache"))
             .stdin(Stdio::null())
             .process_group(0);

@@ -308,11 +308,7 @@ fn scripts_of_make_up_are_compatible_with_bash_3_2() {
         "infra/compose/compose.sh",
         "infra/compose/lib.sh",
         "infra/compose/up.sh",
-        "infra/local/browser.sh",
-        "infra/local/deps.sh",
-        "infra/local/engine.sh",
-        "infra/local/lib.sh",
-        "infra/local/stack.sh",
+        "infra/lib.sh",
         "infra/test-stack.sh",
     ];
     for script in scripts {

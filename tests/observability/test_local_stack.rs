@@ -36,19 +36,18 @@ impl Stack {
     }
 
     fn run(&self, command: &str) -> Output {
-        self.script("infra/local/stack.sh", command).output().unwrap()
+        let mut task = self.with_settings(Command::new(program::executable("xtask")));
+        task.args(["stack", command]).env("CARGO_MANIFEST_DIR", self.root.join("xtask")).output().unwrap()
     }
 
-    fn script(&self, path: &str, argument: &str) -> Command {
-        let mut script = Command::new(self.root.join(path));
-        script.env("CACHE_DIR", std::env::var("CACHE_DIR").unwrap_or_else(|_| format!("{ROOT}/.cache")));
-        script.arg(argument).envs(self.ports.iter().cloned()).env("LOCAL_DIR", self.folder.path());
-        script.env("BIN_DIR", &self.bin_dir);
+    fn with_settings(&self, mut command: Command) -> Command {
+        command.env("CACHE_DIR", std::env::var("CACHE_DIR").unwrap_or_else(|_| format!("{ROOT}/.cache")));
+        command.envs(self.ports.iter().cloned()).env("LOCAL_DIR", self.folder.path()).env("BIN_DIR", &self.bin_dir);
         if self.ports.iter().any(|(name, _)| *name == "ELASTICSEARCH_PORT") {
             // start a private engine instead of using that of the tests
-            script.env_remove("ENGINE_URL");
+            command.env_remove("ENGINE_URL");
         }
-        script
+        command
     }
 
     /// Asserts that the start fails with this exit code and this reason in the last line, and leaves nothing running.
@@ -190,8 +189,8 @@ fn make_e2e_tests_the_stack_and_reports_if_it_is_not_up() {
     stack.set("ELASTICSEARCH_PORT", port::free_address().port().to_string());
     let target_dir = stack.bin_dir.parent().unwrap();
     let test = |argument: &str| {
-        let mut script = stack.script("infra/test-stack.sh", argument);
-        let output = script.env("CARGO_TARGET_DIR", target_dir).output().unwrap();
+        let mut script = stack.with_settings(Command::new(stack.root.join("infra/test-stack.sh")));
+        let output = script.arg(argument).env("CARGO_TARGET_DIR", target_dir).output().unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code(), format!("{stdout}{stderr}"))
     };

@@ -11,28 +11,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Program, Start};
+use crate::program::{Program, Start, installed};
 use crate::schema::repository;
 use crate::{http, port};
 
 /// The webhook's URL in the committed configuration of Alertmanager.
 const WEBHOOK: &str = "http://backend:8000/api/alerts";
 
-/// The path of `prometheus`, `promtool`, `alertmanager` or `amtool`, found as in `infra/local/lib.sh`. Panics if it is
-/// missing.
-#[track_caller]
-pub fn executable(name: &str) -> PathBuf {
-    let script = "set -euo pipefail; source infra/local/lib.sh; find_program \"$0\"";
-    let output = Command::new("bash").args(["-c", script, name]).current_dir(repository()).output().unwrap();
-    let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
-    assert!(path.is_file(), "{name} is missing: run `make deps`\n{}", String::from_utf8_lossy(&output.stderr));
-    path
-}
-
-/// Runs one of these programs in a folder and returns its output. Panics with the output if it fails.
+/// Runs `promtool` or `amtool` in a folder and returns its output. Panics with the output if it fails.
 #[track_caller]
 pub fn run(name: &str, arguments: &[&str], folder: &Path) -> String {
-    let output = Command::new(executable(name)).args(arguments).current_dir(folder).output().unwrap();
+    let output = Command::new(installed(name)).args(arguments).current_dir(folder).output().unwrap();
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{name} {}: {}\n{text}", arguments.join(" "), output.status);
     text
@@ -125,13 +114,13 @@ impl Monitoring {
     pub fn start(addresses: Addresses) -> Self {
         let folder = tempfile::tempdir().unwrap();
         render(&addresses, folder.path());
-        let alertmanager = Start::at(&executable("alertmanager"))
+        let alertmanager = Start::at(&installed("alertmanager"))
             .arg(format!("--config.file={}", folder.path().join("alertmanager.yml").display()))
             .arg(format!("--storage.path={}", folder.path().join("alertmanager").display()))
             .arg(format!("--web.listen-address={}", addresses.alertmanager))
             .arg("--cluster.listen-address=")
             .start_answering(addresses.alertmanager, "/-/ready");
-        let prometheus = Start::at(&executable("prometheus"))
+        let prometheus = Start::at(&installed("prometheus"))
             .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("prometheus").display()))
             .arg(format!("--web.listen-address={}", addresses.prometheus))

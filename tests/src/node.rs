@@ -1,5 +1,5 @@
-//! A private engine that a test can stop, freeze, kill and restart. `infra/local/run-engine.sh` runs it in a fixed folder
-//! and on a fixed port.
+//! A private engine that a test can stop, freeze, kill and restart. `cargo xtask engine` runs it in a fixed folder and on
+//! a fixed port.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -62,10 +62,9 @@ impl Node {
         Engine::at(&format!("http://{}", self.address))
     }
 
-    fn script(&self) -> Start {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/local/run-engine.sh");
+    fn task(&self) -> Start {
         let port = self.address.port().to_string();
-        let mut start = Start::at(&script).arg(&self.name).arg(self.folder.path()).arg(port);
+        let mut start = Start::program("xtask").arg("engine").arg(&self.name).arg(self.folder.path()).arg(port);
         for variable in ["CACHE_DIR", "ENGINE_HEAP", "JAVA_HOME", "HOME"] {
             if let Some(value) = std::env::var_os(variable) {
                 start = start.env(variable, value);
@@ -77,7 +76,7 @@ impl Node {
     /// Runs one of the engine's tools with the node's configuration and returns its output.
     #[track_caller]
     pub fn tool(&self, arguments: &[&str]) -> String {
-        let mut tool = self.script().args(arguments).start();
+        let mut tool = self.task().args(arguments).start();
         assert_eq!(tool.exit_code(), 0, "{arguments:?}: {} {}", tool.stdout(), tool.stderr());
         tool.stdout()
     }
@@ -86,7 +85,7 @@ impl Node {
     #[track_caller]
     pub fn begin(&mut self) {
         assert!(self.program.is_none(), "the node is running");
-        self.program = Some(self.script().start());
+        self.program = Some(self.task().start());
     }
 
     /// Starts the node and waits until it accepts writes.

@@ -25,6 +25,14 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
+/// The path of a program that is not built here, such as `promtool`. Panics if it is missing.
+#[track_caller]
+pub fn installed(name: &str) -> PathBuf {
+    let output = Command::new(executable("xtask")).args(["find", name]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
 /// Builder of a [`Program`].
 #[derive(Debug)]
 pub struct Start {

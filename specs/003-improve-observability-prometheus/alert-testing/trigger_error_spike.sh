@@ -15,8 +15,8 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
-# shellcheck source=infra/local/lib.sh
-source "$ROOT/infra/local/lib.sh"
+# shellcheck source=infra/lib.sh
+source "$ROOT/infra/lib.sh"
 
 ALERT=HighErrorRate
 # Waiting time of the rule, and time limit of every other step, with the original durations.
@@ -56,7 +56,7 @@ start_own_stack() {
         export "${name}_PORT=$(free_port)"
     done
     export LOCAL_DIR=$own_stack BACKEND_FAULTS=1 ALERT_SPEEDUP=$SPEEDUP
-    "$ROOT/infra/local/stack.sh" up >&2
+    xtask stack up >&2
 }
 
 # A port that nothing listens on, below those that the system gives to clients.
@@ -74,7 +74,8 @@ free_port() {
 check() {
     local address status
     for address in "$backend/readyz" "$prometheus/-/ready" "$alertmanager/-/ready" "$engine/"; do
-        curl -fsS -m 10 -o /dev/null "$address" ||
+        # While the engine creates the first index, the service answers 503 for a moment.
+        curl -fsS -m 10 --retry 10 --retry-delay 1 -o /dev/null "$address" ||
             fail "$EX_TEMPFAIL" "$address does not answer: start the stack with 'make up' or 'make up-local'"
     done
     status=$(curl -sS -m 10 -o /dev/null -w '%{http_code}' "$backend/api/faults/status/500")
@@ -161,8 +162,8 @@ clean_up() {
     trap '' INT TERM HUP
     [[ -z $traffic_pid ]] || stop_errors
     if [[ -n $own_stack ]]; then
-        ((code == 0)) || "$ROOT/infra/local/stack.sh" logs >&2 || true
-        "$ROOT/infra/local/stack.sh" down || true
+        ((code == 0)) || xtask stack logs >&2 || true
+        xtask stack down || true
         rm -rf "$own_stack"
     fi
     exit "$code"

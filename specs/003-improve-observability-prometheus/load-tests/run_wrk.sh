@@ -18,8 +18,8 @@
 set -euo pipefail
 export LC_ALL=C # a point in numbers
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=infra/local/lib.sh
-source "$here/../../../infra/local/lib.sh"
+# shellcheck source=infra/lib.sh
+source "$here/../../../infra/lib.sh"
 
 PORT=${PORT:-8181}
 ROUNDS=${ROUNDS:-5}
@@ -41,7 +41,8 @@ main() {
     fi
     check_numbers
     [[ -r /proc/self/stat ]] || fail "$EX_MISSING" "missing: /proc, for the servers' CPU time; this needs Linux"
-    wrk=$("$here/wrk.sh")
+    xtask deps wrk
+    wrk=$(xtask find wrk)
     build
     choose_cores
     port=([without]=$PORT [with]=$((PORT + 1)))

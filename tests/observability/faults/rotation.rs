@@ -9,21 +9,11 @@ use std::process::Command;
 
 use observability_tests::engine::Engine;
 use observability_tests::numbers::{Load, Tally};
+use observability_tests::program::installed;
 use observability_tests::scrape::Scrape;
 use serde_json::Value;
 
 use super::{Bench, Soak, following, shipper, verify, verify_what_is_left, wait_until_shipped};
-
-/// Debian's logrotate as `infra/local/deps.sh` unpacked it, or the system's.
-#[track_caller]
-pub(super) fn logrotate() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let script = "source infra/local/lib.sh && find_program logrotate";
-    let found = Command::new("bash").args(["-euo", "pipefail", "-c", script]).current_dir(root).output().unwrap();
-    let path = PathBuf::from(String::from_utf8(found.stdout).unwrap().trim());
-    assert!(path.is_file(), "logrotate is not there: run `make deps`");
-    path
-}
 
 /// Logrotate over the file in a folder, now, whatever its age and size; `how` is directives.
 pub(super) fn rotation(program: &Path, folder: &Path, how: &str) -> Command {
@@ -65,7 +55,7 @@ impl Reopened {
 
 #[test]
 fn a_file_that_logrotate_renames_is_shipped_whole() {
-    let (engine, logrotate) = (Engine::with_processors(), logrotate());
+    let (engine, logrotate) = (Engine::with_processors(), installed("logrotate"));
     let mut soak = Soak::new("logrotate, by renaming", 5, 60);
     let bench = Bench::new("rename");
     let mut file = Reopened::new(bench.file());
@@ -88,7 +78,7 @@ fn a_file_that_logrotate_renames_is_shipped_whole() {
 /// What is written between logrotate's copy and its cut is in no file any more. All else is stored, and nothing twice.
 #[test]
 fn of_a_file_that_logrotate_copies_and_cuts_each_line_that_is_left_is_stored_once() {
-    let (engine, logrotate) = (Engine::with_processors(), logrotate());
+    let (engine, logrotate) = (Engine::with_processors(), installed("logrotate"));
     let mut soak = Soak::new("logrotate, by copying and cutting", 5, 60);
     let bench = Bench::new("copytruncate");
     let load = bench.load(1_000);

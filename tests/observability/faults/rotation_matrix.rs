@@ -8,11 +8,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use observability_tests::numbers::Load;
-use observability_tests::program::{Program, Start};
+use observability_tests::program::{Program, Start, installed};
 use observability_tests::wait;
 use serde_json::Value;
 
-use super::rotation::{Reopened, logrotate, rotation};
+use super::rotation::{Reopened, rotation};
 use super::{Bench, Soak, shipper, verify, verify_what_is_left};
 
 const LINES_PER_SECOND: u64 = 150;
@@ -278,7 +278,7 @@ fn try_combination(combination: Combination, logrotate: &Path) -> String {
 
 #[test]
 fn of_each_combination_of_logrotates_directives_each_line_that_is_left_is_stored_once() {
-    let logrotate = logrotate();
+    let logrotate = installed("logrotate");
     let failed: Vec<Combination> = std::thread::scope(|scope| {
         let tried = Combination::all().into_iter().map(|combination| {
             let logrotate = &logrotate;

@@ -2,30 +2,16 @@
 //! chromedriver's commands for the DevTools protocol and its logs.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::http;
 use crate::port;
-use crate::program::{Program, Start};
-use crate::schema::repository;
+use crate::program::{Program, Start, installed};
 
 /// The key of element references in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-
-/// The path of `chromium` or `chromedriver`, found as in `infra/local/browser.sh`. Panics if it is missing.
-#[track_caller]
-pub fn executable(name: &str) -> PathBuf {
-    let script =
-        "set -euo pipefail; source infra/local/lib.sh; source infra/local/browser.sh; find_browser_program \"$0\"";
-    let output = Command::new("bash").args(["-c", script, name]).current_dir(repository()).output().unwrap();
-    let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
-    assert!(path.is_file(), "{name} is missing: run `make deps`\n{}", String::from_utf8_lossy(&output.stderr));
-    path
-}
 
 /// A browser with one window. Dropping it ends browser and driver.
 #[derive(Debug)]
@@ -46,14 +32,14 @@ impl Session {
     #[track_caller]
     pub fn start(width: u32, height: u32, javascript: bool) -> Self {
         let (address, profile) = (port::free_address(), tempfile::tempdir().unwrap());
-        let driver = Start::at(&executable("chromedriver"))
+        let driver = Start::at(&installed("chromedriver"))
             .env("HOME", profile.path())
             .env("TMPDIR", profile.path())
             .arg(format!("--port={}", address.port()))
             .arg("--log-level=WARNING")
             .start_answering(address, "/status");
         let mut options = json!({
-            "binary": executable("chromium"),
+            "binary": installed("chromium"),
             "args": [
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                 "--disable-background-networking", "--disable-component-update", "--no-first-run", "--force-prefers-reduced-motion",

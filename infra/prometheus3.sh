@@ -4,12 +4,12 @@
 # prometheus3` runs this. It needs Go 1.22 or newer, 4 GB of disk and, the first time, some minutes. It is not part of
 # `make test`.
 #
-#   infra/local/prometheus3.sh            build if necessary, then test
-#   infra/local/prometheus3.sh build      only build; print the folder, for PROMETHEUS_HOME
+#   infra/prometheus3.sh            build if necessary, then test
+#   infra/prometheus3.sh build      only build; print the folder, for PROMETHEUS_HOME
 #
 # Exit codes: the tests' own; 64 wrong arguments, 69 Go is missing, 75 it can't be downloaded or built.
 set -euo pipefail
-# shellcheck source=infra/local/lib.sh
+# shellcheck source=infra/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 MODULE=github.com/prometheus/prometheus
