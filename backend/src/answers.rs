@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use store::{Search, SearchPage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -135,7 +136,7 @@ impl Answers {
     }
 
     fn of_token(&self, token: Option<TokenHash>) -> Arc<Semaphore> {
-        let mut by_token = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_token = self.by_token.lock();
         // Semaphores without a reservation equal new ones.
         by_token.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
         let bytes = max_bytes(token);
@@ -312,7 +313,7 @@ mod tests {
         assert_eq!(limits.answer_bytes().get(), 0);
         assert_eq!(answers.all.available_permits(), ANSWER_BYTES_MAX / UNIT_BYTES);
         drop(answers.take(None, ANSWER_BYTES_MAX).await.unwrap());
-        assert!(answers.by_token.lock().unwrap().len() <= 1, "tokens without a reservation are forgotten");
+        assert!(answers.by_token.lock().len() <= 1, "tokens without a reservation are forgotten");
     }
 
     #[actix_rt::test]

@@ -2,7 +2,7 @@
 //! of its reads of the store have ended, also if its client has disconnected.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -10,6 +10,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::access::Reader;
@@ -49,7 +50,7 @@ impl Searches {
     }
 
     fn of_token(&self, token: TokenHash) -> Arc<Semaphore> {
-        let mut by_token = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_token = self.by_token.lock();
         // Semaphores without a permit in use equal new ones.
         by_token.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
         by_token.entry(token).or_insert_with(|| Arc::new(Semaphore::new(SEARCHES_PER_TOKEN))).clone()
@@ -121,7 +122,7 @@ mod tests {
         drop(searches.take(None).await.unwrap());
         assert_eq!(searches.all.available_permits(), SEARCHES_MAX);
         drop(searches.take(other).await.unwrap());
-        assert!(searches.by_token.lock().unwrap().len() <= 1, "tokens without a permit are forgotten");
+        assert!(searches.by_token.lock().len() <= 1, "tokens without a permit are forgotten");
     }
 
     #[actix_rt::test]

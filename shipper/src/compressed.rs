@@ -22,14 +22,15 @@ mod magic;
 mod tests;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 pub use self::content::Content;
 use self::decoder::{Decoder, Step};
 pub(crate) use self::magic::{Compression, MAGIC_BYTES, Magic, magic};
 use crate::disk::DiskFile;
 use crate::journal::TAIL_BYTES;
-use crate::sync::lock;
 
 /// A read may go back by this much from the furthest one without decoding again. It is more than the longest line.
 pub(crate) const BACK_BYTES: usize = 1536 * 1024;
@@ -87,7 +88,7 @@ impl<F: DiskFile> Unpacked<F> {
     /// # Errors
     /// See [`Unpacked`].
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = &mut *lock(&self.state);
+        let state = &mut *self.state.lock();
         let end = usize::try_from(offset).ok().and_then(|start| Some(start..start.checked_add(buffer.len())?));
         if let Some(head) = end.and_then(|range| state.head.get(range)) {
             buffer.copy_from_slice(head);
@@ -111,7 +112,7 @@ impl<F: DiskFile> Unpacked<F> {
     /// # Errors
     /// See [`Unpacked`]. [`Unpacked::measured`] returns the length found so far.
     pub(crate) fn advance(&self, max_bytes: u64) -> io::Result<Progress> {
-        let state = &mut *lock(&self.state);
+        let state = &mut *self.state.lock();
         state.advance(&self.file, self.compression, max_bytes)
     }
 
@@ -121,7 +122,7 @@ impl<F: DiskFile> Unpacked<F> {
     /// # Errors
     /// See [`Unpacked`].
     pub(crate) fn seek(&self, offset: u64, budget: &mut u64) -> io::Result<bool> {
-        let state = &mut *lock(&self.state);
+        let state = &mut *self.state.lock();
         if offset <= state.head.len() as u64 {
             return Ok(true);
         }
@@ -152,7 +153,7 @@ impl<F: DiskFile> Unpacked<F> {
 
     /// The length of the content found so far.
     pub(crate) fn measured(&self) -> u64 {
-        lock(&self.state).measured
+        self.state.lock().measured
     }
 
     /// The length of the content. Measures everything that is not yet measured, which may take long;

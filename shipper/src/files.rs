@@ -37,7 +37,7 @@ mod unread_note;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use store::{GenerationId, Timestamp};
@@ -47,7 +47,7 @@ pub use crate::compressed::Content;
 use crate::disk::{Disk, DiskFile as _, Stat};
 use crate::journal::{Entry, Journal};
 use crate::random::Random;
-use crate::sync::lock;
+use crate::sync::RankedMutex;
 
 pub use event::{FileCounts, FileEvent, FileReport, Reading};
 use followed::{Closing, Followed, Name};
@@ -86,7 +86,7 @@ pub type ContentOf<D> = Content<<D as Disk>::File>;
 pub struct Files<D: Disk> {
     disk: D,
     settings: FileSettings,
-    journal: Arc<Mutex<Journal<D>>>,
+    journal: Arc<RankedMutex<Journal<D>>>,
     random: Random,
     followed: BTreeMap<GenerationId, Followed<ContentOf<D>>>,
     by_inode: HashMap<Inode, GenerationId>,
@@ -140,11 +140,11 @@ pub struct Files<D: Disk> {
 impl<D: Disk> Files<D> {
     /// Creates the followed files, and continues where the journal says.
     #[must_use]
-    pub fn new(disk: D, settings: FileSettings, journal: Arc<Mutex<Journal<D>>>, random: Random) -> Self {
+    pub fn new(disk: D, settings: FileSettings, journal: Arc<RankedMutex<Journal<D>>>, random: Random) -> Self {
         let of_files =
             |(generation, entry): (&GenerationId, &Entry)| entry.file.is_some().then(|| (*generation, entry.clone()));
         let (unclaimed, stopped_ns) = {
-            let journal = lock(&journal);
+            let journal = journal.lock();
             (journal.entries().filter_map(of_files).collect::<BTreeMap<_, _>>(), journal.last_scan_ns())
         };
         let until_idle = settings.until_idle;
@@ -286,7 +286,7 @@ impl<D: Disk> Files<D> {
         let is_met = self.backlog.is_empty() && self.compressed.is_empty() && self.of_deleted.is_empty();
         let is_everything_known = self.unclaimed.len() == self.hidden && self.held.is_empty() && is_met;
         if self.unclaimed.is_empty() {
-            lock(&self.journal).note_boot();
+            self.journal.lock().note_boot();
         }
         self.scanned |= is_scan && is_everything_known && self.unread.is_settled(look.now.elapsed);
     }
@@ -376,7 +376,7 @@ impl<D: Disk> Files<D> {
             let Ok(longer) = followed.identity.refreshed(&*open.file, &followed.identity.path, &stat) else {
                 return;
             };
-            lock(&self.journal).file(generation, longer.clone());
+            self.journal.lock().file(generation, longer.clone());
             followed.identity = longer;
             self.is_unsynced = true;
         }
@@ -384,7 +384,7 @@ impl<D: Disk> Files<D> {
         if stat.len > open.len {
             if now.elapsed >= open.marked_at + MARK_INTERVAL {
                 open.marked_at = now.elapsed;
-                lock(&self.journal).mark(generation, open.len, now.wall);
+                self.journal.lock().mark(generation, open.len, now.wall);
             }
             open.len = stat.len;
             open.grown_at = now.elapsed;

@@ -43,6 +43,7 @@ use self::record::Record;
 pub use self::record::{MAX_RECORD_BYTES, VERSION};
 pub use self::trail::{TAIL_BYTES, TRAIL_MAX, Tail, Trail};
 use crate::disk::{Disk, DiskFile, append_whole, is_full, is_whole};
+use crate::sync::{Rank, Ranked};
 
 /// Minimum size at which the journal is compacted.
 const COMPACT_MIN_BYTES: u64 = 1024 * 1024;
@@ -117,6 +118,10 @@ pub struct Journal<D: Disk> {
     has_unwritten_marks: bool,
     last_scan_ns: i64,
     boot: Boot,
+}
+
+impl<D: Disk> Ranked for Journal<D> {
+    const RANK: Rank = Rank::Journal;
 }
 
 impl<D: Disk> Journal<D> {

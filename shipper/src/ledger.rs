@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use store::{GenerationId, LineId};
 
+use crate::sync::{Rank, Ranked};
+
 /// The final outcome of a line, except for dropped ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -107,6 +109,10 @@ impl Progress {
     pub fn is_done(&self) -> bool {
         self.sealed && self.checkpoint >= self.end
     }
+}
+
+impl Ranked for Ledger {
+    const RANK: Rank = Rank::Ledger;
 }
 
 impl Ledger {

@@ -13,7 +13,10 @@
 //! - [`verify`] compares a store with the state directory, [`resend`] sends batches outside of the pipeline, and
 //!   [`inspect`] finds damage in a state directory.
 //!
-//! All of them use a [`disk`], a [`clock`] and [`random`] numbers that are passed in. Only [`pipeline`] knows all stages.
+//! All of them use a [`disk`], a [`clock`] and [`random`] numbers that are passed in.
+//!
+//! A module uses only modules of its own layer and of those below: a test has the list. The stages [`spool`], [`files`]
+//! and [`delivery`] do not use each other. [`shipper`] creates them, and only [`pipeline`] passes data between them.
 
 pub mod clock;
 pub mod completed;
@@ -42,5 +45,5 @@ mod sink;
 pub mod spool;
 mod status_log;
 mod store_watch;
-mod sync;
+pub mod sync;
 pub mod verify;

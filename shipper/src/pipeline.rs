@@ -15,7 +15,7 @@ mod report;
 mod settings;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use store::{Disposition, GenerationId, WriteError};
@@ -36,7 +36,7 @@ use crate::journal::Journal;
 use crate::ledger::{Ledger, Outcome};
 use crate::random::Random;
 use crate::spool::Spool;
-use crate::sync::lock;
+use crate::sync::RankedMutex;
 
 /// How long to wait after a disk error.
 const DISK_RETRY: Duration = Duration::from_millis(250);
@@ -46,9 +46,9 @@ pub struct Shared<D: Disk> {
     /// The disk.
     pub disk: D,
     /// The accounts of all lines.
-    pub ledger: Arc<Mutex<Ledger>>,
+    pub ledger: Arc<RankedMutex<Ledger>>,
     /// The state that survives a crash.
-    pub journal: Arc<Mutex<Journal<D>>>,
+    pub journal: Arc<RankedMutex<Journal<D>>>,
     /// The spool.
     pub spool: Arc<Spool<D>>,
     /// The notes of completed generations.
@@ -170,13 +170,13 @@ impl<D: Disk> Pipeline<D> {
             Disposition::AlreadyStored => Some((line.id, Outcome::AlreadyStored)),
             Disposition::Retry(_) | Disposition::DeadLetter(_) => None,
         });
-        lock(&self.shared.ledger).settle(fates);
+        self.shared.ledger.lock().settle(fates);
     }
 
     /// When the next tick is due if nothing happens before; `None` if only an event can cause work.
     #[must_use]
     pub fn next_tick_at(&self) -> Option<Duration> {
-        let has_unwritten = self.open_generations.has_unwritten_checkpoint(&lock(&self.shared.ledger));
+        let has_unwritten = self.open_generations.has_unwritten_checkpoint(&self.shared.ledger.lock());
         let checkpoint = has_unwritten.then_some(self.checkpoint_due);
         let files = self.files.poll_at().filter(|_| !self.files_closed);
         let on_disk = [self.assembly.due_at(), checkpoint, files].into_iter().flatten().min();
@@ -196,7 +196,7 @@ impl<D: Disk> Pipeline<D> {
     #[must_use]
     pub fn is_done(&self) -> bool {
         let closed = |generation: &GenerationId| self.files_closed && self.open_generations.is_file(generation);
-        let ledger = lock(&self.shared.ledger);
+        let ledger = self.shared.ledger.lock();
         let all_done = ledger.generations().all(|(generation, progress)| progress.is_done() || closed(&generation));
         all_done && ledger.snapshot().pending == 0 && (self.files_closed || self.files.is_scanned())
     }
@@ -235,7 +235,7 @@ impl<D: Disk> Pipeline<D> {
         let settled = self.settle_dead_letters();
         let retired = self.retire_done(now.wall);
         let written = self.write_checkpoints();
-        let mut journal = lock(&self.shared.journal);
+        let mut journal = self.shared.journal.lock();
         self.open_generations.note_horizons(&mut journal);
         self.files.looked_at().into_iter().for_each(|at| journal.scanned(at));
         settled.and(retired).and(written).and(journal.sync())
@@ -244,15 +244,15 @@ impl<D: Disk> Pipeline<D> {
     fn settle_dead_letters(&mut self) -> io::Result<()> {
         let dead = self.dead_letters.sync()?;
         if !dead.is_empty() {
-            lock(&self.shared.ledger).settle(dead.into_iter().map(|id| (id, Outcome::DeadLettered)));
+            self.shared.ledger.lock().settle(dead.into_iter().map(|id| (id, Outcome::DeadLettered)));
         }
         Ok(())
     }
 
     fn write_checkpoints(&mut self) -> io::Result<()> {
         self.shared.sync_completed()?;
-        let mut journal = lock(&self.shared.journal);
-        self.open_generations.note_checkpoints(&lock(&self.shared.ledger), &mut journal);
+        let mut journal = self.shared.journal.lock();
+        self.open_generations.note_checkpoints(&self.shared.ledger.lock(), &mut journal);
         self.files.looked_at().into_iter().for_each(|at| journal.scanned(at));
         journal.write()
     }

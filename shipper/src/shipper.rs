@@ -11,8 +11,8 @@ mod stream;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ use crate::retention;
 use crate::sink::Sink;
 use crate::spool::Spool;
 use crate::store_watch;
+use crate::sync::RankedMutex;
 
 /// Why the shipper can't start. Each variant has its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -97,12 +98,12 @@ impl Shipper {
         let locked_dir = state_dir.to_owned();
         let lock = tokio::task::spawn_blocking(move || StateDirLock::create(&locked_dir)).await;
         let lock = lock.map_err(|error| unusable(error.to_string()))??;
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let ledger = Arc::new(RankedMutex::new(Ledger::default()));
         let journal = Journal::open(RealDisk, state_dir).map_err(|error| match error {
             JournalError::Damaged { .. } => StartError::Damaged(error.to_string()),
             JournalError::Io { .. } | JournalError::Newer { .. } => unusable(error.to_string()),
         })?;
-        let journal = Arc::new(Mutex::new(journal));
+        let journal = Arc::new(RankedMutex::new(journal));
         let io = |error: io::Error| match error.kind() {
             io::ErrorKind::InvalidData => StartError::Damaged(error.to_string()),
             _ => unusable(error.to_string()),

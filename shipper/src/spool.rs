@@ -25,9 +25,10 @@ mod writer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use store::{GenerationId, Timestamp};
 
 pub use self::segment::Segment;
@@ -38,15 +39,15 @@ use crate::disk::{Disk, DiskFile};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::random::Random;
-use crate::sync::lock;
+use crate::sync::RankedMutex;
 
 /// All segments, shared by the writers and the pipeline.
 pub struct Spool<D: Disk> {
     disk: D,
     dir: PathBuf,
     settings: SpoolSettings,
-    ledger: Arc<Mutex<Ledger>>,
-    journal: Arc<Mutex<Journal<D>>>,
+    ledger: Arc<RankedMutex<Ledger>>,
+    journal: Arc<RankedMutex<Journal<D>>>,
     random: Mutex<Random>,
     segments: Mutex<BTreeMap<GenerationId, Segment<D::File>>>,
     unsynced: Mutex<Vec<Arc<D::File>>>,
@@ -85,8 +86,8 @@ impl<D: Disk> Spool<D> {
         disk: D,
         state_dir: &Path,
         settings: SpoolSettings,
-        ledger: Arc<Mutex<Ledger>>,
-        journal: Arc<Mutex<Journal<D>>>,
+        ledger: Arc<RankedMutex<Ledger>>,
+        journal: Arc<RankedMutex<Journal<D>>>,
         random: Random,
     ) -> io::Result<Self> {
         let dir = state_dir.join("spool");
@@ -120,15 +121,15 @@ impl<D: Disk> Spool<D> {
     fn recover(&self, generation: GenerationId, stream: &str, path: PathBuf) -> io::Result<()> {
         let file = Arc::new(self.disk.open(&path)?);
         let end = file.stat()?.len;
-        let checkpoint = lock(&self.journal).get(&generation).checkpoint.min(end);
+        let checkpoint = self.journal.lock().get(&generation).checkpoint.min(end);
         let waiting = count_lines(&*file, checkpoint, end)?;
-        let mut ledger = lock(&self.ledger);
+        let mut ledger = self.ledger.lock();
         ledger.open(generation, checkpoint, end, waiting);
         ledger.seal(generation, 0);
         ledger.add_spool_bytes(end);
         // Its data may not be durable yet.
-        lock(&self.unsynced).push(Arc::clone(&file));
-        lock(&self.segments).insert(generation, Segment { stream: stream.to_owned(), file, path });
+        self.unsynced.lock().push(Arc::clone(&file));
+        self.segments.lock().insert(generation, Segment { stream: stream.to_owned(), file, path });
         Ok(())
     }
 
@@ -141,13 +142,13 @@ impl<D: Disk> Spool<D> {
     /// The segment of a generation.
     #[must_use]
     pub fn segment(&self, generation: &GenerationId) -> Option<Segment<D::File>> {
-        lock(&self.segments).get(generation).cloned()
+        self.segments.lock().get(generation).cloned()
     }
 
     /// The segments, oldest first.
     #[must_use]
     pub fn generations(&self) -> Vec<GenerationId> {
-        lock(&self.segments).keys().copied().collect()
+        self.segments.lock().keys().copied().collect()
     }
 
     /// Makes bytes appended before this call survive power loss.
@@ -155,10 +156,10 @@ impl<D: Disk> Spool<D> {
     /// # Errors
     /// File system errors. The next call tries again.
     pub fn sync(&self) -> io::Result<()> {
-        let files = std::mem::take(&mut *lock(&self.unsynced));
+        let files = std::mem::take(&mut *self.unsynced.lock());
         for (place, file) in files.iter().enumerate() {
             if let Err(error) = file.sync() {
-                lock(&self.unsynced).extend_from_slice(&files[place..]);
+                self.unsynced.lock().extend_from_slice(&files[place..]);
                 return Err(error);
             }
         }
@@ -178,13 +179,13 @@ impl<D: Disk> Spool<D> {
         // The deletion must be durable before the journal forgets the segment: if a power loss restored a segment
         // without its marks, its lines would get other days and texts.
         self.disk.sync_dir(&self.dir.join(&segment.stream))?;
-        lock(&self.segments).remove(generation);
-        lock(&self.unsynced).retain(|file| !Arc::ptr_eq(file, &segment.file));
-        let mut ledger = lock(&self.ledger);
+        self.segments.lock().remove(generation);
+        self.unsynced.lock().retain(|file| !Arc::ptr_eq(file, &segment.file));
+        let mut ledger = self.ledger.lock();
         let end = ledger.progress(generation).map_or(0, |progress| progress.end);
         ledger.remove_spool_bytes(end);
         drop(ledger);
-        *lock(&self.room_wanted) = false;
+        *self.room_wanted.lock() = false;
         self.room_made.notify_all();
         Ok(())
     }
@@ -193,11 +194,11 @@ impl<D: Disk> Spool<D> {
     /// dispatched lines, so that lines in flight could be read again.
     #[must_use]
     pub fn segment_to_drop(&self) -> Option<GenerationId> {
-        if self.settings.on_full == OnFull::Wait || !*lock(&self.room_wanted) {
+        if self.settings.on_full == OnFull::Wait || !*self.room_wanted.lock() {
             return None;
         }
         let generations = self.generations();
-        let ledger = lock(&self.ledger);
+        let ledger = self.ledger.lock();
         let progress = |generation: &GenerationId| ledger.progress(generation);
         let sealed = |generation: &&GenerationId| progress(generation).is_some_and(|progress| progress.sealed);
         let undispatched =
@@ -209,26 +210,25 @@ impl<D: Disk> Spool<D> {
 
     /// Waits until a segment is removed, but not longer than `at_most`.
     pub fn wait_for_room(&self, at_most: Duration) {
-        let wanted = lock(&self.room_wanted);
-        drop(self.room_made.wait_timeout(wanted, at_most));
+        self.room_made.wait_for(&mut self.room_wanted.lock(), at_most);
     }
 
     /// The number of bytes below the limit.
     fn room(&self) -> usize {
-        let room = self.settings.max_bytes.saturating_sub(lock(&self.ledger).spool_bytes());
+        let room = self.settings.max_bytes.saturating_sub(self.ledger.lock().spool_bytes());
         usize::try_from(room).unwrap_or(usize::MAX)
     }
 
     /// Whether there is a sealed segment.
     fn has_sealed(&self) -> bool {
         let generations = self.generations();
-        let ledger = lock(&self.ledger);
+        let ledger = self.ledger.lock();
         generations.iter().any(|generation| ledger.progress(generation).is_some_and(|progress| progress.sealed))
     }
 
     /// Records whether a writer found no room in its last attempt.
     fn set_room_wanted(&self, is_wanted: bool) {
-        *lock(&self.room_wanted) = is_wanted;
+        *self.room_wanted.lock() = is_wanted;
     }
 
     /// Creates a segment of a stream, with the creation time `now` or, if that would sort before another segment, later
@@ -236,19 +236,19 @@ impl<D: Disk> Spool<D> {
     fn create_segment(&self, stream: &str, now: Timestamp) -> io::Result<(GenerationId, Arc<D::File>)> {
         let dir = self.dir.join(stream);
         // A folder that exists may not survive a power loss.
-        if !lock(&self.durable_dirs).contains(stream) {
+        if !self.durable_dirs.lock().contains(stream) {
             self.disk.create_dir_all(&dir)?;
             self.disk.sync_dir(&self.dir)?;
-            lock(&self.durable_dirs).insert(stream.to_owned());
+            self.durable_dirs.lock().insert(stream.to_owned());
         }
         let mut random = [0; 16];
         {
-            let mut source = lock(&self.random);
+            let mut source = self.random.lock();
             random[..8].copy_from_slice(&source().to_le_bytes());
             random[8..].copy_from_slice(&source().to_le_bytes());
         }
         // Names must sort by creation, even if the clock goes back or two segments are created in one millisecond.
-        let last_born = lock(&self.segments).keys().next_back().map_or(0, GenerationId::created_unix_ms);
+        let last_born = self.segments.lock().keys().next_back().map_or(0, GenerationId::created_unix_ms);
         let born = u64::try_from(now.unix_ms()).unwrap_or(0).max(last_born + 1);
         let mut entropy = [0; 10];
         entropy.copy_from_slice(&random[..10]);
@@ -259,9 +259,9 @@ impl<D: Disk> Spool<D> {
             // Each attempt uses another name, so a failed one must not leave its file.
             let _ = self.disk.remove(&path);
         })?;
-        lock(&self.ledger).open(generation, 0, 0, 0);
+        self.ledger.lock().open(generation, 0, 0, 0);
         let segment = Segment { stream: stream.to_owned(), file: Arc::clone(&file), path };
-        lock(&self.segments).insert(generation, segment);
+        self.segments.lock().insert(generation, segment);
         Ok((generation, file))
     }
 }

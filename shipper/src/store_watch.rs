@@ -4,13 +4,13 @@
 //! it reopened or created again, and reports while that fails. It also measures the file.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use store::{FileChanges, StoreWriter, Target, WriteError};
 
 use crate::delivery::DeliveryError;
-use crate::sync::lock;
 
 /// How often to check the file.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -32,21 +32,21 @@ struct Seen {
 impl StoreWatch {
     /// Why there is no file to write to, if so.
     pub(crate) fn delivery_error(&self) -> Option<DeliveryError> {
-        lock(&self.seen).delivery_error.clone()
+        self.seen.lock().delivery_error.clone()
     }
 
     /// How often the file was found deleted, moved or replaced.
     pub(crate) fn changes(&self) -> u64 {
-        lock(&self.seen).changes
+        self.seen.lock().changes
     }
 
     /// Size of the file and its WAL when last measured; 0 for an engine.
     pub(crate) fn bytes(&self) -> u64 {
-        lock(&self.seen).bytes
+        self.seen.lock().bytes
     }
 
     fn see(&self, checked: Result<(), WriteError>, changes: FileChanges) {
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen.lock();
         if changes.count > seen.changes {
             let reason = changes.last.map(|cause| cause.to_string()).unwrap_or_default();
             tracing::warn!(count = changes.count, %reason, "store file replaced");
@@ -82,7 +82,7 @@ async fn look(store: StoreWriter, path: PathBuf, watch: Weak<StoreWatch>) {
         watch.see(checked, store.file_changes());
         let measured = path.clone();
         if let Ok(bytes) = tokio::task::spawn_blocking(move || bytes_of(&measured)).await {
-            lock(&watch.seen).bytes = bytes;
+            watch.seen.lock().bytes = bytes;
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The modules of each crate depend on each other without cycles, except for those in [`KNOWN`].
+//! The modules of each crate depend on each other without cycles, except for those in [`KNOWN`], and those of the shipper
+//! only on modules of their own layer and below.
 //!
 //! A module depends on another if its code, tests aside, names an item of it by a path that starts with `crate::`, `super::`
 //! or `self::`. Dependencies are compared among siblings: one of `access::reader` on `page::text` is one of `access` on `page`.
@@ -31,6 +32,31 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
     ("shipper/store", &["normalise::time", "normalise::time_text"], "one parser in two files"),
     ("shipper/store", &["sqlite::fields", "sqlite::select", "sqlite::snapshot", "sqlite::tail"], "to be split"),
     ("shipper/store", &["sqlite::ids", "sqlite::runs"], "to be split"),
+];
+
+/// A layer of a crate.
+struct Layer {
+    modules: &'static [&'static str],
+    /// Whether its modules do not use each other.
+    is_independent: bool,
+}
+
+/// The layers of the shipper's library, from the bottom. A module uses only its own layer and those below.
+const SHIPPER_LAYERS: [Layer; 7] = [
+    Layer { modules: &["clock", "disk", "random", "sync"], is_independent: true },
+    Layer {
+        modules: &["compressed", "docker", "document", "encoding", "lines", "ndjson", "reader", "record"],
+        is_independent: false,
+    },
+    Layer { modules: &["completed", "dead_letters", "journal", "ledger"], is_independent: false },
+    // The stages.
+    Layer { modules: &["delivery", "files", "spool"], is_independent: true },
+    Layer { modules: &["pipeline"], is_independent: true },
+    Layer {
+        modules: &["config", "retention", "shipper", "sink", "status_log", "store_watch"],
+        is_independent: false,
+    },
+    Layer { modules: &["inspect", "resend", "verify"], is_independent: true },
 ];
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
@@ -231,6 +257,42 @@ fn modules_depend_on_each_other_without_cycles() {
     let new: Vec<_> = found.difference(&known).collect();
     let stale: Vec<_> = known.difference(&found).collect();
     assert!(new.is_empty() && stale.is_empty(), "new cycles: {new:#?}\nno longer there: {stale:#?}");
+}
+
+/// The dependencies that layers forbid, each as the module and what it uses.
+fn violations(layers: &[Layer], graph: &Graph) -> Vec<(String, String)> {
+    let layer_of = |module: &str| layers.iter().position(|layer| layer.modules.contains(&module));
+    let is_forbidden = |from: &str, to: &str| match (layer_of(from), layer_of(to)) {
+        (Some(from), Some(to)) => to > from || to == from && layers[from].is_independent,
+        _ => false,
+    };
+    let edges = graph.iter().flat_map(|(from, all)| all.iter().map(move |to| (from.clone(), to.clone())));
+    edges.filter(|(from, to)| is_forbidden(from, to)).collect()
+}
+
+#[test]
+fn modules_of_the_shipper_use_only_their_own_layer_and_those_below() {
+    let modules = modules(&repository().join("shipper/src"));
+    let declared = modules[""].lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
+    let declared: BTreeSet<_> = declared.map(|name| name.trim_end_matches(';')).collect();
+    let layered: BTreeSet<_> = SHIPPER_LAYERS.iter().flat_map(|layer| layer.modules.iter().copied()).collect();
+    assert_eq!(declared, layered, "each module of the library is in one layer");
+    assert_eq!(violations(&SHIPPER_LAYERS, &graphs(&modules)[""]), []);
+}
+
+#[test]
+fn a_layer_may_not_use_the_one_above_nor_an_independent_one_itself() {
+    let layers = [
+        Layer { modules: &["a", "b"], is_independent: true },
+        Layer { modules: &["c", "d"], is_independent: false },
+    ];
+    let edges = [("a", "b"), ("a", "c"), ("c", "a"), ("c", "d")];
+    let graph = edges.iter().fold(Graph::new(), |mut graph, (from, to)| {
+        graph.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+        graph
+    });
+    let forbidden = [("a", "b"), ("a", "c")].map(|(from, to)| (from.to_owned(), to.to_owned()));
+    assert_eq!(violations(&layers, &graph), forbidden);
 }
 
 #[test]

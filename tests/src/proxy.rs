@@ -3,11 +3,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 
 use crate::random::Random;
@@ -125,8 +126,7 @@ impl Shared {
     fn serve(&self, client: &TcpStream) {
         let Ok(server) = TcpStream::connect(self.upstream) else { return };
         let has_faults = self.has_faults.load(Ordering::Relaxed);
-        let fault =
-            if has_faults { Fault::any(&mut self.random.lock().unwrap(), self.delay_max_ms) } else { Fault::None };
+        let fault = if has_faults { Fault::any(&mut self.random.lock(), self.delay_max_ms) } else { Fault::None };
         self.counts[fault.index()].fetch_add(1, Ordering::Relaxed);
         let (request_limit, response_limit) = match fault {
             Fault::ResetRequest(bytes) => (Some(bytes), None),

@@ -2,9 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// A running relay. Dropping it closes all its connections.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ impl Relay {
         let shared = state.clone();
         let thread = std::thread::spawn(move || {
             for client in listener.incoming().filter_map(Result::ok) {
-                if lock(&shared).is_stopping {
+                if shared.lock().is_stopping {
                     break;
                 }
                 // an unreachable server closes the client's connection
@@ -45,12 +47,12 @@ impl Relay {
 
     /// Closes all open connections. New ones are accepted.
     pub fn cut(&self) {
-        cut(&mut lock(&self.state));
+        cut(&mut self.state.lock());
     }
 
     /// Closes all connections, and every new one while the relay is down.
     pub fn set_down(&self, is_down: bool) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.is_down = is_down;
         if is_down {
             cut(&mut state);
@@ -59,13 +61,13 @@ impl Relay {
 
     /// The bytes received from clients so far.
     pub fn received(&self) -> String {
-        String::from_utf8_lossy(&lock(&self.state).received).into_owned()
+        String::from_utf8_lossy(&self.state.lock().received).into_owned()
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.is_stopping = true;
         cut(&mut state);
         drop(state);
@@ -83,7 +85,7 @@ fn cut(state: &mut State) {
 
 fn connect(client: TcpStream, server: SocketAddr, state: &Arc<Mutex<State>>) -> io::Result<()> {
     let server = TcpStream::connect_timeout(&server, Duration::from_secs(5))?;
-    let mut shared = lock(state);
+    let mut shared = state.lock();
     if shared.is_down {
         return client.shutdown(Shutdown::Both);
     }
@@ -91,7 +93,7 @@ fn connect(client: TcpStream, server: SocketAddr, state: &Arc<Mutex<State>>) -> 
     drop(shared);
     let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
     let recorder = state.clone();
-    let record = move |bytes: &[u8]| lock(&recorder).received.extend_from_slice(bytes);
+    let record = move |bytes: &[u8]| recorder.lock().received.extend_from_slice(bytes);
     std::thread::spawn(move || forward(from_client, to_server, record));
     std::thread::spawn(move || forward(server, client, |_| {}));
     Ok(())
@@ -107,8 +109,4 @@ fn forward(mut from: TcpStream, mut to: TcpStream, record: impl Fn(&[u8])) {
     }
     let _closed = from.shutdown(Shutdown::Both);
     let _closed = to.shutdown(Shutdown::Both);
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,6 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 
 use crate::access::denial::Denial;
 use crate::access::host_names::HostNames;
-use crate::access::lock;
 use crate::access::proxies::TrustedProxies;
 use crate::access::throttle::{Purpose, Throttles};
 use crate::access::tokens::{TOKEN_MAX_BYTES, TokenHash};
@@ -70,7 +69,7 @@ impl Admission {
     ) -> TokenCheck<T> {
         let (client, now) = (self.proxies.client(peer, headers), Instant::now());
         let throttle = self.throttles.of(purpose);
-        if let Some(wait) = lock(throttle).wait(client, now) {
+        if let Some(wait) = throttle.lock().wait(client, now) {
             self.limits.count(Limit::WrongTokens);
             return TokenCheck::TooManyAttempts(wait);
         }
@@ -79,7 +78,7 @@ impl Admission {
     }
 
     fn fail<T>(&self, purpose: Purpose, client: IpAddr, now: Instant) -> TokenCheck<T> {
-        lock(self.throttles.of(purpose)).fail(client, now);
+        self.throttles.of(purpose).lock().fail(client, now);
         tracing::warn!(%client, "wrong token");
         TokenCheck::Unknown
     }

@@ -2,9 +2,8 @@
 //! name any project; invented names must not use up the label sets of metrics that are reserved for known projects.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 
-use crate::access::lock;
+use parking_lot::Mutex;
 
 /// Maximum number of projects that are remembered; any other is known for the duration of its request only.
 pub const KNOWN_PROJECTS_MAX: usize = 1_000;
@@ -15,14 +14,14 @@ pub(super) struct KnownProjects(Mutex<HashSet<Box<str>>>);
 
 impl KnownProjects {
     pub(super) fn add(&self, project: &str) {
-        let mut projects = lock(&self.0);
+        let mut projects = self.0.lock();
         if projects.len() < KNOWN_PROJECTS_MAX && !projects.contains(project) {
             projects.insert(project.into());
         }
     }
 
     pub(super) fn contains(&self, project: &str) -> bool {
-        lock(&self.0).contains(project)
+        self.0.lock().contains(project)
     }
 }
 
@@ -38,6 +37,6 @@ mod tests {
             known.add("0");
         }
         assert!(known.contains("0") && known.contains("999") && !known.contains("1000") && !known.contains(""));
-        assert_eq!(lock(&known.0).len(), KNOWN_PROJECTS_MAX);
+        assert_eq!(known.0.lock().len(), KNOWN_PROJECTS_MAX);
     }
 }

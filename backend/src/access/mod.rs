@@ -8,7 +8,7 @@
 //! duration depends on them.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
@@ -17,6 +17,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
 use observability::RequestContext;
+use parking_lot::Mutex;
 use store::Scope;
 
 pub mod admission;
@@ -166,7 +167,7 @@ impl Access {
     /// Ends a session by its number.
     pub fn log_out(&self, number: &str) {
         if let Kind::Tokens(state) = &self.0.kind {
-            lock(&state.sessions).close(number);
+            state.sessions.lock().close(number);
         }
     }
 
@@ -204,17 +205,17 @@ impl State {
     /// Opens a session for a reader whose token is still valid once it is open: the sessions of a token that was revoked
     /// meanwhile were closed before this one existed.
     fn open(&self, reader: &Reader, token: TokenHash) -> Result<Option<Opened>, NoRandomness> {
-        let opened = lock(&self.sessions).open(token, Instant::now())?;
+        let opened = self.sessions.lock().open(token, Instant::now())?;
         if reader.check().is_ok() {
             return Ok(Some(opened));
         }
-        lock(&self.sessions).close(&opened.number);
+        self.sessions.lock().close(&opened.number);
         Ok(None)
     }
 
     /// The token of an open session, by the hash of the session's number.
     fn session_token(&self, session: &TokenHash) -> Option<TokenHash> {
-        lock(&self.sessions).token(session, Instant::now())
+        self.sessions.lock().token(session, Instant::now())
     }
 
     /// The token of a request, if it is the one for alerts.
@@ -284,11 +285,6 @@ fn admit(request: &ServiceRequest) -> Result<(), Denial> {
         }
     }
     Ok(())
-}
-
-/// Locks a mutex, also after a panic: its entries are always consistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

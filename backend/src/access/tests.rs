@@ -44,7 +44,7 @@ impl Place {
 
     /// The number of a new session, and its reader.
     fn by_session(&self, token: &str) -> (String, Reader) {
-        let opened = lock(&self.state().sessions).open(TokenHash::new(token.as_bytes()), Instant::now()).unwrap();
+        let opened = self.state().sessions.lock().open(TokenHash::new(token.as_bytes()), Instant::now()).unwrap();
         let reader = self.access.session_reader(&TokenHash::new(opened.number.as_bytes())).unwrap();
         (opened.number, reader)
     }
@@ -101,7 +101,7 @@ fn a_session_that_ends_ends_its_reader_and_no_other() {
     let place = Place::new();
     let (by_token, (number, ended), (_, goes_on)) =
         (place.by_token(ONE).unwrap(), place.by_session(ONE), place.by_session(ONE));
-    lock(&place.state().sessions).close(&number);
+    place.state().sessions.lock().close(&number);
     assert_eq!(ended.check(), Err(Ended::Revoked), "its token is still valid");
     assert_eq!((goes_on.check(), by_token.check()), (Ok(()), Ok(())));
 }
@@ -147,7 +147,7 @@ fn a_login_with_a_token_that_is_removed_during_it_opens_no_session() {
     }
     place.rewrite(&[(ONE, &["a", "b"]), (OTHER, &["*"])]);
     assert_eq!(valid.check(), Err(Ended::Revoked));
-    assert_eq!(lock(&place.state().sessions).count(), 0);
+    assert_eq!(place.state().sessions.lock().count(), 0);
     assert!(place.state().open(&removed, removed.token().unwrap()).unwrap().is_some(), "it is valid again");
 }
 
@@ -238,7 +238,7 @@ async fn the_result_of_a_read_is_discarded_if_rights_end_during_it() {
     assert!(view.search(&store::Search::default()).await.is_ok());
     let read = view.read(async |scope| {
         assert!(scope.sees(Some("a")));
-        lock(&place.state().sessions).close(&number);
+        place.state().sessions.lock().close(&number);
         Ok(())
     });
     assert!(matches!(read.await, Err(ReadError::Ended(Ended::Revoked))));

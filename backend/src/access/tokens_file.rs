@@ -3,10 +3,11 @@
 //! A thread of its own checks it, so that a file that can't be read, or not in time, blocks no request.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, SystemTime};
 
-use crate::access::lock;
+use parking_lot::Mutex;
+
 use crate::access::sessions::Sessions;
 use crate::access::tokens::{Tokens, TokensError};
 
@@ -66,7 +67,7 @@ impl TokensFile {
 
     /// The current tokens.
     pub(super) fn tokens(&self) -> Arc<Tokens> {
-        lock(&self.inner.tokens).clone()
+        self.inner.tokens.lock().clone()
     }
 
     /// The sessions of its tokens.
@@ -90,7 +91,7 @@ fn watch(inner: &Weak<Inner>, closed: &mpsc::Receiver<()>) {
 
 impl Inner {
     fn look(&self) {
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen.lock();
         let stamp = Stamp::of(&self.path);
         if stamp == *seen {
             return;
@@ -104,9 +105,9 @@ impl Inner {
         match read {
             Ok(tokens) => {
                 tracing::info!(tokens = tokens.len(), "tokens file reloaded");
-                let before = std::mem::replace(&mut *lock(&self.tokens), Arc::new(tokens));
-                let ended = before.ended_with(&lock(&self.tokens));
-                lock(&self.sessions).close_of(&ended);
+                let before = std::mem::replace(&mut *self.tokens.lock(), Arc::new(tokens));
+                let ended = before.ended_with(&self.tokens.lock());
+                self.sessions.lock().close_of(&ended);
             }
             Err(error) => tracing::error!(%error, "tokens file can't be used; keeping the previous tokens"),
         }

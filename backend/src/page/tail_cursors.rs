@@ -5,8 +5,9 @@
 //! cursors, which outlive the process.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use store::TailCursor;
 
 /// Maximum number of tails whose cursors are kept; beyond it, those of the oldest tails are dropped.
@@ -51,7 +52,7 @@ impl TailCursors {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<TailCursor> {
         let (tail, number) = name.strip_prefix('p')?.split_once('-')?;
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         let (oldest, places) = known.tails.get(tail)?;
         let at = number.parse::<u64>().ok()?.checked_sub(*oldest)?;
         places.get(usize::try_from(at).ok()?).cloned()
@@ -61,7 +62,7 @@ impl TailCursors {
 impl CursorNames {
     /// Names a cursor. The name is valid for the tail's next [`CURSORS_KEPT`] names.
     pub fn name(&mut self, place: &TailCursor) -> String {
-        let mut known = self.cursors.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.cursors.0.lock();
         if !known.tails.contains_key(&self.tail) {
             while known.started.len() >= TAILS_KEPT {
                 let first = known.started.pop_front();

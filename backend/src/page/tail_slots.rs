@@ -1,9 +1,10 @@
 //! Limits the number of live tails, per token and in total.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::access::tokens::TokenHash;
 use crate::limits::{Limit, Limits};
@@ -63,7 +64,7 @@ impl TailSlots {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

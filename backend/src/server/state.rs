@@ -1,11 +1,11 @@
 //! The state of a connection: since when it waits for its client to send a request's head or body, or to read a response.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
 
 /// The state of a connection, shared with the registry and with its requests.
 #[derive(Debug)]
@@ -97,6 +97,6 @@ impl State {
 
     /// What it waits for.
     pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }

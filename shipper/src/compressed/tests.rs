@@ -19,7 +19,7 @@ struct Bytes {
 
 impl DiskFile for Bytes {
     fn append(&self, bytes: &[u8]) -> io::Result<usize> {
-        lock(&self.bytes).extend_from_slice(bytes);
+        self.bytes.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -27,7 +27,7 @@ impl DiskFile for Bytes {
         if self.fails.load(Ordering::Relaxed) {
             return Err(io::Error::other("the disk fails"));
         }
-        let bytes = lock(&self.bytes);
+        let bytes = self.bytes.lock();
         let rest = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
@@ -36,7 +36,7 @@ impl DiskFile for Bytes {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        lock(&self.bytes).truncate(usize::try_from(len).unwrap());
+        self.bytes.lock().truncate(usize::try_from(len).unwrap());
         Ok(())
     }
 
@@ -272,7 +272,7 @@ fn a_bomb_is_measured_in_small_steps_and_read_in_limited_memory() {
         assert!(steps >= 47, "{steps}");
         assert_eq!(unpacked.len().unwrap(), LEN as u64);
         assert_eq!(read(&unpacked, LEN as u64 - 1, 2).unwrap(), [0]);
-        let state = lock(&unpacked.state);
+        let state = unpacked.state.lock();
         assert!(state.reading.as_ref().unwrap().window.capacity() <= 2 * BACK_BYTES + CHUNK_BYTES);
         assert!(state.measuring.is_none(), "it has ended");
     }

@@ -23,7 +23,6 @@ use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading};
 use crate::compressed::{Content, Magic};
 use crate::disk::{Disk, DiskFile, Stat};
 use crate::journal::{Entry, FileIdentity, Tail, Trail};
-use crate::sync::lock;
 
 /// Number of bytes at the end of a possible copy that are compared with its original.
 pub(super) const COMPARED_BYTES: u64 = 4 * 1024;
@@ -170,7 +169,7 @@ impl<D: Disk> Files<D> {
             // It was empty when first seen.
             return Ok(stat.len > 0);
         }
-        let entry = lock(&self.journal).get(generation);
+        let entry = self.journal.lock().get(generation);
         let Some((file, stat)) = self.open(path)? else { return Ok(false) };
         Ok(!followed.identity.holds(&file, stat.len, entry.checkpoint, &entry.trail, false)?)
     }
@@ -333,7 +332,7 @@ impl<D: Disk> Files<D> {
             if self.is_cut_pending(generation, followed) {
                 return Ok(Judgement::Undecided);
             }
-            let entry = lock(&self.journal).get(generation);
+            let entry = self.journal.lock().get(generation);
             let (read_to, checkpoint, trail) = match reading(generation) {
                 Some(reading) => (reading.read_to, reading.checkpoint, reading.trail),
                 None => (entry.checkpoint, entry.checkpoint, &entry.trail),

@@ -15,7 +15,6 @@ use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
 use crate::disk::{Disk, DiskFile as _, Stat, path};
 use crate::document::Place;
 use crate::journal::{Entry, FileIdentity, Tail, Trail};
-use crate::sync::lock;
 
 impl<D: Disk> Files<D> {
     /// Ends the generations of open files that were truncated. Their folders are read once for all of them, after each
@@ -52,7 +51,7 @@ impl<D: Disk> Files<D> {
         look: &mut Look<D>,
     ) {
         let now = look.now;
-        let entry = lock(&self.journal).get(&generation);
+        let entry = self.journal.lock().get(&generation);
         let (read_to, trail) = match reading {
             Some(reading) => (reading.read_to, reading.trail.clone()),
             None => (entry.checkpoint, entry.trail.clone()),
@@ -153,7 +152,7 @@ impl<D: Disk> Files<D> {
             identity = FileIdentity { path, start, life_born_ns, ..own };
         }
         // A later process finds the rest there.
-        lock(&self.journal).file(generation, identity.clone());
+        self.journal.lock().file(generation, identity.clone());
         self.forget_beyond(generation, stat.len);
         let is_compressed = file.is_unpacked();
         if is_named {
@@ -193,7 +192,7 @@ impl<D: Disk> Files<D> {
     /// Forgets what was known about a generation after the end of the copy in which it continues. Those bytes were
     /// written after the copy was made, and a later process would take the copy for a truncated file.
     fn forget_beyond(&mut self, generation: GenerationId, end: u64) {
-        let mut journal = lock(&self.journal);
+        let mut journal = self.journal.lock();
         if journal.get(&generation).known_len() > end {
             journal.shorten(generation, end);
             self.is_unsynced = true;
@@ -263,7 +262,7 @@ impl<D: Disk> Files<D> {
         if let Some(followed) = self.followed.get_mut(&generation) {
             followed.note_rotation(path);
             path.clone_into(&mut followed.identity.path);
-            lock(&self.journal).file(generation, followed.identity.clone());
+            self.journal.lock().file(generation, followed.identity.clone());
         }
     }
 
@@ -275,7 +274,7 @@ impl<D: Disk> Files<D> {
         entropy[..8].copy_from_slice(&(self.random)().to_le_bytes());
         entropy[8..].copy_from_slice(&(self.random)().to_le_bytes()[..2]);
         let generation = GenerationId::new(born, &entropy);
-        lock(&self.journal).file(generation, identity.clone());
+        self.journal.lock().file(generation, identity.clone());
         self.by_inode.insert(identity.key(), generation);
         look.begun.push(generation);
         self.is_unsynced = true;
@@ -308,7 +307,7 @@ impl<D: Disk> Files<D> {
         // Reading the end of a compressed file requires decoding it completely; its size and modification time identify
         // it.
         let tail = if file.is_unpacked() { None } else { Tail::read(file, start).unwrap_or(None) };
-        lock(&self.journal).file_checkpoint(generation, start, tail);
+        self.journal.lock().file_checkpoint(generation, start, tail);
         self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
     }
 

@@ -7,7 +7,6 @@ use store::GenerationId;
 use super::{ContentOf, FileEvent, Files};
 use crate::clock::ClockReading;
 use crate::disk::Disk;
-use crate::sync::lock;
 
 /// What one look finds.
 pub(super) struct Look<D: Disk> {
@@ -34,7 +33,7 @@ impl<D: Disk> Files<D> {
             return Ok(());
         }
         let looked_at = self.looked_at();
-        let mut journal = lock(&self.journal);
+        let mut journal = self.journal.lock();
         looked_at.into_iter().for_each(|at| journal.scanned(at));
         journal.sync()?;
         self.is_unsynced = false;

@@ -16,7 +16,6 @@ use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading, Reason};
 use crate::compressed::{Compression, Content, Magic};
 use crate::disk::{Disk, DiskFile as _, Stat};
 use crate::journal::{Entry, FileIdentity, Trail};
-use crate::sync::lock;
 
 impl<D: Disk> Files<D> {
     /// Whether a compressed file is a copy of a deleted file whose generation does not continue there yet.
@@ -120,7 +119,7 @@ impl<D: Disk> Files<D> {
                 return Ok(Judgement::Undecided);
             }
             let (original, seen_len) = (self.present(followed)?, followed.seen.len);
-            let entry = lock(&self.journal).get(&generation);
+            let entry = self.journal.lock().get(&generation);
             let (read_to, checkpoint, trail) = match reading(&generation) {
                 Some(reading) => (reading.read_to, reading.checkpoint, reading.trail),
                 None => (entry.checkpoint, entry.checkpoint, &entry.trail),
@@ -211,7 +210,7 @@ impl<D: Disk> Files<D> {
         }
         let missing_since = *followed.missing_since.get_or_insert(now);
         let identity = followed.identity.clone();
-        let entry = lock(&self.journal).get(&generation);
+        let entry = self.journal.lock().get(&generation);
         let (read_to, trail) = match reading {
             Some(reading) => (reading.read_to, reading.trail),
             None => (entry.checkpoint, &entry.trail),

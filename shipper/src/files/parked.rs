@@ -15,7 +15,6 @@ use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
 use crate::compressed::Content;
 use crate::disk::{Disk, FileKind, Stat};
 use crate::journal::{Entry, FileIdentity};
-use crate::sync::lock;
 
 impl<D: Disk> Files<D> {
     /// Resumes a generation of an earlier process, or a parked one. The file is not opened if nothing is unread.
@@ -50,7 +49,7 @@ impl<D: Disk> Files<D> {
         if is_unread {
             self.reopen.push(generation);
         }
-        let may_be_shorter = is_unread && lock(&self.journal).has_rebooted();
+        let may_be_shorter = is_unread && self.journal.lock().has_rebooted();
         let parked = Followed { is_unread, may_be_shorter, ..Followed::new(identity, *stat, None, look.now) };
         self.followed.insert(generation, parked);
     }
@@ -65,7 +64,7 @@ impl<D: Disk> Files<D> {
     ) {
         let is_known = entry.file.as_ref() == Some(identity);
         {
-            let mut journal = lock(&self.journal);
+            let mut journal = self.journal.lock();
             // Bytes between the last mark and here may have been sent with that mark, so they keep it. Only an orderly
             // shutdown rules that out.
             if let Some(horizon) = entry.horizon {
@@ -97,7 +96,7 @@ impl<D: Disk> Files<D> {
             return Err(pending());
         }
         let (may_be_shorter, seen_len) = (followed.may_be_shorter, followed.seen.len);
-        let entry = lock(&self.journal).get(&generation);
+        let entry = self.journal.lock().get(&generation);
         let opened = self.open(&path).and_then(|opened| {
             let Some((file, stat)) = opened.filter(|(_, stat)| identity.is_same(stat)) else { return Ok(None) };
             if is_compressed {
@@ -142,7 +141,7 @@ impl<D: Disk> Files<D> {
             let (name, rotated_from) =
                 parked.map_or((Name::Lost, None), |parked| (parked.name.clone(), parked.rotated_from.clone()));
             {
-                let mut journal = lock(&self.journal);
+                let mut journal = self.journal.lock();
                 // Nothing from here on was dispatched.
                 journal.mark(generation, entry.checkpoint, look.now.wall);
             }
@@ -233,7 +232,7 @@ impl<D: Disk> Files<D> {
         let Some(followed) = self.followed.get_mut(&generation) else { return };
         let missing_since = *followed.missing_since.get_or_insert(now);
         let (identity, whole) = (followed.identity.clone(), Whole::of(followed));
-        let entry = lock(&self.journal).get(&generation);
+        let entry = self.journal.lock().get(&generation);
         let checkpoint = entry.checkpoint;
         let goes_on =
             |copy: &Copy<ContentOf<D>>| copy.extent == Extent::Longer || copy.file.is_unpacked() && copy.is_named;

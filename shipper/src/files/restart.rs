@@ -14,7 +14,6 @@ use super::{ContentOf, FileEvent, Files, Look};
 use crate::compressed::Content;
 use crate::disk::{Disk, Stat};
 use crate::journal::{Entry, FileIdentity, Trail};
-use crate::sync::lock;
 
 impl<D: Disk> Files<D> {
     /// Resumes new files that an earlier process read.
@@ -50,7 +49,7 @@ impl<D: Disk> Files<D> {
         if identity.packed.is_some() {
             return self.claim_compressed(generation, name, file, stat, look);
         }
-        let has_rebooted = lock(&self.journal).has_rebooted();
+        let has_rebooted = self.journal.lock().has_rebooted();
         // Only a power loss shortens a file that was not truncated.
         let was_cut = stat.len < entry.known_len() && !has_rebooted;
         if was_cut
@@ -85,7 +84,7 @@ impl<D: Disk> Files<D> {
         let before = entry.file.as_ref().map(|before| before.path.clone());
         let noted = FileIdentity { path: name.to_owned(), ..identity.clone() };
         if entry.file.replace(identity.clone()).as_ref() != Some(&noted) {
-            lock(&self.journal).file(generation, noted);
+            self.journal.lock().file(generation, noted);
         }
         let needs_no_place = stat.len == entry.checkpoint;
         if needs_no_place || self.reopen.is_empty() && self.open_files() < self.settings.max_open_files {
@@ -104,7 +103,7 @@ impl<D: Disk> Files<D> {
     /// Forgets what was known about an end that a file lost: other bytes replace it.
     fn forget_lost_end(&mut self, generation: GenerationId, entry: &mut Entry, held_to: u64) {
         entry.shorten(held_to);
-        lock(&self.journal).shorten(generation, held_to);
+        self.journal.lock().shorten(generation, held_to);
         self.is_unsynced = true;
     }
 
@@ -150,7 +149,7 @@ impl<D: Disk> Files<D> {
                 false => {
                     let mut trail = entry.trail.clone();
                     // A power loss may have taken later data.
-                    if lock(&self.journal).has_rebooted() {
+                    if self.journal.lock().has_rebooted() {
                         trail.shorten(entry.checkpoint);
                     }
                     // Its length at that time was not recorded.

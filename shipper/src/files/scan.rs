@@ -16,7 +16,6 @@ use super::unpacking::{is_pending, pending};
 use super::{ContentOf, Files, Look, MAX_FOLLOWED, ReadFrom, Reading, Reason};
 use crate::disk::{Disk, FileKind, Stat};
 use crate::journal::FileIdentity;
-use crate::sync::lock;
 
 /// Files of a scan by inode, each with all of its paths.
 pub(super) type Named = HashMap<Inode, (Stat, Vec<PathBuf>)>;
@@ -37,7 +36,7 @@ impl<D: Disk> Files<D> {
         self.named_files = named.len() as u64;
         if self.is_first_scan {
             self.is_first_scan = false;
-            lock(&self.journal).first_scanned(look.now.wall);
+            self.journal.lock().first_scanned(look.now.wall);
             self.is_unsynced = true;
             self.there_at_first = named.keys().copied().collect();
         }

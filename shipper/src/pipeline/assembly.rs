@@ -1,7 +1,6 @@
 //! The batch being built, and one that must wait for the journal.
 
 use std::io;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use store::{Batch, BatchBuilder, Timestamp};
@@ -12,7 +11,7 @@ use crate::delivery::Delivery;
 use crate::disk::Disk;
 use crate::document::{Documents, LineView, Origin, Pushed};
 use crate::journal::Journal;
-use crate::sync::lock;
+use crate::sync::RankedMutex;
 
 /// Additional capacity of a batch's buffer, for the last line that exceeds the limit.
 const BATCH_SLACK_BYTES: usize = 4 * 1024;
@@ -110,7 +109,7 @@ impl Assembly {
     pub(super) fn offer_due<D: Disk>(
         &mut self,
         now: ClockReading,
-        journal: &Mutex<Journal<D>>,
+        journal: &RankedMutex<Journal<D>>,
         delivery: &mut Delivery,
     ) -> io::Result<()> {
         if let Some(batch) = self.held.take() {
@@ -121,7 +120,11 @@ impl Assembly {
     }
 
     /// Offers the batch being built.
-    pub(super) fn offer<D: Disk>(&mut self, journal: &Mutex<Journal<D>>, delivery: &mut Delivery) -> io::Result<()> {
+    pub(super) fn offer<D: Disk>(
+        &mut self,
+        journal: &RankedMutex<Journal<D>>,
+        delivery: &mut Delivery,
+    ) -> io::Result<()> {
         // Full-size buffers are allocated only if batches get full.
         let full = self.builder.bytes() >= self.max_bytes / 2;
         let capacity = if full { self.max_bytes + BATCH_SLACK_BYTES } else { 0 };
@@ -139,10 +142,10 @@ impl Assembly {
     fn offer_durably<D: Disk>(
         &mut self,
         batch: Batch,
-        journal: &Mutex<Journal<D>>,
+        journal: &RankedMutex<Journal<D>>,
         delivery: &mut Delivery,
     ) -> io::Result<()> {
-        let mut journal = lock(journal);
+        let mut journal = journal.lock();
         if let Err(error) = journal.sync_marks() {
             drop(journal);
             self.held = Some(batch);

@@ -12,7 +12,6 @@ use crate::completed::Note;
 use crate::disk::{Disk, is_full, path};
 use crate::journal::{Entry, FileIdentity};
 use crate::ledger::Progress;
-use crate::sync::lock;
 
 /// Generations that are completed but not closed yet.
 #[derive(Default)]
@@ -35,14 +34,14 @@ impl Completions {
 
     /// Writes the note of a completed generation, durably unless the disk is full.
     fn note<D: Disk>(&mut self, generation: GenerationId, now: Timestamp, shared: &mut Shared<D>) -> io::Result<()> {
-        let end = lock(&shared.ledger).progress(&generation).map_or(0, |progress| progress.end);
+        let end = shared.ledger.lock().progress(&generation).map_or(0, |progress| progress.end);
         if end == 0 || !self.noted.insert(generation) {
             return Ok(());
         }
         let dropped = self.dropped.get(&generation).cloned();
         let segment = shared.spool.segment(&generation).map(|segment| segment.stream);
         let stream = segment.or_else(|| dropped.as_ref().map(|(_, stream)| stream.clone()));
-        let file = lock(&shared.journal).get(&generation).file;
+        let file = shared.journal.lock().get(&generation).file;
         shared.note_start(generation, file.as_ref());
         let source = match (stream, file) {
             (Some(stream), _) => format!("stream {stream}"),
@@ -76,8 +75,8 @@ impl<D: Disk> Shared<D> {
 impl<D: Disk> Pipeline<D> {
     /// Removes segments from the journal that were deleted before it could record that.
     pub(super) fn forget_removed(&self) {
-        let mut journal = lock(&self.shared.journal);
-        let ledger = lock(&self.shared.ledger);
+        let mut journal = self.shared.journal.lock();
+        let ledger = self.shared.ledger.lock();
         let removed = |(generation, entry): (&GenerationId, &Entry)| {
             (entry.file.is_none() && ledger.progress(generation).is_none()).then_some(*generation)
         };
@@ -89,13 +88,13 @@ impl<D: Disk> Pipeline<D> {
     pub(super) fn note_vanished(&mut self, generation: GenerationId, file: &Path, end: u64, now: Timestamp) {
         let source = format!("file {}", path::text(file));
         let unix_ms = now.unix_ms();
-        let identity = lock(&self.shared.journal).get(&generation).file;
+        let identity = self.shared.journal.lock().get(&generation).file;
         self.shared.note_start(generation, identity.as_ref());
         self.shared.completed.note(&Note::Ended { generation, source, end, given_up_from: None, unix_ms });
         // Notes stay queued on a disk error, which the journal reports itself.
         let _ = self.shared.sync_completed();
         self.dead_letters.forget_before(&generation, u64::MAX);
-        lock(&self.shared.journal).retire(generation);
+        self.shared.journal.lock().retire(generation);
     }
 
     /// Notes bytes that were destroyed before they were read, so that `verify` reports them missing.
@@ -110,7 +109,7 @@ impl<D: Disk> Pipeline<D> {
     pub(super) fn make_room(&mut self, now: Timestamp) -> io::Result<()> {
         while let Some(generation) = self.shared.spool.segment_to_drop() {
             let read_to = self.open_generations.read_to(&generation);
-            let progress = lock(&self.shared.ledger).progress(&generation);
+            let progress = self.shared.ledger.lock().progress(&generation);
             // Lines in flight may be stored yet. If this process ends before, they count as dropped too.
             let checkpoint = progress.map_or(0, |progress| progress.checkpoint);
             let stream = self.shared.spool.segment(&generation).map_or_else(String::new, |segment| segment.stream);
@@ -123,7 +122,7 @@ impl<D: Disk> Pipeline<D> {
                 self.completions.dropped.remove(&generation);
             })?;
             self.completions.set_dropped(generation, read_to.unwrap_or(checkpoint), stream);
-            let dropped = lock(&self.shared.ledger).drop_undispatched(generation);
+            let dropped = self.shared.ledger.lock().drop_undispatched(generation);
             self.open_generations.remove(&generation);
             tracing::error!(%generation, dropped_lines = dropped, "spool full: oldest segment dropped");
         }
@@ -133,20 +132,20 @@ impl<D: Disk> Pipeline<D> {
     /// Removes completed segments and forgets them.
     pub(super) fn retire_done(&mut self, now: Timestamp) -> io::Result<()> {
         let done = |(generation, progress): (GenerationId, Progress)| progress.is_done().then_some(generation);
-        let done: Vec<_> = lock(&self.shared.ledger).generations().filter_map(done).collect();
+        let done: Vec<_> = self.shared.ledger.lock().generations().filter_map(done).collect();
         for generation in done {
             if !self.open_generations.is_kept(&generation) {
                 self.completions.note(generation, now, &mut self.shared)?;
             }
             self.shared.spool.remove(&generation)?;
             let kept = self.open_generations.is_kept(&generation);
-            let checkpoint = lock(&self.shared.ledger).progress(&generation).map_or(0, |progress| progress.checkpoint);
+            let checkpoint = self.shared.ledger.lock().progress(&generation).map_or(0, |progress| progress.checkpoint);
             let tail = self.open_generations.tail_at(&generation, checkpoint);
             self.open_generations.remove(&generation);
             self.completions.forget(&generation);
             self.dead_letters.forget_before(&generation, if kept { checkpoint } else { u64::MAX });
-            let mut journal = lock(&self.shared.journal);
-            let mut ledger = lock(&self.shared.ledger);
+            let mut journal = self.shared.journal.lock();
+            let mut ledger = self.shared.ledger.lock();
             if kept {
                 journal.file_checkpoint(generation, checkpoint, tail);
             } else {

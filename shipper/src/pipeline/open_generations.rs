@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use store::GenerationId;
@@ -15,7 +15,7 @@ use crate::files::{Content, FileEvent, Reading};
 use crate::journal::{Journal, Tail, Trail};
 use crate::ledger::Ledger;
 use crate::lines::Lines;
-use crate::sync::lock;
+use crate::sync::RankedMutex;
 
 /// Minimum interval between two journal records of the read offset of a file.
 const READ_NOTE_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,6 +43,19 @@ impl<F: DiskFile> OpenGeneration<F> {
         let offset = self.lines.offset();
         let tail = self.trail.before(offset).or_else(|| self.trail.first()).filter(|_| self.file.is_some());
         tail.map_or(Ok(true), |tail| tail.matches(&**self.lines.file()))
+    }
+
+    /// Whether this is a file that was read to its final end.
+    pub(super) fn is_at_final_end(&self) -> bool {
+        self.file.is_some_and(|file| file.ended.is_some() && self.lines.offset() >= file.end)
+    }
+
+    /// Limits a file to its present length: it was truncated, and only what is there can be read.
+    pub(super) fn limit_to_file_len(&mut self) -> io::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.end = self.lines.file_len()?.min(file.end).max(self.lines.offset());
+        }
+        Ok(())
     }
 
     /// Records the read offset of a file. Returns a fingerprint for the journal at intervals, and whenever twice as
@@ -116,6 +129,10 @@ impl<F: DiskFile> OpenGenerations<F> {
         self.next_file = file;
     }
 
+    pub(super) fn get(&self, generation: &GenerationId) -> Option<&OpenGeneration<Content<F>>> {
+        self.by_generation.get(generation)
+    }
+
     pub(super) fn get_mut(&mut self, generation: &GenerationId) -> Option<&mut OpenGeneration<Content<F>>> {
         self.by_generation.get_mut(generation)
     }
@@ -125,9 +142,9 @@ impl<F: DiskFile> OpenGenerations<F> {
     }
 
     /// The read position of a file's generation, if it is being read.
-    pub(super) fn reading(&self, generation: &GenerationId, ledger: &Mutex<Ledger>) -> Option<Reading<'_>> {
+    pub(super) fn reading(&self, generation: &GenerationId, ledger: &RankedMutex<Ledger>) -> Option<Reading<'_>> {
         let reading = self.by_generation.get(generation)?;
-        let checkpoint = lock(ledger).progress(generation)?.checkpoint;
+        let checkpoint = ledger.lock().progress(generation)?.checkpoint;
         Some(Reading { read_to: reading.lines.offset(), checkpoint, trail: &reading.trail })
     }
 
@@ -158,7 +175,7 @@ impl<F: DiskFile> OpenGenerations<F> {
                 continue;
             }
             let Some(segment) = shared.spool.segment(&generation) else { continue };
-            let Some(progress) = lock(&shared.ledger).progress(&generation) else { continue };
+            let Some(progress) = shared.ledger.lock().progress(&generation) else { continue };
             let place = Place::Stream(segment.stream);
             let origin = documents.origin(&place, generation);
             let file = Arc::new(Content::Plain(segment.file));
@@ -189,7 +206,7 @@ impl<F: DiskFile> OpenGenerations<F> {
                 let origin = documents.origin(&place, generation);
                 let lines = Lines::new(&place, file, offset, self.line_max_bytes, self.encoding);
                 let file = Some(FileEnd { end: offset, ended: None });
-                lock(&shared.ledger).open(generation, offset, offset, 0);
+                shared.ledger.lock().open(generation, offset, offset, 0);
                 let reading = OpenGeneration {
                     lines,
                     origin,

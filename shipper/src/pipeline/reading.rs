@@ -2,19 +2,38 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use store::{GenerationId, LineId};
 
 use super::Pipeline;
+use super::open_generations::OpenGeneration;
 use crate::clock::ClockReading;
 use crate::completed::Note;
 use crate::disk::Disk;
 use crate::files::FileEvent;
 use crate::ledger::Outcome;
-use crate::sync::lock;
+use crate::reader::Chunk;
 
 /// Number of chunks read from a source before the next one has its turn.
 const TURN_CHUNKS: usize = 4;
+
+/// The bytes of a generation that may be read now.
+struct Unread {
+    from: u64,
+    end: u64,
+    /// Whether nothing will follow, so that the last line is complete without a newline.
+    ended: bool,
+}
+
+/// A chunk whose lines were added to the batch.
+struct Added {
+    chunk: Chunk,
+    /// Offset after the last line; what follows was skipped.
+    lines_end: u64,
+    /// Lines that an earlier process made dead letters. They are not in the batch.
+    dead_lettered: Vec<(LineId, Outcome)>,
+}
 
 impl<D: Disk> Pipeline<D> {
     /// Reads until the in-flight limit, or until there is nothing more. Files take turns, so that a busy one does not
@@ -78,31 +97,58 @@ impl<D: Disk> Pipeline<D> {
 
     /// Reads one chunk of a generation into the batch; returns whether there is more now.
     fn read_chunk(&mut self, generation: GenerationId, now: ClockReading) -> io::Result<bool> {
-        let Some(source) = self.open_generations.get_mut(&generation) else { return Ok(false) };
-        let Some(progress) = lock(&self.shared.ledger).progress(&generation) else { return Ok(false) };
+        let Some(unread) = self.unread(generation) else { return Ok(false) };
+        if unread.from >= unread.end {
+            self.seal_at_end(generation);
+            return Ok(false);
+        }
         let batch_max_bytes = self.assembly.max_bytes(&self.delivery);
-        let offset = source.lines.offset();
+        let Some(added) = self.add_lines(generation, &unread, batch_max_bytes)? else { return Ok(false) };
+        let more = added.chunk.more;
+        if added.chunk.end > added.chunk.start {
+            self.account_for(generation, added, now.elapsed);
+        } else if unread.ended && !more {
+            self.open_generations.get_mut(&generation).map_or(Ok(()), OpenGeneration::limit_to_file_len)?;
+        }
+        self.seal_at_end(generation);
+        self.assembly.note_time(now);
+        if self.assembly.is_full(batch_max_bytes) {
+            self.assembly.offer(&self.shared.journal, &mut self.delivery)?;
+        }
+        Ok(more)
+    }
+
+    /// What may be read now; `None` if files are closed.
+    fn unread(&self, generation: GenerationId) -> Option<Unread> {
+        let source = self.open_generations.get(&generation)?;
+        let progress = self.shared.ledger.lock().progress(&generation)?;
         let (end, ended) = match source.file {
-            Some(_) if self.files_closed => return Ok(false),
+            Some(_) if self.files_closed => return None,
             Some(file) => (file.end, file.ended.is_some()),
             None => (progress.end, progress.sealed),
         };
-        if offset >= end {
-            if source.file.is_some() && ended && !progress.sealed {
-                lock(&self.shared.ledger).seal(generation, 0);
-            }
-            return Ok(false);
-        }
+        Some(Unread { from: source.lines.offset(), end, ended })
+    }
+
+    /// Adds the lines of one chunk to the batch. Returns `None` if the file can't be read, or no longer has the bytes
+    /// that were read before.
+    fn add_lines(
+        &mut self,
+        generation: GenerationId,
+        unread: &Unread,
+        batch_max_bytes: usize,
+    ) -> io::Result<Option<Added>> {
+        let Some(source) = self.open_generations.get_mut(&generation) else { return Ok(None) };
         if !source.is_intact().unwrap_or(false) {
-            return Ok(false);
+            return Ok(None);
         }
-        let entry = lock(&self.shared.journal).get(&generation);
-        let mut arrived = entry.arrived(&generation, offset);
-        let mut next_mark = entry.next_mark(offset).unwrap_or(u64::MAX);
+        let entry = self.shared.journal.lock().get(&generation);
+        let mut arrived = entry.arrived(&generation, unread.from);
+        let mut next_mark = entry.next_mark(unread.from).unwrap_or(u64::MAX);
         let (assembly, documents) = (&mut self.assembly, &mut self.documents);
         let (kinds, dead_letters, origin) = (&mut self.report.kinds, &self.dead_letters, &source.origin);
-        let (mut dead, mut lines_end) = (Vec::new(), offset);
-        let chunk = source.lines.read(&mut self.buffer, end, ended, |line| {
+        let (mut dead_lettered, mut lines_end) = (Vec::new(), unread.from);
+        let chunk = source.lines.read(&mut self.buffer, unread.end, unread.ended, |line| {
             if line.offset >= next_mark {
                 arrived = entry.arrived(&generation, line.offset);
                 next_mark = entry.next_mark(line.offset).unwrap_or(u64::MAX);
@@ -110,52 +156,54 @@ impl<D: Disk> Pipeline<D> {
             let id = LineId { generation, offset: line.offset };
             lines_end = line.offset + line.length;
             if dead_letters.contains(&id) {
-                dead.push((id, Outcome::DeadLettered));
+                dead_lettered.push((id, Outcome::DeadLettered));
                 return ControlFlow::Continue(());
             }
             let pushed = assembly.push(documents, origin, &line, arrived);
             kinds.add(pushed.kind, pushed.changes);
             if assembly.is_full(batch_max_bytes) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let chunk = match chunk {
+        match chunk {
             // Try again later, without delaying others. An error of the spool is one of the state directory.
             Err(error) if source.file.is_some() => {
                 if !std::mem::replace(&mut source.is_unreadable, true) {
-                    tracing::warn!(%generation, offset, %error, "file read failed, retrying");
+                    tracing::warn!(%generation, offset = unread.from, %error, "file read failed, retrying");
                 }
-                return Ok(false);
+                Ok(None)
             }
-            chunk => chunk?,
-        };
-        source.is_unreadable = false;
-        if chunk.end > chunk.start {
-            // Recorded before these lines can be sent, so that a later process recognises this generation.
-            if let Some(tail) = source.note_read(now.elapsed)
-                && lock(&self.shared.journal).write_read(generation, tail).is_err()
-            {
-                self.assembly.wait_for_journal();
+            chunk => {
+                source.is_unreadable = false;
+                Ok(Some(Added { chunk: chunk?, lines_end, dead_lettered }))
             }
-            let mut ledger = lock(&self.shared.ledger);
-            match source.file {
-                Some(_) => ledger.read(generation, chunk.start, chunk.end, chunk.lines),
-                None => ledger.dispatch(generation, chunk.start, chunk.end, chunk.lines),
-            }
-            ledger.settle(dead);
-            if chunk.end > lines_end {
-                self.shared.completed.note(&Note::Skipped { generation, from: lines_end, to: chunk.end });
-            }
-        } else if let Some(file) = source.file.as_mut().filter(|_| ended && !chunk.more) {
-            // The file was truncated: read only what is there.
-            file.end = source.lines.file_len()?.clamp(offset, end);
         }
-        let at_file_end = source.file.is_some_and(|file| file.ended.is_some() && source.lines.offset() >= file.end);
-        if at_file_end {
-            lock(&self.shared.ledger).seal(generation, 0);
+    }
+
+    /// Records the lines of a chunk: in the journal first, before they can be sent, so that a later process recognises
+    /// the generation.
+    fn account_for(&mut self, generation: GenerationId, added: Added, now: Duration) {
+        let Some(source) = self.open_generations.get_mut(&generation) else { return };
+        let chunk = added.chunk;
+        if let Some(tail) = source.note_read(now)
+            && self.shared.journal.lock().write_read(generation, tail).is_err()
+        {
+            self.assembly.wait_for_journal();
         }
-        self.assembly.note_time(now);
-        if self.assembly.is_full(batch_max_bytes) {
-            self.assembly.offer(&self.shared.journal, &mut self.delivery)?;
+        let mut ledger = self.shared.ledger.lock();
+        match source.file {
+            Some(_) => ledger.read(generation, chunk.start, chunk.end, chunk.lines),
+            None => ledger.dispatch(generation, chunk.start, chunk.end, chunk.lines),
         }
-        Ok(chunk.more)
+        ledger.settle(added.dead_lettered);
+        drop(ledger);
+        if chunk.end > added.lines_end {
+            self.shared.completed.note(&Note::Skipped { generation, from: added.lines_end, to: chunk.end });
+        }
+    }
+
+    /// Seals the account of a file that was read to its final end.
+    fn seal_at_end(&self, generation: GenerationId) {
+        if self.open_generations.get(&generation).is_some_and(|source| source.is_at_final_end()) {
+            self.shared.ledger.lock().seal(generation, 0);
+        }
     }
 }

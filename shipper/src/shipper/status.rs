@@ -1,9 +1,10 @@
 //! The status of a running shipper: counts, lag, readiness.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use store::{LineId, Timestamp};
 
 use crate::config::Settings;
@@ -13,12 +14,12 @@ use crate::ledger::{Counts, Ledger};
 use crate::pipeline::{Obstacle, Report};
 use crate::retention::Removals;
 use crate::store_watch::StoreWatch;
-use crate::sync::lock;
+use crate::sync::RankedMutex;
 
 /// The status of a running shipper.
 pub struct Status {
-    ledger: Arc<Mutex<Ledger>>,
-    journal: Arc<Mutex<Journal<RealDisk>>>,
+    ledger: Arc<RankedMutex<Ledger>>,
+    journal: Arc<RankedMutex<Journal<RealDisk>>>,
     report: Mutex<Report>,
     removals: Arc<Removals>,
     watch: Arc<StoreWatch>,
@@ -29,8 +30,8 @@ pub struct Status {
 
 impl Status {
     pub(super) fn new(
-        ledger: Arc<Mutex<Ledger>>,
-        journal: Arc<Mutex<Journal<RealDisk>>>,
+        ledger: Arc<RankedMutex<Ledger>>,
+        journal: Arc<RankedMutex<Journal<RealDisk>>>,
         removals: Arc<Removals>,
         watch: Arc<StoreWatch>,
         settings: &Settings,
@@ -48,13 +49,13 @@ impl Status {
     }
 
     pub(super) fn set_report(&self, report: Report) {
-        *lock(&self.report) = report;
+        *self.report.lock() = report;
     }
 
     /// The number of pending lines that are in files, not in the spool.
     pub(super) fn pending_in_files(&self) -> u64 {
-        let journal = lock(&self.journal);
-        let ledger = lock(&self.ledger);
+        let journal = self.journal.lock();
+        let ledger = self.ledger.lock();
         let in_files = |(generation, lines)| if journal.get(&generation).file.is_some() { lines } else { 0 };
         ledger.pending().map(in_files).sum()
     }
@@ -63,7 +64,7 @@ impl Status {
     /// metric.
     #[must_use]
     pub fn snapshot(&self) -> Counts {
-        let counts = lock(&self.ledger).snapshot();
+        let counts = self.ledger.lock().snapshot();
         if !counts.is_balanced() && !self.is_error_logged.swap(true, Ordering::Relaxed) {
             tracing::error!(?counts, "accounting error: a line was counted wrongly, which is a bug");
         }
@@ -74,8 +75,8 @@ impl Status {
     /// The age of the oldest pending line, with the resolution of arrival marks (a second); zero if none is pending.
     #[must_use]
     pub fn lag(&self, now: Timestamp) -> Duration {
-        let pending = lock(&self.ledger).pending_checkpoints();
-        let journal = lock(&self.journal);
+        let pending = self.ledger.lock().pending_checkpoints();
+        let journal = self.journal.lock();
         let arrived = |line: &LineId| journal.get(&line.generation).arrived(&line.generation, line.offset);
         let micros = pending.iter().map(arrived).min().map_or(0, |oldest| now.unix_micros() - oldest.unix_micros());
         Duration::from_secs(u64::try_from(micros).unwrap_or(0) / 1_000_000)
@@ -84,7 +85,7 @@ impl Status {
     /// The report of the pipeline. Includes a missing store file even if nothing was sent since.
     #[must_use]
     pub fn report(&self) -> Report {
-        let mut report = lock(&self.report).clone();
+        let mut report = self.report.lock().clone();
         report.delivery_error = report.delivery_error.or_else(|| self.watch.delivery_error());
         report
     }

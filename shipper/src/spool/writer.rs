@@ -8,7 +8,6 @@ use store::{GenerationId, Timestamp};
 
 use super::{OnFull, Spool};
 use crate::disk::{Disk, DiskFile, is_full};
-use crate::sync::lock;
 
 /// Minimum interval between two arrival marks.
 const MARK_INTERVAL_MS: i64 = 1_000;
@@ -107,7 +106,7 @@ impl<D: Disk> Writer<D> {
         }
         // A line keeps the mark under which it started.
         if (now.unix_ms() - active.marked_unix_ms).abs() >= MARK_INTERVAL_MS {
-            match lock(&self.spool.journal).write_mark(active.generation, active.len, now) {
+            match self.spool.journal.lock().write_mark(active.generation, active.len, now) {
                 Err(error) if is_full(&error) => return Err(error),
                 // A failed write is repeated with the next record, and before a line relies on it.
                 _ => active.marked_unix_ms = now.unix_ms(),
@@ -125,23 +124,23 @@ impl<D: Disk> Writer<D> {
         active.len += accepted as u64;
         active.mid_line = accepted_bytes.last() != Some(&b'\n');
         {
-            let mut unsynced = lock(&self.spool.unsynced);
+            let mut unsynced = self.spool.unsynced.lock();
             if !unsynced.iter().any(|file| Arc::ptr_eq(file, &active.file)) {
                 unsynced.push(Arc::clone(&active.file));
             }
         }
         let lines = memchr::memchr_iter(b'\n', accepted_bytes).count() as u64;
-        lock(&self.spool.ledger).append(active.generation, active.len, lines);
+        self.spool.ledger.lock().append(active.generation, active.len, lines);
         Ok(accepted)
     }
 
     /// Ends the active segment, at the end of the stream or to start the next segment.
     pub fn seal(&mut self) {
         if let Some(active) = self.active.take() {
-            lock(&self.spool.ledger).seal(active.generation, u64::from(active.mid_line));
+            self.spool.ledger.lock().seal(active.generation, u64::from(active.mid_line));
         }
         if std::mem::take(&mut self.is_dropping_line) {
-            lock(&self.spool.ledger).drop_on_arrival(0, 1);
+            self.spool.ledger.lock().drop_on_arrival(0, 1);
         }
     }
 
@@ -165,7 +164,7 @@ impl<D: Disk> Writer<D> {
             tracing::error!("disk full and spool empty: new lines are dropped");
         }
         let lines = memchr::memchr_iter(b'\n', bytes).count() as u64;
-        lock(&self.spool.ledger).drop_on_arrival(bytes.len() as u64, lines);
+        self.spool.ledger.lock().drop_on_arrival(bytes.len() as u64, lines);
         self.is_dropping_line = bytes.last() != Some(&b'\n');
         Appended::Dropped(bytes.len())
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use shipper::clock::ClockReading;
@@ -21,6 +21,7 @@ use shipper::ledger::Ledger;
 use shipper::pipeline::{Pipeline, Shared};
 use shipper::random::Random;
 use shipper::spool::{Appended, OnFull, Spool, SpoolSettings, Writer};
+use shipper::sync::RankedMutex;
 use store::{Cause, Disposition, Timestamp, WriteError};
 
 use crate::settings::pipeline_settings;
@@ -42,7 +43,7 @@ const TIMES: [&str; 7] = [
 /// One run of the program.
 struct Process {
     pipeline: Pipeline<RealDisk>,
-    ledger: Arc<Mutex<Ledger>>,
+    ledger: Arc<RankedMutex<Ledger>>,
     writer: Writer<RealDisk>,
 }
 
@@ -79,8 +80,8 @@ impl World {
 
     fn start(&mut self) -> Process {
         let state = self.state();
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let journal = Arc::new(Mutex::new(Journal::open(RealDisk, &state).unwrap()));
+        let ledger = Arc::new(RankedMutex::new(Ledger::default()));
+        let journal = Arc::new(RankedMutex::new(Journal::open(RealDisk, &state).unwrap()));
         let bounds = SpoolSettings { max_bytes: 1 << 20, segment_bytes: SEGMENT_BYTES, on_full: OnFull::Wait };
         let (accounts, notes) = (Arc::clone(&ledger), Arc::clone(&journal));
         let spool = Arc::new(Spool::open(RealDisk, &state, bounds, accounts, notes, self.random()).unwrap());
@@ -138,7 +139,7 @@ impl World {
             self.now.elapsed += Duration::from_millis(20);
             self.now.wall = Timestamp::from_unix_micros(self.now.wall.unix_micros() + 20_000);
         }
-        let counts = process.ledger.lock().unwrap().snapshot();
+        let counts = process.ledger.lock().snapshot();
         assert!(counts.is_balanced(), "{counts:?}");
     }
 
@@ -201,7 +202,7 @@ fn a_clock_set_back_changes_no_line_or_index_and_loses_or_duplicates_nothing() {
         world.check_marks();
     }
     world.run(&mut process, Duration::from_secs(60), |request| request.is_multiple_of(2));
-    assert!(process.ledger.lock().unwrap().snapshot().pending == 0, "all lines have their outcome");
+    assert!(process.ledger.lock().snapshot().pending == 0, "all lines have their outcome");
 
     let mut messages = BTreeMap::new();
     let mut indices = BTreeSet::new();

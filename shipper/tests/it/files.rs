@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use shipper::clock::ClockReading;
@@ -27,6 +27,7 @@ use shipper::ledger::{Counts, Ledger};
 use shipper::pipeline::{Pipeline, Report, Shared};
 use shipper::random::Random;
 use shipper::spool::{OnFull, Spool, SpoolSettings};
+use shipper::sync::RankedMutex;
 use store::{Disposition, Timestamp};
 
 use crate::settings::pipeline_settings;
@@ -35,7 +36,7 @@ use crate::settings::pipeline_settings;
 type Stored = BTreeMap<String, String>;
 
 struct Rig {
-    ledger: Arc<Mutex<Ledger>>,
+    ledger: Arc<RankedMutex<Ledger>>,
     pipeline: Pipeline<RealDisk>,
     /// Answers of the store, and when each is there.
     answers: VecDeque<(Duration, InFlightId, Vec<Disposition>)>,
@@ -78,8 +79,8 @@ impl World {
     fn start(&mut self, until_idle: bool) -> Rig {
         let state = self.dir.path().join("state");
         std::fs::create_dir_all(&state).unwrap();
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let journal = Arc::new(Mutex::new(Journal::open(RealDisk, &state).unwrap()));
+        let ledger = Arc::new(RankedMutex::new(Ledger::default()));
+        let journal = Arc::new(RankedMutex::new(Journal::open(RealDisk, &state).unwrap()));
         let (log, seed) = (self.log(), &mut self.random);
         let mut random = || -> Random {
             *seed += 1 << 32;
@@ -155,7 +156,7 @@ impl World {
 
 impl Rig {
     fn counts(&self) -> Counts {
-        self.ledger.lock().unwrap().snapshot()
+        self.ledger.lock().snapshot()
     }
 
     fn report(&self) -> Report {

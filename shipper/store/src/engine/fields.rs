@@ -4,10 +4,11 @@
 //! template applies to new indices only: a newly named field is searchable in indices created afterwards.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use elasticsearch::http::Method;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::engine::Engine;
@@ -35,7 +36,7 @@ impl Engine {
     /// Returns the user-named fields of the template and of the newest index, as far as the credentials allow reading
     /// them. Results are cached for some seconds.
     pub(crate) async fn fields(&self) -> Result<NamedFields, SearchError> {
-        let known = self.field_cache.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.field_cache.lock().clone();
         if let Some((_, fields)) = known.filter(|(since, _)| since.elapsed() < CACHE_TTL) {
             return Ok(fields);
         }
@@ -50,7 +51,7 @@ impl Engine {
             .map(|(index, mappings)| (index.clone(), from_meta(&mappings["mappings"]["_meta"])))
             .collect();
         let fields = combine(template, &by_index);
-        *self.field_cache.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), fields.clone()));
+        *self.field_cache.lock() = Some((Instant::now(), fields.clone()));
         Ok(fields)
     }
 

@@ -5,9 +5,10 @@
 //! writer runs the checkpoint itself, which slows it down to the speed of the disk.
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
@@ -46,7 +47,7 @@ struct State {
 
 impl Signal {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn notify(&self, change: impl FnOnce(&mut State)) {
@@ -58,7 +59,7 @@ impl Signal {
     fn wait(&self) -> bool {
         let mut state = self.lock();
         while !state.is_due && !state.is_stopped {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
         state.is_due = false;
         !state.is_stopped
@@ -122,7 +123,7 @@ fn run<W>(own: &Connection, writing: &Mutex<W>) -> rusqlite::Result<()> {
             break;
         }
     }
-    let _held = writing.lock().unwrap_or_else(PoisonError::into_inner);
+    let _held = writing.lock();
     checkpoint(own).map(drop)
 }
 
@@ -147,7 +148,7 @@ mod tests {
         let page = vec![7_u8; 4_000];
         // Four times the WAL size at which the writer runs the checkpoint itself.
         for _ in 0..4 * WRITER_PAGES / 64 {
-            let _held = writing.lock().unwrap();
+            let _held = writing.lock();
             let transaction = connection.transaction().unwrap();
             for _ in 0..64 {
                 transaction.execute("INSERT INTO some VALUES (?1)", [&page]).unwrap();
@@ -157,6 +158,6 @@ mod tests {
         let pages = std::fs::metadata(folder.path().join("some.db-wal")).unwrap().len() / 4_096;
         assert!(pages < 2 * u64::try_from(WRITER_PAGES).unwrap(), "{pages} pages");
         drop(checkpointer);
-        assert!(writing.try_lock().is_ok());
+        assert!(writing.try_lock().is_some());
     }
 }

@@ -1,8 +1,9 @@
 //! The only writer of a store. It reopens the path when it leads to another file.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::config::DbConfig;
 
 use crate::batch::Batch;
@@ -56,11 +57,6 @@ struct OpenStore {
     files: Arc<OpenFiles>,
 }
 
-/// A panic leaves no transaction open: dropping one rolls it back.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Writer {
     /// Opens the file, and creates its directory, the file and its tables if they are missing. If the disk is too full
     /// for that, the next operation tries again.
@@ -82,7 +78,7 @@ impl Writer {
     /// only compares.
     pub(crate) fn set_fields(&self, fields: &NamedFields, apply: bool) -> Result<bool, WriteError> {
         let changed = self.run(|writing| writing.set_fields(fields, apply))?;
-        *lock(&self.fields) = Some((fields.clone(), apply));
+        *self.fields.lock() = Some((fields.clone(), apply));
         Ok(changed)
     }
 
@@ -92,17 +88,17 @@ impl Writer {
 
     /// Whether the file is open. It is while a write is in progress.
     pub(crate) fn is_open(&self) -> bool {
-        self.try_lock().is_none_or(|open| open.is_some())
+        self.open.try_lock().is_none_or(|open| open.is_some())
     }
 
     pub(crate) fn changes(&self) -> FileChanges {
-        lock(&self.changes).clone()
+        self.changes.lock().clone()
     }
 
     /// Checks that the path leads to the open file, and reopens it otherwise.
     pub(crate) fn check(&self) -> Result<(), WriteError> {
         // A write in progress does this check itself.
-        let Some(mut open) = self.try_lock() else { return Ok(()) };
+        let Some(mut open) = self.open.try_lock() else { return Ok(()) };
         if let Some(change) = open.as_ref().and_then(|opened| opened.files.change()) {
             self.close(&mut open, change)?;
         }
@@ -116,23 +112,15 @@ impl Writer {
         };
         self.check().map_err(ready_error)?;
         // A write in progress is not a problem.
-        let Some(open) = self.try_lock() else { return Ok(()) };
+        let Some(open) = self.open.try_lock() else { return Ok(()) };
         let Some(opened) = open.as_ref() else { return Ok(()) };
         let result = opened.lock().connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
         result.map_err(|error| ready_error(write_error(&error)))
     }
 
-    fn try_lock(&self) -> Option<MutexGuard<'_, Option<OpenStore>>> {
-        match self.open.try_lock() {
-            Ok(open) => Some(open),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
     /// Runs `work` on the open store. The result counts only if the path still leads to its files afterwards.
     fn run<T>(&self, work: impl FnOnce(&mut WriteConnection) -> rusqlite::Result<T>) -> Result<T, WriteError> {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         let opened = self.ensure_open(&mut open)?;
         let result = work(&mut opened.lock());
         if let Some(change) = opened.files.change() {
@@ -160,7 +148,7 @@ impl Writer {
                 _ => WriteError::Refused(cause),
             }
         })?;
-        if let Some((fields, apply)) = &*lock(&self.fields) {
+        if let Some((fields, apply)) = &*self.fields.lock() {
             let differs = opened.lock().set_fields(fields, *apply).map_err(|error| write_error(&error))?;
             if differs && !apply {
                 return Err(WriteError::Refused(Cause::new(0, OTHER_FIELDS).with_kind(CauseKind::NotInPlace)));
@@ -188,7 +176,7 @@ impl Writer {
         if change != Change::WalReplaced {
             files.remove_sidecars();
         }
-        let mut changes = lock(&self.changes);
+        let mut changes = self.changes.lock();
         *changes = FileChanges { count: changes.count + 1, last: Some(cause) };
         Ok(())
     }
@@ -219,7 +207,7 @@ impl OpenStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, WriteConnection> {
-        lock(&self.writing)
+        self.writing.lock()
     }
 
     /// Copies the WAL to the file. Returns whether that is complete.
@@ -270,7 +258,7 @@ mod tests {
         let writer = open(&folder.path().join("logs.db"));
         assert_eq!(writer.write(&batch(0..500)).unwrap(), vec![Disposition::Stored; 500]);
         let pages = |most: i64| {
-            let open = lock(&writer.open);
+            let open = writer.open.lock();
             let writing = open.as_ref().unwrap().lock();
             let pages: i64 = writing.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
             let pragma = format!("PRAGMA max_page_count = {}", pages + most);
@@ -286,7 +274,7 @@ mod tests {
             writer.write(&batch(400..3_000)).unwrap()[99..101],
             [Disposition::AlreadyStored, Disposition::Stored]
         );
-        let open = lock(&writer.open);
+        let open = writer.open.lock();
         let writing = open.as_ref().unwrap().lock();
         let count =
             |of: &str| -> i64 { writing.connection.query_row(&format!("SELECT {of}"), [], |row| row.get(0)).unwrap() };
@@ -302,7 +290,7 @@ mod tests {
         let path = folder.path().join("logs.db");
         let writer = open(&path);
         let synchronous = || -> i64 {
-            let open = lock(&writer.open);
+            let open = writer.open.lock();
             let writing = open.as_ref().unwrap().lock();
             writing.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap()
         };

@@ -1,7 +1,7 @@
 //! A full disk, step by step: what it leaves behind, and what frees space.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use shipper::clock::ClockReading;
@@ -10,6 +10,7 @@ use shipper::files::{FileEvent, FileSettings, Files, Format, ReadFrom, Reading};
 use shipper::journal::{Journal, Trail};
 use shipper::ledger::Ledger;
 use shipper::spool::{Appended, OnFull, Spool, SpoolSettings, Writer};
+use shipper::sync::RankedMutex;
 use store::{GenerationId, Timestamp};
 
 use super::STATE;
@@ -30,11 +31,11 @@ fn journal(disk: &SimDisk) -> Journal<SimDisk> {
     Journal::open(disk.clone(), Path::new(STATE)).unwrap()
 }
 
-fn writer(disk: &SimDisk, on_full: OnFull) -> (Writer<SimDisk>, Arc<Mutex<Ledger>>) {
+fn writer(disk: &SimDisk, on_full: OnFull) -> (Writer<SimDisk>, Arc<RankedMutex<Ledger>>) {
     let settings = SpoolSettings { max_bytes: 100_000, segment_bytes: 10_000, on_full };
-    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let ledger = Arc::new(RankedMutex::new(Ledger::default()));
     let mut random = Random::new(2);
-    let (accounts, journal) = (Arc::clone(&ledger), Arc::new(Mutex::new(journal(disk))));
+    let (accounts, journal) = (Arc::clone(&ledger), Arc::new(RankedMutex::new(journal(disk))));
     let random = Box::new(move || random.next());
     let spool = Arc::new(Spool::open(disk.clone(), Path::new(STATE), settings, accounts, journal, random).unwrap());
     (spool.writer("stdout"), ledger)
@@ -59,7 +60,7 @@ fn a_writer_that_waits_ends_its_only_segment_at_a_line_s_end() {
         disk.stay_full();
         assert_eq!(writer.append(LINE, at(1)).unwrap(), Appended::Full);
         let generation = writer.spool().generations()[0];
-        assert_eq!(ledger.lock().unwrap().progress(&generation).unwrap().sealed, is_ended, "{bytes:?}");
+        assert_eq!(ledger.lock().progress(&generation).unwrap().sealed, is_ended, "{bytes:?}");
     }
 }
 
@@ -73,7 +74,7 @@ fn what_finds_no_room_and_has_nothing_to_take_its_place_is_given_up_by_whole_lin
     disk.make_room();
     assert_eq!(writer.append(&[&LINE[5..], LINE].concat(), at(1)).unwrap(), Appended::Dropped(LINE.len() - 5));
     take(&mut writer, LINE);
-    let counts = ledger.lock().unwrap().snapshot();
+    let counts = ledger.lock().snapshot();
     assert!(counts.is_balanced());
     assert_eq!((counts.read, counts.dropped, counts.pending), (2, 1, 1));
 }
@@ -145,7 +146,7 @@ fn files(disk: &SimDisk, pattern: &str) -> Files<SimDisk> {
         read_compressed: false,
     };
     let mut random = Random::new(2);
-    Files::new(disk.clone(), settings, Arc::new(Mutex::new(journal(disk))), Box::new(move || random.next()))
+    Files::new(disk.clone(), settings, Arc::new(RankedMutex::new(journal(disk))), Box::new(move || random.next()))
 }
 
 /// Number of files that a look opens, if all files are read to `read_to`; `None` if the look fails.

@@ -4,7 +4,7 @@ mod rest;
 mod stopped;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use shipper::clock::ClockReading;
@@ -18,6 +18,7 @@ use shipper::journal::{Entry, Journal};
 use shipper::ledger::{Counts, Ledger};
 use shipper::pipeline::{Pipeline, Shared};
 use shipper::spool::{Appended, OnFull, Spool, Writer};
+use shipper::sync::RankedMutex;
 use store::{Batch, GenerationId, Timestamp, WriteError};
 
 use super::STATE;
@@ -44,8 +45,8 @@ struct Stream {
 
 /// One process of the shipper.
 pub(super) struct Process {
-    ledger: Arc<Mutex<Ledger>>,
-    journal: Arc<Mutex<Journal<SimDisk>>>,
+    ledger: Arc<RankedMutex<Ledger>>,
+    journal: Arc<RankedMutex<Journal<SimDisk>>>,
     spool: Arc<Spool<SimDisk>>,
     streams: Vec<Stream>,
     pipeline: Pipeline<SimDisk>,
@@ -168,8 +169,8 @@ impl World {
     /// Starts a process; `None` if the disk failed meanwhile.
     fn open(&mut self) -> Option<Process> {
         let state = Path::new(STATE);
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let journal = Arc::new(Mutex::new(Journal::open(self.disk.clone(), state).ok()?));
+        let ledger = Arc::new(RankedMutex::new(Ledger::default()));
+        let journal = Arc::new(RankedMutex::new(Journal::open(self.disk.clone(), state).ok()?));
         let mut boxed = || -> shipper::random::Random {
             let mut random = self.random.fork();
             Box::new(move || random.next())
@@ -241,7 +242,7 @@ impl World {
         if let Some(logs) = logs
             && (process.streams.is_empty() || random.one_in(2))
         {
-            let journal = process.journal.lock().unwrap();
+            let journal = process.journal.lock();
             logs.learn(disk, |path| {
                 let of_path = |(generation, entry): (&GenerationId, &Entry)| {
                     entry.file.as_ref().is_some_and(|file| file.path == Path::new(path)).then_some(*generation)
@@ -294,7 +295,7 @@ impl World {
         // Reading stops at the budget. The batch that was started below it may exceed it by its last line.
         let most = settings.in_flight_max_bytes + settings.batch_max_bytes + LINE_ADDS_MAX_BYTES;
         assert!(held <= most, "{held} bytes in flight, of {} and one batch", settings.in_flight_max_bytes);
-        let journal = process.journal.lock().unwrap();
+        let journal = process.journal.lock();
         process.checkpoints.judge(&journal, &self.disk, &self.engine);
     }
 
@@ -380,6 +381,6 @@ impl World {
 
 impl Process {
     fn counts(&self) -> Counts {
-        self.ledger.lock().unwrap().snapshot()
+        self.ledger.lock().snapshot()
     }
 }
