@@ -17,6 +17,7 @@
 
 mod copies;
 mod event;
+mod extent;
 mod followed;
 mod identity;
 mod lives;

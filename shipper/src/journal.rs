@@ -23,6 +23,7 @@
 
 mod contents;
 mod entry;
+mod identity;
 mod power_loss;
 mod record;
 #[cfg(test)]
@@ -37,7 +38,8 @@ use store::{GenerationId, Timestamp};
 use self::contents::replay;
 pub use self::contents::{Contents, Fault, InvalidRange, entries, read};
 use self::entry::{Entries, apply, encode_entry, remove_last_mark};
-pub use self::entry::{Entry, FileIdentity, MARKS_MAX, Packed};
+pub use self::entry::{Entry, MARKS_MAX};
+pub use self::identity::{FileIdentity, Packed};
 use self::power_loss::Boot;
 use self::record::Record;
 pub use self::record::{MAX_RECORD_BYTES, VERSION};

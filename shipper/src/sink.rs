@@ -9,7 +9,7 @@ use store::{BootstrapError, BootstrapMode, Cause, CauseKind, Disposition, Findin
 
 use crate::config::{Bootstrap, Settings};
 use crate::delivery::hosts::HostId;
-use crate::shipper::StartError;
+use crate::start_error::StartError;
 
 /// How long startup waits for the bootstrap to succeed or fail.
 const START_PATIENCE: Duration = Duration::from_secs(3);

@@ -14,6 +14,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan;
 use uuid::Uuid;
 
+use crate::ids::{ascii, is_valid_id};
 use crate::metrics::ignored::Ignored;
 use crate::project_claim::{ClaimedProject, ProjectClaim};
 use crate::route;
@@ -25,9 +26,6 @@ pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id"
 
 /// Header with the id of the request's project.
 pub const PROJECT_ID_HEADER: HeaderName = HeaderName::from_static("x-project-id");
-
-/// Maximum length of a request or project id. Longer ids are invalid.
-pub const MAX_ID_CHARS: usize = 128;
 
 /// The ids of the current request. Cheap to clone, and an extractor.
 #[derive(Clone, Debug)]
@@ -223,12 +221,6 @@ impl FromRequest for RequestContext {
     }
 }
 
-/// Whether a request or project id is valid: 1–128 characters of `A-Z a-z 0-9 . _ - : / + =`.
-pub fn is_valid_id(id: &[u8]) -> bool {
-    let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/+=".contains(byte);
-    (1..=MAX_ID_CHARS).contains(&id.len()) && id.iter().all(valid)
-}
-
 /// A header does not hold exactly one valid id.
 struct InvalidId;
 
@@ -246,11 +238,6 @@ fn new_id() -> HeaderValue {
     let mut text = Uuid::encode_buffer();
     let text = Uuid::new_v4().as_hyphenated().encode_lower(&mut text);
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
-}
-
-/// Converts bytes that are known to be ASCII.
-pub(crate) fn ascii(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 #[cfg(test)]

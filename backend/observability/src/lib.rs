@@ -138,12 +138,14 @@
 //! `route`, `upload`, `body`, `failure` → `root_span`, `causes` → `catch_panic` → `project` → the handler, with
 //! `spawn` and `client` → `metrics` and `logs`. `testing` is for tests.
 
+mod log_filter;
 mod settings;
 mod wiring;
 
 mod middleware;
 
 mod context;
+mod ids;
 mod project_claim;
 mod trace_context;
 
@@ -172,8 +174,9 @@ pub mod testing;
 
 pub use body::AccountedBody;
 pub use causes::log_causes_of;
-pub use context::{MAX_ID_CHARS, NoContext, PROJECT_ID_HEADER, REQUEST_ID_HEADER, RequestContext, is_valid_id};
-pub use logs::filter::check_log_filter;
+pub use context::{NoContext, PROJECT_ID_HEADER, REQUEST_ID_HEADER, RequestContext};
+pub use ids::{MAX_ID_CHARS, is_valid_id};
+pub use log_filter::check_log_filter;
 pub use metrics::exposition::METRICS_PATH;
 pub use middleware::{ObservabilityFuture, ObservabilityMiddleware, ObservabilityService};
 pub use project::{ProjectFromPath, ProjectFromPathService};

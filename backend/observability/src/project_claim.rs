@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use actix_web::http::header::HeaderValue;
 
-use crate::context::{ascii, is_valid_id};
+use crate::ids::{ascii, is_valid_id};
 
 /// Result of a project check: whether the caller is authorized for the project, and whether the project exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,10 +13,8 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::catch_panic::{HandlerPanic, catching};
 use crate::causes;
 use crate::context::RequestContext;
+use crate::log_filter::ROOT_SPAN_TARGET;
 use crate::settings::LogFormat;
-
-/// Target of the root span. The log filter always enables it, whatever `RUST_LOG` is.
-pub(crate) const ROOT_SPAN_TARGET: &str = "observability::request";
 
 /// Creates the root span for `tracing_actix_web::TracingLogger`.
 #[derive(Debug)]

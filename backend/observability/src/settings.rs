@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
-use crate::context::is_valid_id;
-use crate::logs::filter::{self, DEFAULT_FILTER, LogFilter};
+use crate::ids::is_valid_id;
+use crate::log_filter::{self, DEFAULT_FILTER, LogFilter};
 
 /// Default of `METRICS_LABEL_SETS`: maximum number of label sets of the three request metrics together.
 pub const DEFAULT_LABEL_SETS: usize = 2_000;
@@ -238,7 +238,7 @@ impl ObservabilitySettings {
 
     /// Parses the log filter.
     pub(crate) fn filter(&self) -> Result<LogFilter, SettingsError> {
-        filter::parse(&self.log_filter).map_err(|why| SettingsError::new("RUST_LOG", &self.log_filter, why))
+        log_filter::parse(&self.log_filter).map_err(|why| SettingsError::new("RUST_LOG", &self.log_filter, why))
     }
 }
 

@@ -41,12 +41,12 @@ impl TraceContext {
 
     /// The trace id: 32 lower-case hexadecimal digits.
     pub(crate) fn trace_id(&self) -> &str {
-        crate::context::ascii(&self.parent.as_bytes()[3..35])
+        crate::ids::ascii(&self.parent.as_bytes()[3..35])
     }
 
     /// The caller's span id: 16 lower-case hexadecimal digits.
     pub(crate) fn span_id(&self) -> &str {
-        crate::context::ascii(&self.parent.as_bytes()[36..52])
+        crate::ids::ascii(&self.parent.as_bytes()[36..52])
     }
 
     pub(crate) fn parent(&self) -> &HeaderValue {

@@ -110,10 +110,10 @@ fn parse_facet(name: &str, named: &NamedFields) -> Result<Facet, Problem> {
     if name == Facet::Status.name() {
         return Ok(Facet::Status);
     }
-    if let Some(facet) = named.get(name).and_then(NamedField::facet) {
+    if let Some(facet) = named.get(name).and_then(Facet::from_named) {
         return Ok(facet);
     }
-    let countable = named.iter().filter(|field| field.facet().is_some()).map(NamedField::name);
+    let countable = named.iter().filter(|field| Facet::from_named(field).is_some()).map(NamedField::name);
     let names: Vec<_> = Field::ALL.map(Field::name).into_iter().chain(countable).collect();
     name.parse()
         .map(Facet::Field)

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use store::GenerationId;
 
+use super::extent::{Extent, extent};
 use super::followed::Followed;
 use super::identity::FINGERPRINT_MIN_BYTES;
 use super::lookup::{Folders, base, compressed_kind};
@@ -22,7 +23,7 @@ use super::unpacking::{is_damage, is_pending, pending};
 use super::{ContentOf, Files, Look, ROTATED_GRACE, Reading};
 use crate::compressed::{Content, Magic};
 use crate::disk::{Disk, DiskFile, Stat};
-use crate::journal::{Entry, FileIdentity, Tail, Trail};
+use crate::journal::{Entry, FileIdentity, Trail};
 
 /// Number of bytes at the end of a possible copy that are compared with its original.
 pub(super) const COMPARED_BYTES: u64 = 4 * 1024;
@@ -74,53 +75,6 @@ impl Whole {
         let is_finished_since = copy.changed_ns >= self.at_ns.saturating_sub(COPIED_BEFORE_NS);
         is_finished_since && cut.life_born_ns().is_some_and(|born_ns| copy.written_ns >= born_ns)
     }
-}
-
-/// How far a copy reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Extent {
-    /// It ends before the read offset of the original.
-    Shorter,
-    /// It ends at the read offset.
-    Read,
-    /// It continues after the read offset.
-    Longer,
-}
-
-/// Offset up to which a file is compared with what was read of `cut`. It may be after `read_to`: generations with the
-/// same start may differ later. A compressed file is not decoded further if the bytes before `read_to` are sufficient.
-pub(super) fn compared_to(cut: &FileIdentity, file: &impl DiskFile, len: u64, read_to: u64) -> u64 {
-    if file.is_read_forward() && read_to > cut.fingerprint_len { read_to.min(len) } else { len }
-}
-
-/// How far a copy of `cut`, which was read up to `read_to`, reaches; `None` if the file is not a copy.
-///
-/// # Errors
-/// File system errors, in which case it is unknown.
-pub(super) fn extent(
-    cut: &FileIdentity,
-    file: &impl DiskFile,
-    len: u64,
-    read_to: u64,
-    trail: &Trail,
-) -> io::Result<Option<Extent>> {
-    // The fingerprint covers what was seen, and a copy may lack the end of that.
-    let is_telling = |tail: &Tail| len < cut.fingerprint_len && tail.len >= FINGERPRINT_MIN_BYTES;
-    if cut.fingerprint_len == 0 || !trail.before(len).is_some_and(is_telling) && !cut.begins_alike(file)? {
-        return Ok(None);
-    }
-    for end in [read_to.min(len), compared_to(cut, file, len, read_to)] {
-        if let Some(tail) = trail.before(end)
-            && !tail.matches(file)?
-        {
-            return Ok(None);
-        }
-    }
-    Ok(Some(match len.cmp(&read_to) {
-        std::cmp::Ordering::Less => Extent::Shorter,
-        std::cmp::Ordering::Equal => Extent::Read,
-        std::cmp::Ordering::Greater => Extent::Longer,
-    }))
 }
 
 /// A copy of a truncated file.
@@ -404,6 +358,7 @@ pub(super) fn is_beginning_of(file: &impl DiskFile, len: u64, other: &impl DiskF
 mod tests {
     use super::*;
     use crate::disk::RealDisk;
+    use crate::journal::Tail;
 
     #[test]
     fn generations_with_the_same_start_are_distinguished_by_later_bytes() {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use store::GenerationId;
 
-use super::copies::{Copy, Extent, Whole};
+use super::copies::{Copy, Whole};
+use super::extent::Extent;
 use super::followed::{Closing, Followed, Name, Open};
 use super::lookup::{self, Folders};
 use super::rotated::originals;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::copies::{Extent, extent};
+use super::extent::{Extent, extent};
 use super::identity::Inode;
 use super::rotated::{is_rotated_name, originals, unnumbered};
 use super::unpacking::is_damage;

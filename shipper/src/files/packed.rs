@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use store::GenerationId;
 
-use super::copies::{COMPARED_BYTES, Extent, Judgement, Whole, compared_to, extent, is_beginning_of};
+use super::copies::{COMPARED_BYTES, Judgement, Whole, is_beginning_of};
+use super::extent::{Extent, compared_to, extent};
 use super::followed::Followed;
 use super::lookup::Folders;
 use super::rotated::{originals, unnumbered};

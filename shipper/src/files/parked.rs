@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use store::GenerationId;
 
-use super::copies::{Copy, Extent, Whole};
+use super::copies::{Copy, Whole};
+use super::extent::Extent;
 use super::followed::{Followed, Name, Open};
 use super::lookup::{Folders, base, became_compressed};
 use super::rotated::{dated_originals, is_rotated_name};

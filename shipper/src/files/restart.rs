@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use store::GenerationId;
 
-use super::copies::{Copy, Extent, Whole, extent};
+use super::copies::{Copy, Whole};
+use super::extent::{Extent, extent};
 use super::followed::Name;
 use super::lookup::{Folders, Matching, base, became_compressed};
 use super::rotated::{is_rotated_name, originals};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use store::GenerationId;
 
-use super::copies::{Copy, Extent, Judgement};
+use super::copies::{Copy, Judgement};
+use super::extent::Extent;
 use super::followed::{Followed, Name};
 use super::identity::Inode;
 use super::lookup::{self, Folders, Matching, base, compressed_kind};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use store::GenerationId;
 
-use super::entry::FileIdentity;
+use super::identity::FileIdentity;
 use super::trail::Tail;
 
 /// The version of the state directory that this program writes.

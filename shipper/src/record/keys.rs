@@ -231,10 +231,10 @@ pub(super) fn decode(text: &[u8], into: &mut Vec<u8>) {
             b'r' => into.push(b'\r'),
             b't' => into.push(b'\t'),
             b'u' => {
-                let mut code = super::scan::hex4(&text[at..]).unwrap_or(0);
+                let mut code = hex4(&text[at..]).unwrap_or(0);
                 at += 4;
                 if (0xd800..0xdc00).contains(&code) {
-                    let low = text.get(at + 2..).and_then(super::scan::hex4).unwrap_or(0xdc00);
+                    let low = text.get(at + 2..).and_then(hex4).unwrap_or(0xdc00);
                     at += 6;
                     code = 0x1_0000 + ((code - 0xd800) << 10) + (low.wrapping_sub(0xdc00) & 0x3ff);
                 }
@@ -244,6 +244,12 @@ pub(super) fn decode(text: &[u8], into: &mut Vec<u8>) {
             other => into.push(other),
         }
     }
+}
+
+/// The value of four hexadecimal digits.
+pub(super) fn hex4(text: &[u8]) -> Option<u32> {
+    let digits = text.first_chunk::<4>()?;
+    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }
 
 #[cfg(test)]

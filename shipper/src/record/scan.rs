@@ -3,7 +3,7 @@
 //! The offset is passed by value and each step returns the offset after what it has read, so that it stays in a
 //! register. After the line's end there are zeros, with which nothing in the grammar starts.
 
-use super::keys::Keys;
+use super::keys::{Keys, hex4};
 use super::marks;
 use super::members::{Field, Members};
 use super::{Flaw, MAX_DEPTH, Object};
@@ -246,10 +246,4 @@ pub(super) fn is_readable(number: &str) -> bool {
         return number.parse::<i64>().is_ok();
     }
     number.parse::<f64>().is_ok_and(f64::is_finite)
-}
-
-/// The value of four hexadecimal digits.
-pub(super) fn hex4(text: &[u8]) -> Option<u32> {
-    let digits = text.first_chunk::<4>()?;
-    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }

@@ -44,11 +44,18 @@ pub enum Facet {
     Field(Field),
     /// The status of the response.
     Status,
-    /// The values of a user-named field; [`NamedField::facet`] tells which fields support this.
+    /// The values of a user-named field; see [`Facet::from_named`].
     Named(NamedField),
 }
 
 impl Facet {
+    /// Returns the facet of a user-named field. Only keywords and booleans have one, and only if no index of an engine
+    /// has the field with another type.
+    #[must_use]
+    pub fn from_named(field: &NamedField) -> Option<Self> {
+        field.is_countable().then(|| Self::Named(field.clone()))
+    }
+
     /// Returns its name in a query.
     #[must_use]
     pub fn name(&self) -> &str {

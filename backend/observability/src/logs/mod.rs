@@ -3,7 +3,6 @@
 
 pub(crate) mod clock;
 pub(crate) mod escape;
-pub(crate) mod filter;
 pub(crate) mod layer;
 pub(crate) mod line;
 pub(crate) mod panic;
@@ -16,8 +15,8 @@ use tracing_subscriber::{Layer, Registry};
 
 pub(crate) use layer::with_context;
 
+use crate::log_filter::LogFilter;
 use crate::settings::{LogFormat, ObservabilitySettings, SettingsError};
-use filter::LogFilter;
 use layer::RecordLayer;
 use writer::LogWriter;
 

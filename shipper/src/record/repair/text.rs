@@ -1,9 +1,10 @@
 //! Reads scalar values: strings, numbers and names, and values that are nested too deeply, as strings.
 
 use super::{Irreparable, Read, Repair};
-use crate::document::{escape, write_escape};
+use crate::escape::{escape, write_escape};
 use crate::record::change::Change;
-use crate::record::scan::{hex4, is_readable};
+use crate::record::keys::hex4;
+use crate::record::scan::is_readable;
 
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 

@@ -11,11 +11,9 @@ use crate::bootstrap::{BootstrapError, BootstrapMode, BootstrapOutcome, Bootstra
 use crate::disposition::{Cause, CauseKind};
 use crate::engine::bulk_response::store_refusal_kind;
 use crate::engine::client::Response;
+use crate::engine::mark::{MANAGED_BY, is_marked};
 use crate::engine::{Engine, fields};
 use crate::query::NamedFields;
-
-/// The mark of everything that this program puts in place.
-const MANAGED_BY: &str = "actix-observability";
 
 const PIPELINE: &str = include_str!("../../../../infra/elasticsearch/ingest-pipeline.json");
 const TEMPLATE: &str = include_str!("../../../../infra/elasticsearch/index-template.json");
@@ -183,10 +181,6 @@ fn plan(
         return Err(refused(format!("{what} {state}: run `shipper bootstrap`, or allow it with --bootstrap apply")));
     }
     Ok(outcome)
-}
-
-pub(super) fn is_marked(existing: &Value) -> bool {
-    existing["_meta"]["managed_by"] == MANAGED_BY
 }
 
 fn parse(text: &str) -> Result<Value, BootstrapError> {

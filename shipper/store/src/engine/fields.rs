@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::engine::Engine;
-use crate::engine::bootstrap::is_marked;
 use crate::engine::client::Response;
+use crate::engine::mark::is_marked;
 use crate::error::SearchError;
 use crate::query::named::is_below;
 use crate::query::{FieldType, NamedField, NamedFields};

@@ -16,6 +16,7 @@ mod counts;
 mod coverage;
 mod fields;
 mod filter;
+mod mark;
 mod patterns;
 mod preflight;
 mod search;

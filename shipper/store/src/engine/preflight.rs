@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use crate::bootstrap::{BootstrapError, BootstrapMode};
 use crate::disposition::Cause;
 use crate::engine::Engine;
-use crate::engine::bootstrap::{is_forbidden, is_marked, refused, response_error};
+use crate::engine::bootstrap::{is_forbidden, refused, response_error};
 use crate::engine::fields::fields_of;
+use crate::engine::mark::is_marked;
 use crate::level::Level;
 use crate::preflight::{Finding, PreflightReport};
 

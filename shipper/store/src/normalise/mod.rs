@@ -5,6 +5,7 @@
 //! tracing-subscriber's JSON and ECS. In any other object, contract fields are used if their values are usable. A value
 //! that is under a contract field's name but can't be used for it moves to `origin.replaced`, so that nothing is lost.
 
+mod epoch;
 mod fields;
 mod level;
 mod object;

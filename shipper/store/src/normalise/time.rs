@@ -4,17 +4,12 @@ use serde_json::Value;
 
 use crate::id::GenerationId;
 use crate::normalise::Draft;
+use crate::normalise::epoch::{self, SECONDS_BELOW};
 use crate::normalise::object::{Object, scalar};
 use crate::normalise::table::{INSTANT_KEYS, TIME_KEYS};
 use crate::normalise::time_text;
 use crate::record::contract_time;
 use crate::timestamp::Timestamp;
-
-/// Limits of the magnitude of numbers that are seconds, milliseconds and microseconds since the Unix epoch. Larger ones
-/// are nanoseconds.
-const SECONDS_BELOW: i64 = 100_000_000_000;
-const MILLIS_BELOW: i64 = SECONDS_BELOW * 1_000;
-const MICROS_BELOW: i64 = MILLIS_BELOW * 1_000;
 
 /// Takes the time from a document: the first parseable one of [`TIME_KEYS`], else the time it was received, else the
 /// creation time of its generation. The text is in the contract's form.
@@ -86,36 +81,12 @@ fn time(value: &Value) -> Option<Timestamp> {
     match value {
         Value::String(text) => contract_time(text).or_else(|| time_text::parse(text.as_bytes())),
         Value::Number(number) => match number.as_i64() {
-            Some(whole) => Some(from_whole(whole)),
-            None if number.is_f64() => from_seconds(number.as_f64()?),
+            Some(whole) => Some(epoch::from_whole(whole)),
+            None if number.is_f64() => epoch::from_seconds(number.as_f64()?),
             None => None,
         },
         _ => None,
     }
-}
-
-pub(super) fn from_whole(number: i64) -> Timestamp {
-    Timestamp::from_unix_micros(match number.saturating_abs() {
-        magnitude if magnitude < SECONDS_BELOW => number * 1_000_000,
-        magnitude if magnitude < MILLIS_BELOW => number * 1_000,
-        magnitude if magnitude < MICROS_BELOW => number,
-        _ => number.div_euclid(1_000),
-    })
-}
-
-/// Numbers with decimals are seconds, or milliseconds if they are too large for seconds.
-pub(super) fn from_seconds(number: f64) -> Option<Timestamp> {
-    #[expect(clippy::cast_precision_loss, reason = "the bounds are powers of ten that a double holds")]
-    let (seconds_below, millis_below) = (SECONDS_BELOW as f64, MILLIS_BELOW as f64);
-    let micros = if number.abs() < seconds_below {
-        number * 1e6
-    } else if number.abs() < millis_below {
-        number * 1e3
-    } else {
-        return None;
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "the magnitude is bounded just above")]
-    Some(Timestamp::from_unix_micros((micros + 0.5).floor() as i64))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! the epoch has as many digits as current times do. A time without a zone is UTC. The ingest pipeline's script accepts
 //! the same.
 
+use crate::normalise::epoch;
 use crate::timestamp::Timestamp;
 
 /// Maximum length of a time.
@@ -20,7 +21,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Timestamp> {
     let end = text.iter().rposition(|byte| *byte > b' ')? + 1;
     let text = &text[start..end];
     if text.len() > 8 && text[..8].iter().all(u8::is_ascii_digit) && !matches!(text[8], b'T' | b't') {
-        return epoch(std::str::from_utf8(text).ok()?);
+        return number(std::str::from_utf8(text).ok()?);
     }
     let mut rest = Rest(text);
     let year = rest.digits(4)?;
@@ -75,15 +76,15 @@ fn zone(rest: &mut Rest<'_>) -> Option<i64> {
 
 /// Parses a number since the epoch with the number of digits of current seconds, milliseconds, microseconds or
 /// nanoseconds.
-fn epoch(text: &str) -> Option<Timestamp> {
+fn number(text: &str) -> Option<Timestamp> {
     let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number(whole) {
         return None;
     }
     match (whole.len(), fraction) {
-        (10 | 13 | 16 | 19, None) => whole.parse().ok().map(super::time::from_whole),
-        (10 | 13, Some(fraction)) if is_number(fraction) => super::time::from_seconds(text.parse().ok()?),
+        (10 | 13 | 16 | 19, None) => whole.parse().ok().map(epoch::from_whole),
+        (10 | 13, Some(fraction)) if is_number(fraction) => epoch::from_seconds(text.parse().ok()?),
         _ => None,
     }
 }

@@ -9,7 +9,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{Bounds, Field, NumberField};
-use crate::counts::Facet;
 use value::Value;
 
 /// Maximum number of user-named fields. Each is a field of every index, and an index entry for each line that has it.
@@ -99,12 +98,10 @@ impl NamedField {
         self.kind
     }
 
-    /// Returns the facet that counts lines by its values. Only keywords and booleans have one, and only if no index of
-    /// an engine has the field with another type.
-    #[must_use]
-    pub fn facet(&self) -> Option<Facet> {
-        let is_counted = matches!(self.kind, FieldType::Keyword | FieldType::Boolean) && self.only_in.is_none();
-        is_counted.then(|| Facet::Named(self.clone()))
+    /// Whether lines can be counted by its values: it is a keyword or boolean, and no index of an engine has it with
+    /// another type.
+    pub(crate) fn is_countable(&self) -> bool {
+        matches!(self.kind, FieldType::Keyword | FieldType::Boolean) && self.only_in.is_none()
     }
 
     /// Returns the indices in which the field has this type, if other indices have it with another type.

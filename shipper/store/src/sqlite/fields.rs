@@ -9,12 +9,11 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::query::named::value::{Value, each_value};
 use crate::query::words::words;
-use crate::query::{Bounds, FieldTest, FieldType, Filter, NamedField, NamedFields, Number};
+use crate::query::{Bounds, DocumentFields, Field, FieldTest, FieldType, Filter, NamedField, NamedFields, Number};
 use crate::scope::Scope;
 use crate::sqlite::bits::{self, Bits};
+use crate::sqlite::matches::{Matches, lines_with_term};
 use crate::sqlite::runs::RunInfo;
-use crate::sqlite::select::{Matches, lines_with_term};
-use crate::sqlite::snapshot::is_match;
 use crate::sqlite::terms;
 
 /// Kind of terms of user-named fields: followed by the field's code in two bytes, and a value whose bytes sort in the
@@ -137,6 +136,15 @@ impl IndexedFields {
         }
         Ok(matches)
     }
+}
+
+/// Whether a filter matches a document that the scope may see.
+fn is_match(scope: &Scope, filter: &Filter, document: &str) -> bool {
+    if *filter == Filter::EVERY && *scope == Scope::All {
+        return true;
+    }
+    let facts = DocumentFields::parse(document);
+    scope.sees(facts.value(Field::ProjectId)) && filter.matches(&facts)
 }
 
 /// The active fields with the codes that represent them in terms.

@@ -298,7 +298,7 @@ mod tests {
             let places = [1_u16];
             let sets = terms.iter().map(|term| (term.as_slice(), places.as_slice()));
             let run = crate::sqlite::runs::Run { first, times: &times[..lines as usize], durations: &[] };
-            crate::sqlite::runs::write_run(&connection, &run, sets).unwrap();
+            crate::sqlite::tail::write_run(&connection, &run, sets).unwrap();
             if lines == SIZES.large {
                 remove(&connection, first, first + 1).unwrap();
                 assert_eq!(

@@ -23,6 +23,7 @@ mod fields;
 mod file;
 mod ids;
 mod line;
+mod matches;
 mod merge;
 mod migrate;
 mod patterns;

@@ -12,10 +12,8 @@ use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::sqlite::bits::{self, put_varint, take_varint, unzigzag, zigzag};
-use crate::sqlite::ids;
+use crate::sqlite::bits::{put_varint, take_varint, unzigzag, zigzag};
 use crate::sqlite::sizes::Sizes;
-use crate::sqlite::terms::BlockWriter;
 
 /// Durations of this value or more are stored as floating-point numbers.
 const EXACT_BELOW_MICROS: f64 = 9_007_199_254_740_992.0;
@@ -55,27 +53,6 @@ impl RunInfo {
 /// Returns the key of the terms of a merged large run, which no small run uses.
 pub(crate) const fn merged_key(first: i64) -> i64 {
     !first
-}
-
-/// Writes a small run with its terms, in ascending order.
-pub(crate) fn write_run<'t>(
-    connection: &Connection,
-    run: &Run<'_>,
-    sets: impl Iterator<Item = (&'t [u8], &'t [u16])>,
-) -> rusqlite::Result<()> {
-    let mut blocks = BlockWriter::new(connection, run.first);
-    let (mut bytes, mut hashes) = (Vec::new(), Vec::new());
-    for (term, indices) in sets {
-        bytes.clear();
-        bits::encode(&mut bytes, indices, run.times.len());
-        blocks.push(term, &bytes)?;
-        if ids::is_looked_up(term) {
-            hashes.push(ids::hash(term));
-        }
-    }
-    blocks.finish()?;
-    ids::put_small(connection, run.first, &hashes)?;
-    put(connection, run, None)
 }
 
 /// Writes a run whose terms are already written. `terms` is their key unless that is the id of its first line.
@@ -229,7 +206,7 @@ mod tests {
             crate::sqlite::schema::create(&mut connection).unwrap();
             let mut values = values;
             values.sort_by_key(|(index, _)| *index);
-            write_run(&connection, &Run { first: 0, times: &times, durations: &values }, std::iter::empty()).unwrap();
+            put(&connection, &Run { first: 0, times: &times, durations: &values }, None).unwrap();
             prop_assert_eq!(super::times(&connection, 0).unwrap(), times);
             prop_assert_eq!(durations(&connection, 0).unwrap(), values);
         }

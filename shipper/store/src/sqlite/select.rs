@@ -10,31 +10,9 @@ use crate::query::{Bounds, Field, Filter, Number, NumberField};
 use crate::scope::Scope;
 use crate::sqlite::bits::{self, Bits};
 use crate::sqlite::fields::IndexedFields;
+use crate::sqlite::matches::{Matches, lines_with_term};
 use crate::sqlite::runs::{RunInfo, durations};
 use crate::sqlite::terms::{self, STATUS, WORD};
-
-/// The lines of a run that match a filter.
-#[derive(Clone, Debug)]
-pub(crate) struct Matches {
-    /// Lines that match for certain.
-    pub(crate) certain: Bits,
-    /// Lines that may match, including the certain ones.
-    pub(crate) possible: Bits,
-}
-
-impl Matches {
-    pub(crate) fn exactly(bits: Bits) -> Self {
-        Self { certain: bits.clone(), possible: bits }
-    }
-
-    pub(crate) fn none() -> Self {
-        Self::exactly(Bits::none())
-    }
-
-    fn all(run: &RunInfo) -> Self {
-        Self::exactly(Bits::first(run.lines))
-    }
-}
 
 /// Returns the lines of a run that match a filter, among those that the scope may see.
 pub(crate) fn matches(
@@ -112,15 +90,6 @@ fn evaluate(
             Matches::exactly(lines_with_duration(connection, run, bounds)?)
         }
     })
-}
-
-/// Returns the lines that have a term.
-pub(crate) fn lines_with_term(connection: &Connection, run: &RunInfo, term: &[u8]) -> rusqlite::Result<Bits> {
-    let mut bits = Bits::none();
-    if let Some(set) = terms::find(connection, run.terms, term)? {
-        bits::add(&mut bits, &set, run.lines);
-    }
-    Ok(bits)
 }
 
 /// Returns the lines whose field has one of some values.

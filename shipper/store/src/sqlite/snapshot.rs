@@ -8,14 +8,15 @@ use memchr::memmem::Finder;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, ffi};
 
 use crate::id::GenerationId;
-use crate::query::{DocumentFields, Field, Filter};
+use crate::query::Filter;
 use crate::scope::Scope;
 use crate::sqlite::bits::Bits;
 use crate::sqlite::fields::IndexedFields;
 use crate::sqlite::ids;
+use crate::sqlite::matches::Matches;
 use crate::sqlite::read_context::ReadContext;
 use crate::sqlite::runs::{self, RunInfo};
-use crate::sqlite::select::{self, Matches};
+use crate::sqlite::select;
 use crate::sqlite::sizes::Sizes;
 use crate::sqlite::tail::Tail;
 use crate::sqlite::terms;
@@ -279,13 +280,4 @@ fn needle(filter: &Filter) -> Option<&str> {
 /// Returns the index of a line in a chunk.
 pub(crate) fn index_of(chunk: &RunInfo, id: i64) -> usize {
     usize::try_from(id - chunk.first).unwrap_or(usize::MAX)
-}
-
-/// Whether a filter matches a document that the scope may see.
-pub(crate) fn is_match(scope: &Scope, filter: &Filter, document: &str) -> bool {
-    if *filter == Filter::EVERY && *scope == Scope::All {
-        return true;
-    }
-    let facts = DocumentFields::parse(document);
-    scope.sees(facts.value(Field::ProjectId)) && filter.matches(&facts)
 }

@@ -12,9 +12,10 @@ use crate::pattern::write_pattern;
 use crate::query::words::words;
 use crate::sqlite::bits;
 use crate::sqlite::fields::{FieldCodes, IndexedFields};
+use crate::sqlite::ids;
 use crate::sqlite::line::Line;
-use crate::sqlite::runs::{Run, write_run};
-use crate::sqlite::terms::{self, CODES, PATTERN, STATUS, WORD};
+use crate::sqlite::runs::{self, Run};
+use crate::sqlite::terms::{self, BlockWriter, CODES, PATTERN, STATUS, WORD};
 
 /// A small run being built.
 #[derive(Debug)]
@@ -172,6 +173,27 @@ impl Tail {
         *self = Self::empty(self.next(), std::mem::take(&mut self.named));
         Ok(())
     }
+}
+
+/// Writes a small run with its terms, in ascending order.
+pub(crate) fn write_run<'t>(
+    connection: &Connection,
+    run: &Run<'_>,
+    sets: impl Iterator<Item = (&'t [u8], &'t [u16])>,
+) -> rusqlite::Result<()> {
+    let mut blocks = BlockWriter::new(connection, run.first);
+    let (mut bytes, mut hashes) = (Vec::new(), Vec::new());
+    for (term, indices) in sets {
+        bytes.clear();
+        bits::encode(&mut bytes, indices, run.times.len());
+        blocks.push(term, &bytes)?;
+        if ids::is_looked_up(term) {
+            hashes.push(ids::hash(term));
+        }
+    }
+    blocks.finish()?;
+    ids::put_small(connection, run.first, &hashes)?;
+    runs::put(connection, run, None)
 }
 
 /// Returns the first eight bytes of a term as a number with the same order.

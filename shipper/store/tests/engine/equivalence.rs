@@ -7,8 +7,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use serde_json::{Value, json};
 use store::counts::{Facet, GroupKey, Requests};
 use store::{
-    Accuracy, BatchBuilder, BootstrapMode, Breakdown, EngineSettings, Field, Filter, LineId, NamedField, PageLimits,
-    Scope, Search, Store, TailCursor, Target,
+    Accuracy, BatchBuilder, BootstrapMode, Breakdown, EngineSettings, Field, Filter, LineId, PageLimits, Scope, Search,
+    Store, TailCursor, Target,
 };
 
 use crate::lines::{DAY, TestStore, documents, generation, has_merged_runs, push, shorten_runs};
@@ -105,7 +105,7 @@ impl Stores {
         let facets_wanted =
             [Field::Service, Field::Level, Field::Endpoint, Field::RequestId, Field::Method].map(Facet::Field);
         let named = fields();
-        let named = ["tag", "flag"].map(|name| named.get(name).and_then(NamedField::facet).unwrap());
+        let named = ["tag", "flag"].map(|name| named.get(name).and_then(Facet::from_named).unwrap());
         let facets_wanted = [&facets_wanted[..], &[Facet::Status], &named].concat();
         let facets = store.facets(scope, &selection, &facets_wanted, *top).await.unwrap();
         prop_assert_eq!(facets.accuracy, Accuracy::Exact);

@@ -12,7 +12,8 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{Directive, LevelFilter, Targets};
 
-use crate::root_span::ROOT_SPAN_TARGET;
+/// Target of the root span. The log filter always enables it, whatever `RUST_LOG` is.
+pub(crate) const ROOT_SPAN_TARGET: &str = "observability::request";
 
 /// The filter used if none, or an empty one, is configured.
 pub(crate) const DEFAULT_FILTER: &str = "info";
