@@ -10,10 +10,11 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use shipper::config::{Options, Settings};
 use shipper::disk::{DiskFile, RealDisk, Stat};
-use shipper::document::{Documents, LineView, Place};
+use shipper::document::Documents;
 use shipper::journal::{Journal, JournalError};
-use shipper::reader::Reader;
+use shipper::reader::{LineView, Reader};
 use shipper::record::{ChangeSet, Check, Checker, Flaw, MAX_DEPTH};
+use shipper::sources::{FileSource, Source};
 use store::query::MAX_QUERY_BYTES;
 use store::{BatchBuilder, Disposition, FieldType, Filter, GenerationId, NamedFields, Timestamp};
 
@@ -125,7 +126,7 @@ pub(crate) fn record_check(data: &[u8]) {
     }
     let generation = GenerationId::new(1_700_000_000_000, &[7; 10]);
     let mut documents = Documents::new("host", "shipper", "service");
-    let origin = documents.origin(&Place::File("a.log".to_owned()), generation);
+    let origin = documents.origin(&Source::File(FileSource::new(Path::new("a.log"))), generation);
     let mut batch = BatchBuilder::new("app-logs");
     let line = LineView {
         offset: 0,

@@ -2,8 +2,10 @@
 
 use std::io::{Error, Result, Write as _};
 
-use shipper::document::{Documents, LineView, Place};
+use shipper::document::Documents;
+use shipper::reader::LineView;
 use shipper::record::ChangeSet;
+use shipper::sources::{Source, StreamSource};
 use store::{BatchBuilder, GenerationId, Timestamp};
 
 /// Enough that the clock's ticks, of 10 ms for the most part, tell to a hundredth.
@@ -30,7 +32,7 @@ fn push(line: &str) -> Result<f64> {
     let mut documents = Documents::new("host", "shipper", "service");
     let arrived = Timestamp::parse(b"2026-11-23T18:51:21Z").unwrap_or(Timestamp::from_unix_ms(0));
     let generation = GenerationId::new(1_795_000_000_000, &[7; 10]);
-    let origin = documents.origin(&Place::Stream("stdout".to_owned()), generation);
+    let origin = documents.origin(&Source::Stream(StreamSource::new("stdout")), generation);
     let mut batch = BatchBuilder::new("app-logs");
     let length = line.len() as u64 + 1;
     let started = cpu_seconds()?;

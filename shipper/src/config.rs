@@ -21,7 +21,7 @@ use crate::files::FileSettings;
 use crate::pipeline::PipelineSettings;
 use crate::spool::{self, SpoolSettings};
 
-pub use options::{Bootstrap, Compression, Format, OnFull, Options, ReadFrom};
+pub use options::{Bootstrap, Compression, OnFull, Options, ReadFrom};
 
 /// Prefix of all variables of the shipper.
 pub const VARIABLE_PREFIX: &str = "SHIPPER_";

@@ -18,50 +18,14 @@ use std::io::Write as _;
 use store::{BatchBuilder, GenerationId, LineId, Timestamp};
 
 use crate::escape::escape;
-use crate::record::{Change, ChangeSet, Changes, Check, Checker, Flaw, Object, repair};
-
-/// Earlier times, before 2000-01-01, are implausible.
-pub const EARLIEST: Timestamp = Timestamp::from_unix_ms(946_684_800_000);
+use crate::reader::LineView;
+use crate::record::{Change, ChangeSet, Changes, Check, Checker, EARLIEST, Flaw, Object, repair};
+use crate::sources::Source;
 
 /// Times more than this many days after the line's arrival are implausible.
 pub const AHEAD_MAX_DAYS: i64 = 366;
 
 const AHEAD_MAX_MICROS: i64 = AHEAD_MAX_DAYS * 86_400_000_000;
-
-/// The source of a generation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A stream, such as the stdout of a service.
-    Stream(String),
-    /// A file, by its path.
-    File(String),
-    /// A container's log file.
-    Container {
-        /// The path of the file.
-        file: String,
-        /// The container id.
-        container: Option<String>,
-        /// The Compose service. It is also the service of lines that name none.
-        compose_service: Option<String>,
-    },
-}
-
-/// A line as it was read.
-#[derive(Clone, Copy, Debug)]
-pub struct LineView<'a> {
-    /// Offset of its first byte in its generation.
-    pub offset: u64,
-    /// Its length there in bytes, including its newline.
-    pub length: u64,
-    /// Its bytes without the newline, truncated at the limit.
-    pub bytes: &'a [u8],
-    /// Number of bytes cut.
-    pub cut_bytes: u64,
-    /// When it was written, if its entry contains a time. It then counts as the time of arrival.
-    pub written: Option<Timestamp>,
-    /// Changes made while reading.
-    pub changes: ChangeSet,
-}
 
 /// The part of `origin` that all lines of a generation share.
 #[derive(Debug)]
@@ -123,24 +87,15 @@ impl Documents {
 
     /// The part of `origin` that all lines of a generation share.
     #[must_use]
-    pub fn origin(&self, place: &Place, generation: GenerationId) -> Origin {
+    pub fn origin(&self, source: &Source, generation: GenerationId) -> Origin {
         let mut head = self.head.clone();
-        let mut write = |key: &str, name: &str| {
+        let source = source.describe();
+        source.each_field(&mut |key, value| {
             head.extend_from_slice(format!("\"{key}\":\"").as_bytes());
-            escape(name, &mut head);
+            escape(value, &mut head);
             head.extend_from_slice(b"\",");
-        };
-        let mut service = &self.service;
-        match place {
-            Place::Stream(name) => write("stream", name),
-            Place::File(name) => write("file", name),
-            Place::Container { file, container, compose_service } => {
-                write("file", file);
-                let _ = container.as_ref().map(|id| write("container", id));
-                let _ = compose_service.as_ref().map(|name| write("compose_service", name));
-                service = compose_service.as_ref().unwrap_or(service);
-            }
-        }
+        });
+        let service = source.service().unwrap_or(&self.service);
         head.extend_from_slice(format!("\"generation\":\"{generation}\",\"offset\":").as_bytes());
         let mut wrapped_middle = b"\",\"service\":\"".to_vec();
         escape(service, &mut wrapped_middle);

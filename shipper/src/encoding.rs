@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::disk::DiskFile;
-use crate::document::LineView;
+use crate::reader::LineView;
 use crate::reader::utf16::ByteOrder;
 use crate::record::Change;
 

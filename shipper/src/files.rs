@@ -57,7 +57,7 @@ use identity::Inode;
 use look::Look;
 pub use lookup::find;
 use places::Queue;
-pub use settings::{FileSettings, Format, ReadFrom};
+pub use settings::{FileSettings, ReadFrom};
 use unpacking::Unpacking;
 use unread::Unread;
 pub use unread::{Reason, UnreadCounts};

@@ -3,8 +3,8 @@
 //! The modules, in flow order:
 //!
 //! - Streams are appended to the [`spool`]; [`files`] are read in place.
-//! - The [`reader`] splits both into lines, with [`docker`] for the entries of containers and [`encoding`] for encodings
-//!   other than UTF-8.
+//! - [`sources`] has the kinds of both: what describes a source, and how its bytes are split into lines, with [`reader`]
+//!   and [`encoding`].
 //! - Each line is checked by [`record`], and becomes a [`document`] in a batch.
 //! - [`delivery`] sends batches to the store. Lines that the store rejects become [`dead_letters`].
 //! - The [`ledger`] accounts for every line. The [`journal`] keeps what must survive a crash, and [`completed`] what is
@@ -25,7 +25,6 @@ pub mod config;
 pub mod dead_letters;
 pub mod delivery;
 pub mod disk;
-pub mod docker;
 pub mod document;
 pub mod encoding;
 mod escape;
@@ -33,7 +32,6 @@ pub mod files;
 pub mod inspect;
 pub mod journal;
 pub mod ledger;
-mod lines;
 mod ndjson;
 pub mod pipeline;
 pub mod random;
@@ -43,6 +41,7 @@ pub mod resend;
 mod retention;
 pub mod shipper;
 mod sink;
+pub mod sources;
 pub mod spool;
 mod start_error;
 mod status_log;

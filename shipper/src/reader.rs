@@ -14,8 +14,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use store::Timestamp;
+
 use crate::disk::DiskFile;
-use crate::document::LineView;
 use crate::record::{Change, ChangeSet};
 
 /// Size of one read.
@@ -23,6 +24,23 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Maximum number of bytes that one call scans for the end of a line longer than the limit.
 pub const SCAN_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A line as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct LineView<'a> {
+    /// Offset of its first byte in its generation.
+    pub offset: u64,
+    /// Its length there in bytes, including its newline.
+    pub length: u64,
+    /// Its bytes without the newline, truncated at the limit.
+    pub bytes: &'a [u8],
+    /// Number of bytes cut.
+    pub cut_bytes: u64,
+    /// When it was written, if its entry contains a time. It then counts as the time of arrival.
+    pub written: Option<Timestamp>,
+    /// Changes made while reading.
+    pub changes: ChangeSet,
+}
 
 /// The result of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -28,6 +28,9 @@ use scan::Scan;
 /// Maximum nesting of objects and arrays.
 pub const MAX_DEPTH: usize = 100;
 
+/// Earlier times, before 2000-01-01, are implausible.
+pub const EARLIEST: Timestamp = Timestamp::from_unix_ms(946_684_800_000);
+
 /// The key of the shipper's own additions.
 pub const RESERVED_KEY: &str = "origin";
 

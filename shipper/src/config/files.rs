@@ -1,10 +1,10 @@
 //! The settings of files to read.
 
 use super::check::{Checked, HOUR_MS, duration, number, required, size, state_dir, value};
-use super::{Format, Options, ReadFrom, amounts};
-use crate::docker::Labels;
+use super::{Options, ReadFrom, amounts};
 use crate::encoding::LineEncoding;
 use crate::files::{self, FileSettings};
+use crate::sources::{FileFormat, FormatName};
 
 /// Upper bound of the setting `max_open_files`. The system's own limit is applied where files are opened.
 const OPEN_FILES_MAX: u64 = 1_000_000;
@@ -43,20 +43,17 @@ fn patterns(key: &'static str, given: Option<&[String]>) -> Checked<Vec<String>>
 pub(super) fn encoding(options: &Options) -> Checked<LineEncoding> {
     let label = required("encoding", options.encoding.as_deref())?;
     let encoding = LineEncoding::parse(label).map_err(|message| value("encoding", message))?;
-    if !encoding.is_utf8() && options.format == Some(Format::Docker) {
-        return Err(value("encoding", "Docker log files are always UTF-8: remove this setting, or format docker"));
+    if !encoding.is_utf8()
+        && let Some(files) = options.format.and_then(FormatName::always_utf8)
+    {
+        return Err(value("encoding", format!("{files} are always UTF-8: remove this setting, or `format`")));
     }
     Ok(encoding)
 }
 
-fn format(options: &Options) -> Checked<files::Format> {
-    let texts = options.docker_labels.clone().unwrap_or_default();
-    let labels = Labels::parse(&texts).map_err(|message| value("docker_labels", message))?;
-    match required("format", options.format)? {
-        Format::Docker => Ok(files::Format::Docker(labels)),
-        Format::Lines if texts.is_empty() => Ok(files::Format::Lines),
-        Format::Lines => Err(value("docker_labels", "labels require format docker")),
-    }
+fn format(options: &Options) -> Checked<FileFormat> {
+    let labels = options.docker_labels.as_deref().unwrap_or_default();
+    FileFormat::new(required("format", options.format)?, labels).map_err(|(key, message)| value(key, message))
 }
 
 impl From<ReadFrom> for files::ReadFrom {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::sources::FormatName;
+
 /// What to do about the ingest pipeline and the index template at startup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -16,16 +18,6 @@ pub enum Bootstrap {
     Check,
     /// Skip the check.
     Off,
-}
-
-/// Format of the files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// Plain lines.
-    Lines,
-    /// Entries of Docker's json-file log driver.
-    Docker,
 }
 
 /// Where to start reading files that exist at the first start.
@@ -95,7 +87,7 @@ pub struct Options {
     pub exclude: Option<Vec<String>>,
     /// Format of the files: plain lines, or the entries of Docker's json-file driver
     #[arg(long, env = "SHIPPER_FORMAT", hide_env_values = true, value_name = "FORMAT", help_heading = "Files")]
-    pub format: Option<Format>,
+    pub format: Option<FormatName>,
     /// Read only files of containers with this label; repeatable, all must match; comma-separated in the variable
     #[arg(
         long = "docker-label",
@@ -368,7 +360,7 @@ impl Options {
             state_dir: Some("shipper-state".into()),
             file_mode: Some("0600".to_owned()),
             encoding: Some("utf-8".to_owned()),
-            format: Some(Format::Lines),
+            format: Some(FormatName::Lines),
             until_idle: Some(false),
             allow_empty: Some(false),
             read_from: Some(ReadFrom::Beginning),

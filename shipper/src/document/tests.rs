@@ -3,14 +3,17 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use std::path::Path;
+
 use super::*;
+use crate::sources::{FileSource, StreamSource};
 
 const ARRIVED: Timestamp = Timestamp::from_unix_ms(1_795_000_000_123);
 
 fn push(line: &[u8], cut_bytes: u64) -> (Pushed, String, String) {
     let generation = GenerationId::new(1_795_000_000_000, &[1; 10]);
     let mut documents = Documents::new("ho\"st", "edge", "plain");
-    let origin = documents.origin(&Place::Stream("stdout".to_owned()), generation);
+    let origin = documents.origin(&Source::Stream(StreamSource::new("stdout")), generation);
     let mut batch = BatchBuilder::new("app-logs");
     let length = line.len() as u64 + cut_bytes + 1;
     let line = LineView { offset: 7, length, bytes: line, cut_bytes, written: None, changes: ChangeSet::default() };
@@ -78,7 +81,7 @@ fn documents_of_a_wrapped_line_and_one_without_a_time() {
 #[test]
 fn each_line_has_its_own_arrival() {
     let mut documents = Documents::new("host", "edge", "plain");
-    let origin = documents.origin(&Place::File("a \"b\"".to_owned()), GenerationId::new(1, &[1; 10]));
+    let origin = documents.origin(&Source::File(FileSource::new(Path::new("a \"b\""))), GenerationId::new(1, &[1; 10]));
     let mut batch = BatchBuilder::new("app-logs");
     let times = [ARRIVED, Timestamp::from_unix_ms(0), ARRIVED];
     for (place, arrived) in times.iter().enumerate() {

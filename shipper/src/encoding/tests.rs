@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use super::*;
-use crate::document::Place;
-use crate::lines::Lines;
+use crate::sources::{FileSource, Lines, Source};
+use std::path::Path;
 
 /// The ASCII-compatible encodings.
 fn ascii_compatible() -> Vec<LineEncoding> {
@@ -21,7 +21,7 @@ fn lines(bytes: &[u8], label: &str, step: usize, limit: usize) -> Vec<(u64, u64,
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     let encoding = LineEncoding::parse(label).unwrap();
-    let mut reading = Lines::new(&Place::File("a".to_owned()), Arc::new(file), 0, limit, encoding);
+    let mut reading = Lines::new(&Source::File(FileSource::new(Path::new("a"))), Arc::new(file), 0, limit, encoding);
     let (mut lines, mut buffer, mut end) = (Vec::new(), Vec::new(), 0);
     while end < bytes.len() {
         end = (end + step).min(bytes.len());

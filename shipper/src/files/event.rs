@@ -6,8 +6,8 @@ use std::sync::Arc;
 use store::{GenerationId, Timestamp};
 
 use super::{Reason, UnreadCounts};
-use crate::document::Place;
 use crate::journal::Trail;
+use crate::sources::Source;
 
 /// The read position of a generation.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub enum FileEvent<F> {
         /// The file.
         file: Arc<F>,
         /// The source.
-        place: Place,
+        source: Source,
         /// Every line before it has its outcome.
         offset: u64,
         /// Fingerprints of what was read before.

@@ -13,8 +13,7 @@ use super::lookup::{self, Folders};
 use super::rotated::originals;
 use super::unpacking::is_pending;
 use super::{ContentOf, FileEvent, Files, Look, ROTATED_GRACE, Reading};
-use crate::disk::{Disk, DiskFile as _, Stat, path};
-use crate::document::Place;
+use crate::disk::{Disk, DiskFile as _, Stat};
 use crate::journal::{Entry, FileIdentity, Tail, Trail};
 
 impl<D: Disk> Files<D> {
@@ -169,7 +168,7 @@ impl<D: Disk> Files<D> {
             Some(entry) => FileEvent::Opened {
                 generation,
                 file: Arc::clone(&file),
-                place: self.place(&cut.path, &file),
+                source: self.settings.format.selected(&cut.path, &*file),
                 offset: entry.checkpoint,
                 trail: entry.trail.shortened(stat.len),
             },
@@ -323,14 +322,14 @@ impl<D: Disk> Files<D> {
         stat: &Stat,
         look: &mut Look<D>,
     ) {
-        let place = self.place(&identity.path, &*file);
+        let source = self.settings.format.selected(&identity.path, &*file);
         self.unpacking.hand_over(&file);
         let mut trail = trail;
         // If nothing was read, the start of the file shows whether it was truncated.
         if trail.last().is_none() {
             trail.extend(Tail::read(&*file, identity.fingerprint_len).unwrap_or(None));
         }
-        look.events.push(FileEvent::Opened { generation, file: Arc::clone(&file), place, offset, trail });
+        look.events.push(FileEvent::Opened { generation, file: Arc::clone(&file), source, offset, trail });
         // If this fails, the pipeline fails too and reports it.
         let len = stat.len;
         // A compressed file is complete, including its last line.
@@ -347,13 +346,5 @@ impl<D: Disk> Files<D> {
         }
         let open = Open { ended, ..Open::new(file, len, look.now) };
         self.followed.insert(generation, Followed::new(identity, *stat, Some(open), look.now));
-    }
-
-    /// The source of a file that was selected before. A container's file stays one, even if its entries can't be read
-    /// any more.
-    pub(super) fn place(&self, path: &Path, file: &ContentOf<D>) -> Place {
-        let file_name = || path::text(path);
-        let unreadable = || Place::Container { file: file_name(), container: None, compose_service: None };
-        self.settings.format.place(path, file).unwrap_or_else(unreadable)
     }
 }

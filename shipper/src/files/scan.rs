@@ -222,7 +222,7 @@ impl<D: Disk> Files<D> {
             }
         }
         let (file, stat) = self.unpack(file, stat, None, look)?;
-        if self.settings.format.place(path, &file).is_none() {
+        if self.settings.format.select(path, &file).is_none() {
             self.left_alone.insert(stat.key(), (stat, None));
             return Ok(false);
         }

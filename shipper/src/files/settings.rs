@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use glob::{MatchOptions, Pattern};
 
-use crate::disk::{DiskFile, path};
-use crate::docker::Labels;
-use crate::document::Place;
 use crate::encoding::LineEncoding;
+use crate::sources::FileFormat;
 
 /// The settings of followed files.
 #[derive(Clone, Debug)]
@@ -23,7 +21,7 @@ pub struct FileSettings {
     /// Files in this folder belong to the shipper and are not read.
     pub state_dir: PathBuf,
     /// The format of the files.
-    pub format: Format,
+    pub format: FileFormat,
     /// The encoding of files without a byte order mark.
     pub encoding: LineEncoding,
     /// Patterns of files to exclude, with the syntax of `patterns`. One without a slash matches the file name in any
@@ -63,23 +61,4 @@ pub enum ReadFrom {
     Beginning,
     /// At the end: only new data is read.
     End,
-}
-
-/// The format of files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Plain lines.
-    Lines,
-    /// Docker's entries, of containers with these labels.
-    Docker(Labels),
-}
-
-impl Format {
-    /// The source of a file; `None` if it is ignored, at least for now.
-    pub(crate) fn place(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
-        match self {
-            Self::Lines => Some(Place::File(path::text(path))),
-            Self::Docker(labels) => labels.select(path, file),
-        }
-    }
 }

@@ -9,8 +9,9 @@ use super::PipelineSettings;
 use crate::clock::ClockReading;
 use crate::delivery::Delivery;
 use crate::disk::Disk;
-use crate::document::{Documents, LineView, Origin, Pushed};
+use crate::document::{Documents, Origin, Pushed};
 use crate::journal::Journal;
+use crate::reader::LineView;
 use crate::sync::RankedMutex;
 
 /// Additional capacity of a batch's buffer, for the last line that exceeds the limit.

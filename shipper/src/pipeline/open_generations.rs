@@ -9,12 +9,12 @@ use store::GenerationId;
 
 use super::Shared;
 use crate::disk::{Disk, DiskFile};
-use crate::document::{Documents, Origin, Place};
+use crate::document::{Documents, Origin};
 use crate::encoding::LineEncoding;
 use crate::files::{Content, FileEvent, Reading};
 use crate::journal::{Journal, Tail, Trail};
 use crate::ledger::Ledger;
-use crate::lines::Lines;
+use crate::sources::{Lines, Source, StreamSource};
 use crate::sync::RankedMutex;
 
 /// Minimum interval between two journal records of the read offset of a file.
@@ -176,10 +176,10 @@ impl<F: DiskFile> OpenGenerations<F> {
             }
             let Some(segment) = shared.spool.segment(&generation) else { continue };
             let Some(progress) = shared.ledger.lock().progress(&generation) else { continue };
-            let place = Place::Stream(segment.stream);
-            let origin = documents.origin(&place, generation);
+            let source = Source::Stream(StreamSource::new(segment.stream));
+            let origin = documents.origin(&source, generation);
             let file = Arc::new(Content::Plain(segment.file));
-            let lines = Lines::new(&place, file, progress.checkpoint, self.line_max_bytes, self.encoding);
+            let lines = Lines::new(&source, file, progress.checkpoint, self.line_max_bytes, self.encoding);
             let journaled = progress.checkpoint;
             let reading = OpenGeneration {
                 lines,
@@ -202,9 +202,9 @@ impl<F: DiskFile> OpenGenerations<F> {
         documents: &Documents,
     ) {
         match event {
-            FileEvent::Opened { generation, file, place, offset, trail } => {
-                let origin = documents.origin(&place, generation);
-                let lines = Lines::new(&place, file, offset, self.line_max_bytes, self.encoding);
+            FileEvent::Opened { generation, file, source, offset, trail } => {
+                let origin = documents.origin(&source, generation);
+                let lines = Lines::new(&source, file, offset, self.line_max_bytes, self.encoding);
                 let file = Some(FileEnd { end: offset, ended: None });
                 shared.ledger.lock().open(generation, offset, offset, 0);
                 let reading = OpenGeneration {

@@ -8,9 +8,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{CHUNK_BYTES, Chunk, SCAN_BYTES};
+use super::{CHUNK_BYTES, Chunk, LineView, SCAN_BYTES};
 use crate::disk::DiskFile;
-use crate::document::LineView;
 use crate::record::{Change, ChangeSet};
 
 /// Size of a code unit in bytes.

@@ -16,10 +16,10 @@ use super::deleted_indices::{self, ByIndex, Indices};
 use super::known::{Generation, Known, Location};
 use super::{Duplicate, Listed, Missing, Unreadable, VerifyError};
 use crate::config::Settings;
-use crate::disk::{Disk, DiskFile as _, path};
-use crate::document::{Documents, Place};
-use crate::files::{self, Content, ContentOf, Format};
-use crate::lines::Lines as LineReader;
+use crate::disk::{Disk, DiskFile as _};
+use crate::document::Documents;
+use crate::files::{self, Content, ContentOf};
+use crate::sources::{Lines as LineReader, Source, StreamSource};
 
 /// The result of the check by lines.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -102,10 +102,10 @@ impl<D: Disk> Check<'_, D> {
                     found.add_unreadable(*id, generation, &error);
                     (self.progress)(generation.checkpoint);
                 }
-                Ok(Some((place, file))) if is_whole => {
+                Ok(Some((source, file))) if is_whole => {
                     found.sources += 1;
-                    let source = OpenSource { id: *id, generation, place, file };
-                    self.read(&source, &mut documents, &mut found, &mut resend).await?;
+                    let opened = OpenGeneration { id: *id, generation, source, file };
+                    self.read(&opened, &mut documents, &mut found, &mut resend).await?;
                 }
                 Ok(_) => {
                     found.deleted += 1;
@@ -121,45 +121,41 @@ impl<D: Disk> Check<'_, D> {
             Location::Deleted => Ok(None),
             Location::Segment { stream, path } => match self.disk.open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                opened => Ok(Some((Place::Stream(stream.clone()), Arc::new(Content::plain(opened?))))),
+                opened => {
+                    let source = Source::Stream(StreamSource::new(stream.clone()));
+                    Ok(Some((source, Arc::new(Content::plain(opened?)))))
+                }
             },
             Location::File(identity) => {
                 let found = files::find(&self.disk, &generation.entry, generation.checkpoint)?;
                 let Some(file) = found else { return Ok(None) };
-                let place = match &self.settings.files().format {
-                    Format::Lines => Place::File(path::text(&identity.path)),
-                    docker @ Format::Docker(_) => docker.place(&identity.path, &file).unwrap_or(Place::Container {
-                        file: path::text(&identity.path),
-                        container: None,
-                        compose_service: None,
-                    }),
-                };
-                Ok(Some((place, Arc::new(file))))
+                let source = self.settings.files().format.selected(&identity.path, &file);
+                Ok(Some((source, Arc::new(file))))
             }
         }
     }
 
     async fn read<E: From<VerifyError>>(
         &self,
-        source: &OpenSource<'_, ContentOf<D>>,
+        opened: &OpenGeneration<'_, ContentOf<D>>,
         documents: &mut Documents,
         found: &mut Lines,
         resend: &mut impl AsyncFnMut(Batch) -> Result<(), E>,
     ) -> Result<(), E> {
         let pipeline = self.settings.pipeline();
-        let (id, entry) = (source.id, &source.generation.entry);
-        let origin = documents.origin(&source.place, id);
-        let len = match source.file.stat() {
+        let (id, entry) = (opened.id, &opened.generation.entry);
+        let origin = documents.origin(&opened.source, id);
+        let len = match opened.file.stat() {
             Ok(stat) => stat.len,
             Err(error) => {
-                found.add_unreadable(id, source.generation, &error);
+                found.add_unreadable(id, opened.generation, &error);
                 return Ok(());
             }
         };
-        let end = source.generation.checkpoint.min(len);
-        let file = Arc::clone(&source.file);
+        let end = opened.generation.checkpoint.min(len);
+        let file = Arc::clone(&opened.file);
         let start = entry.file.as_ref().map_or(0, |file| file.start);
-        let mut reader = LineReader::new(&source.place, file, start, pipeline.line_max_bytes, pipeline.encoding);
+        let mut reader = LineReader::new(&opened.source, file, start, pipeline.line_max_bytes, pipeline.encoding);
         let mut builder = BatchBuilder::new(&pipeline.index_prefix);
         let mut buffer = Vec::new();
         loop {
@@ -171,7 +167,7 @@ impl<D: Disk> Check<'_, D> {
             let chunk = match chunk {
                 Ok(chunk) => chunk,
                 Err(error) => {
-                    found.add_unreadable(id, source.generation, &error);
+                    found.add_unreadable(id, opened.generation, &error);
                     return Ok(());
                 }
             };
@@ -181,7 +177,7 @@ impl<D: Disk> Check<'_, D> {
                 && (is_last || builder.count() >= MAX_IDS || builder.bytes() >= pipeline.batch_max_bytes)
             {
                 let batch = builder.finish(0);
-                let missing = self.look_up(source.generation, &batch, found).await?;
+                let missing = self.look_up(opened.generation, &batch, found).await?;
                 if !missing.is_empty() {
                     resend(batch.select(missing)).await?;
                 }
@@ -243,12 +239,12 @@ impl<D: Disk> Check<'_, D> {
 }
 
 /// A source and its open file.
-type Opened<F> = (Place, Arc<F>);
+type Opened<F> = (Source, Arc<F>);
 
 /// A generation being read.
-struct OpenSource<'a, F> {
+struct OpenGeneration<'a, F> {
     id: GenerationId,
     generation: &'a Generation,
-    place: Place,
+    source: Source,
     file: Arc<F>,
 }

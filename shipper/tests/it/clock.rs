@@ -15,11 +15,12 @@ use shipper::delivery::Request;
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
 use shipper::encoding::LineEncoding;
-use shipper::files::{FileSettings, Files, Format, ReadFrom};
+use shipper::files::{FileSettings, Files, ReadFrom};
 use shipper::journal::{self, Journal};
 use shipper::ledger::Ledger;
 use shipper::pipeline::{Pipeline, Shared};
 use shipper::random::Random;
+use shipper::sources::FileFormat;
 use shipper::spool::{Appended, OnFull, Spool, SpoolSettings, Writer};
 use shipper::sync::RankedMutex;
 use store::{Cause, Disposition, Timestamp, WriteError};
@@ -91,7 +92,7 @@ impl World {
             scan_interval: Duration::from_millis(100),
             until_idle: false,
             state_dir: state.clone(),
-            format: Format::Lines,
+            format: FileFormat::Lines,
             exclude: Vec::new(),
             max_open_files: 1_000,
             read_from: ReadFrom::Beginning,

@@ -21,11 +21,12 @@ use shipper::delivery::{InFlightId, Request};
 use shipper::disk::RealDisk;
 use shipper::document::Documents;
 use shipper::encoding::LineEncoding;
-use shipper::files::{FileSettings, Files, Format, ReadFrom};
+use shipper::files::{FileSettings, Files, ReadFrom};
 use shipper::journal::Journal;
 use shipper::ledger::{Counts, Ledger};
 use shipper::pipeline::{Pipeline, Report, Shared};
 use shipper::random::Random;
+use shipper::sources::FileFormat;
 use shipper::spool::{OnFull, Spool, SpoolSettings};
 use shipper::sync::RankedMutex;
 use store::{Disposition, Timestamp};
@@ -100,7 +101,7 @@ impl World {
             scan_interval: Duration::from_secs(1),
             until_idle,
             state_dir: state.clone(),
-            format: Format::Lines,
+            format: FileFormat::Lines,
             exclude: Vec::new(),
             max_open_files: self.max_open_files,
             read_from: ReadFrom::Beginning,

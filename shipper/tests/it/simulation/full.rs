@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use shipper::clock::ClockReading;
 use shipper::encoding::LineEncoding;
-use shipper::files::{FileEvent, FileSettings, Files, Format, ReadFrom, Reading};
+use shipper::files::{FileEvent, FileSettings, Files, ReadFrom, Reading};
 use shipper::journal::{Journal, Trail};
 use shipper::ledger::Ledger;
+use shipper::sources::FileFormat;
 use shipper::spool::{Appended, OnFull, Spool, SpoolSettings, Writer};
 use shipper::sync::RankedMutex;
 use store::{GenerationId, Timestamp};
@@ -138,7 +139,7 @@ fn files(disk: &SimDisk, pattern: &str) -> Files<SimDisk> {
         scan_interval: Duration::from_secs(1),
         until_idle: false,
         state_dir: STATE.into(),
-        format: Format::Lines,
+        format: FileFormat::Lines,
         exclude: Vec::new(),
         max_open_files: 10,
         read_from: ReadFrom::Beginning,

@@ -13,10 +13,11 @@ use shipper::dead_letters::DeadLetters;
 use shipper::delivery::Request;
 use shipper::document::Documents;
 use shipper::encoding::LineEncoding;
-use shipper::files::{FileSettings, Files, Format, ReadFrom};
+use shipper::files::{FileSettings, Files, ReadFrom};
 use shipper::journal::{Entry, Journal};
 use shipper::ledger::{Counts, Ledger};
 use shipper::pipeline::{Pipeline, Shared};
+use shipper::sources::FileFormat;
 use shipper::spool::{Appended, OnFull, Spool, Writer};
 use shipper::sync::RankedMutex;
 use store::{Batch, GenerationId, Timestamp, WriteError};
@@ -180,8 +181,8 @@ impl World {
         let spool = Arc::new(spool.ok()?);
         let dead_letters = DeadLetters::open(self.disk.clone(), state, u64::MAX).ok()?;
         let format = match self.plan.files {
-            Some(Kind::Docker) => Format::Docker(shipper::docker::Labels::default()),
-            _ => Format::Lines,
+            Some(Kind::Docker) => FileFormat::Docker(shipper::sources::docker::Labels::default()),
+            _ => FileFormat::Lines,
         };
         let settings = FileSettings {
             encoding: LineEncoding::default(),

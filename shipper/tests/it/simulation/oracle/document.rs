@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shipper::document::EARLIEST;
+use shipper::record::EARLIEST;
 use store::{LineId, Timestamp};
 
 use crate::simulation::service::LINE_MAX_BYTES;

@@ -20,10 +20,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use store::Timestamp;
 
+use super::Describe;
 use crate::disk::{DiskFile, path};
-use crate::document::{EARLIEST, LineView, Place};
-use crate::reader::{Chunk, Reader, SCAN_BYTES};
-use crate::record::ChangeSet;
+use crate::reader::{Chunk, LineView, Reader, SCAN_BYTES};
+use crate::record::{ChangeSet, EARLIEST};
 
 /// Number of bytes searched for the first entry of a file. The longest one has 16 KiB of text, six times as long if
 /// every character is escaped, plus its attributes.
@@ -54,14 +54,43 @@ impl Labels {
     }
 
     /// The container of a file, if it has these labels. Also `None` while the file has no entry.
-    pub(crate) fn select(&self, path: &Path, file: &impl DiskFile) -> Option<Place> {
+    pub(crate) fn select(&self, path: &Path, file: &impl DiskFile) -> Option<DockerSource> {
         let labelled = [4 * 1024, PEEK_BYTES].into_iter().find_map(|bytes| first_entry(file, bytes))?;
         let attrs = labelled.attrs.unwrap_or_default();
-        self.0.iter().all(|(key, value)| attrs.get(key) == Some(value)).then(|| Place::Container {
+        self.0.iter().all(|(key, value)| attrs.get(key) == Some(value)).then(|| DockerSource {
             file: path::text(path),
             container: container(path),
             compose_service: attrs.get(COMPOSE_SERVICE).filter(|service| !service.is_empty()).cloned(),
         })
+    }
+}
+
+/// A container's log file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerSource {
+    file: String,
+    /// The container id.
+    container: Option<String>,
+    /// The Compose service. It is also the service of lines that name none.
+    compose_service: Option<String>,
+}
+
+impl DockerSource {
+    /// Creates the source of a file whose entries can't be read any more.
+    pub(crate) fn unlabelled(path: &Path) -> Self {
+        Self { file: path::text(path), container: None, compose_service: None }
+    }
+}
+
+impl Describe for DockerSource {
+    fn each_field(&self, with: &mut dyn FnMut(&'static str, &str)) {
+        with("file", &self.file);
+        let _ = self.container.as_ref().map(|id| with("container", id));
+        let _ = self.compose_service.as_ref().map(|name| with("compose_service", name));
+    }
+
+    fn service(&self) -> Option<&str> {
+        self.compose_service.as_deref()
     }
 }
 

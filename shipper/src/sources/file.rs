@@ -1,19 +1,39 @@
-//! Reads the lines of a generation, in any of the supported formats.
+//! Files of lines, in any encoding.
 
 use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::DiskFile;
-use crate::docker::ContainerReader;
-use crate::document::{LineView, Place};
+use super::Describe;
+use crate::disk::{DiskFile, path};
 use crate::encoding::LineEncoding;
 use crate::reader::utf16::Utf16Reader;
-use crate::reader::{Chunk, Reader};
+use crate::reader::{Chunk, LineView, Reader};
 
-/// A reader for one generation.
+/// A file of lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSource {
+    path: String,
+}
+
+impl FileSource {
+    /// Creates the source of the file at a path.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path::text(path) }
+    }
+}
+
+impl Describe for FileSource {
+    fn each_field(&self, with: &mut dyn FnMut(&'static str, &str)) {
+        with("file", &self.path);
+    }
+}
+
+/// Reads the lines of a file.
 #[derive(Debug)]
-pub(crate) enum Lines<F> {
+pub(crate) enum TextReader<F> {
     /// UTF-8.
     Plain(Reader<F>),
     /// A file whose encoding is not known yet: its first bytes may be a byte order mark.
@@ -22,18 +42,13 @@ pub(crate) enum Lines<F> {
     Decoded(Reader<F>, LineEncoding),
     /// UTF-16.
     Utf16(Utf16Reader<F>),
-    /// Entries of Docker's json-file driver.
-    Container(ContainerReader<F>),
 }
 
-impl<F: DiskFile> Lines<F> {
-    /// Reads lines from `offset` on. Files have the given encoding unless they start with a byte order mark.
-    pub(crate) fn new(place: &Place, file: Arc<F>, offset: u64, line_max_bytes: usize, encoding: LineEncoding) -> Self {
-        match place {
-            Place::Stream(_) => Self::Plain(Reader::new(file, offset, line_max_bytes)),
-            Place::File(_) => Self::Undetected(Reader::new(file, offset, line_max_bytes), line_max_bytes, encoding),
-            Place::Container { .. } => Self::Container(ContainerReader::new(file, offset, line_max_bytes)),
-        }
+impl<F: DiskFile> TextReader<F> {
+    /// Creates a reader at `offset`, which must be the start of a line, for a file with this encoding unless it starts
+    /// with a byte order mark.
+    pub(crate) fn new(file: Arc<F>, offset: u64, line_max_bytes: usize, encoding: LineEncoding) -> Self {
+        Self::Undetected(Reader::new(file, offset, line_max_bytes), line_max_bytes, encoding)
     }
 
     /// Continues in another file with the same content up to here.
@@ -41,7 +56,6 @@ impl<F: DiskFile> Lines<F> {
         match self {
             Self::Plain(reader) | Self::Undetected(reader, ..) | Self::Decoded(reader, _) => reader.move_to(file),
             Self::Utf16(reader) => reader.move_to(file),
-            Self::Container(reader) => reader.move_to(file),
         }
     }
 
@@ -50,7 +64,6 @@ impl<F: DiskFile> Lines<F> {
         match self {
             Self::Plain(reader) | Self::Undetected(reader, ..) | Self::Decoded(reader, _) => reader.offset(),
             Self::Utf16(reader) => reader.offset(),
-            Self::Container(reader) => reader.offset(),
         }
     }
 
@@ -59,13 +72,7 @@ impl<F: DiskFile> Lines<F> {
         match self {
             Self::Plain(reader) | Self::Undetected(reader, ..) | Self::Decoded(reader, _) => reader.file(),
             Self::Utf16(reader) => reader.file(),
-            Self::Container(reader) => reader.file(),
         }
-    }
-
-    /// The present length of the file.
-    pub(crate) fn file_len(&self) -> io::Result<u64> {
-        Ok(self.file().stat()?.len)
     }
 
     /// Passes lines to `take`; see [`Reader::read`].
@@ -92,7 +99,6 @@ impl<F: DiskFile> Lines<F> {
                 reader.read(buffer, end, ended, |line| encoding.decode(line, &mut take))
             }
             Self::Utf16(reader) => reader.read(buffer, end, ended, take),
-            Self::Container(reader) => reader.read(buffer, end, ended, take),
         }
     }
 

@@ -127,7 +127,7 @@ fn containers_are_chosen_by_their_labels() {
     };
     let place = |service: Option<&str>| {
         let compose_service = service.map(str::to_owned);
-        Some(Place::Container { file: path.clone(), container: Some(id.clone()), compose_service })
+        Some(DockerSource { file: path.clone(), container: Some(id.clone()), compose_service })
     };
     let shop = [b"not an entry\n".to_vec(), entry(&"\u{1}".repeat(16 * 1024), "stderr")].concat();
     assert_eq!(select(&[], &shop), place(Some("shop")));
