@@ -30,7 +30,7 @@ struct Layer {
 const SHIPPER_LAYERS: [Layer; 7] = [
     Layer { modules: &["clock", "disk", "random", "sync"], is_independent: true },
     Layer {
-        modules: &["compressed", "docker", "document", "encoding", "escape", "lines", "ndjson", "reader", "record"],
+        modules: &["compressed", "document", "encoding", "escape", "ndjson", "reader", "record", "sources"],
         is_independent: false,
     },
     Layer { modules: &["completed", "dead_letters", "journal", "ledger"], is_independent: false },
