@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use observability::Observability;
@@ -11,6 +12,10 @@ use shipper::shipper::Status;
 use crate::descriptors::ADMIN_CONNECTIONS_MAX;
 use crate::exit::{Exit, Failure};
 use crate::metrics::{Metrics, Snapshot};
+
+/// How long a client has to send the head of a request. Idle and slow connections are closed then, so that they do not
+/// keep others waiting.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long to wait at exit for requests in progress, in seconds.
 const SHUTDOWN_S: u64 = 1;
@@ -50,6 +55,7 @@ impl Admin {
                 .route("/readyz", web::get().to(readyz))
         };
         let server = HttpServer::new(app).workers(1).max_connections(ADMIN_CONNECTIONS_MAX);
+        let server = server.client_request_timeout(HEAD_TIMEOUT).client_disconnect_timeout(HEAD_TIMEOUT);
         let server = server.disable_signals().shutdown_timeout(SHUTDOWN_S).listen(listener);
         actix_rt::spawn(server.map_err(refuse)?.run());
         Ok(Self { status })

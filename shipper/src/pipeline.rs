@@ -70,6 +70,8 @@ pub struct Pipeline<D: Disk> {
     completions: Completions,
     report: Report,
     buffer: Vec<u8>,
+    /// Number of chunks without a line in the last tick.
+    empty_chunks: usize,
     random: Random,
     checkpoint_due: Duration,
     disk_retry_at: Option<Duration>,
@@ -102,6 +104,7 @@ impl<D: Disk> Pipeline<D> {
             completions: Completions::default(),
             report: Report::default(),
             buffer: Vec::new(),
+            empty_chunks: 0,
             random,
             checkpoint_due: Duration::ZERO,
             disk_retry_at: None,
@@ -179,7 +182,8 @@ impl<D: Disk> Pipeline<D> {
         let has_unwritten = self.open_generations.has_unwritten_checkpoint(&self.shared.ledger.lock());
         let checkpoint = has_unwritten.then_some(self.checkpoint_due);
         let files = self.files.poll_at().filter(|_| !self.files_closed);
-        let on_disk = [self.assembly.due_at(), checkpoint, files].into_iter().flatten().min();
+        let unread = self.was_cut_short().then_some(Duration::ZERO);
+        let on_disk = [self.assembly.due_at(), checkpoint, files, unread].into_iter().flatten().min();
         // A failed disk is not used before its retry time.
         [self.disk_retry_at.or(on_disk), self.delivery.next_at()].into_iter().flatten().min()
     }

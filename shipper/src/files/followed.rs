@@ -41,6 +41,8 @@ pub(super) struct Followed<F> {
     pub(super) may_be_shorter: bool,
     /// Its length as seen while parked.
     pub(super) grown_to: u64,
+    /// When it last grew, if it was parked with an unread last line that has no newline.
+    pub(super) open_line_since: Option<Duration>,
     /// Since when a parked file is missing.
     pub(super) missing_since: Option<Duration>,
 }
@@ -95,6 +97,7 @@ impl<F> Followed<F> {
             rotated_from: None,
             is_unread: false,
             may_be_shorter: false,
+            open_line_since: None,
             missing_since: None,
             grown_to: 0,
         }

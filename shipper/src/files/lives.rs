@@ -308,7 +308,10 @@ impl<D: Disk> Files<D> {
         // it.
         let tail = if file.is_unpacked() { None } else { Tail::read(file, start).unwrap_or(None) };
         self.journal.lock().file_checkpoint(generation, start, tail);
-        self.followed.insert(generation, Followed::new(identity, *stat, None, look.now));
+        let has_open_line = !file.is_unpacked() && stat.len > start;
+        let open_line_since = has_open_line.then_some(look.now.elapsed);
+        let parked = Followed { open_line_since, ..Followed::new(identity, *stat, None, look.now) };
+        self.followed.insert(generation, parked);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one file's facts, each used once")]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use store::GenerationId;
 
@@ -141,6 +142,9 @@ impl<D: Disk> Files<D> {
             let parked = self.followed.get(&generation);
             let (name, rotated_from) =
                 parked.map_or((Name::Lost, None), |parked| (parked.name.clone(), parked.rotated_from.clone()));
+            let is_over =
+                |parked: &Followed<_>| parked.seen.len == stat.len && self.is_open_line_over(parked, look.now.elapsed);
+            let is_over = parked.is_some_and(is_over);
             {
                 let mut journal = self.journal.lock();
                 // Nothing from here on was dispatched.
@@ -151,6 +155,9 @@ impl<D: Disk> Files<D> {
             self.resume(generation, longer, file, &stat, &entry, look);
             if let Some(followed) = self.followed.get_mut(&generation) {
                 (followed.name, followed.rotated_from) = (name, rotated_from);
+                if is_over {
+                    followed.end(generation, stat.len, false, &mut look.events);
+                }
             }
             return Ok(true);
         }
@@ -163,7 +170,7 @@ impl<D: Disk> Files<D> {
     }
 
     /// Ends rotated files that still have a matching name, when their last line has had no newline for a while. If they
-    /// grow they are read again.
+    /// grow they are read again. Parked ones are reopened for that, whatever their name is.
     pub(super) fn end_rotated_lines<'a>(
         &mut self,
         reading: &impl Fn(&GenerationId) -> Option<Reading<'a>>,
@@ -180,12 +187,41 @@ impl<D: Disk> Files<D> {
                 && self.has_successor(followed)
         };
         let over: Vec<_> = self.followed.iter().filter(is_over).map(|(generation, _)| *generation).collect();
+        let parked = self.followed.iter().filter(|(_, followed)| self.is_open_line_over(followed, now));
+        let parked: Vec<_> = parked.map(|(generation, _)| *generation).collect();
+        parked.into_iter().for_each(|generation| self.reopen.push(generation));
         for generation in over {
             if let Some(followed) = self.followed.get_mut(&generation)
                 && let Some(end) = followed.open.as_ref().map(|open| open.len)
             {
                 followed.end(generation, end, false, &mut look.events);
             }
+        }
+    }
+
+    /// Whether nothing will follow the open last line of a parked file: it was rotated, and has not grown for a while.
+    fn is_open_line_over(&self, followed: &Followed<ContentOf<D>>, now: Duration) -> bool {
+        followed.open.is_none()
+            && followed.open_line_since.is_some_and(|since| now >= since + ROTATED_GRACE)
+            && match followed.name {
+                Name::Matched => self.has_successor(followed),
+                Name::Rotated(_) => true,
+                Name::Lost => false,
+            }
+    }
+
+    /// The metadata of a parked file. If it grew, unwritten zeros at its end are not counted, as they would not be if
+    /// it was opened.
+    pub(super) fn stat_parked(&self, generation: GenerationId, path: &Path, stat: &Stat) -> Stat {
+        let has_grown = |followed: &Followed<ContentOf<D>>| {
+            followed.open.is_none() && followed.identity.packed.is_none() && stat.len > followed.seen_to()
+        };
+        if !self.followed.get(&generation).is_some_and(has_grown) {
+            return *stat;
+        }
+        match self.open(path) {
+            Ok(Some((_, written))) if written.key() == stat.key() => written,
+            _ => *stat,
         }
     }
 
@@ -221,7 +257,9 @@ impl<D: Disk> Files<D> {
         let Some((path, stat)) = found else { return Ok(false) };
         followed.missing_since = None;
         followed.name = Name::Rotated(path.clone());
-        if followed.see_parked(stat, !self.settings.until_idle, look.now.wall) {
+        let stat = self.stat_parked(generation, path, stat);
+        let Some(followed) = self.followed.get_mut(&generation) else { return Ok(false) };
+        if followed.see_parked(&stat, !self.settings.until_idle, look.now.wall) {
             self.reopen.push(generation);
         }
         Ok(true)

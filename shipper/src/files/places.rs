@@ -161,8 +161,9 @@ impl<D: Disk> Files<D> {
             }
         }
         idle.sort_unstable();
-        for (_, _, generation, read_to) in idle.into_iter().take(count) {
+        for (has_open_line, grown_at, generation, read_to) in idle.into_iter().take(count) {
             if let Some(followed) = self.followed.get_mut(&generation) {
+                followed.open_line_since = has_open_line.then_some(grown_at);
                 followed.end(generation, read_to, false, &mut look.events);
             }
         }

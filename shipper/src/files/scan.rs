@@ -122,7 +122,9 @@ impl<D: Disk> Files<D> {
         };
         followed.missing_since = None;
         followed.name = Name::Matched;
-        if followed.open.is_none() && followed.see_parked(stat, !self.settings.until_idle, look.now.wall) {
+        let stat = paths.first().map_or(*stat, |path| self.stat_parked(generation, path, stat));
+        let Some(followed) = self.followed.get_mut(&generation) else { return };
+        if followed.open.is_none() && followed.see_parked(&stat, !self.settings.until_idle, look.now.wall) {
             self.reopen.push(generation);
         }
         if !paths.contains(&followed.identity.path)

@@ -18,6 +18,10 @@ use crate::reader::Chunk;
 /// Number of chunks read from a source before the next one has its turn.
 const TURN_CHUNKS: usize = 4;
 
+/// Number of chunks without a complete line after which a tick ends. Each is up to [`SCAN_BYTES`](crate::reader::SCAN_BYTES)
+/// of a hole or of a very long line, which fills no batch.
+const EMPTY_CHUNKS_MAX: usize = 4;
+
 /// The bytes of a generation that may be read now.
 struct Unread {
     from: u64,
@@ -39,6 +43,7 @@ impl<D: Disk> Pipeline<D> {
     /// Reads until the in-flight limit, or until there is nothing more. Files take turns, so that a busy one does not
     /// delay the others. Segments are read oldest first, which makes room in the spool, and take turns with files.
     pub(super) fn read(&mut self, now: ClockReading) -> io::Result<()> {
+        self.empty_chunks = 0;
         self.open_generations.open_segments(&self.shared, &self.documents);
         // A journal error of files must not stop segments, which make room.
         let mut done = self.look_at_files(now);
@@ -77,7 +82,12 @@ impl<D: Disk> Pipeline<D> {
     }
 
     fn has_capacity(&self) -> bool {
-        !self.assembly.is_held() && self.bytes_in_flight() < self.settings.in_flight_max_bytes
+        !self.assembly.is_held() && self.bytes_in_flight() < self.settings.in_flight_max_bytes && !self.was_cut_short()
+    }
+
+    /// Whether the last tick left bytes unread because it found too few lines.
+    pub(super) fn was_cut_short(&self) -> bool {
+        self.empty_chunks >= EMPTY_CHUNKS_MAX
     }
 
     fn look_at_files(&mut self, now: ClockReading) -> io::Result<()> {
@@ -105,6 +115,7 @@ impl<D: Disk> Pipeline<D> {
         let batch_max_bytes = self.assembly.max_bytes(&self.delivery);
         let Some(added) = self.add_lines(generation, &unread, batch_max_bytes)? else { return Ok(false) };
         let more = added.chunk.more;
+        self.empty_chunks += usize::from(more && added.chunk.lines == 0);
         if added.chunk.end > added.chunk.start {
             self.account_for(generation, added, now.elapsed);
         } else if unread.ended && !more {

@@ -3,6 +3,7 @@
 
 mod copied;
 mod missed;
+mod parked;
 mod renamed;
 mod rotated;
 mod turns;
