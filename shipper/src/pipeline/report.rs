@@ -67,7 +67,7 @@ impl Report {
         };
         match (&self.delivery_error, &self.disk_error, &self.blocked) {
             (Some(error), _, _) if error.refused => Some(obstacle_of_store(error, "the store rejects writes")),
-            (Some(error), _, _) => Some(obstacle_of_store(error, "the store does not answer")),
+            (Some(error), _, _) => Some(obstacle_of_store(error, "the store does not respond")),
             (None, Some(error), _) => {
                 let reason = format!("the state directory can't be written: {error}");
                 Some(Obstacle { cause: "disk", reason })

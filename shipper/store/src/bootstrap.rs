@@ -63,6 +63,6 @@ pub enum BootstrapError {
     #[error("{0}")]
     Refused(Cause),
     /// No usable answer; retry.
-    #[error("the store does not answer: {0}")]
+    #[error("the store does not respond: {0}")]
     Unavailable(Cause),
 }

@@ -69,8 +69,8 @@ pub enum OpenError {
 /// The store can't serve requests right now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadyError {
-    /// The store did not answer, or not in time.
-    #[error("the store does not answer: {0}")]
+    /// The store did not respond, or not in time.
+    #[error("the store does not respond: {0}")]
     Unavailable(Cause),
     /// The store answered with an error that the operator has to fix.
     #[error("the store refuses: {0}")]
@@ -80,8 +80,8 @@ pub enum ReadyError {
 /// The search failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SearchError {
-    /// The store did not answer; retry.
-    #[error("the store does not answer: {0}")]
+    /// The store did not respond; retry.
+    #[error("the store does not respond: {0}")]
     Unavailable(Cause),
     /// The search exceeded its time limit; narrow it.
     #[error("the search took longer than {seconds} s: narrow it by request, project or time")]

@@ -99,7 +99,7 @@ impl Store {
     /// Checks that the store answers.
     ///
     /// # Errors
-    /// When it does not answer, or refuses.
+    /// When it does not respond, or refuses.
     pub async fn ready(&self) -> Result<(), ReadyError> {
         match &self.0 {
             StoreKind::Engine(engine) => engine.ready().await,
@@ -110,7 +110,7 @@ impl Store {
     /// Finds the lines that `scope` may see.
     ///
     /// # Errors
-    /// When the store does not answer, refuses, or exceeds the time limit.
+    /// When the store does not respond, refuses, or exceeds the time limit.
     pub async fn search(&self, scope: &Scope, search: &Search) -> Result<SearchPage, SearchError> {
         match &self.0 {
             StoreKind::Engine(engine) => engine.search(scope, search).await,
@@ -121,7 +121,7 @@ impl Store {
     /// Returns the user-named fields of the store, which [`Filter::parse`](crate::Filter::parse) needs to read a query.
     ///
     /// # Errors
-    /// When the store does not answer, or refuses.
+    /// When the store does not respond, or refuses.
     pub async fn fields(&self) -> Result<NamedFields, SearchError> {
         match &self.0 {
             StoreKind::Engine(engine) => engine.fields().await,

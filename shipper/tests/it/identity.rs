@@ -95,7 +95,7 @@ impl Follower {
         self.place
     }
 
-    /// The metrics; nothing while it does not answer.
+    /// The metrics; nothing while it does not respond.
     pub(crate) fn metrics(&self) -> String {
         get(self.admin, "/metrics").map_or(String::new(), |(_, text)| text)
     }

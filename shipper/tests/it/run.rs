@@ -55,7 +55,7 @@ fn until_idle_continues_while_lines_are_pending() {
     let mut command = place.shipper(&["run", "--file", "a.log", "--until-idle", "--shutdown-timeout-ms", "100"]);
     command.env("SHIPPER_TO", format!("http://{}", free_address()));
     let mut shipper = start(&place, command);
-    until("it says that lines wait", || shipper.stderr().contains("the store does not answer").then_some(()));
+    until("it says that lines wait", || shipper.stderr().contains("the store does not respond").then_some(()));
     shipper.signal(Signal::TERM);
     assert_eq!(shipper.code(), 3, "{}", shipper.stderr());
     let (code, stderr) = finish(&place, place.ship(&["run", "--file", "a.log", "--until-idle"]));
@@ -170,7 +170,7 @@ fn readyz_reports_why_lines_are_pending() {
     stdin.write_all(b"one\n").unwrap();
     until("it is not ready", || {
         let (status, reason) = get(admin, "/readyz")?;
-        (status == 503 && reason.starts_with("the store does not answer: ")).then_some(())
+        (status == 503 && reason.starts_with("the store does not respond: ")).then_some(())
     });
     assert_eq!(get(admin, "/healthz").unwrap().0, 200);
     let text = get(admin, "/metrics").unwrap().1;

@@ -77,7 +77,7 @@ fn every_line_has_one_disposition_whatever_happens() {
 /// Seeds that failed before a fault was fixed, each with the fault. A seed's run depends on every step of the code, so
 /// after a change it may pass without the fix too; `docs/simulation.md` describes how to check.
 #[test]
-fn seeds_that_found_a_fault_stay_mended() {
+fn seeds_that_found_a_fault_stay_fixed() {
     let found = [
         (12, "a file that can't be read for a moment was taken for a cut one and read again under new ids"),
         (17, "a stream's folder was taken for durable because it was there"),

@@ -76,7 +76,7 @@ check() {
     for address in "$backend/readyz" "$prometheus/-/ready" "$alertmanager/-/ready" "$engine/"; do
         # While the engine creates the first index, the service answers 503 for a moment.
         curl -fsS -m 10 --retry 10 --retry-delay 1 -o /dev/null "$address" ||
-            fail "$EX_TEMPFAIL" "$address does not answer: start the stack with 'make up' or 'make up-local'"
+            fail "$EX_TEMPFAIL" "$address does not respond: start the stack with 'make up' or 'make up-local'"
     done
     status=$(curl -sS -m 10 -o /dev/null -w '%{http_code}' "$backend/api/faults/status/500")
     [[ $status == 500 ]] || fail "$EX_MISSING" "the service injects no faults: start the stack with BACKEND_FAULTS=1"

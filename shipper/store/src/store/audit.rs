@@ -43,7 +43,7 @@ impl StoreAudit {
     /// refreshes at its own interval, one second.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not respond.
     pub async fn refresh(&self) -> Result<bool, SearchError> {
         match &self.0.0 {
             StoreKind::Engine(engine) => engine.refresh().await,
@@ -54,7 +54,7 @@ impl StoreAudit {
     /// Returns what is stored of the lines that begin in a range of a generation.
     ///
     /// # Errors
-    /// When the store does not answer, refuses, or exceeds the time limit.
+    /// When the store does not respond, refuses, or exceeds the time limit.
     pub async fn coverage(&self, generation: GenerationId, offsets: Range<u64>) -> Result<Coverage, SearchError> {
         match &self.0.0 {
             StoreKind::Engine(engine) => engine.coverage(generation, offsets).await,

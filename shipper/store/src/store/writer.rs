@@ -58,7 +58,7 @@ impl StoreWriter {
     /// Checks, without changing anything, that lines would be stored correctly.
     ///
     /// # Errors
-    /// When something is missing, foreign or forbidden, or the store does not answer. Facts that can't be determined
+    /// When something is missing, foreign or forbidden, or the store does not respond. Facts that can't be determined
     /// are reported as findings.
     pub async fn preflight(&self) -> Result<PreflightReport, BootstrapError> {
         match &self.0 {

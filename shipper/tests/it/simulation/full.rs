@@ -66,7 +66,7 @@ fn a_writer_that_waits_ends_its_only_segment_at_a_line_s_end() {
 }
 
 #[test]
-fn what_finds_no_room_and_has_nothing_to_take_its_place_is_given_up_by_whole_lines() {
+fn input_without_room_in_an_empty_spool_is_dropped_by_whole_lines() {
     let disk = disk();
     let (mut writer, ledger) = writer(&disk, OnFull::DropOldest);
     disk.stay_full();
@@ -115,7 +115,7 @@ fn a_mark_without_room_is_not_noted() {
 }
 
 #[test]
-fn what_a_full_disk_does_not_take_of_the_journal_is_bounded() {
+fn journal_records_kept_while_the_disk_is_full_are_bounded() {
     let disk = disk();
     let generation = GenerationId::new(1, &[0; 10]);
     let mut journal = journal(&disk);

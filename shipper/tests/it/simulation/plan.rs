@@ -79,7 +79,7 @@ impl Plan {
             false_clean: random.one_in(2),
             holes: random.one_in(2),
         };
-        let (shuts, shut_for_good, has_room) = shut_indices(seed, stays_full);
+        let (shuts, shut_for_good, has_room) = blocked_indices(seed, stays_full);
         let mut pipeline = pipeline(random, hopeless);
         if has_room {
             pipeline.in_flight_max_bytes = 200_000;
@@ -135,7 +135,7 @@ impl Plan {
 
 /// Returns how indices are blocked, in a quarter of the seeds, by an independent generator: how often, which
 /// permanently, and whether there is space for all of its lines.
-fn shut_indices(seed: u64, stays_full: bool) -> (u64, Option<usize>, bool) {
+fn blocked_indices(seed: u64, stays_full: bool) -> (u64, Option<usize>, bool) {
     let mut random = Random::new(seed ^ 0x005E_ED0F_5B07);
     match seed % 8 {
         2 => {

@@ -24,7 +24,7 @@ impl World {
             self.wait_for_the_store_s_folder(process);
         }
         if has_shut_index && !self.plan.hopeless {
-            self.go_on_beside_a_shut_index(process);
+            self.deliver_to_other_indices(process);
         }
         self.engine.open_indices();
         if self.plan.stays_full {
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// While an index is blocked, all other lines get their outcome, unless blocked lines fill the budget.
-    fn go_on_beside_a_shut_index(&mut self, process: &mut Process) {
+    fn deliver_to_other_indices(&mut self, process: &mut Process) {
         let begun = self.now.elapsed;
         loop {
             self.append(process);
