@@ -24,9 +24,8 @@ use backend::searches::{self, Searches};
 use backend::server::connections::{Connections, Room};
 use backend::server::request::{self, Bounds};
 use backend::server::{self, Options, descriptors};
-use backend::settings::{AccessSettings, Settings, VARIABLES, is_reached_by_others};
-use clap::{CommandFactory as _, FromArgMatches as _, Parser};
-use observability::{Observability, ObservabilitySettings};
+use backend::settings::{self, Action, Invocation, Settings, is_reached_by_others};
+use observability::Observability;
 use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -40,22 +39,13 @@ const EXIT_SETTINGS: u8 = 2;
 /// Room for connections to `ADMIN_LISTEN`.
 const ADMIN_ROOM: Room = Room { connections: 24, reserve: 8 };
 
-/// Log explorer over an embedded store or a search engine: finds all lines of a request by its ID. Configured by
-/// environment variables.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {}
-
 fn main() -> ExitCode {
-    let matches = Arguments::command().after_help(help_on_variables()).get_matches();
-    if let Err(error) = Arguments::from_arg_matches(&matches) {
-        error.exit();
-    }
-    let settings = match Settings::from_env() {
-        Ok(settings) => settings,
+    let settings = match Invocation::read() {
+        Ok(Invocation::Serve(settings)) => *settings,
+        Ok(Invocation::Other(action)) => return print(action),
         Err(error) => return fail(&error, EXIT_SETTINGS),
     };
-    let tokens = match settings.access.tokens_file.as_deref().map(|path| (path, TokensFile::open(path))) {
+    let tokens = match settings.options.access.tokens_file.as_deref().map(|path| (path, TokensFile::open(path))) {
         Some((_, Ok(tokens))) => Some(tokens),
         Some((path, Err(error))) => return fail(&format!("TOKENS_FILE={}: {error}", path.display()), EXIT_SETTINGS),
         None => None,
@@ -71,7 +61,7 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     let admin_listen = settings.observability.admin_listen.take();
     let obs = Observability::start(settings.observability.clone())?;
     let limit = descriptors::raise_limit();
-    let store = Store::open(&settings.store, &settings.engine).await?;
+    let store = Store::open(&settings.options.store.target, &settings.engine).await?;
     warn_of_files(&settings, &store).await?;
     let limits = Limits::register(&settings.observability.service, obs.registry())?;
     // Live tails would not end on their own.
@@ -79,14 +69,17 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     let parts = parts(&settings, tokens, store, (&limits, shutdown));
     match admin_listen {
         _ if !parts.access.shows_metrics_to_everyone() => {}
-        None => tracing::warn!("/metrics exposes project names without a token; set METRICS_TOKEN or ADMIN_LISTEN"),
+        None => {
+            tracing::warn!("/metrics exposes project names without a token; set METRICS_TOKEN_FILE or ADMIN_LISTEN")
+        }
         Some(address) if is_reached_by_others(&address) => {
-            tracing::warn!(%address, "/metrics at ADMIN_LISTEN exposes project names without a token; set METRICS_TOKEN");
+            tracing::warn!(%address, "/metrics at ADMIN_LISTEN exposes project names without a token; set METRICS_TOKEN_FILE");
         }
         Some(_) => {}
     }
-    let room = descriptors::room(limit, workers(&settings), settings.connections);
-    if room.connections < settings.connections {
+    let server = &settings.options.server;
+    let room = descriptors::room(limit, workers(&settings), server.connections);
+    if room.connections < server.connections {
         tracing::warn!(
             connections = room.connections,
             ?limit,
@@ -94,12 +87,12 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
         );
     }
     let options = Options {
-        workers: settings.workers,
-        stall_timeout: settings.stalled_client_timeout,
-        shutdown_timeout: settings.shutdown_timeout,
+        workers: server.workers,
+        stall_timeout: server.stall_timeout,
+        shutdown_timeout: server.shutdown_timeout,
     };
     let (on_app, on_admin, of_admin) = (obs.clone(), obs.clone(), parts.clone());
-    let (faults, has_metrics) = (settings.faults, admin_listen.is_none());
+    let (faults, has_metrics) = (server.faults, admin_listen.is_none());
     let new_app = move || {
         let app = App::new().configure(|app| {
             if has_metrics {
@@ -120,22 +113,22 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
             .wrap(from_fn(headers::add))
             .wrap(from_fn(request::track))
     };
-    let listener = listen("LISTEN", settings.listen)?;
-    let address = listener.local_addr().unwrap_or(settings.listen);
-    let connections = Connections::new(room, settings.request_timeout, limits.clone());
+    let listener = listen("LISTEN", server.listen)?;
+    let address = listener.local_addr().unwrap_or(server.listen);
+    let connections = Connections::new(room, server.request_timeout, limits.clone());
     let main = server::start(listener, connections, &options, new_app)?;
     let mut handles = vec![main.handle()];
     if let Some(address) = admin_listen {
         let listener = listen("ADMIN_LISTEN", address)?;
         let address = listener.local_addr().unwrap_or(address);
         // It has its own room, and its gauge is not exposed.
-        let connections = Connections::new(ADMIN_ROOM, settings.request_timeout, Limits::default());
+        let connections = Connections::new(ADMIN_ROOM, server.request_timeout, Limits::default());
         let admin = server::start(listener, connections, &Options { workers: Some(1), ..options }, new_admin)?;
         handles.push(admin.handle());
         actix_rt::spawn(admin);
         tracing::info!(%address, "serving metrics and health");
     }
-    tracing::info!(%address, store = %settings.store, faults, connections = room.connections, "serving");
+    tracing::info!(%address, store = %settings.options.store.target, faults, connections = room.connections, "serving");
     actix_rt::spawn(stop_by_signal(handles, end_tails));
     main.await.context("the server failed")?;
     tracing::info!("stopped");
@@ -163,17 +156,20 @@ fn parts(
     store: Store,
     (limits, shutdown): (&Limits, watch::Receiver<bool>),
 ) -> Parts {
-    let AccessSettings { names, proxies, metrics_token, .. } = settings.access.clone();
-    let links = Links::new(settings.public.clone(), settings.kibana.clone(), settings.grafana.clone());
+    let settings::Options { server, access, links, .. } = &settings.options;
+    let (names, proxies) = (access.names(links.public_url.as_ref()), access.proxies());
+    let metrics_token = settings.metrics_token.as_deref();
+    let dead_letters = DeadLetters::under(links.shipper_state_dir.as_deref());
+    let links = Links::new(links.public_url.clone(), links.kibana_url.clone(), links.grafana_url.clone());
     Parts {
         store,
         links: links.with_names(names.clone()),
-        access: Access::new(Admission::new(names, proxies, metrics_token.as_deref(), limits.clone()), tokens),
+        access: Access::new(Admission::new(names, proxies, metrics_token, limits.clone()), tokens),
         answers: Answers::new(limits.clone()),
         searches: Searches::new(limits.clone()),
-        bounds: Bounds { body_timeout: settings.request_timeout, limits: limits.clone() },
+        bounds: Bounds { body_timeout: server.request_timeout, limits: limits.clone() },
         tails: Tails::new(shutdown, limits.clone()),
-        dead_letters: DeadLetters::under(settings.shipper_state_dir.as_deref()),
+        dead_letters,
         service_name: ServiceName(settings.observability.service.clone()),
     }
 }
@@ -181,7 +177,7 @@ fn parts(
 /// Number of worker threads.
 fn workers(settings: &Settings) -> u64 {
     let cores = || std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
-    settings.workers.unwrap_or_else(cores) as u64
+    settings.options.server.workers.unwrap_or_else(cores) as u64
 }
 
 fn listen(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -211,11 +207,18 @@ fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn help_on_variables() -> String {
-    let mut help = "Environment variables:\n".to_owned();
-    for variable in VARIABLES.iter().chain(ObservabilitySettings::VARIABLES) {
-        help.push_str(&format!("  {:<28}{}\n", variable.name, variable.help));
+/// Writes completions or the man page to standard output. A closed pipe is not an error.
+fn print(action: Action) -> ExitCode {
+    let mut text = Vec::new();
+    let written = match action {
+        Action::Completions { shell } => {
+            clap_complete::generate(shell, &mut settings::command(), "backend", &mut text);
+            Ok(())
+        }
+        Action::Man => clap_mangen::Man::new(settings::command()).render(&mut text),
+    };
+    match written.and_then(|()| std::io::stdout().lock().write_all(&text)) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error, EXIT_FAILED),
+        _ => ExitCode::SUCCESS,
     }
-    help.push_str("\nExit codes: 0 stopped by SIGINT or SIGTERM, 1 failed, 2 invalid setting or argument");
-    help
 }

@@ -1,129 +1,50 @@
-//! All settings, from environment variables. Malformed and unknown variables are rejected at startup. The variables of
-//! the library are [`ObservabilitySettings::VARIABLES`].
+//! All settings. Each option is also an environment variable, and has its help, default and bounds in one place:
+//! [`server`], [`mod@store`], [`access`] and [`links`].
+//!
+//! The variables of the library are [`ObservabilitySettings::VARIABLES`]; they are no options.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use observability::{ObservabilitySettings, Variable};
-use store::target::{ParseTargetError, parse_address};
-use store::{EngineSettings, Target};
-use url::Url;
+use ::store::EngineSettings;
+use clap::builder::{RangedU64ValueParser, TypedValueParser};
+use clap::{Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap_complete::Shell;
+use observability::ObservabilitySettings;
 
-mod access;
-mod engine;
+pub mod access;
+pub mod links;
+pub mod server;
+pub mod store;
 
-pub use access::{AccessSettings, is_reached_by_others};
-use engine::engine_settings;
-
-/// The service's own variables.
-pub const VARIABLES: &[Variable] = &[
-    Variable { name: "LISTEN", help: "address and port to listen on (default 127.0.0.1:8000)" },
-    Variable { name: "STORE", help: "sqlite:PATH or http(s)://HOST:PORT[,…] (default sqlite:data/logs.db)" },
-    Variable {
-        name: "STORE_INDEX_PREFIX",
-        help: "prefix of the engine's indices, PREFIX-YYYY.MM.DD (default app-logs)",
-    },
-    Variable { name: "STORE_USER", help: "user name for the engine; requires STORE_PASSWORD_FILE" },
-    Variable { name: "STORE_PASSWORD_FILE", help: "file containing the password of STORE_USER" },
-    Variable { name: "STORE_API_KEY_FILE", help: "file containing the engine's API key, in its encoded form" },
-    Variable {
-        name: "STORE_CA_CERTIFICATE",
-        help: "PEM file of additional trusted certificates, such as a server's self-signed one",
-    },
-    Variable {
-        name: "STORE_CLIENT_CERTIFICATE",
-        help: "PEM file of the client certificate for mTLS; requires STORE_CLIENT_KEY",
-    },
-    Variable { name: "STORE_CLIENT_KEY", help: "PEM file of the unencrypted private key of STORE_CLIENT_CERTIFICATE" },
-    Variable {
-        name: "STORE_PROXY",
-        help: "proxy for the engine, http(s)://HOST:PORT, or none (default: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, except \
-               for hosts in NO_PROXY)",
-    },
-    Variable { name: "STORE_PROXY_USER", help: "user name for STORE_PROXY; requires STORE_PROXY_PASSWORD_FILE" },
-    Variable { name: "STORE_PROXY_PASSWORD_FILE", help: "file containing the password of STORE_PROXY_USER" },
-    Variable { name: "STORE_TIMEOUT_MS", help: "timeout of a request to the engine, in milliseconds (default 10000)" },
-    Variable {
-        name: "SHIPPER_STATE_DIR",
-        help: "state directory of the local shipper, to show dead letters of a request (default none)",
-    },
-    Variable {
-        name: "TOKENS_FILE",
-        help: "TOML file of tokens and the projects each may read (default: no tokens, everyone reads everything)",
-    },
-    Variable {
-        name: "OPEN_LISTEN",
-        help: "1 allows LISTEN and ADMIN_LISTEN beyond loopback without TOKENS_FILE (default 0)",
-    },
-    Variable {
-        name: "TRUSTED_PROXIES",
-        help: "comma-separated addresses and networks of proxies whose X-Forwarded-For is trusted (default none)",
-    },
-    Variable {
-        name: "METRICS_TOKEN",
-        help: "token required to scrape /metrics (default: none; scrapes are allowed by IP address, localhost and \
-               ALLOWED_HOSTS)",
-    },
-    Variable {
-        name: "ALLOWED_HOSTS",
-        help: "comma-separated host names to answer to, besides IP addresses, localhost and the host of PUBLIC_URL \
-               (default none)",
-    },
-    Variable {
-        name: "PUBLIC_URL",
-        help: "public URL of this service, for links in downloaded pages (default: the request's Host, if it is an IP \
-               address, localhost or in ALLOWED_HOSTS)",
-    },
-    Variable { name: "KIBANA_URL", help: "URL of Kibana, for links to a request's lines (default none)" },
-    Variable {
-        name: "GRAFANA_URL",
-        help: "URL of Grafana, for links to the dashboard at a request's time (default none)",
-    },
-    Variable { name: "BACKEND_FAULTS", help: "1 enables fault injection for drills, under /api/faults (default 0)" },
-    Variable { name: "BACKEND_WORKERS", help: "worker threads, 1-64 (default: one per core)" },
-    Variable {
-        name: "BACKEND_REQUEST_TIMEOUT_S",
-        help: "timeout for receiving a request's head, and again for its body, in seconds, 1-3600 (default 10)",
-    },
-    Variable {
-        name: "BACKEND_CONNECTIONS",
-        help: "maximum number of connections, 8-65536; fewer if the open file limit is too low (default 1024)",
-    },
-    Variable {
-        name: "BACKEND_STALL_TIMEOUT_S",
-        help: "disconnect a client that reads nothing of its response for this many seconds, 1-3600 (default 60)",
-    },
-    Variable {
-        name: "BACKEND_SHUTDOWN_TIMEOUT_S",
-        help: "time for open requests to finish at shutdown, in seconds, 0-3600 (default 10)",
-    },
-];
-
-/// Variables that name secret files.
-const SECRET_FILES: [&str; 3] = ["TOKENS_FILE", "STORE_PASSWORD_FILE", "STORE_API_KEY_FILE"];
+pub use access::{AccessOptions, is_reached_by_others};
+use links::LinkOptions;
+use server::ServerOptions;
+use store::StoreOptions;
 
 /// Prefixes of this service's variables; an unknown variable with one of them is an error.
 const PREFIXES: [&str; 6] = ["BACKEND_", "STORE_", "METRICS_", "ADMIN_", "ACCESS_LOG_", "TRUSTED_"];
 
-const CONNECTIONS: &str = "a number from 8 to 65536";
-
 /// Default `service` of log lines and metrics.
 pub const SERVICE: &str = "backend";
+
+const EXIT_CODES: &str = "Exit codes:
+    0  stopped by SIGINT or SIGTERM
+    1  failed
+    2  invalid option or variable";
 
 /// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A malformed value.
-    #[error("{name}={value:?}: {expected}")]
-    Malformed {
+    /// An invalid value, or a combination of options that is invalid.
+    #[error("{name}: {message}")]
+    Invalid {
         /// The variable.
-        name: &'static str,
-        /// Its value, truncated; empty for a secret.
-        value: String,
-        /// What is expected.
-        expected: String,
+        name: String,
+        /// What is wrong.
+        message: String,
     },
     /// Anyone who can reach `LISTEN` could read everything.
     #[error(
@@ -133,268 +54,261 @@ pub enum SettingsError {
     Unguarded(SocketAddr),
     /// Anyone who can reach `ADMIN_LISTEN` could read all metrics.
     #[error(
-        "ADMIN_LISTEN={0}: without METRICS_TOKEN anyone who can reach this address can read all metrics, which name \
-         projects; set METRICS_TOKEN, or OPEN_LISTEN=1 if the network restricts access"
+        "ADMIN_LISTEN={0}: without METRICS_TOKEN_FILE anyone who can reach this address can read all metrics, which \
+         name projects; set METRICS_TOKEN_FILE, or OPEN_LISTEN=1 if the network restricts access"
     )]
     UnguardedAdmin(SocketAddr),
     /// An unknown variable.
-    #[error("unknown variable {0}; `backend --help` lists the known ones")]
-    Unknown(String),
+    #[error(transparent)]
+    Unknown(#[from] variables::UnknownVariable),
     /// An invalid setting of the library.
     #[error(transparent)]
     Observability(#[from] observability::SettingsError),
 }
 
-/// All settings.
+/// Log explorer over an embedded store or a search engine: finds all lines of a request by its ID.
+///
+/// Every option can also be set by the variable next to it. Options take precedence over variables; an empty variable
+/// counts as unset.
+#[derive(Debug, Parser)]
+#[command(name = "backend", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Action {
+    /// Print shell completions
+    Completions {
+        /// Shell to print completions for
+        shell: Shell,
+    },
+    /// Print the man page
+    Man,
+}
+
+/// All options.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Options of the server.
+    #[command(flatten)]
+    pub server: ServerOptions,
+    /// Options of the store.
+    #[command(flatten)]
+    pub store: StoreOptions,
+    /// Options of access control.
+    #[command(flatten)]
+    pub access: AccessOptions,
+    /// Options of links.
+    #[command(flatten)]
+    pub links: LinkOptions,
+}
+
+/// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Address to listen on.
-    pub listen: SocketAddr,
-    /// The store to search.
-    pub store: Target,
+    /// The options.
+    pub options: Options,
     /// Settings for an engine.
     pub engine: EngineSettings,
-    /// State directory of a local shipper.
-    pub shipper_state_dir: Option<PathBuf>,
-    /// Settings of access control.
-    pub access: AccessSettings,
-    /// Secret files, by variable.
-    pub secret_files: Vec<(&'static str, PathBuf)>,
-    /// Public URL of this service.
-    pub public: Option<Url>,
-    /// URL of Kibana.
-    pub kibana: Option<Url>,
-    /// URL of Grafana.
-    pub grafana: Option<Url>,
-    /// Whether fault injection is enabled.
-    pub faults: bool,
-    /// Worker threads; `None` for one per core.
-    pub workers: Option<usize>,
-    /// A client that reads nothing of its response for this long is disconnected.
-    pub stalled_client_timeout: Duration,
-    /// Timeout of a request's head, and again of its body.
-    pub request_timeout: Duration,
-    /// Maximum number of connections.
-    pub connections: usize,
-    /// Time for open requests to finish at shutdown.
-    pub shutdown_timeout: Duration,
+    /// The token required to scrape `/metrics`.
+    pub metrics_token: Option<String>,
     /// Settings of the library.
     pub observability: ObservabilitySettings,
 }
 
-impl Settings {
-    /// Reads the settings from the environment of this process.
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Serve with these settings.
+    Serve(Box<Settings>),
+    /// Do something else.
+    Other(Action),
+}
+
+impl Invocation {
+    /// Reads command line and environment. Exits, as clap does, if help is requested or an option is invalid.
     ///
     /// # Errors
-    /// The first invalid variable.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        let names: BTreeSet<_> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-        refuse_unknown(&names)?;
+    /// The first invalid setting that clap does not check.
+    pub fn read() -> Result<Self, SettingsError> {
+        let command = command();
+        let matches = variables::parse(&command, std::env::args_os().collect());
+        let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| error.exit());
+        if let Some(action) = cli.action {
+            return Ok(Self::Other(action));
+        }
+        let of_library = ObservabilitySettings::VARIABLES.iter().map(|variable| variable.name.to_owned());
+        let known: Vec<_> = variables::names(&command).into_iter().chain(of_library).collect();
+        variables::refuse_unknown(&PREFIXES, &known, "backend --help")?;
         let observability = ObservabilitySettings::from_env(SERVICE)?;
-        Self::from_lookup(
-            |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
-            observability,
-        )
-    }
-
-    fn from_lookup(
-        lookup: impl Fn(&str) -> Option<String>,
-        observability: ObservabilitySettings,
-    ) -> Result<Self, SettingsError> {
-        let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let listen = parse(&lookup, "LISTEN", "an address and a port such as 127.0.0.1:8000")?;
-        // The error must not show credentials that were put into a URL.
-        let no_address = |name| {
-            move |error: ParseTargetError| SettingsError::Malformed {
-                name,
-                value: String::new(),
-                expected: error.to_string(),
-            }
-        };
-        let address = |name| lookup(name).map(|text| parse_address(&text)).transpose().map_err(no_address(name));
-        let (public, kibana, grafana) = (address("PUBLIC_URL")?, address("KIBANA_URL")?, address("GRAFANA_URL")?);
-        let store = match lookup("STORE") {
-            Some(text) => text.parse().map_err(no_address("STORE"))?,
-            None => Target::Sqlite(PathBuf::from("data/logs.db")),
-        };
-        let faults = switch(&lookup, "BACKEND_FAULTS")?;
-        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
-        let access = AccessSettings::from_lookup(&lookup, public.as_ref())?;
-        let is_open = switch(&lookup, "OPEN_LISTEN")?;
-        access.check_addresses(is_open, listen, observability.admin_listen)?;
-        let workers = parse::<usize>(&lookup, "BACKEND_WORKERS", "a number from 1 to 64")?;
-        if let Some(workers) = workers.filter(|workers| !(1..=64).contains(workers)) {
-            return Err(malformed("BACKEND_WORKERS", &workers.to_string(), "a number from 1 to 64"));
-        }
-        let shutdown_timeout = seconds(&lookup, "BACKEND_SHUTDOWN_TIMEOUT_S", 10, 0)?;
-        let request_timeout = seconds(&lookup, "BACKEND_REQUEST_TIMEOUT_S", 10, 1)?;
-        let connections = parse::<usize>(&lookup, "BACKEND_CONNECTIONS", CONNECTIONS)?.unwrap_or(1_024);
-        if !(8..=65_536).contains(&connections) {
-            return Err(malformed("BACKEND_CONNECTIONS", &connections.to_string(), CONNECTIONS));
-        }
-        let stalled_client_timeout = seconds(&lookup, "BACKEND_STALL_TIMEOUT_S", 60, 1)?;
-        Ok(Self {
-            listen,
-            store,
-            engine: engine_settings(&lookup)?,
-            shipper_state_dir: lookup("SHIPPER_STATE_DIR").map(PathBuf::from),
-            access,
-            secret_files: SECRET_FILES.into_iter().filter_map(|name| Some((name, lookup(name)?.into()))).collect(),
-            public,
-            kibana,
-            grafana,
-            faults,
-            workers,
-            request_timeout,
-            connections,
-            stalled_client_timeout,
-            shutdown_timeout,
-            observability,
-        })
+        Settings::new(cli.options, observability).map(Box::new).map(Self::Serve)
     }
 }
 
 impl Settings {
+    /// Checks what concerns more than one option, and reads secrets.
+    fn new(options: Options, observability: ObservabilitySettings) -> Result<Self, SettingsError> {
+        options.access.check_addresses(options.server.listen, observability.admin_listen)?;
+        let (engine, metrics_token) = (options.store.engine()?, options.access.metrics_token()?);
+        Ok(Self { options, engine, metrics_token, observability })
+    }
+
     /// Secret files that other users may read or write: variable, path and permission bits.
     #[must_use]
-    pub fn exposed_secrets(&self) -> Vec<(&'static str, PathBuf, u32)> {
-        let exposed = |(name, path): &(&'static str, PathBuf)| {
-            Some((*name, path.clone(), store::file_mode::shared_with_others(path)?))
+    pub fn exposed_secrets(&self) -> Vec<(String, PathBuf, u32)> {
+        let connection = self.options.store.connection();
+        let of_store = connection.secret_files().map(|(option, path)| (store::variable(option), path));
+        let of_access = self.options.access.secret_files().map(|(variable, path)| (variable.to_owned(), path));
+        let exposed = |(variable, path): (String, &std::path::Path)| {
+            Some((variable, path.to_owned(), ::store::file_mode::shared_with_others(path)?))
         };
-        self.secret_files.iter().filter_map(exposed).collect()
+        of_access.chain(of_store).filter_map(exposed).collect()
     }
 }
 
-/// Parses seconds from `least` to an hour.
-fn seconds(
-    lookup: &impl Fn(&str) -> Option<String>,
-    name: &'static str,
-    default: u64,
-    least: u64,
-) -> Result<Duration, SettingsError> {
-    let expected = format!("seconds, from {least} to 3600");
-    let seconds = parse::<u64>(lookup, name, &expected)?.unwrap_or(default);
-    if (least..=3_600).contains(&seconds) {
-        Ok(Duration::from_secs(seconds))
-    } else {
-        Err(malformed(name, &seconds.to_string(), &expected))
+/// The command line, with the library's variables and the exit codes after the options.
+#[must_use]
+pub fn command() -> Command {
+    let mut after = "Variables of the library `observability`, without an option:\n".to_owned();
+    for variable in ObservabilitySettings::VARIABLES {
+        after.push_str(&format!("  {:<20}{}\n", variable.name, variable.help));
     }
+    let after = format!("{after}\n{EXIT_CODES}");
+    Cli::command().mut_args(|arg| arg.hide_env_values(true)).after_help(after)
 }
 
-fn switch(lookup: &impl Fn(&str) -> Option<String>, name: &'static str) -> Result<bool, SettingsError> {
-    match lookup(name).as_deref() {
-        None | Some("0") => Ok(false),
-        Some("1") => Ok(true),
-        Some(other) => Err(malformed(name, other, "0 or 1")),
-    }
+/// Parses seconds.
+fn seconds(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration> {
+    RangedU64ValueParser::<u64>::new().range(range).map(Duration::from_secs)
 }
 
-fn refuse_unknown(names: &BTreeSet<String>) -> Result<(), SettingsError> {
-    let known =
-        |name: &str| VARIABLES.iter().chain(ObservabilitySettings::VARIABLES).any(|variable| variable.name == name);
-    let has_prefix = |name: &&String| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    match names.iter().filter(has_prefix).find(|name| !known(name)) {
-        Some(name) => Err(SettingsError::Unknown(name.clone())),
-        None => Ok(()),
-    }
-}
-
-fn parse<T: std::str::FromStr>(
-    lookup: &impl Fn(&str) -> Option<String>,
-    name: &'static str,
-    expected: &str,
-) -> Result<Option<T>, SettingsError> {
-    let Some(text) = lookup(name) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| malformed(name, &text, expected))
-}
-
-fn malformed(name: &'static str, value: &str, expected: &str) -> SettingsError {
-    SettingsError::Malformed { name, value: value.chars().take(200).collect(), expected: expected.to_owned() }
+/// Parses milliseconds.
+fn milliseconds(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = Duration> {
+    RangedU64ValueParser::<u64>::new().range(range).map(Duration::from_millis)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn from(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let lookup =
-            |name: &str| variables.iter().find(|variable| variable.0 == name).map(|variable| variable.1.to_owned());
-        Settings::from_lookup(lookup, ObservabilitySettings::new(SERVICE))
+    fn read(arguments: &[&str], admin_listen: Option<&str>) -> Result<Settings, String> {
+        // The variables of whoever runs the tests must not matter.
+        let command = command().mut_args(|arg| arg.env(clap::builder::Resettable::Reset));
+        let matches = variables::parse(&command, [&["backend"], arguments].concat().iter().map(Into::into).collect());
+        let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| error.to_string())?;
+        let mut observability = ObservabilitySettings::new(SERVICE);
+        observability.admin_listen = admin_listen.map(|address| address.parse().unwrap());
+        Settings::new(cli.options, observability).map_err(|error| error.to_string())
+    }
+
+    fn from(arguments: &[&str]) -> Result<Settings, String> {
+        read(arguments, None)
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
     }
 
     #[test]
     fn defaults_listen_on_loopback() {
-        let settings = from(&[]).unwrap();
-        assert!(settings.listen.ip().is_loopback() && !settings.faults);
-        assert_eq!(settings.store.to_string(), "sqlite:data/logs.db");
+        let options = from(&[]).unwrap().options;
+        assert!(options.server.listen.ip().is_loopback() && !options.server.faults);
+        assert_eq!(options.store.target.to_string(), "sqlite:data/logs.db");
+        let engine = EngineSettings::default();
+        assert_eq!(from(&[]).unwrap().engine.index_prefix, engine.index_prefix);
     }
 
     #[test]
     fn listening_beyond_loopback_needs_tokens_or_open_listen() {
-        assert!(matches!(from(&[("LISTEN", "0.0.0.0:8000")]), Err(SettingsError::Unguarded(_))));
-        assert!(matches!(from(&[("LISTEN", "[::]:8000"), ("OPEN_LISTEN", "0")]), Err(SettingsError::Unguarded(_))));
-        for listen in ["127.0.0.2:8000", "[::1]:8000", "[::ffff:127.0.0.1]:8000"] {
-            assert!(from(&[("LISTEN", listen)]).is_ok(), "{listen}");
+        for arguments in [&["--listen=0.0.0.0:8000"][..], &["--listen=[::]:8000", "--open-listen=0"]] {
+            let refused = from(arguments).unwrap_err();
+            assert!(refused.contains("TOKENS_FILE") && refused.contains("OPEN_LISTEN=1"), "{refused}");
         }
-        assert!(from(&[("LISTEN", "0.0.0.0:8000"), ("OPEN_LISTEN", "1")]).is_ok());
-        let with_tokens = from(&[("LISTEN", "0.0.0.0:8000"), ("TOKENS_FILE", "tokens.toml")]).unwrap();
-        assert_eq!(with_tokens.access.tokens_file, Some(PathBuf::from("tokens.toml")));
+        for listen in ["127.0.0.2:8000", "[::1]:8000", "[::ffff:127.0.0.1]:8000"] {
+            assert!(from(&["--listen", listen]).is_ok(), "{listen}");
+        }
+        for guard in ["--open-listen", "--open-listen=1", "--tokens-file=tokens.toml"] {
+            assert!(from(&["--listen=0.0.0.0:8000", guard]).is_ok(), "{guard}");
+        }
+    }
+
+    #[test]
+    fn metrics_beyond_loopback_need_a_token_or_open_listen() {
+        let token = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(token.path(), "a-token-of-the-scrape\n").unwrap();
+        let token = format!("--metrics-token-file={}", token.path().display());
+        assert!(read(&[], Some("0.0.0.0:9100")).unwrap_err().contains("METRICS_TOKEN_FILE"));
+        assert!(read(&[], Some("127.0.0.1:9100")).is_ok());
+        for guard in [token.as_str(), "--open-listen", "--tokens-file=tokens.toml"] {
+            assert!(read(&[guard], Some("0.0.0.0:9100")).is_ok(), "{guard}");
+        }
+        assert_eq!(from(&[&token]).unwrap().metrics_token.as_deref(), Some("a-token-of-the-scrape"));
     }
 
     #[test]
     fn secret_files_that_others_may_read_are_listed() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let files = ["TOKENS_FILE", "STORE_API_KEY_FILE"].map(|name| (name, folder.path().join(name)));
-        for (place, (_, path)) in files.iter().enumerate() {
-            std::fs::write(path, "secret").unwrap();
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode([0o600, 0o604][place])).unwrap();
-        }
-        let variables = files.each_ref().map(|(name, path)| (*name, path.to_str().unwrap()));
-        let settings = from(&variables).unwrap();
-        assert_eq!(settings.exposed_secrets(), [("STORE_API_KEY_FILE", files[1].1.clone(), 0o604)]);
+        let file = |name: &str, mode: u32| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "a-secret-of-16-bytes").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let (tokens, key) = (file("tokens.toml", 0o600), file("key", 0o604));
+        let metrics = file("metrics", 0o640);
+        let [of_tokens, of_metrics, of_key] =
+            [("tokens-file", &tokens), ("metrics-token-file", &metrics), ("store-api-key-file", &key)]
+                .map(|(option, path)| format!("--{option}={}", path.display()));
+        let settings = from(&[&of_tokens, &of_metrics, &of_key]).unwrap();
+        let expected =
+            [("METRICS_TOKEN_FILE".to_owned(), metrics, 0o640), ("STORE_API_KEY_FILE".to_owned(), key, 0o604)];
+        assert_eq!(settings.exposed_secrets(), expected);
     }
 
     #[test]
-    fn malformed_values_are_rejected_by_name() {
+    fn invalid_values_are_rejected_by_name() {
+        let short = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(short.path(), "short-secret").unwrap();
+        let short = short.path().to_str().unwrap();
         for (name, value) in [
-            ("LISTEN", "8000"),
-            ("STORE", "mysql:x"),
-            ("PUBLIC_URL", "javascript:alert(1)"),
-            ("ALLOWED_HOSTS", "http://backend:8000"),
-            ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
-            ("METRICS_TOKEN", "short-secret"),
-            ("KIBANA_URL", "127.0.0.1:5601"),
-            ("KIBANA_URL", "http://user:secret@127.0.0.1:5601"),
-            ("BACKEND_FAULTS", "yes"),
-            ("OPEN_LISTEN", "yes"),
-            ("BACKEND_WORKERS", "0"),
-            ("BACKEND_SHUTDOWN_TIMEOUT_S", "-1"),
-            ("BACKEND_STALL_TIMEOUT_S", "0"),
-            ("BACKEND_REQUEST_TIMEOUT_S", "0"),
-            ("BACKEND_CONNECTIONS", "7"),
-            ("STORE_TIMEOUT_MS", "0"),
-            ("STORE_USER", "only-a-user"),
-            ("STORE_API_KEY_FILE", "/nowhere/key"),
-            ("STORE_CLIENT_CERTIFICATE", "client.pem"),
-            ("STORE_CLIENT_KEY", "client.key"),
-            ("STORE_PROXY", "http://user:secret@proxy:3128"),
-            ("STORE_PROXY", "socks5://proxy:1080"),
-            ("STORE_PROXY_USER", "only-a-user"),
+            ("listen", "8000"),
+            ("store", "mysql:x"),
+            ("store", "http://user:secret@127.0.0.1:9200"),
+            ("public-url", "javascript:alert(1)"),
+            ("allowed-hosts", "http://backend:8000"),
+            ("trusted-proxies", "10.0.0.0/8,proxy"),
+            ("metrics-token-file", short),
+            ("metrics-token-file", "/nowhere/token"),
+            ("kibana-url", "127.0.0.1:5601"),
+            ("kibana-url", "http://user:secret@127.0.0.1:5601"),
+            ("faults", "maybe"),
+            ("open-listen", "maybe"),
+            ("workers", "0"),
+            ("shutdown-timeout-s", "-1"),
+            ("stall-timeout-s", "0"),
+            ("request-timeout-s", "3601"),
+            ("connections", "7"),
+            ("store-timeout-ms", "0"),
+            ("store-user", "only-a-user"),
+            ("store-api-key-file", "/nowhere/key"),
+            ("store-ca-certificate", "/nowhere/ca.pem"),
+            ("store-client-certificate", "Cargo.toml"),
+            ("store-client-key", "Cargo.toml"),
+            ("store-proxy", "http://user:secret@proxy:3128"),
+            ("store-proxy", "socks5://proxy:1080"),
+            ("store-proxy-user", "only-a-user"),
         ] {
-            let error = from(&[(name, value)]).unwrap_err().to_string();
-            assert!(error.contains(name) && !error.contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn only_unknown_variables_with_our_prefixes_are_rejected() {
-        let names = |name: &str| BTreeSet::from([name.to_owned()]);
-        assert!(refuse_unknown(&names("BACKEND_FAULT")).is_err());
-        assert!(refuse_unknown(&names("METRICS_PROJECT")).is_err());
-        assert!(refuse_unknown(&names("HOME")).is_ok());
-        for variable in VARIABLES.iter().chain(ObservabilitySettings::VARIABLES) {
-            assert!(refuse_unknown(&names(variable.name)).is_ok(), "{}", variable.name);
+            let error = from(&[&format!("--{name}={value}")]).unwrap_err();
+            let variable = name.replace('-', "_").to_uppercase();
+            let is_named = error.contains(&format!("'--{name}")) || error.starts_with(&format!("{variable}: "));
+            assert!(is_named && !error.contains("secret"), "{error}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use shipper::config::{ConfigError, Options, Settings, refuse_unknown_variables};
+use shipper::config::{ConfigError, Options, Settings, VARIABLE_PREFIX};
 use shipper::disk::RealDisk;
 
 use crate::commands::args::{DeadLettersAction, SpoolAction, VerifyArgs};
@@ -165,7 +165,9 @@ impl Cli {
     /// Reads the command line and the environment. Exits, as clap does, if help is requested or the command line is
     /// invalid.
     pub(crate) fn read() -> Result<Self, ConfigError> {
-        let mut matches = command().get_matches();
+        let command = command();
+        let arguments = std::env::args_os().collect();
+        let mut matches = variables::parse(&command, arguments).unwrap_or_else(|error| error.exit());
         let mut cli = Self::from_arg_matches_mut(&mut matches.clone()).unwrap_or_else(|error| error.exit());
         let mut innermost = None;
         while let Some((_, within)) = matches.remove_subcommand() {
@@ -175,7 +177,7 @@ impl Cli {
         if let Some(matches) = innermost
             && let Some(common) = cli.action.common_mut()
         {
-            refuse_unknown_variables(&variables(), environment())?;
+            variables::refuse_unknown(&[VARIABLE_PREFIX], &variables::names(&command), "shipper run --help")?;
             split_lists(&matches, &mut common.options);
         }
         Ok(cli)
@@ -296,19 +298,6 @@ fn exit_codes() -> String {
 /// The examples, for the man page.
 pub(crate) const fn examples_text() -> &'static str {
     EXAMPLES
-}
-
-/// The names of all variables.
-fn variables() -> Vec<String> {
-    let command = Cli::command();
-    let names = |command: &Command| {
-        command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned())).collect::<Vec<_>>()
-    };
-    command.get_subcommands().flat_map(names).collect()
-}
-
-fn environment() -> impl Iterator<Item = String> {
-    std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned())
 }
 
 /// Splits variables that hold several values.

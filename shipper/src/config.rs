@@ -54,13 +54,8 @@ pub enum ConfigError {
         message: String,
     },
     /// An unknown variable with the shipper's prefix.
-    #[error("unknown variable {name}: {advice}")]
-    Variable {
-        /// Its name.
-        name: String,
-        /// What to do.
-        advice: String,
-    },
+    #[error(transparent)]
+    Variable(#[from] variables::UnknownVariable),
     /// An invalid value.
     #[error("{key}: {message}")]
     Value {
@@ -98,33 +93,6 @@ impl Options {
             ConfigError::Syntax { path: path.to_owned(), line, message }
         })
     }
-}
-
-/// Rejects variables that start with [`VARIABLE_PREFIX`] and are not in `known`, so that misspelt settings are not
-/// ignored. Variables that Kubernetes sets for a service named `shipper` are accepted.
-///
-/// # Errors
-/// [`ConfigError::Variable`] for the first one, in order of names.
-pub fn refuse_unknown_variables(
-    known: &[String],
-    variables: impl IntoIterator<Item = String>,
-) -> Result<(), ConfigError> {
-    let is_of_kubernetes = |name: &str| {
-        let rest = name.strip_prefix(VARIABLE_PREFIX).unwrap_or_default();
-        ["SERVICE_HOST", "PORT"].contains(&rest) || rest.starts_with("SERVICE_PORT") || rest.starts_with("PORT_")
-    };
-    let unknown = |name: &String| name.starts_with(VARIABLE_PREFIX) && !known.contains(name) && !is_of_kubernetes(name);
-    let Some(name) = variables.into_iter().filter(unknown).min() else { return Ok(()) };
-    let likeness = |candidate: &&String| {
-        let same = candidate.bytes().zip(name.bytes()).take_while(|(left, right)| left == right).count();
-        same + candidate.bytes().rev().zip(name.bytes().rev()).take_while(|(left, right)| left == right).count()
-    };
-    let likely = known.iter().filter(|candidate| likeness(candidate) >= name.len() - 1).max_by_key(likeness);
-    let advice = match likely {
-        Some(likely) => format!("did you mean {likely}? Rename or unset it"),
-        None => "unset it; `shipper run --help` lists all variables".to_owned(),
-    };
-    Err(ConfigError::Variable { name, advice })
 }
 
 /// All settings, checked.
@@ -211,17 +179,19 @@ impl Settings {
             Target::Sqlite(path) if path.is_file() => Some(path),
             Target::Sqlite(_) | Target::Engine(_) => None,
         };
-        let paths = [
-            ("password_file", self.effective.password_file.as_ref(), 0),
-            ("api_key_file", self.effective.api_key_file.as_ref(), 0),
-            ("state_dir", Some(&self.state_dir), self.file_mode.folder()),
-            ("to", store, self.file_mode.file()),
+        let connection = check::connection(&self.effective);
+        let secrets = connection.secret_files().map(|(key, path)| (key, Some(path), 0));
+        let others = [
+            ("state_dir", Some(self.state_dir.as_path()), self.file_mode.folder()),
+            ("to", store.map(PathBuf::as_path), self.file_mode.file()),
         ];
-        let exposed = |(key, path, allowed): (&'static str, Option<&PathBuf>, u32)| {
-            let bits = store::file_mode::shared_with_others(path?)?;
-            (bits & 0o077 & !allowed != 0).then(|| (key, path.cloned().unwrap_or_default(), bits))
+        let paths = secrets.chain(others);
+        let exposed = |(key, path, allowed): (&'static str, Option<&Path>, u32)| {
+            let path = path?;
+            let bits = store::file_mode::shared_with_others(path)?;
+            (bits & 0o077 & !allowed != 0).then(|| (key, path.to_owned(), bits))
         };
-        paths.into_iter().filter_map(exposed).collect()
+        paths.filter_map(exposed).collect()
     }
 
     /// The service of lines that do not name one.

@@ -1,60 +1,89 @@
-//! Settings of access control.
+//! Options of access control.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
+use clap::builder::BoolishValueParser;
 use url::Url;
 
-use super::{SettingsError, malformed};
+use super::SettingsError;
 use crate::access::host_names::HostNames;
 use crate::access::proxies::TrustedProxies;
 use crate::access::tokens::{TOKEN_MAX_BYTES, TOKEN_MIN_BYTES};
 
-/// Settings of [`crate::access`].
-#[derive(Clone, Debug)]
-pub struct AccessSettings {
-    /// The tokens file; without one, everyone reads everything.
+/// Options of [`crate::access`].
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub struct AccessOptions {
+    /// TOML file of tokens and the projects each may read [default: no tokens, everyone reads everything]
+    #[arg(long, env, value_name = "FILE")]
     pub tokens_file: Option<PathBuf>,
-    /// The host names of this service.
-    pub names: HostNames,
-    /// Proxies whose `X-Forwarded-For` is trusted.
-    pub proxies: TrustedProxies,
-    /// The token required to scrape `/metrics`.
-    pub metrics_token: Option<String>,
+    /// Allow LISTEN and ADMIN_LISTEN beyond loopback without --tokens-file
+    #[arg(
+        long, env, value_name = "BOOL", default_value = "false", value_parser = BoolishValueParser::new(),
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    open_listen: bool,
+    /// Addresses and networks of proxies whose X-Forwarded-For is trusted, comma-separated
+    #[arg(long, env, value_name = "NETWORKS")]
+    trusted_proxies: Option<TrustedProxies>,
+    /// File that contains only the token required to scrape /metrics [default: scrapes are allowed by IP address,
+    /// localhost and --allowed-hosts]
+    #[arg(long, env, value_name = "FILE")]
+    metrics_token_file: Option<PathBuf>,
+    /// Host names to answer to, comma-separated, besides IP addresses, localhost and the host of --public-url
+    #[arg(long, env, value_name = "NAMES")]
+    allowed_hosts: Option<HostNames>,
 }
 
-impl AccessSettings {
-    pub(super) fn from_lookup(
-        lookup: &impl Fn(&str) -> Option<String>,
-        public: Option<&Url>,
-    ) -> Result<Self, SettingsError> {
-        let names = lookup("ALLOWED_HOSTS").unwrap_or_default();
-        let names: HostNames =
-            names.parse().map_err(|error| malformed("ALLOWED_HOSTS", &names, &format!("{error}")))?;
-        let proxies = lookup("TRUSTED_PROXIES").unwrap_or_default();
-        Ok(Self {
-            tokens_file: lookup("TOKENS_FILE").map(PathBuf::from),
-            names: names.with_host_of(public),
-            proxies: proxies.parse().map_err(|error| malformed("TRUSTED_PROXIES", &proxies, &format!("{error}")))?,
-            metrics_token: lookup("METRICS_TOKEN").map(checked).transpose()?,
-        })
+impl AccessOptions {
+    /// The host names of this service, which is reached at `public`.
+    #[must_use]
+    pub fn names(&self, public: Option<&Url>) -> HostNames {
+        self.allowed_hosts.clone().unwrap_or_default().with_host_of(public)
     }
 
-    /// Checks that addresses other than loopback are protected by tokens, unless `is_open` allows it.
+    /// Proxies whose `X-Forwarded-For` is trusted.
+    #[must_use]
+    pub fn proxies(&self) -> TrustedProxies {
+        self.trusted_proxies.clone().unwrap_or_default()
+    }
+
+    /// Reads the token required to scrape `/metrics`.
+    pub(super) fn metrics_token(&self) -> Result<Option<String>, SettingsError> {
+        let Some(path) = &self.metrics_token_file else { return Ok(None) };
+        let refuse = |message: String| SettingsError::Invalid { name: "METRICS_TOKEN_FILE".to_owned(), message };
+        let token = store::secret_file::read(path).map_err(|error| refuse(error.to_string()))?;
+        let has_length = (TOKEN_MIN_BYTES..=TOKEN_MAX_BYTES).contains(&token.len());
+        if has_length && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Some(token));
+        }
+        let expected = "expected 16 to 256 printable ASCII characters without spaces, preferably random: `openssl rand \
+                        -hex 32`";
+        Err(refuse(format!("{}: {expected}", path.display())))
+    }
+
+    /// The files that contain secrets, with their variables.
+    pub(super) fn secret_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [("TOKENS_FILE", &self.tokens_file), ("METRICS_TOKEN_FILE", &self.metrics_token_file)];
+        files.into_iter().filter_map(|(variable, path)| Some((variable, path.as_deref()?)))
+    }
+
+    /// Checks that addresses other than loopback are protected by tokens, unless `OPEN_LISTEN` allows it.
     pub(super) fn check_addresses(
         &self,
-        is_open: bool,
         listen: SocketAddr,
         admin_listen: Option<SocketAddr>,
     ) -> Result<(), SettingsError> {
-        if is_open || self.tokens_file.is_some() {
+        if self.open_listen || self.tokens_file.is_some() {
             return Ok(());
         }
         if is_reached_by_others(&listen) {
             return Err(SettingsError::Unguarded(listen));
         }
         match admin_listen.filter(is_reached_by_others) {
-            Some(address) if self.metrics_token.is_none() => Err(SettingsError::UnguardedAdmin(address)),
+            Some(address) if self.metrics_token_file.is_none() => Err(SettingsError::UnguardedAdmin(address)),
             _ => Ok(()),
         }
     }
@@ -64,37 +93,4 @@ impl AccessSettings {
 #[must_use]
 pub fn is_reached_by_others(address: &SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
-}
-
-fn checked(token: String) -> Result<String, SettingsError> {
-    let has_length = (TOKEN_MIN_BYTES..=TOKEN_MAX_BYTES).contains(&token.len());
-    if has_length && token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(token);
-    }
-    let expected = "16 to 256 printable ASCII characters without spaces, preferably random: `openssl rand -hex 32`";
-    Err(malformed("METRICS_TOKEN", "…", expected))
-}
-
-#[cfg(test)]
-mod tests {
-    use observability::ObservabilitySettings;
-
-    use crate::settings::{SERVICE, Settings, SettingsError};
-
-    #[test]
-    fn metrics_beyond_loopback_need_a_token_or_open_listen() {
-        let from = |variables: &[(&str, &str)], admin_listen: &str| {
-            let mut observability = ObservabilitySettings::new(SERVICE);
-            observability.admin_listen = Some(admin_listen.parse().unwrap());
-            let found = |name: &str| variables.iter().find(|variable| variable.0 == name);
-            Settings::from_lookup(|name| found(name).map(|variable| variable.1.to_owned()), observability)
-        };
-        let error = from(&[], "0.0.0.0:9100").unwrap_err();
-        assert!(matches!(error, SettingsError::UnguardedAdmin(_)) && error.to_string().contains("METRICS_TOKEN"));
-        assert!(from(&[], "127.0.0.1:9100").is_ok());
-        for guard in [("METRICS_TOKEN", "a-token-of-the-scrape"), ("OPEN_LISTEN", "1"), ("TOKENS_FILE", "tokens.toml")]
-        {
-            assert!(from(&[guard], "0.0.0.0:9100").is_ok(), "{guard:?}");
-        }
-    }
 }

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store::{
-    ClientCertificate, Credentials, EngineSettings, FileMode, ParseProxyError, Proxy, RetentionPolicy, Target,
-};
+use store::{ConnectionOptions, EngineSettings, FileMode, RetentionPolicy, Target};
 
 use super::{ConfigError, Options, Settings, amounts, fields, files};
 use crate::delivery::DeliverySettings;
@@ -17,9 +15,6 @@ const STORE_NAME_MAX_BYTES: usize = 200;
 
 /// Maximum length of names that are added to lines.
 const LINE_NAME_MAX_CHARS: usize = 256;
-
-/// Maximum size of a file with a secret.
-const SECRET_MAX_BYTES: u64 = 64 * 1024;
 
 /// Minimum number of segments in the spool, so that dropping the oldest keeps most of it.
 const SPOOL_MIN_SEGMENTS: u64 = 4;
@@ -158,17 +153,16 @@ fn delivery(options: &Options) -> Checked<DeliverySettings> {
 
 fn engine(options: &Options) -> Checked<EngineSettings> {
     let pipeline = store_name("pipeline", options.pipeline.as_deref())?;
+    let connected = connection(options).settings();
+    let connected = connected.map_err(|error| value(error.option, error.message(str::to_owned)))?;
     Ok(EngineSettings {
         index_prefix: index_prefix(options)?,
         pipeline: (pipeline != "none").then_some(pipeline),
         request_timeout: duration("request_timeout_ms", options.request_timeout_ms, 10, HOUR_MS)?,
-        credentials: credentials(options)?,
-        ca_certificate: readable("ca_certificate", options.ca_certificate.as_ref())?,
-        client_certificate: client_certificate(options)?,
-        proxy: proxy(options)?,
         compression: required("compression", options.compression)?.into(),
         file_mode: file_mode(options)?,
         fields: options.fields.as_deref().map(fields::named).transpose().map_err(|advice| value("fields", advice))?,
+        ..connected
     })
 }
 
@@ -184,78 +178,19 @@ fn keep(options: &Options, to: &Target) -> Checked<RetentionPolicy> {
     Ok(RetentionPolicy { age, bytes: bytes.map_err(|advice| value("keep_size", advice))? })
 }
 
-fn credentials(options: &Options) -> Checked<Option<Credentials>> {
-    match (&options.user, &options.password_file, &options.api_key_file) {
-        (None, None, None) => Ok(None),
-        (Some(user), Some(file), None) if !user.is_empty() => {
-            let password = secret("password_file", file)?;
-            Ok(Some(Credentials::Basic { user: user.clone(), password }))
-        }
-        (None, None, Some(file)) => secret("api_key_file", file).map(|key| Some(Credentials::ApiKey(key))),
-        (_, _, Some(_)) => Err(value("api_key_file", "set either this or user and password_file, not both")),
-        (Some(user), Some(_), None) if user.is_empty() => Err(value("user", "it is empty")),
-        (Some(_), _, None) => Err(value("user", "it requires password_file, a file with the user's password")),
-        (None, Some(_), None) => Err(value("password_file", "it requires user")),
-    }
-}
-
-fn client_certificate(options: &Options) -> Checked<Option<ClientCertificate>> {
-    let certificate = readable("client_certificate", options.client_certificate.as_ref())?;
-    match (certificate, readable("client_key", options.client_key.as_ref())?) {
-        (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => Ok(Some(ClientCertificate { certificate, key })),
-        (Some(_), None) => Err(value("client_certificate", "it requires client_key, a file with its private key")),
-        (None, Some(_)) => Err(value("client_key", "it requires client_certificate")),
-    }
-}
-
-fn proxy(options: &Options) -> Checked<Proxy> {
-    let credentials = match (&options.proxy_user, &options.proxy_password_file) {
-        (None, None) => None,
-        (Some(user), Some(file)) if !user.is_empty() => Some((user.clone(), secret("proxy_password_file", file)?)),
-        (Some(user), Some(_)) if user.is_empty() => return Err(value("proxy_user", "it is empty")),
-        (Some(_), _) => {
-            return Err(value("proxy_user", "it requires proxy_password_file, a file with the user's password"));
-        }
-        (None, Some(_)) => return Err(value("proxy_password_file", "it requires proxy_user")),
-    };
-    match options.proxy.as_deref() {
-        None | Some("none") if credentials.is_some() => {
-            Err(value("proxy_user", "it requires proxy, the address of the proxy"))
-        }
-        None => Ok(Proxy::from_environment(|name| std::env::var(name).ok())),
-        Some("none") => Ok(Proxy::none()),
-        Some(address) => Proxy::new(address, credentials).map_err(|error| match error {
-            ParseProxyError::Credentials(address) => value(
-                "proxy",
-                format!("{address:?} contains credentials: set proxy_user and proxy_password_file instead"),
-            ),
-            error => value("proxy", error.to_string()),
-        }),
-    }
-}
-
-/// Reads a secret: the content of a file without its final newline. No message contains any of it.
-fn secret(key: &'static str, file: &PathBuf) -> Checked<String> {
-    let refuse = |reason: &str| value(key, format!("can't use {}: {reason}", file.display()));
-    let length = std::fs::metadata(file).map_err(|error| refuse(&error.to_string()))?.len();
-    if length > SECRET_MAX_BYTES {
-        return Err(refuse("it is too large for a secret"));
-    }
-    let text = std::fs::read_to_string(file).map_err(|error| refuse(&error.to_string()))?;
-    let secret = text.strip_suffix('\n').unwrap_or(&text);
-    let secret = secret.strip_suffix('\r').unwrap_or(secret);
-    if secret.is_empty() || secret.contains(char::is_control) {
-        return Err(refuse("it must contain the secret on a single line"));
-    }
-    Ok(secret.to_owned())
-}
-
-fn readable(key: &'static str, file: Option<&PathBuf>) -> Checked<Option<PathBuf>> {
-    let Some(file) = file else { return Ok(None) };
-    match std::fs::File::open(file) {
-        Ok(_) => Ok(Some(file.clone())),
-        Err(error) => Err(value(key, format!("can't read {}: {error}", file.display()))),
+/// The options of the connection to an engine.
+pub(super) fn connection(options: &Options) -> ConnectionOptions {
+    let options = options.clone();
+    ConnectionOptions {
+        user: options.user,
+        password_file: options.password_file,
+        api_key_file: options.api_key_file,
+        ca_certificate: options.ca_certificate,
+        client_certificate: options.client_certificate,
+        client_key: options.client_key,
+        proxy: options.proxy,
+        proxy_user: options.proxy_user,
+        proxy_password_file: options.proxy_password_file,
     }
 }
 

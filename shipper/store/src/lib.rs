@@ -9,6 +9,7 @@
 
 pub mod batch;
 pub mod bootstrap;
+pub mod connection;
 pub mod counts;
 pub mod coverage;
 pub mod disposition;
@@ -31,6 +32,7 @@ pub mod query;
 mod record;
 mod scope;
 pub mod search;
+pub mod secret_file;
 pub mod settings;
 pub mod sqlite;
 mod store;
@@ -40,6 +42,7 @@ pub mod timestamp;
 
 pub use batch::{Batch, BatchBuilder, BatchLine};
 pub use bootstrap::{BootstrapError, BootstrapMode, BootstrapOutcome, BootstrapReport};
+pub use connection::{ConnectionError, ConnectionOptions};
 pub use counts::{Accuracy, Breakdown, Facet, Facets, Histogram, RequestStats, Selection};
 pub use coverage::{Coverage, DocumentCount, Removed, Span};
 pub use disposition::{Cause, CauseKind, Disposition, WriteError};
@@ -61,6 +64,7 @@ pub use query::{
 };
 pub use scope::Scope;
 pub use search::{Around, Cursor, MAX_LIMIT, Order, PageLimits, Search, SearchPage, SourceLine};
+pub use secret_file::SecretFileError;
 pub use settings::{ClientCertificate, Compression, Credentials, EngineSettings};
 pub use sqlite::{FileChanges, RetentionPolicy, RetentionStep, with_read_guard};
 pub use store::{Store, StoreAudit, StoreWriter};
