@@ -69,11 +69,9 @@ async fn run(mut settings: Settings, tokens: Option<TokensFile>) -> anyhow::Resu
     let parts = parts(&settings, tokens, store, (&limits, shutdown));
     match admin_listen {
         _ if !parts.access.shows_metrics_to_everyone() => {}
-        None => {
-            tracing::warn!("/metrics exposes project names without a token; set METRICS_TOKEN_FILE or ADMIN_LISTEN")
-        }
+        None => tracing::warn!("/metrics exposes project names without a token; set METRICS_TOKEN or ADMIN_LISTEN"),
         Some(address) if is_reached_by_others(&address) => {
-            tracing::warn!(%address, "/metrics at ADMIN_LISTEN exposes project names without a token; set METRICS_TOKEN_FILE");
+            tracing::warn!(%address, "/metrics at ADMIN_LISTEN exposes project names without a token; set METRICS_TOKEN");
         }
         Some(_) => {}
     }

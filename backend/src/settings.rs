@@ -30,6 +30,9 @@ const PREFIXES: [&str; 6] = ["BACKEND_", "STORE_", "METRICS_", "ADMIN_", "ACCESS
 /// Default `service` of log lines and metrics.
 pub const SERVICE: &str = "backend";
 
+/// Maximum width of the help.
+const HELP_COLUMNS: usize = 100;
+
 const EXIT_CODES: &str = "Exit codes:
     0  stopped by SIGINT or SIGTERM
     1  failed
@@ -54,8 +57,8 @@ pub enum SettingsError {
     Unguarded(SocketAddr),
     /// Anyone who can reach `ADMIN_LISTEN` could read all metrics.
     #[error(
-        "ADMIN_LISTEN={0}: without METRICS_TOKEN_FILE anyone who can reach this address can read all metrics, which \
-         name projects; set METRICS_TOKEN_FILE, or OPEN_LISTEN=1 if the network restricts access"
+        "ADMIN_LISTEN={0}: without METRICS_TOKEN anyone who can reach this address can read all metrics, which \
+         name projects; set METRICS_TOKEN, or OPEN_LISTEN=1 if the network restricts access"
     )]
     UnguardedAdmin(SocketAddr),
     /// An unknown variable.
@@ -71,7 +74,7 @@ pub enum SettingsError {
 /// Every option can also be set by the variable next to it. Options take precedence over variables; an empty variable
 /// counts as unset.
 #[derive(Debug, Parser)]
-#[command(name = "backend", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(name = "backend", version, max_term_width = HELP_COLUMNS, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     action: Option<Action>,
@@ -174,12 +177,30 @@ impl Settings {
 /// The command line, with the library's variables and the exit codes after the options.
 #[must_use]
 pub fn command() -> Command {
-    let mut after = "Variables of the library `observability`, without an option:\n".to_owned();
+    let mut variables = "Variables of the library observability, which are no options:".to_owned();
+    let names: Vec<_> = ObservabilitySettings::VARIABLES.iter().map(|variable| variable.name).collect();
+    let short = format!("{variables}\n  {}\n\n{EXIT_CODES}", names.join(", "));
     for variable in ObservabilitySettings::VARIABLES {
-        after.push_str(&format!("  {:<20}{}\n", variable.name, variable.help));
+        variables.push_str(&format!("\n  {}\n{}", variable.name, indented(variable.help)));
     }
-    let after = format!("{after}\n{EXIT_CODES}");
-    Cli::command().mut_args(|arg| arg.hide_env_values(true)).after_help(after)
+    let long = format!("{variables}\n\n{EXIT_CODES}");
+    Cli::command().mut_args(|arg| arg.hide_env_values(true)).after_help(short).after_long_help(long)
+}
+
+/// Wraps a text as clap wraps the help of an option.
+fn indented(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last().map_or(0, String::len);
+        if line > 0 && line + word.len() > HELP_COLUMNS {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(if line.is_empty() { "          " } else { " " });
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
 }
 
 /// Parses seconds.
@@ -243,12 +264,16 @@ mod tests {
         let token = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(token.path(), "a-token-of-the-scrape\n").unwrap();
         let token = format!("--metrics-token-file={}", token.path().display());
-        assert!(read(&[], Some("0.0.0.0:9100")).unwrap_err().contains("METRICS_TOKEN_FILE"));
+        assert!(read(&[], Some("0.0.0.0:9100")).unwrap_err().contains("METRICS_TOKEN"));
         assert!(read(&[], Some("127.0.0.1:9100")).is_ok());
-        for guard in [token.as_str(), "--open-listen", "--tokens-file=tokens.toml"] {
+        let itself = "--metrics-token=a-token-of-the-scrape";
+        for guard in [token.as_str(), itself, "--open-listen", "--tokens-file=tokens.toml"] {
             assert!(read(&[guard], Some("0.0.0.0:9100")).is_ok(), "{guard}");
         }
-        assert_eq!(from(&[&token]).unwrap().metrics_token.as_deref(), Some("a-token-of-the-scrape"));
+        for given in [token.as_str(), itself] {
+            assert_eq!(from(&[given]).unwrap().metrics_token.as_deref(), Some("a-token-of-the-scrape"));
+        }
+        assert!(from(&[&token, itself]).is_err(), "one or the other");
     }
 
     #[test]
@@ -285,6 +310,7 @@ mod tests {
             ("allowed-hosts", "http://backend:8000"),
             ("trusted-proxies", "10.0.0.0/8,proxy"),
             ("metrics-token-file", short),
+            ("metrics-token", "short-secret"),
             ("metrics-token-file", "/nowhere/token"),
             ("kibana-url", "127.0.0.1:5601"),
             ("kibana-url", "http://user:secret@127.0.0.1:5601"),

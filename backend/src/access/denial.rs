@@ -16,7 +16,7 @@ pub enum Denial {
     #[error("missing or unknown token; send one from TOKENS_FILE as Authorization: Bearer TOKEN")]
     NoToken,
     /// A scrape has no valid token.
-    #[error("missing or unknown token; send the one in METRICS_TOKEN_FILE as Authorization: Bearer TOKEN")]
+    #[error("missing or unknown token; send that of METRICS_TOKEN as Authorization: Bearer TOKEN")]
     NoMetricsToken,
     /// Its client failed too often; the next attempt is possible after this time.
     #[error("too many failed attempts from your address; try again in {} s", .0.as_secs() + 1)]

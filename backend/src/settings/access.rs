@@ -32,6 +32,9 @@ pub struct AccessOptions {
     /// localhost and --allowed-hosts]
     #[arg(long, env, value_name = "FILE")]
     metrics_token_file: Option<PathBuf>,
+    /// The token itself, for a variable; on a command line everyone can read it
+    #[arg(long, env, value_name = "TOKEN", conflicts_with = "metrics_token_file")]
+    metrics_token: Option<String>,
     /// Host names to answer to, comma-separated, besides IP addresses, localhost and the host of --public-url
     #[arg(long, env, value_name = "NAMES")]
     allowed_hosts: Option<HostNames>,
@@ -52,16 +55,22 @@ impl AccessOptions {
 
     /// Reads the token required to scrape `/metrics`.
     pub(super) fn metrics_token(&self) -> Result<Option<String>, SettingsError> {
-        let Some(path) = &self.metrics_token_file else { return Ok(None) };
-        let refuse = |message: String| SettingsError::Invalid { name: "METRICS_TOKEN_FILE".to_owned(), message };
-        let token = store::secret_file::read(path).map_err(|error| refuse(error.to_string()))?;
+        let (name, token) = match (&self.metrics_token_file, &self.metrics_token) {
+            (Some(path), _) => {
+                ("METRICS_TOKEN_FILE", store::secret_file::read(path).map_err(|error| error.to_string()))
+            }
+            (None, Some(token)) => ("METRICS_TOKEN", Ok(token.clone())),
+            (None, None) => return Ok(None),
+        };
+        let refuse = |message: String| SettingsError::Invalid { name: name.to_owned(), message };
+        let token = token.map_err(refuse)?;
         let has_length = (TOKEN_MIN_BYTES..=TOKEN_MAX_BYTES).contains(&token.len());
         if has_length && token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Some(token));
         }
         let expected = "expected 16 to 256 printable ASCII characters without spaces, preferably random: `openssl rand \
                         -hex 32`";
-        Err(refuse(format!("{}: {expected}", path.display())))
+        Err(refuse(expected.to_owned()))
     }
 
     /// The files that contain secrets, with their variables.
@@ -83,7 +92,9 @@ impl AccessOptions {
             return Err(SettingsError::Unguarded(listen));
         }
         match admin_listen.filter(is_reached_by_others) {
-            Some(address) if self.metrics_token_file.is_none() => Err(SettingsError::UnguardedAdmin(address)),
+            Some(address) if self.metrics_token_file.is_none() && self.metrics_token.is_none() => {
+                Err(SettingsError::UnguardedAdmin(address))
+            }
             _ => Ok(()),
         }
     }

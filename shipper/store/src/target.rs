@@ -38,13 +38,13 @@ impl FromStr for Target {
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() {
-                Err(ParseTargetError::Form(text.to_owned()))
+                Err(ParseTargetError::Form(text.rsplit('@').next().unwrap_or_default().to_owned()))
             } else {
                 Ok(Self::Sqlite(path.into()))
             };
         }
         if !text.starts_with("http://") && !text.starts_with("https://") {
-            return Err(ParseTargetError::Form(text.to_owned()));
+            return Err(ParseTargetError::Form(text.rsplit('@').next().unwrap_or_default().to_owned()));
         }
         text.split(',').map(|address| parse_address(address.trim())).collect::<Result<_, _>>().map(Self::Engine)
     }
