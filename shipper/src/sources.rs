@@ -4,7 +4,7 @@
 //! describe it, and the service of its lines. The other reads its lines, and knows how their bytes are framed. Spool,
 //! batches, accounting, checkpoints and verification treat all sources alike.
 //!
-//! To add a kind, write its module and list it in [`Source`] and [`Lines`] here; if its lines are in files, in
+//! To add a kind, write its module and list it in [`Source`] and `Lines` here; if its lines are in files, in
 //! [`FormatName`] and [`FileFormat`] as well. A new field of `origin` becomes searchable in `store`'s table of fields.
 
 pub mod docker;
