@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 
+use observability::ObservabilitySettings;
 use observability_tests::program::{Start, executable};
 use observability_tests::schema::repository;
 use serde_json::{Value, json};
@@ -187,20 +188,17 @@ fn every_variable_is_documented_with_its_default() {
     assert_eq!(used, explained);
 }
 
-/// The variables that `backend --help` lists.
-fn variables_of_the_service() -> BTreeSet<String> {
-    let help = String::from_utf8(Command::new(executable("backend")).arg("--help").output().unwrap().stdout).unwrap();
-    let listed = help.split_once("Environment variables:\n").unwrap().1.split("\n\n").next().unwrap();
-    let first_words = listed.lines().filter_map(|line| line.split_whitespace().next());
-    let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    first_words.filter(is_name).map(str::to_owned).collect()
-}
-
-/// The variables that `shipper run --help` lists.
-fn variables_of_the_shipper() -> BTreeSet<String> {
-    let output = Command::new(executable("shipper")).args(["run", "--help"]).output().unwrap();
+/// The variables that a program's help lists next to its options.
+fn variables_of(program: &str, arguments: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(executable(program)).args(arguments).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     help.split("[env: ").skip(1).map(|part| part.split(']').next().unwrap().to_owned()).collect()
+}
+
+/// Those of the service, and those of the library.
+fn variables_of_the_service() -> BTreeSet<String> {
+    let of_library = ObservabilitySettings::VARIABLES.iter().map(|variable| variable.name.to_owned());
+    variables_of("backend", &[]).into_iter().chain(of_library).collect()
 }
 
 #[test]
@@ -213,7 +211,7 @@ fn programs_know_their_variables_and_all_others_are_documented() {
         assert!(example.contains(name.as_str()), "{name} is neither given to the service nor in .env.example");
     }
 
-    let known = variables_of_the_shipper();
+    let known = variables_of("shipper", &["run"]);
     let given: BTreeSet<_> = environment("shipper").into_keys().collect();
     assert!(given.is_subset(&known), "the shipper does not know {:?}", given.difference(&known));
     let sample = text("infra/shipper/shipper.toml");
