@@ -181,8 +181,9 @@ impl<D: Disk> Files<D> {
             let named = named.paths.iter().find(is_it);
             let is_telling = cut.fingerprint_len >= FINGERPRINT_MIN_BYTES;
             // A link was not created by copying.
-            let may_be_unnamed = is_telling && whole.may_precede(stat) && base(&self.disk, path) == *path;
-            let may_be_slow = is_telling && whole.may_precede_compressed(stat, cut);
+            let is_itself = || base(&self.disk, path) == *path;
+            let may_be_unnamed = is_telling && whole.may_precede(stat) && is_itself();
+            let may_be_slow = is_telling && whole.may_precede_compressed(stat, cut) && is_itself();
             if named.is_none() && !may_be_unnamed && !may_be_slow {
                 continue;
             }

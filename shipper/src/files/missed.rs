@@ -50,7 +50,7 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// When a file that was empty at the last look has changed, counts new files that have a rotated name of it: it was
+    /// When a file that was empty at the last check has changed, counts new files that have a rotated name of it: it was
     /// written, copied and truncated meanwhile. They can't be read, since nothing shows whose content they have.
     pub(super) fn count_missed_copies(&mut self, generation: GenerationId, since_ns: i64) {
         let Some(followed) = self.followed.get(&generation).filter(|followed| followed.name == Name::Matched) else {
@@ -77,7 +77,7 @@ impl<D: Disk> Files<D> {
                 self.counts.missed += 1;
                 tracing::warn!(
                     path = %path.display(), bytes = stat.len,
-                    "file written, copied and truncated between two looks: not read, since no pattern matches the copy"
+                    "file written, copied and truncated between two checks: not read, since no pattern matches the copy"
                 );
             }
         }
